@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// futex_wait, futex_wake: sleeping on a 32-bit word, with the two things std::atomic::wait does not offer and a
+// blocking call with the kernel's semantics needs: a deadline, and being interrupted by a signal handler.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+#include <doorbell/base/atomic.hpp>
+
+namespace doorbell::base {
+
+using deadline = std::optional<std::chrono::steady_clock::time_point>;
+
+enum class futex_result {
+  woken,        ///< woken, or the word had changed already, or for no reason: look again
+  timed_out,    ///< the deadline has passed
+  interrupted,  ///< a signal handler ran: one without SA_RESTART, or any handler where there is a deadline (futex(2))
+};
+
+/// Sleeps while `word` holds `expected`, until woken, until `until`, or until a signal handler has run.
+/// @note No ordering of its own: the caller reads the word again, with acquire.
+futex_result futex_wait(const atomic<std::uint32_t>& word, std::uint32_t expected, deadline until = {}) noexcept;
+
+/// Wakes one sleeper, or none. The word itself is not read: it may be gone by the time the call is made (a sleeper
+/// that saw the new value may have returned and freed it), which costs another sleeper a spurious wake at most.
+void futex_wake_one(const atomic<std::uint32_t>* word) noexcept;
+
+}  // namespace doorbell::base

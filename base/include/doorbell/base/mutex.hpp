@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// mutex, mutex_lock and condition_variable: std's, with the annotations that clang's -Wthread-safety checks.
+// For state that is locked briefly and rarely contended; the wait queue's own lock is queue_lock.
+#pragma once
+
+#include <chrono>
+#include <mutex>
+
+#include <absl/base/thread_annotations.h>
+
+#include <doorbell/base/atomic.hpp>
+
+namespace doorbell::base {
+
+class ABSL_LOCKABLE mutex {
+ public:
+  mutex() = default;
+  mutex(const mutex&) = delete;
+  mutex& operator=(const mutex&) = delete;
+
+  void lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { native_.lock(); }
+  void unlock() ABSL_UNLOCK_FUNCTION() { native_.unlock(); }
+  [[nodiscard]] bool try_lock() ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true) { return native_.try_lock(); }
+
+ private:
+  friend class condition_variable;
+  seam::mutex native_;
+};
+
+/// Holds a mutex for a scope.
+class ABSL_SCOPED_LOCKABLE mutex_lock {
+ public:
+  explicit mutex_lock(mutex& held) ABSL_EXCLUSIVE_LOCK_FUNCTION(held) : held_{held} { held_.lock(); }
+  ~mutex_lock() ABSL_UNLOCK_FUNCTION() { held_.unlock(); }
+  mutex_lock(const mutex_lock&) = delete;
+  mutex_lock& operator=(const mutex_lock&) = delete;
+
+ private:
+  mutex& held_;
+};
+
+/// A condition variable for a `mutex`. Wakes may be spurious: wait in a loop over the condition.
+class condition_variable {
+ public:
+  void wait(mutex& held) ABSL_EXCLUSIVE_LOCKS_REQUIRED(held) {
+    std::unique_lock lock{held.native_, std::adopt_lock};
+    native_.wait(lock);
+    lock.release();
+  }
+
+  /// @return false once `deadline` has passed.
+  bool wait_until(mutex& held, std::chrono::steady_clock::time_point deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(held) {
+    std::unique_lock lock{held.native_, std::adopt_lock};
+    const auto status = native_.wait_until(lock, deadline);
+    lock.release();
+    return status == std::cv_status::no_timeout;
+  }
+
+  void notify_one() noexcept { native_.notify_one(); }
+  void notify_all() noexcept { native_.notify_all(); }
+
+ private:
+  seam::condition_variable native_;
+};
+
+}  // namespace doorbell::base

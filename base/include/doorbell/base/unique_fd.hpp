@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// unique_fd: sole owner of a file descriptor. Not thread safe, as any value type.
+#pragma once
+
+#include <unistd.h>
+
+#include <utility>
+
+namespace doorbell::base {
+
+class unique_fd {
+ public:
+  unique_fd() noexcept = default;
+  explicit unique_fd(int fd) noexcept : fd_{fd} {}
+  unique_fd(unique_fd&& other) noexcept : fd_{std::exchange(other.fd_, -1)} {}
+  unique_fd& operator=(unique_fd&& other) noexcept {
+    reset(std::exchange(other.fd_, -1));
+    return *this;
+  }
+  ~unique_fd() { reset(); }
+
+  /// The descriptor, or -1 when there is none.
+  [[nodiscard]] int get() const noexcept { return fd_; }
+  [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
+
+  /// Gives the descriptor up without closing it.
+  [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
+
+  /// Closes what is held and takes `fd`. close(2) is not repeated on EINTR: on Linux the descriptor is gone by then.
+  void reset(int fd = -1) noexcept {
+    const int old = std::exchange(fd_, fd);
+    if (old >= 0) ::close(old);
+  }
+
+ private:
+  int fd_ = -1;
+};
+
+}  // namespace doorbell::base
