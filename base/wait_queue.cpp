@@ -22,6 +22,7 @@ struct wait_links_traits {
 using list = boost::intrusive::circular_list_algorithms<wait_links_traits>;
 
 thread_local constinit walk_scope* walk_scope::current_ = nullptr;
+thread_local constinit wait_queue* wait_queue::walked_ = nullptr;
 
 void walk_scope::run_deferred() noexcept {
   while (!later_.empty()) {
@@ -60,8 +61,8 @@ wait_entry* wait_queue::find(wake_function wake) noexcept {
 
 void wait_queue::walk(unsigned events, exclusive limit) noexcept {
   auto& walk = *walk_scope::current_;
-  assert(walk.queue_ == nullptr && "wait_queue: a walk within a walk");
-  walk.queue_ = this;
+  assert(walked_ == nullptr && "wait_queue: a walk within a walk");
+  walked_ = this;
   for (auto* at = head_.next; at != &head_; at = walk.next_) {
     auto& entry = static_cast<wait_entry&>(*at);
     // All that is needed of the entry is read before its function runs, which may remove and free it.
@@ -75,16 +76,12 @@ void wait_queue::walk(unsigned events, exclusive limit) noexcept {
       break;
     }
   }
-  walk.queue_ = nullptr;
+  walked_ = nullptr;
 }
 
 void wait_queue::rotate(wait_entry& entry) noexcept {
   remove(entry);
   add(entry);
-}
-
-bool wait_queue::walked_by_this_thread() const noexcept {
-  return walk_scope::current_ != nullptr && walk_scope::current_->queue_ == this;
 }
 
 }  // namespace doorbell::base

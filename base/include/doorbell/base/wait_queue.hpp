@@ -68,10 +68,15 @@ class DOORBELL_EXPORT wait_queue {
   /// @param limit how many exclusive entries may use it up.
   void walk(unsigned events, exclusive limit) noexcept;
 
-  /// Whether this thread is inside a wake function of this queue, and so holds its lock.
-  [[nodiscard]] bool walked_by_this_thread() const noexcept;
+  /// Whether this thread is inside a wake function of this queue, and so holds its lock; respectively of any.
+  [[nodiscard]] bool walked_by_this_thread() const noexcept { return walked_ == this; }
+  [[nodiscard]] static bool any_walked_by_this_thread() noexcept { return walked_ != nullptr; }
 
  private:
+  // The queue that this thread walks. Initial-exec: doorbell is loaded with the program, and this is read whenever a
+  // queue's lock is taken.
+  static thread_local constinit wait_queue* walked_ __attribute__((tls_model("initial-exec")));
+
   void rotate(wait_entry& entry) noexcept;
 
   wait_links head_{&head_, &head_};
