@@ -51,12 +51,12 @@ class DOORBELL_EXPORT notifier {
   };
 
   /// Not registered yet.
-  explicit notifier(signal_function signal, release_function release = {}) noexcept
+  explicit notifier(signal_function&& signal, release_function&& release = {}) noexcept
       : entry_{*this}, signal_{std::move(signal)}, release_{std::move(release)} {}
 
   /// Registered with `bell`. Errors: as register_with().
-  notifier(const eventfd& bell, signal_function signal, release_function release = {});
-  notifier(const eventfd& bell, signal_function signal, release_function release, std::error_code& ec) noexcept;
+  notifier(const eventfd& bell, signal_function&& signal, release_function&& release = {});
+  notifier(const eventfd& bell, signal_function&& signal, release_function&& release, std::error_code& ec) noexcept;
 
   notifier(const notifier&) = delete;
   notifier& operator=(const notifier&) = delete;
@@ -98,8 +98,18 @@ class DOORBELL_EXPORT notifier {
 
   static int on_wake(base::wait_entry& woken, unsigned events) noexcept;
   void on_hup() noexcept;
-  bool enter_queue(const eventfd& bell, sharing how, std::error_code& ec) noexcept;
-  decoupled leave(std::uint64_t* count, std::error_code& ec) noexcept;
+  // An error is an errc until it is told to the caller: an error_code that says "none" costs a call.
+  template <class Answer>
+  struct outcome {
+    std::errc error;
+    Answer answer;
+  };
+  outcome<bool> try_register(const eventfd& bell, sharing how) noexcept;
+  outcome<bool> enter_queue(const eventfd& bell, sharing how) noexcept;
+  outcome<decoupled> try_unregister() noexcept;
+  outcome<decoupled> try_unregister_and_read(std::uint64_t& count) noexcept;
+  template <class UnderLock>
+  decoupled leave(std::uint32_t was, UnderLock under_lock) noexcept;
   [[nodiscard]] std::uint32_t begin_leaving() noexcept;
 
   entry entry_;
