@@ -74,6 +74,9 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
   /// callback. Source: eventfd_poll() of the Linux kernel.
   [[nodiscard]] unsigned poll() const noexcept;
 
+  /// Whether a handle is open; once false, it stays so.
+  [[nodiscard]] bool is_open() const noexcept { return files_.load(base::memory_order_relaxed) > 0; }
+
   /// Never blocks, legal in a callback.
   [[nodiscard]] eventfd_info info() const noexcept { return {count(), id_, semaphore_}; }
 
