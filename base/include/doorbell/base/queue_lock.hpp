@@ -16,8 +16,9 @@
 //   unlock(populated)
 //
 //   legal:     the waiter reads the new count, or the signaller sees a word that is not 0 and comes in to walk.
-//   forbidden: the waiter reads the old count and the signaller sees 0. The waiter's RMW on word comes before its read of
-//              count, the signaller's RMW on count before its read of word; in one total order both cannot read old values.
+//   forbidden: the waiter reads the old count and the signaller sees 0. The waiter's RMW on word comes before its read
+//              of count, the signaller's RMW on count before its read of word; in one total order both cannot read old
+//              values.
 //
 // Memory ordering otherwise: lock() acquires what the last unlock() released.
 // Lifetime: unlock() does not touch the word after the exchange that frees it, but for the address handed to
@@ -26,8 +27,8 @@
 
 #include <cstdint>
 
-#include <absl/base/thread_annotations.h>
 #include <absl/base/optimization.h>
+#include <absl/base/thread_annotations.h>
 
 #include <doorbell/base/atomic.hpp>
 
