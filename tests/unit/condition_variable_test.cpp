@@ -88,8 +88,9 @@ TEST(condition_variable, a_deadline_that_has_passed_ends_the_wait_with_the_lock_
   EXPECT_FALSE(never.wait_until(lock, steady_clock::now() - 1s));
   bool taken_by_another = false;
   std::jthread{[&] {
-    taken_by_another = lock.try_lock();
-    if (taken_by_another) lock.unlock();
+    if (!lock.try_lock()) return;
+    taken_by_another = true;
+    lock.unlock();
   }}.join();
   EXPECT_FALSE(taken_by_another);
   lock.unlock();
