@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
+#include <cstddef>
 #include <ctime>
 
 namespace doorbell::base {
@@ -20,14 +22,10 @@ timespec to_timespec(std::chrono::steady_clock::time_point when) noexcept {
           .tv_nsec = static_cast<long>(duration_cast<nanoseconds>(since_boot - whole).count())};
 }
 
-}  // namespace
-
-futex_result futex_wait(const atomic<std::uint32_t>& word, std::uint32_t expected, deadline until) noexcept {
-  // FUTEX_WAIT_BITSET takes its deadline as an absolute CLOCK_MONOTONIC time, which is what steady_clock counts.
-  const timespec at = until ? to_timespec(*until) : timespec{};
+futex_result wait_on(const void* word, std::uint32_t expected, const timespec* until) noexcept {
   const int saved = errno;
-  const long answer = ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected,
-                                until ? &at : nullptr, nullptr, FUTEX_BITSET_MATCH_ANY);
+  const long answer = ::syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, until, nullptr,
+                                FUTEX_BITSET_MATCH_ANY);
   const int error = answer < 0 ? errno : 0;
   errno = saved;
   if (error == ETIMEDOUT) return futex_result::timed_out;
@@ -35,10 +33,32 @@ futex_result futex_wait(const atomic<std::uint32_t>& word, std::uint32_t expecte
   return futex_result::woken;
 }
 
-void futex_wake_one(const atomic<std::uint32_t>* word) noexcept {
+void wake_one(const void* word) noexcept {
   const int saved = errno;
   ::syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, nullptr, nullptr, 0);
   errno = saved;
 }
+
+const void* high_half(const atomic<std::uint64_t>* word) noexcept {
+  static_assert(sizeof *word == sizeof(std::uint64_t), "the atomic is its value and nothing else");
+  const auto* bytes = reinterpret_cast<const std::byte*>(word);
+  return std::endian::native == std::endian::little ? bytes + sizeof(std::uint32_t) : bytes;
+}
+
+}  // namespace
+
+futex_result futex_wait(const atomic<std::uint32_t>& word, std::uint32_t expected, deadline until) noexcept {
+  // FUTEX_WAIT_BITSET takes its deadline as an absolute CLOCK_MONOTONIC time, which is what steady_clock counts.
+  const timespec at = until ? to_timespec(*until) : timespec{};
+  return wait_on(&word, expected, until ? &at : nullptr);
+}
+
+void futex_wake_one(const atomic<std::uint32_t>* word) noexcept { wake_one(word); }
+
+void futex_wait_high(const atomic<std::uint64_t>& word, std::uint64_t expected) noexcept {
+  wait_on(high_half(&word), static_cast<std::uint32_t>(expected >> 32), nullptr);
+}
+
+void futex_wake_one_high(const atomic<std::uint64_t>* word) noexcept { wake_one(high_half(word)); }
 
 }  // namespace doorbell::base

@@ -71,6 +71,28 @@ TEST(futex, no_wake_is_lost_between_two_threads_that_take_turns) {
   EXPECT_EQ(turn, turns);
 }
 
+TEST(futex_high, an_upper_half_that_has_changed_already_is_not_waited_for) {
+  const atomic<std::uint64_t> word{1ULL << 32};
+  doorbell::base::futex_wait_high(word, 0);
+}
+
+// Oracle: as above, with the turn in the upper half while the lower half moves all the time.
+TEST(futex_high, no_wake_is_lost_while_the_lower_half_moves) {
+  constexpr std::uint64_t turns = 2000;
+  atomic<std::uint64_t> word{0};
+  run_together(2, [&](std::size_t index) {
+    for (std::uint64_t mine = index; mine < turns; mine += 2) {
+      for (auto seen = word.load(); seen >> 32 != mine; seen = word.load()) {
+        word.fetch_add(1);
+        doorbell::base::futex_wait_high(word, seen);
+      }
+      word.fetch_add(1ULL << 32);
+      doorbell::base::futex_wake_one_high(&word);
+    }
+  });
+  EXPECT_EQ(word.load() >> 32, turns);
+}
+
 std::atomic<int> handled{0};
 
 /// Handles SIGUSR1, with `flags`, for as long as it lives.

@@ -28,4 +28,8 @@ futex_result futex_wait(const atomic<std::uint32_t>& word, std::uint32_t expecte
 /// that saw the new value may have returned and freed it), which costs another sleeper a spurious wake at most.
 void futex_wake_one(const atomic<std::uint32_t>* word) noexcept;
 
+/// The same for a 64-bit word of whose upper half only is slept on: flags above, a count below that may move meanwhile.
+void futex_wait_high(const atomic<std::uint64_t>& word, std::uint64_t expected) noexcept;
+void futex_wake_one_high(const atomic<std::uint64_t>* word) noexcept;
+
 }  // namespace doorbell::base

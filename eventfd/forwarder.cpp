@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// forwarder: an entry on the wait queue that moves counts into a kernel eventfd that somebody else made.
+//
+// A count is either here or there: it is taken off here only when the write over there has succeeded, and both happen
+// under the lock. The write must not block, whatever that eventfd's flags are (they are shared with its maker, and not
+// ours to change), so there must be room for it beforehand.
+#include <doorbell/base/unique_fd.hpp>
+#include <doorbell/base/walk_scope.hpp>
+#include <doorbell/eventfd.hpp>
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string_view>
+
+namespace doorbell {
+namespace {
+
+/// A kernel eventfd of somebody else's, held by a descriptor of our own: the file stays though its maker close it.
+class foreign_eventfd {
+ public:
+  /// @return false and `ec`, when `fd` is none.
+  [[nodiscard]] bool open(int fd, std::error_code& ec) noexcept {
+    fd_.reset(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!fd_) {
+      ec.assign(errno, std::system_category());
+      return false;
+    }
+    std::array<char, 40> path{};
+    std::snprintf(path.data(), path.size(), "/proc/self/fdinfo/%d", fd_.get());
+    fdinfo_.reset(::open(path.data(), O_RDONLY | O_CLOEXEC));
+    if (!fdinfo_) {
+      ec.assign(errno, std::system_category());
+      return false;
+    }
+    if (!count()) ec = std::make_error_code(std::errc::invalid_argument);
+    return !ec;
+  }
+
+  /// Adds `n` if that does not block.
+  [[nodiscard]] bool add(std::uint64_t n) const noexcept {
+    const bool may_block = (::fcntl(fd_.get(), F_GETFL) & O_NONBLOCK) == 0;
+    if (may_block && !has_room(n)) return false;
+    ssize_t written = 0;
+    do written = ::write(fd_.get(), &n, sizeof n);
+    while (written < 0 && errno == EINTR);
+    return written == sizeof n;
+  }
+
+ private:
+  [[nodiscard]] bool has_room(std::uint64_t n) const noexcept {
+    if (n == 1) {  // which is what POLLOUT promises
+      pollfd room{.fd = fd_.get(), .events = POLLOUT, .revents = 0};
+      return ::poll(&room, 1, 0) == 1 && (room.revents & POLLOUT);
+    }
+    const auto there = count();
+    return there && n <= eventfd::max - *there;
+  }
+
+  /// What fdinfo says the count is; nothing, when it is not an eventfd's.
+  [[nodiscard]] std::optional<std::uint64_t> count() const noexcept {
+    std::array<char, 512> text{};
+    const auto size = ::pread(fdinfo_.get(), text.data(), text.size(), 0);
+    if (size <= 0) return std::nullopt;
+    constexpr std::string_view key = "eventfd-count:";
+    const std::string_view info{text.data(), static_cast<std::size_t>(size)};
+    const auto at = info.find(key);
+    if (at == std::string_view::npos) return std::nullopt;
+    const auto digits = info.find_first_not_of(" \t", at + key.size());
+    if (digits == std::string_view::npos) return std::nullopt;
+    std::uint64_t count = 0;
+    const auto parsed = std::from_chars(info.data() + digits, info.data() + info.size(), count, 16);
+    return parsed.ec == std::errc{} ? std::optional{count} : std::nullopt;
+  }
+
+  base::unique_fd fd_;
+  base::unique_fd fdinfo_;
+};
+
+}  // namespace
+
+class eventfd_ctx::forwarder final : public base::wait_entry {
+ public:
+  explicit forwarder(eventfd_ctx& ctx) noexcept : wait_entry{&on_wake}, ctx_{ctx} {}
+
+  [[nodiscard]] bool open(int fd, std::error_code& ec) noexcept { return target_.open(fd, ec); }
+
+  /// Moves what is there. Lock held.
+  /// @return whether anything moved, and so whether there is room now for POLLOUT to tell of.
+  bool move_counts() noexcept {
+    ctx_.assert_held();
+    const auto count = ctx_.count_locked();
+    const auto n = std::min(count, eventfd::max);
+    if (n == 0 || !target_.add(n)) return false;
+    ctx_.lock_.set_value(count - n);
+    return true;
+  }
+
+  static int on_wake(wait_entry& entry, unsigned events) noexcept {
+    auto& self = static_cast<forwarder&>(entry);
+    self.ctx_.assert_held();
+    if ((events & (POLLIN | POLLHUP)) && self.move_counts()) self.ctx_.wake(POLLOUT);
+    if (events & POLLHUP) {
+      self.ctx_.queue_.remove(self);
+      base::walk_scope::defer(
+          {[](void* ended, std::uint64_t) noexcept { delete static_cast<forwarder*>(ended); }, &self, 0});
+    }
+    return 0;
+  }
+
+ private:
+  eventfd_ctx& ctx_;
+  foreign_eventfd target_;
+};
+
+void eventfd_ctx::forward_to(int fd, std::error_code& ec) noexcept {
+  if (in_callback()) {
+    ec = std::make_error_code(std::errc::resource_deadlock_would_occur);
+    return;
+  }
+  std::unique_ptr<forwarder> made{new (std::nothrow) forwarder{*this}};
+  if (made == nullptr) {
+    ec = std::make_error_code(std::errc::not_enough_memory);
+    return;
+  }
+  if (!made->open(fd, ec)) return;
+  bool moved = false;
+  {
+    const eventfd_ctx_lock held{*this};
+    if (queue_.find(&forwarder::on_wake) != nullptr) {
+      ec = std::make_error_code(std::errc::device_or_resource_busy);
+      return;
+    }
+    queue_.add(*made);
+    moved = made.release()->move_counts();
+  }
+  if (moved) wake(POLLOUT);
+}
+
+void eventfd_ctx::stop_forwarding(std::error_code& ec) noexcept {
+  if (in_callback()) {
+    ec = std::make_error_code(std::errc::resource_deadlock_would_occur);
+    return;
+  }
+  std::unique_ptr<forwarder> ended;
+  {
+    const eventfd_ctx_lock held{*this};
+    if (auto* there = queue_.find(&forwarder::on_wake)) {
+      queue_.remove(*there);
+      ended.reset(static_cast<forwarder*>(there));
+    }
+  }
+  if (ended == nullptr) ec = std::make_error_code(std::errc::no_such_file_or_directory);
+}
+
+}  // namespace doorbell

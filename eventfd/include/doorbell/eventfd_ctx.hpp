@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// eventfd_ctx: what the handles of an eventfd share: a 64-bit count and the wait queue of those who wait for it.
+//
+// Two counts. The files (doorbell::eventfd handles) keep it in use: when the last is closed, everybody on the queue gets
+// POLLHUP, under the queue's lock. References (eventfd_ctx_ptr) keep the memory: requests that will signal it hold one
+// each; files and the entries on the queue hold one together, given back by the last file's close or by the last entry to
+// leave after that, whichever is later. So an entry's share is counted under the lock that it takes anyway, and a closed
+// eventfd stays in memory until its last notifier has been through unregister.
+//
+// Thread safety: all members may be called at once by callers that hold a reference or an open file, except those marked
+// "lock held".
+// Locks: the queue's lock is innermost but for nothing: no other lock of doorbell is taken while it is held, and system
+// calls under it are only those that cannot block.
+// Memory ordering: a signal releases, a read that gets its count acquires; the lock does both.
+#pragma once
+
+#include <poll.h>
+
+#include <cstdint>
+#include <system_error>
+
+#include <absl/base/thread_annotations.h>
+#include <boost/smart_ptr/intrusive_ptr.hpp>
+
+#include <doorbell/base/counter_lock.hpp>
+#include <doorbell/base/export.hpp>
+#include <doorbell/base/kref.hpp>
+#include <doorbell/base/wait_queue.hpp>
+
+namespace doorbell {
+
+class eventfd_ctx;
+
+/// A reference that keeps an eventfd_ctx in memory, and nothing else: it does not keep the eventfd open.
+using eventfd_ctx_ptr = boost::intrusive_ptr<eventfd_ctx>;
+
+/// What /proc/PID/fdinfo tells of a kernel eventfd.
+struct eventfd_info {
+  std::uint64_t count;  ///< as a read would find it
+  std::uint64_t id;     ///< unique in the process, never used again
+  bool semaphore;       ///< EFD_SEMAPHORE
+};
+
+class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
+ public:
+  eventfd_ctx(const eventfd_ctx&) = delete;
+  eventfd_ctx& operator=(const eventfd_ctx&) = delete;
+
+  /// Adds `n` to the count, which stops at 2^64-1, and wakes those who wait for POLLIN. Never sleeps for room, never
+  /// fails. Runs the wake functions of those on the queue in this thread.
+  /// Legal in a callback, for any eventfd: where somebody waits, count and wake-ups are delivered when the outermost
+  /// callback's lock is let go, each of them, in order. Not async-signal-safe: it may take the queue's lock.
+  /// Source: eventfd_signal() of the Linux kernel.
+  void signal(std::uint64_t n = 1) noexcept {
+    if (!lock_.try_add(n)) [[unlikely]]
+      signal_slow(n);
+  }
+
+  /// Takes what a read would (everything, or 1 of a semaphore) and wakes those who wait for POLLOUT. Never blocks.
+  /// Legal in a callback of this eventfd; in one of another it is refused.
+  /// @param[out] ec cleared, or resource_deadlock_would_occur.
+  /// @return what was taken; 0 when there was nothing.
+  /// Source: eventfd_ctx_do_read() of the Linux kernel.
+  std::uint64_t drain(std::error_code& ec) noexcept;
+
+  /// As above. @throws std::system_error
+  std::uint64_t drain();
+
+  /// The count, as it was at some moment during the call. Never blocks, legal in a callback.
+  [[nodiscard]] std::uint64_t count() const noexcept { return lock_.count(); }
+
+  /// POLLIN when the count is above 0, POLLOUT when 1 more would fit, POLLERR when it is 2^64-1. Never blocks, legal in a
+  /// callback. Source: eventfd_poll() of the Linux kernel.
+  [[nodiscard]] unsigned poll() const noexcept;
+
+  /// Never blocks, legal in a callback.
+  [[nodiscard]] eventfd_info info() const noexcept { return {count(), id_, semaphore_}; }
+
+  // For what hangs on the wait queue: notifiers, and whoever builds something like them.
+
+  /// The queue's lock. A thread inside a wake function of this queue holds it already, and passes. May sleep.
+  void lock() noexcept ABSL_EXCLUSIVE_LOCK_FUNCTION();
+  void unlock() noexcept ABSL_UNLOCK_FUNCTION();
+  /// Tells the compiler's analysis what it cannot see: that a wake function runs with the lock held.
+  void assert_held() const noexcept ABSL_ASSERT_EXCLUSIVE_LOCK() {}
+
+  /// Puts `entry` on the queue, and keeps this eventfd_ctx in memory for it until release_share(). Lock held.
+  /// @return false when the eventfd has been closed: the entry would wait for ever, and has not been added.
+  [[nodiscard]] bool attach(base::wait_entry& entry) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this);
+
+  /// Takes `entry` off the queue; its function does not run any more. Lock held.
+  void detach(base::wait_entry& entry) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) { queue_.remove(entry); }
+
+  /// Ends the entry's share in the memory. Lock held.
+  /// @return whether it was the last share of a closed eventfd: the caller then calls put(), after it has let the lock go.
+  [[nodiscard]] bool release_share() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) { return --shares_ == 0 && hung_up_; }
+
+  /// Takes what a read would. Lock held; if the answer is true the caller then calls wake(POLLOUT), without the lock.
+  [[nodiscard]] bool take_locked(std::uint64_t& taken) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this);
+
+  /// The count. Lock held.
+  [[nodiscard]] std::uint64_t count_locked() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) {
+    return lock_.value();
+  }
+
+  /// Walks the queue with `events`; deferred, when called in a callback.
+  void wake(unsigned events) noexcept;
+
+  /// Whether this thread is inside a callback of this eventfd, respectively of any: a lock is held, nothing may block.
+  [[nodiscard]] bool in_own_callback() const noexcept ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return queue_.walked_by_this_thread();  // which compares addresses, and reads nothing of the queue
+  }
+  [[nodiscard]] static bool in_callback() noexcept;
+
+  /// One more reference, and one less. put() of the last one frees.
+  void get() noexcept { references_.get(); }
+  void put() noexcept {
+    if (references_.put()) delete this;
+  }
+  friend void intrusive_ptr_add_ref(eventfd_ctx* ctx) noexcept { ctx->get(); }
+  friend void intrusive_ptr_release(eventfd_ctx* ctx) noexcept { ctx->put(); }
+
+ private:
+  friend class eventfd;
+  class sleeper;
+  class reader;
+  class writer;
+  class poll_bridge;
+  class forwarder;
+  struct wait_limit;
+
+  eventfd_ctx(std::uint64_t count, bool semaphore, bool non_blocking) noexcept;
+  ~eventfd_ctx() = default;
+
+  // Files.
+  void get_file() noexcept;
+  void put_file() noexcept;
+  void hang_up() noexcept;
+
+  // Reads and writes; `ec` is set or cleared.
+  std::uint64_t read(const wait_limit& limit, std::error_code& ec) noexcept;
+  void write(std::uint64_t n, const wait_limit& limit, std::error_code& ec) noexcept;
+  [[nodiscard]] bool add_locked(std::uint64_t n) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this);
+  bool run_or_enqueue(sleeper& operation) noexcept;
+  void run(sleeper& operation, const wait_limit& limit, std::error_code& ec) noexcept;
+  [[nodiscard]] bool attempt_in_callback(sleeper& operation) noexcept;
+
+  // Descriptors.
+  int poll_fd(std::error_code& ec) noexcept;
+  void forward_to(int fd, std::error_code& ec) noexcept;
+  void stop_forwarding(std::error_code& ec) noexcept;
+
+  void signal_slow(std::uint64_t n) noexcept;
+  void signal_locked(std::uint64_t n) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this);
+
+  base::counter_lock lock_;
+  base::wait_queue queue_ ABSL_GUARDED_BY(this);
+  const std::uint64_t id_;
+  base::kref references_;
+  base::atomic<std::uint32_t> files_{1};
+  std::uint32_t shares_ ABSL_GUARDED_BY(this) = 0;  // entries that have attached and not yet released their share
+  bool hung_up_ ABSL_GUARDED_BY(this) = false;      // the last file's close has walked the queue
+  const bool semaphore_;
+  const bool non_blocking_;
+};
+
+/// Holds an eventfd_ctx's lock for a scope.
+class ABSL_SCOPED_LOCKABLE eventfd_ctx_lock {
+ public:
+  explicit eventfd_ctx_lock(eventfd_ctx& held) noexcept ABSL_EXCLUSIVE_LOCK_FUNCTION(held) : held_{held} {
+    held_.lock();
+  }
+  ~eventfd_ctx_lock() ABSL_UNLOCK_FUNCTION() { held_.unlock(); }
+  eventfd_ctx_lock(const eventfd_ctx_lock&) = delete;
+  eventfd_ctx_lock& operator=(const eventfd_ctx_lock&) = delete;
+
+ private:
+  eventfd_ctx& held_;
+};
+
+}  // namespace doorbell

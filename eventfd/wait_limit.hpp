@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// wait_limit: how long a read or a write may sleep.
+#pragma once
+
+#include <stop_token>
+
+#include <doorbell/base/futex.hpp>
+#include <doorbell/eventfd_ctx.hpp>
+
+namespace doorbell {
+
+struct eventfd_ctx::wait_limit {
+  bool may_sleep = true;
+  base::deadline until = {};
+  const std::stop_token* stop = nullptr;
+};
+
+}  // namespace doorbell

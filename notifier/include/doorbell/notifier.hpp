@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// notifier: a callback on an eventfd's wait queue, which any thread can take off at any time, without a race.
+//
+// What is certain:
+//  - After unregister() has returned, and after the destructor has, no callback of this notifier runs.
+//  - release() runs at most once a registration: when the last handle is closed, and unregister() has not been first.
+//    Exactly one of the two wins; unregister() says which.
+//  - No signal is lost or told twice around register_with(): what came before is in its answer, what comes after calls.
+//
+// Callbacks run in the signalling (closing) thread, under the queue's lock. They are short, do not block and do not throw.
+// Legal inside: unregister this notifier or any other on the same eventfd; signal any eventfd, this one included
+// (delivered when the outermost callback's lock is let go); close handles, also the last one of any (so is its HUP);
+// destroy this notifier, from release() only. Refused with resource_deadlock_would_occur, at once: a blocking read,
+// io_destroy, and registering with or unregistering from another eventfd.
+//
+// Thread safety: register_with() and unregister() may be called at once, from any thread. Lifetime: linked in, so neither
+// copied nor moved; it holds a reference to the eventfd_ctx, never an open file, or the HUP would never come.
+#pragma once
+
+#include <cstdint>
+#include <system_error>
+#include <utility>
+
+#include <absl/functional/any_invocable.h>
+
+#include <doorbell/base/atomic.hpp>
+#include <doorbell/base/export.hpp>
+#include <doorbell/base/wait_queue.hpp>
+#include <doorbell/eventfd.hpp>
+#include <doorbell/eventfd_ctx.hpp>
+
+namespace doorbell {
+
+/// Who ended a registration.
+enum class decoupled {
+  by_us,          ///< this call: release() did not run and never will
+  by_hup,         ///< the last handle's close: release() has run to its end (or is what called us)
+  not_registered  ///< nobody: there was none, or another unregister() has it
+};
+
+class DOORBELL_EXPORT notifier {
+ public:
+  using signal_function = absl::AnyInvocable<void(eventfd_ctx&)>;
+  using release_function = absl::AnyInvocable<void()>;
+
+  /// How signals are shared with the others on the queue.
+  enum class sharing {
+    every,      ///< called for each signal
+    exclusive,  ///< one of the exclusive ones for each signal, in turns
+  };
+
+  /// Not registered yet.
+  explicit notifier(signal_function signal, release_function release = {}) noexcept
+      : entry_{*this}, signal_{std::move(signal)}, release_{std::move(release)} {}
+
+  /// Registered with `bell`. Errors: as register_with().
+  notifier(const eventfd& bell, signal_function signal, release_function release = {});
+  notifier(const eventfd& bell, signal_function signal, release_function release, std::error_code& ec) noexcept;
+
+  notifier(const notifier&) = delete;
+  notifier& operator=(const notifier&) = delete;
+
+  /// Unregisters. May sleep on the queue's lock, until a callback that runs has ended. Inside a callback of another eventfd,
+  /// where that could deadlock, it ends the program: unregister through an executor, or earlier.
+  ~notifier();
+
+  /// Puts the notifier on the queue of `bell`. May sleep on the queue's lock.
+  /// @return whether the count is above 0 now: such signals came before, and call nobody.
+  /// Errors: device_or_resource_busy when it is registered; bad_file_descriptor when `bell` is closed;
+  /// resource_deadlock_would_occur in a callback of another eventfd.
+  /// Source: eventfd_notifier_register() of the eventfd notifier patch.
+  bool register_with(const eventfd& bell, sharing how = sharing::every);
+  bool register_with(const eventfd& bell, sharing how, std::error_code& ec) noexcept;
+  bool register_with(const eventfd& bell, std::error_code& ec) noexcept {
+    return register_with(bell, sharing::every, ec);
+  }
+
+  /// Takes the notifier off; after that it can be registered again. May sleep on the queue's lock.
+  /// Errors: resource_deadlock_would_occur in a callback of another eventfd; it stays registered.
+  /// Source: eventfd_notifier_unregister() of the eventfd notifier patch.
+  decoupled unregister();
+  decoupled unregister(std::error_code& ec) noexcept;
+
+  /// Takes the notifier off and drains the count as a read would, in one step: no signal is lost between the two, none both
+  /// called and counted.
+  /// @param[out] count what was taken.
+  /// Errors: as unregister(); resource_unavailable_try_again when the count was 0, and it is unregistered all the same.
+  /// Source: eventfd_ctx_remove_wait_queue() of the Linux kernel.
+  decoupled unregister_and_read(std::uint64_t& count);
+  decoupled unregister_and_read(std::uint64_t& count, std::error_code& ec) noexcept;
+
+ private:
+  struct entry : base::wait_entry {
+    explicit entry(notifier& whose) noexcept : wait_entry{&notifier::on_wake}, owner{whose} {}
+    notifier& owner;
+  };
+
+  static int on_wake(base::wait_entry& woken, unsigned events) noexcept;
+  void on_hup() noexcept;
+  bool enter_queue(const eventfd& bell, sharing how, std::error_code& ec) noexcept;
+  decoupled leave(std::uint64_t* count, std::error_code& ec) noexcept;
+  [[nodiscard]] std::uint32_t begin_leaving() noexcept;
+
+  entry entry_;
+  base::atomic<std::uint32_t> state_{0};
+  base::atomic<eventfd_ctx*> ctx_{nullptr};  // whose queue; while registered
+  signal_function signal_;
+  release_function release_;
+};
+
+}  // namespace doorbell
