@@ -74,6 +74,9 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
   /// callback. Source: eventfd_poll() of the Linux kernel.
   [[nodiscard]] unsigned poll() const noexcept;
 
+  /// Whether a handle is open; once false, it stays so.
+  [[nodiscard]] bool is_open() const noexcept { return files_.load(base::memory_order_relaxed) > 0; }
+
   /// Never blocks, legal in a callback.
   [[nodiscard]] eventfd_info info() const noexcept { return {count(), id_, semaphore_}; }
 
@@ -96,12 +99,12 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
   /// @return false when the eventfd has been closed: the entry would wait for ever, and has not been added.
   // A close that takes the last file away comes for this lock afterwards, to walk the queue:
   //
-  //   legal:     we read files_ > 0, and add; the closer's walk, which needs the lock we hold, comes later and finds us.
-  //   legal:     we read 0, and do not add.
+  //   legal:     we find it open, and add; the closer's walk, which needs the lock we hold, comes later and finds us.
+  //   legal:     we find it closed, and do not add.
   //   forbidden: we add after the walk. The walk needs the lock after the decrement; had it been before us, we would
   //              have acquired the decrement with the lock.
   [[nodiscard]] bool attach(base::wait_entry& entry) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) {
-    if (files_.load(base::memory_order_relaxed) == 0) return false;
+    if (!is_open()) return false;
     queue_.add(entry);
     ++shares_;
     return true;
@@ -112,15 +115,15 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
 
   /// Ends the entry's share in the memory. Lock held.
   /// @return whether it was the last share of a closed eventfd: the caller then calls put(), after it has let the lock go.
-  [[nodiscard]] bool release_share() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) {
-    return --shares_ == 0 && hung_up_;
-  }
+  [[nodiscard]] bool release_share() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) { return --shares_ == 0 && hung_up_; }
 
   /// Takes what a read would. Lock held; if the answer is true the caller then calls wake(POLLOUT), without the lock.
   [[nodiscard]] bool take_locked(std::uint64_t& taken) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this);
 
   /// The count. Lock held.
-  [[nodiscard]] std::uint64_t count_locked() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) { return lock_.value(); }
+  [[nodiscard]] std::uint64_t count_locked() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) {
+    return lock_.value();
+  }
 
   /// Walks the queue with `events`; deferred, when called in a callback.
   void wake(unsigned events) noexcept;
