@@ -59,21 +59,20 @@ auto tell(const Outcome& outcome, const char* what) {
 
 }  // namespace
 
-notifier::notifier(const eventfd& bell, signal_function&& signal, release_function&& release,
-                   std::error_code& ec) noexcept
-    : notifier{std::move(signal), std::move(release)} {
-  tell(enter_queue(bell, sharing::every), ec);
-}
+void notifier::start(const eventfd& bell) { tell(enter_queue(bell, sharing::every), "doorbell: notifier"); }
 
-notifier::notifier(const eventfd& bell, signal_function&& signal, release_function&& release)
-    : notifier{std::move(signal), std::move(release)} {
-  tell(enter_queue(bell, sharing::every), "doorbell: notifier");
-}
+void notifier::start(const eventfd& bell, std::error_code& ec) noexcept { tell(enter_queue(bell, sharing::every), ec); }
 
+// Nobody else registers or unregisters a notifier that is being destroyed. There is only HUP to fight with, which holds the
+// lock while it clears the active bit; so the bit that is read under the lock is final.
 notifier::~notifier() {
-  if (state_.load(base::memory_order_acquire) == 0) return;
+  if (!(state_.load(base::memory_order_acquire) & registered)) return;
   // Else the entry would stay on a queue and its memory go.
-  if (try_unregister().error != std::errc{}) std::terminate();
+  if (would_deadlock(ctx_.load(base::memory_order_relaxed))) std::terminate();
+  pass_through_lock([this](eventfd_ctx& ctx) {
+    ctx.assert_held();
+    take_off(ctx, state_.load(base::memory_order_relaxed));
+  });
 }
 
 bool notifier::register_with(const eventfd& bell, sharing how, std::error_code& ec) noexcept {
@@ -139,21 +138,26 @@ inline std::uint32_t notifier::begin_leaving() noexcept {
   return 0;
 }
 
-// @param was what begin_leaving() has claimed.
-// @param under_lock called with the lock held, after the entry is off the queue.
-template <class UnderLock>
-inline decoupled notifier::leave(std::uint32_t was, UnderLock under_lock) noexcept {
+// Ends the share in the eventfd's memory, and before that calls `leave`, with the lock held.
+template <class Leave>
+inline void notifier::pass_through_lock(Leave leave) noexcept {
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
   bool last = false;
   {
     const eventfd_ctx_lock held{ctx};
-    if (was & active) ctx.detach(entry_);
-    under_lock(ctx);
+    leave(ctx);
     last = ctx.release_share();
   }
   // Not under the lock, which goes with the memory.
   if (last) [[unlikely]]
     ctx.put();
+}
+
+inline void notifier::take_off(eventfd_ctx& ctx, std::uint32_t state) noexcept {
+  if (state & active) ctx.detach(entry_);
+}
+
+inline decoupled notifier::end_leaving(std::uint32_t was) noexcept {
   ctx_.store(nullptr, base::memory_order_relaxed);
   state_.store(0, base::memory_order_release);
   return was & active ? decoupled::by_us : decoupled::by_hup;
@@ -164,7 +168,11 @@ inline notifier::outcome<decoupled> notifier::try_unregister() noexcept {
     return {std::errc::resource_deadlock_would_occur, decoupled::not_registered};
   const auto was = begin_leaving();
   if (was == 0) return {std::errc{}, decoupled::not_registered};
-  return {std::errc{}, leave(was, [](eventfd_ctx&) {})};
+  pass_through_lock([this, was](eventfd_ctx& ctx) {
+    ctx.assert_held();
+    take_off(ctx, was);
+  });
+  return {std::errc{}, end_leaving(was)};
 }
 
 notifier::outcome<decoupled> notifier::try_unregister_and_read(std::uint64_t& count) noexcept {
@@ -174,10 +182,12 @@ notifier::outcome<decoupled> notifier::try_unregister_and_read(std::uint64_t& co
   const auto was = begin_leaving();
   if (was == 0) return {std::errc{}, decoupled::not_registered};
   eventfd_ctx_ptr drained;
-  const auto winner = leave(was, [&](eventfd_ctx& ctx) {
+  pass_through_lock([&](eventfd_ctx& ctx) {
     ctx.assert_held();
+    take_off(ctx, was);
     if (ctx.take_locked(count)) drained = &ctx;
   });
+  const auto winner = end_leaving(was);
   if (drained == nullptr) return {std::errc::resource_unavailable_try_again, winner};
   drained->wake(POLLOUT);
   return {std::errc{}, winner};
