@@ -6,13 +6,22 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include <cstddef>
 #include <thread>
+
+#include "pinned.hpp"
 
 namespace doorbell::bench {
 
 class loop_thread {
  public:
   loop_thread() : thread_{[this] { io_.run(); }} {}
+  /// Stays on that one of the CPUs.
+  explicit loop_thread(std::size_t place)
+      : thread_{[this, place] {
+          const pinned here{place};
+          io_.run();
+        }} {}
   ~loop_thread() { stop(); }
   loop_thread(const loop_thread&) = delete;
   loop_thread& operator=(const loop_thread&) = delete;

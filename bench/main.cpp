@@ -4,6 +4,7 @@
 // the output, and an exit status that tells of a benchmark that failed.
 #include <benchmark/benchmark.h>
 #include <gnu/libc-version.h>
+#include <unistd.h>
 #include <boost/version.hpp>
 
 #include <algorithm>
@@ -26,6 +27,8 @@ void sleep_until_stopped(const std::stop_token& stop) {
 
 class reporter : public benchmark::ConsoleReporter {
  public:
+  reporter() : ConsoleReporter{::isatty(STDOUT_FILENO) ? OO_ColorTabular : OO_Tabular} {}
+
   void ReportRuns(const std::vector<Run>& runs) override {
     failed_ = failed_ || std::ranges::any_of(runs, &Run::error_occurred);
     ConsoleReporter::ReportRuns(runs);
@@ -41,7 +44,7 @@ class reporter : public benchmark::ConsoleReporter {
 int main(int argc, char** argv) {
   const std::jthread second{sleep_until_stopped};
   benchmark::AddCustomContext("Boost", BOOST_LIB_VERSION);
-  benchmark::AddCustomContext("g++ and libstdc++", __VERSION__);
+  benchmark::AddCustomContext("Compiler", __VERSION__);
   benchmark::AddCustomContext("glibc", ::gnu_get_libc_version());
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;

@@ -146,7 +146,7 @@ def machine(context):
         "Date": time.strftime("%Y-%m-%d"),
         "Load when it began": ", ".join(f"{load:.2f}" for load in context["load_avg"]) or "unknown",
     }
-    facts |= {name: context[name] for name in ("g++ and libstdc++", "glibc", "Boost", "libuv") if name in context}
+    facts |= {name: context[name] for name in ("Compiler", "glibc", "Boost", "libuv") if name in context}
     return "\n".join(f"- {name}: {value}" for name, value in facts.items())
 
 
@@ -170,7 +170,8 @@ def plot(path, row, times):
     script = f"""
 set terminal svg size 800,{120 + 40 * len(sides)} font "sans-serif,13" background rgb "white"
 set output "{path}"
-set title "{row.number}. {row.work}" noenhanced
+set tmargin 3
+set label "{row.number}. {row.work}" at screen 0.02, screen 0.93 noenhanced
 set xlabel "nanoseconds, median and quartiles"
 set xrange [0:*]
 set yrange [{len(sides) - 0.4}:-0.6]

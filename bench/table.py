@@ -57,9 +57,13 @@ ROWS = (
         Against("uv_async_send, which loses counts", "flood/uv_async_send/real_time"),
         Against("RMW on a shared line", "flood/rmw_shared_line/real_time"),
     )),
-    Row(7, "ping-pong between two Asio loops", "loops", "ping_pong/doorbell/real_time", (
-        Against("kernel eventfds in stream_descriptors", "ping_pong/descriptor/real_time", at_least=1),
-        Against("futex ping-pong", "ping_pong/futex/real_time"),
+    Row(7, "ping-pong between two Asio loops, on two CPUs", "loops", "ping_pong/doorbell/far_cpu:1/real_time", (
+        Against("kernel eventfds in stream_descriptors", "ping_pong/descriptor/far_cpu:1/real_time", at_least=1),
+        Against("futex ping-pong", "ping_pong/futex/far_cpu:1/real_time"),
+    )),
+    Row(7, "ping-pong between two Asio loops, on one CPU", "loops", "ping_pong/doorbell/far_cpu:0/real_time", (
+        Against("kernel eventfds in stream_descriptors", "ping_pong/descriptor/far_cpu:0/real_time", at_least=1),
+        Against("futex ping-pong", "ping_pong/futex/far_cpu:0/real_time"),
     )),
     Row(8, "2 producers on 1 eventfd", "producers", "producers_on_1/doorbell/real_time/threads:2", (
         Against("the same on a kernel eventfd", "producers_on_1/kernel/real_time/threads:2", at_least=10),
@@ -75,6 +79,6 @@ SETTINGS = """\
 - Kernel eventfd: blocking, straight system calls (no cancellation points); in Asio a non-blocking `stream_descriptor`.
 - boost::signals2: default settings, so with its mutex. `dummy_mutex` would be faster and is not thread-safe.
 - std::stop_callback: on one std::stop_source, with a token of its own at hand.
-- Asio: one thread for each io_context, which has the concurrency hint 1.
+- Asio: one thread for each io_context, which has the concurrency hint 1. Ping-pong: threads pinned to their CPUs.
 - malloc is glibc's. Everything is compiled by g++ as the release preset says (-O3); doorbell is linked statically.
 - Times are of the CPU for one thread's work, and real time where several threads take part (rows 6 to 8)."""
