@@ -14,38 +14,20 @@
 #include <thread>
 #include <vector>
 
+#include "support/asleep.hpp"
 #include "support/errors.hpp"
 #include "support/signal_handler.hpp"
-#include "support/threads.hpp"
 
 namespace {
 
 using doorbell::eventfd;
+using doorbell::test::asleep;
 using doorbell::test::call_under_signals;
 using doorbell::test::error_of;
 using doorbell::test::signal_handler;
-using doorbell::test::sleeper;
 using doorbell::test::thrown_by;
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
-
-/// Calls `body` in a thread of its own; by the time it is constructed, that thread sleeps.
-class asleep {
- public:
-  template <class Body>
-  explicit asleep(Body body)
-      : thread_{[this, body] {
-          sleeping_.here();
-          body();
-        }} {
-    EXPECT_TRUE(sleeping_.wait_until_asleep());
-  }
-  void join() { thread_.join(); }
-
- private:
-  sleeper sleeping_;
-  std::jthread thread_;
-};
 
 TEST(eventfd_sleep, a_reader_at_0_is_handed_what_is_signalled) {
   const eventfd bell;
@@ -269,18 +251,13 @@ TEST(eventfd_sleep, any_handler_interrupts_a_timed_read) {
 TEST(eventfd_sleep, a_handler_with_restart_does_not_interrupt_a_read) {
   const signal_handler handler{SA_RESTART};
   const eventfd bell;
-  sleeper waiter;
   std::error_code ec;
   std::uint64_t got = 0;
-  std::jthread reader{[&] {
-    waiter.here();
-    got = bell.read(ec);
-  }};
+  asleep reader{[&] { got = bell.read(ec); }};
   for (int i = 0; i < 10; ++i) {
-    EXPECT_TRUE(waiter.wait_until_asleep());
     ::pthread_kill(reader.native_handle(), SIGUSR1);
+    EXPECT_TRUE(reader.still_asleep());
   }
-  EXPECT_TRUE(waiter.wait_until_asleep());
   bell.signal(6);
   reader.join();
   EXPECT_FALSE(ec);

@@ -8,24 +8,23 @@
 #include <array>
 #include <cstdint>
 #include <system_error>
-#include <thread>
 
 #include <doorbell/notifier.hpp>
 
+#include "support/asleep.hpp"
 #include "support/errors.hpp"
 #include "support/fds.hpp"
-#include "support/threads.hpp"
 
 namespace {
 
 using doorbell::eventfd;
 using doorbell::notifier;
+using doorbell::test::asleep;
 using doorbell::test::error_of;
 using doorbell::test::give;
 using doorbell::test::kernel_eventfd;
 using doorbell::test::no_more_fds;
 using doorbell::test::polled;
-using doorbell::test::sleeper;
 using doorbell::test::take;
 using doorbell::test::thrown_by;
 using doorbell::test::unique_fd;
@@ -150,12 +149,7 @@ TEST(forward, goes_to_the_same_eventfd_though_its_number_be_used_again) {
 TEST(forward, makes_room_for_a_sleeping_writer) {
   const eventfd bell;
   bell.write(eventfd::max);
-  sleeper waiter;
-  std::jthread writer{[&] {
-    waiter.here();
-    bell.write(5);
-  }};
-  EXPECT_TRUE(waiter.wait_until_asleep());
+  asleep writer{[&] { bell.write(5); }};
   const auto there = kernel_eventfd();
   bell.forward_to(there.get());
   writer.join();

@@ -11,12 +11,11 @@
 #include <cstdint>
 #include <memory>
 #include <system_error>
-#include <thread>
 
 #include <doorbell/eventfd.hpp>
 
+#include "support/asleep.hpp"
 #include "support/errors.hpp"
-#include "support/threads.hpp"
 
 namespace {
 
@@ -24,8 +23,8 @@ using doorbell::decoupled;
 using doorbell::eventfd;
 using doorbell::eventfd_ctx;
 using doorbell::notifier;
+using doorbell::test::asleep;
 using doorbell::test::error_of;
-using doorbell::test::sleeper;
 using doorbell::test::thrown_by;
 using sharing = notifier::sharing;
 
@@ -241,12 +240,7 @@ TEST(notifier, a_callback_sees_the_count_and_what_to_poll) {
 TEST(notifier, a_callback_that_drains_makes_room_for_a_sleeping_writer) {
   const eventfd bell;
   bell.write(eventfd::max);
-  sleeper waiter;
-  std::jthread writer{[&] {
-    waiter.here();
-    bell.write(7);
-  }};
-  EXPECT_TRUE(waiter.wait_until_asleep());
+  asleep writer{[&] { bell.write(7); }};
   std::uint64_t drained = 0;
   notifier watcher{bell, [&](auto& ctx) { drained += ctx.drain() % eventfd::max; }};
   bell.signal();
@@ -375,12 +369,7 @@ TEST(unregister_and_read, makes_room_for_a_sleeping_writer) {
   const eventfd bell;
   bell.write(eventfd::max);
   notifier watcher{bell, [](auto&) {}};
-  sleeper waiter;
-  std::jthread writer{[&] {
-    waiter.here();
-    bell.write(5);
-  }};
-  EXPECT_TRUE(waiter.wait_until_asleep());
+  asleep writer{[&] { bell.write(5); }};
   std::uint64_t count = 0;
   watcher.unregister_and_read(count);
   EXPECT_EQ(count, eventfd::max);

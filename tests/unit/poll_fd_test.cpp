@@ -9,23 +9,22 @@
 
 #include <cstdint>
 #include <system_error>
-#include <thread>
 
 #include <doorbell/notifier.hpp>
 
+#include "support/asleep.hpp"
 #include "support/errors.hpp"
 #include "support/fds.hpp"
-#include "support/threads.hpp"
 
 namespace {
 
 using doorbell::eventfd;
 using doorbell::notifier;
+using doorbell::test::asleep;
 using doorbell::test::error_of;
 using doorbell::test::is_open;
 using doorbell::test::no_more_fds;
 using doorbell::test::readable;
-using doorbell::test::sleeper;
 using doorbell::test::thrown_by;
 using doorbell::test::unique_fd;
 
@@ -68,12 +67,7 @@ TEST(poll_fd, a_write_of_0_does_not_make_it_readable) {
 
 TEST(poll_fd, of_a_count_that_a_sleeping_reader_is_handed_is_not_left_readable) {
   const eventfd bell;
-  sleeper waiter;
-  std::jthread reader{[&] {
-    waiter.here();
-    bell.read();
-  }};
-  EXPECT_TRUE(waiter.wait_until_asleep());
+  asleep reader{[&] { bell.read(); }};
   const int fd = bell.poll_fd();
   bell.signal();
   reader.join();
