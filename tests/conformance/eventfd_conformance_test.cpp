@@ -30,7 +30,7 @@ using doorbell::test::kernel_side;
 using doorbell::test::signal_handler;
 using doorbell::test::succeeds;
 
-constexpr std::uint64_t full = UINT64_MAX - 1;  // what writes reach
+constexpr std::uint64_t full = UINT64_MAX - 1;   // what writes reach
 constexpr std::uint64_t saturated = UINT64_MAX;  // what signals reach
 constexpr unsigned in = POLLIN;
 constexpr unsigned out = POLLOUT;

@@ -39,7 +39,7 @@ TEST(eventfd_handle, starts_with_a_count_of_32_bits) {
 
 TEST(eventfd_handle, takes_the_kernels_flags_and_no_others) {
   for (const int good : std::initializer_list<int>{0, EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE,
-                                                  EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE}) {
+                                                   EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE}) {
     std::error_code ec;
     EXPECT_TRUE((eventfd{0, good, ec}.is_open()));
     EXPECT_FALSE(ec);
@@ -167,8 +167,9 @@ TEST(eventfd_handle, every_call_on_a_closed_one_says_so) {
   check("write", [](auto& e, auto& ec) { e.write(1, ec); }, [](auto& e) { e.write(1); });
   check("write, stop", [&](auto& e, auto& ec) { e.write(1, never, ec); }, [&](auto& e) { e.write(1, never); });
   check("write_for", [](auto& e, auto& ec) { e.write_for(1, 1s, ec); }, [](auto& e) { e.write_for(1, 1s); });
-  check("write, buffer", [](auto& e, auto& ec) { e.write(std::as_bytes(std::span{"1234567", 8}), ec); },
-        [](auto& e) { e.write(std::as_bytes(std::span{"1234567", 8})); });
+  check(
+      "write, buffer", [](auto& e, auto& ec) { e.write(std::as_bytes(std::span{"1234567", 8}), ec); },
+      [](auto& e) { e.write(std::as_bytes(std::span{"1234567", 8})); });
   check("poll_fd", [](auto& e, auto& ec) { e.poll_fd(ec); }, [](auto& e) { e.poll_fd(); });
   check("info", [](auto& e, auto& ec) { (void)e.info(ec); }, [](auto& e) { (void)e.info(); });
 }

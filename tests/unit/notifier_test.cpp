@@ -90,7 +90,9 @@ TEST(notifier, exclusive_ones_hear_of_the_last_close_all_the_same) {
 TEST(notifier, is_not_called_any_more_when_destroyed) {
   eventfd bell;
   int calls = 0;
-  { const notifier watcher{bell, [&](auto&) { ++calls; }, [&] { ++calls; }}; }
+  {
+    const notifier watcher{bell, [&](auto&) { ++calls; }, [&] { ++calls; }};
+  }
   bell.signal();
   bell.close();
   EXPECT_EQ(calls, 0);
