@@ -2,21 +2,24 @@
 //
 // The life of a registration, as bits of one word:
 //
-//   0 --register--> busy --(lock held)--> registered|active --unregister wins--> busy --(passed the lock)--> 0
-//                                               |
-//                                              HUP wins (lock held)
-//                                               v
-//                                          registered --------unregister-------> busy --(passed the lock)--> 0
+//   0 --register--> busy --(lock held)--> registered|active --unregister--> busy|active --(lock held)--> busy --> 0
+//                                               |                              |
+//                                              HUP (lock held)                HUP (lock held)
+//                                               v                              v
+//                                          registered --------unregister-----> busy --(passed the lock)--> 0
 //
-// The active bit is what unregister and HUP fight for: each clears it by one atomic operation that tells what was there.
+// `registered` is what unregisters fight for: whoever turns it into `busy` answers for the registration. The active bit is
+// what that one and HUP fight for: each clears it by one atomic operation that tells what was there, under the lock: up to
+// the moment when the count may be drained, every signal calls.
 // Whoever finds it set takes the entry off. The share in the eventfd_ctx's memory belongs to `registered`, and goes when
 // an unregister has been through the lock; so the loser has a lock to pass through though the eventfd be closed:
 //
 //   unregister (loser)                   close
 //                                        lock; clears active; removes the entry
-//   finds active clear                   release() runs
-//   lock ... waits                       release() returns; unlock
-//   lock; release_share(); unlock
+//   lock ... waits                       release() runs
+//                                        release() returns; unlock
+//   lock; finds active clear
+//   release_share(); unlock
 //   returns by_hup
 //
 //   forbidden: returning while release() runs; the caller would free what it uses.
@@ -112,7 +115,7 @@ int notifier::on_wake(base::wait_entry& woken, unsigned events) noexcept {
 }
 
 void notifier::on_hup() noexcept {
-  if (!(state_.fetch_and(~active, base::memory_order_acq_rel) & active)) return;
+  if (!clear_active()) return;
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
   ctx.assert_held();
   ctx.detach(entry_);
@@ -120,14 +123,18 @@ void notifier::on_hup() noexcept {
   // *this may be gone.
 }
 
-// Claims the registration, and with the same operation the active bit if it is still there.
-std::uint32_t notifier::begin_leaving() noexcept {
+// Claims the registration; the active bit stays as it is.
+bool notifier::begin_leaving() noexcept {
   auto state = state_.load(base::memory_order_acquire);
   while (state & registered) {
-    if (state_.compare_exchange_weak(state, busy, base::memory_order_acq_rel, base::memory_order_acquire)) return state;
+    const auto claimed = (state & active) | busy;
+    if (state_.compare_exchange_weak(state, claimed, base::memory_order_acq_rel, base::memory_order_acquire))
+      return true;
   }
-  return 0;
+  return false;
 }
+
+bool notifier::clear_active() noexcept { return (state_.fetch_and(~active, base::memory_order_acq_rel) & active) != 0; }
 
 decoupled notifier::leave(std::uint64_t* count, std::error_code& ec) noexcept {
   ec.clear();
@@ -135,15 +142,16 @@ decoupled notifier::leave(std::uint64_t* count, std::error_code& ec) noexcept {
     ec = std::make_error_code(std::errc::resource_deadlock_would_occur);
     return decoupled::not_registered;
   }
-  const auto was = begin_leaving();
-  if (was == 0) return decoupled::not_registered;
+  if (!begin_leaving()) return decoupled::not_registered;
 
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
+  bool won = false;
   bool last = false;
   eventfd_ctx_ptr drained;
   {
     const eventfd_ctx_lock held{ctx};
-    if (was & active) ctx.detach(entry_);
+    won = clear_active();
+    if (won) ctx.detach(entry_);
     if (count != nullptr && ctx.take_locked(*count)) drained = &ctx;
     last = ctx.release_share();
   }
@@ -153,7 +161,7 @@ decoupled notifier::leave(std::uint64_t* count, std::error_code& ec) noexcept {
   if (count != nullptr && drained == nullptr) ec = std::make_error_code(std::errc::resource_unavailable_try_again);
   ctx_.store(nullptr, base::memory_order_relaxed);
   state_.store(0, base::memory_order_release);
-  return was & active ? decoupled::by_us : decoupled::by_hup;
+  return won ? decoupled::by_us : decoupled::by_hup;
 }
 
 decoupled notifier::unregister(std::error_code& ec) noexcept { return leave(nullptr, ec); }

@@ -82,8 +82,8 @@ class DOORBELL_EXPORT notifier {
   decoupled unregister();
   decoupled unregister(std::error_code& ec) noexcept;
 
-  /// Takes the notifier off and drains the count as a read would, in one step: no signal is lost between the two, none both
-  /// called and counted.
+  /// Takes the notifier off and drains the count as a read would, in one step: a signal comes before both, and has called
+  /// and is in the count, or after both, and is neither.
   /// @param[out] count what was taken.
   /// Errors: as unregister(); resource_unavailable_try_again when the count was 0, and it is unregistered all the same.
   /// Source: eventfd_ctx_remove_wait_queue() of the Linux kernel.
@@ -100,7 +100,8 @@ class DOORBELL_EXPORT notifier {
   void on_hup() noexcept;
   bool enter_queue(const eventfd& bell, sharing how, std::error_code& ec) noexcept;
   decoupled leave(std::uint64_t* count, std::error_code& ec) noexcept;
-  [[nodiscard]] std::uint32_t begin_leaving() noexcept;
+  [[nodiscard]] bool begin_leaving() noexcept;
+  [[nodiscard]] bool clear_active() noexcept;
 
   entry entry_;
   base::atomic<std::uint32_t> state_{0};
