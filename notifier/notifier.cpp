@@ -2,22 +2,25 @@
 //
 // The life of a registration, as bits of one word:
 //
-//   0 --register--> busy --(lock held)--> registered|active --unregister wins--> busy --(passed the lock)--> 0
-//                                               |
-//                                              HUP wins (lock held)
-//                                               v
-//                                          registered --------unregister-------> busy --(passed the lock)--> 0
+//   0 --register--> busy --(lock held)--> registered|active --unregister--> busy|active --(lock held)--> busy --> 0
+//                                               |                              |
+//                                              HUP (lock held)                HUP (lock held)
+//                                               v                              v
+//                                          registered --------unregister-----> busy --(passed the lock)--> 0
 //
-// The active bit is what unregister and HUP fight for: each clears it by one atomic operation that tells what was
-// there. Whoever finds it set takes the entry off. The share in the eventfd_ctx's memory belongs to `registered`, and
-// goes when an unregister has been through the lock; so the loser has a lock to pass through though the eventfd be
-// closed:
+// `registered` is what unregisters fight for: whoever turns it into `busy` answers for the registration. The active bit is
+// what that one and HUP fight for, under the lock: up to the moment when the count may be drained, every signal calls.
+// Whoever finds it set takes the entry off. HUP clears it by one atomic operation, since `registered` may become `busy`
+// meanwhile. Whoever has made it `busy` and holds the lock has the word for himself, and only looks: it becomes 0 anyway.
+// The share in the eventfd_ctx's memory belongs to `registered`, and goes when an unregister has been through the lock; so
+// the loser has a lock to pass through though the eventfd be closed:
 //
 //   unregister (loser)                   close
 //                                        lock; clears active; removes the entry
-//   finds active clear                   release() runs
-//   lock ... waits                       release() returns; unlock
-//   lock; release_share(); unlock
+//   lock ... waits                       release() runs
+//                                        release() returns; unlock
+//   lock; finds active clear
+//   release_share(); unlock
 //   returns by_hup
 //
 //   forbidden: returning while release() runs; the caller would free what it uses.
@@ -63,16 +66,12 @@ void notifier::start(const eventfd& bell) { tell(enter_queue(bell, sharing::ever
 
 void notifier::start(const eventfd& bell, std::error_code& ec) noexcept { tell(enter_queue(bell, sharing::every), ec); }
 
-// Nobody else registers or unregisters a notifier that is being destroyed. There is only HUP to fight with, which holds the
-// lock while it clears the active bit; so the bit that is read under the lock is final.
 notifier::~notifier() {
+  // Nobody else registers or unregisters a notifier that is being destroyed, so there is nothing to claim.
   if (!(state_.load(base::memory_order_acquire) & registered)) return;
   // Else the entry would stay on a queue and its memory go.
   if (would_deadlock(ctx_.load(base::memory_order_relaxed))) std::terminate();
-  pass_through_lock([this](eventfd_ctx& ctx) {
-    ctx.assert_held();
-    take_off(ctx, state_.load(base::memory_order_relaxed));
-  });
+  [[maybe_unused]] const bool by_us = pass_through_lock([](eventfd_ctx&) {});
 }
 
 bool notifier::register_with(const eventfd& bell, sharing how, std::error_code& ec) noexcept {
@@ -129,65 +128,60 @@ void notifier::on_hup() noexcept {
   // *this may be gone.
 }
 
-// Claims the registration, and with the same operation the active bit if it is still there.
-inline std::uint32_t notifier::begin_leaving() noexcept {
-  auto state = state_.load(base::memory_order_acquire);
+// Claims the registration; the active bit stays as it is.
+inline bool notifier::begin_leaving() noexcept {
+  std::uint32_t state = registered | active;  // what it is but for misuse and HUP
   while (state & registered) {
-    if (state_.compare_exchange_weak(state, busy, base::memory_order_acq_rel, base::memory_order_acquire)) return state;
+    const auto claimed = (state & active) | busy;
+    if (state_.compare_exchange_weak(state, claimed, base::memory_order_acq_rel, base::memory_order_acquire))
+      return true;
   }
-  return 0;
+  return false;
 }
 
-// Ends the share in the eventfd's memory, and before that calls `leave`, with the lock held.
-template <class Leave>
-inline void notifier::pass_through_lock(Leave leave) noexcept {
+// Takes the entry off unless HUP has, and ends the share in the eventfd's memory. In between it calls `under_lock`.
+// @return whether it was us who took it off.
+template <class UnderLock>
+inline bool notifier::pass_through_lock(UnderLock under_lock) noexcept {
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
+  bool by_us = false;
   bool last = false;
   {
     const eventfd_ctx_lock held{ctx};
-    leave(ctx);
+    by_us = (state_.load(base::memory_order_relaxed) & active) != 0;
+    if (by_us) ctx.detach(entry_);
+    under_lock(ctx);
     last = ctx.release_share();
   }
   // Not under the lock, which goes with the memory.
   if (last) [[unlikely]]
     ctx.put();
+  return by_us;
 }
 
-inline void notifier::take_off(eventfd_ctx& ctx, std::uint32_t state) noexcept {
-  if (state & active) ctx.detach(entry_);
-}
-
-inline decoupled notifier::end_leaving(std::uint32_t was) noexcept {
+inline decoupled notifier::end_leaving(bool by_us) noexcept {
   ctx_.store(nullptr, base::memory_order_relaxed);
   state_.store(0, base::memory_order_release);
-  return was & active ? decoupled::by_us : decoupled::by_hup;
+  return by_us ? decoupled::by_us : decoupled::by_hup;
 }
 
 inline notifier::outcome<decoupled> notifier::try_unregister() noexcept {
   if (would_deadlock(ctx_.load(base::memory_order_relaxed)))
     return {std::errc::resource_deadlock_would_occur, decoupled::not_registered};
-  const auto was = begin_leaving();
-  if (was == 0) return {std::errc{}, decoupled::not_registered};
-  pass_through_lock([this, was](eventfd_ctx& ctx) {
-    ctx.assert_held();
-    take_off(ctx, was);
-  });
-  return {std::errc{}, end_leaving(was)};
+  if (!begin_leaving()) return {std::errc{}, decoupled::not_registered};
+  return {std::errc{}, end_leaving(pass_through_lock([](eventfd_ctx&) {}))};
 }
 
 notifier::outcome<decoupled> notifier::try_unregister_and_read(std::uint64_t& count) noexcept {
   count = 0;
   if (would_deadlock(ctx_.load(base::memory_order_relaxed)))
     return {std::errc::resource_deadlock_would_occur, decoupled::not_registered};
-  const auto was = begin_leaving();
-  if (was == 0) return {std::errc{}, decoupled::not_registered};
+  if (!begin_leaving()) return {std::errc{}, decoupled::not_registered};
   eventfd_ctx_ptr drained;
-  pass_through_lock([&](eventfd_ctx& ctx) {
+  const auto winner = end_leaving(pass_through_lock([&](eventfd_ctx& ctx) {
     ctx.assert_held();
-    take_off(ctx, was);
     if (ctx.take_locked(count)) drained = &ctx;
-  });
-  const auto winner = end_leaving(was);
+  }));
   if (drained == nullptr) return {std::errc::resource_unavailable_try_again, winner};
   drained->wake(POLLOUT);
   return {std::errc{}, winner};

@@ -101,8 +101,8 @@ class DOORBELL_EXPORT notifier {
   decoupled unregister();
   decoupled unregister(std::error_code& ec) noexcept;
 
-  /// Takes the notifier off and drains the count as a read would, in one step: no signal is lost between the two, none both
-  /// called and counted.
+  /// Takes the notifier off and drains the count as a read would, in one step: a signal comes before both, and has called
+  /// and is in the count, or after both, and is neither.
   /// @param[out] count what was taken.
   /// Errors: as unregister(); resource_unavailable_try_again when the count was 0, and it is unregistered all the same.
   /// Source: eventfd_ctx_remove_wait_queue() of the Linux kernel.
@@ -129,11 +129,10 @@ class DOORBELL_EXPORT notifier {
   outcome<bool> enter_queue(const eventfd& bell, sharing how) noexcept;
   outcome<decoupled> try_unregister() noexcept;
   outcome<decoupled> try_unregister_and_read(std::uint64_t& count) noexcept;
-  template <class Leave>
-  void pass_through_lock(Leave leave) noexcept;
-  void take_off(eventfd_ctx& ctx, std::uint32_t state) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(ctx);
-  decoupled end_leaving(std::uint32_t was) noexcept;
-  [[nodiscard]] std::uint32_t begin_leaving() noexcept;
+  [[nodiscard]] bool begin_leaving() noexcept;
+  template <class UnderLock>
+  [[nodiscard]] bool pass_through_lock(UnderLock under_lock) noexcept;
+  decoupled end_leaving(bool by_us) noexcept;
 
   entry entry_;
   base::atomic<std::uint32_t> state_{0};
