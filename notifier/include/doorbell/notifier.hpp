@@ -71,7 +71,7 @@ class DOORBELL_EXPORT notifier {
       : notifier{std::forward<Signal>(signal), std::forward<Release>(release)} {
     start(bell);
   }
-  template <signal_callback Signal, release_callback Release>
+  template <signal_callback Signal, release_callback Release = std::nullptr_t>
   notifier(const eventfd& bell, Signal&& signal, Release&& release, std::error_code& ec)
       : notifier{std::forward<Signal>(signal), std::forward<Release>(release)} {
     start(bell, ec);
