@@ -104,11 +104,12 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
   }
   request_limit::process().refund(charged_);
   ioctx_table::process().remove(*this);
-  if (has_reaper_.load(base::memory_order_acquire)) reaper::process().forget(*this);
   me.leave();
   users_.kill();
   announce();
   users_.wait_for_none();
+  // Not before: until the last user has left, one may be about to submit what needs a reaper.
+  if (has_reaper_.load(base::memory_order_relaxed)) reaper::process().forget(*this);
   cancel_all();
   reap_all();
   while (in_flight_.load(base::memory_order_relaxed) > 0) {

@@ -3,7 +3,7 @@
 // kioctx: an AIO context. What it promises about its end:
 //
 //   users  (who is inside a call on it)                 reqs  (in flight: in_flight_)
-//   destroy: dead, once -> off the table, forgotten by the reaper -> users killed, sleepers woken, users gone
+//   destroy: dead, once -> off the table -> users killed, sleepers woken, users gone -> forgotten by the reaper
 //            -> requests cancelled -> all completed -> grace period -> ring unmapped, engine closed, memory freed.
 //            All of that in the caller of destroy().
 //

@@ -4,13 +4,13 @@
 // Started when the first such request is submitted, asleep while nothing completes, and there until the process ends.
 //
 //   reaper                               destroy
-//   lock; finds the context              users.kill()
+//   lock; finds the context              users.kill(); waits for users
 //   tryget_live(); unlock                forget(): lock; off the table; unlock
-//   reaps; put()                         waits for users
+//   reaps; put()                         goes on, to its end
 //
-//   legal:     tryget_live before kill: destroy waits for the put. After: it fails, and the context is not touched again;
-//              it is still there, since forget() needs the lock.
-//   forbidden: a context touched after destroy has gone on.
+//   legal:     tryget_live before kill: destroy waits for the put. After: it fails, in memory that is still there, since
+//              forget() needs the lock.
+//   forbidden: a context touched after forget(), or watched after it: those who may ask for watch() are users, and gone.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
