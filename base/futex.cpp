@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <climits>
 #include <cstddef>
 #include <ctime>
 
@@ -33,9 +34,9 @@ futex_result wait_on(const void* word, std::uint32_t expected, const timespec* u
   return futex_result::woken;
 }
 
-void wake_one(const void* word) noexcept {
+void wake(const void* word, int sleepers) noexcept {
   const int saved = errno;
-  ::syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, nullptr, nullptr, 0);
+  ::syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, sleepers, nullptr, nullptr, 0);
   errno = saved;
 }
 
@@ -53,12 +54,13 @@ futex_result futex_wait(const atomic<std::uint32_t>& word, std::uint32_t expecte
   return wait_on(&word, expected, until ? &at : nullptr);
 }
 
-void futex_wake_one(const atomic<std::uint32_t>* word) noexcept { wake_one(word); }
+void futex_wake_one(const atomic<std::uint32_t>* word) noexcept { wake(word, 1); }
+void futex_wake_all(const atomic<std::uint32_t>* word) noexcept { wake(word, INT_MAX); }
 
 void futex_wait_high(const atomic<std::uint64_t>& word, std::uint64_t expected) noexcept {
   wait_on(high_half(&word), static_cast<std::uint32_t>(expected >> 32), nullptr);
 }
 
-void futex_wake_one_high(const atomic<std::uint64_t>* word) noexcept { wake_one(high_half(word)); }
+void futex_wake_one_high(const atomic<std::uint64_t>* word) noexcept { wake(high_half(word), 1); }
 
 }  // namespace doorbell::base

@@ -119,12 +119,12 @@ void eventfd_ctx::wake(unsigned events) noexcept {
 
 // A close that takes the last file away comes for this lock afterwards, to walk the queue:
 //
-//   legal:     we read files_ > 0, and add; the closer's walk, which needs the lock we hold, comes later and finds us.
-//   legal:     we read 0, and do not add.
+//   legal:     we find it open, and add; the closer's walk, which needs the lock we hold, comes later and finds us.
+//   legal:     we find it closed, and do not add.
 //   forbidden: we add after the walk. The walk needs the lock after the decrement; had it been before us, we would have
 //              acquired the decrement with the lock.
 bool eventfd_ctx::attach(base::wait_entry& entry) noexcept {
-  if (files_.load(base::memory_order_relaxed) == 0) return false;
+  if (!is_open()) return false;
   queue_.add(entry);
   ++shares_;
   return true;

@@ -74,6 +74,9 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
   /// callback. Source: eventfd_poll() of the Linux kernel.
   [[nodiscard]] unsigned poll() const noexcept;
 
+  /// Whether a handle is open; once false, it stays so.
+  [[nodiscard]] bool is_open() const noexcept { return files_.load(base::memory_order_relaxed) > 0; }
+
   /// Never blocks, legal in a callback.
   [[nodiscard]] eventfd_info info() const noexcept { return {count(), id_, semaphore_}; }
 
@@ -94,15 +97,15 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
 
   /// Ends the entry's share in the memory. Lock held.
   /// @return whether it was the last share of a closed eventfd: the caller then calls put(), after it has let the lock go.
-  [[nodiscard]] bool release_share() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) {
-    return --shares_ == 0 && hung_up_;
-  }
+  [[nodiscard]] bool release_share() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) { return --shares_ == 0 && hung_up_; }
 
   /// Takes what a read would. Lock held; if the answer is true the caller then calls wake(POLLOUT), without the lock.
   [[nodiscard]] bool take_locked(std::uint64_t& taken) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this);
 
   /// The count. Lock held.
-  [[nodiscard]] std::uint64_t count_locked() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) { return lock_.value(); }
+  [[nodiscard]] std::uint64_t count_locked() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) {
+    return lock_.value();
+  }
 
   /// Walks the queue with `events`; deferred, when called in a callback.
   void wake(unsigned events) noexcept;

@@ -21,6 +21,8 @@ using std::memory_order_seq_cst;
 
 template <class T>
 using atomic = std::atomic<T>;
+template <class T>
+using atomic_ref = std::atomic_ref<T>;
 
 namespace seam {
 

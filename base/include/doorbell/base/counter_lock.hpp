@@ -74,8 +74,7 @@ class DOORBELL_EXPORT ABSL_LOCKABLE counter_lock {
     auto word = word_.load(memory_order_relaxed);
     while (!(word & locked_bit)) {
       // Acquire pairs with the release in unlock() and in try_add().
-      if (word_.compare_exchange_weak(word, word | locked_bit, memory_order_acq_rel, memory_order_relaxed))
-        [[likely]] {
+      if (word_.compare_exchange_weak(word, word | locked_bit, memory_order_acq_rel, memory_order_relaxed)) [[likely]] {
         adopt(word);
         return;
       }

@@ -49,10 +49,10 @@ class condition_variable {
     lock.release();
   }
 
-  /// @return false once `deadline` has passed.
-  bool wait_until(mutex& held, std::chrono::steady_clock::time_point deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(held) {
+  /// @return false once it is past `when`.
+  bool wait_until(mutex& held, std::chrono::steady_clock::time_point when) ABSL_EXCLUSIVE_LOCKS_REQUIRED(held) {
     std::unique_lock lock{held.native_, std::adopt_lock};
-    const auto status = native_.wait_until(lock, deadline);
+    const auto status = native_.wait_until(lock, when);
     lock.release();
     return status == std::cv_status::no_timeout;
   }

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// engine: what carries requests out, for one context.
+//
+// Thread safety: start, cancel, reap and wake may be called at once. One thread at a time may sleep in wait(), between
+// begin_wait() and end_wait(); the others need not know of it, but:
+//
+//   sleeper                              somebody with news that is not a completion (events published, context dead)
+//   begin_wait(): waiting_ = true        news
+//   looks for news                       waiting()?  -> wake()
+//   wait()
+//
+//   legal:     the sleeper finds the news, or the other finds it waiting and wakes it.
+//   forbidden: neither. All four are seq_cst, so one of the two looks comes second.
+//
+// A wake must not be eaten by another thread's reap() while the sleeper still waits; see the engine.
+#pragma once
+
+#include <csignal>
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+#include <doorbell/base/atomic.hpp>
+#include <doorbell/base/futex.hpp>
+
+#include "request.hpp"
+
+namespace doorbell::aio {
+
+class engine {
+ public:
+  enum class wait_result { ready, timed_out, interrupted };
+
+  engine() = default;
+  engine(const engine&) = delete;
+  engine& operator=(const engine&) = delete;
+  virtual ~engine() = default;
+
+  [[nodiscard]] virtual std::string_view name() const noexcept = 0;
+
+  /// Starts requests, in order; from then on their completions may be reaped, by any thread.
+  /// @return how many; the others are the caller's, as before.
+  [[nodiscard]] virtual std::size_t start(std::span<request* const> requests) noexcept = 0;
+
+  /// Asks for the end of a request; its completion comes all the same. The caller holds a reference to it.
+  virtual void cancel(request& started) noexcept = 0;
+
+  /// Fetches completions, without waiting. Each is given out once.
+  /// @return how many; 0 when there are none now.
+  [[nodiscard]] virtual std::size_t reap(std::span<completion> completions) noexcept = 0;
+
+  /// Sleeps until there may be something to reap, somebody calls wake(), a signal handler has run, or `until`.
+  virtual wait_result wait(base::deadline until) noexcept = 0;
+  virtual void wake() noexcept = 0;
+
+  /// A descriptor that is readable while there is something to reap, for epoll.
+  [[nodiscard]] virtual int descriptor() const noexcept = 0;
+
+  /// @return whether this thread may now wait().
+  [[nodiscard]] bool begin_wait() noexcept { return !waiting_.exchange(true, base::memory_order_seq_cst); }
+  void end_wait() noexcept { waiting_.store(false, base::memory_order_seq_cst); }
+  [[nodiscard]] bool waiting() const noexcept { return waiting_.load(base::memory_order_seq_cst); }
+
+ private:
+  base::atomic<bool> waiting_{false};
+};
+
+}  // namespace doorbell::aio

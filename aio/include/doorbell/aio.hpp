@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// aio::context: an AIO context, io_setup(2) to io_destroy(2), without those system calls.
+//
+// Thread safety: all members but the destructor and the moves may be called at once. Lifetime: the object outlives the
+// calls on it; destroy() may come at any time from any thread, and calls that find it destroyed fail with
+// invalid_argument. Engine: io_uring.
+// Memory ordering: what was done before submit() is seen by whoever gets the event, by io_getevents or by the eventfd.
+//
+// Each call that can fail comes twice: throwing std::system_error, and with a std::error_code& that is set or cleared.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <system_error>
+
+#include <doorbell/aio_iocb.hpp>
+#include <doorbell/base/export.hpp>
+
+namespace doorbell::aio {
+
+class kioctx;
+
+class DOORBELL_EXPORT context {
+ public:
+  using clock = std::chrono::steady_clock;
+
+  /// As io_setup(2).
+  /// @param nr_events how many requests may be in flight at least, 1 or more.
+  /// Errors: invalid_argument (0, or too many), not_enough_memory, too_many_files_open; function_not_supported and
+  /// operation_not_permitted where io_uring is refused.
+  explicit context(unsigned nr_events);
+  context(unsigned nr_events, std::error_code& ec) noexcept;
+
+  context(context&&) noexcept;
+  context& operator=(context&&) noexcept;
+  /// Destroys, if that has not been done.
+  ~context();
+
+  /// Starts requests, in order. Does not wait for them; each is complete when its event can be got, and its eventfd is
+  /// signalled after that. The iocbs themselves may go when it returns.
+  /// @return how many were taken: all, or those before the first that could not be; that one's error comes when it is the
+  /// first of a call.
+  /// Errors: resource_unavailable_try_again when all slots are taken (a slot is free again when its event has been got);
+  /// bad_file_descriptor (also for a closed eventfd); invalid_argument for what the request's operation does not allow;
+  /// bad_address for a null iocb.
+  /// Source: io_submit(2).
+  std::size_t submit(std::span<iocb* const> iocbs);
+  std::size_t submit(std::span<iocb* const> iocbs, std::error_code& ec) noexcept;
+  std::size_t submit(std::initializer_list<iocb*> iocbs) { return submit(as_span(iocbs)); }
+  std::size_t submit(std::initializer_list<iocb*> iocbs, std::error_code& ec) noexcept {
+    return submit(as_span(iocbs), ec);
+  }
+
+  /// Waits until at least `min` events have come, and gets as many as are there and fit.
+  /// @param timeout how long to wait at most; without it, for ever; 0 does not wait.
+  /// @return those got, at the front of `events`: fewer than `min` when the time is up, or when the context was destroyed or
+  /// a signal handler ran with some in hand.
+  /// Errors: invalid_argument (`min` above the size of `events`, context destroyed), interrupted by a signal handler with
+  /// none in hand; resource_deadlock_would_occur, at once, when it may wait and is called in a callback.
+  /// Source: io_getevents(2).
+  std::span<io_event> get_events(std::size_t min, std::span<io_event> events) {
+    return get(min, events, std::nullopt);
+  }
+  std::span<io_event> get_events(std::size_t min, std::span<io_event> events, std::error_code& ec) noexcept {
+    return get(min, events, std::nullopt, ec);
+  }
+  template <class Rep, class Period>
+  std::span<io_event> get_events(std::size_t min, std::span<io_event> events,
+                                 std::chrono::duration<Rep, Period> timeout) {
+    return get(min, events, deadline_after(timeout));
+  }
+  template <class Rep, class Period>
+  std::span<io_event> get_events(std::size_t min, std::span<io_event> events,
+                                 std::chrono::duration<Rep, Period> timeout, std::error_code& ec) noexcept {
+    return get(min, events, deadline_after(timeout), ec);
+  }
+
+  /// Asks for a request in flight to end early. It still has its event, with -ECANCELED (a poll: 0), or with its result
+  /// when it was quicker; what the engine cannot stop, such as a read the disk is at, runs to its end.
+  /// Errors: invalid_argument when no such request is in flight.
+  /// Source: io_cancel(2), which says EINPROGRESS where this succeeds.
+  void cancel(iocb& request);
+  void cancel(iocb& request, std::error_code& ec) noexcept;
+
+  /// Cancels what is in flight, and waits for all of it: when it returns no buffer is touched any more. Threads in
+  /// get_events() wake. Not interrupted by signal handlers.
+  /// Errors: invalid_argument when it is destroyed already (at once, also while another thread is still at it);
+  /// resource_deadlock_would_occur in a callback.
+  /// Source: io_destroy(2).
+  void destroy();
+  void destroy(std::error_code& ec) noexcept;
+
+  /// The address of the ring, as io_setup(2) gives it; null once destroyed.
+  [[nodiscard]] void* handle() const noexcept;
+  /// What carries the requests out.
+  [[nodiscard]] std::string_view engine() const noexcept;
+
+ private:
+  static std::span<iocb* const> as_span(std::initializer_list<iocb*> list) noexcept {
+    return {list.begin(), list.size()};
+  }
+  template <class Rep, class Period>
+  static std::optional<clock::time_point> deadline_after(std::chrono::duration<Rep, Period> timeout) noexcept {
+    using seconds = std::chrono::duration<double>;
+    const auto now = clock::now();
+    if (seconds{timeout} >= seconds{clock::time_point::max() - now}) return std::nullopt;
+    return now + std::chrono::ceil<clock::duration>(timeout);
+  }
+  std::span<io_event> get(std::size_t min, std::span<io_event> events, std::optional<clock::time_point> deadline);
+  std::span<io_event> get(std::size_t min, std::span<io_event> events, std::optional<clock::time_point> deadline,
+                          std::error_code& ec) noexcept;
+
+  std::unique_ptr<kioctx> kioctx_;
+};
+
+}  // namespace doorbell::aio

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// iocb and io_event: what is asked of an AIO context, and what it answers. Laid out as the kernel's (linux/aio_abi.h).
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include <doorbell/eventfd.hpp>
+
+namespace doorbell::aio {
+
+enum class opcode : std::uint16_t {
+  pread = 0,
+  pwrite = 1,
+  fsync = 2,
+  fdsync = 3,
+  poll = 5,
+  preadv = 7,
+  pwritev = 8,
+};
+
+/// The 64 bytes of the kernel's struct iocb, by libaio's names.
+struct iocb_abi {
+  static constexpr std::uint32_t flag_resfd = 1;
+  static constexpr std::uint32_t flag_ioprio = 2;
+
+  void* data = nullptr;            ///< comes back in io_event::data
+  std::uint32_t key = 0;           ///< set to 0 by submit
+  std::int32_t rw_flags = 0;       ///< RWF_*
+  std::uint16_t lio_opcode = 0;    ///< an opcode
+  std::int16_t reqprio = 0;        ///< with flag_ioprio
+  int fildes = -1;                 ///< may be closed once submit has taken the request
+  std::uint64_t buf = 0;           ///< address of the buffer or of the iovecs; for poll, the events
+  std::uint64_t nbytes = 0;        ///< bytes; for preadv and pwritev, the number of iovecs
+  std::int64_t offset = 0;         ///< bytes from the start of the file
+  std::uint64_t reserved2 = 0;     ///< must be 0
+  std::uint32_t flags = 0;         ///< flag_*
+  std::uint32_t resfd = 0;         ///< with flag_resfd; see iocb::set_eventfd
+};
+static_assert(sizeof(iocb_abi) == 64, "the kernel's layout, for 64-bit little-endian machines");
+
+/// A request. A value: submit reads it, and keeps nothing of it but its address, which the event brings back. What `buf`
+/// points to must stay until the event has come.
+struct iocb : iocb_abi {
+  /// The eventfd to signal, by 1, when the request is complete. Keeps a reference, not a file: closed at submit, it is
+  /// bad_file_descriptor; closed later, the count goes where nobody reads it.
+  void set_eventfd(const eventfd& bell) noexcept {
+    bell_ = bell.context();
+    flags |= flag_resfd;
+  }
+
+  /// The one set, or null.
+  [[nodiscard]] const eventfd_ctx_ptr& eventfd() const noexcept { return bell_; }
+
+ private:
+  eventfd_ctx_ptr bell_;
+};
+
+/// A completion.
+struct io_event {
+  void* data;        ///< iocb_abi::data, as it was at submit
+  iocb* obj;         ///< which request
+  std::int64_t res;  ///< bytes, or the mask of a poll, or 0; below 0, -errno
+  std::int64_t res2;
+};
+static_assert(sizeof(io_event) == 32, "the kernel's layout");
+
+/// Reads up to the buffer's size at `offset`; as pread(2).
+[[nodiscard]] inline iocb prep_pread(int fd, void* buffer, std::size_t bytes, std::int64_t offset) noexcept {
+  iocb made;
+  made.lio_opcode = static_cast<std::uint16_t>(opcode::pread);
+  made.fildes = fd;
+  made.buf = reinterpret_cast<std::uintptr_t>(buffer);
+  made.nbytes = bytes;
+  made.offset = offset;
+  return made;
+}
+[[nodiscard]] inline iocb prep_pread(int fd, std::span<std::byte> buffer, std::int64_t offset) noexcept {
+  return prep_pread(fd, buffer.data(), buffer.size(), offset);
+}
+
+/// Writes the buffer at `offset`; as pwrite(2).
+[[nodiscard]] inline iocb prep_pwrite(int fd, const void* buffer, std::size_t bytes, std::int64_t offset) noexcept {
+  auto made = prep_pread(fd, nullptr, bytes, offset);
+  made.lio_opcode = static_cast<std::uint16_t>(opcode::pwrite);
+  made.buf = reinterpret_cast<std::uintptr_t>(buffer);
+  return made;
+}
+[[nodiscard]] inline iocb prep_pwrite(int fd, std::span<const std::byte> buffer, std::int64_t offset) noexcept {
+  return prep_pwrite(fd, buffer.data(), buffer.size(), offset);
+}
+
+/// As preadv(2) and pwritev(2). The iovecs, too, must stay until the event has come.
+[[nodiscard]] inline iocb prep_preadv(int fd, std::span<const iovec> buffers, std::int64_t offset) noexcept {
+  auto made = prep_pwrite(fd, buffers.data(), buffers.size(), offset);
+  made.lio_opcode = static_cast<std::uint16_t>(opcode::preadv);
+  return made;
+}
+[[nodiscard]] inline iocb prep_pwritev(int fd, std::span<const iovec> buffers, std::int64_t offset) noexcept {
+  auto made = prep_preadv(fd, buffers, offset);
+  made.lio_opcode = static_cast<std::uint16_t>(opcode::pwritev);
+  return made;
+}
+
+/// As fsync(2) and fdatasync(2). No order with other requests in flight.
+[[nodiscard]] inline iocb prep_fsync(int fd) noexcept {
+  iocb made;
+  made.lio_opcode = static_cast<std::uint16_t>(opcode::fsync);
+  made.fildes = fd;
+  return made;
+}
+[[nodiscard]] inline iocb prep_fdsync(int fd) noexcept {
+  auto made = prep_fsync(fd);
+  made.lio_opcode = static_cast<std::uint16_t>(opcode::fdsync);
+  return made;
+}
+
+/// Waits once for any of `events` (POLL*; POLLERR and POLLHUP always); the event's res is what there was.
+[[nodiscard]] inline iocb prep_poll(int fd, std::uint16_t events) noexcept {
+  auto made = prep_fsync(fd);
+  made.lio_opcode = static_cast<std::uint16_t>(opcode::poll);
+  made.buf = events;
+  return made;
+}
+
+}  // namespace doorbell::aio

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The edges that go through the kernel or a worker, where ThreadSanitizer cannot see them: whatever a request's submitter
+// did happens before its completion is looked at. Every engine says so here, and nowhere else.
+//
+// The edge is real: the submission queue's tail is stored with release before the kernel reads the entry, and the kernel
+// posts the completion with release before we read it with acquire. What is missing is only the kernel's own part.
+#pragma once
+
+#if defined(__SANITIZE_THREAD__)
+#define DOORBELL_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define DOORBELL_THREAD_SANITIZER 1
+#endif
+#endif
+
+#if defined(DOORBELL_THREAD_SANITIZER)
+#include <sanitizer/tsan_interface.h>
+#endif
+
+namespace doorbell::aio::kernel_hop {
+
+/// Before the other side may see the request. Pairs with arrive() on the same address.
+inline void depart([[maybe_unused]] void* request) noexcept {
+#if defined(DOORBELL_THREAD_SANITIZER)
+  __tsan_release(request);
+#endif
+}
+
+/// After its completion has been seen.
+inline void arrive([[maybe_unused]] void* request) noexcept {
+#if defined(DOORBELL_THREAD_SANITIZER)
+  __tsan_acquire(request);
+#endif
+}
+
+}  // namespace doorbell::aio::kernel_hop

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a completion to an event in the ring, a count in an eventfd, and a thread that wakes.
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "kernel_hop.hpp"
+#include "kioctx.hpp"
+
+namespace doorbell::aio {
+namespace {
+
+/// One signal of n for n completions in a batch that ring the same eventfd.
+class bells {
+ public:
+  void add(eventfd_ctx* bell) noexcept {
+    if (bell == nullptr) return;
+    for (auto& known : std::span{rung_}.first(size_)) {
+      if (known.bell != bell) continue;
+      ++known.times;
+      return;
+    }
+    rung_[size_++] = {bell, 1};
+  }
+  void ring() noexcept {
+    for (const auto& known : std::span{rung_}.first(size_)) known.bell->signal(known.times);
+  }
+
+  static constexpr std::size_t capacity = 64;
+
+ private:
+  struct rung {
+    eventfd_ctx* bell;
+    std::uint64_t times;
+  };
+  std::array<rung, capacity> rung_;
+  std::size_t size_ = 0;
+};
+
+// A cancelled poll says 0, as the kernel's does; everything else that it was cancelled.
+std::int64_t reported(const completion& done) noexcept {
+  if (done.res != -ECANCELED && done.res != -EINTR) return done.res;
+  const bool poll = done.done->what.lio_opcode == static_cast<std::uint16_t>(opcode::poll);
+  return poll ? 0 : -ECANCELED;
+}
+
+}  // namespace
+
+void kioctx::reap_all() noexcept {
+  while (reap()) {
+  }
+}
+
+bool kioctx::reap() noexcept {
+  std::array<completion, bells::capacity> done;
+  const auto count = engine_->reap(done);
+  if (count > 0) complete(std::span{done}.first(count));
+  return count > 0;
+}
+
+// Off the list, into the ring, then the bell, then the sleepers: whoever hears a bell finds the event, and whoever finds
+// the event cannot cancel it any more.
+void kioctx::complete(std::span<completion> done) noexcept {
+  done = restart_orphans(done);
+  if (done.empty()) return;
+  delist(done);
+  publish(done);
+  bells rung;
+  for (const auto& each : done) rung.add(each.done->bell.get());
+  rung.ring();
+  for (const auto& each : done) each.done->put();
+  in_flight_.fetch_sub(static_cast<std::uint32_t>(done.size()), base::memory_order_relaxed);
+  announce();
+}
+
+// io_uring ends the requests of a thread that exits; an AIO request outlives its submitter. What nobody has cancelled is
+// started again from here. It has done nothing yet, or it would say how much.
+std::span<completion> kioctx::restart_orphans(std::span<completion> done) noexcept {
+  const auto restarted = [this](const completion& each) {
+    const bool ended = each.res == -ECANCELED || each.res == -EINTR;
+    return ended && !each.done->cancelled.load(base::memory_order_seq_cst) && restart(*each.done);
+  };
+  const auto rest = std::remove_if(done.begin(), done.end(), restarted);
+  return done.first(static_cast<std::size_t>(rest - done.begin()));
+}
+
+// A cancel() that found nothing to cancel because we were just between the two has set `cancelled` before it tried.
+bool kioctx::restart(request& orphan) noexcept {
+  const boost::intrusive_ptr<request> held{&orphan};
+  request* const again = &orphan;
+  if (engine_->start({&again, 1}) == 0) return false;
+  if (orphan.cancelled.load(base::memory_order_seq_cst)) engine_->cancel(orphan);
+  return true;
+}
+
+void kioctx::delist(std::span<const completion> done) noexcept {
+  const base::mutex_lock held{active_lock_};
+  for (const auto& each : done) {
+    each.done->completed = true;
+    if (each.done->is_linked()) active_.erase(active_.iterator_to(*each.done));
+  }
+}
+
+void kioctx::publish(std::span<const completion> done) noexcept {
+  const base::mutex_lock held{ring_lock_};
+  for (const auto& each : done) ring_.publish({each.done->what.data, each.done->obj, reported(each), 0});
+  ring_.commit();
+}
+
+}  // namespace doorbell::aio

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// reaper: one thread a process, which completes requests that ring an eventfd and that nobody waits for otherwise.
+// Started when the first such request is submitted, asleep while nothing completes, and there until the process ends.
+//
+//   reaper                               destroy
+//   lock; finds the context              users.kill()
+//   tryget_live(); unlock                forget(): lock; off the table; unlock
+//   reaps; put()                         waits for users
+//
+//   legal:     tryget_live before kill: destroy waits for the put. After: it fails, and the context is not touched again;
+//              it is still there, since forget() needs the lock.
+//   forbidden: a context touched after destroy has gone on.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+
+#include <cstdint>
+#include <system_error>
+
+#include <doorbell/base/mutex.hpp>
+#include <doorbell/base/unique_fd.hpp>
+
+namespace doorbell::aio {
+
+class kioctx;
+
+class reaper {
+ public:
+  /// The one of this process. Never destroyed: its thread may run until the very end.
+  static reaper& process() noexcept;
+
+  /// From now on completes what `ctx` has to complete. Once it does, again is as good as once.
+  /// Errors: what epoll_create1(2), epoll_ctl(2) and pthread_create(3) say.
+  void watch(kioctx& ctx, std::error_code& ec) noexcept;
+
+  /// Never touches `ctx` again, unless it is inside just now as a user.
+  void forget(kioctx& ctx) noexcept;
+
+ private:
+  reaper() = default;
+
+  void start_locked(std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  [[nodiscard]] kioctx* enter(std::uint64_t key) noexcept;
+  [[noreturn]] void run(int epoll) noexcept;
+
+  base::mutex lock_;  // outermost in this room: users are entered under it, and nothing else
+  base::unique_fd epoll_ ABSL_GUARDED_BY(lock_);
+  std::uint64_t last_key_ ABSL_GUARDED_BY(lock_) = 0;
+  absl::flat_hash_map<std::uint64_t, kioctx*> contexts_ ABSL_GUARDED_BY(lock_);
+};
+
+}  // namespace doorbell::aio

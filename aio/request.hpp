@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// request: one iocb in flight (the kernel's aio_kiocb).
+//
+// Two references from the start: the completion's, and the submitter's, since the completion may come, in another thread,
+// before the submitter has put the request on the list of those that can be cancelled. Whoever drops the last frees.
+#pragma once
+
+#include <boost/intrusive/list.hpp>
+
+#include <doorbell/aio_iocb.hpp>
+#include <doorbell/base/atomic.hpp>
+#include <doorbell/base/kref.hpp>
+
+namespace doorbell::aio {
+
+struct request : boost::intrusive::list_base_hook<> {
+  request(const iocb_abi& asked, iocb* at, eventfd_ctx_ptr rings) noexcept
+      : what{asked}, obj{at}, bell{std::move(rings)} {}
+
+  void get() noexcept { references.get(); }
+  void put() noexcept {
+    if (references.put()) delete this;
+  }
+
+  friend void intrusive_ptr_add_ref(request* one) noexcept { one->get(); }
+  friend void intrusive_ptr_release(request* one) noexcept { one->put(); }
+
+  const iocb_abi what;
+  iocb* const obj;
+  const eventfd_ctx_ptr bell;  // pins the eventfd_ctx, not its file
+  base::kref references{2};
+  /// Somebody asked for its end; otherwise -ECANCELED is the engine's own affair, and the request is started again.
+  base::atomic<bool> cancelled{false};
+  bool completed = false;  // guarded by kioctx's active_lock_
+};
+
+/// What an engine answers.
+struct completion {
+  request* done;
+  std::int64_t res;
+};
+
+}  // namespace doorbell::aio

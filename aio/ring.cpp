@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ring.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <new>
+
+namespace doorbell::aio {
+
+// What libaio, fio and QEMU find at a handle.
+struct ring::header {
+  unsigned id;
+  unsigned nr;
+  unsigned head;
+  unsigned tail;
+  unsigned magic;
+  unsigned compat_features;
+  unsigned incompat_features;
+  unsigned header_length;
+};
+
+namespace {
+
+constexpr unsigned ring_magic = 0xa10a10a1;
+constexpr std::size_t header_bytes = 32;
+
+}  // namespace
+
+void ring::map(unsigned nr_events, std::error_code& ec) noexcept {
+  static_assert(sizeof(header) == header_bytes);
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  // Two more than asked for: one stays empty, so that full and empty differ, and one as the kernel has it.
+  const auto wanted = header_bytes + (std::size_t{nr_events} + 2) * sizeof(io_event);
+  const auto bytes = (wanted + page - 1) / page * page;
+  void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) {
+    ec.assign(errno, std::system_category());
+    return;
+  }
+  bytes_ = bytes;
+  capacity_ = static_cast<unsigned>((bytes - header_bytes) / sizeof(io_event));
+  slots_ = capacity_ - 1;
+  header_ = new (memory) header{.id = 0,
+                                .nr = capacity_,
+                                .head = 0,
+                                .tail = 0,
+                                .magic = ring_magic,
+                                .compat_features = 1,
+                                .incompat_features = 0,
+                                .header_length = header_bytes};
+  events_ = reinterpret_cast<io_event*>(header_ + 1);
+}
+
+void ring::unmap() noexcept {
+  if (header_ != nullptr) ::munmap(header_, bytes_);
+  header_ = nullptr;
+}
+
+// The program's, so taken modulo the capacity. Acquire: it has read the events before it moved head.
+unsigned ring::head() const noexcept {
+  return base::atomic_ref<unsigned>{header_->head}.load(base::memory_order_acquire) % capacity_;
+}
+
+bool ring::take_slot() noexcept {
+  if (slots_ == 0) refill_slots();
+  if (slots_ == 0) return false;
+  --slots_;
+  return true;
+}
+
+void ring::refill_slots() noexcept {
+  const auto still_there = std::min(used(head()), published_);
+  slots_ += published_ - still_there;
+  published_ = still_there;
+}
+
+void ring::publish(const io_event& event) noexcept {
+  events_[tail_] = event;
+  tail_ = (tail_ + 1) % capacity_;
+  ++published_;
+}
+
+// Release pairs with the acquire of a program that reads tail and then the events.
+void ring::commit() noexcept { base::atomic_ref<unsigned>{header_->tail}.store(tail_, base::memory_order_release); }
+
+std::size_t ring::get(std::span<io_event> events) noexcept {
+  const auto head = this->head();
+  const auto count = std::min<std::size_t>(events.size(), used(head));
+  const auto first = std::min<std::size_t>(count, capacity_ - head);
+  std::copy_n(events_ + head, first, events.begin());
+  std::copy_n(events_, count - first, events.begin() + static_cast<std::ptrdiff_t>(first));
+  if (count > 0) {
+    const auto next = static_cast<unsigned>((head + count) % capacity_);
+    base::atomic_ref<unsigned>{header_->head}.store(next, base::memory_order_release);
+  }
+  return count;
+}
+
+}  // namespace doorbell::aio

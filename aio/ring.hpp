@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ring: the memory at a context's handle, where events lie until they are got, and the accounting of its slots.
+//
+// The program may read the ring itself and move head on; tail is ours, kept here and copied out. A request takes a slot
+// when it is submitted; the slot is free again when its event has been *got*, by whomever, not when it is published. So
+// what is in flight and what has not been got always fit, and the ring never overflows. Slots are counted here, never
+// derived from the ring's fields alone: of those, only "how many are still in it" is believed, and what it can add is
+// bounded by what has been published.
+//
+// Thread safety: none, kioctx's ring_lock_ guards it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <system_error>
+
+#include <doorbell/aio_iocb.hpp>
+#include <doorbell/base/atomic.hpp>
+
+namespace doorbell::aio {
+
+class ring {
+ public:
+  ring() noexcept = default;
+  ring(const ring&) = delete;
+  ring& operator=(const ring&) = delete;
+  ~ring() { unmap(); }
+
+  /// Maps a ring for at least `nr_events` requests in flight. Errors: not_enough_memory.
+  void map(unsigned nr_events, std::error_code& ec) noexcept;
+  void unmap() noexcept;
+
+  [[nodiscard]] void* address() const noexcept { return header_; }
+  /// How many events it has room for, one of which stays empty.
+  [[nodiscard]] unsigned capacity() const noexcept { return capacity_; }
+
+  /// Takes a slot for a request. @return false when there is none.
+  [[nodiscard]] bool take_slot() noexcept;
+  /// Gives back the slot of a request that was not started.
+  void return_slot() noexcept { ++slots_; }
+
+  /// Puts an event in, invisible until commit().
+  void publish(const io_event& event) noexcept;
+  void commit() noexcept;
+
+  /// Gets events. @return how many.
+  [[nodiscard]] std::size_t get(std::span<io_event> events) noexcept;
+
+ private:
+  struct header;
+
+  [[nodiscard]] unsigned head() const noexcept;
+  [[nodiscard]] unsigned used(unsigned head) const noexcept { return (tail_ + capacity_ - head) % capacity_; }
+  void refill_slots() noexcept;
+
+  header* header_ = nullptr;
+  io_event* events_ = nullptr;
+  std::size_t bytes_ = 0;
+  unsigned capacity_ = 0;
+  unsigned tail_ = 0;
+  unsigned slots_ = 0;      // free ones
+  unsigned published_ = 0;  // events whose slot has not been given back
+};
+
+}  // namespace doorbell::aio

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Each room is a target that sees only its own headers and those of the rooms it names, so a wrong include does not
+# compile. The product, doorbell::doorbell, is one library made of the rooms' objects.
+
+add_library(doorbell)
+add_library(doorbell::doorbell ALIAS doorbell)
+target_compile_features(doorbell PUBLIC cxx_std_20)
+set_target_properties(doorbell PROPERTIES
+  LINKER_LANGUAGE CXX
+  VERSION ${PROJECT_VERSION}
+  SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+
+# doorbell_add_room(name
+#   SOURCES file...     none: header-only, a product of its own (doorbell::name) on top of doorbell::doorbell
+#   HEADERS file...     under include/doorbell/; installed, and each compiled alone by the tests
+#   USES room...        rooms below this one, whose headers it may include
+#   PUBLIC target...    third-party targets that the headers need
+#   PRIVATE target...)  third-party targets that only the sources need
+#
+# Makes the target doorbell_<name>. Tests of what is not exported link that; everything else links the products.
+function(doorbell_add_room name)
+  cmake_parse_arguments(PARSE_ARGV 1 room "" "" "SOURCES;HEADERS;USES;PUBLIC;PRIVATE")
+  if(room_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "doorbell_add_room(${name}): unknown arguments ${room_UNPARSED_ARGUMENTS}")
+  endif()
+  set(target doorbell_${name})
+  set(headers FILE_SET HEADERS BASE_DIRS "${CMAKE_CURRENT_SOURCE_DIR}/include" FILES ${room_HEADERS})
+
+  if(NOT room_SOURCES)
+    add_library(${target} INTERFACE)
+    add_library(doorbell::${name} ALIAS ${target})
+    set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} VERIFY_INTERFACE_HEADER_SETS ON)
+    target_sources(${target} INTERFACE ${headers})
+    target_link_libraries(${target} INTERFACE doorbell ${room_PUBLIC})
+    set_property(GLOBAL APPEND PROPERTY doorbell_header_only ${target})
+    set_property(GLOBAL APPEND PROPERTY doorbell_public_dependencies ${room_PUBLIC})
+    return()
+  endif()
+
+  # Static whatever the product is: tests link a room together with all it uses, hidden symbols included.
+  list(TRANSFORM room_USES PREPEND doorbell_)
+  add_library(${target} STATIC ${room_SOURCES})
+  target_sources(${target} PUBLIC ${headers})
+  target_link_libraries(${target} PUBLIC ${room_USES} ${room_PUBLIC} PRIVATE ${room_PRIVATE})
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  set_target_properties(${target} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
+  if(BUILD_SHARED_LIBS)
+    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  endif()
+  doorbell_enable_warnings(${target})
+
+  list(TRANSFORM room_HEADERS PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/")
+  target_sources(doorbell
+    PRIVATE $<TARGET_OBJECTS:${target}>
+    PUBLIC FILE_SET HEADERS BASE_DIRS "${CMAKE_CURRENT_SOURCE_DIR}/include" FILES ${room_HEADERS})
+  target_link_libraries(doorbell PUBLIC ${room_PUBLIC} PRIVATE ${room_PRIVATE})
+  set_property(GLOBAL APPEND PROPERTY doorbell_public_dependencies ${room_PUBLIC})
+  set_property(GLOBAL APPEND PROPERTY doorbell_private_dependencies ${room_PRIVATE})
+endfunction()

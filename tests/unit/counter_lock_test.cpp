@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <doorbell/base/counter_lock.hpp>
+
+#include <absl/base/thread_annotations.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <barrier>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <thread>
+
+#include "support/threads.hpp"
+
+namespace {
+
+using doorbell::base::counter_lock;
+using doorbell::test::run_together;
+using doorbell::test::sleeper;
+using take_result = counter_lock::take_result;
+
+constexpr auto largest = std::numeric_limits<std::uint64_t>::max();
+
+void add_under_lock(counter_lock& lock, std::uint64_t n, bool watched) {
+  lock.lock();
+  lock.set_value(lock.value() + n);
+  lock.unlock(watched);
+}
+
+TEST(counter_lock, a_free_count_is_added_to_and_taken_without_the_lock) {
+  counter_lock lock{40};
+  EXPECT_TRUE(lock.try_add(2));
+  EXPECT_EQ(lock.count(), 42U);
+  std::uint64_t taken = 0;
+  EXPECT_EQ(lock.try_take(false, taken), take_result::taken);
+  EXPECT_EQ(taken, 42U);
+  EXPECT_EQ(lock.count(), 0U);
+}
+
+TEST(counter_lock, one_of_a_count_can_be_taken) {
+  counter_lock lock{2};
+  std::uint64_t taken = 0;
+  EXPECT_EQ(lock.try_take(true, taken), take_result::taken);
+  EXPECT_EQ(taken, 1U);
+  EXPECT_EQ(lock.count(), 1U);
+}
+
+TEST(counter_lock, there_is_nothing_to_take_from_an_empty_one) {
+  counter_lock lock{0};
+  std::uint64_t taken = 0;
+  EXPECT_EQ(lock.try_take(false, taken), take_result::empty);
+  EXPECT_EQ(lock.try_take(true, taken), take_result::empty);
+  EXPECT_EQ(lock.count(), 0U);
+}
+
+TEST(counter_lock, while_held_the_count_is_the_holders_to_change) {
+  counter_lock lock{7};
+  lock.lock();
+  std::uint64_t taken = 0;
+  EXPECT_FALSE(lock.try_add(1));
+  EXPECT_EQ(lock.try_take(false, taken), take_result::must_lock);
+  EXPECT_EQ(lock.value(), 7U);
+  EXPECT_EQ(lock.count(), 7U);
+  lock.set_value(9);
+  lock.unlock(false);
+  EXPECT_EQ(lock.count(), 9U);
+}
+
+TEST(counter_lock, while_watched_every_change_needs_the_lock) {
+  counter_lock lock{7};
+  lock.lock();
+  lock.unlock(true);
+  std::uint64_t taken = 0;
+  EXPECT_FALSE(lock.try_add(1));
+  EXPECT_EQ(lock.try_take(false, taken), take_result::must_lock);
+  EXPECT_EQ(lock.count(), 7U);
+  add_under_lock(lock, 1, true);
+  EXPECT_EQ(lock.count(), 8U);
+}
+
+TEST(counter_lock, an_unlock_that_leaves_nobody_watching_frees_the_count_again) {
+  counter_lock lock{7};
+  add_under_lock(lock, 1, true);
+  add_under_lock(lock, 1, false);
+  EXPECT_TRUE(lock.try_add(1));
+  EXPECT_EQ(lock.count(), 10U);
+}
+
+TEST(counter_lock, a_count_too_large_for_the_word_is_kept_whole_behind_the_lock) {
+  counter_lock lock{largest};
+  std::uint64_t taken = 0;
+  EXPECT_FALSE(lock.try_add(1));
+  EXPECT_EQ(lock.try_take(false, taken), take_result::must_lock);
+  EXPECT_EQ(lock.count(), largest);
+  lock.lock();
+  EXPECT_EQ(lock.value(), largest);
+  lock.unlock(false);
+  EXPECT_EQ(lock.count(), largest);
+}
+
+TEST(counter_lock, an_addition_too_large_for_the_word_adds_nothing) {
+  counter_lock lock{7};
+  EXPECT_FALSE(lock.try_add(largest - 7));
+  EXPECT_FALSE(lock.try_add(largest));
+  EXPECT_EQ(lock.count(), 7U);
+}
+
+TEST(counter_lock, a_count_that_was_too_large_goes_back_into_the_word_when_it_fits) {
+  counter_lock lock{largest};
+  lock.lock();
+  lock.set_value(7);
+  lock.unlock(false);
+  EXPECT_TRUE(lock.try_add(1));
+  EXPECT_EQ(lock.count(), 8U);
+}
+
+// Oracle: what is taken, with the lock and without, and what is left add up to what was added, while the queue is
+// watched now and then.
+TEST(counter_lock, what_many_threads_add_is_what_they_take) {
+  constexpr std::size_t adders = 2;
+  constexpr std::size_t takers = 2;
+  constexpr std::uint64_t each = 5000;
+  counter_lock lock{0};
+  std::atomic<std::uint64_t> total_taken{0};
+  run_together(adders + takers, [&](std::size_t index) {
+    for (std::uint64_t i = 0; i < each; ++i) {
+      const bool watched = i % 16 < 8;
+      if (index < adders) {
+        if (!lock.try_add(1)) add_under_lock(lock, 1, watched);
+        continue;
+      }
+      std::uint64_t taken = 0;
+      switch (lock.try_take(i % 2 == 0, taken)) {
+        case take_result::taken:
+          total_taken += taken;
+          break;
+        case take_result::empty:
+          break;
+        case take_result::must_lock:
+          lock.lock();
+          total_taken += lock.value();
+          lock.set_value(0);
+          lock.unlock(watched);
+          break;
+      }
+    }
+  });
+  EXPECT_EQ(total_taken + lock.count(), adders * each);
+}
+
+// Oracle: no increment of a plain variable under the lock is lost.
+TEST(counter_lock, increments_under_it_add_up) {
+  constexpr std::size_t threads = 4;
+  constexpr std::size_t each = 5000;
+  struct {
+    counter_lock lock{0};
+    std::size_t count ABSL_GUARDED_BY(lock) = 0;
+  } shared;
+  run_together(threads, [&](std::size_t) {
+    for (std::size_t i = 0; i < each; ++i) {
+      shared.lock.lock();
+      ++shared.count;
+      shared.lock.unlock(shared.count % 3 == 0);
+    }
+  });
+  shared.lock.lock();
+  EXPECT_EQ(shared.count, threads * each);
+  shared.lock.unlock(false);
+}
+
+// Oracle: all that sleep on the lock have it in the end, one after the other, whether or not the queue is watched, and
+// though the count moves between them.
+TEST(counter_lock, several_sleepers_get_the_lock_one_after_the_other) {
+  constexpr std::size_t sleepers = 3;
+  for (const bool watched : {false, true}) {
+    counter_lock lock{0};
+    std::array<sleeper, sleepers> waiters;
+    lock.lock();
+    std::jthread others{[&] {
+      run_together(sleepers, [&](std::size_t index) {
+        waiters.at(index).here();
+        add_under_lock(lock, 1, watched);
+      });
+    }};
+    for (const auto& waiter : waiters) EXPECT_TRUE(waiter.wait_until_asleep());
+    lock.unlock(watched);
+    others.join();
+    EXPECT_EQ(lock.count(), sleepers);
+  }
+}
+
+// Oracle: never both and never neither: a signal is found by the waiter that comes after it, or finds the waiter that
+// came before.
+TEST(counter_lock, a_waiter_that_arrives_and_a_signaller_find_each_other_exactly_once) {
+  constexpr int rounds = 3000;
+  auto bell = std::make_unique<counter_lock>(0);
+  bool waiter_found_the_signal = false;
+  bool signal_found_the_waiter = false;
+  int wrong = 0;
+  std::barrier begin{2};
+  std::barrier end{2, [&]() noexcept {
+                     if (waiter_found_the_signal == signal_found_the_waiter) ++wrong;
+                     bell = std::make_unique<counter_lock>(0);
+                   }};
+  run_together(2, [&](std::size_t index) {
+    for (int round = 0; round < rounds; ++round) {
+      begin.arrive_and_wait();
+      if (index == 0) {
+        bell->lock();
+        waiter_found_the_signal = bell->value() != 0;
+        bell->unlock(true);
+      } else if (bell->try_add(1)) {
+        signal_found_the_waiter = false;
+      } else {
+        bell->lock();
+        signal_found_the_waiter = true;
+        bell->unlock(true);
+      }
+      end.arrive_and_wait();
+    }
+  });
+  EXPECT_EQ(wrong, 0);
+}
+
+// Oracle: whoever holds the lock last may free it at once; an unlock that is not yet back touches nothing of it (which
+// AddressSanitizer and ThreadSanitizer watch).
+TEST(counter_lock, the_next_holder_may_free_it_while_the_former_is_still_in_unlock) {
+  struct object {
+    counter_lock lock{0};
+    int holders ABSL_GUARDED_BY(lock) = 2;
+  };
+  for (int round = 0; round < 1000; ++round) {
+    auto* shared = new object;
+    run_together(2, [&](std::size_t) {
+      shared->lock.lock();
+      const bool last = --shared->holders == 0;
+      shared->lock.unlock(false);
+      if (last) delete shared;
+    });
+  }
+}
+
+}  // namespace
