@@ -91,7 +91,8 @@ TEST(asio_handler, a_move_only_handler_will_do) {
   net::io_context io;
   doorbell::asio::eventfd bell{io};
   std::uint64_t told = 0;
-  bell.async_read([&, owned = std::make_unique<int>(1)](error_code, std::uint64_t count) { told = count + *owned; });
+  bell.async_read(
+      [&, owned = std::make_unique<std::uint64_t>(1)](error_code, std::uint64_t count) { told = count + *owned; });
   bell.signal(2);
   io.run();
   EXPECT_EQ(told, 3U);
@@ -200,7 +201,7 @@ TEST(asio_handler, of_a_coroutine_counts_until_the_last_handle_is_closed) {
   std::uint64_t sum = 0;
   error_code end;
   net::co_spawn(io, count_until_eof(bell, sum, end), net::detached);
-  for (int i = 1; i <= 10; ++i) {
+  for (std::uint64_t i = 1; i <= 10; ++i) {
     theirs.signal(i);
     io.poll();
   }

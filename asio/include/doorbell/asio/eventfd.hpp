@@ -84,15 +84,15 @@ class basic_eventfd {
   basic_eventfd(Context& context, doorbell::eventfd&& bell)
       : basic_eventfd{executor_type{context.get_executor()}, std::move(bell)} {}
 
-  /// The operations that wait move along. What was moved from is closed.
+  /// The operations that wait move along. What was moved from is closed, and keeps its executor.
   basic_eventfd(basic_eventfd&& other) noexcept
-      : executor_{other.executor_}, bell_{std::move(other.bell_)}, watch_{std::move(other.watch_)} {}
-  basic_eventfd& operator=(basic_eventfd&& other) {
-    if (this == &other) return *this;
-    close_if_open();
-    executor_ = other.executor_;
-    bell_ = std::move(other.bell_);
-    watch_ = std::move(other.watch_);
+      : basic_eventfd{other.executor_, std::move(other.bell_), std::move(other.watch_)} {}
+  /// Closes what was here.
+  basic_eventfd& operator=(basic_eventfd&& other) noexcept {
+    basic_eventfd taken{std::move(other)};
+    std::swap(executor_, taken.executor_);
+    std::swap(bell_, taken.bell_);
+    std::swap(watch_, taken.watch_);
     return *this;
   }
 
@@ -194,6 +194,9 @@ class basic_eventfd {
  private:
   using watch_type = detail::bell_watch_on<executor_type>;
 
+  basic_eventfd(executor_type executor, doorbell::eventfd&& bell, std::shared_ptr<watch_type>&& watch) noexcept
+      : executor_{std::move(executor)}, bell_{std::move(bell)}, watch_{std::move(watch)} {}
+
   // What a cancellation slot calls. Its address is the key, which no two operations share: the next one connected to that
   // slot takes this one's place.
   class canceller {
@@ -248,9 +251,6 @@ class basic_eventfd {
     return ctx != nullptr ? watch_type::make(executor, *ctx) : nullptr;
   }
 
-  void close_if_open() {
-    if (is_open()) close();
-  }
   [[nodiscard]] bool check_open(error_code& ec) const noexcept {
     ec = {};
     if (!is_open()) ec = boost::asio::error::bad_descriptor;

@@ -68,8 +68,9 @@ class bell_op : public boost::intrusive::list_base_hook<> {
       : use_{use}, events_{events}, cancellation_key_{cancellation_key} {}
   ~bell_op() = default;
 
-  error_code result_;
-  std::uint64_t count_ = 0;  // what was read
+  [[nodiscard]] error_code result() const noexcept { return result_; }
+  /// What was read.
+  [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
 
  private:
   [[nodiscard]] bool read(eventfd_ctx& ctx) noexcept {
@@ -87,6 +88,8 @@ class bell_op : public boost::intrusive::list_base_hook<> {
   const bell_use use_;
   const unsigned events_;
   const void* const cancellation_key_;
+  error_code result_;
+  std::uint64_t count_ = 0;
 };
 
 using bell_op_list = boost::intrusive::list<bell_op>;
@@ -133,10 +136,10 @@ class bell_op_for final : public bell_op {
   }
 
   void post() override {
-    finish([](const auto& executor, auto&& completion) { boost::asio::post(executor, std::move(completion)); });
+    finish([](const auto& executor, auto completion) { boost::asio::post(executor, std::move(completion)); });
   }
   void dispatch() override {
-    finish([](const auto& executor, auto&& completion) { boost::asio::dispatch(executor, std::move(completion)); });
+    finish([](const auto& executor, auto completion) { boost::asio::dispatch(executor, std::move(completion)); });
   }
   void destroy() noexcept override { [[maybe_unused]] const auto handler = free(); }
 
@@ -159,9 +162,9 @@ class bell_op_for final : public bell_op {
     const auto executor = executor_;
     const auto work = std::move(work_);
     const auto handler_work = std::move(handler_work_);
-    const auto result = result_;
-    const auto count = count_;
-    hand_over(executor, bell_completion<Use, Handler>{free(), result, count});
+    const auto why = result();
+    const auto how_many = count();
+    hand_over(executor, bell_completion<Use, Handler>{free(), why, how_many});
   }
 
   /// Frees the memory of *this. @return the handler, which may own what the memory came from.

@@ -23,7 +23,7 @@ class bell_service final : public boost::asio::execution_context::service {
     client(const client&) = delete;
     client& operator=(const client&) = delete;
     /// Called with no lock held, after the client has been taken off the list.
-    virtual void shut_down() noexcept = 0;
+    virtual void shut_down() = 0;
 
    protected:
     client() = default;

@@ -53,7 +53,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
       const base::mutex_lock held{mutex_};
       if (!closed_) {
         waiting_.push_back(op);
-        if (!posted_.load(base::memory_order_relaxed) && !arm(op.events())) post_look();
+        if (!posted_.load(base::memory_order_relaxed) && !arm(op.events())) wake_loop();
         return;
       }
     }
@@ -95,8 +95,8 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
       : wait_entry{&bell_watch::on_wake}, service_{service}, ctx_{&ctx} {}
   ~bell_watch() = default;
 
-  /// Posts a call of look() to the executor. Out of memory ends the program: a wake cannot be lost silently.
-  virtual void post_look() noexcept = 0;
+  /// Posts a call of look() to the executor.
+  virtual void post_look() = 0;
 
   /// In the loop, once for each post_look(): carries out what can be.
   void look() {
@@ -120,9 +120,12 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
       return 0;
     self.unhook();
     self.posted_.store(true, base::memory_order_relaxed);
-    self.post_look();
+    self.wake_loop();
     return 0;
   }
+
+  // Out of memory ends the program: a wake cannot be lost silently.
+  void wake_loop() noexcept { post_look(); }
 
   // Error is always of interest, as with poll(2).
   [[nodiscard]] bool is_ready() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(ctx_) {
@@ -227,7 +230,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   }
 
   // The handlers' destructors may drop what holds *this.
-  void shut_down() noexcept override {
+  void shut_down() override {
     const auto self = shared_from_this();
     bell_op_list ended;
     end(ended);
@@ -265,8 +268,8 @@ class bell_watch_on final : public bell_watch {
   struct key {};
 
  public:
-  bell_watch_on(key, const Executor& executor, bell_service& service, eventfd_ctx& ctx) noexcept
-      : bell_watch{service, ctx}, executor_{executor} {}
+  bell_watch_on(key, Executor executor, bell_service& service, eventfd_ctx& ctx) noexcept
+      : bell_watch{service, ctx}, executor_{std::move(executor)} {}
 
  private:
   [[nodiscard]] static boost::asio::execution_context& context_of(const Executor& executor) {
@@ -276,7 +279,7 @@ class bell_watch_on final : public bell_watch {
       return executor.context();
   }
 
-  void post_look() noexcept override {
+  void post_look() override {
     boost::asio::post(executor_,
                       [self = std::static_pointer_cast<bell_watch_on>(shared_from_this())] { self->look(); });
   }
