@@ -35,17 +35,18 @@ std::error_code check_file(const iocb_abi& asked) noexcept {
 std::error_code check_operation(const iocb_abi& asked) noexcept {
   switch (static_cast<opcode>(asked.lio_opcode)) {
     case opcode::pread:
-    case opcode::preadv: return check_transfer(asked, O_RDONLY);
+    case opcode::preadv:
+      return check_transfer(asked, O_RDONLY);
     case opcode::pwrite:
-    case opcode::pwritev: return check_transfer(asked, O_WRONLY);
+    case opcode::pwritev:
+      return check_transfer(asked, O_WRONLY);
     case opcode::fsync:
     case opcode::fdsync:
       return unless(asked.buf == 0 && asked.offset == 0 && asked.nbytes == 0 && asked.rw_flags == 0,
                     std::errc::invalid_argument);
     case opcode::poll:
-      return unless(
-          asked.buf <= max_poll_events && asked.offset == 0 && asked.nbytes == 0 && asked.rw_flags == 0,
-          std::errc::invalid_argument);
+      return unless(asked.buf <= max_poll_events && asked.offset == 0 && asked.nbytes == 0 && asked.rw_flags == 0,
+                    std::errc::invalid_argument);
   }
   return std::make_error_code(std::errc::invalid_argument);
 }

@@ -26,9 +26,7 @@ constexpr std::uint64_t max_bytes = 0x7ffff000;  // what the kernel moves at onc
 
 constexpr std::size_t reap_batch = 64;
 
-void* address(const iocb_abi& what) noexcept {
-  return reinterpret_cast<void*>(static_cast<std::uintptr_t>(what.buf));
-}
+void* address(const iocb_abi& what) noexcept { return reinterpret_cast<void*>(static_cast<std::uintptr_t>(what.buf)); }
 
 void prepare_transfer(io_uring_sqe* entry, int operation, const iocb_abi& what) noexcept {
   const auto length = static_cast<unsigned>(std::min(what.nbytes, max_bytes));
@@ -40,13 +38,27 @@ void prepare_transfer(io_uring_sqe* entry, int operation, const iocb_abi& what) 
 void prepare(io_uring_sqe* entry, request& asked) noexcept {
   const auto& what = asked.what;
   switch (static_cast<opcode>(what.lio_opcode)) {
-    case opcode::pread: prepare_transfer(entry, IORING_OP_READ, what); break;
-    case opcode::pwrite: prepare_transfer(entry, IORING_OP_WRITE, what); break;
-    case opcode::preadv: prepare_transfer(entry, IORING_OP_READV, what); break;
-    case opcode::pwritev: prepare_transfer(entry, IORING_OP_WRITEV, what); break;
-    case opcode::fsync: io_uring_prep_fsync(entry, what.fildes, 0); break;
-    case opcode::fdsync: io_uring_prep_fsync(entry, what.fildes, IORING_FSYNC_DATASYNC); break;
-    case opcode::poll: io_uring_prep_poll_add(entry, what.fildes, static_cast<unsigned>(what.buf)); break;
+    case opcode::pread:
+      prepare_transfer(entry, IORING_OP_READ, what);
+      break;
+    case opcode::pwrite:
+      prepare_transfer(entry, IORING_OP_WRITE, what);
+      break;
+    case opcode::preadv:
+      prepare_transfer(entry, IORING_OP_READV, what);
+      break;
+    case opcode::pwritev:
+      prepare_transfer(entry, IORING_OP_WRITEV, what);
+      break;
+    case opcode::fsync:
+      io_uring_prep_fsync(entry, what.fildes, 0);
+      break;
+    case opcode::fdsync:
+      io_uring_prep_fsync(entry, what.fildes, IORING_FSYNC_DATASYNC);
+      break;
+    case opcode::poll:
+      io_uring_prep_poll_add(entry, what.fildes, static_cast<unsigned>(what.buf));
+      break;
   }
   io_uring_sqe_set_data(entry, &asked);
 }

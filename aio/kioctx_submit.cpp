@@ -53,8 +53,8 @@ request* kioctx::prepare(iocb* asked, std::error_code& ec) noexcept {
     return nullptr;
   }
   if (ec = check_layout(*asked); ec) return nullptr;
-  auto* const made = new (std::nothrow)
-      request{*asked, asked, asked->flags & iocb_abi::flag_resfd ? asked->eventfd() : nullptr};
+  auto* const made =
+      new (std::nothrow) request{*asked, asked, asked->flags & iocb_abi::flag_resfd ? asked->eventfd() : nullptr};
   if (made == nullptr || !take_slot()) {
     delete made;
     ec = std::make_error_code(std::errc::resource_unavailable_try_again);

@@ -41,8 +41,10 @@ std::size_t kioctx::get_events(std::size_t min, std::span<io_event> events, base
     result = wait_for_news(seen, until);
   }
   if (got == 0 && min > 0) {
-    if (users_.is_dying()) ec = std::make_error_code(std::errc::invalid_argument);
-    else if (result == engine::wait_result::interrupted) ec = std::make_error_code(std::errc::interrupted);
+    if (users_.is_dying())
+      ec = std::make_error_code(std::errc::invalid_argument);
+    else if (result == engine::wait_result::interrupted)
+      ec = std::make_error_code(std::errc::interrupted);
   }
   users_.put();
   return got;
@@ -77,9 +79,12 @@ engine::wait_result kioctx::follow(std::uint32_t seen, base::deadline until) noe
   if (engine_->waiting()) result = base::futex_wait(news_, seen, until.value_or(clock::time_point::max()));
   followers_.fetch_sub(1, base::memory_order_seq_cst);
   switch (result) {
-    case base::futex_result::timed_out: return engine::wait_result::timed_out;
-    case base::futex_result::interrupted: return engine::wait_result::interrupted;
-    case base::futex_result::woken: break;
+    case base::futex_result::timed_out:
+      return engine::wait_result::timed_out;
+    case base::futex_result::interrupted:
+      return engine::wait_result::interrupted;
+    case base::futex_result::woken:
+      break;
   }
   return engine::wait_result::ready;
 }

@@ -34,9 +34,7 @@ class live_count {
   }
 
   /// @return whether this was the call that did it.
-  [[nodiscard]] bool kill() noexcept {
-    return !(word_.fetch_or(dead_bit, base::memory_order_acq_rel) & dead_bit);
-  }
+  [[nodiscard]] bool kill() noexcept { return !(word_.fetch_or(dead_bit, base::memory_order_acq_rel) & dead_bit); }
   [[nodiscard]] bool is_dying() const noexcept { return (word_.load(base::memory_order_acquire) & dead_bit) != 0; }
 
   /// After kill().

@@ -11,7 +11,7 @@
 namespace doorbell::aio {
 
 // What libaio, fio and QEMU find at a handle.
-struct ring::header {
+struct alignas(io_event) ring::header {
   unsigned id;
   unsigned nr;
   unsigned head;

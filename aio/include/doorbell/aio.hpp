@@ -64,9 +64,7 @@ class DOORBELL_EXPORT context {
   /// Errors: invalid_argument (`min` above the size of `events`, context destroyed), interrupted by a signal handler with
   /// none in hand; resource_deadlock_would_occur, at once, when it may wait and is called in a callback.
   /// Source: io_getevents(2).
-  std::span<io_event> get_events(std::size_t min, std::span<io_event> events) {
-    return get(min, events, std::nullopt);
-  }
+  std::span<io_event> get_events(std::size_t min, std::span<io_event> events) { return get(min, events, std::nullopt); }
   std::span<io_event> get_events(std::size_t min, std::span<io_event> events, std::error_code& ec) noexcept {
     return get(min, events, std::nullopt, ec);
   }

@@ -28,18 +28,18 @@ struct iocb_abi {
   static constexpr std::uint32_t flag_resfd = 1;
   static constexpr std::uint32_t flag_ioprio = 2;
 
-  void* data = nullptr;            ///< comes back in io_event::data
-  std::uint32_t key = 0;           ///< set to 0 by submit
-  std::int32_t rw_flags = 0;       ///< RWF_*
-  std::uint16_t lio_opcode = 0;    ///< an opcode
-  std::int16_t reqprio = 0;        ///< with flag_ioprio
-  int fildes = -1;                 ///< may be closed once submit has taken the request
-  std::uint64_t buf = 0;           ///< address of the buffer or of the iovecs; for poll, the events
-  std::uint64_t nbytes = 0;        ///< bytes; for preadv and pwritev, the number of iovecs
-  std::int64_t offset = 0;         ///< bytes from the start of the file
-  std::uint64_t reserved2 = 0;     ///< must be 0
-  std::uint32_t flags = 0;         ///< flag_*
-  std::uint32_t resfd = 0;         ///< with flag_resfd; see iocb::set_eventfd
+  void* data = nullptr;          ///< comes back in io_event::data
+  std::uint32_t key = 0;         ///< set to 0 by submit
+  std::int32_t rw_flags = 0;     ///< RWF_*
+  std::uint16_t lio_opcode = 0;  ///< an opcode
+  std::int16_t reqprio = 0;      ///< with flag_ioprio
+  int fildes = -1;               ///< may be closed once submit has taken the request
+  std::uint64_t buf = 0;         ///< address of the buffer or of the iovecs; for poll, the events
+  std::uint64_t nbytes = 0;      ///< bytes; for preadv and pwritev, the number of iovecs
+  std::int64_t offset = 0;       ///< bytes from the start of the file
+  std::uint64_t reserved2 = 0;   ///< must be 0
+  std::uint32_t flags = 0;       ///< flag_*
+  std::uint32_t resfd = 0;       ///< with flag_resfd; see iocb::set_eventfd
 };
 static_assert(sizeof(iocb_abi) == 64, "the kernel's layout, for 64-bit little-endian machines");
 

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Contexts under several threads at once. Bounded in count; nothing here waits for a time.
+#include <doorbell/aio.hpp>
+#include <doorbell/eventfd.hpp>
+
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <array>
+#include <atomic>
+#include <barrier>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "support/files.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+namespace aio = doorbell::aio;
+
+// Oracle: a buffer that is overwritten as soon as destroy() has returned keeps what was written; a request still in flight
+// would put file contents over it.
+TEST(aio_stress, no_buffer_is_touched_after_destroy) {
+  constexpr int rounds = 200;
+  constexpr std::size_t block = 4096;
+  constexpr std::size_t depth = 16;
+  const auto file = support::temporary_file(std::string(block * depth, 'f'));
+  const support::pipe_ends pipe;
+  for (int round = 0; round < rounds; ++round) {
+    aio::context ctx{depth * 2};
+    const auto buffers = std::make_unique<std::array<std::array<char, block>, depth * 2>>();
+    std::vector<aio::iocb> reads;
+    for (std::size_t n = 0; n < depth; ++n) {
+      reads.push_back(aio::prep_pread(file.get(), (*buffers)[n].data(), block, static_cast<std::int64_t>(n * block)));
+      reads.push_back(aio::prep_pread(pipe.read.get(), (*buffers)[depth + n].data(), block, 0));
+    }
+    std::vector<aio::iocb*> pointers;
+    for (auto& read : reads) pointers.push_back(&read);
+    ASSERT_EQ(ctx.submit(pointers), pointers.size());
+    ctx.destroy();
+    for (auto& buffer : *buffers) buffer.fill('.');
+    ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+    char taken = 0;
+    ASSERT_EQ(::read(pipe.read.get(), &taken, 1), 1) << "a read of a destroyed context took it";
+    for (const auto& buffer : *buffers)
+      for (const char c : buffer) ASSERT_EQ(c, '.');
+  }
+}
+
+// Oracle: every submit that was taken has one event and one count; none twice, none missing; whatever mix of threads
+// submits, gets events, reads the bell and finally destroys.
+TEST(aio_stress, requests_events_and_counts_agree_until_destroy) {
+  constexpr int rounds = 20;
+  constexpr int requests_each = 100;
+  const auto file = support::temporary_file("hello");
+  for (int round = 0; round < rounds; ++round) {
+    doorbell::eventfd bell;
+    aio::context ctx{32};
+    std::atomic<std::uint64_t> submitted{0};
+    std::atomic<std::uint64_t> got{0};
+    std::atomic<bool> all_submitted{false};
+    std::barrier start{4};
+    const auto submit = [&] {
+      std::array<char, 8> text{};
+      auto read = aio::prep_pread(file.get(), text.data(), text.size(), 0);
+      read.set_eventfd(bell);
+      start.arrive_and_wait();
+      for (int n = 0; n < requests_each;) {
+        std::error_code ec;
+        if (ctx.submit({&read}, ec) == 1)
+          ++submitted, ++n;
+        else
+          std::this_thread::yield();
+      }
+      // The buffer is on this stack: stay until all that write into it have ended.
+      while (got < 2 * requests_each) std::this_thread::yield();
+    };
+    const auto get = [&] {
+      std::array<aio::io_event, 8> events;
+      start.arrive_and_wait();
+      while (got < 2 * requests_each) {
+        const auto some = ctx.get_events(1, events, 1ms);
+        for (const auto& event : some) EXPECT_EQ(event.res, 5);
+        got += some.size();
+      }
+    };
+    std::thread threads[] = {std::thread{submit}, std::thread{submit}, std::thread{get}, std::thread{get}};
+    for (auto& thread : threads) thread.join();
+    ctx.destroy();
+    EXPECT_EQ(got, submitted);
+    EXPECT_EQ(bell.read(), submitted);
+  }
+}
+
+// Oracle: of the destroyers exactly one succeeds, and every other call ends, with its result or with invalid_argument.
+TEST(aio_stress, destroy_against_everything) {
+  constexpr int rounds = 150;
+  const support::pipe_ends pipe;
+  for (int round = 0; round < rounds; ++round) {
+    doorbell::eventfd bell;
+    aio::context ctx{16};
+    std::array<char, 8> text{};
+    std::atomic<int> destroyed{0};
+    std::atomic<std::uint64_t> submitted{0};
+    std::barrier start{5};
+    const auto destroy = [&] {
+      start.arrive_and_wait();
+      std::error_code ec;
+      ctx.destroy(ec);
+      if (!ec)
+        ++destroyed;
+      else
+        EXPECT_EQ(ec, std::errc::invalid_argument);
+    };
+    const auto submit = [&] {
+      auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
+      auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
+      read.set_eventfd(bell);
+      poll.set_eventfd(bell);
+      start.arrive_and_wait();
+      std::error_code ec;
+      while (!ec) {
+        submitted += ctx.submit({&read, &poll}, ec);
+        std::error_code not_in_flight;
+        ctx.cancel(poll, not_in_flight);
+        if (ec == std::errc::resource_unavailable_try_again) ec.clear();
+      }
+      EXPECT_EQ(ec, std::errc::invalid_argument);
+    };
+    const auto get = [&] {
+      std::array<aio::io_event, 4> events;
+      start.arrive_and_wait();
+      std::error_code ec;
+      while (!ec) (void)ctx.get_events(1, events, ec);
+      EXPECT_EQ(ec, std::errc::invalid_argument);
+    };
+    std::thread threads[] = {std::thread{submit}, std::thread{get}, std::thread{get}, std::thread{destroy},
+                             std::thread{destroy}};
+    for (auto& thread : threads) thread.join();
+    EXPECT_EQ(destroyed, 1);
+    std::error_code nothing;
+    const auto rung = bell.poll() & POLLIN ? bell.read(nothing) : 0;
+    EXPECT_EQ(rung, submitted);
+  }
+}
+
+}  // namespace

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Real files and pipes to do I/O on.
+#pragma once
+
+#include <doorbell/base/unique_fd.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+namespace support {
+
+/// A file without a name, gone when closed.
+inline doorbell::base::unique_fd temporary_file(std::string_view text = {}) {
+  const char* const folder = std::getenv("TMPDIR");
+  std::string path = std::string{folder != nullptr ? folder : "/tmp"} + "/doorbell-test-XXXXXX";
+  doorbell::base::unique_fd file{::mkostemp(path.data(), O_CLOEXEC)};
+  if (!file) throw std::system_error{errno, std::system_category(), path};
+  ::unlink(path.c_str());
+  if (::pwrite(file.get(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()))
+    throw std::system_error{errno, std::system_category(), "pwrite"};
+  return file;
+}
+
+struct pipe_ends {
+  doorbell::base::unique_fd read;
+  doorbell::base::unique_fd write;
+
+  pipe_ends() {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) throw std::system_error{errno, std::system_category(), "pipe2"};
+    read.reset(ends[0]);
+    write.reset(ends[1]);
+  }
+};
+
+}  // namespace support

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Completions that ring eventfds, and threads that wait for them.
+#include <doorbell/aio.hpp>
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <pthread.h>
+
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <latch>
+#include <thread>
+#include <vector>
+
+#include "support/files.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+namespace aio = doorbell::aio;
+
+class aio_bell : public testing::Test {
+ protected:
+  aio::iocb ringing_read() {
+    auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
+    read.set_eventfd(bell_);
+    return read;
+  }
+
+  doorbell::eventfd bell_;
+  aio::context ctx_{64};
+  doorbell::base::unique_fd file_ = support::temporary_file("hello, world");
+  std::array<char, 64> text_{};
+};
+
+TEST_F(aio_bell, rings_though_nobody_gets_the_event) {
+  auto read = ringing_read();
+  ctx_.submit({&read});
+  EXPECT_EQ(bell_.read_for(20s), 1U);
+}
+
+TEST_F(aio_bell, counts_every_completion) {
+  std::vector<aio::iocb> reads(40, ringing_read());
+  std::vector<aio::iocb*> pointers;
+  for (auto& read : reads) pointers.push_back(&read);
+  ASSERT_EQ(ctx_.submit(pointers), reads.size());
+  std::uint64_t rung = 0;
+  while (rung < reads.size()) rung += bell_.read_for(20s);
+  EXPECT_EQ(rung, reads.size());
+}
+
+TEST_F(aio_bell, the_event_is_there_when_it_rings) {
+  std::atomic<std::size_t> found{0};
+  std::array<aio::io_event, 4> events{};
+  std::latch rung{1};
+  const doorbell::notifier watch{bell_, [&](doorbell::eventfd_ctx&) {
+                                   found = ctx_.get_events(0, events).size();
+                                   rung.count_down();
+                                 }};
+  auto read = ringing_read();
+  ctx_.submit({&read});
+  rung.wait();
+  EXPECT_EQ(found, 1U);
+}
+
+TEST_F(aio_bell, a_completion_can_submit_the_next_from_its_callback) {
+  constexpr std::size_t rounds = 50;
+  auto read = ringing_read();
+  std::atomic<std::size_t> rung{0};
+  std::latch done{1};
+  std::array<aio::io_event, 4> events{};
+  doorbell::notifier watch{bell_, [&](doorbell::eventfd_ctx&) {
+                             (void)ctx_.get_events(0, events);
+                             if (++rung < rounds)
+                               ctx_.submit({&read});
+                             else
+                               done.count_down();
+                           }};
+  ctx_.submit({&read});
+  done.wait();
+  EXPECT_EQ(rung, rounds);
+}
+
+TEST_F(aio_bell, a_cancelled_request_rings_too) {
+  support::pipe_ends pipe;
+  auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
+  read.set_eventfd(bell_);
+  ctx_.submit({&read});
+  ctx_.cancel(read);
+  EXPECT_EQ(bell_.read_for(20s), 1U);
+}
+
+TEST_F(aio_bell, what_destroy_cancels_rings_too) {
+  support::pipe_ends pipe;
+  std::vector<aio::iocb> reads(8, aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0));
+  for (auto& read : reads) {
+    read.set_eventfd(bell_);
+    ctx_.submit({&read});
+  }
+  ctx_.destroy();
+  EXPECT_EQ(bell_.read(), reads.size());
+}
+
+TEST_F(aio_bell, a_closed_eventfd_is_refused) {
+  auto read = ringing_read();
+  bell_.close();
+  std::error_code ec;
+  EXPECT_EQ(ctx_.submit({&read}, ec), 0U);
+  EXPECT_EQ(ec, std::errc::bad_file_descriptor);
+}
+
+TEST_F(aio_bell, a_resfd_that_is_none_of_ours_is_refused) {
+  auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
+  read.flags = aio::iocb_abi::flag_resfd;
+  std::error_code ec;
+  EXPECT_EQ(ctx_.submit({&read}, ec), 0U);
+  EXPECT_EQ(ec, std::errc::bad_file_descriptor);
+}
+
+TEST_F(aio_bell, a_request_keeps_the_memory_of_an_eventfd_and_not_its_file) {
+  support::pipe_ends pipe;
+  auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
+  read.set_eventfd(bell_);
+  bool released = false;
+  doorbell::notifier watch{bell_, [](doorbell::eventfd_ctx&) {}, [&] { released = true; }};
+  ctx_.submit({&read});
+  read = {};
+  bell_.close();
+  EXPECT_TRUE(released);
+  watch.unregister();
+  ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+  std::array<aio::io_event, 1> events{};
+  EXPECT_EQ(ctx_.get_events(1, events, 20s).size(), 1U);
+}
+
+TEST_F(aio_bell, destroy_wakes_a_thread_that_waits_for_events) {
+  std::latch started{1};
+  std::error_code ec;
+  std::thread waiter{[&] {
+    std::array<aio::io_event, 1> events{};
+    started.count_down();
+    (void)ctx_.get_events(1, events, ec);
+  }};
+  started.wait();
+  ctx_.destroy();
+  waiter.join();
+  EXPECT_EQ(ec, std::errc::invalid_argument);
+}
+
+// Oracle: as many events as requests, each got by one of the threads, and no thread left asleep.
+TEST_F(aio_bell, several_threads_share_the_events_of_one_context) {
+  constexpr std::size_t each = 25;
+  constexpr std::size_t threads = 3;
+  std::vector<std::thread> waiters;
+  std::atomic<std::size_t> got{0};
+  for (std::size_t n = 0; n < threads; ++n) {
+    waiters.emplace_back([&] {
+      std::array<aio::io_event, 1> event{};
+      for (std::size_t count = 0; count < each; ++count) got += ctx_.get_events(1, event, 20s).size();
+    });
+  }
+  auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
+  for (std::size_t n = 0; n < threads * each; ++n) {
+    std::error_code ec;
+    while (ctx_.submit({&read}, ec) != 1) std::this_thread::yield();
+  }
+  for (auto& waiter : waiters) waiter.join();
+  EXPECT_EQ(got, threads * each);
+}
+
+extern "C" void ignore_signal(int) {}
+
+TEST_F(aio_bell, a_signal_handler_interrupts_a_wait_with_nothing_in_hand_even_under_sa_restart) {
+  struct sigaction action{};
+  action.sa_handler = ignore_signal;
+  action.sa_flags = SA_RESTART;
+  struct sigaction before{};
+  sigaction(SIGUSR1, &action, &before);
+  std::atomic<bool> ended{false};
+  std::error_code ec;
+  std::thread waiter{[&] {
+    std::array<aio::io_event, 1> events{};
+    (void)ctx_.get_events(1, events, ec);
+    ended = true;
+  }};
+  while (!ended) {
+    pthread_kill(waiter.native_handle(), SIGUSR1);
+    std::this_thread::yield();
+  }
+  waiter.join();
+  sigaction(SIGUSR1, &before, nullptr);
+  EXPECT_EQ(ec, std::errc::interrupted);
+}
+
+}  // namespace

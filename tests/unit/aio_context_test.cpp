@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a context does with one request: its operations, its errors, its end.
+#include <doorbell/aio.hpp>
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
+
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "support/files.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+namespace aio = doorbell::aio;
+
+class aio_context : public testing::Test {
+ protected:
+  aio::io_event get_one() {
+    std::array<aio::io_event, 1> events{};
+    const auto got = ctx_.get_events(1, events, 20s);
+    EXPECT_EQ(got.size(), 1U);
+    return events[0];
+  }
+
+  std::int64_t result_of(aio::iocb& request) {
+    EXPECT_EQ(ctx_.submit({&request}), 1U);
+    const auto event = get_one();
+    EXPECT_EQ(event.obj, &request);
+    return event.res;
+  }
+
+  std::error_code refusal_of(aio::iocb& request) {
+    std::error_code ec;
+    EXPECT_EQ(ctx_.submit({&request}, ec), 0U);
+    return ec;
+  }
+
+  std::size_t events_there() {
+    std::array<aio::io_event, 64> events{};
+    return ctx_.get_events(0, events).size();
+  }
+
+  aio::context ctx_{8};
+  doorbell::base::unique_fd file_ = support::temporary_file("hello, world");
+  std::array<char, 64> text_{};
+};
+
+std::string_view first(const std::array<char, 64>& text, std::int64_t bytes) {
+  return {text.data(), static_cast<std::size_t>(bytes)};
+}
+
+// Operations.
+
+TEST_F(aio_context, pread_reads_at_its_offset) {
+  auto read = aio::prep_pread(file_.get(), text_.data(), 5, 7);
+  const auto bytes = result_of(read);
+  ASSERT_EQ(bytes, 5);
+  EXPECT_EQ(first(text_, bytes), "world");
+}
+
+TEST_F(aio_context, pread_at_the_end_of_the_file_reads_what_is_there) {
+  auto read = aio::prep_pread(file_.get(), text_.data(), text_.size(), 7);
+  EXPECT_EQ(result_of(read), 5);
+  auto beyond = aio::prep_pread(file_.get(), text_.data(), text_.size(), 4096);
+  EXPECT_EQ(result_of(beyond), 0);
+}
+
+TEST_F(aio_context, pwrite_writes_at_its_offset) {
+  auto write = aio::prep_pwrite(file_.get(), "WORLD", 5, 7);
+  EXPECT_EQ(result_of(write), 5);
+  ASSERT_EQ(::pread(file_.get(), text_.data(), 12, 0), 12);
+  EXPECT_EQ(first(text_, 12), "hello, WORLD");
+}
+
+TEST_F(aio_context, preadv_and_pwritev_take_several_buffers) {
+  std::array<char, 3> one{};
+  std::array<char, 4> two{};
+  const std::array<iovec, 2> buffers{iovec{one.data(), one.size()}, iovec{two.data(), two.size()}};
+  auto read = aio::prep_preadv(file_.get(), buffers, 0);
+  EXPECT_EQ(result_of(read), 7);
+  EXPECT_EQ((std::string{one.data(), 3} + std::string{two.data(), 4}), "hello, ");
+
+  const auto copy = support::temporary_file();
+  auto write = aio::prep_pwritev(copy.get(), buffers, 0);
+  EXPECT_EQ(result_of(write), 7);
+  ASSERT_EQ(::pread(copy.get(), text_.data(), text_.size(), 0), 7);
+  EXPECT_EQ(first(text_, 7), "hello, ");
+}
+
+TEST_F(aio_context, fsync_and_fdsync_answer_0) {
+  auto all = aio::prep_fsync(file_.get());
+  EXPECT_EQ(result_of(all), 0);
+  auto data = aio::prep_fdsync(file_.get());
+  EXPECT_EQ(result_of(data), 0);
+}
+
+TEST_F(aio_context, poll_answers_with_the_mask_once_there_is_something) {
+  support::pipe_ends pipe;
+  auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
+  ASSERT_EQ(ctx_.submit({&poll}), 1U);
+  EXPECT_EQ(events_there(), 0U);
+  ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+  EXPECT_EQ(get_one().res, POLLIN);
+}
+
+TEST_F(aio_context, poll_tells_of_a_hangup_unasked) {
+  support::pipe_ends pipe;
+  auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
+  ASSERT_EQ(ctx_.submit({&poll}), 1U);
+  pipe.write.reset();
+  EXPECT_EQ(get_one().res, POLLHUP);
+}
+
+TEST_F(aio_context, a_read_of_an_empty_pipe_does_not_block_submit) {
+  support::pipe_ends pipe;
+  auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
+  ASSERT_EQ(ctx_.submit({&read}), 1U);
+  EXPECT_EQ(events_there(), 0U);
+  ASSERT_EQ(::write(pipe.write.get(), "late", 4), 4);
+  const auto event = get_one();
+  ASSERT_EQ(event.res, 4);
+  EXPECT_EQ(first(text_, event.res), "late");
+}
+
+TEST_F(aio_context, an_event_brings_the_requests_data_and_address) {
+  auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
+  read.data = &text_;
+  ASSERT_EQ(ctx_.submit({&read}), 1U);
+  const auto event = get_one();
+  EXPECT_EQ(event.data, &text_);
+  EXPECT_EQ(event.obj, &read);
+  EXPECT_EQ(event.res2, 0);
+}
+
+TEST_F(aio_context, an_error_found_later_comes_as_the_events_result) {
+  auto read = aio::prep_pread(file_.get(), nullptr, 5, 0);
+  EXPECT_EQ(result_of(read), -EFAULT);
+}
+
+// Refusals.
+
+TEST_F(aio_context, submit_refuses_what_cannot_be_a_request) {
+  auto reserved = aio::prep_pread(file_.get(), text_.data(), 1, 0);
+  reserved.reserved2 = 1;
+  EXPECT_EQ(refusal_of(reserved), std::errc::invalid_argument);
+  auto huge = aio::prep_pread(file_.get(), text_.data(), ~std::size_t{0}, 0);
+  EXPECT_EQ(refusal_of(huge), std::errc::invalid_argument);
+  auto unknown = aio::prep_pread(file_.get(), text_.data(), 1, 0);
+  unknown.lio_opcode = 6;
+  EXPECT_EQ(refusal_of(unknown), std::errc::invalid_argument);
+  auto negative = aio::prep_pread(file_.get(), text_.data(), 1, -1);
+  EXPECT_EQ(refusal_of(negative), std::errc::invalid_argument);
+  std::error_code ec;
+  EXPECT_EQ(ctx_.submit({nullptr}, ec), 0U);
+  EXPECT_EQ(ec, std::errc::bad_address);
+}
+
+TEST_F(aio_context, submit_refuses_a_file_that_is_not_open_for_it) {
+  auto nowhere = aio::prep_pread(-1, text_.data(), 1, 0);
+  EXPECT_EQ(refusal_of(nowhere), std::errc::bad_file_descriptor);
+  support::pipe_ends pipe;
+  auto backwards = aio::prep_pread(pipe.write.get(), text_.data(), 1, 0);
+  EXPECT_EQ(refusal_of(backwards), std::errc::bad_file_descriptor);
+  auto forwards = aio::prep_pwrite(pipe.read.get(), "x", 1, 0);
+  EXPECT_EQ(refusal_of(forwards), std::errc::bad_file_descriptor);
+}
+
+TEST_F(aio_context, submit_refuses_arguments_that_fsync_and_poll_do_not_have) {
+  auto sync = aio::prep_fsync(file_.get());
+  sync.nbytes = 1;
+  EXPECT_EQ(refusal_of(sync), std::errc::invalid_argument);
+  auto poll = aio::prep_poll(file_.get(), POLLIN);
+  poll.buf = 0x10000;
+  EXPECT_EQ(refusal_of(poll), std::errc::invalid_argument);
+}
+
+TEST_F(aio_context, submit_takes_those_before_the_first_bad_one) {
+  auto good = aio::prep_pread(file_.get(), text_.data(), 5, 0);
+  auto bad = aio::prep_pread(-1, text_.data(), 1, 0);
+  std::error_code ec;
+  EXPECT_EQ(ctx_.submit({&good, &bad, &good}, ec), 1U);
+  EXPECT_FALSE(ec);
+  EXPECT_EQ(get_one().res, 5);
+  EXPECT_EQ(events_there(), 0U);
+}
+
+TEST_F(aio_context, submit_of_nothing_takes_nothing) { EXPECT_EQ(ctx_.submit({}), 0U); }
+
+TEST_F(aio_context, more_requests_than_slots_are_refused_and_each_event_got_admits_one) {
+  support::pipe_ends pipe;
+  std::vector<aio::iocb> polls(4096, aio::prep_poll(pipe.read.get(), POLLIN));
+  std::size_t taken = 0;
+  std::error_code ec;
+  while (taken < polls.size() && ctx_.submit({&polls[taken]}, ec) == 1) ++taken;
+  EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+  EXPECT_GE(taken, 8U);
+
+  ctx_.cancel(polls[0]);
+  (void)get_one();
+  EXPECT_EQ(ctx_.submit({&polls[0]}, ec), 1U);
+  EXPECT_EQ(ctx_.submit({&polls[taken]}, ec), 0U);
+}
+
+TEST_F(aio_context, a_context_for_no_requests_or_for_too_many_is_refused) {
+  std::error_code ec;
+  const aio::context none{0, ec};
+  EXPECT_EQ(ec, std::errc::invalid_argument);
+  const aio::context many{~0U, ec};
+  EXPECT_EQ(ec, std::errc::invalid_argument);
+}
+
+TEST_F(aio_context, errors_are_thrown_where_there_is_no_error_code) {
+  EXPECT_THROW(aio::context{0}, std::system_error);
+  auto bad = aio::prep_pread(-1, text_.data(), 1, 0);
+  EXPECT_THROW(ctx_.submit({&bad}), std::system_error);
+  EXPECT_THROW(ctx_.cancel(bad), std::system_error);
+  ctx_.destroy();
+  EXPECT_THROW(ctx_.destroy(), std::system_error);
+}
+
+// Getting events.
+
+TEST_F(aio_context, get_events_gives_up_when_the_time_is_up) {
+  std::array<aio::io_event, 1> events{};
+  EXPECT_TRUE(ctx_.get_events(1, events, 1ms).empty());
+  EXPECT_TRUE(ctx_.get_events(1, events, 0ms).empty());
+}
+
+TEST_F(aio_context, get_events_with_too_few_by_the_deadline_gives_those) {
+  auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
+  ctx_.submit({&read});
+  std::array<aio::io_event, 4> events{};
+  EXPECT_EQ(ctx_.get_events(2, events, 50ms).size(), 1U);
+}
+
+TEST_F(aio_context, get_events_gives_no_more_than_fit) {
+  std::vector<aio::iocb> reads(5, aio::prep_pread(file_.get(), text_.data(), 5, 0));
+  for (auto& read : reads) ctx_.submit({&read});
+  std::array<aio::io_event, 3> events{};
+  EXPECT_EQ(ctx_.get_events(3, events, 20s).size(), 3U);
+  EXPECT_EQ(ctx_.get_events(2, events, 20s).size(), 2U);
+}
+
+TEST_F(aio_context, get_events_refuses_to_wait_for_more_than_fit) {
+  std::array<aio::io_event, 1> events{};
+  std::error_code ec;
+  EXPECT_TRUE(ctx_.get_events(2, events, ec).empty());
+  EXPECT_EQ(ec, std::errc::invalid_argument);
+}
+
+// Cancelling.
+
+TEST_F(aio_context, a_cancelled_poll_has_its_event_with_0) {
+  support::pipe_ends pipe;
+  auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
+  ctx_.submit({&poll});
+  ctx_.cancel(poll);
+  EXPECT_EQ(get_one().res, 0);
+}
+
+TEST_F(aio_context, a_cancelled_read_of_a_pipe_has_its_event_and_takes_nothing) {
+  support::pipe_ends pipe;
+  auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
+  ctx_.submit({&read});
+  ctx_.cancel(read);
+  EXPECT_EQ(get_one().res, -ECANCELED);
+  ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+  EXPECT_EQ(::read(pipe.read.get(), text_.data(), 1), 1);
+}
+
+TEST_F(aio_context, what_is_not_in_flight_cannot_be_cancelled) {
+  auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
+  std::error_code ec;
+  ctx_.cancel(read, ec);
+  EXPECT_EQ(ec, std::errc::invalid_argument);
+  EXPECT_EQ(result_of(read), 5);
+  ctx_.cancel(read, ec);
+  EXPECT_EQ(ec, std::errc::invalid_argument);
+}
+
+// The thread that submits is not the request's owner: io_uring would end what its thread leaves behind.
+TEST_F(aio_context, a_request_outlives_the_thread_that_submitted_it) {
+  support::pipe_ends pipe;
+  auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
+  std::thread{[&] { ctx_.submit({&read}); }}.join();
+  EXPECT_EQ(events_there(), 0U);
+  ASSERT_EQ(::write(pipe.write.get(), "here", 4), 4);
+  const auto event = get_one();
+  ASSERT_EQ(event.res, 4);
+  EXPECT_EQ(first(text_, event.res), "here");
+}
+
+// The end.
+
+TEST_F(aio_context, destroy_cancels_what_waits_and_returns) {
+  support::pipe_ends pipe;
+  std::vector<aio::iocb> reads(8, aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0));
+  for (auto& read : reads) ctx_.submit({&read});
+  ctx_.destroy();
+  text_.fill('.');
+  ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+  std::array<char, 64> untouched;
+  untouched.fill('.');
+  EXPECT_EQ(text_, untouched);
+}
+
+TEST_F(aio_context, after_destroy_every_call_says_invalid_argument) {
+  ASSERT_NE(ctx_.handle(), nullptr);
+  ctx_.destroy();
+  EXPECT_EQ(ctx_.handle(), nullptr);
+  std::error_code ec;
+  ctx_.destroy(ec);
+  EXPECT_EQ(ec, std::errc::invalid_argument);
+  auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
+  EXPECT_EQ(refusal_of(read), std::errc::invalid_argument);
+  ctx_.cancel(read, ec);
+  EXPECT_EQ(ec, std::errc::invalid_argument);
+  std::array<aio::io_event, 1> events{};
+  EXPECT_TRUE(ctx_.get_events(1, events, ec).empty());
+  EXPECT_EQ(ec, std::errc::invalid_argument);
+}
+
+TEST_F(aio_context, a_moved_context_goes_on_and_leaves_nothing_behind) {
+  auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
+  ctx_.submit({&read});
+  aio::context there = std::move(ctx_);
+  std::array<aio::io_event, 1> events{};
+  EXPECT_EQ(there.get_events(1, events, 20s).size(), 1U);
+  std::error_code ec;
+  ctx_.destroy(ec);  // NOLINT(bugprone-use-after-move): a moved-from context is an empty one
+  EXPECT_EQ(ec, std::errc::invalid_argument);
+  ctx_ = std::move(there);
+  EXPECT_EQ(result_of(read), 5);
+}
+
+TEST_F(aio_context, says_what_carries_it) { EXPECT_EQ(ctx_.engine(), "io_uring"); }
+
+TEST_F(aio_context, waiting_and_destroying_are_refused_inside_a_callback) {
+  doorbell::eventfd bell;
+  std::error_code waiting;
+  std::error_code destroying;
+  std::array<aio::io_event, 1> events{};
+  const doorbell::notifier watch{bell, [&](doorbell::eventfd_ctx&) {
+                                   (void)ctx_.get_events(1, events, waiting);
+                                   ctx_.destroy(destroying);
+                                 }};
+  bell.signal();
+  EXPECT_EQ(waiting, std::errc::resource_deadlock_would_occur);
+  EXPECT_EQ(destroying, std::errc::resource_deadlock_would_occur);
+  auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
+  EXPECT_EQ(result_of(read), 5);
+}
+
+}  // namespace

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "../../aio/ring.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <vector>
+
+namespace {
+
+using doorbell::aio::io_event;
+using doorbell::aio::ring;
+
+struct shared_header {
+  unsigned id, nr, head, tail, magic, compat_features, incompat_features, header_length;
+};
+
+class mapped_ring : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::error_code ec;
+    ring_.map(16, ec);
+    ASSERT_FALSE(ec) << ec.message();
+  }
+
+  [[nodiscard]] shared_header& header() const { return *static_cast<shared_header*>(ring_.address()); }
+
+  void publish(std::int64_t res) {
+    ring_.publish({nullptr, nullptr, res, 0});
+    ring_.commit();
+  }
+
+  std::vector<std::int64_t> get(std::size_t most) {
+    std::vector<io_event> events(most);
+    events.resize(ring_.get(events));
+    std::vector<std::int64_t> results;
+    for (const auto& event : events) results.push_back(event.res);
+    return results;
+  }
+
+  unsigned take_all_slots() {
+    unsigned taken = 0;
+    while (ring_.take_slot()) ++taken;
+    return taken;
+  }
+
+  ring ring_;
+};
+
+using results = std::vector<std::int64_t>;
+
+TEST_F(mapped_ring, fills_whole_pages_less_the_header) {
+  EXPECT_EQ(ring_.capacity() % 128, 127U);  // 128 events a page of 4096 bytes
+  EXPECT_EQ(header().nr, ring_.capacity());
+}
+
+TEST_F(mapped_ring, shows_the_header_that_programs_look_for) {
+  EXPECT_EQ(header().magic, 0xa10a10a1U);
+  EXPECT_EQ(header().compat_features, 1U);
+  EXPECT_EQ(header().incompat_features, 0U);
+  EXPECT_EQ(header().header_length, 32U);
+}
+
+TEST_F(mapped_ring, gives_events_in_the_order_published) {
+  publish(1);
+  publish(2);
+  EXPECT_EQ(get(8), (results{1, 2}));
+  EXPECT_EQ(get(8), results{});
+}
+
+TEST_F(mapped_ring, an_event_not_committed_cannot_be_seen_by_the_program) {
+  ring_.publish({nullptr, nullptr, 1, 0});
+  EXPECT_EQ(header().tail, 0U);
+  ring_.commit();
+  EXPECT_EQ(header().tail, 1U);
+}
+
+TEST_F(mapped_ring, goes_round) {
+  for (std::int64_t round = 0; round < 3 * ring_.capacity(); ++round) {
+    ASSERT_TRUE(ring_.take_slot());
+    publish(round);
+    ASSERT_EQ(get(8), results{round});
+  }
+}
+
+TEST_F(mapped_ring, has_a_slot_for_all_but_one_of_its_events) { EXPECT_EQ(take_all_slots(), ring_.capacity() - 1); }
+
+TEST_F(mapped_ring, a_slot_is_free_when_its_event_is_got_not_when_it_is_published) {
+  take_all_slots();
+  publish(1);
+  EXPECT_FALSE(ring_.take_slot());
+  EXPECT_EQ(get(8), results{1});
+  EXPECT_TRUE(ring_.take_slot());
+  EXPECT_FALSE(ring_.take_slot());
+}
+
+TEST_F(mapped_ring, a_head_moved_by_hand_frees_exactly_as_many_slots) {
+  take_all_slots();
+  publish(1);
+  publish(2);
+  publish(3);
+  header().head = 2;
+  EXPECT_EQ(take_all_slots(), 2U);
+  EXPECT_EQ(get(8), results{3});
+  EXPECT_EQ(take_all_slots(), 1U);
+}
+
+TEST_F(mapped_ring, a_wild_head_never_makes_more_slots_than_there_are_events_published) {
+  take_all_slots();
+  publish(1);
+  for (const unsigned wild : {5U, 0xffffffffU, 126U, 1000000U}) {
+    header().head = wild;
+    (void)get(4);
+  }
+  EXPECT_LE(take_all_slots(), 1U);
+}
+
+}  // namespace
