@@ -21,10 +21,9 @@ namespace {
 using doorbell::eventfd;
 using doorbell::test::budget;
 using doorbell::test::race;
-using doorbell::test::run_together;
+using doorbell::test::run_disturbed;
 using doorbell::test::scaled;
 using doorbell::test::stagger;
-using doorbell::test::watchdog;
 
 /// A time so short that it may well be over before whoever waits is asleep.
 std::chrono::nanoseconds moment(stagger& random) { return std::chrono::nanoseconds{random.below(20'000)}; }
@@ -52,7 +51,7 @@ TEST(sleeper_stress, a_timed_read_against_a_signal) {
         const auto left = bell.read(nothing);
         EXPECT_EQ(got, ec ? 0U : 3U);
         EXPECT_EQ(left, ec ? 3U : 0U);
-        EXPECT_TRUE(!ec || ec == std::errc::timed_out) << ec;
+        EXPECT_TRUE(!ec || ec == std::errc::timed_out || ec == std::errc::interrupted) << ec;
       });
 }
 
@@ -102,7 +101,7 @@ TEST(sleeper_stress, a_timed_write_against_a_read) {
       },
       [&] {
         EXPECT_EQ(bell.info().count, ec ? 0U : 5U);
-        EXPECT_TRUE(!ec || ec == std::errc::timed_out) << ec;
+        EXPECT_TRUE(!ec || ec == std::errc::timed_out || ec == std::errc::interrupted) << ec;
       });
 }
 
@@ -129,9 +128,8 @@ TEST(sleeper_stress, several_timed_reads_against_signals) {
 TEST(sleeper_stress, no_reader_is_left_asleep) {
   constexpr std::size_t readers = 3;
   const std::size_t each = scaled(5'000);
-  const watchdog dog;
   const eventfd bell(0, EFD_SEMAPHORE);
-  run_together(2 * readers, [&](std::size_t index) {
+  run_disturbed(2 * readers, [&](std::size_t index) {
     for (std::size_t i = 0; i < each; ++i) {
       if (index < readers) {
         EXPECT_EQ(bell.read(), 1U);
@@ -148,10 +146,9 @@ TEST(sleeper_stress, no_reader_is_left_asleep) {
 TEST(sleeper_stress, no_writer_is_left_asleep) {
   constexpr std::size_t writers = 2;
   const std::size_t each = scaled(5'000);
-  const watchdog dog;
   const eventfd bell(0, EFD_SEMAPHORE);
   bell.write(eventfd::max);
-  run_together(2 * writers, [&](std::size_t index) {
+  run_disturbed(2 * writers, [&](std::size_t index) {
     for (std::size_t i = 0; i < each; ++i) {
       if (index < writers) {
         bell.write(1);
@@ -167,10 +164,9 @@ TEST(sleeper_stress, no_writer_is_left_asleep) {
 // Oracle: each turn that is passed through a pair of eventfds arrives.
 TEST(sleeper_stress, two_threads_that_wake_each_other) {
   const std::size_t turns = scaled(20'000);
-  const watchdog dog;
   const std::array<eventfd, 2> bells;
   bells[0].signal();
-  run_together(2, [&](std::size_t index) {
+  run_disturbed(2, [&](std::size_t index) {
     for (std::size_t i = 0; i < turns; ++i) {
       EXPECT_EQ(bells.at(index).read(), 1U);
       bells.at(1 - index).signal();
