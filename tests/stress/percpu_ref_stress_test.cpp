@@ -20,6 +20,7 @@ using doorbell::base::rcu_synchronize;
 using doorbell::test::allowed_cpus;
 using doorbell::test::on_cpu;
 using doorbell::test::run_together;
+using doorbell::test::spin_until;
 
 // What a context is to its users: found in a table, used while a reference is held, released when the last one goes.
 struct object {
@@ -87,8 +88,7 @@ TEST(percpu_ref_stress, references_cross_cpus_while_the_count_is_switched) {
         for (int n = 0; n < references; ++n) shared.users.get();
         given_back.store(1);
         given_back.notify_one();
-        while (given_back < references / 4) {
-        }
+        spin_until([&] { return given_back >= references / 4; });
         ASSERT_TRUE(shared.users.kill());
         return;
       }
