@@ -109,7 +109,9 @@ TEST(percpu_ref_stress, references_cross_cpus_while_the_count_is_switched) {
 TEST(percpu_ref_stress, lookups_of_objects_that_are_taken_away) {
   constexpr std::size_t readers = 3;
   constexpr int rounds = 300;
+  constexpr int enough_lookups = 3000;  // readers are not all running when the first rounds are over
   rcu_pointer<object> table{new object};
+  std::atomic<int> lookups{0};
   std::atomic<bool> done{false};
   const auto take_away = [&] {
     const std::unique_ptr<object> old{table.exchange(new object)};
@@ -125,7 +127,7 @@ TEST(percpu_ref_stress, lookups_of_objects_that_are_taken_away) {
   };
   run_together(readers + 1, [&](std::size_t index) {
     if (index == readers) {
-      for (int round = 0; round < rounds; ++round) take_away();
+      for (int round = 0; round < rounds || lookups < enough_lookups; ++round) take_away();
       done = true;
       return;
     }
@@ -133,6 +135,7 @@ TEST(percpu_ref_stress, lookups_of_objects_that_are_taken_away) {
       if (object* const held = look_up()) {
         held->use();
         held->users.put();
+        ++lookups;
       }
   });
   ASSERT_TRUE(table.load_for_update()->users.kill());
