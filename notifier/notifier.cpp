@@ -9,9 +9,8 @@
 //                                          registered --------unregister-----> busy --(passed the lock)--> 0
 //
 // `registered` is what unregisters fight for: whoever turns it into `busy` answers for the registration. The active bit is
-// what that one and HUP fight for, under the lock: up to the moment when the count may be drained, every signal calls.
-// Whoever finds it set takes the entry off. HUP clears it by one atomic operation, since `registered` may become `busy`
-// meanwhile. Whoever has made it `busy` and holds the lock has the word for himself, and only looks: it becomes 0 anyway.
+// what that one and HUP fight for: both test and clear it with one atomic operation, and whoever finds it set takes the
+// entry off. They do so under the lock, because up to the moment when the count may be drained every signal calls.
 // The share in the eventfd_ctx's memory belongs to `registered`, and goes when an unregister has been through the lock; so
 // the loser has a lock to pass through though the eventfd be closed:
 //
@@ -119,8 +118,12 @@ int notifier::on_wake(base::wait_entry& woken, unsigned events) noexcept {
   return 1;
 }
 
+inline bool notifier::clear_active() noexcept {
+  return (state_.fetch_and(~active, base::memory_order_relaxed) & active) != 0;
+}
+
 void notifier::on_hup() noexcept {
-  if (!(state_.fetch_and(~active, base::memory_order_acq_rel) & active)) return;
+  if (!clear_active()) return;
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
   ctx.assert_held();
   ctx.detach(entry_);
@@ -148,7 +151,7 @@ inline bool notifier::pass_through_lock(UnderLock under_lock) noexcept {
   bool last = false;
   {
     const eventfd_ctx_lock held{ctx};
-    by_us = (state_.load(base::memory_order_relaxed) & active) != 0;
+    by_us = clear_active();
     if (by_us) ctx.detach(entry_);
     under_lock(ctx);
     last = ctx.release_share();

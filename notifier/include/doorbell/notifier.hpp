@@ -130,6 +130,7 @@ class DOORBELL_EXPORT notifier {
   outcome<decoupled> try_unregister() noexcept;
   outcome<decoupled> try_unregister_and_read(std::uint64_t& count) noexcept;
   [[nodiscard]] bool begin_leaving() noexcept;
+  [[nodiscard]] bool clear_active() noexcept;
   template <class UnderLock>
   [[nodiscard]] bool pass_through_lock(UnderLock under_lock) noexcept;
   decoupled end_leaving(bool by_us) noexcept;
