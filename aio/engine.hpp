@@ -54,7 +54,8 @@ class engine {
   virtual wait_result wait(base::deadline until) noexcept = 0;
   virtual void wake() noexcept = 0;
 
-  /// A descriptor that is readable while there is something to reap, for epoll.
+  /// A descriptor that is readable while there is something to reap, for epoll; each completion is an edge.
+  /// @return -1 when none can be had.
   [[nodiscard]] virtual int descriptor() const noexcept = 0;
 
   /// @return whether this thread may now wait().

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine_threads.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <new>
+#include <utility>
+
+#include "crew.hpp"
+#include "transfer.hpp"
+
+namespace doorbell::aio {
+namespace {
+
+bool is_poll(const request& asked) noexcept { return static_cast<opcode>(asked.what.lio_opcode) == opcode::poll; }
+
+unsigned events_of(const request& asked) noexcept {
+  if (is_poll(asked)) return static_cast<unsigned>(asked.what.buf);
+  return is_read(asked.what) ? POLLIN : POLLOUT;
+}
+
+// Files that have no readiness are ready for both; asked for neither, the kernel says that they cannot be polled.
+std::int64_t poll_of_always_ready(const request& asked) noexcept {
+  const auto events = events_of(asked) & (POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM);
+  return events != 0 ? std::int64_t{events} : -EINVAL;
+}
+
+bool is_shortage(const std::error_code& error) noexcept {
+  for (const int shortage : {EMFILE, ENFILE, ENOMEM, ENOSPC, EAGAIN})
+    if (error.value() == shortage) return true;
+  return false;
+}
+
+}  // namespace
+
+std::unique_ptr<engine_threads> engine_threads::make(std::error_code& ec) noexcept {
+  auto* const process = crew::process(ec);
+  if (process == nullptr) return nullptr;
+  std::unique_ptr<engine_threads> made{new (std::nothrow) engine_threads{process->workers, process->waits}};
+  if (made == nullptr) ec = std::make_error_code(std::errc::not_enough_memory);
+  return made;
+}
+
+// Starting.
+
+std::size_t engine_threads::start(std::span<request* const> requests) noexcept {
+  std::size_t started = 0;
+  while (started < requests.size() && start_one(*requests[started])) ++started;
+  return started;
+}
+
+bool engine_threads::start_one(request& held) noexcept {
+  if (is_poll(held)) return wait_for(held, false);
+  if (is_transfer(held.what) && kind_of(held.what.fildes) != file_kind::store) return start_transfer(held);
+  return give_to_worker(held);
+}
+
+bool engine_threads::start_transfer(request& held) noexcept {
+  const auto tried = try_transfer(held.what, held.what.fildes);
+  if (tried.result == attempt::outcome::done) {
+    finish(held, tried.res);
+    return true;
+  }
+  if (never_waits(held.what)) {
+    finish(held, tried.result == attempt::outcome::not_ready ? -EAGAIN : -EOPNOTSUPP);
+    return true;
+  }
+  return wait_for(held, tried.result == attempt::outcome::impossible);
+}
+
+// A request that was not started is not ours any more; one whose file epoll does not know goes another way.
+bool engine_threads::wait_for(request& held, bool without_sleeping) noexcept {
+  auto watched = own_descriptor(held.what, without_sleeping);
+  const auto error = watched ? poller_.add(*this, held, events_of(held), std::move(watched))
+                             : std::error_code{errno, std::system_category()};
+  if (!error) return true;
+  if (is_shortage(error)) return false;
+  if (error != std::errc::operation_not_permitted)
+    finish(held, -error.value());
+  else if (is_poll(held))
+    finish(held, poll_of_always_ready(held));
+  else
+    return give_to_worker(held);
+  return true;
+}
+
+bool engine_threads::give_to_worker(request& held) noexcept {
+  const auto answer = workers_.push(*this, held);
+  if (answer == worker_pool::pushed::was_cancelled) finish(held, -ECANCELED);
+  return answer != worker_pool::pushed::no_worker;
+}
+
+// Going on.
+
+void engine_threads::ready(request& taken, unsigned events) noexcept {
+  if (is_poll(taken)) return finish(taken, events);
+  const auto tried = try_transfer(taken.what, taken.by_threads.watched.get());
+  switch (tried.result) {
+    case attempt::outcome::done:
+      return finish(taken, tried.res);
+    case attempt::outcome::not_ready:
+      return wait_again(taken);
+    case attempt::outcome::impossible:
+      if (!give_to_worker(taken)) finish(taken, -EAGAIN);
+  }
+}
+
+// A file that could only be transferred asleep is looked at once more, right before: somebody else may have been quicker.
+void engine_threads::carry_out(request& taken) noexcept {
+  const auto& note = taken.by_threads;
+  if (note.watch == 0)
+    finish(taken, aio::carry_out(taken.what, taken.what.fildes));
+  else if (is_ready(note.watched.get(), static_cast<short>(events_of(taken))))
+    finish(taken, aio::carry_out(taken.what, note.watched.get()));
+  else
+    wait_again(taken);
+}
+
+void engine_threads::wait_again(request& held) noexcept {
+  if (const auto error = poller_.add_again(held, events_of(held))) finish(held, -error.value());
+}
+
+void engine_threads::cancel(request& started) noexcept {
+  if (!started.by_threads.take()) return;
+  workers_.remove(*this, started);
+  finish(started, -ECANCELED);
+}
+
+// Completing.
+
+void engine_threads::finish(request& held, std::int64_t res) noexcept {
+  if (held.by_threads.watch != 0) poller_.remove(held);
+  held.by_threads.res = res;
+  complete(held);
+}
+
+// Whoever reaps the last completion may then destroy the engine: once the lock is released, only the word's address is used.
+void engine_threads::complete(request& done) noexcept {
+  const auto* const word = &word_;
+  bool was_asleep = false;
+  {
+    const base::mutex_lock held{completion_lock_};
+    completions_.push_back(done);
+    if (descriptor_) ::eventfd_write(descriptor_.get(), 1);
+    was_asleep = tell(completions_bit);
+  }
+  if (was_asleep) base::futex_wake_all(word);
+}
+
+// @return whether somebody sleeps on the word. Release pairs with the acquires in wait() and reap().
+bool engine_threads::tell(std::uint32_t news) noexcept {
+  return (word_.fetch_or(news, base::memory_order_acq_rel) & asleep_bit) != 0;
+}
+
+std::size_t engine_threads::reap(std::span<completion> completions) noexcept {
+  if (!(word_.load(base::memory_order_acquire) & completions_bit)) return 0;
+  const base::mutex_lock held{completion_lock_};
+  std::size_t filled = 0;
+  for (; filled < completions.size() && !completions_.empty(); ++filled) {
+    auto& done = completions_.front();
+    completions_.pop_front();
+    completions[filled] = {&done, done.by_threads.res};
+  }
+  if (completions_.empty()) nothing_left();
+  return filled;
+}
+
+void engine_threads::nothing_left() noexcept {
+  word_.fetch_and(~completions_bit, base::memory_order_acq_rel);
+  eventfd_t rung = 0;
+  if (descriptor_) ::eventfd_read(descriptor_.get(), &rung);
+}
+
+// Waiting.
+
+engine::wait_result engine_threads::wait(base::deadline until) noexcept {
+  for (;;) {
+    auto word = word_.load(base::memory_order_acquire);
+    if (word & (completions_bit | woken_bit)) return wake_up(wait_result::ready);
+    if (word == 0 && !word_.compare_exchange_strong(word, asleep_bit, base::memory_order_acq_rel)) continue;
+    // A deadline, be it never, makes every signal handler interrupt the sleep, as io_getevents(2) has it.
+    switch (base::futex_wait(word_, asleep_bit, until.value_or(std::chrono::steady_clock::time_point::max()))) {
+      case base::futex_result::timed_out:
+        return wake_up(wait_result::timed_out);
+      case base::futex_result::interrupted:
+        return wake_up(wait_result::interrupted);
+      case base::futex_result::woken:
+        break;
+    }
+  }
+}
+
+engine::wait_result engine_threads::wake_up(wait_result because) noexcept {
+  word_.fetch_and(~(asleep_bit | woken_bit), base::memory_order_acq_rel);
+  return because;
+}
+
+void engine_threads::wake() noexcept {
+  if (tell(woken_bit)) base::futex_wake_all(&word_);
+}
+
+int engine_threads::descriptor() const noexcept {
+  const base::mutex_lock held{completion_lock_};
+  if (!descriptor_) descriptor_.reset(::eventfd(completions_.empty() ? 0 : 1, EFD_CLOEXEC | EFD_NONBLOCK));
+  return descriptor_.get();
+}
+
+}  // namespace doorbell::aio

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "transfer.hpp"
+
+#include <fcntl.h>
+#include <linux/ioprio.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+
+namespace doorbell::aio {
+namespace {
+
+constexpr off_t at_its_position = -1;
+constexpr std::uint64_t most_buffers = 1024;  // UIO_MAXIOV
+
+/// The buffers of a request as the system calls take them. They are not looked at here: a bad address is the call's to find.
+class buffers {
+ public:
+  explicit buffers(const iocb_abi& what) noexcept : many_{is_vector(what)}, count_{what.nbytes} {
+    auto* const address = reinterpret_cast<void*>(static_cast<std::uintptr_t>(what.buf));
+    one_ = {address, what.nbytes};
+    if (many_) several_ = static_cast<iovec*>(address);
+  }
+  [[nodiscard]] const iovec* data() const noexcept { return many_ ? several_ : &one_; }
+  [[nodiscard]] std::size_t size() const noexcept { return many_ ? count_ : 1; }
+  [[nodiscard]] bool are_too_many() const noexcept { return many_ && count_ > most_buffers; }
+  [[nodiscard]] bool are_none() const noexcept { return count_ == 0; }
+
+ private:
+  static bool is_vector(const iocb_abi& what) noexcept {
+    const auto asked = static_cast<opcode>(what.lio_opcode);
+    return asked == opcode::preadv || asked == opcode::pwritev;
+  }
+
+  bool many_;
+  std::uint64_t count_;
+  iovec one_{};
+  iovec* several_ = nullptr;
+};
+
+template <class Call>
+std::int64_t answer_of(Call call) noexcept {
+  for (;;) {
+    if (const std::int64_t answer = call(); answer >= 0) return answer;
+    if (errno != EINTR) return -errno;
+  }
+}
+
+std::int64_t transfer_at(const iocb_abi& what, int fd, off_t offset, int flags) noexcept {
+  const buffers memory{what};
+  if (memory.are_too_many()) return -EINVAL;
+  const auto count = static_cast<int>(memory.size());
+  return answer_of([&] {
+    return is_read(what) ? ::preadv2(fd, memory.data(), count, offset, flags)
+                         : ::pwritev2(fd, memory.data(), count, offset, flags);
+  });
+}
+
+// Where there are no positions, the offset says nothing; but a socket refuses any that is not 0, as the kernel's does.
+std::int64_t transfer(const iocb_abi& what, int fd, int flags) noexcept {
+  const auto answer = transfer_at(what, fd, what.offset, flags);
+  if (answer != -ESPIPE || (what.offset != 0 && kind_of(fd) == file_kind::socket)) return answer;
+  return transfer_at(what, fd, at_its_position, flags);
+}
+
+// For sockets that do not know RWF_NOWAIT (before Linux 6.4).
+std::int64_t transfer_message(const iocb_abi& what, int fd) noexcept {
+  const buffers memory{what};
+  if (memory.are_too_many()) return -EINVAL;
+  if (what.offset != 0) return -ESPIPE;
+  if (memory.are_none() && is_read(what)) return 0;
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(memory.data());  // NOLINT(*-const-cast): sendmsg(2) only reads them
+  message.msg_iovlen = memory.size();
+  return answer_of([&] {
+    return is_read(what) ? ::recvmsg(fd, &message, MSG_DONTWAIT) : ::sendmsg(fd, &message, MSG_DONTWAIT);
+  });
+}
+
+attempt outcome_of(std::int64_t answer) noexcept {
+  if (answer == -EAGAIN) return {attempt::outcome::not_ready};
+  return {attempt::outcome::done, answer};
+}
+
+bool does_not_block(int fd) noexcept { return (::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0; }
+
+base::unique_fd duplicate(int fd) noexcept { return base::unique_fd{::fcntl(fd, F_DUPFD_CLOEXEC, 0)}; }
+
+/// The priority that a request asks for, for as long as a thread of ours is at it. What it may ask was checked before.
+class priority {
+ public:
+  explicit priority(const iocb_abi& what) noexcept : asked_{(what.flags & iocb_abi::flag_ioprio) != 0} {
+    if (asked_) set(static_cast<std::uint16_t>(what.reqprio));
+  }
+  ~priority() {
+    if (asked_) set(0);
+  }
+  priority(const priority&) = delete;
+  priority& operator=(const priority&) = delete;
+
+ private:
+  static void set(int value) noexcept { ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value); }
+
+  bool asked_;
+};
+
+}  // namespace
+
+file_kind kind_of(int fd) noexcept {
+  struct stat about{};
+  if (::fstat(fd, &about) != 0) return file_kind::store;
+  switch (about.st_mode & S_IFMT) {
+    case S_IFREG:
+    case S_IFDIR:
+    case S_IFBLK:
+      return file_kind::store;
+    case S_IFIFO:
+      return file_kind::pipe;
+    case S_IFSOCK:
+      return file_kind::socket;
+    default:
+      return file_kind::other;
+  }
+}
+
+bool is_read(const iocb_abi& what) noexcept {
+  const auto asked = static_cast<opcode>(what.lio_opcode);
+  return asked == opcode::pread || asked == opcode::preadv;
+}
+
+bool is_transfer(const iocb_abi& what) noexcept {
+  const auto asked = static_cast<opcode>(what.lio_opcode);
+  return is_read(what) || asked == opcode::pwrite || asked == opcode::pwritev;
+}
+
+attempt try_transfer(const iocb_abi& what, int fd) noexcept {
+  const auto answer = transfer(what, fd, what.rw_flags | RWF_NOWAIT);
+  if (answer != -EOPNOTSUPP) return outcome_of(answer);
+  if (kind_of(fd) == file_kind::socket) return outcome_of(transfer_message(what, fd));
+  if (does_not_block(fd)) return outcome_of(transfer(what, fd, what.rw_flags & ~RWF_NOWAIT));
+  return {attempt::outcome::impossible};
+}
+
+bool never_waits(const iocb_abi& what) noexcept {
+  return (what.rw_flags & RWF_NOWAIT) != 0 || does_not_block(what.fildes);
+}
+
+std::int64_t carry_out(const iocb_abi& what, int fd) noexcept {
+  const priority as_asked{what};
+  switch (static_cast<opcode>(what.lio_opcode)) {
+    case opcode::fsync:
+      return answer_of([&] { return ::fsync(fd); });
+    case opcode::fdsync:
+      return answer_of([&] { return ::fdatasync(fd); });
+    default:
+      return transfer(what, fd, what.rw_flags);
+  }
+}
+
+bool is_ready(int fd, short events) noexcept {
+  pollfd asked{.fd = fd, .events = events, .revents = 0};
+  return ::poll(&asked, 1, 0) > 0;
+}
+
+// O_NONBLOCK belongs to the file description, which the program shares; a pipe can be opened a second time. Where it
+// cannot (no /proc, somebody else's pipe, nobody left to read it), the caller has to do with the first.
+base::unique_fd own_descriptor(const iocb_abi& what, bool without_sleeping) noexcept {
+  if (without_sleeping && kind_of(what.fildes) == file_kind::pipe) {
+    std::array<char, 32> path{};
+    std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", what.fildes);
+    base::unique_fd again{::open(path.data(), (is_read(what) ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC)};
+    if (again) return again;
+  }
+  return duplicate(what.fildes);
+}
+
+}  // namespace doorbell::aio
