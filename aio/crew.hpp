@@ -23,6 +23,11 @@ struct crew {
   /// How many workers the process's has at most, and for how long one stays without work.
   [[nodiscard]] static worker_pool::limits process_limits() noexcept;
 
+  /// Around fork(2), in the thread that forks.
+  static void before_fork() noexcept;
+  static void after_fork_in_parent() noexcept;
+  static void after_fork_in_child() noexcept;
+
   explicit crew(worker_pool::limits within) noexcept : workers{within} {}
 
   worker_pool workers;

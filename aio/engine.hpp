@@ -54,6 +54,9 @@ class engine {
   virtual wait_result wait(base::deadline until) noexcept = 0;
   virtual void wake() noexcept = 0;
 
+  /// In a fork's child: closes the descriptors it has inherited. Nothing else is called any more.
+  virtual void abandon_in_child() noexcept = 0;
+
   /// A descriptor that is readable while there is something to reap, for epoll; each completion is an edge.
   /// @return -1 when none can be had.
   [[nodiscard]] virtual int descriptor() const noexcept = 0;

@@ -19,7 +19,7 @@ bool is_poll(const request& asked) noexcept { return static_cast<opcode>(asked.w
 
 unsigned events_of(const request& asked) noexcept {
   if (is_poll(asked)) return static_cast<unsigned>(asked.what.buf);
-  return is_read(asked.what) ? POLLIN : POLLOUT;
+  return is_read(asked) ? POLLIN : POLLOUT;
 }
 
 // Files that have no readiness are ready for both; asked for neither, the kernel says that they cannot be polled.
@@ -54,17 +54,17 @@ std::size_t engine_threads::start(std::span<request* const> requests) noexcept {
 
 bool engine_threads::start_one(request& held) noexcept {
   if (is_poll(held)) return wait_for(held, false);
-  if (is_transfer(held.what) && kind_of(held.what.fildes) != file_kind::store) return start_transfer(held);
+  if (is_transfer(held) && kind_of(held.what.fildes) != file_kind::store) return start_transfer(held);
   return give_to_worker(held);
 }
 
 bool engine_threads::start_transfer(request& held) noexcept {
-  const auto tried = try_transfer(held.what, held.what.fildes);
+  const auto tried = try_transfer(held, held.what.fildes);
   if (tried.result == attempt::outcome::done) {
     finish(held, tried.res);
     return true;
   }
-  if (never_waits(held.what)) {
+  if (never_waits(held)) {
     finish(held, tried.result == attempt::outcome::not_ready ? -EAGAIN : -EOPNOTSUPP);
     return true;
   }
@@ -73,7 +73,7 @@ bool engine_threads::start_transfer(request& held) noexcept {
 
 // A request that was not started is not ours any more; one whose file epoll does not know goes another way.
 bool engine_threads::wait_for(request& held, bool without_sleeping) noexcept {
-  auto watched = own_descriptor(held.what, without_sleeping);
+  auto watched = own_descriptor(held, without_sleeping);
   const auto error = watched ? poller_.add(*this, held, events_of(held), std::move(watched))
                              : std::error_code{errno, std::system_category()};
   if (!error) return true;
@@ -97,7 +97,7 @@ bool engine_threads::give_to_worker(request& held) noexcept {
 
 void engine_threads::ready(request& taken, unsigned events) noexcept {
   if (is_poll(taken)) return finish(taken, events);
-  const auto tried = try_transfer(taken.what, taken.by_threads.watched.get());
+  const auto tried = try_transfer(taken, taken.by_threads.watched.get());
   switch (tried.result) {
     case attempt::outcome::done:
       return finish(taken, tried.res);
@@ -112,9 +112,9 @@ void engine_threads::ready(request& taken, unsigned events) noexcept {
 void engine_threads::carry_out(request& taken) noexcept {
   const auto& note = taken.by_threads;
   if (note.watch == 0)
-    finish(taken, aio::carry_out(taken.what, taken.what.fildes));
+    finish(taken, aio::carry_out(taken, taken.what.fildes));
   else if (is_ready(note.watched.get(), static_cast<short>(events_of(taken))))
-    finish(taken, aio::carry_out(taken.what, note.watched.get()));
+    finish(taken, aio::carry_out(taken, note.watched.get()));
   else
     wait_again(taken);
 }
@@ -201,6 +201,9 @@ engine::wait_result engine_threads::wake_up(wait_result because) noexcept {
 void engine_threads::wake() noexcept {
   if (tell(woken_bit)) base::futex_wake_all(&word_);
 }
+
+// Without the lock: who held it may not have been inherited.
+void engine_threads::abandon_in_child() noexcept { descriptor_.reset(); }
 
 int engine_threads::descriptor() const noexcept {
   const base::mutex_lock held{completion_lock_};

@@ -53,6 +53,7 @@ class engine_threads final : public engine, private worker_pool::lane, private p
   [[nodiscard]] std::size_t reap(std::span<completion> completions) noexcept override;
   wait_result wait(base::deadline until) noexcept override;
   void wake() noexcept override;
+  void abandon_in_child() noexcept override ABSL_NO_THREAD_SAFETY_ANALYSIS;
   [[nodiscard]] int descriptor() const noexcept override;
 
  private:
@@ -81,7 +82,7 @@ class engine_threads final : public engine, private worker_pool::lane, private p
   poller& poller_;
 
   mutable base::mutex completion_lock_;
-  request_queue completions_ ABSL_GUARDED_BY(completion_lock_);         // in the order in which they came
+  request_queue completions_ ABSL_GUARDED_BY(completion_lock_);           // in the order in which they came
   mutable base::unique_fd descriptor_ ABSL_GUARDED_BY(completion_lock_);  // an eventfd, made on demand
 
   base::atomic<std::uint32_t> word_{0};

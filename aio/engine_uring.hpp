@@ -30,6 +30,7 @@ class engine_uring final : public engine {
   [[nodiscard]] std::size_t reap(std::span<completion> completions) noexcept override;
   wait_result wait(base::deadline until) noexcept override;
   void wake() noexcept override;
+  void abandon_in_child() noexcept override;
   [[nodiscard]] int descriptor() const noexcept override { return ring_.ring_fd; }
 
  private:

@@ -3,49 +3,86 @@
 // The life of a context.
 #include "kioctx.hpp"
 
+#include <doorbell/base/rcu.hpp>
+
 #include <unistd.h>
 
 #include <algorithm>
 #include <new>
 
-#include "engine_uring.hpp"
+#include "engine_choice.hpp"
+#include "fork.hpp"
 #include "reaper.hpp"
+#include "request_limit.hpp"
 
 namespace doorbell::aio {
 namespace {
 
 constexpr unsigned max_ring_events = 0x10000000U / sizeof(io_event);
 
-// Completions are got in batches, by every processor at once if need be; so there is room for four of each, twice over.
+// Events are counted in batches, by every processor at once if need be; so there is room for four of each, twice over.
+// It may wrap, as it does in the kernel.
 unsigned ring_events(unsigned nr_events) noexcept {
   const auto processors = static_cast<unsigned>(std::max(1L, ::sysconf(_SC_NPROCESSORS_CONF)));
   return 2 * std::max(nr_events, 4 * processors);
 }
 
+std::uint64_t next_serial() noexcept {
+  static base::atomic<std::uint64_t> last{0};
+  return last.fetch_add(1, base::memory_order_relaxed) + 1;
+}
+
 }  // namespace
 
-std::unique_ptr<kioctx> kioctx::make(unsigned nr_events, std::error_code& ec) noexcept {
-  if (nr_events == 0 || nr_events > max_ring_events / 2) {
+struct kioctx::unpublished {
+  void operator()(kioctx* ctx) const noexcept { delete ctx; }
+};
+
+kioctx* kioctx::make(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept {
+  auto& limit = request_limit::process();
+  const auto events = ring_events(nr_events);
+  if (nr_events == 0 || events > max_ring_events) {
     ec = std::make_error_code(std::errc::invalid_argument);
     return nullptr;
   }
-  std::unique_ptr<kioctx> made{new (std::nothrow) kioctx};
-  if (made == nullptr) {
+  if (events == 0 || nr_events > limit.max()) {
+    ec = std::make_error_code(std::errc::resource_unavailable_try_again);
+    return nullptr;
+  }
+  expect_forks();
+  std::unique_ptr<kioctx, unpublished> made;
+  try {
+    made.reset(new kioctx);
+  } catch (const std::bad_alloc&) {
     ec = std::make_error_code(std::errc::not_enough_memory);
     return nullptr;
   }
-  made->ring_.map(ring_events(nr_events), ec);
-  if (!ec) made->engine_ = engine_uring::make(made->ring_.capacity(), ec);
+  made->serial_ = next_serial();
+  made->charged_ = nr_events;
+  made->ring_.map(events, ec);
+  if (!ec) made->engine_ = make_engine(carried_by, made->ring_.capacity(), ec);
   if (ec) return nullptr;
-  made->engine_name_ = made->engine_->name();
-  return made;
+  made->key_.store(reinterpret_cast<std::uintptr_t>(made->ring_.address()), base::memory_order_relaxed);
+  if (!limit.charge(nr_events)) {
+    ec = std::make_error_code(std::errc::resource_unavailable_try_again);
+    return nullptr;
+  }
+  // The last step that can fail. Once published it can be destroyed, by others, and is not ours to take back.
+  ioctx_table::process().add(*made, ec);
+  if (!ec) return made.release();
+  limit.refund(nr_events);
+  return nullptr;
 }
 
-void kioctx::cancel(const iocb& asked, std::error_code& ec) noexcept {
-  if (!users_.tryget_live()) {
-    ec = std::make_error_code(std::errc::invalid_argument);
-    return;
-  }
+bool kioctx::has_moved_to(std::uintptr_t handle) noexcept {
+  const base::mutex_lock held{ring_lock_};
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): a handle is an address
+  if (!ring_.has_moved_to(reinterpret_cast<void*>(handle))) return false;
+  key_.store(handle, base::memory_order_relaxed);
+  return true;
+}
+
+void kioctx::cancel(const iocb_abi& asked, std::error_code& ec) noexcept {
   boost::intrusive_ptr<request> found;
   {
     const base::mutex_lock held{active_lock_};
@@ -54,33 +91,34 @@ void kioctx::cancel(const iocb& asked, std::error_code& ec) noexcept {
   }
   if (found == nullptr) {
     ec = std::make_error_code(std::errc::invalid_argument);
-  } else {
-    found->cancelled.store(true, base::memory_order_seq_cst);
-    engine_->cancel(*found);
-  }
-  users_.put();
-}
-
-void kioctx::destroy(std::error_code& ec) noexcept {
-  if (eventfd_ctx::in_callback()) {
-    ec = std::make_error_code(std::errc::resource_deadlock_would_occur);
     return;
   }
-  if (!users_.kill()) {
+  found->cancelled.store(true, base::memory_order_seq_cst);
+  engine_->cancel(*found);
+}
+
+void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
+  if (dead_.exchange(true, base::memory_order_acq_rel)) {
     ec = std::make_error_code(std::errc::invalid_argument);
     return;
   }
-  if (has_reaper_.load(base::memory_order_acquire)) reaper::process().forget(*this);
+  request_limit::process().refund(charged_);
+  ioctx_table::process().remove(*this);
+  me.leave();
+  users_.kill();
   announce();
   users_.wait_for_none();
+  // Not before: until the last user has left, one may be about to submit what needs a reaper.
+  if (has_reaper_.load(base::memory_order_relaxed)) reaper::process().forget(*this);
   cancel_all();
   reap_all();
   while (in_flight_.load(base::memory_order_relaxed) > 0) {
     engine_->wait({});
     reap_all();
   }
-  engine_.reset();
-  ring_.unmap();
+  // Who has found us in the table may still be about to see that we are dead.
+  base::rcu_synchronize();
+  delete this;
 }
 
 // Nobody else is left: what is on the list is in flight, and stays on it until reap_all() takes it off.

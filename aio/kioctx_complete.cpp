@@ -45,6 +45,9 @@ std::int64_t reported(const completion& done) noexcept {
   return poll ? 0 : -ECANCELED;
 }
 
+// Whoever submitted it knows which of the two it was.
+iocb* obj_of(const request& done) noexcept { return static_cast<iocb*>(const_cast<iocb_abi*>(done.obj)); }
+
 }  // namespace
 
 void kioctx::reap_all() noexcept {
@@ -104,7 +107,7 @@ void kioctx::delist(std::span<const completion> done) noexcept {
 
 void kioctx::publish(std::span<const completion> done) noexcept {
   const base::mutex_lock held{ring_lock_};
-  for (const auto& each : done) ring_.publish({each.done->what.data, each.done->obj, reported(each), 0});
+  for (const auto& each : done) ring_.publish({each.done->what.data, obj_of(*each.done), reported(each), 0});
   ring_.commit();
 }
 

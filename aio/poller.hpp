@@ -39,7 +39,6 @@ class poller {
     ~client() = default;
   };
 
-
   poller() = default;
   poller(const poller&) = delete;
   poller& operator=(const poller&) = delete;

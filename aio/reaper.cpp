@@ -67,10 +67,17 @@ void reaper::forget(kioctx& ctx) noexcept {
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, ctx.descriptor(), nullptr);
 }
 
-kioctx* reaper::enter(std::uint64_t key) noexcept {
+kioctx_user reaper::enter(std::uint64_t key) noexcept {
   const base::mutex_lock held{lock_};
   const auto at = contexts_.find(key);
-  return at != contexts_.end() && at->second->users().tryget_live() ? at->second : nullptr;
+  const bool live = at != contexts_.end() && at->second->users().tryget_live();
+  return kioctx_user{live ? at->second : nullptr};
+}
+
+void reaper::forget_all() noexcept {
+  const base::mutex_lock held{lock_};
+  contexts_.clear();
+  epoll_.reset();
 }
 
 // The descriptor is there before the thread is, and stays.
@@ -85,10 +92,7 @@ void reaper::run() noexcept {
   for (;;) {
     const int count = ::epoll_wait(epoll, ready.data(), static_cast<int>(ready.size()), -1);
     for (const auto& each : std::span{ready}.first(static_cast<std::size_t>(std::max(count, 0)))) {
-      if (auto* const ctx = enter(each.data.u64)) {
-        ctx->reap_all();
-        ctx->users().put();
-      }
+      if (const auto ctx = enter(each.data.u64)) ctx->reap_all();
     }
   }
 }

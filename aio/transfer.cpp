@@ -13,38 +13,40 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <climits>
 #include <cstdio>
+#include <span>
 
 namespace doorbell::aio {
 namespace {
 
 constexpr off_t at_its_position = -1;
-constexpr std::uint64_t most_buffers = 1024;  // UIO_MAXIOV
 
-/// The buffers of a request as the system calls take them. They are not looked at here: a bad address is the call's to find.
+opcode operation_of(const request& asked) noexcept { return static_cast<opcode>(asked.what.lio_opcode); }
+
+/// Where a request's bytes are or go, as the system calls take it.
 class buffers {
  public:
-  explicit buffers(const iocb_abi& what) noexcept : many_{is_vector(what)}, count_{what.nbytes} {
-    auto* const address = reinterpret_cast<void*>(static_cast<std::uintptr_t>(what.buf));
-    one_ = {address, what.nbytes};
-    if (many_) several_ = static_cast<iovec*>(address);
+  explicit buffers(const request& asked) noexcept
+      // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel's ABI has addresses as numbers
+      : one_{reinterpret_cast<void*>(static_cast<std::uintptr_t>(asked.what.buf)), asked.what.nbytes},
+        all_{is_vectored(asked) ? asked.buffers() : std::span{&one_, 1}} {}
+  buffers(const buffers&) = delete;
+  buffers& operator=(const buffers&) = delete;
+
+  [[nodiscard]] const iovec* data() const noexcept { return all_.data(); }
+  [[nodiscard]] std::size_t size() const noexcept { return all_.size(); }
+  [[nodiscard]] bool are_empty() const noexcept {
+    return std::all_of(all_.begin(), all_.end(), [](const auto& each) { return each.iov_len == 0; });
   }
-  [[nodiscard]] const iovec* data() const noexcept { return many_ ? several_ : &one_; }
-  [[nodiscard]] std::size_t size() const noexcept { return many_ ? count_ : 1; }
-  [[nodiscard]] bool are_too_many() const noexcept { return many_ && count_ > most_buffers; }
-  [[nodiscard]] bool are_none() const noexcept { return count_ == 0; }
 
  private:
-  static bool is_vector(const iocb_abi& what) noexcept {
-    const auto asked = static_cast<opcode>(what.lio_opcode);
-    return asked == opcode::preadv || asked == opcode::pwritev;
+  static bool is_vectored(const request& asked) noexcept {
+    const auto operation = operation_of(asked);
+    return operation == opcode::preadv || operation == opcode::pwritev;
   }
 
-  bool many_;
-  std::uint64_t count_;
-  iovec one_{};
-  iovec* several_ = nullptr;
+  const iovec one_;
+  const std::span<const iovec> all_;
 };
 
 template <class Call>
@@ -55,35 +57,32 @@ std::int64_t answer_of(Call call) noexcept {
   }
 }
 
-std::int64_t transfer_at(const iocb_abi& what, int fd, off_t offset, int flags) noexcept {
-  const buffers memory{what};
-  if (memory.are_too_many()) return -EINVAL;
+std::int64_t transfer_at(const request& asked, int fd, off_t offset, int flags) noexcept {
+  const buffers memory{asked};
   const auto count = static_cast<int>(memory.size());
   return answer_of([&] {
-    return is_read(what) ? ::preadv2(fd, memory.data(), count, offset, flags)
-                         : ::pwritev2(fd, memory.data(), count, offset, flags);
+    return is_read(asked) ? ::preadv2(fd, memory.data(), count, offset, flags)
+                          : ::pwritev2(fd, memory.data(), count, offset, flags);
   });
 }
 
 // Where there are no positions, the offset says nothing; but a socket refuses any that is not 0, as the kernel's does.
-std::int64_t transfer(const iocb_abi& what, int fd, int flags) noexcept {
-  const auto answer = transfer_at(what, fd, what.offset, flags);
-  if (answer != -ESPIPE || (what.offset != 0 && kind_of(fd) == file_kind::socket)) return answer;
-  return transfer_at(what, fd, at_its_position, flags);
+std::int64_t transfer(const request& asked, int fd, int flags) noexcept {
+  const auto answer = transfer_at(asked, fd, asked.what.offset, flags);
+  if (answer != -ESPIPE || (asked.what.offset != 0 && kind_of(fd) == file_kind::socket)) return answer;
+  return transfer_at(asked, fd, at_its_position, flags);
 }
 
 // For sockets that do not know RWF_NOWAIT (before Linux 6.4).
-std::int64_t transfer_message(const iocb_abi& what, int fd) noexcept {
-  const buffers memory{what};
-  if (memory.are_too_many()) return -EINVAL;
-  if (what.offset != 0) return -ESPIPE;
-  if (memory.are_none() && is_read(what)) return 0;
+std::int64_t transfer_message(const request& asked, int fd) noexcept {
+  const buffers memory{asked};
+  if (asked.what.offset != 0) return -ESPIPE;
+  if (memory.are_empty() && is_read(asked)) return 0;
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(memory.data());  // NOLINT(*-const-cast): sendmsg(2) only reads them
   message.msg_iovlen = memory.size();
-  return answer_of([&] {
-    return is_read(what) ? ::recvmsg(fd, &message, MSG_DONTWAIT) : ::sendmsg(fd, &message, MSG_DONTWAIT);
-  });
+  return answer_of(
+      [&] { return is_read(asked) ? ::recvmsg(fd, &message, MSG_DONTWAIT) : ::sendmsg(fd, &message, MSG_DONTWAIT); });
 }
 
 attempt outcome_of(std::int64_t answer) noexcept {
@@ -132,37 +131,37 @@ file_kind kind_of(int fd) noexcept {
   }
 }
 
-bool is_read(const iocb_abi& what) noexcept {
-  const auto asked = static_cast<opcode>(what.lio_opcode);
-  return asked == opcode::pread || asked == opcode::preadv;
+bool is_read(const request& asked) noexcept {
+  const auto operation = operation_of(asked);
+  return operation == opcode::pread || operation == opcode::preadv;
 }
 
-bool is_transfer(const iocb_abi& what) noexcept {
-  const auto asked = static_cast<opcode>(what.lio_opcode);
-  return is_read(what) || asked == opcode::pwrite || asked == opcode::pwritev;
+bool is_transfer(const request& asked) noexcept {
+  const auto operation = operation_of(asked);
+  return is_read(asked) || operation == opcode::pwrite || operation == opcode::pwritev;
 }
 
-attempt try_transfer(const iocb_abi& what, int fd) noexcept {
-  const auto answer = transfer(what, fd, what.rw_flags | RWF_NOWAIT);
+attempt try_transfer(const request& asked, int fd) noexcept {
+  const auto answer = transfer(asked, fd, asked.what.rw_flags | RWF_NOWAIT);
   if (answer != -EOPNOTSUPP) return outcome_of(answer);
-  if (kind_of(fd) == file_kind::socket) return outcome_of(transfer_message(what, fd));
-  if (does_not_block(fd)) return outcome_of(transfer(what, fd, what.rw_flags & ~RWF_NOWAIT));
+  if (kind_of(fd) == file_kind::socket) return outcome_of(transfer_message(asked, fd));
+  if (does_not_block(fd)) return outcome_of(transfer(asked, fd, asked.what.rw_flags & ~RWF_NOWAIT));
   return {attempt::outcome::impossible};
 }
 
-bool never_waits(const iocb_abi& what) noexcept {
-  return (what.rw_flags & RWF_NOWAIT) != 0 || does_not_block(what.fildes);
+bool never_waits(const request& asked) noexcept {
+  return (asked.what.rw_flags & RWF_NOWAIT) != 0 || does_not_block(asked.what.fildes);
 }
 
-std::int64_t carry_out(const iocb_abi& what, int fd) noexcept {
-  const priority as_asked{what};
-  switch (static_cast<opcode>(what.lio_opcode)) {
+std::int64_t carry_out(const request& asked, int fd) noexcept {
+  const priority meanwhile{asked.what};
+  switch (operation_of(asked)) {
     case opcode::fsync:
       return answer_of([&] { return ::fsync(fd); });
     case opcode::fdsync:
       return answer_of([&] { return ::fdatasync(fd); });
     default:
-      return transfer(what, fd, what.rw_flags);
+      return transfer(asked, fd, asked.what.rw_flags);
   }
 }
 
@@ -173,14 +172,14 @@ bool is_ready(int fd, short events) noexcept {
 
 // O_NONBLOCK belongs to the file description, which the program shares; a pipe can be opened a second time. Where it
 // cannot (no /proc, somebody else's pipe, nobody left to read it), the caller has to do with the first.
-base::unique_fd own_descriptor(const iocb_abi& what, bool without_sleeping) noexcept {
-  if (without_sleeping && kind_of(what.fildes) == file_kind::pipe) {
+base::unique_fd own_descriptor(const request& asked, bool without_sleeping) noexcept {
+  if (without_sleeping && kind_of(asked.what.fildes) == file_kind::pipe) {
     std::array<char, 32> path{};
-    std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", what.fildes);
-    base::unique_fd again{::open(path.data(), (is_read(what) ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC)};
+    std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", asked.what.fildes);
+    base::unique_fd again{::open(path.data(), (is_read(asked) ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC)};
     if (again) return again;
   }
-  return duplicate(what.fildes);
+  return duplicate(asked.what.fildes);
 }
 
 }  // namespace doorbell::aio

@@ -5,12 +5,11 @@
 // Thread safety: all of them, at once. Errors are answers: -errno, as in io_event::res. Interruptions are retried.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 
-#include <doorbell/aio_iocb.hpp>
 #include <doorbell/base/unique_fd.hpp>
+
+#include "request.hpp"
 
 namespace doorbell::aio {
 
@@ -24,8 +23,8 @@ enum class file_kind {
 [[nodiscard]] file_kind kind_of(int fd) noexcept;
 
 /// Whether the request moves bytes, and which way.
-[[nodiscard]] bool is_transfer(const iocb_abi& what) noexcept;
-[[nodiscard]] bool is_read(const iocb_abi& what) noexcept;
+[[nodiscard]] bool is_transfer(const request& asked) noexcept;
+[[nodiscard]] bool is_read(const request& asked) noexcept;
 
 /// What came of a try that does not sleep.
 struct attempt {
@@ -40,13 +39,13 @@ struct attempt {
 
 /// A transfer that does not sleep, on a file that is no store.
 /// @param fd the request's file, or a descriptor that stands for it.
-[[nodiscard]] attempt try_transfer(const iocb_abi& what, int fd) noexcept;
+[[nodiscard]] attempt try_transfer(const request& asked, int fd) noexcept;
 
 /// Whether the program itself has asked not to wait, by O_NONBLOCK or RWF_NOWAIT.
-[[nodiscard]] bool never_waits(const iocb_abi& what) noexcept;
+[[nodiscard]] bool never_waits(const request& asked) noexcept;
 
 /// Any request but a poll, to its end; may sleep.
-[[nodiscard]] std::int64_t carry_out(const iocb_abi& what, int fd) noexcept;
+[[nodiscard]] std::int64_t carry_out(const request& asked, int fd) noexcept;
 
 /// Whether one of `events` is there now.
 [[nodiscard]] bool is_ready(int fd, short events) noexcept;
@@ -54,6 +53,6 @@ struct attempt {
 /// A descriptor of our own for the request's file; where `without_sleeping` is impossible on the program's and the file is
 /// a pipe, one of a file description that does not block.
 /// Errors: errno.
-[[nodiscard]] base::unique_fd own_descriptor(const iocb_abi& what, bool without_sleeping) noexcept;
+[[nodiscard]] base::unique_fd own_descriptor(const request& asked, bool without_sleeping) noexcept;
 
 }  // namespace doorbell::aio

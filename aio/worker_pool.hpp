@@ -75,7 +75,8 @@ class worker_pool {
     request* taken = nullptr;
   };
   using lane_list =
-      boost::intrusive::list<lane, boost::intrusive::member_hook<lane, boost::intrusive::list_member_hook<>, &lane::turn_>,
+      boost::intrusive::list<lane,
+                             boost::intrusive::member_hook<lane, boost::intrusive::list_member_hook<>, &lane::turn_>,
                              boost::intrusive::constant_time_size<false>>;
 
   void work() noexcept;

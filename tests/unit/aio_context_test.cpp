@@ -314,9 +314,9 @@ TEST_F(aio_context, destroy_cancels_what_waits_and_returns) {
 }
 
 TEST_F(aio_context, after_destroy_every_call_says_invalid_argument) {
-  ASSERT_NE(ctx_.handle(), nullptr);
+  ASSERT_NE(ctx_.handle(), 0U);
   ctx_.destroy();
-  EXPECT_EQ(ctx_.handle(), nullptr);
+  EXPECT_EQ(ctx_.handle(), 0U);
   std::error_code ec;
   ctx_.destroy(ec);
   EXPECT_EQ(ec, std::errc::invalid_argument);

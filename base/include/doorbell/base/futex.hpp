@@ -4,8 +4,10 @@
 // blocking call with the kernel's semantics needs: a deadline, and being interrupted by a signal handler.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <ctime>
 #include <optional>
 
 #include <doorbell/base/atomic.hpp>
@@ -13,6 +15,15 @@
 namespace doorbell::base {
 
 using deadline = std::optional<std::chrono::steady_clock::time_point>;
+
+/// How long it is until `when`, for system calls that take a timeout: 0 when it is past.
+inline timespec time_left(std::chrono::steady_clock::time_point when) noexcept {
+  using namespace std::chrono;
+  const auto left = std::max(when - steady_clock::now(), steady_clock::duration::zero());
+  const auto whole = duration_cast<seconds>(left);
+  return {.tv_sec = static_cast<time_t>(whole.count()),
+          .tv_nsec = static_cast<long>(duration_cast<nanoseconds>(left - whole).count())};
+}
 
 enum class futex_result {
   woken,        ///< woken, or the word had changed already, or for no reason: look again
