@@ -144,8 +144,9 @@ void engine_threads::complete(request& done) noexcept {
   {
     const base::mutex_lock held{completion_lock_};
     completions_.push_back(done);
-    if (descriptor_) ::eventfd_write(descriptor_.get(), 1);
     was_asleep = tell(completions_bit);
+    // After the bit, which reap() looks at without the lock: whoever hears of it here finds something.
+    if (descriptor_) ::eventfd_write(descriptor_.get(), 1);
   }
   if (was_asleep) base::futex_wake_all(word);
 }
