@@ -32,6 +32,8 @@ struct crew {
 
   worker_pool workers;
   poller waits;
+  /// For transfers that may sleep when another of ours was quicker.
+  base::mutex one_at_a_time;
   crew* inherited = nullptr;  // the parent process's: not to be used, and not lost either
 };
 

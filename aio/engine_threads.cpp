@@ -9,7 +9,6 @@
 #include <new>
 #include <utility>
 
-#include "crew.hpp"
 #include "transfer.hpp"
 
 namespace doorbell::aio {
@@ -39,7 +38,7 @@ bool is_shortage(const std::error_code& error) noexcept {
 std::unique_ptr<engine_threads> engine_threads::make(std::error_code& ec) noexcept {
   auto* const process = crew::process(ec);
   if (process == nullptr) return nullptr;
-  std::unique_ptr<engine_threads> made{new (std::nothrow) engine_threads{process->workers, process->waits}};
+  std::unique_ptr<engine_threads> made{new (std::nothrow) engine_threads{*process}};
   if (made == nullptr) ec = std::make_error_code(std::errc::not_enough_memory);
   return made;
 }
@@ -74,7 +73,7 @@ bool engine_threads::start_transfer(request& held) noexcept {
 // A request that was not started is not ours any more; one whose file epoll does not know goes another way.
 bool engine_threads::wait_for(request& held, bool without_sleeping) noexcept {
   auto watched = own_descriptor(held, without_sleeping);
-  const auto error = watched ? poller_.add(*this, held, events_of(held), std::move(watched))
+  const auto error = watched ? crew_.waits.add(*this, held, events_of(held), std::move(watched))
                              : std::error_code{errno, std::system_category()};
   if (!error) return true;
   if (is_shortage(error)) return false;
@@ -88,7 +87,7 @@ bool engine_threads::wait_for(request& held, bool without_sleeping) noexcept {
 }
 
 bool engine_threads::give_to_worker(request& held) noexcept {
-  const auto answer = workers_.push(*this, held);
+  const auto answer = crew_.workers.push(*this, held);
   if (answer == worker_pool::pushed::was_cancelled) finish(held, -ECANCELED);
   return answer != worker_pool::pushed::no_worker;
 }
@@ -108,31 +107,42 @@ void engine_threads::ready(request& taken, unsigned events) noexcept {
   }
 }
 
-// A file that could only be transferred asleep is looked at once more, right before: somebody else may have been quicker.
 void engine_threads::carry_out(request& taken) noexcept {
-  const auto& note = taken.by_threads;
-  if (note.watch == 0)
-    finish(taken, aio::carry_out(taken, taken.what.fildes));
-  else if (is_ready(note.watched.get(), static_cast<short>(events_of(taken))))
-    finish(taken, aio::carry_out(taken, note.watched.get()));
+  if (taken.by_threads.watch != 0) return transfer_if_ready(taken);
+  finish(taken, aio::carry_out(taken, taken.what.fildes));
+}
+
+// From a file that cannot be tried without sleeping. It was ready; but whoever waits for the same may have been quicker. So
+// it is looked at once more, and no other of ours comes in between.
+void engine_threads::transfer_if_ready(request& taken) noexcept {
+  const int fd = taken.by_threads.watched.get();
+  bool is_done = false;
+  std::int64_t res = 0;
+  {
+    const base::mutex_lock held{crew_.one_at_a_time};
+    is_done = is_ready(fd, static_cast<short>(events_of(taken)));
+    if (is_done) res = aio::carry_out(taken, fd);
+  }
+  if (is_done)
+    finish(taken, res);
   else
     wait_again(taken);
 }
 
 void engine_threads::wait_again(request& held) noexcept {
-  if (const auto error = poller_.add_again(held, events_of(held))) finish(held, -error.value());
+  if (const auto error = crew_.waits.add_again(held, events_of(held))) finish(held, -error.value());
 }
 
 void engine_threads::cancel(request& started) noexcept {
   if (!started.by_threads.take()) return;
-  workers_.remove(*this, started);
+  crew_.workers.remove(*this, started);
   finish(started, -ECANCELED);
 }
 
 // Completing.
 
 void engine_threads::finish(request& held, std::int64_t res) noexcept {
-  if (held.by_threads.watch != 0) poller_.remove(held);
+  if (held.by_threads.watch != 0) crew_.waits.remove(held);
   held.by_threads.res = res;
   complete(held);
 }

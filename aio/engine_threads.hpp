@@ -22,7 +22,8 @@
 //   legal:     the news come first: the compare-exchange fails. Or second: asleep is found, and futex_wait returns.
 //   forbidden: asleep with news. A word has one modification order.
 //
-// Locks: completion_lock_ is a leaf. Of the others (lane, poller), none is held while another is taken.
+// Locks: completion_lock_ is a leaf, and so are the workers' and the poller's; but the crew's one_at_a_time is held by a
+// worker while it transfers.
 // Memory ordering: by the locks alone; nothing passes through the kernel that they do not order as well.
 #pragma once
 
@@ -33,9 +34,8 @@
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/unique_fd.hpp>
 
+#include "crew.hpp"
 #include "engine.hpp"
-#include "poller.hpp"
-#include "worker_pool.hpp"
 
 namespace doorbell::aio {
 
@@ -43,7 +43,7 @@ class engine_threads final : public engine, private worker_pool::lane, private p
  public:
   /// On the process's workers and poller. Null when `ec` is set: not_enough_memory.
   static std::unique_ptr<engine_threads> make(std::error_code& ec) noexcept;
-  engine_threads(worker_pool& workers, poller& waits) noexcept : workers_{workers}, poller_{waits} {}
+  explicit engine_threads(crew& with) noexcept : crew_{with} {}
   /// All that was started has been reaped.
   ~engine_threads() override = default;
 
@@ -70,6 +70,7 @@ class engine_threads final : public engine, private worker_pool::lane, private p
   void wait_again(request& held) noexcept;
 
   void carry_out(request& taken) noexcept override;
+  void transfer_if_ready(request& taken) noexcept;
   void ready(request& taken, unsigned events) noexcept override;
 
   void finish(request& held, std::int64_t res) noexcept;
@@ -78,8 +79,7 @@ class engine_threads final : public engine, private worker_pool::lane, private p
   [[nodiscard]] bool tell(std::uint32_t news) noexcept;
   [[nodiscard]] wait_result wake_up(wait_result because) noexcept;
 
-  worker_pool& workers_;
-  poller& poller_;
+  crew& crew_;
 
   mutable base::mutex completion_lock_;
   request_queue completions_ ABSL_GUARDED_BY(completion_lock_);           // in the order in which they came

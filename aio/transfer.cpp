@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/ioprio.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -92,6 +93,12 @@ attempt outcome_of(std::int64_t answer) noexcept {
 
 bool does_not_block(int fd) noexcept { return (::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0; }
 
+// Not other devices, for which being opened and closed may mean something; a terminal's master would become another's.
+bool can_be_opened_again(int fd) noexcept {
+  unsigned number = 0;
+  return kind_of(fd) == file_kind::pipe || (::isatty(fd) && ::ioctl(fd, TIOCGPTN, &number) != 0);
+}
+
 base::unique_fd duplicate(int fd) noexcept { return base::unique_fd{::fcntl(fd, F_DUPFD_CLOEXEC, 0)}; }
 
 /// The priority that a request asks for, for as long as a thread of ours is at it. What it may ask was checked before.
@@ -170,13 +177,14 @@ bool is_ready(int fd, short events) noexcept {
   return ::poll(&asked, 1, 0) > 0;
 }
 
-// O_NONBLOCK belongs to the file description, which the program shares; a pipe can be opened a second time. Where it
-// cannot (no /proc, somebody else's pipe, nobody left to read it), the caller has to do with the first.
+// O_NONBLOCK belongs to the file description, which the program shares; but a pipe and a terminal can be opened a second
+// time. Where they cannot (no /proc, somebody else's, nobody left to read it), the caller has to do with the first.
 base::unique_fd own_descriptor(const request& asked, bool without_sleeping) noexcept {
-  if (without_sleeping && kind_of(asked.what.fildes) == file_kind::pipe) {
+  if (without_sleeping && can_be_opened_again(asked.what.fildes)) {
     std::array<char, 32> path{};
     std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", asked.what.fildes);
-    base::unique_fd again{::open(path.data(), (is_read(asked) ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC)};
+    base::unique_fd again{
+        ::open(path.data(), (is_read(asked) ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
     if (again) return again;
   }
   return duplicate(asked.what.fildes);

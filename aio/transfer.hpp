@@ -51,7 +51,7 @@ struct attempt {
 [[nodiscard]] bool is_ready(int fd, short events) noexcept;
 
 /// A descriptor of our own for the request's file; where `without_sleeping` is impossible on the program's and the file is
-/// a pipe, one of a file description that does not block.
+/// a pipe or a terminal, one of a file description that does not block.
 /// Errors: errno.
 [[nodiscard]] base::unique_fd own_descriptor(const request& asked, bool without_sleeping) noexcept;
 

@@ -342,8 +342,6 @@ TEST_F(aio_context, a_moved_context_goes_on_and_leaves_nothing_behind) {
   EXPECT_EQ(result_of(read), 5);
 }
 
-TEST_F(aio_context, says_what_carries_it) { EXPECT_EQ(ctx_.engine(), "io_uring"); }
-
 TEST_F(aio_context, waiting_and_destroying_are_refused_inside_a_callback) {
   doorbell::eventfd bell;
   std::error_code waiting;
