@@ -12,6 +12,7 @@
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <cstdlib>
 #include <latch>
 #include <span>
 #include <thread>
@@ -256,6 +257,22 @@ TEST(forked, a_child_has_new_threads) {
   std::array<aio::io_event, 1> events{};
   ASSERT_EQ(parents.get_events(1, events, 20s).size(), 1U);
   EXPECT_EQ(events[0].res, 1);
+}
+
+// The end of the process does not wait for what nobody will ever write.
+TEST(exiting, ends_what_is_in_flight) {
+  EXPECT_EXIT(
+      {
+        static aio::context ctx{64, aio::engine_kind::threads};
+        static const support::pipe_ends pipe;
+        static const auto file = support::temporary_file("hello");
+        static std::array<char, 8> text;
+        auto late = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
+        auto read = aio::prep_pread(file.get(), text.data(), text.size(), 0);
+        ctx.submit({&late, &read, &read, &read});
+        std::exit(0);
+      },
+      testing::ExitedWithCode(0), "");
 }
 
 // Oracle: a child that lived on with a pipe's end would keep its other end from hearing of the close.
