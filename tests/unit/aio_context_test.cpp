@@ -243,8 +243,8 @@ TEST_F(aio_context, get_events_with_too_few_by_the_deadline_gives_those) {
 }
 
 TEST_F(aio_context, get_events_gives_no_more_than_fit) {
-  std::vector<aio::iocb> reads(5, aio::prep_pread(file_.get(), text_.data(), 5, 0));
-  for (auto& read : reads) ctx_.submit({&read});
+  std::vector<aio::iocb> writes(5, aio::prep_pwrite(file_.get(), "HELLO", 5, 0));
+  for (auto& write : writes) ctx_.submit({&write});
   std::array<aio::io_event, 3> events{};
   EXPECT_EQ(ctx_.get_events(3, events, 20s).size(), 3U);
   EXPECT_EQ(ctx_.get_events(2, events, 20s).size(), 2U);

@@ -6,13 +6,12 @@
 #include <doorbell/eventfd.hpp>
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <array>
 #include <chrono>
 #include <cstdlib>
-#include <string>
 #include <string_view>
+#include <utility>
 
 #include "support/child.hpp"
 #include "support/files.hpp"
@@ -81,13 +80,14 @@ TEST_F(engine_choice, a_shortage_is_an_error_and_no_reason_for_threads) {
 }
 
 TEST_F(engine_choice, is_what_the_environment_says) {
-  for (const auto& [value, name] :
-       {std::pair{"threads", "threads"}, {"uring", "io_uring"}, {"io_uring", "io_uring"}, {"", "io_uring"}}) {
-    EXPECT_TRUE(support::in_child([&, value = value, name = name] {
-      ::setenv("DOORBELL_ENGINE", value, 1);
-      expect_engine(name);
+  const std::pair<const char*, const char*> cases[] = {
+      {"threads", "threads"}, {"uring", "io_uring"}, {"io_uring", "io_uring"}, {"", "io_uring"}};
+  for (const auto& each : cases) {
+    EXPECT_TRUE(support::in_child([&] {
+      ::setenv("DOORBELL_ENGINE", each.first, 1);
+      expect_engine(each.second);
       expect_that_it_works();
-    })) << value;
+    })) << each.first;
   }
 }
 
