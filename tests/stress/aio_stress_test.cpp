@@ -61,7 +61,6 @@ TEST(aio_stress, requests_events_and_counts_agree_until_destroy) {
     aio::context ctx{32};
     std::atomic<std::uint64_t> submitted{0};
     std::atomic<std::uint64_t> got{0};
-    std::atomic<bool> all_submitted{false};
     std::barrier start{4};
     const auto submit = [&] {
       auto write = aio::prep_pwrite(file.get(), "hello", 5, 0);
