@@ -28,17 +28,17 @@ kioctx_user enter(unsigned long handle, std::uint64_t serial, std::error_code& e
 
 }  // namespace
 
-context::context(unsigned nr_events, std::error_code& ec) noexcept {
+context::context(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept {
   ec.clear();
-  if (const auto* const made = kioctx::make(nr_events, ec)) {
+  if (const auto* const made = kioctx::make(nr_events, carried_by, ec)) {
     handle_ = made->key();
     serial_ = made->serial();
   }
 }
 
-context::context(unsigned nr_events) {
+context::context(unsigned nr_events, engine_kind carried_by) {
   std::error_code ec;
-  *this = context{nr_events, ec};
+  *this = context{nr_events, carried_by, ec};
   throw_if(ec, "doorbell: io_setup");
 }
 

@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <new>
 
-#include "engine_uring.hpp"
+#include "engine_choice.hpp"
 #include "fork.hpp"
 #include "reaper.hpp"
 #include "request_limit.hpp"
@@ -38,7 +38,7 @@ struct kioctx::unpublished {
   void operator()(kioctx* ctx) const noexcept { delete ctx; }
 };
 
-kioctx* kioctx::make(unsigned nr_events, std::error_code& ec) noexcept {
+kioctx* kioctx::make(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept {
   auto& limit = request_limit::process();
   const auto events = ring_events(nr_events);
   if (nr_events == 0 || events > max_ring_events) {
@@ -60,7 +60,7 @@ kioctx* kioctx::make(unsigned nr_events, std::error_code& ec) noexcept {
   made->serial_ = next_serial();
   made->charged_ = nr_events;
   made->ring_.map(events, ec);
-  if (!ec) made->engine_ = engine_uring::make(made->ring_.capacity(), ec);
+  if (!ec) made->engine_ = make_engine(carried_by, made->ring_.capacity(), ec);
   if (ec) return nullptr;
   made->key_.store(reinterpret_cast<std::uintptr_t>(made->ring_.address()), base::memory_order_relaxed);
   if (!limit.charge(nr_events)) {

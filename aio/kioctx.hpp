@@ -31,6 +31,7 @@
 #include <string_view>
 #include <system_error>
 
+#include <doorbell/aio_engine.hpp>
 #include <doorbell/base/futex.hpp>
 #include <doorbell/base/mutex.hpp>
 
@@ -53,7 +54,7 @@ class kioctx {
   };
 
   /// As io_setup(2): makes a context and publishes it; it is destroy()'s to free. Null when `ec` is set.
-  static kioctx* make(unsigned nr_events, std::error_code& ec) noexcept;
+  static kioctx* make(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept;
   kioctx(const kioctx&) = delete;
   kioctx& operator=(const kioctx&) = delete;
 

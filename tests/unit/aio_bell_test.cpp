@@ -44,13 +44,15 @@ TEST_F(aio_bell, rings_though_nobody_gets_the_event) {
 }
 
 TEST_F(aio_bell, counts_every_completion) {
-  std::vector<aio::iocb> reads(40, ringing_read());
+  auto write = aio::prep_pwrite(file_.get(), "HELLO", 5, 0);
+  write.set_eventfd(bell_);
+  std::vector<aio::iocb> writes(40, write);
   std::vector<aio::iocb*> pointers;
-  for (auto& read : reads) pointers.push_back(&read);
-  ASSERT_EQ(ctx_.submit(pointers), reads.size());
+  for (auto& each : writes) pointers.push_back(&each);
+  ASSERT_EQ(ctx_.submit(pointers), writes.size());
   std::uint64_t rung = 0;
-  while (rung < reads.size()) rung += bell_.read_for(20s);
-  EXPECT_EQ(rung, reads.size());
+  while (rung < writes.size()) rung += bell_.read_for(20s);
+  EXPECT_EQ(rung, writes.size());
 }
 
 TEST_F(aio_bell, the_event_is_there_when_it_rings) {
@@ -163,10 +165,10 @@ TEST_F(aio_bell, several_threads_share_the_events_of_one_context) {
       for (std::size_t count = 0; count < each; ++count) got += ctx_.get_events(1, event, 20s).size();
     });
   }
-  auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
+  auto write = aio::prep_pwrite(file_.get(), "HELLO", 5, 0);
   for (std::size_t n = 0; n < threads * each; ++n) {
     std::error_code ec;
-    while (ctx_.submit({&read}, ec) != 1) std::this_thread::yield();
+    while (ctx_.submit({&write}, ec) != 1) std::this_thread::yield();
   }
   for (auto& waiter : waiters) waiter.join();
   EXPECT_EQ(got, threads * each);
