@@ -3,7 +3,11 @@
 // The calls by handle: the program's pointers and numbers are looked at here, in the kernel's order, and no further on.
 #include <doorbell/aio_calls.hpp>
 
+#include <poll.h>
+
+#include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <optional>
 
 #include "kioctx.hpp"
@@ -19,14 +23,23 @@ int answer(const std::error_code& ec, std::size_t otherwise = 0) noexcept {
   return ec ? -ec.value() : static_cast<int>(otherwise);
 }
 
-// No timeout waits for ever, and so does a negative one.
-base::deadline deadline_after(const timespec* timeout) noexcept {
-  using namespace std::chrono;
-  if (timeout == nullptr || timeout->tv_sec < 0 || timeout->tv_nsec < 0) return std::nullopt;
-  const auto now = steady_clock::now();
-  const auto whole = seconds{timeout->tv_sec} + duration_cast<seconds>(nanoseconds{timeout->tv_nsec});
-  if (whole >= duration_cast<seconds>(steady_clock::time_point::max() - now)) return std::nullopt;
-  return now + seconds{timeout->tv_sec} + nanoseconds{timeout->tv_nsec};
+// No timeout waits for ever; so does a negative one, and one that is too long to count. Its parts are added up, whatever
+// their signs.
+std::optional<std::chrono::nanoseconds> length_of(const timespec* timeout) noexcept {
+  if (timeout == nullptr) return std::nullopt;
+  std::int64_t seconds_as_ns = 0;
+  std::int64_t total = 0;
+  if (__builtin_mul_overflow(std::int64_t{timeout->tv_sec}, std::int64_t{1'000'000'000}, &seconds_as_ns) ||
+      __builtin_add_overflow(seconds_as_ns, std::int64_t{timeout->tv_nsec}, &total) || total < 0)
+    return std::nullopt;
+  return std::chrono::nanoseconds{total};
+}
+
+base::deadline deadline_after(std::optional<std::chrono::nanoseconds> length) noexcept {
+  using clock = std::chrono::steady_clock;
+  const auto now = clock::now();
+  if (!length || *length >= clock::time_point::max() - now) return std::nullopt;
+  return now + *length;
 }
 
 int get_events(aio_context_t handle, long min, long nr, io_event* events, const timespec* timeout,
@@ -35,14 +48,21 @@ int get_events(aio_context_t handle, long min, long nr, io_event* events, const 
   const auto user = ioctx_table::process().lookup(handle);
   if (!user || min < 0 || min > nr) return -EINVAL;
   const auto count = static_cast<std::size_t>(nr);
-  const bool polls = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
-  const bool may_wait = min > 0 && !polls;
+  const auto length = length_of(timeout);
+  const bool may_wait = min > 0 && length != std::chrono::nanoseconds::zero();
   if (may_wait && eventfd_ctx::in_callback()) return -EDEADLK;
-  const kioctx::wait_limit limit{.may_wait = may_wait, .until = deadline_after(timeout), .mask = mask};
+  const kioctx::wait_limit limit{.may_wait = may_wait, .until = deadline_after(length), .mask = mask};
   if (count > 0 && !plausible(events, count * sizeof *events)) return user->wait_for_any(limit) ? -EFAULT : 0;
   std::error_code ec;
   const auto got = user->get_events(static_cast<std::size_t>(min), {events, count}, limit, ec);
   return answer(ec, got);
+}
+
+// Lets handlers run for what `mask` does not block, as the kernel does whether or not the call has slept.
+// @return whether any did.
+bool take_pending_signals(const sigset_t& mask) noexcept {
+  const timespec at_once{};
+  return ::ppoll(nullptr, 0, &at_once, &mask) < 0 && errno == EINTR;
 }
 
 }  // namespace
@@ -101,7 +121,9 @@ int io_pgetevents(aio_context_t handle, long min, long nr, io_event* events, tim
     if (blocked->sigsetsize != kernel_sigset_bytes) return -EINVAL;
     if (!plausible(mask, kernel_sigset_bytes)) return -EFAULT;
   }
-  return get_events(handle, min, nr, events, timeout, mask);
+  const int got = get_events(handle, min, nr, events, timeout, mask);
+  const bool interrupted = mask != nullptr && take_pending_signals(*mask);
+  return got == 0 && interrupted ? -EINTR : got;
 }
 
 std::size_t aio_nr() noexcept { return request_limit::process().charged(); }
