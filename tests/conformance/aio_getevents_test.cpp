@@ -15,7 +15,7 @@ constexpr aio_context_t nobody = 0x1000;
 class aio_getevents : public aio_row {
  protected:
   int get(long min, long nr, io_event* events, timespec timeout) const {
-    return side().getevents(ctx_, min, nr, events, &timeout);
+    return getevents(ctx_, min, nr, events, &timeout);
   }
   int get(long min, long nr, timespec timeout) { return get(min, nr, events_.data(), timeout); }
   /// So many events, there when this returns.
@@ -38,7 +38,7 @@ class aio_getevents : public aio_row {
 ON_BOTH_SIDES(aio_getevents);
 
 TEST_P(aio_getevents, a_timeout_that_cannot_be_read_is_efault_before_all_else) {
-  EXPECT_EQ(side().getevents(nobody, 1, 0, nullptr, kernels_address<timespec>()), -EFAULT);
+  EXPECT_EQ(getevents(nobody, 1, 0, nullptr, kernels_address<timespec>()), -EFAULT);
   EXPECT_EQ(side().pgetevents(nobody, 1, 0, nullptr, kernels_address<timespec>(), kernels_address<aio::aio_sigset>()),
             -EFAULT);
 }
@@ -63,7 +63,7 @@ TEST_P(aio_getevents, without_a_mask_its_size_is_not_looked_at) {
 TEST_P(aio_getevents, no_such_context_is_einval) {
   timespec timeout = at_once;
   for (const auto handle : {aio_context_t{0}, nobody, ~aio_context_t{0}})
-    EXPECT_EQ(side().getevents(handle, 0, 0, nullptr, &timeout), -EINVAL);
+    EXPECT_EQ(getevents(handle, 0, 0, nullptr, &timeout), -EINVAL);
 }
 
 TEST_P(aio_getevents, min_is_from_0_to_nr) {
@@ -87,8 +87,8 @@ TEST_P(aio_getevents, a_bad_place_for_events_is_efault_and_takes_nothing) {
 TEST_P(aio_getevents, a_bad_place_for_events_is_not_looked_at_when_there_are_none) {
   EXPECT_EQ(get(1, 2, nullptr, at_once), 0);
   EXPECT_EQ(get(1, 2, nullptr, a_moment), 0);
-  EXPECT_EQ(side().getevents(ctx_, 0, 2, nullptr, nullptr), 0);
-  EXPECT_EQ(side().getevents(ctx_, 0, 0, nullptr, nullptr), 0);
+  EXPECT_EQ(getevents(ctx_, 0, 2, nullptr, nullptr), 0);
+  EXPECT_EQ(getevents(ctx_, 0, 0, nullptr, nullptr), 0);
 }
 
 TEST_P(aio_getevents, gets_no_more_than_fit_and_in_their_order) {
@@ -109,10 +109,10 @@ TEST_P(aio_getevents, gets_no_more_than_fit_and_in_their_order) {
 
 TEST_P(aio_getevents, gets_more_than_min_when_they_are_there) {
   complete(3);
-  EXPECT_EQ(side().getevents(ctx_, 1, 8, events_.data(), nullptr), 3);
+  EXPECT_EQ(getevents(ctx_, 1, 8, events_.data(), nullptr), 3);
 }
 
-TEST_P(aio_getevents, min_0_does_not_wait) { EXPECT_EQ(side().getevents(ctx_, 0, 8, events_.data(), nullptr), 0); }
+TEST_P(aio_getevents, min_0_does_not_wait) { EXPECT_EQ(getevents(ctx_, 0, 8, events_.data(), nullptr), 0); }
 
 TEST_P(aio_getevents, a_timeout_of_0_does_not_wait) {
   complete(1);
@@ -167,7 +167,7 @@ TEST_P(aio_getevents, waits_for_as_many_as_min) {
   iocb_abi two = aio::prep_poll(second.read.get(), POLLIN);
   ASSERT_EQ(submit(ctx_, {&one, &two}), 2);
   int got = 0;
-  asleep waiter{[&] { got = side().getevents(ctx_, 2, 8, events_.data(), nullptr); }};
+  asleep waiter{[&] { got = getevents(ctx_, 2, 8, events_.data(), nullptr); }};
   fill_pipe();
   EXPECT_TRUE(waiter.still_asleep());
   EXPECT_EQ(::write(second.write.get(), "x", 1), 1);
@@ -177,7 +177,7 @@ TEST_P(aio_getevents, waits_for_as_many_as_min) {
 
 TEST_P(aio_getevents, is_woken_by_what_was_submitted_while_it_waited) {
   int got = 0;
-  asleep waiter{[&] { got = side().getevents(ctx_, 1, 8, events_.data(), nullptr); }};
+  asleep waiter{[&] { got = getevents(ctx_, 1, 8, events_.data(), nullptr); }};
   iocb_abi read = file_read();
   ASSERT_EQ(submit(ctx_, read), 1);
   waiter.join();

@@ -100,6 +100,14 @@ class aio_row : public testing::TestWithParam<std::reference_wrapper<const aio_s
   }
   static int submit(aio_context_t handle, iocb_abi& request) { return submit(handle, std::vector{&request}); }
 
+  /// io_getevents, of a test that sends no signals. What interrupts the kernel's all the same is the end of an io_uring
+  /// that this thread has used, in a doorbell's test before: such work counts as a signal.
+  static int getevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout) {
+    for (;;) {
+      const int answer = side().getevents(handle, min, nr, events, timeout);
+      if (answer != -EINTR) return answer;
+    }
+  }
   /// Those that have come by now.
   static std::vector<io_event> events_there(aio_context_t handle, long most = 64) {
     timespec at_once{};
@@ -148,10 +156,7 @@ class aio_row : public testing::TestWithParam<std::reference_wrapper<const aio_s
  private:
   static std::vector<io_event> got(aio_context_t handle, long min, long nr, timespec* timeout) {
     std::vector<io_event> events(static_cast<std::size_t>(nr));
-    int count = 0;
-    // No test that comes here has sent a signal: it is work of an io_uring of this thread's, which counts as one.
-    do count = side().getevents(handle, min, nr, events.data(), timeout);
-    while (count == -EINTR);
+    const int count = getevents(handle, min, nr, events.data(), timeout);
     EXPECT_GE(count, 0);
     events.resize(static_cast<std::size_t>(std::max(count, 0)));
     return events;

@@ -140,6 +140,14 @@ TEST_P(aio_submit, unknown_flags_are_ignored) {
   EXPECT_EQ(answer_to(ctx_, request), 1);
 }
 
+TEST_P(aio_submit, beyond_errno_is_left_alone) {
+  iocb_abi request = file_read();
+  request.fildes = -1;
+  errno = 0;
+  EXPECT_EQ(submit(ctx_, request), -EBADF);
+  EXPECT_EQ(errno, beyond(EBADF, 0));  // the system call's own, told the C library's way
+}
+
 TEST_P(aio_submit, the_event_brings_back_data_and_the_request) {
   iocb_abi request = file_read();
   request.data = &request.nbytes;
