@@ -86,14 +86,19 @@ void kioctx::cancel(const iocb_abi& asked, std::error_code& ec) noexcept {
   boost::intrusive_ptr<request> found;
   {
     const base::mutex_lock held{active_lock_};
-    const auto at = std::find_if(active_.begin(), active_.end(), [&](const auto& each) { return each.obj == &asked; });
-    if (at != active_.end()) found = &*at;
+    // One that is being cancelled already is, to the kernel, not there any more.
+    const auto at = std::find_if(active_.begin(), active_.end(), [&](const auto& each) {
+      return each.obj == &asked && !each.cancelled.load(base::memory_order_relaxed);
+    });
+    if (at != active_.end()) {
+      found = &*at;
+      found->cancelled.store(true, base::memory_order_seq_cst);
+    }
   }
   if (found == nullptr) {
     ec = std::make_error_code(std::errc::invalid_argument);
     return;
   }
-  found->cancelled.store(true, base::memory_order_seq_cst);
   engine_->cancel(*found);
 }
 
