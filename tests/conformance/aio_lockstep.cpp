@@ -242,6 +242,7 @@ void aio_lockstep::finish() {
     cancel(ending);
   }
   settle();
+  compare("nothing left in flight", true, difference_ || in_flight_.empty());
   compare("files", kernel_.files_are_intact(), doorbell_.files_are_intact());
   for (unsigned file = 0; file < sources; ++file) {
     const auto source = static_cast<target>(file);

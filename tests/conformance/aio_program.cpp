@@ -110,6 +110,11 @@ class generator {
     if (made.file == target::eventfd && is_write(made)) made.opcode = number(opcode::pread);
     if (random_.one_in(3)) made.bell = random_.one_of(std::array{bell_choice::first, bell_choice::second});
     if (random_.one_in(4)) spoil(made);
+    // A pipe's reader is woken by a write that has failed, and the kernel's poll believes it.
+    if (changes_a_source(made) && made.buffer != where::own) {
+      made.buffer = where::own;
+      made.bytes = 8;
+    }
     return made;
   }
 

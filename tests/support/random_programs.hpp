@@ -62,6 +62,8 @@ struct random_options {
     else
       explain_options(argv[0], option == "--help" ? 0 : 2);
   }
+  // So that what comes before a hang is seen.
+  if (made.verbose) std::cout << std::unitbuf;
   return made;
 }
 
