@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What tests ask of file descriptors.
+#pragma once
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdint>
+
+#include <doorbell/base/unique_fd.hpp>
+
+namespace doorbell::test {
+
+using base::unique_fd;
+
+[[nodiscard]] inline unique_fd kernel_eventfd(unsigned initial = 0, int flags = EFD_NONBLOCK) {
+  return unique_fd{::eventfd(initial, flags | EFD_CLOEXEC)};
+}
+
+/// What poll(2) tells of `fd`, now.
+[[nodiscard]] inline unsigned polled(int fd) {
+  pollfd asked{.fd = fd, .events = POLLIN | POLLOUT, .revents = 0};
+  ::poll(&asked, 1, 0);
+  return static_cast<unsigned>(asked.revents);
+}
+
+[[nodiscard]] inline bool readable(int fd) { return (polled(fd) & POLLIN) != 0; }
+
+[[nodiscard]] inline bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
+
+/// The count of a kernel eventfd, taken; 0 when it would block.
+inline std::uint64_t take(int fd) {
+  std::uint64_t count = 0;
+  return readable(fd) && ::read(fd, &count, sizeof count) == sizeof count ? count : 0;
+}
+
+/// Adds to a kernel eventfd.
+/// @return whether that succeeded.
+inline bool give(int fd, std::uint64_t n) { return ::write(fd, &n, sizeof n) == sizeof n; }
+
+/// For as long as it lives, this process gets no new descriptor, or only `spare` of them.
+class no_more_fds {
+ public:
+  explicit no_more_fds(rlim_t spare = 0) {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    // All below the lowest free number are in use.
+    const unique_fd lowest_free{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
+    const rlimit limit{.rlim_cur = static_cast<rlim_t>(lowest_free.get()) + spare, .rlim_max = before_.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  ~no_more_fds() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+  no_more_fds(const no_more_fds&) = delete;
+  no_more_fds& operator=(const no_more_fds&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+}  // namespace doorbell::test

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Races, run again and again: bounded in rounds and in time, both scaled by DOORBELL_STRESS_SCALE (1 when unset). A verdict
+// never depends on how far a race came.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdlib>
+#include <random>
+#include <thread>
+
+#include "support/threads.hpp"
+#include "support/watchdog.hpp"
+
+namespace doorbell::test {
+
+[[nodiscard]] inline double stress_scale() {
+  const char* const scale = std::getenv("DOORBELL_STRESS_SCALE");
+  return scale != nullptr ? std::max(std::atof(scale), 0.01) : 1.0;
+}
+
+/// `count`, or another count like it, scaled.
+[[nodiscard]] inline std::size_t scaled(std::size_t count) {
+  return std::max<std::size_t>(1, static_cast<std::size_t>(static_cast<double>(count) * stress_scale()));
+}
+
+/// So many rounds, but none begins after so much time, nor after a failure.
+class budget {
+ public:
+  explicit budget(std::size_t rounds, std::chrono::duration<double> time = std::chrono::seconds{3})
+      : left_{scaled(rounds)},
+        until_{clock::now() + std::chrono::duration_cast<clock::duration>(time * stress_scale())} {}
+
+  [[nodiscard]] bool next() { return left_-- > 0 && clock::now() < until_ && !::testing::Test::HasFailure(); }
+
+ private:
+  using clock = std::chrono::steady_clock;
+  std::size_t left_;
+  clock::time_point until_;
+};
+
+/// Where threads wait for each other, spinning: all leave within a moment, which those woken from sleep would not.
+class meeting {
+ public:
+  explicit meeting(std::size_t threads) noexcept : threads_{threads} {}
+
+  void arrive_and_wait() noexcept {
+    const auto round = round_.load(std::memory_order_relaxed);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
+      arrived_.store(0, std::memory_order_relaxed);
+      round_.store(round + 1, std::memory_order_release);
+      return;
+    }
+    while (round_.load(std::memory_order_acquire) == round) std::this_thread::yield();
+  }
+
+ private:
+  const std::size_t threads_;
+  std::atomic<std::size_t> arrived_{0};
+  std::atomic<std::size_t> round_{0};
+};
+
+/// Passes a few nanoseconds to a microsecond, so that races do not always run in step.
+class stagger {
+ public:
+  explicit stagger(std::size_t seed) : random_{static_cast<std::minstd_rand::result_type>(seed + 1)} {}
+  void operator()() {
+    for (auto i = random_() % 128; i > 0; --i) passed_.store(i, std::memory_order_relaxed);
+  }
+  /// A number below `limit`.
+  [[nodiscard]] std::size_t below(std::size_t limit) { return random_() % limit; }
+
+ private:
+  std::minstd_rand random_;
+  std::atomic<std::minstd_rand::result_type> passed_{0};
+};
+
+/// Rounds of: `prepare()` alone; `body(index)` in each of the threads, all at once; `check()` alone.
+template <class Prepare, class Body, class Check>
+void race(std::size_t threads, budget rounds, Prepare prepare, Body body, Check check) {
+  const watchdog dog;
+  meeting start{threads};
+  meeting end{threads};
+  bool more = true;
+  run_together(threads, [&](std::size_t index) {
+    stagger pass_some_time{index};
+    for (;;) {
+      if (index == 0 && (more = rounds.next())) prepare();
+      start.arrive_and_wait();
+      if (!more) return;
+      pass_some_time();
+      body(index);
+      end.arrive_and_wait();
+      if (index == 0) check();
+    }
+  });
+}
+
+}  // namespace doorbell::test

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <unistd.h>
+
+namespace doorbell::test {
+
+/// Ends the process, by SIGALRM, when it has not been destroyed in time: a test that hangs fails, and soon.
+class watchdog {
+ public:
+  static constexpr unsigned patience_in_seconds = 50;
+
+  watchdog() noexcept { ::alarm(patience_in_seconds); }
+  ~watchdog() { ::alarm(0); }
+  watchdog(const watchdog&) = delete;
+  watchdog& operator=(const watchdog&) = delete;
+};
+
+}  // namespace doorbell::test
