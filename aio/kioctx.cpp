@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <new>
+#include <tuple>
 
 #include "engine_uring.hpp"
 #include "fork.hpp"
@@ -38,16 +39,16 @@ struct kioctx::unpublished {
   void operator()(kioctx* ctx) const noexcept { delete ctx; }
 };
 
-kioctx* kioctx::make(unsigned nr_events, std::error_code& ec) noexcept {
+kioctx::identity kioctx::make(unsigned nr_events, std::error_code& ec) noexcept {
   auto& limit = request_limit::process();
   const auto events = ring_events(nr_events);
   if (nr_events == 0 || events > max_ring_events) {
     ec = std::make_error_code(std::errc::invalid_argument);
-    return nullptr;
+    return {};
   }
   if (events == 0 || nr_events > limit.max()) {
     ec = std::make_error_code(std::errc::resource_unavailable_try_again);
-    return nullptr;
+    return {};
   }
   expect_forks();
   std::unique_ptr<kioctx, unpublished> made;
@@ -55,23 +56,27 @@ kioctx* kioctx::make(unsigned nr_events, std::error_code& ec) noexcept {
     made.reset(new kioctx);
   } catch (const std::bad_alloc&) {
     ec = std::make_error_code(std::errc::not_enough_memory);
-    return nullptr;
+    return {};
   }
   made->serial_ = next_serial();
   made->charged_ = nr_events;
   made->ring_.map(events, ec);
   if (!ec) made->engine_ = engine_uring::make(made->ring_.capacity(), ec);
-  if (ec) return nullptr;
-  made->key_.store(reinterpret_cast<std::uintptr_t>(made->ring_.address()), base::memory_order_relaxed);
+  if (ec) return {};
+  const identity known{.handle = reinterpret_cast<std::uintptr_t>(made->ring_.address()), .serial = made->serial_};
+  made->key_.store(known.handle, base::memory_order_relaxed);
   if (!limit.charge(nr_events)) {
     ec = std::make_error_code(std::errc::resource_unavailable_try_again);
-    return nullptr;
+    return {};
   }
   // The last step that can fail. Once published it can be destroyed, by others, and is not ours to take back.
   ioctx_table::process().add(*made, ec);
-  if (!ec) return made.release();
-  limit.refund(nr_events);
-  return nullptr;
+  if (ec) {
+    limit.refund(nr_events);
+    return {};
+  }
+  std::ignore = made.release();
+  return known;
 }
 
 bool kioctx::has_moved_to(std::uintptr_t handle) noexcept {
