@@ -115,12 +115,15 @@ std::unique_ptr<engine_uring> engine_uring::make(unsigned in_flight, std::error_
     ec.assign(-error, std::system_category());
     return nullptr;
   }
+  kernel_hop::mapped();
   std::ignore = io_uring_ring_dontfork(&made->ring_);
   return made;
 }
 
 engine_uring::~engine_uring() {
-  if (ring_.ring_fd >= 0) io_uring_queue_exit(&ring_);
+  if (ring_.ring_fd < 0) return;
+  kernel_hop::unmap();
+  io_uring_queue_exit(&ring_);
 }
 
 // Hands the queue to the kernel, until it is empty or the kernel will take no more now.

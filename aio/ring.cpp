@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <new>
 
+#include "kernel_hop.hpp"
 #include "user_memory.hpp"
 
 namespace doorbell::aio {
@@ -45,6 +46,7 @@ void ring::map(unsigned nr_events, std::error_code& ec) noexcept {
     if (memory != MAP_FAILED) ::munmap(memory, bytes);
     return;
   }
+  kernel_hop::mapped();
   ::madvise(ours, bytes, MADV_DONTFORK);
   address_ = memory;
   bytes_ = bytes;
@@ -63,6 +65,7 @@ void ring::map(unsigned nr_events, std::error_code& ec) noexcept {
 
 void ring::unmap() noexcept {
   if (header_ == nullptr) return;
+  kernel_hop::unmap();
   if (is_at(address_)) ::munmap(address_, bytes_);
   ::munmap(header_, bytes_);
   header_ = nullptr;
