@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 
 // By default ThreadSanitizer ends a child of a program with threads that starts a thread itself.
@@ -36,9 +37,9 @@ template <class Body>
 inline void expect_success(pid_t child) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_FALSE(WIFSIGNALED(status)) << "ended by signal " << WTERMSIG(status)
-                                    << (WTERMSIG(status) == SIGALRM ? ": hung" : "");
-  if (WIFEXITED(status)) EXPECT_EQ(WEXITSTATUS(status), 0);
+  ASSERT_FALSE(WIFSIGNALED(status)) << "ended by signal " << WTERMSIG(status)
+                                    << (WTERMSIG(status) == SIGALRM ? ": it hung" : "");
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 template <class Body>
