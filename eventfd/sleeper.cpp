@@ -134,8 +134,10 @@ void eventfd_ctx::write(std::uint64_t n, const wait_limit& limit, std::error_cod
   }
   writer operation{*this, n};
   if (in_callback()) {
-    if (!in_own_callback() || !attempt_in_callback(operation))
-      ec = std::make_error_code(std::errc::resource_deadlock_would_occur);
+    if (in_own_callback() && attempt_in_callback(operation)) return;
+    const bool no_room = in_own_callback() && !limit.may_sleep;
+    ec = std::make_error_code(no_room ? std::errc::resource_unavailable_try_again
+                                      : std::errc::resource_deadlock_would_occur);
     return;
   }
   if (!lock_.try_add(n)) run(operation, limit, ec);

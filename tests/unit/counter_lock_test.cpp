@@ -23,6 +23,7 @@ using doorbell::test::sleeper;
 using take_result = counter_lock::take_result;
 
 constexpr auto largest = std::numeric_limits<std::uint64_t>::max();
+constexpr auto widest = (1ULL << 61) - 1;  // in the word
 
 void add_under_lock(counter_lock& lock, std::uint64_t n, bool watched) {
   lock.lock();
@@ -115,6 +116,40 @@ TEST(counter_lock, a_count_that_was_too_large_goes_back_into_the_word_when_it_fi
   lock.unlock(false);
   EXPECT_TRUE(lock.try_add(1));
   EXPECT_EQ(lock.count(), 8U);
+}
+
+TEST(counter_lock, the_word_holds_61_bits_and_no_more) {
+  counter_lock lock{widest - 1};
+  EXPECT_TRUE(lock.try_add(1));
+  EXPECT_EQ(lock.count(), widest);
+  EXPECT_FALSE(lock.try_add(1));
+  EXPECT_TRUE(lock.try_add(0));
+  std::uint64_t taken = 0;
+  EXPECT_EQ(lock.try_take(false, taken), take_result::taken);
+  EXPECT_EQ(taken, widest);
+}
+
+TEST(counter_lock, a_count_one_too_large_needs_the_lock_until_it_has_shrunk_by_one) {
+  counter_lock lock{widest};
+  add_under_lock(lock, 1, false);
+  EXPECT_FALSE(lock.try_add(0));
+  EXPECT_EQ(lock.count(), widest + 1);
+  lock.lock();
+  EXPECT_EQ(lock.value(), widest + 1);
+  lock.set_value(widest);
+  lock.unlock(false);
+  EXPECT_TRUE(lock.try_add(0));
+  EXPECT_EQ(lock.count(), widest);
+}
+
+TEST(counter_lock, while_watched_the_count_shows_what_the_holder_does) {
+  counter_lock lock{7};
+  lock.lock();
+  lock.unlock(true);
+  lock.lock();
+  lock.set_value(8);
+  EXPECT_EQ(lock.count(), 8U);
+  lock.unlock(true);
 }
 
 // Oracle: what is taken, with the lock and without, and what is left add up to what was added, while the queue is

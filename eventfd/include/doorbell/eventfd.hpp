@@ -92,7 +92,8 @@ class DOORBELL_EXPORT eventfd {
 
   /// Adds `n`, at most `max`, else invalid_argument. When the sum would exceed `max` it sleeps until it fits, or with
   /// EFD_NONBLOCK fails with resource_unavailable_try_again. Wakes with POLLIN, also when `n` is 0. Sleeping is interrupted
-  /// as in read(); in a callback, where it would sleep, it fails with resource_deadlock_would_occur.
+  /// as in read(). In a callback of this eventfd, where it would sleep, it fails with resource_deadlock_would_occur; in one of
+  /// another eventfd it always does (signal() does not).
   /// Source: write(2) on an eventfd.
   void write(std::uint64_t n) const;
   void write(std::uint64_t n, std::error_code& ec) const noexcept;

@@ -18,8 +18,8 @@
 // comes from inside to the outside. The one way to break it would be to come in from some other callback, with a queue's
 // lock held: that is refused.
 //
-// Memory ordering: the flags are relaxed. What a wake function writes, the look that it posts reads: post() is the edge.
-// What the signaller did before it signalled is acquired with the count, when that is read.
+// Memory ordering: posted_ is relaxed; it goes with a post(), which is the edge to the look. What the signaller did before
+// it signalled is acquired with the count, when that is read.
 //
 // Lifetime: shared by the I/O object, which closes it, and by the looks that are posted. Its memory may outlive the
 // execution context's end in a cancellation slot, which finds it closed.
@@ -114,10 +114,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   static int on_wake(wait_entry& entry, unsigned events) noexcept {
     auto& self = static_cast<bell_watch&>(entry);
     self.ctx_->assert_held();
-    if (events & POLLHUP)
-      self.hung_up_.store(true, base::memory_order_relaxed);
-    else if (!self.is_ready())
-      return 0;
+    if (!(events & POLLHUP) && !self.is_ready()) return 0;
     self.unhook();
     self.posted_.store(true, base::memory_order_relaxed);
     self.wake_loop();
@@ -163,7 +160,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
 
   [[nodiscard]] bool attach() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_, ctx_) {
     if (ctx_->attach(*this)) return true;
-    hung_up_.store(true, base::memory_order_relaxed);
+    hung_up_ = true;
     return false;
   }
 
@@ -175,10 +172,9 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   // In the order they came, so that reads are served fairly. A read lets writers in, whose wake functions run here: they
   // finish a write or post a look, and none of them comes for mutex_.
   void attempt_all(bell_op_list& finished) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const bool hung_up = hung_up_.load(base::memory_order_relaxed);
     for (auto at = waiting_.begin(); at != waiting_.end();) {
       auto& op = *at;
-      if (!op.attempt(*ctx_, hung_up)) {
+      if (!op.attempt(*ctx_, hung_up_)) {
         ++at;
         continue;
       }
@@ -243,11 +239,11 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   base::mutex mutex_;
   bell_op_list waiting_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  bool hung_up_ ABSL_GUARDED_BY(mutex_) = false;  // found out when it could not be armed
 
   // Set under the queue's lock by the wake function, which only an armed watch has; else under mutex_. So whoever holds
-  // mutex_ and finds posted_ set, or the entry not linked, knows that nobody changes them.
+  // mutex_ and finds it set, or the entry not linked, knows that nobody changes them.
   base::atomic<bool> posted_{false};
-  base::atomic<bool> hung_up_{false};
 
   unsigned interest_ ABSL_GUARDED_BY(ctx_) = 0;  // the poll events of all that waits; perhaps more
 };

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The rows that no program can ask the kernel about: it has them for its own modules (KVM, VFIO) only. doorbell alone,
+// against what the kernel's sources say of them.
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <stop_token>
+#include <system_error>
+
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
+
+namespace {
+
+using doorbell::decoupled;
+using doorbell::eventfd;
+using doorbell::notifier;
+
+TEST(doorbell_alone, signal_of_any_number_saturates) {
+  const eventfd bell;
+  bell.signal(eventfd::max);
+  bell.signal(eventfd::max);
+  EXPECT_EQ(bell.read(), UINT64_MAX);
+}
+
+TEST(doorbell_alone, read_may_be_timed) {
+  const eventfd bell;
+  std::error_code ec;
+  EXPECT_EQ(bell.read_for(std::chrono::milliseconds{1}, ec), 0U);
+  EXPECT_EQ(ec.value(), ETIMEDOUT);
+}
+
+TEST(doorbell_alone, read_may_be_cancelled) {
+  const eventfd bell;
+  std::stop_source stop;
+  stop.request_stop();
+  std::error_code ec;
+  EXPECT_EQ(bell.read(stop.get_token(), ec), 0U);
+  EXPECT_EQ(ec.value(), ECANCELED);
+}
+
+TEST(doorbell_alone, take_and_remove_waiter_does_both) {
+  const eventfd bell{4};
+  int calls = 0;
+  notifier waiter{bell, [&](auto&) { ++calls; }};
+  std::uint64_t count = 0;
+  EXPECT_EQ(waiter.unregister_and_read(count), decoupled::by_us);
+  EXPECT_EQ(count, 4U);
+  bell.signal();
+  EXPECT_EQ(calls, 0);
+  EXPECT_EQ(bell.read(), 1U);
+}
+
+TEST(doorbell_alone, take_and_remove_waiter_at_0_removes_all_the_same) {
+  const eventfd bell;
+  int calls = 0;
+  notifier waiter{bell, [&](auto&) { ++calls; }};
+  std::uint64_t count = 0;
+  std::error_code ec;
+  EXPECT_EQ(waiter.unregister_and_read(count, ec), decoupled::by_us);
+  EXPECT_EQ(ec.value(), EAGAIN);
+  bell.signal();
+  EXPECT_EQ(calls, 0);
+}
+
+TEST(doorbell_alone, drain_of_a_semaphore_at_0_is_0) {
+  const eventfd bell(0, EFD_SEMAPHORE);
+  EXPECT_EQ(bell.context()->drain(), 0U);
+  EXPECT_EQ(bell.info().count, 0U);
+}
+
+TEST(doorbell_alone, last_close_sends_hup_to_all) {
+  eventfd bell;
+  eventfd copy = bell;
+  int releases = 0;
+  notifier first{bell, [](auto&) {}, [&] { ++releases; }};
+  notifier second{[](auto&) {}, [&] { ++releases; }};
+  second.register_with(bell, notifier::sharing::exclusive);
+  bell.close();
+  EXPECT_EQ(releases, 0);
+  copy.close();
+  EXPECT_EQ(releases, 2);
+}
+
+}  // namespace

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// doorbell's eventfd, by the same calls.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <system_error>
+#include <utility>
+
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
+
+#include "answer.hpp"
+
+namespace doorbell::test {
+
+class doorbell_side {
+ public:
+  explicit doorbell_side(unsigned initial = 0, int flags = 0) : bell_(initial, flags) {}
+
+  [[nodiscard]] static answer create(unsigned initial, int flags) {
+    std::error_code ec;
+    const eventfd made{initial, flags, ec};
+    return told(0, ec);
+  }
+
+  [[nodiscard]] doorbell_side duplicate() const { return *this; }
+  void close() { bell_.close(); }
+
+  [[nodiscard]] answer read() const {
+    std::error_code ec;
+    const auto count = bell_.read(ec);
+    return told(count, ec);
+  }
+  [[nodiscard]] answer read_bytes(std::size_t size) const {
+    std::array<std::byte, 64> bytes{};
+    std::error_code ec;
+    const auto read = bell_.read(std::span{bytes}.first(size), ec);
+    return told(read, ec);
+  }
+  [[nodiscard]] answer write(std::uint64_t n) const {
+    std::error_code ec;
+    bell_.write(n, ec);
+    return told(sizeof n, ec);
+  }
+  [[nodiscard]] answer write_bytes(std::size_t size) const {
+    const std::array<std::byte, 64> bytes{};
+    std::error_code ec;
+    const auto written = bell_.write(std::span{bytes}.first(size), ec);
+    return told(written, ec);
+  }
+  [[nodiscard]] unsigned poll() const { return bell_.poll(); }
+
+  [[nodiscard]] static bool can_signal() { return true; }
+  void signal() const { bell_.signal(); }
+
+  /// Has `other` signalled from inside the next wake walk of this one.
+  class chain {
+   public:
+    chain(const doorbell_side& from, const doorbell_side& to)
+        : watcher_{from.bell_, [this, to = to.bell_](auto&) {
+                     if (std::exchange(done_, true)) return;
+                     to.signal();
+                   }} {}
+
+   private:
+    bool done_ = false;
+    notifier watcher_;
+  };
+
+  /// How often `call` wakes those who wait for POLLIN.
+  template <class Call>
+  [[nodiscard]] int pollin_wakes(Call call) const {
+    int wakes = 0;
+    const notifier watcher{bell_, [&](auto&) { ++wakes; }};
+    call();
+    return wakes;
+  }
+
+  [[nodiscard]] std::uint64_t count() const { return bell_.info().count; }
+  [[nodiscard]] std::uint64_t id() const { return bell_.info().id; }
+  [[nodiscard]] bool semaphore() const { return bell_.info().semaphore; }
+
+  [[nodiscard]] static bool refuses_long_writes() { return true; }
+  [[nodiscard]] static bool tells_semaphore() { return true; }
+
+  /// What the kernel has, and shows to no program.
+  [[nodiscard]] eventfd& bell() { return bell_; }
+
+ private:
+  [[nodiscard]] static answer told(std::uint64_t value, const std::error_code& ec) {
+    return ec ? fails(ec.value()) : succeeds(value);
+  }
+
+  eventfd bell_;
+};
+
+}  // namespace doorbell::test

@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Each row of the semantics of an eventfd, asked of the running kernel and of doorbell in the same words.
+#include <gtest/gtest.h>
+
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <initializer_list>
+#include <thread>
+#include <type_traits>
+
+#include "doorbell_side.hpp"
+#include "kernel_side.hpp"
+#include "support/asleep.hpp"
+#include "support/signal_handler.hpp"
+
+namespace {
+
+using doorbell::test::answer;
+using doorbell::test::asleep;
+using doorbell::test::call_under_signals;
+using doorbell::test::doorbell_side;
+using doorbell::test::fails;
+using doorbell::test::kernel_side;
+using doorbell::test::signal_handler;
+using doorbell::test::succeeds;
+
+constexpr std::uint64_t full = UINT64_MAX - 1;   // what writes reach
+constexpr std::uint64_t saturated = UINT64_MAX;  // what signals reach
+constexpr unsigned in = POLLIN;
+constexpr unsigned out = POLLOUT;
+constexpr unsigned err = POLLERR;
+
+template <class Side>
+class eventfd_row : public ::testing::Test {
+ protected:
+  /// An eventfd at 2^64-1, where only signals lead.
+  static Side make_saturated(int flags) {
+    Side bell(0, flags);
+    EXPECT_EQ(bell.write(full), succeeds(8));
+    bell.signal();
+    return bell;
+  }
+};
+
+struct name_of_side {
+  template <class Side>
+  static std::string GetName(int) {
+    return std::is_same_v<Side, kernel_side> ? "kernel" : "doorbell";
+  }
+};
+
+TYPED_TEST_SUITE(eventfd_row, decltype(::testing::Types<kernel_side, doorbell_side>{}), name_of_side);
+
+// create | flags outside CLOEXEC, NONBLOCK, SEMAPHORE | EINVAL; the initial value is 32 bits
+
+TYPED_TEST(eventfd_row, create_takes_three_flags) {
+  for (const int flags : std::initializer_list<int>{0, EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE,
+                                                    EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE})
+    EXPECT_EQ(TypeParam::create(0, flags), succeeds(0)) << flags;
+}
+
+TYPED_TEST(eventfd_row, create_refuses_other_flags) {
+  for (const int flags : {2, 4, 8, EFD_NONBLOCK | 2, -1})
+    EXPECT_EQ(TypeParam::create(0, flags), fails(EINVAL)) << flags;
+}
+
+TYPED_TEST(eventfd_row, create_starts_with_a_count_of_32_bits) {
+  EXPECT_EQ(TypeParam(0).count(), 0U);
+  EXPECT_EQ(TypeParam(UINT32_MAX).read(), succeeds(UINT32_MAX));
+}
+
+// read | buffer < 8 bytes | EINVAL; a longer one reads 8
+
+TYPED_TEST(eventfd_row, read_into_less_than_8_bytes) {
+  const TypeParam bell(5);
+  for (const auto size : {0U, 1U, 7U}) EXPECT_EQ(bell.read_bytes(size), fails(EINVAL)) << size;
+  EXPECT_EQ(bell.read(), succeeds(5));
+}
+
+TYPED_TEST(eventfd_row, read_into_more_than_8_bytes) {
+  const TypeParam bell(5);
+  EXPECT_EQ(bell.read_bytes(64), succeeds(8));
+  EXPECT_EQ(bell.count(), 0U);
+}
+
+// read | count 0 | NONBLOCK: EAGAIN; else sleeps, interruptible
+
+TYPED_TEST(eventfd_row, read_at_0_without_blocking) {
+  const TypeParam bell(0, EFD_NONBLOCK);
+  EXPECT_EQ(bell.read(), fails(EAGAIN));
+  EXPECT_EQ(bell.read_bytes(7), fails(EINVAL));
+}
+
+TYPED_TEST(eventfd_row, read_at_0_sleeps_until_there_is_a_count) {
+  const TypeParam bell;
+  answer got;
+  asleep reader{[&] { got = bell.read(); }};
+  EXPECT_EQ(bell.write(0), succeeds(8));
+  EXPECT_EQ(bell.write(3), succeeds(8));
+  reader.join();
+  EXPECT_EQ(got, succeeds(3));
+  EXPECT_EQ(bell.count(), 0U);
+}
+
+TYPED_TEST(eventfd_row, read_at_0_is_interrupted_by_a_handler) {
+  const signal_handler handler{0};
+  const TypeParam bell;
+  answer got;
+  call_under_signals([&] { got = bell.read(); });
+  EXPECT_EQ(got, fails(EINTR));
+}
+
+TYPED_TEST(eventfd_row, read_at_0_is_not_interrupted_by_a_handler_that_restarts) {
+  const signal_handler handler{SA_RESTART};
+  const TypeParam bell;
+  answer got;
+  asleep reader{[&] { got = bell.read(); }};
+  ::pthread_kill(reader.native_handle(), SIGUSR1);
+  EXPECT_TRUE(reader.still_asleep());
+  EXPECT_EQ(bell.write(3), succeeds(8));
+  reader.join();
+  EXPECT_EQ(got, succeeds(3));
+}
+
+// read | count > 0 | returns it and zeroes it; SEMAPHORE: returns 1, takes 1; wakes POLLOUT waiters
+
+TYPED_TEST(eventfd_row, read_takes_the_count) {
+  const TypeParam bell(2, EFD_NONBLOCK);
+  EXPECT_EQ(bell.write(full - 2), succeeds(8));
+  EXPECT_EQ(bell.read(), succeeds(full));
+  EXPECT_EQ(bell.read(), fails(EAGAIN));
+}
+
+TYPED_TEST(eventfd_row, read_of_a_semaphore_takes_one) {
+  const TypeParam bell(2, EFD_NONBLOCK | EFD_SEMAPHORE);
+  EXPECT_EQ(bell.read(), succeeds(1));
+  EXPECT_EQ(bell.count(), 1U);
+  EXPECT_EQ(bell.read(), succeeds(1));
+  EXPECT_EQ(bell.read(), fails(EAGAIN));
+}
+
+TYPED_TEST(eventfd_row, read_wakes_those_who_wait_for_room) {
+  const TypeParam bell;
+  EXPECT_EQ(bell.write(full), succeeds(8));
+  asleep writer{[&] { EXPECT_EQ(bell.write(7), succeeds(8)); }};
+  EXPECT_EQ(bell.read(), succeeds(full));
+  writer.join();
+  EXPECT_EQ(bell.read(), succeeds(7));
+}
+
+TYPED_TEST(eventfd_row, read_does_not_wake_those_who_wait_for_a_count) {
+  const TypeParam bell(1);
+  EXPECT_LE(bell.pollin_wakes([&] { EXPECT_EQ(bell.read(), succeeds(1)); }), 0);
+}
+
+// write | length not 8 | EINVAL
+
+TYPED_TEST(eventfd_row, write_of_less_than_8_bytes) {
+  const TypeParam bell;
+  for (const auto size : {0U, 1U, 7U}) EXPECT_EQ(bell.write_bytes(size), fails(EINVAL)) << size;
+}
+
+TYPED_TEST(eventfd_row, write_of_more_than_8_bytes) {
+  if (!TypeParam::refuses_long_writes()) GTEST_SKIP() << "this kernel takes the first 8";
+  const TypeParam bell;
+  for (const auto size : {9U, 16U}) EXPECT_EQ(bell.write_bytes(size), fails(EINVAL)) << size;
+}
+
+// write | value 2^64-1 | EINVAL
+
+TYPED_TEST(eventfd_row, write_of_the_largest_number) {
+  const TypeParam bell;
+  EXPECT_EQ(bell.write(saturated), fails(EINVAL));
+  EXPECT_EQ(bell.count(), 0U);
+}
+
+// write | count + v > 2^64-2 | NONBLOCK: EAGAIN; else sleeps until it fits
+
+TYPED_TEST(eventfd_row, write_of_more_than_fits_without_blocking) {
+  const TypeParam bell(3, EFD_NONBLOCK);
+  EXPECT_EQ(bell.write(full - 2), fails(EAGAIN));
+  EXPECT_EQ(bell.count(), 3U);
+  EXPECT_EQ(bell.write(full - 3), succeeds(8));
+  EXPECT_EQ(bell.write(1), fails(EAGAIN));
+  EXPECT_EQ(bell.count(), full);
+}
+
+TYPED_TEST(eventfd_row, write_of_more_than_fits_sleeps_until_it_fits) {
+  const TypeParam bell(0, EFD_SEMAPHORE);
+  EXPECT_EQ(bell.write(full), succeeds(8));
+  asleep writer{[&] { EXPECT_EQ(bell.write(2), succeeds(8)); }};
+  EXPECT_EQ(bell.read(), succeeds(1));
+  EXPECT_TRUE(writer.still_asleep());
+  EXPECT_EQ(bell.count(), full - 1);
+  EXPECT_EQ(bell.read(), succeeds(1));
+  writer.join();
+  EXPECT_EQ(bell.count(), full);
+}
+
+TYPED_TEST(eventfd_row, write_that_sleeps_is_interrupted_by_a_handler) {
+  const signal_handler handler{0};
+  const TypeParam bell;
+  EXPECT_EQ(bell.write(full), succeeds(8));
+  answer told;
+  call_under_signals([&] { told = bell.write(1); });
+  EXPECT_EQ(told, fails(EINTR));
+  EXPECT_EQ(bell.count(), full);
+}
+
+// write(0) | | fits up to 2^64-2, returns 8, wakes with POLLIN though count may be 0
+
+TYPED_TEST(eventfd_row, write_of_0_fits_up_to_the_last_number_that_can_be_written) {
+  const TypeParam bell(0, EFD_NONBLOCK);
+  EXPECT_EQ(bell.write(0), succeeds(8));
+  EXPECT_EQ(bell.count(), 0U);
+  EXPECT_EQ(bell.write(full), succeeds(8));
+  EXPECT_EQ(bell.write(0), succeeds(8));
+  EXPECT_EQ(bell.count(), full);
+}
+
+TYPED_TEST(eventfd_row, write_of_0_does_not_fit_at_the_number_that_only_signals_reach) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+  const auto bell = this->make_saturated(EFD_NONBLOCK);
+  EXPECT_EQ(bell.count(), saturated);
+  EXPECT_EQ(bell.write(0), fails(EAGAIN));
+}
+
+TYPED_TEST(eventfd_row, write_of_0_sleeps_at_the_number_that_only_signals_reach) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+  const auto bell = this->make_saturated(0);
+  asleep writer{[&] { EXPECT_EQ(bell.write(0), succeeds(8)); }};
+  EXPECT_EQ(bell.read(), succeeds(saturated));
+  writer.join();
+  EXPECT_EQ(bell.count(), 0U);
+}
+
+TYPED_TEST(eventfd_row, write_of_0_wakes_those_who_wait_for_a_count) {
+  const TypeParam bell;
+  EXPECT_EQ(bell.pollin_wakes([&] { EXPECT_EQ(bell.write(0), succeeds(8)); }), 1);
+  EXPECT_EQ(bell.count(), 0U);
+}
+
+TYPED_TEST(eventfd_row, write_wakes_those_who_wait_for_a_count) {
+  const TypeParam bell;
+  EXPECT_EQ(bell.pollin_wakes([&] { EXPECT_EQ(bell.write(1), succeeds(8)); }), 1);
+}
+
+// poll | count > 0 / == 2^64-1 / < 2^64-2 | IN / ERR / OUT
+
+TYPED_TEST(eventfd_row, poll_tells_of_count_and_room) {
+  const TypeParam bell;
+  EXPECT_EQ(bell.poll(), out);
+  EXPECT_EQ(bell.write(1), succeeds(8));
+  EXPECT_EQ(bell.poll(), in | out);
+  EXPECT_EQ(bell.write(full - 2), succeeds(8));
+  EXPECT_EQ(bell.poll(), in | out);
+  EXPECT_EQ(bell.write(1), succeeds(8));
+  EXPECT_EQ(bell.poll(), in);
+}
+
+TYPED_TEST(eventfd_row, poll_tells_of_saturation) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+  EXPECT_EQ(this->make_saturated(0).poll(), in | err);
+}
+
+// signal(n) | | saturates at 2^64-1, never sleeps, wakes POLLIN. The kernel's can be had for n = 1 only.
+
+TYPED_TEST(eventfd_row, signal_adds) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+  const TypeParam bell(5);
+  bell.signal();
+  EXPECT_EQ(bell.read(), succeeds(6));
+}
+
+TYPED_TEST(eventfd_row, signal_stops_at_its_largest_number_and_does_not_sleep) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+  const auto bell = this->make_saturated(0);
+  bell.signal();
+  bell.signal();
+  EXPECT_EQ(bell.count(), saturated);
+  EXPECT_EQ(bell.read(), succeeds(saturated));
+  EXPECT_EQ(bell.count(), 0U);
+}
+
+TYPED_TEST(eventfd_row, signal_ends_the_sleep_of_a_reader) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+  const TypeParam bell;
+  answer got;
+  asleep reader{[&] { got = bell.read(); }};
+  bell.signal();
+  reader.join();
+  EXPECT_EQ(got, succeeds(1));
+}
+
+TYPED_TEST(eventfd_row, signal_wakes_those_who_wait_for_a_count) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+  const TypeParam bell;
+  EXPECT_EQ(bell.pollin_wakes([&] { bell.signal(); }), 1);
+}
+
+TYPED_TEST(eventfd_row, a_semaphore_leaves_saturation_one_by_one) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+  const auto bell = this->make_saturated(EFD_SEMAPHORE);
+  EXPECT_EQ(bell.read(), succeeds(1));
+  EXPECT_EQ(bell.poll(), in);
+  EXPECT_EQ(bell.read(), succeeds(1));
+  EXPECT_EQ(bell.poll(), in | out);
+}
+
+// signal | from inside a wake walk | delivered after the walk. The kernel drops it from a walk function that does not know
+// better; those that programs can reach put it off, too.
+
+TYPED_TEST(eventfd_row, signal_from_inside_a_wake_walk_arrives_at_another_eventfd) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+  const TypeParam first;
+  const TypeParam second;
+  const typename TypeParam::chain rings{first, second};
+  EXPECT_EQ(first.write(1), succeeds(8));
+  EXPECT_EQ(second.read(), succeeds(1));
+}
+
+TYPED_TEST(eventfd_row, signal_from_inside_a_wake_walk_arrives_at_the_same_eventfd) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+  const TypeParam bell(0, EFD_SEMAPHORE);
+  const typename TypeParam::chain rings{bell, bell};
+  EXPECT_EQ(bell.write(1), succeeds(8));
+  EXPECT_EQ(bell.read(), succeeds(1));
+  EXPECT_EQ(bell.read(), succeeds(1));
+  EXPECT_EQ(bell.count(), 0U);
+}
+
+// drain of a SEMAPHORE at 0 | | 0, never wraps. Programs see the kernel's drain in read(2).
+
+TYPED_TEST(eventfd_row, a_semaphore_at_0_does_not_wrap) {
+  const TypeParam bell(0, EFD_NONBLOCK | EFD_SEMAPHORE);
+  EXPECT_EQ(bell.read(), fails(EAGAIN));
+  EXPECT_EQ(bell.count(), 0U);
+  EXPECT_EQ(bell.poll(), out);
+}
+
+// last close | | HUP to all. What programs see of files: the last one counts.
+
+TYPED_TEST(eventfd_row, a_duplicate_keeps_it_open) {
+  TypeParam bell(3);
+  const auto copy = bell.duplicate();
+  EXPECT_EQ(bell.id(), copy.id());
+  bell.close();
+  EXPECT_EQ(copy.write(4), succeeds(8));
+  EXPECT_EQ(copy.read(), succeeds(7));
+}
+
+// info | | count, id (unique), semaphore
+
+TYPED_TEST(eventfd_row, info_tells_the_count) {
+  const TypeParam bell(7);
+  EXPECT_EQ(bell.count(), 7U);
+  EXPECT_EQ(bell.write(full - 7), succeeds(8));
+  EXPECT_EQ(bell.count(), full);
+}
+
+TYPED_TEST(eventfd_row, info_tells_eventfds_apart) {
+  const TypeParam bell;
+  const TypeParam other;
+  EXPECT_NE(bell.id(), other.id());
+}
+
+TYPED_TEST(eventfd_row, info_tells_a_semaphore) {
+  if (!TypeParam::tells_semaphore()) GTEST_SKIP() << "this kernel does not";
+  EXPECT_FALSE(TypeParam().semaphore());
+  EXPECT_TRUE(TypeParam(0, EFD_SEMAPHORE).semaphore());
+}
+
+}  // namespace

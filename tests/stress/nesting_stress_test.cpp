@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Signals, closes and last references from inside callbacks, from several threads at once.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
+
+#include "support/race.hpp"
+
+namespace {
+
+using doorbell::decoupled;
+using doorbell::eventfd;
+using doorbell::eventfd_ctx_ptr;
+using doorbell::notifier;
+using doorbell::test::budget;
+using doorbell::test::race;
+
+// Oracle: no deadlock, and each eventfd's count is the number of its calls: kicks from outside, and those from the other
+// one's callbacks.
+TEST(nesting_stress, signals_in_a_circle_from_two_threads) {
+  constexpr int relays = 20;
+  constexpr std::uint64_t kicks = 5;
+  const eventfd a;
+  const eventfd b;
+  std::atomic<int> left{0};
+  std::uint64_t calls_of_a = 0;
+  std::uint64_t calls_of_b = 0;
+  const notifier on_a{a, [&](auto&) {
+                        ++calls_of_a;
+                        if (left.fetch_sub(1) > 0) b.signal();
+                      }};
+  const notifier on_b{b, [&](auto&) {
+                        ++calls_of_b;
+                        if (left.fetch_sub(1) > 0) a.signal();
+                      }};
+  race(
+      2, budget{10'000},
+      [&] {
+        left = relays;
+        calls_of_a = calls_of_b = 0;
+      },
+      [&](std::size_t index) {
+        for (std::uint64_t i = 0; i < kicks; ++i) (index == 0 ? a : b).signal();
+      },
+      [&] {
+        EXPECT_EQ(calls_of_a + calls_of_b, 2 * kicks + relays);
+        EXPECT_EQ(a.read(), calls_of_a);
+        EXPECT_EQ(b.read(), calls_of_b);
+      });
+}
+
+// Oracle: a signal made in a callback arrives, or its eventfd was closed before; either way its memory is there (ASan's).
+TEST(nesting_stress, a_signal_in_a_callback_against_the_end_of_what_it_signals) {
+  const eventfd outer;
+  std::optional<eventfd> inner;
+  eventfd_ctx_ptr context;
+  std::optional<notifier> on_inner;
+  const notifier on_outer{outer, [&](auto&) {
+                            if (const auto reference = std::exchange(context, {})) reference->signal();
+                          }};
+  int calls = 0;
+  int releases = 0;
+  decoupled winner{};
+  race(
+      2, budget{20'000},
+      [&] {
+        inner.emplace();
+        context = inner->context();
+        calls = releases = 0;
+        on_inner.emplace(*inner, [&](auto&) { ++calls; }, [&] { ++releases; });
+      },
+      [&](std::size_t index) {
+        if (index == 0) {
+          outer.signal();
+        } else {
+          inner->close();
+          winner = on_inner->unregister();
+        }
+      },
+      [&] {
+        EXPECT_LE(calls, 1);
+        EXPECT_EQ(releases, 1);
+        EXPECT_EQ(winner, decoupled::by_hup);
+      });
+}
+
+// Oracle: a callback that closes the last handle of another eventfd, at the same time as it is unregistered from: exactly
+// one winner, as for any close.
+TEST(nesting_stress, a_last_close_in_a_callback_against_unregister) {
+  const eventfd outer;
+  eventfd inner;
+  std::optional<notifier> on_inner;
+  const notifier on_outer{outer, [&](auto&) { inner.close(); }};
+  int releases = 0;
+  decoupled winner{};
+  race(
+      2, budget{20'000},
+      [&] {
+        inner = eventfd{};
+        releases = 0;
+        on_inner.emplace(inner, [](auto&) {}, [&] { ++releases; });
+      },
+      [&](std::size_t index) {
+        if (index == 0)
+          outer.signal();
+        else
+          winner = on_inner->unregister();
+      },
+      [&] {
+        EXPECT_NE(winner, decoupled::not_registered);
+        EXPECT_EQ(releases, winner == decoupled::by_hup ? 1 : 0);
+      });
+}
+
+}  // namespace

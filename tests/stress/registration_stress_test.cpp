@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A notifier's registration against signals, other unregisters and the last close.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <system_error>
+
+#include <doorbell/base/wait_queue.hpp>
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
+
+#include "support/race.hpp"
+
+namespace {
+
+using doorbell::decoupled;
+using doorbell::eventfd;
+using doorbell::eventfd_ctx_lock;
+using doorbell::eventfd_ctx_ptr;
+using doorbell::notifier;
+using doorbell::test::budget;
+using doorbell::test::race;
+using doorbell::test::run_disturbed;
+using doorbell::test::stagger;
+using sharing = notifier::sharing;
+
+/// An eventfd with one handle, and a notifier on it that writes down what happens to it. What is not atomic is ordered by
+/// the contract alone: ThreadSanitizer reports it when the contract is broken.
+struct watched {
+  eventfd bell;
+  eventfd_ctx_ptr context = bell.context();
+  int calls = 0;
+  int releases = 0;
+  bool release_ended = false;
+  bool poisoned = false;  // unregister has returned: nothing may run any more
+  int runs_when_poisoned = 0;
+  notifier watcher{bell,
+                   [this](auto&) {
+                     ++calls;
+                     runs_when_poisoned += poisoned ? 1 : 0;
+                   },
+                   [this] {
+                     ++releases;
+                     runs_when_poisoned += poisoned ? 1 : 0;
+                     release_ended = true;
+                   }};
+};
+
+// Oracle: exactly one wins. by_us: release() has not run and never does; by_hup: it has run, once, and to its end. After
+// unregister nothing runs. Nothing is left in memory, or used after it has gone (the sanitizers').
+TEST(registration_stress, unregister_against_the_last_close_and_signals) {
+  std::optional<watched> subject;
+  auto winner = decoupled::not_registered;
+  bool ended_by_then = false;
+  race(
+      3, budget{20'000}, [&] { subject.emplace(); },
+      [&](std::size_t index) {
+        if (index == 0) {
+          winner = subject->watcher.unregister();
+          ended_by_then = subject->release_ended;
+          subject->poisoned = true;
+        } else if (index == 1) {
+          subject->bell.close();
+        } else {
+          subject->context->signal();
+        }
+      },
+      [&] {
+        EXPECT_NE(winner, decoupled::not_registered);
+        EXPECT_EQ(subject->releases, winner == decoupled::by_hup ? 1 : 0);
+        EXPECT_EQ(ended_by_then, winner == decoupled::by_hup);
+        EXPECT_EQ(subject->runs_when_poisoned, 0);
+      });
+}
+
+// Oracle: as above, where nobody but the notifier's share keeps the memory: the closer or the unregister frees it.
+TEST(registration_stress, unregister_against_the_last_close_with_no_other_reference) {
+  std::optional<watched> subject;
+  auto winner = decoupled::not_registered;
+  race(
+      2, budget{30'000},
+      [&] {
+        subject.emplace();
+        subject->context.reset();
+      },
+      [&](std::size_t index) {
+        if (index == 0)
+          winner = subject->watcher.unregister();
+        else
+          subject->bell.close();
+      },
+      [&] {
+        EXPECT_NE(winner, decoupled::not_registered);
+        EXPECT_EQ(subject->releases, winner == decoupled::by_hup ? 1 : 0);
+      });
+}
+
+// Oracle: of the unregisters exactly one is told that it ended the registration, whoever did.
+TEST(registration_stress, many_unregisters_against_the_last_close) {
+  constexpr std::size_t threads = 4;
+  std::optional<watched> subject;
+  std::array<decoupled, threads> answers{};
+  race(
+      threads, budget{10'000},
+      [&] {
+        subject.emplace();
+        answers.fill(decoupled::not_registered);
+      },
+      [&](std::size_t index) {
+        if (index == 0)
+          subject->bell.close();
+        else
+          answers.at(index) = subject->watcher.unregister();
+      },
+      [&] {
+        const auto by_us = std::ranges::count(answers, decoupled::by_us);
+        const auto by_hup = std::ranges::count(answers, decoupled::by_hup);
+        EXPECT_EQ(by_us + by_hup, 1);
+        EXPECT_EQ(subject->releases, by_hup);
+      });
+}
+
+// Oracle: the destructor is an unregister: nothing runs in what has been destroyed.
+TEST(registration_stress, destruction_against_the_last_close_and_signals) {
+  struct alone {
+    explicit alone(const eventfd& bell) : watcher{bell, [this](auto&) { ++runs; }, [this] { ++runs; }} {}
+    int runs = 0;
+    notifier watcher;
+  };
+  eventfd bell;
+  eventfd_ctx_ptr context;
+  std::unique_ptr<alone> subject;
+  race(
+      3, budget{20'000},
+      [&] {
+        bell = eventfd{};
+        context = bell.context();
+        subject = std::make_unique<alone>(bell);
+      },
+      [&](std::size_t index) {
+        if (index == 0)
+          subject.reset();
+        else if (index == 1)
+          bell.close();
+        else
+          context->signal();
+      },
+      [] {});
+}
+
+// Oracle: never both, never neither: a signal is in what register_with() answers, or calls.
+TEST(registration_stress, register_against_a_signal) {
+  eventfd bell;
+  int calls = 0;
+  bool ready = false;
+  notifier watcher{[&](auto&) { ++calls; }};
+  int round = 0;
+  race(
+      2, budget{50'000},
+      [&] {
+        bell = eventfd{};
+        calls = 0;
+        ++round;
+      },
+      [&](std::size_t index) {
+        if (index == 0)
+          ready = watcher.register_with(bell, round % 2 == 0 ? sharing::every : sharing::exclusive);
+        else
+          bell.signal();
+      },
+      [&] {
+        EXPECT_EQ((ready ? 1 : 0) + calls, 1);
+        EXPECT_EQ(bell.read(), 1U);
+        EXPECT_EQ(watcher.unregister(), decoupled::by_us);
+      });
+}
+
+// Oracle: what is taken on the way out is what called before, and the rest is still there: no signal is taken that did not
+// call, none called that was left.
+TEST(registration_stress, unregister_and_read_against_signals) {
+  constexpr std::uint64_t each = 3;
+  eventfd bell;
+  std::uint64_t calls = 0;
+  std::uint64_t taken = 0;
+  notifier watcher{[&](auto&) { ++calls; }};
+  race(
+      3, budget{20'000},
+      [&] {
+        bell = eventfd(0, EFD_NONBLOCK);
+        calls = taken = 0;
+        watcher.register_with(bell);
+      },
+      [&](std::size_t index) {
+        std::error_code ec;
+        if (index == 0)
+          watcher.unregister_and_read(taken, ec);
+        else
+          for (std::uint64_t i = 0; i < each; ++i) bell.signal();
+      },
+      [&] {
+        std::error_code ec;
+        EXPECT_EQ(taken, calls);
+        EXPECT_EQ(taken + bell.read(ec), 2 * each);
+      });
+}
+
+// Oracle: of the signals since the last time, those that came before the registration make it answer `ready`, and each of
+// those that came after it calls; there is no third kind.
+TEST(registration_stress, register_and_unregister_and_read_amid_signals) {
+  const eventfd bell;
+  std::uint64_t calls = 0;
+  notifier watcher{[&](auto&) { ++calls; }};
+  std::atomic<bool> ended{false};
+  run_disturbed(2, [&](std::size_t index) {
+    stagger random{index};
+    if (index == 0) {
+      for (budget rounds{1'000'000}; rounds.next(); random()) {
+        calls = 0;
+        const bool ready = watcher.register_with(bell, random.below(2) == 0 ? sharing::every : sharing::exclusive);
+        random();
+        std::uint64_t taken = 0;
+        std::error_code ec;
+        EXPECT_EQ(watcher.unregister_and_read(taken, ec), decoupled::by_us);
+        EXPECT_GE(taken, calls) << "a signal called and was not counted";
+        EXPECT_EQ(taken > calls, ready) << taken << " counted, " << calls << " calls";
+      }
+      ended = true;
+    } else {
+      for (; !ended; random()) bell.signal();
+    }
+  });
+}
+
+// Oracle: an entry that attach() has taken hears of the last close, once; one that it refused never does.
+TEST(registration_stress, attach_against_the_last_close) {
+  struct entry : doorbell::base::wait_entry {
+    entry() : wait_entry{&on_wake} {}
+    static int on_wake(wait_entry& woken, unsigned events) noexcept {
+      auto& self = static_cast<entry&>(woken);
+      if (!(events & POLLHUP)) return 0;
+      ++self.hups;
+      self.context->assert_held();
+      self.context->detach(self);
+      return 0;
+    }
+    eventfd_ctx_ptr context;
+    int hups = 0;
+  };
+  eventfd bell;
+  std::optional<entry> subject;
+  bool attached = false;
+  race(
+      2, budget{50'000},
+      [&] {
+        bell = eventfd{};
+        subject.emplace();
+        subject->context = bell.context();
+      },
+      [&](std::size_t index) {
+        if (index == 0) {
+          const eventfd_ctx_lock held{*subject->context};
+          attached = subject->context->attach(*subject);
+        } else {
+          bell.close();
+        }
+      },
+      [&] {
+        EXPECT_EQ(subject->hups, attached ? 1 : 0);
+        EXPECT_FALSE(subject->linked());
+        if (!attached) return;
+        bool last = false;
+        {
+          const eventfd_ctx_lock held{*subject->context};
+          last = subject->context->release_share();
+        }
+        EXPECT_TRUE(last);
+        if (last) subject->context->put();
+      });
+}
+
+// Oracle: release() runs once, and by then each of those who closed a handle had begun to.
+TEST(registration_stress, handles_copied_and_closed_from_many_threads) {
+  constexpr std::size_t threads = 4;
+  std::array<eventfd, threads> handles;
+  std::atomic<std::size_t> closing{0};
+  std::size_t releases = 0;
+  std::size_t closing_by_then = 0;
+  notifier watcher{[](auto&) {},
+                   [&] {
+                     ++releases;
+                     closing_by_then = closing;
+                   }};
+  race(
+      threads, budget{10'000},
+      [&] {
+        const eventfd bell;
+        handles.fill(bell);
+        closing = releases = closing_by_then = 0;
+        watcher.register_with(bell);
+      },
+      [&](std::size_t index) {
+        auto& own = handles.at(index);
+        eventfd copy = own;
+        own.signal();
+        own = copy;
+        copy.close();
+        const eventfd another = std::move(own);
+        ++closing;
+      },
+      [&] {
+        EXPECT_EQ(releases, 1U);
+        EXPECT_EQ(closing_by_then, threads);
+        EXPECT_EQ(watcher.unregister(), decoupled::by_hup);
+      });
+}
+
+// Oracle: while at least one exclusive notifier is registered, each signal calls exactly one of them, though others come
+// and go.
+TEST(registration_stress, exclusive_notifiers_that_come_and_go_against_signals) {
+  constexpr std::uint64_t each = 10;
+  const eventfd bell;
+  int calls = 0;
+  const auto count = [&](auto&) { ++calls; };
+  notifier steady{count};
+  notifier first{count};
+  notifier second{count};
+  steady.register_with(bell, sharing::exclusive);
+  race(
+      4, budget{5'000}, [&] { calls = 0; },
+      [&](std::size_t index) {
+        if (index < 2) {
+          for (std::uint64_t i = 0; i < each; ++i) bell.signal();
+        } else {
+          auto& restless = index == 2 ? first : second;
+          for (std::uint64_t i = 0; i < each; ++i) {
+            restless.register_with(bell, sharing::exclusive);
+            restless.unregister();
+          }
+        }
+      },
+      [&] {
+        EXPECT_EQ(calls, static_cast<int>(2 * each));
+        EXPECT_EQ(bell.read(), 2 * each);
+      });
+}
+
+/// A notifier that several threads register and unregister, and the tally of what they were told.
+struct shared_notifier {
+  std::atomic<int> registered{0};
+  std::atomic<int> by_us{0};
+  std::atomic<int> by_hup{0};
+  std::atomic<int> releases{0};
+  std::atomic<int> running{0};
+  std::atomic<int> overlaps{0};
+  notifier watcher{[this](auto&) { run_alone(); },
+                   [this] {
+                     ++releases;
+                     run_alone();
+                   }};
+
+  void run_alone() {
+    if (running.fetch_add(1) != 0) ++overlaps;
+    running.fetch_sub(1);
+  }
+  void register_with(const eventfd& bell) {
+    std::error_code ec;
+    watcher.register_with(bell, ec);
+    if (!ec) ++registered;
+  }
+  void unregister() {
+    const auto winner = watcher.unregister();
+    if (winner == decoupled::by_us) ++by_us;
+    if (winner == decoupled::by_hup) ++by_hup;
+  }
+};
+
+// Oracle: each registration ends once, each HUP that ended one released once, and no two callbacks of one notifier run at
+// once, though threads register and unregister the same notifiers on eventfds that others open, signal and close.
+TEST(registration_stress, notifiers_shared_by_threads_on_eventfds_that_come_and_go) {
+  constexpr std::size_t threads = 4;
+  constexpr int steps = 1'000;
+  std::array<shared_notifier, 3> notifiers;
+  race(
+      threads, budget{200}, [] {},
+      [&](std::size_t index) {
+        stagger random{index};
+        eventfd bell;
+        for (int i = 0; i < steps; ++i) {
+          auto& one = notifiers.at(random.below(notifiers.size()));
+          switch (random.below(5)) {
+            case 0:
+            case 1:
+              one.register_with(bell);
+              break;
+            case 2:
+              one.unregister();
+              break;
+            case 3:
+              bell.signal();
+              break;
+            default:
+              bell = eventfd{};
+          }
+        }
+      },
+      [&] {
+        for (auto& one : notifiers) {
+          one.unregister();
+          EXPECT_EQ(one.by_us + one.by_hup, one.registered);
+          EXPECT_EQ(one.releases, one.by_hup);
+          EXPECT_EQ(one.overlaps, 0);
+        }
+      });
+}
+
+}  // namespace

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Sums: what is read is what was signalled, whichever ways the two go, and all of them at once.
+#include <gtest/gtest.h>
+
+#include <sys/epoll.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <stop_token>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
+
+#include "support/fds.hpp"
+#include "support/race.hpp"
+
+namespace {
+
+using doorbell::eventfd;
+using doorbell::notifier;
+using doorbell::test::budget;
+using doorbell::test::give;
+using doorbell::test::kernel_eventfd;
+using doorbell::test::race;
+using doorbell::test::readable;
+using doorbell::test::run_disturbed;
+using doorbell::test::stagger;
+using doorbell::test::take;
+using doorbell::test::unique_fd;
+using namespace std::chrono_literals;
+
+/// What is still to be read. Whoever reads the last of it, when there is no more to come, ends all readers.
+class goal {
+ public:
+  /// One for each producer, until it has ended.
+  explicit goal(std::size_t producers) : left_{producers} {}
+
+  /// Called before so much is signalled.
+  void expect(std::uint64_t n) { left_.fetch_add(n); }
+  void producer_ended() { read(1); }
+
+  void read(std::uint64_t n) {
+    const auto before = left_.fetch_sub(n);
+    EXPECT_LE(n, before) << "more was read than signalled";
+    if (before != n) return;
+    stop_.request_stop();
+    give(ended_.get(), 1);
+  }
+  [[nodiscard]] bool reached() const { return left_ == 0; }
+  [[nodiscard]] std::stop_token token() const { return stop_.get_token(); }
+  /// Readable once it has been reached.
+  [[nodiscard]] int fd() const { return ended_.get(); }
+
+ private:
+  std::atomic<std::uint64_t> left_;
+  std::stop_source stop_;
+  unique_fd ended_ = kernel_eventfd();
+};
+
+void read_until_stopped(const eventfd& bell, goal& sum) {
+  while (!sum.reached()) {
+    std::error_code ec;
+    sum.read(bell.read(sum.token(), ec));
+  }
+}
+
+void read_with_tiny_timeouts(const eventfd& bell, goal& sum) {
+  stagger random{1};
+  while (!sum.reached()) {
+    std::error_code ec;
+    sum.read(bell.read_for(std::chrono::microseconds{random.below(50)}, ec));
+  }
+}
+
+void drain_again_and_again(const eventfd& bell, goal& sum) {
+  while (!sum.reached())
+    if (const auto n = bell.context()->drain(); n > 0) sum.read(n);
+}
+
+void drain_when_polled(const eventfd& bell, goal& sum) {
+  const unique_fd epoll{::epoll_create1(EPOLL_CLOEXEC)};
+  for (const int fd : {bell.poll_fd(), sum.fd()}) {
+    epoll_event wanted{.events = EPOLLIN, .data = {}};
+    ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &wanted);
+  }
+  while (!sum.reached()) {
+    epoll_event event{};
+    ::epoll_wait(epoll.get(), &event, 1, -1);
+    sum.read(bell.context()->drain());
+  }
+}
+
+void signal_and_write(const eventfd& bell, goal& sum, budget bursts, std::size_t seed) {
+  stagger random{seed};
+  while (bursts.next()) {
+    const auto burst = 1 + random.below(4);
+    sum.expect(2 * burst);
+    for (std::size_t i = 0; i < burst; ++i) {
+      bell.signal();
+      bell.write(1);
+    }
+    // Now and then the readers get to the end of it, where they fall asleep.
+    if (random.below(2) == 0)
+      while (bell.info().count > 0) std::this_thread::yield();
+  }
+  sum.producer_ended();
+}
+
+using reader = std::function<void(const eventfd&, goal&)>;
+
+/// Two producers, and each of the readers in a thread.
+void expect_exact_sum(int flags, const std::vector<reader>& readers) {
+  constexpr std::size_t producers = 2;
+  const eventfd bell(0, flags);
+  goal sum{producers};
+  run_disturbed(producers + readers.size(), [&](std::size_t index) {
+    if (index < producers)
+      signal_and_write(bell, sum, budget{20'000, 1s}, index);
+    else
+      readers.at(index - producers)(bell, sum);
+  });
+  EXPECT_TRUE(sum.reached());
+  EXPECT_EQ(bell.info().count, 0U);
+}
+
+// Oracle, of each: what the readers were given adds up to what was signalled and written, and nothing is left. (What is
+// lost shows as a reader that waits for ever.)
+
+TEST(sum_stress, blocking_reads) { expect_exact_sum(0, {read_until_stopped, read_until_stopped}); }
+
+TEST(sum_stress, timed_reads) { expect_exact_sum(0, {read_with_tiny_timeouts, read_with_tiny_timeouts}); }
+
+// Oracle: what is taken adds up to what was added: nobody is given what another was faster to take.
+TEST(sum_stress, drains_that_compete_for_each_signal) {
+  const eventfd bell;
+  std::array<std::uint64_t, 2> signalled{};
+  std::array<std::uint64_t, 2> taken{};
+  run_disturbed(2, [&](std::size_t index) {
+    for (budget rounds{1'000'000}; rounds.next(); ++signalled.at(index)) {
+      bell.signal();
+      taken.at(index) += bell.context()->drain();
+    }
+  });
+  EXPECT_EQ(taken[0] + taken[1] + bell.context()->drain(), signalled[0] + signalled[1]);
+}
+
+TEST(sum_stress, drains) { expect_exact_sum(0, {drain_again_and_again, drain_again_and_again}); }
+
+TEST(sum_stress, drains_of_a_semaphore) {
+  expect_exact_sum(EFD_SEMAPHORE, {drain_again_and_again, drain_again_and_again});
+}
+
+TEST(sum_stress, polled_descriptor) { expect_exact_sum(0, {drain_when_polled}); }
+
+TEST(sum_stress, all_ways_to_read_at_once) {
+  expect_exact_sum(0, {read_until_stopped, read_with_tiny_timeouts, drain_when_polled});
+}
+
+TEST(sum_stress, all_ways_to_read_a_semaphore_at_once) {
+  expect_exact_sum(EFD_SEMAPHORE, {read_until_stopped, read_with_tiny_timeouts, drain_when_polled});
+}
+
+TEST(sum_stress, callbacks_that_drain_among_other_readers) {
+  const auto drain_in_callbacks = [](const eventfd& bell, goal& sum) {
+    const notifier watcher{bell, [&](auto& ctx) { sum.read(ctx.drain()); }};
+    read_until_stopped(bell, sum);
+  };
+  expect_exact_sum(0, {drain_in_callbacks, read_with_tiny_timeouts});
+}
+
+// Oracle: what is read over there adds up to what was signalled here.
+TEST(sum_stress, forwarded) {
+  const auto read_there = [](const eventfd& bell, goal& sum) {
+    const auto there = kernel_eventfd();
+    bell.forward_to(there.get());
+    while (!sum.reached()) {
+      sum.read(take(there.get()));
+      bell.write(0);  // moves what had no room, or came before
+    }
+  };
+  expect_exact_sum(0, {read_there});
+}
+
+// Oracle: here and there together it adds up, though forwarding begins and ends all the time.
+TEST(sum_stress, forwarded_now_and_then_among_other_readers) {
+  const auto read_there = [](const eventfd& bell, goal& sum) {
+    const auto there = kernel_eventfd();
+    while (!sum.reached()) {
+      bell.forward_to(there.get());
+      sum.read(take(there.get()));
+      bell.stop_forwarding();
+      sum.read(take(there.get()));
+    }
+  };
+  expect_exact_sum(0, {read_there, read_with_tiny_timeouts, drain_when_polled});
+}
+
+// Oracle: every way to the kernel is closed in the end: whatever the order in which signals, drains and the making of the
+// descriptor came, it is readable exactly if there is a count, and there is one of it.
+TEST(sum_stress, a_descriptor_made_amid_signals_and_drains_agrees_with_the_count) {
+  eventfd bell;
+  std::array<int, 2> fds{};
+  std::array<std::uint64_t, 2> taken{};
+  race(
+      4, budget{5'000},
+      [&] {
+        bell = eventfd(0, EFD_NONBLOCK);
+        taken.fill(0);
+      },
+      [&](std::size_t index) {
+        if (index < 2) {
+          fds.at(index) = bell.poll_fd();
+          return;
+        }
+        bell.signal();
+        taken.at(index - 2) = bell.context()->drain();
+        bell.signal();
+      },
+      [&] {
+        EXPECT_EQ(fds[0], fds[1]);
+        EXPECT_TRUE(readable(fds[0]));
+        std::error_code ec;
+        EXPECT_EQ(bell.read(ec) + taken[0] + taken[1], 4U);
+        EXPECT_FALSE(readable(fds[0]));
+      });
+}
+
+}  // namespace

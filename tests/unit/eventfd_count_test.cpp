@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The count: what reads, writes and signals make of it when nobody has to sleep, up to its edge.
+#include <doorbell/eventfd.hpp>
+
+#include <gtest/gtest.h>
+
+#include <poll.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <system_error>
+
+#include <doorbell/notifier.hpp>
+
+#include "support/errors.hpp"
+
+namespace {
+
+using doorbell::eventfd;
+using doorbell::notifier;
+using doorbell::test::error_of;
+using doorbell::test::thrown_by;
+
+constexpr auto full = UINT64_MAX;  // what only signals reach
+constexpr auto again = std::errc::resource_unavailable_try_again;
+constexpr unsigned in = POLLIN;
+constexpr unsigned out = POLLOUT;
+constexpr unsigned err = POLLERR;
+
+/// The count is one word while nobody is on the queue, and behind the queue's lock otherwise: all holds either way.
+class eventfd_count : public ::testing::TestWithParam<bool> {
+ protected:
+  eventfd make(unsigned initial = 0, int flags = EFD_NONBLOCK) {
+    eventfd bell(initial, flags);
+    if (GetParam()) {
+      watcher_.unregister();
+      watcher_.register_with(bell);
+    }
+    return bell;
+  }
+
+ private:
+  notifier watcher_{[](auto&) {}};
+};
+
+INSTANTIATE_TEST_SUITE_P(, eventfd_count, ::testing::Bool(),
+                         [](const auto& watched) { return watched.param ? "watched" : "alone"; });
+
+TEST_P(eventfd_count, a_read_takes_everything) {
+  const auto bell = make(2);
+  bell.signal();
+  bell.write(4);
+  EXPECT_EQ(bell.read(), 7U);
+  EXPECT_EQ(error_of([&](auto& ec) { bell.read(ec); }), again);
+  EXPECT_EQ(thrown_by([&] { bell.read(); }), again);
+}
+
+TEST_P(eventfd_count, a_read_of_a_semaphore_takes_one) {
+  const auto bell = make(2, EFD_NONBLOCK | EFD_SEMAPHORE);
+  bell.signal();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(bell.read(), 1U);
+  EXPECT_EQ(error_of([&](auto& ec) { bell.read(ec); }), again);
+  EXPECT_EQ(bell.info().count, 0U);
+}
+
+TEST_P(eventfd_count, a_semaphore_at_0_is_drained_of_nothing) {
+  const auto bell = make(0, EFD_SEMAPHORE);
+  EXPECT_EQ(bell.context()->drain(), 0U);
+  EXPECT_EQ(bell.info().count, 0U);
+  bell.signal();
+  EXPECT_EQ(bell.context()->drain(), 1U);
+  EXPECT_EQ(bell.context()->drain(), 0U);
+  EXPECT_EQ(bell.info().count, 0U);
+}
+
+TEST_P(eventfd_count, a_drain_takes_what_a_read_would_and_never_waits) {
+  const auto bell = make(5, 0);
+  EXPECT_EQ(bell.context()->drain(), 5U);
+  EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(bell.context()->drain(ec), 0U); }), std::error_code{});
+}
+
+TEST_P(eventfd_count, a_stop_request_does_not_hide_a_count_that_is_there) {
+  const auto bell = make(5, 0);
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_EQ(bell.read(stop.get_token()), 5U);
+}
+
+TEST_P(eventfd_count, a_write_of_the_largest_number_is_refused) {
+  const auto bell = make();
+  EXPECT_EQ(error_of([&](auto& ec) { bell.write(full, ec); }), std::errc::invalid_argument);
+  EXPECT_EQ(thrown_by([&] { bell.write(full); }), std::errc::invalid_argument);
+  EXPECT_EQ(bell.info().count, 0U);
+}
+
+TEST_P(eventfd_count, a_write_of_0_succeeds_and_adds_nothing) {
+  const auto bell = make();
+  EXPECT_EQ(error_of([&](auto& ec) { bell.write(0, ec); }), std::error_code{});
+  EXPECT_EQ(bell.info().count, 0U);
+}
+
+TEST_P(eventfd_count, a_write_that_does_not_fit_takes_no_effect) {
+  const auto bell = make();
+  bell.write(eventfd::max - 1);
+  EXPECT_EQ(error_of([&](auto& ec) { bell.write(2, ec); }), again);
+  EXPECT_EQ(bell.info().count, eventfd::max - 1);
+  bell.write(1);
+  EXPECT_EQ(error_of([&](auto& ec) { bell.write(1, ec); }), again);
+  EXPECT_EQ(bell.read(), eventfd::max);
+}
+
+TEST_P(eventfd_count, poll_tells_its_edges) {
+  const auto bell = make();
+  EXPECT_EQ(bell.poll(), out);
+  bell.signal();
+  EXPECT_EQ(bell.poll(), in | out);
+  bell.signal(eventfd::max - 2);
+  EXPECT_EQ(bell.poll(), in | out);
+  bell.signal();
+  EXPECT_EQ(bell.poll(), in);
+  bell.signal();
+  EXPECT_EQ(bell.poll(), in | err);
+}
+
+TEST_P(eventfd_count, signals_stop_at_its_largest_value) {
+  const auto bell = make();
+  bell.signal(eventfd::max);
+  bell.signal(full);
+  EXPECT_EQ(bell.info().count, full);
+  bell.signal();
+  EXPECT_EQ(bell.info().count, full);
+  EXPECT_EQ(bell.read(), full);
+  EXPECT_EQ(bell.info().count, 0U);
+}
+
+TEST_P(eventfd_count, nothing_can_be_written_at_its_largest_value_not_even_0) {
+  const auto bell = make();
+  bell.signal(full);
+  EXPECT_EQ(error_of([&](auto& ec) { bell.write(0, ec); }), again);
+  EXPECT_EQ(error_of([&](auto& ec) { bell.write(1, ec); }), again);
+  EXPECT_EQ(bell.info().count, full);
+}
+
+TEST_P(eventfd_count, a_semaphore_leaves_its_largest_value_by_one_read) {
+  const auto bell = make(0, EFD_NONBLOCK | EFD_SEMAPHORE);
+  bell.signal(full);
+  EXPECT_EQ(bell.read(), 1U);
+  EXPECT_EQ(bell.poll(), in);
+  EXPECT_EQ(bell.read(), 1U);
+  EXPECT_EQ(bell.poll(), in | out);
+  EXPECT_EQ(bell.info().count, full - 2);
+}
+
+TEST_P(eventfd_count, is_exact_on_both_sides_of_61_bits) {
+  constexpr std::uint64_t edge = 1ULL << 61;
+  for (const auto start : {edge - 2, edge - 1, edge, edge + 1}) {
+    const auto bell = make();
+    bell.signal(start);
+    EXPECT_EQ(bell.info().count, start);
+    bell.signal();
+    bell.write(2);
+    EXPECT_EQ(bell.info().count, start + 3);
+    EXPECT_EQ(bell.read(), start + 3);
+    bell.signal();
+    EXPECT_EQ(bell.read(), 1U);
+  }
+}
+
+TEST_P(eventfd_count, of_a_semaphore_comes_down_across_61_bits) {
+  constexpr std::uint64_t edge = 1ULL << 61;
+  const auto bell = make(0, EFD_NONBLOCK | EFD_SEMAPHORE);
+  bell.signal(edge + 1);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(bell.read(), 1U);
+  bell.signal(4);
+  EXPECT_EQ(bell.info().count, edge + 1);
+}
+
+TEST_P(eventfd_count, buffers_hold_it_in_the_machines_byte_order) {
+  const auto bell = make();
+  const std::uint64_t number = 0x0102030405060708;
+  std::array<std::byte, 8> bytes{};
+  std::memcpy(bytes.data(), &number, sizeof number);
+  EXPECT_EQ(bell.write(bytes), 8U);
+  std::array<std::byte, 12> longer{};
+  longer.fill(std::byte{0xee});
+  EXPECT_EQ(bell.read(longer), 8U);
+  EXPECT_EQ(std::memcmp(longer.data(), &number, sizeof number), 0);
+  for (std::size_t i = 8; i < longer.size(); ++i) EXPECT_EQ(longer.at(i), std::byte{0xee});
+}
+
+TEST_P(eventfd_count, buffers_of_the_wrong_size_are_refused_and_take_nothing) {
+  const auto bell = make(3);
+  std::array<std::byte, 16> bytes{};
+  for (const std::size_t size : {0U, 1U, 7U}) {
+    EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(bell.read(std::span{bytes}.first(size), ec), 0U); }),
+              std::errc::invalid_argument);
+    EXPECT_EQ(thrown_by([&] { bell.read(std::span{bytes}.first(size)); }), std::errc::invalid_argument);
+  }
+  for (const std::size_t size : {0U, 7U, 9U, 16U}) {
+    const auto wrong = std::as_bytes(std::span{bytes}).first(size);
+    EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(bell.write(wrong, ec), 0U); }), std::errc::invalid_argument);
+    EXPECT_EQ(thrown_by([&] { bell.write(wrong); }), std::errc::invalid_argument);
+  }
+  EXPECT_EQ(bell.info().count, 3U);
+}
+
+TEST_P(eventfd_count, buffers_tell_errors_too) {
+  const auto bell = make();
+  std::array<std::byte, 8> bytes{};
+  EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(bell.read(bytes, ec), 0U); }), again);
+  bytes.fill(std::byte{0xff});
+  EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(bell.write(std::as_bytes(std::span{bytes}), ec), 0U); }),
+            std::errc::invalid_argument);
+}
+
+TEST(eventfd, a_write_of_0_calls_those_who_wait) {
+  const eventfd bell;
+  int calls = 0;
+  const notifier watcher{bell, [&](auto&) { ++calls; }};
+  bell.write(0);
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(bell.info().count, 0U);
+}
+
+}  // namespace

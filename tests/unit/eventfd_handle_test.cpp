@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Handles: copies, closing, and how a call that fails says so, in both forms.
+#include <doorbell/eventfd.hpp>
+
+#include <gtest/gtest.h>
+
+#include <poll.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <stop_token>
+#include <system_error>
+#include <utility>
+
+#include "support/errors.hpp"
+
+namespace {
+
+using doorbell::eventfd;
+using doorbell::test::error_of;
+using doorbell::test::thrown_by;
+using namespace std::chrono_literals;
+
+TEST(eventfd_handle, is_open_until_closed) {
+  eventfd bell;
+  EXPECT_TRUE(bell.is_open());
+  bell.close();
+  EXPECT_FALSE(bell.is_open());
+}
+
+TEST(eventfd_handle, starts_with_a_count_of_32_bits) {
+  EXPECT_EQ(eventfd{}.info().count, 0U);
+  EXPECT_EQ(eventfd{7}.info().count, 7U);
+  EXPECT_EQ(eventfd{UINT32_MAX}.info().count, UINT32_MAX);
+}
+
+TEST(eventfd_handle, takes_the_kernels_flags_and_no_others) {
+  for (const int good : std::initializer_list<int>{0, EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE,
+                                                   EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE}) {
+    std::error_code ec;
+    EXPECT_TRUE((eventfd{0, good, ec}.is_open()));
+    EXPECT_FALSE(ec);
+  }
+  for (const int bad : {2, EFD_NONBLOCK | 4, -1}) {
+    EXPECT_EQ(error_of([&](auto& ec) { EXPECT_FALSE((eventfd{0, bad, ec}.is_open())); }), std::errc::invalid_argument);
+    EXPECT_EQ(thrown_by([&] { const eventfd refused(0, bad); }), std::errc::invalid_argument);
+  }
+}
+
+TEST(eventfd_handle, a_copy_is_a_handle_on_the_same_count) {
+  const eventfd bell{1};
+  const eventfd copy = bell;
+  copy.signal(2);
+  EXPECT_EQ(bell.info().id, copy.info().id);
+  EXPECT_EQ(bell.read(), 3U);
+}
+
+TEST(eventfd_handle, a_copy_stays_open_when_the_original_is_closed) {
+  eventfd bell{1};
+  const eventfd copy = bell;
+  bell.close();
+  EXPECT_TRUE(copy.is_open());
+  EXPECT_EQ(copy.read(), 1U);
+}
+
+TEST(eventfd_handle, a_copy_of_a_closed_one_is_closed) {
+  eventfd bell;
+  bell.close();
+  const eventfd copy = bell;  // NOLINT(performance-unnecessary-copy-initialization): the copy is what is tested
+  EXPECT_FALSE(copy.is_open());
+}
+
+TEST(eventfd_handle, moving_leaves_a_closed_one_behind) {
+  eventfd bell{5};
+  const eventfd moved = std::move(bell);
+  EXPECT_FALSE(bell.is_open());  // NOLINT(bugprone-use-after-move): that is the question
+  EXPECT_EQ(moved.read(), 5U);
+}
+
+TEST(eventfd_handle, assignment_closes_what_was_held) {
+  eventfd bell{1};
+  const auto context = bell.context();
+  eventfd other{2};
+  bell = other;
+  EXPECT_EQ(bell.info().id, other.info().id);
+  EXPECT_NE(bell.info().id, context->info().id);
+  bell = std::move(other);
+  EXPECT_EQ(bell.read(), 2U);
+}
+
+TEST(eventfd_handle, assigned_to_itself_stays_what_it_is) {
+  eventfd bell{3};
+  const auto id = bell.info().id;
+  auto& itself = bell;
+  bell = itself;
+  EXPECT_EQ(bell.info().id, id);
+  bell = std::move(itself);
+  ASSERT_TRUE(bell.is_open());
+  EXPECT_EQ(bell.info().id, id);
+  EXPECT_EQ(bell.read(), 3U);
+}
+
+TEST(eventfd_handle, ids_are_not_used_again) {
+  std::uint64_t last = 0;
+  for (int i = 0; i < 100; ++i) {
+    const eventfd bell;
+    EXPECT_GT(bell.info().id, last);
+    last = bell.info().id;
+  }
+}
+
+TEST(eventfd_handle, info_tells_count_and_kind) {
+  const eventfd plain{4};
+  const eventfd semaphore(5, EFD_SEMAPHORE);
+  EXPECT_EQ(plain.info().count, 4U);
+  EXPECT_FALSE(plain.info().semaphore);
+  EXPECT_EQ(semaphore.info().count, 5U);
+  EXPECT_TRUE(semaphore.info().semaphore);
+}
+
+TEST(eventfd_handle, a_reference_to_the_context_does_not_keep_it_open_but_in_memory) {
+  eventfd bell{1};
+  const auto context = bell.context();
+  EXPECT_EQ(context.get(), bell.unreferenced_context());
+  bell.close();
+  context->signal(2);
+  EXPECT_EQ(context->count(), 3U);
+  EXPECT_EQ(context->drain(), 3U);
+}
+
+TEST(eventfd_handle, a_closed_one_has_no_context) {
+  eventfd bell;
+  bell.close();
+  EXPECT_EQ(bell.context(), nullptr);
+  EXPECT_EQ(bell.unreferenced_context(), nullptr);
+}
+
+/// Each call of a handle in both forms: as `call(bell, ec)`, and as `call(bell)`.
+template <class WithCode, class Throwing>
+void expect_bad_file_descriptor(const char* what, WithCode with_code, Throwing throwing) {
+  eventfd closed;
+  closed.close();
+  EXPECT_EQ(error_of([&](auto& ec) { with_code(closed, ec); }), std::errc::bad_file_descriptor) << what;
+  EXPECT_EQ(thrown_by([&] { throwing(closed); }), std::errc::bad_file_descriptor) << what;
+
+  eventfd open{1};
+  EXPECT_EQ(error_of([&](auto& ec) { with_code(open, ec); }), std::error_code{}) << what;
+  eventfd another{1};
+  EXPECT_EQ(thrown_by([&] { throwing(another); }), std::error_code{}) << what;
+}
+
+TEST(eventfd_handle, every_call_on_a_closed_one_says_so) {
+  const std::stop_token never;
+  std::array<std::byte, 8> bytes{};
+  const auto check = [](const char* what, auto with_code, auto throwing) {
+    expect_bad_file_descriptor(what, with_code, throwing);
+  };
+  check("close", [](auto& e, auto& ec) { e.close(ec); }, [](auto& e) { e.close(); });
+  check("signal", [](auto& e, auto& ec) { e.signal(1, ec); }, [](auto& e) { e.signal(); });
+  check("read", [](auto& e, auto& ec) { e.read(ec); }, [](auto& e) { e.read(); });
+  check("read, stop", [&](auto& e, auto& ec) { e.read(never, ec); }, [&](auto& e) { e.read(never); });
+  check("read_for", [](auto& e, auto& ec) { e.read_for(1s, ec); }, [](auto& e) { e.read_for(1s); });
+  check("read, buffer", [&](auto& e, auto& ec) { e.read(bytes, ec); }, [&](auto& e) { e.read(bytes); });
+  check("write", [](auto& e, auto& ec) { e.write(1, ec); }, [](auto& e) { e.write(1); });
+  check("write, stop", [&](auto& e, auto& ec) { e.write(1, never, ec); }, [&](auto& e) { e.write(1, never); });
+  check("write_for", [](auto& e, auto& ec) { e.write_for(1, 1s, ec); }, [](auto& e) { e.write_for(1, 1s); });
+  check(
+      "write, buffer", [](auto& e, auto& ec) { e.write(std::as_bytes(std::span{"1234567", 8}), ec); },
+      [](auto& e) { e.write(std::as_bytes(std::span{"1234567", 8})); });
+  check("poll_fd", [](auto& e, auto& ec) { e.poll_fd(ec); }, [](auto& e) { e.poll_fd(); });
+  check("info", [](auto& e, auto& ec) { (void)e.info(ec); }, [](auto& e) { (void)e.info(); });
+}
+
+TEST(eventfd_handle, forwarding_from_a_closed_one_says_so) {
+  eventfd closed;
+  closed.close();
+  EXPECT_EQ(error_of([&](auto& ec) { closed.forward_to(0, ec); }), std::errc::bad_file_descriptor);
+  EXPECT_EQ(thrown_by([&] { closed.forward_to(0); }), std::errc::bad_file_descriptor);
+  EXPECT_EQ(error_of([&](auto& ec) { closed.stop_forwarding(ec); }), std::errc::bad_file_descriptor);
+  EXPECT_EQ(thrown_by([&] { closed.stop_forwarding(); }), std::errc::bad_file_descriptor);
+}
+
+TEST(eventfd_handle, a_closed_one_polls_as_invalid) {
+  eventfd bell;
+  bell.close();
+  EXPECT_EQ(bell.poll(), static_cast<unsigned>(POLLNVAL));
+}
+
+}  // namespace

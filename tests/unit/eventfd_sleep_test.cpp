@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reads and writes that sleep: what ends them, and what they have done by then.
+#include <doorbell/eventfd.hpp>
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <stop_token>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "support/asleep.hpp"
+#include "support/errors.hpp"
+#include "support/signal_handler.hpp"
+
+namespace {
+
+using doorbell::eventfd;
+using doorbell::test::asleep;
+using doorbell::test::call_under_signals;
+using doorbell::test::error_of;
+using doorbell::test::signal_handler;
+using doorbell::test::thrown_by;
+using namespace std::chrono_literals;
+using std::chrono::steady_clock;
+
+TEST(eventfd_sleep, a_reader_at_0_is_handed_what_is_signalled) {
+  const eventfd bell;
+  std::uint64_t got = 0;
+  asleep reader{[&] { got = bell.read(); }};
+  bell.signal(42);
+  reader.join();
+  EXPECT_EQ(got, 42U);
+  EXPECT_EQ(bell.info().count, 0U);
+}
+
+TEST(eventfd_sleep, a_reader_at_0_is_handed_what_is_written) {
+  const eventfd bell;
+  std::uint64_t got = 0;
+  asleep reader{[&] { got = bell.read(); }};
+  bell.write(42);
+  reader.join();
+  EXPECT_EQ(got, 42U);
+}
+
+TEST(eventfd_sleep, a_write_of_0_does_not_end_a_reader) {
+  const eventfd bell;
+  std::uint64_t got = 0;
+  asleep reader{[&] { got = bell.read(); }};
+  bell.write(0);
+  bell.signal(1);
+  reader.join();
+  EXPECT_EQ(got, 1U);
+}
+
+// Oracle: the first has everything; the second sleeps on until there is more.
+TEST(eventfd_sleep, of_two_readers_one_is_handed_a_signal) {
+  const eventfd bell;
+  std::atomic<std::uint64_t> sum{0};
+  asleep first{[&] { sum += bell.read(); }};
+  asleep second{[&] { sum += bell.read(); }};
+  bell.signal(3);
+  first.join();
+  EXPECT_EQ(sum, 3U);
+  bell.signal(4);
+  second.join();
+  EXPECT_EQ(sum, 7U);
+}
+
+TEST(eventfd_sleep, readers_of_a_semaphore_share_a_signal) {
+  const eventfd bell(0, EFD_SEMAPHORE);
+  std::atomic<std::uint64_t> sum{0};
+  asleep first{[&] { sum += bell.read(); }};
+  asleep second{[&] { sum += bell.read(); }};
+  bell.signal(3);
+  first.join();
+  second.join();
+  EXPECT_EQ(sum, 2U);
+  EXPECT_EQ(bell.info().count, 1U);
+}
+
+TEST(eventfd_sleep, a_writer_waits_for_room) {
+  const eventfd bell;
+  bell.write(eventfd::max);
+  asleep writer{[&] { bell.write(5); }};
+  EXPECT_EQ(bell.read(), eventfd::max);
+  writer.join();
+  EXPECT_EQ(bell.read(), 5U);
+}
+
+TEST(eventfd_sleep, a_writer_of_much_does_not_hold_up_one_of_little) {
+  const eventfd bell(0, EFD_SEMAPHORE);
+  bell.write(eventfd::max);
+  asleep much{[&] { bell.write(100); }};
+  asleep little{[&] { bell.write(1); }};
+  EXPECT_EQ(bell.read(), 1U);
+  little.join();
+  EXPECT_EQ(bell.info().count, eventfd::max);
+  bell.context()->drain();
+  for (int i = 0; i < 99; ++i) bell.read();
+  much.join();
+  EXPECT_EQ(bell.info().count, eventfd::max);
+}
+
+TEST(eventfd_sleep, a_writer_that_gets_its_room_ends_a_reader_in_turn) {
+  const eventfd bell;
+  bell.write(eventfd::max);
+  std::vector<std::jthread> readers;
+  std::atomic<std::uint64_t> sum{0};
+  asleep writer{[&] { bell.write(7); }};
+  readers.emplace_back([&] { sum += bell.read() % eventfd::max; });
+  readers.emplace_back([&] { sum += bell.read() % eventfd::max; });
+  readers.clear();
+  writer.join();
+  EXPECT_EQ(sum, 7U);
+}
+
+TEST(eventfd_sleep, a_timed_read_takes_what_is_there_or_comes) {
+  const eventfd bell{3};
+  EXPECT_EQ(bell.read_for(0s), 3U);
+  std::uint64_t got = 0;
+  asleep reader{[&] { got = bell.read_for(1h); }};
+  bell.signal(4);
+  reader.join();
+  EXPECT_EQ(got, 4U);
+}
+
+TEST(eventfd_sleep, a_timed_read_ends_at_its_deadline_and_not_before) {
+  const eventfd bell;
+  const auto deadline = steady_clock::now() + 5ms;
+  EXPECT_EQ(error_of([&](auto& ec) { bell.read_until(deadline, ec); }), std::errc::timed_out);
+  EXPECT_GE(steady_clock::now(), deadline);
+  EXPECT_EQ(thrown_by([&] { bell.read_for(1ms); }), std::errc::timed_out);
+  EXPECT_EQ(error_of([&](auto& ec) { bell.read_for(-1s, ec); }), std::errc::timed_out);
+  EXPECT_EQ(error_of([&](auto& ec) { bell.read_until(steady_clock::time_point::min(), ec); }), std::errc::timed_out);
+}
+
+TEST(eventfd_sleep, a_timed_read_sleeps_though_the_eventfd_does_not_block) {
+  const eventfd bell(0, EFD_NONBLOCK);
+  EXPECT_EQ(error_of([&](auto& ec) { bell.read_for(1ms, ec); }), std::errc::timed_out);
+  std::uint64_t got = 0;
+  asleep reader{[&] { got = bell.read_for(1h); }};
+  bell.signal(4);
+  reader.join();
+  EXPECT_EQ(got, 4U);
+}
+
+TEST(eventfd_sleep, a_timeout_beyond_the_clock_is_for_ever) {
+  const eventfd bell;
+  std::uint64_t got = 0;
+  asleep reader{[&] { got = bell.read_for(std::chrono::hours::max()); }};
+  bell.signal();
+  reader.join();
+  EXPECT_EQ(got, 1U);
+}
+
+TEST(eventfd_sleep, a_read_that_has_timed_out_takes_nothing_later) {
+  const eventfd bell;
+  EXPECT_EQ(error_of([&](auto& ec) { bell.read_for(1ms, ec); }), std::errc::timed_out);
+  bell.signal(9);
+  EXPECT_EQ(bell.info().count, 9U);
+}
+
+TEST(eventfd_sleep, a_timed_write_ends_at_its_deadline_and_adds_nothing_later) {
+  const eventfd bell;
+  bell.write(eventfd::max);
+  EXPECT_EQ(error_of([&](auto& ec) { bell.write_for(1, 1ms, ec); }), std::errc::timed_out);
+  EXPECT_EQ(thrown_by([&] { bell.write_for(1, 1ms); }), std::errc::timed_out);
+  EXPECT_EQ(bell.read(), eventfd::max);
+  EXPECT_EQ(bell.info().count, 0U);
+}
+
+TEST(eventfd_sleep, a_timed_write_goes_through_when_there_is_room_in_time) {
+  const eventfd bell;
+  bell.write_for(eventfd::max, 0s);
+  asleep writer{[&] { bell.write_for(5, 1h); }};
+  bell.read();
+  writer.join();
+  EXPECT_EQ(bell.read(), 5U);
+}
+
+TEST(eventfd_sleep, a_read_ends_when_asked_to_stop) {
+  const eventfd bell;
+  std::stop_source stop;
+  std::error_code ec;
+  asleep reader{[&] { bell.read(stop.get_token(), ec); }};
+  stop.request_stop();
+  reader.join();
+  EXPECT_EQ(ec, std::errc::operation_canceled);
+  EXPECT_EQ(thrown_by([&] { bell.read(stop.get_token()); }), std::errc::operation_canceled);
+}
+
+TEST(eventfd_sleep, a_read_that_may_be_stopped_is_handed_what_comes) {
+  const eventfd bell;
+  std::stop_source stop;
+  std::uint64_t got = 0;
+  asleep reader{[&] { got = bell.read(stop.get_token()); }};
+  bell.signal(3);
+  reader.join();
+  EXPECT_EQ(got, 3U);
+  EXPECT_FALSE(stop.stop_requested());
+}
+
+TEST(eventfd_sleep, a_write_ends_when_asked_to_stop) {
+  const eventfd bell;
+  bell.write(eventfd::max);
+  std::stop_source stop;
+  std::error_code ec;
+  asleep writer{[&] { bell.write(1, stop.get_token(), ec); }};
+  stop.request_stop();
+  writer.join();
+  EXPECT_EQ(ec, std::errc::operation_canceled);
+  EXPECT_EQ(thrown_by([&] { bell.write(1, stop.get_token()); }), std::errc::operation_canceled);
+  EXPECT_EQ(bell.read(), eventfd::max);
+}
+
+TEST(eventfd_sleep, a_handler_without_restart_interrupts_a_read) {
+  const signal_handler handler{0};
+  const eventfd bell;
+  std::error_code ec;
+  call_under_signals([&] { bell.read(ec); });
+  EXPECT_EQ(ec, std::errc::interrupted);
+  bell.signal();
+  EXPECT_EQ(bell.info().count, 1U);
+}
+
+TEST(eventfd_sleep, a_handler_without_restart_interrupts_a_write) {
+  const signal_handler handler{0};
+  const eventfd bell;
+  bell.write(eventfd::max);
+  std::error_code ec;
+  call_under_signals([&] { bell.write(1, ec); });
+  EXPECT_EQ(ec, std::errc::interrupted);
+  EXPECT_EQ(bell.read(), eventfd::max);
+}
+
+TEST(eventfd_sleep, any_handler_interrupts_a_timed_read) {
+  const signal_handler handler{SA_RESTART};
+  const eventfd bell;
+  std::error_code ec;
+  call_under_signals([&] { bell.read_for(1h, ec); });
+  EXPECT_EQ(ec, std::errc::interrupted);
+}
+
+// Oracle: the read ends with the count, though handlers ran before.
+TEST(eventfd_sleep, a_handler_with_restart_does_not_interrupt_a_read) {
+  const signal_handler handler{SA_RESTART};
+  const eventfd bell;
+  std::error_code ec;
+  std::uint64_t got = 0;
+  asleep reader{[&] { got = bell.read(ec); }};
+  for (int i = 0; i < 10; ++i) {
+    ::pthread_kill(reader.native_handle(), SIGUSR1);
+    EXPECT_TRUE(reader.still_asleep());
+  }
+  bell.signal(6);
+  reader.join();
+  EXPECT_FALSE(ec);
+  EXPECT_EQ(got, 6U);
+}
+
+}  // namespace

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// forward_to: counts move into a kernel eventfd that somebody else made, all of them, and a signal never blocks for it.
+#include <doorbell/eventfd.hpp>
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstdint>
+#include <system_error>
+
+#include <doorbell/notifier.hpp>
+
+#include "support/asleep.hpp"
+#include "support/errors.hpp"
+#include "support/fds.hpp"
+
+namespace {
+
+using doorbell::eventfd;
+using doorbell::notifier;
+using doorbell::test::asleep;
+using doorbell::test::error_of;
+using doorbell::test::give;
+using doorbell::test::kernel_eventfd;
+using doorbell::test::no_more_fds;
+using doorbell::test::polled;
+using doorbell::test::take;
+using doorbell::test::thrown_by;
+using doorbell::test::unique_fd;
+
+TEST(forward, moves_what_is_signalled_and_written) {
+  const eventfd bell;
+  const auto there = kernel_eventfd();
+  bell.forward_to(there.get());
+  bell.signal();
+  bell.signal(10);
+  bell.write(100);
+  EXPECT_EQ(take(there.get()), 111U);
+  bell.signal();
+  EXPECT_EQ(take(there.get()), 1U);
+  EXPECT_EQ(bell.info().count, 0U);
+}
+
+TEST(forward, moves_at_once_what_was_there_before) {
+  const eventfd bell{7};
+  const auto there = kernel_eventfd();
+  bell.forward_to(there.get());
+  EXPECT_EQ(take(there.get()), 7U);
+  EXPECT_EQ(bell.info().count, 0U);
+}
+
+TEST(forward, moves_the_whole_count_of_a_semaphore) {
+  const eventfd bell(3, EFD_SEMAPHORE);
+  const auto there = kernel_eventfd();
+  bell.forward_to(there.get());
+  bell.signal(2);
+  EXPECT_EQ(take(there.get()), 5U);
+}
+
+TEST(forward, adds_to_what_others_write_there) {
+  const eventfd bell;
+  const auto there = kernel_eventfd(5);
+  bell.forward_to(there.get());
+  bell.signal(2);
+  EXPECT_TRUE(give(there.get(), 30));
+  EXPECT_EQ(take(there.get()), 37U);
+}
+
+TEST(forward, moves_a_count_wider_than_61_bits) {
+  constexpr std::uint64_t wide = 1ULL << 62;
+  const eventfd bell;
+  bell.signal(wide);
+  const auto there = kernel_eventfd();
+  bell.forward_to(there.get());
+  bell.signal(wide);
+  EXPECT_EQ(take(there.get()), 2 * wide);
+}
+
+TEST(forward, of_a_saturated_count_moves_what_can_be_written) {
+  const eventfd bell;
+  bell.signal(UINT64_MAX);
+  const auto there = kernel_eventfd();
+  bell.forward_to(there.get());
+  EXPECT_EQ(take(there.get()), eventfd::max);
+  bell.signal();
+  EXPECT_EQ(take(there.get()), 2U);
+}
+
+// Oracle: a signal returns though a write(2) would block; what did not fit waits here, and moves with a later signal.
+TEST(forward, into_a_full_eventfd_neither_blocks_nor_loses) {
+  for (const int flags : {0, static_cast<int>(EFD_NONBLOCK)}) {
+    const eventfd bell;
+    const auto there = kernel_eventfd(0, flags);
+    EXPECT_TRUE(give(there.get(), eventfd::max));
+    bell.forward_to(there.get());
+    bell.signal();
+    bell.signal(4);
+    EXPECT_EQ(bell.info().count, 5U);
+    EXPECT_EQ(take(there.get()), eventfd::max);
+    bell.signal();
+    EXPECT_EQ(take(there.get()), 6U);
+    EXPECT_EQ(bell.info().count, 0U);
+  }
+}
+
+TEST(forward, of_more_than_there_is_room_for_neither_blocks_nor_loses) {
+  for (const int flags : {0, static_cast<int>(EFD_NONBLOCK)}) {
+    const eventfd bell;
+    const auto there = kernel_eventfd(0, flags);
+    EXPECT_TRUE(give(there.get(), eventfd::max - 3));
+    bell.forward_to(there.get());
+    bell.signal(4);
+    EXPECT_EQ(take(there.get()) + bell.info().count, eventfd::max + 1);
+    bell.write(0);
+    EXPECT_EQ(take(there.get()), 4U);
+    EXPECT_TRUE(give(there.get(), eventfd::max - 3));
+    bell.signal(3);
+    EXPECT_EQ(take(there.get()), eventfd::max);
+  }
+}
+
+TEST(forward, does_not_change_the_flags_of_what_it_writes_to) {
+  const auto there = kernel_eventfd(0, 0);
+  const int before = ::fcntl(there.get(), F_GETFL);
+  const eventfd bell;
+  bell.forward_to(there.get());
+  bell.signal();
+  EXPECT_EQ(::fcntl(there.get(), F_GETFL), before);
+}
+
+// Oracle: what takes the number of a closed descriptor gets nothing; the eventfd that was meant gets everything.
+TEST(forward, goes_to_the_same_eventfd_though_its_number_be_used_again) {
+  auto there = kernel_eventfd();
+  const unique_fd kept{::dup(there.get())};
+  const auto another = kernel_eventfd();
+  const int number = there.get();
+  const eventfd bell;
+  bell.forward_to(number);
+  bell.signal(1);
+  there.reset();
+  const unique_fd newcomer{::dup3(another.get(), number, O_CLOEXEC)};
+  ASSERT_EQ(newcomer.get(), number);
+  bell.signal(2);
+  EXPECT_EQ(take(newcomer.get()), 0U);
+  EXPECT_EQ(take(kept.get()), 3U);
+}
+
+TEST(forward, makes_room_for_a_sleeping_writer) {
+  const eventfd bell;
+  bell.write(eventfd::max);
+  asleep writer{[&] { bell.write(5); }};
+  const auto there = kernel_eventfd();
+  bell.forward_to(there.get());
+  writer.join();
+  auto sum = take(there.get()) % eventfd::max;
+  bell.write(0);
+  sum += take(there.get());
+  EXPECT_EQ(sum, 5U);
+}
+
+TEST(forward, stopped_leaves_counts_here) {
+  const eventfd bell;
+  const auto there = kernel_eventfd();
+  bell.forward_to(there.get());
+  bell.signal(2);
+  bell.stop_forwarding();
+  bell.signal(3);
+  EXPECT_EQ(take(there.get()), 2U);
+  EXPECT_EQ(bell.read(), 3U);
+}
+
+TEST(forward, stopped_can_begin_again_elsewhere) {
+  const eventfd bell;
+  const auto first = kernel_eventfd();
+  const auto second = kernel_eventfd();
+  bell.forward_to(first.get());
+  bell.stop_forwarding();
+  bell.signal(3);
+  bell.forward_to(second.get());
+  EXPECT_EQ(take(first.get()), 0U);
+  EXPECT_EQ(take(second.get()), 3U);
+}
+
+// Oracle: the count is there, and the lowest free descriptor is what it was before.
+TEST(forward, at_the_last_close_moves_what_still_fits_and_ends) {
+  eventfd bell;
+  const auto there = kernel_eventfd();
+  EXPECT_TRUE(give(there.get(), eventfd::max));
+  const unique_fd before{::dup(0)};
+  const int next_free = before.get();
+  bell.forward_to(there.get());
+  bell.signal(4);
+  EXPECT_EQ(take(there.get()), eventfd::max);
+  bell.close();
+  EXPECT_EQ(take(there.get()), 4U);
+  const unique_fd after{::dup(0)};
+  EXPECT_EQ(after.get(), next_free + 1) << "a descriptor was left open";
+}
+
+TEST(forward, takes_an_eventfd_and_nothing_else) {
+  const eventfd bell{1};
+  std::array<int, 2> pipe{};
+  ASSERT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
+  const unique_fd read_end{pipe[0]};
+  const unique_fd write_end{pipe[1]};
+  for (const int fd : pipe) {
+    EXPECT_EQ(error_of([&](auto& ec) { bell.forward_to(fd, ec); }), std::errc::invalid_argument);
+    EXPECT_EQ(thrown_by([&] { bell.forward_to(fd); }), std::errc::invalid_argument);
+  }
+  EXPECT_EQ(error_of([&](auto& ec) { bell.forward_to(-1, ec); }), std::errc::bad_file_descriptor);
+  EXPECT_EQ(bell.info().count, 1U);
+}
+
+TEST(forward, to_two_at_once_is_refused) {
+  const eventfd bell;
+  const auto there = kernel_eventfd();
+  const auto other = kernel_eventfd();
+  bell.forward_to(there.get());
+  EXPECT_EQ(error_of([&](auto& ec) { bell.forward_to(other.get(), ec); }), std::errc::device_or_resource_busy);
+  bell.signal();
+  EXPECT_EQ(take(there.get()), 1U);
+  EXPECT_EQ(take(other.get()), 0U);
+}
+
+TEST(forward, that_never_began_cannot_be_stopped) {
+  const eventfd bell;
+  EXPECT_EQ(error_of([&](auto& ec) { bell.stop_forwarding(ec); }), std::errc::no_such_file_or_directory);
+  EXPECT_EQ(thrown_by([&] { bell.stop_forwarding(); }), std::errc::no_such_file_or_directory);
+}
+
+TEST(forward, without_a_descriptor_left_fails_and_loses_nothing) {
+  const eventfd bell{3};
+  const auto there = kernel_eventfd();
+  for (const rlim_t spare : {0U, 1U}) {
+    const no_more_fds limit{spare};
+    EXPECT_EQ(error_of([&](auto& ec) { bell.forward_to(there.get(), ec); }), std::errc::too_many_files_open);
+  }
+  EXPECT_EQ(bell.info().count, 3U);
+  bell.forward_to(there.get());
+  EXPECT_EQ(take(there.get()), 3U);
+}
+
+TEST(forward, is_refused_in_a_callback) {
+  const eventfd bell;
+  const auto there = kernel_eventfd();
+  std::error_code begin;
+  std::error_code end;
+  const notifier watcher{bell, [&](auto&) {
+                           bell.forward_to(there.get(), begin);
+                           bell.stop_forwarding(end);
+                         }};
+  bell.signal();
+  EXPECT_EQ(begin, std::errc::resource_deadlock_would_occur);
+  EXPECT_EQ(end, std::errc::resource_deadlock_would_occur);
+}
+
+TEST(forward, and_poll_fd_go_together) {
+  const eventfd bell;
+  const int fd = bell.poll_fd();
+  const auto there = kernel_eventfd();
+  EXPECT_TRUE(give(there.get(), eventfd::max));
+  bell.forward_to(there.get());
+  bell.signal();
+  EXPECT_TRUE(polled(fd) & POLLIN);
+  take(there.get());
+  bell.signal();
+  EXPECT_FALSE(polled(fd) & POLLIN);
+  EXPECT_EQ(take(there.get()), 2U);
+}
+
+}  // namespace

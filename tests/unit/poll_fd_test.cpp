@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// poll_fd: a descriptor that is readable exactly while the count is above 0.
+#include <doorbell/eventfd.hpp>
+
+#include <gtest/gtest.h>
+
+#include <sys/epoll.h>
+
+#include <cstdint>
+#include <system_error>
+
+#include <doorbell/notifier.hpp>
+
+#include "support/asleep.hpp"
+#include "support/errors.hpp"
+#include "support/fds.hpp"
+
+namespace {
+
+using doorbell::eventfd;
+using doorbell::notifier;
+using doorbell::test::asleep;
+using doorbell::test::error_of;
+using doorbell::test::is_open;
+using doorbell::test::no_more_fds;
+using doorbell::test::readable;
+using doorbell::test::thrown_by;
+using doorbell::test::unique_fd;
+
+TEST(poll_fd, is_readable_exactly_while_there_is_a_count) {
+  const eventfd bell(0, EFD_NONBLOCK);
+  const int fd = bell.poll_fd();
+  EXPECT_FALSE(readable(fd));
+  bell.signal();
+  EXPECT_TRUE(readable(fd));
+  bell.write(2);
+  EXPECT_TRUE(readable(fd));
+  EXPECT_EQ(bell.read(), 3U);
+  EXPECT_FALSE(readable(fd));
+  bell.write(1);
+  EXPECT_TRUE(readable(fd));
+  bell.context()->drain();
+  EXPECT_FALSE(readable(fd));
+}
+
+TEST(poll_fd, made_late_tells_of_the_count_that_is_there) {
+  const eventfd bell{5};
+  EXPECT_TRUE(readable(bell.poll_fd()));
+}
+
+TEST(poll_fd, of_a_semaphore_is_readable_until_the_last_one_is_taken) {
+  const eventfd bell(2, EFD_SEMAPHORE);
+  const int fd = bell.poll_fd();
+  bell.read();
+  EXPECT_TRUE(readable(fd));
+  bell.read();
+  EXPECT_FALSE(readable(fd));
+}
+
+TEST(poll_fd, a_write_of_0_does_not_make_it_readable) {
+  const eventfd bell;
+  const int fd = bell.poll_fd();
+  bell.write(0);
+  EXPECT_FALSE(readable(fd));
+}
+
+TEST(poll_fd, of_a_count_that_a_sleeping_reader_is_handed_is_not_left_readable) {
+  const eventfd bell;
+  asleep reader{[&] { bell.read(); }};
+  const int fd = bell.poll_fd();
+  bell.signal();
+  reader.join();
+  EXPECT_FALSE(readable(fd));
+  bell.signal();
+  EXPECT_TRUE(readable(fd));
+}
+
+TEST(poll_fd, is_the_same_one_at_each_call_of_each_handle) {
+  const eventfd bell;
+  const eventfd copy = bell;
+  const int fd = bell.poll_fd();
+  EXPECT_EQ(bell.poll_fd(), fd);
+  EXPECT_EQ(copy.poll_fd(), fd);
+}
+
+TEST(poll_fd, is_closed_when_the_last_handle_is) {
+  eventfd bell;
+  eventfd copy = bell;
+  const int fd = bell.poll_fd();
+  bell.close();
+  EXPECT_TRUE(is_open(fd));
+  copy.close();
+  EXPECT_FALSE(is_open(fd));
+}
+
+TEST(poll_fd, is_not_inherited_by_programs) {
+  const eventfd bell;
+  EXPECT_EQ(::fcntl(bell.poll_fd(), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+}
+
+/// An edge-triggered epoll tells each write(2) on a descriptor, one or more of them at once.
+class edges {
+ public:
+  explicit edges(int fd) {
+    epoll_event wanted{.events = EPOLLIN | EPOLLET, .data = {}};
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &wanted);
+  }
+  [[nodiscard]] bool told() {
+    epoll_event event{};
+    return ::epoll_wait(epoll_.get(), &event, 1, 0) == 1;
+  }
+
+ private:
+  unique_fd epoll_{::epoll_create1(EPOLL_CLOEXEC)};
+};
+
+TEST(poll_fd, is_written_once_for_many_signals) {
+  const eventfd bell(0, EFD_NONBLOCK);
+  edges edge{bell.poll_fd()};
+  EXPECT_FALSE(edge.told());
+  for (int round = 0; round < 3; ++round) {
+    bell.signal();
+    EXPECT_TRUE(edge.told());
+    for (int i = 0; i < 10; ++i) {
+      bell.signal();
+      EXPECT_FALSE(edge.told()) << "a signal on top of a count was written";
+    }
+    EXPECT_EQ(bell.read(), 11U);
+    EXPECT_FALSE(edge.told());
+  }
+}
+
+TEST(poll_fd, a_callback_may_drain_what_it_tells_of) {
+  const eventfd bell;
+  const int fd = bell.poll_fd();
+  std::uint64_t drained = 0;
+  const notifier watcher{bell, [&](auto& ctx) { drained += ctx.drain(); }};
+  bell.signal(3);
+  EXPECT_EQ(drained, 3U);
+  EXPECT_FALSE(readable(fd));
+}
+
+TEST(poll_fd, without_a_descriptor_left_fails_and_loses_nothing) {
+  const eventfd bell{2};
+  {
+    const no_more_fds limit;
+    EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(bell.poll_fd(ec), -1); }), std::errc::too_many_files_open);
+    EXPECT_EQ(thrown_by([&] { bell.poll_fd(); }), std::errc::too_many_files_open);
+    bell.signal();
+  }
+  EXPECT_TRUE(readable(bell.poll_fd()));
+  EXPECT_EQ(bell.read(), 3U);
+  EXPECT_FALSE(readable(bell.poll_fd()));
+}
+
+TEST(poll_fd, is_refused_in_a_callback) {
+  const eventfd bell;
+  const eventfd other;
+  std::error_code own_ec;
+  std::error_code other_ec;
+  const notifier watcher{bell, [&](auto&) {
+                           bell.poll_fd(own_ec);
+                           other.poll_fd(other_ec);
+                         }};
+  bell.signal();
+  EXPECT_EQ(own_ec, std::errc::resource_deadlock_would_occur);
+  EXPECT_EQ(other_ec, std::errc::resource_deadlock_would_occur);
+}
+
+}  // namespace

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What wake functions leave for later: when it runs, in which order, and how deep.
+#include <doorbell/base/walk_scope.hpp>
+
+#include <gtest/gtest.h>
+
+#include <poll.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <doorbell/base/wait_queue.hpp>
+
+namespace {
+
+using doorbell::base::wait_entry;
+using doorbell::base::wait_queue;
+using doorbell::base::walk_scope;
+
+/// A queue with one entry, a flag where a lock would be, and a walk that is deferred when it cannot be made now.
+class bell {
+ public:
+  bell() { queue_.add(entry_); }
+  ~bell() { queue_.remove(entry_); }
+  bell(const bell&) = delete;
+  bell& operator=(const bell&) = delete;
+
+  void ring() noexcept {
+    if (walk_scope::in_wake_function()) {
+      walk_scope::defer({[](void* object, std::uint64_t) noexcept { static_cast<bell*>(object)->ring(); }, this, 0});
+      return;
+    }
+    const walk_scope scope;
+    ++depth;
+    deepest = std::max(deepest, depth);
+    locked = true;
+    queue_.walk(POLLIN, wait_queue::exclusive::one);
+    locked = false;
+    --depth;
+  }
+
+  std::function<void()> on_ring = [] {};
+  bool locked = false;
+  static inline int depth = 0;
+  static inline int deepest = 0;
+
+ private:
+  struct entry : wait_entry {
+    explicit entry(bell& whose) : wait_entry{&on_wake}, owner{whose} {}
+    static int on_wake(wait_entry& woken, unsigned) noexcept {
+      static_cast<entry&>(woken).owner.on_ring();
+      return 0;
+    }
+    bell& owner;
+  };
+
+  wait_queue queue_;
+  entry entry_{*this};
+};
+
+class deferred_work : public ::testing::Test {
+ protected:
+  void SetUp() override { bell::deepest = 0; }
+  bell a_, b_, c_;
+};
+
+TEST_F(deferred_work, runs_when_the_lock_has_been_let_go) {
+  std::optional<bool> lock_held;
+  b_.on_ring = [&] { lock_held = a_.locked; };
+  a_.on_ring = [&] {
+    b_.ring();
+    EXPECT_FALSE(lock_held) << "the nested ring was not deferred";
+  };
+  a_.ring();
+  EXPECT_EQ(lock_held, false);
+}
+
+TEST_F(deferred_work, runs_in_the_order_it_was_left) {
+  std::vector<char> order;
+  b_.on_ring = [&] { order.push_back('b'); };
+  c_.on_ring = [&] { order.push_back('c'); };
+  a_.on_ring = [&] {
+    b_.ring();
+    c_.ring();
+    b_.ring();
+  };
+  a_.ring();
+  EXPECT_EQ(order, (std::vector{'b', 'c', 'b'}));
+}
+
+TEST_F(deferred_work, of_a_queue_for_itself_runs_each_time_it_was_left) {
+  int rings = 0;
+  a_.on_ring = [&] {
+    if (++rings < 3) a_.ring();
+  };
+  a_.ring();
+  EXPECT_EQ(rings, 3);
+}
+
+// Oracle: a cycle of any length is a loop, and every ring of it arrives.
+TEST_F(deferred_work, of_queues_in_a_circle_neither_recurses_nor_is_lost) {
+  constexpr int laps = 10'000;
+  int rings = 0;
+  a_.on_ring = [&] { b_.ring(); };
+  b_.on_ring = [&] { c_.ring(); };
+  c_.on_ring = [&] {
+    if (++rings < laps) a_.ring();
+  };
+  a_.ring();
+  EXPECT_EQ(rings, laps);
+  EXPECT_EQ(bell::deepest, 1);
+}
+
+TEST_F(deferred_work, may_be_more_than_costs_no_allocation) {
+  constexpr int many = 100;
+  int rings = 0;
+  b_.on_ring = [&] { ++rings; };
+  a_.on_ring = [&] {
+    for (int i = 0; i < many; ++i) b_.ring();
+  };
+  a_.ring();
+  EXPECT_EQ(rings, many);
+}
+
+TEST_F(deferred_work, waits_for_the_outermost_scope) {
+  int rings = 0;
+  b_.on_ring = [&] { ++rings; };
+  a_.on_ring = [&] { b_.ring(); };
+  {
+    const walk_scope outermost;
+    a_.ring();
+    EXPECT_EQ(rings, 0);
+  }
+  EXPECT_EQ(rings, 1);
+}
+
+TEST_F(deferred_work, leaves_nothing_behind_for_the_next_walk) {
+  int rings = 0;
+  b_.on_ring = [&] { ++rings; };
+  a_.on_ring = [&] { b_.ring(); };
+  a_.ring();
+  a_.on_ring = [] {};
+  a_.ring();
+  EXPECT_EQ(rings, 1);
+}
+
+}  // namespace
