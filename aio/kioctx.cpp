@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <new>
+#include <thread>
 #include <tuple>
 
 #include "engine_uring.hpp"
@@ -99,7 +100,9 @@ void kioctx::cancel(const iocb_abi& asked, std::error_code& ec) noexcept {
     return;
   }
   found->cancelled.store(true, base::memory_order_seq_cst);
-  engine_->cancel(*found);
+  if (engine_->cancel(*found)) return;
+  reap_all();
+  if (!engine_->cancel(*found)) ec = std::make_error_code(std::errc::resource_unavailable_try_again);
 }
 
 void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
@@ -115,7 +118,11 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
   users_.wait_for_none();
   // Not before: until the last user has left, one may be about to submit what needs a reaper.
   if (has_reaper_.load(base::memory_order_relaxed)) reaper::process().forget(*this);
-  cancel_all();
+  // What the engine cannot be asked now, it can be once it has been relieved of what has ended.
+  while (!cancel_all()) {
+    reap_all();
+    std::this_thread::yield();
+  }
   reap_all();
   while (in_flight_.load(base::memory_order_relaxed) > 0) {
     engine_->wait({});
@@ -127,12 +134,12 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
 }
 
 // Nobody else is left: what is on the list is in flight, and stays on it until reap_all() takes it off.
-void kioctx::cancel_all() noexcept {
+bool kioctx::cancel_all() noexcept {
   const base::mutex_lock held{active_lock_};
-  for (auto& each : active_) {
+  return std::all_of(active_.begin(), active_.end(), [this](auto& each) {
     each.cancelled.store(true, base::memory_order_seq_cst);
-    engine_->cancel(each);
-  }
+    return engine_->cancel(each);
+  });
 }
 
 }  // namespace doorbell::aio

@@ -130,7 +130,7 @@ class kioctx {
   [[nodiscard]] engine::wait_result wait_masked(std::uint32_t seen, const wait_limit& limit,
                                                 std::error_code& ec) noexcept;
   [[nodiscard]] std::size_t get_ready(std::span<io_event> events) noexcept;
-  void cancel_all() noexcept;
+  [[nodiscard]] bool cancel_all() noexcept;
 
   std::unique_ptr<engine> engine_;
   std::uint64_t serial_ = 0;
