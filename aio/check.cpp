@@ -1,54 +1,179 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "check.hpp"
 
-#include <fcntl.h>
+#include <doorbell/base/unique_fd.hpp>
 
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
 #include <limits>
+#include <new>
+
+#include "user_memory.hpp"
 
 namespace doorbell::aio {
 namespace {
 
 constexpr std::uint64_t max_poll_events = 0xffff;
+constexpr std::uint64_t always_there = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
+constexpr std::uint64_t max_vectors = 1024;  // UIO_MAXIOV
+constexpr auto max_size = static_cast<std::uint64_t>(std::numeric_limits<ssize_t>::max());
+constexpr std::uint64_t max_transfer = 0x7ffff000;  // what the kernel moves at once, MAX_RW_COUNT
+constexpr std::int32_t known_rw_flags =
+    0xff;  // RWF_HIPRI to RWF_DONTCACHE; what the file makes of them, it says itself
+constexpr std::int32_t append_and_not = 0x30;  // RWF_APPEND and RWF_NOAPPEND
 
-std::error_code unless(bool good, std::errc otherwise) noexcept {
-  return good ? std::error_code{} : std::make_error_code(otherwise);
+std::error_code error(std::errc what) noexcept { return std::make_error_code(what); }
+std::error_code unless(bool good, std::errc otherwise) noexcept { return good ? std::error_code{} : error(otherwise); }
+
+std::error_code check_priority(const iocb_abi& asked) noexcept {
+  enum priority_class { none, realtime, best_effort, idle };
+  const auto priority = static_cast<std::uint16_t>(asked.reqprio);
+  const unsigned level = priority & 7U;
+  switch (priority >> 13) {
+    case realtime:
+      return unless(::geteuid() == 0, std::errc::operation_not_permitted);
+    case best_effort:
+    case idle:
+      return {};
+    case none:
+      return unless(level == 0, std::errc::invalid_argument);
+    default:
+      return error(std::errc::invalid_argument);
+  }
 }
 
-std::error_code check_transfer(const iocb_abi& asked, int opened_for) noexcept {
-  const int mode = ::fcntl(asked.fildes, F_GETFL) & O_ACCMODE;
-  if (mode != O_RDWR && mode != opened_for) return std::make_error_code(std::errc::bad_file_descriptor);
-  return unless(asked.offset >= 0, std::errc::invalid_argument);
+// All lengths, then all addresses. A single buffer is cut to what can be transferred before its address is looked at.
+std::error_code check_vectors(std::span<const iovec> buffers) noexcept {
+  for (const auto& buffer : buffers)
+    if (buffer.iov_len > max_size) return error(std::errc::invalid_argument);
+  const auto cut = buffers.size() == 1 ? max_transfer : max_size;
+  for (const auto& buffer : buffers)
+    if (!in_user_half(buffer.iov_base, std::min(buffer.iov_len, cut))) return error(std::errc::bad_address);
+  return {};
+}
+
+std::error_code fetch_vectors(request& made) noexcept {
+  if (made.what.nbytes > max_vectors) return error(std::errc::invalid_argument);
+  const auto count = static_cast<std::size_t>(made.what.nbytes);
+  made.vectors.reset(new (std::nothrow) iovec[count]);
+  if (made.vectors == nullptr) return error(std::errc::not_enough_memory);
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel's ABI has addresses as numbers
+  const auto* const there = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(made.what.buf));
+  if (count > 0 && !read_memory(there, made.vectors.get(), count * sizeof(iovec))) return error(std::errc::bad_address);
+  return check_vectors(made.buffers());
+}
+
+std::error_code check_buffer(request& made, bool vectored) noexcept {
+  if (vectored) return fetch_vectors(made);
+  const auto bytes = std::min(made.what.nbytes, max_transfer);
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel's ABI has addresses as numbers
+  const auto* const buffer = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(made.what.buf));
+  return unless(in_user_half(buffer, bytes), std::errc::bad_address);
+}
+
+std::uint64_t bytes_to_transfer(const request& made, bool vectored) noexcept {
+  if (!vectored) return std::min(made.what.nbytes, max_transfer);
+  std::uint64_t sum = 0;
+  for (const auto& buffer : made.buffers()) sum += std::min(buffer.iov_len, max_transfer - sum);
+  return sum;
+}
+
+// Also of what has no offset.
+std::error_code check_range(const iocb_abi& asked, std::uint64_t bytes) noexcept {
+  const bool wraps = asked.offset >= 0 && bytes > max_size - static_cast<std::uint64_t>(asked.offset);
+  return unless(asked.offset >= 0 && !wraps, std::errc::invalid_argument);
+}
+
+// What is no file, directory, device, pipe or socket (an epoll, a pidfd) may know neither reads nor writes; io_uring would
+// wait for it to become ready before it said so. To transfer nothing asks just that.
+bool can_transfer(int fd, const file_facts& file, int opened_for) noexcept {
+  if (file.type == S_IFDIR) return false;
+  if (file.type != 0) return true;
+  return (opened_for == O_RDONLY ? ::readv(fd, nullptr, 0) : ::writev(fd, nullptr, 0)) == 0;
+}
+
+// Since Linux 6.5; before that, such a request would be refused.
+bool pipes_know_nowait() noexcept {
+  static const bool known = [] {
+    std::array<int, 2> ends{-1, -1};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return false;
+    const base::unique_fd read{ends[0]};
+    const base::unique_fd write{ends[1]};
+    char byte = 0;
+    const iovec buffer{.iov_base = &byte, .iov_len = 1};
+    return ::preadv2(read.get(), &buffer, 1, -1, RWF_NOWAIT) < 0 && errno == EAGAIN;
+  }();
+  return known;
+}
+
+std::error_code check_transfer(request& made, const file_facts& file, int opened_for, bool vectored) noexcept {
+  const auto& asked = made.what;
+  if (asked.flags & iocb_abi::flag_ioprio)
+    if (const auto ec = check_priority(asked)) return ec;
+  if (asked.rw_flags & ~known_rw_flags) return error(std::errc::operation_not_supported);
+  if ((asked.rw_flags & append_and_not) == append_and_not) return error(std::errc::invalid_argument);
+  if (file.access_mode != O_RDWR && file.access_mode != opened_for) return error(std::errc::bad_file_descriptor);
+  if (!can_transfer(asked.fildes, file, opened_for)) return error(std::errc::invalid_argument);
+  if (const auto ec = check_buffer(made, vectored)) return ec;
+  // io_uring waits for what says of itself that it does not block; the kernel's AIO, and the program, expect EAGAIN.
+  if (file.does_not_block && pipes_know_nowait()) made.what.rw_flags |= RWF_NOWAIT;
+  return check_range(asked, bytes_to_transfer(made, vectored));
+}
+
+std::error_code check_sync(const iocb_abi& asked, const file_facts& file) noexcept {
+  const bool plain = asked.buf == 0 && asked.offset == 0 && asked.nbytes == 0 && asked.rw_flags == 0;
+  const bool stored = file.type == S_IFREG || file.type == S_IFDIR || file.type == S_IFBLK;
+  return unless(plain && stored, std::errc::invalid_argument);
+}
+
+// A file that is always ready never becomes so: it has what is asked for now, or cannot be waited for.
+std::error_code check_poll(const iocb_abi& asked, const file_facts& file) noexcept {
+  const bool plain = asked.buf <= max_poll_events && asked.offset == 0 && asked.nbytes == 0 && asked.rw_flags == 0;
+  const bool always_ready = file.type == S_IFREG || file.type == S_IFDIR || file.type == S_IFBLK;
+  return unless(plain && (!always_ready || (asked.buf & always_there) != 0), std::errc::invalid_argument);
 }
 
 }  // namespace
 
 std::error_code check_layout(const iocb_abi& asked) noexcept {
-  constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<ssize_t>::max());
-  return unless(asked.reserved2 == 0 && asked.nbytes <= most, std::errc::invalid_argument);
+  return unless(asked.reserved2 == 0 && asked.nbytes <= max_size, std::errc::invalid_argument);
 }
 
-std::error_code check_file(const iocb_abi& asked) noexcept {
+std::error_code look_up_file(const iocb_abi& asked, file_facts& file) noexcept {
   const int flags = ::fcntl(asked.fildes, F_GETFL);
-  return unless(flags >= 0 && !(flags & O_PATH), std::errc::bad_file_descriptor);
+  struct stat status{};
+  if (flags < 0 || (flags & O_PATH) || ::fstat(asked.fildes, &status) != 0)
+    return error(std::errc::bad_file_descriptor);
+  const mode_t type = status.st_mode & S_IFMT;
+  file = {.access_mode = flags & O_ACCMODE,
+          .type = type,
+          .does_not_block = (flags & O_NONBLOCK) && (type == S_IFIFO || type == S_IFSOCK)};
+  return {};
 }
 
-std::error_code check_operation(const iocb_abi& asked) noexcept {
-  switch (static_cast<opcode>(asked.lio_opcode)) {
+std::error_code check_operation(request& made, const file_facts& file) noexcept {
+  switch (static_cast<opcode>(made.what.lio_opcode)) {
     case opcode::pread:
+      return check_transfer(made, file, O_RDONLY, false);
     case opcode::preadv:
-      return check_transfer(asked, O_RDONLY);
+      return check_transfer(made, file, O_RDONLY, true);
     case opcode::pwrite:
+      return check_transfer(made, file, O_WRONLY, false);
     case opcode::pwritev:
-      return check_transfer(asked, O_WRONLY);
+      return check_transfer(made, file, O_WRONLY, true);
     case opcode::fsync:
     case opcode::fdsync:
-      return unless(asked.buf == 0 && asked.offset == 0 && asked.nbytes == 0 && asked.rw_flags == 0,
-                    std::errc::invalid_argument);
+      return check_sync(made.what, file);
     case opcode::poll:
-      return unless(asked.buf <= max_poll_events && asked.offset == 0 && asked.nbytes == 0 && asked.rw_flags == 0,
-                    std::errc::invalid_argument);
+      return check_poll(made.what, file);
   }
-  return std::make_error_code(std::errc::invalid_argument);
+  return error(std::errc::invalid_argument);
 }
 
 }  // namespace doorbell::aio

@@ -2,7 +2,6 @@
 #include <doorbell/aio.hpp>
 
 #include <exception>
-#include <utility>
 
 #include "kioctx.hpp"
 
@@ -13,39 +12,45 @@ void throw_if(const std::error_code& ec, const char* what) {
   if (ec) throw std::system_error{ec, what};
 }
 
-}  // namespace
-
-context::context(unsigned nr_events, std::error_code& ec) noexcept {
-  ec.clear();
-  kioctx_ = kioctx::make(nr_events, ec);
+kioctx_user enter(unsigned long handle, std::uint64_t serial) noexcept {
+  if (handle == 0) return {};
+  auto user = ioctx_table::process().lookup(handle);
+  if (user && user->serial() != serial) return {};
+  return user;
 }
 
-context::context(unsigned nr_events) {
+// Clears `ec` when there is a context.
+kioctx_user enter(unsigned long handle, std::uint64_t serial, std::error_code& ec) noexcept {
+  auto user = enter(handle, serial);
+  ec = user ? std::error_code{} : std::make_error_code(std::errc::invalid_argument);
+  return user;
+}
+
+}  // namespace
+
+context::context(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept {
+  ec.clear();
+  const auto made = kioctx::make(nr_events, carried_by, ec);
+  handle_ = made.handle;
+  serial_ = made.serial;
+}
+
+context::context(unsigned nr_events, engine_kind carried_by) {
   std::error_code ec;
-  kioctx_ = kioctx::make(nr_events, ec);
+  *this = context{nr_events, carried_by, ec};
   throw_if(ec, "doorbell: io_setup");
 }
 
-context::context(context&&) noexcept = default;
-
-context& context::operator=(context&& other) noexcept {
-  context{std::move(other)}.kioctx_.swap(kioctx_);
-  return *this;
-}
-
 context::~context() {
-  if (kioctx_ == nullptr) return;
   std::error_code ec;
-  kioctx_->destroy(ec);
+  destroy(ec);
   // In a callback: requests would go on writing into buffers whose owner believes them done.
   if (ec == std::errc::resource_deadlock_would_occur) std::terminate();
 }
 
 std::size_t context::submit(std::span<iocb* const> iocbs, std::error_code& ec) noexcept {
-  ec.clear();
-  if (kioctx_ != nullptr) return kioctx_->submit(iocbs, ec);
-  ec = std::make_error_code(std::errc::invalid_argument);
-  return 0;
+  const auto user = enter(handle_, serial_, ec);
+  return user ? user->submit(iocbs, ec) : 0;
 }
 
 std::size_t context::submit(std::span<iocb* const> iocbs) {
@@ -57,8 +62,9 @@ std::size_t context::submit(std::span<iocb* const> iocbs) {
 
 std::span<io_event> context::get(std::size_t min, std::span<io_event> events, std::optional<clock::time_point> deadline,
                                  std::error_code& ec) noexcept {
-  ec.clear();
-  if (kioctx_ == nullptr) {
+  const auto user = enter(handle_, serial_, ec);
+  if (!user) return {};
+  if (min > events.size()) {
     ec = std::make_error_code(std::errc::invalid_argument);
     return {};
   }
@@ -67,7 +73,7 @@ std::span<io_event> context::get(std::size_t min, std::span<io_event> events, st
     ec = std::make_error_code(std::errc::resource_deadlock_would_occur);
     return {};
   }
-  return events.first(kioctx_->get_events(min, events, deadline, may_wait, ec));
+  return events.first(user->get_events(min, events, {.may_wait = may_wait, .until = deadline}, ec));
 }
 
 std::span<io_event> context::get(std::size_t min, std::span<io_event> events,
@@ -79,11 +85,8 @@ std::span<io_event> context::get(std::size_t min, std::span<io_event> events,
 }
 
 void context::cancel(iocb& request, std::error_code& ec) noexcept {
-  ec.clear();
-  if (kioctx_ != nullptr)
-    kioctx_->cancel(request, ec);
-  else
-    ec = std::make_error_code(std::errc::invalid_argument);
+  const auto user = enter(handle_, serial_, ec);
+  if (user) user->cancel(request, ec);
 }
 
 void context::cancel(iocb& request) {
@@ -93,11 +96,13 @@ void context::cancel(iocb& request) {
 }
 
 void context::destroy(std::error_code& ec) noexcept {
-  ec.clear();
-  if (kioctx_ != nullptr)
-    kioctx_->destroy(ec);
+  auto user = enter(handle_, serial_, ec);
+  if (!user) return;
+  auto& ctx = *user.operator->();
+  if (eventfd_ctx::in_callback())
+    ec = std::make_error_code(std::errc::resource_deadlock_would_occur);
   else
-    ec = std::make_error_code(std::errc::invalid_argument);
+    ctx.destroy(std::move(user), ec);
 }
 
 void context::destroy() {
@@ -106,10 +111,14 @@ void context::destroy() {
   throw_if(ec, "doorbell: io_destroy");
 }
 
-void* context::handle() const noexcept { return kioctx_ != nullptr ? kioctx_->handle() : nullptr; }
+unsigned long context::handle() const noexcept {
+  const auto user = enter(handle_, serial_);
+  return user ? user->key() : 0;
+}
 
 std::string_view context::engine() const noexcept {
-  return kioctx_ != nullptr ? kioctx_->engine_name() : std::string_view{};
+  const auto user = enter(handle_, serial_);
+  return user ? user->engine_name() : std::string_view{};
 }
 
 }  // namespace doorbell::aio

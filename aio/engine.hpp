@@ -44,7 +44,8 @@ class engine {
   [[nodiscard]] virtual std::size_t start(std::span<request* const> requests) noexcept = 0;
 
   /// Asks for the end of a request; its completion comes all the same. The caller holds a reference to it.
-  virtual void cancel(request& started) noexcept = 0;
+  /// @return false when that cannot be asked now: for want of memory, or until some completions have been reaped.
+  [[nodiscard]] virtual bool cancel(request& started) noexcept = 0;
 
   /// Fetches completions, without waiting. Each is given out once.
   /// @return how many; 0 when there are none now.
@@ -54,7 +55,11 @@ class engine {
   virtual wait_result wait(base::deadline until) noexcept = 0;
   virtual void wake() noexcept = 0;
 
-  /// A descriptor that is readable while there is something to reap, for epoll.
+  /// In a fork's child: closes the descriptors it has inherited. Nothing else is called any more.
+  virtual void abandon_in_child() noexcept = 0;
+
+  /// A descriptor that is readable while there is something to reap, for epoll; each completion is an edge.
+  /// @return -1 when none can be had.
   [[nodiscard]] virtual int descriptor() const noexcept = 0;
 
   /// @return whether this thread may now wait().

@@ -2,6 +2,7 @@
 #include "engine_uring.hpp"
 
 #include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -9,6 +10,7 @@
 #include <cassert>
 #include <cerrno>
 #include <new>
+#include <thread>
 #include <tuple>
 
 #include "kernel_hop.hpp"
@@ -28,27 +30,36 @@ constexpr std::size_t reap_batch = 64;
 
 void* address(const iocb_abi& what) noexcept { return reinterpret_cast<void*>(static_cast<std::uintptr_t>(what.buf)); }
 
-void prepare_transfer(io_uring_sqe* entry, int operation, const iocb_abi& what) noexcept {
-  const auto length = static_cast<unsigned>(std::min(what.nbytes, max_bytes));
-  io_uring_prep_rw(operation, entry, what.fildes, address(what), length, static_cast<std::uint64_t>(what.offset));
+void prepare_transfer(io_uring_sqe* entry, int operation, const iocb_abi& what, const void* buffer,
+                      std::uint64_t length) noexcept {
+  io_uring_prep_rw(operation, entry, what.fildes, buffer, static_cast<unsigned>(length),
+                   static_cast<std::uint64_t>(what.offset));
   entry->rw_flags = what.rw_flags;
   if (what.flags & iocb_abi::flag_ioprio) entry->ioprio = static_cast<std::uint16_t>(what.reqprio);
+}
+
+void prepare_plain(io_uring_sqe* entry, int operation, const iocb_abi& what) noexcept {
+  prepare_transfer(entry, operation, what, address(what), std::min(what.nbytes, max_bytes));
+}
+
+void prepare_vectored(io_uring_sqe* entry, int operation, const request& asked) noexcept {
+  prepare_transfer(entry, operation, asked.what, asked.vectors.get(), asked.what.nbytes);
 }
 
 void prepare(io_uring_sqe* entry, request& asked) noexcept {
   const auto& what = asked.what;
   switch (static_cast<opcode>(what.lio_opcode)) {
     case opcode::pread:
-      prepare_transfer(entry, IORING_OP_READ, what);
+      prepare_plain(entry, IORING_OP_READ, what);
       break;
     case opcode::pwrite:
-      prepare_transfer(entry, IORING_OP_WRITE, what);
+      prepare_plain(entry, IORING_OP_WRITE, what);
       break;
     case opcode::preadv:
-      prepare_transfer(entry, IORING_OP_READV, what);
+      prepare_vectored(entry, IORING_OP_READV, asked);
       break;
     case opcode::pwritev:
-      prepare_transfer(entry, IORING_OP_WRITEV, what);
+      prepare_vectored(entry, IORING_OP_WRITEV, asked);
       break;
     case opcode::fsync:
       io_uring_prep_fsync(entry, what.fildes, 0);
@@ -68,15 +79,9 @@ void prepare_nothing(io_uring_sqe* entry, std::uint64_t owner) noexcept {
   io_uring_sqe_set_data64(entry, owner);
 }
 
-__kernel_timespec time_left(std::chrono::steady_clock::time_point until) noexcept {
-  using namespace std::chrono;
-  const auto left = std::max(until - steady_clock::now(), steady_clock::duration::zero());
-  const auto whole = duration_cast<seconds>(left);
-  return {.tv_sec = whole.count(), .tv_nsec = duration_cast<nanoseconds>(left - whole).count()};
-}
-
 // Sleeps in the ring itself.
-int wait_in_ring(const io_uring& ring, const __kernel_timespec* left) noexcept {
+int wait_in_ring(const io_uring& ring, const timespec* left) noexcept {
+  static_assert(sizeof(timespec) == sizeof(__kernel_timespec), "the kernel reads the one as the other");
   io_uring_getevents_arg argument{};
   argument.ts = reinterpret_cast<std::uintptr_t>(left);
   return io_uring_enter2(static_cast<unsigned>(ring.ring_fd), 0, 1, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG,
@@ -84,10 +89,9 @@ int wait_in_ring(const io_uring& ring, const __kernel_timespec* left) noexcept {
 }
 
 // The same for kernels whose io_uring_enter takes no timeout (before 5.11).
-int wait_at_descriptor(const io_uring& ring, const __kernel_timespec* left) noexcept {
+int wait_at_descriptor(const io_uring& ring, const timespec* left) noexcept {
   pollfd readable{.fd = ring.ring_fd, .events = POLLIN, .revents = 0};
-  const timespec time{left ? static_cast<time_t>(left->tv_sec) : 0, left ? static_cast<long>(left->tv_nsec) : 0};
-  const int ready = ::ppoll(&readable, 1, left != nullptr ? &time : nullptr, nullptr);
+  const int ready = ::ppoll(&readable, 1, left, nullptr);
   if (ready < 0) return -errno;
   return ready == 0 ? -ETIME : 0;
 }
@@ -112,11 +116,15 @@ std::unique_ptr<engine_uring> engine_uring::make(unsigned in_flight, std::error_
     ec.assign(-error, std::system_category());
     return nullptr;
   }
+  kernel_hop::mapped();
+  std::ignore = io_uring_ring_dontfork(&made->ring_);
   return made;
 }
 
 engine_uring::~engine_uring() {
-  if (ring_.ring_fd >= 0) io_uring_queue_exit(&ring_);
+  if (ring_.ring_fd < 0) return;
+  kernel_hop::unmap();
+  io_uring_queue_exit(&ring_);
 }
 
 // Hands the queue to the kernel, until it is empty or the kernel will take no more now.
@@ -152,7 +160,7 @@ std::size_t engine_uring::start_some(std::span<request* const> requests) noexcep
   std::array<io_uring_sqe*, max_submission_entries> entries;
   std::size_t queued = 0;
   while (queued < requests.size() && queued < entries.size()) {
-    auto* const entry = io_uring_get_sqe(&ring_);
+    auto* const entry = queued == 0 ? next_entry() : io_uring_get_sqe(&ring_);
     if (entry == nullptr) break;
     prepare(entry, *requests[queued]);
     kernel_hop::depart(requests[queued]);
@@ -163,21 +171,35 @@ std::size_t engine_uring::start_some(std::span<request* const> requests) noexcep
   return queued - left;
 }
 
-void engine_uring::cancel(request& started) noexcept {
-  const base::mutex_lock held{submission_lock_};
-  auto* const entry = next_entry();
-  if (entry == nullptr) return;
-  io_uring_prep_cancel(entry, &started, 0);
-  io_uring_sqe_set_data64(entry, of_nobody);
-  std::ignore = flush();
+// The same for the one entry just prepared. Left as it is, it would be submitted later, when the request it cancels may
+// have ended, and another one be at that address.
+bool engine_uring::submit(io_uring_sqe* entry) noexcept {
+  if (flush() == 0) return true;
+  prepare_nothing(entry, of_nobody);
+  return false;
 }
 
-void engine_uring::wake() noexcept {
+bool engine_uring::cancel(request& started) noexcept {
   const base::mutex_lock held{submission_lock_};
   auto* const entry = next_entry();
-  if (entry == nullptr) return;
+  if (entry == nullptr) return false;
+  io_uring_prep_cancel(entry, &started, 0);
+  io_uring_sqe_set_data64(entry, of_nobody);
+  return submit(entry);
+}
+
+// Insists, as long as there is somebody to wake: no one else would. What keeps the kernel from taking the entry is either
+// passing, or completions, with which the sleeper does not sleep.
+void engine_uring::wake() noexcept {
+  while (waiting() && !try_wake()) std::this_thread::yield();
+}
+
+bool engine_uring::try_wake() noexcept {
+  const base::mutex_lock held{submission_lock_};
+  auto* const entry = next_entry();
+  if (entry == nullptr) return false;
   prepare_nothing(entry, of_wake);
-  std::ignore = flush();
+  return submit(entry);
 }
 
 // A wake is for the thread that waits: as long as one does, it stays in the queue, and so do those behind it, which that
@@ -208,9 +230,12 @@ unsigned engine_uring::reap_some(std::span<completion> completions, std::size_t&
   return consumed;
 }
 
+// The queues themselves were not inherited (io_uring_ring_dontfork).
+void engine_uring::abandon_in_child() noexcept { ::close(ring_.ring_fd); }
+
 engine::wait_result engine_uring::wait(base::deadline until) noexcept {
-  __kernel_timespec left{};
-  if (until) left = time_left(*until);
+  timespec left{};
+  if (until) left = base::time_left(*until);
   const auto* const timeout = until ? &left : nullptr;
   const int answer =
       ring_.features & IORING_FEAT_EXT_ARG ? wait_in_ring(ring_, timeout) : wait_at_descriptor(ring_, timeout);

@@ -3,93 +3,151 @@
 // The life of a context.
 #include "kioctx.hpp"
 
+#include <doorbell/base/rcu.hpp>
+
 #include <unistd.h>
 
 #include <algorithm>
 #include <new>
+#include <thread>
+#include <tuple>
 
-#include "engine_uring.hpp"
+#include "engine_choice.hpp"
+#include "fork.hpp"
 #include "reaper.hpp"
+#include "request_limit.hpp"
 
 namespace doorbell::aio {
 namespace {
 
 constexpr unsigned max_ring_events = 0x10000000U / sizeof(io_event);
 
-// Completions are got in batches, by every processor at once if need be; so there is room for four of each, twice over.
+// Events are counted in batches, by every processor at once if need be; so there is room for four of each, twice over.
+// It may wrap, as it does in the kernel.
 unsigned ring_events(unsigned nr_events) noexcept {
   const auto processors = static_cast<unsigned>(std::max(1L, ::sysconf(_SC_NPROCESSORS_CONF)));
   return 2 * std::max(nr_events, 4 * processors);
 }
 
-}  // namespace
-
-std::unique_ptr<kioctx> kioctx::make(unsigned nr_events, std::error_code& ec) noexcept {
-  if (nr_events == 0 || nr_events > max_ring_events / 2) {
-    ec = std::make_error_code(std::errc::invalid_argument);
-    return nullptr;
-  }
-  std::unique_ptr<kioctx> made{new (std::nothrow) kioctx};
-  if (made == nullptr) {
-    ec = std::make_error_code(std::errc::not_enough_memory);
-    return nullptr;
-  }
-  made->ring_.map(ring_events(nr_events), ec);
-  if (!ec) made->engine_ = engine_uring::make(made->ring_.capacity(), ec);
-  if (ec) return nullptr;
-  made->engine_name_ = made->engine_->name();
-  return made;
+std::uint64_t next_serial() noexcept {
+  static base::atomic<std::uint64_t> last{0};
+  return last.fetch_add(1, base::memory_order_relaxed) + 1;
 }
 
-void kioctx::cancel(const iocb& asked, std::error_code& ec) noexcept {
-  if (!users_.tryget_live()) {
+}  // namespace
+
+struct kioctx::unpublished {
+  void operator()(kioctx* ctx) const noexcept { delete ctx; }
+};
+
+kioctx::identity kioctx::make(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept {
+  auto& limit = request_limit::process();
+  const auto events = ring_events(nr_events);
+  if (nr_events == 0 || events > max_ring_events) {
     ec = std::make_error_code(std::errc::invalid_argument);
-    return;
+    return {};
   }
+  if (events == 0 || nr_events > limit.max()) {
+    ec = std::make_error_code(std::errc::resource_unavailable_try_again);
+    return {};
+  }
+  expect_forks();
+  std::unique_ptr<kioctx, unpublished> made;
+  try {
+    made.reset(new kioctx);
+  } catch (const std::bad_alloc&) {
+    ec = std::make_error_code(std::errc::not_enough_memory);
+    return {};
+  }
+  made->serial_ = next_serial();
+  made->charged_ = nr_events;
+  made->ring_.map(events, ec);
+  if (!ec) made->engine_ = make_engine(carried_by, made->ring_.capacity(), ec);
+  if (ec) return {};
+  const identity known{.handle = reinterpret_cast<std::uintptr_t>(made->ring_.address()), .serial = made->serial_};
+  made->key_.store(known.handle, base::memory_order_relaxed);
+  if (!limit.charge(nr_events)) {
+    ec = std::make_error_code(std::errc::resource_unavailable_try_again);
+    return {};
+  }
+  // The last step that can fail. Once published it can be destroyed, by others, and is not ours to take back.
+  ioctx_table::process().add(*made, ec);
+  if (ec) {
+    limit.refund(nr_events);
+    return {};
+  }
+  std::ignore = made.release();
+  return known;
+}
+
+bool kioctx::has_moved_to(std::uintptr_t handle) noexcept {
+  const base::mutex_lock held{ring_lock_};
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): a handle is an address
+  if (!ring_.has_moved_to(reinterpret_cast<void*>(handle))) return false;
+  key_.store(handle, base::memory_order_relaxed);
+  return true;
+}
+
+void kioctx::cancel(const iocb_abi& asked, std::error_code& ec) noexcept {
   boost::intrusive_ptr<request> found;
   {
     const base::mutex_lock held{active_lock_};
-    const auto at = std::find_if(active_.begin(), active_.end(), [&](const auto& each) { return each.obj == &asked; });
-    if (at != active_.end()) found = &*at;
+    // One that is being cancelled already is, to the kernel, not there any more.
+    const auto at = std::find_if(active_.begin(), active_.end(), [&](const auto& each) {
+      return each.obj == &asked && !each.cancelled.load(base::memory_order_relaxed);
+    });
+    if (at != active_.end()) {
+      found = &*at;
+      found->cancelled.store(true, base::memory_order_seq_cst);
+    }
   }
   if (found == nullptr) {
     ec = std::make_error_code(std::errc::invalid_argument);
-  } else {
-    found->cancelled.store(true, base::memory_order_seq_cst);
-    engine_->cancel(*found);
-  }
-  users_.put();
-}
-
-void kioctx::destroy(std::error_code& ec) noexcept {
-  if (eventfd_ctx::in_callback()) {
-    ec = std::make_error_code(std::errc::resource_deadlock_would_occur);
     return;
   }
-  if (!users_.kill()) {
+  if (engine_->cancel(*found)) return;
+  reap_all();
+  if (engine_->cancel(*found)) return;
+  // Then it may be asked again.
+  found->cancelled.store(false, base::memory_order_seq_cst);
+  ec = std::make_error_code(std::errc::resource_unavailable_try_again);
+}
+
+void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
+  if (dead_.exchange(true, base::memory_order_acq_rel)) {
     ec = std::make_error_code(std::errc::invalid_argument);
     return;
   }
-  if (has_reaper_.load(base::memory_order_acquire)) reaper::process().forget(*this);
+  request_limit::process().refund(charged_);
+  ioctx_table::process().remove(*this);
+  me.leave();
+  users_.kill();
   announce();
   users_.wait_for_none();
-  cancel_all();
+  // Not before: until the last user has left, one may be about to submit what needs a reaper.
+  if (has_reaper_.load(base::memory_order_relaxed)) reaper::process().forget(*this);
+  // What the engine cannot be asked now, it can be once it has been relieved of what has ended.
+  while (!cancel_all()) {
+    reap_all();
+    std::this_thread::yield();
+  }
   reap_all();
   while (in_flight_.load(base::memory_order_relaxed) > 0) {
     engine_->wait({});
     reap_all();
   }
-  engine_.reset();
-  ring_.unmap();
+  // Who has found us in the table may still be about to see that we are dead.
+  base::rcu_synchronize();
+  delete this;
 }
 
 // Nobody else is left: what is on the list is in flight, and stays on it until reap_all() takes it off.
-void kioctx::cancel_all() noexcept {
+bool kioctx::cancel_all() noexcept {
   const base::mutex_lock held{active_lock_};
-  for (auto& each : active_) {
+  return std::all_of(active_.begin(), active_.end(), [this](auto& each) {
     each.cancelled.store(true, base::memory_order_seq_cst);
-    engine_->cancel(each);
-  }
+    return engine_->cancel(each);
+  });
 }
 
 }  // namespace doorbell::aio

@@ -2,12 +2,13 @@
 //
 // kioctx: an AIO context. What it promises about its end:
 //
-//   users  (who is inside a call on it: live_count)     reqs  (in flight: in_flight_)
-//   destroy: dead, once -> the reaper forgets it -> users killed, sleepers woken, users gone -> requests cancelled
-//            -> all completed -> ring unmapped, engine closed. All of that in the caller of destroy().
+//   users  (who is inside a call on it)                 reqs  (in flight: in_flight_)
+//   destroy: dead, once -> off the table -> users killed, sleepers woken, users gone -> forgotten by the reaper
+//            -> requests cancelled -> all completed -> grace period -> ring unmapped, engine closed, memory freed.
+//            All of that in the caller of destroy().
 //
 //   submit                               destroy
-//   users.tryget_live()
+//   lookup: a live user
 //   starts requests                      users.kill(); waits for users
 //   users.put()
 //                                        cancels what is in flight: the new requests are among it
@@ -15,64 +16,99 @@
 //   forbidden: a request started after the cancelling. It needs a live user, and none is left by then.
 //
 // Completions are reaped by whoever comes first: a thread in get_events(), the process's reaper, destroy(). They are
-// users while they do; the last to touch a context is therefore destroy() itself.
+// users while they do; the last to touch a context is therefore destroy() itself, and no completion ever is.
 //
-// Locks, all leaves: active_lock_, ring_lock_, the engine's. None is held while an eventfd's lock is taken, since wake
-// functions may call back into submit().
+// Locks, all leaves: active_lock_, ring_lock_, masked_lock_, the engine's. None is held while an eventfd's lock is taken,
+// since wake functions may call back into submit().
 #pragma once
 
 #include <boost/intrusive/list.hpp>
 
+#include <algorithm>
 #include <csignal>
 #include <memory>
 #include <span>
 #include <string_view>
 #include <system_error>
 
+#include <doorbell/aio_engine.hpp>
 #include <doorbell/base/futex.hpp>
 #include <doorbell/base/mutex.hpp>
 
 #include "engine.hpp"
-#include "live_count.hpp"
+#include "ioctx_table.hpp"
+#include "masked_sleeper.hpp"
 #include "request.hpp"
 #include "ring.hpp"
+#include "user_count.hpp"
 
 namespace doorbell::aio {
 
 class kioctx {
  public:
-  /// As io_setup(2). Null when `ec` is set.
-  static std::unique_ptr<kioctx> make(unsigned nr_events, std::error_code& ec) noexcept;
-  /// Destroyed before.
-  ~kioctx() = default;
+  /// How long get_events() may wait, and with which signals blocked meanwhile.
+  struct wait_limit {
+    bool may_wait = true;
+    base::deadline until = {};
+    const sigset_t* mask = nullptr;
+  };
+
+  /// By what a context is found. Unlike the handle, the serial is never used again.
+  struct identity {
+    std::uintptr_t handle = 0;
+    std::uint64_t serial = 0;
+  };
+
+  /// As io_setup(2): makes a context and publishes it; it is destroy()'s to free.
+  /// @return no pointer, since another thread may try its handle, known from an earlier context, and destroy it already.
+  static identity make(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept;
   kioctx(const kioctx&) = delete;
   kioctx& operator=(const kioctx&) = delete;
 
-  std::size_t submit(std::span<iocb* const> iocbs, std::error_code& ec) noexcept;
-  std::size_t get_events(std::size_t min, std::span<io_event> events, base::deadline until, bool may_wait,
-                         std::error_code& ec) noexcept;
-  void cancel(const iocb& asked, std::error_code& ec) noexcept;
-  void destroy(std::error_code& ec) noexcept;
+  // For users. Each with the kernel's checks in the kernel's order.
 
-  /// Completes what is there, if the context is live; for the reaper.
-  [[nodiscard]] live_count& users() noexcept { return users_; }
+  /// `Iocb` is iocb, which rings an eventfd of ours, or iocb_abi, whose resfd is a kernel descriptor.
+  template <class Iocb>
+  std::size_t submit(std::span<Iocb* const> iocbs, std::error_code& ec) noexcept;
+  std::size_t get_events(std::size_t min, std::span<io_event> events, const wait_limit& limit,
+                         std::error_code& ec) noexcept;
+  /// Waits until there is an event, and leaves it there. @return whether there is one.
+  [[nodiscard]] bool wait_for_any(const wait_limit& limit) noexcept;
+  void cancel(const iocb_abi& asked, std::error_code& ec) noexcept;
+  /// How many of so many iocbs a submit looks at.
+  [[nodiscard]] std::size_t at_most(std::size_t count) const noexcept {
+    return std::min<std::size_t>(count, ring_.capacity());
+  }
   void reap_all() noexcept;
 
+  /// Ends it; `me` is the caller as a user. When `ec` is clear, *this is gone.
+  void destroy(kioctx_user me, std::error_code& ec) noexcept;
+
+  [[nodiscard]] user_count& users() noexcept { return users_; }
   [[nodiscard]] int descriptor() const noexcept { return engine_->descriptor(); }
-  [[nodiscard]] void* handle() const noexcept { return users_.is_dying() ? nullptr : ring_.address(); }
-  [[nodiscard]] std::string_view engine_name() const noexcept { return engine_name_; }
+  [[nodiscard]] std::string_view engine_name() const noexcept { return engine_->name(); }
+  [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
+  /// The handle, by which the table finds it.
+  [[nodiscard]] std::uintptr_t key() const noexcept { return key_.load(base::memory_order_relaxed); }
+  [[nodiscard]] bool has_moved_to(std::uintptr_t handle) noexcept;
+  /// In a fork's child: lets go of what the child has inherited without wanting it.
+  void abandon_in_child() noexcept { engine_->abandon_in_child(); }
 
  private:
+  struct unpublished;
   using active_list = boost::intrusive::list<request, boost::intrusive::constant_time_size<false>>;
   static constexpr std::size_t submit_batch = 64;
 
   kioctx() = default;
+  ~kioctx() = default;
 
   // Submitting.
-  std::size_t submit_some(std::span<iocb* const> iocbs, std::error_code& ec) noexcept;
-  [[nodiscard]] request* prepare(iocb* asked, std::error_code& ec) noexcept;
+  template <class Iocb>
+  std::size_t submit_some(std::span<Iocb* const> iocbs, std::error_code& ec) noexcept;
+  template <class Iocb>
+  [[nodiscard]] request* prepare(Iocb* asked, std::error_code& ec) noexcept;
   [[nodiscard]] bool take_slot() noexcept;
-  [[nodiscard]] bool reaped_by_somebody(const request& asked, std::error_code& ec) noexcept;
+  void ensure_reaper(std::error_code& ec) noexcept;
   void abandon(request& unstarted) noexcept;
   void enlist(std::span<request* const> started) noexcept;
 
@@ -86,15 +122,24 @@ class kioctx {
 
   // Waiting.
   void announce() noexcept;
-  [[nodiscard]] engine::wait_result wait_for_news(std::uint32_t seen, base::deadline until) noexcept;
+  void announce_to_masked() noexcept;
+  [[nodiscard]] bool is_dead() const noexcept { return dead_.load(base::memory_order_acquire); }
+  [[nodiscard]] engine::wait_result wait_for_news(std::uint32_t seen, const wait_limit& limit,
+                                                  std::error_code& ec) noexcept;
   [[nodiscard]] engine::wait_result lead(std::uint32_t seen, base::deadline until) noexcept;
   [[nodiscard]] engine::wait_result follow(std::uint32_t seen, base::deadline until) noexcept;
+  [[nodiscard]] engine::wait_result wait_masked(std::uint32_t seen, const wait_limit& limit,
+                                                std::error_code& ec) noexcept;
   [[nodiscard]] std::size_t get_ready(std::span<io_event> events) noexcept;
-  void cancel_all() noexcept;
+  [[nodiscard]] bool cancel_all() noexcept;
 
   std::unique_ptr<engine> engine_;
-  std::string_view engine_name_;
-  live_count users_;
+  std::uint64_t serial_ = 0;
+  unsigned charged_ = 0;  // requests, of the process's limit
+  base::atomic<std::uintptr_t> key_{0};
+
+  user_count users_;
+  base::atomic<bool> dead_{false};
   base::atomic<std::uint32_t> in_flight_{0};
   base::atomic<bool> has_reaper_{false};
 
@@ -106,6 +151,10 @@ class kioctx {
 
   base::atomic<std::uint32_t> news_{0};       // counts publications, and everything else a sleeper should look at
   base::atomic<std::uint32_t> followers_{0};  // asleep on news_
+  base::atomic<std::uint32_t> masked_{0};     // asleep with signals unblocked; how many are listed
+  base::mutex masked_lock_;
+  boost::intrusive::list<masked_sleeper, boost::intrusive::constant_time_size<false>> masked_sleepers_
+      ABSL_GUARDED_BY(masked_lock_);
 };
 
 }  // namespace doorbell::aio

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <tuple>
 
 #include "kernel_hop.hpp"
 #include "kioctx.hpp"
@@ -45,6 +46,9 @@ std::int64_t reported(const completion& done) noexcept {
   return poll ? 0 : -ECANCELED;
 }
 
+// Whoever submitted it knows which of the two it was.
+iocb* obj_of(const request& done) noexcept { return static_cast<iocb*>(const_cast<iocb_abi*>(done.obj)); }
+
 }  // namespace
 
 void kioctx::reap_all() noexcept {
@@ -85,12 +89,13 @@ std::span<completion> kioctx::restart_orphans(std::span<completion> done) noexce
   return done.first(static_cast<std::size_t>(rest - done.begin()));
 }
 
-// A cancel() that found nothing to cancel because we were just between the two has set `cancelled` before it tried.
+// A cancel() that found nothing to cancel because we were just between the two has set `cancelled` before it tried. Should
+// the engine refuse now, destroy() asks again.
 bool kioctx::restart(request& orphan) noexcept {
   const boost::intrusive_ptr<request> held{&orphan};
   request* const again = &orphan;
   if (engine_->start({&again, 1}) == 0) return false;
-  if (orphan.cancelled.load(base::memory_order_seq_cst)) engine_->cancel(orphan);
+  if (orphan.cancelled.load(base::memory_order_seq_cst)) std::ignore = engine_->cancel(orphan);
   return true;
 }
 
@@ -104,7 +109,7 @@ void kioctx::delist(std::span<const completion> done) noexcept {
 
 void kioctx::publish(std::span<const completion> done) noexcept {
   const base::mutex_lock held{ring_lock_};
-  for (const auto& each : done) ring_.publish({each.done->what.data, each.done->obj, reported(each), 0});
+  for (const auto& each : done) ring_.publish({each.done->what.data, obj_of(*each.done), reported(each), 0});
   ring_.commit();
 }
 

@@ -8,25 +8,47 @@
 #include "check.hpp"
 #include "kioctx.hpp"
 #include "reaper.hpp"
+#include "user_memory.hpp"
 
 namespace doorbell::aio {
+namespace {
 
-std::size_t kioctx::submit(std::span<iocb* const> iocbs, std::error_code& ec) noexcept {
-  if (!users_.tryget_live()) {
-    ec = std::make_error_code(std::errc::invalid_argument);
-    return 0;
-  }
-  iocbs = iocbs.first(std::min<std::size_t>(iocbs.size(), ring_.capacity()));
+/// Whom the request rings. Errors: bad_file_descriptor, invalid_argument for a descriptor that is not an eventfd.
+std::error_code find_bell(const iocb& asked, request& made) noexcept {
+  if (asked.eventfd() == nullptr || !asked.eventfd()->is_open())
+    return std::make_error_code(std::errc::bad_file_descriptor);
+  made.bell = asked.eventfd();
+  return {};
+}
+
+// A kernel eventfd is rung through one of ours that forwards to it, and holds the file: closing the descriptor, or using
+// its number again, changes nothing.
+std::error_code find_bell(const iocb_abi& asked, request& made) noexcept {
+  std::error_code ec;
+  made.forwarding = doorbell::eventfd{0, 0, ec};
+  if (!ec) made.forwarding.forward_to(static_cast<int>(asked.resfd), ec);
+  made.bell = made.forwarding.context();
+  return ec;
+}
+
+}  // namespace
+
+template <class Iocb>
+std::size_t kioctx::submit(std::span<Iocb* const> iocbs, std::error_code& ec) noexcept {
+  iocbs = iocbs.first(at_most(iocbs.size()));
   std::size_t started = 0;
   while (started < iocbs.size() && !ec)
     started += submit_some(iocbs.subspan(started, std::min(submit_batch, iocbs.size() - started)), ec);
-  users_.put();
   if (started > 0) ec.clear();
   return started;
 }
 
+template std::size_t kioctx::submit(std::span<iocb* const>, std::error_code&) noexcept;
+template std::size_t kioctx::submit(std::span<iocb_abi* const>, std::error_code&) noexcept;
+
 // @return how many were started; `ec` is set when that is not all of them.
-std::size_t kioctx::submit_some(std::span<iocb* const> iocbs, std::error_code& ec) noexcept {
+template <class Iocb>
+std::size_t kioctx::submit_some(std::span<Iocb* const> iocbs, std::error_code& ec) noexcept {
   std::array<request*, submit_batch> made;
   std::size_t count = 0;
   for (auto* asked : iocbs) {
@@ -47,23 +69,29 @@ std::size_t kioctx::submit_some(std::span<iocb* const> iocbs, std::error_code& e
 }
 
 // Checks in the kernel's order. Whoever reads it as a list of what may fail reads it right.
-request* kioctx::prepare(iocb* asked, std::error_code& ec) noexcept {
-  if (asked == nullptr) {
+template <class Iocb>
+request* kioctx::prepare(Iocb* asked, std::error_code& ec) noexcept {
+  if (!plausible(asked, sizeof *asked)) {
     ec = std::make_error_code(std::errc::bad_address);
     return nullptr;
   }
-  if (ec = check_layout(*asked); ec) return nullptr;
-  auto* const made =
-      new (std::nothrow) request{*asked, asked, asked->flags & iocb_abi::flag_resfd ? asked->eventfd() : nullptr};
+  ec = check_layout(*asked);
+  if (ec) return nullptr;
+  auto* const made = new (std::nothrow) request{*asked, asked};
   if (made == nullptr || !take_slot()) {
     delete made;
     ec = std::make_error_code(std::errc::resource_unavailable_try_again);
     return nullptr;
   }
-  ec = check_file(*asked);
-  if (!ec && reaped_by_somebody(*made, ec)) {
+  file_facts file;
+  ec = look_up_file(*asked, file);
+  if (!ec && (asked->flags & iocb_abi::flag_resfd)) {
+    ec = find_bell(*asked, *made);
+    if (!ec) ensure_reaper(ec);
+  }
+  if (!ec) {
     asked->key = 0;
-    ec = check_operation(*asked);
+    ec = check_operation(*made, file);
   }
   if (!ec) return made;
   abandon(*made);
@@ -76,18 +104,10 @@ bool kioctx::take_slot() noexcept {
 }
 
 // A request that rings an eventfd must be completed though nobody comes to get its event.
-bool kioctx::reaped_by_somebody(const request& asked, std::error_code& ec) noexcept {
-  if (!(asked.what.flags & iocb_abi::flag_resfd)) return true;
-  if (asked.bell == nullptr || !asked.bell->is_open()) {
-    ec = std::make_error_code(std::errc::bad_file_descriptor);
-    return false;
-  }
-  if (!has_reaper_.load(base::memory_order_acquire)) {
-    reaper::process().watch(*this, ec);
-    if (ec) return false;
-    has_reaper_.store(true, base::memory_order_release);
-  }
-  return true;
+void kioctx::ensure_reaper(std::error_code& ec) noexcept {
+  if (has_reaper_.load(base::memory_order_acquire)) return;
+  reaper::process().watch(*this, ec);
+  if (!ec) has_reaper_.store(true, base::memory_order_release);
 }
 
 void kioctx::abandon(request& unstarted) noexcept {

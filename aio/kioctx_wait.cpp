@@ -22,32 +22,47 @@
 //
 //   legal:     futex_wait finds another number, or the publisher finds the follower. For the leader the same holds of
 //              begin_wait() and its look at news_ after it.
+//
+// Threads with a signal mask of their own neither lead nor follow; see masked_sleeper.
 #include "kioctx.hpp"
+#include "masked_sleeper.hpp"
 
 namespace doorbell::aio {
 
-std::size_t kioctx::get_events(std::size_t min, std::span<io_event> events, base::deadline until, bool may_wait,
+std::size_t kioctx::get_events(std::size_t min, std::span<io_event> events, const wait_limit& limit,
                                std::error_code& ec) noexcept {
-  if (min > events.size() || !users_.tryget_live()) {
-    ec = std::make_error_code(std::errc::invalid_argument);
-    return 0;
-  }
   std::size_t got = 0;
   auto result = engine::wait_result::ready;
   for (;;) {
     const auto seen = news_.load(base::memory_order_seq_cst);
     got += get_ready(events.subspan(got));
-    if (got >= min || !may_wait || result != engine::wait_result::ready || users_.is_dying()) break;
-    result = wait_for_news(seen, until);
+    if (got >= min || !limit.may_wait || result != engine::wait_result::ready || ec || is_dead()) break;
+    result = wait_for_news(seen, limit, ec);
   }
-  if (got == 0 && min > 0) {
-    if (users_.is_dying())
-      ec = std::make_error_code(std::errc::invalid_argument);
-    else if (result == engine::wait_result::interrupted)
-      ec = std::make_error_code(std::errc::interrupted);
+  if (got > 0 || min == 0) {
+    ec.clear();
+  } else if (is_dead()) {
+    ec = std::make_error_code(std::errc::invalid_argument);
+  } else if (result == engine::wait_result::interrupted) {
+    ec = std::make_error_code(std::errc::interrupted);
   }
-  users_.put();
   return got;
+}
+
+bool kioctx::wait_for_any(const wait_limit& limit) noexcept {
+  auto result = engine::wait_result::ready;
+  for (;;) {
+    const auto seen = news_.load(base::memory_order_seq_cst);
+    reap_all();
+    {
+      const base::mutex_lock held{ring_lock_};
+      if (!ring_.empty()) return true;
+    }
+    if (!limit.may_wait || result != engine::wait_result::ready || is_dead()) return false;
+    std::error_code ec;
+    result = wait_for_news(seen, limit, ec);
+    if (ec) return false;
+  }
 }
 
 std::size_t kioctx::get_ready(std::span<io_event> events) noexcept {
@@ -56,8 +71,9 @@ std::size_t kioctx::get_ready(std::span<io_event> events) noexcept {
   return ring_.get(events);
 }
 
-engine::wait_result kioctx::wait_for_news(std::uint32_t seen, base::deadline until) noexcept {
-  return engine_->begin_wait() ? lead(seen, until) : follow(seen, until);
+engine::wait_result kioctx::wait_for_news(std::uint32_t seen, const wait_limit& limit, std::error_code& ec) noexcept {
+  if (limit.mask != nullptr) return wait_masked(seen, limit, ec);
+  return engine_->begin_wait() ? lead(seen, limit.until) : follow(seen, limit.until);
 }
 
 engine::wait_result kioctx::lead(std::uint32_t seen, base::deadline until) noexcept {
@@ -89,10 +105,35 @@ engine::wait_result kioctx::follow(std::uint32_t seen, base::deadline until) noe
   return engine::wait_result::ready;
 }
 
+engine::wait_result kioctx::wait_masked(std::uint32_t seen, const wait_limit& limit, std::error_code& ec) noexcept {
+  masked_sleeper me;
+  if (!me) {
+    ec.assign(errno, std::system_category());
+    return engine::wait_result::ready;
+  }
+  {
+    const base::mutex_lock held{masked_lock_};
+    masked_sleepers_.push_back(me);
+    masked_.fetch_add(1, base::memory_order_seq_cst);
+  }
+  auto result = engine::wait_result::ready;
+  if (news_.load(base::memory_order_seq_cst) == seen) result = me.sleep(engine_->descriptor(), limit.until, limit.mask);
+  const base::mutex_lock held{masked_lock_};
+  masked_.fetch_sub(1, base::memory_order_seq_cst);
+  masked_sleepers_.erase(masked_sleepers_.iterator_to(me));
+  return result;
+}
+
+void kioctx::announce_to_masked() noexcept {
+  const base::mutex_lock held{masked_lock_};
+  for (const auto& each : masked_sleepers_) each.wake();
+}
+
 void kioctx::announce() noexcept {
   news_.fetch_add(1, base::memory_order_seq_cst);
   if (followers_.load(base::memory_order_seq_cst) > 0) base::futex_wake_all(&news_);
   if (engine_->waiting()) engine_->wake();
+  if (masked_.load(base::memory_order_seq_cst) > 0) announce_to_masked();
 }
 
 }  // namespace doorbell::aio

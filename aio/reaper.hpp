@@ -4,13 +4,13 @@
 // Started when the first such request is submitted, asleep while nothing completes, and there until the process ends.
 //
 //   reaper                               destroy
-//   lock; finds the context              users.kill()
+//   lock; finds the context              users.kill(); waits for users
 //   tryget_live(); unlock                forget(): lock; off the table; unlock
-//   reaps; put()                         waits for users
+//   reaps; put()                         goes on, to its end
 //
-//   legal:     tryget_live before kill: destroy waits for the put. After: it fails, and the context is not touched again;
-//              it is still there, since forget() needs the lock.
-//   forbidden: a context touched after destroy has gone on.
+//   legal:     tryget_live before kill: destroy waits for the put. After: it fails, in memory that is still there, since
+//              forget() needs the lock.
+//   forbidden: a context touched after forget(), or watched after it: those who may ask for watch() are users, and gone.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -21,9 +21,9 @@
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/unique_fd.hpp>
 
-namespace doorbell::aio {
+#include "ioctx_table.hpp"
 
-class kioctx;
+namespace doorbell::aio {
 
 class reaper {
  public:
@@ -37,12 +37,19 @@ class reaper {
   /// Never touches `ctx` again, unless it is inside just now as a user.
   void forget(kioctx& ctx) noexcept;
 
+  /// In a fork's child, which has no reaper's thread, and starts one of its own when it needs it.
+  void forget_all() noexcept;
+  /// Around a fork, so that the child finds the reaper's state whole.
+  void lock_for_fork() noexcept ABSL_EXCLUSIVE_LOCK_FUNCTION(lock_) { lock_.lock(); }
+  void unlock_after_fork() noexcept ABSL_UNLOCK_FUNCTION(lock_) { lock_.unlock(); }
+
  private:
   reaper() = default;
 
   void start_locked(std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  [[nodiscard]] kioctx* enter(std::uint64_t key) noexcept;
-  [[noreturn]] void run(int epoll) noexcept;
+  [[nodiscard]] kioctx_user enter(std::uint64_t key) noexcept;
+  [[nodiscard]] int epoll() noexcept;
+  [[noreturn]] void run() noexcept;
 
   base::mutex lock_;  // outermost in this room: users are entered under it, and nothing else
   base::unique_fd epoll_ ABSL_GUARDED_BY(lock_);

@@ -8,6 +8,9 @@
 #include <cerrno>
 #include <new>
 
+#include "kernel_hop.hpp"
+#include "user_memory.hpp"
+
 namespace doorbell::aio {
 
 // What libaio, fio and QEMU find at a handle.
@@ -35,28 +38,68 @@ void ring::map(unsigned nr_events, std::error_code& ec) noexcept {
   // Two more than asked for: one stays empty, so that full and empty differ, and one as the kernel has it.
   const auto wanted = header_bytes + (std::size_t{nr_events} + 2) * sizeof(io_event);
   const auto bytes = (wanted + page - 1) / page * page;
-  void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) {
+  void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  // Of a shared mapping, mremap of nothing makes another one, and leaves the first.
+  void* const ours = memory != MAP_FAILED ? ::mremap(memory, 0, bytes, MREMAP_MAYMOVE) : MAP_FAILED;
+  if (ours == MAP_FAILED) {
     ec.assign(errno, std::system_category());
+    if (memory != MAP_FAILED) ::munmap(memory, bytes);
     return;
   }
+  kernel_hop::mapped();
+  ::madvise(ours, bytes, MADV_DONTFORK);
+  address_ = memory;
   bytes_ = bytes;
   capacity_ = static_cast<unsigned>((bytes - header_bytes) / sizeof(io_event));
   slots_ = capacity_ - 1;
-  header_ = new (memory) header{.id = 0,
-                                .nr = capacity_,
-                                .head = 0,
-                                .tail = 0,
-                                .magic = ring_magic,
-                                .compat_features = 1,
-                                .incompat_features = 0,
-                                .header_length = header_bytes};
+  header_ = new (ours) header{.id = 0,
+                              .nr = capacity_,
+                              .head = 0,
+                              .tail = 0,
+                              .magic = ring_magic,
+                              .compat_features = 1,
+                              .incompat_features = 0,
+                              .header_length = header_bytes};
   events_ = reinterpret_cast<io_event*>(header_ + 1);
 }
 
 void ring::unmap() noexcept {
-  if (header_ != nullptr) ::munmap(header_, bytes_);
+  if (header_ == nullptr) return;
+  kernel_hop::unmap();
+  if (is_at(address_)) ::munmap(address_, bytes_);
+  ::munmap(header_, bytes_);
   header_ = nullptr;
+}
+
+// What we write through our mapping can be read there, twice over. No two rings ever write the same: at that address there
+// may be another, which is just asked this, too.
+bool ring::is_at(const void* address) noexcept {
+  static base::atomic<unsigned> marks{0};
+  base::atomic_ref<unsigned> id{header_->id};
+  const auto before = id.load(base::memory_order_relaxed);
+  bool same = true;
+  for (int times = 0; times < 2; ++times) {
+    const auto mark = marks.fetch_add(1, base::memory_order_relaxed) + 1;
+    id.store(mark, base::memory_order_seq_cst);
+    unsigned seen = 0;
+    same = same && read_memory(address, &seen, sizeof seen) && seen == mark;
+  }
+  id.store(before, base::memory_order_relaxed);
+  return same;
+}
+
+bool ring::looks_like_one(std::uintptr_t address) noexcept {
+  header there{};
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): a handle is an address
+  const auto* const at = reinterpret_cast<const void*>(address);
+  return plausible(at, sizeof there) && read_memory(at, &there, sizeof there) && there.magic == ring_magic;
+}
+
+// Nor to our own mapping, which may lie where another ring has been, whose handle somebody still tries.
+bool ring::has_moved_to(void* address) noexcept {
+  if (address == address_ || address == header_ || !is_at(address)) return false;
+  address_ = address;
+  return true;
 }
 
 // The program's, so taken modulo the capacity. Acquire: it has read the events before it moved head.

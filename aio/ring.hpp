@@ -2,7 +2,8 @@
 //
 // ring: the memory at a context's handle, where events lie until they are got, and the accounting of its slots.
 //
-// The program may read the ring itself and move head on; tail is ours, kept here and copied out. A request takes a slot
+// Mapped twice: once at the handle, for the program to read, scribble over, move or unmap, and once for us, where none of
+// that can hurt. The program may read the ring itself and move head on; tail is ours, kept here and copied out. A request takes a slot
 // when it is submitted; the slot is free again when its event has been *got*, by whomever, not when it is published. So
 // what is in flight and what has not been got always fit, and the ring never overflows. Slots are counted here, never
 // derived from the ring's fields alone: of those, only "how many are still in it" is believed, and what it can add is
@@ -30,9 +31,15 @@ class ring {
 
   /// Maps a ring for at least `nr_events` requests in flight. Errors: not_enough_memory.
   void map(unsigned nr_events, std::error_code& ec) noexcept;
+  /// Also at the handle, if it is still there: the program may have put something else in its place.
   void unmap() noexcept;
 
-  [[nodiscard]] void* address() const noexcept { return header_; }
+  /// The handle.
+  [[nodiscard]] void* address() const noexcept { return address_; }
+  /// Whether the program has moved the ring, by mremap(2), to `address`; from then on that is the handle.
+  [[nodiscard]] bool has_moved_to(void* address) noexcept;
+  /// Whether there is a ring's header at `address`; anybody's, or a copy of one.
+  [[nodiscard]] static bool looks_like_one(std::uintptr_t address) noexcept;
   /// How many events it has room for, one of which stays empty.
   [[nodiscard]] unsigned capacity() const noexcept { return capacity_; }
 
@@ -45,17 +52,22 @@ class ring {
   void publish(const io_event& event) noexcept;
   void commit() noexcept;
 
+  [[nodiscard]] bool empty() const noexcept { return used(head()) == 0; }
+
   /// Gets events. @return how many.
   [[nodiscard]] std::size_t get(std::span<io_event> events) noexcept;
 
  private:
   struct header;
 
+  [[nodiscard]] bool is_at(const void* address) noexcept;
+
   [[nodiscard]] unsigned head() const noexcept;
   [[nodiscard]] unsigned used(unsigned head) const noexcept { return (tail_ + capacity_ - head) % capacity_; }
   void refill_slots() noexcept;
 
-  header* header_ = nullptr;
+  void* address_ = nullptr;   // the program's mapping: never read or written through
+  header* header_ = nullptr;  // ours
   io_event* events_ = nullptr;
   std::size_t bytes_ = 0;
   unsigned capacity_ = 0;

@@ -22,17 +22,6 @@ constexpr std::uint64_t saturated_sum(std::uint64_t count, std::uint64_t n) noex
 eventfd_ctx::eventfd_ctx(std::uint64_t count, bool semaphore, bool non_blocking) noexcept
     : lock_{count}, id_{next_id()}, semaphore_{semaphore}, non_blocking_{non_blocking} {}
 
-bool eventfd_ctx::in_callback() noexcept { return base::walk_scope::in_wake_function(); }
-
-// The analysis cannot follow a lock that the thread may hold already.
-void eventfd_ctx::lock() noexcept ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  if (!in_own_callback()) lock_.lock();
-}
-
-void eventfd_ctx::unlock() noexcept ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  if (!in_own_callback()) lock_.unlock(!queue_.empty());
-}
-
 unsigned eventfd_ctx::poll() const noexcept {
   const auto now = count();
   unsigned events = 0;
@@ -102,6 +91,11 @@ bool eventfd_ctx::add_locked(std::uint64_t n) noexcept {
   return true;
 }
 
+void eventfd_ctx::after_callback(void (*run)(void*, std::uint64_t) noexcept, void* object,
+                                 std::uint64_t argument) noexcept {
+  base::walk_scope::defer({run, object, argument});
+}
+
 void eventfd_ctx::wake(unsigned events) noexcept {
   if (in_callback()) {
     get();
@@ -115,19 +109,6 @@ void eventfd_ctx::wake(unsigned events) noexcept {
   base::walk_scope scope;
   const eventfd_ctx_lock held{*this};
   queue_.walk(events, base::wait_queue::exclusive::one);
-}
-
-// A close that takes the last file away comes for this lock afterwards, to walk the queue:
-//
-//   legal:     we find it open, and add; the closer's walk, which needs the lock we hold, comes later and finds us.
-//   legal:     we find it closed, and do not add.
-//   forbidden: we add after the walk. The walk needs the lock after the decrement; had it been before us, we would have
-//              acquired the decrement with the lock.
-bool eventfd_ctx::attach(base::wait_entry& entry) noexcept {
-  if (!is_open()) return false;
-  queue_.add(entry);
-  ++shares_;
-  return true;
 }
 
 void eventfd_ctx::get_file() noexcept { files_.fetch_add(1, base::memory_order_relaxed); }

@@ -9,10 +9,10 @@
 //                                          registered --------unregister-----> busy --(passed the lock)--> 0
 //
 // `registered` is what unregisters fight for: whoever turns it into `busy` answers for the registration. The active bit is
-// what that one and HUP fight for: each clears it by one atomic operation that tells what was there, under the lock: up to
-// the moment when the count may be drained, every signal calls.
-// Whoever finds it set takes the entry off. The share in the eventfd_ctx's memory belongs to `registered`, and goes when
-// an unregister has been through the lock; so the loser has a lock to pass through though the eventfd be closed:
+// what that one and HUP fight for: both test and clear it with one atomic operation, and whoever finds it set takes the
+// entry off. They do so under the lock, because up to the moment when the count may be drained every signal calls.
+// The share in the eventfd_ctx's memory belongs to `registered`, and goes when an unregister has been through the lock; so
+// the loser has a lock to pass through though the eventfd be closed:
 //
 //   unregister (loser)                   close
 //                                        lock; clears active; removes the entry
@@ -39,68 +39,72 @@ bool would_deadlock(const eventfd_ctx* ctx) noexcept {
   return eventfd_ctx::in_callback() && ctx != nullptr && !ctx->in_own_callback();
 }
 
+template <class Outcome>
+auto tell(const Outcome& outcome, std::error_code& ec) noexcept {
+  if (outcome.error == std::errc{})
+    ec.clear();
+  else
+    ec = std::make_error_code(outcome.error);
+  return outcome.answer;
+}
+
+[[noreturn, gnu::cold]] void fail(std::errc error, const char* what) {
+  throw std::system_error{std::make_error_code(error), what};
+}
+
+template <class Outcome>
+auto tell(const Outcome& outcome, const char* what) {
+  if (outcome.error != std::errc{}) [[unlikely]]
+    fail(outcome.error, what);
+  return outcome.answer;
+}
+
 }  // namespace
 
-notifier::notifier(const eventfd& bell, signal_function signal, release_function release, std::error_code& ec) noexcept
-    : notifier{std::move(signal), std::move(release)} {
-  ec.clear();
-  enter_queue(bell, sharing::every, ec);
-}
+void notifier::start(const eventfd& bell) { tell(enter_queue(bell, sharing::every), "doorbell: notifier"); }
 
-notifier::notifier(const eventfd& bell, signal_function signal, release_function release)
-    : notifier{std::move(signal), std::move(release)} {
-  std::error_code ec;
-  enter_queue(bell, sharing::every, ec);
-  if (ec) throw std::system_error{ec, "doorbell: notifier"};
-}
+void notifier::start(const eventfd& bell, std::error_code& ec) noexcept { tell(enter_queue(bell, sharing::every), ec); }
 
 notifier::~notifier() {
-  if (state_.load(base::memory_order_acquire) == 0) return;
-  std::error_code ec;
-  unregister(ec);
-  if (ec) std::terminate();  // else the entry would stay on a queue and its memory go
+  // Nobody else registers or unregisters a notifier that is being destroyed, so there is nothing to claim.
+  if (!(state_.load(base::memory_order_acquire) & registered)) return;
+  // Else the entry would stay on a queue and its memory go.
+  if (would_deadlock(ctx_.load(base::memory_order_relaxed))) std::terminate();
+  [[maybe_unused]] const bool by_us = pass_through_lock([](eventfd_ctx&) {});
 }
 
 bool notifier::register_with(const eventfd& bell, sharing how, std::error_code& ec) noexcept {
-  ec.clear();
-  std::uint32_t idle = 0;
-  // Acquire pairs with the release that ended the registration before.
-  if (!state_.compare_exchange_strong(idle, busy, base::memory_order_acquire, base::memory_order_relaxed)) {
-    ec = std::make_error_code(std::errc::device_or_resource_busy);
-    return false;
-  }
-  const bool ready = enter_queue(bell, how, ec);
-  if (ec) state_.store(0, base::memory_order_release);
-  return ready;
+  return tell(try_register(bell, how), ec);
 }
 
 bool notifier::register_with(const eventfd& bell, sharing how) {
-  std::error_code ec;
-  const bool ready = register_with(bell, how, ec);
-  if (ec) throw std::system_error{ec, "doorbell: register_with"};
-  return ready;
+  return tell(try_register(bell, how), "doorbell: register_with");
+}
+
+inline notifier::outcome<bool> notifier::try_register(const eventfd& bell, sharing how) noexcept {
+  std::uint32_t idle = 0;
+  // Acquire pairs with the release that ended the registration before.
+  if (!state_.compare_exchange_strong(idle, busy, base::memory_order_acquire, base::memory_order_relaxed))
+    return {std::errc::device_or_resource_busy, false};
+  const auto entered = enter_queue(bell, how);
+  if (entered.error != std::errc{}) [[unlikely]]
+    state_.store(0, base::memory_order_release);
+  return entered;
 }
 
 // The active bit is set under the lock: whoever walks the queue finds entry and bit together. The count is read there
 // too, and changes only under the lock from when we took it: a signal is in it, or will find the entry.
-bool notifier::enter_queue(const eventfd& bell, sharing how, std::error_code& ec) noexcept {
+inline notifier::outcome<bool> notifier::enter_queue(const eventfd& bell, sharing how) noexcept {
   eventfd_ctx* const ctx = bell.unreferenced_context();
-  if (would_deadlock(ctx)) {
-    ec = std::make_error_code(std::errc::resource_deadlock_would_occur);
-    return false;
-  }
-  if (ctx != nullptr) {
-    const eventfd_ctx_lock held{*ctx};
-    entry_.set_exclusive(how == sharing::exclusive);
-    if (ctx->attach(entry_)) {
-      ctx_.store(ctx, base::memory_order_relaxed);
-      // Release pairs with the acquire in begin_leaving(), for ctx_.
-      state_.store(registered | active, base::memory_order_release);
-      return ctx->count_locked() > 0;
-    }
-  }
-  ec = std::make_error_code(std::errc::bad_file_descriptor);
-  return false;
+  if (ctx == nullptr) return {std::errc::bad_file_descriptor, false};
+  if (would_deadlock(ctx)) return {std::errc::resource_deadlock_would_occur, false};
+  const eventfd_ctx_lock held{*ctx};
+  entry_.set_exclusive(how == sharing::exclusive);
+  if (!ctx->attach(entry_)) return {std::errc::bad_file_descriptor, false};
+  ctx_.store(ctx, base::memory_order_relaxed);
+  // Release pairs with the acquire in begin_leaving(), for ctx_.
+  state_.store(registered | active, base::memory_order_release);
+  return {std::errc{}, ctx->count_locked() > 0};
 }
 
 int notifier::on_wake(base::wait_entry& woken, unsigned events) noexcept {
@@ -114,6 +118,10 @@ int notifier::on_wake(base::wait_entry& woken, unsigned events) noexcept {
   return 1;
 }
 
+inline bool notifier::clear_active() noexcept {
+  return (state_.fetch_and(~active, base::memory_order_relaxed) & active) != 0;
+}
+
 void notifier::on_hup() noexcept {
   if (!clear_active()) return;
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
@@ -124,8 +132,8 @@ void notifier::on_hup() noexcept {
 }
 
 // Claims the registration; the active bit stays as it is.
-bool notifier::begin_leaving() noexcept {
-  auto state = state_.load(base::memory_order_acquire);
+inline bool notifier::begin_leaving() noexcept {
+  std::uint32_t state = registered | active;  // what it is but for misuse and HUP
   while (state & registered) {
     const auto claimed = (state & active) | busy;
     if (state_.compare_exchange_weak(state, claimed, base::memory_order_acq_rel, base::memory_order_acquire))
@@ -134,55 +142,64 @@ bool notifier::begin_leaving() noexcept {
   return false;
 }
 
-bool notifier::clear_active() noexcept { return (state_.fetch_and(~active, base::memory_order_acq_rel) & active) != 0; }
-
-decoupled notifier::leave(std::uint64_t* count, std::error_code& ec) noexcept {
-  ec.clear();
-  if (would_deadlock(ctx_.load(base::memory_order_relaxed))) {
-    ec = std::make_error_code(std::errc::resource_deadlock_would_occur);
-    return decoupled::not_registered;
-  }
-  if (!begin_leaving()) return decoupled::not_registered;
-
+// Takes the entry off unless HUP has, and ends the share in the eventfd's memory. In between it calls `under_lock`.
+// @return whether it was us who took it off.
+template <class UnderLock>
+inline bool notifier::pass_through_lock(UnderLock under_lock) noexcept {
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
-  bool won = false;
+  bool by_us = false;
   bool last = false;
-  eventfd_ctx_ptr drained;
   {
     const eventfd_ctx_lock held{ctx};
-    won = clear_active();
-    if (won) ctx.detach(entry_);
-    if (count != nullptr && ctx.take_locked(*count)) drained = &ctx;
+    by_us = clear_active();
+    if (by_us) ctx.detach(entry_);
+    under_lock(ctx);
     last = ctx.release_share();
   }
   // Not under the lock, which goes with the memory.
-  if (last) ctx.put();
-  if (drained != nullptr) drained->wake(POLLOUT);
-  if (count != nullptr && drained == nullptr) ec = std::make_error_code(std::errc::resource_unavailable_try_again);
+  if (last) [[unlikely]]
+    ctx.put();
+  return by_us;
+}
+
+inline decoupled notifier::end_leaving(bool by_us) noexcept {
   ctx_.store(nullptr, base::memory_order_relaxed);
   state_.store(0, base::memory_order_release);
-  return won ? decoupled::by_us : decoupled::by_hup;
+  return by_us ? decoupled::by_us : decoupled::by_hup;
 }
 
-decoupled notifier::unregister(std::error_code& ec) noexcept { return leave(nullptr, ec); }
-
-decoupled notifier::unregister() {
-  std::error_code ec;
-  const auto winner = unregister(ec);
-  if (ec) throw std::system_error{ec, "doorbell: unregister"};
-  return winner;
+inline notifier::outcome<decoupled> notifier::try_unregister() noexcept {
+  if (would_deadlock(ctx_.load(base::memory_order_relaxed)))
+    return {std::errc::resource_deadlock_would_occur, decoupled::not_registered};
+  if (!begin_leaving()) return {std::errc{}, decoupled::not_registered};
+  return {std::errc{}, end_leaving(pass_through_lock([](eventfd_ctx&) {}))};
 }
+
+notifier::outcome<decoupled> notifier::try_unregister_and_read(std::uint64_t& count) noexcept {
+  count = 0;
+  if (would_deadlock(ctx_.load(base::memory_order_relaxed)))
+    return {std::errc::resource_deadlock_would_occur, decoupled::not_registered};
+  if (!begin_leaving()) return {std::errc{}, decoupled::not_registered};
+  eventfd_ctx_ptr drained;
+  const auto winner = end_leaving(pass_through_lock([&](eventfd_ctx& ctx) {
+    ctx.assert_held();
+    if (ctx.take_locked(count)) drained = &ctx;
+  }));
+  if (drained == nullptr) return {std::errc::resource_unavailable_try_again, winner};
+  drained->wake(POLLOUT);
+  return {std::errc{}, winner};
+}
+
+decoupled notifier::unregister(std::error_code& ec) noexcept { return tell(try_unregister(), ec); }
+
+decoupled notifier::unregister() { return tell(try_unregister(), "doorbell: unregister"); }
 
 decoupled notifier::unregister_and_read(std::uint64_t& count, std::error_code& ec) noexcept {
-  count = 0;
-  return leave(&count, ec);
+  return tell(try_unregister_and_read(count), ec);
 }
 
 decoupled notifier::unregister_and_read(std::uint64_t& count) {
-  std::error_code ec;
-  const auto winner = unregister_and_read(count, ec);
-  if (ec) throw std::system_error{ec, "doorbell: unregister_and_read"};
-  return winner;
+  return tell(try_unregister_and_read(count), "doorbell: unregister_and_read");
 }
 
 }  // namespace doorbell

@@ -4,7 +4,7 @@
 //
 // Thread safety: all members but the destructor and the moves may be called at once. Lifetime: the object outlives the
 // calls on it; destroy() may come at any time from any thread, and calls that find it destroyed fail with
-// invalid_argument. Engine: io_uring.
+// invalid_argument. So do they all in a fork's child: its parent's contexts are not its own; it may make some.
 // Memory ordering: what was done before submit() is seen by whoever gets the event, by io_getevents or by the eventfd.
 //
 // Each call that can fail comes twice: throwing std::system_error, and with a std::error_code& that is set or cleared.
@@ -12,19 +12,19 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
+#include <doorbell/aio_engine.hpp>
 #include <doorbell/aio_iocb.hpp>
 #include <doorbell/base/export.hpp>
 
 namespace doorbell::aio {
-
-class kioctx;
 
 class DOORBELL_EXPORT context {
  public:
@@ -32,13 +32,25 @@ class DOORBELL_EXPORT context {
 
   /// As io_setup(2).
   /// @param nr_events how many requests may be in flight at least, 1 or more.
-  /// Errors: invalid_argument (0, or too many), not_enough_memory, too_many_files_open; function_not_supported and
-  /// operation_not_permitted where io_uring is refused.
-  explicit context(unsigned nr_events);
-  context(unsigned nr_events, std::error_code& ec) noexcept;
+  /// Errors: invalid_argument (0, or more than a ring can hold), resource_unavailable_try_again (more than this process's
+  /// contexts may have together: DOORBELL_AIO_MAX_NR, else /proc/sys/fs/aio-max-nr), not_enough_memory,
+  /// too_many_files_open; invalid_argument, too, when DOORBELL_ENGINE names no engine.
+  explicit context(unsigned nr_events) : context{nr_events, engine_kind::automatic} {}
+  context(unsigned nr_events, std::error_code& ec) noexcept : context{nr_events, engine_kind::automatic, ec} {}
 
-  context(context&&) noexcept;
-  context& operator=(context&&) noexcept;
+  /// The same, carried by that engine whatever the process's is.
+  /// Errors: besides, what io_uring_setup(2) says where io_uring is asked for and refused.
+  context(unsigned nr_events, engine_kind carried_by);
+  context(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept;
+
+  context(context&& other) noexcept
+      : handle_{std::exchange(other.handle_, 0)}, serial_{std::exchange(other.serial_, 0)} {}
+  context& operator=(context&& other) noexcept {
+    context before{std::move(other)};
+    std::swap(handle_, before.handle_);
+    std::swap(serial_, before.serial_);
+    return *this;
+  }
   /// Destroys, if that has not been done.
   ~context();
 
@@ -81,7 +93,8 @@ class DOORBELL_EXPORT context {
 
   /// Asks for a request in flight to end early. It still has its event, with -ECANCELED (a poll: 0), or with its result
   /// when it was quicker; what the engine cannot stop, such as a read the disk is at, runs to its end.
-  /// Errors: invalid_argument when no such request is in flight.
+  /// Errors: invalid_argument when no such request is in flight; resource_unavailable_try_again when the system has no
+  /// memory for it just now.
   /// Source: io_cancel(2), which says EINPROGRESS where this succeeds.
   void cancel(iocb& request);
   void cancel(iocb& request, std::error_code& ec) noexcept;
@@ -94,9 +107,9 @@ class DOORBELL_EXPORT context {
   void destroy();
   void destroy(std::error_code& ec) noexcept;
 
-  /// The address of the ring, as io_setup(2) gives it; null once destroyed.
-  [[nodiscard]] void* handle() const noexcept;
-  /// What carries the requests out.
+  /// The address of the ring, as io_setup(2) gives it, for what takes a handle (aio_calls.hpp); 0 once destroyed.
+  [[nodiscard]] unsigned long handle() const noexcept;
+  /// What carries the requests out: "io_uring" or "threads"; empty once destroyed.
   [[nodiscard]] std::string_view engine() const noexcept;
 
  private:
@@ -114,7 +127,8 @@ class DOORBELL_EXPORT context {
   std::span<io_event> get(std::size_t min, std::span<io_event> events, std::optional<clock::time_point> deadline,
                           std::error_code& ec) noexcept;
 
-  std::unique_ptr<kioctx> kioctx_;
+  unsigned long handle_ = 0;
+  std::uint64_t serial_ = 0;  // a handle may be used again for another context; this is not
 };
 
 }  // namespace doorbell::aio

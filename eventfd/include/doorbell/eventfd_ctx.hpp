@@ -83,14 +83,32 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
   // For what hangs on the wait queue: notifiers, and whoever builds something like them.
 
   /// The queue's lock. A thread inside a wake function of this queue holds it already, and passes. May sleep.
-  void lock() noexcept ABSL_EXCLUSIVE_LOCK_FUNCTION();
-  void unlock() noexcept ABSL_UNLOCK_FUNCTION();
+  // The analysis cannot follow a lock that the thread may hold already.
+  void lock() noexcept ABSL_EXCLUSIVE_LOCK_FUNCTION() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    if (!in_own_callback()) [[likely]]
+      lock_.lock();
+  }
+  void unlock() noexcept ABSL_UNLOCK_FUNCTION() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    if (!in_own_callback()) [[likely]]
+      lock_.unlock(!queue_.empty());
+  }
   /// Tells the compiler's analysis what it cannot see: that a wake function runs with the lock held.
   void assert_held() const noexcept ABSL_ASSERT_EXCLUSIVE_LOCK() {}
 
   /// Puts `entry` on the queue, and keeps this eventfd_ctx in memory for it until release_share(). Lock held.
   /// @return false when the eventfd has been closed: the entry would wait for ever, and has not been added.
-  [[nodiscard]] bool attach(base::wait_entry& entry) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this);
+  // A close that takes the last file away comes for this lock afterwards, to walk the queue:
+  //
+  //   legal:     we find it open, and add; the closer's walk, which needs the lock we hold, comes later and finds us.
+  //   legal:     we find it closed, and do not add.
+  //   forbidden: we add after the walk. The walk needs the lock after the decrement; had it been before us, we would
+  //              have acquired the decrement with the lock.
+  [[nodiscard]] bool attach(base::wait_entry& entry) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) {
+    if (!is_open()) return false;
+    queue_.add(entry);
+    ++shares_;
+    return true;
+  }
 
   /// Takes `entry` off the queue; its function does not run any more. Lock held.
   void detach(base::wait_entry& entry) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) { queue_.remove(entry); }
@@ -114,7 +132,13 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
   [[nodiscard]] bool in_own_callback() const noexcept ABSL_NO_THREAD_SAFETY_ANALYSIS {
     return queue_.walked_by_this_thread();  // which compares addresses, and reads nothing of the queue
   }
-  [[nodiscard]] static bool in_callback() noexcept;
+  [[nodiscard]] static bool in_callback() noexcept { return base::wait_queue::any_walked_by_this_thread(); }
+
+  /// Leaves `run(object, argument)` for when the outermost callback of this thread has let its lock go; in the order left,
+  /// in this thread. Only in a callback. The object must stay until it has run. Out of memory ends the program: nothing is
+  /// lost silently.
+  static void after_callback(void (*run)(void* object, std::uint64_t argument) noexcept, void* object,
+                             std::uint64_t argument = 0) noexcept;
 
   /// One more reference, and one less. put() of the last one frees.
   void get() noexcept { references_.get(); }

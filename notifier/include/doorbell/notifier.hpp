@@ -18,6 +18,8 @@
 // copied nor moved; it holds a reference to the eventfd_ctx, never an open file, or the HUP would never come.
 #pragma once
 
+#include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <system_error>
 #include <utility>
@@ -39,6 +41,13 @@ enum class decoupled {
   not_registered  ///< nobody: there was none, or another unregister() has it
 };
 
+// What the two callbacks of a notifier are made of. Its constructors make them where they stay: a function whose type has
+// been erased is moved by a call.
+template <class Function>
+concept signal_callback = std::constructible_from<absl::AnyInvocable<void(eventfd_ctx&)>, Function>;
+template <class Function>
+concept release_callback = std::constructible_from<absl::AnyInvocable<void()>, Function>;
+
 class DOORBELL_EXPORT notifier {
  public:
   using signal_function = absl::AnyInvocable<void(eventfd_ctx&)>;
@@ -51,12 +60,22 @@ class DOORBELL_EXPORT notifier {
   };
 
   /// Not registered yet.
-  explicit notifier(signal_function signal, release_function release = {}) noexcept
-      : entry_{*this}, signal_{std::move(signal)}, release_{std::move(release)} {}
+  /// @param signal what makes a signal_function; it is made in place. @param release a release_function, or none.
+  template <signal_callback Signal, release_callback Release = std::nullptr_t>
+  explicit notifier(Signal&& signal, Release&& release = {})
+      : entry_{*this}, signal_{std::forward<Signal>(signal)}, release_{std::forward<Release>(release)} {}
 
   /// Registered with `bell`. Errors: as register_with().
-  notifier(const eventfd& bell, signal_function signal, release_function release = {});
-  notifier(const eventfd& bell, signal_function signal, release_function release, std::error_code& ec) noexcept;
+  template <signal_callback Signal, release_callback Release = std::nullptr_t>
+  notifier(const eventfd& bell, Signal&& signal, Release&& release = {})
+      : notifier{std::forward<Signal>(signal), std::forward<Release>(release)} {
+    start(bell);
+  }
+  template <signal_callback Signal, release_callback Release = std::nullptr_t>
+  notifier(const eventfd& bell, Signal&& signal, Release&& release, std::error_code& ec)
+      : notifier{std::forward<Signal>(signal), std::forward<Release>(release)} {
+    start(bell, ec);
+  }
 
   notifier(const notifier&) = delete;
   notifier& operator=(const notifier&) = delete;
@@ -98,10 +117,23 @@ class DOORBELL_EXPORT notifier {
 
   static int on_wake(base::wait_entry& woken, unsigned events) noexcept;
   void on_hup() noexcept;
-  bool enter_queue(const eventfd& bell, sharing how, std::error_code& ec) noexcept;
-  decoupled leave(std::uint64_t* count, std::error_code& ec) noexcept;
+  // An error is an errc until it is told to the caller: an error_code that says "none" costs a call.
+  template <class Answer>
+  struct outcome {
+    std::errc error;
+    Answer answer;
+  };
+  void start(const eventfd& bell);
+  void start(const eventfd& bell, std::error_code& ec) noexcept;
+  outcome<bool> try_register(const eventfd& bell, sharing how) noexcept;
+  outcome<bool> enter_queue(const eventfd& bell, sharing how) noexcept;
+  outcome<decoupled> try_unregister() noexcept;
+  outcome<decoupled> try_unregister_and_read(std::uint64_t& count) noexcept;
   [[nodiscard]] bool begin_leaving() noexcept;
   [[nodiscard]] bool clear_active() noexcept;
+  template <class UnderLock>
+  [[nodiscard]] bool pass_through_lock(UnderLock under_lock) noexcept;
+  decoupled end_leaving(bool by_us) noexcept;
 
   entry entry_;
   base::atomic<std::uint32_t> state_{0};

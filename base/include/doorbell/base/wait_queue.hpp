@@ -15,6 +15,10 @@
 // Thread safety: none of its own, the owner's lock guards it all. Lifetime: empty when destroyed.
 #pragma once
 
+#include <cassert>
+
+#include <boost/intrusive/circular_list_algorithms.hpp>
+
 #include <doorbell/base/export.hpp>
 
 namespace doorbell::base {
@@ -30,6 +34,16 @@ struct wait_links {
   wait_links* previous = nullptr;
 };
 
+struct wait_links_traits {
+  using node = wait_links;
+  using node_ptr = wait_links*;
+  using const_node_ptr = const wait_links*;
+  static node_ptr get_next(const_node_ptr at) noexcept { return at->next; }
+  static void set_next(node_ptr at, node_ptr next) noexcept { at->next = next; }
+  static node_ptr get_previous(const_node_ptr at) noexcept { return at->previous; }
+  static void set_previous(node_ptr at, node_ptr previous) noexcept { at->previous = previous; }
+};
+
 class DOORBELL_EXPORT wait_entry : private wait_links {
  public:
   explicit wait_entry(wake_function wake, bool exclusive = false) noexcept : wake_{wake}, exclusive_{exclusive} {}
@@ -43,7 +57,6 @@ class DOORBELL_EXPORT wait_entry : private wait_links {
 
  private:
   friend class wait_queue;
-  friend struct wait_links_traits;
 
   wake_function wake_;
   bool exclusive_;
@@ -59,8 +72,19 @@ class DOORBELL_EXPORT wait_queue {
   wait_queue& operator=(const wait_queue&) = delete;
 
   [[nodiscard]] bool empty() const noexcept { return head_.next == &head_; }
-  void add(wait_entry& entry) noexcept;
-  void remove(wait_entry& entry) noexcept;
+  void add(wait_entry& entry) noexcept {
+    assert(!entry.linked());
+    list::link_before(entry.exclusive_ ? &head_ : first_exclusive_, &entry);
+    if (entry.exclusive_ && first_exclusive_ == &head_) first_exclusive_ = &entry;
+  }
+  void remove(wait_entry& entry) noexcept {
+    assert(entry.linked());
+    if (first_exclusive_ == &entry) first_exclusive_ = entry.next;
+    if (walked_by_this_thread()) [[unlikely]]
+      step_over(entry);
+    list::unlink(&entry);
+    entry.next = nullptr;
+  }
   /// The first entry with that wake function, or null.
   [[nodiscard]] wait_entry* find(wake_function wake) noexcept;
 
@@ -68,10 +92,18 @@ class DOORBELL_EXPORT wait_queue {
   /// @param limit how many exclusive entries may use it up.
   void walk(unsigned events, exclusive limit) noexcept;
 
-  /// Whether this thread is inside a wake function of this queue, and so holds its lock.
-  [[nodiscard]] bool walked_by_this_thread() const noexcept;
+  /// Whether this thread is inside a wake function of this queue, and so holds its lock; respectively of any.
+  [[nodiscard]] bool walked_by_this_thread() const noexcept { return walked_ == this; }
+  [[nodiscard]] static bool any_walked_by_this_thread() noexcept { return walked_ != nullptr; }
 
  private:
+  // The queue that this thread walks. Initial-exec: doorbell is loaded with the program, and this is read whenever a
+  // queue's lock is taken.
+  static thread_local constinit wait_queue* walked_ __attribute__((tls_model("initial-exec")));
+
+  using list = boost::intrusive::circular_list_algorithms<wait_links_traits>;
+
+  static void step_over(wait_entry& removed) noexcept;
   void rotate(wait_entry& entry) noexcept;
 
   wait_links head_{&head_, &head_};

@@ -42,7 +42,7 @@ class walk_scope {
   walk_scope& operator=(const walk_scope&) = delete;
 
   /// Whether this thread is inside a wake function of any queue: it holds a lock, so must neither block nor take another.
-  [[nodiscard]] static bool in_wake_function() noexcept { return current_ != nullptr && current_->queue_ != nullptr; }
+  [[nodiscard]] static bool in_wake_function() noexcept { return wait_queue::any_walked_by_this_thread(); }
 
   /// Leaves work for when the outermost walk of this thread has let its lock go, to be run in the order it was left.
   /// Only inside a wake function. The first eight cost no allocation; out of memory ends the program: nothing is lost
@@ -57,7 +57,6 @@ class walk_scope {
   // Initial-exec: doorbell is loaded with the program, and this is read on every slow path.
   static thread_local constinit walk_scope* current_ __attribute__((tls_model("initial-exec")));
 
-  wait_queue* queue_ = nullptr;    // the queue being walked; null between walks
   wait_links* next_ = nullptr;     // where the walk goes on; moved along when a wake function removes that entry
   wait_entry* visited_ = nullptr;  // whose function runs; null once that has removed it
   boost::container::small_vector<deferred, 8> later_;

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// io_setup and the others, with the kernel's arguments and the kernel's answers: 0 or a count, or a negative errno; errno
+// itself is not touched. For those who keep handles and raw iocbs; aio.hpp is the same for C++.
+//
+// Thread safety: all, at once, on any context. In a callback: io_destroy, and io_getevents where it may wait, answer
+// -EDEADLK at once.
+// Pointers: null and addresses in the kernel's half answer as the man pages say; other pointers to nothing are the
+// program's own fault, as with any library.
+#pragma once
+
+#include <csignal>
+#include <cstddef>
+#include <ctime>
+
+#include <doorbell/aio_iocb.hpp>
+#include <doorbell/base/export.hpp>
+
+namespace doorbell::aio {
+
+/// A context: the address of its ring. 0 is none.
+using aio_context_t = unsigned long;
+
+/// What io_pgetevents takes for the signals to block while it waits.
+struct aio_sigset {
+  const sigset_t* sigmask;
+  std::size_t sigsetsize;  ///< bytes: 8, the kernel's sigset_t
+};
+
+/// Source: io_setup(2). -EFAULT, -EINVAL (*handle not 0, nr_events 0 or too many for a ring), -EAGAIN (too many for this
+/// process), -ENOMEM, -EMFILE.
+DOORBELL_EXPORT int io_setup(unsigned nr_events, aio_context_t* handle) noexcept;
+
+/// Source: io_destroy(2). -EINVAL when there is no such context, or it is being destroyed.
+DOORBELL_EXPORT int io_destroy(aio_context_t handle) noexcept;
+
+/// Source: io_submit(2). resfd is a kernel eventfd's descriptor.
+/// @return how many were taken, or the first one's error.
+DOORBELL_EXPORT int io_submit(aio_context_t handle, long nr, iocb_abi** iocbs) noexcept;
+
+/// Source: io_cancel(2). -EINPROGRESS: under way, the event comes through the ring; `result` is not used. -EAGAIN: not
+/// cancelled, for want of memory.
+DOORBELL_EXPORT int io_cancel(aio_context_t handle, iocb_abi* request, io_event* result) noexcept;
+
+/// Source: io_getevents(2). @return how many events.
+DOORBELL_EXPORT int io_getevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout) noexcept;
+
+/// Source: io_pgetevents(2).
+DOORBELL_EXPORT int io_pgetevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout,
+                                  const aio_sigset* blocked) noexcept;
+
+/// What this process's contexts have asked for together, and may: /proc/sys/fs/aio-nr and aio-max-nr, for it alone.
+[[nodiscard]] DOORBELL_EXPORT std::size_t aio_nr() noexcept;
+[[nodiscard]] DOORBELL_EXPORT std::size_t aio_max_nr() noexcept;
+
+}  // namespace doorbell::aio

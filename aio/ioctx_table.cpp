@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ioctx_table.hpp"
+
+#include <doorbell/base/rcu.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <new>
+
+#include "kioctx.hpp"
+
+namespace doorbell::aio {
+
+struct ioctx_table::slots {
+  explicit slots(std::size_t count) : mask{count - 1}, at{std::make_unique<base::atomic<kioctx*>[]>(count)} {}
+
+  [[nodiscard]] std::size_t size() const noexcept { return mask + 1; }
+  [[nodiscard]] bool crowded() const noexcept { return 2 * (used + 1) > size(); }
+
+  /// Writers only.
+  void insert(kioctx& ctx) noexcept {
+    auto place = first_place(ctx.key());
+    while (is_context(at[place].load(base::memory_order_relaxed))) place = (place + 1) & mask;
+    used += at[place].load(base::memory_order_relaxed) == nullptr;
+    // Release pairs with the acquire in find(): what is found has been made.
+    at[place].store(&ctx, base::memory_order_release);
+  }
+
+  void erase(const kioctx& ctx) noexcept {
+    for (std::size_t place = 0; place < size(); ++place)
+      if (at[place].load(base::memory_order_relaxed) == &ctx) at[place].store(freed(), base::memory_order_relaxed);
+  }
+
+  template <class Visit>
+  void for_each(Visit visit) const {
+    for (std::size_t place = 0; place < size(); ++place)
+      if (auto* const ctx = at[place].load(base::memory_order_relaxed); is_context(ctx)) visit(*ctx);
+  }
+
+  [[nodiscard]] std::size_t first_place(std::uintptr_t key) const noexcept {
+    // Handles are page addresses: the page's number, spread.
+    return ((key >> 12) * 0x9e3779b97f4a7c15U >> 32) & mask;
+  }
+
+  /// What marks a slot whose context has gone.
+  static kioctx* freed() noexcept { return reinterpret_cast<kioctx*>(alignof(std::max_align_t)); }
+  static bool is_context(const kioctx* content) noexcept { return content != nullptr && content != freed(); }
+
+  const std::size_t mask;
+  std::size_t used = 0;  // not empty: contexts and marks
+  const std::unique_ptr<base::atomic<kioctx*>[]> at;
+  slots* left_before = nullptr;  // once forgotten
+};
+
+void kioctx_user::leave() noexcept {
+  if (auto* const ctx = std::exchange(ctx_, nullptr)) ctx->users().put();
+}
+
+ioctx_table& ioctx_table::process() noexcept {
+  static ioctx_table& one = *new ioctx_table;
+  return one;
+}
+
+// An array with room for one more: the one there is, or a new one. @return the old one, if it is to be freed.
+ioctx_table::slots_ptr ioctx_table::make_room(std::error_code& ec) noexcept {
+  auto* const now = slots_.load_for_update();
+  if (now != nullptr && !now->crowded()) return nullptr;
+  std::size_t contexts = 0;
+  if (now != nullptr) now->for_each([&](kioctx&) { ++contexts; });
+  try {
+    auto larger = std::make_unique<slots>(std::max<std::size_t>(16, std::bit_ceil(4 * (contexts + 1))));
+    if (now != nullptr) now->for_each([&](kioctx& ctx) { larger->insert(ctx); });
+    slots_.store(larger.release());
+  } catch (const std::bad_alloc&) {
+    ec = std::make_error_code(std::errc::not_enough_memory);
+    return nullptr;
+  }
+  return slots_ptr{now};
+}
+
+void ioctx_table::add(kioctx& ctx, std::error_code& ec) noexcept {
+  slots_ptr old;
+  {
+    const base::mutex_lock held{lock_};
+    old = make_room(ec);
+    if (!ec) slots_.load_for_update()->insert(ctx);
+  }
+  if (old != nullptr) base::rcu_synchronize();
+}
+
+void ioctx_table::remove(kioctx& ctx) noexcept {
+  const base::mutex_lock held{lock_};
+  slots_.load_for_update()->erase(ctx);
+}
+
+kioctx_user ioctx_table::lookup(std::uintptr_t handle) noexcept {
+  if (auto found = find(handle)) return found;
+  return find_moved(handle) ? find(handle) : kioctx_user{};
+}
+
+kioctx_user ioctx_table::find(std::uintptr_t handle) const noexcept {
+  const base::rcu_read_guard reading;
+  const auto* const now = slots_.load(reading);
+  if (now == nullptr) return {};
+  for (auto place = now->first_place(handle);; place = (place + 1) & now->mask) {
+    auto* const ctx = now->at[place].load(base::memory_order_acquire);
+    if (ctx == nullptr) return {};
+    if (slots::is_context(ctx) && ctx->key() == handle) return kioctx_user{ctx->users().tryget_live() ? ctx : nullptr};
+  }
+}
+
+// A program may have moved a ring by mremap(2), of which nobody tells us; then the handle is the new address.
+bool ioctx_table::find_moved(std::uintptr_t handle) noexcept {
+  if (!ring::looks_like_one(handle)) return false;
+  slots_ptr old;
+  kioctx* moved = nullptr;
+  {
+    const base::mutex_lock held{lock_};
+    auto* const now = slots_.load_for_update();
+    if (now == nullptr) return false;
+    now->for_each([&](kioctx& ctx) {
+      if (moved == nullptr && ctx.has_moved_to(handle)) moved = &ctx;
+    });
+    if (moved == nullptr) return false;
+    now->erase(*moved);
+    std::error_code no_memory;
+    old = make_room(no_memory);
+    slots_.load_for_update()->insert(*moved);
+  }
+  if (old != nullptr) base::rcu_synchronize();
+  return true;
+}
+
+void ioctx_table::forget_all() noexcept {
+  const base::mutex_lock held{lock_};
+  auto* const parents = slots_.exchange(nullptr);
+  if (parents == nullptr) return;
+  parents->for_each([](kioctx& ctx) { ctx.abandon_in_child(); });
+  parents->left_before = left_behind_;
+  left_behind_ = parents;
+}
+
+}  // namespace doorbell::aio

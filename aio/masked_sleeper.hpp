@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// masked_sleeper: a thread that waits with other signals blocked than it has otherwise (io_pgetevents). Only ppoll(2) and
+// the like change the mask and sleep in one step, so it cannot sleep on a futex: it waits for two descriptors, the
+// engine's, and one of its own for what else there may be to look at.
+#pragma once
+
+#include <boost/intrusive/list.hpp>
+
+#include <doorbell/base/futex.hpp>
+#include <doorbell/base/unique_fd.hpp>
+
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <tuple>
+
+#include "engine.hpp"
+
+namespace doorbell::aio {
+
+class masked_sleeper : public boost::intrusive::list_base_hook<> {
+ public:
+  /// False, with errno, when there is no descriptor for it.
+  masked_sleeper() noexcept : fd_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)} {}
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
+
+  // Can fail only when it has been woken more often than a count can tell.
+  void wake() const noexcept { std::ignore = ::eventfd_write(fd_.get(), 1); }
+
+  [[nodiscard]] engine::wait_result sleep(int engine_descriptor, base::deadline until,
+                                          const sigset_t* mask) const noexcept {
+    std::array<pollfd, 2> readable{pollfd{.fd = engine_descriptor, .events = POLLIN, .revents = 0},
+                                   pollfd{.fd = fd_.get(), .events = POLLIN, .revents = 0}};
+    timespec left{};
+    if (until) left = base::time_left(*until);
+    const int ready = ::ppoll(readable.data(), readable.size(), until ? &left : nullptr, mask);
+    if (ready == 0) return engine::wait_result::timed_out;
+    return ready < 0 && errno == EINTR ? engine::wait_result::interrupted : engine::wait_result::ready;
+  }
+
+ private:
+  const base::unique_fd fd_;
+};
+
+}  // namespace doorbell::aio

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// user_count: who is inside a context that may be destroyed at any time; a percpu_ref whose last put wakes the destroyer.
+//
+// Memory ordering: put() releases, wait_for_none() acquires.
+#pragma once
+
+#include <cstdint>
+
+#include <doorbell/base/atomic.hpp>
+#include <doorbell/base/futex.hpp>
+#include <doorbell/base/percpu_ref.hpp>
+
+namespace doorbell::aio {
+
+class user_count {
+ public:
+  /// @return whether the caller is now inside; not after kill().
+  [[nodiscard]] bool tryget_live() noexcept { return inside_.tryget_live(); }
+  void put() noexcept { inside_.put(); }
+
+  /// Once.
+  void kill() noexcept { [[maybe_unused]] const bool ours = inside_.kill(); }
+
+  /// After kill(): waits until the last has left.
+  void wait_for_none() noexcept {
+    while (inside_.none.load(base::memory_order_acquire) == 0) base::futex_wait(inside_.none, 0);
+  }
+
+ private:
+  struct count : base::percpu_ref {
+    count() : percpu_ref{&count::on_release} {}
+
+    // The destroyer may free us as soon as it sees the 1: after that only the address is used.
+    static void on_release(percpu_ref& ref) noexcept {
+      auto* const word = &static_cast<count&>(ref).none;
+      word->store(1, base::memory_order_release);
+      base::futex_wake_all(word);
+    }
+
+    base::atomic<std::uint32_t> none{0};
+  };
+
+  count inside_;
+};
+
+}  // namespace doorbell::aio

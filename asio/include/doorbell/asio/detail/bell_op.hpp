@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// bell_op: one asynchronous wait or read, from its initiation to its handler.
+//
+// An operation lives in memory from its handler's associated allocator, which is given back before the handler is called,
+// so that a handler that starts the next operation gets the same memory again. While it lives it holds outstanding work
+// on the I/O object's executor and on its handler's.
+//
+// Thread safety: belongs to whoever has it: the initiating function, then the watch's list, under the watch's mutex, then
+// whoever has taken it from there.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include <boost/asio/associated_allocator.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/intrusive/list.hpp>
+#include <boost/system/error_code.hpp>
+
+#include <doorbell/eventfd_ctx.hpp>
+
+namespace doorbell::asio::detail {
+
+using boost::system::error_code;
+
+/// What an operation does with a bell that is ready.
+enum class bell_use {
+  waits,  ///< leaves the count alone
+  reads,  ///< takes what a read would
+};
+
+class bell_op : public boost::intrusive::list_base_hook<> {
+ public:
+  bell_op(const bell_op&) = delete;
+  bell_op& operator=(const bell_op&) = delete;
+
+  /// What it waits for: POLLIN, POLLOUT, POLLERR.
+  [[nodiscard]] unsigned events() const noexcept { return events_; }
+  /// Tells it from all others that a cancellation slot has been or will be connected to; null when none is.
+  [[nodiscard]] const void* cancellation_key() const noexcept { return cancellation_key_; }
+
+  /// Carries it out if the bell is ready for it. After a hang-up every operation ends: a count that is there is still
+  /// read, so that none is lost, and waits for it succeed; then comes eof.
+  /// @return whether it is finished.
+  [[nodiscard]] bool attempt(eventfd_ctx& ctx, bool hung_up) noexcept {
+    if (use_ == bell_use::reads ? read(ctx) : is_ready(ctx, hung_up)) return true;
+    if (hung_up) result_ = boost::asio::error::eof;
+    return hung_up;
+  }
+
+  void fail(error_code why) noexcept { result_ = why; }
+
+  /// Frees the operation and has its handler called from the loop, with the result.
+  virtual void post() = 0;
+  /// The same for a caller that the I/O object's executor runs: the handler may be called before this returns.
+  virtual void dispatch() = 0;
+  /// Frees the operation and its handler, which is not called.
+  virtual void destroy() noexcept = 0;
+
+ protected:
+  bell_op(bell_use use, unsigned events, const void* cancellation_key) noexcept
+      : use_{use}, events_{events}, cancellation_key_{cancellation_key} {}
+  ~bell_op() = default;
+
+  [[nodiscard]] error_code result() const noexcept { return result_; }
+  /// What was read.
+  [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+
+ private:
+  [[nodiscard]] bool read(eventfd_ctx& ctx) noexcept {
+    std::error_code refused;  // only in a callback, and we are in none
+    count_ = ctx.drain(refused);
+    return count_ > 0;
+  }
+
+  // Nobody waits for room in what nobody can read any more.
+  [[nodiscard]] bool is_ready(const eventfd_ctx& ctx, bool hung_up) const noexcept {
+    const auto wanted = hung_up ? events_ & ~static_cast<unsigned>(POLLOUT) : events_;
+    return (ctx.poll() & (wanted | POLLERR)) != 0;
+  }
+
+  const bell_use use_;
+  const unsigned events_;
+  const void* const cancellation_key_;
+  error_code result_;
+  std::uint64_t count_ = 0;
+};
+
+using bell_op_list = boost::intrusive::list<bell_op>;
+
+/// A handler with its arguments, ready to run.
+template <bell_use Use, class Handler>
+class bell_completion {
+ public:
+  using allocator_type = boost::asio::associated_allocator_t<Handler>;
+
+  bell_completion(Handler&& handler, error_code result, std::uint64_t count)
+      : handler_{std::move(handler)}, result_{result}, count_{count} {}
+
+  [[nodiscard]] allocator_type get_allocator() const noexcept {
+    return boost::asio::get_associated_allocator(handler_);
+  }
+
+  void operator()() {
+    if constexpr (Use == bell_use::reads)
+      std::move(handler_)(result_, count_);
+    else
+      std::move(handler_)(result_);
+  }
+
+ private:
+  Handler handler_;
+  error_code result_;
+  std::uint64_t count_;
+};
+
+template <bell_use Use, class Handler, class Executor>
+class bell_op_for final : public bell_op {
+ public:
+  /// @param executor of the I/O object.
+  [[nodiscard]] static bell_op& make(Handler handler, const Executor& executor, unsigned events, const void* key) {
+    allocator memory{boost::asio::get_associated_allocator(handler)};
+    auto* place = traits::allocate(memory, 1);
+    try {
+      return *new (place) bell_op_for{std::move(handler), executor, events, key};
+    } catch (...) {
+      traits::deallocate(memory, place, 1);
+      throw;
+    }
+  }
+
+  void post() override {
+    finish([](const auto& executor, auto completion) { boost::asio::post(executor, std::move(completion)); });
+  }
+  void dispatch() override {
+    finish([](const auto& executor, auto completion) { boost::asio::dispatch(executor, std::move(completion)); });
+  }
+  void destroy() noexcept override { [[maybe_unused]] const auto handler = free(); }
+
+ private:
+  using handler_executor = boost::asio::associated_executor_t<Handler, Executor>;
+  using allocator =
+      typename std::allocator_traits<boost::asio::associated_allocator_t<Handler>>::template rebind_alloc<bell_op_for>;
+  using traits = std::allocator_traits<allocator>;
+
+  bell_op_for(Handler&& handler, const Executor& executor, unsigned events, const void* key)
+      : bell_op{Use, events, key},
+        executor_{boost::asio::get_associated_executor(handler, executor)},
+        work_{executor},
+        handler_work_{executor_},
+        handler_{std::move(handler)} {}
+
+  // The work ends when the handler has been handed over, which counts as work itself.
+  template <class HandOver>
+  void finish(HandOver hand_over) {
+    const auto executor = executor_;
+    const auto work = std::move(work_);
+    const auto handler_work = std::move(handler_work_);
+    const auto why = result();
+    const auto how_many = count();
+    hand_over(executor, bell_completion<Use, Handler>{free(), why, how_many});
+  }
+
+  /// Frees the memory of *this. @return the handler, which may own what the memory came from.
+  [[nodiscard]] Handler free() noexcept {
+    Handler handler{std::move(handler_)};
+    allocator memory{boost::asio::get_associated_allocator(handler)};
+    this->~bell_op_for();
+    traits::deallocate(memory, this, 1);
+    return handler;
+  }
+
+  const handler_executor executor_;
+  boost::asio::executor_work_guard<Executor> work_;
+  boost::asio::executor_work_guard<handler_executor> handler_work_;
+  Handler handler_;
+};
+
+}  // namespace doorbell::asio::detail

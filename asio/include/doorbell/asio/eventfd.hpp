@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// doorbell::asio::eventfd: an eventfd as an I/O object of Boost.Asio: waits and reads that a loop carries out.
+//
+//   doorbell::asio::eventfd bell{io};                   // a bell of its own; bell.bell() is the handle to give copies of
+//   doorbell::asio::eventfd ear{io, others_bell};       // listens to a bell of others
+//
+// What keeps what: an object that makes its bell, or is given a handle by move, holds that handle as any other holder
+// does. An object that shares a bell holds the memory of it and no handle, or it would keep the last close from happening:
+// when the others have closed theirs, reads still get the count that is left, and then everything ends with
+// boost::asio::error::eof.
+//
+// Handlers are called from the executor, never inside the initiating function and never in the signaller's thread. However
+// many signals come before the loop gets round to it, it is woken once, and the counts that are read add up to what was
+// signalled. Reads that wait at once are served in the order they came. Associated executors, allocators and cancellation
+// slots are honoured; a slot takes every type of cancellation, since an operation has no effect before it completes.
+// Operations that wait keep the loop busy, as outstanding work.
+//
+// Thread safety: distinct objects: safe. One object: signal(), read() and context() from any thread, against anything but
+// moving, closing and destroying it; the rest from one implicit or explicit strand, as with Asio's own objects.
+// Lifetime: the object goes before its execution context, or with it. What waits then is cancelled.
+// In callbacks of notifiers: signal() is legal. Starting, cancelling and closing take locks that must not be taken there;
+// they are refused with resource_deadlock_would_occur, and destroying an open object ends the program. Post them.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/cancellation_type.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/execution_context.hpp>
+#include <boost/system/error_code.hpp>
+#include <boost/system/system_error.hpp>
+
+#include <doorbell/asio/detail/bell_op.hpp>
+#include <doorbell/asio/detail/bell_watch.hpp>
+#include <doorbell/eventfd.hpp>
+
+namespace doorbell::asio {
+
+template <class Executor = boost::asio::any_io_executor>
+class basic_eventfd {
+ public:
+  using executor_type = Executor;
+  using error_code = boost::system::error_code;
+
+  template <class Other>
+  struct rebind_executor {
+    using other = basic_eventfd<Other>;
+  };
+
+  /// What async_wait() waits for, besides errors.
+  static constexpr unsigned wait_read = POLLIN;
+  static constexpr unsigned wait_write = POLLOUT;
+  static constexpr unsigned wait_error = POLLERR;
+
+  /// With a new bell of its own, and its first handle. Errors: not_enough_memory.
+  explicit basic_eventfd(const executor_type& executor) : basic_eventfd{executor, doorbell::eventfd{}} {}
+
+  /// Listens to `bell`, and holds no handle on it. If that is closed, so is the object.
+  basic_eventfd(const executor_type& executor, const doorbell::eventfd& bell)
+      : executor_{executor}, watch_{make_watch(executor, bell)} {}
+
+  /// Takes the handle over: the same as making one, with flags or a first count.
+  basic_eventfd(const executor_type& executor, doorbell::eventfd&& bell)
+      : executor_{executor}, bell_{std::move(bell)}, watch_{make_watch(executor, bell_)} {}
+
+  /// The same for the executor of an execution context.
+  template <class Context>
+    requires std::is_convertible_v<Context&, boost::asio::execution_context&>
+  explicit basic_eventfd(Context& context) : basic_eventfd{executor_type{context.get_executor()}} {}
+  template <class Context>
+    requires std::is_convertible_v<Context&, boost::asio::execution_context&>
+  basic_eventfd(Context& context, const doorbell::eventfd& bell)
+      : basic_eventfd{executor_type{context.get_executor()}, bell} {}
+  template <class Context>
+    requires std::is_convertible_v<Context&, boost::asio::execution_context&>
+  basic_eventfd(Context& context, doorbell::eventfd&& bell)
+      : basic_eventfd{executor_type{context.get_executor()}, std::move(bell)} {}
+
+  /// The operations that wait move along. What was moved from is closed, and keeps its executor.
+  basic_eventfd(basic_eventfd&& other) noexcept
+      : basic_eventfd{other.executor_, std::move(other.bell_), std::move(other.watch_)} {}
+  /// Closes what was here.
+  basic_eventfd& operator=(basic_eventfd&& other) noexcept {
+    basic_eventfd taken{std::move(other)};
+    std::swap(executor_, taken.executor_);
+    std::swap(bell_, taken.bell_);
+    std::swap(watch_, taken.watch_);
+    return *this;
+  }
+
+  /// Closes. May sleep on the queue's lock, until a wake function that runs has ended.
+  ~basic_eventfd() {
+    if (!is_open()) return;
+    error_code ec;
+    close(ec);
+    if (ec) std::terminate();  // else the wake function would outlive what it posts to
+  }
+
+  [[nodiscard]] executor_type get_executor() const noexcept { return executor_; }
+  [[nodiscard]] bool is_open() const noexcept { return watch_ != nullptr; }
+
+  /// The handle that this object holds, to be copied for others; a closed one if it only listens.
+  [[nodiscard]] const doorbell::eventfd& bell() const noexcept { return bell_; }
+  /// What it listens to; null when it is closed. Keeps the memory and not the eventfd open.
+  [[nodiscard]] eventfd_ctx_ptr context() const noexcept {
+    return watch_ != nullptr ? eventfd_ctx_ptr{&watch_->ctx()} : nullptr;
+  }
+
+  /// Adds `n`; see eventfd_ctx::signal. From any thread, in callbacks too. Errors: bad_descriptor when closed.
+  void signal(std::uint64_t n = 1) const {
+    error_code ec;
+    signal(n, ec);
+    check(ec, "doorbell: signal");
+  }
+  void signal(std::uint64_t n, error_code& ec) const noexcept {
+    if (check_open(ec)) watch_->ctx().signal(n);
+  }
+
+  /// Takes what is there (1 of a semaphore), whatever the flags of the bell. Never blocks.
+  /// Errors: would_block when the count is 0; bad_descriptor when closed; resource_deadlock_would_occur in a callback of
+  /// another eventfd.
+  std::uint64_t read() const {
+    error_code ec;
+    const auto count = read(ec);
+    check(ec, "doorbell: read");
+    return count;
+  }
+  std::uint64_t read(error_code& ec) const noexcept {
+    if (!check_open(ec)) return 0;
+    std::error_code refused;
+    const auto count = watch_->ctx().drain(refused);
+    if (refused)
+      ec = refused;
+    else if (count == 0)
+      ec = boost::asio::error::would_block;
+    return count;
+  }
+
+  /// Waits until the bell is ready for one of `events` or in error; at once if it is. The count stays as it is, and may have
+  /// changed again by the time the handler is called.
+  /// @param events of wait_read, wait_write, wait_error (POLLIN, POLLOUT, POLLERR); 0 waits for an error or the end.
+  /// @param token of signature void(error_code): operation_aborted when cancelled, eof when all handles are closed (and,
+  /// for wait_read, the count is 0), bad_descriptor when the object is closed.
+  template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
+                WaitToken = boost::asio::default_completion_token_t<executor_type>>
+  auto async_wait(unsigned events, WaitToken&& token = {}) {
+    return boost::asio::async_initiate<WaitToken, void(error_code)>(initiation<detail::bell_use::waits>{*this}, token,
+                                                                    events);
+  }
+
+  /// Waits until the count is above 0 and takes it, or 1 of a semaphore.
+  /// @param token of signature void(error_code, std::uint64_t): the count, above 0 if and only if there is no error;
+  /// errors as in async_wait().
+  template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code, std::uint64_t))
+                ReadToken = boost::asio::default_completion_token_t<executor_type>>
+  auto async_read(ReadToken&& token = {}) {
+    return boost::asio::async_initiate<ReadToken, void(error_code, std::uint64_t)>(
+        initiation<detail::bell_use::reads>{*this}, token, wait_read);
+  }
+
+  /// Ends what waits, with operation_aborted. What has completed already, though its handler has not been called yet,
+  /// stays as it is. Errors: bad_descriptor; resource_deadlock_would_occur in a callback.
+  void cancel() {
+    error_code ec;
+    cancel(ec);
+    check(ec, "doorbell: cancel");
+  }
+  void cancel(error_code& ec) {
+    if (check_open(ec) && check_no_callback(ec)) watch_->cancel();
+  }
+
+  /// Cancels, stops listening and closes the handle if it holds one: the last one sends the hang-up, in this thread.
+  /// Errors: as cancel().
+  void close() {
+    error_code ec;
+    close(ec);
+    check(ec, "doorbell: close");
+  }
+  void close(error_code& ec) {
+    if (!check_open(ec) || !check_no_callback(ec)) return;
+    std::exchange(watch_, nullptr)->close();
+    std::error_code never_had_one;
+    bell_.close(never_had_one);
+  }
+
+ private:
+  using watch_type = detail::bell_watch_on<executor_type>;
+
+  basic_eventfd(executor_type executor, doorbell::eventfd&& bell, std::shared_ptr<watch_type>&& watch) noexcept
+      : executor_{std::move(executor)}, bell_{std::move(bell)}, watch_{std::move(watch)} {}
+
+  // What a cancellation slot calls. Its address is the key, which no two operations share: the next one connected to that
+  // slot takes this one's place.
+  class canceller {
+   public:
+    explicit canceller(const std::shared_ptr<watch_type>& watch) noexcept : watch_{watch} {}
+    void operator()(boost::asio::cancellation_type_t type) const {
+      if (type == boost::asio::cancellation_type::none) return;
+      if (const auto watch = watch_.lock()) watch->cancel(this);
+    }
+
+   private:
+    const std::weak_ptr<watch_type> watch_;
+  };
+
+  template <detail::bell_use Use>
+  class initiation {
+   public:
+    using executor_type = basic_eventfd::executor_type;
+
+    explicit initiation(basic_eventfd& self) noexcept : self_{&self} {}
+    [[nodiscard]] executor_type get_executor() const noexcept { return self_->get_executor(); }
+
+    template <class Handler>
+    void operator()(Handler&& handler, unsigned events) const {
+      self_->template start<Use>(std::forward<Handler>(handler), events);
+    }
+
+   private:
+    basic_eventfd* self_;
+  };
+
+  template <detail::bell_use Use, class Handler>
+  void start(Handler&& handler, unsigned events) {
+    using op_type = detail::bell_op_for<Use, std::decay_t<Handler>, executor_type>;
+    const void* const key = connect(boost::asio::get_associated_cancellation_slot(handler));
+    auto& op = op_type::make(std::forward<Handler>(handler), executor_, events, key);
+    error_code ec;
+    if (check_open(ec) && check_no_callback(ec)) return watch_->start(op);
+    op.fail(ec);
+    op.post();
+  }
+
+  template <class Slot>
+  [[nodiscard]] const void* connect(Slot slot) const {
+    if (!slot.is_connected()) return nullptr;
+    return &slot.template emplace<canceller>(watch_);
+  }
+
+  [[nodiscard]] static std::shared_ptr<watch_type> make_watch(const executor_type& executor,
+                                                              const doorbell::eventfd& bell) {
+    auto* const ctx = bell.unreferenced_context();
+    return ctx != nullptr ? watch_type::make(executor, *ctx) : nullptr;
+  }
+
+  [[nodiscard]] bool check_open(error_code& ec) const noexcept {
+    ec = {};
+    if (!is_open()) ec = boost::asio::error::bad_descriptor;
+    return is_open();
+  }
+  [[nodiscard]] static bool check_no_callback(error_code& ec) noexcept {
+    if (!eventfd_ctx::in_callback()) return true;
+    ec = boost::system::errc::make_error_code(boost::system::errc::resource_deadlock_would_occur);
+    return false;
+  }
+  static void check(const error_code& ec, const char* what) {
+    if (ec) throw boost::system::system_error{ec, what};
+  }
+
+  executor_type executor_;
+  doorbell::eventfd bell_;
+  std::shared_ptr<watch_type> watch_;
+};
+
+/// The one for everyday use.
+using eventfd = basic_eventfd<>;
+
+}  // namespace doorbell::asio

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// this_cpu, possible_cpus: for data that is split by CPU, so that threads that run at the same time do not share it.
+#pragma once
+
+#include <sched.h>
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#endif
+
+namespace doorbell::base {
+
+/// The CPU that the calling thread ran on a moment ago: a hint, since it may have moved on.
+// The kernel keeps the number in the thread's own memory for restartable sequences; sched_getcpu() reads it there too,
+// but costs three times as much. Negative: not registered, by an old C library or a tunable.
+inline unsigned this_cpu() noexcept {
+#if __has_include(<sys/rseq.h>)
+  const void* const found = static_cast<const char*>(__builtin_thread_pointer()) + __rseq_offset;
+  const auto* const area = static_cast<const struct rseq*>(found);
+  const auto cpu = static_cast<int>(__atomic_load_n(&area->cpu_id, __ATOMIC_RELAXED));
+  if (cpu >= 0) [[likely]]
+    return static_cast<unsigned>(cpu);
+#endif
+  return static_cast<unsigned>(::sched_getcpu());
+}
+
+/// How many CPUs the machine could ever have, plugged in or not; at least 1.
+unsigned possible_cpus() noexcept;
+
+}  // namespace doorbell::base

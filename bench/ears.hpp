@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a thread can ring, and how an Asio loop hears it: doorbell's eventfd, and the kernel's in a stream_descriptor.
+#pragma once
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+
+#include <cstdint>
+#include <utility>
+
+#include <doorbell/asio/eventfd.hpp>
+#include <doorbell/eventfd.hpp>
+
+#include "kernel_eventfd.hpp"
+
+namespace doorbell::bench {
+
+class doorbell_ear {
+ public:
+  explicit doorbell_ear(boost::asio::io_context& io) : ear_{io, bell_} {}
+
+  void signal() const { bell_.signal(); }
+  /// Calls `heard` with each count that is read. In the loop's thread.
+  template <class Heard>
+  void listen(Heard heard) {
+    ear_.async_read([this, heard](boost::system::error_code ec, std::uint64_t count) {
+      if (ec) return;
+      heard(count);
+      listen(heard);
+    });
+  }
+
+ private:
+  eventfd bell_;
+  asio::eventfd ear_;
+};
+
+class descriptor_ear {
+ public:
+  explicit descriptor_ear(boost::asio::io_context& io) : ear_{io, bell_.fd()} { ear_.non_blocking(true); }
+  ~descriptor_ear() { ear_.release(); }
+  descriptor_ear(const descriptor_ear&) = delete;
+  descriptor_ear& operator=(const descriptor_ear&) = delete;
+
+  void signal() const { bell_.signal(); }
+  template <class Heard>
+  void listen(Heard heard) {
+    ear_.async_read_some(boost::asio::buffer(&count_, sizeof count_),
+                         [this, heard](boost::system::error_code ec, std::size_t) {
+                           if (ec) return;
+                           heard(std::exchange(count_, 0));
+                           listen(heard);
+                         });
+  }
+
+ private:
+  kernel_eventfd bell_;
+  std::uint64_t count_ = 0;
+  boost::asio::posix::stream_descriptor ear_;
+};
+
+}  // namespace doorbell::bench

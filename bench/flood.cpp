@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Row 6: a thread signals as fast as it can, an Asio loop in another thread counts. The time is for one event, and it is
+// over when the last one has been counted; whoever counts wrong fails.
+#include <benchmark/benchmark.h>
+#include <boost/asio/post.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+
+#include "ears.hpp"
+#include "loop_thread.hpp"
+#include "tally.hpp"
+
+namespace doorbell::bench {
+namespace {
+
+constexpr benchmark::IterationCount events = 100'000;
+
+template <class Signal>
+void flood(benchmark::State& state, tally& counted, Signal signal) {
+  while (state.KeepRunningBatch(events)) {
+    counted.expect(events);
+    for (benchmark::IterationCount i = 0; i < events; ++i) signal();
+    if (!counted.wait()) state.SkipWithError("more was counted than was signalled");
+  }
+}
+
+template <class Ear>
+void flood_ear(benchmark::State& state) {
+  tally counted;
+  loop_thread loop;
+  Ear ear{loop.io()};
+  boost::asio::post(loop.io(), [&] { ear.listen([&counted](std::uint64_t n) { counted.add(n); }); });
+  flood(state, counted, [&ear] { ear.signal(); });
+  loop.stop();
+}
+
+void flood_post(benchmark::State& state) {
+  tally counted;
+  loop_thread loop;
+  flood(state, counted, [&] { boost::asio::post(loop.io(), [&counted] { counted.add(1); }); });
+}
+
+void flood_rmw(benchmark::State& state) {
+  tally counted;
+  std::atomic<std::uint64_t> count{0};
+  std::jthread consumer{[&](const std::stop_token& stop) {
+    while (!stop.stop_requested())
+      if (const auto n = count.exchange(0)) counted.add(n);
+  }};
+  flood(state, counted, [&count] { count.fetch_add(1); });
+}
+
+BENCHMARK(flood_ear<doorbell_ear>)->Name("flood/doorbell")->UseRealTime();
+BENCHMARK(flood_post)->Name("flood/asio_post")->UseRealTime();
+BENCHMARK(flood_ear<descriptor_ear>)->Name("flood/descriptor")->UseRealTime();
+BENCHMARK(flood_rmw)->Name("flood/rmw_shared_line")->UseRealTime();
+
+}  // namespace
+}  // namespace doorbell::bench

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What every benchmark program here has in common: a second thread that sleeps all the time, the versions of the peers in
+// the output, and an exit status that tells of a benchmark that failed.
+#include <benchmark/benchmark.h>
+#include <gnu/libc-version.h>
+#include <unistd.h>
+#include <boost/version.hpp>
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
+namespace {
+
+// glibc's locks and malloc take short cuts, and shared pointers count without atomics, in a process that has one thread.
+// No program that needs an eventfd is such a process, so nobody is measured in one.
+void sleep_until_stopped(const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any never;
+  std::unique_lock lock{mutex};
+  never.wait(lock, stop, [] { return false; });
+}
+
+class reporter : public benchmark::ConsoleReporter {
+ public:
+  reporter() : ConsoleReporter{::isatty(STDOUT_FILENO) ? OO_ColorTabular : OO_Tabular} {}
+
+  void ReportRuns(const std::vector<Run>& runs) override {
+    failed_ = failed_ || std::ranges::any_of(runs, &Run::error_occurred);
+    ConsoleReporter::ReportRuns(runs);
+  }
+  [[nodiscard]] bool failed() const noexcept { return failed_; }
+
+ private:
+  bool failed_ = false;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::jthread second{sleep_until_stopped};
+  benchmark::AddCustomContext("Boost", BOOST_LIB_VERSION);
+  benchmark::AddCustomContext("Compiler", __VERSION__);
+  benchmark::AddCustomContext("glibc", ::gnu_get_libc_version());
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  reporter console;
+  const bool ran_any = benchmark::RunSpecifiedBenchmarks(&console) > 0;
+  benchmark::Shutdown();
+  return ran_any && !console.failed() ? 0 : 1;
+}

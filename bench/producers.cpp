@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Row 8: several threads that signal, on one eventfd and on one each.
+#include <benchmark/benchmark.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include <doorbell/eventfd.hpp>
+
+#include "kernel_eventfd.hpp"
+
+namespace doorbell::bench {
+namespace {
+
+template <class Eventfd, std::size_t Bells>
+void producers(benchmark::State& state) {
+  static const std::array<Eventfd, Bells> bells;  // the same for all threads of a run
+  const auto place = static_cast<std::size_t>(state.thread_index());
+  const Eventfd& bell = bells[place % Bells];
+  for (auto _ : state) bell.signal();
+  // All threads have left the loop, and none starts the next run before this one returns.
+  if (place >= Bells) return;
+  const auto sharers = static_cast<std::size_t>(state.threads()) / Bells;
+  if (bell.read() != sharers * static_cast<std::uint64_t>(state.iterations()))
+    state.SkipWithError("the count is not what was signalled");
+}
+
+BENCHMARK(producers<eventfd, 1>)->Name("producers_on_1/doorbell")->ThreadRange(1, 2)->UseRealTime();
+BENCHMARK(producers<eventfd, 2>)->Name("producers_on_2/doorbell")->Threads(2)->UseRealTime();
+BENCHMARK(producers<kernel_eventfd, 1>)->Name("producers_on_1/kernel")->ThreadRange(1, 2)->UseRealTime();
+BENCHMARK(producers<kernel_eventfd, 2>)->Name("producers_on_2/kernel")->Threads(2)->UseRealTime();
+
+}  // namespace
+}  // namespace doorbell::bench

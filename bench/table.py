@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of speeds: which benchmark stands for which row, and what it is measured against.
+
+A row is data. To add one: write the benchmark, and a Row here that names it.
+"""
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Against:
+    """What `ours` is compared with, both medians of the same run."""
+
+    name: str  # what the table calls it
+    benchmark: str  # its full name in the program
+    at_least: float | None = None  # ours must be so many times as fast
+    at_most: float | None = None  # ours must take no more than so many times as long; neither: only shown
+
+
+@dataclass(frozen=True)
+class Row:
+    number: int
+    work: str
+    program: str
+    ours: str
+    against: tuple[Against, ...]
+
+
+ROWS = (
+    Row(1, "signal, nobody waits", "signal", "signal/doorbell", (
+        Against("write(2) on a kernel eventfd", "signal/kernel", at_least=20),
+        Against("one atomic RMW", "signal/rmw", at_most=1.6),
+    )),
+    Row(2, "signal + read", "signal", "signal_read/doorbell", (
+        Against("write + read on a kernel eventfd", "signal_read/kernel", at_least=25),
+        Against("two RMWs", "signal_read/two_rmw"),
+    )),
+    Row(3, "create + close", "signal", "create_close/doorbell", (
+        Against("eventfd(2) + close(2)", "create_close/kernel", at_least=20),
+        Against("malloc + free", "create_close/malloc_free"),
+    )),
+    Row(4, "signal with one notifier", "notify", "notify/doorbell", (
+        Against("boost::signals2 emit", "notify/signals2", at_least=2),
+        Against("lock + indirect call + unlock", "notify/lock_call_unlock", at_most=2.5),
+    )),
+    Row(5, "register + unregister: constructor, destructor", "notify", "register/doorbell_constructed", (
+        Against("std::stop_callback", "register/stop_callback", at_least=1),
+        Against("boost::signals2 connect + disconnect", "register/signals2", at_least=5),
+        Against("lock + link + unlink + unlock", "register/lock_link_unlink_unlock"),
+    )),
+    Row(5, "the same notifier again: register_with(), unregister()", "notify", "register/doorbell", (
+        Against("std::stop_callback", "register/stop_callback"),
+        Against("boost::signals2 connect + disconnect", "register/signals2", at_least=5),
+    )),
+    Row(6, "flood: one thread signals, an Asio loop in another counts", "loops", "flood/doorbell/real_time", (
+        Against("asio::post for each event", "flood/asio_post/real_time", at_least=8),
+        Against("kernel eventfd in a stream_descriptor", "flood/descriptor/real_time", at_least=20),
+        Against("uv_async_send, which loses counts", "flood/uv_async_send/real_time"),
+        Against("RMW on a shared line", "flood/rmw_shared_line/real_time"),
+    )),
+    Row(7, "ping-pong between two Asio loops, on two CPUs", "loops", "ping_pong/doorbell/far_cpu:1/real_time", (
+        Against("kernel eventfds in stream_descriptors", "ping_pong/descriptor/far_cpu:1/real_time", at_least=1),
+        Against("futex ping-pong", "ping_pong/futex/far_cpu:1/real_time"),
+    )),
+    Row(7, "ping-pong between two Asio loops, on one CPU", "loops", "ping_pong/doorbell/far_cpu:0/real_time", (
+        Against("kernel eventfds in stream_descriptors", "ping_pong/descriptor/far_cpu:0/real_time", at_least=1),
+        Against("futex ping-pong", "ping_pong/futex/far_cpu:0/real_time"),
+    )),
+    Row(8, "2 producers on 1 eventfd", "producers", "producers_on_1/doorbell/real_time/threads:2", (
+        Against("the same on a kernel eventfd", "producers_on_1/kernel/real_time/threads:2", at_least=10),
+    )),
+    Row(8, "2 producers on 2 eventfds", "producers", "producers_on_2/doorbell/real_time/threads:2", (
+        Against("the same on kernel eventfds", "producers_on_2/kernel/real_time/threads:2", at_least=10),
+        Against("1 producer on 1 of ours", "producers_on_1/doorbell/real_time/threads:1", at_least=1.8),
+    )),
+)
+
+SETTINGS = """\
+- Every process has a second thread, asleep: glibc's short cuts for processes of one thread are off for everybody.
+- Kernel eventfd: blocking, straight system calls (no cancellation points); in Asio a non-blocking `stream_descriptor`.
+- boost::signals2: default settings, so with its mutex. `dummy_mutex` would be faster and is not thread-safe.
+- std::stop_callback: on one std::stop_source, with a token at hand. It registers in its constructor, and so it is compared
+  with the notifier's. A notifier that stays and is registered again pays for two atomic operations more, with which
+  register_with() and unregister() of several threads at once settle who does it; that makes six, as in a stop_callback.
+- Asio: one thread for each io_context, which has the concurrency hint 1. Ping-pong: threads pinned to their CPUs.
+- malloc is glibc's. Everything is compiled by g++ as the release preset says (-O3); doorbell is linked statically.
+- Times are of the CPU for one thread's work, and real time where several threads take part (rows 6 to 8)."""

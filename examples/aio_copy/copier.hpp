@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// copier: the whole job, from the first read to the rename.
+//
+// As many coroutines as requests may be in flight share the blocks of the file among themselves, each with a buffer and a
+// request of its own: read a block, write it, take the next. Blocks are finished in any order.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include <boost/asio/awaitable.hpp>
+
+#include "aio_queue.hpp"
+#include "files.hpp"
+#include "options.hpp"
+#include "pass.hpp"
+
+namespace aio_copy {
+
+class copier {
+ public:
+  /// All of them outlive the job.
+  copier(const options& how, const source_file& source, partial_file& copy, aio_queue& queue) noexcept
+      : how_{how}, source_{source}, copy_{copy}, queue_{queue} {}
+
+  /// Copies, syncs, verifies, and puts the copy in its place. Throws what is for the user to read.
+  boost::asio::awaitable<void> run();
+
+  /// What has been done, for the user to read.
+  [[nodiscard]] const std::string& report() const noexcept { return report_; }
+
+ private:
+  enum class purpose { copy, verify };
+
+  boost::asio::awaitable<std::uint32_t> copy();
+  boost::asio::awaitable<std::uint32_t> verify();
+  boost::asio::awaitable<void> go_through(pass& all, purpose why);
+  boost::asio::awaitable<void> work(pass& all, purpose why);
+  boost::asio::awaitable<void> read(const pass::input& from, std::span<std::byte> block, std::int64_t offset);
+  boost::asio::awaitable<void> write(std::span<const std::byte> block, std::int64_t offset);
+  boost::asio::awaitable<void> sync();
+  [[nodiscard]] std::int64_t block_size() const noexcept { return static_cast<std::int64_t>(how_.block); }
+  void add_to_report(const char* done, const pass& all);
+
+  const options& how_;
+  const source_file& source_;
+  partial_file& copy_;
+  aio_queue& queue_;
+  std::string report_;
+};
+
+}  // namespace aio_copy

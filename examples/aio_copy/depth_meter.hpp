@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// depth_meter: how many requests are in flight, at most and on the mean over time.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+
+namespace aio_copy {
+
+class depth_meter {
+ public:
+  /// So many more, or fewer.
+  void add(std::int64_t requests) noexcept {
+    const auto now = clock::now();
+    const auto elapsed = std::chrono::duration<double>(now - changed_).count();
+    if (in_flight_ > 0) {
+      busy_ += elapsed;
+      weighted_ += elapsed * static_cast<double>(in_flight_);
+    }
+    changed_ = now;
+    in_flight_ += requests;
+    deepest_ = std::max(deepest_, in_flight_);
+  }
+
+  [[nodiscard]] std::int64_t deepest() const noexcept { return deepest_; }
+  /// Over the time when there were any.
+  [[nodiscard]] double mean() const noexcept { return busy_ > 0 ? weighted_ / busy_ : 0; }
+
+ private:
+  using clock = std::chrono::steady_clock;
+
+  clock::time_point changed_{};
+  std::int64_t in_flight_ = 0;
+  std::int64_t deepest_ = 0;
+  double busy_ = 0;      // seconds
+  double weighted_ = 0;  // seconds times requests
+};
+
+}  // namespace aio_copy

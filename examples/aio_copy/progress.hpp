@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How far a pass over the file has come: a bar that is drawn over and over on a terminal, else a line for each tenth.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace aio_copy {
+
+class progress {
+ public:
+  /// @param doing what, such as "copying". @param total bytes that there are to do.
+  progress(std::string doing, std::int64_t total);
+  progress(const progress&) = delete;
+  progress& operator=(const progress&) = delete;
+  /// Leaves the terminal with an empty line to write on.
+  ~progress();
+
+  void add(std::int64_t bytes);
+
+  [[nodiscard]] double seconds() const;
+  /// Bytes a second, so far.
+  [[nodiscard]] double rate() const;
+
+ private:
+  using clock = std::chrono::steady_clock;
+
+  [[nodiscard]] double share() const;
+  [[nodiscard]] std::string figures() const;
+  void draw_bar();
+  void print_line();
+
+  const std::string doing_;
+  const std::int64_t total_;
+  const bool on_terminal_;
+  const clock::time_point start_ = clock::now();
+  clock::time_point drawn_{};
+  int tenths_ = 0;
+  std::int64_t done_ = 0;
+};
+
+}  // namespace aio_copy

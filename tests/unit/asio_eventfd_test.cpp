@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// doorbell::asio::eventfd in one thread: each situation is set up, and the loop polled until it has nothing left to do.
+#include <doorbell/asio.hpp>
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/io_context.hpp>
+#include <doorbell/notifier.hpp>
+
+namespace {
+
+namespace net = boost::asio;
+using boost::system::error_code;
+using net::error::eof;
+using net::error::operation_aborted;
+
+/// What a handler was told, once it was called.
+struct outcome {
+  error_code ec;
+  std::uint64_t count = 0;
+};
+using outcomes = std::vector<outcome>;
+
+auto into(outcomes& told) {
+  return [&told](error_code ec, std::uint64_t count) { told.push_back({ec, count}); };
+}
+auto into(std::vector<error_code>& told) {
+  return [&told](error_code ec) { told.push_back(ec); };
+}
+
+class asio_eventfd : public testing::Test {
+ protected:
+  net::io_context io;
+  doorbell::asio::eventfd bell{io};
+  outcomes reads;
+  std::vector<error_code> waits;
+};
+
+TEST_F(asio_eventfd, read_takes_what_was_signalled_before) {
+  bell.signal(42);
+  bell.async_read(into(reads));
+  EXPECT_TRUE(reads.empty()) << "the handler was called inside the initiating function";
+  io.run();
+  ASSERT_EQ(reads.size(), 1U);
+  EXPECT_FALSE(reads[0].ec);
+  EXPECT_EQ(reads[0].count, 42U);
+  EXPECT_EQ(bell.context()->count(), 0U);
+}
+
+TEST_F(asio_eventfd, read_waits_for_a_signal) {
+  bell.async_read(into(reads));
+  EXPECT_EQ(io.poll(), 0U);
+  bell.signal(7);
+  EXPECT_TRUE(reads.empty()) << "the handler was called in the signaller's stack";
+  io.run();
+  ASSERT_EQ(reads.size(), 1U);
+  EXPECT_EQ(reads[0].count, 7U);
+}
+
+TEST_F(asio_eventfd, many_signals_before_the_loop_comes_round_wake_it_once) {
+  bell.async_read(into(reads));
+  for (int i = 0; i < 1000; ++i) bell.signal();
+  EXPECT_EQ(io.poll(), 1U);
+  ASSERT_EQ(reads.size(), 1U);
+  EXPECT_EQ(reads[0].count, 1000U);
+}
+
+TEST_F(asio_eventfd, reads_that_wait_at_once_are_served_in_order) {
+  outcomes second;
+  bell.async_read(into(reads));
+  bell.async_read(into(second));
+  bell.signal(1);
+  io.poll();
+  EXPECT_EQ(reads.size(), 1U);
+  EXPECT_TRUE(second.empty());
+  bell.signal(2);
+  io.poll();
+  ASSERT_EQ(second.size(), 1U);
+  EXPECT_EQ(second[0].count, 2U);
+}
+
+TEST_F(asio_eventfd, a_semaphore_serves_as_many_reads_as_it_counts) {
+  doorbell::asio::eventfd permits{io, doorbell::eventfd{2, EFD_SEMAPHORE}};
+  for (int i = 0; i < 3; ++i) permits.async_read(into(reads));
+  io.poll();
+  ASSERT_EQ(reads.size(), 2U);
+  EXPECT_EQ(reads[0].count, 1U);
+  EXPECT_EQ(reads[1].count, 1U);
+  permits.signal();
+  io.poll();
+  EXPECT_EQ(reads.size(), 3U);
+}
+
+TEST_F(asio_eventfd, wait_leaves_the_count_alone) {
+  bell.async_wait(POLLIN, into(waits));
+  EXPECT_EQ(io.poll(), 0U);
+  bell.signal(3);
+  io.run();
+  ASSERT_EQ(waits.size(), 1U);
+  EXPECT_FALSE(waits[0]);
+  EXPECT_EQ(bell.read(), 3U);
+}
+
+TEST_F(asio_eventfd, wait_is_level_triggered) {
+  bell.signal();
+  for (int i = 0; i < 2; ++i) bell.async_wait(POLLIN, into(waits));
+  EXPECT_TRUE(waits.empty()) << "the handler was called inside the initiating function";
+  io.run();
+  EXPECT_EQ(waits.size(), 2U);
+}
+
+TEST_F(asio_eventfd, wait_for_room_ends_when_a_reader_makes_some) {
+  bell.bell().write(doorbell::eventfd::max);
+  bell.async_wait(POLLOUT, into(waits));
+  EXPECT_EQ(io.poll(), 0U);
+  EXPECT_EQ(bell.read(), doorbell::eventfd::max);
+  io.run();
+  EXPECT_EQ(waits.size(), 1U);
+}
+
+TEST_F(asio_eventfd, wait_for_room_ends_at_once_beside_a_read_that_waits) {
+  bell.async_read(into(reads));
+  bell.async_wait(POLLOUT, into(waits));
+  io.poll();
+  EXPECT_EQ(waits.size(), 1U);
+  EXPECT_TRUE(reads.empty());
+}
+
+TEST_F(asio_eventfd, a_read_makes_the_room_that_an_earlier_operation_waits_for) {
+  bell.bell().write(doorbell::eventfd::max);
+  bell.async_wait(POLLOUT, into(waits));
+  bell.async_read(into(reads));
+  io.run();
+  EXPECT_EQ(waits.size(), 1U);
+  EXPECT_EQ(reads.size(), 1U);
+}
+
+TEST_F(asio_eventfd, overflow_is_an_error_that_every_wait_sees) {
+  bell.async_wait(0, into(waits));
+  bell.signal(doorbell::eventfd::max);
+  EXPECT_EQ(io.poll(), 0U);
+  bell.signal();
+  io.run();
+  EXPECT_EQ(waits.size(), 1U);
+}
+
+TEST_F(asio_eventfd, a_write_of_nothing_ends_no_wait) {
+  bell.async_wait(POLLIN, into(waits));
+  bell.bell().write(0);
+  EXPECT_EQ(io.poll(), 0U);
+  EXPECT_TRUE(waits.empty());
+}
+
+TEST_F(asio_eventfd, cancel_ends_all_that_waits) {
+  bell.async_read(into(reads));
+  bell.async_wait(POLLIN, into(waits));
+  bell.cancel();
+  EXPECT_TRUE(reads.empty()) << "the handler was called inside cancel()";
+  io.run();
+  ASSERT_EQ(reads.size(), 1U);
+  EXPECT_EQ(reads[0].ec, operation_aborted);
+  ASSERT_EQ(waits.size(), 1U);
+  EXPECT_EQ(waits[0], operation_aborted);
+}
+
+TEST_F(asio_eventfd, cancel_after_the_signal_and_before_the_loop_loses_no_count) {
+  bell.async_read(into(reads));
+  bell.signal(5);
+  bell.cancel();
+  io.run();
+  ASSERT_EQ(reads.size(), 1U);
+  EXPECT_EQ(reads[0].ec, operation_aborted);
+  EXPECT_EQ(bell.read(), 5U);
+}
+
+TEST_F(asio_eventfd, a_cancelled_bell_can_be_waited_for_again) {
+  bell.async_read(into(reads));
+  bell.cancel();
+  bell.async_read(into(reads));
+  bell.signal(9);
+  io.run();
+  ASSERT_EQ(reads.size(), 2U);
+  EXPECT_EQ(reads[1].count, 9U);
+}
+
+TEST_F(asio_eventfd, close_cancels_and_what_comes_later_is_refused) {
+  bell.async_read(into(reads));
+  bell.close();
+  EXPECT_FALSE(bell.is_open());
+  bell.async_read(into(reads));
+  io.run();
+  ASSERT_EQ(reads.size(), 2U);
+  EXPECT_EQ(reads[0].ec, operation_aborted);
+  EXPECT_EQ(reads[1].ec, net::error::bad_descriptor);
+  error_code ec;
+  bell.signal(1, ec);
+  EXPECT_EQ(ec, net::error::bad_descriptor);
+  EXPECT_THROW(bell.cancel(), boost::system::system_error);
+}
+
+TEST_F(asio_eventfd, close_gives_the_handle_back_and_others_see_the_hang_up) {
+  bool released = false;
+  doorbell::notifier watch{bell.bell(), [](doorbell::eventfd_ctx&) {}, [&] { released = true; }};
+  bell.close();
+  EXPECT_TRUE(released);
+}
+
+TEST_F(asio_eventfd, a_bell_shared_with_closed_handle_is_closed) {
+  doorbell::eventfd closed;
+  closed.close();
+  doorbell::asio::eventfd ear{io, std::as_const(closed)};
+  EXPECT_FALSE(ear.is_open());
+  ear.async_wait(POLLIN, into(waits));
+  io.run();
+  ASSERT_EQ(waits.size(), 1U);
+  EXPECT_EQ(waits[0], net::error::bad_descriptor);
+}
+
+TEST_F(asio_eventfd, the_last_close_by_others_ends_what_listens_with_eof) {
+  doorbell::eventfd theirs;
+  doorbell::asio::eventfd ear{io, theirs};
+  ear.async_read(into(reads));
+  ear.async_wait(POLLOUT | POLLIN, into(waits));
+  io.poll();
+  EXPECT_EQ(waits.size(), 1U) << "there is room";
+  ear.async_wait(POLLIN, into(waits));
+  theirs.close();
+  io.run();
+  ASSERT_EQ(reads.size(), 1U);
+  EXPECT_EQ(reads[0].ec, eof);
+  ASSERT_EQ(waits.size(), 2U);
+  EXPECT_EQ(waits[1], eof);
+}
+
+TEST_F(asio_eventfd, what_is_started_after_the_last_close_ends_with_eof) {
+  doorbell::eventfd theirs;
+  doorbell::asio::eventfd ear{io, theirs};
+  theirs.close();
+  ear.async_wait(POLLOUT, into(waits));
+  io.run();
+  ASSERT_EQ(waits.size(), 1U);
+  EXPECT_EQ(waits[0], eof);
+}
+
+TEST_F(asio_eventfd, a_count_that_is_left_at_the_last_close_is_read_before_eof) {
+  doorbell::eventfd theirs;
+  doorbell::asio::eventfd ear{io, theirs};
+  for (int i = 0; i < 2; ++i) ear.async_read(into(reads));
+  theirs.signal(4);
+  theirs.close();
+  io.run();
+  ASSERT_EQ(reads.size(), 2U);
+  EXPECT_FALSE(reads[0].ec);
+  EXPECT_EQ(reads[0].count, 4U);
+  EXPECT_EQ(reads[1].ec, eof);
+}
+
+TEST_F(asio_eventfd, moving_takes_the_operations_along) {
+  bell.async_read(into(reads));
+  doorbell::asio::eventfd moved{std::move(bell)};
+  EXPECT_FALSE(bell.is_open());
+  moved.signal(6);
+  io.run();
+  ASSERT_EQ(reads.size(), 1U);
+  EXPECT_EQ(reads[0].count, 6U);
+  EXPECT_EQ(bell.get_executor(), moved.get_executor());
+}
+
+TEST_F(asio_eventfd, assigning_closes_what_was_there) {
+  bell.async_read(into(reads));
+  bell = doorbell::asio::eventfd{io};
+  bell.async_read(into(reads));
+  bell.signal(8);
+  io.run();
+  ASSERT_EQ(reads.size(), 2U);
+  EXPECT_EQ(reads[0].ec, operation_aborted);
+  EXPECT_EQ(reads[1].count, 8U);
+}
+
+TEST_F(asio_eventfd, destruction_ends_what_waits) {
+  std::optional<doorbell::asio::eventfd> short_lived{io};
+  short_lived->async_read(into(reads));
+  short_lived.reset();
+  io.run();
+  ASSERT_EQ(reads.size(), 1U);
+  EXPECT_EQ(reads[0].ec, operation_aborted);
+}
+
+TEST_F(asio_eventfd, read_without_waiting_says_when_there_is_nothing) {
+  error_code ec;
+  EXPECT_EQ(bell.read(ec), 0U);
+  EXPECT_EQ(ec, net::error::would_block);
+  bell.signal(2);
+  EXPECT_EQ(bell.read(ec), 2U);
+  EXPECT_FALSE(ec);
+}
+
+TEST_F(asio_eventfd, in_a_callback_operations_are_refused_and_signals_are_not) {
+  doorbell::eventfd other;
+  error_code cancelled;
+  doorbell::notifier watch{other, [&](doorbell::eventfd_ctx&) {
+                             bell.async_read(into(reads));
+                             bell.cancel(cancelled);
+                             bell.signal(3);
+                           }};
+  other.signal();
+  io.run();
+  ASSERT_EQ(reads.size(), 1U);
+  EXPECT_EQ(reads[0].ec, boost::system::errc::resource_deadlock_would_occur);
+  EXPECT_EQ(cancelled, boost::system::errc::resource_deadlock_would_occur);
+  EXPECT_EQ(bell.read(), 3U);
+}
+
+class asio_eventfd_slot : public asio_eventfd, public testing::WithParamInterface<net::cancellation_type_t> {};
+
+TEST_P(asio_eventfd_slot, ends_its_operation_and_no_other) {
+  net::cancellation_signal stop;
+  bell.async_read(net::bind_cancellation_slot(stop.slot(), into(reads)));
+  bell.async_wait(POLLIN, into(waits));
+  stop.emit(GetParam());
+  EXPECT_TRUE(reads.empty()) << "the handler was called inside emit()";
+  io.poll();
+  ASSERT_EQ(reads.size(), 1U);
+  EXPECT_EQ(reads[0].ec, operation_aborted);
+  EXPECT_TRUE(waits.empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(every_type, asio_eventfd_slot,
+                         testing::Values(net::cancellation_type::terminal, net::cancellation_type::partial,
+                                         net::cancellation_type::total));
+
+TEST_F(asio_eventfd, a_slot_that_is_emitted_late_ends_nothing) {
+  net::cancellation_signal stop;
+  bell.async_read(net::bind_cancellation_slot(stop.slot(), into(reads)));
+  bell.signal(1);
+  io.poll();
+  bell.async_read(into(reads));
+  stop.emit(net::cancellation_type::terminal);
+  EXPECT_EQ(io.poll(), 0U);
+  EXPECT_EQ(reads.size(), 1U);
+}
+
+TEST_F(asio_eventfd, a_slot_outlives_the_object) {
+  net::cancellation_signal stop;
+  std::optional<doorbell::asio::eventfd> short_lived{io};
+  short_lived->async_read(net::bind_cancellation_slot(stop.slot(), into(reads)));
+  short_lived.reset();
+  stop.emit(net::cancellation_type::terminal);
+  io.run();
+  EXPECT_EQ(reads.size(), 1U);
+}
+
+}  // namespace

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is associated with a handler, and where it runs: executors, allocators, work, coroutines, the end of a context.
+#include <doorbell/asio.hpp>
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <stdexcept>
+#include <thread>
+#include <utility>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_allocator.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
+
+namespace {
+
+namespace net = boost::asio;
+using boost::system::error_code;
+
+struct memory_count {
+  std::size_t live = 0;
+  std::size_t ever = 0;
+};
+
+template <class T>
+struct counting_allocator {
+  using value_type = T;
+
+  explicit counting_allocator(memory_count& whose) : count{&whose} {}
+  template <class U>
+  explicit(false) counting_allocator(const counting_allocator<U>& other) : count{other.count} {}
+
+  T* allocate(std::size_t n) {
+    count->live += n * sizeof(T);
+    ++count->ever;
+    return std::allocator<T>{}.allocate(n);
+  }
+  void deallocate(T* place, std::size_t n) {
+    count->live -= n * sizeof(T);
+    std::allocator<T>{}.deallocate(place, n);
+  }
+  template <class U>
+  bool operator==(const counting_allocator<U>& other) const {
+    return count == other.count;
+  }
+
+  memory_count* count;
+};
+
+TEST(asio_handler, memory_is_the_associated_allocators_and_free_before_the_handler_is_called) {
+  memory_count memory;
+  net::io_context io;
+  doorbell::asio::eventfd bell{io};
+  std::size_t live_in_handler = 1;
+  auto handler = [&](error_code, std::uint64_t) { live_in_handler = memory.live; };
+  bell.async_read(net::bind_allocator(counting_allocator<std::byte>{memory}, handler));
+  EXPECT_GT(memory.live, 0U);
+  bell.signal();
+  io.run();
+  EXPECT_EQ(live_in_handler, 0U);
+  EXPECT_EQ(memory.ever, 1U) << "one operation, one allocation";
+}
+
+TEST(asio_handler, memory_of_what_is_cancelled_is_free_before_the_handler_is_called) {
+  memory_count memory;
+  net::io_context io;
+  doorbell::asio::eventfd bell{io};
+  std::size_t live_in_handler = 1;
+  auto handler = [&](error_code) { live_in_handler = memory.live; };
+  bell.async_wait(POLLIN, net::bind_allocator(counting_allocator<std::byte>{memory}, handler));
+  bell.cancel();
+  io.run();
+  EXPECT_EQ(live_in_handler, 0U);
+}
+
+TEST(asio_handler, a_move_only_handler_will_do) {
+  net::io_context io;
+  doorbell::asio::eventfd bell{io};
+  std::uint64_t told = 0;
+  bell.async_read(
+      [&, owned = std::make_unique<std::uint64_t>(1)](error_code, std::uint64_t count) { told = count + *owned; });
+  bell.signal(2);
+  io.run();
+  EXPECT_EQ(told, 3U);
+}
+
+TEST(asio_handler, runs_in_the_strand_that_it_is_bound_to) {
+  net::io_context io;
+  const auto strand = net::make_strand(io);
+  doorbell::asio::eventfd bell{io};
+  bool in_strand = false;
+  bell.async_read(
+      net::bind_executor(strand, [&](error_code, std::uint64_t) { in_strand = strand.running_in_this_thread(); }));
+  bell.signal();
+  io.run();
+  EXPECT_TRUE(in_strand);
+}
+
+TEST(asio_handler, runs_in_the_strand_that_the_object_is_bound_to) {
+  net::io_context io;
+  const auto strand = net::make_strand(io);
+  doorbell::asio::basic_eventfd<net::strand<net::io_context::executor_type>> bell{strand};
+  bool in_strand = false;
+  bell.async_read([&](error_code, std::uint64_t) { in_strand = strand.running_in_this_thread(); });
+  bell.signal();
+  io.run();
+  EXPECT_TRUE(in_strand);
+}
+
+TEST(asio_handler, keeps_both_its_loops_busy_until_it_is_called) {
+  net::io_context io;
+  net::io_context other;
+  doorbell::asio::eventfd bell{io};
+  bool called = false;
+  bell.async_read(net::bind_executor(other, [&](error_code, std::uint64_t) { called = true; }));
+  io.poll();
+  other.poll();
+  EXPECT_FALSE(io.stopped()) << "out of work with an operation outstanding";
+  EXPECT_FALSE(other.stopped()) << "out of work with a handler to come";
+  bell.signal();
+  io.run();
+  EXPECT_FALSE(called) << "called by the wrong loop";
+  other.run();
+  EXPECT_TRUE(called);
+}
+
+TEST(asio_handler, that_throws_keeps_no_other_from_being_called) {
+  net::io_context io;
+  doorbell::asio::eventfd bell{io};
+  int called = 0;
+  bell.async_wait(POLLIN, [](error_code) { throw std::runtime_error{"from a handler"}; });
+  bell.async_wait(POLLIN, [&](error_code) { ++called; });
+  bell.async_read([&](error_code, std::uint64_t) { ++called; });
+  bell.signal();
+  EXPECT_THROW(io.run(), std::runtime_error);
+  io.run();
+  EXPECT_EQ(called, 2);
+}
+
+TEST(asio_handler, may_start_the_next_operation_and_destroy_the_object) {
+  net::io_context io;
+  std::optional<doorbell::asio::eventfd> bell{io};
+  error_code last;
+  bell->async_read([&](error_code, std::uint64_t) {
+    bell->async_read([&](error_code ec, std::uint64_t) { last = ec; });
+    bell.reset();
+  });
+  bell->signal();
+  io.run();
+  EXPECT_EQ(last, net::error::operation_aborted);
+}
+
+TEST(asio_handler, is_told_the_result_as_a_future) {
+  net::thread_pool pool{1};
+  doorbell::asio::eventfd bell{pool};
+  auto count = bell.async_read(net::use_future);
+  bell.signal(11);
+  EXPECT_EQ(count.get(), 11U);
+  pool.join();
+}
+
+TEST(asio_handler, starts_nothing_before_a_deferred_operation_is_called) {
+  net::io_context io;
+  doorbell::asio::eventfd bell{io};
+  auto later = bell.async_read(net::deferred);
+  bell.signal(5);
+  EXPECT_EQ(io.poll(), 0U);
+  io.restart();
+  std::uint64_t told = 0;
+  std::move(later)([&](error_code, std::uint64_t count) { told = count; });
+  io.run();
+  EXPECT_EQ(told, 5U);
+}
+
+net::awaitable<void> count_until_eof(doorbell::asio::eventfd& bell, std::uint64_t& sum, error_code& end) {
+  try {
+    for (;;) sum += co_await bell.async_read(net::use_awaitable);
+  } catch (const boost::system::system_error& thrown) {
+    end = thrown.code();
+  }
+}
+
+TEST(asio_handler, of_a_coroutine_counts_until_the_last_handle_is_closed) {
+  net::io_context io;
+  doorbell::eventfd theirs;
+  doorbell::asio::eventfd bell{io, theirs};
+  std::uint64_t sum = 0;
+  error_code end;
+  net::co_spawn(io, count_until_eof(bell, sum, end), net::detached);
+  for (std::uint64_t i = 1; i <= 10; ++i) {
+    theirs.signal(i);
+    io.poll();
+  }
+  theirs.close();
+  io.run();
+  EXPECT_EQ(sum, 55U);
+  EXPECT_EQ(end, net::error::eof);
+}
+
+TEST(asio_handler, default_tokens_may_be_bound_to_the_type) {
+  using bell_type = net::use_awaitable_t<>::as_default_on_t<doorbell::asio::eventfd>;
+  net::io_context io;
+  bell_type bell{io};
+  std::uint64_t told = 0;
+  auto once = [&]() -> net::awaitable<void> {
+    co_await bell.async_wait(POLLIN);
+    told = co_await bell.async_read();
+  };
+  net::co_spawn(io, once(), net::detached);
+  bell.signal(2);
+  io.run();
+  EXPECT_EQ(told, 2U);
+}
+
+/// Tells when it is destroyed.
+struct witness {
+  explicit witness(bool& told) : gone{&told} {}
+  witness(witness&& other) noexcept : gone{std::exchange(other.gone, nullptr)} {}
+  witness(const witness&) = delete;
+  witness& operator=(const witness&) = delete;
+  witness& operator=(witness&&) = delete;
+  ~witness() {
+    if (gone != nullptr) *gone = true;
+  }
+  bool* gone;
+};
+
+net::awaitable<void> wait_with_a_bell_of_its_own(doorbell::eventfd& theirs, witness) {
+  doorbell::asio::eventfd bell{co_await net::this_coro::executor, theirs};
+  co_await bell.async_read(net::use_awaitable);
+}
+
+TEST(asio_handler, that_owns_its_bell_goes_with_the_context_and_the_bell_rings_on) {
+  doorbell::eventfd theirs;
+  bool gone = false;
+  {
+    net::io_context io;
+    net::co_spawn(io, wait_with_a_bell_of_its_own(theirs, witness{gone}), net::detached);
+    io.poll();
+    theirs.signal();
+  }
+  EXPECT_TRUE(gone) << "the coroutine owned itself";
+  theirs.signal();
+  EXPECT_EQ(theirs.read(), 2U);
+}
+
+TEST(asio_handler, is_not_called_by_a_context_that_stops_or_goes) {
+  bool called = false;
+  bool gone = false;
+  {
+    net::io_context io;
+    doorbell::asio::eventfd bell{io};
+    bell.async_read([&, seen = witness{gone}](error_code, std::uint64_t) { called = true; });
+    bell.signal();
+    io.stop();
+    EXPECT_EQ(io.poll(), 0U);
+  }
+  EXPECT_FALSE(called);
+  EXPECT_TRUE(gone);
+}
+
+}  // namespace

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// doorbell::asio::eventfd with signallers in other threads. Each test is bounded by counts, never by time.
+#include <doorbell/asio.hpp>
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+namespace {
+
+namespace net = boost::asio;
+using boost::system::error_code;
+
+constexpr std::uint64_t flood = 20'000;
+
+/// Signals `bell` from a thread of its own; closes its handle at the end.
+std::jthread signaller(doorbell::eventfd bell, std::uint64_t times) {
+  return std::jthread{[bell = std::move(bell), times] {
+    for (std::uint64_t i = 0; i < times; ++i) bell.signal();
+  }};
+}
+
+net::awaitable<void> sum_until_eof(doorbell::asio::eventfd& bell, std::uint64_t& sum) {
+  try {
+    for (;;) sum += co_await bell.async_read(net::use_awaitable);
+  } catch (const boost::system::system_error& end) {
+    EXPECT_EQ(end.code(), net::error::eof);
+  }
+}
+
+// Oracle: the sum of what is read is the sum of what was signalled, and the last close ends the loop after the last count.
+TEST(asio_threads, a_flood_from_two_threads_is_counted_exactly_and_ends_with_eof) {
+  net::io_context io;
+  doorbell::eventfd bell;
+  doorbell::asio::eventfd ear{io, bell};
+  std::uint64_t sum = 0;
+  net::co_spawn(io, sum_until_eof(ear, sum), net::detached);
+  {
+    const auto first = signaller(bell, flood);
+    const auto second = signaller(bell, flood);
+    bell.close();
+    io.run();
+  }
+  EXPECT_EQ(sum, 2 * flood);
+}
+
+// Oracle: as above, though two loops' threads and two objects share the counts out among themselves.
+TEST(asio_threads, two_loops_that_share_a_bell_share_out_its_count) {
+  doorbell::eventfd bell;
+  struct listener {
+    explicit listener(const doorbell::eventfd& bell) : ear{io, bell} {
+      net::co_spawn(io, sum_until_eof(ear, sum), net::detached);
+    }
+    net::io_context io{1};
+    doorbell::asio::eventfd ear;
+    std::uint64_t sum = 0;
+  };
+  listener one{bell};
+  listener two{bell};
+  {
+    const std::jthread other_loop{[&] { two.io.run(); }};
+    const auto first = signaller(bell, flood);
+    const auto second = signaller(bell, flood);
+    bell.close();
+    one.io.run();
+  }
+  EXPECT_EQ(one.sum + two.sum, 2 * flood);
+}
+
+// Oracle: as above; one loop, run by two threads, with several reads outstanding that each start the next one.
+TEST(asio_threads, one_loop_run_by_two_threads_counts_exactly) {
+  net::io_context io;
+  doorbell::eventfd bell;
+  doorbell::asio::eventfd ear{io, bell};
+  std::atomic<std::uint64_t> sum{0};
+  std::array<std::uint64_t, 3> sums{};
+  for (auto& part : sums) net::co_spawn(io, sum_until_eof(ear, part), net::detached);
+  {
+    const auto first = signaller(bell, flood);
+    bell.close();
+    const std::jthread other{[&] { io.run(); }};
+    io.run();
+  }
+  for (const auto part : sums) sum += part;
+  EXPECT_EQ(sum, flood);
+}
+
+// Oracle: a count is either read or still there, never both, never neither, whatever the cancel comes between.
+TEST(asio_threads, cancel_against_signal_loses_and_doubles_nothing) {
+  constexpr int rounds = 2000;
+  net::io_context io;
+  doorbell::eventfd bell;
+  doorbell::asio::eventfd ear{io, bell};
+  std::uint64_t read = 0;
+  int completed = 0;
+  {
+    const auto rings = signaller(bell, rounds);
+    for (int i = 0; i < rounds; ++i) {
+      net::cancellation_signal stop;
+      ear.async_read(net::bind_cancellation_slot(stop.slot(), [&](error_code ec, std::uint64_t count) {
+        ++completed;
+        read += count;
+        EXPECT_EQ(count > 0, !ec);
+      }));
+      io.poll();
+      i % 2 ? ear.cancel() : stop.emit(net::cancellation_type::total);
+      io.run();
+      io.restart();
+    }
+  }
+  EXPECT_EQ(completed, rounds);
+  EXPECT_EQ(read + bell.context()->count(), static_cast<std::uint64_t>(rounds));
+}
+
+// Oracle: after an object and its loop have gone, no signaller touches them (the sanitizers tell), and each operation's
+// handler has been destroyed.
+TEST(asio_threads, objects_and_loops_come_and_go_under_a_signaller) {
+  constexpr int rounds = 500;
+  doorbell::eventfd bell;
+  std::atomic<bool> enough{false};
+  const std::jthread rings{[&] {
+    while (!enough.load()) bell.signal();
+  }};
+  const auto token = std::make_shared<int>();
+  for (int i = 0; i < rounds; ++i) {
+    net::io_context io{1};
+    doorbell::asio::eventfd ear{io, bell};
+    ear.async_read([token](error_code, std::uint64_t) {});
+    ear.async_wait(POLLIN, [token](error_code) {});
+    if (i % 2) io.poll();
+  }
+  enough = true;
+  EXPECT_EQ(token.use_count(), 1);
+}
+
+// Oracle: every wait ends exactly once, and with eof, whether the last close comes before, while or after it is started.
+TEST(asio_threads, the_last_close_against_the_start_of_a_wait) {
+  constexpr int rounds = 500;
+  int ended = 0;
+  for (int i = 0; i < rounds; ++i) {
+    net::io_context io{1};
+    doorbell::eventfd bell;
+    doorbell::asio::eventfd ear{io, bell};
+    const std::jthread closer{[&] { bell.close(); }};
+    ear.async_read([&](error_code ec, std::uint64_t) { ended += ec == net::error::eof; });
+    io.run();
+  }
+  EXPECT_EQ(ended, rounds);
+}
+
+// Oracle: run() returns only when the signal that another thread sends has been told to the handler.
+TEST(asio_threads, run_waits_for_the_signal_of_another_thread) {
+  net::io_context io;
+  doorbell::asio::eventfd bell{io};
+  std::thread::id called_in;
+  bell.async_read([&](error_code, std::uint64_t) { called_in = std::this_thread::get_id(); });
+  const std::jthread other{[&] { bell.signal(); }};
+  EXPECT_EQ(io.run(), 1U);
+  EXPECT_EQ(called_in, std::this_thread::get_id());
+}
+
+}  // namespace
