@@ -14,17 +14,12 @@ namespace {
 constexpr unsigned least_workers = 4;
 constexpr std::chrono::seconds idle_time{5};
 
-/// Which crew is the process's.
-struct crew_of_process {
+/// Which crew is the process's. Needs neither a constructor nor a destructor to run: there as long as any thread is.
+struct {
   base::mutex lock;
   crew* current ABSL_GUARDED_BY(lock) = nullptr;
   crew* inherited ABSL_GUARDED_BY(lock) = nullptr;
-};
-
-crew_of_process& here() noexcept {
-  static crew_of_process& one = *new crew_of_process;
-  return one;
-}
+} constinit of_process;
 
 }  // namespace
 
@@ -34,39 +29,35 @@ worker_pool::limits crew::process_limits() noexcept {
 }
 
 crew* crew::process(std::error_code& ec) noexcept {
-  auto& process = here();
-  const base::mutex_lock held{process.lock};
-  if (process.current == nullptr) {
-    process.current = new (std::nothrow) crew{process_limits()};
-    if (process.current == nullptr)
+  const base::mutex_lock held{of_process.lock};
+  if (of_process.current == nullptr) {
+    of_process.current = new (std::nothrow) crew{process_limits()};
+    if (of_process.current == nullptr)
       ec = std::make_error_code(std::errc::not_enough_memory);
     else
-      process.current->inherited = std::exchange(process.inherited, nullptr);
+      of_process.current->inherited = std::exchange(of_process.inherited, nullptr);
   }
-  return process.current;
+  return of_process.current;
 }
 
 // What the first locks the other two may unlock: it is the same thread. The pool's lock is not among them: the child has
 // no use for what it guards.
 void crew::before_fork() noexcept ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  auto& process = here();
-  process.lock.lock();
-  if (process.current != nullptr) process.current->waits.before_fork();
+  of_process.lock.lock();
+  if (of_process.current != nullptr) of_process.current->waits.before_fork();
 }
 
 void crew::after_fork_in_parent() noexcept ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  auto& process = here();
-  if (process.current != nullptr) process.current->waits.after_fork_in_parent();
-  process.lock.unlock();
+  if (of_process.current != nullptr) of_process.current->waits.after_fork_in_parent();
+  of_process.lock.unlock();
 }
 
 void crew::after_fork_in_child() noexcept ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  auto& process = here();
-  if (auto* const parents = std::exchange(process.current, nullptr); parents != nullptr) {
+  if (auto* const parents = std::exchange(of_process.current, nullptr); parents != nullptr) {
     parents->waits.after_fork_in_child();
-    process.inherited = parents;
+    of_process.inherited = parents;
   }
-  process.lock.unlock();
+  of_process.lock.unlock();
 }
 
 }  // namespace doorbell::aio

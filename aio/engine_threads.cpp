@@ -5,6 +5,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <new>
 #include <utility>
@@ -28,9 +30,8 @@ std::int64_t poll_of_always_ready(const request& asked) noexcept {
 }
 
 bool is_shortage(const std::error_code& error) noexcept {
-  for (const int shortage : {EMFILE, ENFILE, ENOMEM, ENOSPC, EAGAIN})
-    if (error.value() == shortage) return true;
-  return false;
+  constexpr std::array shortages{EMFILE, ENFILE, ENOMEM, ENOSPC, EAGAIN};
+  return std::ranges::find(shortages, error.value()) != shortages.end();
 }
 
 }  // namespace
@@ -95,21 +96,32 @@ bool engine_threads::give_to_worker(request& held) noexcept {
 // Going on.
 
 void engine_threads::ready(request& taken, unsigned events) noexcept {
-  if (is_poll(taken)) return finish(taken, events);
+  if (is_poll(taken))
+    finish(taken, events);
+  else
+    try_again(taken);
+}
+
+void engine_threads::try_again(request& taken) noexcept {
   const auto tried = try_transfer(taken, taken.by_threads.watched.get());
   switch (tried.result) {
     case attempt::outcome::done:
-      return finish(taken, tried.res);
+      finish(taken, tried.res);
+      break;
     case attempt::outcome::not_ready:
-      return wait_again(taken);
+      wait_again(taken);
+      break;
     case attempt::outcome::impossible:
       if (!give_to_worker(taken)) finish(taken, -EAGAIN);
+      break;
   }
 }
 
 void engine_threads::carry_out(request& taken) noexcept {
-  if (taken.by_threads.watch != 0) return transfer_if_ready(taken);
-  finish(taken, aio::carry_out(taken, taken.what.fildes));
+  if (taken.by_threads.watch != 0)
+    transfer_if_ready(taken);
+  else
+    finish(taken, aio::carry_out(taken, taken.what.fildes));
 }
 
 // From a file that cannot be tried without sleeping. It was ready; but whoever waits for the same may have been quicker. So

@@ -70,6 +70,7 @@ class engine_threads final : public engine, private worker_pool::lane, private p
   void wait_again(request& held) noexcept;
 
   void carry_out(request& taken) noexcept override;
+  void try_again(request& taken) noexcept;
   void transfer_if_ready(request& taken) noexcept;
   void ready(request& taken, unsigned events) noexcept override;
 

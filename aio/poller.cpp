@@ -95,7 +95,7 @@ void poller::run() noexcept {
   for (;;) {
     const int count = ::epoll_wait(epoll, ready.data(), static_cast<int>(ready.size()), -1);
     const auto some = std::span{ready}.first(static_cast<std::size_t>(std::max(count, 0)));
-    std::sort(some.begin(), some.end(), [](const auto& a, const auto& b) { return a.data.u64 < b.data.u64; });
+    std::ranges::sort(some, {}, [](const auto& each) { return each.data.u64; });
     for (const auto& each : some)
       if (const auto found = take(each.data.u64); found.what != nullptr) found.whose->ready(*found.what, each.events);
   }

@@ -37,7 +37,7 @@ class buffers {
   [[nodiscard]] const iovec* data() const noexcept { return all_.data(); }
   [[nodiscard]] std::size_t size() const noexcept { return all_.size(); }
   [[nodiscard]] bool are_empty() const noexcept {
-    return std::all_of(all_.begin(), all_.end(), [](const auto& each) { return each.iov_len == 0; });
+    return std::ranges::all_of(all_, [](const auto& each) { return each.iov_len == 0; });
   }
 
  private:

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <doorbell/base/rcu.hpp>
-
 #include <pthread.h>
 #include <urcu/urcu-bp.h>
 
 #include <cassert>
+
+#include <doorbell/base/rcu.hpp>
 
 namespace doorbell::base {
 namespace {

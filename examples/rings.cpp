@@ -44,7 +44,7 @@ std::jthread ring(doorbell::eventfd bell) {
 
 }  // namespace
 
-int main() {
+int main() {  // NOLINT(bugprone-exception-escape): what goes wrong here may end the program
   boost::asio::io_context io;
   doorbell::eventfd bell;
   doorbell::asio::eventfd ear{io, bell};  // listens, and holds no handle

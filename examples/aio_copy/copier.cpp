@@ -64,6 +64,7 @@ net::awaitable<void> copier::go_through(pass& all, purpose why) {
   const auto executor = co_await net::this_coro::executor;
   using worker = decltype(net::co_spawn(executor, work(all, why), net::deferred));
   std::vector<worker> workers;
+  workers.reserve(how_.depth);
   for (unsigned i = 0; i < how_.depth; ++i) workers.push_back(net::co_spawn(executor, work(all, why), net::deferred));
   auto group = net::experimental::make_parallel_group(std::move(workers));
   const auto [order, failures] = co_await group.async_wait(net::experimental::wait_for_all{}, net::use_awaitable);

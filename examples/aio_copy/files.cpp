@@ -107,7 +107,7 @@ void partial_file::resize(std::int64_t size) {
   if (::ftruncate(fd(), size) < 0) fail(errno, "cannot write", destination_);
 }
 
-void partial_file::forget_cached_pages() noexcept { ::posix_fadvise(fd(), 0, 0, POSIX_FADV_DONTNEED); }
+void partial_file::forget_cached_pages() const noexcept { ::posix_fadvise(fd(), 0, 0, POSIX_FADV_DONTNEED); }
 
 void partial_file::commit() {
   if (::fchmod(fd(), mode_) < 0 || ::rename(name_.c_str(), destination_.c_str()) < 0)

@@ -58,7 +58,7 @@ class partial_file {
   /// Sets the size, which ends a hole at the end.
   void resize(std::int64_t size);
   /// Has the disk asked, not the page cache, when the file is read next. Only what is synced.
-  void forget_cached_pages() noexcept;
+  void forget_cached_pages() const noexcept;
   /// Takes the destination's place.
   void commit();
 

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstddef>
+#include <memory>
 #include <system_error>
 
 namespace aio_copy {
@@ -26,8 +27,8 @@ std::optional<int> shift_of(std::string_view unit) {
 
 std::optional<std::int64_t> parse_bytes(std::string_view text) {
   std::int64_t number = 0;
-  const char* const end = text.data() + text.size();
-  const auto [unit, ec] = std::from_chars(text.data(), end, number);
+  const char* const end = std::to_address(text.end());
+  const auto [unit, ec] = std::from_chars(std::to_address(text.begin()), end, number);
   const auto shift = shift_of({unit, static_cast<std::size_t>(end - unit)});
   if (ec != std::errc{} || !shift || number < 0 || number > (INT64_MAX >> *shift)) return std::nullopt;
   return number << *shift;

@@ -61,7 +61,6 @@ TEST(aio_stress, requests_events_and_counts_agree_until_destroy) {
     aio::context ctx{32};
     std::atomic<std::uint64_t> submitted{0};
     std::atomic<std::uint64_t> got{0};
-    std::atomic<bool> all_submitted{false};
     std::barrier start{4};
     const auto submit = [&] {
       auto write = aio::prep_pwrite(file.get(), "hello", 5, 0);
@@ -103,12 +102,14 @@ TEST(aio_stress, cancel_against_completion) {
     aio::context ctx{4 * depth};
     std::array<std::array<char, 1>, depth> texts{};
     std::vector<aio::iocb> requests;
+    requests.reserve(3 * depth);
     for (auto& text : texts) {
       requests.push_back(aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0));
       requests.push_back(aio::prep_poll(pipe.read.get(), POLLIN));
       requests.push_back(aio::prep_pwrite(file.get(), "x", 1, 0));
     }
     std::vector<aio::iocb*> pointers;
+    pointers.reserve(requests.size());
     for (auto& request : requests) pointers.push_back(&request);
     ASSERT_EQ(ctx.submit(pointers), pointers.size());
     std::barrier start{3};

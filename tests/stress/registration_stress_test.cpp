@@ -26,6 +26,8 @@ using doorbell::eventfd_ctx_ptr;
 using doorbell::notifier;
 using doorbell::test::budget;
 using doorbell::test::race;
+using doorbell::test::run_disturbed;
+using doorbell::test::stagger;
 using sharing = notifier::sharing;
 
 /// An eventfd with one handle, and a notifier on it that writes down what happens to it. What is not atomic is ordered by
@@ -208,6 +210,33 @@ TEST(registration_stress, unregister_and_read_against_signals) {
       });
 }
 
+// Oracle: of the signals since the last time, those that came before the registration make it answer `ready`, and each of
+// those that came after it calls; there is no third kind.
+TEST(registration_stress, register_and_unregister_and_read_amid_signals) {
+  const eventfd bell;
+  std::uint64_t calls = 0;
+  notifier watcher{[&](auto&) { ++calls; }};
+  std::atomic<bool> ended{false};
+  run_disturbed(2, [&](std::size_t index) {
+    stagger random{index};
+    if (index == 0) {
+      for (budget rounds{1'000'000}; rounds.next(); random()) {
+        calls = 0;
+        const bool ready = watcher.register_with(bell, random.below(2) == 0 ? sharing::every : sharing::exclusive);
+        random();
+        std::uint64_t taken = 0;
+        std::error_code ec;
+        EXPECT_EQ(watcher.unregister_and_read(taken, ec), decoupled::by_us);
+        EXPECT_GE(taken, calls) << "a signal called and was not counted";
+        EXPECT_EQ(taken > calls, ready) << taken << " counted, " << calls << " calls";
+      }
+      ended = true;
+    } else {
+      for (; !ended; random()) bell.signal();
+    }
+  });
+}
+
 // Oracle: an entry that attach() has taken hears of the last close, once; one that it refused never does.
 TEST(registration_stress, attach_against_the_last_close) {
   struct entry : doorbell::base::wait_entry {
@@ -355,12 +384,12 @@ struct shared_notifier {
 // once, though threads register and unregister the same notifiers on eventfds that others open, signal and close.
 TEST(registration_stress, notifiers_shared_by_threads_on_eventfds_that_come_and_go) {
   constexpr std::size_t threads = 4;
-  constexpr int steps = 50;
+  constexpr int steps = 1'000;
   std::array<shared_notifier, 3> notifiers;
   race(
-      threads, budget{1'000}, [] {},
+      threads, budget{200}, [] {},
       [&](std::size_t index) {
-        doorbell::test::stagger random{index};
+        stagger random{index};
         eventfd bell;
         for (int i = 0; i < steps; ++i) {
           auto& one = notifiers.at(random.below(notifiers.size()));

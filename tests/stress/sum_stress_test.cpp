@@ -31,11 +31,10 @@ using doorbell::test::give;
 using doorbell::test::kernel_eventfd;
 using doorbell::test::race;
 using doorbell::test::readable;
-using doorbell::test::run_together;
+using doorbell::test::run_disturbed;
 using doorbell::test::stagger;
 using doorbell::test::take;
 using doorbell::test::unique_fd;
-using doorbell::test::watchdog;
 using namespace std::chrono_literals;
 
 /// What is still to be read. Whoever reads the last of it, when there is no more to come, ends all readers.
@@ -81,6 +80,11 @@ void read_with_tiny_timeouts(const eventfd& bell, goal& sum) {
   }
 }
 
+void drain_again_and_again(const eventfd& bell, goal& sum) {
+  while (!sum.reached())
+    if (const auto n = bell.context()->drain(); n > 0) sum.read(n);
+}
+
 void drain_when_polled(const eventfd& bell, goal& sum) {
   const unique_fd epoll{::epoll_create1(EPOLL_CLOEXEC)};
   for (const int fd : {bell.poll_fd(), sum.fd()}) {
@@ -115,10 +119,9 @@ using reader = std::function<void(const eventfd&, goal&)>;
 /// Two producers, and each of the readers in a thread.
 void expect_exact_sum(int flags, const std::vector<reader>& readers) {
   constexpr std::size_t producers = 2;
-  const watchdog dog;
   const eventfd bell(0, flags);
   goal sum{producers};
-  run_together(producers + readers.size(), [&](std::size_t index) {
+  run_disturbed(producers + readers.size(), [&](std::size_t index) {
     if (index < producers)
       signal_and_write(bell, sum, budget{20'000, 1s}, index);
     else
@@ -134,6 +137,26 @@ void expect_exact_sum(int flags, const std::vector<reader>& readers) {
 TEST(sum_stress, blocking_reads) { expect_exact_sum(0, {read_until_stopped, read_until_stopped}); }
 
 TEST(sum_stress, timed_reads) { expect_exact_sum(0, {read_with_tiny_timeouts, read_with_tiny_timeouts}); }
+
+// Oracle: what is taken adds up to what was added: nobody is given what another was faster to take.
+TEST(sum_stress, drains_that_compete_for_each_signal) {
+  const eventfd bell;
+  std::array<std::uint64_t, 2> signalled{};
+  std::array<std::uint64_t, 2> taken{};
+  run_disturbed(2, [&](std::size_t index) {
+    for (budget rounds{1'000'000}; rounds.next(); ++signalled.at(index)) {
+      bell.signal();
+      taken.at(index) += bell.context()->drain();
+    }
+  });
+  EXPECT_EQ(taken[0] + taken[1] + bell.context()->drain(), signalled[0] + signalled[1]);
+}
+
+TEST(sum_stress, drains) { expect_exact_sum(0, {drain_again_and_again, drain_again_and_again}); }
+
+TEST(sum_stress, drains_of_a_semaphore) {
+  expect_exact_sum(EFD_SEMAPHORE, {drain_again_and_again, drain_again_and_again});
+}
 
 TEST(sum_stress, polled_descriptor) { expect_exact_sum(0, {drain_when_polled}); }
 

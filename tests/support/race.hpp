@@ -14,6 +14,7 @@
 #include <random>
 #include <thread>
 
+#include "support/interruptions.hpp"
 #include "support/threads.hpp"
 #include "support/watchdog.hpp"
 
@@ -32,7 +33,7 @@ namespace doorbell::test {
 /// So many rounds, but none begins after so much time, nor after a failure.
 class budget {
  public:
-  explicit budget(std::size_t rounds, std::chrono::duration<double> time = std::chrono::seconds{3})
+  explicit budget(std::size_t rounds, std::chrono::duration<double> time = std::chrono::milliseconds{1500})
       : left_{scaled(rounds)},
         until_{clock::now() + std::chrono::duration_cast<clock::duration>(time * stress_scale())} {}
 
@@ -80,17 +81,30 @@ class stagger {
   std::atomic<std::minstd_rand::result_type> passed_{0};
 };
 
-/// Rounds of: `prepare()` alone; `body(index)` in each of the threads, all at once; `check()` alone.
+/// run_together(), with threads that are held up now and then (by a signal handler, which interrupts timed calls).
+template <class Body>
+void run_disturbed(std::size_t threads, Body body) {
+  const watchdog dog;
+  run_together(threads, [&](std::size_t index) {
+    const interruptions anywhere;
+    body(index);
+  });
+}
+
+/// Rounds of: `prepare()` alone; `body(index)` in each of the threads, all at once; `check()` alone. For what cannot be
+/// raced many times in a row: the threads spend most of their time waiting for each other.
 template <class Prepare, class Body, class Check>
 void race(std::size_t threads, budget rounds, Prepare prepare, Body body, Check check) {
-  const watchdog dog;
   meeting start{threads};
   meeting end{threads};
   bool more = true;
-  run_together(threads, [&](std::size_t index) {
+  run_disturbed(threads, [&](std::size_t index) {
     stagger pass_some_time{index};
     for (;;) {
-      if (index == 0 && (more = rounds.next())) prepare();
+      if (index == 0) {
+        more = rounds.next();
+        if (more) prepare();
+      }
       start.arrive_and_wait();
       if (!more) return;
       pass_some_time();

@@ -49,14 +49,16 @@ class DOORBELL_EXPORT ABSL_LOCKABLE counter_lock {
   }
 
   /// Takes the whole count, or one of it, if that takes neither the lock nor anybody's attention. Never blocks.
-  /// @param[out] taken how much, when the answer is `taken`.
+  /// @param[out] taken how much, when the answer is `taken`; else it is left alone.
   [[nodiscard]] take_result try_take(bool one, std::uint64_t& taken) noexcept {
     auto word = word_.load(memory_order_acquire);
+    std::uint64_t rest = 0;
     do {
       if (word > count_mask) return take_result::must_lock;
       if (word == 0) return take_result::empty;
-      taken = one ? 1 : word;
-    } while (!word_.compare_exchange_weak(word, word - taken, memory_order_acq_rel, memory_order_acquire));
+      rest = one ? word - 1 : 0;
+    } while (!word_.compare_exchange_weak(word, rest, memory_order_acq_rel, memory_order_acquire));
+    taken = word - rest;
     return take_result::taken;
   }
 

@@ -38,11 +38,13 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-// As <urcu/urcu-bp.h> declares them, which is thus not needed by those who include this header.
+// As <urcu/urcu-bp.h> declares them, which is thus not needed by those who include this header. rcu.cpp includes both.
+// NOLINTBEGIN(readability-redundant-declaration): for that one file they are
 extern "C" {
 void urcu_bp_read_lock();
 void urcu_bp_read_unlock();
 }
+// NOLINTEND(readability-redundant-declaration)
 
 namespace doorbell::base {
 namespace seam {
