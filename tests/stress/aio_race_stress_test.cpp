@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "support/files.hpp"
+#include "support/inventory.hpp"
 #include "support/race.hpp"
 
 namespace {
@@ -88,6 +89,35 @@ TEST(aio_race, a_context_may_be_destroyed_before_its_setup_has_returned) {
         destroyed = 0;
       },
       [&](std::size_t me) { me == 0 ? make() : destroy_by_guess(); }, [&] { EXPECT_EQ(destroyed, each); });
+}
+
+// Oracle: a setup that fails has published nothing that could be destroyed; all it charged or mapped is given back.
+TEST(aio_race, a_setup_that_fails_leaves_nothing_to_destroy) {
+  constexpr std::size_t each = 50;
+  aio::aio_context_t known = 0;
+  ASSERT_EQ(aio::io_setup(4, &known), 0);
+  ASSERT_EQ(aio::io_destroy(known), 0);
+  const auto all_but_3 = static_cast<unsigned>(aio::aio_max_nr() - 3);
+  aio::aio_context_t large = 0;
+  if (aio::io_setup(all_but_3, &large) != 0) GTEST_SKIP() << "no room here for a context that uses up the limit";
+  std::atomic<bool> making{false};
+  const auto make = [&] {
+    aio::aio_context_t handle = 0;
+    for (std::size_t n = 0; n < each; ++n) EXPECT_EQ(aio::io_setup(4, &handle), -EAGAIN);
+    making = false;
+  };
+  const auto destroy_by_guess = [&] {
+    while (making) {
+      EXPECT_EQ(aio::io_destroy(known), -EINVAL);
+    }
+  };
+  {
+    const doorbell::test::nothing_left_behind check;
+    race(
+        2, budget{100}, [&] { making = true; }, [&](std::size_t me) { me == 0 ? make() : destroy_by_guess(); },
+        [&] { EXPECT_EQ(aio::aio_nr(), all_but_3); });
+  }
+  EXPECT_EQ(aio::io_destroy(large), 0);
 }
 
 // Oracle: what submit has taken by the time the context dies rings its bell, and takes nothing from the pipe later.
