@@ -81,13 +81,9 @@ TEST(aio_limits, setup_without_descriptors) {
 
 // In a child, where no reaper has been started yet: it needs a descriptor, and a kernel eventfd two.
 TEST(aio_limits, submit_with_a_bell_without_descriptors) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
   in_child([] {
     piped_context ctx;
-    ctx.let_one_complete();
-    ASSERT_EQ(ctx.submit(),
-              1);  // UndefinedBehaviorSanitizer wants a descriptor when it sees an engine for the first time
-    while (ctx.events_there() == 0) {
-    }
     const auto bell = doorbell::test::kernel_eventfd();
     ctx.read.flags = aio::iocb_abi::flag_resfd;
     ctx.read.resfd = static_cast<std::uint32_t>(bell.get());
