@@ -28,16 +28,16 @@ kioctx_user enter(unsigned long handle, std::uint64_t serial, std::error_code& e
 
 }  // namespace
 
-context::context(unsigned nr_events, std::error_code& ec) noexcept {
+context::context(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept {
   ec.clear();
-  const auto made = kioctx::make(nr_events, ec);
+  const auto made = kioctx::make(nr_events, carried_by, ec);
   handle_ = made.handle;
   serial_ = made.serial;
 }
 
-context::context(unsigned nr_events) {
+context::context(unsigned nr_events, engine_kind carried_by) {
   std::error_code ec;
-  *this = context{nr_events, ec};
+  *this = context{nr_events, carried_by, ec};
   throw_if(ec, "doorbell: io_setup");
 }
 

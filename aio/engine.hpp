@@ -58,7 +58,8 @@ class engine {
   /// In a fork's child: closes the descriptors it has inherited. Nothing else is called any more.
   virtual void abandon_in_child() noexcept = 0;
 
-  /// A descriptor that is readable while there is something to reap, for epoll.
+  /// A descriptor that is readable while there is something to reap, for epoll; each completion is an edge.
+  /// @return -1 when none can be had.
   [[nodiscard]] virtual int descriptor() const noexcept = 0;
 
   /// @return whether this thread may now wait().

@@ -8,6 +8,7 @@
 #include <absl/base/thread_annotations.h>
 #include <pthread.h>
 
+#include "crew.hpp"
 #include "ioctx_table.hpp"
 #include "reaper.hpp"
 #include "request_limit.hpp"
@@ -19,15 +20,22 @@ namespace {
 void before_fork() noexcept ABSL_NO_THREAD_SAFETY_ANALYSIS {
   reaper::process().lock_for_fork();
   ioctx_table::process().lock_for_fork();
+  crew::before_fork();
 }
 
-void after_fork_in_parent() noexcept ABSL_NO_THREAD_SAFETY_ANALYSIS {
+void unlock() noexcept ABSL_NO_THREAD_SAFETY_ANALYSIS {
   ioctx_table::process().unlock_after_fork();
   reaper::process().unlock_after_fork();
 }
 
+void after_fork_in_parent() noexcept {
+  crew::after_fork_in_parent();
+  unlock();
+}
+
 void after_fork_in_child() noexcept {
-  after_fork_in_parent();
+  crew::after_fork_in_child();
+  unlock();
   reaper::process().forget_all();
   ioctx_table::process().forget_all();
   request_limit::process().forget_all();

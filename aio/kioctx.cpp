@@ -12,7 +12,7 @@
 #include <thread>
 #include <tuple>
 
-#include "engine_uring.hpp"
+#include "engine_choice.hpp"
 #include "fork.hpp"
 #include "reaper.hpp"
 #include "request_limit.hpp"
@@ -40,7 +40,7 @@ struct kioctx::unpublished {
   void operator()(kioctx* ctx) const noexcept { delete ctx; }
 };
 
-kioctx::identity kioctx::make(unsigned nr_events, std::error_code& ec) noexcept {
+kioctx::identity kioctx::make(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept {
   auto& limit = request_limit::process();
   const auto events = ring_events(nr_events);
   if (nr_events == 0 || events > max_ring_events) {
@@ -62,7 +62,7 @@ kioctx::identity kioctx::make(unsigned nr_events, std::error_code& ec) noexcept 
   made->serial_ = next_serial();
   made->charged_ = nr_events;
   made->ring_.map(events, ec);
-  if (!ec) made->engine_ = engine_uring::make(made->ring_.capacity(), ec);
+  if (!ec) made->engine_ = make_engine(carried_by, made->ring_.capacity(), ec);
   if (ec) return {};
   const identity known{.handle = reinterpret_cast<std::uintptr_t>(made->ring_.address()), .serial = made->serial_};
   made->key_.store(known.handle, base::memory_order_relaxed);
@@ -92,17 +92,25 @@ void kioctx::cancel(const iocb_abi& asked, std::error_code& ec) noexcept {
   boost::intrusive_ptr<request> found;
   {
     const base::mutex_lock held{active_lock_};
-    const auto at = std::find_if(active_.begin(), active_.end(), [&](const auto& each) { return each.obj == &asked; });
-    if (at != active_.end()) found = &*at;
+    // One that is being cancelled already is, to the kernel, not there any more.
+    const auto at = std::find_if(active_.begin(), active_.end(), [&](const auto& each) {
+      return each.obj == &asked && !each.cancelled.load(base::memory_order_relaxed);
+    });
+    if (at != active_.end()) {
+      found = &*at;
+      found->cancelled.store(true, base::memory_order_seq_cst);
+    }
   }
   if (found == nullptr) {
     ec = std::make_error_code(std::errc::invalid_argument);
     return;
   }
-  found->cancelled.store(true, base::memory_order_seq_cst);
   if (engine_->cancel(*found)) return;
   reap_all();
-  if (!engine_->cancel(*found)) ec = std::make_error_code(std::errc::resource_unavailable_try_again);
+  if (engine_->cancel(*found)) return;
+  // Then it may be asked again.
+  found->cancelled.store(false, base::memory_order_seq_cst);
+  ec = std::make_error_code(std::errc::resource_unavailable_try_again);
 }
 
 void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {

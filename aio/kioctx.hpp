@@ -31,6 +31,7 @@
 #include <string_view>
 #include <system_error>
 
+#include <doorbell/aio_engine.hpp>
 #include <doorbell/base/futex.hpp>
 #include <doorbell/base/mutex.hpp>
 
@@ -60,7 +61,7 @@ class kioctx {
 
   /// As io_setup(2): makes a context and publishes it; it is destroy()'s to free.
   /// @return no pointer, since another thread may try its handle, known from an earlier context, and destroy it already.
-  static identity make(unsigned nr_events, std::error_code& ec) noexcept;
+  static identity make(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept;
   kioctx(const kioctx&) = delete;
   kioctx& operator=(const kioctx&) = delete;
 

@@ -1,37 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "reaper.hpp"
 
-#include <pthread.h>
 #include <sys/epoll.h>
 
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <new>
 #include <span>
-#include <system_error>
-#include <thread>
 
+#include "background_thread.hpp"
 #include "kioctx.hpp"
 
 namespace doorbell::aio {
 namespace {
-
-/// Signals are the program's threads' to handle: a thread started in this scope has them all blocked.
-class all_signals_blocked {
- public:
-  all_signals_blocked() noexcept {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~all_signals_blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  all_signals_blocked(const all_signals_blocked&) = delete;
-  all_signals_blocked& operator=(const all_signals_blocked&) = delete;
-
- private:
-  sigset_t before_{};
-};
 
 std::error_code last_error() noexcept { return {errno, std::system_category()}; }
 
@@ -48,6 +29,11 @@ void reaper::watch(kioctx& ctx, std::error_code& ec) noexcept {
   if (ec) return;
   for (const auto& [key, known] : contexts_)
     if (known == &ctx) return;
+  const int descriptor = ctx.descriptor();
+  if (descriptor < 0) {
+    ec = std::make_error_code(std::errc::too_many_files_open);
+    return;
+  }
   const auto key = ++last_key_;
   try {
     contexts_.emplace(key, &ctx);
@@ -58,7 +44,7 @@ void reaper::watch(kioctx& ctx, std::error_code& ec) noexcept {
   epoll_event edge{};
   edge.events = EPOLLIN | EPOLLET;  // each completion is an edge, and reap_all() goes on until there is none
   edge.data.u64 = key;
-  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, ctx.descriptor(), &edge) == 0) return;
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, descriptor, &edge) == 0) return;
   ec = last_error();
   contexts_.erase(key);
 }
@@ -69,13 +55,10 @@ void reaper::start_locked(std::error_code& ec) noexcept {
     ec = last_error();
     return;
   }
-  try {
-    const all_signals_blocked here;
-    std::thread{[this, epoll = made.get()] { run(epoll); }}.detach();
-    epoll_ = std::move(made);
-  } catch (const std::system_error& failed) {
-    ec = failed.code();
-  }
+  const auto body = [](void* self) noexcept { static_cast<reaper*>(self)->run(); };
+  epoll_ = std::move(made);
+  ec = start_background_thread("doorbell-reaper", body, this);
+  if (ec) epoll_.reset();
 }
 
 void reaper::forget(kioctx& ctx) noexcept {
@@ -97,8 +80,14 @@ void reaper::forget_all() noexcept {
   epoll_.reset();
 }
 
-void reaper::run(int epoll) noexcept {
-  pthread_setname_np(pthread_self(), "doorbell-reaper");
+// The descriptor is there before the thread is, and stays.
+int reaper::epoll() noexcept {
+  const base::mutex_lock held{lock_};
+  return epoll_.get();
+}
+
+void reaper::run() noexcept {
+  const int epoll = this->epoll();
   std::array<epoll_event, 64> ready;
   for (;;) {
     const int count = ::epoll_wait(epoll, ready.data(), static_cast<int>(ready.size()), -1);

@@ -48,7 +48,8 @@ class reaper {
 
   void start_locked(std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] kioctx_user enter(std::uint64_t key) noexcept;
-  [[noreturn]] void run(int epoll) noexcept;
+  [[nodiscard]] int epoll() noexcept;
+  [[noreturn]] void run() noexcept;
 
   base::mutex lock_;  // outermost in this room: users are entered under it, and nothing else
   base::unique_fd epoll_ ABSL_GUARDED_BY(lock_);

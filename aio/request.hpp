@@ -8,11 +8,14 @@
 
 #include <boost/intrusive/list.hpp>
 
+#include <cstdint>
 #include <memory>
 
 #include <doorbell/aio_iocb.hpp>
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/kref.hpp>
+
+#include "threads_note.hpp"
 
 namespace doorbell::aio {
 
@@ -29,7 +32,7 @@ struct request : boost::intrusive::list_base_hook<> {
   /// The buffers of a preadv or pwritev; the program's own array need not outlive submit.
   [[nodiscard]] std::span<const iovec> buffers() const noexcept { return {vectors.get(), what.nbytes}; }
 
-  const iocb_abi what;
+  iocb_abi what;  // as checked; constant from its start on
   const iocb_abi* const obj;
   std::unique_ptr<iovec[]> vectors;
   eventfd_ctx_ptr bell;          // pins the eventfd_ctx, not its file
@@ -38,7 +41,15 @@ struct request : boost::intrusive::list_base_hook<> {
   /// Somebody asked for its end; otherwise -ECANCELED is the engine's own affair, and the request is started again.
   base::atomic<bool> cancelled{false};
   bool completed = false;  // guarded by kioctx's active_lock_
+
+  threads_note by_threads;
+  boost::intrusive::list_member_hook<> place;  // in a request_queue
 };
+
+/// Where an engine keeps requests; each is in one at a time.
+using request_queue = boost::intrusive::list<
+    request, boost::intrusive::member_hook<request, boost::intrusive::list_member_hook<>, &request::place>,
+    boost::intrusive::constant_time_size<false>>;
 
 /// What an engine answers.
 struct completion {

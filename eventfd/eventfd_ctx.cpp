@@ -91,6 +91,11 @@ bool eventfd_ctx::add_locked(std::uint64_t n) noexcept {
   return true;
 }
 
+void eventfd_ctx::after_callback(void (*run)(void*, std::uint64_t) noexcept, void* object,
+                                 std::uint64_t argument) noexcept {
+  base::walk_scope::defer({run, object, argument});
+}
+
 void eventfd_ctx::wake(unsigned events) noexcept {
   if (in_callback()) {
     get();

@@ -131,8 +131,8 @@ class playground {
             aio::prep_fdsync(file_.get())};
   }
 
-  const doorbell::base::unique_fd file_ = support::temporary_file("hello");
-  const support::pipe_ends pipe_;
+  const doorbell::base::unique_fd file_ = doorbell::test::temporary_file("hello");
+  const doorbell::test::pipe_ends pipe_;
   const doorbell::test::unique_fd bell_ = doorbell::test::kernel_eventfd();
   std::array<char, 8> text_{};
   std::array<std::array<aio::iocb_abi, batch>, threads> requests_{make_requests(), make_requests(), make_requests(),

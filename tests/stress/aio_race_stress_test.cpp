@@ -134,7 +134,7 @@ TEST(aio_race, a_setup_that_fails_leaves_nothing_to_destroy) {
 // Oracle: what submit has taken by the time the context dies rings its bell, and takes nothing from the pipe later.
 TEST(aio_race, what_slips_in_before_destroy_is_cancelled_by_it) {
   constexpr std::size_t batch = 60;
-  const support::pipe_ends pipe;
+  const doorbell::test::pipe_ends pipe;
   const doorbell::eventfd bell{0, EFD_NONBLOCK};
   std::optional<aio::context> ctx;
   std::array<char, 8> text{};
@@ -166,7 +166,7 @@ TEST(aio_race, what_slips_in_before_destroy_is_cancelled_by_it) {
 // Oracle: of a read that is cancelled while its byte arrives there is one event; either it has the byte, or the byte is
 // still in the pipe.
 TEST(aio_race, cancel_and_completion_make_one_event) {
-  const support::pipe_ends pipe;
+  const doorbell::test::pipe_ends pipe;
   aio::context ctx{4};
   char byte = 0;
   auto read = aio::prep_pread(pipe.read.get(), &byte, 1, 0);
@@ -194,7 +194,7 @@ TEST(aio_race, cancel_and_completion_make_one_event) {
 // Oracle: every read has one event; what they have read and what is left in the pipe are what was written.
 TEST(aio_race, bytes_are_read_once_whatever_is_cancelled) {
   constexpr std::size_t reads = 16;
-  const support::pipe_ends pipe;
+  const doorbell::test::pipe_ends pipe;
   aio::context ctx{reads};
   std::array<char, reads> bytes{};
   std::vector<aio::iocb> requests;
@@ -225,7 +225,7 @@ TEST(aio_race, bytes_are_read_once_whatever_is_cancelled) {
 
 // Oracle: whichever comes first, the time or the byte, the event is got: by the one who waits, or by the next to ask.
 TEST(aio_race, an_event_that_comes_as_the_time_is_up_is_not_lost) {
-  const support::pipe_ends pipe;
+  const doorbell::test::pipe_ends pipe;
   aio::context ctx{4};
   char byte = 0;
   auto read = aio::prep_pread(pipe.read.get(), &byte, 1, 0);
@@ -256,7 +256,7 @@ TEST(aio_race, an_event_that_comes_as_the_time_is_up_is_not_lost) {
 // each has one event, and none can be cancelled after it.
 TEST(aio_race, a_completion_may_come_before_submit_returns) {
   constexpr std::size_t reads = 32;
-  const auto file = support::temporary_file("hello");
+  const auto file = doorbell::test::temporary_file("hello");
   aio::context ctx{reads};
   std::array<char, 8> text{};
   std::vector<aio::iocb> requests(reads, aio::prep_pread(file.get(), text.data(), 1, 0));
@@ -288,7 +288,7 @@ TEST(aio_race, a_completion_may_come_before_submit_returns) {
 TEST(aio_race, nobody_sleeps_on_what_another_has_reaped) {
   constexpr std::size_t waiters = 3;
   constexpr std::size_t each = 4;
-  const support::pipe_ends pipe;
+  const doorbell::test::pipe_ends pipe;
   const doorbell::eventfd bell{0, EFD_NONBLOCK};
   aio::context ctx{waiters * each};
   std::array<char, 8> text{};
@@ -316,7 +316,7 @@ TEST(aio_race, nobody_sleeps_on_what_another_has_reaped) {
 // Oracle: when the one who sleeps in the engine leaves, because its time is up, another takes its place: those who wait
 // without a limit get the events that come after.
 TEST(aio_race, a_leader_that_gives_up_is_succeeded) {
-  const support::pipe_ends pipe;
+  const doorbell::test::pipe_ends pipe;
   aio::context ctx{4};
   std::array<char, 8> text{};
   auto read = aio::prep_pread(pipe.read.get(), text.data(), 1, 0);
@@ -347,7 +347,7 @@ TEST(aio_race, a_leader_that_gives_up_is_succeeded) {
 // Oracle: those who wait with a signal mask of their own, and those who do not, share the events: all return.
 TEST(aio_race, masked_and_other_waiters_leave_nobody_asleep) {
   constexpr std::size_t waiters = 4;
-  const support::pipe_ends pipe;
+  const doorbell::test::pipe_ends pipe;
   aio::aio_context_t ctx = 0;
   ASSERT_EQ(aio::io_setup(8, &ctx), 0);
   std::array<char, 8> text{};

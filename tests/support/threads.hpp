@@ -31,6 +31,14 @@ void run_together(std::size_t threads, Body body) {
     });
 }
 
+/// Spins until `condition()`: threads that wait so come out within nanoseconds of each other. Gives way when it takes long,
+/// since the thread that it waits for may want this CPU.
+template <class Condition>
+void spin_until(Condition condition) {
+  for (int spins = 0; !condition(); ++spins)
+    if (spins >= 1000) std::this_thread::yield();
+}
+
 /// A place where a thread leaves its kernel id, so that others can see whether it sleeps.
 class sleeper {
  public:

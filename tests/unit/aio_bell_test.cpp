@@ -33,7 +33,7 @@ class aio_bell : public testing::Test {
 
   doorbell::eventfd bell_;
   aio::context ctx_{64};
-  doorbell::base::unique_fd file_ = support::temporary_file("hello, world");
+  doorbell::base::unique_fd file_ = doorbell::test::temporary_file("hello, world");
   std::array<char, 64> text_{};
 };
 
@@ -44,13 +44,15 @@ TEST_F(aio_bell, rings_though_nobody_gets_the_event) {
 }
 
 TEST_F(aio_bell, counts_every_completion) {
-  std::vector<aio::iocb> reads(40, ringing_read());
+  auto write = aio::prep_pwrite(file_.get(), "HELLO", 5, 0);
+  write.set_eventfd(bell_);
+  std::vector<aio::iocb> writes(40, write);
   std::vector<aio::iocb*> pointers;
-  for (auto& read : reads) pointers.push_back(&read);
-  ASSERT_EQ(ctx_.submit(pointers), reads.size());
+  for (auto& each : writes) pointers.push_back(&each);
+  ASSERT_EQ(ctx_.submit(pointers), writes.size());
   std::uint64_t rung = 0;
-  while (rung < reads.size()) rung += bell_.read_for(20s);
-  EXPECT_EQ(rung, reads.size());
+  while (rung < writes.size()) rung += bell_.read_for(20s);
+  EXPECT_EQ(rung, writes.size());
 }
 
 TEST_F(aio_bell, the_event_is_there_when_it_rings) {
@@ -86,7 +88,7 @@ TEST_F(aio_bell, a_completion_can_submit_the_next_from_its_callback) {
 }
 
 TEST_F(aio_bell, a_cancelled_request_rings_too) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
   read.set_eventfd(bell_);
   ctx_.submit({&read});
@@ -95,7 +97,7 @@ TEST_F(aio_bell, a_cancelled_request_rings_too) {
 }
 
 TEST_F(aio_bell, what_destroy_cancels_rings_too) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   std::vector<aio::iocb> reads(8, aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0));
   for (auto& read : reads) {
     read.set_eventfd(bell_);
@@ -122,7 +124,7 @@ TEST_F(aio_bell, a_resfd_that_is_none_of_ours_is_refused) {
 }
 
 TEST_F(aio_bell, a_request_keeps_the_memory_of_an_eventfd_and_not_its_file) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
   read.set_eventfd(bell_);
   bool released = false;
@@ -163,10 +165,10 @@ TEST_F(aio_bell, several_threads_share_the_events_of_one_context) {
       for (std::size_t count = 0; count < each; ++count) got += ctx_.get_events(1, event, 20s).size();
     });
   }
-  auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
+  auto write = aio::prep_pwrite(file_.get(), "HELLO", 5, 0);
   for (std::size_t n = 0; n < threads * each; ++n) {
     std::error_code ec;
-    while (ctx_.submit({&read}, ec) != 1) std::this_thread::yield();
+    while (ctx_.submit({&write}, ec) != 1) std::this_thread::yield();
   }
   for (auto& waiter : waiters) waiter.join();
   EXPECT_EQ(got, threads * each);

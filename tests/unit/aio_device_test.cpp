@@ -39,7 +39,7 @@ std::int64_t result_of(aio::iocb request) {
 const std::string two_pages(8192, 'p');
 
 TEST(aio_device, a_read_across_the_end_of_a_file_is_short) {
-  const auto file = support::temporary_file("hello");
+  const auto file = doorbell::test::temporary_file("hello");
   std::array<char, 64> text{};
   std::array<char, 2> first{};
   const std::array<iovec, 2> buffers{iovec{first.data(), first.size()}, iovec{text.data(), text.size()}};
@@ -49,7 +49,7 @@ TEST(aio_device, a_read_across_the_end_of_a_file_is_short) {
 }
 
 TEST(aio_device, a_read_of_a_pipe_takes_what_is_there) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   std::array<char, 64> text{};
   ASSERT_EQ(::write(pipe.write.get(), "abc", 3), 3);
   EXPECT_EQ(result_of(aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0)), 3);
@@ -58,7 +58,7 @@ TEST(aio_device, a_read_of_a_pipe_takes_what_is_there) {
 }
 
 TEST(aio_device, a_write_to_a_pipe_that_nobody_reads_is_broken) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   pipe.read.reset();
   auto* const before = std::signal(SIGPIPE, SIG_IGN);
   EXPECT_EQ(result_of(aio::prep_pwrite(pipe.write.get(), "x", 1, 0)), -EPIPE);
@@ -92,7 +92,7 @@ TEST(aio_device, a_write_that_fills_the_file_system_is_short_and_the_next_has_no
 }
 
 TEST(aio_device, a_write_up_to_the_size_limit_is_short_and_one_beyond_is_too_big) {
-  const auto file = support::temporary_file();
+  const auto file = doorbell::test::temporary_file();
   in_child([&] {
     std::signal(SIGXFSZ, SIG_IGN);
     const rlimit one_page{.rlim_cur = 4096, .rlim_max = RLIM_INFINITY};

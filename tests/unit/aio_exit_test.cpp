@@ -31,7 +31,7 @@ struct forlorn {
     for (auto& read : reads) EXPECT_EQ(ctx.submit({&read}), 1U);
   }
 
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   doorbell::eventfd bell;
   std::array<char, 8> text{};
   std::vector<aio::iocb> reads{4, aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0)};
@@ -86,7 +86,7 @@ TEST(aio_end, an_exit_handler_can_still_submit) {
     made_before_everything.emplace(8);
     std::atexit([] {
       auto& there = *made_before_everything;
-      const auto file = support::temporary_file("hello");
+      const auto file = doorbell::test::temporary_file("hello");
       auto read = aio::prep_pread(file.get(), there.text.data(), there.text.size(), 0);
       std::array<aio::io_event, 1> events{};
       if (there.ctx.submit({&read}) != 1 || there.ctx.get_events(1, events, 20s).size() != 1 || events[0].res != 5)
@@ -97,7 +97,7 @@ TEST(aio_end, an_exit_handler_can_still_submit) {
 }
 
 TEST(aio_end, a_write_whose_event_was_got_is_in_the_file) {
-  const auto file = support::temporary_file();
+  const auto file = doorbell::test::temporary_file();
   const std::string text(100'000, 'w');
   in_child([&] {
     auto& there = never_destroyed();
@@ -113,7 +113,7 @@ TEST(aio_end, a_write_whose_event_was_got_is_in_the_file) {
 }
 
 TEST(aio_end, a_write_whose_bell_rang_is_in_the_file) {
-  const auto file = support::temporary_file();
+  const auto file = doorbell::test::temporary_file();
   in_child([&] {
     auto& there = never_destroyed();
     const doorbell::eventfd bell;

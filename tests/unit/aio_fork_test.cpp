@@ -36,7 +36,7 @@ using doorbell::test::in_child;
 
 /// A context that works from end to end: a file is read, a bell rings, events are got, and it can be destroyed.
 void expect_a_context_of_ones_own_works() {
-  const auto file = support::temporary_file("hello");
+  const auto file = doorbell::test::temporary_file("hello");
   const doorbell::eventfd bell;
   aio::context ctx{8};
   std::array<char, 8> text{};
@@ -69,7 +69,7 @@ class aio_fork : public testing::Test {
     EXPECT_EQ(text_[0], 'x');
   }
 
-  support::pipe_ends pipe_;
+  doorbell::test::pipe_ends pipe_;
   doorbell::eventfd bell_;
   std::array<char, 8> text_{};
   aio::iocb read_ = aio::prep_pread(pipe_.read.get(), text_.data(), text_.size(), 0);
@@ -131,7 +131,7 @@ TEST_F(aio_fork, the_child_makes_contexts_of_its_own_and_they_ring) {
 TEST_F(aio_fork, the_childs_child_does_so_too) {
   in_child([] {
     expect_a_context_of_ones_own_works();
-    const support::pipe_ends pipe;
+    const doorbell::test::pipe_ends pipe;
     std::array<char, 8> text{};
     auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
     aio::context ctx{8};
@@ -175,7 +175,7 @@ class hammering {
 
  private:
   void hammer() {
-    const support::pipe_ends pipe;
+    const doorbell::test::pipe_ends pipe;
     const doorbell::eventfd bell;
     std::array<char, 8> text{};
     while (!stop_) {

@@ -61,7 +61,7 @@ struct piped_context {
     return taken;
   }
 
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   std::array<char, 8> text{};
   aio::iocb read = aio::prep_pread(pipe.read.get(), text.data(), 1, 0);
   aio::aio_context_t handle = 0;
@@ -130,7 +130,7 @@ bool start_no_more_threads(rlimit& before) {
 TEST(aio_limits, submit_with_a_bell_without_threads) {
   in_child([] {
     aio::context ctx{8};
-    const support::pipe_ends pipe;
+    const doorbell::test::pipe_ends pipe;
     const doorbell::eventfd bell;
     std::array<char, 8> text{};
     auto read = aio::prep_pread(pipe.read.get(), text.data(), 1, 0);
@@ -226,7 +226,7 @@ TEST(aio_limits, more_completions_than_any_queue_holds) {
   std::error_code ec;
   aio::context ctx{room, ec};
   if (ec == std::errc::resource_unavailable_try_again) GTEST_SKIP() << "fewer requests than that are allowed here";
-  const auto file = support::temporary_file("x");
+  const auto file = doorbell::test::temporary_file("x");
   auto poll = aio::prep_poll(file.get(), POLLIN);
   std::vector<char> seen(many);
   for (auto& mark : seen) {

@@ -42,7 +42,7 @@ class aio_under_signals : public testing::TestWithParam<int> {
 
   const doorbell::test::watchdog dog_;
   const doorbell::test::signal_handler handler_{GetParam()};
-  const support::pipe_ends pipe_;
+  const doorbell::test::pipe_ends pipe_;
   std::array<char, 8> text_{};
   aio::iocb_abi read_ = aio::prep_pread(pipe_.read.get(), text_.data(), 1, 0);
   aio::aio_context_t ctx_ = 0;

@@ -67,7 +67,7 @@ class refusing_uring : public testing::Test {
   }
 
   const doorbell::test::watchdog dog_;
-  support::pipe_ends pipe_;
+  doorbell::test::pipe_ends pipe_;
   std::array<char, 8> text_{};
   aio::context ctx_{8};
   const doorbell::test::injections injected_;
@@ -189,7 +189,7 @@ TEST_F(refusing_uring, destroy_makes_room_where_nothing_is_taken_while_completio
 // Oracle: with every third call refused, whatever the threads do, each request taken rings once by the end of destroy.
 TEST(refusing_uring_stress, each_request_taken_rings_once) {
   const doorbell::test::injections injected;
-  const support::pipe_ends pipe;
+  const doorbell::test::pipe_ends pipe;
   const doorbell::eventfd bell{0, EFD_NONBLOCK};
   std::array<char, 8> text{};
   std::optional<aio::context> ctx;

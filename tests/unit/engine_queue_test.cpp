@@ -57,7 +57,7 @@ class engine_queues : public testing::Test {
   }
 
   const doorbell::test::watchdog dog_;
-  const doorbell::base::unique_fd file_ = support::temporary_file("x");
+  const doorbell::base::unique_fd file_ = doorbell::test::temporary_file("x");
   char byte_ = 0;
   const iocb read_ = prep_pread(file_.get(), &byte_, 1, 0);
 };

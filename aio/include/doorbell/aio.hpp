@@ -20,6 +20,7 @@
 #include <system_error>
 #include <utility>
 
+#include <doorbell/aio_engine.hpp>
 #include <doorbell/aio_iocb.hpp>
 #include <doorbell/base/export.hpp>
 
@@ -33,9 +34,14 @@ class DOORBELL_EXPORT context {
   /// @param nr_events how many requests may be in flight at least, 1 or more.
   /// Errors: invalid_argument (0, or more than a ring can hold), resource_unavailable_try_again (more than this process's
   /// contexts may have together: DOORBELL_AIO_MAX_NR, else /proc/sys/fs/aio-max-nr), not_enough_memory,
-  /// too_many_files_open.
-  explicit context(unsigned nr_events);
-  context(unsigned nr_events, std::error_code& ec) noexcept;
+  /// too_many_files_open; invalid_argument, too, when DOORBELL_ENGINE names no engine.
+  explicit context(unsigned nr_events) : context{nr_events, engine_kind::automatic} {}
+  context(unsigned nr_events, std::error_code& ec) noexcept : context{nr_events, engine_kind::automatic, ec} {}
+
+  /// The same, carried by that engine whatever the process's is.
+  /// Errors: besides, what io_uring_setup(2) says where io_uring is asked for and refused.
+  context(unsigned nr_events, engine_kind carried_by);
+  context(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept;
 
   context(context&& other) noexcept
       : handle_{std::exchange(other.handle_, 0)}, serial_{std::exchange(other.serial_, 0)} {}
@@ -103,7 +109,7 @@ class DOORBELL_EXPORT context {
 
   /// The address of the ring, as io_setup(2) gives it, for what takes a handle (aio_calls.hpp); 0 once destroyed.
   [[nodiscard]] unsigned long handle() const noexcept;
-  /// What carries the requests out.
+  /// What carries the requests out: "io_uring" or "threads"; empty once destroyed.
   [[nodiscard]] std::string_view engine() const noexcept;
 
  private:

@@ -134,6 +134,12 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
   }
   [[nodiscard]] static bool in_callback() noexcept { return base::wait_queue::any_walked_by_this_thread(); }
 
+  /// Leaves `run(object, argument)` for when the outermost callback of this thread has let its lock go; in the order left,
+  /// in this thread. Only in a callback. The object must stay until it has run. Out of memory ends the program: nothing is
+  /// lost silently.
+  static void after_callback(void (*run)(void* object, std::uint64_t argument) noexcept, void* object,
+                             std::uint64_t argument = 0) noexcept;
+
   /// One more reference, and one less. put() of the last one frees.
   void get() noexcept { references_.get(); }
   void put() noexcept {

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include <doorbell/base/atomic.hpp>
+#include <doorbell/base/export.hpp>
 
 namespace doorbell::base {
 
@@ -33,12 +34,13 @@ enum class futex_result {
 
 /// Sleeps while `word` holds `expected`, until woken, until `until`, or until a signal handler has run.
 /// @note No ordering of its own: the caller reads the word again, with acquire.
-futex_result futex_wait(const atomic<std::uint32_t>& word, std::uint32_t expected, deadline until = {}) noexcept;
+DOORBELL_EXPORT futex_result futex_wait(const atomic<std::uint32_t>& word, std::uint32_t expected,
+                                        deadline until = {}) noexcept;
 
 /// Wakes one sleeper, or none. The word itself is not read: it may be gone by the time the call is made (a sleeper
 /// that saw the new value may have returned and freed it), which costs another sleeper a spurious wake at most.
 void futex_wake_one(const atomic<std::uint32_t>* word) noexcept;
-void futex_wake_all(const atomic<std::uint32_t>* word) noexcept;
+DOORBELL_EXPORT void futex_wake_all(const atomic<std::uint32_t>* word) noexcept;
 
 /// The same for a 64-bit word of whose upper half only is slept on: flags above, a count below that may move meanwhile.
 void futex_wait_high(const atomic<std::uint64_t>& word, std::uint64_t expected) noexcept;

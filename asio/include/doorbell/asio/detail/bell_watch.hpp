@@ -14,9 +14,9 @@
 //
 // Locks, outermost first: mutex_, then the queue's lock, then whatever the executor's post() takes (a mutex of its own,
 // and a write to wake the loop). The wake function comes from the middle: it holds the queue's lock, never takes mutex_, and
-// calls post(). No circle: Asio's executors call nobody with their locks held, nor destroy handlers there, so nobody
-// comes from inside to the outside. The one way to break it would be to come in from some other callback, with a queue's
-// lock held: that is refused.
+// leaves the post for when the lock is let go: the loop that it wakes wants that lock at once. No circle: Asio's executors
+// call nobody with their locks held, nor destroy handlers there, so nobody comes from inside to the outside. The one way to
+// break it would be to come in from some other callback, with a queue's lock held: that is refused.
 //
 // Memory ordering: posted_ is relaxed; it goes with a post(), which is the edge to the look. What the signaller did before
 // it signalled is acquired with the count, when that is read.
@@ -26,6 +26,7 @@
 #pragma once
 
 #include <cassert>
+#include <cstdint>
 #include <memory>
 #include <utility>
 
@@ -34,6 +35,7 @@
 
 #include <doorbell/asio/detail/bell_op.hpp>
 #include <doorbell/asio/detail/bell_service.hpp>
+#include <doorbell/asio/detail/pending_posts.hpp>
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/wait_queue.hpp>
@@ -86,6 +88,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   void close() {
     bell_op_list ended;
     if (!end(ended)) return;
+    posts_.wait_for_none();
     service_.remove(*this);
     abort(ended);
   }
@@ -117,8 +120,15 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     if (!(events & POLLHUP) && !self.is_ready()) return 0;
     self.unhook();
     self.posted_.store(true, base::memory_order_relaxed);
-    self.wake_loop();
+    self.posts_.begin();
+    eventfd_ctx::after_callback(&bell_watch::post_later, &self);
     return 0;
+  }
+
+  static void post_later(void* watch, std::uint64_t /*argument*/) noexcept {
+    auto& self = *static_cast<bell_watch*>(watch);
+    self.wake_loop();
+    self.posts_.end();
   }
 
   // Out of memory ends the program: a wake cannot be lost silently.
@@ -230,6 +240,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     const auto self = shared_from_this();
     bell_op_list ended;
     end(ended);
+    posts_.wait_for_none();
     while (!ended.empty()) take_first(ended).destroy();
   }
 
@@ -244,6 +255,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   // Set under the queue's lock by the wake function, which only an armed watch has; else under mutex_. So whoever holds
   // mutex_ and finds it set, or the entry not linked, knows that nobody changes them.
   base::atomic<bool> posted_{false};
+  pending_posts posts_;
 
   unsigned interest_ ABSL_GUARDED_BY(ctx_) = 0;  // the poll events of all that waits; perhaps more
 };

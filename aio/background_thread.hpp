@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A thread of doorbell's own: detached, named, with all signals blocked, since they are the program's threads' to handle.
+// It must touch nothing that is destroyed before the process ends, or be waited for by other means.
+#pragma once
+
+#include <system_error>
+
+namespace doorbell::aio {
+
+/// Starts a thread that runs `body(argument)`.
+/// @param name at most 15 characters, for those who look at the process's threads.
+/// Errors: what pthread_create(3) says.
+[[nodiscard]] std::error_code start_background_thread(const char* name, void (*body)(void*) noexcept,
+                                                      void* argument) noexcept;
+
+}  // namespace doorbell::aio

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// engine_threads: requests carried out by threads, where io_uring is refused. What may sleep in the kernel goes to a
+// worker (files, fsync); what waits for somebody else goes to the poller (polls; pipes, sockets and terminals that are not
+// ready), and is tried, without sleeping, when its file is ready. The workers and the poller are the process's (crew.hpp),
+// the completions the engine's own.
+//
+// A request's way. Who goes on with it is decided by one atomic (threads_note.hpp):
+//
+//   start: poll                 -> poller -> done
+//          transfer, not a file -> try -> done
+//                                      -> poller, until it is ready -> try -> done, or wait again
+//                                                                   -> lane (its file cannot be tried) -> worker
+//          all else             -> lane -> worker -> done
+//
+// The sleeper and its news share one word, so that there is no order between two to get wrong:
+//
+//   sleeper                              whoever completes or wakes
+//   word == 0 -> asleep (compare-exchange)     word |= ready or woken; was it asleep? futex_wake
+//   futex_wait while word == asleep
+//
+//   legal:     the news come first: the compare-exchange fails. Or second: asleep is found, and futex_wait returns.
+//   forbidden: asleep with news. A word has one modification order.
+//
+// Locks: completion_lock_ is a leaf, and so are the workers' and the poller's; but the crew's one_at_a_time is held by a
+// worker while it transfers.
+// Memory ordering: by the locks alone; nothing passes through the kernel that they do not order as well.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <system_error>
+
+#include <doorbell/base/mutex.hpp>
+#include <doorbell/base/unique_fd.hpp>
+
+#include "crew.hpp"
+#include "engine.hpp"
+
+namespace doorbell::aio {
+
+class engine_threads final : public engine, private worker_pool::lane, private poller::client {
+ public:
+  /// On the process's workers and poller. Null when `ec` is set: not_enough_memory.
+  static std::unique_ptr<engine_threads> make(std::error_code& ec) noexcept;
+  explicit engine_threads(crew& with) noexcept : crew_{with} {}
+  /// All that was started has been reaped.
+  ~engine_threads() override = default;
+
+  [[nodiscard]] std::string_view name() const noexcept override { return "threads"; }
+  [[nodiscard]] std::size_t start(std::span<request* const> requests) noexcept override;
+  [[nodiscard]] bool cancel(request& started) noexcept override;
+  [[nodiscard]] std::size_t reap(std::span<completion> completions) noexcept override;
+  wait_result wait(base::deadline until) noexcept override;
+  void wake() noexcept override;
+  void abandon_in_child() noexcept override ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  [[nodiscard]] int descriptor() const noexcept override;
+
+ private:
+  // What the word says.
+  static constexpr std::uint32_t completions_bit = 1;  // there are completions
+  static constexpr std::uint32_t woken_bit = 2;        // wake() was called, and the sleeper has not seen it
+  static constexpr std::uint32_t asleep_bit = 4;       // somebody sleeps on it
+
+  // Each starts or goes on with a request that the caller holds. @return false: it cannot be started now.
+  [[nodiscard]] bool start_one(request& held) noexcept;
+  [[nodiscard]] bool start_transfer(request& held) noexcept;
+  [[nodiscard]] bool wait_for(request& held, bool without_sleeping) noexcept;
+  [[nodiscard]] bool give_to_worker(request& held) noexcept;
+  void wait_again(request& held) noexcept;
+
+  void carry_out(request& taken) noexcept override;
+  void try_again(request& taken) noexcept;
+  void transfer_if_ready(request& taken) noexcept;
+  void ready(request& taken, unsigned events) noexcept override;
+
+  void finish(request& held, std::int64_t res) noexcept;
+  void complete(request& done) noexcept;
+  void nothing_left() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
+  [[nodiscard]] bool tell(std::uint32_t news) noexcept;
+  [[nodiscard]] wait_result wake_up(wait_result because) noexcept;
+
+  crew& crew_;
+
+  mutable base::mutex completion_lock_;
+  request_queue completions_ ABSL_GUARDED_BY(completion_lock_);           // in the order in which they came
+  mutable base::unique_fd descriptor_ ABSL_GUARDED_BY(completion_lock_);  // an eventfd, made on demand
+
+  base::atomic<std::uint32_t> word_{0};
+};
+
+}  // namespace doorbell::aio

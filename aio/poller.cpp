@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "poller.hpp"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <new>
+#include <span>
+#include <utility>
+
+#include "background_thread.hpp"
+
+namespace doorbell::aio {
+namespace {
+
+std::error_code last_error() noexcept { return {errno, std::system_category()}; }
+
+}  // namespace
+
+std::error_code poller::add(client& whose, request& held, unsigned events, base::unique_fd watched) noexcept {
+  const base::mutex_lock locked{lock_};
+  if (!epoll_)
+    if (const auto error = start_locked()) return error;
+  const auto watch = ++last_watch_;
+  try {
+    waiting_.emplace(watch, waiting{&whose, &held});
+  } catch (const std::bad_alloc&) {
+    return std::make_error_code(std::errc::not_enough_memory);
+  }
+  held.by_threads.watch = watch;
+  held.by_threads.watched = std::move(watched);
+  const auto error = arm_locked(EPOLL_CTL_ADD, held, events);
+  if (error) forget_locked(held);
+  return error;
+}
+
+std::error_code poller::add_again(request& held, unsigned events) noexcept {
+  const base::mutex_lock locked{lock_};
+  return arm_locked(EPOLL_CTL_MOD, held, events);
+}
+
+// The poller's thread cannot take it before it is put back, since it needs the lock for that; and a cancel that takes it
+// right after needs the lock to go on.
+std::error_code poller::arm_locked(int operation, request& held, unsigned events) noexcept {
+  auto& note = held.by_threads;
+  epoll_event event{};
+  event.events = events | EPOLLONESHOT;
+  event.data.u64 = note.watch;
+  if (::epoll_ctl(epoll_.get(), operation, note.watched.get(), &event) != 0) return last_error();
+  note.put_back();
+  const bool was_cancelled = held.cancelled.load(base::memory_order_seq_cst) && note.take();
+  return was_cancelled ? std::make_error_code(std::errc::operation_canceled) : std::error_code{};
+}
+
+void poller::remove(request& held) noexcept {
+  const base::mutex_lock locked{lock_};
+  forget_locked(held);
+}
+
+// Taken off the epoll by hand: it would go by itself only with the last descriptor of the file, and the program has others.
+void poller::forget_locked(request& held) noexcept {
+  auto& note = held.by_threads;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, note.watched.get(), nullptr);
+  waiting_.erase(std::exchange(note.watch, 0));
+  note.watched.reset();
+}
+
+std::error_code poller::start_locked() noexcept {
+  epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll_) return last_error();
+  const auto body = [](void* self) noexcept { static_cast<poller*>(self)->run(); };
+  const auto error = start_background_thread("doorbell-poller", body, this);
+  if (error) epoll_.reset();
+  return error;
+}
+
+int poller::epoll() noexcept {
+  const base::mutex_lock locked{lock_};
+  return epoll_.get();
+}
+
+poller::waiting poller::take(std::uint64_t watch) noexcept {
+  const base::mutex_lock locked{lock_};
+  const auto at = waiting_.find(watch);
+  const bool taken = at != waiting_.end() && at->second.what->by_threads.take();
+  return taken ? at->second : waiting{};
+}
+
+// Those that are ready at once are tried in the order in which they were submitted.
+void poller::run() noexcept {
+  const int epoll = this->epoll();
+  std::array<epoll_event, 64> ready;
+  for (;;) {
+    const int count = ::epoll_wait(epoll, ready.data(), static_cast<int>(ready.size()), -1);
+    const auto some = std::span{ready}.first(static_cast<std::size_t>(std::max(count, 0)));
+    std::ranges::sort(some, {}, [](const auto& each) { return each.data.u64; });
+    for (const auto& each : some)
+      if (const auto found = take(each.data.u64); found.what != nullptr) found.whose->ready(*found.what, each.events);
+  }
+}
+
+// Descriptors are the process's, so ours are closed. The epoll itself is shared with the parent: nothing is taken off it.
+void poller::after_fork_in_child() noexcept {
+  for (auto& [watch, each] : waiting_) each.what->by_threads.watched.reset();
+  epoll_.reset();
+  lock_.unlock();
+}
+
+}  // namespace doorbell::aio

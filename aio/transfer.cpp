@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "transfer.hpp"
+
+#include <fcntl.h>
+#include <linux/ioprio.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <span>
+
+namespace doorbell::aio {
+namespace {
+
+constexpr off_t at_its_position = -1;
+
+opcode operation_of(const request& asked) noexcept { return static_cast<opcode>(asked.what.lio_opcode); }
+
+/// Where a request's bytes are or go, as the system calls take it.
+class buffers {
+ public:
+  explicit buffers(const request& asked) noexcept
+      // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel's ABI has addresses as numbers
+      : one_{reinterpret_cast<void*>(static_cast<std::uintptr_t>(asked.what.buf)), asked.what.nbytes},
+        all_{is_vectored(asked) ? asked.buffers() : std::span{&one_, 1}} {}
+  buffers(const buffers&) = delete;
+  buffers& operator=(const buffers&) = delete;
+
+  [[nodiscard]] const iovec* data() const noexcept { return all_.data(); }
+  [[nodiscard]] std::size_t size() const noexcept { return all_.size(); }
+  [[nodiscard]] bool are_empty() const noexcept {
+    return std::ranges::all_of(all_, [](const auto& each) { return each.iov_len == 0; });
+  }
+
+ private:
+  static bool is_vectored(const request& asked) noexcept {
+    const auto operation = operation_of(asked);
+    return operation == opcode::preadv || operation == opcode::pwritev;
+  }
+
+  const iovec one_;
+  const std::span<const iovec> all_;
+};
+
+template <class Call>
+std::int64_t answer_of(Call call) noexcept {
+  for (;;) {
+    if (const std::int64_t answer = call(); answer >= 0) return answer;
+    if (errno != EINTR) return -errno;
+  }
+}
+
+std::int64_t transfer_at(const request& asked, int fd, off_t offset, int flags) noexcept {
+  const buffers memory{asked};
+  const auto count = static_cast<int>(memory.size());
+  return answer_of([&] {
+    return is_read(asked) ? ::preadv2(fd, memory.data(), count, offset, flags)
+                          : ::pwritev2(fd, memory.data(), count, offset, flags);
+  });
+}
+
+// Where there are no positions, the offset says nothing; but a socket refuses any that is not 0, as the kernel's does.
+std::int64_t transfer(const request& asked, int fd, int flags) noexcept {
+  const auto answer = transfer_at(asked, fd, asked.what.offset, flags);
+  if (answer != -ESPIPE || (asked.what.offset != 0 && kind_of(fd) == file_kind::socket)) return answer;
+  return transfer_at(asked, fd, at_its_position, flags);
+}
+
+// For sockets that do not know RWF_NOWAIT (before Linux 6.4).
+std::int64_t transfer_message(const request& asked, int fd) noexcept {
+  const buffers memory{asked};
+  if (asked.what.offset != 0) return -ESPIPE;
+  if (memory.are_empty() && is_read(asked)) return 0;
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(memory.data());  // NOLINT(*-const-cast): sendmsg(2) only reads them
+  message.msg_iovlen = memory.size();
+  return answer_of(
+      [&] { return is_read(asked) ? ::recvmsg(fd, &message, MSG_DONTWAIT) : ::sendmsg(fd, &message, MSG_DONTWAIT); });
+}
+
+attempt outcome_of(std::int64_t answer) noexcept {
+  if (answer == -EAGAIN) return {attempt::outcome::not_ready};
+  return {attempt::outcome::done, answer};
+}
+
+bool does_not_block(int fd) noexcept { return (::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0; }
+
+// Not other devices, for which being opened and closed may mean something; a terminal's master would become another's.
+bool can_be_opened_again(int fd) noexcept {
+  unsigned number = 0;
+  return kind_of(fd) == file_kind::pipe || (::isatty(fd) && ::ioctl(fd, TIOCGPTN, &number) != 0);
+}
+
+base::unique_fd duplicate(int fd) noexcept { return base::unique_fd{::fcntl(fd, F_DUPFD_CLOEXEC, 0)}; }
+
+/// The priority that a request asks for, for as long as a thread of ours is at it. What it may ask was checked before.
+class priority {
+ public:
+  explicit priority(const iocb_abi& what) noexcept : asked_{(what.flags & iocb_abi::flag_ioprio) != 0} {
+    if (asked_) set(static_cast<std::uint16_t>(what.reqprio));
+  }
+  ~priority() {
+    if (asked_) set(0);
+  }
+  priority(const priority&) = delete;
+  priority& operator=(const priority&) = delete;
+
+ private:
+  static void set(int value) noexcept { ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value); }
+
+  bool asked_;
+};
+
+}  // namespace
+
+file_kind kind_of(int fd) noexcept {
+  struct stat about{};
+  if (::fstat(fd, &about) != 0) return file_kind::store;
+  switch (about.st_mode & S_IFMT) {
+    case S_IFREG:
+    case S_IFDIR:
+    case S_IFBLK:
+      return file_kind::store;
+    case S_IFIFO:
+      return file_kind::pipe;
+    case S_IFSOCK:
+      return file_kind::socket;
+    default:
+      return file_kind::other;
+  }
+}
+
+bool is_read(const request& asked) noexcept {
+  const auto operation = operation_of(asked);
+  return operation == opcode::pread || operation == opcode::preadv;
+}
+
+bool is_transfer(const request& asked) noexcept {
+  const auto operation = operation_of(asked);
+  return is_read(asked) || operation == opcode::pwrite || operation == opcode::pwritev;
+}
+
+attempt try_transfer(const request& asked, int fd) noexcept {
+  const auto answer = transfer(asked, fd, asked.what.rw_flags | RWF_NOWAIT);
+  if (answer != -EOPNOTSUPP) return outcome_of(answer);
+  if (kind_of(fd) == file_kind::socket) return outcome_of(transfer_message(asked, fd));
+  if (does_not_block(fd)) return outcome_of(transfer(asked, fd, asked.what.rw_flags & ~RWF_NOWAIT));
+  return {attempt::outcome::impossible};
+}
+
+bool never_waits(const request& asked) noexcept {
+  return (asked.what.rw_flags & RWF_NOWAIT) != 0 || does_not_block(asked.what.fildes);
+}
+
+std::int64_t carry_out(const request& asked, int fd) noexcept {
+  const priority meanwhile{asked.what};
+  switch (operation_of(asked)) {
+    case opcode::fsync:
+      return answer_of([&] { return ::fsync(fd); });
+    case opcode::fdsync:
+      return answer_of([&] { return ::fdatasync(fd); });
+    default:
+      return transfer(asked, fd, asked.what.rw_flags);
+  }
+}
+
+bool is_ready(int fd, short events) noexcept {
+  pollfd asked{.fd = fd, .events = events, .revents = 0};
+  return ::poll(&asked, 1, 0) > 0;
+}
+
+// O_NONBLOCK belongs to the file description, which the program shares; but a pipe and a terminal can be opened a second
+// time. Where they cannot (no /proc, somebody else's, nobody left to read it), the caller has to do with the first.
+base::unique_fd own_descriptor(const request& asked, bool without_sleeping) noexcept {
+  if (without_sleeping && can_be_opened_again(asked.what.fildes)) {
+    std::array<char, 32> path{};
+    std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", asked.what.fildes);
+    base::unique_fd again{
+        ::open(path.data(), (is_read(asked) ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
+    if (again) return again;
+  }
+  return duplicate(asked.what.fildes);
+}
+
+}  // namespace doorbell::aio

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// worker_pool: the threads that sleep in file I/O so that others need not. Requests lie in lanes, one for each context;
+// workers take one request from one lane after the other, so that no context waits for all that another has submitted.
+//
+// A worker is added when more requests lie there than workers are idle, up to a bound, and ends when it has had nothing to
+// do for a while. Workers are detached. The process's pool is never destroyed; any other waits for its workers to end.
+//
+// Thread safety: all members, at once. Lock: a leaf; requests are carried out without it.
+#pragma once
+
+#include <boost/intrusive/list.hpp>
+
+#include <chrono>
+#include <cstddef>
+
+#include <doorbell/base/mutex.hpp>
+
+#include "request.hpp"
+
+namespace doorbell::aio {
+
+class worker_pool {
+ public:
+  struct limits {
+    unsigned most_workers;
+    std::chrono::steady_clock::duration idle_time;  // after which a worker ends
+  };
+
+  /// Requests of one context that no worker has taken yet. Lives as long as there is any.
+  class lane {
+   public:
+    lane() = default;
+    lane(const lane&) = delete;
+    lane& operator=(const lane&) = delete;
+
+    /// Called by a worker that has taken the request. Once that is complete, the lane may be gone.
+    virtual void carry_out(request& taken) noexcept = 0;
+
+   protected:
+    ~lane() = default;
+
+   private:
+    friend class worker_pool;
+
+    // Guarded by the pool's lock_.
+    boost::intrusive::list_member_hook<> turn_;
+    request_queue waiting_;
+  };
+
+  enum class pushed {
+    queued,
+    was_cancelled,  ///< meanwhile; the caller holds it still
+    no_worker,      ///< there is none and none can be started; the caller holds it still
+  };
+
+  explicit worker_pool(limits within) noexcept : limits_{within} {}
+  worker_pool(const worker_pool&) = delete;
+  worker_pool& operator=(const worker_pool&) = delete;
+  /// No request is left. Waits for the workers.
+  ~worker_pool();
+
+  /// Puts a request that the caller holds at the end of a lane, and lets go of it.
+  [[nodiscard]] pushed push(lane& where, request& held) noexcept;
+
+  /// Takes a request that the caller holds off its lane, if it lies there.
+  void remove(lane& where, request& held) noexcept;
+
+  /// How many there are, for tests and statistics: stale as soon as it is read.
+  [[nodiscard]] unsigned workers() noexcept;
+
+ private:
+  struct job {
+    lane* from = nullptr;
+    request* taken = nullptr;
+  };
+  using lane_list =
+      boost::intrusive::list<lane,
+                             boost::intrusive::member_hook<lane, boost::intrusive::list_member_hook<>, &lane::turn_>,
+                             boost::intrusive::constant_time_size<false>>;
+
+  void work() noexcept;
+  [[nodiscard]] job next_job(const job& last) noexcept;
+  [[nodiscard]] job take_locked() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  [[nodiscard]] bool sleep_locked() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  [[nodiscard]] bool grow_locked() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  void drop_locked(lane& where, request& queued) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+
+  const limits limits_;
+
+  base::mutex lock_;
+  base::condition_variable work_;           // there are requests, or the pool ends
+  base::condition_variable nobody_;         // the last worker ends
+  lane_list lanes_ ABSL_GUARDED_BY(lock_);  // those with requests, in the order of their turns
+  std::size_t queued_ ABSL_GUARDED_BY(lock_) = 0;
+  unsigned workers_ ABSL_GUARDED_BY(lock_) = 0;
+  unsigned busy_ ABSL_GUARDED_BY(lock_) = 0;
+  bool ending_ ABSL_GUARDED_BY(lock_) = false;
+};
+
+}  // namespace doorbell::aio

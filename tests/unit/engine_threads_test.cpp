@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// engine_threads by itself, on a crew of one worker: what it completes, what it can stop, and how it tells.
+#include "../../aio/engine_threads.hpp"
+
+#include <doorbell/aio.hpp>
+
+#include <gtest/gtest.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+#include <latch>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "../../aio/kernel_hop.hpp"
+#include "support/child.hpp"
+#include "support/refused_calls.hpp"
+#include "support/eventually.hpp"
+#include "support/files.hpp"
+#include "support/threads.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using doorbell::aio::completion;
+using doorbell::aio::engine;
+using doorbell::aio::request;
+namespace aio = doorbell::aio;
+
+// Its threads stay until the process ends, and so does it.
+aio::crew& one_worker() {
+  static aio::crew& made = *new aio::crew{{.most_workers = 1, .idle_time = 1h}};
+  return made;
+}
+
+/// Keeps the only worker busy.
+class held_up final : public aio::worker_pool::lane {
+ public:
+  held_up() {
+    EXPECT_EQ(one_worker().workers.push(*this, busy_), aio::worker_pool::pushed::queued);
+    inside_.wait();
+  }
+  ~held_up() {
+    let_go();
+    left_.wait();
+  }
+  void carry_out(request&) noexcept override {
+    inside_.count_down();
+    open_.wait();
+    left_.count_down();
+  }
+  void let_go() {
+    if (!open_.try_wait()) open_.count_down();
+  }
+
+ private:
+  request busy_{aio::iocb_abi{}, nullptr};
+  std::latch inside_{1};
+  std::latch open_{1};
+  std::latch left_{1};
+};
+
+class engine_threads : public testing::Test {
+ protected:
+  engine_threads() { requests_.reserve(64); }
+
+  request& made(const aio::iocb& asked) { return *requests_.emplace_back(new request{asked, nullptr}); }
+  request& started(const aio::iocb& asked) {
+    auto* const one = &made(asked);
+    EXPECT_EQ(engine_.start({&one, 1}), 1U);
+    return *one;
+  }
+  request& started_read() { return started(aio::prep_pread(file_.get(), text_.data(), 5, 0)); }
+  void cancel(request& one) {
+    one.cancelled = true;
+    EXPECT_TRUE(engine_.cancel(one));
+  }
+
+  std::vector<completion> reaped() {
+    std::array<completion, 64> some{};
+    const auto count = engine_.reap(some);
+    return {some.begin(), some.begin() + static_cast<std::ptrdiff_t>(count)};
+  }
+  std::vector<completion> reaped(std::size_t count) {
+    std::vector<completion> all;
+    EXPECT_TRUE(doorbell::test::eventually([&] {
+      for (const auto& each : reaped()) all.push_back(each);
+      return all.size() >= count;
+    }));
+    return all;
+  }
+
+  aio::engine_threads engine_{one_worker()};
+  doorbell::base::unique_fd file_ = doorbell::test::temporary_file("hello, world");
+  std::array<char, 64> text_{};
+  std::vector<std::unique_ptr<request>> requests_;
+};
+
+TEST_F(engine_threads, gives_completions_in_the_order_in_which_they_came) {
+  const auto zero = doorbell::base::unique_fd{::open("/dev/zero", O_RDONLY | O_CLOEXEC)};
+  std::vector<request*> order;
+  for (int n = 0; n < 10; ++n) order.push_back(&started(aio::prep_pread(zero.get(), text_.data(), 1, 0)));
+  const auto all = reaped(order.size());
+  ASSERT_EQ(all.size(), order.size());
+  for (std::size_t n = 0; n < order.size(); ++n) EXPECT_EQ(all[n].done, order[n]);
+}
+
+TEST_F(engine_threads, cancels_what_no_worker_has_begun) {
+  held_up worker;
+  auto& waiting = started_read();
+  EXPECT_TRUE(reaped().empty());
+  cancel(waiting);
+  const auto all = reaped();
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_EQ(all[0].done, &waiting);
+  EXPECT_EQ(all[0].res, -ECANCELED);
+}
+
+TEST_F(engine_threads, a_cancel_after_the_end_changes_nothing) {
+  auto& done = started_read();
+  EXPECT_EQ(reaped(1)[0].res, 5);
+  cancel(done);
+  EXPECT_TRUE(reaped().empty());
+}
+
+// Oracle: each request has one completion, with its result or as cancelled, whoever is quicker.
+TEST_F(engine_threads, a_request_has_one_completion_whether_cancelled_or_not) {
+  const doorbell::test::pipe_ends pipe;
+  for (int round = 0; round < 500; ++round) {
+    auto& read = started_read();
+    auto& waiting = started(aio::prep_pread(pipe.read.get(), text_.data(), 1, 0));
+    doorbell::test::run_together(3, [&](std::size_t who) {
+      if (who == 2) {
+        ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+      }
+      cancel(who == 0 ? read : waiting);
+    });
+    const auto all = reaped(2);
+    EXPECT_EQ(all.size(), 2U);
+    EXPECT_TRUE(reaped().empty());
+    for (const auto& each : all) EXPECT_TRUE(each.res == -ECANCELED || each.res == (each.done == &read ? 5 : 1));
+    if (waiting.by_threads.res != 1) {
+      ASSERT_EQ(::read(pipe.read.get(), text_.data(), 1), 1);
+    }
+    requests_.clear();
+  }
+}
+
+TEST_F(engine_threads, each_completion_is_an_edge_of_the_descriptor) {
+  const doorbell::base::unique_fd loop{::epoll_create1(EPOLL_CLOEXEC)};
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  ASSERT_EQ(::epoll_ctl(loop.get(), EPOLL_CTL_ADD, engine_.descriptor(), &event), 0);
+  EXPECT_EQ(::epoll_wait(loop.get(), &event, 1, 0), 0);
+  for (int n = 0; n < 3; ++n) {
+    started_read();
+    EXPECT_EQ(::epoll_wait(loop.get(), &event, 1, 20'000), 1);
+  }
+  EXPECT_EQ(reaped(3).size(), 3U);
+  pollfd readable{.fd = engine_.descriptor(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&readable, 1, 0), 0);
+}
+
+TEST_F(engine_threads, a_descriptor_asked_for_late_tells_of_what_there_is) {
+  started_read();
+  ASSERT_EQ(engine_.wait({}), engine::wait_result::ready);
+  pollfd readable{.fd = engine_.descriptor(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&readable, 1, 0), 1);
+  EXPECT_EQ(reaped().size(), 1U);
+}
+
+TEST_F(engine_threads, a_wait_ends_at_its_deadline) {
+  EXPECT_EQ(engine_.wait(std::chrono::steady_clock::now() + 1ms), engine::wait_result::timed_out);
+  EXPECT_EQ(engine_.wait(std::chrono::steady_clock::now() - 1h), engine::wait_result::timed_out);
+}
+
+TEST_F(engine_threads, a_wake_before_the_wait_is_not_lost) {
+  engine_.wake();
+  EXPECT_EQ(engine_.wait({}), engine::wait_result::ready);
+}
+
+TEST_F(engine_threads, a_wake_ends_a_wait) {
+  doorbell::test::sleeper asleep;
+  std::thread waiter{[&] {
+    asleep.here();
+    EXPECT_EQ(engine_.wait({}), engine::wait_result::ready);
+  }};
+  EXPECT_TRUE(asleep.wait_until_asleep());
+  engine_.wake();
+  waiter.join();
+}
+
+extern "C" void ignore_the_signal(int) {}
+
+TEST_F(engine_threads, a_signal_handler_interrupts_a_wait_even_under_sa_restart) {
+  struct sigaction action{};
+  action.sa_handler = ignore_the_signal;
+  action.sa_flags = SA_RESTART;
+  struct sigaction before{};
+  sigaction(SIGUSR1, &action, &before);
+  std::atomic<bool> ended{false};
+  auto result = engine::wait_result::ready;
+  std::thread waiter{[&] {
+    result = engine_.wait({});
+    ended = true;
+  }};
+  while (!ended) {
+    pthread_kill(waiter.native_handle(), SIGUSR1);
+    std::this_thread::yield();
+  }
+  waiter.join();
+  sigaction(SIGUSR1, &before, nullptr);
+  EXPECT_EQ(result, engine::wait_result::interrupted);
+}
+
+TEST_F(engine_threads, says_how_many_it_could_start) {
+  doorbell::test::in_child([] {
+    doorbell::test::refuse(SYS_clone3, EAGAIN);
+    const auto file = doorbell::test::temporary_file("hello");
+    std::array<char, 8> text{};
+    aio::context ctx{8, aio::engine_kind::threads};
+    auto read = aio::prep_pread(file.get(), text.data(), text.size(), 0);
+    std::error_code ec;
+    EXPECT_EQ(ctx.submit({&read}, ec), 0U);
+    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+  });
+}
+
+// What the parent's threads are at is the parent's; a context of the child's own has threads of its own.
+TEST(forked, a_child_has_new_threads) {
+#if defined(DOORBELL_THREAD_SANITIZER)
+  GTEST_SKIP() << "ThreadSanitizer allows no new threads in a child of a process with threads";
+#endif
+  const auto file = doorbell::test::temporary_file("hello");
+  const doorbell::test::pipe_ends pipe;
+  std::array<char, 8> text{};
+  const auto read_by = [&](aio::context& ctx) {
+    auto read = aio::prep_pread(file.get(), text.data(), text.size(), 0);
+    auto late = aio::prep_pread(pipe.read.get(), text.data(), 1, 0);
+    ctx.submit({&read, &late});
+    std::array<aio::io_event, 1> events{};
+    EXPECT_EQ(ctx.get_events(1, events, 20s).size(), 1U);
+    EXPECT_EQ(events[0].res, 5);
+  };
+  aio::context parents{8, aio::engine_kind::threads};
+  read_by(parents);
+  doorbell::test::in_child([&] {
+    aio::context own{8, aio::engine_kind::threads};
+    read_by(own);
+  });
+  ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+  std::array<aio::io_event, 1> events{};
+  ASSERT_EQ(parents.get_events(1, events, 20s).size(), 1U);
+  EXPECT_EQ(events[0].res, 1);
+}
+
+[[noreturn]] void exit_with_requests_in_flight() {
+  static aio::context ctx{64, aio::engine_kind::threads};
+  static const doorbell::test::pipe_ends pipe;
+  static const auto file = doorbell::test::temporary_file("hello");
+  static std::array<char, 8> text;
+  static std::array<char, 8> other;
+  auto late = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
+  auto read = aio::prep_pread(file.get(), other.data(), other.size(), 0);
+  ctx.submit({&late, &read});
+  std::exit(0);
+}
+
+// The end of the process does not wait for what nobody will ever write.
+TEST(exiting, ends_what_is_in_flight) { EXPECT_EXIT(exit_with_requests_in_flight(), testing::ExitedWithCode(0), ""); }
+
+// Oracle: a child that lived on with a pipe's end would keep its other end from hearing of the close.
+TEST(forked, a_child_keeps_no_descriptor_of_what_its_parent_waits_for) {
+  doorbell::test::pipe_ends pipe;
+  std::array<char, 8> text{};
+  aio::context ctx{8, aio::engine_kind::threads};
+  auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
+  ctx.submit({&read});
+  doorbell::test::pipe_ends ends_with_us;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    pipe.read.reset();
+    ends_with_us.write.reset();
+    // The parent's own end is open still: it is by its closing that the parent hears of the child's.
+    char nothing = 0;
+    ::_exit(::read(ends_with_us.read.get(), &nothing, 1) == 0 ? 0 : 1);
+  }
+  pipe.read.reset();
+  ctx.destroy();
+  pollfd broken{.fd = pipe.write.get(), .events = 0, .revents = 0};
+  EXPECT_TRUE(doorbell::test::eventually([&] { return ::poll(&broken, 1, 0) == 1; })) << "somebody has the read end";
+  ends_with_us.write.reset();
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+}
+
+}  // namespace

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <vector>
+
+#include <doorbell/base/percpu_ref.hpp>
+
+#include "support/cpus.hpp"
+#include "support/threads.hpp"
+
+namespace {
+
+using doorbell::base::percpu_ref;
+using doorbell::test::allowed_cpus;
+using doorbell::test::on_cpu;
+using doorbell::test::run_together;
+using doorbell::test::spin_until;
+
+struct watched_ref : percpu_ref {
+  watched_ref() : percpu_ref{[](percpu_ref& ref) noexcept { ++static_cast<watched_ref&>(ref).releases; }} {}
+  std::atomic<int> releases{0};
+};
+
+TEST(percpu_ref, a_new_one_lives_and_may_go_unkilled) {
+  watched_ref ref;
+  EXPECT_FALSE(ref.is_dying());
+  EXPECT_EQ(ref.releases, 0);
+}
+
+TEST(percpu_ref, kill_gives_back_the_initial_reference_which_may_be_the_last) {
+  watched_ref ref;
+  EXPECT_TRUE(ref.kill());
+  EXPECT_TRUE(ref.is_dying());
+  EXPECT_EQ(ref.releases, 1);
+}
+
+TEST(percpu_ref, the_second_kill_does_nothing_and_says_so) {
+  watched_ref ref;
+  ref.get();
+  EXPECT_TRUE(ref.kill());
+  EXPECT_FALSE(ref.kill());
+  EXPECT_EQ(ref.releases, 0);
+  ref.put();
+  EXPECT_FALSE(ref.kill());
+  EXPECT_EQ(ref.releases, 1);
+}
+
+TEST(percpu_ref, while_it_lives_every_way_of_taking_a_reference_succeeds_and_no_put_releases) {
+  watched_ref ref;
+  ref.get();
+  EXPECT_TRUE(ref.tryget());
+  EXPECT_TRUE(ref.tryget_live());
+  for (int taken = 0; taken < 3; ++taken) ref.put();
+  EXPECT_EQ(ref.releases, 0);
+  EXPECT_TRUE(ref.tryget_live());
+}
+
+TEST(percpu_ref, release_comes_with_the_last_put_of_what_was_taken_before_kill) {
+  watched_ref ref;
+  ref.get();
+  ref.get();
+  EXPECT_TRUE(ref.kill());
+  ref.put();
+  EXPECT_EQ(ref.releases, 0);
+  ref.put();
+  EXPECT_EQ(ref.releases, 1);
+}
+
+TEST(percpu_ref, while_it_dies_lookups_are_refused_and_holders_may_take_more) {
+  watched_ref ref;
+  ref.get();
+  EXPECT_TRUE(ref.kill());
+  EXPECT_FALSE(ref.tryget_live());
+  ref.get();
+  EXPECT_TRUE(ref.tryget());
+  ref.put();
+  ref.put();
+  EXPECT_EQ(ref.releases, 0);
+  ref.put();
+  EXPECT_EQ(ref.releases, 1);
+}
+
+TEST(percpu_ref, once_released_nothing_is_given_and_release_does_not_come_again) {
+  watched_ref ref;
+  EXPECT_TRUE(ref.kill());
+  for (int again = 0; again < 3; ++again) {
+    EXPECT_FALSE(ref.tryget());
+    EXPECT_FALSE(ref.tryget_live());
+  }
+  EXPECT_EQ(ref.releases, 1);
+}
+
+TEST(percpu_ref, what_was_taken_on_one_cpu_may_be_given_back_on_another) {
+  const auto cpus = allowed_cpus();
+  if (cpus.size() < 2) GTEST_SKIP() << "there is one CPU";
+  constexpr int taken = 1000;
+  watched_ref ref;
+  {
+    const on_cpu here{cpus.front()};
+    for (int n = 0; n < taken; ++n) ref.get();
+  }
+  const on_cpu there{cpus.back()};
+  for (int n = 0; n < taken - 1; ++n) ref.put();
+  EXPECT_TRUE(ref.kill());
+  EXPECT_EQ(ref.releases, 0);
+  ref.put();
+  EXPECT_EQ(ref.releases, 1);
+}
+
+TEST(percpu_ref, taken_on_one_cpu_before_kill_and_given_back_on_another_after_it) {
+  const auto cpus = allowed_cpus();
+  if (cpus.size() < 2) GTEST_SKIP() << "there is one CPU";
+  watched_ref ref;
+  {
+    const on_cpu here{cpus.front()};
+    ref.get();
+    EXPECT_TRUE(ref.tryget_live());
+  }
+  EXPECT_TRUE(ref.kill());
+  const on_cpu there{cpus.back()};
+  ref.put();
+  EXPECT_EQ(ref.releases, 0);
+  ref.put();
+  EXPECT_EQ(ref.releases, 1);
+}
+
+// Oracle: of all kills exactly one says that it did it, and release comes once. What could go wrong between them takes a
+// few nanoseconds: the threads meet before each kill, on different CPUs where there are some, and then hold back by all
+// combinations of short times.
+TEST(percpu_ref, of_several_kills_at_once_one_does_it) {
+  constexpr int threads = 2;
+  constexpr std::size_t longest = 100;
+  struct killed_ref : watched_ref {
+    std::atomic<int> arrived{0};
+    std::atomic<int> done{0};
+  };
+  std::vector<killed_ref> refs(longest * longest);
+  const auto cpus = allowed_cpus();
+  run_together(threads, [&](std::size_t index) {
+    const on_cpu here{index == 0 ? cpus.front() : cpus.back()};
+    for (std::size_t round = 0; round < refs.size(); ++round) {
+      auto& ref = refs[round];
+      ++ref.arrived;
+      spin_until([&] { return ref.arrived == threads; });
+      const auto hold_back = index == 0 ? round % longest : round / longest;
+      for (std::size_t n = 0; n < hold_back; ++n) EXPECT_EQ(ref.arrived, threads);
+      if (ref.kill()) ++ref.done;
+      EXPECT_FALSE(ref.tryget_live());
+    }
+  });
+  for (const auto& ref : refs) {
+    ASSERT_EQ(ref.done, 1);
+    ASSERT_EQ(ref.releases, 1);
+  }
+}
+
+// Oracle: release sees what every holder wrote before its put (plain writes, which ThreadSanitizer watches), whether the
+// put went to a shard or to the word that kill gathers them in.
+TEST(percpu_ref, release_sees_all_that_the_holders_wrote) {
+  constexpr std::size_t holders = 3;
+  struct written_ref : percpu_ref {
+    written_ref()
+        : percpu_ref{[](percpu_ref& ref) noexcept {
+            auto& self = static_cast<written_ref&>(ref);
+            for (const int mark : self.written) self.seen += mark;
+          }} {}
+    std::array<int, holders> written{};
+    int seen = 0;
+  };
+  for (int round = 0; round < 500; ++round) {
+    written_ref ref;
+    for (std::size_t n = 0; n < holders; ++n) ref.get();
+    run_together(holders + 1, [&](std::size_t index) {
+      if (index == holders) {
+        EXPECT_TRUE(ref.kill());
+        return;
+      }
+      ref.written.at(index) = 1;
+      ref.put();
+    });
+    ASSERT_EQ(ref.seen, int{holders});
+  }
+}
+
+}  // namespace

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstddef>
+#include <memory>
+#include <thread>
+
+#include <doorbell/base/rcu.hpp>
+#include <doorbell/base/unique_fd.hpp>
+
+#include "support/threads.hpp"
+
+namespace {
+
+using doorbell::base::rcu_pointer;
+using doorbell::base::rcu_read_guard;
+using doorbell::base::rcu_synchronize;
+using doorbell::base::unique_fd;
+using doorbell::test::run_together;
+using doorbell::test::sleeper;
+
+// Kills the child that has not ended after twenty seconds: it cannot do so itself, since signals are blocked in a grace
+// period.
+bool ended_by_itself(pid_t child) {
+  const unique_fd watch{static_cast<int>(::syscall(SYS_pidfd_open, child, 0))};
+  pollfd ending{.fd = watch.get(), .events = POLLIN, .revents = 0};
+  if (::poll(&ending, 1, 20'000) != 1) ::kill(child, SIGKILL);
+  int status = -1;
+  return ::waitpid(child, &status, 0) == child && WIFEXITED(status);
+}
+
+TEST(rcu, a_pointer_that_was_given_nothing_is_null) {
+  const rcu_pointer<int> pointer;
+  const rcu_read_guard reading;
+  EXPECT_EQ(pointer.load(reading), nullptr);
+  EXPECT_EQ(pointer.load_for_update(), nullptr);
+}
+
+TEST(rcu, a_reader_finds_what_was_published_last) {
+  int first = 1;
+  int second = 2;
+  rcu_pointer<int> pointer{&first};
+  const rcu_read_guard reading;
+  EXPECT_EQ(pointer.load(reading), &first);
+  pointer.store(&second);
+  EXPECT_EQ(pointer.load(reading), &second);
+}
+
+TEST(rcu, an_updater_gets_the_old_object_back) {
+  int object = 1;
+  rcu_pointer<int> pointer{&object};
+  EXPECT_EQ(pointer.exchange(nullptr), &object);
+  EXPECT_EQ(pointer.exchange(nullptr), nullptr);
+}
+
+TEST(rcu, synchronize_returns_where_nobody_reads) {
+  rcu_synchronize();
+  {
+    const rcu_read_guard reading;
+  }
+  rcu_synchronize();
+}
+
+// Oracle: synchronize has not returned while a section from before it is open, neither when it sleeps, nor when a section
+// nested in that one has ended.
+TEST(rcu, synchronize_waits_for_the_end_of_the_outermost_section) {
+  std::atomic<bool> synchronized{false};
+  sleeper updater;
+  std::jthread thread;
+  {
+    const rcu_read_guard outer;
+    thread = std::jthread{[&] {
+      updater.here();
+      rcu_synchronize();
+      synchronized = true;
+    }};
+    {
+      const rcu_read_guard nested;
+    }
+    EXPECT_TRUE(updater.wait_until_asleep());
+    EXPECT_FALSE(synchronized);
+  }
+  thread.join();
+  EXPECT_TRUE(synchronized);
+}
+
+// Oracle: no reader finds an object that has been freed; the sanitizers watch, and the object's own mark.
+TEST(rcu, an_object_taken_away_is_whole_until_its_last_reader_has_left) {
+  constexpr int alive = 42;
+  constexpr std::size_t readers = 2;
+  constexpr int rounds = 200;
+  rcu_pointer<int> pointer{new int{alive}};
+  std::atomic<bool> done{false};
+  run_together(readers + 1, [&](std::size_t index) {
+    if (index == 0) {
+      for (int round = 0; round < rounds; ++round) {
+        const std::unique_ptr<int> old{pointer.exchange(new int{alive})};
+        rcu_synchronize();
+        *old = 0;
+      }
+      done = true;
+      return;
+    }
+    while (!done) {
+      const rcu_read_guard reading;
+      ASSERT_EQ(*pointer.load(reading), alive);
+    }
+  });
+  delete pointer.load_for_update();
+}
+
+// Oracle: a section that sees what an updater did after synchronize also sees all that it did before, though nothing
+// but the grace period orders the two.
+TEST(rcu, what_came_before_synchronize_is_seen_in_sections_that_begin_after_it) {
+  for (int round = 0; round < 50; ++round) {
+    int written = 0;
+    std::atomic<bool> told{false};
+    run_together(2, [&](std::size_t index) {
+      if (index == 0) {
+        written = 1;
+        rcu_synchronize();
+        told.store(true, std::memory_order_relaxed);
+        return;
+      }
+      for (bool seen = false; !seen;) {
+        const rcu_read_guard reading;
+        seen = told.load(std::memory_order_relaxed);
+        ASSERT_EQ(seen ? written : 1, 1);
+      }
+    });
+  }
+}
+
+// Oracle: the child ends by itself; it would wait for ever for the section of a thread that it does not have.
+TEST(rcu, a_childs_synchronize_does_not_wait_for_the_parents_readers) {
+  std::atomic<bool> reading_now{false};
+  std::atomic<bool> forked{false};
+  std::jthread reader{[&] {
+    const rcu_read_guard reading;
+    reading_now = true;
+    reading_now.notify_one();
+    forked.wait(false);
+  }};
+  reading_now.wait(false);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    rcu_synchronize();
+    ::_exit(0);
+  }
+  forked = true;
+  forked.notify_one();
+  EXPECT_TRUE(ended_by_itself(child));
+}
+
+}  // namespace

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Pipes, sockets, terminals and eventfds on engine_threads: they wait without a worker, and whoever loses a race for what
+// there is waits on. All of it on this kernel, and again as on those before 6.4, which cannot try these files.
+#include <doorbell/aio.hpp>
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <pty.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <functional>
+#include <ostream>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "support/child.hpp"
+#include "support/refused_calls.hpp"
+#include "support/files.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using doorbell::base::unique_fd;
+namespace aio = doorbell::aio;
+
+struct stream {
+  unique_fd read;
+  unique_fd write;
+  std::string message;  // what is written and read at once
+
+  void send() const {
+    ASSERT_EQ(::write(write.get(), message.data(), message.size()), static_cast<ssize_t>(message.size()));
+  }
+};
+
+void check(int answer, const char* what) {
+  if (answer != 0) throw std::system_error{errno, std::system_category(), what};
+}
+
+stream pipe_stream() {
+  doorbell::test::pipe_ends ends;
+  return {std::move(ends.read), std::move(ends.write), "x"};
+}
+
+stream socket_stream() {
+  std::array<int, 2> ends{};
+  check(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), "socketpair");
+  return {unique_fd{ends[0]}, unique_fd{ends[1]}, "x"};
+}
+
+stream terminal_stream() {
+  int master = -1;
+  int slave = -1;
+  check(::openpty(&master, &slave, nullptr, nullptr, nullptr), "openpty");
+  return {unique_fd{slave}, unique_fd{master}, "x\n"};
+}
+
+stream master_stream() {
+  auto ends = terminal_stream();
+  return {std::move(ends.write), std::move(ends.read), "x"};
+}
+
+stream eventfd_stream() {
+  unique_fd one{::eventfd(0, EFD_CLOEXEC)};
+  unique_fd other{::dup(one.get())};
+  return {std::move(one), std::move(other), std::string{"\1\0\0\0\0\0\0\0", 8}};
+}
+
+struct kind_of_stream {
+  std::string_view name;
+  stream (*make)();
+
+  friend void PrintTo(const kind_of_stream& kind, std::ostream* out) { *out << kind.name; }
+};
+
+class streams_by_threads : public testing::TestWithParam<kind_of_stream> {
+ protected:
+  static stream make() { return GetParam().make(); }
+
+  // A body, and the same in a child whose kernel is older. The child comes first, while there are no other threads.
+  static void then_and_now(const std::function<void()>& body) {
+    SCOPED_TRACE("before 6.4");
+    doorbell::test::in_child([&] {
+      doorbell::test::refuse(SYS_preadv2, EOPNOTSUPP, 5, RWF_NOWAIT);
+      doorbell::test::refuse(SYS_pwritev2, EOPNOTSUPP, 5, RWF_NOWAIT);
+      body();
+    });
+    body();
+  }
+};
+
+/// A context and what comes of it.
+class asked {
+ public:
+  aio::context ctx{64, aio::engine_kind::threads};
+
+  aio::io_event get_one() {
+    std::array<aio::io_event, 1> events{};
+    EXPECT_EQ(ctx.get_events(1, events, 20s).size(), 1U);
+    return events[0];
+  }
+  std::size_t there() {
+    std::array<aio::io_event, 64> events{};
+    return ctx.get_events(0, events).size();
+  }
+};
+
+TEST_P(streams_by_threads, a_read_waits_for_what_is_written_later) {
+  then_and_now([] {
+    const auto ends = make();
+    std::array<char, 64> text{};
+    asked one;
+    auto read = aio::prep_pread(ends.read.get(), text.data(), text.size(), 0);
+    one.ctx.submit({&read});
+    EXPECT_EQ(one.there(), 0U);
+    ends.send();
+    EXPECT_EQ(one.get_one().res, static_cast<std::int64_t>(ends.message.size()));
+    EXPECT_EQ((std::string_view{text.data(), ends.message.size()}), ends.message);
+  });
+}
+
+TEST_P(streams_by_threads, a_read_of_what_is_there_is_complete_when_it_is_got) {
+  then_and_now([] {
+    const auto ends = make();
+    ends.send();
+    std::array<char, 64> text{};
+    asked one;
+    auto read = aio::prep_pread(ends.read.get(), text.data(), text.size(), 0);
+    one.ctx.submit({&read});
+    EXPECT_EQ(one.get_one().res, static_cast<std::int64_t>(ends.message.size()));
+  });
+}
+
+// Oracle: each message has one reader; the others wait for the next, and can be cancelled.
+TEST_P(streams_by_threads, of_several_readers_each_message_has_one) {
+  then_and_now([] {
+    const auto ends = make();
+    std::array<std::array<char, 8>, 4> texts{};
+    std::vector<aio::iocb> reads;
+    for (auto& text : texts) reads.push_back(aio::prep_pread(ends.read.get(), text.data(), text.size(), 0));
+    asked all;
+    for (auto& read : reads) all.ctx.submit({&read});
+    for (int n = 0; n < 2; ++n) {
+      ends.send();
+      EXPECT_EQ(all.get_one().res, static_cast<std::int64_t>(ends.message.size()));
+    }
+    EXPECT_EQ(all.there(), 0U);
+    std::error_code not_in_flight;
+    for (auto& read : reads) all.ctx.cancel(read, not_in_flight);
+    for (int n = 0; n < 2; ++n) EXPECT_EQ(all.get_one().res, -ECANCELED);
+  });
+}
+
+TEST_P(streams_by_threads, any_number_of_them_occupies_no_worker) {
+  then_and_now([] {
+    const auto ends = make();
+    const auto file = doorbell::test::temporary_file("hello");
+    std::array<char, 8> text{};
+    std::vector<aio::iocb> reads(40, aio::prep_pread(ends.read.get(), text.data(), text.size(), 0));
+    asked all;
+    for (auto& read : reads) all.ctx.submit({&read});
+    std::array<char, 8> other{};
+    auto quick = aio::prep_pread(file.get(), other.data(), other.size(), 0);
+    all.ctx.submit({&quick});
+    const auto event = all.get_one();
+    EXPECT_EQ(event.obj, &quick);
+    EXPECT_EQ(event.res, 5);
+  });
+}
+
+TEST_P(streams_by_threads, closing_the_descriptor_does_not_disturb_a_read_that_waits) {
+  then_and_now([] {
+    auto ends = make();
+    std::array<char, 64> text{};
+    asked one;
+    auto read = aio::prep_pread(ends.read.get(), text.data(), text.size(), 0);
+    one.ctx.submit({&read});
+    ends.read.reset();
+    ends.send();
+    EXPECT_EQ(one.get_one().res, static_cast<std::int64_t>(ends.message.size()));
+  });
+}
+
+TEST_P(streams_by_threads, where_the_program_does_not_wait_neither_does_a_read) {
+  then_and_now([] {
+    const auto ends = make();
+    std::array<char, 64> text{};
+    asked one;
+    ASSERT_EQ(::fcntl(ends.read.get(), F_SETFL, O_RDWR | O_NONBLOCK), 0);
+    auto read = aio::prep_pread(ends.read.get(), text.data(), text.size(), 0);
+    one.ctx.submit({&read});
+    EXPECT_EQ(one.get_one().res, -EAGAIN);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(kinds, streams_by_threads,
+                         testing::Values(kind_of_stream{"pipe", pipe_stream}, kind_of_stream{"socket", socket_stream},
+                                         kind_of_stream{"terminal", terminal_stream},
+                                         kind_of_stream{"terminal_master", master_stream},
+                                         kind_of_stream{"eventfd", eventfd_stream}),
+                         [](const auto& each) { return std::string{each.param.name}; });
+
+class writes_by_threads : public streams_by_threads {};
+
+// @return how many bytes it took to leave no room for one more.
+std::size_t fill(const stream& ends) {
+  EXPECT_EQ(::fcntl(ends.write.get(), F_SETFL, O_NONBLOCK), 0);
+  std::size_t filled = 0;
+  for (const std::string much(1 << 16, '.');;) {
+    const auto some = ::write(ends.write.get(), much.data(), much.size());
+    if (some < 0) break;
+    filled += static_cast<std::size_t>(some);
+  }
+  EXPECT_EQ(errno, EAGAIN);
+  EXPECT_EQ(::fcntl(ends.write.get(), F_SETFL, 0), 0);
+  return filled;
+}
+
+std::string taken_from(const stream& ends, std::size_t bytes) {
+  std::string text(bytes, 0);
+  for (std::size_t taken = 0; taken < bytes;) {
+    const auto some = ::read(ends.read.get(), text.data() + taken, bytes - taken);
+    if (some <= 0) break;
+    taken += static_cast<std::size_t>(some);
+  }
+  return text;
+}
+
+TEST_P(writes_by_threads, a_write_waits_for_room) {
+  then_and_now([] {
+    const auto ends = make();
+    const auto filled = fill(ends);
+    asked one;
+    auto write = aio::prep_pwrite(ends.write.get(), "late", 4, 0);
+    one.ctx.submit({&write});
+    EXPECT_EQ(one.there(), 0U);
+    EXPECT_EQ(taken_from(ends, filled + 4).substr(filled), "late");
+    EXPECT_EQ(one.get_one().res, 4);
+  });
+}
+
+TEST_P(writes_by_threads, those_that_have_room_keep_their_order) {
+  const auto ends = make();
+  asked all;
+  auto first = aio::prep_pwrite(ends.write.get(), "one ", 4, 0);
+  auto second = aio::prep_pwrite(ends.write.get(), "two ", 4, 0);
+  auto third = aio::prep_pwrite(ends.write.get(), "three", 5, 0);
+  all.ctx.submit({&first, &second, &third});
+  for (int n = 0; n < 3; ++n) all.get_one();
+  std::array<char, 16> text{};
+  ASSERT_EQ(::read(ends.read.get(), text.data(), text.size()), 13);
+  EXPECT_EQ((std::string_view{text.data(), 13}), "one two three");
+}
+
+INSTANTIATE_TEST_SUITE_P(kinds, writes_by_threads,
+                         testing::Values(kind_of_stream{"pipe", pipe_stream}, kind_of_stream{"socket", socket_stream}),
+                         [](const auto& each) { return std::string{each.param.name}; });
+
+TEST(sockets_by_threads, have_no_position) {
+  const auto ends = socket_stream();
+  ends.send();
+  std::array<char, 8> text{};
+  asked one;
+  auto read = aio::prep_pread(ends.read.get(), text.data(), text.size(), 7);
+  one.ctx.submit({&read});
+  EXPECT_EQ(one.get_one().res, -ESPIPE);
+}
+
+TEST(devices_by_threads, that_are_always_ready_are_read_at_once) {
+  const unique_fd zero{::open("/dev/zero", O_RDONLY | O_CLOEXEC)};
+  std::array<char, 8> text{};
+  asked one;
+  auto read = aio::prep_pread(zero.get(), text.data(), text.size(), 0);
+  one.ctx.submit({&read});
+  EXPECT_EQ(one.get_one().res, 8);
+}
+
+TEST(polls_by_threads, of_files_that_are_always_ready_answer_with_what_was_asked) {
+  const auto file = doorbell::test::temporary_file("hello");
+  asked one;
+  for (const auto events : {POLLIN, POLLOUT, POLLIN | POLLOUT, POLLRDNORM | POLLWRNORM}) {
+    auto poll = aio::prep_poll(file.get(), static_cast<std::uint16_t>(events));
+    one.ctx.submit({&poll});
+    EXPECT_EQ(one.get_one().res, events);
+  }
+}
+
+TEST(polls_by_threads, several_of_one_file_are_all_told) {
+  const auto ends = pipe_stream();
+  asked all;
+  std::vector<aio::iocb> polls(5, aio::prep_poll(ends.read.get(), POLLIN));
+  for (auto& poll : polls) all.ctx.submit({&poll});
+  ends.send();
+  for (std::size_t n = 0; n < polls.size(); ++n) EXPECT_EQ(all.get_one().res, POLLIN);
+  EXPECT_EQ(all.there(), 0U);
+}
+
+}  // namespace

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Workers: how many there are, and whose turn it is.
+#include "../../aio/worker_pool.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <deque>
+#include <latch>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "support/child.hpp"
+#include "support/refused_calls.hpp"
+#include "support/eventually.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using doorbell::aio::request;
+using doorbell::aio::worker_pool;
+
+constexpr worker_pool::limits two_that_stay{.most_workers = 2, .idle_time = 1h};
+
+/// Requests that belong to the test.
+class requests {
+ public:
+  request& make() { return made_.emplace_back(doorbell::aio::iocb_abi{}, nullptr); }
+
+ private:
+  std::deque<request> made_;
+};
+
+/// Its requests hold their workers up until the gate is opened.
+class gate final : public worker_pool::lane {
+ public:
+  void carry_out(request&) noexcept override {
+    ++inside_;
+    open_.wait();
+    ++passed_;
+  }
+  [[nodiscard]] int inside() const { return inside_; }
+  [[nodiscard]] int passed() const { return passed_; }
+  void open() { open_.count_down(); }
+
+ private:
+  std::atomic<int> inside_{0};
+  std::atomic<int> passed_{0};
+  std::latch open_{1};
+};
+
+/// Writes its name down for each request.
+class scribe final : public worker_pool::lane {
+ public:
+  scribe(std::string& paper, char name) : paper_{paper}, name_{name} {}
+  void carry_out(request&) noexcept override {
+    static std::mutex one_at_a_time;
+    const std::lock_guard held{one_at_a_time};
+    paper_ += name_;
+    length_ = paper_.size();
+  }
+  [[nodiscard]] std::size_t length() const { return length_; }
+
+ private:
+  std::string& paper_;
+  const char name_;
+  std::atomic<std::size_t> length_{0};
+};
+
+TEST(worker_pool, has_no_worker_before_there_is_work) {
+  worker_pool pool{two_that_stay};
+  EXPECT_EQ(pool.workers(), 0U);
+}
+
+TEST(worker_pool, grows_to_its_bound_and_shrinks_to_nothing) {
+  requests all;
+  gate closed;
+  worker_pool pool{{.most_workers = 3, .idle_time = 1ms}};
+  for (int n = 0; n < 8; ++n) ASSERT_EQ(pool.push(closed, all.make()), worker_pool::pushed::queued);
+  EXPECT_TRUE(doorbell::test::eventually([&] { return closed.inside() == 3; }));
+  EXPECT_EQ(pool.workers(), 3U);
+  closed.open();
+  EXPECT_TRUE(doorbell::test::eventually([&] { return closed.passed() == 8; }));
+  EXPECT_TRUE(doorbell::test::eventually([&] { return pool.workers() == 0; }));
+}
+
+TEST(worker_pool, does_not_grow_while_a_worker_is_idle) {
+  requests all;
+  std::string paper;
+  scribe lane{paper, 'x'};
+  worker_pool pool{two_that_stay};
+  for (std::size_t n = 1; n <= 20; ++n) {
+    ASSERT_EQ(pool.push(lane, all.make()), worker_pool::pushed::queued);
+    ASSERT_TRUE(doorbell::test::eventually([&] { return lane.length() == n; }));
+  }
+  EXPECT_LE(pool.workers(), 2U);
+}
+
+TEST(worker_pool, takes_from_one_lane_after_the_other) {
+  requests all;
+  std::string paper;
+  scribe many{paper, 'm'};
+  scribe few{paper, 'f'};
+  gate closed;
+  worker_pool pool{{.most_workers = 1, .idle_time = 1h}};
+  std::ignore = pool.push(closed, all.make());
+  ASSERT_TRUE(doorbell::test::eventually([&] { return closed.inside() == 1; }));
+  for (int n = 0; n < 5; ++n) std::ignore = pool.push(many, all.make());
+  for (int n = 0; n < 2; ++n) std::ignore = pool.push(few, all.make());
+  closed.open();
+  EXPECT_TRUE(doorbell::test::eventually([&] { return std::max(many.length(), few.length()) == 7; }));
+  EXPECT_EQ(paper, "mfmfmmm");
+}
+
+TEST(worker_pool, does_not_carry_out_what_has_been_taken_and_removed) {
+  requests all;
+  std::string paper;
+  scribe lane{paper, 'x'};
+  gate closed;
+  {
+    worker_pool pool{{.most_workers = 1, .idle_time = 1h}};
+    std::ignore = pool.push(closed, all.make());
+    ASSERT_TRUE(doorbell::test::eventually([&] { return closed.inside() == 1; }));
+    auto& waiting = all.make();
+    std::ignore = pool.push(lane, waiting);
+    ASSERT_TRUE(waiting.by_threads.take());
+    pool.remove(lane, waiting);
+    closed.open();
+  }
+  EXPECT_EQ(paper, "");
+}
+
+TEST(worker_pool, gives_back_what_was_cancelled_before_it_came) {
+  requests all;
+  gate lane;
+  worker_pool pool{two_that_stay};
+  auto& cancelled = all.make();
+  cancelled.cancelled = true;
+  EXPECT_EQ(pool.push(lane, cancelled), worker_pool::pushed::was_cancelled);
+  EXPECT_FALSE(cancelled.by_threads.take());
+  lane.open();
+}
+
+// Oracle: of a cancel and a worker, one has the request; never both, never neither.
+TEST(worker_pool, a_request_is_carried_out_or_taken_back) {
+  constexpr int rounds = 2000;
+  std::atomic<int> carried_out{0};
+  struct counter final : worker_pool::lane {
+    explicit counter(std::atomic<int>& into) : into_{into} {}
+    void carry_out(request&) noexcept override { ++into_; }
+    std::atomic<int>& into_;
+  } lane{carried_out};
+  int taken_back = 0;
+  requests all;
+  {
+    worker_pool pool{two_that_stay};
+    for (int round = 0; round < rounds; ++round) {
+      auto& one = all.make();
+      ASSERT_EQ(pool.push(lane, one), worker_pool::pushed::queued);
+      if (!one.by_threads.take()) continue;
+      pool.remove(lane, one);
+      ++taken_back;
+    }
+    EXPECT_TRUE(doorbell::test::eventually([&] { return carried_out + taken_back == rounds; }));
+  }
+  EXPECT_EQ(carried_out + taken_back, rounds);
+}
+
+TEST(worker_pool, says_so_when_it_has_no_worker_and_gets_none) {
+  doorbell::test::in_child([] {
+    doorbell::test::refuse(SYS_clone3, EAGAIN);
+    requests all;
+    gate lane;
+    worker_pool pool{two_that_stay};
+    EXPECT_EQ(pool.push(lane, all.make()), worker_pool::pushed::no_worker);
+  });
+}
+
+TEST(worker_pool, one_worker_is_enough_when_there_are_no_more) {
+  doorbell::test::in_child([] {
+    requests all;
+    gate closed;
+    worker_pool pool{two_that_stay};
+    EXPECT_EQ(pool.push(closed, all.make()), worker_pool::pushed::queued);
+    doorbell::test::refuse(SYS_clone3, EAGAIN);
+    EXPECT_EQ(pool.push(closed, all.make()), worker_pool::pushed::queued);
+    EXPECT_EQ(pool.workers(), 1U);
+    closed.open();
+    EXPECT_TRUE(doorbell::test::eventually([&] { return closed.passed() == 2; }));
+  });
+}
+
+}  // namespace
