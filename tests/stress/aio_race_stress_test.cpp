@@ -225,24 +225,31 @@ TEST(aio_race, bytes_are_read_once_whatever_is_cancelled) {
 
 // Oracle: whichever comes first, the time or the byte, the event is got: by the one who waits, or by the next to ask.
 TEST(aio_race, an_event_that_comes_as_the_time_is_up_is_not_lost) {
+  using clock = std::chrono::steady_clock;
   const doorbell::test::pipe_ends pipe;
   aio::context ctx{4};
   char byte = 0;
   auto read = aio::prep_pread(pipe.read.get(), &byte, 1, 0);
+  doorbell::test::stagger random{1};
   std::array<aio::io_event, 1> events{};
   std::size_t in_time = 0;
+  clock::time_point about_then;
   race(
       2, budget{3000},
       [&] {
         ASSERT_EQ(ctx.submit({&read}), 1U);
         in_time = 0;
+        // A timeout of 20 us is up after some 80: the kernel is not in a hurry.
+        about_then = clock::now() + std::chrono::microseconds{random.below(160)};
       },
       [&](std::size_t me) {
         std::error_code interrupted;
-        if (me == 0)
+        if (me == 0) {
           in_time = ctx.get_events(1, events, 20us, interrupted).size();
-        else
-          ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+          return;
+        }
+        while (clock::now() < about_then) std::this_thread::yield();
+        ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
       },
       [&] {
         const auto later = get(ctx, 1 - in_time).size();
