@@ -84,8 +84,8 @@ int io_setup(unsigned nr_events, aio_context_t* handle) noexcept {
   if (!plausible(handle, sizeof *handle)) return -EFAULT;
   if (*handle != 0) return -EINVAL;
   std::error_code ec;
-  const auto* const made = kioctx::make(nr_events, engine_kind::automatic, ec);
-  if (made != nullptr) *handle = made->key();
+  const auto made = kioctx::make(nr_events, engine_kind::automatic, ec);
+  if (!ec) *handle = made.handle;
   return answer(ec);
 }
 

@@ -162,7 +162,7 @@ TEST_P(aio_getevents, a_negative_timeout_never_expires) {
 }
 
 TEST_P(aio_getevents, waits_for_as_many_as_min) {
-  support::pipe_ends second;
+  doorbell::test::pipe_ends second;
   iocb_abi one = poll_of_pipe();
   iocb_abi two = aio::prep_poll(second.read.get(), POLLIN);
   ASSERT_EQ(submit(ctx_, {&one, &two}), 2);

@@ -149,8 +149,8 @@ class aio_row : public testing::TestWithParam<std::reference_wrapper<const aio_s
     return request;
   }
 
-  base::unique_fd file_ = support::temporary_file("hello, world");
-  support::pipe_ends pipe_;
+  base::unique_fd file_ = doorbell::test::temporary_file("hello, world");
+  doorbell::test::pipe_ends pipe_;
   std::array<char, 64> text_{};
 
  private:

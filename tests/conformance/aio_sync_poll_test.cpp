@@ -117,7 +117,7 @@ TEST_P(aio_poll, tells_of_hangups_and_errors_unasked) {
   pipe_.write.reset();
   EXPECT_EQ(result(ctx_), POLLHUP);
 
-  const support::pipe_ends unread;
+  const doorbell::test::pipe_ends unread;
   iocb_abi writable = aio::prep_poll(unread.write.get(), POLLIN);
   ASSERT_EQ(submit(ctx_, writable), 1);
   const_cast<base::unique_fd&>(unread.read).reset();

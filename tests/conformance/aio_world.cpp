@@ -61,7 +61,7 @@ aio_world::aio_world(const aio_side& side) : side_{side} {
   file(target::memory_file).reset(::memfd_create("content", MFD_CLOEXEC));
   const auto content = whole_content();
   std::ignore = ::pwrite(descriptor(target::memory_file), content.data(), content.size(), 0);
-  file(target::disk_file) = support::temporary_file(content);
+  file(target::disk_file) = doorbell::test::temporary_file(content);
   file(target::read_only_file) = opened_again(file(target::memory_file), O_RDONLY);
   file(target::write_only_file) = opened_again(file(target::memory_file), O_WRONLY);
   file(target::directory).reset(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -83,11 +83,11 @@ void aio_world::forget_contexts() {
 void aio_world::begin_program() {
   const auto file = [&](target name) -> auto& { return files_[static_cast<std::size_t>(name)]; };
   const auto writer = [&](target name) -> auto& { return writers_[static_cast<std::size_t>(name)]; };
-  support::pipe_ends blocking;
+  doorbell::test::pipe_ends blocking;
   file(target::pipe) = std::move(blocking.read);
   file(target::pipe_writer).reset(::dup(blocking.write.get()));
   writer(target::pipe) = std::move(blocking.write);
-  support::pipe_ends unblocking;
+  doorbell::test::pipe_ends unblocking;
   ::fcntl(unblocking.read.get(), F_SETFL, O_NONBLOCK);
   file(target::unblocking_pipe) = std::move(unblocking.read);
   writer(target::unblocking_pipe) = std::move(unblocking.write);

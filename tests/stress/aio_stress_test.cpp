@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "support/files.hpp"
+#include "support/inventory.hpp"
 
 namespace {
 
@@ -27,8 +29,8 @@ TEST(aio_stress, no_buffer_is_touched_after_destroy) {
   constexpr int rounds = 200;
   constexpr std::size_t block = 4096;
   constexpr std::size_t depth = 16;
-  const auto file = support::temporary_file(std::string(block * depth, 'f'));
-  const support::pipe_ends pipe;
+  const auto file = doorbell::test::temporary_file(std::string(block * depth, 'f'));
+  const doorbell::test::pipe_ends pipe;
   for (int round = 0; round < rounds; ++round) {
     aio::context ctx{depth * 2};
     const auto buffers = std::make_unique<std::array<std::array<char, block>, depth * 2>>();
@@ -38,6 +40,7 @@ TEST(aio_stress, no_buffer_is_touched_after_destroy) {
       reads.push_back(aio::prep_pread(pipe.read.get(), (*buffers)[depth + n].data(), block, 0));
     }
     std::vector<aio::iocb*> pointers;
+    pointers.reserve(reads.size());
     for (auto& read : reads) pointers.push_back(&read);
     ASSERT_EQ(ctx.submit(pointers), pointers.size());
     ctx.destroy();
@@ -50,12 +53,29 @@ TEST(aio_stress, no_buffer_is_touched_after_destroy) {
   }
 }
 
+// Oracle: by the time destroy() has returned nothing of the context is mapped any more, however its last requests ended.
+TEST(aio_stress, the_ring_is_gone_when_destroy_returns) {
+  constexpr int rounds = 100;
+  const doorbell::test::pipe_ends pipe;
+  const doorbell::eventfd bell;
+  std::array<char, 8> text{};
+  auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
+  read.set_eventfd(bell);
+  const auto before = doorbell::test::inventory::now();
+  for (int round = 0; round < rounds; ++round) {
+    aio::context ctx{8};
+    ASSERT_EQ(ctx.submit({&read, &read}), 2U);
+    ctx.destroy();
+    ASSERT_EQ(doorbell::test::inventory::now().mappings, before.mappings);
+  }
+}
+
 // Oracle: every submit that was taken has one event and one count; none twice, none missing; whatever mix of threads
 // submits, gets events, reads the bell and finally destroys.
 TEST(aio_stress, requests_events_and_counts_agree_until_destroy) {
   constexpr int rounds = 20;
-  constexpr int requests_each = 100;
-  const auto file = support::temporary_file();
+  constexpr std::uint64_t requests_each = 100;
+  const auto file = doorbell::test::temporary_file();
   for (int round = 0; round < rounds; ++round) {
     doorbell::eventfd bell;
     aio::context ctx{32};
@@ -66,7 +86,7 @@ TEST(aio_stress, requests_events_and_counts_agree_until_destroy) {
       auto write = aio::prep_pwrite(file.get(), "hello", 5, 0);
       write.set_eventfd(bell);
       start.arrive_and_wait();
-      for (int n = 0; n < requests_each;) {
+      for (std::uint64_t n = 0; n < requests_each;) {
         std::error_code ec;
         if (ctx.submit({&write}, ec) == 1)
           ++submitted, ++n;
@@ -96,18 +116,20 @@ TEST(aio_stress, requests_events_and_counts_agree_until_destroy) {
 TEST(aio_stress, cancel_against_completion) {
   constexpr int rounds = 300;
   constexpr std::size_t depth = 8;
-  const auto file = support::temporary_file();
+  const auto file = doorbell::test::temporary_file();
   for (int round = 0; round < rounds; ++round) {
-    const support::pipe_ends pipe;
+    const doorbell::test::pipe_ends pipe;
     aio::context ctx{4 * depth};
     std::array<std::array<char, 1>, depth> texts{};
     std::vector<aio::iocb> requests;
+    requests.reserve(3 * depth);
     for (auto& text : texts) {
       requests.push_back(aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0));
       requests.push_back(aio::prep_poll(pipe.read.get(), POLLIN));
       requests.push_back(aio::prep_pwrite(file.get(), "x", 1, 0));
     }
     std::vector<aio::iocb*> pointers;
+    pointers.reserve(requests.size());
     for (auto& request : requests) pointers.push_back(&request);
     ASSERT_EQ(ctx.submit(pointers), pointers.size());
     std::barrier start{3};
@@ -129,7 +151,7 @@ TEST(aio_stress, cancel_against_completion) {
 // Oracle: of the destroyers exactly one succeeds, and every other call ends, with its result or with invalid_argument.
 TEST(aio_stress, destroy_against_everything) {
   constexpr int rounds = 150;
-  const support::pipe_ends pipe;
+  const doorbell::test::pipe_ends pipe;
   for (int round = 0; round < rounds; ++round) {
     doorbell::eventfd bell;
     aio::context ctx{16};

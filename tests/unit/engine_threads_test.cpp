@@ -20,6 +20,7 @@
 
 #include "../../aio/kernel_hop.hpp"
 #include "support/child.hpp"
+#include "support/refused_calls.hpp"
 #include "support/eventually.hpp"
 #include "support/files.hpp"
 #include "support/threads.hpp"
@@ -67,44 +68,45 @@ class held_up final : public aio::worker_pool::lane {
 
 class engine_threads : public testing::Test {
  protected:
-  engine_threads() { requests_.reserve(64); }
+  engine_threads() { owned.reserve(64); }
 
-  request& made(const aio::iocb& asked) { return *requests_.emplace_back(new request{asked, nullptr}); }
+  request& made(const aio::iocb& asked) { return *owned.emplace_back(new request{asked, nullptr}); }
   request& started(const aio::iocb& asked) {
     auto* const one = &made(asked);
-    EXPECT_EQ(engine_.start({&one, 1}), 1U);
+    EXPECT_EQ(carrier.start({&one, 1}), 1U);
     return *one;
   }
-  request& started_read() { return started(aio::prep_pread(file_.get(), text_.data(), 5, 0)); }
+  request& started_read() { return started(aio::prep_pread(file.get(), text.data(), 5, 0)); }
   void cancel(request& one) {
     one.cancelled = true;
-    engine_.cancel(one);
+    EXPECT_TRUE(carrier.cancel(one));
   }
 
   std::vector<completion> reaped() {
     std::array<completion, 64> some{};
-    const auto count = engine_.reap(some);
+    const auto count = carrier.reap(some);
     return {some.begin(), some.begin() + static_cast<std::ptrdiff_t>(count)};
   }
   std::vector<completion> reaped(std::size_t count) {
     std::vector<completion> all;
-    EXPECT_TRUE(support::eventually([&] {
+    EXPECT_TRUE(doorbell::test::eventually([&] {
       for (const auto& each : reaped()) all.push_back(each);
       return all.size() >= count;
     }));
     return all;
   }
 
-  aio::engine_threads engine_{one_worker()};
-  doorbell::base::unique_fd file_ = support::temporary_file("hello, world");
-  std::array<char, 64> text_{};
-  std::vector<std::unique_ptr<request>> requests_;
+  aio::engine_threads carrier{one_worker()};
+  doorbell::base::unique_fd file = doorbell::test::temporary_file("hello, world");
+  std::array<char, 64> text{};
+  std::vector<std::unique_ptr<request>> owned;
 };
 
 TEST_F(engine_threads, gives_completions_in_the_order_in_which_they_came) {
   const auto zero = doorbell::base::unique_fd{::open("/dev/zero", O_RDONLY | O_CLOEXEC)};
   std::vector<request*> order;
-  for (int n = 0; n < 10; ++n) order.push_back(&started(aio::prep_pread(zero.get(), text_.data(), 1, 0)));
+  order.reserve(10);
+  for (int n = 0; n < 10; ++n) order.push_back(&started(aio::prep_pread(zero.get(), text.data(), 1, 0)));
   const auto all = reaped(order.size());
   ASSERT_EQ(all.size(), order.size());
   for (std::size_t n = 0; n < order.size(); ++n) EXPECT_EQ(all[n].done, order[n]);
@@ -130,10 +132,11 @@ TEST_F(engine_threads, a_cancel_after_the_end_changes_nothing) {
 
 // Oracle: each request has one completion, with its result or as cancelled, whoever is quicker.
 TEST_F(engine_threads, a_request_has_one_completion_whether_cancelled_or_not) {
-  const support::pipe_ends pipe;
+  const doorbell::test::pipe_ends pipe;
+  char taken = 0;
   for (int round = 0; round < 500; ++round) {
     auto& read = started_read();
-    auto& waiting = started(aio::prep_pread(pipe.read.get(), text_.data(), 1, 0));
+    auto& waiting = started(aio::prep_pread(pipe.read.get(), &taken, 1, 0));
     doorbell::test::run_together(3, [&](std::size_t who) {
       if (who == 2) {
         ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
@@ -145,9 +148,9 @@ TEST_F(engine_threads, a_request_has_one_completion_whether_cancelled_or_not) {
     EXPECT_TRUE(reaped().empty());
     for (const auto& each : all) EXPECT_TRUE(each.res == -ECANCELED || each.res == (each.done == &read ? 5 : 1));
     if (waiting.by_threads.res != 1) {
-      ASSERT_EQ(::read(pipe.read.get(), text_.data(), 1), 1);
+      ASSERT_EQ(::read(pipe.read.get(), text.data(), 1), 1);
     }
-    requests_.clear();
+    owned.clear();
   }
 }
 
@@ -155,43 +158,43 @@ TEST_F(engine_threads, each_completion_is_an_edge_of_the_descriptor) {
   const doorbell::base::unique_fd loop{::epoll_create1(EPOLL_CLOEXEC)};
   epoll_event event{};
   event.events = EPOLLIN | EPOLLET;
-  ASSERT_EQ(::epoll_ctl(loop.get(), EPOLL_CTL_ADD, engine_.descriptor(), &event), 0);
+  ASSERT_EQ(::epoll_ctl(loop.get(), EPOLL_CTL_ADD, carrier.descriptor(), &event), 0);
   EXPECT_EQ(::epoll_wait(loop.get(), &event, 1, 0), 0);
   for (int n = 0; n < 3; ++n) {
     started_read();
     EXPECT_EQ(::epoll_wait(loop.get(), &event, 1, 20'000), 1);
   }
   EXPECT_EQ(reaped(3).size(), 3U);
-  pollfd readable{.fd = engine_.descriptor(), .events = POLLIN, .revents = 0};
+  pollfd readable{.fd = carrier.descriptor(), .events = POLLIN, .revents = 0};
   EXPECT_EQ(::poll(&readable, 1, 0), 0);
 }
 
 TEST_F(engine_threads, a_descriptor_asked_for_late_tells_of_what_there_is) {
   started_read();
-  ASSERT_EQ(engine_.wait({}), engine::wait_result::ready);
-  pollfd readable{.fd = engine_.descriptor(), .events = POLLIN, .revents = 0};
+  ASSERT_EQ(carrier.wait({}), engine::wait_result::ready);
+  pollfd readable{.fd = carrier.descriptor(), .events = POLLIN, .revents = 0};
   EXPECT_EQ(::poll(&readable, 1, 0), 1);
   EXPECT_EQ(reaped().size(), 1U);
 }
 
 TEST_F(engine_threads, a_wait_ends_at_its_deadline) {
-  EXPECT_EQ(engine_.wait(std::chrono::steady_clock::now() + 1ms), engine::wait_result::timed_out);
-  EXPECT_EQ(engine_.wait(std::chrono::steady_clock::now() - 1h), engine::wait_result::timed_out);
+  EXPECT_EQ(carrier.wait(std::chrono::steady_clock::now() + 1ms), engine::wait_result::timed_out);
+  EXPECT_EQ(carrier.wait(std::chrono::steady_clock::now() - 1h), engine::wait_result::timed_out);
 }
 
 TEST_F(engine_threads, a_wake_before_the_wait_is_not_lost) {
-  engine_.wake();
-  EXPECT_EQ(engine_.wait({}), engine::wait_result::ready);
+  carrier.wake();
+  EXPECT_EQ(carrier.wait({}), engine::wait_result::ready);
 }
 
 TEST_F(engine_threads, a_wake_ends_a_wait) {
   doorbell::test::sleeper asleep;
   std::thread waiter{[&] {
     asleep.here();
-    EXPECT_EQ(engine_.wait({}), engine::wait_result::ready);
+    EXPECT_EQ(carrier.wait({}), engine::wait_result::ready);
   }};
   EXPECT_TRUE(asleep.wait_until_asleep());
-  engine_.wake();
+  carrier.wake();
   waiter.join();
 }
 
@@ -206,7 +209,7 @@ TEST_F(engine_threads, a_signal_handler_interrupts_a_wait_even_under_sa_restart)
   std::atomic<bool> ended{false};
   auto result = engine::wait_result::ready;
   std::thread waiter{[&] {
-    result = engine_.wait({});
+    result = carrier.wait({});
     ended = true;
   }};
   while (!ended) {
@@ -218,17 +221,17 @@ TEST_F(engine_threads, a_signal_handler_interrupts_a_wait_even_under_sa_restart)
   EXPECT_EQ(result, engine::wait_result::interrupted);
 }
 
-TEST_F(engine_threads, says_how_many_it_could_start) {
-  EXPECT_TRUE(support::in_child([] {
-    support::refuse(SYS_clone3, EAGAIN);
-    const auto file = support::temporary_file("hello");
+TEST(no_threads_to_be_had, says_how_many_it_could_start) {
+  doorbell::test::in_child([] {
+    doorbell::test::refuse(SYS_clone3, EAGAIN);
+    const auto file = doorbell::test::temporary_file("hello");
     std::array<char, 8> text{};
     aio::context ctx{8, aio::engine_kind::threads};
     auto read = aio::prep_pread(file.get(), text.data(), text.size(), 0);
     std::error_code ec;
     EXPECT_EQ(ctx.submit({&read}, ec), 0U);
     EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
-  }));
+  });
 }
 
 // What the parent's threads are at is the parent's; a context of the child's own has threads of its own.
@@ -236,8 +239,8 @@ TEST(forked, a_child_has_new_threads) {
 #if defined(DOORBELL_THREAD_SANITIZER)
   GTEST_SKIP() << "ThreadSanitizer allows no new threads in a child of a process with threads";
 #endif
-  const auto file = support::temporary_file("hello");
-  const support::pipe_ends pipe;
+  const auto file = doorbell::test::temporary_file("hello");
+  const doorbell::test::pipe_ends pipe;
   std::array<char, 8> text{};
   const auto read_by = [&](aio::context& ctx) {
     auto read = aio::prep_pread(file.get(), text.data(), text.size(), 0);
@@ -249,10 +252,10 @@ TEST(forked, a_child_has_new_threads) {
   };
   aio::context parents{8, aio::engine_kind::threads};
   read_by(parents);
-  EXPECT_TRUE(support::in_child([&] {
+  doorbell::test::in_child([&] {
     aio::context own{8, aio::engine_kind::threads};
     read_by(own);
-  }));
+  });
   ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
   std::array<aio::io_event, 1> events{};
   ASSERT_EQ(parents.get_events(1, events, 20s).size(), 1U);
@@ -261,8 +264,8 @@ TEST(forked, a_child_has_new_threads) {
 
 [[noreturn]] void exit_with_requests_in_flight() {
   static aio::context ctx{64, aio::engine_kind::threads};
-  static const support::pipe_ends pipe;
-  static const auto file = support::temporary_file("hello");
+  static const doorbell::test::pipe_ends pipe;
+  static const auto file = doorbell::test::temporary_file("hello");
   static std::array<char, 8> text;
   static std::array<char, 8> other;
   auto late = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
@@ -276,12 +279,12 @@ TEST(exiting, ends_what_is_in_flight) { EXPECT_EXIT(exit_with_requests_in_flight
 
 // Oracle: a child that lived on with a pipe's end would keep its other end from hearing of the close.
 TEST(forked, a_child_keeps_no_descriptor_of_what_its_parent_waits_for) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   std::array<char, 8> text{};
   aio::context ctx{8, aio::engine_kind::threads};
   auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
   ctx.submit({&read});
-  support::pipe_ends ends_with_us;
+  doorbell::test::pipe_ends ends_with_us;
   const pid_t child = ::fork();
   if (child == 0) {
     pipe.read.reset();
@@ -293,7 +296,7 @@ TEST(forked, a_child_keeps_no_descriptor_of_what_its_parent_waits_for) {
   pipe.read.reset();
   ctx.destroy();
   pollfd broken{.fd = pipe.write.get(), .events = 0, .revents = 0};
-  EXPECT_TRUE(support::eventually([&] { return ::poll(&broken, 1, 0) == 1; })) << "somebody has the read end";
+  EXPECT_TRUE(doorbell::test::eventually([&] { return ::poll(&broken, 1, 0) == 1; })) << "somebody has the read end";
   ends_with_us.write.reset();
   int status = -1;
   ::waitpid(child, &status, 0);
