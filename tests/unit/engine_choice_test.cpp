@@ -14,8 +14,8 @@
 #include <utility>
 
 #include "support/child.hpp"
-#include "support/refused_calls.hpp"
 #include "support/files.hpp"
+#include "support/refused_calls.hpp"
 
 namespace {
 

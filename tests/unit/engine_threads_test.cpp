@@ -20,9 +20,9 @@
 
 #include "../../aio/kernel_hop.hpp"
 #include "support/child.hpp"
-#include "support/refused_calls.hpp"
 #include "support/eventually.hpp"
 #include "support/files.hpp"
+#include "support/refused_calls.hpp"
 #include "support/threads.hpp"
 
 namespace {

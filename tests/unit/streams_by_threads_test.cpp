@@ -20,8 +20,8 @@
 #include <vector>
 
 #include "support/child.hpp"
-#include "support/refused_calls.hpp"
 #include "support/files.hpp"
+#include "support/refused_calls.hpp"
 
 namespace {
 

@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "support/child.hpp"
-#include "support/refused_calls.hpp"
 #include "support/eventually.hpp"
+#include "support/refused_calls.hpp"
 
 namespace {
 
