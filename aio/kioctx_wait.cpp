@@ -107,7 +107,8 @@ engine::wait_result kioctx::follow(std::uint32_t seen, base::deadline until) noe
 
 engine::wait_result kioctx::wait_masked(std::uint32_t seen, const wait_limit& limit, std::error_code& ec) noexcept {
   masked_sleeper me;
-  if (!me) {
+  const int descriptor = engine_->descriptor();
+  if (!me || descriptor < 0) {
     ec.assign(errno, std::system_category());
     return engine::wait_result::ready;
   }
@@ -117,7 +118,7 @@ engine::wait_result kioctx::wait_masked(std::uint32_t seen, const wait_limit& li
     masked_.fetch_add(1, base::memory_order_seq_cst);
   }
   auto result = engine::wait_result::ready;
-  if (news_.load(base::memory_order_seq_cst) == seen) result = me.sleep(engine_->descriptor(), limit.until, limit.mask);
+  if (news_.load(base::memory_order_seq_cst) == seen) result = me.sleep(descriptor, limit.until, limit.mask);
   const base::mutex_lock held{masked_lock_};
   masked_.fetch_sub(1, base::memory_order_seq_cst);
   masked_sleepers_.erase(masked_sleepers_.iterator_to(me));

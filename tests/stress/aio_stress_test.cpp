@@ -40,6 +40,7 @@ TEST(aio_stress, no_buffer_is_touched_after_destroy) {
       reads.push_back(aio::prep_pread(pipe.read.get(), (*buffers)[depth + n].data(), block, 0));
     }
     std::vector<aio::iocb*> pointers;
+    pointers.reserve(reads.size());
     for (auto& read : reads) pointers.push_back(&read);
     ASSERT_EQ(ctx.submit(pointers), pointers.size());
     ctx.destroy();
@@ -73,7 +74,7 @@ TEST(aio_stress, the_ring_is_gone_when_destroy_returns) {
 // submits, gets events, reads the bell and finally destroys.
 TEST(aio_stress, requests_events_and_counts_agree_until_destroy) {
   constexpr int rounds = 20;
-  constexpr int requests_each = 100;
+  constexpr std::uint64_t requests_each = 100;
   const auto file = doorbell::test::temporary_file();
   for (int round = 0; round < rounds; ++round) {
     doorbell::eventfd bell;
@@ -85,7 +86,7 @@ TEST(aio_stress, requests_events_and_counts_agree_until_destroy) {
       auto write = aio::prep_pwrite(file.get(), "hello", 5, 0);
       write.set_eventfd(bell);
       start.arrive_and_wait();
-      for (int n = 0; n < requests_each;) {
+      for (std::uint64_t n = 0; n < requests_each;) {
         std::error_code ec;
         if (ctx.submit({&write}, ec) == 1)
           ++submitted, ++n;
@@ -121,12 +122,14 @@ TEST(aio_stress, cancel_against_completion) {
     aio::context ctx{4 * depth};
     std::array<std::array<char, 1>, depth> texts{};
     std::vector<aio::iocb> requests;
+    requests.reserve(3 * depth);
     for (auto& text : texts) {
       requests.push_back(aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0));
       requests.push_back(aio::prep_poll(pipe.read.get(), POLLIN));
       requests.push_back(aio::prep_pwrite(file.get(), "x", 1, 0));
     }
     std::vector<aio::iocb*> pointers;
+    pointers.reserve(requests.size());
     for (auto& request : requests) pointers.push_back(&request);
     ASSERT_EQ(ctx.submit(pointers), pointers.size());
     std::barrier start{3};

@@ -76,7 +76,7 @@ struct kind_of_stream {
   std::string_view name;
   stream (*make)();
 
-  friend void PrintTo(const kind_of_stream& kind, std::ostream* out) { *out << kind.name; }
+  friend std::ostream& operator<<(std::ostream& out, const kind_of_stream& kind) { return out << kind.name; }
 };
 
 class streams_by_threads : public testing::TestWithParam<kind_of_stream> {
@@ -143,6 +143,7 @@ TEST_P(streams_by_threads, of_several_readers_each_message_has_one) {
     const auto ends = make();
     std::array<std::array<char, 8>, 4> texts{};
     std::vector<aio::iocb> reads;
+    reads.reserve(texts.size());
     for (auto& text : texts) reads.push_back(aio::prep_pread(ends.read.get(), text.data(), text.size(), 0));
     asked all;
     for (auto& read : reads) all.ctx.submit({&read});

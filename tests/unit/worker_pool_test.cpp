@@ -150,9 +150,9 @@ TEST(worker_pool, a_request_is_carried_out_or_taken_back) {
   constexpr int rounds = 2000;
   std::atomic<int> carried_out{0};
   struct counter final : worker_pool::lane {
-    explicit counter(std::atomic<int>& into) : into_{into} {}
-    void carry_out(request&) noexcept override { ++into_; }
-    std::atomic<int>& into_;
+    explicit counter(std::atomic<int>& into) : total{into} {}
+    void carry_out(request&) noexcept override { ++total; }
+    std::atomic<int>& total;
   } lane{carried_out};
   int taken_back = 0;
   requests all;
