@@ -92,14 +92,14 @@ void run_disturbed(std::size_t threads, Body body) {
   });
 }
 
-/// Rounds of: `prepare()` alone; `body(index)` in each of the threads, all at once; `check()` alone. For what cannot be
-/// raced many times in a row: the threads spend most of their time waiting for each other.
-template <class Prepare, class Body, class Check>
-void race(std::size_t threads, budget rounds, Prepare prepare, Body body, Check check) {
+/// Rounds of: `prepare()` alone; `body(index)` in each of the threads, which `run` runs, all at once; `check()` alone. For
+/// what cannot be raced many times in a row: the threads spend most of their time waiting for each other.
+template <class Run, class Prepare, class Body, class Check>
+void race_in(Run run, std::size_t threads, budget rounds, Prepare prepare, Body body, Check check) {
   meeting start{threads};
   meeting end{threads};
   bool more = true;
-  run_disturbed(threads, [&](std::size_t index) {
+  run(threads, [&](std::size_t index) {
     stagger pass_some_time{index};
     for (;;) {
       if (index == 0) {
@@ -114,6 +114,21 @@ void race(std::size_t threads, budget rounds, Prepare prepare, Body body, Check 
       if (index == 0) check();
     }
   });
+}
+
+/// In threads that are held up now and then.
+template <class Prepare, class Body, class Check>
+void race(std::size_t threads, budget rounds, Prepare prepare, Body body, Check check) {
+  race_in([](std::size_t count, const auto& each) { run_disturbed(count, each); }, threads, rounds, prepare, body,
+          check);
+}
+
+/// In threads that are not: for those who sleep, since an interruption wakes one whom everybody else has forgotten.
+template <class Prepare, class Body, class Check>
+void race_undisturbed(std::size_t threads, budget rounds, Prepare prepare, Body body, Check check) {
+  const watchdog dog;
+  race_in([](std::size_t count, const auto& each) { run_together(count, each); }, threads, rounds, prepare, body,
+          check);
 }
 
 }  // namespace doorbell::test
