@@ -220,7 +220,7 @@ TEST_F(engine_threads, a_signal_handler_interrupts_a_wait_even_under_sa_restart)
   EXPECT_EQ(result, engine::wait_result::interrupted);
 }
 
-TEST_F(engine_threads, says_how_many_it_could_start) {
+TEST(engine_without_threads, refuses_what_it_cannot_start) {
   EXPECT_TRUE(support::in_child([] {
     support::refuse(SYS_clone3, EAGAIN);
     const auto file = support::temporary_file("hello");
