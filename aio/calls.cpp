@@ -3,7 +3,11 @@
 // The calls by handle: the program's pointers and numbers are looked at here, in the kernel's order, and no further on.
 #include <doorbell/aio_calls.hpp>
 
+#include <poll.h>
+
+#include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <optional>
 
 #include "kioctx.hpp"
@@ -15,18 +19,39 @@ namespace {
 
 constexpr std::size_t kernel_sigset_bytes = 8;
 
+/// These calls answer with their errors; what they ask of the system on the way must not show in errno.
+class errno_kept {
+ public:
+  errno_kept() noexcept = default;
+  ~errno_kept() { errno = before_; }
+  errno_kept(const errno_kept&) = delete;
+  errno_kept& operator=(const errno_kept&) = delete;
+
+ private:
+  const int before_ = errno;
+};
+
 int answer(const std::error_code& ec, std::size_t otherwise = 0) noexcept {
   return ec ? -ec.value() : static_cast<int>(otherwise);
 }
 
-// No timeout waits for ever, and so does a negative one.
-base::deadline deadline_after(const timespec* timeout) noexcept {
-  using namespace std::chrono;
-  if (timeout == nullptr || timeout->tv_sec < 0 || timeout->tv_nsec < 0) return std::nullopt;
-  const auto now = steady_clock::now();
-  const auto whole = seconds{timeout->tv_sec} + duration_cast<seconds>(nanoseconds{timeout->tv_nsec});
-  if (whole >= duration_cast<seconds>(steady_clock::time_point::max() - now)) return std::nullopt;
-  return now + seconds{timeout->tv_sec} + nanoseconds{timeout->tv_nsec};
+// No timeout waits for ever; so does a negative one, and one that is too long to count. Its parts are added up, whatever
+// their signs.
+std::optional<std::chrono::nanoseconds> length_of(const timespec* timeout) noexcept {
+  if (timeout == nullptr) return std::nullopt;
+  std::int64_t seconds_as_ns = 0;
+  std::int64_t total = 0;
+  if (__builtin_mul_overflow(std::int64_t{timeout->tv_sec}, std::int64_t{1'000'000'000}, &seconds_as_ns) ||
+      __builtin_add_overflow(seconds_as_ns, std::int64_t{timeout->tv_nsec}, &total) || total < 0)
+    return std::nullopt;
+  return std::chrono::nanoseconds{total};
+}
+
+base::deadline deadline_after(std::optional<std::chrono::nanoseconds> length) noexcept {
+  using clock = std::chrono::steady_clock;
+  const auto now = clock::now();
+  if (!length || *length >= clock::time_point::max() - now) return std::nullopt;
+  return now + *length;
 }
 
 int get_events(aio_context_t handle, long min, long nr, io_event* events, const timespec* timeout,
@@ -35,28 +60,37 @@ int get_events(aio_context_t handle, long min, long nr, io_event* events, const 
   const auto user = ioctx_table::process().lookup(handle);
   if (!user || min < 0 || min > nr) return -EINVAL;
   const auto count = static_cast<std::size_t>(nr);
-  const bool polls = timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
-  const bool may_wait = min > 0 && !polls;
+  const auto length = length_of(timeout);
+  const bool may_wait = min > 0 && length != std::chrono::nanoseconds::zero();
   if (may_wait && eventfd_ctx::in_callback()) return -EDEADLK;
-  const kioctx::wait_limit limit{.may_wait = may_wait, .until = deadline_after(timeout), .mask = mask};
+  const kioctx::wait_limit limit{.may_wait = may_wait, .until = deadline_after(length), .mask = mask};
   if (count > 0 && !plausible(events, count * sizeof *events)) return user->wait_for_any(limit) ? -EFAULT : 0;
   std::error_code ec;
   const auto got = user->get_events(static_cast<std::size_t>(min), {events, count}, limit, ec);
   return answer(ec, got);
 }
 
+// Lets handlers run for what `mask` does not block, as the kernel does whether or not the call has slept.
+// @return whether any did.
+bool take_pending_signals(const sigset_t& mask) noexcept {
+  const timespec at_once{};
+  return ::ppoll(nullptr, 0, &at_once, &mask) < 0 && errno == EINTR;
+}
+
 }  // namespace
 
 int io_setup(unsigned nr_events, aio_context_t* handle) noexcept {
+  const errno_kept around;
   if (!plausible(handle, sizeof *handle)) return -EFAULT;
   if (*handle != 0) return -EINVAL;
   std::error_code ec;
-  const auto* const made = kioctx::make(nr_events, engine_kind::automatic, ec);
-  if (made != nullptr) *handle = made->key();
+  const auto made = kioctx::make(nr_events, engine_kind::automatic, ec);
+  if (!ec) *handle = made.handle;
   return answer(ec);
 }
 
 int io_destroy(aio_context_t handle) noexcept {
+  const errno_kept around;
   auto user = ioctx_table::process().lookup(handle);
   if (!user) return -EINVAL;
   if (eventfd_ctx::in_callback()) return -EDEADLK;
@@ -67,6 +101,7 @@ int io_destroy(aio_context_t handle) noexcept {
 }
 
 int io_submit(aio_context_t handle, long nr, iocb_abi** iocbs) noexcept {
+  const errno_kept around;
   if (nr < 0) return -EINVAL;
   const auto user = ioctx_table::process().lookup(handle);
   if (!user) return -EINVAL;
@@ -79,6 +114,7 @@ int io_submit(aio_context_t handle, long nr, iocb_abi** iocbs) noexcept {
 }
 
 int io_cancel(aio_context_t handle, iocb_abi* request, io_event* /*result*/) noexcept {
+  const errno_kept around;
   if (!plausible(request, sizeof *request)) return -EFAULT;
   if (request->key != 0) return -EINVAL;
   const auto user = ioctx_table::process().lookup(handle);
@@ -89,11 +125,13 @@ int io_cancel(aio_context_t handle, iocb_abi* request, io_event* /*result*/) noe
 }
 
 int io_getevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout) noexcept {
+  const errno_kept around;
   return get_events(handle, min, nr, events, timeout, nullptr);
 }
 
 int io_pgetevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout,
                   const aio_sigset* blocked) noexcept {
+  const errno_kept around;
   if (timeout != nullptr && !plausible(timeout, sizeof *timeout)) return -EFAULT;
   if (blocked != nullptr && !plausible(blocked, sizeof *blocked)) return -EFAULT;
   const sigset_t* const mask = blocked != nullptr ? blocked->sigmask : nullptr;
@@ -101,7 +139,9 @@ int io_pgetevents(aio_context_t handle, long min, long nr, io_event* events, tim
     if (blocked->sigsetsize != kernel_sigset_bytes) return -EINVAL;
     if (!plausible(mask, kernel_sigset_bytes)) return -EFAULT;
   }
-  return get_events(handle, min, nr, events, timeout, mask);
+  const int got = get_events(handle, min, nr, events, timeout, mask);
+  const bool interrupted = mask != nullptr && take_pending_signals(*mask);
+  return got == 0 && interrupted ? -EINTR : got;
 }
 
 std::size_t aio_nr() noexcept { return request_limit::process().charged(); }

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "check.hpp"
 
+#include <doorbell/base/unique_fd.hpp>
+
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <cerrno>
 #include <limits>
 #include <new>
 
@@ -13,10 +20,13 @@ namespace doorbell::aio {
 namespace {
 
 constexpr std::uint64_t max_poll_events = 0xffff;
+constexpr std::uint64_t always_there = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 constexpr std::uint64_t max_vectors = 1024;  // UIO_MAXIOV
 constexpr auto max_size = static_cast<std::uint64_t>(std::numeric_limits<ssize_t>::max());
+constexpr std::uint64_t max_transfer = 0x7ffff000;  // what the kernel moves at once, MAX_RW_COUNT
 constexpr std::int32_t known_rw_flags =
     0xff;  // RWF_HIPRI to RWF_DONTCACHE; what the file makes of them, it says itself
+constexpr std::int32_t append_and_not = 0x30;  // RWF_APPEND and RWF_NOAPPEND
 
 std::error_code error(std::errc what) noexcept { return std::make_error_code(what); }
 std::error_code unless(bool good, std::errc otherwise) noexcept { return good ? std::error_code{} : error(otherwise); }
@@ -38,6 +48,16 @@ std::error_code check_priority(const iocb_abi& asked) noexcept {
   }
 }
 
+// All lengths, then all addresses. A single buffer is cut to what can be transferred before its address is looked at.
+std::error_code check_vectors(std::span<const iovec> buffers) noexcept {
+  for (const auto& buffer : buffers)
+    if (buffer.iov_len > max_size) return error(std::errc::invalid_argument);
+  const auto cut = buffers.size() == 1 ? max_transfer : max_size;
+  for (const auto& buffer : buffers)
+    if (!in_user_half(buffer.iov_base, std::min(buffer.iov_len, cut))) return error(std::errc::bad_address);
+  return {};
+}
+
 std::error_code fetch_vectors(request& made) noexcept {
   if (made.what.nbytes > max_vectors) return error(std::errc::invalid_argument);
   const auto count = static_cast<std::size_t>(made.what.nbytes);
@@ -46,18 +66,50 @@ std::error_code fetch_vectors(request& made) noexcept {
   // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel's ABI has addresses as numbers
   const auto* const there = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(made.what.buf));
   if (count > 0 && !read_memory(there, made.vectors.get(), count * sizeof(iovec))) return error(std::errc::bad_address);
-  for (const auto& buffer : made.buffers()) {
-    if (buffer.iov_len > max_size) return error(std::errc::invalid_argument);
-    if (!in_user_half(buffer.iov_base, buffer.iov_len)) return error(std::errc::bad_address);
-  }
-  return {};
+  return check_vectors(made.buffers());
 }
 
 std::error_code check_buffer(request& made, bool vectored) noexcept {
   if (vectored) return fetch_vectors(made);
+  const auto bytes = std::min(made.what.nbytes, max_transfer);
   // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel's ABI has addresses as numbers
   const auto* const buffer = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(made.what.buf));
-  return unless(in_user_half(buffer, made.what.nbytes), std::errc::bad_address);
+  return unless(in_user_half(buffer, bytes), std::errc::bad_address);
+}
+
+std::uint64_t bytes_to_transfer(const request& made, bool vectored) noexcept {
+  if (!vectored) return std::min(made.what.nbytes, max_transfer);
+  std::uint64_t sum = 0;
+  for (const auto& buffer : made.buffers()) sum += std::min(buffer.iov_len, max_transfer - sum);
+  return sum;
+}
+
+// Also of what has no offset.
+std::error_code check_range(const iocb_abi& asked, std::uint64_t bytes) noexcept {
+  const bool wraps = asked.offset >= 0 && bytes > max_size - static_cast<std::uint64_t>(asked.offset);
+  return unless(asked.offset >= 0 && !wraps, std::errc::invalid_argument);
+}
+
+// What is no file, directory, device, pipe or socket (an epoll, a pidfd) may know neither reads nor writes; io_uring would
+// wait for it to become ready before it said so. To transfer nothing asks just that.
+bool can_transfer(int fd, const file_facts& file, int opened_for) noexcept {
+  if (file.type == S_IFDIR) return false;
+  if (file.type != 0) return true;
+  return (opened_for == O_RDONLY ? ::readv(fd, nullptr, 0) : ::writev(fd, nullptr, 0)) == 0;
+}
+
+// Since Linux 6.5; before that, such a request would be refused.
+bool pipes_know_nowait() noexcept {
+  static const bool known = [] {
+    std::array<int, 2> ends{-1, -1};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return false;
+    const base::unique_fd read{ends[0]};
+    const base::unique_fd write{ends[1]};
+    char byte = 0;
+    const iovec buffer{.iov_base = &byte, .iov_len = 1};
+    return ::preadv2(read.get(), &buffer, 1, -1, RWF_NOWAIT) < 0 && errno == EAGAIN;
+  }();
+  return known;
 }
 
 std::error_code check_transfer(request& made, const file_facts& file, int opened_for, bool vectored) noexcept {
@@ -65,10 +117,13 @@ std::error_code check_transfer(request& made, const file_facts& file, int opened
   if (asked.flags & iocb_abi::flag_ioprio)
     if (const auto ec = check_priority(asked)) return ec;
   if (asked.rw_flags & ~known_rw_flags) return error(std::errc::operation_not_supported);
+  if ((asked.rw_flags & append_and_not) == append_and_not) return error(std::errc::invalid_argument);
   if (file.access_mode != O_RDWR && file.access_mode != opened_for) return error(std::errc::bad_file_descriptor);
-  if (file.type == S_IFDIR) return error(std::errc::invalid_argument);
+  if (!can_transfer(asked.fildes, file, opened_for)) return error(std::errc::invalid_argument);
   if (const auto ec = check_buffer(made, vectored)) return ec;
-  return unless(asked.offset >= 0, std::errc::invalid_argument);
+  // io_uring waits for what says of itself that it does not block; the kernel's AIO, and the program, expect EAGAIN.
+  if (file.does_not_block && pipes_know_nowait()) made.what.rw_flags |= RWF_NOWAIT;
+  return check_range(asked, bytes_to_transfer(made, vectored));
 }
 
 std::error_code check_sync(const iocb_abi& asked, const file_facts& file) noexcept {
@@ -77,9 +132,11 @@ std::error_code check_sync(const iocb_abi& asked, const file_facts& file) noexce
   return unless(plain && stored, std::errc::invalid_argument);
 }
 
-std::error_code check_poll(const iocb_abi& asked) noexcept {
-  return unless(asked.buf <= max_poll_events && asked.offset == 0 && asked.nbytes == 0 && asked.rw_flags == 0,
-                std::errc::invalid_argument);
+// A file that is always ready never becomes so: it has what is asked for now, or cannot be waited for.
+std::error_code check_poll(const iocb_abi& asked, const file_facts& file) noexcept {
+  const bool plain = asked.buf <= max_poll_events && asked.offset == 0 && asked.nbytes == 0 && asked.rw_flags == 0;
+  const bool always_ready = file.type == S_IFREG || file.type == S_IFDIR || file.type == S_IFBLK;
+  return unless(plain && (!always_ready || (asked.buf & always_there) != 0), std::errc::invalid_argument);
 }
 
 }  // namespace
@@ -93,7 +150,10 @@ std::error_code look_up_file(const iocb_abi& asked, file_facts& file) noexcept {
   struct stat status{};
   if (flags < 0 || (flags & O_PATH) || ::fstat(asked.fildes, &status) != 0)
     return error(std::errc::bad_file_descriptor);
-  file = {.access_mode = flags & O_ACCMODE, .type = status.st_mode & S_IFMT};
+  const mode_t type = status.st_mode & S_IFMT;
+  file = {.access_mode = flags & O_ACCMODE,
+          .type = type,
+          .does_not_block = (flags & O_NONBLOCK) && (type == S_IFIFO || type == S_IFSOCK)};
   return {};
 }
 
@@ -111,7 +171,7 @@ std::error_code check_operation(request& made, const file_facts& file) noexcept 
     case opcode::fdsync:
       return check_sync(made.what, file);
     case opcode::poll:
-      return check_poll(made.what);
+      return check_poll(made.what, file);
   }
   return error(std::errc::invalid_argument);
 }

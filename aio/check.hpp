@@ -13,8 +13,9 @@
 namespace doorbell::aio {
 
 struct file_facts {
-  int access_mode = 0;  ///< O_RDONLY, O_WRONLY, O_RDWR
-  mode_t type = 0;      ///< S_IFMT part of st_mode
+  int access_mode = 0;          ///< O_RDONLY, O_WRONLY, O_RDWR
+  mode_t type = 0;              ///< S_IFMT part of st_mode
+  bool does_not_block = false;  ///< a pipe or socket with O_NONBLOCK
 };
 
 /// What must hold before a slot is taken. Errors: invalid_argument.

@@ -30,10 +30,9 @@ kioctx_user enter(unsigned long handle, std::uint64_t serial, std::error_code& e
 
 context::context(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept {
   ec.clear();
-  if (const auto* const made = kioctx::make(nr_events, carried_by, ec)) {
-    handle_ = made->key();
-    serial_ = made->serial();
-  }
+  const auto made = kioctx::make(nr_events, carried_by, ec);
+  handle_ = made.handle;
+  serial_ = made.serial;
 }
 
 context::context(unsigned nr_events, engine_kind carried_by) {

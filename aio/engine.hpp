@@ -44,7 +44,8 @@ class engine {
   [[nodiscard]] virtual std::size_t start(std::span<request* const> requests) noexcept = 0;
 
   /// Asks for the end of a request; its completion comes all the same. The caller holds a reference to it.
-  virtual void cancel(request& started) noexcept = 0;
+  /// @return false when that cannot be asked now: for want of memory, or until some completions have been reaped.
+  [[nodiscard]] virtual bool cancel(request& started) noexcept = 0;
 
   /// Fetches completions, without waiting. Each is given out once.
   /// @return how many; 0 when there are none now.

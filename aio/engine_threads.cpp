@@ -145,10 +145,12 @@ void engine_threads::wait_again(request& held) noexcept {
   if (const auto error = crew_.waits.add_again(held, events_of(held))) finish(held, -error.value());
 }
 
-void engine_threads::cancel(request& started) noexcept {
-  if (!started.by_threads.take()) return;
-  crew_.workers.remove(*this, started);
-  finish(started, -ECANCELED);
+bool engine_threads::cancel(request& started) noexcept {
+  if (started.by_threads.take()) {
+    crew_.workers.remove(*this, started);
+    finish(started, -ECANCELED);
+  }
+  return true;
 }
 
 // Completing.

@@ -49,7 +49,7 @@ class engine_threads final : public engine, private worker_pool::lane, private p
 
   [[nodiscard]] std::string_view name() const noexcept override { return "threads"; }
   [[nodiscard]] std::size_t start(std::span<request* const> requests) noexcept override;
-  void cancel(request& started) noexcept override;
+  [[nodiscard]] bool cancel(request& started) noexcept override;
   [[nodiscard]] std::size_t reap(std::span<completion> completions) noexcept override;
   wait_result wait(base::deadline until) noexcept override;
   void wake() noexcept override;

@@ -10,6 +10,7 @@
 #include <cassert>
 #include <cerrno>
 #include <new>
+#include <thread>
 #include <tuple>
 
 #include "kernel_hop.hpp"
@@ -115,12 +116,15 @@ std::unique_ptr<engine_uring> engine_uring::make(unsigned in_flight, std::error_
     ec.assign(-error, std::system_category());
     return nullptr;
   }
+  kernel_hop::mapped();
   std::ignore = io_uring_ring_dontfork(&made->ring_);
   return made;
 }
 
 engine_uring::~engine_uring() {
-  if (ring_.ring_fd >= 0) io_uring_queue_exit(&ring_);
+  if (ring_.ring_fd < 0) return;
+  kernel_hop::unmap();
+  io_uring_queue_exit(&ring_);
 }
 
 // Hands the queue to the kernel, until it is empty or the kernel will take no more now.
@@ -156,7 +160,7 @@ std::size_t engine_uring::start_some(std::span<request* const> requests) noexcep
   std::array<io_uring_sqe*, max_submission_entries> entries;
   std::size_t queued = 0;
   while (queued < requests.size() && queued < entries.size()) {
-    auto* const entry = io_uring_get_sqe(&ring_);
+    auto* const entry = queued == 0 ? next_entry() : io_uring_get_sqe(&ring_);
     if (entry == nullptr) break;
     prepare(entry, *requests[queued]);
     kernel_hop::depart(requests[queued]);
@@ -167,21 +171,35 @@ std::size_t engine_uring::start_some(std::span<request* const> requests) noexcep
   return queued - left;
 }
 
-void engine_uring::cancel(request& started) noexcept {
-  const base::mutex_lock held{submission_lock_};
-  auto* const entry = next_entry();
-  if (entry == nullptr) return;
-  io_uring_prep_cancel(entry, &started, 0);
-  io_uring_sqe_set_data64(entry, of_nobody);
-  std::ignore = flush();
+// The same for the one entry just prepared. Left as it is, it would be submitted later, when the request it cancels may
+// have ended, and another one be at that address.
+bool engine_uring::submit(io_uring_sqe* entry) noexcept {
+  if (flush() == 0) return true;
+  prepare_nothing(entry, of_nobody);
+  return false;
 }
 
-void engine_uring::wake() noexcept {
+bool engine_uring::cancel(request& started) noexcept {
   const base::mutex_lock held{submission_lock_};
   auto* const entry = next_entry();
-  if (entry == nullptr) return;
+  if (entry == nullptr) return false;
+  io_uring_prep_cancel(entry, &started, 0);
+  io_uring_sqe_set_data64(entry, of_nobody);
+  return submit(entry);
+}
+
+// Insists, as long as there is somebody to wake: no one else would. What keeps the kernel from taking the entry is either
+// passing, or completions, with which the sleeper does not sleep.
+void engine_uring::wake() noexcept {
+  while (waiting() && !try_wake()) std::this_thread::yield();
+}
+
+bool engine_uring::try_wake() noexcept {
+  const base::mutex_lock held{submission_lock_};
+  auto* const entry = next_entry();
+  if (entry == nullptr) return false;
   prepare_nothing(entry, of_wake);
-  std::ignore = flush();
+  return submit(entry);
 }
 
 // A wake is for the thread that waits: as long as one does, it stays in the queue, and so do those behind it, which that

@@ -26,7 +26,7 @@ class engine_uring final : public engine {
 
   [[nodiscard]] std::string_view name() const noexcept override { return "io_uring"; }
   [[nodiscard]] std::size_t start(std::span<request* const> requests) noexcept override;
-  void cancel(request& started) noexcept override;
+  [[nodiscard]] bool cancel(request& started) noexcept override;
   [[nodiscard]] std::size_t reap(std::span<completion> completions) noexcept override;
   wait_result wait(base::deadline until) noexcept override;
   void wake() noexcept override;
@@ -37,6 +37,8 @@ class engine_uring final : public engine {
   engine_uring() = default;
 
   [[nodiscard]] io_uring_sqe* next_entry() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
+  [[nodiscard]] bool submit(io_uring_sqe* entry) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
+  [[nodiscard]] bool try_wake() noexcept;
   [[nodiscard]] unsigned flush() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
   [[nodiscard]] std::size_t start_some(std::span<request* const> requests) noexcept
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);

@@ -16,6 +16,7 @@
 namespace doorbell::aio {
 namespace {
 
+// Also makes them, unless they are there: the child could not finish what another thread was just making.
 void before_fork() noexcept ABSL_NO_THREAD_SAFETY_ANALYSIS {
   reaper::process().lock_for_fork();
   ioctx_table::process().lock_for_fork();
@@ -40,10 +41,14 @@ void after_fork_in_child() noexcept {
   request_limit::process().forget_all();
 }
 
+// Before there are threads: of handlers registered while another thread forks, that fork calls none, or only the last. No
+// lock of ours is held where RCU is used, so it is the same whose handlers come first.
+[[gnu::constructor]] void register_handlers() noexcept {
+  ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
 }  // namespace
 
-void expect_forks() noexcept {
-  [[maybe_unused]] static const int once = ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-}
+void expect_forks() noexcept {}
 
 }  // namespace doorbell::aio

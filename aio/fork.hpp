@@ -5,7 +5,8 @@
 
 namespace doorbell::aio {
 
-/// Sees to it, from the first call on, that a child starts with an empty table, no reaper, and no lock held.
+/// Sees to it that a child starts with an empty table, no reaper, and no lock held: from before main, in any program that
+/// has a call to this one in it.
 void expect_forks() noexcept;
 
 }  // namespace doorbell::aio

@@ -49,6 +49,7 @@ struct ioctx_table::slots {
   const std::size_t mask;
   std::size_t used = 0;  // not empty: contexts and marks
   const std::unique_ptr<base::atomic<kioctx*>[]> at;
+  slots* left_before = nullptr;  // once forgotten
 };
 
 void kioctx_user::leave() noexcept {
@@ -132,8 +133,11 @@ bool ioctx_table::find_moved(std::uintptr_t handle) noexcept {
 
 void ioctx_table::forget_all() noexcept {
   const base::mutex_lock held{lock_};
-  if (const auto* const parents = slots_.exchange(nullptr))
-    parents->for_each([](kioctx& ctx) { ctx.abandon_in_child(); });
+  auto* const parents = slots_.exchange(nullptr);
+  if (parents == nullptr) return;
+  parents->for_each([](kioctx& ctx) { ctx.abandon_in_child(); });
+  parents->left_before = left_behind_;
+  left_behind_ = parents;
 }
 
 }  // namespace doorbell::aio

@@ -35,4 +35,13 @@ inline void arrive([[maybe_unused]] void* request) noexcept {
 #endif
 }
 
+// What one context unmaps, another may get, at the same address, and the kernel sees to it that the first is done with it by
+// then. ThreadSanitizer does not know: liburing makes its system calls itself, and mremap(2) is not one that it looks at.
+inline constinit char address_space = 0;
+
+/// Before memory is unmapped. Pairs with mapped().
+inline void unmap() noexcept { depart(&address_space); }
+/// After memory has been mapped.
+inline void mapped() noexcept { arrive(&address_space); }
+
 }  // namespace doorbell::aio::kernel_hop

@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <new>
+#include <thread>
+#include <tuple>
 
 #include "engine_choice.hpp"
 #include "fork.hpp"
@@ -38,16 +40,16 @@ struct kioctx::unpublished {
   void operator()(kioctx* ctx) const noexcept { delete ctx; }
 };
 
-kioctx* kioctx::make(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept {
+kioctx::identity kioctx::make(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept {
   auto& limit = request_limit::process();
   const auto events = ring_events(nr_events);
   if (nr_events == 0 || events > max_ring_events) {
     ec = std::make_error_code(std::errc::invalid_argument);
-    return nullptr;
+    return {};
   }
   if (events == 0 || nr_events > limit.max()) {
     ec = std::make_error_code(std::errc::resource_unavailable_try_again);
-    return nullptr;
+    return {};
   }
   expect_forks();
   std::unique_ptr<kioctx, unpublished> made;
@@ -55,23 +57,27 @@ kioctx* kioctx::make(unsigned nr_events, engine_kind carried_by, std::error_code
     made.reset(new kioctx);
   } catch (const std::bad_alloc&) {
     ec = std::make_error_code(std::errc::not_enough_memory);
-    return nullptr;
+    return {};
   }
   made->serial_ = next_serial();
   made->charged_ = nr_events;
   made->ring_.map(events, ec);
   if (!ec) made->engine_ = make_engine(carried_by, made->ring_.capacity(), ec);
-  if (ec) return nullptr;
-  made->key_.store(reinterpret_cast<std::uintptr_t>(made->ring_.address()), base::memory_order_relaxed);
+  if (ec) return {};
+  const identity known{.handle = reinterpret_cast<std::uintptr_t>(made->ring_.address()), .serial = made->serial_};
+  made->key_.store(known.handle, base::memory_order_relaxed);
   if (!limit.charge(nr_events)) {
     ec = std::make_error_code(std::errc::resource_unavailable_try_again);
-    return nullptr;
+    return {};
   }
   // The last step that can fail. Once published it can be destroyed, by others, and is not ours to take back.
   ioctx_table::process().add(*made, ec);
-  if (!ec) return made.release();
-  limit.refund(nr_events);
-  return nullptr;
+  if (ec) {
+    limit.refund(nr_events);
+    return {};
+  }
+  std::ignore = made.release();
+  return known;
 }
 
 bool kioctx::has_moved_to(std::uintptr_t handle) noexcept {
@@ -86,15 +92,25 @@ void kioctx::cancel(const iocb_abi& asked, std::error_code& ec) noexcept {
   boost::intrusive_ptr<request> found;
   {
     const base::mutex_lock held{active_lock_};
-    const auto at = std::find_if(active_.begin(), active_.end(), [&](const auto& each) { return each.obj == &asked; });
-    if (at != active_.end()) found = &*at;
+    // One that is being cancelled already is, to the kernel, not there any more.
+    const auto at = std::find_if(active_.begin(), active_.end(), [&](const auto& each) {
+      return each.obj == &asked && !each.cancelled.load(base::memory_order_relaxed);
+    });
+    if (at != active_.end()) {
+      found = &*at;
+      found->cancelled.store(true, base::memory_order_seq_cst);
+    }
   }
   if (found == nullptr) {
     ec = std::make_error_code(std::errc::invalid_argument);
     return;
   }
-  found->cancelled.store(true, base::memory_order_seq_cst);
-  engine_->cancel(*found);
+  if (engine_->cancel(*found)) return;
+  reap_all();
+  if (engine_->cancel(*found)) return;
+  // Then it may be asked again.
+  found->cancelled.store(false, base::memory_order_seq_cst);
+  ec = std::make_error_code(std::errc::resource_unavailable_try_again);
 }
 
 void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
@@ -110,7 +126,11 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
   users_.wait_for_none();
   // Not before: until the last user has left, one may be about to submit what needs a reaper.
   if (has_reaper_.load(base::memory_order_relaxed)) reaper::process().forget(*this);
-  cancel_all();
+  // What the engine cannot be asked now, it can be once it has been relieved of what has ended.
+  while (!cancel_all()) {
+    reap_all();
+    std::this_thread::yield();
+  }
   reap_all();
   while (in_flight_.load(base::memory_order_relaxed) > 0) {
     engine_->wait({});
@@ -122,12 +142,12 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
 }
 
 // Nobody else is left: what is on the list is in flight, and stays on it until reap_all() takes it off.
-void kioctx::cancel_all() noexcept {
+bool kioctx::cancel_all() noexcept {
   const base::mutex_lock held{active_lock_};
-  for (auto& each : active_) {
+  return std::all_of(active_.begin(), active_.end(), [this](auto& each) {
     each.cancelled.store(true, base::memory_order_seq_cst);
-    engine_->cancel(each);
-  }
+    return engine_->cancel(each);
+  });
 }
 
 }  // namespace doorbell::aio

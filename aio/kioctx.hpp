@@ -53,8 +53,15 @@ class kioctx {
     const sigset_t* mask = nullptr;
   };
 
-  /// As io_setup(2): makes a context and publishes it; it is destroy()'s to free. Null when `ec` is set.
-  static kioctx* make(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept;
+  /// By what a context is found. Unlike the handle, the serial is never used again.
+  struct identity {
+    std::uintptr_t handle = 0;
+    std::uint64_t serial = 0;
+  };
+
+  /// As io_setup(2): makes a context and publishes it; it is destroy()'s to free.
+  /// @return no pointer, since another thread may try its handle, known from an earlier context, and destroy it already.
+  static identity make(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept;
   kioctx(const kioctx&) = delete;
   kioctx& operator=(const kioctx&) = delete;
 
@@ -80,7 +87,6 @@ class kioctx {
   [[nodiscard]] user_count& users() noexcept { return users_; }
   [[nodiscard]] int descriptor() const noexcept { return engine_->descriptor(); }
   [[nodiscard]] std::string_view engine_name() const noexcept { return engine_->name(); }
-  /// Unlike the handle, never used again.
   [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
   /// The handle, by which the table finds it.
   [[nodiscard]] std::uintptr_t key() const noexcept { return key_.load(base::memory_order_relaxed); }
@@ -125,7 +131,7 @@ class kioctx {
   [[nodiscard]] engine::wait_result wait_masked(std::uint32_t seen, const wait_limit& limit,
                                                 std::error_code& ec) noexcept;
   [[nodiscard]] std::size_t get_ready(std::span<io_event> events) noexcept;
-  void cancel_all() noexcept;
+  [[nodiscard]] bool cancel_all() noexcept;
 
   std::unique_ptr<engine> engine_;
   std::uint64_t serial_ = 0;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <tuple>
 
 #include "kernel_hop.hpp"
 #include "kioctx.hpp"
@@ -88,12 +89,13 @@ std::span<completion> kioctx::restart_orphans(std::span<completion> done) noexce
   return done.first(static_cast<std::size_t>(rest - done.begin()));
 }
 
-// A cancel() that found nothing to cancel because we were just between the two has set `cancelled` before it tried.
+// A cancel() that found nothing to cancel because we were just between the two has set `cancelled` before it tried. Should
+// the engine refuse now, destroy() asks again.
 bool kioctx::restart(request& orphan) noexcept {
   const boost::intrusive_ptr<request> held{&orphan};
   request* const again = &orphan;
   if (engine_->start({&again, 1}) == 0) return false;
-  if (orphan.cancelled.load(base::memory_order_seq_cst)) engine_->cancel(orphan);
+  if (orphan.cancelled.load(base::memory_order_seq_cst)) std::ignore = engine_->cancel(orphan);
   return true;
 }
 

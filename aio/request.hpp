@@ -32,7 +32,7 @@ struct request : boost::intrusive::list_base_hook<> {
   /// The buffers of a preadv or pwritev; the program's own array need not outlive submit.
   [[nodiscard]] std::span<const iovec> buffers() const noexcept { return {vectors.get(), what.nbytes}; }
 
-  const iocb_abi what;
+  iocb_abi what;  // as checked; constant from its start on
   const iocb_abi* const obj;
   std::unique_ptr<iovec[]> vectors;
   eventfd_ctx_ptr bell;          // pins the eventfd_ctx, not its file

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "request_limit.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <fstream>
@@ -39,14 +40,26 @@ std::uint64_t configured() {
 }  // namespace
 
 request_limit& request_limit::process() noexcept {
-  static request_limit one{configured()};
+  static constinit request_limit one{not_known_yet};
   return one;
 }
 
+// Found out by whoever comes first, at worst by several: were it done under a lock, a child forked meanwhile would find it
+// locked for ever.
+std::uint64_t request_limit::max() noexcept {
+  auto known = max_.load(base::memory_order_relaxed);
+  if (known == not_known_yet) {
+    known = std::min(configured(), not_known_yet - 1);
+    max_.store(known, base::memory_order_relaxed);
+  }
+  return known;
+}
+
 bool request_limit::charge(std::uint64_t requests) noexcept {
+  const auto max = this->max();
   auto charged = charged_.load(base::memory_order_relaxed);
   do {
-    if (requests > max_ || charged > max_ - requests) return false;
+    if (requests > max || charged > max - requests) return false;
   } while (!charged_.compare_exchange_weak(charged, charged + requests, base::memory_order_relaxed));
   return true;
 }

@@ -17,9 +17,9 @@ class request_limit {
   /// The one of this process, whose maximum is DOORBELL_AIO_MAX_NR, else what /proc/sys/fs/aio-max-nr says, else 65536.
   static request_limit& process() noexcept;
 
-  explicit request_limit(std::uint64_t max) noexcept : max_{max} {}
+  constexpr explicit request_limit(std::uint64_t max) noexcept : max_{max} {}
 
-  [[nodiscard]] std::uint64_t max() const noexcept { return max_; }
+  [[nodiscard]] std::uint64_t max() noexcept;
   [[nodiscard]] std::uint64_t charged() const noexcept { return charged_.load(base::memory_order_relaxed); }
 
   /// @return false when that would be too many, and nothing has been charged.
@@ -29,7 +29,9 @@ class request_limit {
   void forget_all() noexcept { charged_.store(0, base::memory_order_relaxed); }
 
  private:
-  const std::uint64_t max_;
+  static constexpr std::uint64_t not_known_yet = ~std::uint64_t{0};
+
+  base::atomic<std::uint64_t> max_;
   base::atomic<std::uint64_t> charged_{0};
 };
 

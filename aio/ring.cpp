@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <new>
 
+#include "kernel_hop.hpp"
 #include "user_memory.hpp"
 
 namespace doorbell::aio {
@@ -45,6 +46,7 @@ void ring::map(unsigned nr_events, std::error_code& ec) noexcept {
     if (memory != MAP_FAILED) ::munmap(memory, bytes);
     return;
   }
+  kernel_hop::mapped();
   ::madvise(ours, bytes, MADV_DONTFORK);
   address_ = memory;
   bytes_ = bytes;
@@ -63,21 +65,26 @@ void ring::map(unsigned nr_events, std::error_code& ec) noexcept {
 
 void ring::unmap() noexcept {
   if (header_ == nullptr) return;
+  kernel_hop::unmap();
   if (is_at(address_)) ::munmap(address_, bytes_);
   ::munmap(header_, bytes_);
   header_ = nullptr;
 }
 
-// What we write through our mapping can be read there, twice over.
+// What we write through our mapping can be read there, twice over. No two rings ever write the same: at that address there
+// may be another, which is just asked this, too.
 bool ring::is_at(const void* address) noexcept {
+  static base::atomic<unsigned> marks{0};
   base::atomic_ref<unsigned> id{header_->id};
   const auto before = id.load(base::memory_order_relaxed);
   bool same = true;
-  for (const auto mark : {before + 1, before}) {
+  for (int times = 0; times < 2; ++times) {
+    const auto mark = marks.fetch_add(1, base::memory_order_relaxed) + 1;
     id.store(mark, base::memory_order_seq_cst);
     unsigned seen = 0;
     same = same && read_memory(address, &seen, sizeof seen) && seen == mark;
   }
+  id.store(before, base::memory_order_relaxed);
   return same;
 }
 
@@ -88,8 +95,9 @@ bool ring::looks_like_one(std::uintptr_t address) noexcept {
   return plausible(at, sizeof there) && read_memory(at, &there, sizeof there) && there.magic == ring_magic;
 }
 
+// Nor to our own mapping, which may lie where another ring has been, whose handle somebody still tries.
 bool ring::has_moved_to(void* address) noexcept {
-  if (address == address_ || !is_at(address)) return false;
+  if (address == address_ || address == header_ || !is_at(address)) return false;
   address_ = address;
   return true;
 }

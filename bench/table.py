@@ -72,6 +72,20 @@ ROWS = (
         Against("the same on kernel eventfds", "producers_on_2/kernel/real_time/threads:2", at_least=10),
         Against("1 producer on 1 of ours", "producers_on_1/doorbell/real_time/threads:1", at_least=1.8),
     )),
+    Row(9, "kioctx lookup + put", "contexts", "lookup/doorbell/real_time/threads:1", (
+        Against("std::atomic<shared_ptr> load", "lookup/shared_ptr/real_time/threads:1", at_least=1),
+        Against("RCU read section", "lookup/rcu_section/real_time"),
+    )),
+    Row(9, "kioctx lookup + put, 2 threads", "contexts", "lookup/doorbell/real_time/threads:2", (
+        Against("std::atomic<shared_ptr> load", "lookup/shared_ptr/real_time/threads:2", at_least=1),
+        Against("1 thread of ours", "lookup/doorbell/real_time/threads:1", at_least=1.8),
+    )),
+    Row(9, "tryget_live + put", "contexts", "take/tryget_live", (
+        Against("get + put", "take/get", at_most=1.05),
+    )),
+    Row(10, "io_setup + io_destroy, idle", "contexts", "setup_destroy/doorbell/real_time", (
+        Against("the kernel's", "setup_destroy/kernel/real_time", at_least=100),
+    )),
 )
 
 SETTINGS = """\
@@ -83,4 +97,4 @@ SETTINGS = """\
   register_with() and unregister() of several threads at once settle who does it; that makes six, as in a stop_callback.
 - Asio: one thread for each io_context, which has the concurrency hint 1. Ping-pong: threads pinned to their CPUs.
 - malloc is glibc's. Everything is compiled by g++ as the release preset says (-O3); doorbell is linked statically.
-- Times are of the CPU for one thread's work, and real time where several threads take part (rows 6 to 8)."""
+- Times are of the CPU for one thread's work, and real time where several threads take part (rows 6 to 10)."""

@@ -27,8 +27,8 @@ TEST(aio_stress, no_buffer_is_touched_after_destroy) {
   constexpr int rounds = 200;
   constexpr std::size_t block = 4096;
   constexpr std::size_t depth = 16;
-  const auto file = support::temporary_file(std::string(block * depth, 'f'));
-  const support::pipe_ends pipe;
+  const auto file = doorbell::test::temporary_file(std::string(block * depth, 'f'));
+  const doorbell::test::pipe_ends pipe;
   for (int round = 0; round < rounds; ++round) {
     aio::context ctx{depth * 2};
     const auto buffers = std::make_unique<std::array<std::array<char, block>, depth * 2>>();
@@ -56,7 +56,7 @@ TEST(aio_stress, no_buffer_is_touched_after_destroy) {
 TEST(aio_stress, requests_events_and_counts_agree_until_destroy) {
   constexpr int rounds = 20;
   constexpr std::uint64_t requests_each = 100;
-  const auto file = support::temporary_file();
+  const auto file = doorbell::test::temporary_file();
   for (int round = 0; round < rounds; ++round) {
     doorbell::eventfd bell;
     aio::context ctx{32};
@@ -97,9 +97,9 @@ TEST(aio_stress, requests_events_and_counts_agree_until_destroy) {
 TEST(aio_stress, cancel_against_completion) {
   constexpr int rounds = 300;
   constexpr std::size_t depth = 8;
-  const auto file = support::temporary_file();
+  const auto file = doorbell::test::temporary_file();
   for (int round = 0; round < rounds; ++round) {
-    const support::pipe_ends pipe;
+    const doorbell::test::pipe_ends pipe;
     aio::context ctx{4 * depth};
     std::array<std::array<char, 1>, depth> texts{};
     std::vector<aio::iocb> requests;
@@ -132,7 +132,7 @@ TEST(aio_stress, cancel_against_completion) {
 // Oracle: of the destroyers exactly one succeeds, and every other call ends, with its result or with invalid_argument.
 TEST(aio_stress, destroy_against_everything) {
   constexpr int rounds = 150;
-  const support::pipe_ends pipe;
+  const doorbell::test::pipe_ends pipe;
   for (int round = 0; round < rounds; ++round) {
     doorbell::eventfd bell;
     aio::context ctx{16};

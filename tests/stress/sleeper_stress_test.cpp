@@ -173,6 +173,34 @@ TEST(sleeper_stress, no_writer_is_left_asleep) {
   EXPECT_EQ(eventfd::max - bell.info().count, reads + writers - writes);
 }
 
+// Oracle: a signal that comes while a reader is on its way to sleep ends it; it does not sleep on.
+TEST(sleeper_stress, a_signal_is_not_missed_on_the_way_to_sleep) {
+  const eventfd bell;
+  std::atomic<std::uint64_t> reading{0};
+  std::atomic<bool> ended{false};
+  run_disturbed(2, [&](std::size_t index) {
+    if (index == 0) {
+      for (budget rounds{100'000}; rounds.next();) {
+        ++reading;
+        EXPECT_EQ(bell.read(), 1U);
+      }
+      ended = true;
+      return;
+    }
+    stagger pass_some_time{index};
+    for (std::uint64_t signalled = 0; !ended;) {
+      if (reading == signalled) {
+        std::this_thread::yield();
+        continue;
+      }
+      pass_some_time();
+      bell.signal();
+      ++signalled;
+    }
+  });
+  EXPECT_EQ(bell.info().count, 0U);
+}
+
 // Oracle: each turn that is passed through a pair of eventfds arrives.
 TEST(sleeper_stress, two_threads_that_wake_each_other) {
   const std::array<eventfd, 2> bells;

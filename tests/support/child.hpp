@@ -1,63 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A test body in a child process of its own: for what a process decides once, and for system calls that are to fail.
+// A body run in a child process of its own. Its expectations count as the parent's: a child that failed one, or hung, or
+// died, fails the test.
+//
+// A program whose threads fork under ThreadSanitizer, and whose children start threads, needs DOORBELL_TEST_FORKS in one of
+// its sources.
 #pragma once
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
+#include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <gtest/gtest.h>
+#include <csignal>
+#include <cstdlib>
 
-#include <array>
-#include <cerrno>
-#include <cstddef>
-#include <cstdint>
-#include <cstdio>
-#include <exception>
-#include <system_error>
+// By default ThreadSanitizer ends a child of a program with threads that starts a thread itself.
+#define DOORBELL_TEST_FORKS \
+  extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
 
-namespace support {
+namespace doorbell::test {
 
-/// Runs `body` in a forked child. Expectations that fail there are printed as anywhere.
-/// @return whether all went well.
+/// How long a child may take; a multiple of what it needs, also under a sanitizer and with other programs about.
+inline constexpr unsigned child_patience_in_seconds = 40;
+
+/// Forks. In the child: bounded by SIGALRM, calls `body`, which ends the process itself or by returning.
 template <class Body>
-[[nodiscard]] bool in_child(Body body) {
-  std::fflush(nullptr);
+[[nodiscard]] pid_t start_child(Body body) {
   const pid_t child = ::fork();
-  if (child == 0) {
-    try {
-      body();
-    } catch (const std::exception& failed) {
-      ADD_FAILURE() << failed.what();
-    }
-    std::fflush(nullptr);
-    ::_exit(testing::Test::HasFailure() ? 1 : 0);
-  }
+  if (child != 0) return child;
+  ::alarm(child_patience_in_seconds);
+  body();
+  ::_exit(testing::Test::HasFailure() ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+/// Waits for a child, which is to end of its own accord and with status 0.
+inline void expect_success(pid_t child) {
   int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_FALSE(WIFSIGNALED(status)) << "ended by signal " << WTERMSIG(status)
+                                    << (WTERMSIG(status) == SIGALRM ? ": it hung" : "");
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
-/// From now on, in this process and for good, a system call fails with `error`. With `flags`, only when its argument
-/// number `argument` has one of them.
-inline void refuse(long number, int error, unsigned argument = 0, std::uint32_t flags = 0) {
-  const auto offset = static_cast<std::uint32_t>(offsetof(seccomp_data, args) + argument * sizeof(std::uint64_t));
-  std::array<sock_filter, 6> program{
-      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(number), 0, 3),
-      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset),
-      flags != 0 ? sock_filter BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, flags, 0, 1)
-                 : sock_filter BPF_JUMP(BPF_JMP | BPF_JA, 0, 0, 0),
-      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(error)),
-      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-  const sock_fprog filter{.len = program.size(), .filter = program.data()};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
-    throw std::system_error{errno, std::system_category(), "seccomp"};
+template <class Body>
+void in_child(Body body) {
+  expect_success(start_child(body));
 }
 
-}  // namespace support
+}  // namespace doorbell::test

@@ -6,7 +6,7 @@
 #include <chrono>
 #include <thread>
 
-namespace support {
+namespace doorbell::test {
 
 /// Returns once `condition` holds. @return false when it has not after twenty seconds.
 template <class Condition>
@@ -19,4 +19,4 @@ template <class Condition>
   return true;
 }
 
-}  // namespace support
+}  // namespace doorbell::test

@@ -42,7 +42,8 @@ inline std::uint64_t take(int fd) {
 /// @return whether that succeeded.
 inline bool give(int fd, std::uint64_t n) { return ::write(fd, &n, sizeof n) == sizeof n; }
 
-/// For as long as it lives, this process gets no new descriptor, or only `spare` of them.
+/// For as long as it lives, this process gets no new descriptor, or only `spare` of them. Verdicts wait until it is gone:
+/// UndefinedBehaviorSanitizer needs descriptors, too, before it trusts a virtual call.
 class no_more_fds {
  public:
   explicit no_more_fds(rlim_t spare = 0) {

@@ -14,7 +14,7 @@
 #include <string_view>
 #include <system_error>
 
-namespace support {
+namespace doorbell::test {
 
 /// A file without a name, gone when closed.
 inline doorbell::base::unique_fd temporary_file(std::string_view text = {}) {
@@ -40,4 +40,4 @@ struct pipe_ends {
   }
 };
 
-}  // namespace support
+}  // namespace doorbell::test

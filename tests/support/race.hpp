@@ -66,11 +66,12 @@ class meeting {
   std::atomic<std::size_t> round_{0};
 };
 
-/// Passes a few nanoseconds to a microsecond, so that races do not always run in step.
+/// Passes a few nanoseconds to a microsecond, so that races do not always run in step; now and then lets others go first.
 class stagger {
  public:
   explicit stagger(std::size_t seed) : random_{static_cast<std::minstd_rand::result_type>(seed + 1)} {}
   void operator()() {
+    if (below(4) == 0) std::this_thread::yield();
     for (auto i = random_() % 128; i > 0; --i) passed_.store(i, std::memory_order_relaxed);
   }
   /// A number below `limit`.

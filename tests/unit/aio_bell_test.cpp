@@ -33,7 +33,7 @@ class aio_bell : public testing::Test {
 
   doorbell::eventfd bell_;
   aio::context ctx_{64};
-  doorbell::base::unique_fd file_ = support::temporary_file("hello, world");
+  doorbell::base::unique_fd file_ = doorbell::test::temporary_file("hello, world");
   std::array<char, 64> text_{};
 };
 
@@ -88,7 +88,7 @@ TEST_F(aio_bell, a_completion_can_submit_the_next_from_its_callback) {
 }
 
 TEST_F(aio_bell, a_cancelled_request_rings_too) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
   read.set_eventfd(bell_);
   ctx_.submit({&read});
@@ -97,7 +97,7 @@ TEST_F(aio_bell, a_cancelled_request_rings_too) {
 }
 
 TEST_F(aio_bell, what_destroy_cancels_rings_too) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   std::vector<aio::iocb> reads(8, aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0));
   for (auto& read : reads) {
     read.set_eventfd(bell_);
@@ -124,7 +124,7 @@ TEST_F(aio_bell, a_resfd_that_is_none_of_ours_is_refused) {
 }
 
 TEST_F(aio_bell, a_request_keeps_the_memory_of_an_eventfd_and_not_its_file) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
   read.set_eventfd(bell_);
   bool released = false;

@@ -50,7 +50,7 @@ class aio_context : public testing::Test {
   }
 
   aio::context ctx_{8};
-  doorbell::base::unique_fd file_ = support::temporary_file("hello, world");
+  doorbell::base::unique_fd file_ = doorbell::test::temporary_file("hello, world");
   std::array<char, 64> text_{};
 };
 
@@ -89,7 +89,7 @@ TEST_F(aio_context, preadv_and_pwritev_take_several_buffers) {
   EXPECT_EQ(result_of(read), 7);
   EXPECT_EQ((std::string{one.data(), 3} + std::string{two.data(), 4}), "hello, ");
 
-  const auto copy = support::temporary_file();
+  const auto copy = doorbell::test::temporary_file();
   auto write = aio::prep_pwritev(copy.get(), buffers, 0);
   EXPECT_EQ(result_of(write), 7);
   ASSERT_EQ(::pread(copy.get(), text_.data(), text_.size(), 0), 7);
@@ -104,7 +104,7 @@ TEST_F(aio_context, fsync_and_fdsync_answer_0) {
 }
 
 TEST_F(aio_context, poll_answers_with_the_mask_once_there_is_something) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
   ASSERT_EQ(ctx_.submit({&poll}), 1U);
   EXPECT_EQ(events_there(), 0U);
@@ -113,7 +113,7 @@ TEST_F(aio_context, poll_answers_with_the_mask_once_there_is_something) {
 }
 
 TEST_F(aio_context, poll_tells_of_a_hangup_unasked) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
   ASSERT_EQ(ctx_.submit({&poll}), 1U);
   pipe.write.reset();
@@ -121,7 +121,7 @@ TEST_F(aio_context, poll_tells_of_a_hangup_unasked) {
 }
 
 TEST_F(aio_context, a_read_of_an_empty_pipe_does_not_block_submit) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
   ASSERT_EQ(ctx_.submit({&read}), 1U);
   EXPECT_EQ(events_there(), 0U);
@@ -167,7 +167,7 @@ TEST_F(aio_context, submit_refuses_what_cannot_be_a_request) {
 TEST_F(aio_context, submit_refuses_a_file_that_is_not_open_for_it) {
   auto nowhere = aio::prep_pread(-1, text_.data(), 1, 0);
   EXPECT_EQ(refusal_of(nowhere), std::errc::bad_file_descriptor);
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   auto backwards = aio::prep_pread(pipe.write.get(), text_.data(), 1, 0);
   EXPECT_EQ(refusal_of(backwards), std::errc::bad_file_descriptor);
   auto forwards = aio::prep_pwrite(pipe.read.get(), "x", 1, 0);
@@ -196,7 +196,7 @@ TEST_F(aio_context, submit_takes_those_before_the_first_bad_one) {
 TEST_F(aio_context, submit_of_nothing_takes_nothing) { EXPECT_EQ(ctx_.submit({}), 0U); }
 
 TEST_F(aio_context, more_requests_than_slots_are_refused_and_each_event_got_admits_one) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   std::vector<aio::iocb> polls(4096, aio::prep_poll(pipe.read.get(), POLLIN));
   std::size_t taken = 0;
   std::error_code ec;
@@ -260,7 +260,7 @@ TEST_F(aio_context, get_events_refuses_to_wait_for_more_than_fit) {
 // Cancelling.
 
 TEST_F(aio_context, a_cancelled_poll_has_its_event_with_0) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
   ctx_.submit({&poll});
   ctx_.cancel(poll);
@@ -268,7 +268,7 @@ TEST_F(aio_context, a_cancelled_poll_has_its_event_with_0) {
 }
 
 TEST_F(aio_context, a_cancelled_read_of_a_pipe_has_its_event_and_takes_nothing) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
   ctx_.submit({&read});
   ctx_.cancel(read);
@@ -289,7 +289,7 @@ TEST_F(aio_context, what_is_not_in_flight_cannot_be_cancelled) {
 
 // The thread that submits is not the request's owner: io_uring would end what its thread leaves behind.
 TEST_F(aio_context, a_request_outlives_the_thread_that_submitted_it) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
   std::thread{[&] { ctx_.submit({&read}); }}.join();
   EXPECT_EQ(events_there(), 0U);
@@ -302,7 +302,7 @@ TEST_F(aio_context, a_request_outlives_the_thread_that_submitted_it) {
 // The end.
 
 TEST_F(aio_context, destroy_cancels_what_waits_and_returns) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   std::vector<aio::iocb> reads(8, aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0));
   for (auto& read : reads) ctx_.submit({&read});
   ctx_.destroy();

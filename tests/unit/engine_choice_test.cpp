@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "support/child.hpp"
+#include "support/refused_calls.hpp"
 #include "support/files.hpp"
 
 namespace {
@@ -28,7 +29,7 @@ void expect_engine(std::string_view name) {
 
 // A read, its event and its bell; a poll that is cancelled.
 void expect_that_it_works() {
-  const auto file = support::temporary_file("hello, world");
+  const auto file = doorbell::test::temporary_file("hello, world");
   std::array<char, 16> text{};
   doorbell::eventfd bell;
   aio::context ctx{8};
@@ -41,7 +42,7 @@ void expect_that_it_works() {
   EXPECT_EQ(events[0].res, 5);
   EXPECT_EQ((std::string_view{text.data(), 5}), "world");
 
-  const support::pipe_ends pipe;
+  const doorbell::test::pipe_ends pipe;
   auto poll = aio::prep_poll(pipe.read.get(), 1);
   ctx.submit({&poll});
   ctx.cancel(poll);
@@ -55,27 +56,29 @@ class engine_choice : public testing::Test {
 };
 
 TEST_F(engine_choice, is_io_uring_where_the_system_allows_it) {
-  EXPECT_TRUE(support::in_child([] { expect_engine("io_uring"); }));
+  doorbell::test::in_child([] { expect_engine("io_uring"); });
 }
 
 TEST_F(engine_choice, is_threads_where_io_uring_is_refused) {
   for (const int refusal : {ENOSYS, EPERM, EACCES}) {
-    EXPECT_TRUE(support::in_child([&] {
-      support::refuse(SYS_io_uring_setup, refusal);
+    SCOPED_TRACE(refusal);
+    doorbell::test::in_child([&] {
+      doorbell::test::refuse(SYS_io_uring_setup, refusal);
       expect_engine("threads");
       expect_that_it_works();
-    })) << refusal;
+    });
   }
 }
 
 TEST_F(engine_choice, a_shortage_is_an_error_and_no_reason_for_threads) {
   for (const int shortage : {ENOMEM, EMFILE}) {
-    EXPECT_TRUE(support::in_child([&] {
-      support::refuse(SYS_io_uring_setup, shortage);
+    SCOPED_TRACE(shortage);
+    doorbell::test::in_child([&] {
+      doorbell::test::refuse(SYS_io_uring_setup, shortage);
       std::error_code ec;
       const aio::context ctx{8, ec};
       EXPECT_EQ(ec.value(), shortage);
-    })) << shortage;
+    });
   }
 }
 
@@ -83,26 +86,27 @@ TEST_F(engine_choice, is_what_the_environment_says) {
   const std::pair<const char*, const char*> cases[] = {
       {"threads", "threads"}, {"uring", "io_uring"}, {"io_uring", "io_uring"}, {"", "io_uring"}};
   for (const auto& each : cases) {
-    EXPECT_TRUE(support::in_child([&] {
+    SCOPED_TRACE(each.first);
+    doorbell::test::in_child([&] {
       ::setenv("DOORBELL_ENGINE", each.first, 1);
       expect_engine(each.second);
       expect_that_it_works();
-    })) << each.first;
+    });
   }
 }
 
 TEST_F(engine_choice, io_uring_by_the_environment_is_io_uring_or_nothing) {
-  EXPECT_TRUE(support::in_child([] {
+  doorbell::test::in_child([] {
     ::setenv("DOORBELL_ENGINE", "io_uring", 1);
-    support::refuse(SYS_io_uring_setup, EPERM);
+    doorbell::test::refuse(SYS_io_uring_setup, EPERM);
     std::error_code ec;
     const aio::context ctx{8, ec};
     EXPECT_EQ(ec, std::errc::operation_not_permitted);
-  }));
+  });
 }
 
 TEST_F(engine_choice, a_name_that_is_none_is_an_error_and_said_once) {
-  EXPECT_TRUE(support::in_child([] {
+  doorbell::test::in_child([] {
     ::setenv("DOORBELL_ENGINE", "thread", 1);
     testing::internal::CaptureStderr();
     for (int time = 0; time < 2; ++time) {
@@ -112,30 +116,30 @@ TEST_F(engine_choice, a_name_that_is_none_is_an_error_and_said_once) {
     }
     EXPECT_EQ(testing::internal::GetCapturedStderr(),
               "doorbell: DOORBELL_ENGINE=thread names no engine; there are io_uring (or uring) and threads\n");
-  }));
+  });
 }
 
 TEST_F(engine_choice, is_made_once_a_process) {
-  EXPECT_TRUE(support::in_child([] {
+  doorbell::test::in_child([] {
     ::setenv("DOORBELL_ENGINE", "threads", 1);
     expect_engine("threads");
     ::setenv("DOORBELL_ENGINE", "io_uring", 1);
     expect_engine("threads");
-  }));
+  });
 }
 
 TEST_F(engine_choice, a_context_may_ask_for_its_own) {
-  EXPECT_TRUE(support::in_child([] {
+  doorbell::test::in_child([] {
     ::setenv("DOORBELL_ENGINE", "threads", 1);
     const aio::context own{8, aio::engine_kind::io_uring};
     EXPECT_EQ(own.engine(), "io_uring");
     expect_engine("threads");
-  }));
-  EXPECT_TRUE(support::in_child([] {
+  });
+  doorbell::test::in_child([] {
     const aio::context own{8, aio::engine_kind::threads};
     EXPECT_EQ(own.engine(), "threads");
     expect_engine("io_uring");
-  }));
+  });
 }
 
 }  // namespace

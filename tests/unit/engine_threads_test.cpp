@@ -22,6 +22,7 @@
 #include "support/child.hpp"
 #include "support/eventually.hpp"
 #include "support/files.hpp"
+#include "support/refused_calls.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -78,7 +79,7 @@ class engine_threads : public testing::Test {
   request& started_read() { return started(aio::prep_pread(file.get(), text.data(), 5, 0)); }
   void cancel(request& one) {
     one.cancelled = true;
-    carrier.cancel(one);
+    EXPECT_TRUE(carrier.cancel(one));
   }
 
   std::vector<completion> reaped() {
@@ -88,7 +89,7 @@ class engine_threads : public testing::Test {
   }
   std::vector<completion> reaped(std::size_t count) {
     std::vector<completion> all;
-    EXPECT_TRUE(support::eventually([&] {
+    EXPECT_TRUE(doorbell::test::eventually([&] {
       for (const auto& each : reaped()) all.push_back(each);
       return all.size() >= count;
     }));
@@ -96,7 +97,7 @@ class engine_threads : public testing::Test {
   }
 
   aio::engine_threads carrier{one_worker()};
-  doorbell::base::unique_fd file = support::temporary_file("hello, world");
+  doorbell::base::unique_fd file = doorbell::test::temporary_file("hello, world");
   std::array<char, 64> text{};
   std::vector<std::unique_ptr<request>> owned;
 };
@@ -131,7 +132,7 @@ TEST_F(engine_threads, a_cancel_after_the_end_changes_nothing) {
 
 // Oracle: each request has one completion, with its result or as cancelled, whoever is quicker.
 TEST_F(engine_threads, a_request_has_one_completion_whether_cancelled_or_not) {
-  const support::pipe_ends pipe;
+  const doorbell::test::pipe_ends pipe;
   char taken = 0;
   for (int round = 0; round < 500; ++round) {
     auto& read = started_read();
@@ -221,16 +222,16 @@ TEST_F(engine_threads, a_signal_handler_interrupts_a_wait_even_under_sa_restart)
 }
 
 TEST(engine_without_threads, refuses_what_it_cannot_start) {
-  EXPECT_TRUE(support::in_child([] {
-    support::refuse(SYS_clone3, EAGAIN);
-    const auto file = support::temporary_file("hello");
+  doorbell::test::in_child([] {
+    doorbell::test::refuse(SYS_clone3, EAGAIN);
+    const auto file = doorbell::test::temporary_file("hello");
     std::array<char, 8> text{};
     aio::context ctx{8, aio::engine_kind::threads};
     auto read = aio::prep_pread(file.get(), text.data(), text.size(), 0);
     std::error_code ec;
     EXPECT_EQ(ctx.submit({&read}, ec), 0U);
     EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
-  }));
+  });
 }
 
 // What the parent's threads are at is the parent's; a context of the child's own has threads of its own.
@@ -238,8 +239,8 @@ TEST(forked, a_child_has_new_threads) {
 #if defined(DOORBELL_THREAD_SANITIZER)
   GTEST_SKIP() << "ThreadSanitizer allows no new threads in a child of a process with threads";
 #endif
-  const auto file = support::temporary_file("hello");
-  const support::pipe_ends pipe;
+  const auto file = doorbell::test::temporary_file("hello");
+  const doorbell::test::pipe_ends pipe;
   std::array<char, 8> text{};
   const auto read_by = [&](aio::context& ctx) {
     auto read = aio::prep_pread(file.get(), text.data(), text.size(), 0);
@@ -251,10 +252,10 @@ TEST(forked, a_child_has_new_threads) {
   };
   aio::context parents{8, aio::engine_kind::threads};
   read_by(parents);
-  EXPECT_TRUE(support::in_child([&] {
+  doorbell::test::in_child([&] {
     aio::context own{8, aio::engine_kind::threads};
     read_by(own);
-  }));
+  });
   ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
   std::array<aio::io_event, 1> events{};
   ASSERT_EQ(parents.get_events(1, events, 20s).size(), 1U);
@@ -263,8 +264,8 @@ TEST(forked, a_child_has_new_threads) {
 
 [[noreturn]] void exit_with_requests_in_flight() {
   static aio::context ctx{64, aio::engine_kind::threads};
-  static const support::pipe_ends pipe;
-  static const auto file = support::temporary_file("hello");
+  static const doorbell::test::pipe_ends pipe;
+  static const auto file = doorbell::test::temporary_file("hello");
   static std::array<char, 8> text;
   static std::array<char, 8> other;
   auto late = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
@@ -278,12 +279,12 @@ TEST(exiting, ends_what_is_in_flight) { EXPECT_EXIT(exit_with_requests_in_flight
 
 // Oracle: a child that lived on with a pipe's end would keep its other end from hearing of the close.
 TEST(forked, a_child_keeps_no_descriptor_of_what_its_parent_waits_for) {
-  support::pipe_ends pipe;
+  doorbell::test::pipe_ends pipe;
   std::array<char, 8> text{};
   aio::context ctx{8, aio::engine_kind::threads};
   auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
   ctx.submit({&read});
-  support::pipe_ends ends_with_us;
+  doorbell::test::pipe_ends ends_with_us;
   const pid_t child = ::fork();
   if (child == 0) {
     pipe.read.reset();
@@ -295,7 +296,7 @@ TEST(forked, a_child_keeps_no_descriptor_of_what_its_parent_waits_for) {
   pipe.read.reset();
   ctx.destroy();
   pollfd broken{.fd = pipe.write.get(), .events = 0, .revents = 0};
-  EXPECT_TRUE(support::eventually([&] { return ::poll(&broken, 1, 0) == 1; })) << "somebody has the read end";
+  EXPECT_TRUE(doorbell::test::eventually([&] { return ::poll(&broken, 1, 0) == 1; })) << "somebody has the read end";
   ends_with_us.write.reset();
   int status = -1;
   ::waitpid(child, &status, 0);

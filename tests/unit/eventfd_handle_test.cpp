@@ -15,10 +15,13 @@
 #include <system_error>
 #include <utility>
 
+#include <doorbell/base/wait_queue.hpp>
+
 #include "support/errors.hpp"
 
 namespace {
 
+namespace base = doorbell::base;
 using doorbell::eventfd;
 using doorbell::test::error_of;
 using doorbell::test::thrown_by;
@@ -136,6 +139,25 @@ TEST(eventfd_handle, a_closed_one_has_no_context) {
   bell.close();
   EXPECT_EQ(bell.context(), nullptr);
   EXPECT_EQ(bell.unreferenced_context(), nullptr);
+}
+
+TEST(eventfd_handle, after_the_last_close_nothing_more_goes_on_the_queue) {
+  eventfd bell;
+  eventfd copy = bell;
+  const auto context = bell.context();
+  const auto attached = [&](base::wait_entry& entry) {
+    const doorbell::eventfd_ctx_lock held{*context};
+    if (!context->attach(entry)) return false;
+    context->detach(entry);
+    EXPECT_FALSE(context->release_share());
+    return true;
+  };
+  base::wait_entry entry{[](base::wait_entry&, unsigned) noexcept { return 0; }};
+  bell.close();
+  EXPECT_TRUE(attached(entry));
+  copy.close();
+  EXPECT_FALSE(attached(entry));
+  EXPECT_FALSE(entry.linked());
 }
 
 /// Each call of a handle in both forms: as `call(bell, ec)`, and as `call(bell)`.

@@ -321,6 +321,22 @@ TEST(notifier_contract, point_5_a_signal_made_inside_keeps_its_eventfd_in_memory
   EXPECT_EQ(context, nullptr);
 }
 
+// Oracle: the drain's wake-up for those who wait for room comes when the eventfd's last holders have gone.
+TEST(notifier_contract, point_5_a_drain_made_inside_keeps_its_eventfd_in_memory) {
+  const eventfd outer;
+  eventfd inner;
+  std::uint64_t drained = 0;
+  std::unique_ptr<notifier> on_inner;
+  on_inner = std::make_unique<notifier>(inner, [&](auto& ctx) { drained += ctx.drain(); }, [&] { on_inner.reset(); });
+  const notifier on_outer{outer, [&](auto&) {
+                            inner.signal(3);
+                            inner.close();
+                          }};
+  outer.signal();
+  EXPECT_EQ(drained, 3U);
+  EXPECT_EQ(on_inner, nullptr);
+}
+
 TEST(notifier_contract, point_5_a_callback_may_close_the_last_handle_of_any) {
   eventfd bell;
   eventfd other;

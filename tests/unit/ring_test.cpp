@@ -4,7 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
+#include <fstream>
+#include <string>
 #include <vector>
+
+#include "support/threads.hpp"
 
 namespace {
 
@@ -113,6 +118,37 @@ TEST_F(mapped_ring, a_wild_head_never_makes_more_slots_than_there_are_events_pub
     (void)get(4);
   }
   EXPECT_LE(take_all_slots(), 1U);
+}
+
+std::vector<void*> anonymous_shared_mappings() {
+  std::vector<void*> found;
+  std::ifstream maps{"/proc/self/maps"};
+  for (std::string line; std::getline(maps, line);) {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): where something is mapped
+    if (line.ends_with("/dev/zero (deleted)")) found.push_back(reinterpret_cast<void*>(std::stoul(line, nullptr, 16)));
+  }
+  return found;
+}
+
+TEST_F(mapped_ring, has_not_moved_to_the_mapping_that_is_ours) {
+  const auto mappings = anonymous_shared_mappings();
+  EXPECT_GE(mappings.size(), 2U);
+  for (void* const each : mappings) EXPECT_FALSE(ring_.has_moved_to(each));
+}
+
+// Oracle: neither of two rings takes the other's memory for its own, though both ask at once.
+TEST_F(mapped_ring, is_not_where_another_one_is) {
+  ring other;
+  std::error_code ec;
+  other.map(16, ec);
+  ASSERT_FALSE(ec);
+  void* const ours = ring_.address();
+  void* const others = other.address();
+  std::atomic<int> mistakes{0};
+  doorbell::test::run_together(2, [&](std::size_t me) {
+    for (int n = 0; n < 2000; ++n) mistakes += me == 0 ? ring_.has_moved_to(others) : other.has_moved_to(ours);
+  });
+  EXPECT_EQ(mistakes, 0);
 }
 
 }  // namespace

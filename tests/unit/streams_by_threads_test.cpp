@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "support/child.hpp"
+#include "support/refused_calls.hpp"
 #include "support/files.hpp"
 
 namespace {
@@ -43,7 +44,7 @@ void check(int answer, const char* what) {
 }
 
 stream pipe_stream() {
-  support::pipe_ends ends;
+  doorbell::test::pipe_ends ends;
   return {std::move(ends.read), std::move(ends.write), "x"};
 }
 
@@ -84,11 +85,12 @@ class streams_by_threads : public testing::TestWithParam<kind_of_stream> {
 
   // A body, and the same in a child whose kernel is older. The child comes first, while there are no other threads.
   static void then_and_now(const std::function<void()>& body) {
-    EXPECT_TRUE(support::in_child([&] {
-      support::refuse(SYS_preadv2, EOPNOTSUPP, 5, RWF_NOWAIT);
-      support::refuse(SYS_pwritev2, EOPNOTSUPP, 5, RWF_NOWAIT);
+    SCOPED_TRACE("before 6.4");
+    doorbell::test::in_child([&] {
+      doorbell::test::refuse(SYS_preadv2, EOPNOTSUPP, 5, RWF_NOWAIT);
+      doorbell::test::refuse(SYS_pwritev2, EOPNOTSUPP, 5, RWF_NOWAIT);
       body();
-    })) << "before 6.4";
+    });
     body();
   }
 };
@@ -159,7 +161,7 @@ TEST_P(streams_by_threads, of_several_readers_each_message_has_one) {
 TEST_P(streams_by_threads, any_number_of_them_occupies_no_worker) {
   then_and_now([] {
     const auto ends = make();
-    const auto file = support::temporary_file("hello");
+    const auto file = doorbell::test::temporary_file("hello");
     std::array<char, 8> text{};
     std::vector<aio::iocb> reads(40, aio::prep_pread(ends.read.get(), text.data(), text.size(), 0));
     asked all;
@@ -281,7 +283,7 @@ TEST(devices_by_threads, that_are_always_ready_are_read_at_once) {
 }
 
 TEST(polls_by_threads, of_files_that_are_always_ready_answer_with_what_was_asked) {
-  const auto file = support::temporary_file("hello");
+  const auto file = doorbell::test::temporary_file("hello");
   asked one;
   for (const auto events : {POLLIN, POLLOUT, POLLIN | POLLOUT, POLLRDNORM | POLLWRNORM}) {
     auto poll = aio::prep_poll(file.get(), static_cast<std::uint16_t>(events));

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "support/child.hpp"
+#include "support/refused_calls.hpp"
 #include "support/eventually.hpp"
 
 namespace {
@@ -80,11 +81,11 @@ TEST(worker_pool, grows_to_its_bound_and_shrinks_to_nothing) {
   gate closed;
   worker_pool pool{{.most_workers = 3, .idle_time = 1ms}};
   for (int n = 0; n < 8; ++n) ASSERT_EQ(pool.push(closed, all.make()), worker_pool::pushed::queued);
-  EXPECT_TRUE(support::eventually([&] { return closed.inside() == 3; }));
+  EXPECT_TRUE(doorbell::test::eventually([&] { return closed.inside() == 3; }));
   EXPECT_EQ(pool.workers(), 3U);
   closed.open();
-  EXPECT_TRUE(support::eventually([&] { return closed.passed() == 8; }));
-  EXPECT_TRUE(support::eventually([&] { return pool.workers() == 0; }));
+  EXPECT_TRUE(doorbell::test::eventually([&] { return closed.passed() == 8; }));
+  EXPECT_TRUE(doorbell::test::eventually([&] { return pool.workers() == 0; }));
 }
 
 TEST(worker_pool, does_not_grow_while_a_worker_is_idle) {
@@ -94,7 +95,7 @@ TEST(worker_pool, does_not_grow_while_a_worker_is_idle) {
   worker_pool pool{two_that_stay};
   for (std::size_t n = 1; n <= 20; ++n) {
     ASSERT_EQ(pool.push(lane, all.make()), worker_pool::pushed::queued);
-    ASSERT_TRUE(support::eventually([&] { return lane.length() == n; }));
+    ASSERT_TRUE(doorbell::test::eventually([&] { return lane.length() == n; }));
   }
   EXPECT_LE(pool.workers(), 2U);
 }
@@ -107,11 +108,11 @@ TEST(worker_pool, takes_from_one_lane_after_the_other) {
   gate closed;
   worker_pool pool{{.most_workers = 1, .idle_time = 1h}};
   std::ignore = pool.push(closed, all.make());
-  ASSERT_TRUE(support::eventually([&] { return closed.inside() == 1; }));
+  ASSERT_TRUE(doorbell::test::eventually([&] { return closed.inside() == 1; }));
   for (int n = 0; n < 5; ++n) std::ignore = pool.push(many, all.make());
   for (int n = 0; n < 2; ++n) std::ignore = pool.push(few, all.make());
   closed.open();
-  EXPECT_TRUE(support::eventually([&] { return std::max(many.length(), few.length()) == 7; }));
+  EXPECT_TRUE(doorbell::test::eventually([&] { return std::max(many.length(), few.length()) == 7; }));
   EXPECT_EQ(paper, "mfmfmmm");
 }
 
@@ -123,7 +124,7 @@ TEST(worker_pool, does_not_carry_out_what_has_been_taken_and_removed) {
   {
     worker_pool pool{{.most_workers = 1, .idle_time = 1h}};
     std::ignore = pool.push(closed, all.make());
-    ASSERT_TRUE(support::eventually([&] { return closed.inside() == 1; }));
+    ASSERT_TRUE(doorbell::test::eventually([&] { return closed.inside() == 1; }));
     auto& waiting = all.make();
     std::ignore = pool.push(lane, waiting);
     ASSERT_TRUE(waiting.by_threads.take());
@@ -164,33 +165,33 @@ TEST(worker_pool, a_request_is_carried_out_or_taken_back) {
       pool.remove(lane, one);
       ++taken_back;
     }
-    EXPECT_TRUE(support::eventually([&] { return carried_out + taken_back == rounds; }));
+    EXPECT_TRUE(doorbell::test::eventually([&] { return carried_out + taken_back == rounds; }));
   }
   EXPECT_EQ(carried_out + taken_back, rounds);
 }
 
 TEST(worker_pool, says_so_when_it_has_no_worker_and_gets_none) {
-  EXPECT_TRUE(support::in_child([] {
-    support::refuse(SYS_clone3, EAGAIN);
+  doorbell::test::in_child([] {
+    doorbell::test::refuse(SYS_clone3, EAGAIN);
     requests all;
     gate lane;
     worker_pool pool{two_that_stay};
     EXPECT_EQ(pool.push(lane, all.make()), worker_pool::pushed::no_worker);
-  }));
+  });
 }
 
 TEST(worker_pool, one_worker_is_enough_when_there_are_no_more) {
-  EXPECT_TRUE(support::in_child([] {
+  doorbell::test::in_child([] {
     requests all;
     gate closed;
     worker_pool pool{two_that_stay};
     EXPECT_EQ(pool.push(closed, all.make()), worker_pool::pushed::queued);
-    support::refuse(SYS_clone3, EAGAIN);
+    doorbell::test::refuse(SYS_clone3, EAGAIN);
     EXPECT_EQ(pool.push(closed, all.make()), worker_pool::pushed::queued);
     EXPECT_EQ(pool.workers(), 1U);
     closed.open();
-    EXPECT_TRUE(support::eventually([&] { return closed.passed() == 2; }));
-  }));
+    EXPECT_TRUE(doorbell::test::eventually([&] { return closed.passed() == 2; }));
+  });
 }
 
 }  // namespace

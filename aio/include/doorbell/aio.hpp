@@ -93,7 +93,8 @@ class DOORBELL_EXPORT context {
 
   /// Asks for a request in flight to end early. It still has its event, with -ECANCELED (a poll: 0), or with its result
   /// when it was quicker; what the engine cannot stop, such as a read the disk is at, runs to its end.
-  /// Errors: invalid_argument when no such request is in flight.
+  /// Errors: invalid_argument when no such request is in flight; resource_unavailable_try_again when the system has no
+  /// memory for it just now.
   /// Source: io_cancel(2), which says EINPROGRESS where this succeeds.
   void cancel(iocb& request);
   void cancel(iocb& request, std::error_code& ec) noexcept;

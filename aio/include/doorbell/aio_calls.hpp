@@ -38,7 +38,8 @@ DOORBELL_EXPORT int io_destroy(aio_context_t handle) noexcept;
 /// @return how many were taken, or the first one's error.
 DOORBELL_EXPORT int io_submit(aio_context_t handle, long nr, iocb_abi** iocbs) noexcept;
 
-/// Source: io_cancel(2). -EINPROGRESS: under way, the event comes through the ring; `result` is not used.
+/// Source: io_cancel(2). -EINPROGRESS: under way, the event comes through the ring; `result` is not used. -EAGAIN: not
+/// cancelled, for want of memory.
 DOORBELL_EXPORT int io_cancel(aio_context_t handle, iocb_abi* request, io_event* result) noexcept;
 
 /// Source: io_getevents(2). @return how many events.

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// io_destroy, and what it does to requests and to threads that wait; and contexts in a fork's child.
+#include <sys/wait.h>
+
+#include <atomic>
+#include <cerrno>
+#include <thread>
+
+#include "aio_row.hpp"
+#include "support/asleep.hpp"
+#include "support/threads.hpp"
+
+namespace doorbell::test {
+namespace {
+
+class aio_destroy : public aio_row {
+ protected:
+  /// Runs `body` in a child. @return what it returns.
+  template <class Body>
+  static int in_child(Body body) {
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(body());
+    int status = 0;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+};
+ON_BOTH_SIDES(aio_destroy);
+
+TEST_P(aio_destroy, no_such_context_is_einval) {
+  for (const auto handle : {aio_context_t{0}, aio_context_t{0x1000}, ~aio_context_t{0}})
+    EXPECT_EQ(side().destroy(handle), -EINVAL);
+}
+
+TEST_P(aio_destroy, twice_is_einval) {
+  const auto ctx = new_context();
+  EXPECT_EQ(destroy(ctx), 0);
+  EXPECT_EQ(destroy(ctx), -EINVAL);
+}
+
+TEST_P(aio_destroy, ends_every_call_on_it) {
+  const auto ctx = new_context();
+  iocb_abi read = file_read();
+  ASSERT_EQ(destroy(ctx), 0);
+  EXPECT_EQ(submit(ctx, read), -EINVAL);
+  EXPECT_EQ(side().cancel(ctx, &read, nullptr), -EINVAL);
+  EXPECT_EQ(getevents(ctx, 0, 0, nullptr, nullptr), -EINVAL);
+}
+
+TEST_P(aio_destroy, of_two_at_once_one_wins) {
+  for (int round = 0; round < 8; ++round) {
+    const auto ctx = new_context();
+    std::atomic<int> won{0};
+    std::atomic<int> lost{0};
+    run_together(2, [&](std::size_t) {
+      const int answer = side().destroy(ctx);
+      won += answer == 0;
+      lost += answer == -EINVAL;
+    });
+    moved(ctx, 0);
+    EXPECT_EQ(won, 1);
+    EXPECT_EQ(lost, 1);
+  }
+}
+
+TEST_P(aio_destroy, cancels_polls_and_they_ring_their_eventfd) {
+  const auto ctx = new_context();
+  const auto bell = kernel_eventfd();
+  iocb_abi poll = ringing(poll_of_pipe(), bell.get());
+  ASSERT_EQ(submit(ctx, {&poll, &poll, &poll}), 3);
+  EXPECT_EQ(destroy(ctx), 0);
+  EXPECT_EQ(take(bell.get()), 3U);
+}
+
+TEST_P(aio_destroy, touches_no_buffer_after_it_has_returned) {
+  const auto ctx = new_context();
+  std::array<iocb_abi, 8> reads;
+  for (auto& read : reads) {
+    read = file_read();
+    ASSERT_EQ(submit(ctx, read), 1);
+  }
+  EXPECT_EQ(destroy(ctx), 0);
+  text_.fill('.');
+  EXPECT_EQ(std::string(text_.data(), text_.size()), std::string(text_.size(), '.'));
+}
+
+TEST_P(aio_destroy, wakes_a_thread_that_waits_for_events) {
+  const auto ctx = new_context();
+  int answer = 0;
+  asleep waiter{[&] {
+    std::array<io_event, 1> event{};
+    answer = getevents(ctx, 1, 1, event.data(), nullptr);
+  }};
+  EXPECT_EQ(destroy(ctx), 0);
+  waiter.join();
+  EXPECT_EQ(answer, -EINVAL);
+}
+
+TEST_P(aio_destroy, wakes_a_thread_that_waits_with_a_mask) {
+  const auto ctx = new_context();
+  int answer = 0;
+  asleep waiter{[&] {
+    std::array<io_event, 1> event{};
+    sigset_t all;
+    sigfillset(&all);
+    const aio::aio_sigset mask{&all, 8};
+    answer = side().pgetevents(ctx, 1, 1, event.data(), nullptr, &mask);
+  }};
+  EXPECT_EQ(destroy(ctx), 0);
+  waiter.join();
+  EXPECT_EQ(answer, -EINVAL);
+}
+
+TEST_P(aio_destroy, a_thread_with_some_of_its_events_returns_them) {
+  const auto ctx = new_context();
+  iocb_abi read = file_read();
+  ASSERT_EQ(submit(ctx, read), 1);
+  int answer = 0;
+  std::array<io_event, 2> event{};
+  asleep waiter{[&] { answer = getevents(ctx, 2, 2, event.data(), nullptr); }};
+  // It sleeps for the second: it has taken the first.
+  while (header_at(ctx).head == 0) std::this_thread::yield();
+  EXPECT_EQ(destroy(ctx), 0);
+  waiter.join();
+  EXPECT_EQ(answer, 1);
+  EXPECT_EQ(static_cast<iocb_abi*>(event[0].obj), &read);
+}
+
+TEST_P(aio_destroy, leaves_other_contexts_alone) {
+  const auto one = new_context();
+  const auto other = new_context();
+  iocb_abi poll = poll_of_pipe();
+  ASSERT_EQ(submit(other, poll), 1);
+  EXPECT_EQ(destroy(one), 0);
+  EXPECT_TRUE(events_there(other).empty());
+  fill_pipe();
+  EXPECT_EQ(result(other, POLLIN), POLLIN);
+}
+
+TEST_P(aio_destroy, a_forks_child_has_none_of_its_parents_contexts) {
+  const auto ctx = new_context();
+  iocb_abi read = file_read();
+  EXPECT_EQ(in_child([&] { return -submit(ctx, read); }), EINVAL);
+  EXPECT_EQ(in_child([&] { return -getevents(ctx, 0, 0, nullptr, nullptr); }), EINVAL);
+  EXPECT_EQ(in_child([&] { return -side().destroy(ctx); }), EINVAL);
+  EXPECT_EQ(answer_to(ctx, read), 1);
+}
+
+TEST_P(aio_destroy, a_forks_child_may_make_its_own_contexts) {
+  new_context();
+  EXPECT_EQ(in_child([&] {
+              aio_context_t own = 0;
+              iocb_abi read = file_read();
+              std::array<io_event, 1> event{};
+              const bool works = side().setup(8, &own) == 0 && submit(own, read) == 1 &&
+                                 getevents(own, 1, 1, event.data(), nullptr) == 1 && event[0].res == 5 &&
+                                 side().destroy(own) == 0;
+              return works ? 0 : 1;
+            }),
+            0);
+}
+
+TEST_P(aio_destroy, a_process_ends_with_requests_in_flight) {
+  EXPECT_EQ(in_child([&] {
+              aio_context_t own = 0;
+              iocb_abi poll = poll_of_pipe();
+              return side().setup(8, &own) == 0 && submit(own, poll) == 1 ? 7 : 1;
+            }),
+            7);
+}
+
+}  // namespace
+}  // namespace doorbell::test

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the rows of AIO's semantics share: a test body that is run with the kernel's calls, and again with doorbell's.
+// Where doorbell goes beyond the kernel on purpose, the test's name says so, and its body has both answers.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <fstream>
+#include <functional>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include <doorbell/aio_calls.hpp>
+
+#include "support/aio_sides.hpp"
+#include "support/fds.hpp"
+#include "support/files.hpp"
+
+namespace doorbell::test {
+
+using aio::aio_context_t;
+using aio::io_event;
+using aio::iocb_abi;
+
+/// An address that no program has anything at.
+template <class T>
+[[nodiscard]] T* kernels_address() {
+  return reinterpret_cast<T*>(std::uintptr_t{0xffff800000000000});
+}
+
+/// What stands at the handle.
+struct ring_header {
+  unsigned id;
+  unsigned nr;
+  unsigned head;
+  unsigned tail;
+  unsigned magic;
+  unsigned compat_features;
+  unsigned incompat_features;
+  unsigned header_length;
+};
+
+[[nodiscard]] inline ring_header& header_at(aio_context_t handle) { return *reinterpret_cast<ring_header*>(handle); }
+
+/// Possible, not present: as io_setup(2) counts them.
+[[nodiscard]] inline unsigned possible_cpus() { return static_cast<unsigned>(::sysconf(_SC_NPROCESSORS_CONF)); }
+
+/// How many events the ring of io_setup(nr) has room for: whole pages of them, after the header.
+[[nodiscard]] inline unsigned ring_capacity(unsigned nr) {
+  constexpr std::size_t page = 4096;
+  const std::size_t events = 2 * std::size_t{std::max(nr, 4 * possible_cpus())} + 2;
+  const auto pages = (sizeof(ring_header) + events * sizeof(io_event) + page - 1) / page;
+  return static_cast<unsigned>((pages * page - sizeof(ring_header)) / sizeof(io_event));
+}
+
+[[nodiscard]] inline std::uint64_t number_in(const char* path) {
+  std::ifstream file{path};
+  std::uint64_t number = 0;
+  file >> number;
+  return number;
+}
+
+class aio_row : public testing::TestWithParam<std::reference_wrapper<const aio_side>> {
+ protected:
+  ~aio_row() override {
+    for (const auto handle : contexts_) side().destroy(handle);
+  }
+
+  [[nodiscard]] static const aio_side& side() { return GetParam().get(); }
+  [[nodiscard]] static bool on_kernel() { return side().is_kernel(); }
+  /// Of a row marked "beyond".
+  [[nodiscard]] static int beyond(int kernels, int doorbells) { return on_kernel() ? kernels : doorbells; }
+
+  aio_context_t new_context(unsigned nr = 8) {
+    aio_context_t handle = 0;
+    EXPECT_EQ(side().setup(nr, &handle), 0);
+    contexts_.push_back(handle);
+    return handle;
+  }
+  int destroy(aio_context_t handle) {
+    std::erase(contexts_, handle);
+    return side().destroy(handle);
+  }
+  /// It is at another address now, or cannot be destroyed any more: 0.
+  void moved(aio_context_t from, aio_context_t to) {
+    std::erase(contexts_, from);
+    if (to != 0) contexts_.push_back(to);
+  }
+
+  static int submit(aio_context_t handle, std::vector<iocb_abi*> requests) {
+    return side().submit(handle, static_cast<long>(requests.size()), requests.data());
+  }
+  static int submit(aio_context_t handle, iocb_abi& request) { return submit(handle, std::vector{&request}); }
+
+  /// io_getevents, of a test that sends no signals. What interrupts the kernel's all the same is the end of an io_uring
+  /// that this thread has used, in a doorbell's test before: such work counts as a signal.
+  static int getevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout) {
+    for (;;) {
+      const int answer = side().getevents(handle, min, nr, events, timeout);
+      if (answer != -EINTR) return answer;
+    }
+  }
+  /// Those that have come by now.
+  static std::vector<io_event> events_there(aio_context_t handle, long most = 64) {
+    timespec at_once{};
+    return got(handle, 0, most, &at_once);
+  }
+  /// As many as asked for, which the test knows to come.
+  static std::vector<io_event> events(aio_context_t handle, long count) {
+    auto events = got(handle, count, count, nullptr);
+    EXPECT_EQ(events.size(), static_cast<std::size_t>(count));
+    events.resize(static_cast<std::size_t>(count));
+    return events;
+  }
+  static std::int64_t result(aio_context_t handle) { return events(handle, 1).front().res; }
+  /// Of a poll, of which the kernel tells all that it was woken for, asked for or not.
+  static std::int64_t result(aio_context_t handle, short asked) { return result(handle) & asked; }
+  /// Of a request that io_submit has to take.
+  static std::int64_t result_of(aio_context_t handle, iocb_abi request) {
+    EXPECT_EQ(submit(handle, request), 1);
+    const auto event = events(handle, 1).front();
+    EXPECT_EQ(static_cast<iocb_abi*>(event.obj), &request);
+    return event.res;
+  }
+  /// What io_submit says to it; a request it takes is waited for, so that its buffers may go.
+  static int answer_to(aio_context_t handle, iocb_abi request) {
+    const int answer = submit(handle, request);
+    if (answer == 1) result(handle);
+    return answer;
+  }
+
+  iocb_abi read_of(int fd) { return aio::prep_pread(fd, text_.data(), 5, 0); }
+  iocb_abi file_read() { return read_of(file_.get()); }
+  iocb_abi poll_of_pipe(short mask = POLLIN) {
+    return aio::prep_poll(pipe_.read.get(), static_cast<std::uint16_t>(mask));
+  }
+  void fill_pipe() { EXPECT_EQ(::write(pipe_.write.get(), "x", 1), 1); }
+  static iocb_abi ringing(iocb_abi request, int bell) {
+    request.flags |= iocb_abi::flag_resfd;
+    request.resfd = static_cast<std::uint32_t>(bell);
+    return request;
+  }
+
+  base::unique_fd file_ = doorbell::test::temporary_file("hello, world");
+  doorbell::test::pipe_ends pipe_;
+  std::array<char, 64> text_{};
+
+ private:
+  static std::vector<io_event> got(aio_context_t handle, long min, long nr, timespec* timeout) {
+    std::vector<io_event> events(static_cast<std::size_t>(nr));
+    const int count = getevents(handle, min, nr, events.data(), timeout);
+    EXPECT_GE(count, 0);
+    events.resize(static_cast<std::size_t>(std::max(count, 0)));
+    return events;
+  }
+
+  std::vector<aio_context_t> contexts_;
+};
+
+[[nodiscard]] inline std::string name_of_side(const testing::TestParamInfo<aio_row::ParamType>& info) {
+  return info.param.get().is_kernel() ? "kernel" : "doorbell";
+}
+
+/// Runs the rows of a fixture on both sides.
+// NOLINTNEXTLINE(cppcoreguidelines-macro-usage): it is GoogleTest's macro that needs one
+#define ON_BOTH_SIDES(fixture)                                                                                   \
+  INSTANTIATE_TEST_SUITE_P(both, fixture, testing::Values(std::cref(kernels_aio()), std::cref(doorbells_aio())), \
+                           name_of_side)
+
+}  // namespace doorbell::test

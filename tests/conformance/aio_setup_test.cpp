@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// io_setup: its checks in their order, and what it charges.
+#include <sys/wait.h>
+
+#include <cerrno>
+
+#include "aio_row.hpp"
+
+namespace doorbell::test {
+namespace {
+
+constexpr unsigned most_ring_events = 0x10000000U / sizeof(io_event);
+constexpr unsigned most_requests = most_ring_events / 2;
+
+class aio_setup : public aio_row {
+ protected:
+  static int setup(unsigned nr) {
+    aio_context_t handle = 0;
+    const int answer = side().setup(nr, &handle);
+    if (answer == 0) side().destroy(handle);
+    return answer;
+  }
+  /// The kernel's limit, which is doorbell's as long as nobody sets another.
+  static std::uint64_t limit() { return number_in("/proc/sys/fs/aio-max-nr"); }
+  static std::uint64_t charged() { return on_kernel() ? number_in("/proc/sys/fs/aio-nr") : aio::aio_nr(); }
+};
+ON_BOTH_SIDES(aio_setup);
+
+TEST_P(aio_setup, a_handle_that_cannot_be_read_is_efault_before_all_else) {
+  EXPECT_EQ(side().setup(0, nullptr), -EFAULT);
+  EXPECT_EQ(side().setup(1, nullptr), -EFAULT);
+  EXPECT_EQ(side().setup(1, kernels_address<aio_context_t>()), -EFAULT);
+}
+
+TEST_P(aio_setup, a_handle_that_is_not_0_is_einval_and_stays_as_it_was) {
+  aio_context_t handle = 7;
+  EXPECT_EQ(side().setup(1, &handle), -EINVAL);
+  EXPECT_EQ(handle, 7U);
+}
+
+TEST_P(aio_setup, room_for_0_is_einval) { EXPECT_EQ(setup(0), -EINVAL); }
+
+TEST_P(aio_setup, a_ring_larger_than_rings_can_be_is_einval_before_the_limit_is_looked_at) {
+  EXPECT_EQ(setup(most_requests + 1), -EINVAL);
+  EXPECT_EQ(setup(0x7fffffff), -EINVAL);
+  EXPECT_EQ(setup(0xffffffff), -EINVAL);
+}
+
+TEST_P(aio_setup, the_largest_ring_is_more_than_the_limit) {
+  if (limit() >= most_requests) GTEST_SKIP() << "this machine allows that many requests";
+  EXPECT_EQ(setup(most_requests), -EAGAIN);
+}
+
+// Twice as many are counted in 32 bits.
+TEST_P(aio_setup, numbers_whose_double_wraps_are_eagain) {
+  EXPECT_EQ(setup(0x80000000), -EAGAIN);
+  EXPECT_EQ(setup(0x80000001), -EAGAIN);
+  EXPECT_EQ(setup(0x80000000 + most_requests), -EAGAIN);
+  EXPECT_EQ(setup(0x80000000 + most_requests + 1), -EINVAL);
+}
+
+TEST_P(aio_setup, more_than_the_limit_is_eagain) {
+  if (limit() >= most_requests) GTEST_SKIP() << "this machine allows as many as a ring can hold";
+  EXPECT_EQ(setup(static_cast<unsigned>(limit()) + 1), -EAGAIN);
+}
+
+TEST_P(aio_setup, more_than_the_limit_together_is_eagain) {
+  if (limit() >= most_requests) GTEST_SKIP() << "this machine allows as many as a ring can hold";
+  new_context(1);
+  EXPECT_EQ(setup(static_cast<unsigned>(limit())), -EAGAIN);
+}
+
+TEST_P(aio_setup, a_failure_leaves_the_handle_0) {
+  aio_context_t handle = 0;
+  EXPECT_EQ(side().setup(0x80000000, &handle), -EAGAIN);
+  EXPECT_EQ(handle, 0U);
+}
+
+TEST_P(aio_setup, what_was_asked_for_is_charged) {
+  constexpr unsigned asked = 1024;
+  new_context(asked);
+  // Others may have contexts of the kernel's, too.
+  if (on_kernel())
+    EXPECT_GE(charged(), asked);
+  else
+    EXPECT_EQ(charged(), asked);
+}
+
+TEST_P(aio_setup, destroy_refunds_what_was_charged) {
+  const auto asked = static_cast<unsigned>(std::min<std::uint64_t>(limit() / 3, most_requests));
+  // Were any of it lost, the limit would be reached.
+  for (int round = 0; round < 4; ++round) EXPECT_EQ(setup(asked), 0);
+}
+
+// The kernel's is the whole machine's.
+TEST_P(aio_setup, beyond_the_limit_is_the_processes_own) {
+  new_context(512);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) ::_exit(charged() >= 512 ? 1 : 0);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), beyond(1, 0));
+}
+
+}  // namespace
+}  // namespace doorbell::test

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// io_getevents, io_pgetevents and signals. Whether a signal has been taken is asked of sigpending(2): a sanitizer may run
+// the handler itself later.
+#include "support/signal_handler.hpp"
+
+#include <pthread.h>
+
+#include <cerrno>
+#include <csignal>
+
+#include "aio_row.hpp"
+#include "support/asleep.hpp"
+
+namespace doorbell::test {
+namespace {
+
+/// SIGUSR1 blocked, for as long as it lives.
+class blocked_signal {
+ public:
+  blocked_signal() {
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &one, &before_);
+  }
+  ~blocked_signal() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  blocked_signal(const blocked_signal&) = delete;
+  blocked_signal& operator=(const blocked_signal&) = delete;
+
+  static bool is_pending() {
+    sigset_t pending;
+    sigpending(&pending);
+    return sigismember(&pending, SIGUSR1) == 1;
+  }
+
+ private:
+  sigset_t before_{};
+};
+
+class aio_signal : public aio_row {
+ protected:
+  aio_signal() { sigemptyset(&unblocked_); }
+
+  int get(long min) { return side().getevents(ctx_, min, 2, events_.data(), nullptr); }
+  int get_unblocked(long min, timespec* timeout) {
+    const aio::aio_sigset mask{&unblocked_, 8};
+    return side().pgetevents(ctx_, min, 2, events_.data(), timeout, &mask);
+  }
+  void complete_one() {
+    const auto bell = kernel_eventfd(0, 0);
+    iocb_abi read = ringing(file_read(), bell.get());
+    std::uint64_t rung = 0;
+    ASSERT_EQ(submit(ctx_, read), 1);
+    ASSERT_EQ(::read(bell.get(), &rung, sizeof rung), 8);
+  }
+
+  const aio_context_t ctx_ = new_context();
+  std::array<io_event, 2> events_{};
+  sigset_t unblocked_{};
+};
+ON_BOTH_SIDES(aio_signal);
+
+TEST_P(aio_signal, interrupts_a_wait_with_nothing_in_hand) {
+  const signal_handler handler{0};
+  int answer = 0;
+  call_under_signals([&] { answer = get(1); });
+  EXPECT_EQ(answer, -EINTR);
+}
+
+TEST_P(aio_signal, interrupts_it_also_under_sa_restart) {
+  const signal_handler handler{SA_RESTART};
+  int answer = 0;
+  call_under_signals([&] { answer = get(1); });
+  EXPECT_EQ(answer, -EINTR);
+}
+
+TEST_P(aio_signal, interrupts_it_also_with_a_timeout) {
+  const signal_handler handler{SA_RESTART};
+  timespec timeout{.tv_sec = 1000, .tv_nsec = 0};
+  int answer = 0;
+  call_under_signals([&] { answer = side().getevents(ctx_, 1, 2, events_.data(), &timeout); });
+  EXPECT_EQ(answer, -EINTR);
+}
+
+TEST_P(aio_signal, with_an_event_in_hand_it_is_the_count) {
+  const signal_handler handler{0};
+  complete_one();
+  int answer = 0;
+  call_under_signals([&] { answer = get(2); });
+  EXPECT_EQ(answer, 1);
+}
+
+TEST_P(aio_signal, a_blocked_one_does_not_interrupt) {
+  const signal_handler handler{0};
+  int answer = 0;
+  {
+    asleep waiter{[&] {
+      const blocked_signal here;
+      answer = get(1);
+    }};
+    pthread_kill(waiter.native_handle(), SIGUSR1);
+    iocb_abi read = file_read();
+    ASSERT_EQ(submit(ctx_, read), 1);
+  }
+  EXPECT_EQ(answer, 1);
+}
+
+TEST_P(aio_signal, io_pgetevents_waits_with_its_mask) {
+  const signal_handler handler{SA_RESTART};
+  int answer = 0;
+  {
+    const blocked_signal here;
+    asleep waiter{[&] { answer = get_unblocked(1, nullptr); }};
+    pthread_kill(waiter.native_handle(), SIGUSR1);
+  }
+  EXPECT_EQ(answer, -EINTR);
+}
+
+TEST_P(aio_signal, io_pgetevents_takes_one_that_was_pending_before_it_waits) {
+  const signal_handler handler{0};
+  const blocked_signal here;
+  pthread_kill(pthread_self(), SIGUSR1);
+  EXPECT_EQ(get_unblocked(1, nullptr), -EINTR);
+  EXPECT_FALSE(blocked_signal::is_pending());
+}
+
+TEST_P(aio_signal, io_pgetevents_takes_a_pending_one_also_when_it_does_not_wait) {
+  const signal_handler handler{0};
+  const blocked_signal here;
+  timespec at_once{};
+  pthread_kill(pthread_self(), SIGUSR1);
+  EXPECT_EQ(get_unblocked(1, &at_once), -EINTR);
+  EXPECT_FALSE(blocked_signal::is_pending());
+  pthread_kill(pthread_self(), SIGUSR1);
+  EXPECT_EQ(get_unblocked(0, nullptr), -EINTR);
+  EXPECT_FALSE(blocked_signal::is_pending());
+}
+
+TEST_P(aio_signal, io_pgetevents_takes_a_pending_one_also_when_there_are_events) {
+  const signal_handler handler{0};
+  const blocked_signal here;
+  complete_one();
+  pthread_kill(pthread_self(), SIGUSR1);
+  EXPECT_EQ(get_unblocked(1, nullptr), 1);
+  EXPECT_FALSE(blocked_signal::is_pending());
+}
+
+TEST_P(aio_signal, io_pgetevents_puts_the_mask_back) {
+  const signal_handler handler{0};
+  const blocked_signal here;
+  timespec at_once{};
+  EXPECT_EQ(get_unblocked(1, &at_once), 0);
+  pthread_kill(pthread_self(), SIGUSR1);
+  EXPECT_TRUE(blocked_signal::is_pending());
+}
+
+}  // namespace
+}  // namespace doorbell::test

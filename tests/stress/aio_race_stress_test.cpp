@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Two calls on one context that meet, pair by pair.
+#include <doorbell/aio.hpp>
+#include <doorbell/aio_calls.hpp>
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "support/files.hpp"
+#include "support/race.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+namespace aio = doorbell::aio;
+using doorbell::test::budget;
+using doorbell::test::race;
+
+/// Waits until all of `events` have come, however often it is interrupted.
+void get_all(aio::context& ctx, std::span<aio::io_event> events) {
+  while (!events.empty()) {
+    std::error_code ec;
+    const auto got = ctx.get_events(events.size(), events, ec).size();
+    ASSERT_TRUE(!ec || ec == std::errc::interrupted) << ec;
+    events = events.subspan(got);
+  }
+}
+
+std::vector<aio::io_event> get(aio::context& ctx, std::size_t count) {
+  std::vector<aio::io_event> events(count);
+  get_all(ctx, events);
+  return events;
+}
+
+// Oracle: whoever destroys, one of them succeeds and all others are refused.
+TEST(aio_race, destroys_at_once_have_one_winner) {
+  constexpr std::size_t threads = 3;
+  aio::aio_context_t handle = 0;
+  std::array<int, threads> answers{};
+  race(
+      threads, budget{2000},
+      [&] {
+        handle = 0;
+        ASSERT_EQ(aio::io_setup(4, &handle), 0);
+      },
+      [&](std::size_t me) { answers[me] = aio::io_destroy(handle); },
+      [&] {
+        EXPECT_EQ(std::count(answers.begin(), answers.end(), 0), 1);
+        EXPECT_EQ(std::count(answers.begin(), answers.end(), -EINVAL), static_cast<std::ptrdiff_t>(threads - 1));
+      });
+}
+
+// Oracle: each context is destroyed once, by one who knows its handle from before, of another context at that address, be
+// it while its maker is still in io_setup; who then returns, having touched nothing that is no more.
+TEST(aio_race, a_context_may_be_destroyed_before_its_setup_has_returned) {
+  constexpr std::size_t each = 20;
+  std::atomic<aio::aio_context_t> known{0};
+  std::atomic<bool> making{false};
+  std::atomic<std::size_t> destroyed{0};
+  const auto make = [&] {
+    for (std::size_t n = 0; n < each; ++n) {
+      aio::aio_context_t handle = 0;
+      ASSERT_EQ(aio::io_setup(4, &handle), 0);
+      known.store(handle, std::memory_order_relaxed);
+      while (aio::aio_nr() > 0) std::this_thread::yield();
+    }
+    making = false;
+  };
+  const auto destroy_by_guess = [&] {
+    while (making) destroyed += aio::io_destroy(known.load(std::memory_order_relaxed)) == 0;
+  };
+  race(
+      2, budget{100},
+      [&] {
+        making = true;
+        destroyed = 0;
+      },
+      [&](std::size_t me) { me == 0 ? make() : destroy_by_guess(); }, [&] { EXPECT_EQ(destroyed, each); });
+}
+
+// Oracle: what submit has taken by the time the context dies rings its bell, and takes nothing from the pipe later.
+TEST(aio_race, what_slips_in_before_destroy_is_cancelled_by_it) {
+  const doorbell::test::pipe_ends pipe;
+  const doorbell::eventfd bell{0, EFD_NONBLOCK};
+  std::optional<aio::context> ctx;
+  std::array<char, 8> text{};
+  std::size_t taken = 0;
+  race(
+      2, budget{1000},
+      [&] {
+        ctx.emplace(8);
+        taken = 0;
+      },
+      [&](std::size_t me) {
+        std::error_code ec;
+        if (me == 0) {
+          ctx->destroy(ec);
+          return;
+        }
+        auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
+        read.set_eventfd(bell);
+        while (!ec) taken += ctx->submit({&read}, ec);
+      },
+      [&] {
+        std::error_code none;
+        EXPECT_EQ(bell.read(none), taken);
+        ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+        EXPECT_EQ(::read(pipe.read.get(), text.data(), 1), 1);
+      });
+}
+
+// Oracle: of a read that is cancelled while its byte arrives there is one event; either it has the byte, or the byte is
+// still in the pipe.
+TEST(aio_race, cancel_and_completion_make_one_event) {
+  const doorbell::test::pipe_ends pipe;
+  aio::context ctx{4};
+  char byte = 0;
+  auto read = aio::prep_pread(pipe.read.get(), &byte, 1, 0);
+  race(
+      2, budget{3000}, [&] { ASSERT_EQ(ctx.submit({&read}), 1U); },
+      [&](std::size_t me) {
+        std::error_code not_in_flight;
+        if (me == 0)
+          ctx.cancel(read, not_in_flight);
+        else
+          ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+      },
+      [&] {
+        const auto events = get(ctx, 1);
+        ASSERT_EQ(events.size(), 1U);
+        EXPECT_TRUE(events[0].res == 1 || events[0].res == -ECANCELED) << events[0].res;
+        if (events[0].res == -ECANCELED) {
+          ASSERT_EQ(::read(pipe.read.get(), &byte, 1), 1);
+        }
+        std::array<aio::io_event, 1> another{};
+        EXPECT_TRUE(ctx.get_events(0, another).empty());
+      });
+}
+
+// Oracle: every read has one event; what they have read and what is left in the pipe are what was written.
+TEST(aio_race, bytes_are_read_once_whatever_is_cancelled) {
+  constexpr std::size_t reads = 16;
+  const doorbell::test::pipe_ends pipe;
+  aio::context ctx{reads};
+  std::array<char, reads> bytes{};
+  std::vector<aio::iocb> requests;
+  for (auto& byte : bytes) requests.push_back(aio::prep_pread(pipe.read.get(), &byte, 1, 0));
+  race(
+      3, budget{500},
+      [&] {
+        for (auto& request : requests) ASSERT_EQ(ctx.submit({&request}), 1U);
+      },
+      [&](std::size_t me) {
+        std::error_code not_in_flight;
+        for (std::size_t n = 0; n < reads / 2; ++n) {
+          if (me == 2)
+            ASSERT_EQ(::write(pipe.write.get(), "xx", 2), 2);
+          else
+            ctx.cancel(requests[2 * n + me], not_in_flight);
+        }
+      },
+      [&] {
+        const auto events = get(ctx, reads);
+        ASSERT_EQ(events.size(), reads);
+        const auto read = std::count_if(events.begin(), events.end(), [](const auto& event) { return event.res == 1; });
+        std::array<char, 2 * reads> left{};
+        ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);  // so that the read does not wait when there is nothing
+        EXPECT_EQ(::read(pipe.read.get(), left.data(), left.size()) - 1, static_cast<std::ptrdiff_t>(reads) - read);
+      });
+}
+
+// Oracle: whichever comes first, the time or the byte, the event is got: by the one who waits, or by the next to ask.
+TEST(aio_race, an_event_that_comes_as_the_time_is_up_is_not_lost) {
+  const doorbell::test::pipe_ends pipe;
+  aio::context ctx{4};
+  char byte = 0;
+  auto read = aio::prep_pread(pipe.read.get(), &byte, 1, 0);
+  std::array<aio::io_event, 1> events{};
+  std::size_t in_time = 0;
+  race(
+      2, budget{3000},
+      [&] {
+        ASSERT_EQ(ctx.submit({&read}), 1U);
+        in_time = 0;
+      },
+      [&](std::size_t me) {
+        std::error_code interrupted;
+        if (me == 0)
+          in_time = ctx.get_events(1, events, 20us, interrupted).size();
+        else
+          ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+      },
+      [&] {
+        const auto later = get(ctx, 1 - in_time).size();
+        EXPECT_EQ(in_time + later, 1U);
+        std::array<aio::io_event, 1> another{};
+        EXPECT_TRUE(ctx.get_events(0, another).empty());
+      });
+}
+
+// Oracle: a completion that another thread reaps while submit has yet to return leaves submit a request to finish with;
+// each has one event, and none can be cancelled after it.
+TEST(aio_race, a_completion_may_come_before_submit_returns) {
+  constexpr std::size_t reads = 32;
+  const auto file = doorbell::test::temporary_file("hello");
+  aio::context ctx{reads};
+  std::array<char, 8> text{};
+  std::vector<aio::iocb> requests(reads, aio::prep_pread(file.get(), text.data(), 1, 0));
+  std::vector<aio::iocb*> pointers;
+  for (auto& request : requests) pointers.push_back(&request);
+  std::size_t got = 0;
+  race(
+      2, budget{2000}, [&] { got = 0; },
+      [&](std::size_t me) {
+        if (me == 0) {
+          EXPECT_EQ(ctx.submit(pointers), reads);
+          return;
+        }
+        std::array<aio::io_event, reads> events{};
+        while (got < reads) got += ctx.get_events(0, events).size();
+      },
+      [&] {
+        EXPECT_EQ(got, reads);
+        for (auto& request : requests) {
+          std::error_code ec;
+          ctx.cancel(request, ec);
+          EXPECT_EQ(ec, std::errc::invalid_argument);
+        }
+      });
+}
+
+// Oracle: so many events for so many who each wait for one, with no time limit; all of them return. The bells make the
+// process's reaper fetch completions, too, that a sleeper sleeps for.
+TEST(aio_race, nobody_sleeps_on_what_another_has_reaped) {
+  constexpr std::size_t waiters = 3;
+  constexpr std::size_t each = 4;
+  const doorbell::test::pipe_ends pipe;
+  const doorbell::eventfd bell{0, EFD_NONBLOCK};
+  aio::context ctx{waiters * each};
+  std::array<char, 8> text{};
+  std::vector<aio::iocb> reads(waiters * each, aio::prep_pread(pipe.read.get(), text.data(), 1, 0));
+  for (std::size_t n = 0; n < reads.size(); n += 2) reads[n].set_eventfd(bell);
+  race(
+      waiters + 1, budget{1000},
+      [&] {
+        for (auto& read : reads) ASSERT_EQ(ctx.submit({&read}), 1U);
+      },
+      [&](std::size_t me) {
+        if (me == waiters) {
+          for (std::size_t n = 0; n < reads.size(); ++n) ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+          return;
+        }
+        std::array<aio::io_event, each> events{};
+        get_all(ctx, events);
+      },
+      [&] {
+        std::array<aio::io_event, 1> another{};
+        EXPECT_TRUE(ctx.get_events(0, another).empty());
+      });
+}
+
+// Oracle: when the one who sleeps in the engine leaves, because its time is up, another takes its place: those who wait
+// without a limit get the events that come after.
+TEST(aio_race, a_leader_that_gives_up_is_succeeded) {
+  const doorbell::test::pipe_ends pipe;
+  aio::context ctx{4};
+  std::array<char, 8> text{};
+  auto read = aio::prep_pread(pipe.read.get(), text.data(), 1, 0);
+  std::atomic<bool> gave_up{false};
+  std::array<aio::io_event, 2> first{};
+  std::array<aio::io_event, 1> second{};
+  race(
+      3, budget{1000},
+      [&] {
+        gave_up = false;
+        ASSERT_EQ(ctx.submit({&read, &read}), 2U);
+      },
+      [&](std::size_t me) {
+        if (me == 0) {
+          std::error_code interrupted;
+          EXPECT_TRUE(ctx.get_events(2, first, 20us, interrupted).empty());
+          gave_up = true;
+        } else if (me == 1) {
+          get_all(ctx, second);
+        } else {
+          while (!gave_up) std::this_thread::yield();
+          ASSERT_EQ(::write(pipe.write.get(), "xx", 2), 2);
+        }
+      },
+      [&] { EXPECT_EQ(get(ctx, 1)[0].res, 1); });
+}
+
+// Oracle: those who wait with a signal mask of their own, and those who do not, share the events: all return.
+TEST(aio_race, masked_and_other_waiters_leave_nobody_asleep) {
+  constexpr std::size_t waiters = 4;
+  const doorbell::test::pipe_ends pipe;
+  aio::aio_context_t ctx = 0;
+  ASSERT_EQ(aio::io_setup(8, &ctx), 0);
+  std::array<char, 8> text{};
+  auto read = aio::prep_pread(pipe.read.get(), text.data(), 1, 0);
+  aio::iocb_abi* const asked = &read;
+  std::array<int, waiters> answers{};
+  sigset_t none;
+  sigemptyset(&none);
+  const aio::aio_sigset mask{.sigmask = &none, .sigsetsize = 8};
+  race(
+      waiters + 1, budget{1000},
+      [&] {
+        for (std::size_t n = 0; n < waiters; ++n) {
+          auto* again = asked;
+          ASSERT_EQ(aio::io_submit(ctx, 1, &again), 1);
+        }
+      },
+      [&](std::size_t me) {
+        aio::io_event event{};
+        if (me == waiters)
+          for (std::size_t n = 0; n < waiters; ++n) ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+        else
+          do answers[me] = aio::io_pgetevents(ctx, 1, 1, &event, nullptr, me % 2 == 0 ? &mask : nullptr);
+          while (answers[me] == -EINTR);
+      },
+      [&] { EXPECT_EQ(std::count(answers.begin(), answers.end(), 1), static_cast<std::ptrdiff_t>(waiters)); });
+  EXPECT_EQ(aio::io_destroy(ctx), 0);
+}
+
+}  // namespace

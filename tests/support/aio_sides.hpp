@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The kernel's AIO and doorbell's, by the same calls: each answers 0 or a count, or a negative errno.
+// Requests and events are spelt as doorbell's, whose layout is the kernel's.
+#pragma once
+
+#include <linux/aio_abi.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <ctime>
+#include <ostream>
+
+#include <doorbell/aio_calls.hpp>
+
+namespace doorbell::test {
+
+static_assert(sizeof(::iocb) == sizeof(aio::iocb_abi) && sizeof(::io_event) == sizeof(aio::io_event));
+static_assert(offsetof(::iocb, aio_key) == offsetof(aio::iocb_abi, key));
+static_assert(offsetof(::iocb, aio_rw_flags) == offsetof(aio::iocb_abi, rw_flags));
+static_assert(offsetof(::iocb, aio_fildes) == offsetof(aio::iocb_abi, fildes));
+static_assert(offsetof(::iocb, aio_reserved2) == offsetof(aio::iocb_abi, reserved2));
+static_assert(offsetof(::iocb, aio_resfd) == offsetof(aio::iocb_abi, resfd));
+
+class aio_side {
+ public:
+  virtual ~aio_side() = default;
+  [[nodiscard]] virtual bool is_kernel() const = 0;
+  virtual int setup(unsigned nr, aio::aio_context_t* handle) const = 0;
+  virtual int destroy(aio::aio_context_t handle) const = 0;
+  virtual int submit(aio::aio_context_t handle, long nr, aio::iocb_abi** iocbs) const = 0;
+  virtual int cancel(aio::aio_context_t handle, aio::iocb_abi* request, aio::io_event* result) const = 0;
+  virtual int getevents(aio::aio_context_t handle, long min, long nr, aio::io_event* events,
+                        timespec* timeout) const = 0;
+  virtual int pgetevents(aio::aio_context_t handle, long min, long nr, aio::io_event* events, timespec* timeout,
+                         const aio::aio_sigset* blocked) const = 0;
+
+ protected:
+  aio_side() = default;
+  aio_side(const aio_side&) = default;
+  aio_side& operator=(const aio_side&) = default;
+};
+
+/// By its system calls, past any libaio.
+class kernel_aio_side final : public aio_side {
+ public:
+  [[nodiscard]] bool is_kernel() const override { return true; }
+  int setup(unsigned nr, aio::aio_context_t* handle) const override {
+    return told(::syscall(SYS_io_setup, nr, handle));
+  }
+  int destroy(aio::aio_context_t handle) const override { return told(::syscall(SYS_io_destroy, handle)); }
+  int submit(aio::aio_context_t handle, long nr, aio::iocb_abi** iocbs) const override {
+    return told(::syscall(SYS_io_submit, handle, nr, iocbs));
+  }
+  int cancel(aio::aio_context_t handle, aio::iocb_abi* request, aio::io_event* result) const override {
+    return told(::syscall(SYS_io_cancel, handle, request, result));
+  }
+  int getevents(aio::aio_context_t handle, long min, long nr, aio::io_event* events, timespec* timeout) const override {
+    return told(::syscall(SYS_io_getevents, handle, min, nr, events, timeout));
+  }
+  int pgetevents(aio::aio_context_t handle, long min, long nr, aio::io_event* events, timespec* timeout,
+                 const aio::aio_sigset* blocked) const override {
+    return told(::syscall(SYS_io_pgetevents, handle, min, nr, events, timeout, blocked));
+  }
+
+ private:
+  static int told(long result) { return result < 0 ? -errno : static_cast<int>(result); }
+};
+
+/// On the engine that DOORBELL_ENGINE names, or the one it chooses.
+class doorbell_aio_side final : public aio_side {
+ public:
+  [[nodiscard]] bool is_kernel() const override { return false; }
+  int setup(unsigned nr, aio::aio_context_t* handle) const override { return aio::io_setup(nr, handle); }
+  int destroy(aio::aio_context_t handle) const override { return aio::io_destroy(handle); }
+  int submit(aio::aio_context_t handle, long nr, aio::iocb_abi** iocbs) const override {
+    return aio::io_submit(handle, nr, iocbs);
+  }
+  int cancel(aio::aio_context_t handle, aio::iocb_abi* request, aio::io_event* result) const override {
+    return aio::io_cancel(handle, request, result);
+  }
+  int getevents(aio::aio_context_t handle, long min, long nr, aio::io_event* events, timespec* timeout) const override {
+    return aio::io_getevents(handle, min, nr, events, timeout);
+  }
+  int pgetevents(aio::aio_context_t handle, long min, long nr, aio::io_event* events, timespec* timeout,
+                 const aio::aio_sigset* blocked) const override {
+    return aio::io_pgetevents(handle, min, nr, events, timeout, blocked);
+  }
+};
+
+[[nodiscard]] inline const aio_side& kernels_aio() {
+  static const kernel_aio_side one;
+  return one;
+}
+[[nodiscard]] inline const aio_side& doorbells_aio() {
+  static const doorbell_aio_side one;
+  return one;
+}
+
+inline std::ostream& operator<<(std::ostream& out, const aio_side& side) {
+  return out << (side.is_kernel() ? "kernel" : "doorbell");
+}
+
+}  // namespace doorbell::test

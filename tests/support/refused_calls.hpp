@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// System calls that are to fail, for good: for child processes.
+#pragma once
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+
+namespace doorbell::test {
+
+/// From now on, in this process and for good, a system call fails with `error`. With `flags`, only when its argument
+/// number `argument` has one of them.
+inline void refuse(long number, int error, unsigned argument = 0, std::uint32_t flags = 0) {
+  const auto offset = static_cast<std::uint32_t>(offsetof(seccomp_data, args) + argument * sizeof(std::uint64_t));
+  std::array<sock_filter, 6> program{
+      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(number), 0, 3),
+      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset),
+      flags != 0 ? sock_filter BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, flags, 0, 1)
+                 : sock_filter BPF_JUMP(BPF_JMP | BPF_JA, 0, 0, 0),
+      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(error)),
+      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog filter{.len = program.size(), .filter = program.data()};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
+    throw std::system_error{errno, std::system_category(), "seccomp"};
+}
+
+}  // namespace doorbell::test

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// fork(2) with requests in flight: the child has none of its parent's contexts, and makes its own; the parent does not
+// notice.
+#include <doorbell/aio.hpp>
+#include <doorbell/aio_calls.hpp>
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "support/child.hpp"
+#include "support/fds.hpp"
+#include "support/files.hpp"
+#include "support/inventory.hpp"
+#include "support/race.hpp"
+
+DOORBELL_TEST_FORKS
+
+namespace {
+
+using namespace std::chrono_literals;
+namespace aio = doorbell::aio;
+using doorbell::test::in_child;
+
+/// A context that works from end to end: a file is read, a bell rings, events are got, and it can be destroyed.
+void expect_a_context_of_ones_own_works() {
+  const auto file = doorbell::test::temporary_file("hello");
+  const doorbell::eventfd bell;
+  aio::context ctx{8};
+  std::array<char, 8> text{};
+  auto read = aio::prep_pread(file.get(), text.data(), text.size(), 0);
+  read.set_eventfd(bell);
+  ASSERT_EQ(ctx.submit({&read}), 1U);
+  EXPECT_EQ(bell.read_for(20s), 1U);
+  std::array<aio::io_event, 2> events{};
+  const auto got = ctx.get_events(1, events, 20s);
+  ASSERT_EQ(got.size(), 1U);
+  EXPECT_EQ(got[0].res, 5);
+}
+
+/// A context with a reader of a pipe in flight, rung by the process's reaper.
+class aio_fork : public testing::Test {
+ protected:
+  void SetUp() override {
+    read_.set_eventfd(bell_);
+    ASSERT_EQ(ctx_->submit({&read_}), 1U);
+  }
+
+  void TearDown() override {
+    // Whatever the child did, this is still the parent's.
+    ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1);
+    EXPECT_EQ(bell_.read_for(20s), 1U);
+    std::array<aio::io_event, 2> events{};
+    const auto got = ctx_->get_events(1, events, 20s);
+    ASSERT_EQ(got.size(), 1U);
+    EXPECT_EQ(got[0].res, 1);
+    EXPECT_EQ(text_[0], 'x');
+  }
+
+  doorbell::test::pipe_ends pipe_;
+  doorbell::eventfd bell_;
+  std::array<char, 8> text_{};
+  aio::iocb read_ = aio::prep_pread(pipe_.read.get(), text_.data(), text_.size(), 0);
+  std::optional<aio::context> ctx_{8};
+};
+
+TEST_F(aio_fork, the_child_is_told_that_its_parents_context_is_none) {
+  in_child([&] {
+    EXPECT_EQ(ctx_->handle(), 0U);
+    std::error_code ec;
+    EXPECT_EQ(ctx_->submit({&read_}, ec), 0U);
+    EXPECT_EQ(ec, std::errc::invalid_argument);
+    std::array<aio::io_event, 1> events{};
+    EXPECT_TRUE(ctx_->get_events(1, events, ec).empty());
+    EXPECT_EQ(ec, std::errc::invalid_argument);
+    ctx_->cancel(read_, ec);
+    EXPECT_EQ(ec, std::errc::invalid_argument);
+    ctx_->destroy(ec);
+    EXPECT_EQ(ec, std::errc::invalid_argument);
+  });
+}
+
+TEST_F(aio_fork, the_child_is_told_so_by_handle_too) {
+  const auto handle = ctx_->handle();
+  in_child([&] {
+    aio::iocb_abi* asked = &read_;
+    aio::io_event event{};
+    EXPECT_EQ(aio::io_submit(handle, 1, &asked), -EINVAL);
+    EXPECT_EQ(aio::io_getevents(handle, 1, 1, &event, nullptr), -EINVAL);
+    EXPECT_EQ(aio::io_cancel(handle, &read_, &event), -EINVAL);
+    EXPECT_EQ(aio::io_destroy(handle), -EINVAL);
+    EXPECT_EQ(aio::aio_nr(), 0U);
+  });
+}
+
+TEST_F(aio_fork, the_parents_handle_is_none_of_the_childs_own_contexts) {
+  const auto handle = ctx_->handle();
+  in_child([&] {
+    aio::context own{8};
+    EXPECT_NE(own.handle(), handle);
+    EXPECT_EQ(aio::io_destroy(handle), -EINVAL);
+    EXPECT_NE(own.handle(), 0U);
+  });
+}
+
+TEST_F(aio_fork, the_childs_copy_of_a_context_does_nothing_when_it_ends) {
+  in_child([&] { ctx_.reset(); });
+}
+
+// What it has inherited of them is not a leak.
+TEST_F(aio_fork, the_child_exits_with_its_parents_contexts_there) {
+  in_child([] { std::exit(testing::Test::HasFailure()); });
+}
+
+TEST_F(aio_fork, the_child_makes_contexts_of_its_own_and_they_ring) {
+  in_child([] { expect_a_context_of_ones_own_works(); });
+}
+
+TEST_F(aio_fork, the_childs_child_does_so_too) {
+  in_child([] {
+    expect_a_context_of_ones_own_works();
+    const doorbell::test::pipe_ends pipe;
+    std::array<char, 8> text{};
+    auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
+    aio::context ctx{8};
+    ASSERT_EQ(ctx.submit({&read}), 1U);
+    in_child([&] {
+      EXPECT_EQ(ctx.handle(), 0U);
+      expect_a_context_of_ones_own_works();
+    });
+  });
+}
+
+TEST_F(aio_fork, the_child_holds_no_descriptor_of_its_parents_contexts) {
+  const auto before = doorbell::test::inventory::now();
+  const aio::context another{8};
+  in_child([&] { EXPECT_LT(doorbell::test::inventory::now().descriptors, before.descriptors); });
+}
+
+TEST_F(aio_fork, a_reader_of_the_child_takes_nothing_from_the_parent) {
+  in_child([&] {
+    aio::context own{8};
+    auto read = aio::prep_pread(pipe_.read.get(), text_.data(), text_.size(), 0);
+    ASSERT_EQ(own.submit({&read}), 1U);
+    own.destroy();
+  });
+}
+
+TEST_F(aio_fork, a_program_that_is_spawned_needs_nothing) {
+  const char* const arguments[] = {"true", nullptr};
+  pid_t child = 0;
+  ASSERT_EQ(::posix_spawnp(&child, "true", nullptr, nullptr, const_cast<char**>(arguments), environ), 0);
+  doorbell::test::expect_success(child);
+}
+
+/// Threads that make contexts, use them and destroy them until it ends.
+class hammering {
+ public:
+  explicit hammering(std::size_t threads) {
+    for (std::size_t n = 0; n < threads; ++n) running_.emplace_back([this] { hammer(); });
+  }
+  ~hammering() { stop_ = true; }
+
+ private:
+  void hammer() {
+    const doorbell::test::pipe_ends pipe;
+    const doorbell::eventfd bell;
+    std::array<char, 8> text{};
+    while (!stop_) {
+      aio::context ctx{8};
+      auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
+      read.set_eventfd(bell);
+      EXPECT_EQ(ctx.submit({&read}), 1U);
+      std::error_code none;
+      ctx.cancel(read, none);
+    }
+  }
+
+  std::atomic<bool> stop_{false};
+  std::vector<std::jthread> running_;
+};
+
+// Oracle: whatever the other threads were at, the child can use contexts, and is not stuck; nor is the parent.
+TEST_F(aio_fork, children_of_a_process_whose_threads_are_at_it_are_whole) {
+  const hammering others{3};
+  doorbell::test::budget rounds{50, 10s};
+  while (rounds.next()) in_child([] { expect_a_context_of_ones_own_works(); });
+}
+
+/// In a process that has not used contexts yet, forks while another thread makes the first one.
+void fork_during_the_first_setup() {
+  doorbell::test::meeting start{2};
+  std::jthread first{[&] {
+    start.arrive_and_wait();
+    expect_a_context_of_ones_own_works();
+  }};
+  start.arrive_and_wait();
+  in_child([] { expect_a_context_of_ones_own_works(); });
+}
+
+// Oracle: the child finds nothing half made, and no lock held by a thread that it does not have.
+TEST(aio_first_use, a_child_forked_during_its_parents_first_setup_is_whole) {
+  doorbell::test::budget rounds{100, 10s};
+  while (rounds.next()) in_child(fork_during_the_first_setup);
+}
+
+}  // namespace

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A process that may have no more descriptors, threads or memory: each call that needs one says so, at whichever step it
+// fails, leaves nothing behind, and works when there is one.
+#include <doorbell/aio.hpp>
+#include <doorbell/aio_calls.hpp>
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <vector>
+
+#include "support/child.hpp"
+#include "support/fds.hpp"
+#include "support/files.hpp"
+#include "support/inventory.hpp"
+#include "support/sanitizer.hpp"
+
+DOORBELL_TEST_FORKS
+
+namespace {
+
+using namespace std::chrono_literals;
+namespace aio = doorbell::aio;
+using doorbell::test::in_child;
+using doorbell::test::no_more_fds;
+
+constexpr rlim_t most_steps = 32;
+
+/// A context with a reader of an empty pipe, by handle.
+struct piped_context {
+  piped_context() { EXPECT_EQ(aio::io_setup(8, &handle), 0); }
+  ~piped_context() { EXPECT_EQ(aio::io_destroy(handle), 0); }
+  piped_context(const piped_context&) = delete;
+  piped_context& operator=(const piped_context&) = delete;
+
+  int submit() {
+    aio::iocb_abi* asked = &read;
+    return aio::io_submit(handle, 1, &asked);
+  }
+
+  void let_one_complete() const { ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1); }
+
+  int events_there() const {
+    std::array<aio::io_event, 256> events{};
+    return aio::io_getevents(handle, 0, events.size(), events.data(), nullptr);
+  }
+
+  int slots_left() {
+    int taken = 0;
+    while (submit() == 1) ++taken;
+    return taken;
+  }
+
+  doorbell::test::pipe_ends pipe;
+  std::array<char, 8> text{};
+  aio::iocb read = aio::prep_pread(pipe.read.get(), text.data(), 1, 0);
+  aio::aio_context_t handle = 0;
+};
+
+TEST(aio_limits, setup_without_descriptors) {
+  const doorbell::test::nothing_left_behind check;
+  auto ec = std::make_error_code(std::errc::too_many_files_open);
+  for (rlim_t spare = 0; ec; ++spare) {
+    ASSERT_LT(spare, most_steps);
+    const no_more_fds limit{spare};
+    const aio::context ctx{8, ec};
+    ASSERT_TRUE(!ec || ec == std::errc::too_many_files_open) << ec;
+  }
+  EXPECT_EQ(aio::aio_nr(), 0U);
+}
+
+// In a child, where no reaper has been started yet: it needs a descriptor, and a kernel eventfd two.
+TEST(aio_limits, submit_with_a_bell_without_descriptors) {
+  in_child([] {
+    piped_context ctx;
+    const auto bell = doorbell::test::kernel_eventfd();
+    ctx.read.flags = aio::iocb_abi::flag_resfd;
+    ctx.read.resfd = static_cast<std::uint32_t>(bell.get());
+    int refused = 0;
+    for (int answer = 0; answer != 1; ++refused) {
+      ASSERT_LT(refused, static_cast<int>(most_steps));
+      const no_more_fds limit{static_cast<rlim_t>(refused)};
+      answer = ctx.submit();
+      ASSERT_TRUE(answer == 1 || answer == -EMFILE) << answer;
+    }
+    EXPECT_GT(refused, 3);
+    ctx.let_one_complete();
+    pollfd rung{.fd = bell.get(), .events = POLLIN, .revents = 0};
+    ASSERT_EQ(::poll(&rung, 1, 20'000), 1);
+    EXPECT_EQ(doorbell::test::take(bell.get()), 1U);
+    EXPECT_EQ(ctx.events_there(), 1);
+    EXPECT_EQ(ctx.slots_left(), 126);
+  });
+}
+
+TEST(aio_limits, a_wait_with_a_signal_mask_without_descriptors) {
+  piped_context ctx;
+  ASSERT_EQ(ctx.submit(), 1);
+  sigset_t none;
+  sigemptyset(&none);
+  const aio::aio_sigset mask{.sigmask = &none, .sigsetsize = 8};
+  aio::io_event event{};
+  {
+    const no_more_fds limit;
+    EXPECT_EQ(aio::io_pgetevents(ctx.handle, 1, 1, &event, nullptr, &mask), -EMFILE);
+  }
+  ctx.let_one_complete();
+  EXPECT_EQ(aio::io_pgetevents(ctx.handle, 1, 1, &event, nullptr, &mask), 1);
+}
+
+/// From now on this process can start no thread. Root always can, so it stops being that.
+bool start_no_more_threads(rlimit& before) {
+  ::getrlimit(RLIMIT_NPROC, &before);
+  const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  constexpr uid_t nobody = 65534;
+  return ::setrlimit(RLIMIT_NPROC, &none) == 0 && (::geteuid() != 0 || ::setuid(nobody) == 0);
+}
+
+TEST(aio_limits, submit_with_a_bell_without_threads) {
+  in_child([] {
+    aio::context ctx{8};
+    const doorbell::test::pipe_ends pipe;
+    const doorbell::eventfd bell;
+    std::array<char, 8> text{};
+    auto read = aio::prep_pread(pipe.read.get(), text.data(), 1, 0);
+    read.set_eventfd(bell);
+    rlimit before{};
+    if (!start_no_more_threads(before)) {
+      std::fputs("skipped: this process can start threads whatever the limit says\n", stderr);
+      return;
+    }
+    std::error_code ec;
+    EXPECT_EQ(ctx.submit({&read}, ec), 0U);
+    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+    ::setrlimit(RLIMIT_NPROC, &before);
+    ASSERT_EQ(ctx.submit({&read}), 1U);
+    ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+    EXPECT_EQ(bell.read_for(20s), 1U);
+  });
+}
+
+/// As many mappings as a process can have, less those given back.
+class all_mappings {
+ public:
+  all_mappings() {
+    taken_.reserve(std::size_t{1} << 21);
+    while (take()) {
+    }
+  }
+  /// Lets the process have one more.
+  void give_one_back() {
+    ::munmap(taken_.back(), 1);
+    taken_.pop_back();
+  }
+
+ private:
+  // Neighbours with other rights, or they would be one mapping.
+  bool take() {
+    const int rights = taken_.size() % 2 == 0 ? PROT_NONE : PROT_READ;
+    void* const one = ::mmap(nullptr, 1, rights, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (one == MAP_FAILED || taken_.size() == taken_.capacity()) return false;
+    taken_.push_back(one);
+    return true;
+  }
+
+  std::vector<void*> taken_;
+};
+
+TEST(aio_limits, setup_without_mappings) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs mappings of its own";
+  in_child([] {
+    {
+      const aio::context first{8};
+    }  // what is made once
+    const doorbell::test::nothing_left_behind check;
+    all_mappings taken;
+    auto ec = std::make_error_code(std::errc::not_enough_memory);
+    for (rlim_t steps = 0; ec; ++steps) {
+      ASSERT_LT(steps, most_steps);
+      const aio::context ctx{8, ec};
+      ASSERT_TRUE(!ec || ec == std::errc::not_enough_memory) << ec;
+      taken.give_one_back();
+    }
+    EXPECT_EQ(aio::aio_nr(), 0U);
+  });
+}
+
+rlim_t bytes_mapped() {
+  std::ifstream file{"/proc/self/statm"};
+  rlim_t pages = 0;
+  file >> pages;
+  return pages * static_cast<rlim_t>(::sysconf(_SC_PAGESIZE));
+}
+
+TEST(aio_limits, setup_without_memory) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has mapped more than any limit";
+  in_child([] {
+    rlimit before{};
+    ::getrlimit(RLIMIT_AS, &before);
+    const rlimit little{.rlim_cur = bytes_mapped() + (1U << 20), .rlim_max = before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_AS, &little), 0);
+    std::error_code ec;
+    const aio::context large{50'000, ec};
+    EXPECT_EQ(ec, std::errc::not_enough_memory);
+    EXPECT_EQ(aio::aio_nr(), 0U);
+    ::setrlimit(RLIMIT_AS, &before);
+    const aio::context small{8};
+  });
+}
+
+// Oracle: each of them has one event, though io_uring's queue has no room for as many.
+TEST(aio_limits, more_completions_than_any_queue_holds) {
+  constexpr unsigned room = 40'000;
+  constexpr std::size_t many = 70'000;
+  std::error_code ec;
+  aio::context ctx{room, ec};
+  if (ec == std::errc::resource_unavailable_try_again) GTEST_SKIP() << "fewer requests than that are allowed here";
+  const auto file = doorbell::test::temporary_file("x");
+  auto poll = aio::prep_poll(file.get(), POLLIN);
+  std::vector<char> seen(many);
+  for (auto& mark : seen) {
+    poll.data = &mark;
+    ASSERT_EQ(ctx.submit({&poll}), 1U);
+  }
+  std::vector<aio::io_event> events(1000);
+  for (std::size_t got = 0; got < many;) {
+    const auto some = ctx.get_events(1, events, 20s);
+    ASSERT_FALSE(some.empty());
+    for (const auto& event : some) ASSERT_EQ(++*static_cast<char*>(event.data), 1);
+    got += some.size();
+  }
+  EXPECT_TRUE(ctx.get_events(0, events).empty());
+}
+
+}  // namespace

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Calls under a storm of signals, whose handler asks for restarts or does not.
+#include <doorbell/aio.hpp>
+#include <doorbell/aio_calls.hpp>
+
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <thread>
+#include <vector>
+
+#include "support/asleep.hpp"
+#include "support/fds.hpp"
+#include "support/files.hpp"
+#include "support/signal_handler.hpp"
+#include "support/watchdog.hpp"
+
+namespace {
+
+namespace aio = doorbell::aio;
+using doorbell::test::call_under_signals;
+
+class aio_under_signals : public testing::TestWithParam<int> {
+ protected:
+  void SetUp() override { ASSERT_EQ(aio::io_setup(64, &ctx_), 0); }
+  void TearDown() override { aio::io_destroy(ctx_); }
+
+  int submit() {
+    aio::iocb_abi* asked = &read_;
+    return aio::io_submit(ctx_, 1, &asked);
+  }
+  void let_one_complete() const { EXPECT_EQ(::write(pipe_.write.get(), "x", 1), 1); }
+  int wait(const aio::aio_sigset* mask = nullptr) const {
+    aio::io_event event{};
+    return aio::io_pgetevents(ctx_, 1, 1, &event, nullptr, mask);
+  }
+
+  const doorbell::test::watchdog dog_;
+  const doorbell::test::signal_handler handler_{GetParam()};
+  const doorbell::test::pipe_ends pipe_;
+  std::array<char, 8> text_{};
+  aio::iocb_abi read_ = aio::prep_pread(pipe_.read.get(), text_.data(), 1, 0);
+  aio::aio_context_t ctx_ = 0;
+};
+
+TEST_P(aio_under_signals, who_sleeps_in_the_engine_is_interrupted) {
+  int answer = 0;
+  call_under_signals([&] { answer = wait(); });
+  EXPECT_EQ(answer, -EINTR);
+}
+
+TEST_P(aio_under_signals, who_sleeps_behind_another_is_interrupted) {
+  ASSERT_EQ(submit(), 1);
+  doorbell::test::asleep other{[this] { EXPECT_EQ(wait(), 1); }};
+  int answer = 0;
+  call_under_signals([&] { answer = wait(); });
+  EXPECT_EQ(answer, -EINTR);
+  let_one_complete();
+  other.join();
+}
+
+TEST_P(aio_under_signals, who_sleeps_with_a_mask_is_interrupted_by_what_it_lets_in) {
+  sigset_t none;
+  sigemptyset(&none);
+  const aio::aio_sigset mask{.sigmask = &none, .sigsetsize = 8};
+  int answer = 0;
+  call_under_signals([&] { answer = wait(&mask); });
+  EXPECT_EQ(answer, -EINTR);
+}
+
+// Oracle: as many events as requests, got by those who try again after each interruption.
+TEST_P(aio_under_signals, no_event_is_lost) {
+  constexpr int each = 100;
+  const auto get_all = [this] {
+    for (int got = 0; got < each;) {
+      const int answer = wait();
+      ASSERT_TRUE(answer == 1 || answer == -EINTR) << answer;
+      got += answer == 1;
+    }
+  };
+  std::jthread complete{[this] {
+    for (int n = 0; n < 2 * each; ++n) {
+      while (submit() != 1) std::this_thread::yield();
+      let_one_complete();
+    }
+  }};
+  std::jthread one{[&] { call_under_signals(get_all); }};
+  call_under_signals(get_all);
+}
+
+// Oracle: what does not wait is not interrupted; every request rings once.
+TEST_P(aio_under_signals, setup_submit_cancel_and_destroy_are_not_interrupted) {
+  constexpr std::uint64_t rounds = 100;
+  const auto bell = doorbell::test::kernel_eventfd();
+  read_.flags = aio::iocb_abi::flag_resfd;
+  read_.resfd = static_cast<std::uint32_t>(bell.get());
+  call_under_signals([&] {
+    for (std::uint64_t n = 0; n < rounds; ++n) {
+      aio::aio_context_t own = 0;
+      ASSERT_EQ(aio::io_setup(8, &own), 0);
+      std::array<aio::iocb_abi*, 3> asked{&read_, &read_, &read_};
+      ASSERT_EQ(aio::io_submit(own, 3, asked.data()), 3);
+      ASSERT_EQ(aio::io_cancel(own, &read_, nullptr), -EINPROGRESS);
+      ASSERT_EQ(aio::io_destroy(own), 0);
+    }
+  });
+  EXPECT_EQ(doorbell::test::take(bell.get()), 3 * rounds);
+}
+
+INSTANTIATE_TEST_SUITE_P(, aio_under_signals, testing::Values(0, SA_RESTART));
+
+}  // namespace

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Contexts over an io_uring that refuses: nothing is lost, nothing comes twice, nobody is left asleep.
+#include <doorbell/aio.hpp>
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "failing_uring.hpp"
+#include "support/asleep.hpp"
+#include "support/files.hpp"
+#include "support/race.hpp"
+#include "support/watchdog.hpp"
+
+extern "C" {
+
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): the linker's names
+int __real_io_uring_submit(io_uring* ring);
+int __wrap_io_uring_submit(io_uring* ring) {
+  using namespace doorbell::test;
+  if (busy_when_full && io_uring_cq_ready(ring) >= ring->cq.ring_entries) return -EBUSY;
+  const int refusal = submitting.next();
+  return refusal != 0 ? refusal : __real_io_uring_submit(ring);
+}
+
+int __real_io_uring_enter2(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags, sigset_t* argument,
+                           size_t size);
+int __wrap_io_uring_enter2(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags, sigset_t* argument,
+                           size_t size) {
+  const int refusal = doorbell::test::waiting.next();
+  return refusal != 0 ? refusal : __real_io_uring_enter2(fd, to_submit, min_complete, flags, argument, size);
+}
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
+}
+
+namespace {
+
+using namespace std::chrono_literals;
+namespace aio = doorbell::aio;
+using doorbell::test::submitting;
+using doorbell::test::waiting;
+
+class refusing_uring : public testing::Test {
+ protected:
+  aio::iocb pipe_read() { return aio::prep_pread(pipe_.read.get(), text_.data(), 1, 0); }
+
+  std::size_t events_within(std::chrono::milliseconds time) {
+    std::array<aio::io_event, 256> events{};
+    return ctx_.get_events(1, events, time).size();
+  }
+
+  std::size_t fill(aio::iocb& request) {
+    std::size_t taken = 0;
+    std::error_code ec;
+    while (ctx_.submit({&request}, ec) == 1) ++taken;
+    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+    return taken;
+  }
+
+  const doorbell::test::watchdog dog_;
+  doorbell::test::pipe_ends pipe_;
+  std::array<char, 8> text_{};
+  aio::context ctx_{8};
+  const doorbell::test::injections injected_;
+};
+
+class refused_with : public refusing_uring, public testing::WithParamInterface<int> {};
+
+// Oracle: what was refused has no event, what was taken has one; and no slot is lost.
+TEST_P(refused_with, submit_says_try_again_and_can_be_tried_again) {
+  auto read = pipe_read();
+  submitting.inject(GetParam(), 3);
+  for (int times = 0; times < 3; ++times) {
+    std::error_code ec;
+    EXPECT_EQ(ctx_.submit({&read, &read, &read}, ec), 0U);
+    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+  }
+  EXPECT_EQ(ctx_.submit({&read}), 1U);
+  ASSERT_EQ(::write(pipe_.write.get(), "xyz", 3), 3);
+  EXPECT_EQ(events_within(20s), 1U);
+  EXPECT_EQ(events_within(0ms), 0U);
+  EXPECT_EQ(::read(pipe_.read.get(), text_.data(), 3), 2);
+  EXPECT_EQ(fill(read), 126U);
+}
+
+// Oracle: the refused cancel has no effect, not even later, on the request or on another one at its address.
+TEST_P(refused_with, cancel_says_try_again_and_leaves_the_request) {
+  auto read = pipe_read();
+  ASSERT_EQ(ctx_.submit({&read}), 1U);
+  submitting.inject(GetParam(), 1000);
+  std::error_code ec;
+  ctx_.cancel(read, ec);
+  EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+  submitting.stop();
+  ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1);
+  std::array<aio::io_event, 1> events{};
+  ASSERT_EQ(ctx_.get_events(1, events, 20s).size(), 1U);
+  EXPECT_EQ(events[0].res, 1);
+  ASSERT_EQ(ctx_.submit({&read}), 1U);
+  EXPECT_EQ(events_within(0ms), 0U);
+  ctx_.cancel(read);
+  EXPECT_EQ(events_within(20s), 1U);
+}
+
+// Oracle: destroy returns, and by then no request is left to take the byte.
+TEST_P(refused_with, destroy_cancels_all_the_same) {
+  auto read = pipe_read();
+  (void)fill(read);
+  submitting.inject(GetParam(), 200);
+  ctx_.destroy();
+  EXPECT_TRUE(submitting.over());
+  ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1);
+  EXPECT_EQ(::read(pipe_.read.get(), text_.data(), 1), 1);
+}
+
+// Oracle: the sleeper, whom only a wake can reach, is told that the context has gone.
+TEST_P(refused_with, a_sleeper_is_woken_all_the_same) {
+  std::error_code ec;
+  doorbell::test::asleep sleeper{[&] {
+    std::array<aio::io_event, 1> events{};
+    (void)ctx_.get_events(1, events, ec);
+  }};
+  submitting.inject(GetParam(), 20);
+  ctx_.destroy();
+  sleeper.join();
+  EXPECT_EQ(ec, std::errc::invalid_argument);
+}
+
+// Oracle: the wait goes on until there is an event.
+TEST_P(refused_with, a_wait_is_tried_again) {
+  auto read = pipe_read();
+  ASSERT_EQ(ctx_.submit({&read}), 1U);
+  waiting.inject(GetParam(), 20);
+  std::jthread writer{[this] {
+    while (!waiting.over()) std::this_thread::yield();
+    EXPECT_EQ(::write(pipe_.write.get(), "x", 1), 1);
+  }};
+  EXPECT_EQ(events_within(20s), 1U);
+}
+
+INSTANTIATE_TEST_SUITE_P(, refused_with, testing::Values(EAGAIN, EBUSY, ENOMEM));
+
+TEST_F(refusing_uring, a_submit_that_is_interrupted_goes_on) {
+  submitting.inject(EINTR, 3);
+  auto read = pipe_read();
+  EXPECT_EQ(ctx_.submit({&read, &read}), 2U);
+}
+
+TEST_F(refusing_uring, an_interrupted_wait_says_so_and_loses_nothing) {
+  auto read = pipe_read();
+  ASSERT_EQ(ctx_.submit({&read}), 1U);
+  waiting.inject(EINTR, 1);
+  std::array<aio::io_event, 1> events{};
+  std::error_code ec;
+  EXPECT_TRUE(ctx_.get_events(1, events, ec).empty());
+  EXPECT_EQ(ec, std::errc::interrupted);
+  ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1);
+  EXPECT_EQ(events_within(20s), 1U);
+}
+
+TEST_F(refusing_uring, destroy_is_not_interrupted) {
+  auto read = pipe_read();
+  (void)fill(read);
+  waiting.inject(EINTR, 5);
+  submitting.inject(EINTR, 5);
+  ctx_.destroy();
+  EXPECT_EQ(ctx_.handle(), 0U);
+}
+
+// Each cancel makes two completions, its own and the request's: more than fit.
+TEST_F(refusing_uring, destroy_makes_room_where_nothing_is_taken_while_completions_overflow) {
+  auto read = pipe_read();
+  EXPECT_EQ(fill(read), 126U);
+  doorbell::test::busy_when_full = true;
+  ctx_.destroy();
+  ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1);
+  EXPECT_EQ(::read(pipe_.read.get(), text_.data(), 1), 1);
+}
+
+// Oracle: with every third call refused, whatever the threads do, each request taken rings once by the end of destroy.
+TEST(refusing_uring_stress, each_request_taken_rings_once) {
+  const doorbell::test::injections injected;
+  const doorbell::test::pipe_ends pipe;
+  const doorbell::eventfd bell{0, EFD_NONBLOCK};
+  std::array<char, 8> text{};
+  std::optional<aio::context> ctx;
+  std::atomic<std::uint64_t> taken{0};
+  const auto use = [&] {
+    auto read = aio::prep_pread(pipe.read.get(), text.data(), 1, 0);
+    auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
+    read.set_eventfd(bell);
+    poll.set_eventfd(bell);
+    for (std::error_code ec; ec != std::errc::invalid_argument;) {
+      taken += ctx->submit({&read, &poll, &read}, ec);
+      std::error_code any;
+      ctx->cancel(read, any);
+      std::array<aio::io_event, 4> events{};
+      (void)ctx->get_events(1, events, 100us, any);
+    }
+  };
+  submitting.inject_every(EAGAIN, 3);
+  doorbell::test::race(
+      3, doorbell::test::budget{300},
+      [&] {
+        taken = 0;
+        ctx.emplace(8);
+      },
+      [&](std::size_t me) {
+        if (me > 0) return use();
+        while (taken < 10) std::this_thread::yield();
+        ctx->destroy();
+      },
+      [&] {
+        std::error_code none;
+        EXPECT_EQ(bell.read(none), taken);
+      });
+}
+
+}  // namespace

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// An engine's queues when they are too small for what is asked.
+#include "../../aio/engine_uring.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <memory>
+#include <set>
+#include <system_error>
+#include <vector>
+
+#include "support/files.hpp"
+#include "support/watchdog.hpp"
+
+namespace {
+
+using namespace doorbell::aio;
+
+class engine_queues : public testing::Test {
+ protected:
+  static std::unique_ptr<engine_uring> make(unsigned in_flight) {
+    std::error_code ec;
+    auto made = engine_uring::make(in_flight, ec);
+    EXPECT_FALSE(ec) << ec.message();
+    return made;
+  }
+
+  std::vector<std::unique_ptr<request>> make_reads(std::size_t count) {
+    std::vector<std::unique_ptr<request>> made;
+    for (std::size_t n = 0; n < count; ++n) made.push_back(std::make_unique<request>(read_, &read_));
+    return made;
+  }
+
+  static std::vector<request*> pointers(const std::vector<std::unique_ptr<request>>& requests) {
+    std::vector<request*> made;
+    for (const auto& each : requests) made.push_back(each.get());
+    return made;
+  }
+
+  /// Waits for `count` completions. @return of how many different requests they were.
+  static std::size_t reap(engine& from, std::size_t count) {
+    std::set<request*> seen;
+    std::array<completion, 64> done;
+    for (std::size_t reaped = 0; reaped < count;) {
+      const auto some = from.reap(done);
+      for (std::size_t n = 0; n < some; ++n) {
+        EXPECT_EQ(done[n].res, 1);
+        seen.insert(done[n].done);
+      }
+      reaped += some;
+      if (some == 0) (void)from.wait({});
+    }
+    EXPECT_EQ(from.reap(done), 0U);
+    return seen.size();
+  }
+
+  const doorbell::test::watchdog dog_;
+  const doorbell::base::unique_fd file_ = doorbell::test::temporary_file("x");
+  char byte_ = 0;
+  const iocb read_ = prep_pread(file_.get(), &byte_, 1, 0);
+};
+
+// Oracle: as many are started as are asked for, and each completes once.
+TEST_F(engine_queues, more_requests_at_once_than_the_submission_queue_holds) {
+  const auto engine = make(4000);
+  const auto reads = make_reads(3000);  // the queue has 1024
+  ASSERT_EQ(engine->start(pointers(reads)), reads.size());
+  EXPECT_EQ(reap(*engine, reads.size()), reads.size());
+}
+
+// Oracle: the kernel keeps those that do not fit; each completes once.
+TEST_F(engine_queues, more_completions_than_the_completion_queue_holds) {
+  const auto engine = make(1);
+  const auto reads = make_reads(500);  // the queue has 2
+  ASSERT_EQ(engine->start(pointers(reads)), reads.size());
+  EXPECT_EQ(reap(*engine, reads.size()), reads.size());
+}
+
+TEST_F(engine_queues, a_wake_comes_through_a_completion_queue_that_overflows) {
+  const auto engine = make(1);
+  const auto reads = make_reads(100);
+  ASSERT_EQ(engine->start(pointers(reads)), reads.size());
+  ASSERT_TRUE(engine->begin_wait());
+  engine->wake();
+  EXPECT_EQ(engine->wait({}), engine::wait_result::ready);
+  engine->end_wait();
+  EXPECT_EQ(reap(*engine, reads.size()), reads.size());
+}
+
+}  // namespace

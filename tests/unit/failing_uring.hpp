@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// liburing's calls into the kernel, which fail when a test says so. The linker puts these in place of liburing's own
+// (--wrap), so that what is tested is the product as it is.
+#pragma once
+
+#include <liburing.h>
+
+#include <atomic>
+#include <cerrno>
+
+namespace doorbell::test {
+
+/// The next calls that fail, and how.
+class failure {
+ public:
+  /// The next `times` calls answer -`error`.
+  void inject(int error, int times) noexcept {
+    error_ = error;
+    left_ = times;
+  }
+  /// From now on each call that would be the `n`th since the last one to fail does fail.
+  void inject_every(int error, int n) noexcept {
+    error_ = error;
+    every_ = n;
+  }
+  void stop() noexcept { left_ = every_ = 0; }
+  [[nodiscard]] bool over() const noexcept { return left_ <= 0; }
+
+  /// @return the answer of this call: 0 when it is to be made.
+  [[nodiscard]] int next() noexcept {
+    const int every = every_;
+    if (every > 0) return calls_++ % static_cast<unsigned>(every) == 0 ? -error_ : 0;
+    return left_ > 0 && left_-- > 0 ? -error_ : 0;
+  }
+
+ private:
+  std::atomic<int> error_{0};
+  std::atomic<int> left_{0};
+  std::atomic<int> every_{0};
+  std::atomic<unsigned> calls_{0};
+};
+
+inline constinit failure submitting;
+inline constinit failure waiting;
+/// As Linux 5.10 has it: nothing is taken while the completion queue is full.
+inline constinit std::atomic<bool> busy_when_full{false};
+
+/// Ends what has been injected.
+struct injections {
+  injections() = default;
+  injections(const injections&) = delete;
+  injections& operator=(const injections&) = delete;
+  ~injections() {
+    submitting.stop();
+    waiting.stop();
+    busy_when_full = false;
+  }
+};
+
+}  // namespace doorbell::test
