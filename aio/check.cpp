@@ -121,6 +121,8 @@ std::error_code check_transfer(request& made, const file_facts& file, int opened
   if (file.access_mode != O_RDWR && file.access_mode != opened_for) return error(std::errc::bad_file_descriptor);
   if (!can_transfer(asked.fildes, file, opened_for)) return error(std::errc::invalid_argument);
   if (const auto ec = check_buffer(made, vectored)) return ec;
+  // The kernel's AIO lets it be; io_uring refuses it.
+  made.what.rw_flags &= ~RWF_HIPRI;
   // io_uring waits for what says of itself that it does not block; the kernel's AIO, and the program, expect EAGAIN.
   if (file.does_not_block && pipes_know_nowait()) made.what.rw_flags |= RWF_NOWAIT;
   return check_range(asked, bytes_to_transfer(made, vectored));

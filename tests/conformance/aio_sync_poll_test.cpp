@@ -85,6 +85,21 @@ TEST_P(aio_poll, beyond_answers_with_nothing_that_was_not_asked_for) {
   EXPECT_EQ(result(ctx_), beyond(POLLIN | POLLRDNORM, POLLIN));
 }
 
+// Who sends to a socket wakes those who wait for urgent data, too. The kernel takes that for an answer.
+TEST_P(aio_poll, beyond_answers_with_nothing_that_is_not_there) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+  const base::unique_fd receiver{ends[0]};
+  const base::unique_fd sender{ends[1]};
+  iocb_abi poll = aio::prep_poll(receiver.get(), POLLPRI);
+  ASSERT_EQ(submit(ctx_, poll), 1);
+  ASSERT_EQ(::write(sender.get(), "x", 1), 1);
+  if (on_kernel())
+    EXPECT_TRUE(result(ctx_) & POLLPRI);
+  else
+    EXPECT_TRUE(events_there(ctx_).empty());
+}
+
 TEST_P(aio_poll, happens_once) {
   iocb_abi poll = poll_of_pipe();
   ASSERT_EQ(submit(ctx_, poll), 1);

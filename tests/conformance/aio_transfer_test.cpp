@@ -97,8 +97,10 @@ TEST_P(aio_transfer, known_rw_flags_are_taken) {
   EXPECT_EQ(answer_with_rw_flags(RWF_APPEND), 1);
 }
 
-TEST_P(aio_transfer, polling_for_the_end_of_a_transfer_is_asked_of_nobody) {
-  EXPECT_EQ(answer_with_rw_flags(RWF_HIPRI), 1);
+TEST_P(aio_transfer, nobody_is_asked_to_poll_for_the_end_of_a_transfer) {
+  iocb_abi request = file_read();
+  request.rw_flags = RWF_HIPRI;
+  EXPECT_EQ(result_of(ctx_, request), 5);
 }
 
 TEST_P(aio_transfer, appending_and_not_appending_is_einval) {

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "support/files.hpp"
+#include "support/inventory.hpp"
 
 namespace {
 
@@ -48,6 +50,23 @@ TEST(aio_stress, no_buffer_is_touched_after_destroy) {
     ASSERT_EQ(::read(pipe.read.get(), &taken, 1), 1) << "a read of a destroyed context took it";
     for (const auto& buffer : *buffers)
       for (const char c : buffer) ASSERT_EQ(c, '.');
+  }
+}
+
+// Oracle: by the time destroy() has returned nothing of the context is mapped any more, however its last requests ended.
+TEST(aio_stress, the_ring_is_gone_when_destroy_returns) {
+  constexpr int rounds = 100;
+  const doorbell::test::pipe_ends pipe;
+  const doorbell::eventfd bell;
+  std::array<char, 8> text{};
+  auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
+  read.set_eventfd(bell);
+  const auto before = doorbell::test::inventory::now();
+  for (int round = 0; round < rounds; ++round) {
+    aio::context ctx{8};
+    ASSERT_EQ(ctx.submit({&read, &read}), 2U);
+    ctx.destroy();
+    ASSERT_EQ(doorbell::test::inventory::now().mappings, before.mappings);
   }
 }
 

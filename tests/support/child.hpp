@@ -14,9 +14,10 @@
 #include <csignal>
 #include <cstdlib>
 
-// By default ThreadSanitizer ends a child of a program with threads that starts a thread itself.
+// By default ThreadSanitizer ends a child of a program with threads that starts a thread itself. Its library looks for
+// this by name, also from a shared one.
 #define DOORBELL_TEST_FORKS \
-  extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
+  extern "C" [[gnu::visibility("default")]] const char* __tsan_default_options() { return "die_after_fork=0"; }
 
 namespace doorbell::test {
 

@@ -79,8 +79,10 @@ TEST(aio_limits, setup_without_descriptors) {
   EXPECT_EQ(aio::aio_nr(), 0U);
 }
 
-// In a child, where no reaper has been started yet: it needs a descriptor, and a kernel eventfd two.
+// In a child, where no reaper has been started yet: it needs a descriptor, and a kernel eventfd two. What lacks one may say
+// so, or only that it cannot now.
 TEST(aio_limits, submit_with_a_bell_without_descriptors) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
   in_child([] {
     piped_context ctx;
     const auto bell = doorbell::test::kernel_eventfd();
@@ -91,7 +93,7 @@ TEST(aio_limits, submit_with_a_bell_without_descriptors) {
       ASSERT_LT(refused, static_cast<int>(most_steps));
       const no_more_fds limit{static_cast<rlim_t>(refused)};
       answer = ctx.submit();
-      ASSERT_TRUE(answer == 1 || answer == -EMFILE) << answer;
+      ASSERT_TRUE(answer == 1 || answer == -EMFILE || answer == -EAGAIN) << answer;
     }
     EXPECT_GT(refused, 3);
     ctx.let_one_complete();

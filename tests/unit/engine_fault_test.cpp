@@ -69,7 +69,7 @@ class refusing_uring : public testing::Test {
   const doorbell::test::watchdog dog_;
   doorbell::test::pipe_ends pipe_;
   std::array<char, 8> text_{};
-  aio::context ctx_{8};
+  aio::context ctx_{8, aio::engine_kind::io_uring};
   const doorbell::test::injections injected_;
 };
 
@@ -212,7 +212,7 @@ TEST(refusing_uring_stress, each_request_taken_rings_once) {
       3, doorbell::test::budget{300},
       [&] {
         taken = 0;
-        ctx.emplace(8);
+        ctx.emplace(8, aio::engine_kind::io_uring);
       },
       [&](std::size_t me) {
         if (me > 0) return use();

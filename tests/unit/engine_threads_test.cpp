@@ -221,7 +221,7 @@ TEST_F(engine_threads, a_signal_handler_interrupts_a_wait_even_under_sa_restart)
   EXPECT_EQ(result, engine::wait_result::interrupted);
 }
 
-TEST(engine_without_threads, refuses_what_it_cannot_start) {
+TEST(no_threads_to_be_had, says_how_many_it_could_start) {
   doorbell::test::in_child([] {
     doorbell::test::refuse(SYS_clone3, EAGAIN);
     const auto file = doorbell::test::temporary_file("hello");

@@ -113,11 +113,13 @@ TEST_F(mapped_ring, a_head_moved_by_hand_frees_exactly_as_many_slots) {
 TEST_F(mapped_ring, a_wild_head_never_makes_more_slots_than_there_are_events_published) {
   take_all_slots();
   publish(1);
-  for (const unsigned wild : {5U, 0xffffffffU, 126U, 1000000U}) {
+  unsigned taken = 0;
+  for (const unsigned wild : {5U, 0xffffffffU, 126U, 1000000U, 1U, 0U}) {
     header().head = wild;
+    taken += take_all_slots();
     (void)get(4);
   }
-  EXPECT_LE(take_all_slots(), 1U);
+  EXPECT_LE(taken + take_all_slots(), 1U);
 }
 
 std::vector<void*> anonymous_shared_mappings() {

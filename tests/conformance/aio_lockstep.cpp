@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "aio_lockstep.hpp"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <sstream>
+
+namespace doorbell::test {
+namespace {
+
+using kind = operation::kind;
+
+constexpr std::size_t most_in_flight = 30;  // fewer than slots there are on any machine
+
+void print(std::ostream& out, int answer) { out << answer; }
+void print(std::ostream& out, std::uint32_t answer) { out << answer; }
+void print(std::ostream& out, bool answer) { out << answer; }
+void print(std::ostream& out, const std::pair<unsigned, unsigned>& ring) {
+  out << ring.second << " events in " << ring.first;
+}
+void print(std::ostream& out, const std::vector<told_event>& events) {
+  for (const auto& each : events)
+    out << "[#" << each.number << " res " << each.res << " res2 " << each.res2
+        << (each.data_comes_back ? "" : " not its data") << (each.content_is_right ? "" : " wrong content") << "]";
+}
+
+unsigned interest(const request_spec& poll) { return static_cast<unsigned>(poll.events) | POLLERR | POLLHUP; }
+bool is_poll(const request_spec& one) { return one.opcode == static_cast<std::uint16_t>(aio::opcode::poll); }
+
+}  // namespace
+
+std::optional<std::string> aio_lockstep::run(const aio_program& program) {
+  begin();
+  for (const auto& one : program) {
+    if (difference_) break;
+    if (log_) *log_ << "  " << one << '\n';
+    step(one);
+  }
+  if (!difference_) finish();
+  clean_up();
+  return difference_;
+}
+
+void aio_lockstep::begin() {
+  difference_.reset();
+  in_flight_.clear();
+  got_ = {};
+  rings_ = {};
+  writer_was_used_ = false;
+  for (auto* world : {&kernel_, &doorbell_}) world->begin_program();
+}
+
+// Requests that a difference has left behind go with their context.
+void aio_lockstep::clean_up() {
+  for (auto* world : {&kernel_, &doorbell_}) {
+    if (difference_ || !world->has_context(0)) world->forget_contexts();
+    world->end_program();
+  }
+}
+
+template <class Answer>
+void aio_lockstep::compare(const char* what, const Answer& kernels, const Answer& doorbells) {
+  if (difference_ || (kernels == doorbells && log_ == nullptr)) return;
+  std::ostringstream text;
+  text << what << ": kernel ";
+  print(text, kernels);
+  text << ", doorbell ";
+  print(text, doorbells);
+  if (log_) *log_ << "    " << text.str() << '\n';
+  if (kernels != doorbells) difference_ = text.str();
+}
+
+template <class Ask>
+int aio_lockstep::both(const char* what, Ask ask) {
+  int kernels = 0;
+  kernels_thread_.run([&] { kernels = ask(kernel_); });
+  const int doorbells = ask(doorbell_);
+  compare(what, kernels, doorbells);
+  return kernels;
+}
+
+void aio_lockstep::step(const operation& one) {
+  switch (one.what) {
+    case kind::setup:
+      setup(one);
+      break;
+    case kind::destroy:
+    case kind::destroy_twice:
+      destroy(one);
+      break;
+    case kind::submit:
+      submit(one);
+      break;
+    case kind::submit_badly:
+      both("submit", [&](auto& world) { return world.submit_badly(one); });
+      break;
+    case kind::cancel:
+      cancel(one);
+      break;
+    case kind::get_all:
+      get(one.context, certain(one.context));
+      break;
+    case kind::get_some:
+      get(one.context, one.how % (certain(one.context) + 1));
+      break;
+    case kind::get_badly:
+      both("getevents", [&](auto& world) { return world.get_badly(one, certain(one.context) > 0); });
+      break;
+    default:
+      change_source(one);
+  }
+  look_for_certain_ones();
+}
+
+// The kernel's limit is the whole machine's, so others may have left it no room.
+void aio_lockstep::setup(const operation& one) {
+  const int kernels = kernel_.setup(one);
+  const int doorbells = doorbell_.setup(one);
+  if (kernels == -EAGAIN && doorbells == 0)
+    doorbell_.destroy(one.context);
+  else
+    compare("setup", kernels, doorbells);
+}
+
+void aio_lockstep::destroy(const operation& one) {
+  both("destroy", [&](auto& world) {
+    return one.what == kind::destroy ? world.destroy(one.context) : world.destroy_twice(one.context);
+  });
+  for (auto* world : {&kernel_, &doorbell_}) std::ignore = world->take_events(one.context);
+  got_.at(one.context) = 0;
+  // All of them have completed, and have rung; who has got their events does not matter any more.
+  for (const auto& [number, request] : in_flight_) {
+    if (request.context != one.context || request.spec.bell == bell_choice::none) continue;
+    ++rings_.at(request.spec.bell == bell_choice::second);
+  }
+  std::erase_if(in_flight_, [&](const auto& each) { return each.second.context == one.context; });
+}
+
+void aio_lockstep::submit(const operation& one) {
+  if (count(one.context) + one.requests.size() > most_in_flight) return;
+  const bool changes = std::any_of(one.requests.begin(), one.requests.end(), changes_a_source);
+  if (changes) settle();
+  for (const auto& each : one.requests) writer_was_used_ |= each.file == target::pipe_writer;
+  if (std::any_of(one.requests.begin(), one.requests.end(), [&](auto& each) { return would_sleep_in_kernel(each); }))
+    return;
+  const int taken = both("submit", [&](auto& world) { return world.submit(one); });
+  for (const auto& each : one.requests) compare("key", kernel_.key_of(each.number), doorbell_.key_of(each.number));
+  if (difference_) return;
+  account_for(one, taken);
+  if (changes) settle();
+}
+
+void aio_lockstep::account_for(const operation& one, int taken) {
+  for (int at = 0; at < taken; ++at) {
+    const auto& spec = one.requests[static_cast<std::size_t>(at)];
+    in_flight_.insert_or_assign(spec.number,
+                                in_flight{.spec = spec, .context = one.context, .certain = !is_poll(spec)});
+  }
+  look_for_certain_ones();
+}
+
+bool aio_lockstep::would_sleep_in_kernel(const request_spec& one) const {
+  if (!is_transfer(one) || one.file >= target::pipe_writer || one.file == target::unblocking_pipe) return false;
+  return (kernel_.readiness(one.file, POLLIN) & (POLLIN | POLLHUP)) == 0;
+}
+
+void aio_lockstep::look_for_certain_ones() {
+  for (auto& [number, request] : in_flight_) {
+    if (request.certain) continue;
+    const auto there = kernel_.readiness(request.spec.file, static_cast<unsigned>(request.spec.events));
+    request.certain = (there & interest(request.spec)) != 0;
+  }
+}
+
+// One that is certain to complete may have done so, or not yet.
+void aio_lockstep::cancel(const operation& one) {
+  const auto at = in_flight_.find(one.number);
+  const bool well_formed = one.how > 3;
+  const bool here = at != in_flight_.end() && at->second.context == one.context && well_formed;
+  if (here && at->second.certain) return;
+  const int answer = both("cancel", [&](auto& world) { return world.cancel(one); });
+  if (here && answer == -EINPROGRESS) at->second.certain = true;
+}
+
+void aio_lockstep::get(unsigned context, unsigned count) {
+  const int got = both("getevents", [&](auto& world) { return world.get(context, static_cast<long>(count)); });
+  if (got <= 0 || difference_) return;
+  got_.at(context) += static_cast<unsigned>(got);
+  if (certain(context) == 0) compare_events(context);
+}
+
+void aio_lockstep::compare_events(unsigned context) {
+  compare("events", kernel_.take_events(context), doorbell_.take_events(context));
+  compare("ring", kernel_.ring(context), doorbell_.ring(context));
+  for (const auto& [number, request] : in_flight_) {
+    if (request.context != context || !request.certain || request.spec.bell == bell_choice::none) continue;
+    ++rings_.at(request.spec.bell == bell_choice::second);
+  }
+  std::erase_if(in_flight_, [&](const auto& each) { return each.second.context == context && each.second.certain; });
+  got_.at(context) = 0;
+}
+
+void aio_lockstep::compare_bells() {
+  for (unsigned bell = 0; bell < bells; ++bell) {
+    const auto times = std::exchange(rings_.at(bell), 0);
+    compare("bells", kernel_.has_rung(bell, times), doorbell_.has_rung(bell, times));
+    compare("bells", true, doorbell_.take_bells(bell) == 0);
+  }
+}
+
+void aio_lockstep::settle() {
+  for (unsigned context = 0; context < contexts; ++context)
+    if (certain(context) > 0) get(context, certain(context));
+  if (!difference_) compare_bells();
+}
+
+void aio_lockstep::change_source(const operation& one) {
+  settle();
+  // The writer's file may be held a moment longer by a request that has just completed; when the pipe hangs up then is
+  // nobody's to say.
+  if (one.what == kind::hang_up && one.number == static_cast<unsigned>(target::pipe) && writer_was_used_) return;
+  for (auto* world : {&kernel_, &doorbell_}) {
+    if (one.what == kind::fill) world->fill(one.number);
+    if (one.what == kind::empty) world->empty(one.number);
+    if (one.what == kind::hang_up) world->hang_up(one.number);
+  }
+}
+
+// All that is in flight is made to end.
+void aio_lockstep::finish() {
+  settle();
+  const auto left = in_flight_;
+  for (const auto& [number, request] : left) {
+    if (difference_) return;
+    operation ending;
+    ending.what = kind::cancel;
+    ending.context = request.context;
+    ending.number = number;
+    ending.how = 15;
+    cancel(ending);
+  }
+  settle();
+  compare("files", kernel_.files_are_intact(), doorbell_.files_are_intact());
+  for (unsigned file = 0; file < sources; ++file) {
+    const auto source = static_cast<target>(file);
+    const auto left_to_read = [&](aio_world& world) { return (world.readiness(source, POLLIN) & POLLIN) != 0; };
+    compare("something left to read", left_to_read(kernel_), left_to_read(doorbell_));
+  }
+}
+
+unsigned aio_lockstep::certain(unsigned context) const {
+  const auto all = std::count_if(in_flight_.begin(), in_flight_.end(), [&](const auto& each) {
+    return each.second.context == context && each.second.certain;
+  });
+  return static_cast<unsigned>(all) - got_.at(context);
+}
+
+std::size_t aio_lockstep::count(unsigned context) const {
+  return static_cast<std::size_t>(std::count_if(in_flight_.begin(), in_flight_.end(),
+                                                [&](const auto& each) { return each.second.context == context; }));
+}
+
+}  // namespace doorbell::test

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "aio_program.hpp"
+
+#include <poll.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <climits>
+
+#include <doorbell/aio_iocb.hpp>
+
+namespace doorbell::test {
+namespace {
+
+using kind = operation::kind;
+using aio::opcode;
+
+constexpr std::array names{"setup",   "destroy",  "destroy twice", "submit", "submit badly", "cancel",
+                           "get all", "get some", "get badly",     "fill",   "empty",        "hang up"};
+constexpr std::array files{
+    "pipe",           "unblocking pipe", "eventfd",   "socket", "pipe writer", "memory file", "disk file",
+    "read-only file", "write-only file", "directory", "epoll",  "path",        "null device", "closed"};
+
+constexpr std::array transfers{opcode::pread, opcode::pread, opcode::pwrite, opcode::preadv, opcode::pwritev};
+constexpr std::array poll_masks{
+    POLLIN,    POLLIN,   POLLIN, POLLOUT, POLLIN | POLLOUT, POLLIN | POLLRDNORM, POLLPRI, POLLHUP,
+    POLLRDHUP, POLLNVAL, 0,      0xffff};
+constexpr std::array stores{target::memory_file, target::memory_file, target::disk_file};
+
+std::uint16_t number(opcode one) { return static_cast<std::uint16_t>(one); }
+
+bool is_vectored(const request_spec& one) {
+  return one.opcode == number(opcode::preadv) || one.opcode == number(opcode::pwritev);
+}
+
+bool is_write(const request_spec& one) {
+  return one.opcode == number(opcode::pwrite) || one.opcode == number(opcode::pwritev);
+}
+
+class generator {
+ public:
+  explicit generator(std::uint64_t seed) : random_{seed} {}
+
+  // Few programs set contexts up: the kernel takes 30 ms to destroy one.
+  aio_program program() {
+    aio_program made;
+    const bool may_set_up = random_.one_in(40);
+    for (auto left = 1 + random_.below(16); left > 0; --left) made.push_back(one(may_set_up));
+    return made;
+  }
+
+ private:
+  operation one(bool may_set_up) {
+    operation made;
+    made.context = static_cast<unsigned>(may_set_up ? random_.below(contexts) : random_.below(20) == 0);
+    made.how = static_cast<unsigned>(random_.below(16));
+    made.what = random_kind(may_set_up);
+    switch (made.what) {
+      case kind::setup:
+        made.number =
+            random_.one_of(std::array{1U, 8U, 64U, 300U, 0U, 0x80000000U, 0x80000001U, 0xffffffffU, 4194305U});
+        break;
+      case kind::submit:
+      case kind::submit_badly:
+        for (auto left = 1 + random_.below(4); left > 0; --left) made.requests.push_back(request());
+        for (const auto& each : std::vector{made.requests})
+          if (changes_a_source(each)) made.requests = {each};
+        break;
+      case kind::cancel:
+        made.number = static_cast<unsigned>(random_.below(submitted_ + 1));
+        break;
+      default:
+        made.number = static_cast<unsigned>(random_.below(sources));
+    }
+    return made;
+  }
+
+  kind random_kind(bool may_set_up) {
+    if (may_set_up && random_.one_in(3))
+      return random_.one_of(std::array{kind::setup, kind::setup, kind::setup, kind::destroy, kind::destroy_twice});
+    return random_.one_of(std::array{kind::submit, kind::submit, kind::submit, kind::submit, kind::submit_badly,
+                                     kind::cancel, kind::cancel, kind::get_all, kind::get_some, kind::get_badly,
+                                     kind::fill, kind::fill, kind::empty, kind::hang_up});
+  }
+
+  request_spec request() {
+    request_spec made;
+    switch (random_.below(8)) {
+      case 0:
+      case 1:
+      case 2:
+        made = poll();
+        break;
+      case 3:
+        made.opcode = number(random_.one_of(std::array{opcode::fsync, opcode::fdsync}));
+        made.file = random_.one_of(std::array{target::memory_file, target::pipe, target::null_device, target::eventfd});
+        break;
+      case 4:
+        made = transfer();
+        made.file = static_cast<target>(random_.below(sources + 1));
+        made.bytes = random_.one_of(std::array{1U, 8U, 8U, 20U});
+        if (random_.one_in(2)) made.offset = 0;
+        break;
+      default:
+        made = transfer();
+    }
+    made.number = ++submitted_;
+    // The kernel has no asynchronous write for it; doorbell does it all the same.
+    if (made.file == target::eventfd && is_write(made)) made.opcode = number(opcode::pread);
+    if (random_.one_in(3)) made.bell = random_.one_of(std::array{bell_choice::first, bell_choice::second});
+    if (random_.one_in(4)) spoil(made);
+    return made;
+  }
+
+  request_spec poll() {
+    request_spec made;
+    made.opcode = number(opcode::poll);
+    made.file = random_.one_in(6) ? target::memory_file : static_cast<target>(random_.below(sources + 1));
+    made.events = static_cast<std::uint64_t>(random_.one_of(poll_masks));
+    // A socket's waker says that there may be urgent data, too; the kernel believes it, doorbell looks.
+    if (made.file == target::socket && (made.events & POLLPRI)) made.events = POLLIN;
+    return made;
+  }
+
+  request_spec transfer() {
+    request_spec made;
+    made.opcode = number(random_.one_of(transfers));
+    made.file = random_.one_of(stores);
+    made.bytes = is_vectored(made) ? random_.below(4) : random_.below(200);
+    // No write makes a file longer: how much is read must not depend on which comes first.
+    made.offset = static_cast<std::int64_t>(random_.below(is_write(made) ? 7900 : 9000));
+    return made;
+  }
+
+  // Flags that depend on what a file can do are left out: the kernel asks the file at once, doorbell says it in the event.
+  void spoil(request_spec& made) {
+    switch (random_.below(14)) {
+      case 0:
+        made.reserved = 1;
+        break;
+      case 1:
+        made.bytes = std::uint64_t{1} << 63;
+        if (is_vectored(made) && random_.one_in(2)) made.bytes = 1025;
+        break;
+      case 12:
+        made.bytes = SSIZE_MAX;
+        made.buffer = where::null;
+        break;
+      case 2:
+        made.file = random_.one_of(std::array{target::read_only_file, target::write_only_file, target::directory,
+                                              target::epoll, target::path, target::closed});
+        break;
+      case 3:
+        made.bell = random_.one_of(std::array{bell_choice::closed, bell_choice::no_eventfd});
+        break;
+      case 4:
+        made.opcode = random_.one_of(std::array<std::uint16_t, 4>{4, 6, 9, 0xffff});
+        break;
+      case 5:
+        made.more_flags = random_.one_of(std::array{2U, 4U, 0x80000000U, 2U});
+        made.priority = static_cast<std::int16_t>(random_.one_of(std::array{0, 1, 2 << 13, 3 << 13, -1, 0x6007}));
+        break;
+      case 6:
+        made.rw_flags =
+            random_.one_of(std::array{1 << 30, RWF_HIPRI, RWF_HIPRI, RWF_DSYNC, RWF_SYNC, 0x30, 0x31, -1, 0x200});
+        break;
+      case 7:
+        made.buffer = random_.one_of(std::array{where::null, where::kernels_half});
+        break;
+      case 8:
+      case 9:
+        made.offset = random_.one_of(std::array{std::int64_t{-1}, std::int64_t{LONG_MIN}, std::int64_t{LONG_MAX},
+                                                std::int64_t{LONG_MAX - 20}, std::int64_t{1}});
+        break;
+      case 10:
+        made.shape = random_.one_of(std::array{vectors::bad_address, vectors::bad_length, vectors::both_bad});
+        break;
+      default:
+        made.events |= 0x10000;
+    }
+  }
+
+  random_numbers random_;
+  unsigned submitted_ = 0;
+};
+
+void print(std::ostream& out, const request_spec& one) {
+  out << "\n      #" << one.number << " opcode " << one.opcode << " of " << files[static_cast<std::size_t>(one.file)]
+      << ", " << one.bytes << " at " << one.offset;
+  if (one.opcode == number(opcode::poll)) out << ", events " << one.events;
+  if (one.buffer != where::own) out << ", bad buffer " << static_cast<int>(one.buffer);
+  if (one.shape != vectors::good) out << ", bad vectors " << static_cast<int>(one.shape);
+  if (one.rw_flags != 0) out << ", rw_flags " << one.rw_flags;
+  if (one.more_flags != 0) out << ", flags " << one.more_flags << " priority " << one.priority;
+  if (one.bell != bell_choice::none) out << ", bell " << static_cast<int>(one.bell);
+  if (one.reserved != 0) out << ", reserved2";
+}
+
+}  // namespace
+
+bool is_transfer(const request_spec& one) {
+  return std::find(transfers.begin(), transfers.end(), static_cast<opcode>(one.opcode)) != transfers.end();
+}
+
+bool changes_a_source(const request_spec& one) { return is_transfer(one) && one.file <= target::pipe_writer; }
+
+aio_program random_aio_program(std::uint64_t seed) { return generator{seed}.program(); }
+
+std::vector<operation> simpler(const operation& one) {
+  std::vector<operation> all;
+  for (std::size_t at = 0; at < one.requests.size() && one.requests.size() > 1; ++at) {
+    all.push_back(one);
+    all.back().requests.erase(all.back().requests.begin() + static_cast<std::ptrdiff_t>(at));
+  }
+  for (std::size_t at = 0; at < one.requests.size(); ++at) {
+    if (one.requests[at].bell == bell_choice::none) continue;
+    all.push_back(one);
+    all.back().requests[at].bell = bell_choice::none;
+  }
+  return all;
+}
+
+std::ostream& operator<<(std::ostream& out, const operation& one) {
+  out << names[static_cast<std::size_t>(one.what)] << ", context " << one.context << ", number " << one.number
+      << ", how " << one.how;
+  for (const auto& each : one.requests) print(out, each);
+  return out;
+}
+
+}  // namespace doorbell::test

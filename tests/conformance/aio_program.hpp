@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A random program of AIO: operations with names instead of addresses, so that it means the same on both sides, and may
+// lose any of its operations.
+#pragma once
+
+#include <cstdint>
+#include <ostream>
+#include <vector>
+
+#include "support/random_programs.hpp"
+
+namespace doorbell::test {
+
+/// What a request is for. The first four change by being filled, emptied and closed: sources.
+enum class target : std::uint8_t {
+  pipe,
+  unblocking_pipe,
+  eventfd,
+  socket,
+  pipe_writer,
+  memory_file,
+  disk_file,
+  read_only_file,
+  write_only_file,
+  directory,
+  epoll,
+  path,
+  null_device,
+  closed,
+};
+constexpr unsigned sources = 4;
+constexpr unsigned contexts = 3;  // the first of which outlives the programs
+constexpr unsigned bells = 2;
+
+enum class where : std::uint8_t { own, null, kernels_half };
+enum class bell_choice : std::uint8_t { none, first, second, closed, no_eventfd };
+enum class vectors : std::uint8_t { good, bad_address, bad_length, both_bad };
+
+struct request_spec {
+  unsigned number = 0;  // its name in the program
+  std::uint16_t opcode = 0;
+  target file = target::memory_file;
+  where buffer = where::own;
+  vectors shape = vectors::good;
+  std::uint64_t bytes = 0;  // or buffers
+  std::int64_t offset = 0;
+  std::int32_t rw_flags = 0;
+  std::uint32_t more_flags = 0;
+  std::int16_t priority = 0;
+  bell_choice bell = bell_choice::none;
+  std::uint64_t events = 0;  // of a poll
+  std::uint64_t reserved = 0;
+};
+
+[[nodiscard]] bool is_transfer(const request_spec& one);
+/// Alone in its submit: the order of others beside it would matter.
+[[nodiscard]] bool changes_a_source(const request_spec& one);
+
+struct operation {
+  enum class kind : std::uint8_t {
+    setup,
+    destroy,
+    destroy_twice,
+    submit,
+    submit_badly,
+    cancel,
+    get_all,
+    get_some,
+    get_badly,
+    fill,
+    empty,
+    hang_up,
+  };
+  kind what = kind::get_all;
+  unsigned context = 0;
+  unsigned how = 0;     // which of the ways to do it badly; how many to get
+  unsigned number = 0;  // setup: how many; cancel: which request; fill, empty, hang_up: which source
+  std::vector<request_spec> requests;
+};
+
+using aio_program = std::vector<operation>;
+
+/// The program of a seed.
+[[nodiscard]] aio_program random_aio_program(std::uint64_t seed);
+/// Operations like it that do less, for a shorter program.
+[[nodiscard]] std::vector<operation> simpler(const operation& one);
+std::ostream& operator<<(std::ostream& out, const operation& one);
+
+}  // namespace doorbell::test

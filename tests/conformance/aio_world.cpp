@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "aio_world.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <string>
+#include <tuple>
+
+#include "support/files.hpp"
+
+namespace doorbell::test {
+namespace {
+
+constexpr std::size_t file_bytes = 8192;
+constexpr unsigned lasting_context_room = 64;
+constexpr std::uint32_t untouched_key = 77;
+constexpr std::uintptr_t kernels_half = 0xffff800000000000;
+constexpr timespec patience{.tv_sec = 20, .tv_nsec = 0};
+
+/// What files hold, everywhere and for ever: writes write what is there already, and the order of requests says nothing.
+char content_at(std::int64_t offset) { return static_cast<char>('a' + offset % 23); }
+
+std::string whole_content() {
+  std::string text(file_bytes, '\0');
+  for (std::size_t at = 0; at < text.size(); ++at) text[at] = content_at(static_cast<std::int64_t>(at));
+  return text;
+}
+
+bool is_store(target file) {
+  return file == target::memory_file || file == target::disk_file || file == target::read_only_file ||
+         file == target::write_only_file;
+}
+
+template <class T>
+T* address(std::uintptr_t at) {
+  return reinterpret_cast<T*>(at);  // NOLINT(performance-no-int-to-ptr): of nothing
+}
+
+base::unique_fd opened_again(const base::unique_fd& file, int flags) {
+  return base::unique_fd{::open(("/proc/self/fd/" + std::to_string(file.get())).c_str(), flags | O_CLOEXEC)};
+}
+
+bool holds_content(const base::unique_fd& file) {
+  std::string text(file_bytes + 1, '\0');
+  const auto size = ::pread(file.get(), text.data(), text.size(), 0);
+  return size >= 0 && text.substr(0, file_bytes) == whole_content();
+}
+
+}  // namespace
+
+aio_world::aio_world(const aio_side& side) : side_{side} {
+  const auto file = [&](target name) -> auto& { return files_[static_cast<std::size_t>(name)]; };
+  file(target::memory_file).reset(::memfd_create("content", MFD_CLOEXEC));
+  const auto content = whole_content();
+  std::ignore = ::pwrite(descriptor(target::memory_file), content.data(), content.size(), 0);
+  file(target::disk_file) = doorbell::test::temporary_file(content);
+  file(target::read_only_file) = opened_again(file(target::memory_file), O_RDONLY);
+  file(target::write_only_file) = opened_again(file(target::memory_file), O_WRONLY);
+  file(target::directory).reset(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  file(target::epoll).reset(::epoll_create1(EPOLL_CLOEXEC));
+  file(target::path).reset(::open("/", O_PATH | O_CLOEXEC));
+  file(target::null_device).reset(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  forget_contexts();
+}
+
+aio_world::~aio_world() {
+  for (const auto handle : handles_) side_.destroy(handle);
+}
+
+void aio_world::forget_contexts() {
+  for (auto& handle : handles_) side_.destroy(std::exchange(handle, 0));
+  side_.setup(lasting_context_room, &handles_[0]);
+}
+
+void aio_world::begin_program() {
+  const auto file = [&](target name) -> auto& { return files_[static_cast<std::size_t>(name)]; };
+  const auto writer = [&](target name) -> auto& { return writers_[static_cast<std::size_t>(name)]; };
+  doorbell::test::pipe_ends blocking;
+  file(target::pipe) = std::move(blocking.read);
+  file(target::pipe_writer).reset(::dup(blocking.write.get()));
+  writer(target::pipe) = std::move(blocking.write);
+  doorbell::test::pipe_ends unblocking;
+  ::fcntl(unblocking.read.get(), F_SETFL, O_NONBLOCK);
+  file(target::unblocking_pipe) = std::move(unblocking.read);
+  writer(target::unblocking_pipe) = std::move(unblocking.write);
+  file(target::eventfd).reset(::eventfd(0, EFD_CLOEXEC));
+  writer(target::eventfd).reset(::dup(descriptor(target::eventfd)));
+  int ends[2];
+  std::ignore = ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends);
+  file(target::socket).reset(ends[0]);
+  writer(target::socket).reset(ends[1]);
+  for (auto& bell : bells_) bell.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
+void aio_world::end_program() {
+  for (unsigned context = 1; context < contexts; ++context)
+    if (has_context(context)) destroy(context);
+  requests_.clear();
+  for (auto& got : got_) got.clear();
+}
+
+int aio_world::bell_descriptor(bell_choice bell) const {
+  switch (bell) {
+    case bell_choice::first:
+      return bells_[0].get();
+    case bell_choice::second:
+      return bells_[1].get();
+    case bell_choice::no_eventfd:
+      return descriptor(target::memory_file);
+    default:
+      return -1;
+  }
+}
+
+submitted& aio_world::prepare(const request_spec& spec) {
+  auto& made = *(requests_[spec.number] = std::make_unique<submitted>());
+  made.spec = spec;
+  for (std::size_t at = 0; at < made.buffer.size(); ++at) {
+    const auto offset = std::max<std::int64_t>(spec.offset, 0) % static_cast<std::int64_t>(file_bytes);
+    made.buffer[at] = content_at(offset + static_cast<std::int64_t>(at));
+    made.second_buffer[at] = content_at(offset + static_cast<std::int64_t>(at) + 64);
+  }
+  auto& request = made.request;
+  request.data = &made;
+  request.key = untouched_key;
+  request.rw_flags = spec.rw_flags;
+  request.lio_opcode = spec.opcode;
+  request.reqprio = spec.priority;
+  request.fildes = descriptor(spec.file);
+  request.nbytes = spec.bytes;
+  request.offset = spec.offset;
+  request.reserved2 = spec.reserved;
+  request.flags = spec.more_flags;
+  request.buf = reinterpret_cast<std::uintptr_t>(made.buffer.data());
+  if (spec.bell != bell_choice::none) {
+    request.flags |= aio::iocb_abi::flag_resfd;
+    request.resfd = static_cast<std::uint32_t>(bell_descriptor(spec.bell));
+  }
+  if (spec.buffer == where::null) request.buf = 0;
+  if (spec.buffer == where::kernels_half) request.buf = kernels_half;
+  const auto operation = static_cast<aio::opcode>(spec.opcode);
+  if (operation == aio::opcode::preadv || operation == aio::opcode::pwritev) set_vectors(made);
+  if (operation == aio::opcode::poll) {
+    request.buf = spec.events;
+    request.nbytes = spec.buffer == where::null;
+  }
+  if (operation == aio::opcode::fsync || operation == aio::opcode::fdsync) request.buf = spec.buffer != where::own;
+  return made;
+}
+
+void aio_world::set_vectors(submitted& made) {
+  // Two halves, and nothing more: what the third and fourth say is empty.
+  made.buffers = {iovec{made.buffer.data(), 64}, iovec{made.second_buffer.data(), 64}, iovec{made.buffer.data(), 0},
+                  iovec{made.buffer.data(), 0}};
+  made.buffers.resize(std::max<std::size_t>(4, std::min<std::size_t>(made.spec.bytes, 1100)),
+                      iovec{made.buffer.data(), 0});
+  const auto bad_address = made.spec.shape == vectors::bad_address || made.spec.shape == vectors::both_bad;
+  const auto bad_length = made.spec.shape == vectors::bad_length || made.spec.shape == vectors::both_bad;
+  if (bad_address) made.buffers[0].iov_base = address<void>(kernels_half);
+  if (bad_length) made.buffers[1].iov_len = std::size_t{1} << 63;
+  if (made.spec.buffer == where::own) made.request.buf = reinterpret_cast<std::uintptr_t>(made.buffers.data());
+}
+
+int aio_world::setup(const operation& one) { return side_.setup(one.number, &handles_.at(one.context)); }
+
+int aio_world::destroy(unsigned context) { return side_.destroy(std::exchange(handles_.at(context), 0)); }
+
+int aio_world::destroy_twice(unsigned context) {
+  const auto handle = std::exchange(handles_.at(context), 0);
+  const int first = side_.destroy(handle);
+  return side_.destroy(handle) == -EINVAL ? first : 1;
+}
+
+int aio_world::submit(const operation& one) {
+  std::vector<aio::iocb_abi*> list;
+  for (const auto& spec : one.requests) list.push_back(&prepare(spec).request);
+  return side_.submit(handles_.at(one.context), static_cast<long>(list.size()), list.data());
+}
+
+int aio_world::submit_badly(const operation& one) {
+  const auto handle = handles_.at(one.context);
+  aio::iocb_abi* nothing = nullptr;
+  aio::iocb_abi* nowhere = address<aio::iocb_abi>(kernels_half);
+  switch (one.how % 8) {
+    case 0:
+      return side_.submit(handle, -1, &nothing);
+    case 1:
+      return side_.submit(handle, 1, nullptr);
+    case 2:
+      return side_.submit(handle, 1, address<aio::iocb_abi*>(kernels_half));
+    case 3:
+      return side_.submit(handle, 1, &nothing);
+    case 4:
+      return side_.submit(handle, 1, &nowhere);
+    case 5:
+      return side_.submit(handle, 0, nullptr);
+    case 6:
+      return side_.submit(0x1000, 1, &nothing);
+    default:
+      return side_.submit(handle, LONG_MIN, nullptr);
+  }
+}
+
+int aio_world::cancel(const operation& one) {
+  const auto handle = handles_.at(one.context);
+  const auto known = requests_.find(one.number);
+  submitted never_submitted{};
+  auto& request = known != requests_.end() ? known->second->request : never_submitted.request;
+  switch (one.how) {
+    case 0:
+      return side_.cancel(handle, nullptr, nullptr);
+    case 1:
+      return side_.cancel(handle, address<aio::iocb_abi>(kernels_half), nullptr);
+    case 2:
+      return side_.cancel(0x1000, &request, nullptr);
+    case 3: {
+      const auto key = std::exchange(request.key, 1);
+      const int answer = side_.cancel(handle, &request, nullptr);
+      request.key = key;
+      return answer;
+    }
+    default:
+      return side_.cancel(handle, &request, nullptr);
+  }
+}
+
+told_event aio_world::tell(const aio::io_event& event) {
+  const auto& from = *static_cast<const submitted*>(event.data);
+  told_event told{.number = from.spec.number,
+                  .res = event.res,
+                  .res2 = event.res2,
+                  .data_comes_back = static_cast<const void*>(event.obj) == &from.request,
+                  .content_is_right = true};
+  // The kernel tells of all that a poll was woken for, doorbell of what was asked for.
+  if (from.spec.opcode == static_cast<std::uint16_t>(aio::opcode::poll) && event.res > 0)
+    told.res &= static_cast<std::int64_t>(from.spec.events | POLLERR | POLLHUP);
+  if (from.spec.opcode == static_cast<std::uint16_t>(aio::opcode::pread) && is_store(from.spec.file))
+    for (std::int64_t at = 0; at < event.res; ++at)
+      told.content_is_right &= from.buffer.at(static_cast<std::size_t>(at)) == content_at(from.spec.offset + at);
+  return told;
+}
+
+int aio_world::get(unsigned context, long count) {
+  std::vector<aio::io_event> events(static_cast<std::size_t>(count));
+  timespec timeout = patience;
+  const int answer = side_.getevents(handles_.at(context), count, count, events.data(), &timeout);
+  for (int at = 0; at < answer; ++at) got_.at(context).push_back(tell(events[static_cast<std::size_t>(at)]));
+  return answer;
+}
+
+int aio_world::get_badly(const operation& one, bool events_are_there) {
+  const auto handle = handles_.at(one.context);
+  std::array<aio::io_event, 4> none{};
+  timespec at_once{};
+  timespec a_moment{.tv_sec = 0, .tv_nsec = 1000};
+  timespec long_enough = patience;
+  switch (one.how % 8) {
+    case 0:
+      return side_.getevents(handle, 3, 2, none.data(), &at_once);
+    case 1:
+      return side_.getevents(handle, -1, 2, none.data(), &at_once);
+    case 2:
+      return side_.getevents(0x1000, 0, 2, none.data(), &at_once);
+    case 3:
+      return side_.getevents(handle, 1, 2, none.data(), address<timespec>(kernels_half));
+    case 4:
+      return side_.getevents(handle, 0, 0, nullptr, &at_once);
+    case 5:
+      return side_.pgetevents(handle, 0, 1, none.data(), &at_once, address<aio::aio_sigset>(kernels_half));
+    case 6:
+      return events_are_there ? 0 : side_.getevents(handle, 1, 2, none.data(), &a_moment);
+    default:
+      return side_.getevents(handle, events_are_there, 2, nullptr, events_are_there ? &long_enough : &at_once);
+  }
+}
+
+void aio_world::fill(unsigned source) {
+  const std::uint64_t one = 1;
+  const auto bytes = source == static_cast<unsigned>(target::eventfd) ? sizeof one : 1;
+  if (writers_.at(source)) std::ignore = ::write(writers_.at(source).get(), &one, bytes);
+}
+
+void aio_world::empty(unsigned source) {
+  std::array<char, 64> bytes;
+  const auto file = static_cast<target>(source);
+  if (readiness(file, POLLIN) & POLLIN) std::ignore = ::read(descriptor(file), bytes.data(), bytes.size());
+}
+
+void aio_world::hang_up(unsigned source) {
+  writers_.at(source).reset();
+  if (source == static_cast<unsigned>(target::pipe)) files_[static_cast<std::size_t>(target::pipe_writer)].reset();
+}
+
+std::vector<told_event> aio_world::take_events(unsigned context) {
+  auto events = std::exchange(got_.at(context), {});
+  std::sort(events.begin(), events.end());
+  return events;
+}
+
+std::pair<unsigned, unsigned> aio_world::ring(unsigned context) const {
+  const auto* const header = address<const unsigned>(handles_.at(context));
+  const auto nr = header[1];
+  return {nr, (header[3] + nr - header[2]) % nr};
+}
+
+unsigned aio_world::readiness(target file, unsigned events) const {
+  pollfd asked{.fd = descriptor(file), .events = static_cast<short>(events), .revents = 0};
+  ::poll(&asked, 1, 0);
+  return static_cast<unsigned short>(asked.revents);
+}
+
+std::uint64_t aio_world::take_bells(unsigned bell) {
+  std::uint64_t count = 0;
+  return ::read(bells_.at(bell).get(), &count, sizeof count) == sizeof count ? count : 0;
+}
+
+bool aio_world::has_rung(unsigned bell, std::uint64_t times) {
+  std::uint64_t rung = 0;
+  while (rung < times) {
+    pollfd readable{.fd = bells_.at(bell).get(), .events = POLLIN, .revents = 0};
+    if (::poll(&readable, 1, static_cast<int>(patience.tv_sec) * 1000) != 1) return false;
+    rung += take_bells(bell);
+  }
+  return rung == times;
+}
+
+bool aio_world::files_are_intact() const {
+  return holds_content(files_[static_cast<std::size_t>(target::memory_file)]) &&
+         holds_content(files_[static_cast<std::size_t>(target::disk_file)]);
+}
+
+}  // namespace doorbell::test
