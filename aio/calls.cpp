@@ -107,7 +107,7 @@ int io_submit(aio_context_t handle, long nr, iocb_abi** iocbs) noexcept {
   if (!user) return -EINVAL;
   const auto count = user->at_most(static_cast<std::size_t>(nr));
   if (count == 0) return 0;
-  if (!plausible(iocbs, count * sizeof *iocbs)) return -EFAULT;
+  if (!plausible(static_cast<const void*>(iocbs), count * sizeof *iocbs)) return -EFAULT;
   std::error_code ec;
   const auto taken = user->submit(std::span<iocb_abi* const>{iocbs, count}, ec);
   return answer(ec, taken);

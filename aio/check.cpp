@@ -63,7 +63,6 @@ std::error_code fetch_vectors(request& made) noexcept {
   const auto count = static_cast<std::size_t>(made.what.nbytes);
   made.vectors.reset(new (std::nothrow) iovec[count]);
   if (made.vectors == nullptr) return error(std::errc::not_enough_memory);
-  // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel's ABI has addresses as numbers
   const auto* const there = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(made.what.buf));
   if (count > 0 && !read_memory(there, made.vectors.get(), count * sizeof(iovec))) return error(std::errc::bad_address);
   return check_vectors(made.buffers());
@@ -72,7 +71,6 @@ std::error_code fetch_vectors(request& made) noexcept {
 std::error_code check_buffer(request& made, bool vectored) noexcept {
   if (vectored) return fetch_vectors(made);
   const auto bytes = std::min(made.what.nbytes, max_transfer);
-  // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel's ABI has addresses as numbers
   const auto* const buffer = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(made.what.buf));
   return unless(in_user_half(buffer, bytes), std::errc::bad_address);
 }

@@ -82,7 +82,6 @@ kioctx::identity kioctx::make(unsigned nr_events, engine_kind carried_by, std::e
 
 bool kioctx::has_moved_to(std::uintptr_t handle) noexcept {
   const base::mutex_lock held{ring_lock_};
-  // NOLINTNEXTLINE(performance-no-int-to-ptr): a handle is an address
   if (!ring_.has_moved_to(reinterpret_cast<void*>(handle))) return false;
   key_.store(handle, base::memory_order_relaxed);
   return true;

@@ -90,7 +90,6 @@ bool ring::is_at(const void* address) noexcept {
 
 bool ring::looks_like_one(std::uintptr_t address) noexcept {
   header there{};
-  // NOLINTNEXTLINE(performance-no-int-to-ptr): a handle is an address
   const auto* const at = reinterpret_cast<const void*>(address);
   return plausible(at, sizeof there) && read_memory(at, &there, sizeof there) && there.magic == ring_magic;
 }

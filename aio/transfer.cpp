@@ -28,7 +28,6 @@ opcode operation_of(const request& asked) noexcept { return static_cast<opcode>(
 class buffers {
  public:
   explicit buffers(const request& asked) noexcept
-      // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel's ABI has addresses as numbers
       : one_{reinterpret_cast<void*>(static_cast<std::uintptr_t>(asked.what.buf)), asked.what.nbytes},
         all_{is_vectored(asked) ? asked.buffers() : std::span{&one_, 1}} {}
   buffers(const buffers&) = delete;

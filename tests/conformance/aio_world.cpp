@@ -41,7 +41,7 @@ bool is_store(target file) {
 
 template <class T>
 T* address(std::uintptr_t at) {
-  return reinterpret_cast<T*>(at);  // NOLINT(performance-no-int-to-ptr): of nothing
+  return reinterpret_cast<T*>(at);
 }
 
 base::unique_fd opened_again(const base::unique_fd& file, int flags) {
@@ -188,7 +188,7 @@ int aio_world::submit(const operation& one) {
 int aio_world::submit_badly(const operation& one) {
   const auto handle = handles_.at(one.context);
   aio::iocb_abi* nothing = nullptr;
-  aio::iocb_abi* nowhere = address<aio::iocb_abi>(kernels_half);
+  auto* nowhere = address<aio::iocb_abi>(kernels_half);
   switch (one.how % 8) {
     case 0:
       return side_.submit(handle, -1, &nothing);

@@ -50,7 +50,7 @@ class eventfd_row : public ::testing::Test {
 
 struct name_of_side {
   template <class Side>
-  static std::string GetName(int) {
+  static std::string GetName(int) {  // NOLINT(readability-identifier-naming): GoogleTest calls it so
     return std::is_same_v<Side, kernel_side> ? "kernel" : "doorbell";
   }
 };

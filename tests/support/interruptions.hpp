@@ -10,7 +10,7 @@
 #include <ctime>
 
 #ifndef sigev_notify_thread_id
-#define sigev_notify_thread_id _sigev_un._tid
+#define sigev_notify_thread_id _sigev_un._tid  // NOLINT(readability-identifier-naming): timer_create(2) names it so
 #endif
 
 namespace doorbell::test {

@@ -65,12 +65,12 @@ TEST_P(aio_exit, does_not_mind_threads_that_are_at_it) {
     static std::atomic<int> submitted{0};
     static forlorn& one = never_destroyed();
     for (int n = 0; n < 2; ++n)
-      std::thread{[] {
+      std::thread{[&mine = one.reads[static_cast<std::size_t>(n)]] {
         for (;;) {
           std::array<aio::io_event, 4> events{};
           std::error_code ec;
-          submitted += one.ctx.submit({&one.reads[1]}, ec) == 1;
-          one.ctx.cancel(one.reads[1], ec);
+          submitted += one.ctx.submit({&mine}, ec) == 1;
+          one.ctx.cancel(mine, ec);
           (void)one.ctx.get_events(0, events, ec);
         }
       }}.detach();

@@ -31,7 +31,8 @@ class failure {
   [[nodiscard]] int next() noexcept {
     const int every = every_;
     if (every > 0) return calls_++ % static_cast<unsigned>(every) == 0 ? -error_ : 0;
-    return left_ > 0 && left_-- > 0 ? -error_ : 0;
+    if (left_ <= 0) return 0;
+    return left_-- > 0 ? -error_ : 0;
   }
 
  private:

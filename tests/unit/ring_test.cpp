@@ -81,7 +81,7 @@ TEST_F(mapped_ring, an_event_not_committed_cannot_be_seen_by_the_program) {
 }
 
 TEST_F(mapped_ring, goes_round) {
-  for (std::int64_t round = 0; round < 3 * ring_.capacity(); ++round) {
+  for (std::int64_t round = 0; round < std::int64_t{3} * ring_.capacity(); ++round) {
     ASSERT_TRUE(ring_.take_slot());
     publish(round);
     ASSERT_EQ(get(8), results{round});
@@ -126,7 +126,6 @@ std::vector<void*> anonymous_shared_mappings() {
   std::vector<void*> found;
   std::ifstream maps{"/proc/self/maps"};
   for (std::string line; std::getline(maps, line);) {
-    // NOLINTNEXTLINE(performance-no-int-to-ptr): where something is mapped
     if (line.ends_with("/dev/zero (deleted)")) found.push_back(reinterpret_cast<void*>(std::stoul(line, nullptr, 16)));
   }
   return found;
