@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <pthread.h>
 #include <urcu/urcu-bp.h>
-// The two functions of a section are small ones, to be compiled into whoever calls them, as the licence of liburcu allows;
-// as calls they cost twice as much, most of it to find the thread's state.
-#include <urcu/static/urcu-bp.h>
 
 #include <cassert>
 
@@ -18,20 +15,6 @@ namespace {
 }
 
 }  // namespace
-
-namespace seam {
-
-void rcu_read_lock() noexcept {
-  _urcu_bp_read_lock();
-  rcu_tell_acquire(rcu_synchronize_begun);  // pairs with the release at the start of rcu_synchronize()
-}
-
-void rcu_read_unlock() noexcept {
-  rcu_tell_release(rcu_sections_ended);  // pairs with the acquire at the end of rcu_synchronize()
-  _urcu_bp_read_unlock();
-}
-
-}  // namespace seam
 
 void rcu_synchronize() noexcept {
   assert(!urcu_bp_read_ongoing() && "rcu_synchronize: would wait for its own section");

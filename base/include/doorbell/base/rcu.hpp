@@ -38,6 +38,14 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
+// As <urcu/urcu-bp.h> declares them, which is thus not needed by those who include this header. rcu.cpp includes both.
+// NOLINTBEGIN(readability-redundant-declaration): for that one file they are
+extern "C" {
+void urcu_bp_read_lock();
+void urcu_bp_read_unlock();
+}
+// NOLINTEND(readability-redundant-declaration)
+
 namespace doorbell::base {
 namespace seam {
 
@@ -57,8 +65,15 @@ inline void rcu_tell_acquire([[maybe_unused]] char& edge) noexcept {
 #endif
 }
 
-void rcu_read_lock() noexcept;
-void rcu_read_unlock() noexcept;
+inline void rcu_read_lock() noexcept {
+  urcu_bp_read_lock();
+  rcu_tell_acquire(rcu_synchronize_begun);  // pairs with the release at the start of rcu_synchronize()
+}
+
+inline void rcu_read_unlock() noexcept {
+  rcu_tell_release(rcu_sections_ended);  // pairs with the acquire at the end of rcu_synchronize()
+  urcu_bp_read_unlock();
+}
 
 }  // namespace seam
 
