@@ -16,8 +16,11 @@ inline constexpr bool sanitized = false;
 inline constexpr bool sanitized = false;
 #endif
 
-/// Whether that is ThreadSanitizer, which does not keep its threads apart in a child of a process with threads: it ends
-/// the child ("dup thread with used id") as soon as that starts threads of its own.
+// In a child of a process with threads, no sanitizer of g++ 12 is itself: ThreadSanitizer ends the child as soon as that
+// starts threads of its own ("dup thread with used id"), and AddressSanitizer may have inherited its locks from a thread
+// that is not there, and then a new thread never gets to its first instruction.
+
+/// Whether that is ThreadSanitizer.
 #if defined(__SANITIZE_THREAD__)
 inline constexpr bool thread_sanitized = true;
 #elif defined(__has_feature)

@@ -195,7 +195,7 @@ class hammering {
 
 // Oracle: whatever the other threads were at, the child can use contexts, and is not stuck; nor is the parent.
 TEST_F(aio_fork, children_of_a_process_whose_threads_are_at_it_are_whole) {
-  if (doorbell::test::thread_sanitized) GTEST_SKIP() << "ThreadSanitizer ends such children";
+  if (doorbell::test::sanitized) GTEST_SKIP() << "the sanitizers themselves do not survive this; see sanitizer.hpp";
   const hammering others{3};
   doorbell::test::budget rounds{50, 10s};
   while (rounds.next()) in_child([] { expect_a_context_of_ones_own_works(); });
@@ -214,7 +214,7 @@ void fork_during_the_first_setup() {
 
 // Oracle: the child finds nothing half made, and no lock held by a thread that it does not have.
 TEST(aio_first_use, a_child_forked_during_its_parents_first_setup_is_whole) {
-  if (doorbell::test::thread_sanitized) GTEST_SKIP() << "ThreadSanitizer ends such children";
+  if (doorbell::test::sanitized) GTEST_SKIP() << "the sanitizers themselves do not survive this; see sanitizer.hpp";
   doorbell::test::budget rounds{100, 10s};
   while (rounds.next()) in_child(fork_during_the_first_setup);
 }

@@ -68,6 +68,8 @@ struct piped_context {
 };
 
 TEST(aio_limits, setup_without_descriptors) {
+  if (doorbell::test::sanitized && !doorbell::test::thread_sanitized)
+    GTEST_SKIP() << "UBSan looks at objects through a pipe, and takes them for wrong where it gets none";
   const doorbell::test::nothing_left_behind check;
   auto ec = std::make_error_code(std::errc::too_many_files_open);
   for (rlim_t spare = 0; ec; ++spare) {
