@@ -30,7 +30,9 @@ class aio_under_signals : public testing::TestWithParam<int> {
   void SetUp() override { ASSERT_EQ(aio::io_setup(64, &ctx_), 0); }
   void TearDown() override { aio::io_destroy(ctx_); }
 
+  // Into a byte of its own: several may be in flight, and several threads then carry them out.
   int submit() {
+    read_.buf = reinterpret_cast<std::uintptr_t>(&text_[next_++ % text_.size()]);
     aio::iocb_abi* asked = &read_;
     return aio::io_submit(ctx_, 1, &asked);
   }
@@ -43,7 +45,8 @@ class aio_under_signals : public testing::TestWithParam<int> {
   const doorbell::test::watchdog dog_;
   const doorbell::test::signal_handler handler_{GetParam()};
   const doorbell::test::pipe_ends pipe_;
-  std::array<char, 8> text_{};
+  std::array<char, 512> text_{};
+  std::size_t next_ = 0;
   aio::iocb_abi read_ = aio::prep_pread(pipe_.read.get(), text_.data(), 1, 0);
   aio::aio_context_t ctx_ = 0;
 };
