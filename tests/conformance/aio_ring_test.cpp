@@ -54,10 +54,12 @@ class aio_ring : public aio_row {
   /// Submits until there is no slot left, and waits until all that was taken has completed.
   /// @return how many were taken.
   int fill(aio_context_t handle) {
-    iocb_abi read = ringing(file_read(), bell_.get());
+    // Writes, because all of them have one buffer.
+    iocb_abi write = ringing(file_read(), bell_.get());
+    write.lio_opcode = static_cast<std::uint16_t>(aio::opcode::pwrite);
     int taken = 0;
-    while (submit(handle, read) == 1) ++taken;
-    EXPECT_EQ(submit(handle, read), -EAGAIN);
+    while (submit(handle, write) == 1) ++taken;
+    EXPECT_EQ(submit(handle, write), -EAGAIN);
     wait_for_bells(taken);
     return taken;
   }

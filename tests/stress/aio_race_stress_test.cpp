@@ -269,11 +269,11 @@ TEST(aio_race, an_event_that_comes_as_the_time_is_up_is_not_lost) {
 // Oracle: a completion that another thread reaps while submit has yet to return leaves submit a request to finish with;
 // each has one event, and none can be cancelled after it.
 TEST(aio_race, a_completion_may_come_before_submit_returns) {
-  constexpr std::size_t reads = 32;
+  constexpr std::size_t writes = 32;
   const auto file = doorbell::test::temporary_file("hello");
-  aio::context ctx{reads};
-  std::array<char, 8> text{};
-  std::vector<aio::iocb> requests(reads, aio::prep_pread(file.get(), text.data(), 1, 0));
+  aio::context ctx{writes};
+  // Writes, because all of them have one buffer.
+  std::vector<aio::iocb> requests(writes, aio::prep_pwrite(file.get(), "h", 1, 0));
   std::vector<aio::iocb*> pointers;
   for (auto& request : requests) pointers.push_back(&request);
   std::size_t got = 0;
@@ -281,14 +281,14 @@ TEST(aio_race, a_completion_may_come_before_submit_returns) {
       2, budget{2000}, [&] { got = 0; },
       [&](std::size_t me) {
         if (me == 0) {
-          EXPECT_EQ(ctx.submit(pointers), reads);
+          EXPECT_EQ(ctx.submit(pointers), writes);
           return;
         }
-        std::array<aio::io_event, reads> events{};
-        while (got < reads) got += ctx.get_events(0, events).size();
+        std::array<aio::io_event, writes> events{};
+        while (got < writes) got += ctx.get_events(0, events).size();
       },
       [&] {
-        EXPECT_EQ(got, reads);
+        EXPECT_EQ(got, writes);
         for (auto& request : requests) {
           std::error_code ec;
           ctx.cancel(request, ec);
