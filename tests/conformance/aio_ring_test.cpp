@@ -54,9 +54,7 @@ class aio_ring : public aio_row {
   /// Submits until there is no slot left, and waits until all that was taken has completed.
   /// @return how many were taken.
   int fill(aio_context_t handle) {
-    // Writes, because all of them have one buffer.
-    iocb_abi write = ringing(file_read(), bell_.get());
-    write.lio_opcode = static_cast<std::uint16_t>(aio::opcode::pwrite);
+    iocb_abi write = ringing(as_write(file_read()), bell_.get());
     int taken = 0;
     while (submit(handle, write) == 1) ++taken;
     EXPECT_EQ(submit(handle, write), -EAGAIN);

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <fstream>
 #include <functional>
 #include <initializer_list>
@@ -137,8 +138,17 @@ class aio_row : public testing::TestWithParam<std::reference_wrapper<const aio_s
     return answer;
   }
 
-  iocb_abi read_of(int fd) { return aio::prep_pread(fd, text_.data(), 5, 0); }
+  /// Into room that no other read has: reads in flight at once would race for it.
+  iocb_abi read_of(int fd) {
+    auto& room = read_into_.emplace_back();
+    return aio::prep_pread(fd, room.data(), room.size(), 0);
+  }
   iocb_abi file_read() { return read_of(file_.get()); }
+  /// Of which many may be in flight at once, with one buffer.
+  static iocb_abi as_write(iocb_abi request) {
+    request.lio_opcode = static_cast<std::uint16_t>(aio::opcode::pwrite);
+    return request;
+  }
   iocb_abi poll_of_pipe(short mask = POLLIN) {
     return aio::prep_poll(pipe_.read.get(), static_cast<std::uint16_t>(mask));
   }
@@ -152,6 +162,7 @@ class aio_row : public testing::TestWithParam<std::reference_wrapper<const aio_s
   base::unique_fd file_ = doorbell::test::temporary_file("hello, world");
   doorbell::test::pipe_ends pipe_;
   std::array<char, 64> text_{};
+  std::deque<std::array<char, 5>> read_into_;
 
  private:
   static std::vector<io_event> got(aio_context_t handle, long min, long nr, timespec* timeout) {

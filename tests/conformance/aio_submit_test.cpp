@@ -43,7 +43,7 @@ TEST_P(aio_submit, requests_that_cannot_be_read_are_efault) {
 }
 
 TEST_P(aio_submit, returns_those_before_the_first_it_refuses) {
-  iocb_abi good = file_read();
+  iocb_abi good = as_write(file_read());
   iocb_abi bad = file_read();
   bad.lio_opcode = 99;
   EXPECT_EQ(submit(ctx_, {&good, &good, &bad, &good}), 2);
@@ -55,8 +55,8 @@ TEST_P(aio_submit, returns_those_before_the_first_it_refuses) {
 }
 
 TEST_P(aio_submit, looks_at_no_more_than_the_ring_holds) {
-  iocb_abi read = file_read();
-  std::vector<iocb_abi*> requests(header_at(ctx_).nr, &read);
+  iocb_abi write = as_write(file_read());
+  std::vector<iocb_abi*> requests(header_at(ctx_).nr, &write);
   const int taken = side().submit(ctx_, LONG_MAX, requests.data());
   EXPECT_GE(taken, 8);
   EXPECT_LT(taken, static_cast<int>(requests.size()));

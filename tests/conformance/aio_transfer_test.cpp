@@ -34,10 +34,6 @@ class aio_transfer : public aio_row {
   int answer_with(std::array<iovec, N>& buffers) {
     return answer_to(ctx_, aio::prep_preadv(file_.get(), buffers, 0));
   }
-  static iocb_abi as_write(iocb_abi request) {
-    request.lio_opcode = static_cast<std::uint16_t>(aio::opcode::pwrite);
-    return request;
-  }
 
   const aio_context_t ctx_ = new_context();
 };

@@ -236,8 +236,11 @@ TEST_F(aio_context, get_events_gives_up_when_the_time_is_up) {
 }
 
 TEST_F(aio_context, get_events_with_too_few_by_the_deadline_gives_those) {
+  doorbell::eventfd complete;
   auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
+  read.set_eventfd(complete);
   ctx_.submit({&read});
+  EXPECT_EQ(complete.read_for(20s), 1U);
   std::array<aio::io_event, 4> events{};
   EXPECT_EQ(ctx_.get_events(2, events, 50ms).size(), 1U);
 }

@@ -6,20 +6,24 @@
 
 #include <array>
 #include <atomic>
-#include <barrier>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <memory>
+#include <optional>
 #include <thread>
 
+#include "support/race.hpp"
 #include "support/threads.hpp"
 
 namespace {
 
 using doorbell::base::counter_lock;
+using doorbell::test::budget;
+using doorbell::test::race;
 using doorbell::test::run_together;
 using doorbell::test::sleeper;
+using namespace std::chrono_literals;
 using take_result = counter_lock::take_result;
 
 constexpr auto largest = std::numeric_limits<std::uint64_t>::max();
@@ -230,34 +234,25 @@ TEST(counter_lock, several_sleepers_get_the_lock_one_after_the_other) {
 // Oracle: never both and never neither: a signal is found by the waiter that comes after it, or finds the waiter that
 // came before.
 TEST(counter_lock, a_waiter_that_arrives_and_a_signaller_find_each_other_exactly_once) {
-  constexpr int rounds = 3000;
-  auto bell = std::make_unique<counter_lock>(0);
+  std::optional<counter_lock> bell;
   bool waiter_found_the_signal = false;
   bool signal_found_the_waiter = false;
-  int wrong = 0;
-  std::barrier begin{2};
-  std::barrier end{2, [&]() noexcept {
-                     if (waiter_found_the_signal == signal_found_the_waiter) ++wrong;
-                     bell = std::make_unique<counter_lock>(0);
-                   }};
-  run_together(2, [&](std::size_t index) {
-    for (int round = 0; round < rounds; ++round) {
-      begin.arrive_and_wait();
-      if (index == 0) {
-        bell->lock();
-        waiter_found_the_signal = bell->value() != 0;
-        bell->unlock(true);
-      } else if (bell->try_add(1)) {
-        signal_found_the_waiter = false;
-      } else {
-        bell->lock();
-        signal_found_the_waiter = true;
-        bell->unlock(true);
-      }
-      end.arrive_and_wait();
-    }
-  });
-  EXPECT_EQ(wrong, 0);
+  race(
+      2, budget{20'000, 1s}, [&] { bell.emplace(0); },
+      [&](std::size_t index) {
+        if (index == 0) {
+          bell->lock();
+          waiter_found_the_signal = bell->value() != 0;
+          bell->unlock(true);
+        } else if (bell->try_add(1)) {
+          signal_found_the_waiter = false;
+        } else {
+          bell->lock();
+          signal_found_the_waiter = true;
+          bell->unlock(true);
+        }
+      },
+      [&] { EXPECT_NE(waiter_found_the_signal, signal_found_the_waiter); });
 }
 
 // Oracle: whoever holds the lock last may free it at once; an unlock that is not yet back touches nothing of it (which
@@ -267,7 +262,7 @@ TEST(counter_lock, the_next_holder_may_free_it_while_the_former_is_still_in_unlo
     counter_lock lock{0};
     int holders ABSL_GUARDED_BY(lock) = 2;
   };
-  for (int round = 0; round < 1000; ++round) {
+  for (budget rounds{1000, 1s}; rounds.next();) {
     auto* shared = new object;
     run_together(2, [&](std::size_t) {
       shared->lock.lock();
