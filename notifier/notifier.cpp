@@ -127,7 +127,7 @@ void notifier::on_hup() noexcept {
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
   ctx.assert_held();
   ctx.detach(entry_);
-  if (release_) release_();
+  if (release_ && *release_) (*release_)();
   // *this may be gone.
 }
 
