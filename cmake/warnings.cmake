@@ -7,6 +7,6 @@ function(doorbell_enable_warnings target)
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast -Woverloaded-virtual
     -Wextra-semi -Wimplicit-fallthrough
     $<$<CXX_COMPILER_ID:GNU>:-Wcast-align=strict -Wduplicated-cond -Wlogical-op>
-    $<$<CXX_COMPILER_ID:Clang>:-Wcast-align -Wnon-virtual-dtor -Wreserved-identifier -Wthread-safety -Wthread-safety-beta>
+    $<$<CXX_COMPILER_ID:Clang>:-Wcast-align -Wnon-virtual-dtor -Wthread-safety -Wthread-safety-beta>
     $<$<BOOL:${DOORBELL_WERROR}>:-Werror>)
 endfunction()
