@@ -107,14 +107,28 @@ class fuzzed_notifier {
     if (who == decoupled::by_hup) ++by_hup_;
   }
 
-  void run_alone() {
-    require(running_.fetch_add(1) == 0, "no two callbacks of a notifier run at once");
-    require(!owned_ || armed_, "no callback runs after unregister");
-    running_.fetch_sub(1);
-  }
+  /// For as long as a callback runs.
+  class running {
+   public:
+    explicit running(fuzzed_notifier& one) : one_{one} {
+      require(one_.running_.fetch_add(1) == 0, "no two callbacks of a notifier run at once");
+      check();
+    }
+    ~running() {
+      check();
+      one_.running_.fetch_sub(1);
+    }
+    running(const running&) = delete;
+    running& operator=(const running&) = delete;
+
+   private:
+    void check() const { require(!one_.owned_ || one_.armed_, "no callback runs after unregister"); }
+
+    fuzzed_notifier& one_;
+  };
 
   void on_signal(eventfd_ctx& ctx) {
-    run_alone();
+    const running now{*this};
     switch (plan_.what) {
       case action::nothing:
         break;
@@ -141,7 +155,7 @@ class fuzzed_notifier {
   }
 
   void on_release() {
-    run_alone();
+    const running now{*this};
     ++releases_;
     if (plan_.release_signals) signal();
   }

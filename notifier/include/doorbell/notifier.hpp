@@ -115,8 +115,17 @@ class DOORBELL_EXPORT notifier {
     notifier& owner;
   };
 
+  /// What came of passing through the lock.
+  struct passage {
+    bool by_us;            // took the entry off
+    bool in_own_callback;  // which runs on: the share stays
+  };
+
   static int on_wake(base::wait_entry& woken, unsigned events) noexcept;
+  void call(eventfd_ctx& ctx) noexcept;
   void on_hup() noexcept;
+  static void end_share_in_callback(eventfd_ctx& ctx) noexcept;
+  void wait_for_own_callback() noexcept;
   // An error is an errc until it is told to the caller: an error_code that says "none" costs a call.
   template <class Answer>
   struct outcome {
@@ -132,12 +141,15 @@ class DOORBELL_EXPORT notifier {
   [[nodiscard]] bool begin_leaving() noexcept;
   [[nodiscard]] bool clear_active() noexcept;
   template <class UnderLock>
-  [[nodiscard]] bool pass_through_lock(UnderLock under_lock) noexcept;
-  decoupled end_leaving(bool by_us) noexcept;
+  [[nodiscard]] passage pass_through_lock(UnderLock under_lock) noexcept;
+  decoupled end_leaving(const passage& made) noexcept;
+  [[nodiscard]] bool refuses_here() const noexcept;
+  decoupled nothing_to_leave() noexcept;
 
   entry entry_;
   base::atomic<std::uint32_t> state_{0};
   base::atomic<eventfd_ctx*> ctx_{nullptr};  // whose queue; while registered
+  bool calling_ = false;                     // one of the two below is on the stack; under the queue's lock
   signal_function signal_;
   release_function release_;
 };
