@@ -46,8 +46,9 @@ namespace {
 
 constexpr std::uint32_t registered = 1;
 constexpr std::uint32_t active = 2;
-constexpr std::uint32_t busy = 4;  // in the hands of one register_with() or unregister()
-constexpr std::uint32_t left = 8;  // unregistered by its own callback, which may still run
+constexpr std::uint32_t busy = 4;         // in the hands of one register_with() or unregister()
+constexpr std::uint32_t left = 8;         // unregistered by its own callback, which may still run
+constexpr std::uint32_t generation = 16;  // and above: no two registrations one after the other have the same word
 
 // No lock may be taken under the one that this thread holds.
 bool would_deadlock(const eventfd_ctx* ctx) noexcept {
@@ -131,7 +132,8 @@ inline notifier::outcome<bool> notifier::enter_queue(const eventfd& bell, sharin
   if (!ctx->in_own_callback()) calling_ = false;
   ctx_.store(ctx, base::memory_order_relaxed);
   // Release pairs with the acquire in begin_leaving(), for ctx_.
-  state_.store(registered | active, base::memory_order_release);
+  generation_ += generation;
+  state_.store(generation_ | registered | active, base::memory_order_release);
   return {std::errc{}, ctx->count_locked() > 0};
 }
 
@@ -194,15 +196,32 @@ void notifier::on_hup() noexcept {
   // *this may be gone.
 }
 
-// Claims the registration; the active bit stays as it is.
-inline bool notifier::begin_leaving() noexcept {
-  std::uint32_t state = registered | active;  // what it is but for misuse and HUP
-  while (state & registered) {
-    const auto claimed = (state & active) | busy;
-    if (state_.compare_exchange_weak(state, claimed, base::memory_order_acq_rel, base::memory_order_acquire))
-      return true;
+// Claims the registration; the active bit stays as it is. In a callback of another eventfd than that of this very
+// registration it is refused: no lock may be taken there. Nor can it be where nothing is registered.
+//
+//   callback of eventfd A                others
+//   reads the word: registered
+//                                        unregister; ctx_ is none
+//   ctx_ is none: nothing to refuse
+//                                        register with B: the word is another, by its generation
+//   fails to make it busy; looks again; ctx_ is B: refuses
+//
+//   forbidden: making it busy by what was so before; it would wait for B's lock under A's.
+inline notifier::claim notifier::begin_leaving() noexcept {
+  auto state = state_.load(base::memory_order_acquire);
+  for (;;) {
+    const bool refused = (state & (registered | left)) && would_deadlock(ctx_.load(base::memory_order_relaxed));
+    const auto claimed = (state & ~registered) | busy;
+    if (refused) {
+      const auto now = state_.load(base::memory_order_acquire);
+      if (now == state) return claim::refused;
+      state = now;
+    } else if (!(state & registered)) {
+      return claim::nothing;
+    } else if (state_.compare_exchange_weak(state, claimed, base::memory_order_acq_rel, base::memory_order_acquire)) {
+      return claim::taken;
+    }
   }
-  return false;
 }
 
 // Takes the entry off unless HUP has, and ends the share in the eventfd's memory, unless our own callback runs on after
@@ -233,28 +252,23 @@ inline decoupled notifier::end_leaving(const passage& made) noexcept {
   return made.by_us ? decoupled::by_us : decoupled::by_hup;
 }
 
-// In a callback of another eventfd, where no lock may be taken; but there is none to take where nothing is registered.
-inline bool notifier::refuses_here() const noexcept {
-  return eventfd_ctx::in_callback() && state_.load(base::memory_order_acquire) != 0 &&
-         would_deadlock(ctx_.load(base::memory_order_relaxed));
-}
-
 // Inside a callback it is our own, if any, that runs: it holds the lock.
-inline decoupled notifier::nothing_to_leave() noexcept {
+inline notifier::outcome<decoupled> notifier::without_leaving(claim made) noexcept {
+  if (made == claim::refused) return {std::errc::resource_deadlock_would_occur, decoupled::not_registered};
   if (!eventfd_ctx::in_callback()) wait_for_own_callback();
-  return decoupled::not_registered;
+  return {std::errc{}, decoupled::not_registered};
 }
 
 inline notifier::outcome<decoupled> notifier::try_unregister() noexcept {
-  if (refuses_here()) return {std::errc::resource_deadlock_would_occur, decoupled::not_registered};
-  if (!begin_leaving()) return {std::errc{}, nothing_to_leave()};
+  if (const auto made = begin_leaving(); made != claim::taken) [[unlikely]]
+    return without_leaving(made);
   return {std::errc{}, end_leaving(pass_through_lock([](eventfd_ctx&) {}))};
 }
 
 notifier::outcome<decoupled> notifier::try_unregister_and_read(std::uint64_t& count) noexcept {
   count = 0;
-  if (refuses_here()) return {std::errc::resource_deadlock_would_occur, decoupled::not_registered};
-  if (!begin_leaving()) return {std::errc{}, nothing_to_leave()};
+  if (const auto made = begin_leaving(); made != claim::taken) [[unlikely]]
+    return without_leaving(made);
   eventfd_ctx_ptr drained;
   const auto winner = end_leaving(pass_through_lock([&](eventfd_ctx& ctx) {
     ctx.assert_held();

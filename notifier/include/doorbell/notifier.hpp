@@ -138,16 +138,17 @@ class DOORBELL_EXPORT notifier {
   outcome<bool> enter_queue(const eventfd& bell, sharing how) noexcept;
   outcome<decoupled> try_unregister() noexcept;
   outcome<decoupled> try_unregister_and_read(std::uint64_t& count) noexcept;
-  [[nodiscard]] bool begin_leaving() noexcept;
+  enum class claim : std::uint8_t { taken, nothing, refused };
+  [[nodiscard]] claim begin_leaving() noexcept;
   [[nodiscard]] bool clear_active() noexcept;
   template <class UnderLock>
   [[nodiscard]] passage pass_through_lock(UnderLock under_lock) noexcept;
   decoupled end_leaving(const passage& made) noexcept;
-  [[nodiscard]] bool refuses_here() const noexcept;
-  decoupled nothing_to_leave() noexcept;
+  outcome<decoupled> without_leaving(claim made) noexcept;
 
   entry entry_;
   base::atomic<std::uint32_t> state_{0};
+  std::uint32_t generation_ = 0;             // of whoever has made state_ busy
   base::atomic<eventfd_ctx*> ctx_{nullptr};  // whose queue; while registered
   bool calling_ = false;                     // one of the two below is on the stack; under the queue's lock
   signal_function signal_;
