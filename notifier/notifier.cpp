@@ -23,16 +23,32 @@
 //   returns by_hup
 //
 //   forbidden: returning while release() runs; the caller would free what it uses.
+//
+// A callback may unregister its own notifier, and runs on. So that there is a lock to pass through for those who come
+// from outside meanwhile, the share stays, and the word says `left`:
+//
+//   registered|active --unregister in its own callback--> left --the callback has returned, or others pass the lock--> 0
+//
+//   callback                             another unregister, or the destructor
+//   unregister(): left                   finds `left`, makes it busy
+//   runs on                              lock ... waits
+//   returns: `left` is not there any more, so it is not ours to clear; unlock
+//                                        release_share(); unlock; 0
+//
+//   forbidden: the other finds nothing registered, and returns at once; the caller would free what the callback uses.
 #include <doorbell/notifier.hpp>
 
 #include <exception>
+#include <tuple>
 
 namespace doorbell {
 namespace {
 
 constexpr std::uint32_t registered = 1;
 constexpr std::uint32_t active = 2;
-constexpr std::uint32_t busy = 4;  // in the hands of one register_with() or unregister()
+constexpr std::uint32_t busy = 4;         // in the hands of one register_with() or unregister()
+constexpr std::uint32_t left = 8;         // unregistered by its own callback, which may still run
+constexpr std::uint32_t generation = 16;  // and above: no two registrations one after the other have the same word
 
 // No lock may be taken under the one that this thread holds.
 bool would_deadlock(const eventfd_ctx* ctx) noexcept {
@@ -66,11 +82,19 @@ void notifier::start(const eventfd& bell) { tell(enter_queue(bell, sharing::ever
 void notifier::start(const eventfd& bell, std::error_code& ec) noexcept { tell(enter_queue(bell, sharing::every), ec); }
 
 notifier::~notifier() {
-  // Nobody else registers or unregisters a notifier that is being destroyed, so there is nothing to claim.
-  if (!(state_.load(base::memory_order_acquire) & registered)) return;
-  // Else the entry would stay on a queue and its memory go.
+  // Nobody else registers or unregisters a notifier that is being destroyed, so there is nothing to claim; but its own
+  // callback may just be returning.
+  const auto state = state_.load(base::memory_order_acquire);
+  if (!(state & (registered | left))) return;
+  // Else the entry would stay on a queue, or a callback run, and its memory go.
   if (would_deadlock(ctx_.load(base::memory_order_relaxed))) std::terminate();
-  [[maybe_unused]] const bool by_us = pass_through_lock([](eventfd_ctx&) {});
+  if (!(state & registered)) {
+    wait_for_own_callback();
+    return;
+  }
+  auto& ctx = *ctx_.load(base::memory_order_relaxed);
+  // In its own release(), which may destroy it.
+  if (pass_through_lock([](eventfd_ctx&) {}).in_own_callback) end_share_in_callback(ctx);
 }
 
 bool notifier::register_with(const eventfd& bell, sharing how, std::error_code& ec) noexcept {
@@ -84,8 +108,12 @@ bool notifier::register_with(const eventfd& bell, sharing how) {
 inline notifier::outcome<bool> notifier::try_register(const eventfd& bell, sharing how) noexcept {
   std::uint32_t idle = 0;
   // Acquire pairs with the release that ended the registration before.
-  if (!state_.compare_exchange_strong(idle, busy, base::memory_order_acquire, base::memory_order_relaxed))
-    return {std::errc::device_or_resource_busy, false};
+  while (!state_.compare_exchange_strong(idle, busy, base::memory_order_acquire, base::memory_order_relaxed)) {
+    if (idle != left) return {std::errc::device_or_resource_busy, false};
+    if (would_deadlock(ctx_.load(base::memory_order_relaxed))) return {std::errc::resource_deadlock_would_occur, false};
+    wait_for_own_callback();
+    idle = 0;
+  }
   const auto entered = enter_queue(bell, how);
   if (entered.error != std::errc{}) [[unlikely]]
     state_.store(0, base::memory_order_release);
@@ -101,9 +129,11 @@ inline notifier::outcome<bool> notifier::enter_queue(const eventfd& bell, sharin
   const eventfd_ctx_lock held{*ctx};
   entry_.set_exclusive(how == sharing::exclusive);
   if (!ctx->attach(entry_)) return {std::errc::bad_file_descriptor, false};
+  if (!ctx->in_own_callback()) calling_ = false;
   ctx_.store(ctx, base::memory_order_relaxed);
   // Release pairs with the acquire in begin_leaving(), for ctx_.
-  state_.store(registered | active, base::memory_order_release);
+  generation_ += generation;
+  state_.store(generation_ | registered | active, base::memory_order_release);
   return {std::errc{}, ctx->count_locked() > 0};
 }
 
@@ -114,8 +144,41 @@ int notifier::on_wake(base::wait_entry& woken, unsigned events) noexcept {
     return 0;
   }
   if (!(events & POLLIN) || !(self.state_.load(base::memory_order_relaxed) & active)) return 0;
-  self.signal_(*self.ctx_.load(base::memory_order_relaxed));
+  self.call(*self.ctx_.load(base::memory_order_relaxed));
   return 1;
+}
+
+void notifier::call(eventfd_ctx& ctx) noexcept {
+  calling_ = true;
+  signal_(ctx);
+  calling_ = false;
+  // Release pairs with the acquires of those who look next. From then on *this may be gone, and its share is ours to end.
+  auto state = left;
+  if (state_.load(base::memory_order_relaxed) == left &&
+      state_.compare_exchange_strong(state, 0, base::memory_order_release, base::memory_order_relaxed))
+    end_share_in_callback(ctx);
+}
+
+// The eventfd is not hung up, or just being so, and whoever does that puts the memory.
+void notifier::end_share_in_callback(eventfd_ctx& ctx) noexcept {
+  ctx.assert_held();
+  std::ignore = ctx.release_share();
+}
+
+// Or lets it go on, if it is what calls us.
+void notifier::wait_for_own_callback() noexcept {
+  auto state = left;
+  if (!state_.compare_exchange_strong(state, busy, base::memory_order_acq_rel, base::memory_order_relaxed)) return;
+  auto& ctx = *ctx_.load(base::memory_order_relaxed);
+  bool last = false;
+  {
+    const eventfd_ctx_lock held{ctx};
+    last = ctx.release_share();
+  }
+  if (last) [[unlikely]]
+    ctx.put();
+  ctx_.store(nullptr, base::memory_order_relaxed);
+  state_.store(0, base::memory_order_release);
 }
 
 inline bool notifier::clear_active() noexcept {
@@ -127,59 +190,85 @@ void notifier::on_hup() noexcept {
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
   ctx.assert_held();
   ctx.detach(entry_);
-  if (release_ && *release_) (*release_)();
+  if (!release_ || !*release_) return;
+  calling_ = true;
+  (*release_)();
   // *this may be gone.
 }
 
-// Claims the registration; the active bit stays as it is.
-inline bool notifier::begin_leaving() noexcept {
-  std::uint32_t state = registered | active;  // what it is but for misuse and HUP
-  while (state & registered) {
-    const auto claimed = (state & active) | busy;
-    if (state_.compare_exchange_weak(state, claimed, base::memory_order_acq_rel, base::memory_order_acquire))
-      return true;
+// Claims the registration; the active bit stays as it is. In a callback of another eventfd than that of this very
+// registration it is refused: no lock may be taken there. Nor can it be where nothing is registered.
+//
+//   callback of eventfd A                others
+//   reads the word: registered
+//                                        unregister; ctx_ is none
+//   ctx_ is none: nothing to refuse
+//                                        register with B: the word is another, by its generation
+//   fails to make it busy; looks again; ctx_ is B: refuses
+//
+//   forbidden: making it busy by what was so before; it would wait for B's lock under A's.
+inline notifier::claim notifier::begin_leaving() noexcept {
+  auto state = state_.load(base::memory_order_acquire);
+  for (;;) {
+    const bool refused = (state & (registered | left)) && would_deadlock(ctx_.load(base::memory_order_relaxed));
+    const auto claimed = (state & ~registered) | busy;
+    if (refused) {
+      const auto now = state_.load(base::memory_order_acquire);
+      if (now == state) return claim::refused;
+      state = now;
+    } else if (!(state & registered)) {
+      return claim::nothing;
+    } else if (state_.compare_exchange_weak(state, claimed, base::memory_order_acq_rel, base::memory_order_acquire)) {
+      return claim::taken;
+    }
   }
-  return false;
 }
 
-// Takes the entry off unless HUP has, and ends the share in the eventfd's memory. In between it calls `under_lock`.
-// @return whether it was us who took it off.
+// Takes the entry off unless HUP has, and ends the share in the eventfd's memory, unless our own callback runs on after
+// this. In between it calls `under_lock`.
 template <class UnderLock>
-inline bool notifier::pass_through_lock(UnderLock under_lock) noexcept {
+inline notifier::passage notifier::pass_through_lock(UnderLock under_lock) noexcept {
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
-  bool by_us = false;
+  passage made{};
   bool last = false;
   {
     const eventfd_ctx_lock held{ctx};
-    by_us = clear_active();
-    if (by_us) ctx.detach(entry_);
+    made.by_us = clear_active();
+    made.in_own_callback = calling_ && ctx.in_own_callback();
+    if (made.by_us) ctx.detach(entry_);
     under_lock(ctx);
-    last = ctx.release_share();
+    last = !made.in_own_callback && ctx.release_share();
   }
   // Not under the lock, which goes with the memory.
   if (last) [[unlikely]]
     ctx.put();
-  return by_us;
+  return made;
 }
 
-inline decoupled notifier::end_leaving(bool by_us) noexcept {
-  ctx_.store(nullptr, base::memory_order_relaxed);
-  state_.store(0, base::memory_order_release);
-  return by_us ? decoupled::by_us : decoupled::by_hup;
+inline decoupled notifier::end_leaving(const passage& made) noexcept {
+  if (!made.in_own_callback) [[likely]]
+    ctx_.store(nullptr, base::memory_order_relaxed);
+  state_.store(made.in_own_callback ? left : 0, base::memory_order_release);
+  return made.by_us ? decoupled::by_us : decoupled::by_hup;
+}
+
+// Inside a callback it is our own, if any, that runs: it holds the lock.
+inline notifier::outcome<decoupled> notifier::without_leaving(claim made) noexcept {
+  if (made == claim::refused) return {std::errc::resource_deadlock_would_occur, decoupled::not_registered};
+  if (!eventfd_ctx::in_callback()) wait_for_own_callback();
+  return {std::errc{}, decoupled::not_registered};
 }
 
 inline notifier::outcome<decoupled> notifier::try_unregister() noexcept {
-  if (would_deadlock(ctx_.load(base::memory_order_relaxed)))
-    return {std::errc::resource_deadlock_would_occur, decoupled::not_registered};
-  if (!begin_leaving()) return {std::errc{}, decoupled::not_registered};
+  if (const auto made = begin_leaving(); made != claim::taken) [[unlikely]]
+    return without_leaving(made);
   return {std::errc{}, end_leaving(pass_through_lock([](eventfd_ctx&) {}))};
 }
 
 notifier::outcome<decoupled> notifier::try_unregister_and_read(std::uint64_t& count) noexcept {
   count = 0;
-  if (would_deadlock(ctx_.load(base::memory_order_relaxed)))
-    return {std::errc::resource_deadlock_would_occur, decoupled::not_registered};
-  if (!begin_leaving()) return {std::errc{}, decoupled::not_registered};
+  if (const auto made = begin_leaving(); made != claim::taken) [[unlikely]]
+    return without_leaving(made);
   eventfd_ctx_ptr drained;
   const auto winner = end_leaving(pass_through_lock([&](eventfd_ctx& ctx) {
     ctx.assert_held();

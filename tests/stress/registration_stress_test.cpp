@@ -350,6 +350,42 @@ TEST(registration_stress, exclusive_notifiers_that_come_and_go_against_signals) 
       });
 }
 
+// Oracle: a registration is ended by its owner or by a callback of the eventfd it is on: what a callback of another ended
+// would be missing here and too much there (and its thread would have taken a second lock under the first).
+TEST(registration_stress, callbacks_end_registrations_on_their_own_eventfd_only) {
+  const std::array<eventfd, 2> bells;
+  std::array<std::uint64_t, 2> registered{};
+  std::array<std::atomic<std::uint64_t>, 2> ended{};
+  notifier subject{[](auto&) {}};
+  const auto end_from = [&](std::size_t bell) {
+    return [&, bell](auto&) {
+      std::error_code refused;
+      if (subject.unregister(refused) == decoupled::by_us) ++ended.at(bell);
+    };
+  };
+  const notifier first{bells[0], end_from(0)};
+  const notifier second{bells[1], end_from(1)};
+  std::atomic<bool> over{false};
+  run_disturbed(3, [&](std::size_t index) {
+    stagger random{index};
+    if (index < 2) {
+      for (; !over; random()) bells.at(index).signal();
+      return;
+    }
+    for (budget rounds{1'000'000}; rounds.next(); random()) {
+      const auto bell = random.below(2);
+      std::error_code in_a_callbacks_hands;
+      subject.register_with(bells.at(bell), in_a_callbacks_hands);
+      if (!in_a_callbacks_hands) ++registered.at(bell);
+      random();
+      if (subject.unregister() == decoupled::by_us) ++ended.at(bell);
+    }
+    over = true;
+  });
+  EXPECT_EQ(ended[0], registered[0]);
+  EXPECT_EQ(ended[1], registered[1]);
+}
+
 /// A notifier that several threads register and unregister, and the tally of what they were told.
 struct shared_notifier {
   std::atomic<int> registered{0};

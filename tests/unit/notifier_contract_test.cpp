@@ -103,6 +103,116 @@ TEST(notifier_contract, point_1_the_destructor_waits_for_the_callback_that_runs)
   EXPECT_TRUE(destroyed);
 }
 
+// Oracle: that it is not registered any more does not mean that nothing of it runs.
+TEST(notifier_contract, point_1_unregister_waits_for_a_callback_that_has_unregistered_itself) {
+  const eventfd bell;
+  std::optional<unregistering> other;
+  notifier* subject = nullptr;
+  notifier watcher{bell, [&](auto&) {
+                     EXPECT_EQ(subject->unregister(), decoupled::by_us);
+                     EXPECT_EQ(subject->unregister(), decoupled::not_registered);
+                     other.emplace(*subject);
+                     EXPECT_TRUE(other->waits());
+                   }};
+  subject = &watcher;
+  bell.signal();
+  EXPECT_EQ(other->join(), decoupled::not_registered);
+  watcher.register_with(bell);
+  EXPECT_EQ(watcher.unregister(), decoupled::by_us);
+}
+
+TEST(notifier_contract, point_1_unregister_waits_for_a_release_that_has_unregistered_its_notifier) {
+  eventfd bell;
+  std::optional<unregistering> other;
+  notifier* subject = nullptr;
+  notifier watcher{bell, [](auto&) {},
+                   [&] {
+                     EXPECT_EQ(subject->unregister(), decoupled::by_hup);
+                     other.emplace(*subject);
+                     EXPECT_TRUE(other->waits());
+                   }};
+  subject = &watcher;
+  bell.close();
+  EXPECT_EQ(other->join(), decoupled::not_registered);
+  const eventfd another;
+  watcher.register_with(another);
+  EXPECT_EQ(watcher.unregister(), decoupled::by_us);
+}
+
+TEST(notifier_contract, point_1_the_destructor_waits_for_a_callback_that_has_unregistered_itself) {
+  const eventfd bell;
+  sleeper destroyer;
+  std::atomic<bool> destroyed{false};
+  std::jthread destroying;
+  std::unique_ptr<notifier> watcher;
+  watcher = std::make_unique<notifier>(bell, [&](auto&) {
+    watcher->unregister();
+    destroying = std::jthread{[&] {
+      destroyer.here();
+      watcher.reset();
+      destroyed = true;
+    }};
+    EXPECT_TRUE(destroyer.wait_until_asleep());
+    EXPECT_FALSE(destroyed);
+  });
+  bell.signal();
+  destroying.join();
+  EXPECT_TRUE(destroyed);
+}
+
+TEST(notifier_contract, point_1_registering_elsewhere_waits_for_a_callback_that_has_unregistered_itself) {
+  const eventfd bell;
+  const eventfd another;
+  sleeper registrar;
+  std::atomic<bool> registered{false};
+  std::jthread registering;
+  notifier* subject = nullptr;
+  notifier watcher{bell, [&](auto&) {
+                     subject->unregister();
+                     registering = std::jthread{[&] {
+                       registrar.here();
+                       subject->register_with(another);
+                       registered = true;
+                     }};
+                     EXPECT_TRUE(registrar.wait_until_asleep());
+                     EXPECT_FALSE(registered);
+                   }};
+  subject = &watcher;
+  bell.signal();
+  registering.join();
+  EXPECT_EQ(watcher.unregister(), decoupled::by_us);
+}
+
+// Oracle: none of them ends the program, or is told what is not so.
+TEST(notifier_contract, point_5_what_has_unregistered_itself_is_as_good_as_new) {
+  eventfd bell;
+  const eventfd another;
+  notifier* subject = nullptr;
+  bool again = true;
+  int calls = 0;
+  auto watcher = std::make_unique<notifier>(bell, [&](auto&) {
+    ++calls;
+    subject->unregister();
+    if (again) subject->register_with(bell);
+  });
+  subject = watcher.get();
+  bell.signal();
+  bell.signal();
+  again = false;
+  bell.signal();
+  bell.signal();
+  EXPECT_EQ(calls, 3);
+  const notifier other{another, [&](auto&) {
+                         std::error_code ec;
+                         EXPECT_EQ(watcher->unregister(ec), decoupled::not_registered);
+                         EXPECT_FALSE(ec);
+                         watcher.reset();
+                       }};
+  bell.close();
+  another.signal();
+  EXPECT_EQ(watcher, nullptr);
+}
+
 TEST(notifier_contract, point_2_unregister_first_and_hup_touches_nothing) {
   eventfd bell;
   int releases = 0;

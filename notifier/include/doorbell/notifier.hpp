@@ -119,8 +119,17 @@ class DOORBELL_EXPORT notifier {
     notifier& owner;
   };
 
+  /// What came of passing through the lock.
+  struct passage {
+    bool by_us;            // took the entry off
+    bool in_own_callback;  // which runs on: the share stays
+  };
+
   static int on_wake(base::wait_entry& woken, unsigned events) noexcept;
+  void call(eventfd_ctx& ctx) noexcept;
   void on_hup() noexcept;
+  static void end_share_in_callback(eventfd_ctx& ctx) noexcept;
+  void wait_for_own_callback() noexcept;
   // An error is an errc until it is told to the caller: an error_code that says "none" costs a call.
   template <class Answer>
   struct outcome {
@@ -133,15 +142,19 @@ class DOORBELL_EXPORT notifier {
   outcome<bool> enter_queue(const eventfd& bell, sharing how) noexcept;
   outcome<decoupled> try_unregister() noexcept;
   outcome<decoupled> try_unregister_and_read(std::uint64_t& count) noexcept;
-  [[nodiscard]] bool begin_leaving() noexcept;
+  enum class claim : std::uint8_t { taken, nothing, refused };
+  [[nodiscard]] claim begin_leaving() noexcept;
   [[nodiscard]] bool clear_active() noexcept;
   template <class UnderLock>
-  [[nodiscard]] bool pass_through_lock(UnderLock under_lock) noexcept;
-  decoupled end_leaving(bool by_us) noexcept;
+  [[nodiscard]] passage pass_through_lock(UnderLock under_lock) noexcept;
+  decoupled end_leaving(const passage& made) noexcept;
+  outcome<decoupled> without_leaving(claim made) noexcept;
 
   entry entry_;
   base::atomic<std::uint32_t> state_{0};
+  std::uint32_t generation_ = 0;             // of whoever has made state_ busy
   base::atomic<eventfd_ctx*> ctx_{nullptr};  // whose queue; while registered
+  bool calling_ = false;                     // one of the two below is on the stack; under the queue's lock
   signal_function signal_;
   std::optional<release_function> release_;  // an empty function is still a call to destroy
 };

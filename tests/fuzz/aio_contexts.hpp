@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the fuzzer knows of its contexts: enough to say what is certain of them.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <doorbell/aio.hpp>
+#include <doorbell/aio_calls.hpp>
+
+#include "aio_slots.hpp"
+
+namespace doorbell::fuzz {
+
+struct fuzzed_context {
+  aio::aio_context_t handle = 0;  // 0: none
+  unsigned nr = 0;                // as asked for
+  std::size_t bytes = 0;          // of the ring
+  std::uint64_t serial = 0;
+  /// Nothing has been done to its ring but what a program may do: each event is there once, and is what it should be.
+  bool orderly = true;
+  /// The ring is still mapped where the handle says, and nothing else.
+  bool ring_is_there = true;
+  /// What it was made as, where an engine was asked for: that is not how it is used, nor destroyed.
+  std::optional<aio::context> made_as;
+};
+
+/// The header of the ring at a handle.
+struct ring_header {
+  unsigned id;
+  unsigned nr;
+  unsigned head;
+  unsigned tail;
+  unsigned magic;
+  unsigned compat_features;
+  unsigned incompat_features;
+  unsigned header_length;
+};
+constexpr unsigned ring_magic = 0xa10a10a1;
+
+class aio_contexts {
+ public:
+  static constexpr std::size_t count = 4;
+
+  [[nodiscard]] fuzzed_context& at(std::size_t index) { return all_.at(index); }
+  [[nodiscard]] std::span<fuzzed_context> all() noexcept { return all_; }
+
+  /// After an io_setup that succeeded. @param by what made it, if it was not io_setup itself.
+  void made(fuzzed_context& one, aio::aio_context_t handle, unsigned nr, std::optional<aio::context> by);
+  /// After an io_destroy that succeeded.
+  void destroyed(fuzzed_context& one, std::span<slot> slots);
+
+  /// What the limit knows is what is there.
+  void check_charge() const;
+
+  [[nodiscard]] static ring_header& ring(const fuzzed_context& one) noexcept {
+    return *reinterpret_cast<ring_header*>(one.handle);
+  }
+  /// Takes note of an event that a context has given.
+  static void account_for(const aio::io_event& event, const fuzzed_context& from, aio_slots& slots);
+  /// How many events are sure to come, whatever anybody does.
+  [[nodiscard]] static std::size_t sure_events(const fuzzed_context& one, std::span<const slot> slots);
+  [[nodiscard]] static std::size_t in_flight(const fuzzed_context& one, std::span<const slot> slots);
+
+ private:
+  std::array<fuzzed_context, count> all_;
+  std::uint64_t last_serial_ = 0;
+};
+
+}  // namespace doorbell::fuzz

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The descriptors that requests of the fuzzer name. All were made here, or cannot be anybody's: never 0 to 2, and never a
+// number that may be in use for something else.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include <doorbell/base/unique_fd.hpp>
+
+namespace doorbell::fuzz {
+
+enum class file : std::uint8_t {
+  // Streams: what they have to give changes.
+  pipe,
+  unblocking_pipe,
+  eventfd,
+  socket,
+  // What never ends, or at once.
+  pipe_writer,
+  timer,
+  inotify,
+  null_device,
+  zeroes,
+  // Stores: requests end by themselves.
+  memory_file,
+  disk_file,
+  read_only_file,
+  write_only_file,
+  // What cannot be read or written.
+  directory,
+  epoll,
+  path,
+  closed,
+  never_made,
+  negative,
+};
+constexpr std::size_t stream_count = 4;
+constexpr std::size_t made_files = static_cast<std::size_t>(file::path) + 1;
+constexpr std::size_t file_count = static_cast<std::size_t>(file::negative) + 1;
+
+[[nodiscard]] constexpr bool is_store(file one) noexcept {
+  return one >= file::memory_file && one <= file::write_only_file;
+}
+
+class aio_files {
+ public:
+  aio_files();
+
+  [[nodiscard]] int descriptor(file one) const noexcept;
+
+  /// Before each input: new streams, and files that are short again.
+  void renew();
+  /// Gives a stream something to read.
+  void fill(std::size_t stream) noexcept;
+  /// Takes what is there.
+  void empty(std::size_t stream) noexcept;
+  /// Closes what is written to.
+  void hang_up(std::size_t stream) noexcept { writers_.at(stream).reset(); }
+  /// Closes what is read: its number is anybody's, while requests may still be in flight.
+  void close(std::size_t stream) noexcept { made_.at(stream).reset(); }
+
+ private:
+  [[nodiscard]] base::unique_fd& at(file one) noexcept { return made_[static_cast<std::size_t>(one)]; }
+
+  std::array<base::unique_fd, made_files> made_;
+  std::array<base::unique_fd, stream_count> writers_;
+};
+
+}  // namespace doorbell::fuzz

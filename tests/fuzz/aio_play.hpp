@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// aio_play: an input as a sequence of calls on AIO contexts, by handle; good ones, and all that a program can get wrong.
+//
+// What it holds doorbell to:
+//  - no crash, no hang, nothing for a sanitizer to report;
+//  - a request has one event, with its own data, in the context that took it: never two, never none; also when it is
+//    cancelled, and when the program takes events out of the ring itself;
+//  - it rings the eventfd that it named once, even if the ring was scribbled on, moved or replaced by then;
+//  - of those who destroy a context one succeeds; after that no buffer is touched, and nothing is charged or left open.
+// Only contexts whose ring nobody has scribbled on are held to the second.
+//
+// It waits without a limit only for requests that end by themselves.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <ctime>
+#include <vector>
+
+#include "aio_bells.hpp"
+#include "aio_contexts.hpp"
+#include "aio_files.hpp"
+#include "aio_requests.hpp"
+#include "aio_slots.hpp"
+#include "helper.hpp"
+#include "input.hpp"
+
+namespace doorbell::fuzz {
+
+class aio_play {
+ public:
+  aio_play();
+  ~aio_play() = delete;
+  aio_play(const aio_play&) = delete;
+  aio_play& operator=(const aio_play&) = delete;
+
+  /// One input, from nothing to nothing.
+  void run(input bytes);
+
+ private:
+  using operation = void (aio_play::*)(input&);
+  static constexpr std::size_t most_events = 64;
+
+  /// What the helper's call was and answered.
+  struct call_aside {
+    enum class kind : std::uint8_t { none, destroy, get, cancel };
+    kind what = kind::none;
+    fuzzed_context* on = nullptr;
+    int answer = 0;
+    std::array<aio::io_event, most_events> events{};
+  };
+
+  void step(input& bytes);
+
+  // Operations.
+  void setup(input& bytes);
+  void setup_badly(input& bytes);
+  void destroy(input& bytes);
+  void destroy_badly(input& bytes);
+  void submit(input& bytes);
+  void submit_badly(input& bytes);
+  void submit_again(input& bytes);
+  void cancel(input& bytes);
+  void cancel_badly(input& bytes);
+  void get(input& bytes);
+  void get_badly(input& bytes);
+  void change_stream(input& bytes);
+  void replace_bell(input& bytes);
+  void reap_by_hand(input& bytes);
+  void scribble(input& bytes);
+  void move_ring(input& bytes);
+  void replace_ring(input& bytes);
+  void begin_aside(input& bytes);
+
+  // Parts of them.
+  fuzzed_context& choose_context(input& bytes) { return contexts_.at(bytes.below(aio_contexts::count)); }
+  slot* choose_slot(input& bytes);
+  [[nodiscard]] aio::aio_context_t no_handle(input& bytes);
+  [[nodiscard]] timespec* choose_timeout(input& bytes, timespec& room, bool may_be_endless) const;
+  void taken(slot& one, fuzzed_context& by, const std::optional<std::size_t>& bell);
+  void finish_aside();
+  [[nodiscard]] bool contested(const fuzzed_context& one) const;
+  void see_to_its_end(fuzzed_context& one);
+  void collect_events(fuzzed_context& one);
+  void end_input(bool collect);
+
+  // Until the next input.
+  void warm_up();
+  [[nodiscard]] static std::size_t open_descriptors();
+
+  aio_files files_;
+  aio_bells bells_;
+  aio_slots& slots_ = *new aio_slots;
+  aio_contexts contexts_;
+  helper& helper_ = *new helper;
+  call_aside aside_;
+  std::array<std::optional<std::size_t>, aio_slots::count> bell_of_{};  // by slot
+  aio::aio_context_t last_destroyed_ = 0;
+  ring_header fake_ring_{};
+  std::size_t inputs_ = 0;
+  std::size_t descriptors_ = 0;  // open between inputs
+};
+
+}  // namespace doorbell::fuzz

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "aio_slots.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+
+#include "require.hpp"
+
+namespace doorbell::fuzz {
+namespace {
+
+constexpr std::size_t page = 4096;
+constexpr std::byte untouched{0xa5};
+
+}  // namespace
+
+aio_slots::aio_slots() {
+  void* const all = ::mmap(nullptr, count * 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  require(all != MAP_FAILED, "there is memory to fuzz with");
+  auto* at = static_cast<std::byte*>(all);
+  for (auto& each : slots_) {
+    require(::mprotect(at, page, PROT_READ | PROT_WRITE) == 0, "there is memory to fuzz with");
+    each.memory = {at, page};
+    std::ranges::fill(each.memory, untouched);
+    at += 2 * page;
+  }
+}
+
+std::uint64_t aio_slots::guard() const noexcept {
+  return reinterpret_cast<std::uintptr_t>(slots_.front().memory.data()) + page;
+}
+
+slot* aio_slots::find(const void* request) noexcept {
+  const auto found = std::ranges::find_if(used(), [&](const auto& each) { return &each.request == request; });
+  return found != used().end() ? &*found : nullptr;
+}
+
+void aio_slots::leave_alone() noexcept {
+  for (auto& each : used()) std::ranges::fill(each.memory, untouched);
+}
+
+void aio_slots::renew() noexcept {
+  for (auto& each : used()) {
+    const bool same = std::ranges::all_of(each.memory, [](std::byte one) { return one == untouched; });
+    require(same, "no buffer is touched once the context has been destroyed");
+    each.owner = 0;
+    each.in_flight = 0;
+  }
+  used_ = 0;
+}
+
+}  // namespace doorbell::fuzz

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// slots: a request each, and memory for it to work on.
+//
+//   page of slot 0 | guard | page of slot 1 | guard | ...
+//
+// A request is submitted from a slot that no other request of the same input uses: reads in flight at once share no
+// buffer. Behind each page is a guard, which nobody may touch, so a request may name any length: it ends there.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include <doorbell/aio_calls.hpp>
+
+namespace doorbell::fuzz {
+
+/// What the kernel, and doorbell, refuse to look at; and what is not mapped, which only shows when it is used.
+constexpr std::uint64_t kernels_half = 0xffff800000000000;
+
+struct slot {
+  aio::iocb_abi request;
+  std::span<std::byte> memory;  // a page, and nothing behind it
+  std::uint64_t owner = 0;      // serial of the context that took it
+  unsigned in_flight = 0;       // how often
+  bool ends_by_itself = false;  // whatever anybody does
+};
+
+class aio_slots {
+ public:
+  static constexpr std::size_t count = 48;
+
+  aio_slots();
+  ~aio_slots() = delete;
+  aio_slots(const aio_slots&) = delete;
+  aio_slots& operator=(const aio_slots&) = delete;
+
+  /// Memory that is there and cannot be touched.
+  [[nodiscard]] std::uint64_t guard() const noexcept;
+
+  /// One that this input has not used; null when there is none left.
+  [[nodiscard]] slot* next() noexcept { return used_ < count ? &slots_[used_++] : nullptr; }
+  [[nodiscard]] std::span<slot> used() noexcept { return std::span{slots_}.first(used_); }
+  /// The slot with that request, whatever it is that an event says.
+  [[nodiscard]] slot* find(const void* request) noexcept;
+
+  /// When no request is in flight any more: nobody writes into the memory of slots from now on.
+  void leave_alone() noexcept;
+  /// Before the next input: nobody has.
+  void renew() noexcept;
+
+ private:
+  std::array<slot, count> slots_{};
+  std::size_t used_ = 0;
+};
+
+}  // namespace doorbell::fuzz

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "eventfd_play.hpp"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "require.hpp"
+
+namespace doorbell::fuzz {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t most_calls = 96;
+constexpr std::uint64_t huge = std::uint64_t{1} << 62;
+constexpr std::array<std::uint64_t, 12> amounts{
+    1, 1, 1, 2, 3, 1000, 0, 1, huge, eventfd::max, UINT64_MAX, eventfd::max - 1};
+
+/// Lives until its eventfd is closed, and then destroys itself.
+struct planted {
+  explicit planted(std::atomic<int>& alive) : alive_{alive} { ++alive_; }
+  ~planted() { --alive_; }
+  planted(const planted&) = delete;
+  planted& operator=(const planted&) = delete;
+
+  std::atomic<int>& alive_;
+  notifier watch{[](eventfd_ctx&) {}, [this] { delete this; }};
+};
+
+void close_if_open(eventfd& handle) noexcept {
+  std::error_code closed_already;
+  handle.close(closed_already);
+}
+
+bool readable(int fd) noexcept {
+  pollfd asked{.fd = fd, .events = POLLIN, .revents = 0};
+  return ::poll(&asked, 1, 0) == 1;
+}
+
+}  // namespace
+
+void eventfd_play::run(input bytes) {
+  threads_ = 2 + bytes.below(most_threads - 1);
+  decide_on_bells(bytes);
+  decide_on_notifiers(bytes);
+  decide_on_calls(bytes);
+  rest_room_.renew(threads_);
+  arrived_ = 0;
+  for (std::size_t thread = 1; thread < threads_; ++thread)
+    helpers_.at(thread - 1)->start([this, thread] { play(thread); });
+  play(0);
+  for (auto* each : helpers_) each->finish();
+  end_input();
+}
+
+// Deciding, by one thread.
+
+void eventfd_play::decide_on_bells(input& bytes) {
+  const bool closes_first = bytes.below(2) == 1;
+  for (auto& each : programs_) {
+    each.calls.clear();
+    each.copies.clear();
+  }
+  for (std::size_t bell = 0; bell < bell_count; ++bell) {
+    bells_.at(bell).renew(
+        bytes.one_of(std::array<int, 4>{0, EFD_SEMAPHORE, EFD_NONBLOCK, EFD_NONBLOCK | EFD_SEMAPHORE}));
+    for (auto& each : std::span{programs_}.first(threads_)) each.handles.at(bell) = bells_.at(bell).first;
+  }
+  // Then the threads' are the only ones, and one of them is the last.
+  first_stay_open_ = !closes_first;
+}
+
+void eventfd_play::decide_on_notifiers(input& bytes) {
+  for (std::size_t at = 0; at < notifiers_.size(); ++at) {
+    const fuzzed_notifier::plan plan{
+        .what = static_cast<fuzzed_notifier::action>(bytes.below(fuzzed_notifier::actions)),
+        .on = &bells_.at(bytes.below(bell_count)),
+        .other = &notifiers_.at(bytes.below(notifiers_.size())),
+        .release_signals = bytes.below(2) == 1};
+    notifiers_.at(at).renew(plan, bells_);
+    notifiers_.at(at).set_owned(at < most_threads);
+  }
+  if (first_stay_open_) return;
+  for (auto& bell : bells_) bell.first.close();
+}
+
+// The order is what inputs are made of: new calls come at the end.
+void eventfd_play::decide_on_calls(input& bytes) {
+  static constexpr std::array<operation, 16> calls{&eventfd_play::signal,
+                                                   &eventfd_play::read,
+                                                   &eventfd_play::register_own,
+                                                   &eventfd_play::unregister_own,
+                                                   &eventfd_play::write,
+                                                   &eventfd_play::register_shared,
+                                                   &eventfd_play::unregister_shared,
+                                                   &eventfd_play::sleep_in_read,
+                                                   &eventfd_play::copy,
+                                                   &eventfd_play::close,
+                                                   &eventfd_play::drain,
+                                                   &eventfd_play::ask_for_descriptor,
+                                                   &eventfd_play::forward,
+                                                   &eventfd_play::plant,
+                                                   &eventfd_play::look,
+                                                   &eventfd_play::sleep_in_write};
+  for (std::size_t left = most_calls; left > 0 && !bytes.at_end(); --left) {
+    call one{};
+    one.what = bytes.one_of(calls);
+    auto& by = programs_.at(bytes.below(threads_));
+    const auto where = bytes.byte();
+    one.bell = where % bell_count;
+    one.which = where / bell_count;
+    one.n = bytes.one_of(amounts);
+    if (one.n >= huge) bells_.at(one.bell).saturates = true;
+    by.calls.push_back(one);
+  }
+}
+
+// Playing, by all at once.
+
+void eventfd_play::play(std::size_t thread) {
+  auto& mine = programs_.at(thread);
+  // Spinning: all leave within a moment, which those woken from sleep would not.
+  arrived_.fetch_add(1);
+  while (arrived_.load() < threads_) std::this_thread::yield();
+  for (const auto& one : mine.calls) (this->*one.what)(mine, one);
+  rest_room_.end();
+}
+
+void eventfd_play::signal(program& by, const call& one) {
+  const auto& bell = by.handles.at(one.bell);
+  if (!bell.is_open()) return;
+  bells_.at(one.bell).added += one.n;
+  bell.signal(one.n);
+}
+
+void eventfd_play::write(program& by, const call& one) {
+  const auto& bell = by.handles.at(one.bell);
+  std::error_code ec;
+  if (!bells_.at(one.bell).may_block)
+    bell.write(one.n, ec);
+  else
+    bell.write_for(one.n, 20us, ec);
+  if (!ec) bells_.at(one.bell).added += one.n;
+  if (bell.is_open() && one.n > eventfd::max) require(ec == std::errc::invalid_argument, "that cannot be written");
+}
+
+void eventfd_play::read(program& by, const call& one) {
+  const auto& bell = by.handles.at(one.bell);
+  std::error_code ec;
+  const auto taken = bells_.at(one.bell).may_block ? bell.read_for(20us, ec) : bell.read(ec);
+  require((taken > 0) == !ec, "a read takes something, or says why it did not", ec.value());
+  took(one.bell, taken);
+}
+
+void eventfd_play::sleep_in_read(program& by, const call& one) {
+  const auto& bell = by.handles.at(one.bell);
+  if (!bells_.at(one.bell).may_block || !bell.is_open()) return;
+  const rest_room::sleep mine{.bell = bell.unreferenced_context(), .room = 0};
+  rest_room_.enter(mine);
+  std::error_code ec;
+  took(one.bell, bell.read(rest_room_.token(), ec));
+  rest_room_.leave(mine);
+}
+
+void eventfd_play::sleep_in_write(program& by, const call& one) {
+  const auto& bell = by.handles.at(one.bell);
+  if (!bells_.at(one.bell).may_block || !bell.is_open() || one.n == 0 || one.n > eventfd::max) return;
+  const rest_room::sleep mine{.bell = bell.unreferenced_context(), .room = one.n};
+  rest_room_.enter(mine);
+  std::error_code ec;
+  // Before it can be taken.
+  bells_.at(one.bell).added += one.n;
+  bell.write(one.n, rest_room_.token(), ec);
+  if (ec) bells_.at(one.bell).added -= one.n;
+  rest_room_.leave(mine);
+}
+
+void eventfd_play::drain(program& by, const call& one) {
+  if (one.which % 2 == 1) return bells_.at(one.bell).take_from_there();
+  if (const auto ctx = by.handles.at(one.bell).context()) took(one.bell, ctx->drain());
+}
+
+void eventfd_play::copy(program& by, const call& one) { by.copies.push_back(by.handles.at(one.bell)); }
+
+// Or, if it is closed, opens it again: by a copy.
+void eventfd_play::close(program& by, const call& one) {
+  auto& bell = by.handles.at(one.bell);
+  if (bell.is_open()) return bell.close();
+  const auto of_this_one = [&](const auto& each) {
+    return each.unreferenced_context() == bells_.at(one.bell).ctx.get();
+  };
+  const auto found = std::ranges::find_if(by.copies, of_this_one);
+  if (found == by.copies.end()) return;
+  bell = std::move(*found);
+  by.copies.erase(found);
+}
+
+void eventfd_play::register_own(program& by, const call& one) {
+  own(by).register_with(by.handles.at(one.bell), bells_.at(one.bell),
+                        one.which % 2 == 0 ? notifier::sharing::every : notifier::sharing::exclusive);
+}
+
+void eventfd_play::unregister_own(program& by, const call& one) {
+  if (one.which % 2 == 0)
+    own(by).unregister();
+  else
+    own(by).unregister_and_read();
+}
+
+void eventfd_play::register_shared(program& by, const call& one) {
+  shared(one).register_with(by.handles.at(one.bell), bells_.at(one.bell),
+                            one.which % 4 < 2 ? notifier::sharing::every : notifier::sharing::exclusive);
+}
+
+void eventfd_play::unregister_shared(program& /*by*/, const call& one) { shared(one).unregister(); }
+
+void eventfd_play::ask_for_descriptor(program& by, const call& one) {
+  const auto& bell = by.handles.at(one.bell);
+  std::error_code ec;
+  const int fd = bell.poll_fd(ec);
+  require(bell.is_open() ? fd > 2 : fd == -1, "an open eventfd has a descriptor", ec.value());
+  if (fd >= 0) readable(fd);
+}
+
+void eventfd_play::forward(program& by, const call& one) {
+  const auto& bell = by.handles.at(one.bell);
+  std::error_code ec;
+  switch (one.which % 4) {
+    case 0:
+    case 1:
+      bell.forward_to(bells_.at(one.bell).there.get(), ec);
+      require(!ec || ec == std::errc::device_or_resource_busy || ec == std::errc::bad_file_descriptor,
+              "an eventfd is forwarded, unless it is already", ec.value());
+      break;
+    case 2:
+      bell.forward_to(-1, ec);
+      require(ec == std::errc::bad_file_descriptor, "there is nothing to forward to", ec.value());
+      break;
+    default:
+      bell.stop_forwarding(ec);
+  }
+}
+
+void eventfd_play::look(program& by, const call& one) {
+  const auto& bell = by.handles.at(one.bell);
+  std::array<std::byte, 16> bytes{};
+  std::error_code ec;
+  require(bell.read(std::span{bytes}.first(one.which % 8), ec) == 0 && ec, "a short read is none");
+  require(bell.write(std::span{bytes}.first(one.which % 8), ec) == 0 && ec, "a short write is none");
+  require(bell.is_open() ? (bell.poll() & POLLNVAL) == 0 : bell.poll() == POLLNVAL, "what is closed is not polled");
+  const auto info = bell.info(ec);
+  require(bell.is_open() == !ec && (ec || info.id > 0), "what is open has an identity");
+}
+
+void eventfd_play::plant(program& by, const call& one) {
+  auto seed = std::make_unique<planted>(planted_);
+  std::error_code ec;
+  seed->watch.register_with(by.handles.at(one.bell), ec);
+  // From then on it is its own, and may be gone already.
+  if (!ec) static_cast<void>(seed.release());
+}
+
+// Checking, by one thread again.
+
+void eventfd_play::end_input() {
+  for (auto& bell : bells_) {
+    if (!bell.first.is_open()) continue;
+    const int fd = bell.first.poll_fd();
+    require(readable(fd) == (bell.ctx->count() > 0), "a descriptor is readable exactly if there is a count");
+  }
+  for (auto& one : programs_) {
+    one.copies.clear();
+    for (auto& each : one.handles) close_if_open(each);
+  }
+  for (auto& each : notifiers_) each.close_handle();
+  for (auto& bell : bells_) close_if_open(bell.first);
+  for (auto& each : notifiers_) each.check();
+  require(planted_ == 0, "each notifier left is released by the last close", planted_);
+  for (auto& bell : bells_) bell.check_sum();
+}
+
+}  // namespace doorbell::fuzz

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// eventfd_play: an input as two or three threads' calls on three eventfds, and on notifiers with callbacks that signal,
+// drain, unregister, close, and ask for what must be refused.
+//
+// What it holds doorbell to, besides what fuzzed_bell, fuzzed_notifier and rest_room say of theirs:
+//  - no crash, no hang, nothing for a sanitizer to report;
+//  - a descriptor for loops is readable exactly if there is a count, once nobody changes it;
+//  - a notifier that lives until its eventfd is closed is released, and may be destroyed by that.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include <doorbell/eventfd.hpp>
+
+#include "fuzzed_bell.hpp"
+#include "fuzzed_notifier.hpp"
+#include "helper.hpp"
+#include "input.hpp"
+#include "rest_room.hpp"
+
+namespace doorbell::fuzz {
+
+class eventfd_play {
+ public:
+  eventfd_play() = default;
+  ~eventfd_play() = delete;
+  eventfd_play(const eventfd_play&) = delete;
+  eventfd_play& operator=(const eventfd_play&) = delete;
+
+  /// One input, from nothing to nothing.
+  void run(input bytes);
+
+ private:
+  static constexpr std::size_t most_threads = 3;
+  static constexpr std::size_t bell_count = 3;
+  static constexpr std::size_t shared_notifiers = 2;
+
+  struct call;
+  struct program {
+    std::vector<call> calls;
+    std::array<eventfd, bell_count> handles;  // this thread's own
+    std::vector<eventfd> copies;
+  };
+  using operation = void (eventfd_play::*)(program&, const call&);
+  struct call {
+    operation what;
+    std::size_t bell;
+    std::size_t which;  // of the ways to do it
+    std::uint64_t n;
+  };
+
+  void decide_on_bells(input& bytes);
+  void decide_on_notifiers(input& bytes);
+  void decide_on_calls(input& bytes);
+  void play(std::size_t thread);
+  void end_input();
+
+  // Calls.
+  void signal(program& by, const call& one);
+  void write(program& by, const call& one);
+  void read(program& by, const call& one);
+  void sleep_in_read(program& by, const call& one);
+  void sleep_in_write(program& by, const call& one);
+  void drain(program& by, const call& one);
+  void copy(program& by, const call& one);
+  void close(program& by, const call& one);
+  void register_own(program& by, const call& one);
+  void unregister_own(program& by, const call& one);
+  void register_shared(program& by, const call& one);
+  void unregister_shared(program& by, const call& one);
+  void ask_for_descriptor(program& by, const call& one);
+  void forward(program& by, const call& one);
+  void look(program& by, const call& one);
+  void plant(program& by, const call& one);
+
+  fuzzed_notifier& own(const program& by) { return notifiers_.at(static_cast<std::size_t>(&by - programs_.data())); }
+  fuzzed_notifier& shared(const call& one) { return notifiers_.at(most_threads + one.which % shared_notifiers); }
+  void took(std::size_t bell, std::uint64_t n) { bells_.at(bell).taken += n; }
+
+  std::array<fuzzed_bell, bell_count> bells_;
+  std::array<fuzzed_notifier, most_threads + shared_notifiers> notifiers_;  // the first are a thread's own each
+  std::array<program, most_threads> programs_;
+  std::size_t threads_ = 0;
+  bool first_stay_open_ = true;  // the handles that the threads' are copies of
+  std::atomic<std::size_t> arrived_{0};
+  std::atomic<int> planted_{0};
+  rest_room rest_room_;
+  std::array<helper*, most_threads - 1> helpers_{new helper, new helper};
+};
+
+}  // namespace doorbell::fuzz

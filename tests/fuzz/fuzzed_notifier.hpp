@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A notifier of an input, with what its callbacks do, and the book that is kept of its registrations.
+//
+// What it holds doorbell to: a registration ends once, by an unregister or by a HUP; release() runs once for each that a
+// HUP ended, and never else; no two callbacks of one notifier run at once; and none runs that its owner, who alone
+// registers and unregisters it from outside, has unregistered.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
+
+#include "fuzzed_bell.hpp"
+#include "require.hpp"
+
+namespace doorbell::fuzz {
+
+class fuzzed_notifier {
+ public:
+  /// What the callback does, besides keeping book.
+  enum class action : std::uint8_t {
+    nothing,
+    signal,            // an eventfd, perhaps its own
+    drain,             // its own eventfd
+    unregister,        // itself
+    unregister_other,  // on the same eventfd; on another that is refused
+    close,             // a handle, perhaps the last one
+    ask_too_much,      // what must be refused, at once
+  };
+  static constexpr std::size_t actions = static_cast<std::size_t>(action::ask_too_much) + 1;
+
+  struct plan {
+    action what = action::nothing;
+    fuzzed_bell* on = nullptr;         // signal, close, ask_too_much
+    fuzzed_notifier* other = nullptr;  // unregister_other
+    bool release_signals = false;
+  };
+
+  fuzzed_notifier() = default;
+  fuzzed_notifier(const fuzzed_notifier&) = delete;
+  fuzzed_notifier& operator=(const fuzzed_notifier&) = delete;
+
+  /// Before each input.
+  void renew(const plan& made, std::array<fuzzed_bell, 3>& bells) {
+    plan_ = made;
+    bells_ = &bells;
+    fuel_ = most_signals;
+    registered_ = by_us_ = by_hup_ = releases_ = 0;
+    close_handle();
+    if (made.what == action::close || made.what == action::ask_too_much) handle_ = made.on->first;
+  }
+
+  /// By its owner, or by anybody if it has none. @param handle one of `bell`.
+  void register_with(const eventfd& handle, fuzzed_bell& bell, notifier::sharing how) {
+    // While it is registered, callbacks read it.
+    if (owned_ && !armed_) armed_ = true;
+    std::error_code ec;
+    notifier_.register_with(handle, how, ec);
+    if (ec) return;
+    ++registered_;
+    if (owned_) where_ = &bell;
+  }
+  void unregister() {
+    account_for(notifier_.unregister());
+    if (owned_) armed_ = false;
+  }
+  /// By its owner.
+  void unregister_and_read() {
+    std::uint64_t count = 0;
+    std::error_code ec;
+    const auto who = notifier_.unregister_and_read(count, ec);
+    account_for(who);
+    require((count > 0) == (!ec && who != decoupled::not_registered), "what is taken is above 0, or there is an error",
+            ec.value());
+    if (count > 0) where_->taken += count;
+    armed_ = false;
+  }
+  /// Makes the checks of one that has an owner apply.
+  void set_owned(bool owned) {
+    owned_ = owned;
+    armed_ = false;
+  }
+
+  /// When nothing else runs: closes what its callback may have left open.
+  void close_handle() {
+    std::error_code closed_already;
+    handle_.close(closed_already);
+  }
+  /// When all handles are closed.
+  void check() {
+    account_for(notifier_.unregister());
+    require(by_us_ + by_hup_ == registered_, "a registration ends once", registered_ - by_us_ - by_hup_);
+    require(releases_ == by_hup_, "release runs once for each registration that a HUP ended", releases_ - by_hup_);
+  }
+
+ private:
+  static constexpr int most_signals = 50;
+
+  void account_for(decoupled who) {
+    if (who == decoupled::by_us) ++by_us_;
+    if (who == decoupled::by_hup) ++by_hup_;
+  }
+
+  /// For as long as a callback runs.
+  class running {
+   public:
+    explicit running(fuzzed_notifier& one) : one_{one} {
+      require(one_.running_.fetch_add(1) == 0, "no two callbacks of a notifier run at once");
+      check();
+    }
+    ~running() {
+      check();
+      one_.running_.fetch_sub(1);
+    }
+    running(const running&) = delete;
+    running& operator=(const running&) = delete;
+
+   private:
+    void check() const { require(!one_.owned_ || one_.armed_, "no callback runs after unregister"); }
+
+    fuzzed_notifier& one_;
+  };
+
+  void on_signal(eventfd_ctx& ctx) {
+    const running now{*this};
+    switch (plan_.what) {
+      case action::nothing:
+        break;
+      case action::signal:
+        signal();
+        break;
+      case action::drain:
+        drain(ctx);
+        break;
+      case action::unregister:
+        account_for(notifier_.unregister());
+        break;
+      case action::unregister_other: {
+        std::error_code refused;
+        plan_.other->account_for(plan_.other->notifier_.unregister(refused));
+        break;
+      }
+      case action::close:
+        close_handle();
+        break;
+      case action::ask_too_much:
+        ask_too_much(ctx);
+    }
+  }
+
+  void on_release() {
+    const running now{*this};
+    ++releases_;
+    if (plan_.release_signals) signal();
+  }
+
+  // Each at most so often, or a circle of them would never end.
+  void signal() {
+    if (plan_.on == nullptr || fuel_.fetch_sub(1) <= 0) return;
+    ++plan_.on->added;
+    plan_.on->ctx->signal();
+  }
+
+  void drain(eventfd_ctx& ctx) {
+    std::error_code ec;
+    const auto taken = ctx.drain(ec);
+    require(!ec, "the eventfd that calls can be drained");
+    for (auto& bell : *bells_)
+      if (bell.ctx.get() == &ctx) bell.taken += taken;
+  }
+
+  void ask_too_much(const eventfd_ctx& ctx) const {
+    const auto refused = [](const std::error_code& ec) {
+      require(ec == std::errc::resource_deadlock_would_occur || ec == std::errc::bad_file_descriptor,
+              "what may block is refused in a callback", ec.value());
+    };
+    std::error_code ec;
+    handle_.poll_fd(ec);
+    refused(ec);
+    handle_.stop_forwarding(ec);
+    refused(ec);
+    if (plan_.on->ctx.get() == &ctx) return;
+    notifier never_registered{[](eventfd_ctx&) {}};
+    never_registered.register_with(handle_, ec);
+    refused(ec);
+    plan_.on->ctx->drain(ec);
+    refused(ec);
+    if (plan_.on->may_block) handle_.read(ec);
+    refused(ec);
+  }
+
+  plan plan_;
+  std::array<fuzzed_bell, 3>* bells_ = nullptr;
+  eventfd handle_;
+  std::atomic<int> fuel_{0};
+  std::atomic<int> registered_{0};
+  std::atomic<int> by_us_{0};
+  std::atomic<int> by_hup_{0};
+  std::atomic<int> releases_{0};
+  std::atomic<int> running_{0};
+  // Not atomic: what orders the owner's writes with the callbacks' reads is the contract alone, which is what
+  // ThreadSanitizer then looks at.
+  bool owned_ = false;
+  bool armed_ = false;
+  fuzzed_bell* where_ = nullptr;  // the owner's
+  // Last, so that it goes first.
+  notifier notifier_{[this](eventfd_ctx& ctx) { on_signal(ctx); }, [this] { on_release(); }};
+};
+
+}  // namespace doorbell::fuzz

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// rest_room: threads that may sleep for ever, and who wakes them in the end.
+//
+// A thread tells before it begins a call that may sleep, and when it has ended. The one that finds all others asleep or at
+// their end, and is about to be so itself, ends all sleep by the stop token. Before it does, it looks whether any sleeper
+// has what it waits for: that one has missed its wakeup.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
+#include <doorbell/eventfd.hpp>
+
+#include "require.hpp"
+
+namespace doorbell::fuzz {
+
+class rest_room {
+ public:
+  /// What a thread sleeps for: a count, or room for one.
+  struct sleep {
+    eventfd_ctx* bell;
+    std::uint64_t room;  // 0: it reads
+
+    [[nodiscard]] bool has_no_reason() const noexcept {
+      const auto count = bell->count();
+      return room == 0 ? count > 0 : count <= eventfd::max && room <= eventfd::max - count;
+    }
+    bool operator==(const sleep&) const = default;
+  };
+
+  /// Before each input.
+  void renew(std::size_t threads) {
+    awake_ = threads;
+    sleeping_.clear();
+    stop_ = std::stop_source{};
+  }
+
+  /// What ends a sleep in here.
+  [[nodiscard]] std::stop_token token() const { return stop_.get_token(); }
+
+  void enter(const sleep& mine) {
+    {
+      const std::lock_guard held{lock_};
+      --awake_;
+      sleeping_.push_back(mine);
+    }
+    see_to_the_others(&mine);
+  }
+  void leave(const sleep& mine) {
+    const std::lock_guard held{lock_};
+    ++awake_;
+    sleeping_.erase(std::ranges::find(sleeping_, mine));
+  }
+  /// The thread will not come again.
+  void end() {
+    {
+      const std::lock_guard held{lock_};
+      --awake_;
+    }
+    see_to_the_others(nullptr);
+  }
+
+ private:
+  using clock = std::chrono::steady_clock;
+  static constexpr auto patience = std::chrono::seconds{10};
+
+  // Somebody else who is awake, or is about to wake up, will come by here later.
+  void see_to_the_others(const sleep* mine) {
+    const auto give_up = clock::now() + patience;
+    for (;;) {
+      {
+        const std::lock_guard held{lock_};
+        if (awake_ > 0 || (mine != nullptr && mine->has_no_reason())) return;
+        if (std::ranges::none_of(sleeping_, &sleep::has_no_reason)) break;
+      }
+      require(clock::now() < give_up, "nobody sleeps though there is what he waits for");
+      std::this_thread::yield();
+    }
+    stop_.request_stop();
+  }
+
+  std::mutex lock_;
+  std::size_t awake_ = 0;
+  std::vector<sleep> sleeping_;
+  std::stop_source stop_;
+};
+
+}  // namespace doorbell::fuzz

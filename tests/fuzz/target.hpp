@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+/// What a fuzz target defines and libFuzzer calls: one input, run to its end. It returns 0, or does not return.
+// NOLINTNEXTLINE(readability-identifier-naming): libFuzzer names it so
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A load: one kind of use, by a few threads, in rounds. Between two rounds nothing of it is left: no object, no request in
+// flight, no descriptor that was not there before.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include <doorbell/aio_engine.hpp>
+
+namespace doorbell::soak {
+
+class load {
+ public:
+  virtual ~load() = default;
+  load(const load&) = delete;
+  load& operator=(const load&) = delete;
+
+  [[nodiscard]] virtual std::string_view name() const noexcept = 0;
+  [[nodiscard]] virtual std::size_t threads() const noexcept = 0;
+
+  // A round: prepare() alone, work() in all threads at once, end() alone. It takes milliseconds, and waits for nobody but
+  // the others in it.
+  virtual void prepare() = 0;
+  virtual void work(std::size_t thread) = 0;
+  virtual void end() = 0;
+
+ protected:
+  load() = default;
+};
+
+/// Signals and reads of every kind, forwards, descriptors, copies and closes: the sums are right.
+[[nodiscard]] std::unique_ptr<load> make_sums(std::uint64_t seed);
+/// Notifiers that come and go against signals and closes: each registration ends once.
+[[nodiscard]] std::unique_ptr<load> make_notifiers(std::uint64_t seed);
+/// AIO contexts: each request has one event and one ring, the content is right, nothing is touched after destroy.
+[[nodiscard]] std::unique_ptr<load> make_contexts(std::uint64_t seed, aio::engine_kind engine);
+/// Asio loops that listen to bells, which completions ring, too.
+[[nodiscard]] std::unique_ptr<load> make_loops(std::uint64_t seed);
+/// Children forked while all others are at it: they use contexts of their own.
+[[nodiscard]] std::unique_ptr<load> make_forks();
+
+}  // namespace doorbell::soak

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+namespace doorbell::soak {
+
+struct options {
+  std::chrono::duration<double> length = std::chrono::minutes{30};
+  std::uint64_t seed = 1;
+};
+
+/// Explains itself and exits for --help, and for what it does not understand.
+[[nodiscard]] options parse_options(int argc, char** argv);
+
+}  // namespace doorbell::soak

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the process has, time after time, with everything at rest; and whether that grows.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <vector>
+
+namespace doorbell::soak {
+
+/// What is counted, by its place in a sample.
+enum class counted : std::uint8_t {
+  heap,         ///< KiB that the program has allocated and not freed
+  resident,     ///< KiB of memory that it occupies
+  mappings,     ///< of any kind
+  rings,        ///< mappings of AIO rings and io_uring queues
+  threads,      ///< without the helpers
+  helpers,      ///< doorbell's own threads, and the kernel's for io_uring
+  descriptors,  ///< open ones
+};
+constexpr std::size_t counted_things = static_cast<std::size_t>(counted::descriptors) + 1;
+
+struct sample {
+  std::chrono::duration<double> at{};
+  std::uint64_t rounds = 0;
+  std::array<std::size_t, counted_things> count{};
+
+  [[nodiscard]] std::size_t of(counted what) const { return count.at(static_cast<std::size_t>(what)); }
+
+  /// Now; the rest is the caller's.
+  [[nodiscard]] static sample take();
+};
+
+class samples {
+ public:
+  void add(const sample& one) { all_.push_back(one); }
+  [[nodiscard]] const sample& last() const { return all_.back(); }
+  [[nodiscard]] bool empty() const { return all_.empty(); }
+
+  /// All of them, or as many as can be read.
+  void print_table(std::FILE* out) const;
+  /// Says of what there is more at the end.
+  /// @return whether there is nothing of that kind.
+  [[nodiscard]] bool print_verdict(std::FILE* out) const;
+
+ private:
+  std::vector<sample> all_;
+};
+
+}  // namespace doorbell::soak
