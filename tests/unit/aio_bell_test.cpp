@@ -44,16 +44,6 @@ TEST_F(aio_bell, rings_though_nobody_gets_the_event) {
   EXPECT_EQ(bell_.read_for(20s), 1U);
 }
 
-// Oracle: each of them is reaped for its bell, also one that lies where another has been.
-TEST_F(aio_bell, contexts_that_follow_each_other_ring) {
-  for (int round = 0; round < 20; ++round) {
-    aio::context ctx{4};
-    auto read = ringing_read();
-    ctx.submit({&read});
-    ASSERT_EQ(bell_.read_for(20s), 1U);
-  }
-}
-
 TEST_F(aio_bell, counts_every_completion) {
   auto write = aio::prep_pwrite(file_.get(), "HELLO", 5, 0);
   write.set_eventfd(bell_);
