@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trace.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <fstream>
+#include <map>
+#include <string_view>
+
+#include "call_stack.hpp"
+#include "schedule.hpp"
+
+namespace doorbell::model {
+namespace {
+
+using places = std::vector<source_place>;
+
+bool is_ours(const source_place& place) {
+  return place.file.find("/model/engine/") != std::string::npos || place.file.find("/model/seam/") != std::string::npos;
+}
+
+// Those whose names say nothing that the operation's does not.
+bool is_wrapper(const source_place& place) {
+  return place.file.find("/base/mutex.hpp") != std::string::npos ||
+         place.file.find("/base/include/doorbell/base/mutex.hpp") != std::string::npos ||
+         place.file.starts_with("/usr/");
+}
+
+bool is_scenario(const source_place& place) {
+  return place.file.find("/tests/model/") != std::string::npos && !is_ours(place);
+}
+
+std::string file_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+std::string source_line(const source_place& place) {
+  std::ifstream file{place.file};
+  std::string text;
+  for (unsigned i = 0; i < place.line; ++i) std::getline(file, text);
+  const auto begin = text.find_first_not_of(' ');
+  return begin == std::string::npos ? "" : text.substr(begin);
+}
+
+/// The name before ".load(" and the like.
+std::string variable_in(const std::string& text) {
+  constexpr std::array<std::string_view, 5> operations{".load(", ".store(", ".exchange(", ".fetch_", ".compare_exchange"};
+  for (const auto operation : operations) {
+    const auto end = text.find(operation);
+    if (end == std::string::npos) continue;
+    auto begin = end;
+    while (begin > 0 && (std::isalnum(static_cast<unsigned char>(text[begin - 1])) || text[begin - 1] == '_' ||
+                         text[begin - 1] == '.' || text[begin - 1] == ')' || text[begin - 1] == '('))
+      --begin;
+    auto name = text.substr(begin, end - begin);
+    name.erase(0, name.find_first_not_of("(!"));
+    return name;
+  }
+  return "";
+}
+
+std::vector<std::string> wrap(const std::string& text, std::size_t width, std::size_t indent) {
+  std::vector<std::string> lines;
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const std::string margin(lines.empty() ? 0 : indent, ' ');
+    const auto room = width - margin.size();
+    auto end = std::min(text.size(), at + room);
+    if (end < text.size())
+      if (const auto space = text.rfind(' ', end); space != std::string::npos && space > at) end = space;
+    lines.push_back(margin + text.substr(at, end - at));
+    at = text.find_first_not_of(' ', end);
+  }
+  return lines;
+}
+
+/// A table with a column for each thread, of which a row fills one.
+class table {
+ public:
+  table(std::FILE* to, std::size_t columns) : to_{to}, columns_{columns}, width_{columns > 2 ? 44U : 58U} {}
+
+  void row(const std::string& number, std::size_t column, const std::string& text, std::size_t indent) const {
+    bool first = true;
+    for (const auto& each : wrap(text, width_, indent)) {
+      line(first ? number : "", column, each);
+      first = false;
+    }
+  }
+  void line(const std::string& number, std::size_t column, const std::string& text) const {
+    std::string all = number;
+    all.insert(0, 4 - std::min<std::size_t>(4, all.size()), ' ');
+    for (std::size_t i = 0; i < columns_; ++i) {
+      std::string cell = i == column ? text : "";
+      cell.resize(std::max(width_, cell.size()), ' ');
+      all += (i == 0 ? "  " : " | ") + cell;
+    }
+    all.erase(all.find_last_not_of(" |") + 1);
+    std::fprintf(to_, "%s\n", all.c_str());
+  }
+  void rule() const { std::fprintf(to_, "%s\n", std::string(4 + columns_ * (width_ + 3), '-').c_str()); }
+  [[nodiscard]] std::size_t width() const noexcept { return width_; }
+
+ private:
+  std::FILE* to_;
+  std::size_t columns_;
+  std::size_t width_;
+};
+
+}  // namespace
+
+std::string value_text(std::uint64_t value, std::size_t bytes) {
+  const bool signed_small = bytes == 8 && value > ~std::uint64_t{0} - 1000;
+  if (signed_small) return "-" + std::to_string(~value + 1);
+  if (value < 1U << 20) return std::to_string(value);
+  std::array<char, 24> text{};
+  std::snprintf(text.data(), text.size(), "0x%llx", static_cast<unsigned long long>(value));
+  return text.data();
+}
+
+void trace::step(thread_id who, const char* name, bool together) {
+  if (!together) return;
+  lines_.push_back({.who = who, .name = name, .what = {}, .calls = call_stack()});
+}
+
+void trace::tell(const std::string& what) {
+  if (!lines_.empty()) lines_.back().what = what;
+}
+
+void trace::end(thread_id who, const std::string& what) {
+  if (ended_) return;
+  ended_ = true;
+  lines_.push_back({.who = who, .name = "***", .what = what, .calls = call_stack()});
+}
+
+void trace::print(std::FILE* to, const std::vector<std::string>& names) const {
+  std::vector<std::uintptr_t> addresses;
+  for (const auto& each : lines_) addresses.insert(addresses.end(), each.calls.begin(), each.calls.end());
+  auto known = look_up(addresses);
+  const table all{to, names.size()};
+  for (std::size_t i = 0; i < names.size(); ++i) all.line("", i, std::string(1, letter_of(static_cast<thread_id>(i + 1))) + ": " + names[i]);
+  all.rule();
+  std::map<thread_id, unsigned> last_line;
+  unsigned number = 0;
+  for (const auto& each : lines_) {
+    places inward;
+    for (const auto address : each.calls)
+      for (const auto& place : known[address]) inward.push_back(place);
+    const auto here =
+        std::ranges::find_if(inward, [](const auto& place) { return !is_ours(place) && !is_wrapper(place); });
+    const auto caller = std::find_if(inward.rbegin(), inward.rend(), is_scenario);
+    const bool failed = each.name == "***";
+    if (each.who == 0 && !failed) continue;
+    const auto column = each.who == 0 ? 0 : each.who - 1;
+    if (caller != inward.rend() && each.who != 0) {
+      // The innermost place in the scenario that was called from its outermost one's function.
+      auto inner = std::ranges::find_if(inward, is_scenario);
+      if (auto& last = last_line[each.who]; last != inner->line) {
+        last = inner->line;
+        all.row("", column, "> " + source_line(*inner), 4);
+      }
+    }
+    std::string text;
+    if (here != inward.end()) {
+      const auto variable = variable_in(source_line(*here));
+      text = here->function + ": " + (variable.empty() || failed ? "" : variable + " ");
+      text += each.name + (each.what.empty() ? "" : " " + each.what) + "  [" + file_name(here->file) + ":" +
+              std::to_string(here->line) + "]";
+    } else {
+      text = each.name + " " + each.what;
+    }
+    all.row(failed ? "" : std::to_string(++number), column, text, 4);
+  }
+  all.rule();
+}
+
+}  // namespace doorbell::model
