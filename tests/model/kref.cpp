@@ -5,10 +5,10 @@
 
 #include "scenario.hpp"
 
+namespace doorbell::model {
 namespace {
 
-using doorbell::base::kref;
-using doorbell::model::together;
+using base::kref;
 
 struct counted {
   kref references;
@@ -63,3 +63,5 @@ SCENARIO(kref_get_unless_zero, 3, "whoever is given a reference holds one, and a
   REQUIRE(last == 1);
   REQUIRE(!references.get_unless_zero());
 }
+
+}  // namespace doorbell::model

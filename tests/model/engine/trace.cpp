@@ -17,14 +17,13 @@ namespace {
 using places = std::vector<source_place>;
 
 bool is_ours(const source_place& place) {
-  return place.file.find("/model/engine/") != std::string::npos || place.file.find("/model/seam/") != std::string::npos;
+  return place.file.empty() || place.file.starts_with("?") || place.file.find("/model/engine/") != std::string::npos ||
+         place.file.find("/model/seam/") != std::string::npos || place.file.ends_with("/model/scenario.hpp");
 }
 
 // Those whose names say nothing that the operation's does not.
 bool is_wrapper(const source_place& place) {
-  return place.file.find("/base/mutex.hpp") != std::string::npos ||
-         place.file.find("/base/include/doorbell/base/mutex.hpp") != std::string::npos ||
-         place.file.starts_with("/usr/");
+  return place.file.find("/doorbell/base/mutex.hpp") != std::string::npos || place.file.starts_with("/usr/");
 }
 
 bool is_scenario(const source_place& place) {
@@ -76,7 +75,7 @@ std::vector<std::string> wrap(const std::string& text, std::size_t width, std::s
 /// A table with a column for each thread, of which a row fills one.
 class table {
  public:
-  table(std::FILE* to, std::size_t columns) : to_{to}, columns_{columns}, width_{columns > 2 ? 44U : 58U} {}
+  table(std::FILE* to, std::size_t columns) : to_{to}, columns_{columns}, width_{columns > 2 ? 40U : 54U} {}
 
   void row(const std::string& number, std::size_t column, const std::string& text, std::size_t indent) const {
     bool first = true;
@@ -93,7 +92,7 @@ class table {
       cell.resize(std::max(width_, cell.size()), ' ');
       all += (i == 0 ? "  " : " | ") + cell;
     }
-    all.erase(all.find_last_not_of(" |") + 1);
+    all.erase(all.find_last_not_of(' ') + 1);
     std::fprintf(to_, "%s\n", all.c_str());
   }
   void rule() const { std::fprintf(to_, "%s\n", std::string(4 + columns_ * (width_ + 3), '-').c_str()); }

@@ -11,11 +11,11 @@
 #include <string>
 #include <vector>
 
-#include "engine/depth_first.hpp"
-#include "engine/failure.hpp"
-#include "engine/random_priorities.hpp"
-#include "engine/replay.hpp"
-#include "engine/scheduler.hpp"
+#include "depth_first.hpp"
+#include "failure.hpp"
+#include "random_priorities.hpp"
+#include "replay.hpp"
+#include "scheduler.hpp"
 #include "options.hpp"
 #include "scenario.hpp"
 

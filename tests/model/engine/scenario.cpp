@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/failure.hpp"
-#include "engine/tracking.hpp"
+#include "failure.hpp"
+#include "tracking.hpp"
 
 namespace doorbell::model {
 namespace {
