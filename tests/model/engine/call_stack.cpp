@@ -40,6 +40,9 @@ std::string short_name(std::string name) {
     }
     name.replace(at, end + 1 - at, "lambda");
   }
+  for (const std::string_view call{"operator()"}; name.find(call) != std::string::npos;)
+    name.replace(name.find(call), call.size(), "call");
+  if (name.ends_with(" const")) name.erase(name.size() - 6);
   name = without(without(name, '(', ')'), '<', '>');
   if (const auto space = name.find_last_of(' '); space != std::string::npos) name.erase(0, space + 1);
   const auto last = name.rfind("::");

@@ -14,6 +14,8 @@
 namespace doorbell::model {
 namespace {
 
+constexpr const char* failed_here = "***";
+
 using places = std::vector<source_place>;
 
 bool is_ours(const source_place& place) {
@@ -72,6 +74,18 @@ std::vector<std::string> wrap(const std::string& text, std::size_t width, std::s
   return lines;
 }
 
+/// Where it is, without what only carries it out, and who has come there.
+std::string place_of(const places& inward) {
+  const auto here = std::ranges::find_if(inward, [](const auto& place) { return !is_ours(place) && !is_wrapper(place); });
+  if (here == inward.end()) return "";
+  std::string text = here->function;
+  const auto by = std::find_if(here, inward.end(), [](const auto& place) {
+    return !is_ours(place) && !is_wrapper(place) && place.file.find("/base/") == std::string::npos;
+  });
+  if (by != here && by != inward.end() && !is_scenario(*by)) text = by->function + " > " + text;
+  return text;
+}
+
 /// A table with a column for each thread, of which a row fills one.
 class table {
  public:
@@ -95,6 +109,17 @@ class table {
     all.erase(all.find_last_not_of(' ') + 1);
     std::fprintf(to_, "%s\n", all.c_str());
   }
+  void header(const std::vector<std::string>& names) const {
+    std::string all(4, ' ');
+    for (std::size_t i = 0; i < columns_; ++i) {
+      std::string cell{letter_of(static_cast<thread_id>(i + 1))};
+      cell.append(": ").append(names[i]).resize(width_, ' ');
+      all.append(i == 0 ? "  " : " | ").append(cell);
+    }
+    all.erase(all.find_last_not_of(' ') + 1);
+    std::fprintf(to_, "%s\n", all.c_str());
+    rule();
+  }
   void rule() const { std::fprintf(to_, "%s\n", std::string(4 + columns_ * (width_ + 3), '-').c_str()); }
   [[nodiscard]] std::size_t width() const noexcept { return width_; }
 
@@ -107,12 +132,30 @@ class table {
 }  // namespace
 
 std::string value_text(std::uint64_t value, std::size_t bytes) {
-  const bool signed_small = bytes == 8 && value > ~std::uint64_t{0} - 1000;
-  if (signed_small) return "-" + std::to_string(~value + 1);
-  if (value < 1U << 20) return std::to_string(value);
-  std::array<char, 24> text{};
-  std::snprintf(text.data(), text.size(), "0x%llx", static_cast<unsigned long long>(value));
-  return text.data();
+  constexpr unsigned first_flag = 60;
+  const bool below_zero = bytes == 8 && value > ~std::uint64_t{0} - 1000;
+  if (below_zero) return "-" + std::to_string(~value + 1);
+  std::string text;
+  for (unsigned bit = 63; bit >= first_flag; --bit)
+    if (value >> bit & 1) text.append("b").append(std::to_string(bit)).append("|");
+  value &= (std::uint64_t{1} << first_flag) - 1;
+  if (value < 1U << 20) return text + std::to_string(value);
+  std::array<char, 24> digits{};
+  std::snprintf(digits.data(), digits.size(), "0x%llx", static_cast<unsigned long long>(value));
+  return text + digits.data();
+}
+
+std::string trace::text_of(const line& what, const std::vector<source_place>& inward) {
+  const auto here = std::ranges::find_if(inward, [](const auto& place) { return !is_ours(place) && !is_wrapper(place); });
+  std::string text;
+  if (here != inward.end() && what.name != failed_here) {
+    text = place_of(inward) + ": ";
+    if (const auto variable = variable_in(source_line(*here)); !variable.empty()) text.append(variable).append(" ");
+  }
+  text += what.name;
+  if (!what.what.empty()) text.append(" ").append(what.what);
+  if (here != inward.end()) text.append("  [").append(file_name(here->file)).append(":").append(std::to_string(here->line)).append("]");
+  return text;
 }
 
 void trace::step(thread_id who, const char* name, bool together) {
@@ -127,7 +170,7 @@ void trace::tell(const std::string& what) {
 void trace::end(thread_id who, const std::string& what) {
   if (ended_) return;
   ended_ = true;
-  lines_.push_back({.who = who, .name = "***", .what = what, .calls = call_stack()});
+  lines_.push_back({.who = who, .name = failed_here, .what = what, .calls = call_stack()});
 }
 
 void trace::print(std::FILE* to, const std::vector<std::string>& names) const {
@@ -135,38 +178,23 @@ void trace::print(std::FILE* to, const std::vector<std::string>& names) const {
   for (const auto& each : lines_) addresses.insert(addresses.end(), each.calls.begin(), each.calls.end());
   auto known = look_up(addresses);
   const table all{to, names.size()};
-  for (std::size_t i = 0; i < names.size(); ++i) all.line("", i, std::string(1, letter_of(static_cast<thread_id>(i + 1))) + ": " + names[i]);
-  all.rule();
+  all.header(names);
   std::map<thread_id, unsigned> last_line;
   unsigned number = 0;
   for (const auto& each : lines_) {
+    ++number;
+    const bool failed = each.name == failed_here;
+    if ((each.who == 0 || each.name == "begin") && !failed) continue;
     places inward;
     for (const auto address : each.calls)
       for (const auto& place : known[address]) inward.push_back(place);
-    const auto here =
-        std::ranges::find_if(inward, [](const auto& place) { return !is_ours(place) && !is_wrapper(place); });
-    const auto caller = std::find_if(inward.rbegin(), inward.rend(), is_scenario);
-    const bool failed = each.name == "***";
-    if (each.who == 0 && !failed) continue;
     const auto column = each.who == 0 ? 0 : each.who - 1;
-    if (caller != inward.rend() && each.who != 0) {
-      // The innermost place in the scenario that was called from its outermost one's function.
-      auto inner = std::ranges::find_if(inward, is_scenario);
-      if (auto& last = last_line[each.who]; last != inner->line) {
-        last = inner->line;
-        all.row("", column, "> " + source_line(*inner), 4);
-      }
+    const auto caller = std::ranges::find_if(inward, is_scenario);
+    if (caller != inward.end() && last_line[each.who] != caller->line) {
+      last_line[each.who] = caller->line;
+      all.row("", column, "> " + source_line(*caller), 4);
     }
-    std::string text;
-    if (here != inward.end()) {
-      const auto variable = variable_in(source_line(*here));
-      text = here->function + ": " + (variable.empty() || failed ? "" : variable + " ");
-      text += each.name + (each.what.empty() ? "" : " " + each.what) + "  [" + file_name(here->file) + ":" +
-              std::to_string(here->line) + "]";
-    } else {
-      text = each.name + " " + each.what;
-    }
-    all.row(failed ? "" : std::to_string(++number), column, text, 4);
+    all.row(failed ? "" : std::to_string(number), column, text_of(each, inward), 4);
   }
   all.rule();
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "call_stack.hpp"
 #include "vector_clock.hpp"
 
 namespace doorbell::model {
@@ -35,6 +36,8 @@ class trace {
     std::string what;
     std::vector<std::uintptr_t> calls;  // return addresses, innermost first
   };
+
+  [[nodiscard]] static std::string text_of(const line& what, const std::vector<source_place>& inward);
 
   std::vector<line> lines_;
   bool ended_ = false;

@@ -9,37 +9,35 @@
 #include "engine/tracking.hpp"
 #include "sleep.hpp"
 
-namespace doorbell::base {
-namespace {
+namespace doorbell {
 
-using model::scheduler;
-
-template <class Word>
-bool sleep_while(const Word& word, Word expected, Word mask, bool timed) noexcept {
+bool model::sleep_while(const void* at, std::uint64_t (*read)(const void* at), std::uint64_t expected,
+                        std::uint64_t mask, bool timed) noexcept {
   auto& all = scheduler::one();
-  const model::not_tracked here;
-  all.step({.name = "futex_wait", .object = &word});
-  all.all_memory().access(all.who(), &word, sizeof word, model::access_kind::atomic);
-  if ((word & mask) != (expected & mask)) {
-    if (all.has_trace()) all.tell("it has changed");
-    return true;
-  }
-  if (all.has_trace()) all.tell("sleeps");
-  return model::fall_asleep(all, &word, timed);
+  const not_tracked here;
+  all.step({.name = "futex_wait", .object = at});
+  all.all_memory().access(all.who(), at, 1, access_kind::atomic);
+  const bool same = (read(at) & mask) == (expected & mask);
+  if (all.has_trace()) all.tell(same ? "sleeps" : "it has changed");
+  return !same || fall_asleep(all, at, timed);
 }
 
+namespace base {
+namespace {
+
 template <class Word>
-const Word& content_of(const atomic<Word>& word) noexcept {
-  static_assert(sizeof word == sizeof(Word), "the atomic is its value and nothing else");
-  return reinterpret_cast<const Word&>(word);
+std::uint64_t read_word(const void* at) noexcept {
+  Word word{};
+  std::memcpy(&word, at, sizeof word);
+  return word;
 }
 
 }  // namespace
 
 futex_result futex_wait(const atomic<std::uint32_t>& word, std::uint32_t expected, deadline until) noexcept {
   const bool timed = until && *until != std::chrono::steady_clock::time_point::max();
-  return sleep_while(content_of(word), expected, ~std::uint32_t{0}, timed) ? futex_result::woken
-                                                                           : futex_result::timed_out;
+  const bool woken = model::sleep_while(&word, read_word<std::uint32_t>, expected, ~std::uint64_t{0}, timed);
+  return woken ? futex_result::woken : futex_result::timed_out;
 }
 
 void futex_wake_one(const atomic<std::uint32_t>* word) noexcept { model::wake(word, 1); }
@@ -47,9 +45,10 @@ void futex_wake_all(const atomic<std::uint32_t>* word) noexcept { model::wake(wo
 
 void futex_wait_high(const atomic<std::uint64_t>& word, std::uint64_t expected) noexcept {
   constexpr auto upper_half = ~std::uint64_t{0} << 32;
-  sleep_while(content_of(word), expected, upper_half, false);
+  model::sleep_while(&word, read_word<std::uint64_t>, expected, upper_half, false);
 }
 
 void futex_wake_one_high(const atomic<std::uint64_t>* word) noexcept { model::wake(word, 1); }
 
-}  // namespace doorbell::base
+}  // namespace base
+}  // namespace doorbell

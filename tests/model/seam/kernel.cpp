@@ -138,15 +138,6 @@ int __real_eventfd(unsigned, int);
 ssize_t __real_pread(int, void*, size_t, off_t);
 ssize_t __real_read(int, void*, size_t);
 ssize_t __real_write(int, const void*, size_t);
-int __real_sched_yield();
-
-int __wrap_sched_yield() {
-  auto& all = scheduler::one();
-  if (!all.running()) return __real_sched_yield();
-  const not_tracked here;
-  all.yield();
-  return 0;
-}
 
 int __wrap_eventfd(unsigned initial, int flags) {
   if (!scheduler::one().running()) return __real_eventfd(initial, flags);
