@@ -53,20 +53,26 @@ int failed(int error) noexcept {
   return -1;
 }
 
-/// The lowest number that is free, as the kernel does it.
+bool is_ours(int number) noexcept { return number >= first_number && scheduler::one().running(); }
+
+/// A step: which number is whose is common to all threads.
+void change_table() { scheduler::one().step({.name = "change the descriptors", .object = &descriptors()}); }
+
+/// A step.
+descriptor* find(int number) {
+  scheduler::one().step({.name = "find the descriptor", .object = &descriptors(), .writes = false});
+  const auto found = descriptors().find(number);
+  return found != descriptors().end() ? &found->second : nullptr;
+}
+
+/// The lowest number that is free, as the kernel does it. A step.
 int add(const descriptor& made) {
+  change_table();
   scheduler::one().at_end(expect_all_closed);
   auto number = first_number;
   while (descriptors().contains(number)) ++number;
   descriptors()[number] = made;
   return number;
-}
-
-bool is_ours(int number) noexcept { return number >= first_number && scheduler::one().running(); }
-
-descriptor* find(int number) {
-  const auto found = descriptors().find(number);
-  return found != descriptors().end() ? &found->second : nullptr;
 }
 
 bool is_readable(const void* file) noexcept { return static_cast<const kernel_eventfd*>(file)->count > 0; }
@@ -149,6 +155,7 @@ int __wrap_eventfd(unsigned initial, int flags) {
 int __wrap_close(int number) {
   if (!is_ours(number)) return __real_close(number);
   const not_tracked here;
+  change_table();
   return descriptors().erase(number) != 0 ? 0 : failed(EBADF);
 }
 
