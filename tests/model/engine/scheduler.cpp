@@ -3,6 +3,7 @@
 
 #include <boost/context/preallocated.hpp>
 
+#include <algorithm>
 #include <memory>
 
 #include "failure.hpp"
@@ -80,9 +81,14 @@ void scheduler::execute(strategy& how, void (*body)()) {
   outside_.replace(*from);
   current_ = 0;
   memory_.expect_no_leak();
-  if (check_ != nullptr) check_();
-  check_ = nullptr;
+  for (auto* const finish : finishers_) finish();
+  finishers_.clear();
   strategy_ = nullptr;
+}
+
+void scheduler::at_end(void (*finish)()) {
+  const not_tracked here;
+  if (std::ranges::find(finishers_, finish) == finishers_.end()) finishers_.push_back(finish);
 }
 
 void scheduler::run_thread(thread& me) noexcept {

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "lock_order.hpp"
 #include "memory.hpp"
@@ -42,8 +43,8 @@ class scheduler {
   /// Writes down what the threads do; null: nothing.
   void set_trace(trace* where) noexcept { trace_ = where; }
 
-  /// Looks, at the end of this execution, whether all is as it should be.
-  void at_end(void (*check)()) noexcept { check_ = check; }
+  /// Has this called at the end of this execution, once: to look whether all is as it should be, and to make it so.
+  void at_end(void (*finish)());
 
   // For the threads of the scenario.
 
@@ -89,7 +90,7 @@ class scheduler {
   objects objects_;
   lock_order lock_order_;
   schedule taken_;
-  void (*check_)() = nullptr;
+  std::vector<void (*)()> finishers_;
   trace* trace_ = nullptr;
   strategy* strategy_ = nullptr;
   thread_id current_ = 0;
