@@ -56,12 +56,13 @@ struct one_context {
 
 }  // namespace
 
-SCENARIO(aio_submit_complete_get, 2, "a request that is completed while it is still being submitted has one event, and is freed once") {
+SCENARIO(aio_submit_complete_get, 2,
+         "a request that is completed while it is still being submitted has one event, and is freed once") {
   one_context all;
   std::size_t got = 0;
-  together({{"submitter", [&] { all.submit(); }},
-            {"device", [&] { all.disk->complete_one(); }},
-            {"getter", [&] { got = all.get(); }}});
+  together({{"submitter", [&] { all.submit(); }}, {"device", [&] { all.disk->complete_one(); }}, {"getter", [&] {
+                                                                                                    got = all.get();
+                                                                                                  }}});
   REQUIRE(got == 1 && all.get_what_is_there() == 0);
 }
 
@@ -77,15 +78,15 @@ SCENARIO(aio_two_getters, 2, "of two who wait each gets its event, and none slee
   };
   together({{"first getter", [&] { first = get_one(); }},
             {"second getter", [&] { second = get_one(); }},
-            {"device",
-             [&] {
+            {"device", [&] {
                all.disk->complete_one();
                all.disk->complete_one();
              }}});
   REQUIRE(first == 1 && second == 1);
 }
 
-SCENARIO(aio_leader_hand_over, 2, "when the leader's time is up as the event comes, somebody gets it, and nobody is left without a leader") {
+SCENARIO(aio_leader_hand_over, 2,
+         "when the leader's time is up as the event comes, somebody gets it, and nobody is left without a leader") {
   one_context all;
   std::size_t timed = 0;
   std::size_t patient = 0;
@@ -97,8 +98,7 @@ SCENARIO(aio_leader_hand_over, 2, "when the leader's time is up as the event com
                std::array<aio::io_event, 1> event{};
                patient = all.context.get_events(1, event).size();
              }},
-            {"device",
-             [&] {
+            {"device", [&] {
                all.disk->complete_one();
                all.disk->complete_one();
              }}});
@@ -106,7 +106,8 @@ SCENARIO(aio_leader_hand_over, 2, "when the leader's time is up as the event com
   REQUIRE(timed + all.get_what_is_there() == 1);
 }
 
-SCENARIO(aio_cancel_and_complete, 2, "a request that is cancelled as it completes has one event, never two and never none") {
+SCENARIO(aio_cancel_and_complete, 2,
+         "a request that is cancelled as it completes has one event, never two and never none") {
   one_context all;
   all.submit();
   std::error_code ec;
@@ -123,7 +124,8 @@ SCENARIO(aio_submit_and_destroy, 2, "a submit is refused, or what it started is 
             {"destroyer", [&] { all.context.destroy(); }}});
 }
 
-SCENARIO(aio_get_and_destroy, 2, "who waits for events when the context is destroyed wakes, with an error or with what there was") {
+SCENARIO(aio_get_and_destroy, 2,
+         "who waits for events when the context is destroyed wakes, with an error or with what there was") {
   one_context all;
   all.submit();
   std::error_code ec;
@@ -168,7 +170,8 @@ SCENARIO(aio_lookup_and_destroy, 2, "a lookup finds a context that stays until i
 SCENARIO(aio_complete_and_destroy, 2, "destroy returns when the last completion is over, whoever reaps it") {
   one_context all;
   all.submit();
-  together({{"reaper", [&] {
+  together({{"reaper",
+             [&] {
                std::error_code ec;
                std::array<aio::io_event, 1> event{};
                all.context.get_events(0, event, ec);

@@ -131,7 +131,8 @@ SCENARIO(asio_read_and_signal, 2, "a read that waits, or is about to, ends once,
   all.watch->close();
 }
 
-SCENARIO(asio_cancel_and_signal, 2, "a read that is cancelled as the signal comes ends once: it has got it, or left it there") {
+SCENARIO(asio_cancel_and_signal, 2,
+         "a read that is cancelled as the signal comes ends once: it has got it, or left it there") {
   listening all;
   all.begin_read();
   together({{"loop", [&] { all.loop.run_until_ended(1); }},
@@ -157,7 +158,8 @@ SCENARIO(asio_close_and_signal, 2, "once close() has returned nothing is posted,
   REQUIRE(all.loop.ended() == 1 && all.loop.failed() == 1);
 }
 
-SCENARIO(asio_two_reads_and_signals, 2, "each of two reads that wait ends once, and what they read is what was signalled") {
+SCENARIO(asio_two_reads_and_signals, 2,
+         "each of two reads that wait ends once, and what they read is what was signalled") {
   listening all;
   all.begin_read();
   all.begin_read();

@@ -81,14 +81,12 @@ SCENARIO(counter_lock_watched, 2, "while the queue is watched nobody changes the
     count.unlock(watched);
   };
   std::uint64_t before = 0;
-  together({{"first signaller", signal},
-            {"second signaller", signal},
-            {"watcher", [&] {
-               count.lock();
-               before = count.value();
-               watched = true;
-               count.unlock(true);
-             }}});
+  together({{"first signaller", signal}, {"second signaller", signal}, {"watcher", [&] {
+                                                                          count.lock();
+                                                                          before = count.value();
+                                                                          watched = true;
+                                                                          count.unlock(true);
+                                                                        }}});
   REQUIRE(before + static_cast<std::uint64_t>(seen) == 2);
 }
 

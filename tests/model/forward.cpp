@@ -35,7 +35,8 @@ auto signaller(const eventfd& bell, std::uint64_t n = 1) {
 
 }  // namespace
 
-SCENARIO(forward_begun_while_signalled, 2, "what is read over there and what is left here add up to what was signalled") {
+SCENARIO(forward_begun_while_signalled, 2,
+         "what is read over there and what is left here add up to what was signalled") {
   const eventfd bell;
   const auto target = make_target(0, EFD_NONBLOCK);
   together({{"forwarder", [&] { bell.forward_to(target.get()); }},
@@ -45,7 +46,8 @@ SCENARIO(forward_begun_while_signalled, 2, "what is read over there and what is 
   REQUIRE(read_all(target) == 3);
 }
 
-SCENARIO(forward_ended_while_signalled, 2, "a count is over there or here when forwarding ends, and never in both or in neither") {
+SCENARIO(forward_ended_while_signalled, 2,
+         "a count is over there or here when forwarding ends, and never in both or in neither") {
   const eventfd bell;
   const auto target = make_target(0, EFD_NONBLOCK);
   bell.forward_to(target.get());
@@ -53,7 +55,8 @@ SCENARIO(forward_ended_while_signalled, 2, "a count is over there or here when f
   REQUIRE(read_all(target) + bell.context()->count() == 1);
 }
 
-SCENARIO(forward_when_full, 2, "a signal does not block for room over there; what does not fit waits here, and moves with a later one") {
+SCENARIO(forward_when_full, 2,
+         "a signal does not block for room over there; what does not fit waits here, and moves with a later one") {
   const eventfd bell;
   const auto target = make_target(0, 0);
   const std::uint64_t full = eventfd::max;
@@ -69,7 +72,8 @@ SCENARIO(forward_when_full, 2, "a signal does not block for room over there; wha
   REQUIRE(bell.context()->count() == 0);
 }
 
-SCENARIO(forward_number_used_again, 2, "forwarding goes to the eventfd that was there when it began, though its number is used for another") {
+SCENARIO(forward_number_used_again, 2,
+         "forwarding goes to the eventfd that was there when it began, though its number is used for another") {
   const eventfd bell;
   auto target = make_target(0, EFD_NONBLOCK);
   const unique_fd same{::fcntl(target.get(), F_DUPFD_CLOEXEC, 0)};

@@ -35,7 +35,8 @@ SCENARIO(kref_last_put, 3, "exactly one of three puts frees, and it has seen wha
   together({{"first", holder(0)}, {"second", holder(1)}, {"third", holder(2)}});
 }
 
-SCENARIO(kref_get_and_put, 3, "while somebody holds a reference, others may take and give back more, and only the last put frees") {
+SCENARIO(kref_get_and_put, 3,
+         "while somebody holds a reference, others may take and give back more, and only the last put frees") {
   auto* const shared = new counted{kref{2}};
   const auto holder = [shared](int index) {
     return [shared, index] {
@@ -48,7 +49,8 @@ SCENARIO(kref_get_and_put, 3, "while somebody holds a reference, others may take
   together({{"first", holder(0)}, {"second", holder(1)}});
 }
 
-SCENARIO(kref_get_unless_zero, 3, "whoever is given a reference holds one, and after the last put nobody is given any") {
+SCENARIO(kref_get_unless_zero, 3,
+         "whoever is given a reference holds one, and after the last put nobody is given any") {
   kref references;
   int last = 0;
   const auto put = [&] {

@@ -46,7 +46,8 @@ SCENARIO(exclusive_cancelled, 2, "one that is cancelled does not swallow the sig
   REQUIRE(all.told[0] + all.told[1] == 2);
 }
 
-SCENARIO(exclusive_cancels_the_next, 2, "one that unregisters the next in its callback, or itself, uses up one signal") {
+SCENARIO(exclusive_cancels_the_next, 2,
+         "one that unregisters the next in its callback, or itself, uses up one signal") {
   shared_bell all;
   all.watchers[0].reset();
   int calls = 0;

@@ -20,7 +20,8 @@ SCENARIO(nested_signal_of_itself, 2, "a signal that a callback makes on its own 
   REQUIRE(bell.context()->count() == 7);
 }
 
-SCENARIO(nested_signal_around_a_circle, 2, "two eventfds that signal each other from callbacks neither recurse nor block, in two threads at once") {
+SCENARIO(nested_signal_around_a_circle, 2,
+         "two eventfds that signal each other from callbacks neither recurse nor block, in two threads at once") {
   const eventfd one;
   const eventfd other;
   int calls_one = 0;
@@ -36,7 +37,8 @@ SCENARIO(nested_signal_around_a_circle, 2, "two eventfds that signal each other 
   REQUIRE(one.context()->count() == 2 && other.context()->count() == 2);
 }
 
-SCENARIO(nested_signal_of_one_that_goes, 2, "what a callback signals stays in memory until that is delivered, also if it has been closed by then") {
+SCENARIO(nested_signal_of_one_that_goes, 2,
+         "what a callback signals stays in memory until that is delivered, also if it has been closed by then") {
   const eventfd bell;
   eventfd other;
   eventfd given = other;
@@ -53,7 +55,8 @@ SCENARIO(nested_signal_of_one_that_goes, 2, "what a callback signals stays in me
   }
 }
 
-SCENARIO(nested_unregister, 2, "a callback may take off its own notifier and others of its eventfd, while others do the same") {
+SCENARIO(nested_unregister, 2,
+         "a callback may take off its own notifier and others of its eventfd, while others do the same") {
   const eventfd bell;
   int calls = 0;
   notifier* first = nullptr;

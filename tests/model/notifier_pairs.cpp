@@ -11,7 +11,8 @@ using at_first = watched_bell::at_first;
 
 }  // namespace
 
-SCENARIO(notifier_unregister_and_hup, 3, "one of the two takes it off, says so, and the loser returns when release() is over") {
+SCENARIO(notifier_unregister_and_hup, 3,
+         "one of the two takes it off, says so, and the loser returns when release() is over") {
   watched_bell all;
   together({{"unregisterer", [&] { all.unregister(); }}, {"closer", [&] { all.close(); }}});
   REQUIRE(all.releases() == (all.outcome() == decoupled::by_hup ? 1 : 0));
@@ -24,7 +25,8 @@ SCENARIO(notifier_unregister_and_signal, 3, "once unregister() has returned, no 
   REQUIRE(all.calls() <= 1);
 }
 
-SCENARIO(notifier_unregister_reading_and_signal, 3, "a signal has called and is in what was read, or is still there and has not") {
+SCENARIO(notifier_unregister_reading_and_signal, 3,
+         "a signal has called and is in what was read, or is still there and has not") {
   watched_bell all;
   std::uint64_t taken = 0;
   together({{"unregisterer", [&] { taken = all.unregister_and_read(); }}, {"signaller", all.signaller()}});
@@ -40,7 +42,8 @@ SCENARIO(notifier_unregister_reading_and_hup, 3, "whoever drains on the way out 
   REQUIRE(taken == 1);
 }
 
-SCENARIO(notifier_unregister_twice, 3, "of two unregisters one has taken it off, and the other is told that it was not registered") {
+SCENARIO(notifier_unregister_twice, 3,
+         "of two unregisters one has taken it off, and the other is told that it was not registered") {
   watched_bell all;
   auto first = decoupled::not_registered;
   auto second = decoupled::not_registered;
@@ -76,7 +79,8 @@ SCENARIO(notifier_register_and_unregister, 3, "an unregister at the same time fi
   REQUIRE((outcome == decoupled::by_us) != (all.watcher().unregister() == decoupled::by_us));
 }
 
-SCENARIO(notifier_register_twice, 3, "of two registrations at once one succeeds, and the other is told that it is busy") {
+SCENARIO(notifier_register_twice, 3,
+         "of two registrations at once one succeeds, and the other is told that it is busy") {
   const eventfd bell;
   notifier watcher{[](auto&) {}};
   std::error_code first;

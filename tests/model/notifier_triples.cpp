@@ -11,15 +11,16 @@ using at_first = watched_bell::at_first;
 
 }  // namespace
 
-SCENARIO(notifier_unregister_hup_signal, 3, "one of unregister and HUP takes it off, and what was signalled before has called") {
+SCENARIO(notifier_unregister_hup_signal, 3,
+         "one of unregister and HUP takes it off, and what was signalled before has called") {
   watched_bell all;
-  together({{"unregisterer", [&] { all.unregister(); }},
-            {"closer", [&] { all.close(); }},
-            {"signaller", all.signaller()}});
+  together(
+      {{"unregisterer", [&] { all.unregister(); }}, {"closer", [&] { all.close(); }}, {"signaller", all.signaller()}});
   REQUIRE(all.releases() == (all.outcome() == decoupled::by_hup ? 1 : 0));
 }
 
-SCENARIO(notifier_two_unregisters_and_hup, 3, "of two unregisters and a HUP one takes it off, and the memory goes with the last") {
+SCENARIO(notifier_two_unregisters_and_hup, 3,
+         "of two unregisters and a HUP one takes it off, and the memory goes with the last") {
   watched_bell all;
   auto first = decoupled::not_registered;
   auto second = decoupled::not_registered;
@@ -40,14 +41,14 @@ SCENARIO(notifier_unregister_and_two_signals, 3, "once unregister() has returned
 
 SCENARIO(notifier_hup_and_two_signals, 3, "release() runs once, after the last callback of either signal") {
   watched_bell all;
-  together({{"closer", [&] { all.close(); }},
-            {"first signaller", all.signaller()},
-            {"second signaller", all.signaller()}});
+  together(
+      {{"closer", [&] { all.close(); }}, {"first signaller", all.signaller()}, {"second signaller", all.signaller()}});
   REQUIRE(all.releases() == 1);
   all.unregister();
 }
 
-SCENARIO(notifier_register_hup_signal, 3, "who registers gets the HUP, and a signal that it was not told of calls unless the HUP came first") {
+SCENARIO(notifier_register_hup_signal, 3,
+         "who registers gets the HUP, and a signal that it was not told of calls unless the HUP came first") {
   watched_bell all{at_first::not_registered};
   together({{"registrar", all.registrar()}, {"closer", [&] { all.close(); }}, {"signaller", all.signaller()}});
   REQUIRE(all.releases() == 1);
@@ -55,7 +56,8 @@ SCENARIO(notifier_register_hup_signal, 3, "who registers gets the HUP, and a sig
   all.unregister();
 }
 
-SCENARIO(notifier_register_unregister_signal, 3, "a signal is in the answer, or calls, or comes when nobody is registered; never two of them") {
+SCENARIO(notifier_register_unregister_signal, 3,
+         "a signal is in the answer, or calls, or comes when nobody is registered; never two of them") {
   watched_bell all{at_first::not_registered};
   auto outcome = decoupled::not_registered;
   together({{"registrar", all.registrar()},
@@ -65,16 +67,18 @@ SCENARIO(notifier_register_unregister_signal, 3, "a signal is in the answer, or 
   REQUIRE(outcome == decoupled::by_us ? told <= 1 : told == 1);
 }
 
-SCENARIO(notifier_register_unregister_hup, 3, "whoever ends a registration says so, and the loser returns when release() is over") {
+SCENARIO(notifier_register_unregister_hup, 3,
+         "whoever ends a registration says so, and the loser returns when release() is over") {
   watched_bell all{at_first::not_registered};
   auto outcome = decoupled::not_registered;
-  together({{"registrar", all.registrar()},
-            {"unregisterer", [&] { outcome = all.try_unregister(); }},
-            {"closer", [&] { all.close(); }}});
+  together({{"registrar", all.registrar()}, {"unregisterer", [&] { outcome = all.try_unregister(); }}, {"closer", [&] {
+                                                                                                          all.close();
+                                                                                                        }}});
   REQUIRE(all.releases() == (outcome == decoupled::by_us ? 0 : 1));
 }
 
-SCENARIO(notifier_unregister_reading_hup_signal, 3, "each signal that is read has called, and what is not read is still there") {
+SCENARIO(notifier_unregister_reading_hup_signal, 3,
+         "each signal that is read has called, and what is not read is still there") {
   watched_bell all;
   std::uint64_t taken = 0;
   const auto context = all.bell().context();

@@ -62,10 +62,12 @@ SCENARIO(percpu_ref_kill_against_tryget, 3, "release runs once, after the last p
   REQUIRE(!object.tryget_live() && !object.tryget());
 }
 
-SCENARIO(percpu_ref_put_on_another_cpu, 3, "a reference taken on one CPU and given back on another counts once while the count is switched") {
+SCENARIO(percpu_ref_put_on_another_cpu, 3,
+         "a reference taken on one CPU and given back on another counts once while the count is switched") {
   used object;
   together({{"owner", [&] { REQUIRE(object.kill()); }},
-            {"traveller", [&] {
+            {"traveller",
+             [&] {
                run_on_cpu(1);
                if (!object.tryget_live()) return;
                run_on_cpu(0);
@@ -82,18 +84,18 @@ SCENARIO(percpu_ref_put_on_another_cpu, 3, "a reference taken on one CPU and giv
   REQUIRE(object.releases == 1);
 }
 
-SCENARIO(percpu_ref_holders, 3, "while it dies those who hold a reference may take more, and release waits for all of them") {
+SCENARIO(percpu_ref_holders, 3,
+         "while it dies those who hold a reference may take more, and release waits for all of them") {
   used object;
   object.get();
-  together({{"owner", [&] { REQUIRE(object.kill()); }},
-            {"holder", [&] {
-               object.get();
-               object.use(0);
-               object.put();
-               run_on_cpu(1);
-               object.use(1);
-               object.put();
-             }}});
+  together({{"owner", [&] { REQUIRE(object.kill()); }}, {"holder", [&] {
+                                                           object.get();
+                                                           object.use(0);
+                                                           object.put();
+                                                           run_on_cpu(1);
+                                                           object.use(1);
+                                                           object.put();
+                                                         }}});
   REQUIRE(object.releases == 1);
 }
 
@@ -112,19 +114,19 @@ SCENARIO(percpu_ref_two_kills, 3, "of two kills one is told that it did it, and 
 
 SCENARIO(percpu_ref_dying_is_final, 3, "whoever has seen that it is dying is not let in any more") {
   used object;
-  together({{"owner", [&] { REQUIRE(object.kill()); }},
-            {"user", [&] {
-               const bool dying = object.is_dying();
-               const bool inside = object.tryget_live();
-               REQUIRE(!(dying && inside));
-               if (!inside) return;
-               object.use(0);
-               object.put();
-             }}});
+  together({{"owner", [&] { REQUIRE(object.kill()); }}, {"user", [&] {
+                                                           const bool dying = object.is_dying();
+                                                           const bool inside = object.tryget_live();
+                                                           REQUIRE(!(dying && inside));
+                                                           if (!inside) return;
+                                                           object.use(0);
+                                                           object.put();
+                                                         }}});
   REQUIRE(object.releases == 1);
 }
 
-SCENARIO(percpu_ref_lookup, 3, "a lookup under RCU holds the object until its put, or is told no while the memory is still there") {
+SCENARIO(percpu_ref_lookup, 3,
+         "a lookup under RCU holds the object until its put, or is told no while the memory is still there") {
   rcu_pointer<looked_up> table{new looked_up};
   const auto look_it_up = [&] {
     looked_up* found = nullptr;

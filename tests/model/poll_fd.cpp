@@ -39,7 +39,8 @@ void require_in_line(const eventfd& bell) {
 
 }  // namespace
 
-SCENARIO(poll_fd_made_while_signalled, 2, "once all is quiet the descriptor is readable exactly if the count is above 0") {
+SCENARIO(poll_fd_made_while_signalled, 2,
+         "once all is quiet the descriptor is readable exactly if the count is above 0") {
   const eventfd bell;
   together({{"maker", [&] { bell.poll_fd(); }},
             {"signaller", [mine = bell.context()] { mine->signal(); }},

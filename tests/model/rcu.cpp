@@ -14,7 +14,8 @@ using base::rcu_synchronize;
 
 }  // namespace
 
-SCENARIO(rcu_taken_away, 3, "an object that was taken away is whole until the last section that has seen it has ended") {
+SCENARIO(rcu_taken_away, 3,
+         "an object that was taken away is whole until the last section that has seen it has ended") {
   rcu_pointer<int> shared{new int{1}};
   const auto read = [&] {
     const rcu_read_guard reading;

@@ -22,7 +22,7 @@
 #include <span>
 #include <string_view>
 
-#include "engine/scheduler.hpp"
+#include "checker/scheduler.hpp"
 
 namespace doorbell::model {
 
@@ -53,10 +53,10 @@ void run_on_cpu(unsigned number) noexcept;
 }  // namespace doorbell::model
 
 // NOLINTBEGIN(bugprone-macro-parentheses): a name is one
-#define SCENARIO(name, bound, oracle)                                                                       \
-  static void scenario_##name();                                                                            \
-  [[maybe_unused]] static const bool has_##name =                                                           \
-      doorbell::model::add_scenario({#name, bound, oracle, scenario_##name});                               \
+#define SCENARIO(name, bound, oracle)                                         \
+  static void scenario_##name();                                              \
+  [[maybe_unused]] static const bool has_##name =                             \
+      doorbell::model::add_scenario({#name, bound, oracle, scenario_##name}); \
   static void scenario_##name()
 // NOLINTEND(bugprone-macro-parentheses)
 

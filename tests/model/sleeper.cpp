@@ -54,7 +54,8 @@ SCENARIO(sleeper_two_reads_of_a_semaphore, 2, "two readers of a semaphore get on
   REQUIRE(bell.context()->count() == 0);
 }
 
-SCENARIO(sleeper_timed_read_and_signal, 3, "a read whose time is up as the signal comes has got it, or has left it there") {
+SCENARIO(sleeper_timed_read_and_signal, 3,
+         "a read whose time is up as the signal comes has got it, or has left it there") {
   const eventfd bell;
   std::uint64_t got = 0;
   std::error_code ec;
@@ -76,7 +77,8 @@ SCENARIO(sleeper_timed_and_untimed, 2, "what a reader whose time is up leaves th
   REQUIRE(first + bell.context()->count() == 1);
 }
 
-SCENARIO(sleeper_write_and_read, 3, "a write that waits for room gets it from the read, and what it wrote is there once") {
+SCENARIO(sleeper_write_and_read, 3,
+         "a write that waits for room gets it from the read, and what it wrote is there once") {
   const eventfd bell;
   bell.write(eventfd::max);
   std::uint64_t got = 0;

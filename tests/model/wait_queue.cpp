@@ -105,7 +105,8 @@ SCENARIO(wait_queue_turns, 2,
     REQUIRE(all.visits[1] == 1 && all.visits[2] == 1);
 }
 
-SCENARIO(wait_queue_removal_by_another, 3, "after an entry has been removed under the lock its function does not run, and it may be freed") {
+SCENARIO(wait_queue_removal_by_another, 3,
+         "after an entry has been removed under the lock its function does not run, and it may be freed") {
   queue_of_three all{false};
   const auto remove = [&](unsigned which) {
     std::unique_ptr<counted_entry> gone;
@@ -113,9 +114,8 @@ SCENARIO(wait_queue_removal_by_another, 3, "after an entry has been removed unde
     all.queue.remove(*all.entries[which]);
     gone = std::move(all.entries[which]);
   };
-  together({{"walker", [&] { all.walk(); }},
-            {"first remover", [&] { remove(1); }},
-            {"second remover", [&] { remove(2); }}});
+  together(
+      {{"walker", [&] { all.walk(); }}, {"first remover", [&] { remove(1); }}, {"second remover", [&] { remove(2); }}});
   REQUIRE(all.visits[0] == 1);
 }
 

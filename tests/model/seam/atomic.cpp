@@ -7,8 +7,8 @@
 #include <cstring>
 #include <string>
 
-#include "engine/scheduler.hpp"
-#include "engine/tracking.hpp"
+#include "checker/scheduler.hpp"
+#include "checker/tracking.hpp"
 
 namespace doorbell::model {
 namespace {
@@ -26,8 +26,7 @@ bool acquires(std::memory_order order) noexcept {
 }
 
 bool releases(std::memory_order order) noexcept {
-  return order == std::memory_order_release || order == std::memory_order_acq_rel ||
-         order == std::memory_order_seq_cst;
+  return order == std::memory_order_release || order == std::memory_order_acq_rel || order == std::memory_order_seq_cst;
 }
 
 void acquire(scheduler& all, const object& what) noexcept { all.current().happened.join(what.released); }

@@ -5,8 +5,8 @@
 
 #include <cstring>
 
-#include "engine/scheduler.hpp"
-#include "engine/tracking.hpp"
+#include "checker/scheduler.hpp"
+#include "checker/tracking.hpp"
 #include "sleep.hpp"
 
 namespace doorbell {

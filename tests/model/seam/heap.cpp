@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <new>
 
-#include "engine/scheduler.hpp"
-#include "engine/tracking.hpp"
+#include "checker/scheduler.hpp"
+#include "checker/tracking.hpp"
 
 namespace {
 

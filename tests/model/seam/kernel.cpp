@@ -15,9 +15,9 @@
 #include <memory>
 #include <string_view>
 
-#include "engine/failure.hpp"
-#include "engine/scheduler.hpp"
-#include "engine/tracking.hpp"
+#include "checker/failure.hpp"
+#include "checker/scheduler.hpp"
+#include "checker/tracking.hpp"
 
 namespace {
 
@@ -148,8 +148,8 @@ ssize_t __real_write(int, const void*, size_t);
 int __wrap_eventfd(unsigned initial, int flags) {
   if (!scheduler::one().running()) return __real_eventfd(initial, flags);
   const not_tracked here;
-  return add({.file = std::make_shared<kernel_eventfd>(initial, (flags & EFD_SEMAPHORE) != 0,
-                                                       (flags & EFD_NONBLOCK) != 0)});
+  return add(
+      {.file = std::make_shared<kernel_eventfd>(initial, (flags & EFD_SEMAPHORE) != 0, (flags & EFD_NONBLOCK) != 0)});
 }
 
 int __wrap_close(int number) {

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "engine/failure.hpp"
-#include "engine/scheduler.hpp"
-#include "engine/tracking.hpp"
+#include "checker/failure.hpp"
+#include "checker/scheduler.hpp"
+#include "checker/tracking.hpp"
 #include "sleep.hpp"
 
 namespace doorbell::model {

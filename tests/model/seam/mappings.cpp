@@ -8,8 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/scheduler.hpp"
-#include "engine/tracking.hpp"
+#include "checker/scheduler.hpp"
+#include "checker/tracking.hpp"
 
 namespace {
 

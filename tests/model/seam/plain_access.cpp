@@ -8,8 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/scheduler.hpp"
-#include "engine/tracking.hpp"
+#include "checker/scheduler.hpp"
+#include "checker/tracking.hpp"
 
 namespace {
 
@@ -48,10 +48,10 @@ void __tsan_init() {}
 void __tsan_func_entry(void* /*caller*/) {}
 void __tsan_func_exit() {}
 
-#define DOORBELL_MODEL_PLAIN(bytes)                                                            \
-  void __tsan_read##bytes(void* at) { access(at, bytes, access_kind::read); }                  \
-  void __tsan_write##bytes(void* at) { access(at, bytes, access_kind::write); }                \
-  void __tsan_unaligned_read##bytes(void* at) { access(at, bytes, access_kind::read); }        \
+#define DOORBELL_MODEL_PLAIN(bytes)                                                     \
+  void __tsan_read##bytes(void* at) { access(at, bytes, access_kind::read); }           \
+  void __tsan_write##bytes(void* at) { access(at, bytes, access_kind::write); }         \
+  void __tsan_unaligned_read##bytes(void* at) { access(at, bytes, access_kind::read); } \
   void __tsan_unaligned_write##bytes(void* at) { access(at, bytes, access_kind::write); }
 DOORBELL_MODEL_PLAIN(1)
 DOORBELL_MODEL_PLAIN(2)
@@ -72,45 +72,45 @@ void __tsan_vptr_update(void** at, void* value) {
 void __tsan_acquire(void* /*at*/) {}
 void __tsan_release(void* /*at*/) {}
 
-#define DOORBELL_MODEL_ATOMIC(bits)                                                                                    \
-  std::uint##bits##_t __tsan_atomic##bits##_load(const volatile std::uint##bits##_t* at, int order) {                  \
-    return atomic<std::uint##bits##_t>(atomic_operation::load, const_cast<volatile std::uint##bits##_t*>(at), 0,       \
-                                       order);                                                                         \
-  }                                                                                                                    \
-  void __tsan_atomic##bits##_store(volatile std::uint##bits##_t* at, std::uint##bits##_t value, int order) {           \
-    atomic(atomic_operation::store, at, value, order);                                                                 \
-  }                                                                                                                    \
-  std::uint##bits##_t __tsan_atomic##bits##_exchange(volatile std::uint##bits##_t* at, std::uint##bits##_t value,      \
-                                                     int order) {                                                      \
-    return atomic(atomic_operation::exchange, at, value, order);                                                       \
-  }                                                                                                                    \
-  std::uint##bits##_t __tsan_atomic##bits##_fetch_add(volatile std::uint##bits##_t* at, std::uint##bits##_t value,     \
-                                                      int order) {                                                     \
-    return atomic(atomic_operation::add, at, value, order);                                                            \
-  }                                                                                                                    \
-  std::uint##bits##_t __tsan_atomic##bits##_fetch_sub(volatile std::uint##bits##_t* at, std::uint##bits##_t value,     \
-                                                      int order) {                                                     \
-    return atomic(atomic_operation::subtract, at, value, order);                                                       \
-  }                                                                                                                    \
-  std::uint##bits##_t __tsan_atomic##bits##_fetch_and(volatile std::uint##bits##_t* at, std::uint##bits##_t value,     \
-                                                      int order) {                                                     \
-    return atomic(atomic_operation::bit_and, at, value, order);                                                        \
-  }                                                                                                                    \
-  std::uint##bits##_t __tsan_atomic##bits##_fetch_or(volatile std::uint##bits##_t* at, std::uint##bits##_t value,      \
-                                                     int order) {                                                      \
-    return atomic(atomic_operation::bit_or, at, value, order);                                                         \
-  }                                                                                                                    \
-  std::uint##bits##_t __tsan_atomic##bits##_fetch_xor(volatile std::uint##bits##_t* at, std::uint##bits##_t value,     \
-                                                      int order) {                                                     \
-    return atomic(atomic_operation::bit_xor, at, value, order);                                                        \
-  }                                                                                                                    \
-  int __tsan_atomic##bits##_compare_exchange_strong(volatile std::uint##bits##_t* at, std::uint##bits##_t* expected,   \
-                                                    std::uint##bits##_t desired, int success, int failure) {           \
-    return exchange_if(at, expected, desired, success, failure);                                                       \
-  }                                                                                                                    \
-  int __tsan_atomic##bits##_compare_exchange_weak(volatile std::uint##bits##_t* at, std::uint##bits##_t* expected,     \
-                                                  std::uint##bits##_t desired, int success, int failure) {             \
-    return exchange_if(at, expected, desired, success, failure);                                                       \
+#define DOORBELL_MODEL_ATOMIC(bits)                                                                                  \
+  std::uint##bits##_t __tsan_atomic##bits##_load(const volatile std::uint##bits##_t* at, int order) {                \
+    return atomic<std::uint##bits##_t>(atomic_operation::load, const_cast<volatile std::uint##bits##_t*>(at), 0,     \
+                                       order);                                                                       \
+  }                                                                                                                  \
+  void __tsan_atomic##bits##_store(volatile std::uint##bits##_t* at, std::uint##bits##_t value, int order) {         \
+    atomic(atomic_operation::store, at, value, order);                                                               \
+  }                                                                                                                  \
+  std::uint##bits##_t __tsan_atomic##bits##_exchange(volatile std::uint##bits##_t* at, std::uint##bits##_t value,    \
+                                                     int order) {                                                    \
+    return atomic(atomic_operation::exchange, at, value, order);                                                     \
+  }                                                                                                                  \
+  std::uint##bits##_t __tsan_atomic##bits##_fetch_add(volatile std::uint##bits##_t* at, std::uint##bits##_t value,   \
+                                                      int order) {                                                   \
+    return atomic(atomic_operation::add, at, value, order);                                                          \
+  }                                                                                                                  \
+  std::uint##bits##_t __tsan_atomic##bits##_fetch_sub(volatile std::uint##bits##_t* at, std::uint##bits##_t value,   \
+                                                      int order) {                                                   \
+    return atomic(atomic_operation::subtract, at, value, order);                                                     \
+  }                                                                                                                  \
+  std::uint##bits##_t __tsan_atomic##bits##_fetch_and(volatile std::uint##bits##_t* at, std::uint##bits##_t value,   \
+                                                      int order) {                                                   \
+    return atomic(atomic_operation::bit_and, at, value, order);                                                      \
+  }                                                                                                                  \
+  std::uint##bits##_t __tsan_atomic##bits##_fetch_or(volatile std::uint##bits##_t* at, std::uint##bits##_t value,    \
+                                                     int order) {                                                    \
+    return atomic(atomic_operation::bit_or, at, value, order);                                                       \
+  }                                                                                                                  \
+  std::uint##bits##_t __tsan_atomic##bits##_fetch_xor(volatile std::uint##bits##_t* at, std::uint##bits##_t value,   \
+                                                      int order) {                                                   \
+    return atomic(atomic_operation::bit_xor, at, value, order);                                                      \
+  }                                                                                                                  \
+  int __tsan_atomic##bits##_compare_exchange_strong(volatile std::uint##bits##_t* at, std::uint##bits##_t* expected, \
+                                                    std::uint##bits##_t desired, int success, int failure) {         \
+    return exchange_if(at, expected, desired, success, failure);                                                     \
+  }                                                                                                                  \
+  int __tsan_atomic##bits##_compare_exchange_weak(volatile std::uint##bits##_t* at, std::uint##bits##_t* expected,   \
+                                                  std::uint##bits##_t desired, int success, int failure) {           \
+    return exchange_if(at, expected, desired, success, failure);                                                     \
   }
 DOORBELL_MODEL_ATOMIC(8)
 DOORBELL_MODEL_ATOMIC(16)

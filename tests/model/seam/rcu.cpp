@@ -7,9 +7,9 @@
 #include <array>
 #include <cstdint>
 
-#include "engine/failure.hpp"
-#include "engine/scheduler.hpp"
-#include "engine/tracking.hpp"
+#include "checker/failure.hpp"
+#include "checker/scheduler.hpp"
+#include "checker/tracking.hpp"
 
 namespace doorbell::model {
 namespace {
@@ -25,9 +25,7 @@ void release(scheduler& all, const void* edge) noexcept {
   me.happened.tick(me.id);
 }
 
-void acquire(scheduler& all, const void* edge) noexcept {
-  all.current().happened.join(all.object_at(edge).released);
-}
+void acquire(scheduler& all, const void* edge) noexcept { all.current().happened.join(all.object_at(edge).released); }
 
 /// The sections that were open at some moment.
 struct grace_period {

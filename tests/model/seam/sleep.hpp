@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "engine/scheduler.hpp"
+#include "checker/scheduler.hpp"
 
 namespace doorbell::model {
 

@@ -3,7 +3,7 @@
 // In place of base/this_cpu.cpp: two CPUs, and which of them the scenario says.
 #include <doorbell/base/this_cpu.hpp>
 
-#include "engine/scheduler.hpp"
+#include "checker/scheduler.hpp"
 
 namespace doorbell {
 

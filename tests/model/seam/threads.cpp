@@ -11,8 +11,8 @@
 #include <cstdarg>
 #include <cstring>
 
-#include "engine/scheduler.hpp"
-#include "engine/tracking.hpp"
+#include "checker/scheduler.hpp"
+#include "checker/tracking.hpp"
 #include "sleep.hpp"
 
 #include <doorbell_model/calls.hpp>

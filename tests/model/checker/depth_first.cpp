@@ -11,7 +11,9 @@ bool could_come_earlier(const operation& next) noexcept {
   return next.object != nullptr && (!next.sleeps || next.timed);
 }
 
-last_visit later(const last_visit& one, const last_visit& other) noexcept { return one.step > other.step ? one : other; }
+last_visit later(const last_visit& one, const last_visit& other) noexcept {
+  return one.step > other.step ? one : other;
+}
 
 [[noreturn]] void not_the_same() {
   fail(failure::broken_scenario, "the scenario does not do the same each time: it depends on more than its schedule");

@@ -39,7 +39,7 @@ class depth_first final : public strategy {
     candidates who{};
     thread_mask todo = 0;
     thread_mask done = 0;
-    unsigned chosen = 0;  // thread or alternative
+    unsigned chosen = 0;        // thread or alternative
     unsigned preemptions = 0;   // before it
     unsigned alternatives = 0;  // not 0: no threads are chosen from, but those
 

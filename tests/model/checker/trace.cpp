@@ -19,7 +19,7 @@ constexpr const char* failed_here = "***";
 using places = std::vector<source_place>;
 
 bool is_ours(const source_place& place) {
-  return place.file.empty() || place.file.starts_with("?") || place.file.find("/model/engine/") != std::string::npos ||
+  return place.file.empty() || place.file.starts_with("?") || place.file.find("/model/checker/") != std::string::npos ||
          place.file.find("/model/seam/") != std::string::npos || place.file.ends_with("/model/scenario.hpp");
 }
 
@@ -44,7 +44,8 @@ std::string source_line(const source_place& place) {
 
 /// The name before ".load(" and the like.
 std::string variable_in(const std::string& text) {
-  constexpr std::array<std::string_view, 5> operations{".load(", ".store(", ".exchange(", ".fetch_", ".compare_exchange"};
+  constexpr std::array<std::string_view, 5> operations{".load(", ".store(", ".exchange(", ".fetch_",
+                                                       ".compare_exchange"};
   for (const auto operation : operations) {
     const auto end = text.find(operation);
     if (end == std::string::npos) continue;
@@ -76,7 +77,8 @@ std::vector<std::string> wrap(const std::string& text, std::size_t width, std::s
 
 /// Where it is, without what only carries it out, and who has come there.
 std::string place_of(const places& inward) {
-  const auto here = std::ranges::find_if(inward, [](const auto& place) { return !is_ours(place) && !is_wrapper(place); });
+  const auto here =
+      std::ranges::find_if(inward, [](const auto& place) { return !is_ours(place) && !is_wrapper(place); });
   if (here == inward.end()) return "";
   std::string text = here->function;
   const auto by = std::find_if(here, inward.end(), [](const auto& place) {
@@ -146,7 +148,8 @@ std::string value_text(std::uint64_t value, std::size_t bytes) {
 }
 
 std::string trace::text_of(const line& what, const std::vector<source_place>& inward) {
-  const auto here = std::ranges::find_if(inward, [](const auto& place) { return !is_ours(place) && !is_wrapper(place); });
+  const auto here =
+      std::ranges::find_if(inward, [](const auto& place) { return !is_ours(place) && !is_wrapper(place); });
   std::string text;
   if (here != inward.end() && what.name != failed_here) {
     text = place_of(inward) + ": ";
@@ -154,7 +157,8 @@ std::string trace::text_of(const line& what, const std::vector<source_place>& in
   }
   text += what.name;
   if (!what.what.empty()) text.append(" ").append(what.what);
-  if (here != inward.end()) text.append("  [").append(file_name(here->file)).append(":").append(std::to_string(here->line)).append("]");
+  if (here != inward.end())
+    text.append("  [").append(file_name(here->file)).append(":").append(std::to_string(here->line)).append("]");
   return text;
 }
 

@@ -52,8 +52,8 @@ void memory::access_stack(const accessor& by, thread_id owner, const void* at, s
 
 void memory::expect_no_leak() const noexcept {
   if (const auto* const left = heap_.first_live())
-    fail(failure::leak, std::to_string(left->bytes) + " bytes that " + thread_name(left->made_by) +
-                            " has allocated are never freed");
+    fail(failure::leak,
+         std::to_string(left->bytes) + " bytes that " + thread_name(left->made_by) + " has allocated are never freed");
 }
 
 void memory::clear() noexcept {

@@ -53,7 +53,13 @@ class objects {
   void forget(const void* at) noexcept {
     auto& known = find(at);
     const auto number = known.number;
-    known = {.at = at, .round = round_, .number = number, .released = {}, .visited = {}, .written = {}, .last_read = {},
+    known = {.at = at,
+             .round = round_,
+             .number = number,
+             .released = {},
+             .visited = {},
+             .written = {},
+             .last_read = {},
              .last_write = {}};
   }
 
@@ -66,7 +72,13 @@ class objects {
 
   object& begin(object& place, const void* at) noexcept {
     if (++count_ > size / 2) fail(failure::broken_scenario, "more objects than the model checker can tell apart");
-    place = {.at = at, .round = round_, .number = count_, .released = {}, .visited = {}, .written = {}, .last_read = {},
+    place = {.at = at,
+             .round = round_,
+             .number = count_,
+             .released = {},
+             .visited = {},
+             .written = {},
+             .last_read = {},
              .last_write = {}};
     return place;
   }

@@ -13,11 +13,11 @@
 
 #include "depth_first.hpp"
 #include "failure.hpp"
+#include "options.hpp"
 #include "random_priorities.hpp"
 #include "replay.hpp"
-#include "scheduler.hpp"
-#include "options.hpp"
 #include "scenario.hpp"
+#include "scheduler.hpp"
 
 extern "C" char __libc_single_threaded;
 

@@ -36,9 +36,9 @@ struct thread {
   bool woken = false;
 
   unsigned cpu = 0;
-  unsigned sections = 0;             // of RCU, one in the other
+  unsigned sections = 0;  // of RCU, one in the other
   std::uint64_t in_section_since = 0;
-  std::vector<const void*> locks;    // that it holds
+  std::vector<const void*> locks;  // that it holds
 };
 
 }  // namespace doorbell::model

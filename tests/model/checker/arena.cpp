@@ -40,7 +40,8 @@ void* arena::allocate(std::size_t bytes, std::size_t alignment, thread_id by) no
 }
 
 const arena::block& arena::release(void* at, thread_id by) noexcept {
-  const auto found = std::find_if(blocks_.rbegin(), blocks_.rend(), [at](const auto& each) { return each.begin == at; });
+  const auto found =
+      std::find_if(blocks_.rbegin(), blocks_.rend(), [at](const auto& each) { return each.begin == at; });
   if (found == blocks_.rend()) fail(failure::crash, "what is freed has not been allocated");
   if (found->freed) fail(failure::double_free, "freed again: " + describe(at));
   found->freed = true;
