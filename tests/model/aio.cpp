@@ -56,7 +56,7 @@ struct one_context {
 
 }  // namespace
 
-SCENARIO(aio_submit_complete_get, 2,
+SCENARIO(aio_submit_complete_get, 3,
          "a request that is completed while it is still being submitted has one event, and is freed once") {
   one_context all;
   std::size_t got = 0;
@@ -66,7 +66,7 @@ SCENARIO(aio_submit_complete_get, 2,
   REQUIRE(got == 1 && all.get_what_is_there() == 0);
 }
 
-SCENARIO(aio_two_getters, 2, "of two who wait each gets its event, and none sleeps on what the other has reaped") {
+SCENARIO(aio_two_getters, 3, "of two who wait each gets its event, and none sleeps on what the other has reaped") {
   one_context all;
   std::size_t first = 0;
   std::size_t second = 0;
@@ -85,7 +85,7 @@ SCENARIO(aio_two_getters, 2, "of two who wait each gets its event, and none slee
   REQUIRE(first == 1 && second == 1);
 }
 
-SCENARIO(aio_leader_hand_over, 2,
+SCENARIO(aio_leader_hand_over, 3,
          "when the leader's time is up as the event comes, somebody gets it, and nobody is left without a leader") {
   one_context all;
   std::size_t timed = 0;
@@ -106,7 +106,7 @@ SCENARIO(aio_leader_hand_over, 2,
   REQUIRE(timed + all.get_what_is_there() == 1);
 }
 
-SCENARIO(aio_cancel_and_complete, 2,
+SCENARIO(aio_cancel_and_complete, 3,
          "a request that is cancelled as it completes has one event, never two and never none") {
   one_context all;
   all.submit();
@@ -117,14 +117,14 @@ SCENARIO(aio_cancel_and_complete, 2,
   REQUIRE(all.get_what_is_there() == 0);
 }
 
-SCENARIO(aio_submit_and_destroy, 2, "a submit is refused, or what it started is over when destroy returns") {
+SCENARIO(aio_submit_and_destroy, 3, "a submit is refused, or what it started is over when destroy returns") {
   one_context all;
   std::error_code refused;
   together({{"submitter", [&] { all.context.submit({&all.requests[0]}, refused); }},
             {"destroyer", [&] { all.context.destroy(); }}});
 }
 
-SCENARIO(aio_get_and_destroy, 2,
+SCENARIO(aio_get_and_destroy, 3,
          "who waits for events when the context is destroyed wakes, with an error or with what there was") {
   one_context all;
   all.submit();
@@ -139,7 +139,7 @@ SCENARIO(aio_get_and_destroy, 2,
   REQUIRE(ec ? got == 0 : got == 1);
 }
 
-SCENARIO(aio_two_getters_and_destroy, 2, "of two who wait when the context is destroyed both wake") {
+SCENARIO(aio_two_getters_and_destroy, 3, "of two who wait when the context is destroyed both wake") {
   one_context all;
   const auto wait = [&] {
     std::error_code ec;
@@ -149,7 +149,7 @@ SCENARIO(aio_two_getters_and_destroy, 2, "of two who wait when the context is de
   together({{"first getter", wait}, {"second getter", wait}, {"destroyer", [&] { all.context.destroy(); }}});
 }
 
-SCENARIO(aio_two_destroys, 2, "of two destroys one does it, and the other is told that there is nothing") {
+SCENARIO(aio_two_destroys, 3, "of two destroys one does it, and the other is told that there is nothing") {
   one_context all;
   all.submit();
   std::error_code first;
@@ -158,7 +158,7 @@ SCENARIO(aio_two_destroys, 2, "of two destroys one does it, and the other is tol
   REQUIRE(static_cast<bool>(first) != static_cast<bool>(second));
 }
 
-SCENARIO(aio_lookup_and_destroy, 2, "a lookup finds a context that stays until it leaves, or finds nothing") {
+SCENARIO(aio_lookup_and_destroy, 3, "a lookup finds a context that stays until it leaves, or finds nothing") {
   one_context all;
   const auto look = [&] {
     const auto handle = all.context.handle();
@@ -167,7 +167,7 @@ SCENARIO(aio_lookup_and_destroy, 2, "a lookup finds a context that stays until i
   together({{"first lookup", look}, {"second lookup", look}, {"destroyer", [&] { all.context.destroy(); }}});
 }
 
-SCENARIO(aio_complete_and_destroy, 2, "destroy returns when the last completion is over, whoever reaps it") {
+SCENARIO(aio_complete_and_destroy, 3, "destroy returns when the last completion is over, whoever reaps it") {
   one_context all;
   all.submit();
   together({{"reaper",
@@ -180,7 +180,7 @@ SCENARIO(aio_complete_and_destroy, 2, "destroy returns when the last completion 
             {"destroyer", [&] { all.context.destroy(); }}});
 }
 
-SCENARIO(aio_bell, 2, "whoever is told by the eventfd finds the event in the ring") {
+SCENARIO(aio_bell, 3, "whoever is told by the eventfd finds the event in the ring") {
   one_context all;
   const eventfd bell;
   all.requests[0].set_eventfd(bell);

@@ -122,7 +122,7 @@ struct listening {
 
 }  // namespace
 
-SCENARIO(asio_read_and_signal, 2, "a read that waits, or is about to, ends once, with what was signalled") {
+SCENARIO(asio_read_and_signal, 3, "a read that waits, or is about to, ends once, with what was signalled") {
   listening all;
   together({{"loop", [&] { all.loop.run_until_ended(1); }},
             {"reader", [&] { all.begin_read(); }},
@@ -131,7 +131,7 @@ SCENARIO(asio_read_and_signal, 2, "a read that waits, or is about to, ends once,
   all.watch->close();
 }
 
-SCENARIO(asio_cancel_and_signal, 2,
+SCENARIO(asio_cancel_and_signal, 3,
          "a read that is cancelled as the signal comes ends once: it has got it, or left it there") {
   listening all;
   all.begin_read();
@@ -145,7 +145,7 @@ SCENARIO(asio_cancel_and_signal, 2,
   all.loop.close();
 }
 
-SCENARIO(asio_close_and_signal, 2, "once close() has returned nothing is posted, and the loop may be gone") {
+SCENARIO(asio_close_and_signal, 3, "once close() has returned nothing is posted, and the loop may be gone") {
   listening all;
   all.begin_read();
   together({{"closer",
@@ -158,7 +158,7 @@ SCENARIO(asio_close_and_signal, 2, "once close() has returned nothing is posted,
   REQUIRE(all.loop.ended() == 1 && all.loop.failed() == 1);
 }
 
-SCENARIO(asio_two_reads_and_signals, 2,
+SCENARIO(asio_two_reads_and_signals, 3,
          "each of two reads that wait ends once, and what they read is what was signalled") {
   listening all;
   all.begin_read();
@@ -172,7 +172,7 @@ SCENARIO(asio_two_reads_and_signals, 2,
   all.loop.close();
 }
 
-SCENARIO(asio_read_and_hup, 2, "a read that waits when the last handle is closed ends once, with an error") {
+SCENARIO(asio_read_and_hup, 3, "a read that waits when the last handle is closed ends once, with an error") {
   listening all;
   all.begin_read();
   together({{"loop", [&] { all.loop.run_until_ended(1); }}, {"closer", [&] { all.bell.close(); }}});

@@ -57,7 +57,7 @@ SCENARIO(counter_lock_semaphore, 3, "of a semaphore's count each one is taken on
   REQUIRE(first + second + count.count() == 1);
 }
 
-SCENARIO(counter_lock_contended, 2, "three who want the lock get it one after another, and none sleeps on") {
+SCENARIO(counter_lock_contended, 3, "three who want the lock get it one after another, and none sleeps on") {
   counter_lock count{0};
   int inside = 0;  // plain: a second one inside would be a race
   const auto enter = [&] {
@@ -69,7 +69,7 @@ SCENARIO(counter_lock_contended, 2, "three who want the lock get it one after an
   REQUIRE(inside == 3);
 }
 
-SCENARIO(counter_lock_watched, 2, "while the queue is watched nobody changes the count past the lock") {
+SCENARIO(counter_lock_watched, 3, "while the queue is watched nobody changes the count past the lock") {
   counter_lock count{0};
   bool watched = false;  // guarded by the lock
   int seen = 0;

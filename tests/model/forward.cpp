@@ -35,7 +35,7 @@ auto signaller(const eventfd& bell, std::uint64_t n = 1) {
 
 }  // namespace
 
-SCENARIO(forward_begun_while_signalled, 2,
+SCENARIO(forward_begun_while_signalled, 3,
          "what is read over there and what is left here add up to what was signalled") {
   const eventfd bell;
   const auto target = make_target(0, EFD_NONBLOCK);
@@ -46,7 +46,7 @@ SCENARIO(forward_begun_while_signalled, 2,
   REQUIRE(read_all(target) == 3);
 }
 
-SCENARIO(forward_ended_while_signalled, 2,
+SCENARIO(forward_ended_while_signalled, 3,
          "a count is over there or here when forwarding ends, and never in both or in neither") {
   const eventfd bell;
   const auto target = make_target(0, EFD_NONBLOCK);
@@ -55,7 +55,7 @@ SCENARIO(forward_ended_while_signalled, 2,
   REQUIRE(read_all(target) + bell.context()->count() == 1);
 }
 
-SCENARIO(forward_when_full, 2,
+SCENARIO(forward_when_full, 3,
          "a signal does not block for room over there; what does not fit waits here, and moves with a later one") {
   const eventfd bell;
   const auto target = make_target(0, 0);
@@ -72,7 +72,7 @@ SCENARIO(forward_when_full, 2,
   REQUIRE(bell.context()->count() == 0);
 }
 
-SCENARIO(forward_number_used_again, 2,
+SCENARIO(forward_number_used_again, 3,
          "forwarding goes to the eventfd that was there when it began, though its number is used for another") {
   const eventfd bell;
   auto target = make_target(0, EFD_NONBLOCK);
@@ -87,7 +87,7 @@ SCENARIO(forward_number_used_again, 2,
   REQUIRE(read_all(other) == 0);
 }
 
-SCENARIO(forward_and_hup, 2, "the last close moves what is there, and closes what forwarding held") {
+SCENARIO(forward_and_hup, 3, "the last close moves what is there, and closes what forwarding held") {
   eventfd bell;
   const auto target = make_target(0, EFD_NONBLOCK);
   const auto context = bell.context();

@@ -32,13 +32,13 @@ struct shared_bell {
 
 }  // namespace
 
-SCENARIO(exclusive_turns, 2, "of two signals at once each tells one of the two, and not both the same") {
+SCENARIO(exclusive_turns, 3, "of two signals at once each tells one of the two, and not both the same") {
   shared_bell all;
   together({{"first signaller", all.signaller()}, {"second signaller", all.signaller()}});
   REQUIRE(all.told[0] == 1 && all.told[1] == 1);
 }
 
-SCENARIO(exclusive_cancelled, 2, "one that is cancelled does not swallow the signal meant for the next") {
+SCENARIO(exclusive_cancelled, 3, "one that is cancelled does not swallow the signal meant for the next") {
   shared_bell all;
   together({{"canceller", [&] { all.watchers[0].reset(); }},
             {"first signaller", all.signaller()},
@@ -46,7 +46,7 @@ SCENARIO(exclusive_cancelled, 2, "one that is cancelled does not swallow the sig
   REQUIRE(all.told[0] + all.told[1] == 2);
 }
 
-SCENARIO(exclusive_cancels_the_next, 2,
+SCENARIO(exclusive_cancels_the_next, 3,
          "one that unregisters the next in its callback, or itself, uses up one signal") {
   shared_bell all;
   all.watchers[0].reset();

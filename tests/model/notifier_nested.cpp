@@ -8,7 +8,7 @@
 
 namespace doorbell::model {
 
-SCENARIO(nested_signal_of_itself, 2, "a signal that a callback makes on its own eventfd is delivered after it, once") {
+SCENARIO(nested_signal_of_itself, 3, "a signal that a callback makes on its own eventfd is delivered after it, once") {
   const eventfd bell;
   int calls = 0;
   const notifier watcher{bell, [&](eventfd_ctx& own) {
@@ -20,7 +20,7 @@ SCENARIO(nested_signal_of_itself, 2, "a signal that a callback makes on its own 
   REQUIRE(bell.context()->count() == 7);
 }
 
-SCENARIO(nested_signal_around_a_circle, 2,
+SCENARIO(nested_signal_around_a_circle, 3,
          "two eventfds that signal each other from callbacks neither recurse nor block, in two threads at once") {
   const eventfd one;
   const eventfd other;
@@ -37,7 +37,7 @@ SCENARIO(nested_signal_around_a_circle, 2,
   REQUIRE(one.context()->count() == 2 && other.context()->count() == 2);
 }
 
-SCENARIO(nested_signal_of_one_that_goes, 2,
+SCENARIO(nested_signal_of_one_that_goes, 3,
          "what a callback signals stays in memory until that is delivered, also if it has been closed by then") {
   const eventfd bell;
   eventfd other;
@@ -55,7 +55,7 @@ SCENARIO(nested_signal_of_one_that_goes, 2,
   }
 }
 
-SCENARIO(nested_unregister, 2,
+SCENARIO(nested_unregister, 3,
          "a callback may take off its own notifier and others of its eventfd, while others do the same") {
   const eventfd bell;
   int calls = 0;

@@ -39,7 +39,7 @@ void require_in_line(const eventfd& bell) {
 
 }  // namespace
 
-SCENARIO(poll_fd_made_while_signalled, 2,
+SCENARIO(poll_fd_made_while_signalled, 3,
          "once all is quiet the descriptor is readable exactly if the count is above 0") {
   const eventfd bell;
   together({{"maker", [&] { bell.poll_fd(); }},
@@ -48,7 +48,7 @@ SCENARIO(poll_fd_made_while_signalled, 2,
   require_in_line(bell);
 }
 
-SCENARIO(poll_fd_signals_and_drain, 2, "signals and a drain in any order leave the descriptor in line with the count") {
+SCENARIO(poll_fd_signals_and_drain, 3, "signals and a drain in any order leave the descriptor in line with the count") {
   const eventfd bell;
   bell.poll_fd();
   together({{"first signaller", [mine = bell.context()] { mine->signal(); }},
@@ -57,7 +57,7 @@ SCENARIO(poll_fd_signals_and_drain, 2, "signals and a drain in any order leave t
   require_in_line(bell);
 }
 
-SCENARIO(poll_fd_made_twice, 2, "two who ask for the descriptor at once get the same one, and the other is closed") {
+SCENARIO(poll_fd_made_twice, 3, "two who ask for the descriptor at once get the same one, and the other is closed") {
   const eventfd bell;
   int first = -1;
   int second = -1;
@@ -65,7 +65,7 @@ SCENARIO(poll_fd_made_twice, 2, "two who ask for the descriptor at once get the 
   REQUIRE(first == second);
 }
 
-SCENARIO(poll_fd_and_hup, 2, "the last close takes the descriptor along, whoever signals meanwhile") {
+SCENARIO(poll_fd_and_hup, 3, "the last close takes the descriptor along, whoever signals meanwhile") {
   eventfd bell;
   bell.poll_fd();
   together({{"closer", [&] { bell.close(); }}, {"signaller", [mine = bell.context()]() mutable {

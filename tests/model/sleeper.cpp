@@ -31,7 +31,7 @@ SCENARIO(sleeper_read_and_signal, 3, "a read that sleeps, or is about to, is wok
   REQUIRE(bell.context()->count() == 0);
 }
 
-SCENARIO(sleeper_read_and_two_signals, 2, "two signals are read as they come, none lost and none twice") {
+SCENARIO(sleeper_read_and_two_signals, 3, "two signals are read as they come, none lost and none twice") {
   const eventfd bell;
   std::uint64_t got = 0;
   together({{"reader",
@@ -43,7 +43,7 @@ SCENARIO(sleeper_read_and_two_signals, 2, "two signals are read as they come, no
   REQUIRE(got == 3);
 }
 
-SCENARIO(sleeper_two_reads_of_a_semaphore, 2, "two readers of a semaphore get one each, and both wake") {
+SCENARIO(sleeper_two_reads_of_a_semaphore, 3, "two readers of a semaphore get one each, and both wake") {
   const eventfd bell{0, EFD_SEMAPHORE};
   std::uint64_t first = 0;
   std::uint64_t second = 0;
@@ -65,7 +65,7 @@ SCENARIO(sleeper_timed_read_and_signal, 3,
   REQUIRE(got + bell.context()->count() == 1);
 }
 
-SCENARIO(sleeper_timed_and_untimed, 2, "what a reader whose time is up leaves there wakes the other one") {
+SCENARIO(sleeper_timed_and_untimed, 3, "what a reader whose time is up leaves there wakes the other one") {
   const eventfd bell{0, EFD_SEMAPHORE};
   std::uint64_t first = 0;
   std::uint64_t second = 0;
@@ -87,7 +87,7 @@ SCENARIO(sleeper_write_and_read, 3,
   REQUIRE(got == eventfd::max && left == 1);
 }
 
-SCENARIO(sleeper_write_and_timed_write, 2, "a timed write has been done, or has failed and not been done") {
+SCENARIO(sleeper_write_and_timed_write, 3, "a timed write has been done, or has failed and not been done") {
   const eventfd bell;
   bell.write(eventfd::max);
   std::error_code ec;
@@ -99,7 +99,7 @@ SCENARIO(sleeper_write_and_timed_write, 2, "a timed write has been done, or has 
   REQUIRE(bell.context()->count() == (ec ? 2 : 3));
 }
 
-SCENARIO(sleeper_stop_and_signal, 2, "a read that is stopped as the signal comes has got it, or has left it there") {
+SCENARIO(sleeper_stop_and_signal, 3, "a read that is stopped as the signal comes has got it, or has left it there") {
   const eventfd bell;
   std::stop_source stop;
   std::uint64_t got = 0;
@@ -111,7 +111,7 @@ SCENARIO(sleeper_stop_and_signal, 2, "a read that is stopped as the signal comes
   REQUIRE(got + bell.context()->count() == 1);
 }
 
-SCENARIO(sleeper_drain_against_read, 2, "of a drain and a read at once each count goes to one of them") {
+SCENARIO(sleeper_drain_against_read, 3, "of a drain and a read at once each count goes to one of them") {
   const eventfd bell{1};
   std::uint64_t drained = 0;
   std::uint64_t got = 0;

@@ -75,7 +75,7 @@ int counted_entry::on_wake(wait_entry& woken, unsigned /*events*/) noexcept {
 
 }  // namespace
 
-SCENARIO(wait_queue_walk_with_removals, 2,
+SCENARIO(wait_queue_walk_with_removals, 3,
          "a walk visits each entry once, but those that entries before it have removed and freed") {
   queue_of_three all{false};
   for (auto& each : all.removals) each = any_below(8);
@@ -90,7 +90,7 @@ SCENARIO(wait_queue_walk_with_removals, 2,
   REQUIRE(all.visits == expected);
 }
 
-SCENARIO(wait_queue_turns, 2,
+SCENARIO(wait_queue_turns, 3,
          "of the exclusive entries one is told each time, in turns, and one that declines passes it on") {
   queue_of_three all{true};
   all.answer = static_cast<int>(any_below(2));

@@ -60,7 +60,7 @@ std::string arena::describe(const void* at) const {
   for (const auto& each : blocks_) {
     const auto offset = static_cast<const std::byte*>(at) - each.begin;
     if (offset < 0 || offset >= static_cast<std::ptrdiff_t>(each.bytes)) continue;
-    return "byte " + std::to_string(offset) + " of the " + std::to_string(each.bytes) + " that " +
+    return "byte " + std::to_string(offset) + " of the " + std::to_string(each.bytes) + " bytes that " +
            thread_name(each.made_by) + " has allocated" +
            (each.freed ? " and " + thread_name(each.freed_by) + " has freed" : "");
   }

@@ -77,6 +77,7 @@ void catch_crashes() noexcept {
 // What assert() calls; this one comes before the C library's.
 extern "C" void __assert_fail(const char* what, const char* file, unsigned line, const char* /*function*/) noexcept {
   const doorbell::model::not_tracked here;
+  const std::string path{file};
   doorbell::model::fail(doorbell::model::failure::assertion,
-                        std::string{what} + " (" + file + ":" + std::to_string(line) + ")");
+                        std::string{what} + " (" + path.substr(path.rfind('/') + 1) + ":" + std::to_string(line) + ")");
 }

@@ -50,12 +50,17 @@ std::string variable_in(const std::string& text) {
     const auto end = text.find(operation);
     if (end == std::string::npos) continue;
     auto begin = end;
-    while (begin > 0 && (std::isalnum(static_cast<unsigned char>(text[begin - 1])) || text[begin - 1] == '_' ||
-                         text[begin - 1] == '.' || text[begin - 1] == ')' || text[begin - 1] == '('))
+    int brackets = 0;  // that are open, seen from the end
+    while (begin > 0) {
+      const char each = text[begin - 1];
+      if (each == ')') ++brackets;
+      if (each == '(' && --brackets < 0) break;
+      if (std::isalnum(static_cast<unsigned char>(each)) == 0 &&
+          std::string_view{"_.()"}.find(each) == std::string_view::npos)
+        break;
       --begin;
-    auto name = text.substr(begin, end - begin);
-    name.erase(0, name.find_first_not_of("(!"));
-    return name;
+    }
+    return text.substr(begin, end - begin);
   }
   return "";
 }
@@ -192,7 +197,11 @@ void trace::print(std::FILE* to, const std::vector<std::string>& names) const {
     places inward;
     for (const auto address : each.calls)
       for (const auto& place : known[address]) inward.push_back(place);
-    const auto column = each.who == 0 ? 0 : each.who - 1;
+    if (each.who == 0) {  // the scenario itself, which has no column
+      std::fprintf(to, "      %s\n", text_of(each, inward).c_str());
+      continue;
+    }
+    const auto column = each.who - 1;
     const auto caller = std::ranges::find_if(inward, is_scenario);
     if (caller != inward.end() && last_line[each.who] != caller->line) {
       last_line[each.who] = caller->line;
