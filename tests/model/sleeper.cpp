@@ -3,8 +3,11 @@
 // Reads and writes that sleep, against those who come to wake them.
 #include <doorbell/eventfd.hpp>
 
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <stop_token>
 #include <system_error>
 
@@ -63,6 +66,17 @@ SCENARIO(sleeper_timed_read_and_signal, 3,
   REQUIRE(ec ? ec == std::errc::timed_out : true);
   REQUIRE(got == (ec ? 0 : 1));
   REQUIRE(got + bell.context()->count() == 1);
+}
+
+SCENARIO(sleeper_timed_read_and_hup, 3,
+         "a read that sleeps when the last handle goes ends with an error, and its stack is not touched any more") {
+  // The handle that is read goes meanwhile, as it should not; its place stays.
+  alignas(eventfd) std::array<std::byte, sizeof(eventfd)> place{};
+  auto* const handle = new (place.data()) eventfd;
+  const auto context = handle->context();
+  std::error_code ec;
+  together({{"reader", [&] { handle->read_until(some_time, ec); }}, {"closer", [&] { std::destroy_at(handle); }}});
+  REQUIRE(ec == std::errc::timed_out || ec == std::errc::bad_file_descriptor);
 }
 
 SCENARIO(sleeper_timed_and_untimed, 3, "what a reader whose time is up leaves there wakes the other one") {

@@ -6,8 +6,8 @@
 namespace doorbell::model {
 
 bool lock_order::allows(std::span<const void* const> held, const void* next) {
+  if (std::ranges::any_of(held, [&](const void* each) { return leads(next, each); })) return false;
   for (const auto* const each : held) {
-    if (leads(next, each)) return false;
     const std::pair taken{each, next};
     if (std::ranges::find(taken_, taken) == taken_.end()) taken_.push_back(taken);
   }

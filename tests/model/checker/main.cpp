@@ -2,6 +2,7 @@
 //
 // The model checker's program. An execution that fails leaves its threads wherever they are, so the program starts itself
 // again to replay it: what is shown is what a replay shows.
+#include <sys/single_threaded.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,8 +19,6 @@
 #include "replay.hpp"
 #include "scenario.hpp"
 #include "scheduler.hpp"
-
-extern "C" char __libc_single_threaded;
 
 namespace doorbell::model {
 namespace {

@@ -98,6 +98,7 @@ void scheduler::run_thread(thread& me) noexcept {
     (*me.body)();
   }
   me.finished = true;
+  memory_.set_stack_end(me.id, memory_.all_stacks().top(me.id));
   --alive_;
   if (alive_ > 0) next_ = next();
 }
@@ -182,9 +183,9 @@ void scheduler::together(std::span<const part> parts) noexcept {
   step({.name = "join",
         .ready =
             [](const void* all) noexcept {
-              for (const auto& each : *static_cast<const std::array<thread, max_threads>*>(all))
-                if (each.id != 0 && each.body != nullptr && !each.finished) return false;
-              return true;
+              return std::ranges::all_of(
+                  *static_cast<const std::array<thread, max_threads>*>(all),
+                  [](const auto& each) { return each.id == 0 || each.body == nullptr || each.finished; });
             },
         .asked = &threads_});
   for (thread_id id = 1; id <= parts.size(); ++id) {

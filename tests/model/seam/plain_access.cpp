@@ -62,10 +62,10 @@ DOORBELL_MODEL_PLAIN(16)
 
 void __tsan_read_range(void* at, std::size_t bytes) { access(at, bytes, access_kind::read); }
 void __tsan_write_range(void* at, std::size_t bytes) { access(at, bytes, access_kind::write); }
-void __tsan_vptr_read(void** at) { access(at, sizeof *at, access_kind::read); }
+void __tsan_vptr_read(void** at) { access(static_cast<const void*>(at), sizeof *at, access_kind::read); }
 // A destructor that puts the same pointer there again writes nothing.
 void __tsan_vptr_update(void** at, void* value) {
-  access(at, sizeof *at, *at == value ? access_kind::read : access_kind::write);
+  access(static_cast<const void*>(at), sizeof *at, *at == value ? access_kind::read : access_kind::write);
 }
 
 // base/rcu.hpp tells ThreadSanitizer its edges; here they are made where they come from.

@@ -4,6 +4,7 @@
 // that were open at its beginning have ended. No sooner: that is what makes a missing one show.
 #include <doorbell/base/rcu.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -37,9 +38,9 @@ struct grace_period {
   }
   static bool is_over(const void* asked) noexcept {
     const auto& mine = *static_cast<const grace_period*>(asked);
-    for (const auto& each : scheduler::one().threads())
-      if (mine.open[each.id] != 0 && each.sections > 0 && each.in_section_since == mine.open[each.id]) return false;
-    return true;
+    return std::ranges::all_of(scheduler::one().threads(), [&](const auto& each) {
+      return mine.open[each.id] == 0 || each.sections == 0 || each.in_section_since != mine.open[each.id];
+    });
   }
 };
 
