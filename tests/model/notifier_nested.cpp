@@ -55,6 +55,36 @@ SCENARIO(nested_signal_of_one_that_goes, 3,
   }
 }
 
+SCENARIO(nested_signal_of_one_that_is_freed, 3,
+         "what a callback signals is freed after that is delivered, though nobody else keeps it") {
+  const eventfd bell;
+  eventfd other;
+  other.poll_fd();  // so that somebody waits there, who keeps nothing
+  eventfd given = other;
+  const notifier on_bell{bell, [&](auto&) {
+                           const eventfd mine = std::move(given);
+                           mine.signal();
+                         }};
+  together({{"signaller", [&] { bell.signal(); }}, {"closer", [&] { other.close(); }}});
+}
+
+SCENARIO(nested_last_close_and_drain, 3,
+         "a callback that takes itself off, closes the last handle and then drains still has the memory") {
+  eventfd bell;
+  notifier* itself = nullptr;
+  int calls = 0;
+  notifier watcher{[&](eventfd_ctx& own) {
+    ++calls;
+    itself->unregister();
+    bell.close();
+    own.drain();
+  }};
+  itself = &watcher;
+  watcher.register_with(bell);
+  bell.signal();
+  REQUIRE(calls == 1);
+}
+
 SCENARIO(nested_unregister, 3,
          "a callback may take off its own notifier and others of its eventfd, while others do the same") {
   const eventfd bell;

@@ -36,13 +36,13 @@ class replaying final : public failure_sink {
 
   [[noreturn]] void take(failure what, const std::string& text) override {
     auto schedule = scheduler::one().taken().to_string();
+    if (schedule.empty()) schedule.push_back(letter_of(0));  // the scenario failed before its threads began
     std::printf("%s: %s: %s\n  in the schedule after %lu that were well; to see it again:\n  model --replay %s %s\n\n",
                 name_.c_str(), std::string{to_string(what)}.c_str(), text.c_str(), schedules_, schedule.c_str(),
                 name_.c_str());
     std::fflush(stdout);
     std::string program{"model"};
     std::string option{"--replay"};
-    if (schedule.empty()) schedule.push_back(letter_of(0));
     char* const words[] = {program.data(), option.data(), schedule.data(), name_.data(), nullptr};
     ::execv("/proc/self/exe", words);
     std::_Exit(1);
