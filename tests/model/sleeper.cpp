@@ -75,7 +75,12 @@ SCENARIO(sleeper_timed_read_and_hup, 3,
   auto* const handle = new (place.data()) eventfd;
   const auto context = handle->context();
   std::error_code ec;
-  together({{"reader", [&] { handle->read_until(some_time, ec); }}, {"closer", [&] { std::destroy_at(handle); }}});
+  together({{"reader",
+             [&] {
+               handle->read_until(some_time, ec);
+               handle->read_until(some_time, ec);  // on the same stack again
+             }},
+            {"closer", [&] { std::destroy_at(handle); }}});
   REQUIRE(ec == std::errc::timed_out || ec == std::errc::bad_file_descriptor);
 }
 
