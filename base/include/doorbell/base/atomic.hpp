@@ -7,6 +7,10 @@
 // and each release names its acquire in a comment.
 #pragma once
 
+#ifdef DOORBELL_MODEL
+#include <doorbell_model/atomic.hpp>
+#else
+
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -31,3 +35,5 @@ using condition_variable = std::condition_variable;
 
 }  // namespace seam
 }  // namespace doorbell::base
+
+#endif

@@ -3,12 +3,18 @@
 // this_cpu, possible_cpus: for data that is split by CPU, so that threads that run at the same time do not share it.
 #pragma once
 
+#ifdef DOORBELL_MODEL
+#include <doorbell_model/this_cpu.hpp>
+#else
 #include <sched.h>
 #if __has_include(<sys/rseq.h>)
 #include <sys/rseq.h>
 #endif
+#endif
 
 namespace doorbell::base {
+
+#ifndef DOORBELL_MODEL
 
 /// The CPU that the calling thread ran on a moment ago: a hint, since it may have moved on.
 // The kernel keeps the number in the thread's own memory for restartable sequences; sched_getcpu() reads it there too,
@@ -23,6 +29,7 @@ inline unsigned this_cpu() noexcept {
 #endif
   return static_cast<unsigned>(::sched_getcpu());
 }
+#endif
 
 /// How many CPUs the machine could ever have, plugged in or not; at least 1.
 unsigned possible_cpus() noexcept;

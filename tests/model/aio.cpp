@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// AIO contexts: set-up, submission, completion, cancel, getting events and the end, on an engine that the scenario plays.
+#include <doorbell/aio.hpp>
+
+#include <fcntl.h>
+#include <poll.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <memory>
+#include <system_error>
+
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
+
+#include "model_engine.hpp"
+#include "reaper.hpp"
+#include "request_limit.hpp"
+#include "scenario.hpp"
+
+namespace doorbell::model {
+namespace {
+
+const int some_file = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+
+// What is the process's is made before any scenario, and found as it was by each: a context has been there, and is gone.
+[[maybe_unused]] const bool is_warm = [] {
+  aio::reaper::process();
+  const aio::context once{1};
+  return device::take_last() != nullptr;
+}();
+
+constexpr std::chrono::hours some_time{1};
+
+struct one_context {
+  one_context() { requests.fill(aio::prep_poll(some_file, POLLIN)); }
+
+  void submit(std::size_t which = 0) { REQUIRE(context.submit({&requests[which]}) == 1); }
+  /// @return how many events it got.
+  std::size_t get(std::size_t least = 1) {
+    std::array<aio::io_event, 4> events{};
+    return context.get_events(least, events).size();
+  }
+  std::size_t get_for_some_time() {
+    std::array<aio::io_event, 1> events{};
+    return context.get_events(1, events, some_time).size();
+  }
+  std::size_t get_what_is_there() { return get(0); }
+
+  std::array<aio::iocb, 2> requests;
+  aio::context context{1};
+  std::shared_ptr<device> disk = device::take_last();
+};
+
+}  // namespace
+
+SCENARIO(aio_submit_complete_get, 3,
+         "a request that is completed while it is still being submitted has one event, and is freed once") {
+  one_context all;
+  std::size_t got = 0;
+  together({{"submitter", [&] { all.submit(); }}, {"device", [&] { all.disk->complete_one(); }}, {"getter", [&] {
+                                                                                                    got = all.get();
+                                                                                                  }}});
+  REQUIRE(got == 1 && all.get_what_is_there() == 0);
+}
+
+SCENARIO(aio_two_getters, 3, "of two who wait each gets its event, and none sleeps on what the other has reaped") {
+  one_context all;
+  std::size_t first = 0;
+  std::size_t second = 0;
+  all.submit(0);
+  all.submit(1);
+  const auto get_one = [&] {
+    std::array<aio::io_event, 1> event{};
+    return all.context.get_events(1, event).size();
+  };
+  together({{"first getter", [&] { first = get_one(); }},
+            {"second getter", [&] { second = get_one(); }},
+            {"device", [&] {
+               all.disk->complete_one();
+               all.disk->complete_one();
+             }}});
+  REQUIRE(first == 1 && second == 1);
+}
+
+SCENARIO(aio_leader_hand_over, 3,
+         "when the leader's time is up as the event comes, somebody gets it, and nobody is left without a leader") {
+  one_context all;
+  std::size_t timed = 0;
+  std::size_t patient = 0;
+  all.submit(0);
+  all.submit(1);
+  together({{"timed getter", [&] { timed = all.get_for_some_time(); }},
+            {"getter",
+             [&] {
+               std::array<aio::io_event, 1> event{};
+               patient = all.context.get_events(1, event).size();
+             }},
+            {"device", [&] {
+               all.disk->complete_one();
+               all.disk->complete_one();
+             }}});
+  REQUIRE(patient == 1);
+  REQUIRE(timed + all.get_what_is_there() == 1);
+}
+
+SCENARIO(aio_cancel_and_complete, 3,
+         "a request that is cancelled as it completes has one event, never two and never none") {
+  one_context all;
+  all.submit();
+  std::error_code ec;
+  together({{"canceller", [&] { all.context.cancel(all.requests[0], ec); }},
+            {"device", [&] { all.disk->complete_one_if_any(); }},
+            {"getter", [&] { REQUIRE(all.get() == 1); }}});
+  REQUIRE(all.get_what_is_there() == 0);
+}
+
+SCENARIO(aio_submit_and_destroy, 3, "a submit is refused, or what it started is over when destroy returns") {
+  one_context all;
+  std::error_code refused;
+  together({{"submitter", [&] { all.context.submit({&all.requests[0]}, refused); }},
+            {"destroyer", [&] { all.context.destroy(); }}});
+}
+
+SCENARIO(aio_get_and_destroy, 3,
+         "who waits for events when the context is destroyed wakes, with an error or with what there was") {
+  one_context all;
+  all.submit();
+  std::error_code ec;
+  std::size_t got = 0;
+  together({{"getter",
+             [&] {
+               std::array<aio::io_event, 2> events{};
+               got = all.context.get_events(2, events, ec).size();
+             }},
+            {"destroyer", [&] { all.context.destroy(); }}});
+  REQUIRE(ec ? got == 0 : got == 1);
+}
+
+SCENARIO(aio_two_getters_and_destroy, 3, "of two who wait when the context is destroyed both wake") {
+  one_context all;
+  const auto wait = [&] {
+    std::error_code ec;
+    std::array<aio::io_event, 1> event{};
+    REQUIRE(all.context.get_events(1, event, ec).empty());
+  };
+  together({{"first getter", wait}, {"second getter", wait}, {"destroyer", [&] { all.context.destroy(); }}});
+}
+
+SCENARIO(aio_two_destroys, 3, "of two destroys one does it, and the other is told that there is nothing") {
+  one_context all;
+  all.submit();
+  std::error_code first;
+  std::error_code second;
+  together({{"first", [&] { all.context.destroy(first); }}, {"second", [&] { all.context.destroy(second); }}});
+  REQUIRE(static_cast<bool>(first) != static_cast<bool>(second));
+}
+
+SCENARIO(aio_lookup_and_destroy, 3, "a lookup finds a context that stays until it leaves, or finds nothing") {
+  one_context all;
+  const auto look = [&] {
+    const auto handle = all.context.handle();
+    REQUIRE(handle == 0 || handle % 4096 == 0);
+  };
+  together({{"first lookup", look}, {"second lookup", look}, {"destroyer", [&] { all.context.destroy(); }}});
+}
+
+SCENARIO(aio_complete_and_destroy, 3, "destroy returns when the last completion is over, whoever reaps it") {
+  one_context all;
+  all.submit();
+  together({{"reaper",
+             [&] {
+               std::error_code ec;
+               std::array<aio::io_event, 1> event{};
+               all.context.get_events(0, event, ec);
+             }},
+            {"device", [&] { all.disk->complete_one_if_any(); }},
+            {"destroyer", [&] { all.context.destroy(); }}});
+}
+
+SCENARIO(aio_bell, 3, "whoever is told by the eventfd finds the event in the ring") {
+  one_context all;
+  const eventfd bell;
+  all.requests[0].set_eventfd(bell);
+  all.submit();
+  all.requests[0] = {};
+  const auto reap = [&] { REQUIRE(all.context.get_events(0, {}).empty()); };
+  together({{"listener",
+             [&] {
+               REQUIRE(bell.read() == 1);
+               REQUIRE(all.get_what_is_there() == 1);
+             }},
+            {"device",
+             [&] {
+               all.disk->complete_one();
+               reap();
+             }},
+            {"other reaper", reap}});
+}
+
+}  // namespace doorbell::model

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// arena: the heap of the code under test. Within an execution no address is used twice: what has been freed stays in
+// quarantine, and whoever touches it is found out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "vector_clock.hpp"
+
+namespace doorbell::model {
+
+class arena {
+ public:
+  struct block {
+    std::byte* begin;
+    std::size_t bytes;
+    thread_id made_by;
+    bool freed = false;
+    thread_id freed_by = 0;
+  };
+
+  enum class state : std::uint8_t { never_allocated, live, freed };
+
+  arena();
+  arena(const arena&) = delete;
+  arena& operator=(const arena&) = delete;
+
+  [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment, thread_id by) noexcept;
+  /// @return the block, which is now in quarantine.
+  const block& release(void* at, thread_id by) noexcept;
+
+  [[nodiscard]] bool owns(const void* at) const noexcept { return offset_of(at) < size; }
+  [[nodiscard]] std::size_t offset_of(const void* at) const noexcept {
+    return static_cast<std::size_t>(static_cast<const std::byte*>(at) - memory_);
+  }
+  [[nodiscard]] state state_at(std::size_t offset) const noexcept { return states_[offset]; }
+
+  /// The first that has not been freed, or null.
+  [[nodiscard]] const block* first_live() const noexcept;
+  /// What lies there, in words.
+  [[nodiscard]] std::string describe(const void* at) const;
+
+  /// Another execution begins.
+  void clear() noexcept;
+
+  static constexpr std::size_t size = std::size_t{1} << 20;
+
+ private:
+  std::byte* const memory_;
+  state* const states_;  // of each byte
+  std::size_t used_ = 0;
+  std::vector<block> blocks_;
+};
+
+}  // namespace doorbell::model

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// failure: the end of an execution that shows a bug, and of the program with it: the threads are where they are.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace doorbell::model {
+
+enum class failure : std::uint8_t {
+  assertion,
+  data_race,
+  use_after_free,
+  double_free,
+  out_of_bounds,
+  leak,
+  deadlock,
+  lost_wakeup,
+  livelock,
+  lock_order_inversion,
+  crash,
+  broken_scenario,
+};
+
+[[nodiscard]] std::string_view to_string(failure what) noexcept;
+
+/// Where failures go; one for the program.
+class failure_sink {
+ public:
+  failure_sink() = default;
+  failure_sink(const failure_sink&) = delete;
+  failure_sink& operator=(const failure_sink&) = delete;
+
+  [[noreturn]] virtual void take(failure what, const std::string& text) = 0;
+
+ protected:
+  ~failure_sink() = default;
+};
+
+void set_failure_sink(failure_sink& sink) noexcept;
+
+/// Ends the execution.
+/// @param text what is wrong, in a sentence without its end.
+[[noreturn]] void fail(failure what, const std::string& text) noexcept;
+
+/// The name of a thread, for texts.
+[[nodiscard]] std::string thread_name(unsigned thread);
+
+/// From now on an assertion, std::terminate, or a signal such as SIGSEGV is a failure.
+void catch_crashes() noexcept;
+
+}  // namespace doorbell::model

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The model checker's program. An execution that fails leaves its threads wherever they are, so the program starts itself
+// again to replay it: what is shown is what a replay shows.
+#include <sys/single_threaded.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "depth_first.hpp"
+#include "failure.hpp"
+#include "options.hpp"
+#include "random_priorities.hpp"
+#include "replay.hpp"
+#include "scenario.hpp"
+#include "scheduler.hpp"
+
+namespace doorbell::model {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+/// While schedules are explored: shows the one that failed, by replaying it.
+class replaying final : public failure_sink {
+ public:
+  explicit replaying(const scenario& what) : name_{what.name} {}
+  void count() noexcept { ++schedules_; }
+  [[nodiscard]] unsigned long schedules() const noexcept { return schedules_; }
+
+  [[noreturn]] void take(failure what, const std::string& text) override {
+    auto schedule = scheduler::one().taken().to_string();
+    if (schedule.empty()) schedule.push_back(letter_of(0));  // the scenario failed before its threads began
+    std::printf("%s: %s: %s\n  in the schedule after %lu that were well; to see it again:\n  model --replay %s %s\n\n",
+                name_.c_str(), std::string{to_string(what)}.c_str(), text.c_str(), schedules_, schedule.c_str(),
+                name_.c_str());
+    std::fflush(stdout);
+    std::string program{"model"};
+    std::string option{"--replay"};
+    char* const words[] = {program.data(), option.data(), schedule.data(), name_.data(), nullptr};
+    ::execv("/proc/self/exe", words);
+    std::_Exit(1);
+  }
+
+ private:
+  std::string name_;
+  unsigned long schedules_ = 0;
+};
+
+/// While one schedule is replayed: shows it.
+class showing final : public failure_sink {
+ public:
+  [[nodiscard]] trace& where() noexcept { return trace_; }
+
+  [[noreturn]] void take(failure what, const std::string& text) override {
+    set_failure_sink(nothing_more_);
+    std::string all{to_string(what)};
+    all.append(": ").append(text);
+    trace_.end(scheduler::one().current().id, all);
+    print();
+    std::printf("%s\n", all.c_str());
+    std::fflush(stdout);
+    std::_Exit(1);
+  }
+
+  void print() const {
+    std::vector<std::string> names;
+    for (const auto& each : scheduler::one().threads())
+      if (each.id != 0 && !each.name.empty()) names.push_back(each.name);
+    trace_.print(stdout, names);
+  }
+
+ private:
+  class nothing final : public failure_sink {
+    [[noreturn]] void take(failure /*what*/, const std::string& text) override {
+      std::printf("while showing it: %s\n", text.c_str());
+      std::_Exit(1);
+    }
+  };
+
+  trace trace_;
+  nothing nothing_more_;
+};
+
+void explore(const scenario& what, const options& asked) {
+  replaying failures{what};
+  set_failure_sink(failures);
+  const auto how = asked.full ? depth_first::reduction::none : depth_first::reduction::by_dependence;
+  const auto most = asked.bound.value_or(what.bound);
+  for (unsigned bound = 0; bound <= most; ++bound) {
+    const auto begin = std::chrono::steady_clock::now();
+    const auto before = failures.schedules();
+    depth_first search{bound, how};
+    do {
+      scheduler::one().execute(search, what.body);
+      failures.count();
+    } while (search.advance());
+    const bool all = !search.was_cut();
+    if (bound == most || all) {
+      std::printf("%-44s bound %u exhausted%s, %lu schedules, %.2f s\n", std::string{what.name}.c_str(), bound,
+                  all ? " (and any higher)" : "", failures.schedules() - before, seconds_since(begin));
+      std::fflush(stdout);
+    }
+    if (all) break;
+  }
+}
+
+void run_at_random(const scenario& what, const options& asked) {
+  replaying failures{what};
+  set_failure_sink(failures);
+  const auto begin = std::chrono::steady_clock::now();
+  random_priorities some{*asked.seed, asked.depth};
+  for (unsigned i = 0; i < asked.runs; ++i) {
+    scheduler::one().execute(some, what.body);
+    failures.count();
+  }
+  std::printf("%-44s %lu random schedules, %.2f s\n", std::string{what.name}.c_str(), failures.schedules(),
+              seconds_since(begin));
+  std::fflush(stdout);
+}
+
+int show(const scenario& what, const std::string& text) {
+  auto which = schedule::parse(text);
+  if (!which) {
+    std::fprintf(stderr, "model: not a schedule: %s\n", text.c_str());
+    return 2;
+  }
+  static showing failures;
+  set_failure_sink(failures);
+  scheduler::one().set_trace(&failures.where());
+  replay again{std::move(*which)};
+  scheduler::one().execute(again, what.body);
+  failures.print();
+  std::printf("Nothing is wrong with this schedule.\n");
+  return 0;
+}
+
+void list() {
+  for (const auto& each : all_scenarios())
+    std::printf("%-44s bound %u: %s\n", std::string{each.name}.c_str(), each.bound, std::string{each.oracle}.c_str());
+}
+
+/// @return null when one of those named is not there.
+std::vector<const scenario*> asked_for(const options& asked) {
+  std::vector<const scenario*> found;
+  for (const auto& each : all_scenarios())
+    if (asked.scenarios.empty() || std::ranges::find(asked.scenarios, each.name) != asked.scenarios.end())
+      found.push_back(&each);
+  return found;
+}
+
+int run(const options& asked) {
+  if (asked.help || !asked.wrong.empty()) {
+    if (!asked.help) std::fprintf(stderr, "model: %s?\n", asked.wrong.c_str());
+    std::fputs(usage, asked.help ? stdout : stderr);
+    return asked.help ? 0 : 2;
+  }
+  if (asked.list) {
+    list();
+    return 0;
+  }
+  const auto scenarios = asked_for(asked);
+  if (!asked.scenarios.empty() && scenarios.size() != asked.scenarios.size()) {
+    std::fprintf(stderr, "model: no such scenario; --list names them\n");
+    return 2;
+  }
+  if (asked.replay) return show(*scenarios.front(), *asked.replay);
+  for (const auto* each : scenarios) asked.seed ? run_at_random(*each, asked) : explore(*each, asked);
+  return 0;
+}
+
+}  // namespace
+}  // namespace doorbell::model
+
+int main(int count, char** words) {
+  // The standard library would count references without atomics, since there is one thread.
+  __libc_single_threaded = 0;
+  doorbell::model::catch_crashes();
+  return doorbell::model::run(doorbell::model::parse_options(count, words));
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// memory: all that the code under test allocates and accesses: on its heap, and on its threads' stacks.
+#pragma once
+
+#include <array>
+#include <cstddef>
+
+#include "arena.hpp"
+#include "race_detector.hpp"
+#include "stack.hpp"
+#include "vector_clock.hpp"
+
+namespace doorbell::model {
+
+class memory {
+ public:
+  [[nodiscard]] void* allocate(const accessor& by, std::size_t bytes, std::size_t alignment) noexcept;
+  void release(const accessor& by, void* at) noexcept;
+  [[nodiscard]] bool owns(const void* at) const noexcept { return heap_.owns(at); }
+
+  /// Fails when it is not there, or races. What is neither heap nor stack is not looked after.
+  void access(const accessor& by, const void* at, std::size_t bytes, access_kind how) noexcept;
+
+  /// Where the stack of a thread that does not run now ends: what is below was left by those who have returned.
+  void set_stack_end(thread_id of, const void* end) noexcept { stack_ends_[of] = end; }
+  [[nodiscard]] const stacks& all_stacks() const noexcept { return stacks_; }
+
+  /// Fails when something has not been freed.
+  void expect_no_leak() const noexcept;
+  void clear() noexcept;
+
+ private:
+  void access_heap(const accessor& by, const void* at, std::size_t bytes, access_kind how) noexcept;
+  void access_stack(const accessor& by, thread_id owner, const void* at, std::size_t bytes, access_kind how) noexcept;
+
+  arena heap_;
+  race_detector races_{heap_};
+  stacks stacks_;
+  std::array<stack_accesses, max_threads> on_stacks_;
+  std::array<const void*, max_threads> stack_ends_{};
+};
+
+}  // namespace doorbell::model

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "options.hpp"
+
+#include <charconv>
+#include <span>
+#include <string_view>
+
+namespace doorbell::model {
+namespace {
+
+template <class Number>
+bool read_number(std::string_view text, Number& value) noexcept {
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  return !text.empty() && parsed.ec == std::errc{} && parsed.ptr == text.data() + text.size();
+}
+
+/// An option with a value. @return whether the value was understood.
+bool set(options& asked, std::string_view name, std::string_view value) {
+  if (name == "--bound") return read_number(value, asked.bound.emplace());
+  if (name == "--seed") return read_number(value, asked.seed.emplace());
+  if (name == "--pct") return read_number(value, asked.depth) && asked.depth > 0;
+  if (name == "--runs") return read_number(value, asked.runs);
+  if (name == "--replay") {
+    asked.replay = value;
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+const char* const usage =
+    "usage: model [--list] [--bound N] [--full] [--seed N [--pct D] [--runs N]] [--replay SCHEDULE] [SCENARIO...]\n"
+    "Explores the schedules of scenarios (all of them, if none is named) on doorbell's real code, and says how many\n"
+    "there were. Ends with the first that fails: its interleaving, and what to call to see it again.\n"
+    "\n"
+    "  --list             names each scenario, its bound, and what it says is true\n"
+    "  --bound N          explores all schedules with at most N preemptions, from 0 on, instead of the scenario's own\n"
+    "  --full             also those that differ only in the order of independent operations\n"
+    "  --seed N           instead runs with random priorities (PCT), the same ones for the same N\n"
+    "  --pct D            ... looking for bugs that need D orderings (3)\n"
+    "  --runs N           ... so many times (10000)\n"
+    "  --replay SCHEDULE  runs one scenario once, and shows what its threads do\n"
+    "\n"
+    "A preemption is a switch away from a thread that could have gone on. Values are sequentially consistent; memory\n"
+    "orders count for data races only.\n";
+
+options parse_options(int count, char** words) {
+  options asked;
+  const std::span all{words, static_cast<std::size_t>(count)};
+  for (std::size_t i = 1; i < all.size(); ++i) {
+    const std::string_view word{all[i]};
+    if (word == "--help" || word == "-h") {
+      asked.help = true;
+    } else if (word == "--list") {
+      asked.list = true;
+    } else if (word == "--full") {
+      asked.full = true;
+    } else if (!word.starts_with("-")) {
+      asked.scenarios.emplace_back(word);
+    } else if (i + 1 >= all.size() || !set(asked, word, all[i + 1])) {
+      asked.wrong = word;
+      return asked;
+    } else {
+      ++i;
+    }
+  }
+  if (asked.replay && asked.scenarios.size() != 1) asked.wrong = "--replay, which needs one scenario";
+  return asked;
+}
+
+}  // namespace doorbell::model

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// race_detector: two accesses to the same memory, one of them a write and not both atomic, of which neither happens before
+// the other in the sense of C++: by the memory orders that the code gives, whatever the schedule was. Freeing is a write of
+// all that is freed; so memory that is freed too early is found in schedules in which it just so went well.
+//
+// Each byte of the arena has, for each thread, the thread's clock at its last access of each kind. Stacks have no such
+// record: what others access there is remembered, and compared with what its owner does later.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "arena.hpp"
+#include "vector_clock.hpp"
+
+namespace doorbell::model {
+
+enum class access_kind : std::uint8_t { read, write, atomic };
+
+/// Who accesses, and what has happened before.
+struct accessor {
+  thread_id thread;
+  const vector_clock& happened;
+};
+
+class race_detector {
+ public:
+  explicit race_detector(const arena& heap);
+
+  /// Memory of the arena that is live.
+  void access(const accessor& me, const void* at, std::size_t bytes, access_kind how) noexcept;
+  /// Memory of the arena that has just been allocated.
+  void begin(const void* at, std::size_t bytes) noexcept;
+
+ private:
+  using clock = std::uint16_t;
+  static constexpr std::size_t kinds = 3;
+  struct history {
+    std::array<std::array<clock, max_threads>, kinds> last;
+  };
+
+  static bool is_race(access_kind now, access_kind before) noexcept {
+    if (now == access_kind::atomic && before == access_kind::atomic) return false;
+    return now != access_kind::read || before != access_kind::read;
+  }
+  void compare(const accessor& me, const history& known, const void* at, access_kind how) const noexcept;
+
+  const arena& heap_;
+  history* const histories_;
+};
+
+/// What other threads have accessed on one thread's stack.
+class stack_accesses {
+ public:
+  void clear() noexcept { by_others_.clear(); }
+  void by_other(const accessor& who, const void* at, std::size_t bytes, access_kind how) noexcept;
+  void by_owner(const accessor& owner, const void* at, std::size_t bytes, access_kind how) const noexcept {
+    if (!by_others_.empty()) [[unlikely]]
+      compare(owner, at, bytes, how);
+  }
+
+ private:
+  struct seen {
+    const std::byte* begin;
+    const std::byte* end;
+    thread_id thread;
+    std::uint32_t clock;
+    access_kind how;
+  };
+  void compare(const accessor& me, const void* at, std::size_t bytes, access_kind how) const noexcept;
+
+  std::vector<seen> by_others_;
+};
+
+}  // namespace doorbell::model

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler.hpp"
+
+#include <boost/context/preallocated.hpp>
+
+#include <algorithm>
+#include <memory>
+
+#include "failure.hpp"
+#include "tracking.hpp"
+
+namespace doorbell::model {
+namespace {
+
+constexpr unsigned too_many_steps = 20000;
+
+/// The stacks are ours, and stay.
+struct no_deallocation {
+  void deallocate(boost::context::stack_context&) noexcept {}
+};
+
+}  // namespace
+
+std::string thread_name(unsigned thread) { return scheduler::one().threads()[thread].name; }
+
+scheduler& scheduler::one() {
+  static scheduler& only = *new scheduler;
+  return only;
+}
+
+void scheduler::begin(thread& made, thread_id id, std::string_view name, const std::function<void()>& body) {
+  made.id = id;
+  made.name = name;
+  made.body = &body;
+  made.locals = thread_locals{};
+  made.pending = {};
+  made.finished = made.yielded = made.woken = false;
+  made.order = threads_[0].order;
+  made.happened = threads_[0].happened;
+  made.happened.tick(id);
+  made.sleeps_on = nullptr;
+  made.cpu = id % 2;
+  made.sections = 0;
+  made.locks.clear();
+  const auto& all = memory_.all_stacks();
+  boost::context::stack_context stack;
+  stack.size = stacks::bytes;
+  stack.sp = all.top(id);
+  made.fiber = boost::context::fiber{std::allocator_arg, boost::context::preallocated{stack.sp, stack.size, stack},
+                                     no_deallocation{}, [this, &made](boost::context::fiber&& host) {
+                                       made.host = std::move(host);
+                                       run_thread(made);
+                                       return std::move(made.host);
+                                     }};
+  ++alive_;
+}
+
+void scheduler::execute(strategy& how, void (*body)()) {
+  const std::function<void()> whole{body};
+  memory_.clear();
+  objects_.clear();
+  lock_order_.clear();
+  taken_.clear();
+  for (thread_id id = 0; id < max_threads; ++id) {
+    threads_[id] = thread{};
+    threads_[id].id = id;
+  }
+  strategy_ = &how;
+  alive_ = steps_ = 0;
+  previous_ = next_ = 0;
+  how.begin();
+  begin(threads_[0], 0, "scenario", whole);
+  auto* from = &outside_;
+  while (alive_ > 0) {
+    current_ = next_;
+    auto& going = threads_[current_];
+    going.locals.replace(*from);
+    from = &going.locals;
+    going.fiber = std::move(going.fiber).resume();
+  }
+  outside_.replace(*from);
+  current_ = 0;
+  memory_.expect_no_leak();
+  for (auto* const finish : finishers_) finish();
+  finishers_.clear();
+  strategy_ = nullptr;
+}
+
+void scheduler::at_end(void (*finish)()) {
+  const not_tracked here;
+  if (std::ranges::find(finishers_, finish) == finishers_.end()) finishers_.push_back(finish);
+}
+
+void scheduler::run_thread(thread& me) noexcept {
+  take_step(me);
+  {
+    const tracked code;
+    (*me.body)();
+  }
+  me.finished = true;
+  memory_.set_stack_end(me.id, memory_.all_stacks().top(me.id));
+  --alive_;
+  if (alive_ > 0) next_ = next();
+}
+
+void scheduler::step(const operation& next_operation) noexcept {
+  auto& me = current();
+  me.pending = next_operation;
+  if (alive_ > 1) strategy_->announced(threads_, me, objects_);
+  switch_to(next());
+  take_step(me);
+}
+
+void scheduler::yield() noexcept {
+  if (alive_ == 1) return;
+  current().yielded = true;
+  step({.name = "yield"});
+}
+
+void scheduler::switch_to(thread_id next) noexcept {
+  if (next == current_) return;
+  auto& me = current();
+  next_ = next;
+  memory_.set_stack_end(me.id, __builtin_frame_address(0));
+  me.host = std::move(me.host).resume();
+}
+
+void scheduler::take_step(thread& me) noexcept {
+  previous_ = me.id;
+  for (auto& other : threads_)
+    if (other.id != me.id) other.yielded = false;
+  if (++steps_ > too_many_steps) fail(failure::livelock, "the threads go on and on, and get nowhere");
+  if (alive_ > 1) strategy_->steps(threads_, me, objects_);
+  if (trace_ != nullptr) trace_->step(me.id, me.pending.name, alive_ > 1);
+}
+
+thread_id scheduler::next() noexcept {
+  candidates who{.ready = 0, .timed = 0, .previous = previous_};
+  thread_mask yielded = 0;
+  for (const auto& each : threads_) {
+    if (each.body == nullptr || each.finished) continue;
+    const auto& pending = each.pending;
+    if (pending.ready == nullptr || pending.ready(pending.asked))
+      (each.yielded ? yielded : who.ready) |= only(each.id);
+    else if (pending.timed)
+      who.timed |= only(each.id);
+  }
+  if (who.ready == 0) who.ready = yielded;
+  if (who.all() == 0) stuck();
+  if (alive_ == 1) return who.by_default();
+  const auto chosen = strategy_->choose(who);
+  taken_.add_step(chosen);
+  return chosen;
+}
+
+unsigned scheduler::pick(unsigned alternatives) noexcept {
+  if (alternatives < 2) return 0;
+  const not_tracked here;
+  const auto chosen = strategy_->pick(alternatives);
+  taken_.add_pick(chosen);
+  return chosen;
+}
+
+void scheduler::stuck() noexcept {
+  bool all_asleep = true;
+  std::string text;
+  for (const auto& each : threads_) {
+    if (each.body == nullptr || each.finished || each.id == 0) continue;
+    if (!each.pending.sleeps) all_asleep = false;
+    text += (text.empty() ? "" : ", ") + each.name + " is in " + each.pending.name;
+  }
+  if (text.empty()) fail(failure::deadlock, std::string{"the scenario waits in "} + threads_[0].pending.name);
+  if (all_asleep) fail(failure::lost_wakeup, "all who are left sleep, and nobody is there to wake them: " + text);
+  fail(failure::deadlock, "nobody can go on: " + text);
+}
+
+void scheduler::together(std::span<const part> parts) noexcept {
+  const not_tracked here;
+  if (parts.size() >= max_threads) fail(failure::broken_scenario, "more threads than the model checker has");
+  auto& me = current();
+  for (thread_id id = 1; id <= parts.size(); ++id) begin(threads_[id], id, parts[id - 1].name, parts[id - 1].run);
+  me.happened.tick(me.id);
+  step({.name = "join",
+        .ready =
+            [](const void* all) noexcept {
+              return std::ranges::all_of(
+                  *static_cast<const std::array<thread, max_threads>*>(all),
+                  [](const auto& each) { return each.id == 0 || each.body == nullptr || each.finished; });
+            },
+        .asked = &threads_});
+  for (thread_id id = 1; id <= parts.size(); ++id) {
+    me.order.join(threads_[id].order);
+    me.happened.join(threads_[id].happened);
+    threads_[id].body = nullptr;
+  }
+}
+
+}  // namespace doorbell::model

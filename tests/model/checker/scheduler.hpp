@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// scheduler: runs a scenario's threads one at a time, and at each of their operations asks the strategy who goes next.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lock_order.hpp"
+#include "memory.hpp"
+#include "objects.hpp"
+#include "operation.hpp"
+#include "schedule.hpp"
+#include "strategy.hpp"
+#include "thread.hpp"
+#include "trace.hpp"
+
+namespace doorbell::model {
+
+/// A thread of a scenario.
+struct part {
+  std::string_view name;
+  std::function<void()> run;
+};
+
+class scheduler {
+ public:
+  /// The only one.
+  static scheduler& one();
+  scheduler(const scheduler&) = delete;
+  scheduler& operator=(const scheduler&) = delete;
+
+  /// One execution, from its beginning to its end.
+  void execute(strategy& how, void (*body)());
+  /// Who went when, in the execution that runs or has run.
+  [[nodiscard]] const schedule& taken() const noexcept { return taken_; }
+  /// Writes down what the threads do; null: nothing.
+  void set_trace(trace* where) noexcept { trace_ = where; }
+
+  /// Has this called at the end of this execution, once: to look whether all is as it should be, and to make it so.
+  void at_end(void (*finish)());
+
+  // For the threads of the scenario.
+
+  /// Whether one runs.
+  [[nodiscard]] bool running() const noexcept { return strategy_ != nullptr; }
+  [[nodiscard]] thread& current() noexcept { return threads_[current_]; }
+  [[nodiscard]] std::span<thread> threads() noexcept { return threads_; }
+  /// Returns when the calling thread may carry the operation out; until its next one nobody else runs.
+  void step(const operation& next) noexcept;
+  /// Lets others go first, if there are any.
+  void yield() noexcept;
+  /// A choice that is not about threads. @return an alternative, below their number.
+  [[nodiscard]] unsigned pick(unsigned alternatives) noexcept;
+  /// Starts threads, and waits for them.
+  void together(std::span<const part> parts) noexcept;
+
+  // For those who carry out its operation.
+
+  [[nodiscard]] object& object_at(const void* at) noexcept { return objects_.find(at); }
+  void new_object(const void* at) noexcept { objects_.forget(at); }
+  /// What the current thread has done comes before what others do with `what` from now on.
+  void leave(const void* what) noexcept { strategy_->leaves(current(), objects_.find(what)); }
+  [[nodiscard]] accessor who() noexcept { return {current_, current().happened}; }
+  [[nodiscard]] memory& all_memory() noexcept { return memory_; }
+  [[nodiscard]] lock_order& locks() noexcept { return lock_order_; }
+  [[nodiscard]] bool has_trace() const noexcept { return trace_ != nullptr; }
+  /// Says what the operation did. Only with a trace.
+  void tell(const std::string& what) { trace_->tell(what); }
+
+ private:
+  scheduler() = default;
+
+  void begin(thread& made, thread_id id, std::string_view name, const std::function<void()>& body);
+  void run_thread(thread& me) noexcept;
+  void take_step(thread& me) noexcept;
+  [[nodiscard]] thread_id next() noexcept;
+  [[noreturn]] void stuck() noexcept;
+  void switch_to(thread_id next) noexcept;
+
+  std::array<thread, max_threads> threads_;
+  thread_locals outside_;
+  memory memory_;
+  objects objects_;
+  lock_order lock_order_;
+  schedule taken_;
+  std::vector<void (*)()> finishers_;
+  trace* trace_ = nullptr;
+  strategy* strategy_ = nullptr;
+  thread_id current_ = 0;
+  thread_id previous_ = 0;
+  thread_id next_ = 0;
+  unsigned alive_ = 0;
+  unsigned steps_ = 0;
+};
+
+}  // namespace doorbell::model

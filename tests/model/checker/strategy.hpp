@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// strategy: who goes next. One for an exploration, which runs a scenario again and again.
+#pragma once
+
+#include <span>
+
+#include "objects.hpp"
+#include "thread.hpp"
+#include "vector_clock.hpp"
+
+namespace doorbell::model {
+
+/// Those who could go next; not nobody.
+struct candidates {
+  thread_mask ready;
+  thread_mask timed;  ///< if their time is up now
+  thread_id previous;
+
+  [[nodiscard]] thread_mask all() const noexcept { return ready | timed; }
+  /// Whether the previous one, which could go on, would have to wait for this one.
+  [[nodiscard]] bool is_preemption(thread_id next) const noexcept {
+    return next != previous && (ready & only(previous)) != 0;
+  }
+  /// Who goes if nothing speaks for anybody: the previous one for as long as it can.
+  [[nodiscard]] thread_id by_default() const noexcept {
+    if (ready & only(previous)) return previous;
+    return static_cast<thread_id>(__builtin_ctz(ready != 0 ? ready : timed));
+  }
+};
+
+class strategy {
+ public:
+  strategy() = default;
+  strategy(const strategy&) = delete;
+  strategy& operator=(const strategy&) = delete;
+  virtual ~strategy() = default;
+
+  /// An execution begins.
+  virtual void begin() {}
+  [[nodiscard]] virtual thread_id choose(const candidates& who) = 0;
+  [[nodiscard]] virtual unsigned pick(unsigned alternatives) = 0;
+
+  /// A thread has come to its next operation.
+  virtual void announced(std::span<thread> /*threads*/, thread& /*who*/, objects& /*all*/) {}
+  /// The one that has been chosen is about to carry it out.
+  virtual void steps(std::span<thread> /*threads*/, thread& /*who*/, objects& /*all*/) {}
+  /// All that a thread has done comes before what others do with `what` from now on.
+  virtual void leaves(const thread& /*who*/, object& /*what*/) {}
+};
+
+}  // namespace doorbell::model

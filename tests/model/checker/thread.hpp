@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// thread: one of a scenario's threads, which is a fiber of the model checker's only real thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <boost/context/fiber.hpp>
+
+#include "operation.hpp"
+#include "thread_locals.hpp"
+#include "vector_clock.hpp"
+
+namespace doorbell::model {
+
+struct thread {
+  thread_id id = 0;
+  std::string name;
+  const std::function<void()>* body = nullptr;
+
+  boost::context::fiber fiber;  // where it goes on
+  boost::context::fiber host;   // where whoever switches threads goes on, while it runs
+  thread_locals locals;
+
+  operation pending;  // what it does when it goes next
+  bool finished = false;
+  bool yielded = false;  // others first
+
+  vector_clock order;     // what its operations depend on
+  vector_clock happened;  // what happens before, in the sense of C++
+
+  const void* sleeps_on = nullptr;
+  bool woken = false;
+
+  unsigned cpu = 0;
+  unsigned sections = 0;  // of RCU, one in the other
+  std::uint64_t in_section_since = 0;
+  std::vector<const void*> locks;  // that it holds
+};
+
+}  // namespace doorbell::model

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// forward_to: counts that move to a kernel eventfd.
+#include <doorbell/eventfd.hpp>
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <system_error>
+
+#include <doorbell/base/unique_fd.hpp>
+
+#include "scenario.hpp"
+
+namespace doorbell::model {
+namespace {
+
+using base::unique_fd;
+
+unique_fd make_target(unsigned initial, int flags) { return unique_fd{::eventfd(initial, flags)}; }
+
+std::uint64_t read_all(const unique_fd& fd) {
+  std::uint64_t count = 0;
+  return ::read(fd.get(), &count, sizeof count) == sizeof count ? count : 0;
+}
+
+auto signaller(const eventfd& bell, std::uint64_t n = 1) {
+  return [n, mine = bell.context()]() mutable {
+    mine->signal(n);
+    mine.reset();
+  };
+}
+
+}  // namespace
+
+SCENARIO(forward_begun_while_signalled, 3,
+         "what is read over there and what is left here add up to what was signalled") {
+  const eventfd bell;
+  const auto target = make_target(0, EFD_NONBLOCK);
+  together({{"forwarder", [&] { bell.forward_to(target.get()); }},
+            {"first signaller", signaller(bell)},
+            {"second signaller", signaller(bell, 2)}});
+  REQUIRE(bell.context()->count() == 0);
+  REQUIRE(read_all(target) == 3);
+}
+
+SCENARIO(forward_ended_while_signalled, 3,
+         "a count is over there or here when forwarding ends, and never in both or in neither") {
+  const eventfd bell;
+  const auto target = make_target(0, EFD_NONBLOCK);
+  bell.forward_to(target.get());
+  together({{"ender", [&] { bell.stop_forwarding(); }}, {"signaller", signaller(bell)}});
+  REQUIRE(read_all(target) + bell.context()->count() == 1);
+}
+
+SCENARIO(forward_when_full, 3,
+         "a signal does not block for room over there; what does not fit waits here, and moves with a later one") {
+  const eventfd bell;
+  const auto target = make_target(0, 0);
+  const std::uint64_t full = eventfd::max;
+  REQUIRE(::write(target.get(), &full, sizeof full) == sizeof full);
+  bell.forward_to(target.get());
+  bell.signal();  // while nobody reads over there
+  std::uint64_t got = 0;
+  together({{"signaller", signaller(bell)}, {"other signaller", signaller(bell)}, {"reader over there", [&] {
+                                                                                     got = read_all(target);
+                                                                                   }}});
+  REQUIRE(got == full);
+  bell.signal();
+  REQUIRE(read_all(target) == 4);
+  REQUIRE(bell.context()->count() == 0);
+}
+
+SCENARIO(forward_number_used_again, 3,
+         "forwarding goes to the eventfd that was there when it began, though its number is used for another") {
+  const eventfd bell;
+  auto target = make_target(0, EFD_NONBLOCK);
+  const unique_fd same{::fcntl(target.get(), F_DUPFD_CLOEXEC, 0)};
+  bell.forward_to(target.get());
+  unique_fd other;
+  together({{"signaller", signaller(bell)}, {"program", [&] {
+                                               target.reset();
+                                               other = make_target(0, EFD_NONBLOCK);
+                                             }}});
+  REQUIRE(read_all(same) == 1);
+  REQUIRE(read_all(other) == 0);
+}
+
+SCENARIO(forward_and_hup, 3, "the last close moves what is there, and closes what forwarding held") {
+  eventfd bell;
+  const auto target = make_target(0, EFD_NONBLOCK);
+  const auto context = bell.context();
+  bell.forward_to(target.get());
+  together({{"closer", [&] { bell.close(); }}, {"signaller", signaller(bell)}});
+  REQUIRE(read_all(target) + context->count() == 1);
+}
+
+}  // namespace doorbell::model

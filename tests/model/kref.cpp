@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// kref: who frees, and what that one sees.
+#include <doorbell/base/kref.hpp>
+
+#include "scenario.hpp"
+
+namespace doorbell::model {
+namespace {
+
+using base::kref;
+
+struct counted {
+  kref references;
+  int written[3] = {};
+
+  void put() {
+    if (references.put()) {
+      REQUIRE(written[0] + written[1] + written[2] > 0);
+      delete this;
+    }
+  }
+};
+
+}  // namespace
+
+SCENARIO(kref_last_put, 3, "exactly one of three puts frees, and it has seen what all others wrote") {
+  auto* const shared = new counted{kref{3}};
+  const auto holder = [shared](int index) {
+    return [shared, index] {
+      shared->written[index] = 1;
+      shared->put();
+    };
+  };
+  together({{"first", holder(0)}, {"second", holder(1)}, {"third", holder(2)}});
+}
+
+SCENARIO(kref_get_and_put, 3,
+         "while somebody holds a reference, others may take and give back more, and only the last put frees") {
+  auto* const shared = new counted{kref{2}};
+  const auto holder = [shared](int index) {
+    return [shared, index] {
+      shared->references.get();
+      shared->put();
+      shared->written[index] = 1;
+      shared->put();
+    };
+  };
+  together({{"first", holder(0)}, {"second", holder(1)}});
+}
+
+SCENARIO(kref_get_unless_zero, 3,
+         "whoever is given a reference holds one, and after the last put nobody is given any") {
+  kref references;
+  int last = 0;
+  const auto put = [&] {
+    if (references.put()) ++last;
+  };
+  const auto find = [&] {
+    if (!references.get_unless_zero()) return;
+    REQUIRE(last == 0);
+    put();
+  };
+  together({{"owner", put}, {"first finder", find}, {"second finder", find}});
+  REQUIRE(last == 1);
+  REQUIRE(!references.get_unless_zero());
+}
+
+}  // namespace doorbell::model

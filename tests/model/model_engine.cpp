@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model_engine.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "engine_choice.hpp"
+#include "fork.hpp"
+#include "reaper.hpp"
+#include "scenario.hpp"
+
+namespace doorbell::model {
+namespace {
+
+std::shared_ptr<device> made_last;
+
+}  // namespace
+
+std::shared_ptr<device> device::take_last() noexcept { return std::move(made_last); }
+
+device::device() {
+  // Kept from growing while the device is at work: that is not what is looked at.
+  in_flight_.reserve(8);
+  completed_.reserve(8);
+}
+
+void device::complete_one() {
+  const base::mutex_lock held{lock_};
+  while (in_flight_.empty()) started_some_.wait(lock_);
+  complete_first_locked();
+}
+
+void device::complete_one_if_any() {
+  const base::mutex_lock held{lock_};
+  if (!in_flight_.empty()) complete_first_locked();
+}
+
+void device::complete_first_locked() {
+  completed_.push_back({.done = in_flight_.front(), .res = 1});
+  in_flight_.erase(in_flight_.begin());
+  news_.notify_one();
+}
+
+void device::start(std::span<aio::request* const> requests) {
+  const base::mutex_lock held{lock_};
+  in_flight_.insert(in_flight_.end(), requests.begin(), requests.end());
+  started_some_.notify_one();
+}
+
+void device::cancel(aio::request& started) {
+  const base::mutex_lock held{lock_};
+  const auto found = std::ranges::find(in_flight_, &started);
+  if (found == in_flight_.end()) return;
+  in_flight_.erase(found);
+  completed_.push_back({.done = &started, .res = -ECANCELED});
+  news_.notify_one();
+}
+
+std::size_t device::reap(std::span<aio::completion> completions) noexcept {
+  const base::mutex_lock held{lock_};
+  const auto count = std::min(completions.size(), completed_.size());
+  std::copy_n(completed_.begin(), count, completions.begin());
+  completed_.erase(completed_.begin(), completed_.begin() + static_cast<std::ptrdiff_t>(count));
+  return count;
+}
+
+bool device::wait(base::deadline until) {
+  const base::mutex_lock held{lock_};
+  bool in_time = true;
+  while (completed_.empty() && !woken_ && in_time) {
+    if (until)
+      in_time = news_.wait_until(lock_, *until);
+    else
+      news_.wait(lock_);
+  }
+  woken_ = false;
+  return in_time;
+}
+
+void device::wake() noexcept {
+  const base::mutex_lock held{lock_};
+  woken_ = true;
+  news_.notify_one();
+}
+
+bool device::is_idle() {
+  const base::mutex_lock held{lock_};
+  return in_flight_.empty() && completed_.empty();
+}
+
+model_engine::model_engine() : device_{std::make_shared<device>()} { made_last = device_; }
+
+model_engine::~model_engine() { REQUIRE(device_->is_idle()); }
+
+std::size_t model_engine::start(std::span<aio::request* const> requests) noexcept {
+  device_->start(requests);
+  return requests.size();
+}
+
+bool model_engine::cancel(aio::request& started) noexcept {
+  device_->cancel(started);
+  return true;
+}
+
+std::size_t model_engine::reap(std::span<aio::completion> completions) noexcept { return device_->reap(completions); }
+
+aio::engine::wait_result model_engine::wait(base::deadline until) noexcept {
+  return device_->wait(until) ? wait_result::ready : wait_result::timed_out;
+}
+
+}  // namespace doorbell::model
+
+// In place of the parts that choose an engine, follow forks, and have a thread of their own: none of them is looked at here.
+namespace doorbell::aio {
+
+std::unique_ptr<engine> make_engine(engine_kind /*wanted*/, unsigned /*in_flight*/, std::error_code& /*ec*/) noexcept {
+  return std::make_unique<model::model_engine>();
+}
+
+void expect_forks() noexcept {}
+
+reaper& reaper::process() noexcept {
+  static reaper& one = *new reaper;
+  return one;
+}
+
+// The scenario's own threads reap.
+void reaper::watch(kioctx& /*ctx*/, std::error_code& /*ec*/) noexcept {}
+void reaper::forget(kioctx& /*ctx*/) noexcept {}
+
+}  // namespace doorbell::aio

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// model_engine: what carries requests out in scenarios, with a device that a thread of the scenario plays. It does what
+// engine.hpp demands of an engine, and nothing sooner than it must. The device is there for as long as somebody knows it,
+// as hardware is.
+//
+// Thread safety: all members, at once, but that one thread at a time waits.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <doorbell/base/mutex.hpp>
+
+#include "engine.hpp"
+
+namespace doorbell::model {
+
+class device {
+ public:
+  /// That of the context that was made last; asked for once.
+  [[nodiscard]] static std::shared_ptr<device> take_last() noexcept;
+
+  device();
+
+  /// Completes a request: waits for one, if there is none.
+  void complete_one();
+  /// The same if there is one now.
+  void complete_one_if_any();
+
+  // For the engine.
+  void start(std::span<aio::request* const> requests);
+  void cancel(aio::request& started);
+  [[nodiscard]] std::size_t reap(std::span<aio::completion> completions) noexcept;
+  [[nodiscard]] bool wait(base::deadline until);
+  void wake() noexcept;
+  [[nodiscard]] bool is_idle();
+
+ private:
+  void complete_first_locked();
+
+  base::mutex lock_;
+  base::condition_variable started_some_;
+  base::condition_variable news_;  // for wait()
+  std::vector<aio::request*> in_flight_;
+  std::vector<aio::completion> completed_;
+  bool woken_ = false;
+};
+
+class model_engine final : public aio::engine {
+ public:
+  model_engine();
+  ~model_engine() override;
+
+  [[nodiscard]] std::string_view name() const noexcept override { return "model"; }
+  [[nodiscard]] std::size_t start(std::span<aio::request* const> requests) noexcept override;
+  [[nodiscard]] bool cancel(aio::request& started) noexcept override;
+  [[nodiscard]] std::size_t reap(std::span<aio::completion> completions) noexcept override;
+  wait_result wait(base::deadline until) noexcept override;
+  void wake() noexcept override { device_->wake(); }
+  void abandon_in_child() noexcept override {}
+  [[nodiscard]] int descriptor() const noexcept override { return -1; }
+
+ private:
+  const std::shared_ptr<device> device_;
+};
+
+}  // namespace doorbell::model

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// notifier: exclusive ones, of which each signal tells one.
+#include "scenario.hpp"
+
+#include <memory>
+
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
+
+namespace doorbell::model {
+namespace {
+
+constexpr auto exclusive = notifier::sharing::exclusive;
+
+struct shared_bell {
+  shared_bell() {
+    for (auto& each : watchers) {
+      auto& calls = told[static_cast<std::size_t>(&each - watchers)];
+      each = std::make_unique<notifier>([&calls](auto&) { ++calls; });
+      each->register_with(bell, exclusive);
+    }
+  }
+  [[nodiscard]] auto signaller() {
+    return [mine = bell.context()] { mine->signal(); };
+  }
+
+  eventfd bell;
+  int told[2] = {};
+  std::unique_ptr<notifier> watchers[2];
+};
+
+}  // namespace
+
+SCENARIO(exclusive_turns, 3, "of two signals at once each tells one of the two, and not both the same") {
+  shared_bell all;
+  together({{"first signaller", all.signaller()}, {"second signaller", all.signaller()}});
+  REQUIRE(all.told[0] == 1 && all.told[1] == 1);
+}
+
+SCENARIO(exclusive_cancelled, 3, "one that is cancelled does not swallow the signal meant for the next") {
+  shared_bell all;
+  together({{"canceller", [&] { all.watchers[0].reset(); }},
+            {"first signaller", all.signaller()},
+            {"second signaller", all.signaller()}});
+  REQUIRE(all.told[0] + all.told[1] == 2);
+}
+
+SCENARIO(exclusive_cancels_the_next, 3,
+         "one that unregisters the next in its callback, or itself, uses up one signal") {
+  shared_bell all;
+  all.watchers[0].reset();
+  int calls = 0;
+  bool cancelled = false;
+  notifier other{[&](auto&) {
+    ++calls;
+    if (!cancelled) all.watchers[1]->unregister();
+    cancelled = true;
+  }};
+  other.register_with(all.bell, exclusive);
+  together({{"first signaller", all.signaller()}, {"second signaller", all.signaller()}});
+  REQUIRE(calls + all.told[1] == 2);
+}
+
+}  // namespace doorbell::model

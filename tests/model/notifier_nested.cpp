@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// notifier: what a callback does to its own eventfd and to others.
+#include "scenario.hpp"
+
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
+
+namespace doorbell::model {
+
+SCENARIO(nested_signal_of_itself, 3, "a signal that a callback makes on its own eventfd is delivered after it, once") {
+  const eventfd bell;
+  int calls = 0;
+  const notifier watcher{bell, [&](eventfd_ctx& own) {
+                           if (++calls == 1) own.signal(5);
+                         }};
+  together({{"signaller", [mine = bell.context()] { mine->signal(); }},
+            {"other signaller", [mine = bell.context()] { mine->signal(); }}});
+  REQUIRE(calls == 3);
+  REQUIRE(bell.context()->count() == 7);
+}
+
+SCENARIO(nested_signal_around_a_circle, 3,
+         "two eventfds that signal each other from callbacks neither recurse nor block, in two threads at once") {
+  const eventfd one;
+  const eventfd other;
+  int calls_one = 0;
+  int calls_other = 0;
+  const notifier on_one{one, [&](auto&) {
+                          if (++calls_one <= 1) other.signal();
+                        }};
+  const notifier on_other{other, [&](auto&) {
+                            if (++calls_other <= 1) one.signal();
+                          }};
+  together({{"signaller of one", [&] { one.signal(); }}, {"signaller of the other", [&] { other.signal(); }}});
+  REQUIRE(calls_one == 2 && calls_other == 2);
+  REQUIRE(one.context()->count() == 2 && other.context()->count() == 2);
+}
+
+SCENARIO(nested_signal_of_one_that_goes, 3,
+         "what a callback signals stays in memory until that is delivered, also if it has been closed by then") {
+  const eventfd bell;
+  eventfd other;
+  eventfd given = other;
+  int calls = 0;
+  int releases = 0;
+  {
+    notifier on_other{other, [&](auto&) { ++calls; }, [&] { ++releases; }};
+    const notifier on_bell{bell, [&](auto&) {
+                             const eventfd mine = std::move(given);
+                             mine.signal();
+                           }};
+    together({{"signaller", [&] { bell.signal(); }}, {"closer", [&] { other.close(); }}});
+    REQUIRE(calls <= 1 && releases == 1);
+  }
+}
+
+SCENARIO(nested_signal_of_one_that_is_freed, 3,
+         "what a callback signals is freed after that is delivered, though nobody else keeps it") {
+  const eventfd bell;
+  eventfd other;
+  other.poll_fd();  // so that somebody waits there, who keeps nothing
+  eventfd given = other;
+  const notifier on_bell{bell, [&](auto&) {
+                           const eventfd mine = std::move(given);
+                           mine.signal();
+                         }};
+  together({{"signaller", [&] { bell.signal(); }}, {"closer", [&] { other.close(); }}});
+}
+
+SCENARIO(nested_last_close_and_drain, 3,
+         "a callback that takes itself off, closes the last handle and then drains still has the memory") {
+  eventfd bell;
+  notifier* itself = nullptr;
+  int calls = 0;
+  notifier watcher{[&](eventfd_ctx& own) {
+    ++calls;
+    itself->unregister();
+    bell.close();
+    own.drain();
+  }};
+  itself = &watcher;
+  watcher.register_with(bell);
+  bell.signal();
+  REQUIRE(calls == 1);
+}
+
+SCENARIO(nested_unregister, 3,
+         "a callback may take off its own notifier and others of its eventfd, while others do the same") {
+  const eventfd bell;
+  int calls = 0;
+  notifier* first = nullptr;
+  notifier second{bell, [&](auto&) { ++calls; }};
+  notifier mine{[&](auto&) {
+    ++calls;
+    first->unregister();
+    second.unregister();
+  }};
+  first = &mine;
+  mine.register_with(bell);
+  auto outcome = decoupled::not_registered;
+  together({{"signaller", [&] { bell.signal(); }}, {"unregisterer", [&] { outcome = second.unregister(); }}});
+  REQUIRE(outcome != decoupled::by_hup);
+  REQUIRE(calls >= 1 && calls <= 2);
+}
+
+}  // namespace doorbell::model

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// notifier: register, unregister, HUP and signal, two at a time.
+#include "scenario.hpp"
+#include "watched_bell.hpp"
+
+namespace doorbell::model {
+namespace {
+
+using at_first = watched_bell::at_first;
+
+}  // namespace
+
+SCENARIO(notifier_unregister_and_hup, 3,
+         "one of the two takes it off, says so, and the loser returns when release() is over") {
+  watched_bell all;
+  together({{"unregisterer", [&] { all.unregister(); }}, {"closer", [&] { all.close(); }}});
+  REQUIRE(all.releases() == (all.outcome() == decoupled::by_hup ? 1 : 0));
+}
+
+SCENARIO(notifier_unregister_and_signal, 3, "once unregister() has returned, no callback runs") {
+  watched_bell all;
+  together({{"unregisterer", [&] { all.unregister(); }}, {"signaller", all.signaller()}});
+  REQUIRE(all.outcome() == decoupled::by_us);
+  REQUIRE(all.calls() <= 1);
+}
+
+SCENARIO(notifier_unregister_reading_and_signal, 3,
+         "a signal has called and is in what was read, or is still there and has not") {
+  watched_bell all;
+  std::uint64_t taken = 0;
+  together({{"unregisterer", [&] { taken = all.unregister_and_read(); }}, {"signaller", all.signaller()}});
+  REQUIRE(static_cast<std::uint64_t>(all.calls()) == taken);
+  REQUIRE(taken + all.bell().context()->count() == 1);
+}
+
+SCENARIO(notifier_unregister_reading_and_hup, 3, "whoever drains on the way out may be the last to touch the memory") {
+  watched_bell all;
+  all.bell().signal();
+  std::uint64_t taken = 0;
+  together({{"unregisterer", [&] { taken = all.unregister_and_read(); }}, {"closer", [&] { all.close(); }}});
+  REQUIRE(taken == 1);
+}
+
+SCENARIO(notifier_unregister_twice, 3,
+         "of two unregisters one has taken it off, and the other is told that it was not registered") {
+  watched_bell all;
+  auto first = decoupled::not_registered;
+  auto second = decoupled::not_registered;
+  together({{"first", [&] { first = all.try_unregister(); }}, {"second", [&] { second = all.try_unregister(); }}});
+  REQUIRE((first == decoupled::by_us) != (second == decoupled::by_us));
+}
+
+SCENARIO(notifier_hup_and_signal, 3, "release() runs once, after the last callback") {
+  watched_bell all;
+  together({{"closer", [&] { all.close(); }}, {"signaller", all.signaller()}});
+  REQUIRE(all.releases() == 1 && all.calls() <= 1);
+  all.unregister();
+}
+
+SCENARIO(notifier_register_and_signal, 3, "a signal around register_with() is in its answer or calls, and never both") {
+  watched_bell all{at_first::not_registered};
+  together({{"registrar", all.registrar()}, {"signaller", all.signaller()}});
+  REQUIRE((all.was_ready() ? 1 : 0) + all.calls() == 1);
+}
+
+SCENARIO(notifier_register_and_hup, 3, "who registers while the last handle is closed gets the HUP") {
+  watched_bell all{at_first::not_registered};
+  together({{"registrar", all.registrar()}, {"closer", [&] { all.close(); }}});
+  REQUIRE(all.releases() == 1);
+  all.unregister();
+}
+
+SCENARIO(notifier_register_and_unregister, 3, "an unregister at the same time finds the registration, or nothing") {
+  watched_bell all{at_first::not_registered};
+  auto outcome = decoupled::not_registered;
+  together({{"registrar", all.registrar()}, {"unregisterer", [&] { outcome = all.try_unregister(); }}});
+  REQUIRE(outcome != decoupled::by_hup);
+  REQUIRE((outcome == decoupled::by_us) != (all.watcher().unregister() == decoupled::by_us));
+}
+
+SCENARIO(notifier_register_twice, 3,
+         "of two registrations at once one succeeds, and the other is told that it is busy") {
+  const eventfd bell;
+  notifier watcher{[](auto&) {}};
+  std::error_code first;
+  std::error_code second;
+  together({{"first", [&] { watcher.register_with(bell, first); }},
+            {"second", [&] { watcher.register_with(bell, second); }}});
+  REQUIRE(static_cast<bool>(first) != static_cast<bool>(second));
+  REQUIRE((first ? first : second) == std::errc::device_or_resource_busy);
+  REQUIRE(watcher.unregister() == decoupled::by_us);
+}
+
+SCENARIO(notifier_signal_and_signal, 3, "each signal calls once, and is counted once") {
+  watched_bell all;
+  together({{"first signaller", all.signaller()}, {"second signaller", all.signaller()}});
+  REQUIRE(all.calls() == 2);
+  REQUIRE(all.bell().context()->count() == 2);
+}
+
+SCENARIO(notifier_destroyed_and_signal, 3, "once the destructor has returned, no callback runs") {
+  eventfd bell;
+  int calls = 0;
+  auto watcher = std::make_unique<notifier>(bell, [&](auto&) { ++calls; });
+  together({{"destroyer", [&] { watcher.reset(); }}, {"signaller", [mine = bell.context()] { mine->signal(); }}});
+  REQUIRE(calls <= 1);
+}
+
+}  // namespace doorbell::model

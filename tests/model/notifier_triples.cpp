@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// notifier: register, unregister, HUP and signal, three at a time.
+#include "scenario.hpp"
+#include "watched_bell.hpp"
+
+namespace doorbell::model {
+namespace {
+
+using at_first = watched_bell::at_first;
+
+}  // namespace
+
+SCENARIO(notifier_unregister_hup_signal, 3,
+         "one of unregister and HUP takes it off, and what was signalled before has called") {
+  watched_bell all;
+  together(
+      {{"unregisterer", [&] { all.unregister(); }}, {"closer", [&] { all.close(); }}, {"signaller", all.signaller()}});
+  REQUIRE(all.releases() == (all.outcome() == decoupled::by_hup ? 1 : 0));
+}
+
+SCENARIO(notifier_two_unregisters_and_hup, 3,
+         "of two unregisters and a HUP one takes it off, and the memory goes with the last") {
+  watched_bell all;
+  auto first = decoupled::not_registered;
+  auto second = decoupled::not_registered;
+  together({{"first", [&] { first = all.try_unregister(); }},
+            {"second", [&] { second = all.try_unregister(); }},
+            {"closer", [&] { all.close(); }}});
+  REQUIRE((first == decoupled::not_registered) != (second == decoupled::not_registered));
+}
+
+SCENARIO(notifier_unregister_and_two_signals, 3, "once unregister() has returned, no callback of either signal runs") {
+  watched_bell all;
+  together({{"unregisterer", [&] { all.unregister(); }},
+            {"first signaller", all.signaller()},
+            {"second signaller", all.signaller()}});
+  REQUIRE(all.calls() <= 2);
+  REQUIRE(all.bell().context()->count() == 2);
+}
+
+SCENARIO(notifier_hup_and_two_signals, 3, "release() runs once, after the last callback of either signal") {
+  watched_bell all;
+  together(
+      {{"closer", [&] { all.close(); }}, {"first signaller", all.signaller()}, {"second signaller", all.signaller()}});
+  REQUIRE(all.releases() == 1);
+  all.unregister();
+}
+
+SCENARIO(notifier_register_hup_signal, 3,
+         "who registers gets the HUP, and a signal that it was not told of calls unless the HUP came first") {
+  watched_bell all{at_first::not_registered};
+  together({{"registrar", all.registrar()}, {"closer", [&] { all.close(); }}, {"signaller", all.signaller()}});
+  REQUIRE(all.releases() == 1);
+  REQUIRE((all.was_ready() ? 1 : 0) + all.calls() <= 1);
+  all.unregister();
+}
+
+SCENARIO(notifier_register_unregister_signal, 3,
+         "a signal is in the answer, or calls, or comes when nobody is registered; never two of them") {
+  watched_bell all{at_first::not_registered};
+  auto outcome = decoupled::not_registered;
+  together({{"registrar", all.registrar()},
+            {"unregisterer", [&] { outcome = all.try_unregister(); }},
+            {"signaller", all.signaller()}});
+  const int told = (all.was_ready() ? 1 : 0) + all.calls();
+  REQUIRE(outcome == decoupled::by_us ? told <= 1 : told == 1);
+}
+
+SCENARIO(notifier_register_unregister_hup, 3,
+         "whoever ends a registration says so, and the loser returns when release() is over") {
+  watched_bell all{at_first::not_registered};
+  auto outcome = decoupled::not_registered;
+  together({{"registrar", all.registrar()}, {"unregisterer", [&] { outcome = all.try_unregister(); }}, {"closer", [&] {
+                                                                                                          all.close();
+                                                                                                        }}});
+  REQUIRE(all.releases() == (outcome == decoupled::by_us ? 0 : 1));
+}
+
+SCENARIO(notifier_unregister_reading_hup_signal, 3,
+         "each signal that is read has called, and what is not read is still there") {
+  watched_bell all;
+  std::uint64_t taken = 0;
+  const auto context = all.bell().context();
+  together({{"unregisterer", [&] { taken = all.unregister_and_read(); }},
+            {"closer", [&] { all.close(); }},
+            {"signaller", all.signaller()}});
+  REQUIRE(taken + context->count() == 1);
+  REQUIRE(static_cast<std::uint64_t>(all.calls()) <= taken);
+}
+
+}  // namespace doorbell::model

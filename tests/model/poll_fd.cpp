@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// poll_fd: a kernel descriptor in line with the count.
+#include <doorbell/eventfd.hpp>
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <system_error>
+
+#include "scenario.hpp"
+
+namespace doorbell::model {
+namespace {
+
+bool is_readable(int fd) {
+  pollfd asked{.fd = fd, .events = POLLIN, .revents = 0};
+  return ::poll(&asked, 1, 0) == 1;
+}
+
+/// What the kernel's counter holds, which is gone then.
+std::uint64_t take_kernel_count(int fd) {
+  std::uint64_t count = 0;
+  return ::read(fd, &count, sizeof count) == sizeof count ? count : 0;
+}
+
+void drain(const eventfd& bell) {
+  std::error_code ec;
+  bell.context()->drain(ec);
+}
+
+void require_in_line(const eventfd& bell) {
+  const int fd = bell.poll_fd();
+  const bool there = bell.context()->count() > 0;
+  REQUIRE(is_readable(fd) == there);
+  REQUIRE(take_kernel_count(fd) == (there ? 1 : 0));  // written once, however many signals there were
+}
+
+}  // namespace
+
+SCENARIO(poll_fd_made_while_signalled, 3,
+         "once all is quiet the descriptor is readable exactly if the count is above 0") {
+  const eventfd bell;
+  together({{"maker", [&] { bell.poll_fd(); }},
+            {"signaller", [mine = bell.context()] { mine->signal(); }},
+            {"drainer", [&] { drain(bell); }}});
+  require_in_line(bell);
+}
+
+SCENARIO(poll_fd_signals_and_drain, 3, "signals and a drain in any order leave the descriptor in line with the count") {
+  const eventfd bell;
+  bell.poll_fd();
+  together({{"first signaller", [mine = bell.context()] { mine->signal(); }},
+            {"second signaller", [mine = bell.context()] { mine->signal(); }},
+            {"drainer", [&] { drain(bell); }}});
+  require_in_line(bell);
+}
+
+SCENARIO(poll_fd_made_twice, 3, "two who ask for the descriptor at once get the same one, and the other is closed") {
+  const eventfd bell;
+  int first = -1;
+  int second = -1;
+  together({{"first", [&] { first = bell.poll_fd(); }}, {"second", [&] { second = bell.poll_fd(); }}});
+  REQUIRE(first == second);
+}
+
+SCENARIO(poll_fd_and_hup, 3, "the last close takes the descriptor along, whoever signals meanwhile") {
+  eventfd bell;
+  bell.poll_fd();
+  together({{"closer", [&] { bell.close(); }}, {"signaller", [mine = bell.context()]() mutable {
+                                                  mine->signal();
+                                                  mine.reset();
+                                                }}});
+}
+
+}  // namespace doorbell::model

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// RCU as doorbell uses it. What is explored is doorbell's side: liburcu is stood in for by what it promises.
+#include <doorbell/base/rcu.hpp>
+
+#include "scenario.hpp"
+
+namespace doorbell::model {
+namespace {
+
+using base::rcu_pointer;
+using base::rcu_read_guard;
+using base::rcu_synchronize;
+
+}  // namespace
+
+SCENARIO(rcu_taken_away, 3,
+         "an object that was taken away is whole until the last section that has seen it has ended") {
+  rcu_pointer<int> shared{new int{1}};
+  const auto read = [&] {
+    const rcu_read_guard reading;
+    const int* const seen = shared.load(reading);
+    if (seen != nullptr) REQUIRE(*seen == 1 || *seen == 2);
+  };
+  together({{"updater",
+             [&] {
+               const int* const old = shared.exchange(new int{2});
+               rcu_synchronize();
+               delete old;
+             }},
+            {"first reader", read},
+            {"second reader", read}});
+  delete shared.exchange(nullptr);
+}
+
+}  // namespace doorbell::model

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reads and writes that sleep, against those who come to wake them.
+#include <doorbell/eventfd.hpp>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <stop_token>
+#include <system_error>
+
+#include "scenario.hpp"
+
+namespace doorbell::model {
+namespace {
+
+// Any moment may be the one.
+const auto some_time = std::chrono::steady_clock::time_point{} + std::chrono::hours{1};
+
+/// A thread to signal, with a reference of its own.
+auto signaller(const eventfd& bell, std::uint64_t n) {
+  return [n, mine = bell.context()] { mine->signal(n); };
+}
+
+}  // namespace
+
+SCENARIO(sleeper_read_and_signal, 3, "a read that sleeps, or is about to, is woken by the signal and gets it") {
+  const eventfd bell;
+  std::uint64_t got = 0;
+  together({{"reader", [&] { got = bell.read(); }}, {"signaller", signaller(bell, 3)}});
+  REQUIRE(got == 3);
+  REQUIRE(bell.context()->count() == 0);
+}
+
+SCENARIO(sleeper_read_and_two_signals, 3, "two signals are read as they come, none lost and none twice") {
+  const eventfd bell;
+  std::uint64_t got = 0;
+  together({{"reader",
+             [&] {
+               while (got < 3) got += bell.read();
+             }},
+            {"first signaller", signaller(bell, 1)},
+            {"second signaller", signaller(bell, 2)}});
+  REQUIRE(got == 3);
+}
+
+SCENARIO(sleeper_two_reads_of_a_semaphore, 3, "two readers of a semaphore get one each, and both wake") {
+  const eventfd bell{0, EFD_SEMAPHORE};
+  std::uint64_t first = 0;
+  std::uint64_t second = 0;
+  together({{"first reader", [&] { first = bell.read(); }},
+            {"second reader", [&] { second = bell.read(); }},
+            {"signaller", signaller(bell, 2)}});
+  REQUIRE(first == 1 && second == 1);
+  REQUIRE(bell.context()->count() == 0);
+}
+
+SCENARIO(sleeper_timed_read_and_signal, 3,
+         "a read whose time is up as the signal comes has got it, or has left it there") {
+  const eventfd bell;
+  std::uint64_t got = 0;
+  std::error_code ec;
+  together({{"reader", [&] { got = bell.read_until(some_time, ec); }}, {"signaller", signaller(bell, 1)}});
+  REQUIRE(ec ? ec == std::errc::timed_out : true);
+  REQUIRE(got == (ec ? 0 : 1));
+  REQUIRE(got + bell.context()->count() == 1);
+}
+
+SCENARIO(sleeper_timed_read_and_hup, 3,
+         "a read that sleeps when the last handle goes ends with an error, and its stack is not touched any more") {
+  // The handle that is read goes meanwhile, as it should not; its place stays.
+  alignas(eventfd) std::array<std::byte, sizeof(eventfd)> place{};
+  auto* const handle = new (place.data()) eventfd;
+  const auto context = handle->context();
+  std::error_code ec;
+  together({{"reader",
+             [&] {
+               handle->read_until(some_time, ec);
+               handle->read_until(some_time, ec);  // on the same stack again
+             }},
+            {"closer", [&] { std::destroy_at(handle); }}});
+  REQUIRE(ec == std::errc::timed_out || ec == std::errc::bad_file_descriptor);
+}
+
+SCENARIO(sleeper_timed_and_untimed, 3, "what a reader whose time is up leaves there wakes the other one") {
+  const eventfd bell{0, EFD_SEMAPHORE};
+  std::uint64_t first = 0;
+  std::uint64_t second = 0;
+  std::error_code ec;
+  together({{"timed reader", [&] { first = bell.read_until(some_time, ec); }},
+            {"reader", [&] { second = bell.read(); }},
+            {"signaller", signaller(bell, 2)}});
+  REQUIRE(second == 1);
+  REQUIRE(first + bell.context()->count() == 1);
+}
+
+SCENARIO(sleeper_write_and_read, 3,
+         "a write that waits for room gets it from the read, and what it wrote is there once") {
+  const eventfd bell;
+  bell.write(eventfd::max);
+  std::uint64_t got = 0;
+  together({{"writer", [&] { bell.write(1); }}, {"reader", [&] { got = bell.read(); }}});
+  const auto left = bell.context()->count();
+  REQUIRE(got == eventfd::max && left == 1);
+}
+
+SCENARIO(sleeper_write_and_timed_write, 3, "a timed write has been done, or has failed and not been done") {
+  const eventfd bell;
+  bell.write(eventfd::max);
+  std::error_code ec;
+  std::uint64_t got = 0;
+  together({{"timed writer", [&] { bell.write_until(1, some_time, ec); }},
+            {"writer", [&] { bell.write(2); }},
+            {"reader", [&] { got = bell.read(); }}});
+  REQUIRE(got == eventfd::max);
+  REQUIRE(bell.context()->count() == (ec ? 2 : 3));
+}
+
+SCENARIO(sleeper_stop_and_signal, 3, "a read that is stopped as the signal comes has got it, or has left it there") {
+  const eventfd bell;
+  std::stop_source stop;
+  std::uint64_t got = 0;
+  std::error_code ec;
+  together({{"reader", [&] { got = bell.read(stop.get_token(), ec); }},
+            {"signaller", signaller(bell, 1)},
+            {"stopper", [&] { stop.request_stop(); }}});
+  REQUIRE(ec ? ec == std::errc::operation_canceled : true);
+  REQUIRE(got + bell.context()->count() == 1);
+}
+
+SCENARIO(sleeper_drain_against_read, 3, "of a drain and a read at once each count goes to one of them") {
+  const eventfd bell{1};
+  std::uint64_t drained = 0;
+  std::uint64_t got = 0;
+  std::error_code ec;
+  together({{"drainer",
+             [&] {
+               std::error_code refused;
+               drained = bell.context()->drain(refused);
+             }},
+            {"reader", [&] { got = bell.read_until(some_time, ec); }},
+            {"signaller", signaller(bell, 2)}});
+  REQUIRE(drained + got + bell.context()->count() == 3);
+}
+
+}  // namespace doorbell::model
