@@ -12,6 +12,7 @@
 #include <new>
 #include <thread>
 #include <tuple>
+#include <utility>
 
 #include "kernel_hop.hpp"
 
@@ -121,10 +122,14 @@ std::unique_ptr<engine_uring> engine_uring::make(unsigned in_flight, std::error_
   return made;
 }
 
+// The descriptor is closed here: liburing makes its system calls itself, and ThreadSanitizer, not having seen that one, would
+// take the next file of that number for the same, and its user and the last user of ours for a race.
 engine_uring::~engine_uring() {
   if (ring_.ring_fd < 0) return;
   kernel_hop::unmap();
+  const int descriptor = std::exchange(ring_.ring_fd, -1);
   io_uring_queue_exit(&ring_);
+  ::close(descriptor);
 }
 
 // Hands the queue to the kernel, until it is empty or the kernel will take no more now.
