@@ -14,6 +14,8 @@
 #include <tuple>
 #include <utility>
 
+#include <doorbell/base/unique_fd.hpp>
+
 #include "kernel_hop.hpp"
 
 namespace doorbell::aio {
@@ -122,14 +124,12 @@ std::unique_ptr<engine_uring> engine_uring::make(unsigned in_flight, std::error_
   return made;
 }
 
-// The descriptor is closed here: liburing makes its system calls itself, and ThreadSanitizer, not having seen that one, would
-// take the next file of that number for the same, and its user and the last user of ours for a race.
 engine_uring::~engine_uring() {
   if (ring_.ring_fd < 0) return;
   kernel_hop::unmap();
-  const int descriptor = std::exchange(ring_.ring_fd, -1);
+  // Not by liburing, which makes its system calls itself: ThreadSanitizer would take the next file of that number for this one.
+  const base::unique_fd closed_after{std::exchange(ring_.ring_fd, -1)};
   io_uring_queue_exit(&ring_);
-  ::close(descriptor);
 }
 
 // Hands the queue to the kernel, until it is empty or the kernel will take no more now.

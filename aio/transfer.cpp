@@ -2,7 +2,6 @@
 #include "transfer.hpp"
 
 #include <fcntl.h>
-#include <linux/ioprio.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -113,7 +112,10 @@ class priority {
   priority& operator=(const priority&) = delete;
 
  private:
-  static void set(int value) noexcept { ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value); }
+  // Of linux/ioprio.h, which since Linux 6.5 names a parameter `class`, and is no C++.
+  static constexpr int who_process = 1;
+
+  static void set(int value) noexcept { ::syscall(SYS_ioprio_set, who_process, 0, value); }
 
   bool asked_;
 };

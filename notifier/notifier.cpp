@@ -190,9 +190,9 @@ void notifier::on_hup() noexcept {
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
   ctx.assert_held();
   ctx.detach(entry_);
-  if (!release_) return;
+  if (!release_ || !*release_) return;
   calling_ = true;
-  release_();
+  (*release_)();
   // *this may be gone.
 }
 

@@ -50,20 +50,25 @@ class sleeper {
   [[nodiscard]] bool wait_until_asleep() const {
     const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds{10};
     while (std::chrono::steady_clock::now() < give_up) {
-      if (const pid_t tid = tid_.load(std::memory_order_acquire); tid != 0 && state(tid) == 'S') return true;
+      if (const pid_t tid = tid_.load(std::memory_order_acquire); tid != 0) {
+        const char now = state(tid);
+        if (now == 'S' || now == ended) return now == 'S';
+      }
       std::this_thread::yield();
     }
     return false;
   }
 
  private:
+  static constexpr char ended = '?';
+
   static char state(pid_t tid) {
     std::ifstream file{"/proc/self/task/" + std::to_string(tid) + "/stat"};
     std::string stat;
     std::getline(file, stat);
     // proc_pid_stat(5): the state comes after the name, which stands in parentheses and may hold any character.
     const auto name_end = stat.rfind(')');
-    return name_end != std::string::npos && name_end + 2 < stat.size() ? stat[name_end + 2] : '?';
+    return name_end != std::string::npos && name_end + 2 < stat.size() ? stat[name_end + 2] : ended;
   }
 
   std::atomic<pid_t> tid_{0};

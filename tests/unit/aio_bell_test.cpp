@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "support/files.hpp"
+#include "support/overtaking.hpp"
 
 namespace {
 
@@ -189,6 +190,26 @@ TEST_F(aio_bell, several_threads_share_the_events_of_one_context) {
   }
   for (auto& waiter : waiters) waiter.join();
   EXPECT_EQ(got, threads * each);
+}
+
+// Oracle: one who sleeps for an event gets it, though another has reaped it before the sleeper came to look: it is slow.
+TEST_F(aio_bell, a_sleeper_gets_what_another_has_reaped) {
+  doorbell::test::pipe_ends pipe;
+  auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
+  read.set_eventfd(bell_);
+  std::size_t got = 0;
+  doorbell::test::in_line_and_slow sleeper{[&] {
+    std::array<aio::io_event, 1> event{};
+    got = ctx_.get_events(1, event).size();
+  }};
+  {
+    const doorbell::test::on_cpu in_its_way{doorbell::test::allowed_cpus().front()};
+    ctx_.submit({&read});
+    ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+    while (!(bell_.poll() & POLLIN)) (void)ctx_.get_events(0, {});
+  }
+  sleeper.join();
+  EXPECT_EQ(got, 1U);
 }
 
 extern "C" void ignore_signal(int) {}

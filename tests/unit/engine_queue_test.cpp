@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <chrono>
 #include <memory>
 #include <set>
 #include <system_error>
@@ -16,6 +17,7 @@
 
 namespace {
 
+using namespace std::chrono_literals;
 using namespace doorbell::aio;
 
 class engine_queues : public testing::Test {
@@ -75,6 +77,20 @@ TEST_F(engine_queues, more_completions_than_the_completion_queue_holds) {
   const auto engine = make(1);
   const auto reads = make_reads(500);  // the queue has 2
   ASSERT_EQ(engine->start(pointers(reads)), reads.size());
+  EXPECT_EQ(reap(*engine, reads.size()), reads.size());
+}
+
+// Oracle: whoever else reaps, the one whom the wake was for does not sleep.
+TEST_F(engine_queues, a_wake_is_left_to_the_one_who_waits) {
+  const auto engine = make(4);
+  const auto reads = make_reads(1);
+  ASSERT_TRUE(engine->begin_wait());
+  engine->wake();
+  ASSERT_EQ(engine->start(pointers(reads)), reads.size());
+  std::array<completion, 4> done;
+  ASSERT_EQ(engine->reap(done), 0U);
+  EXPECT_EQ(engine->wait(std::chrono::steady_clock::now() + 5s), engine::wait_result::ready);
+  engine->end_wait();
   EXPECT_EQ(reap(*engine, reads.size()), reads.size());
 }
 

@@ -45,7 +45,7 @@ class mapped_ring : public testing::Test {
 
   unsigned take_all_slots() {
     unsigned taken = 0;
-    while (ring_.take_slot()) ++taken;
+    while (taken < ring_.capacity() && ring_.take_slot()) ++taken;
     return taken;
   }
 

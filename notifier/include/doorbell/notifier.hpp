@@ -21,7 +21,9 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include <absl/functional/any_invocable.h>
@@ -62,8 +64,10 @@ class DOORBELL_EXPORT notifier {
   /// Not registered yet.
   /// @param signal what makes a signal_function; it is made in place. @param release a release_function, or none.
   template <signal_callback Signal, release_callback Release = std::nullptr_t>
-  explicit notifier(Signal&& signal, Release&& release = {})
-      : entry_{*this}, signal_{std::forward<Signal>(signal)}, release_{std::forward<Release>(release)} {}
+  explicit notifier(Signal&& signal, Release&& release = {}) : entry_{*this}, signal_{std::forward<Signal>(signal)} {
+    if constexpr (!std::same_as<std::remove_cvref_t<Release>, std::nullptr_t>)
+      release_.emplace(std::forward<Release>(release));
+  }
 
   /// Registered with `bell`. Errors: as register_with().
   template <signal_callback Signal, release_callback Release = std::nullptr_t>
@@ -152,7 +156,7 @@ class DOORBELL_EXPORT notifier {
   base::atomic<eventfd_ctx*> ctx_{nullptr};  // whose queue; while registered
   bool calling_ = false;                     // one of the two below is on the stack; under the queue's lock
   signal_function signal_;
-  release_function release_;
+  std::optional<release_function> release_;  // an empty function is still a call to destroy
 };
 
 }  // namespace doorbell
