@@ -177,12 +177,12 @@ void aio_play::collect_events(fuzzed_context& one) {
     }
   }
   std::array<io_event, most_events> events;
-  while (contexts_.in_flight(one, slots_.used()) > 0) {
+  while (aio_contexts::in_flight(one, slots_.used()) > 0) {
     auto timeout = patience;
     const int got = aio::io_getevents(one.handle, 1, most_events, events.data(), &timeout);
     if (got == -EINTR) continue;
     require(got > 0, "each request has an event", got);
-    for (int at = 0; at < got; ++at) contexts_.account_for(events.at(static_cast<std::size_t>(at)), one, slots_);
+    for (int at = 0; at < got; ++at) aio_contexts::account_for(events.at(static_cast<std::size_t>(at)), one, slots_);
   }
   require(aio::io_getevents(one.handle, 0, most_events, events.data(), nullptr) == 0, "and no more than one");
 }
@@ -244,6 +244,8 @@ void aio_play::submit_again(input& bytes) {
   if (request == nullptr || reads(request->request)) return;
   if (request->in_flight > 0 && request->owner != one.serial) return;
   finish_aside();
+  // Another file may be open at its number by now, perhaps one of doorbell's own.
+  request->request.fildes = files_.descriptor(request->on);
   std::array<aio::iocb_abi*, 200> list;
   list.fill(&request->request);
   auto bell = bell_of_.at(static_cast<std::size_t>(request - slots_.used().data()));
@@ -339,7 +341,7 @@ void aio_play::get(input& bytes) {
   const auto nr = bytes.below(most_events + 1);
   const auto min = std::min(nr, bytes.below(8));
   const bool sure =
-      one.handle != 0 && aside_.what == call_aside::kind::none && contexts_.sure_events(one, slots_.used()) >= min;
+      one.handle != 0 && aside_.what == call_aside::kind::none && aio_contexts::sure_events(one, slots_.used()) >= min;
   timespec room{};
   auto* const timeout = choose_timeout(bytes, room, sure);
   std::array<io_event, most_events> events;
@@ -351,7 +353,7 @@ void aio_play::get(input& bytes) {
       aio::io_pgetevents(one.handle, static_cast<long>(min), static_cast<long>(nr), events.data(), timeout, with_mask);
   require(got <= static_cast<int>(nr), "no more events come than there is room for", got);
   if (one.handle == 0) require(got == -EINVAL, "no context has events", got);
-  for (int at = 0; at < got; ++at) contexts_.account_for(events.at(static_cast<std::size_t>(at)), one, slots_);
+  for (int at = 0; at < got; ++at) aio_contexts::account_for(events.at(static_cast<std::size_t>(at)), one, slots_);
 }
 
 void aio_play::get_badly(input& bytes) {
@@ -430,7 +432,7 @@ void aio_play::reap_by_hand(input& bytes) {
   auto head = header.head;
   require(head < header.nr && tail < header.nr, "head and tail are in the ring");
   for (; head != tail && wanted > 0; --wanted) {
-    contexts_.account_for(events[head], one, slots_);
+    aio_contexts::account_for(events[head], one, slots_);
     head = (head + 1) % header.nr;
   }
   std::atomic_ref{header.head}.store(head, std::memory_order_release);
@@ -516,7 +518,7 @@ void aio_play::finish_aside() {
   auto& on = *aside_.on;
   if (aside_.what == call_aside::kind::get)
     for (int at = 0; at < aside_.answer; ++at)
-      contexts_.account_for(aside_.events.at(static_cast<std::size_t>(at)), on, slots_);
+      aio_contexts::account_for(aside_.events.at(static_cast<std::size_t>(at)), on, slots_);
   if (aside_.what == call_aside::kind::destroy && aside_.answer == 0) {
     last_destroyed_ = on.handle;
     contexts_.destroyed(on, slots_.used());

@@ -136,6 +136,7 @@ std::optional<std::size_t> decide_on(slot& made, input& bytes, const aio_files& 
   request.data = &made;
   request.lio_opcode = bytes.one_of(opcodes);
   const auto which = static_cast<file>(bytes.below(file_count));
+  made.on = which;
   request.fildes = files.descriptor(which);
   made.ends_by_itself = is_store(which);
   if (is_vectored(request.lio_opcode))

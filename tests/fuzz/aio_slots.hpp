@@ -15,6 +15,8 @@
 
 #include <doorbell/aio_calls.hpp>
 
+#include "aio_files.hpp"
+
 namespace doorbell::fuzz {
 
 /// What the kernel, and doorbell, refuse to look at; and what is not mapped, which only shows when it is used.
@@ -22,6 +24,7 @@ constexpr std::uint64_t kernels_half = 0xffff800000000000;
 
 struct slot {
   aio::iocb_abi request;
+  file on = file::closed;       // what it is for, whatever that file's number is by now
   std::span<std::byte> memory;  // a page, and nothing behind it
   std::uint64_t owner = 0;      // serial of the context that took it
   unsigned in_flight = 0;       // how often

@@ -11,6 +11,7 @@
 #include <stop_token>
 #include <system_error>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "require.hpp"
@@ -27,12 +28,12 @@ constexpr std::array<std::uint64_t, 12> amounts{
 
 /// Lives until its eventfd is closed, and then destroys itself.
 struct planted {
-  explicit planted(std::atomic<int>& alive) : alive_{alive} { ++alive_; }
-  ~planted() { --alive_; }
+  explicit planted(std::atomic<int>& count) : alive{count} { ++alive; }
+  ~planted() { --alive; }
   planted(const planted&) = delete;
   planted& operator=(const planted&) = delete;
 
-  std::atomic<int>& alive_;
+  std::atomic<int>& alive;
   notifier watch{[](eventfd_ctx&) {}, [this] { delete this; }};
 };
 
@@ -266,7 +267,7 @@ void eventfd_play::plant(program& by, const call& one) {
   std::error_code ec;
   seed->watch.register_with(by.handles.at(one.bell), ec);
   // From then on it is its own, and may be gone already.
-  if (!ec) static_cast<void>(seed.release());
+  if (!ec) std::ignore = seed.release();
 }
 
 // Checking, by one thread again.

@@ -5,6 +5,7 @@
 #include <doorbell/eventfd.hpp>
 #include <doorbell/notifier.hpp>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <pthread.h>
@@ -42,6 +43,22 @@ TEST_F(aio_bell, rings_though_nobody_gets_the_event) {
   auto read = ringing_read();
   ctx_.submit({&read});
   EXPECT_EQ(bell_.read_for(20s), 1U);
+}
+
+// Oracle: ThreadSanitizer's, which knows descriptors by their numbers. Nothing orders the two threads but the kernel.
+TEST_F(aio_bell, the_number_of_a_descriptor_is_anybodys_once_its_context_is_gone) {
+  std::atomic<bool> gone{false};
+  std::jthread user{[&] {
+    aio::context ctx{8};
+    auto read = ringing_read();
+    ctx.submit({&read});
+    EXPECT_EQ(bell_.read_for(20s), 1U);
+    ctx.destroy();
+    gone.store(true, std::memory_order_relaxed);
+  }};
+  while (!gone.load(std::memory_order_relaxed)) std::this_thread::yield();
+  const doorbell::base::unique_fd of_the_same_number{::fcntl(file_.get(), F_DUPFD_CLOEXEC, 0)};
+  EXPECT_TRUE(of_the_same_number);
 }
 
 TEST_F(aio_bell, counts_every_completion) {

@@ -16,7 +16,8 @@
 #include "support/sanitizer.hpp"
 
 // The sanitizers' own; g++ 12 has no header for it.
-extern "C" [[gnu::weak]] std::size_t __sanitizer_get_current_allocated_bytes();  // NOLINT(bugprone-reserved-identifier)
+// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming)
+extern "C" [[gnu::weak]] std::size_t __sanitizer_get_current_allocated_bytes();
 
 namespace doorbell::soak {
 namespace {
