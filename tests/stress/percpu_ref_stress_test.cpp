@@ -9,6 +9,7 @@
 #include <doorbell/base/rcu.hpp>
 
 #include "support/cpus.hpp"
+#include "support/race.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -18,6 +19,7 @@ using doorbell::base::rcu_pointer;
 using doorbell::base::rcu_read_guard;
 using doorbell::base::rcu_synchronize;
 using doorbell::test::allowed_cpus;
+using doorbell::test::budget;
 using doorbell::test::on_cpu;
 using doorbell::test::run_together;
 using doorbell::test::spin_until;
@@ -79,7 +81,7 @@ TEST(percpu_ref_stress, references_cross_cpus_while_the_count_is_switched) {
   const auto cpus = allowed_cpus();
   if (cpus.size() < 2) GTEST_SKIP() << "there is one CPU";
   constexpr int references = 400;
-  for (int round = 0; round < 1000; ++round) {
+  for (budget rounds{1000}; rounds.next();) {
     object shared;
     std::atomic<int> given_back{0};
     run_together(2, [&](std::size_t index) {
