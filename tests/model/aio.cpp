@@ -2,6 +2,7 @@
 //
 // AIO contexts: set-up, submission, completion, cancel, getting events and the end, on an engine that the scenario plays.
 #include <doorbell/aio.hpp>
+#include <doorbell/aio_calls.hpp>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -33,6 +34,14 @@ const int some_file = ::open("/dev/null", O_RDWR | O_CLOEXEC);
 }();
 
 constexpr std::chrono::hours some_time{1};
+
+/// Of the context that will be made next: mappings lie at even distances.
+aio::aio_context_t next_handle() {
+  const aio::context first{1};
+  const aio::context second{1};
+  device::forget_last();
+  return second.handle() + (second.handle() - first.handle());
+}
 
 struct one_context {
   one_context() { requests.fill(aio::prep_poll(some_file, POLLIN)); }
@@ -107,14 +116,18 @@ SCENARIO(aio_leader_hand_over, 3,
 }
 
 SCENARIO(aio_cancel_and_complete, 3,
-         "a request that is cancelled as it completes has one event, never two and never none") {
+         "a request that is cancelled as it completes has one event, which says what became of it") {
   one_context all;
   all.submit();
   std::error_code ec;
+  bool completed = false;
+  std::array<aio::io_event, 2> events{};
+  std::size_t got = 0;
   together({{"canceller", [&] { all.context.cancel(all.requests[0], ec); }},
-            {"device", [&] { all.disk->complete_one_if_any(); }},
-            {"getter", [&] { REQUIRE(all.get() == 1); }}});
-  REQUIRE(all.get_what_is_there() == 0);
+            {"device", [&] { completed = all.disk->complete_one_if_any(); }},
+            {"getter", [&] { got = all.context.get_events(1, events).size(); }}});
+  REQUIRE(got == 1 && all.get_what_is_there() == 0);
+  REQUIRE(events[0].res == (completed ? 1 : 0));  // of a poll that was cancelled
 }
 
 SCENARIO(aio_submit_and_destroy, 3, "a submit is refused, or what it started is over when destroy returns") {
@@ -180,6 +193,47 @@ SCENARIO(aio_complete_and_destroy, 3, "destroy returns when the last completion 
             {"destroyer", [&] { all.context.destroy(); }}});
 }
 
+SCENARIO(aio_destroy_waits, 3,
+         "what cannot be cancelled is over when destroy returns: the buffer is not touched any more") {
+  one_context all;
+  all.disk->ignore_cancels();
+  all.submit();
+  int buffer = 0;
+  together({{"device",
+             [&] {
+               buffer = 1;
+               all.disk->complete_one();
+             }},
+            {"destroyer", [&] {
+               all.context.destroy();
+               REQUIRE(buffer == 1);
+             }}});
+}
+
+SCENARIO(aio_setup_and_destroy, 3,
+         "a context whose handle another thread knows beforehand is destroyed once, by it or by us") {
+  const auto handle = next_handle();
+  aio::aio_context_t made = 0;
+  int by_other = 0;
+  together({{"setter", [&] { REQUIRE(aio::io_setup(1, &made) == 0); }},
+            {"destroyer", [&] { by_other = aio::io_destroy(handle); }}});
+  REQUIRE(made == handle);
+  REQUIRE((by_other == 0) != (aio::io_destroy(made) == 0));
+  device::forget_last();
+}
+
+SCENARIO(aio_setup_refused, 3, "a context that is refused for the limit has never been there for others to find") {
+  const auto handle = next_handle();
+  auto& limit = aio::request_limit::process();
+  const auto rest = limit.max() - limit.charged();
+  REQUIRE(limit.charge(rest));
+  aio::aio_context_t made = 0;
+  together({{"setter", [&] { REQUIRE(aio::io_setup(1, &made) == -EAGAIN); }},
+            {"destroyer", [&] { REQUIRE(aio::io_destroy(handle) == -EINVAL); }}});
+  limit.refund(rest);
+  device::forget_last();
+}
+
 SCENARIO(aio_bell, 3, "whoever is told by the eventfd finds the event in the ring") {
   one_context all;
   const eventfd bell;
@@ -192,6 +246,22 @@ SCENARIO(aio_bell, 3, "whoever is told by the eventfd finds the event in the rin
                REQUIRE(bell.read() == 1);
                REQUIRE(all.get_what_is_there() == 1);
              }},
+            {"device",
+             [&] {
+               all.disk->complete_one();
+               reap();
+             }},
+            {"other reaper", reap}});
+}
+
+SCENARIO(aio_bell_that_is_closed, 3, "a request keeps the eventfd that it rings in memory until it has rung") {
+  one_context all;
+  eventfd bell;
+  all.requests[0].set_eventfd(bell);
+  all.submit();
+  all.requests[0] = {};
+  const auto reap = [&] { REQUIRE(all.context.get_events(0, {}).empty()); };
+  together({{"closer", [&] { bell.close(); }},
             {"device",
              [&] {
                all.disk->complete_one();

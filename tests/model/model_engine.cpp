@@ -31,9 +31,11 @@ void device::complete_one() {
   complete_first_locked();
 }
 
-void device::complete_one_if_any() {
+bool device::complete_one_if_any() {
   const base::mutex_lock held{lock_};
-  if (!in_flight_.empty()) complete_first_locked();
+  const bool any = !in_flight_.empty();
+  if (any) complete_first_locked();
+  return any;
 }
 
 void device::complete_first_locked() {
@@ -51,7 +53,7 @@ void device::start(std::span<aio::request* const> requests) {
 void device::cancel(aio::request& started) {
   const base::mutex_lock held{lock_};
   const auto found = std::ranges::find(in_flight_, &started);
-  if (found == in_flight_.end()) return;
+  if (found == in_flight_.end() || stubborn_) return;
   in_flight_.erase(found);
   completed_.push_back({.done = &started, .res = -ECANCELED});
   news_.notify_one();

@@ -23,13 +23,17 @@ class device {
  public:
   /// That of the context that was made last; asked for once.
   [[nodiscard]] static std::shared_ptr<device> take_last() noexcept;
+  /// For those who do not ask.
+  static void forget_last() noexcept { [[maybe_unused]] const auto unwanted = take_last(); }
 
   device();
 
+  /// From now on what has been started runs to its end, though it be cancelled.
+  void ignore_cancels() { stubborn_ = true; }
   /// Completes a request: waits for one, if there is none.
   void complete_one();
-  /// The same if there is one now.
-  void complete_one_if_any();
+  /// The same if there is one now. @return whether there was.
+  bool complete_one_if_any();
 
   // For the engine.
   void start(std::span<aio::request* const> requests);
@@ -48,6 +52,7 @@ class device {
   std::vector<aio::request*> in_flight_;
   std::vector<aio::completion> completed_;
   bool woken_ = false;
+  bool stubborn_ = false;  // constant while there are threads
 };
 
 class model_engine final : public aio::engine {
