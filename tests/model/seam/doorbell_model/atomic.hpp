@@ -45,7 +45,8 @@ class atomic_operations {
 
   bool compare_exchange_strong(T& expected, T desired, order success, order failure) noexcept {
     auto before = to_bits(expected);
-    const bool done = model::compare_exchange(at_, sizeof(T), before, to_bits(desired), success, failure);
+    const bool done =
+        model::compare_exchange(static_cast<void*>(at_), sizeof(T), before, to_bits(desired), success, failure);
     expected = from_bits(before);
     return done;
   }
@@ -66,7 +67,7 @@ class atomic_operations {
 
  private:
   T run(kind what, T operand, order how) const noexcept {
-    return from_bits(model::atomic_step(what, at_, sizeof(T), to_bits(operand), how));
+    return from_bits(model::atomic_step(what, static_cast<void*>(at_), sizeof(T), to_bits(operand), how));
   }
   static std::uint64_t to_bits(T value) noexcept {
     std::uint64_t bits = 0;
@@ -104,7 +105,7 @@ class atomic {
   constexpr atomic() noexcept : atomic{T{}} {}
   // NOLINTNEXTLINE(google-explicit-constructor): as std::atomic's
   constexpr atomic(T value) noexcept : value_{value} {
-    if (!std::is_constant_evaluated()) model::new_object(&value_);
+    if (!std::is_constant_evaluated()) model::new_object(static_cast<const void*>(&value_));
   }
   atomic(const atomic&) = delete;
   atomic& operator=(const atomic&) = delete;
