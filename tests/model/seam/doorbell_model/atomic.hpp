@@ -26,6 +26,9 @@ using std::memory_order_seq_cst;
 
 namespace seam {
 
+// NOLINTBEGIN(bugprone-sizeof-expression,bugprone-multi-level-implicit-pointer-conversion): T may be a pointer, and it is its
+// own bytes that are looked at
+
 /// Atomic operations on an object that lies elsewhere.
 template <class T>
 class atomic_operations {
@@ -86,6 +89,8 @@ class atomic_operations {
 
   T* at_;
 };
+
+// NOLINTEND(bugprone-sizeof-expression,bugprone-multi-level-implicit-pointer-conversion)
 
 }  // namespace seam
 
