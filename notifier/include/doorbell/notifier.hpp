@@ -40,7 +40,7 @@ namespace doorbell {
 enum class decoupled {
   by_us,          ///< this call: release() did not run and never will
   by_hup,         ///< the last handle's close: release() has run to its end (or is what called us)
-  not_registered  ///< nobody: there was none, or another unregister() has it
+  not_registered  ///< nobody: there was none, or another unregister() has it, and may still be at it
 };
 
 // What the two callbacks of a notifier are made of. Its constructors make them where they stay: a function whose type has
