@@ -9,6 +9,7 @@
 
 #include "aio_row.hpp"
 #include "support/asleep.hpp"
+#include "support/child.hpp"
 #include "support/threads.hpp"
 
 namespace doorbell::test {
@@ -19,7 +20,7 @@ class aio_destroy : public aio_row {
   /// Runs `body` in a child. @return what it returns.
   template <class Body>
   static int in_child(Body body) {
-    const pid_t child = ::fork();
+    const pid_t child = fork_when_quiet();
     if (child == 0) ::_exit(body());
     int status = 0;
     EXPECT_EQ(::waitpid(child, &status, 0), child);

@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "aio_row.hpp"
+#include "support/child.hpp"
 
 namespace doorbell::test {
 namespace {
@@ -96,7 +97,7 @@ TEST_P(aio_setup, destroy_refunds_what_was_charged) {
 // The kernel's is the whole machine's.
 TEST_P(aio_setup, beyond_the_limit_is_the_processes_own) {
   new_context(512);
-  const pid_t child = ::fork();
+  const pid_t child = fork_when_quiet();
   ASSERT_GE(child, 0);
   if (child == 0) ::_exit(charged() >= 512 ? 1 : 0);
   int status = 0;

@@ -14,6 +14,9 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "support/others_asleep.hpp"
+#include "support/sanitizer.hpp"
+
 // By default ThreadSanitizer ends a child of a program with threads that starts a thread itself. Its library looks for
 // this by name, also from a shared one.
 #define DOORBELL_TEST_FORKS \
@@ -24,10 +27,17 @@ namespace doorbell::test {
 /// How long a child may take; a multiple of what it needs, also under a sanitizer and with other programs about.
 inline constexpr unsigned child_patience_in_seconds = 40;
 
+/// Forks; under a sanitizer, once the other threads sleep: a thread that starts holds one of the sanitizer's locks, the child
+/// inherits it as it is (sanitizer.hpp), and needs it for threads of its own, or at its exit to look for leaks.
+[[nodiscard]] inline pid_t fork_when_quiet() {
+  if constexpr (sanitized) expect_others_fall_asleep();
+  return ::fork();
+}
+
 /// Forks. In the child: bounded by SIGALRM, calls `body`, which ends the process itself or by returning.
 template <class Body>
 [[nodiscard]] pid_t start_child(Body body) {
-  const pid_t child = ::fork();
+  const pid_t child = fork_when_quiet();
   if (child != 0) return child;
   ::alarm(child_patience_in_seconds);
   body();

@@ -59,9 +59,9 @@ class sleeper {
     return false;
   }
 
- private:
   static constexpr char ended = '?';
 
+  /// The letter of a thread's state, as in proc_pid_stat(5), or `ended`.
   static char state(pid_t tid) {
     std::ifstream file{"/proc/self/task/" + std::to_string(tid) + "/stat"};
     std::string stat;
@@ -71,6 +71,7 @@ class sleeper {
     return name_end != std::string::npos && name_end + 2 < stat.size() ? stat[name_end + 2] : ended;
   }
 
+ private:
   std::atomic<pid_t> tid_{0};
 };
 

@@ -285,7 +285,7 @@ TEST(forked, a_child_keeps_no_descriptor_of_what_its_parent_waits_for) {
   auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
   ctx.submit({&read});
   doorbell::test::pipe_ends ends_with_us;
-  const pid_t child = ::fork();
+  const pid_t child = doorbell::test::fork_when_quiet();
   if (child == 0) {
     pipe.read.reset();
     ends_with_us.write.reset();
