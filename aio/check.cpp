@@ -153,7 +153,9 @@ std::error_code look_up_file(const iocb_abi& asked, file_facts& file) noexcept {
   const mode_t type = status.st_mode & S_IFMT;
   file = {.access_mode = flags & O_ACCMODE,
           .type = type,
-          .does_not_block = (flags & O_NONBLOCK) && (type == S_IFIFO || type == S_IFSOCK)};
+          .does_not_block = (flags & O_NONBLOCK) && (type == S_IFIFO || type == S_IFSOCK),
+          .is_direct = (flags & O_DIRECT) != 0,
+          .is_synced = (flags & O_DSYNC) != 0};
   return {};
 }
 

@@ -36,9 +36,11 @@
 #include <doorbell/base/mutex.hpp>
 
 #include "engine.hpp"
+#include "file_hints.hpp"
 #include "ioctx_table.hpp"
 #include "masked_sleeper.hpp"
 #include "request.hpp"
+#include "resfd.hpp"
 #include "ring.hpp"
 #include "user_count.hpp"
 
@@ -106,8 +108,16 @@ class kioctx {
   template <class Iocb>
   std::size_t submit_some(std::span<Iocb* const> iocbs, std::error_code& ec) noexcept;
   template <class Iocb>
+  std::size_t answer_hot_reads(std::span<Iocb* const> iocbs) noexcept;
+  [[nodiscard]] file_hints::kind hint_for(const iocb_abi* asked) noexcept;
+  void publish_hot(std::span<const io_event> events, std::size_t slots_left) noexcept;
+  template <class Iocb>
   [[nodiscard]] request* prepare(Iocb* asked, std::error_code& ec) noexcept;
   [[nodiscard]] bool take_slot() noexcept;
+  [[nodiscard]] std::size_t take_slots(std::size_t wanted) noexcept;
+  [[nodiscard]] std::size_t start(std::span<request* const> made) noexcept;
+  [[nodiscard]] std::size_t start_by_engine(std::span<request* const> made) noexcept;
+  [[nodiscard]] bool answer(request& made) noexcept;
   void ensure_reaper(std::error_code& ec) noexcept;
   void abandon(request& unstarted) noexcept;
   void enlist(std::span<request* const> started) noexcept;
@@ -145,6 +155,9 @@ class kioctx {
 
   base::mutex active_lock_;
   active_list active_ ABSL_GUARDED_BY(active_lock_);  // what cancel() finds
+
+  file_hints hints_;
+  foreign_bells foreign_bells_;
 
   base::mutex ring_lock_;
   ring ring_;  // guarded by ring_lock_, but for its constants

@@ -71,9 +71,12 @@ void kioctx::complete(std::span<completion> done) noexcept {
   delist(done);
   publish(done);
   bells rung;
-  for (const auto& each : done) rung.add(each.done->bell.get());
+  for (const auto& each : done) rung.add(each.done->whom.bell.get());
   rung.ring();
-  for (const auto& each : done) each.done->put();
+  for (const auto& each : done) {
+    each.done->whom.see_to_the_rest();
+    each.done->put();
+  }
   in_flight_.fetch_sub(static_cast<std::uint32_t>(done.size()), base::memory_order_relaxed);
   announce();
 }

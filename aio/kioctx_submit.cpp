@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <new>
+#include <type_traits>
 
+#include "at_once.hpp"
 #include "check.hpp"
 #include "kioctx.hpp"
 #include "reaper.hpp"
@@ -13,22 +15,28 @@
 namespace doorbell::aio {
 namespace {
 
-/// Whom the request rings. Errors: bad_file_descriptor, invalid_argument for a descriptor that is not an eventfd.
-std::error_code find_bell(const iocb& asked, request& made) noexcept {
+/// Whom a request rings. Errors: bad_file_descriptor, invalid_argument for a descriptor that is not an eventfd.
+std::error_code find_bell(const iocb& asked, ringing& whom, foreign_bells& /*known*/) noexcept {
   if (asked.eventfd() == nullptr || !asked.eventfd()->is_open())
     return std::make_error_code(std::errc::bad_file_descriptor);
-  made.bell = asked.eventfd();
+  whom.bell = asked.eventfd();
   return {};
 }
 
-// A kernel eventfd is rung through one of ours that forwards to it, and holds the file: closing the descriptor, or using
-// its number again, changes nothing.
-std::error_code find_bell(const iocb_abi& asked, request& made) noexcept {
+std::error_code find_bell(const iocb_abi& asked, ringing& whom, foreign_bells& known) noexcept {
   std::error_code ec;
-  made.forwarding = doorbell::eventfd{0, 0, ec};
-  if (!ec) made.forwarding.forward_to(static_cast<int>(asked.resfd), ec);
-  made.bell = made.forwarding.context();
+  whom.foreign = known.find(static_cast<int>(asked.resfd), ec);
+  if (!ec) whom.bell = whom.foreign->bell();
   return ec;
+}
+
+bool has_bell(const iocb_abi& asked) noexcept { return (asked.flags & iocb_abi::flag_resfd) != 0; }
+
+bool ring_the_same(const iocb& one, const iocb& other) noexcept {
+  return has_bell(one) == has_bell(other) && one.eventfd() == other.eventfd();
+}
+bool ring_the_same(const iocb_abi& one, const iocb_abi& other) noexcept {
+  return has_bell(one) == has_bell(other) && one.resfd == other.resfd;
 }
 
 }  // namespace
@@ -46,26 +54,95 @@ std::size_t kioctx::submit(std::span<Iocb* const> iocbs, std::error_code& ec) no
 template std::size_t kioctx::submit(std::span<iocb* const>, std::error_code&) noexcept;
 template std::size_t kioctx::submit(std::span<iocb_abi* const>, std::error_code&) noexcept;
 
-// @return how many were started; `ec` is set when that is not all of them.
+// @return how many were taken; `ec` is set when that is not all of them.
 template <class Iocb>
 std::size_t kioctx::submit_some(std::span<Iocb* const> iocbs, std::error_code& ec) noexcept {
+  std::size_t taken = 0;
+  while (const auto answered = answer_hot_reads(iocbs.subspan(taken))) taken += answered;
   std::array<request*, submit_batch> made;
   std::size_t count = 0;
-  for (auto* asked : iocbs) {
+  for (auto* asked : iocbs.subspan(taken)) {
     made[count] = prepare(asked, ec);
     if (made[count] == nullptr) break;
     ++count;
   }
   const auto requests = std::span{made}.first(count);
-  in_flight_.fetch_add(static_cast<std::uint32_t>(count), base::memory_order_relaxed);
-  const auto started = engine_->start(requests);
-  in_flight_.fetch_sub(static_cast<std::uint32_t>(count - started), base::memory_order_relaxed);
-  enlist(requests.first(started));
+  const auto started = start(requests);
   for (auto* unstarted : requests.subspan(started)) {
     abandon(*unstarted);
     ec = std::make_error_code(std::errc::resource_unavailable_try_again);
   }
+  return taken + started;
+}
+
+// The first of them, as many as are in memory already and ring the same eventfd: straight into the ring, without ever having
+// been requests, in flight, or on the list of what can be cancelled.
+// @return how many.
+template <class Iocb>
+std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs) noexcept {
+  auto hint = iocbs.empty() ? file_hints::kind::other : hint_for(iocbs.front());
+  if (hint == file_hints::kind::other) return 0;
+  ringing whom;
+  if (has_bell(*iocbs.front()) && find_bell(*iocbs.front(), whom, foreign_bells_)) return 0;
+  const auto slots = take_slots(iocbs.size());
+  std::array<io_event, submit_batch> events;
+  std::size_t count = 0;
+  while (count < slots) {
+    auto& asked = *iocbs[count];
+    const auto res = read_at_once(asked, hint, hints_);
+    if (!res) break;
+    asked.key = 0;
+    events[count++] = {asked.data, static_cast<iocb*>(static_cast<iocb_abi*>(&asked)), *res, 0};
+    if (count == slots) break;
+    hint = hint_for(iocbs[count]);
+    if (hint == file_hints::kind::other || !ring_the_same(*iocbs.front(), *iocbs[count])) break;
+  }
+  publish_hot(std::span{events}.first(count), slots - count);
+  if (count == 0) return 0;
+  if (whom.bell != nullptr) whom.ring(count);
+  announce();
+  return count;
+}
+
+file_hints::kind kioctx::hint_for(const iocb_abi* asked) noexcept {
+  const bool is_candidate = plausible(asked, sizeof *asked) && is_plain_read(*asked);
+  return is_candidate ? hints_.of(asked->fildes) : file_hints::kind::other;
+}
+
+// In their order, up to the first that the engine does not take: what is taken is always the first so many. So what is
+// tried at once is tried after the engine has taken those before it; a read is not worth that, and follows them.
+std::size_t kioctx::start(std::span<request* const> made) noexcept {
+  std::size_t started = 0;  // by the engine, or answered
+  std::size_t next = 0;
+  for (; next < made.size(); ++next) {
+    using when = request::try_at_once;
+    const auto wish = made[next]->at_once;
+    if (wish == when::never || (wish == when::first && started < next)) continue;
+    started += start_by_engine(made.subspan(started, next - started));
+    if (started < next) return started;
+    if (answer(*made[next])) ++started;
+  }
+  return started + start_by_engine(made.subspan(started, next - started));
+}
+
+std::size_t kioctx::start_by_engine(std::span<request* const> made) noexcept {
+  if (made.empty()) return 0;
+  in_flight_.fetch_add(static_cast<std::uint32_t>(made.size()), base::memory_order_relaxed);
+  const auto started = engine_->start(made);
+  in_flight_.fetch_sub(static_cast<std::uint32_t>(made.size() - started), base::memory_order_relaxed);
+  enlist(made.first(started));
   return started;
+}
+
+// @return whether it could be carried out at once, and so is complete.
+bool kioctx::answer(request& made) noexcept {
+  const auto res = carry_out_at_once(made, hints_);
+  if (!res) return false;
+  in_flight_.fetch_add(1, base::memory_order_relaxed);
+  completion done{&made, *res};
+  complete({&done, 1});
+  made.put();
+  return true;
 }
 
 // Checks in the kernel's order. Whoever reads it as a list of what may fail reads it right.
@@ -85,22 +162,36 @@ request* kioctx::prepare(Iocb* asked, std::error_code& ec) noexcept {
   }
   file_facts file;
   ec = look_up_file(*asked, file);
-  if (!ec && (asked->flags & iocb_abi::flag_resfd)) {
-    ec = find_bell(*asked, *made);
+  if (!ec && has_bell(*asked)) {
+    ec = find_bell(*asked, made->whom, foreign_bells_);
     if (!ec) ensure_reaper(ec);
   }
   if (!ec) {
     asked->key = 0;
     ec = check_operation(*made, file);
   }
-  if (!ec) return made;
+  if (!ec) {
+    made->at_once = when_to_try(*made, file, std::is_same_v<Iocb, iocb_abi>, hints_);
+    return made;
+  }
   abandon(*made);
   return nullptr;
 }
 
-bool kioctx::take_slot() noexcept {
+bool kioctx::take_slot() noexcept { return take_slots(1) == 1; }
+
+std::size_t kioctx::take_slots(std::size_t wanted) noexcept {
   const base::mutex_lock held{ring_lock_};
-  return ring_.take_slot();
+  std::size_t taken = 0;
+  while (taken < wanted && ring_.take_slot()) ++taken;
+  return taken;
+}
+
+void kioctx::publish_hot(std::span<const io_event> events, std::size_t slots_left) noexcept {
+  const base::mutex_lock held{ring_lock_};
+  for (const auto& each : events) ring_.publish(each);
+  ring_.commit();
+  for (; slots_left > 0; --slots_left) ring_.return_slot();
 }
 
 // A request that rings an eventfd must be completed though nobody comes to get its event.

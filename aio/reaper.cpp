@@ -3,6 +3,7 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <new>
@@ -68,6 +69,51 @@ void reaper::forget(kioctx& ctx) noexcept {
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, ctx.descriptor(), nullptr);
 }
 
+// Without memory or descriptors for it, what is left waits for the next signal.
+void reaper::add_when_there_is_room(const foreign_bell_ptr& bell) noexcept {
+  const base::mutex_lock held{lock_};
+  std::error_code ec;
+  if (!epoll_) start_locked(ec);
+  if (ec || find_full_locked(bell)) return;
+  const auto key = ++last_key_;
+  try {
+    full_.emplace(key, bell);
+  } catch (const std::bad_alloc&) {
+    return;
+  }
+  epoll_event room{};
+  room.events = EPOLLOUT | EPOLLET;  // there may be some already; each read by the program is an edge
+  room.data.u64 = key;
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, bell->descriptor(), &room) != 0) full_.erase(key);
+}
+
+bool reaper::find_full_locked(const foreign_bell_ptr& bell) const noexcept {
+  return std::ranges::any_of(full_, [&](const auto& entry) { return entry.second == bell; });
+}
+
+foreign_bell_ptr reaper::full(std::uint64_t key) noexcept {
+  const base::mutex_lock held{lock_};
+  const auto at = full_.find(key);
+  return at == full_.end() ? nullptr : at->second;
+}
+
+//   reaper                               whoever rings
+//   is_full(): no                        signals: it is full again
+//   lock; off the list; unlock           finds it on the list, or adds it
+//   is_full(): yes -> adds it
+//
+//   forbidden: full, and not on the list. Whoever found it on the list had signalled before it was taken off.
+void reaper::add_what_fits(std::uint64_t key, const foreign_bell_ptr& bell) noexcept {
+  bell->try_again();
+  if (bell->is_full()) return;
+  {
+    const base::mutex_lock held{lock_};
+    full_.erase(key);
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, bell->descriptor(), nullptr);
+  }
+  if (bell->is_full()) add_when_there_is_room(bell);
+}
+
 kioctx_user reaper::enter(std::uint64_t key) noexcept {
   const base::mutex_lock held{lock_};
   const auto at = contexts_.find(key);
@@ -78,6 +124,9 @@ kioctx_user reaper::enter(std::uint64_t key) noexcept {
 void reaper::forget_all() noexcept {
   const base::mutex_lock held{lock_};
   contexts_.clear();
+  // The parent's threads may have been at these.
+  for (auto& [key, bell] : full_) bell.detach();
+  full_.clear();
   epoll_.reset();
 }
 
@@ -94,6 +143,7 @@ void reaper::run() noexcept {
     const int count = ::epoll_wait(epoll, ready.data(), static_cast<int>(ready.size()), -1);
     for (const auto& each : std::span{ready}.first(static_cast<std::size_t>(std::max(count, 0)))) {
       if (const auto ctx = enter(each.data.u64)) ctx->reap_all();
+      if (const auto bell = full(each.data.u64)) add_what_fits(each.data.u64, bell);
     }
   }
 }

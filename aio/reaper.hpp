@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// reaper: one thread a process, which completes requests that ring an eventfd and that nobody waits for otherwise.
-// Started when the first such request is submitted, asleep while nothing completes, and there until the process ends.
+// reaper: one thread a process, which completes requests that ring an eventfd and that nobody waits for otherwise, and adds
+// to the program's own eventfds what did not fit at once. Started when it is first needed, asleep while there is nothing to
+// do, and there until the process ends.
 //
 //   reaper                               destroy
 //   lock; finds the context              users.kill(); waits for users
@@ -22,6 +23,7 @@
 #include <doorbell/base/unique_fd.hpp>
 
 #include "ioctx_table.hpp"
+#include "resfd.hpp"
 
 namespace doorbell::aio {
 
@@ -37,6 +39,9 @@ class reaper {
   /// Never touches `ctx` again, unless it is inside just now as a user.
   void forget(kioctx& ctx) noexcept;
 
+  /// Adds what a kernel eventfd had no room for, as soon as there is: one thread for that, too, and asleep until then.
+  void add_when_there_is_room(const foreign_bell_ptr& full) noexcept;
+
   /// In a fork's child, which has no reaper's thread, and starts one of its own when it needs it.
   void forget_all() noexcept;
   /// Around a fork, so that the child finds the reaper's state whole.
@@ -47,6 +52,9 @@ class reaper {
   reaper() = default;
 
   void start_locked(std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  [[nodiscard]] bool find_full_locked(const foreign_bell_ptr& bell) const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  [[nodiscard]] foreign_bell_ptr full(std::uint64_t key) noexcept;
+  void add_what_fits(std::uint64_t key, const foreign_bell_ptr& bell) noexcept;
   [[nodiscard]] kioctx_user enter(std::uint64_t key) noexcept;
   [[nodiscard]] int epoll() noexcept;
   [[noreturn]] void run() noexcept;
@@ -55,6 +63,7 @@ class reaper {
   base::unique_fd epoll_ ABSL_GUARDED_BY(lock_);
   std::uint64_t last_key_ ABSL_GUARDED_BY(lock_) = 0;
   absl::flat_hash_map<std::uint64_t, kioctx*> contexts_ ABSL_GUARDED_BY(lock_);
+  absl::flat_hash_map<std::uint64_t, foreign_bell_ptr> full_ ABSL_GUARDED_BY(lock_);
 };
 
 }  // namespace doorbell::aio

@@ -15,6 +15,7 @@
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/kref.hpp>
 
+#include "resfd.hpp"
 #include "threads_note.hpp"
 
 namespace doorbell::aio {
@@ -35,8 +36,9 @@ struct request : boost::intrusive::list_base_hook<> {
   iocb_abi what;  // as checked; constant from its start on
   const iocb_abi* const obj;
   std::unique_ptr<iovec[]> vectors;
-  eventfd_ctx_ptr bell;          // pins the eventfd_ctx, not its file
-  doorbell::eventfd forwarding;  // where bell is one of ours that stands for a kernel eventfd; else closed
+  ringing whom;
+  /// When to try whether it is answered where it is submitted.
+  enum class try_at_once : std::uint8_t { never, first, always } at_once = try_at_once::never;
   base::kref references{2};
   /// Somebody asked for its end; otherwise -ECANCELED is the engine's own affair, and the request is started again.
   base::atomic<bool> cancelled{false};

@@ -45,24 +45,30 @@ class foreign_eventfd {
     return !ec;
   }
 
-  /// Adds `n` if that does not block.
-  [[nodiscard]] bool add(std::uint64_t n) const noexcept {
+  /// Adds what of `n` fits now. @return how much that was.
+  [[nodiscard]] std::uint64_t add(std::uint64_t n) const noexcept {
     const bool may_block = (::fcntl(fd_.get(), F_GETFL) & O_NONBLOCK) == 0;
-    if (may_block && !has_room(n)) return false;
+    if (!may_block && write(n)) return n;
+    const auto fits = std::min(n, room_for(n));
+    return fits > 0 && write(fits) ? fits : 0;
+  }
+
+ private:
+  [[nodiscard]] bool write(std::uint64_t n) const noexcept {
     ssize_t written = 0;
     do written = ::write(fd_.get(), &n, sizeof n);
     while (written < 0 && errno == EINTR);
     return written == sizeof n;
   }
 
- private:
-  [[nodiscard]] bool has_room(std::uint64_t n) const noexcept {
-    if (n == 1) {  // which is what POLLOUT promises
+  /// At least how much there is room for; of more than `wanted` nothing need be said.
+  [[nodiscard]] std::uint64_t room_for(std::uint64_t wanted) const noexcept {
+    if (wanted == 1) {  // which is what POLLOUT promises
       pollfd room{.fd = fd_.get(), .events = POLLOUT, .revents = 0};
-      return ::poll(&room, 1, 0) == 1 && (room.revents & POLLOUT);
+      return ::poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) ? 1 : 0;
     }
     const auto there = count();
-    return there && n <= eventfd::max - *there;
+    return there ? eventfd::max - std::min(*there, eventfd::max) : 0;
   }
 
   /// What fdinfo says the count is; nothing, when it is not an eventfd's.
@@ -98,9 +104,10 @@ class eventfd_ctx::forwarder final : public base::wait_entry {
   bool move_counts() noexcept {
     ctx_.assert_held();
     const auto count = ctx_.count_locked();
-    const auto n = std::min(count, eventfd::max);
-    if (n == 0 || !target_.add(n)) return false;
-    ctx_.lock_.set_value(count - n);
+    if (count == 0) return false;
+    const auto moved = target_.add(std::min(count, eventfd::max));
+    if (moved == 0) return false;
+    ctx_.lock_.set_value(count - moved);
     return true;
   }
 

@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <span>
 
 #include "require.hpp"
 
@@ -11,7 +13,14 @@ namespace doorbell::fuzz {
 namespace {
 
 constexpr std::size_t page = 4096;
-constexpr std::byte untouched{0xa5};
+// As a number it is small: many may be written into an eventfd before one does not fit, and would wait there, in a thread,
+// until somebody reads (docs/aio.md, "What a cancel can stop").
+constexpr std::uint64_t untouched = 0xa5a5a5a5;
+
+std::span<std::uint64_t> words_of(std::span<std::byte> memory) noexcept {
+  void* const page_start = memory.data();
+  return {static_cast<std::uint64_t*>(page_start), memory.size() / sizeof(std::uint64_t)};
+}
 
 }  // namespace
 
@@ -22,7 +31,7 @@ aio_slots::aio_slots() {
   for (auto& each : slots_) {
     require(::mprotect(at, page, PROT_READ | PROT_WRITE) == 0, "there is memory to fuzz with");
     each.memory = {at, page};
-    std::ranges::fill(each.memory, untouched);
+    std::ranges::fill(words_of(each.memory), untouched);
     at += 2 * page;
   }
 }
@@ -37,12 +46,12 @@ slot* aio_slots::find(const void* request) noexcept {
 }
 
 void aio_slots::leave_alone() noexcept {
-  for (auto& each : used()) std::ranges::fill(each.memory, untouched);
+  for (auto& each : used()) std::ranges::fill(words_of(each.memory), untouched);
 }
 
 void aio_slots::renew() noexcept {
   for (auto& each : used()) {
-    const bool same = std::ranges::all_of(each.memory, [](std::byte one) { return one == untouched; });
+    const bool same = std::ranges::all_of(words_of(each.memory), [](auto one) { return one == untouched; });
     require(same, "no buffer is touched once the context has been destroyed");
     each.owner = 0;
     each.in_flight = 0;

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "at_once.hpp"
 #include "engine_choice.hpp"
 #include "fork.hpp"
 #include "reaper.hpp"
@@ -131,5 +132,21 @@ reaper& reaper::process() noexcept {
 // The scenario's own threads reap.
 void reaper::watch(kioctx& /*ctx*/, std::error_code& /*ec*/) noexcept {}
 void reaper::forget(kioctx& /*ctx*/) noexcept {}
+// Nor is there an eventfd of the kernel's among them that could be full.
+void reaper::add_when_there_is_room(const foreign_bell_ptr& /*bell*/) noexcept {}
+
+// Everything goes to the engine.
+bool is_plain_read(const iocb_abi& /*asked*/) noexcept { return false; }
+std::optional<std::int64_t> read_at_once(const iocb_abi& /*asked*/, file_hints::kind /*hint*/,
+                                         file_hints& /*hints*/) noexcept {
+  return std::nullopt;
+}
+request::try_at_once when_to_try(const request& /*checked*/, const file_facts& /*file*/, bool /*as_the_kernel*/,
+                                 file_hints& /*hints*/) noexcept {
+  return request::try_at_once::never;
+}
+std::optional<std::int64_t> carry_out_at_once(const request& /*checked*/, file_hints& /*hints*/) noexcept {
+  return std::nullopt;
+}
 
 }  // namespace doorbell::aio

@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/by_engine.hpp"
 #include "support/files.hpp"
 #include "support/inventory.hpp"
 
@@ -36,7 +37,8 @@ TEST(aio_stress, no_buffer_is_touched_after_destroy) {
     const auto buffers = std::make_unique<std::array<std::array<char, block>, depth * 2>>();
     std::vector<aio::iocb> reads;
     for (std::size_t n = 0; n < depth; ++n) {
-      reads.push_back(aio::prep_pread(file.get(), (*buffers)[n].data(), block, static_cast<std::int64_t>(n * block)));
+      reads.push_back(doorbell::test::by_engine(
+          aio::prep_pread(file.get(), (*buffers)[n].data(), block, static_cast<std::int64_t>(n * block))));
       reads.push_back(aio::prep_pread(pipe.read.get(), (*buffers)[depth + n].data(), block, 0));
     }
     std::vector<aio::iocb*> pointers;

@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/by_engine.hpp"
 #include "support/files.hpp"
 #include "support/overtaking.hpp"
 
@@ -28,7 +29,7 @@ namespace aio = doorbell::aio;
 class aio_bell : public testing::Test {
  protected:
   aio::iocb ringing_read() {
-    auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
+    auto read = doorbell::test::by_engine(aio::prep_pread(file_.get(), text_.data(), 5, 0));
     read.set_eventfd(bell_);
     return read;
   }

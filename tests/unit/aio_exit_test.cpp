@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/by_engine.hpp"
 #include "support/child.hpp"
 #include "support/files.hpp"
 
@@ -87,7 +88,7 @@ TEST(aio_end, an_exit_handler_can_still_submit) {
     std::atexit([] {
       auto& there = *made_before_everything;
       const auto file = doorbell::test::temporary_file("hello");
-      auto read = aio::prep_pread(file.get(), there.text.data(), there.text.size(), 0);
+      auto read = doorbell::test::by_engine(aio::prep_pread(file.get(), there.text.data(), there.text.size(), 0));
       std::array<aio::io_event, 1> events{};
       if (there.ctx.submit({&read}) != 1 || there.ctx.get_events(1, events, 20s).size() != 1 || events[0].res != 5)
         ::_exit(EXIT_FAILURE);

@@ -20,6 +20,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/by_engine.hpp"
 #include "support/child.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
@@ -41,7 +42,7 @@ void expect_a_context_of_ones_own_works() {
   const doorbell::eventfd bell;
   aio::context ctx{8};
   std::array<char, 8> text{};
-  auto read = aio::prep_pread(file.get(), text.data(), text.size(), 0);
+  auto read = doorbell::test::by_engine(aio::prep_pread(file.get(), text.data(), text.size(), 0));
   read.set_eventfd(bell);
   ASSERT_EQ(ctx.submit({&read}), 1U);
   EXPECT_EQ(bell.read_for(20s), 1U);

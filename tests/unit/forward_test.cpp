@@ -111,9 +111,10 @@ TEST(forward, of_more_than_there_is_room_for_neither_blocks_nor_loses) {
     EXPECT_TRUE(give(there.get(), eventfd::max - 3));
     bell.forward_to(there.get());
     bell.signal(4);
-    EXPECT_EQ(take(there.get()) + bell.info().count, eventfd::max + 1);
+    EXPECT_EQ(take(there.get()), eventfd::max);
+    EXPECT_EQ(bell.info().count, 1U);
     bell.write(0);
-    EXPECT_EQ(take(there.get()), 4U);
+    EXPECT_EQ(take(there.get()), 1U);
     EXPECT_TRUE(give(there.get(), eventfd::max - 3));
     bell.signal(3);
     EXPECT_EQ(take(there.get()), eventfd::max);

@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -124,13 +125,14 @@ TEST(ioctx_table, the_second_who_destroys_a_context_does_not_get_to_the_table) {
 
 // Oracle: a context is not gone before the reaper has let go of it: who destroys it waits for the reaper's lock.
 TEST(reaper, has_forgotten_a_context_by_the_time_that_it_is_gone) {
-  const auto file = doorbell::test::temporary_file("x");
+  const doorbell::test::pipe_ends pipe;
   const doorbell::eventfd bell;
   aio::context ctx{1};
   char byte = 0;
-  auto read = aio::prep_pread(file.get(), &byte, 1, 0);
+  auto read = aio::prep_pread(pipe.read.get(), &byte, 1, 0);
   read.set_eventfd(bell);
   ASSERT_EQ(ctx.submit({&read}), 1U);
+  ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
   ASSERT_EQ(bell.read(), 1U);
   auto& reaper = aio::reaper::process();
   reaper.lock_for_fork();

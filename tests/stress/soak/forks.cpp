@@ -14,6 +14,7 @@
 
 #include "invariant.hpp"
 #include "load.hpp"
+#include "support/by_engine.hpp"
 #include "support/files.hpp"
 
 namespace doorbell::soak {
@@ -59,7 +60,7 @@ class forks final : public load {
     const eventfd bell;
     aio::context ctx{8, engine};
     std::array<char, 8> text{};
-    auto read = aio::prep_pread(file_.get(), text.data(), text.size(), 0);
+    auto read = test::by_engine(aio::prep_pread(file_.get(), text.data(), text.size(), 0));
     read.set_eventfd(bell);
     std::array<aio::io_event, 1> events{};
     return ctx.submit({&read}) == 1 && bell.read_for(20s) == 1 && ctx.get_events(1, events, 20s).size() == 1 &&

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is done when io_submit returns, as far as the kernel does it then: what is in memory is read, and what goes into the
+// page cache is there, in its order, for the program's own next call to find.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <memory>
+#include <string>
+
+#include "aio_row.hpp"
+
+namespace doorbell::test {
+namespace {
+
+class aio_order : public aio_row {
+ protected:
+  iocb_abi write_of(const char* text, std::int64_t offset) const {
+    return aio::prep_pwrite(file_.get(), text, std::char_traits<char>::length(text), offset);
+  }
+  [[nodiscard]] std::string content() const {
+    std::array<char, 64> text{};
+    const auto bytes = ::pread(file_.get(), text.data(), text.size(), 0);
+    return {text.data(), static_cast<std::size_t>(std::max<ssize_t>(bytes, 0))};
+  }
+  void open_for_appending() { EXPECT_EQ(::fcntl(file_.get(), F_SETFL, O_APPEND), 0); }
+
+  const aio_context_t ctx_ = new_context();
+};
+ON_BOTH_SIDES(aio_order);
+
+TEST_P(aio_order, what_is_in_memory_has_been_read_when_submit_returns) {
+  iocb_abi read = file_read();
+  ASSERT_EQ(submit(ctx_, read), 1);
+  EXPECT_EQ(events_there(ctx_).size(), 1U);
+  EXPECT_EQ(std::string(read_into_.back().data(), 5), "hello");
+}
+
+TEST_P(aio_order, so_it_has_in_a_file_system_that_is_memory) {
+  file_.reset(::memfd_create("doorbell-test", MFD_CLOEXEC));
+  ASSERT_EQ(::pwrite(file_.get(), "in memory", 9, 0), 9);
+  iocb_abi read = file_read();
+  ASSERT_EQ(submit(ctx_, read), 1);
+  EXPECT_EQ(events_there(ctx_).size(), 1U);
+  EXPECT_EQ(std::string(read_into_.back().data(), 5), "in me");
+  EXPECT_EQ(result_of(ctx_, aio::prep_pread(file_.get(), text_.data(), 8, 5)), 4);
+}
+
+TEST_P(aio_order, what_was_written_is_in_the_file_when_submit_returns) {
+  iocb_abi write = write_of("HELLO", 0);
+  ASSERT_EQ(submit(ctx_, write), 1);
+  EXPECT_EQ(content(), "HELLO, world");
+  EXPECT_EQ(result(ctx_), 5);
+}
+
+TEST_P(aio_order, the_programs_own_next_write_comes_after_it) {
+  iocb_abi write = write_of("HELLO", 0);
+  ASSERT_EQ(submit(ctx_, write), 1);
+  ASSERT_EQ(::pwrite(file_.get(), "J", 1, 0), 1);
+  EXPECT_EQ(result(ctx_), 5);
+  EXPECT_EQ(content(), "JELLO, world");
+}
+
+TEST_P(aio_order, a_read_sees_what_was_written_before_it_in_the_same_call) {
+  iocb_abi write = write_of("HELLO", 0);
+  iocb_abi read = file_read();
+  ASSERT_EQ(submit(ctx_, {&write, &read}), 2);
+  EXPECT_EQ(events(ctx_, 2).size(), 2U);
+  EXPECT_EQ(std::string(read_into_.back().data(), 5), "HELLO");
+}
+
+TEST_P(aio_order, appends_come_one_after_the_other_and_before_the_programs_own) {
+  open_for_appending();
+  iocb_abi first = write_of("1", 0);
+  iocb_abi second = write_of("2", 0);
+  ASSERT_EQ(submit(ctx_, {&first, &second}), 2);
+  ASSERT_EQ(::write(file_.get(), "3", 1), 1);
+  EXPECT_EQ(events(ctx_, 2).size(), 2U);
+  EXPECT_EQ(content(), "hello, world123");
+}
+
+TEST_P(aio_order, a_closed_number_that_is_used_again_changes_nothing_about_what_was_submitted) {
+  const auto other = temporary_file("other");
+  iocb_abi write = write_of("HELLO", 0);
+  const unique_fd kept{::fcntl(file_.get(), F_DUPFD_CLOEXEC, 0)};
+  ASSERT_EQ(submit(ctx_, write), 1);
+  ASSERT_EQ(::dup3(other.get(), file_.get(), O_CLOEXEC), file_.get());
+  EXPECT_EQ(result(ctx_), 5);
+  EXPECT_EQ(content(), "other");
+  ASSERT_EQ(::dup3(kept.get(), file_.get(), O_CLOEXEC), file_.get());
+  EXPECT_EQ(content(), "HELLO, world");
+}
+
+// The number is all that submit has been told; and it is looked at each time.
+TEST_P(aio_order, a_number_that_was_a_files_and_is_a_pipes_now_reads_the_pipe) {
+  for (int times = 0; times < 100; ++times) ASSERT_EQ(result_of(ctx_, file_read()), 5);
+  ASSERT_EQ(::dup3(pipe_.read.get(), file_.get(), O_CLOEXEC), file_.get());
+  fill_pipe();
+  EXPECT_EQ(result_of(ctx_, file_read()), 1);
+  ASSERT_EQ(::close(file_.release()), 0);
+}
+
+TEST_P(aio_order, a_number_that_was_a_files_and_is_closed_now_is_ebadf) {
+  iocb_abi read = file_read();
+  for (int times = 0; times < 10; ++times) ASSERT_EQ(result_of(ctx_, read), 5);
+  file_.reset();
+  EXPECT_EQ(submit(ctx_, read), -EBADF);
+}
+
+TEST_P(aio_order, a_file_that_is_not_open_for_reading_is_ebadf_though_it_is_in_memory) {
+  const std::string path = "/proc/self/fd/" + std::to_string(file_.get());
+  const unique_fd writable{::open(path.c_str(), O_WRONLY | O_CLOEXEC)};
+  iocb_abi read = read_of(writable.get());
+  EXPECT_EQ(submit(ctx_, read), -EBADF);
+}
+
+TEST_P(aio_order, what_is_in_memory_needs_a_slot_too) {
+  const auto ctx = new_context(1);
+  int taken = 0;
+  while (submit(ctx, *std::make_unique<iocb_abi>(file_read())) == 1) ++taken;
+  iocb_abi read = file_read();
+  EXPECT_EQ(submit(ctx, read), -EAGAIN);
+  EXPECT_EQ(std::string(read_into_.back().data(), 5), std::string(5, '\0'));
+  EXPECT_EQ(events_there(ctx, taken).size(), static_cast<std::size_t>(taken));
+  EXPECT_EQ(submit(ctx, read), 1);
+}
+
+TEST_P(aio_order, a_buffer_that_is_none_is_efault_in_the_event) {
+  iocb_abi read = aio::prep_pread(file_.get(), reinterpret_cast<void*>(4096), 5, 0);
+  EXPECT_EQ(result_of(ctx_, read), -EFAULT);
+}
+
+TEST_P(aio_order, each_of_several_eventfds_is_rung_as_often_as_it_was_named) {
+  const auto one = kernel_eventfd();
+  const auto other = kernel_eventfd();
+  iocb_abi first = ringing(file_read(), one.get());
+  iocb_abi second = ringing(file_read(), other.get());
+  iocb_abi third = ringing(file_read(), one.get());
+  iocb_abi silent = file_read();
+  ASSERT_EQ(submit(ctx_, {&first, &second, &third, &silent, &first}), 5);
+  EXPECT_EQ(events(ctx_, 5).size(), 5U);
+  EXPECT_EQ(take(one.get()), 3U);
+  EXPECT_EQ(take(other.get()), 1U);
+}
+
+// The limit's signal goes to the thread that submits, and can be caught there.
+TEST_P(aio_order, a_write_beyond_the_size_limit_sends_its_signal_to_who_submits) {
+  static volatile std::sig_atomic_t signals = 0;
+  static thread_local bool is_submitter = false;
+  struct sigaction action{};
+  struct sigaction before{};
+  action.sa_handler = [](int) {
+    if (is_submitter) signals = signals + 1;
+  };
+  ::sigaction(SIGXFSZ, &action, &before);
+  rlimit limit{};
+  ::getrlimit(RLIMIT_FSIZE, &limit);
+  const rlimit small{.rlim_cur = 100, .rlim_max = limit.rlim_max};
+  ::setrlimit(RLIMIT_FSIZE, &small);
+  is_submitter = true;
+  signals = 0;
+  EXPECT_EQ(result_of(ctx_, write_of("beyond", 100)), -EFBIG);
+  EXPECT_EQ(signals, 1);
+  EXPECT_EQ(result_of(ctx_, write_of("beyond", 97)), 3);
+  is_submitter = false;
+  ::setrlimit(RLIMIT_FSIZE, &limit);
+  ::sigaction(SIGXFSZ, &before, nullptr);
+}
+
+}  // namespace
+}  // namespace doorbell::test

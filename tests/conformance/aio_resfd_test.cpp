@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Eventfds of the program's own that requests ring: by a number, which may be closed, and used again for something else.
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <limits>
+
+#include "aio_row.hpp"
+#include "support/by_engine.hpp"
+#include "support/race.hpp"
+
+namespace doorbell::test {
+namespace {
+
+constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max() - 1;
+
+class aio_resfd : public aio_row {
+ protected:
+  /// In flight until the pipe is filled.
+  iocb_abi ringing_poll() { return ringing(poll_of_pipe(), bell_.get()); }
+  iocb_abi ringing_read() { return ringing(file_read(), bell_.get()); }
+  void use_number_for(const unique_fd& other) { ASSERT_EQ(::dup3(other.get(), bell_.get(), O_CLOEXEC), bell_.get()); }
+
+  static bool add(const unique_fd& bell, std::uint64_t n) { return ::write(bell.get(), &n, sizeof n) == sizeof n; }
+  static std::uint64_t next_count(const unique_fd& bell) {
+    pollfd rung{.fd = bell.get(), .events = POLLIN, .revents = 0};
+    return ::poll(&rung, 1, 20'000) == 1 ? take(bell.get()) : 0;
+  }
+
+  unique_fd bell_ = kernel_eventfd();
+  const aio_context_t ctx_ = new_context();
+};
+ON_BOTH_SIDES(aio_resfd);
+
+TEST_P(aio_resfd, a_number_used_again_gets_nothing_and_the_eventfd_everything) {
+  const unique_fd kept{::fcntl(bell_.get(), F_DUPFD_CLOEXEC, 0)};
+  const auto file = temporary_file("untouched");
+  iocb_abi poll = ringing_poll();
+  ASSERT_EQ(submit(ctx_, poll), 1);
+  use_number_for(file);
+  fill_pipe();
+  EXPECT_EQ(next_count(kept), 1U);
+  EXPECT_EQ(::lseek(bell_.get(), 0, SEEK_CUR), 0);
+  EXPECT_EQ(::pread(file.get(), text_.data(), text_.size(), 0), 9);
+}
+
+TEST_P(aio_resfd, another_eventfd_at_the_number_is_rung_by_later_requests_only) {
+  const unique_fd kept{::fcntl(bell_.get(), F_DUPFD_CLOEXEC, 0)};
+  const auto other = kernel_eventfd();
+  iocb_abi poll = ringing_poll();
+  iocb_abi read = ringing_read();
+  ASSERT_EQ(submit(ctx_, {&read, &poll}), 2);
+  use_number_for(other);
+  ASSERT_EQ(submit(ctx_, read), 1);
+  EXPECT_EQ(next_count(other), 1U);
+  EXPECT_EQ(take(kept.get()), 1U);
+  fill_pipe();
+  EXPECT_EQ(next_count(kept), 1U);
+  EXPECT_EQ(take(other.get()), 0U);
+}
+
+TEST_P(aio_resfd, a_number_that_was_an_eventfds_and_is_a_files_now_is_einval) {
+  iocb_abi read = ringing_read();
+  ASSERT_EQ(submit(ctx_, read), 1);
+  use_number_for(file_);
+  EXPECT_EQ(submit(ctx_, read), -EINVAL);
+  bell_.reset();
+  EXPECT_EQ(submit(ctx_, read), -EBADF);
+}
+
+TEST_P(aio_resfd, a_closed_one_is_rung_all_the_same_and_nobody_hears_it) {
+  iocb_abi poll = ringing_poll();
+  ASSERT_EQ(submit(ctx_, poll), 1);
+  bell_.reset();
+  fill_pipe();
+  EXPECT_EQ(result(ctx_, POLLIN), POLLIN);
+}
+
+// The kernel's stops at 2^64-1, so that counts are lost.
+TEST_P(aio_resfd, beyond_what_does_not_fit_is_added_when_there_is_room) {
+  for (const int flags : {0, static_cast<int>(EFD_NONBLOCK)}) {
+    bell_ = kernel_eventfd(0, flags);
+    ASSERT_TRUE(add(bell_, most - 1));
+    iocb_abi read = ringing_read();
+    ASSERT_EQ(submit(ctx_, {&read, &read, &read}), 3);
+    EXPECT_EQ(events(ctx_, 3).size(), 3U);
+    if (on_kernel()) {
+      EXPECT_EQ(take(bell_.get()), most + 1);
+      continue;
+    }
+    EXPECT_EQ(take(bell_.get()), most);
+    EXPECT_EQ(next_count(bell_), 2U);
+  }
+}
+
+// Oracle: a file's position moves when it is written to, and so would its size.
+TEST_P(aio_resfd, no_file_is_written_to_whose_number_was_an_eventfds) {
+  const auto file = temporary_file();
+  const int number = bell_.release();
+  std::uint64_t rung = 0;
+  std::uint64_t submitted = 0;
+  budget rounds{20'000, std::chrono::seconds{5}};
+  while (rounds.next()) {
+    const auto bell = kernel_eventfd();
+    ASSERT_EQ(::dup3(bell.get(), number, O_CLOEXEC), number);
+    iocb_abi request = ringing(file_read(), number);
+    if (submitted % 2 == 1) request = by_engine(request);
+    ASSERT_EQ(submit(ctx_, request), 1);
+    ++submitted;
+    ASSERT_EQ(::dup3(file.get(), number, O_CLOEXEC), number);
+    result(ctx_);
+    rung += next_count(bell);
+    read_into_.clear();
+  }
+  EXPECT_EQ(rung, submitted);
+  EXPECT_EQ(::lseek(file.get(), 0, SEEK_END), 0);
+  ::close(number);
+}
+
+}  // namespace
+}  // namespace doorbell::test
