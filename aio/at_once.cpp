@@ -8,6 +8,7 @@
 #include <numeric>
 #include <span>
 
+#include "operation.hpp"
 #include "transfer.hpp"
 
 namespace doorbell::aio {
@@ -46,15 +47,10 @@ iovec buffer_of(const iocb_abi& asked) noexcept {
   return {.iov_base = reinterpret_cast<void*>(static_cast<std::uintptr_t>(asked.buf)), .iov_len = asked.nbytes};
 }
 
-bool is_vectored(const iocb_abi& asked) noexcept {
-  const auto operation = static_cast<opcode>(asked.lio_opcode);
-  return operation == opcode::preadv || operation == opcode::pwritev;
-}
-
 }  // namespace
 
 bool is_plain_read(const iocb_abi& asked) noexcept {
-  return static_cast<opcode>(asked.lio_opcode) == opcode::pread && asked.rw_flags == 0 && asked.reserved2 == 0 &&
+  return operation_of(asked) == opcode::pread && asked.rw_flags == 0 && asked.reserved2 == 0 &&
          (asked.flags & iocb_abi::flag_ioprio) == 0 && asked.nbytes > 0 && asked.offset >= 0;
 }
 
@@ -67,9 +63,9 @@ request::try_at_once when_to_try(const request& checked, const file_facts& file,
                                  file_hints& hints) noexcept {
   using when = request::try_at_once;
   const bool is_file = S_ISREG(file.type) || S_ISBLK(file.type);
-  if (!is_file || !is_transfer(checked) || (checked.what.flags & iocb_abi::flag_ioprio) != 0) return when::never;
+  if (!is_file || !is_transfer(checked.what) || (checked.what.flags & iocb_abi::flag_ioprio) != 0) return when::never;
   // A plain one has been tried before it was checked, or comes after one that was not at once.
-  if (is_read(checked)) return file.is_direct || is_plain_read(checked.what) ? when::never : when::first;
+  if (is_read(checked.what)) return file.is_direct || is_plain_read(checked.what) ? when::never : when::first;
   if (hints.of(checked.what.fildes) == file_hints::kind::memory) return when::always;
   const bool waits = file.is_direct || file.is_synced || (checked.what.rw_flags & (RWF_DSYNC | RWF_SYNC)) != 0;
   return as_the_kernel && !waits ? when::always : when::never;
@@ -77,7 +73,7 @@ request::try_at_once when_to_try(const request& checked, const file_facts& file,
 
 std::optional<std::int64_t> carry_out_at_once(const request& checked, file_hints& hints) noexcept {
   const auto& asked = checked.what;
-  if (!is_read(checked)) return carry_out(checked, asked.fildes);
+  if (!is_read(checked.what)) return carry_out(checked, asked.fildes);
   const auto buffer = buffer_of(asked);
   const auto buffers = is_vectored(asked) ? checked.buffers() : std::span{&buffer, 1};
   return read_from(asked.fildes, hints.of(asked.fildes), buffers, asked.offset, asked.rw_flags, hints);

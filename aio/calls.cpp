@@ -49,8 +49,9 @@ std::optional<std::chrono::nanoseconds> length_of(const timespec* timeout) noexc
 
 base::deadline deadline_after(std::optional<std::chrono::nanoseconds> length) noexcept {
   using clock = std::chrono::steady_clock;
+  if (!length) return std::nullopt;
   const auto now = clock::now();
-  if (!length || *length >= clock::time_point::max() - now) return std::nullopt;
+  if (*length >= clock::time_point::max() - now) return std::nullopt;
   return now + *length;
 }
 
@@ -63,7 +64,8 @@ int get_events(aio_context_t handle, long min, long nr, io_event* events, const 
   const auto length = length_of(timeout);
   const bool may_wait = min > 0 && length != std::chrono::nanoseconds::zero();
   if (may_wait && eventfd_ctx::in_callback()) return -EDEADLK;
-  const kioctx::wait_limit limit{.may_wait = may_wait, .until = deadline_after(length), .mask = mask};
+  const kioctx::wait_limit limit{
+      .may_wait = may_wait, .until = may_wait ? deadline_after(length) : std::nullopt, .mask = mask};
   if (count > 0 && !plausible(events, count * sizeof *events)) return user->wait_for_any(limit) ? -EFAULT : 0;
   std::error_code ec;
   const auto got = user->get_events(static_cast<std::size_t>(min), {events, count}, limit, ec);

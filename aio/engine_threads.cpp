@@ -11,16 +11,15 @@
 #include <new>
 #include <utility>
 
+#include "operation.hpp"
 #include "transfer.hpp"
 
 namespace doorbell::aio {
 namespace {
 
-bool is_poll(const request& asked) noexcept { return static_cast<opcode>(asked.what.lio_opcode) == opcode::poll; }
-
 unsigned events_of(const request& asked) noexcept {
-  if (is_poll(asked)) return static_cast<unsigned>(asked.what.buf);
-  return is_read(asked) ? POLLIN : POLLOUT;
+  if (is_poll(asked.what)) return static_cast<unsigned>(asked.what.buf);
+  return is_read(asked.what) ? POLLIN : POLLOUT;
 }
 
 // Files that have no readiness are ready for both; asked for neither, the kernel says that they cannot be polled.
@@ -53,8 +52,8 @@ std::size_t engine_threads::start(std::span<request* const> requests) noexcept {
 }
 
 bool engine_threads::start_one(request& held) noexcept {
-  if (is_poll(held)) return wait_for(held, false);
-  if (is_transfer(held) && kind_of(held.what.fildes) != file_kind::store) return start_transfer(held);
+  if (is_poll(held.what)) return wait_for(held, false);
+  if (is_transfer(held.what) && kind_of(held.what.fildes) != file_kind::store) return start_transfer(held);
   return give_to_worker(held);
 }
 
@@ -80,7 +79,7 @@ bool engine_threads::wait_for(request& held, bool without_sleeping) noexcept {
   if (is_shortage(error)) return false;
   if (error != std::errc::operation_not_permitted)
     finish(held, -error.value());
-  else if (is_poll(held))
+  else if (is_poll(held.what))
     finish(held, poll_of_always_ready(held));
   else
     return give_to_worker(held);
@@ -96,7 +95,7 @@ bool engine_threads::give_to_worker(request& held) noexcept {
 // Going on.
 
 void engine_threads::ready(request& taken, unsigned events) noexcept {
-  if (is_poll(taken))
+  if (is_poll(taken.what))
     finish(taken, events);
   else
     try_again(taken);

@@ -17,6 +17,7 @@
 #include <doorbell/base/unique_fd.hpp>
 
 #include "kernel_hop.hpp"
+#include "operation.hpp"
 
 namespace doorbell::aio {
 namespace {
@@ -30,6 +31,7 @@ constexpr unsigned max_completion_entries = 65536;
 constexpr std::uint64_t max_bytes = 0x7ffff000;  // what the kernel moves at once, MAX_RW_COUNT
 
 constexpr std::size_t reap_batch = 64;
+constexpr std::size_t start_batch = 64;
 
 void* address(const iocb_abi& what) noexcept { return reinterpret_cast<void*>(static_cast<std::uintptr_t>(what.buf)); }
 
@@ -51,7 +53,7 @@ void prepare_vectored(io_uring_sqe* entry, int operation, const request& asked) 
 
 void prepare(io_uring_sqe* entry, request& asked) noexcept {
   const auto& what = asked.what;
-  switch (static_cast<opcode>(what.lio_opcode)) {
+  switch (operation_of(what)) {
     case opcode::pread:
       prepare_plain(entry, IORING_OP_READ, what);
       break;
@@ -162,7 +164,7 @@ std::size_t engine_uring::start(std::span<request* const> requests) noexcept {
 // As many as the queue holds. An entry that the kernel does not take (no memory, too many completions not reaped) cannot
 // be withdrawn: it is made to do nothing, and goes with the next flush.
 std::size_t engine_uring::start_some(std::span<request* const> requests) noexcept {
-  std::array<io_uring_sqe*, max_submission_entries> entries;
+  std::array<io_uring_sqe*, start_batch> entries;
   std::size_t queued = 0;
   while (queued < requests.size() && queued < entries.size()) {
     auto* const entry = queued == 0 ? next_entry() : io_uring_get_sqe(&ring_);

@@ -8,6 +8,7 @@
 
 #include "kernel_hop.hpp"
 #include "kioctx.hpp"
+#include "operation.hpp"
 
 namespace doorbell::aio {
 namespace {
@@ -42,8 +43,7 @@ class bells {
 // A cancelled poll says 0, as the kernel's does; everything else that it was cancelled.
 std::int64_t reported(const completion& done) noexcept {
   if (done.res != -ECANCELED && done.res != -EINTR) return done.res;
-  const bool poll = done.done->what.lio_opcode == static_cast<std::uint16_t>(opcode::poll);
-  return poll ? 0 : -ECANCELED;
+  return is_poll(done.done->what) ? 0 : -ECANCELED;
 }
 
 // Whoever submitted it knows which of the two it was.

@@ -16,19 +16,19 @@
 #include <cstdio>
 #include <span>
 
+#include "operation.hpp"
+
 namespace doorbell::aio {
 namespace {
 
 constexpr off_t at_its_position = -1;
-
-opcode operation_of(const request& asked) noexcept { return static_cast<opcode>(asked.what.lio_opcode); }
 
 /// Where a request's bytes are or go, as the system calls take it.
 class buffers {
  public:
   explicit buffers(const request& asked) noexcept
       : one_{reinterpret_cast<void*>(static_cast<std::uintptr_t>(asked.what.buf)), asked.what.nbytes},
-        all_{is_vectored(asked) ? asked.buffers() : std::span{&one_, 1}} {}
+        all_{is_vectored(asked.what) ? asked.buffers() : std::span{&one_, 1}} {}
   buffers(const buffers&) = delete;
   buffers& operator=(const buffers&) = delete;
 
@@ -39,11 +39,6 @@ class buffers {
   }
 
  private:
-  static bool is_vectored(const request& asked) noexcept {
-    const auto operation = operation_of(asked);
-    return operation == opcode::preadv || operation == opcode::pwritev;
-  }
-
   const iovec one_;
   const std::span<const iovec> all_;
 };
@@ -60,8 +55,8 @@ std::int64_t transfer_at(const request& asked, int fd, off_t offset, int flags) 
   const buffers memory{asked};
   const auto count = static_cast<int>(memory.size());
   return answer_of([&] {
-    return is_read(asked) ? ::preadv2(fd, memory.data(), count, offset, flags)
-                          : ::pwritev2(fd, memory.data(), count, offset, flags);
+    return is_read(asked.what) ? ::preadv2(fd, memory.data(), count, offset, flags)
+                               : ::pwritev2(fd, memory.data(), count, offset, flags);
   });
 }
 
@@ -76,12 +71,13 @@ std::int64_t transfer(const request& asked, int fd, int flags) noexcept {
 std::int64_t transfer_message(const request& asked, int fd) noexcept {
   const buffers memory{asked};
   if (asked.what.offset != 0) return -ESPIPE;
-  if (memory.are_empty() && is_read(asked)) return 0;
+  if (memory.are_empty() && is_read(asked.what)) return 0;
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(memory.data());  // NOLINT(*-const-cast): sendmsg(2) only reads them
   message.msg_iovlen = memory.size();
-  return answer_of(
-      [&] { return is_read(asked) ? ::recvmsg(fd, &message, MSG_DONTWAIT) : ::sendmsg(fd, &message, MSG_DONTWAIT); });
+  return answer_of([&] {
+    return is_read(asked.what) ? ::recvmsg(fd, &message, MSG_DONTWAIT) : ::sendmsg(fd, &message, MSG_DONTWAIT);
+  });
 }
 
 attempt outcome_of(std::int64_t answer) noexcept {
@@ -139,16 +135,6 @@ file_kind kind_of(int fd) noexcept {
   }
 }
 
-bool is_read(const request& asked) noexcept {
-  const auto operation = operation_of(asked);
-  return operation == opcode::pread || operation == opcode::preadv;
-}
-
-bool is_transfer(const request& asked) noexcept {
-  const auto operation = operation_of(asked);
-  return is_read(asked) || operation == opcode::pwrite || operation == opcode::pwritev;
-}
-
 attempt try_transfer(const request& asked, int fd) noexcept {
   const auto answer = transfer(asked, fd, asked.what.rw_flags | RWF_NOWAIT);
   if (answer != -EOPNOTSUPP) return outcome_of(answer);
@@ -163,7 +149,7 @@ bool never_waits(const request& asked) noexcept {
 
 std::int64_t carry_out(const request& asked, int fd) noexcept {
   const priority meanwhile{asked.what};
-  switch (operation_of(asked)) {
+  switch (operation_of(asked.what)) {
     case opcode::fsync:
       return answer_of([&] { return ::fsync(fd); });
     case opcode::fdsync:
@@ -185,7 +171,7 @@ base::unique_fd own_descriptor(const request& asked, bool without_sleeping) noex
     std::array<char, 32> path{};
     std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", asked.what.fildes);
     base::unique_fd again{
-        ::open(path.data(), (is_read(asked) ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
+        ::open(path.data(), (is_read(asked.what) ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
     if (again) return again;
   }
   return duplicate(asked.what.fildes);

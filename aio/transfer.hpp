@@ -22,10 +22,6 @@ enum class file_kind {
 };
 [[nodiscard]] file_kind kind_of(int fd) noexcept;
 
-/// Whether the request moves bytes, and which way.
-[[nodiscard]] bool is_transfer(const request& asked) noexcept;
-[[nodiscard]] bool is_read(const request& asked) noexcept;
-
 /// What came of a try that does not sleep.
 struct attempt {
   enum class outcome {

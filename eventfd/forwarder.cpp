@@ -46,14 +46,24 @@ class foreign_eventfd {
   }
 
   /// Adds what of `n` fits now. @return how much that was.
-  [[nodiscard]] std::uint64_t add(std::uint64_t n) const noexcept {
-    const bool may_block = (::fcntl(fd_.get(), F_GETFL) & O_NONBLOCK) == 0;
-    if (!may_block && write(n)) return n;
+  [[nodiscard]] std::uint64_t add(std::uint64_t n) noexcept {
+    if (!may_block() && write(n)) return n;
     const auto fits = std::min(n, room_for(n));
     return fits > 0 && write(fits) ? fits : 0;
   }
 
  private:
+  // Of what did not block the last time it is believed for a while: it would have to be told to, and to be as good as full,
+  // to make a difference.
+  [[nodiscard]] bool may_block() noexcept {
+    if (believed_ == 0) {
+      if ((::fcntl(fd_.get(), F_GETFL) & O_NONBLOCK) == 0) return true;
+      believed_ = 64;
+    }
+    --believed_;
+    return false;
+  }
+
   [[nodiscard]] bool write(std::uint64_t n) const noexcept {
     ssize_t written = 0;
     do written = ::write(fd_.get(), &n, sizeof n);
@@ -89,6 +99,7 @@ class foreign_eventfd {
 
   base::unique_fd fd_;
   base::unique_fd fdinfo_;
+  unsigned believed_ = 0;  // how many writes not to block
 };
 
 }  // namespace

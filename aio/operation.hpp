@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What kind of thing an iocb asks for.
+#pragma once
+
+#include <doorbell/aio_iocb.hpp>
+
+namespace doorbell::aio {
+
+[[nodiscard]] inline opcode operation_of(const iocb_abi& asked) noexcept {
+  return static_cast<opcode>(asked.lio_opcode);
+}
+[[nodiscard]] inline bool is_poll(const iocb_abi& asked) noexcept { return operation_of(asked) == opcode::poll; }
+[[nodiscard]] inline bool is_vectored(const iocb_abi& asked) noexcept {
+  return operation_of(asked) == opcode::preadv || operation_of(asked) == opcode::pwritev;
+}
+
+/// Whether it moves bytes, and which way.
+[[nodiscard]] inline bool is_read(const iocb_abi& asked) noexcept {
+  return operation_of(asked) == opcode::pread || operation_of(asked) == opcode::preadv;
+}
+[[nodiscard]] inline bool is_write(const iocb_abi& asked) noexcept {
+  return operation_of(asked) == opcode::pwrite || operation_of(asked) == opcode::pwritev;
+}
+[[nodiscard]] inline bool is_transfer(const iocb_abi& asked) noexcept { return is_read(asked) || is_write(asked); }
+
+}  // namespace doorbell::aio
