@@ -11,7 +11,7 @@
 // thread runs.
 #pragma once
 
-#include <absl/container/flat_hash_map.h>
+#include <boost/unordered/unordered_flat_map.hpp>
 
 #include <cstdint>
 #include <system_error>
@@ -77,7 +77,7 @@ class poller {
   base::mutex lock_;
   base::unique_fd epoll_ ABSL_GUARDED_BY(lock_);
   std::uint64_t last_watch_ ABSL_GUARDED_BY(lock_) = 0;
-  absl::flat_hash_map<std::uint64_t, waiting> waiting_ ABSL_GUARDED_BY(lock_);
+  boost::unordered_flat_map<std::uint64_t, waiting> waiting_ ABSL_GUARDED_BY(lock_);
 };
 
 }  // namespace doorbell::aio

@@ -65,7 +65,7 @@ void reaper::start_locked(std::error_code& ec) noexcept {
 
 void reaper::forget(kioctx& ctx) noexcept {
   const base::mutex_lock held{lock_};
-  absl::erase_if(contexts_, [&](const auto& entry) { return entry.second == &ctx; });
+  erase_if(contexts_, [&](const auto& entry) { return entry.second == &ctx; });
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, ctx.descriptor(), nullptr);
 }
 

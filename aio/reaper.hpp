@@ -14,7 +14,7 @@
 //   forbidden: a context touched after forget(), or watched after it: those who may ask for watch() are users, and gone.
 #pragma once
 
-#include <absl/container/flat_hash_map.h>
+#include <boost/unordered/unordered_flat_map.hpp>
 
 #include <cstdint>
 #include <system_error>
@@ -62,8 +62,8 @@ class reaper {
   base::mutex lock_;  // outermost in this room: users are entered under it, and nothing else
   base::unique_fd epoll_ ABSL_GUARDED_BY(lock_);
   std::uint64_t last_key_ ABSL_GUARDED_BY(lock_) = 0;
-  absl::flat_hash_map<std::uint64_t, kioctx*> contexts_ ABSL_GUARDED_BY(lock_);
-  absl::flat_hash_map<std::uint64_t, foreign_bell_ptr> full_ ABSL_GUARDED_BY(lock_);
+  boost::unordered_flat_map<std::uint64_t, kioctx*> contexts_ ABSL_GUARDED_BY(lock_);
+  boost::unordered_flat_map<std::uint64_t, foreign_bell_ptr> full_ ABSL_GUARDED_BY(lock_);
 };
 
 }  // namespace doorbell::aio

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "entry_points.hpp"
+
+#include "uncancelled.hpp"
+
+namespace aio = doorbell::aio;
+using doorbell::libaio::aio_context_t;
+using doorbell::libaio::io_event;
+using doorbell::libaio::iocb_abi;
+using doorbell::libaio::uncancelled;
+
+namespace {
+
+/// Of a sigset_t, the kernel knows so much.
+constexpr std::size_t kernel_sigset_bytes = 8;
+
+}  // namespace
+
+extern "C" {
+
+// A negative number becomes more than any context can have, as it does on its way into the kernel.
+int io_setup(int nr_events, aio_context_t* handle) noexcept {
+  const uncancelled until_return;
+  return aio::io_setup(static_cast<unsigned>(nr_events), handle);
+}
+
+int io_destroy(aio_context_t handle) noexcept {
+  const uncancelled until_return;
+  return aio::io_destroy(handle);
+}
+
+int io_submit(aio_context_t handle, long nr, iocb_abi** iocbs) noexcept {
+  const uncancelled until_return;
+  return aio::io_submit(handle, nr, iocbs);
+}
+
+int io_cancel(aio_context_t handle, iocb_abi* request, io_event* result) noexcept {
+  const uncancelled until_return;
+  return aio::io_cancel(handle, request, result);
+}
+
+int io_getevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout) noexcept {
+  const uncancelled until_return;
+  return aio::io_getevents(handle, min, nr, events, timeout);
+}
+
+int io_pgetevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout,
+                  const sigset_t* sigmask) noexcept {
+  const uncancelled until_return;
+  const aio::aio_sigset blocked{.sigmask = sigmask, .sigsetsize = kernel_sigset_bytes};
+  return aio::io_pgetevents(handle, min, nr, events, timeout, &blocked);
+}
+}

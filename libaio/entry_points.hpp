@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// libaio's functions, for programs in C that were linked with libaio and know nothing of doorbell. They answer as libaio's
+// do: 0 or a count, or a negative errno, and errno itself is not touched.
+//
+// Thread safety: all, at once, on any context.
+// Cancellation: as libaio's they are no cancellation points, though what they call may be (uncancelled.hpp).
+// Stack: a few kilobytes; the callers' may be as small as PTHREAD_STACK_MIN.
+#pragma once
+
+#include <csignal>
+#include <ctime>
+
+#include <doorbell/aio_calls.hpp>
+
+namespace doorbell::libaio {
+
+using aio::aio_context_t;  // io_context_t: a pointer to what nobody may look into, and so passed alike
+using aio::io_event;
+using aio::iocb_abi;
+
+/// What io_queue_run() calls for a request: it stands in the request's `data`.
+using completion = void (*)(aio_context_t, iocb_abi*, long res, long res2);
+
+}  // namespace doorbell::libaio
+
+extern "C" {
+// Version LIBAIO_0.1.
+DOORBELL_EXPORT int io_queue_init(int nr_events, doorbell::libaio::aio_context_t* handle) noexcept;
+DOORBELL_EXPORT int io_queue_release(doorbell::libaio::aio_context_t handle) noexcept;
+DOORBELL_EXPORT int io_queue_run(doorbell::libaio::aio_context_t handle);
+DOORBELL_EXPORT int io_submit(doorbell::libaio::aio_context_t handle, long nr,
+                              doorbell::libaio::iocb_abi** iocbs) noexcept;
+// LIBAIO_0.4.
+DOORBELL_EXPORT int io_setup(int nr_events, doorbell::libaio::aio_context_t* handle) noexcept;
+DOORBELL_EXPORT int io_destroy(doorbell::libaio::aio_context_t handle) noexcept;
+DOORBELL_EXPORT int io_cancel(doorbell::libaio::aio_context_t handle, doorbell::libaio::iocb_abi* request,
+                              doorbell::libaio::io_event* result) noexcept;
+DOORBELL_EXPORT int io_getevents(doorbell::libaio::aio_context_t handle, long min, long nr,
+                                 doorbell::libaio::io_event* events, timespec* timeout) noexcept;
+DOORBELL_EXPORT int io_queue_wait(doorbell::libaio::aio_context_t handle, timespec* timeout) noexcept;
+// LIBAIO_0.5.
+DOORBELL_EXPORT int io_pgetevents(doorbell::libaio::aio_context_t handle, long min, long nr,
+                                  doorbell::libaio::io_event* events, timespec* timeout,
+                                  const sigset_t* sigmask) noexcept;
+}
