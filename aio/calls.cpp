@@ -57,7 +57,7 @@ base::deadline deadline_after(std::optional<std::chrono::nanoseconds> length) no
 
 int get_events(aio_context_t handle, long min, long nr, io_event* events, const timespec* timeout,
                const sigset_t* mask) noexcept {
-  if (timeout != nullptr && !plausible(timeout, sizeof *timeout)) return -EFAULT;
+  if (timeout != nullptr && !is_readable(timeout, sizeof *timeout)) return -EFAULT;
   const auto user = ioctx_table::process().lookup(handle);
   if (!user || min < 0 || min > nr) return -EINVAL;
   const auto count = static_cast<std::size_t>(nr);
@@ -66,7 +66,7 @@ int get_events(aio_context_t handle, long min, long nr, io_event* events, const 
   if (may_wait && eventfd_ctx::in_callback()) return -EDEADLK;
   const kioctx::wait_limit limit{
       .may_wait = may_wait, .until = may_wait ? deadline_after(length) : std::nullopt, .mask = mask};
-  if (count > 0 && !plausible(events, count * sizeof *events)) return user->wait_for_any(limit) ? -EFAULT : 0;
+  if (count > 0 && !is_writable(events, count * sizeof *events)) return user->wait_for_any(limit) ? -EFAULT : 0;
   std::error_code ec;
   const auto got = user->get_events(static_cast<std::size_t>(min), {events, count}, limit, ec);
   return answer(ec, got);
@@ -83,7 +83,7 @@ bool take_pending_signals(const sigset_t& mask) noexcept {
 
 int io_setup(unsigned nr_events, aio_context_t* handle) noexcept {
   const errno_kept around;
-  if (!plausible(handle, sizeof *handle)) return -EFAULT;
+  if (!is_writable(handle, sizeof *handle)) return -EFAULT;
   if (*handle != 0) return -EINVAL;
   std::error_code ec;
   const auto made = kioctx::make(nr_events, engine_kind::automatic, ec);
@@ -109,7 +109,7 @@ int io_submit(aio_context_t handle, long nr, iocb_abi** iocbs) noexcept {
   if (!user) return -EINVAL;
   const auto count = user->at_most(static_cast<std::size_t>(nr));
   if (count == 0) return 0;
-  if (!plausible(static_cast<const void*>(iocbs), count * sizeof *iocbs)) return -EFAULT;
+  if (!is_readable(static_cast<const void*>(iocbs), count * sizeof *iocbs)) return -EFAULT;
   std::error_code ec;
   const auto taken = user->submit(std::span<iocb_abi* const>{iocbs, count}, ec);
   return answer(ec, taken);
@@ -117,7 +117,7 @@ int io_submit(aio_context_t handle, long nr, iocb_abi** iocbs) noexcept {
 
 int io_cancel(aio_context_t handle, iocb_abi* request, io_event* /*result*/) noexcept {
   const errno_kept around;
-  if (!plausible(request, sizeof *request)) return -EFAULT;
+  if (!is_readable(request, sizeof *request)) return -EFAULT;
   if (request->key != 0) return -EINVAL;
   const auto user = ioctx_table::process().lookup(handle);
   if (!user) return -EINVAL;
@@ -134,12 +134,12 @@ int io_getevents(aio_context_t handle, long min, long nr, io_event* events, time
 int io_pgetevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout,
                   const aio_sigset* blocked) noexcept {
   const errno_kept around;
-  if (timeout != nullptr && !plausible(timeout, sizeof *timeout)) return -EFAULT;
-  if (blocked != nullptr && !plausible(blocked, sizeof *blocked)) return -EFAULT;
+  if (timeout != nullptr && !is_readable(timeout, sizeof *timeout)) return -EFAULT;
+  if (blocked != nullptr && !is_readable(blocked, sizeof *blocked)) return -EFAULT;
   const sigset_t* const mask = blocked != nullptr ? blocked->sigmask : nullptr;
   if (mask != nullptr) {
     if (blocked->sigsetsize != kernel_sigset_bytes) return -EINVAL;
-    if (!plausible(mask, kernel_sigset_bytes)) return -EFAULT;
+    if (!is_readable(mask, kernel_sigset_bytes)) return -EFAULT;
   }
   const int got = get_events(handle, min, nr, events, timeout, mask);
   const bool interrupted = mask != nullptr && take_pending_signals(*mask);

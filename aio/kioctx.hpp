@@ -109,7 +109,7 @@ class kioctx {
   std::size_t submit_some(std::span<Iocb* const> iocbs, std::error_code& ec) noexcept;
   template <class Iocb>
   std::size_t answer_hot_reads(std::span<Iocb* const> iocbs) noexcept;
-  [[nodiscard]] file_hints::kind hint_for(const iocb_abi* asked) noexcept;
+  [[nodiscard]] file_hints::kind hint_for(iocb_abi* asked) noexcept;
   void publish_hot(std::span<const io_event> events, std::size_t slots_left) noexcept;
   template <class Iocb>
   [[nodiscard]] request* prepare(Iocb* asked, std::error_code& ec) noexcept;

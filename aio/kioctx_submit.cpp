@@ -104,8 +104,8 @@ std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs) noexcept {
   return count;
 }
 
-file_hints::kind kioctx::hint_for(const iocb_abi* asked) noexcept {
-  const bool is_candidate = plausible(asked, sizeof *asked) && is_plain_read(*asked);
+file_hints::kind kioctx::hint_for(iocb_abi* asked) noexcept {
+  const bool is_candidate = is_writable(asked, sizeof *asked) && is_plain_read(*asked);
   return is_candidate ? hints_.of(asked->fildes) : file_hints::kind::other;
 }
 
@@ -148,7 +148,7 @@ bool kioctx::answer(request& made) noexcept {
 // Checks in the kernel's order. Whoever reads it as a list of what may fail reads it right.
 template <class Iocb>
 request* kioctx::prepare(Iocb* asked, std::error_code& ec) noexcept {
-  if (!plausible(asked, sizeof *asked)) {
+  if (!is_writable(asked, sizeof *asked)) {
     ec = std::make_error_code(std::errc::bad_address);
     return nullptr;
   }

@@ -25,4 +25,19 @@ namespace doorbell::aio {
 /// @return false when it is not.
 [[nodiscard]] bool read_memory(const void* from, void* to, std::size_t bytes) noexcept;
 
+/// Whether each pointer is to be tried before it is used: DOORBELL_STRICT=1, when the process first asks.
+[[nodiscard]] bool is_strict() noexcept;
+
+/// Whether the memory may be read, respectively written: by plausibility, or strictly by trying. What may be written is the
+/// caller's alone for now: strictly, a byte in each page of it is written as it was read.
+[[nodiscard]] bool try_to_read(const void* address, std::size_t bytes) noexcept;
+[[nodiscard]] bool try_to_write(void* address, std::size_t bytes) noexcept;
+
+[[nodiscard]] inline bool is_readable(const void* address, std::size_t bytes) noexcept {
+  return plausible(address, bytes) && (!is_strict() || try_to_read(address, bytes));
+}
+[[nodiscard]] inline bool is_writable(void* address, std::size_t bytes) noexcept {
+  return plausible(address, bytes) && (!is_strict() || try_to_write(address, bytes));
+}
+
 }  // namespace doorbell::aio

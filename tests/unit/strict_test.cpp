@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// DOORBELL_STRICT=1: pointers to nothing are refused, where otherwise they are the program's own fault. Each in a child, since
+// a process asks once.
+#include <doorbell/aio_calls.hpp>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+
+#include "support/child.hpp"
+#include "support/files.hpp"
+#include "support/refused_calls.hpp"
+
+namespace {
+
+namespace aio = doorbell::aio;
+
+/// A page that nobody may touch, or that may only be read.
+template <class T>
+T* page(int protection) {
+  void* const made = ::mmap(nullptr, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  EXPECT_NE(made, MAP_FAILED);
+  return static_cast<T*>(made);
+}
+template <class T>
+T* nothing() {
+  return page<T>(PROT_NONE);
+}
+template <class T>
+T* read_only() {
+  return page<T>(PROT_READ);
+}
+
+class context {
+ public:
+  context() { EXPECT_EQ(aio::io_setup(8, &handle_), 0); }
+  ~context() { EXPECT_EQ(aio::io_destroy(handle_), 0); }
+  context(const context&) = delete;
+  context& operator=(const context&) = delete;
+
+  int submit(aio::iocb_abi* one) const { return aio::io_submit(handle_, 1, &one); }
+  int submit_list(aio::iocb_abi** list) const { return aio::io_submit(handle_, 1, list); }
+  int get(aio::io_event* events, timespec* timeout) const { return aio::io_getevents(handle_, 1, 1, events, timeout); }
+  int get_masked(const aio::aio_sigset* mask) const {
+    aio::io_event event{};
+    return aio::io_pgetevents(handle_, 1, 1, &event, nullptr, mask);
+  }
+  int cancel(aio::iocb_abi* one) const { return aio::io_cancel(handle_, one, nullptr); }
+
+ private:
+  aio::aio_context_t handle_ = 0;
+};
+
+void expect_works() {
+  const auto file = doorbell::test::temporary_file("hello");
+  const context ctx;
+  std::array<char, 8> text{};
+  const std::array<iovec, 2> parts{iovec{text.data(), 2}, iovec{text.data() + 2, 6}};
+  aio::iocb_abi read = aio::prep_preadv(file.get(), parts, 0);
+  ASSERT_EQ(ctx.submit(&read), 1);
+  aio::io_event event{};
+  ASSERT_EQ(ctx.get(&event, nullptr), 1);
+  EXPECT_EQ(event.res, 5);
+}
+
+void expect_refuses() {
+  EXPECT_EQ(aio::io_setup(8, nothing<aio::aio_context_t>()), -EFAULT);
+  EXPECT_EQ(aio::io_setup(8, read_only<aio::aio_context_t>()), -EFAULT);
+  const context ctx;
+  EXPECT_EQ(ctx.submit(nothing<aio::iocb_abi>()), -EFAULT);
+  EXPECT_EQ(ctx.submit_list(nothing<aio::iocb_abi*>()), -EFAULT);
+  EXPECT_EQ(ctx.cancel(nothing<aio::iocb_abi>()), -EFAULT);
+  aio::io_event event{};
+  EXPECT_EQ(ctx.get(&event, nothing<timespec>()), -EFAULT);
+  EXPECT_EQ(ctx.get_masked(nothing<aio::aio_sigset>()), -EFAULT);
+  const aio::aio_sigset mask{.sigmask = nothing<sigset_t>(), .sigsetsize = 8};
+  EXPECT_EQ(ctx.get_masked(&mask), -EFAULT);
+  const auto file = doorbell::test::temporary_file("hello");
+  std::array<char, 8> text{};
+  aio::iocb_abi read = aio::prep_pread(file.get(), text.data(), text.size(), 0);
+  ASSERT_EQ(ctx.submit(&read), 1);
+  EXPECT_EQ(ctx.get(nothing<aio::io_event>(), nullptr), -EFAULT);
+  EXPECT_EQ(ctx.get(read_only<aio::io_event>(), nullptr), -EFAULT);
+  EXPECT_EQ(ctx.get(&event, nullptr), 1) << "what could not be given out is there still";
+}
+
+TEST(strict, pointers_to_nothing_are_efault) {
+  doorbell::test::in_child([] {
+    ::setenv("DOORBELL_STRICT", "1", 1);
+    expect_works();
+    expect_refuses();
+  });
+}
+
+TEST(strict, so_they_are_where_a_sandbox_forbids_to_look) {
+  doorbell::test::in_child([] {
+    ::setenv("DOORBELL_STRICT", "1", 1);
+    doorbell::test::refuse(SYS_process_vm_readv, EPERM);
+    doorbell::test::refuse(SYS_process_vm_writev, ENOSYS);
+    expect_works();
+    expect_refuses();
+  });
+}
+
+TEST(strict, vectors_are_read_where_a_sandbox_forbids_to_look) {
+  doorbell::test::in_child([] {
+    doorbell::test::refuse(SYS_process_vm_readv, EPERM);
+    expect_works();
+  });
+}
+
+}  // namespace
