@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// doorbell-run: becomes another program, with doorbell's libaio.so.1 before all others in it. Signals and the exit status are
-// that program's own, since nothing stays between it and the caller.
+// doorbell-run: becomes another program, with doorbell's libaio.so.1 before all others in it. Signals and the exit
+// status are that program's own, since nothing stays between it and the caller.
 #include <unistd.h>
 
 #include <cerrno>

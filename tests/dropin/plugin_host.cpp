@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// plugin_host PLUGIN LIBAIO: loads the plugin, has it do I/O, and unloads it, again and again. LIBAIO is the library that
-// the plugin is to have brought with it; it must stay, since its threads do.
+// plugin_host PLUGIN LIBAIO: loads the plugin, has it do I/O, and unloads it, again and again. LIBAIO is the library
+// that the plugin is to have brought with it; it must stay, since its threads do.
 #include <dlfcn.h>
 
 #include <cstdio>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ring_client FILE magic|blindly: a program as there are several, which never calls io_getevents. It polls an eventfd of
-// its own in epoll, and takes the events out of the ring that lies at the context's handle; after a look at the ring's
-// magic number, or without one. It reads a file at random, and verifies what it reads, and that the eventfd counts each
-// event once.
+// ring_client FILE magic|blindly: a program as there are several, which never calls io_getevents. It polls an eventfd
+// of its own in epoll, and takes the events out of the ring that lies at the context's handle; after a look at the
+// ring's magic number, or without one. It reads a file at random, and verifies what it reads, and that the eventfd
+// counts each event once.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
