@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// libaio's functions, for programs in C that were linked with libaio and know nothing of doorbell. They answer as libaio's
-// do: 0 or a count, or a negative errno, and errno itself is not touched.
+// libaio's functions, for programs in C that were linked with libaio and know nothing of doorbell. They answer as
+// libaio's do: 0 or a count, or a negative errno, and errno itself is not touched.
 //
 // Thread safety: all, at once, on any context.
 // Cancellation: as libaio's they are no cancellation points, though what they call may be (uncancelled.hpp).

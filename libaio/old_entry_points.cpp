@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// For programs linked with a libaio older than 0.4: three names that had other arguments then. What a name is here does not
-// matter, .symver gives it its own.
+// For programs linked with a libaio older than 0.4: three names, two of which had other arguments then. What a name is
+// here does not matter, .symver gives it its own.
 #include "entry_points.hpp"
 
 using doorbell::libaio::aio_context_t;

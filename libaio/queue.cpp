@@ -21,8 +21,8 @@ int io_queue_init(int nr_events, aio_context_t* handle) noexcept {
 
 int io_queue_release(aio_context_t handle) noexcept { return ::io_destroy(handle); }
 
-// One at a time: the function that is called may itself run the queue, or release it. And it may throw, when the program is
-// in C++.
+// One at a time: the function that is called may itself run the queue, or release it. And it may throw, when the
+// program is in C++.
 int io_queue_run(aio_context_t handle) {
   timespec at_once{};
   io_event event{};

@@ -5,9 +5,9 @@
 
 namespace doorbell::libaio {
 
-/// As long as it lives, nobody can end the calling thread by pthread_cancel(3); a request to is kept for later. libaio's
-/// functions are no cancellation points, but reads, polls and sleeps are, and in the middle of ours a thread would end with
-/// locks held.
+/// As long as it lives, nobody can end the calling thread by pthread_cancel(3); a request to is kept for later.
+/// libaio's functions are no cancellation points, but reads, polls and sleeps are, and in the middle of ours a thread
+/// would end with locks held.
 class uncancelled {
  public:
   uncancelled() noexcept { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A program as it was linked before libaio 0.4, when io_getevents waited for one event at least and so had four arguments,
-// and io_cancel had two. Today's linker would choose today's versions, so the old ones are named here.
+// A program as it was linked before libaio 0.4, when io_getevents waited for one event at least and so had four
+// arguments, and io_cancel had two. Today's linker would choose today's versions, so the old ones are named here.
 #define _GNU_SOURCE
 #include <libaio.h>
 #include <poll.h>

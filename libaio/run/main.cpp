@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// doorbell-run: becomes another program, with doorbell's libaio.so.1 before all others in it. Signals and the exit
+// status are that program's own, since nothing stays between it and the caller.
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <filesystem>
+#include <string>
+
+#include "failure.hpp"
+#include "options.hpp"
+#include "program_file.hpp"
+
+namespace doorbell::run {
+namespace {
+
+/// DOORBELL_LIBRARY is the path from this program's folder, wherever that has been moved to.
+std::string library() {
+  const auto self = std::filesystem::read_symlink("/proc/self/exe");
+  auto path = (self.parent_path() / DOORBELL_LIBRARY).lexically_normal().string();
+  if (::access(path.c_str(), R_OK) != 0)
+    throw failure{failure::of_doorbell_run,
+                  path + ": " + std::strerror(errno) + "; doorbell-run was installed with it"};
+  // ld.so(8) takes these for separators, or for the start of a name that it replaces, and knows no quotes.
+  if (path.find_first_of(" :$") != std::string::npos)
+    throw failure{failure::of_doorbell_run,
+                  path + ": what has a space, a colon or a $ in its path cannot be preloaded"};
+  return path;
+}
+
+void set(const char* variable, const std::string& value) {
+  if (::setenv(variable, value.c_str(), 1) != 0)
+    throw failure{failure::of_doorbell_run, std::string{variable} + ": " + std::strerror(errno)};
+}
+
+void preload(const std::string& path) {
+  const char* const others = std::getenv("LD_PRELOAD");
+  set("LD_PRELOAD", others != nullptr && *others != '\0' ? path + ":" + others : path);
+}
+
+[[noreturn]] void become(char** command) {
+  const std::string name = *command;
+  if (const auto path = find_program(name))
+    if (const auto reason = why_not_preloaded(*path)) throw failure{failure::cannot_be_run, *reason};
+  ::execvp(*command, command);
+  const int error = errno;
+  throw failure{error == ENOENT ? failure::not_found : failure::cannot_be_run, name + ": " + std::strerror(error)};
+}
+
+int print(const std::string& text) {
+  std::fputs(text.c_str(), stdout);
+  if (std::fflush(stdout) != 0) throw failure{failure::of_doorbell_run, std::strerror(errno)};
+  return EXIT_SUCCESS;
+}
+
+int run(int argc, char** argv) {
+  const options asked = parse(argc, argv);
+  if (asked.help) return print(usage);
+  if (asked.version) return print("doorbell-run " DOORBELL_VERSION "\n");
+  preload(library());
+  if (asked.engine) set("DOORBELL_ENGINE", *asked.engine);
+  become(asked.command);
+}
+
+}  // namespace
+}  // namespace doorbell::run
+
+int main(int argc, char** argv) {
+  try {
+    return doorbell::run::run(argc, argv);
+  } catch (const doorbell::run::failure& failed) {
+    std::fprintf(stderr, "doorbell-run: %s\n", failed.what());
+    return failed.status();
+  } catch (const std::exception& failed) {
+    std::fprintf(stderr, "doorbell-run: %s\n", failed.what());
+    return doorbell::run::failure::of_doorbell_run;
+  }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "options.hpp"
+
+#include <getopt.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "failure.hpp"
+
+namespace doorbell::run {
+namespace {
+
+enum : int { engine_option = 'e', help_option = 'h', version_option = 'v' };
+
+std::string engine_named(std::string_view name) {
+  constexpr std::array<std::string_view, 3> names{"io_uring", "uring", "threads"};
+  if (std::ranges::find(names, name) == names.end())
+    throw failure{failure::of_doorbell_run, "there is no engine '" + std::string{name} + "', only uring and threads"};
+  return std::string{name};
+}
+
+}  // namespace
+
+const char* const usage =
+    "usage: doorbell-run [--engine=uring|threads] [--] PROGRAM [ARGUMENTS...]\n"
+    "\n"
+    "Runs PROGRAM with doorbell in the place of libaio.\n"
+    "\n"
+    "  --engine=NAME  what carries the requests out: uring or threads; otherwise what DOORBELL_ENGINE\n"
+    "                 says, or io_uring where the system allows it, and threads where it does not\n"
+    "  --help         prints this\n"
+    "  --version      prints the version\n"
+    "\n"
+    "The exit status is PROGRAM's. 125: doorbell-run itself failed. 126: PROGRAM is there and cannot be\n"
+    "run, or not with another libaio. 127: there is no PROGRAM.\n";
+
+options parse(int argc, char** argv) {
+  static constexpr std::array<option, 4> known{option{"engine", required_argument, nullptr, engine_option},
+                                               option{"help", no_argument, nullptr, help_option},
+                                               option{"version", no_argument, nullptr, version_option}, option{}};
+  options asked;
+  for (int which = 0; (which = ::getopt_long(argc, argv, "+", known.data(), nullptr)) != -1;) {
+    if (which == engine_option)
+      asked.engine = engine_named(::optarg);
+    else if (which == help_option)
+      asked.help = true;
+    else if (which == version_option)
+      asked.version = true;
+    else  // it has said so
+      throw failure{failure::of_doorbell_run, "see doorbell-run --help"};
+  }
+  asked.command = argv + ::optind;
+  if (*asked.command == nullptr && !asked.help && !asked.version)
+    throw failure{failure::of_doorbell_run, "no program is named; see doorbell-run --help"};
+  return asked;
+}
+
+}  // namespace doorbell::run

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+
+namespace doorbell::run {
+
+/// What the command line asks for.
+struct options {
+  bool help = false;
+  bool version = false;
+  std::optional<std::string> engine;  ///< as DOORBELL_ENGINE is to name it; none: left as it is
+  char** command = nullptr;           ///< the program and its arguments, then null
+};
+
+/// Its own options end at the first word that is none, which is the program.
+/// @throws failure for what it does not understand, and where there is no program
+options parse(int argc, char** argv);
+
+extern const char* const usage;
+
+}  // namespace doorbell::run

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// plugin_host PLUGIN LIBAIO: loads the plugin, has it do I/O, and unloads it, again and again. LIBAIO is the library
+// that the plugin is to have brought with it; it must stay, since its threads do.
+#include <dlfcn.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "support/files.hpp"
+
+namespace {
+
+void require(bool holds, const char* what) {
+  if (holds) return;
+  const char* const error = ::dlerror();
+  std::fprintf(stderr, "FAILED: %s: %s\n", what, error != nullptr ? error : "no error of the linker's");
+  std::exit(EXIT_FAILURE);
+}
+
+}  // namespace
+
+int main(int, char** argv) {
+  const auto file = doorbell::test::temporary_file();
+  for (int round = 0; round < 3; ++round) {
+    void* const plugin = ::dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
+    require(plugin != nullptr, "dlopen of the plugin");
+    using entry = bool (*)(int);
+    const auto write_and_read_back = reinterpret_cast<entry>(::dlsym(plugin, "write_and_read_back"));
+    require(write_and_read_back != nullptr, "dlsym");
+    require(write_and_read_back(file.get()), "what was read is what was written");
+    require(::dlclose(plugin) == 0, "dlclose of the plugin");
+    require(::dlopen(argv[1], RTLD_NOW | RTLD_NOLOAD) == nullptr, "the plugin is gone");
+    require(::dlopen(argv[2], RTLD_NOW | RTLD_NOLOAD) != nullptr, "the library is still there");
+  }
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ring_client FILE magic|blindly: a program as there are several, which never calls io_getevents. It polls an eventfd
+// of its own in epoll, and takes the events out of the ring that lies at the context's handle; after a look at the
+// ring's magic number, or without one. It reads a file at random, and verifies what it reads, and that the eventfd
+// counts each event once.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <libaio.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { block = 4096, blocks = 512, depth = 32, requests = 20000, ring_magic = 0xa10a10a1 };
+
+// What the kernel lays out at the handle.
+struct ring {
+  unsigned id, nr, head, tail;
+  unsigned magic, compat, incompat, header_length;
+  struct io_event events[];
+};
+
+struct slot {
+  struct iocb read;
+  uint64_t at;  // of which block
+  uint64_t text[block / sizeof(uint64_t)];
+};
+
+static void require(int holds, const char* what) {
+  if (holds) return;
+  fprintf(stderr, "FAILED: %s (errno: %s)\n", what, strerror(errno));
+  exit(EXIT_FAILURE);
+}
+
+static int written_file(const char* path) {
+  const int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+  require(fd >= 0, path);
+  for (uint64_t at = 0; at < blocks; ++at) {
+    uint64_t text[block / sizeof(uint64_t)];
+    for (size_t n = 0; n < block / sizeof(uint64_t); ++n) text[n] = at << 32 | n;
+    require(pwrite(fd, text, block, (off_t)at * block) == block, "pwrite");
+  }
+  return fd;
+}
+
+static void read_somewhere(io_context_t ctx, struct slot* slot, int fd, int bell) {
+  static uint64_t random = 88172645463325252u;
+  random ^= random << 13;
+  random ^= random >> 7;
+  random ^= random << 17;
+  slot->at = random % blocks;
+  memset(slot->text, 0xee, block);
+  io_prep_pread(&slot->read, fd, slot->text, block, (long long)slot->at * block);
+  io_set_eventfd(&slot->read, bell);
+  slot->read.data = slot;
+  struct iocb* list[] = {&slot->read};
+  require(io_submit(ctx, 1, list) == 1, "io_submit");
+}
+
+static void verify(const struct slot* slot) {
+  for (size_t n = 0; n < block / sizeof(uint64_t); ++n)
+    require(slot->text[n] == (slot->at << 32 | n), "what was read is what the file has there");
+}
+
+int main(int argc, char** argv) {
+  require(argc == 3, "usage: ring_client FILE magic|blindly");
+  alarm(50);
+  const int fd = written_file(argv[1]);
+  const int bell = eventfd(0, EFD_NONBLOCK);
+  const int loop = epoll_create1(0);
+  struct epoll_event wanted = {.events = EPOLLIN};
+  require(epoll_ctl(loop, EPOLL_CTL_ADD, bell, &wanted) == 0, "epoll_ctl");
+  io_context_t ctx = NULL;
+  require(io_setup(depth, &ctx) == 0, "io_setup");
+  struct ring* const ring = (struct ring*)ctx;
+  if (strcmp(argv[2], "magic") == 0)
+    require(ring->magic == ring_magic && ring->incompat == 0 && ring->header_length == sizeof *ring,
+            "the ring's header");
+
+  static struct slot slots[depth];
+  unsigned submitted = 0;
+  for (; submitted < depth; ++submitted) read_somewhere(ctx, &slots[submitted], fd, bell);
+  uint64_t rung = 0;
+  for (unsigned reaped = 0; reaped < requests;) {
+    struct epoll_event ready;
+    require(epoll_wait(loop, &ready, 1, -1) == 1, "epoll_wait");
+    uint64_t count = 0;
+    require(read(bell, &count, sizeof count) == sizeof count, "the eventfd is readable when epoll says so");
+    rung += count;
+    const unsigned tail = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
+    unsigned head = ring->head;
+    while (head != tail) {
+      const struct io_event event = ring->events[head];
+      head = (head + 1) % ring->nr;
+      __atomic_store_n(&ring->head, head, __ATOMIC_RELEASE);  // its slot may be used again
+      ++reaped;
+      require(event.res == block && event.res2 == 0, "a whole block is read");
+      struct slot* const slot = event.data;
+      require(event.obj == &slot->read, "the event is of the request");
+      verify(slot);
+      if (submitted == requests) continue;
+      read_somewhere(ctx, slot, fd, bell);
+      ++submitted;
+    }
+  }
+  // An event may be in the ring before the eventfd has counted it.
+  while (rung < requests) {
+    struct epoll_event ready;
+    uint64_t count = 0;
+    require(epoll_wait(loop, &ready, 1, -1) == 1 && read(bell, &count, sizeof count) == sizeof count,
+            "the last counts");
+    rung += count;
+  }
+  require(rung == requests, "each event is counted once");
+  require(ring->head == ring->tail, "nothing more is in the ring");
+  require(io_destroy(ctx) == 0, "io_destroy");
+  unlink(argv[1]);
+}
