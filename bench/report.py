@@ -8,6 +8,7 @@ status is that of the measuring.
 """
 import argparse
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -15,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 
+import fio
 from table import ROWS, SETTINGS
 
 NANOSECONDS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
@@ -94,7 +96,8 @@ def measure(rows, arguments):
     """The same of all programs together."""
     together = {}, {}, {}
     for program, names in benchmarks_of(rows).items():
-        for all_told, told in zip(together, run(program, names, arguments)):
+        told_by = fio.run(names, arguments) if program == "fio" else run(program, names, arguments)
+        for all_told, told in zip(together, told_by):
             all_told |= told
     return together
 
@@ -136,17 +139,17 @@ def markdown(lines):
     return "\n".join([head, "|" + "---|" * len(lines[0]), *body])
 
 
-def machine(context):
+def machine(load, context):
     """Which machine, when, and which peers: facts that a reader needs to weigh the figures, and no names of hosts."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     kernel = Path("/proc/sys/kernel/osrelease").read_text().strip()
     facts = {
-        "CPU": f"{cpu[1] if cpu else 'unknown'}, {context['num_cpus']} of them",
+        "CPU": f"{cpu[1] if cpu else 'unknown'}, {os.cpu_count()} of them",
         "Linux": kernel,
         "Date": time.strftime("%Y-%m-%d"),
-        "Load when it began": ", ".join(f"{load:.2f}" for load in context["load_avg"]) or "unknown",
+        "Load when it began": load,
     }
-    facts |= {name: context[name] for name in ("Compiler", "glibc", "Boost", "libuv") if name in context}
+    facts |= {name: context[name] for name in ("Compiler", "glibc", "Boost", "libuv", "fio") if name in context}
     return "\n".join(f"- {name}: {value}" for name, value in facts.items())
 
 
@@ -189,7 +192,7 @@ plot $data using ($2/2):1:($2/2):(0.3):($5==1 ? 0x1f77b4 : 0xb0b0b0):ytic(6) wit
     subprocess.run(["gnuplot"], input=script, text=True, check=True)
 
 
-def write_report(arguments, rows, lines, times, lost, context):
+def write_report(arguments, rows, lines, times, lost, facts):
     plots = []
     for place, row in enumerate(rows):
         path = arguments.output / f"{row.number:02}-{place}.svg"
@@ -197,7 +200,7 @@ def write_report(arguments, rows, lines, times, lost, context):
         plots.append(f"![{row.work}]({path.name})")
     losses = [f"- `{name}` lost {statistics.median(shares):.1%} of the counts; no other peer of its row loses any."
             for name, shares in lost.items()]
-    sections = ["# Speed", markdown(lines), *losses, "## Machine", machine(context), "## Peers and settings", SETTINGS,
+    sections = ["# Speed", markdown(lines), *losses, "## Machine", facts, "## Peers and settings", SETTINGS,
                 f"- {arguments.repetitions} repetitions of at least {arguments.seconds:g} s, interleaved in random order.",
                 "## Plots", *plots, "## Spread", markdown(spread(times))]
     (arguments.output / "report.md").write_text("\n\n".join(sections) + "\n")
@@ -207,13 +210,14 @@ def main():
     arguments = parse_arguments()
     rows = [row for row in ROWS if arguments.rows is None or row.number in arguments.rows]
     arguments.output.mkdir(parents=True, exist_ok=True)
+    load = ", ".join(f"{one:.2f}" for one in os.getloadavg())
     try:
         times, lost, context = measure(rows, arguments)
     except (RuntimeError, OSError) as failure:
         sys.exit(f"scripts/bench: {failure}")
     lines = table_of(rows, times)
     print(aligned(lines))
-    write_report(arguments, rows, lines, times, lost, context)
+    write_report(arguments, rows, lines, times, lost, machine(load, context))
     print(f"\nReport: {arguments.output / 'report.md'}")
 
 

@@ -86,6 +86,46 @@ ROWS = (
     Row(10, "io_setup + io_destroy, idle", "contexts", "setup_destroy/doorbell/real_time", (
         Against("the kernel's", "setup_destroy/kernel/real_time", at_least=100),
     )),
+    Row(12, "drop-in, 4k random reads, hot page cache, depth 1", "fio", "fio/hot/depth:1/doorbell", (
+        Against("kernel AIO", "fio/hot/depth:1/kernel", at_least=1.5),
+        Against("fio's io_uring engine", "fio/hot/depth:1/io_uring", at_least=1.0),
+        Against("pread loop", "fio/hot/depth:1/pread"),
+    )),
+    Row(12, "the same, depth 32", "fio", "fio/hot/depth:32/doorbell", (
+        Against("kernel AIO", "fio/hot/depth:32/kernel", at_least=1.4),
+        Against("fio's io_uring engine", "fio/hot/depth:32/io_uring", at_least=1.0),
+    )),
+    Row(12, "the same, depth 32 in batches of 16", "fio", "fio/hot/batches_of_16/doorbell", (
+        Against("kernel AIO", "fio/hot/batches_of_16/kernel", at_least=1.0),
+        Against("fio's io_uring engine", "fio/hot/batches_of_16/io_uring", at_least=1.0),
+    )),
+    Row(12, "the same by threads, depth 1", "fio", "fio/hot/depth:1/threads", (
+        Against("kernel AIO", "fio/hot/depth:1/kernel", at_least=1.3),
+    )),
+    Row(13, "drop-in, 4k random reads, tmpfs, depth 1", "fio", "fio/tmpfs/depth:1/doorbell", (
+        Against("kernel AIO", "fio/tmpfs/depth:1/kernel", at_least=1.3),
+        Against("fio's io_uring engine", "fio/tmpfs/depth:1/io_uring"),
+        Against("pread loop", "fio/tmpfs/depth:1/pread"),
+    )),
+    Row(13, "the same, depth 32", "fio", "fio/tmpfs/depth:32/doorbell", (
+        Against("kernel AIO", "fio/tmpfs/depth:32/kernel", at_least=1.3),
+        Against("fio's io_uring engine", "fio/tmpfs/depth:32/io_uring"),
+    )),
+    Row(14, "drop-in, 4k random reads, cold page cache, depth 32", "fio", "fio/cold/depth:32/doorbell", (
+        Against("kernel AIO", "fio/cold/depth:32/kernel", at_least=3.5),
+        Against("fio's io_uring engine", "fio/cold/depth:32/io_uring", at_least=0.95),
+    )),
+    *(Row(15, f"drop-in, 4k random reads, O_DIRECT, depth {depth}", "fio", f"fio/direct/depth:{depth}/doorbell", (
+        Against("kernel AIO", f"fio/direct/depth:{depth}/kernel", at_least=0.97),
+        Against("fio's io_uring engine", f"fio/direct/depth:{depth}/io_uring"),
+    )) for depth in (1, 32, 128)),
+    Row(16, "drop-in, time in io_submit, cold page cache", "fio", "fio/submit/depth:32/doorbell", (
+        Against("kernel AIO", "fio/submit/depth:32/kernel", at_least=10),
+    )),
+    *(Row(17, f"drop-in, resfd polled, ring reaped by the program, depth {depth}", "fio",
+          f"fio/client/depth:{depth}/doorbell", (
+              Against("kernel AIO", f"fio/client/depth:{depth}/kernel", at_least=1.0),
+          )) for depth in (1, 32)),
 )
 
 SETTINGS = """\
