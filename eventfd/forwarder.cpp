@@ -34,14 +34,12 @@ class foreign_eventfd {
       ec.assign(errno, std::system_category());
       return false;
     }
-    std::array<char, 40> path{};
-    std::snprintf(path.data(), path.size(), "/proc/self/fdinfo/%d", fd_.get());
-    fdinfo_.reset(::open(path.data(), O_RDONLY | O_CLOEXEC));
-    if (!fdinfo_) {
+    const auto info = open_info();
+    if (!info) {
       ec.assign(errno, std::system_category());
       return false;
     }
-    if (!count()) ec = std::make_error_code(std::errc::invalid_argument);
+    if (!count_in(info)) ec = std::make_error_code(std::errc::invalid_argument);
     return !ec;
   }
 
@@ -71,34 +69,40 @@ class foreign_eventfd {
     return written == sizeof n;
   }
 
-  /// At least how much there is room for; of more than `wanted` nothing need be said.
-  [[nodiscard]] std::uint64_t room_for(std::uint64_t wanted) const noexcept {
-    if (wanted == 1) {  // which is what POLLOUT promises
-      pollfd room{.fd = fd_.get(), .events = POLLOUT, .revents = 0};
-      return ::poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) ? 1 : 0;
+  /// At least how much there is room for; of more than `wanted` nothing need be said. POLLOUT promises 1.
+  [[nodiscard]] std::uint64_t room_for(std::uint64_t wanted) noexcept {
+    if (wanted > 1) {
+      if (!info_) info_ = open_info();
+      if (const auto there = count_in(info_)) return eventfd::max - std::min(*there, eventfd::max);
     }
-    const auto there = count();
-    return there ? eventfd::max - std::min(*there, eventfd::max) : 0;
+    pollfd room{.fd = fd_.get(), .events = POLLOUT, .revents = 0};
+    return ::poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) ? 1 : 0;
+  }
+
+  [[nodiscard]] base::unique_fd open_info() const noexcept {
+    std::array<char, 40> path{};
+    std::snprintf(path.data(), path.size(), "/proc/self/fdinfo/%d", fd_.get());
+    return base::unique_fd{::open(path.data(), O_RDONLY | O_CLOEXEC)};
   }
 
   /// What fdinfo says the count is; nothing, when it is not an eventfd's.
-  [[nodiscard]] std::optional<std::uint64_t> count() const noexcept {
+  [[nodiscard]] static std::optional<std::uint64_t> count_in(const base::unique_fd& info) noexcept {
     std::array<char, 512> text{};
-    const auto size = ::pread(fdinfo_.get(), text.data(), text.size(), 0);
+    const auto size = ::pread(info.get(), text.data(), text.size(), 0);
     if (size <= 0) return std::nullopt;
     constexpr std::string_view key = "eventfd-count:";
-    const std::string_view info{text.data(), static_cast<std::size_t>(size)};
-    const auto at = info.find(key);
+    const std::string_view told{text.data(), static_cast<std::size_t>(size)};
+    const auto at = told.find(key);
     if (at == std::string_view::npos) return std::nullopt;
-    const auto digits = info.find_first_not_of(" \t", at + key.size());
+    const auto digits = told.find_first_not_of(" \t", at + key.size());
     if (digits == std::string_view::npos) return std::nullopt;
     std::uint64_t count = 0;
-    const auto parsed = std::from_chars(info.data() + digits, info.data() + info.size(), count, 16);
+    const auto parsed = std::from_chars(told.data() + digits, told.data() + told.size(), count, 16);
     return parsed.ec == std::errc{} ? std::optional{count} : std::nullopt;
   }
 
   base::unique_fd fd_;
-  base::unique_fd fdinfo_;
+  base::unique_fd info_;   // opened when it is first needed to see how much room there is
   unsigned believed_ = 0;  // how many writes not to block
 };
 
