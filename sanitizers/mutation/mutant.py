@@ -58,10 +58,12 @@ class Mutant:
 
 
 def read_mutants(names, ci):
-    """Those whose names begin so (all, if none is given); of them, on demand, only those that are for CI."""
+    """Those whose names begin so (all, if none is given). For CI only those that say so, each with its first catcher."""
     every = [Mutant.read(patch) for patch in sorted(MUTANTS.glob("*.patch"))]
     for name in names:
         if not any(mutant.name.startswith(name) for mutant in every):
             raise Trouble(f"no mutant's name begins with {name}")
     chosen = [mutant for mutant in every if not names or mutant.name.startswith(tuple(names))]
-    return [mutant for mutant in chosen if mutant.in_ci] if ci else chosen
+    if not ci:
+        return chosen
+    return [dataclasses.replace(mutant, catchers=mutant.catchers[:1]) for mutant in chosen if mutant.in_ci]
