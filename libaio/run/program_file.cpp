@@ -9,7 +9,9 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
@@ -112,8 +114,9 @@ std::optional<std::string> find_program(const std::string& name) {
   const std::string folders = search_path();
   for (std::size_t at = 0; at <= folders.size();) {
     const std::size_t end = std::min(folders.find(':', at), folders.size());
-    const std::string folder = folders.substr(at, end - at);
-    std::string path = folder.empty() ? name : folder + "/" + name;  // an empty one is the working directory
+    std::string path = folders.substr(at, end - at);
+    if (!path.empty()) path += '/';  // an empty one is the working directory
+    path += name;
     if (is_runnable(path)) return path;
     at = end + 1;
   }

@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 
 #include "support/files.hpp"
 
@@ -18,19 +19,28 @@ void require(bool holds, const char* what) {
   std::exit(EXIT_FAILURE);
 }
 
-}  // namespace
-
-int main(int, char** argv) {
+void load_and_unload(const char* plugin_path, const char* library_path) {
   const auto file = doorbell::test::temporary_file();
   for (int round = 0; round < 3; ++round) {
-    void* const plugin = ::dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
+    void* const plugin = ::dlopen(plugin_path, RTLD_NOW | RTLD_LOCAL);
     require(plugin != nullptr, "dlopen of the plugin");
     using entry = bool (*)(int);
     const auto write_and_read_back = reinterpret_cast<entry>(::dlsym(plugin, "write_and_read_back"));
     require(write_and_read_back != nullptr, "dlsym");
     require(write_and_read_back(file.get()), "what was read is what was written");
     require(::dlclose(plugin) == 0, "dlclose of the plugin");
-    require(::dlopen(argv[1], RTLD_NOW | RTLD_NOLOAD) == nullptr, "the plugin is gone");
-    require(::dlopen(argv[2], RTLD_NOW | RTLD_NOLOAD) != nullptr, "the library is still there");
+    require(::dlopen(plugin_path, RTLD_NOW | RTLD_NOLOAD) == nullptr, "the plugin is gone");
+    require(::dlopen(library_path, RTLD_NOW | RTLD_NOLOAD) != nullptr, "the library is still there");
+  }
+}
+
+}  // namespace
+
+int main(int, char** argv) {
+  try {
+    load_and_unload(argv[1], argv[2]);
+  } catch (const std::exception& failed) {
+    std::fprintf(stderr, "FAILED: %s\n", failed.what());
+    return EXIT_FAILURE;
   }
 }

@@ -43,7 +43,8 @@ TEST(threads, each_with_a_context_read_back_what_they_wrote) {
     queue mine;
     for (std::uint64_t round = 0; round < rounds; ++round) {
       const auto written = block_of(index * rounds + round);
-      const auto at = static_cast<long long>((index * rounds + round) * block);
+      const std::uint64_t offset = (index * rounds + round) * block;
+      const auto at = static_cast<long long>(offset);
       auto read = block_of(0);
       if (mine.write(file.get(), written.data(), block, at) == block &&
           mine.read(file.get(), read.data(), block, at) == block && read == written)
