@@ -40,7 +40,7 @@ class reaper {
   void forget(kioctx& ctx) noexcept;
 
   /// Adds what a kernel eventfd had no room for, as soon as there is: one thread for that, too, and asleep until then.
-  void add_when_there_is_room(const foreign_bell_ptr& full) noexcept;
+  void add_when_there_is_room(const foreign_bell_ptr& bell) noexcept;
 
   /// In a fork's child, which has no reaper's thread, and starts one of its own when it needs it.
   void forget_all() noexcept;

@@ -60,7 +60,7 @@ bool same_file(int one, int other) noexcept {
 }  // namespace
 
 foreign_bell_ptr foreign_bell::make(int resfd, std::error_code& ec) noexcept {
-  const foreign_bell_ptr made{new (std::nothrow) foreign_bell, false};
+  foreign_bell_ptr made{new (std::nothrow) foreign_bell, false};
   if (made == nullptr) {
     ec = std::make_error_code(std::errc::not_enough_memory);
     return {};
