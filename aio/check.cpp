@@ -62,10 +62,10 @@ std::error_code check_vectors(std::span<const iovec> buffers) noexcept {
 std::error_code fetch_vectors(request& made) noexcept {
   if (made.what.nbytes > max_vectors) return error(std::errc::invalid_argument);
   const auto count = static_cast<std::size_t>(made.what.nbytes);
-  made.vectors.reset(new (std::nothrow) iovec[count]);
-  if (made.vectors == nullptr) return error(std::errc::not_enough_memory);
+  auto* const room = made.room_for_vectors(count);
+  if (room == nullptr) return error(std::errc::not_enough_memory);
   const auto* const there = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(made.what.buf));
-  if (count > 0 && !read_memory(there, made.vectors.get(), count * sizeof(iovec))) return error(std::errc::bad_address);
+  if (count > 0 && !read_memory(there, room, count * sizeof(iovec))) return error(std::errc::bad_address);
   return check_vectors(made.buffers());
 }
 

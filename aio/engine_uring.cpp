@@ -48,7 +48,7 @@ void prepare_plain(io_uring_sqe* entry, int operation, const iocb_abi& what) noe
 }
 
 void prepare_vectored(io_uring_sqe* entry, int operation, const request& asked) noexcept {
-  prepare_transfer(entry, operation, asked.what, asked.vectors.get(), asked.what.nbytes);
+  prepare_transfer(entry, operation, asked.what, asked.buffers().data(), asked.what.nbytes);
 }
 
 void prepare(io_uring_sqe* entry, request& asked) noexcept {

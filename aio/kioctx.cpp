@@ -64,6 +64,7 @@ kioctx::identity kioctx::make(unsigned nr_events, engine_kind carried_by, std::e
   made->ring_.map(events, ec);
   if (!ec) made->engine_ = make_engine(carried_by, made->ring_.capacity(), ec);
   if (ec) return {};
+  made->requests_.set_size(made->ring_.capacity(), sizeof(request));
   const identity known{.handle = reinterpret_cast<std::uintptr_t>(made->ring_.address()), .serial = made->serial_};
   made->key_.store(known.handle, base::memory_order_relaxed);
   if (!limit.charge(nr_events)) {

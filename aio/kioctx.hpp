@@ -40,6 +40,7 @@
 #include "ioctx_table.hpp"
 #include "masked_sleeper.hpp"
 #include "request.hpp"
+#include "request_pool.hpp"
 #include "resfd.hpp"
 #include "ring.hpp"
 #include "user_count.hpp"
@@ -143,6 +144,7 @@ class kioctx {
   [[nodiscard]] std::size_t get_ready(std::span<io_event> events) noexcept;
   [[nodiscard]] bool cancel_all() noexcept;
 
+  request_pool requests_;
   std::unique_ptr<engine> engine_;
   std::uint64_t serial_ = 0;
   unsigned charged_ = 0;  // requests, of the process's limit

@@ -154,9 +154,9 @@ request* kioctx::prepare(Iocb* asked, std::error_code& ec) noexcept {
   }
   ec = check_layout(*asked);
   if (ec) return nullptr;
-  auto* const made = new (std::nothrow) request{*asked, asked};
+  auto* const made = request::make(requests_, *asked, asked);
   if (made == nullptr || !take_slot()) {
-    delete made;
+    if (made != nullptr) request::free(made);
     ec = std::make_error_code(std::errc::resource_unavailable_try_again);
     return nullptr;
   }

@@ -8,13 +8,17 @@
 
 #include <boost/intrusive/list.hpp>
 
+#include <array>
 #include <cstdint>
 #include <memory>
+#include <new>
+#include <span>
 
 #include <doorbell/aio_iocb.hpp>
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/kref.hpp>
 
+#include "request_pool.hpp"
 #include "resfd.hpp"
 #include "threads_note.hpp"
 
@@ -22,20 +26,34 @@ namespace doorbell::aio {
 
 struct request : boost::intrusive::list_base_hook<> {
   request(const iocb_abi& asked, const iocb_abi* at) noexcept : what{asked}, obj{at} {}
+  /// In the pool's memory, or, where that has none, on the heap. @return null: nor there.
+  static request* make(request_pool& pool, const iocb_abi& asked, const iocb_abi* at) noexcept;
 
   void get() noexcept { references.get(); }
   void put() noexcept {
-    if (references.put()) delete this;
+    if (references.put()) free(this);
   }
   friend void intrusive_ptr_add_ref(request* one) noexcept { one->get(); }
   friend void intrusive_ptr_release(request* one) noexcept { one->put(); }
 
+  static void free(request* ended) noexcept;
+
   /// The buffers of a preadv or pwritev; the program's own array need not outlive submit.
-  [[nodiscard]] std::span<const iovec> buffers() const noexcept { return {vectors.get(), what.nbytes}; }
+  [[nodiscard]] std::span<const iovec> buffers() const noexcept {
+    return {vectors != nullptr ? vectors.get() : few_vectors.data(), what.nbytes};
+  }
+  /// Room for so many of them. @return null: there is none.
+  [[nodiscard]] iovec* room_for_vectors(std::size_t count) noexcept {
+    if (count <= few_vectors.size()) return few_vectors.data();
+    vectors.reset(new (std::nothrow) iovec[count]);
+    return vectors.get();
+  }
 
   iocb_abi what;  // as checked; constant from its start on
   const iocb_abi* const obj;
-  std::unique_ptr<iovec[]> vectors;
+  request_pool* pool = nullptr;  // whose memory it is; null: the heap's
+  std::array<iovec, 4> few_vectors;
+  std::unique_ptr<iovec[]> vectors;  // of more
   ringing whom;
   /// When to try whether it is answered where it is submitted.
   enum class try_at_once : std::uint8_t { never, first, always } at_once = try_at_once::never;
