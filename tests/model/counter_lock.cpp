@@ -46,6 +46,7 @@ SCENARIO(counter_lock_sum, 3, "what is added is taken or still there, once, whet
              }}});
   REQUIRE(taken + count.count() == 7);
 }
+AND_WEAK(counter_lock_sum, 3, 2);
 
 SCENARIO(counter_lock_semaphore, 3, "of a semaphore's count each one is taken once, and none that is not there") {
   counter_lock count{0};
@@ -56,6 +57,7 @@ SCENARIO(counter_lock_semaphore, 3, "of a semaphore's count each one is taken on
             {"second taker", [&] { second = take(count, true); }}});
   REQUIRE(first + second + count.count() == 1);
 }
+AND_WEAK(counter_lock_semaphore, 3, 3);
 
 SCENARIO(counter_lock_contended, 3, "three who want the lock get it one after another, and none sleeps on") {
   counter_lock count{0};
@@ -68,6 +70,7 @@ SCENARIO(counter_lock_contended, 3, "three who want the lock get it one after an
   together({{"first", enter}, {"second", enter}, {"third", enter}});
   REQUIRE(inside == 3);
 }
+AND_WEAK(counter_lock_contended, 3, 3);
 
 SCENARIO(counter_lock_watched, 3, "while the queue is watched nobody changes the count past the lock") {
   counter_lock count{0};
@@ -88,6 +91,44 @@ SCENARIO(counter_lock_watched, 3, "while the queue is watched nobody changes the
                                                                           count.unlock(true);
                                                                         }}});
   REQUIRE(before + static_cast<std::uint64_t>(seen) == 2);
+}
+AND_WEAK(counter_lock_watched, 3, 3);
+
+WEAK_SCENARIO(counter_lock_passes, 3, 3,
+              "whoever takes or counts what another has added knows what that one did before") {
+  counter_lock count{0};
+  int made = 0;  // plain
+  together({{"adder",
+             [&] {
+               made = 1;
+               add(count, 1);
+             }},
+            {"taker",
+             [&] {
+               if (count.count() > 0) REQUIRE(made == 1);
+               if (take(count, false) > 0) REQUIRE(made == 1);
+             }},
+            {"watcher", [&] {
+               count.lock();
+               count.unlock(true);
+             }}});
+}
+
+WEAK_SCENARIO(counter_lock_count, 3, 3,
+              "a count that is never 0 is never found so, though it moves to the lock and back") {
+  counter_lock count{0};
+  add(count, 1);
+  const auto look = [&] { REQUIRE(count.count() > 0); };
+  together({{"watcher",
+             [&] {
+               count.lock();
+               count.unlock(true);
+               count.lock();
+               count.set_value(count.value() + 1);
+               count.unlock(false);
+             }},
+            {"first looker", look},
+            {"second looker", look}});
 }
 
 }  // namespace doorbell::model

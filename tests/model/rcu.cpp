@@ -32,5 +32,6 @@ SCENARIO(rcu_taken_away, 3,
             {"second reader", read}});
   delete shared.exchange(nullptr);
 }
+AND_WEAK(rcu_taken_away, 3, 3);
 
 }  // namespace doorbell::model
