@@ -10,7 +10,7 @@ namespace doorbell::base {
 void counter_lock::lock_contended() noexcept {
   auto word = word_.load(memory_order_relaxed);
   for (;;) {
-    if (!word_.compare_exchange_weak(word, word | locked_bit | contended_bit, memory_order_acq_rel,
+    if (!word_.compare_exchange_weak(word, word | locked_bit | contended_bit, memory_order_acquire,
                                      memory_order_relaxed))
       continue;
     if (!(word & locked_bit)) {

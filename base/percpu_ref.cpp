@@ -14,11 +14,9 @@ percpu_ref::percpu_ref(release_function release)
       release_{release} {}
 
 bool percpu_ref::kill() noexcept {
-  // Release pairs with the acquire in is_dying().
-  if (dying_.exchange(true, memory_order_acq_rel)) return false;
+  if (dying_.exchange(true, memory_order_relaxed)) return false;
   const auto sum = close_shards();
-  // Release pairs with the acquire of the put that gets to zero, and hands it what the shards' puts released.
-  [[maybe_unused]] const auto before = count_.fetch_add(sum - bias, memory_order_acq_rel);
+  [[maybe_unused]] const auto before = count_.fetch_add(sum - bias, memory_order_relaxed);
   assert(before + (sum - bias) > 0 && "percpu_ref: put without a reference");
   put_counted();
   return true;
@@ -26,7 +24,7 @@ bool percpu_ref::kill() noexcept {
 
 std::int64_t percpu_ref::close_shards() noexcept {
   std::int64_t sum = 0;
-  // Acquire pairs with the release of each put on that shard.
+  // Acquire pairs with the release of each put on that shard. To the put that gets to zero the initial one hands it on.
   for (auto& each : std::span{shards_.get(), mask_ + 1}) sum += each.count.exchange(closed, memory_order_acquire);
   return sum;
 }

@@ -46,7 +46,7 @@ int eventfd_ctx::sleeper::on_wake(wait_entry& entry, unsigned events) noexcept {
   return 0;
 }
 
-// Release pairs with the acquire in sleep(): the sleeper sees what attempt() has put into it.
+// Release pairs with the acquire in finished(): the sleeper sees what attempt() has put into it.
 void eventfd_ctx::sleeper::finish(std::uint32_t how) noexcept {
   const auto* address = &state_;
   state_.fetch_or(how, base::memory_order_release);
@@ -59,7 +59,7 @@ std::error_code eventfd_ctx::sleeper::sleep(const wait_limit& limit) noexcept {
   if (limit.stop != nullptr) on_stop.emplace(*limit.stop, nudge);
 
   std::errc reason{};
-  while (state_.load(base::memory_order_acquire) == 0) {
+  while (state_.load(base::memory_order_relaxed) == 0) {
     const auto result = base::futex_wait(state_, 0, limit.until);
     if (result == base::futex_result::timed_out) reason = std::errc::timed_out;
     if (result == base::futex_result::interrupted) reason = std::errc::interrupted;
@@ -83,8 +83,9 @@ bool eventfd_ctx::sleeper::finished() const noexcept {
   return (state_.load(base::memory_order_acquire) & (done | hung_up)) != 0;
 }
 
+// Once finished() has said so, or the lock was passed.
 std::error_code eventfd_ctx::sleeper::outcome() const noexcept {
-  const bool closed = (state_.load(base::memory_order_acquire) & hung_up) != 0;
+  const bool closed = (state_.load(base::memory_order_relaxed) & hung_up) != 0;
   return closed ? std::make_error_code(std::errc::bad_file_descriptor) : std::error_code{};
 }
 

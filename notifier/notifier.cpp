@@ -107,8 +107,8 @@ bool notifier::register_with(const eventfd& bell, sharing how) {
 
 inline notifier::outcome<bool> notifier::try_register(const eventfd& bell, sharing how) noexcept {
   std::uint32_t idle = 0;
-  // Acquire pairs with the release that ended the registration before.
-  while (!state_.compare_exchange_strong(idle, busy, base::memory_order_acquire, base::memory_order_relaxed)) {
+  // Acquire pairs with the release that ended the registration before; or that left it, for ctx_.
+  while (!state_.compare_exchange_strong(idle, busy, base::memory_order_acquire)) {
     if (idle != left) return {std::errc::device_or_resource_busy, false};
     if (would_deadlock(ctx_.load(base::memory_order_relaxed))) return {std::errc::resource_deadlock_would_occur, false};
     wait_for_own_callback();
@@ -143,7 +143,7 @@ int notifier::on_wake(base::wait_entry& woken, unsigned events) noexcept {
     self.on_hup();
     return 0;
   }
-  if (!(events & POLLIN) || !(self.state_.load(base::memory_order_relaxed) & active)) return 0;
+  if (!(events & POLLIN)) return 0;
   self.call(*self.ctx_.load(base::memory_order_relaxed));
   return 1;
 }
@@ -168,7 +168,8 @@ void notifier::end_share_in_callback(eventfd_ctx& ctx) noexcept {
 // Or lets it go on, if it is what calls us.
 void notifier::wait_for_own_callback() noexcept {
   auto state = left;
-  if (!state_.compare_exchange_strong(state, busy, base::memory_order_acq_rel, base::memory_order_relaxed)) return;
+  // Acquire also where it has just ended: our caller may free what it used.
+  if (!state_.compare_exchange_strong(state, busy, base::memory_order_acquire)) return;
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
   bool last = false;
   {
@@ -210,17 +211,10 @@ void notifier::on_hup() noexcept {
 inline notifier::claim notifier::begin_leaving() noexcept {
   auto state = state_.load(base::memory_order_acquire);
   for (;;) {
-    const bool refused = (state & (registered | left)) && would_deadlock(ctx_.load(base::memory_order_relaxed));
+    if ((state & (registered | left)) && would_deadlock(ctx_.load(base::memory_order_relaxed))) return claim::refused;
+    if (!(state & registered)) return claim::nothing;
     const auto claimed = (state & ~registered) | busy;
-    if (refused) {
-      const auto now = state_.load(base::memory_order_acquire);
-      if (now == state) return claim::refused;
-      state = now;
-    } else if (!(state & registered)) {
-      return claim::nothing;
-    } else if (state_.compare_exchange_weak(state, claimed, base::memory_order_acq_rel, base::memory_order_acquire)) {
-      return claim::taken;
-    }
+    if (state_.compare_exchange_weak(state, claimed, base::memory_order_acquire)) return claim::taken;
   }
 }
 

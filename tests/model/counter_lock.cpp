@@ -30,6 +30,29 @@ std::uint64_t take(counter_lock& count, bool one) {
   return taken;
 }
 
+/// What two threads write before they add, each a bit of its own. Plain: whoever comes to know of a count must have acquired
+/// what its adder did.
+struct published {
+  published() {
+    if (any_below(2) == 0) return;
+    count.lock();
+    count.unlock(true);
+  }
+  [[nodiscard]] auto adder(unsigned which) {
+    return [this, which] {
+      written[which] = 1;
+      add(count, std::uint64_t{1} << which);
+    };
+  }
+  void require_written(std::uint64_t counts) const {
+    for (unsigned i = 0; i < 2; ++i)
+      if (counts >> i & 1) REQUIRE(written[i] == 1);
+  }
+
+  counter_lock count{0};
+  int written[2] = {};
+};
+
 }  // namespace
 
 SCENARIO(counter_lock_sum, 3, "what is added is taken or still there, once, whether in the word or under the lock") {
@@ -129,6 +152,39 @@ WEAK_SCENARIO(counter_lock_count, 3, 3,
              }},
             {"first looker", look},
             {"second looker", look}});
+}
+
+SCENARIO(counter_lock_taken, 3, "whoever takes a count has acquired what was done before it was added") {
+  published all;
+  together({{"first adder", all.adder(0)},
+            {"second adder", all.adder(1)},
+            {"taker", [&] { all.require_written(take(all.count, false)); }}});
+}
+
+SCENARIO(counter_lock_seen, 3, "whoever sees a count has acquired what was done before it was added") {
+  published all;
+  together({{"adder", all.adder(0)},
+            {"holder",
+             [&] {
+               for (int i = 0; i < 2; ++i) {
+                 all.count.lock();
+                 all.count.unlock(false);
+               }
+             }},
+            {"observer", [&] { all.require_written(all.count.count()); }}});
+}
+
+SCENARIO(counter_lock_room, 3, "whoever finds room in the word has acquired what was done before it was made") {
+  counter_lock count{(std::uint64_t{1} << 61) - 1};  // the most that the word can hold
+  int written = 0;
+  together({{"taker",
+             [&] {
+               written = 1;
+               take(count, false);
+             }},
+            {"adder", [&] {
+               if (count.try_add(1)) REQUIRE(written == 1);
+             }}});
 }
 
 }  // namespace doorbell::model

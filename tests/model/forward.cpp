@@ -73,6 +73,29 @@ SCENARIO(forward_when_full, 3,
   REQUIRE(bell.context()->count() == 0);
 }
 
+SCENARIO(forward_makes_room, 3, "a write that waits for room here gets it when forwarding begins") {
+  const eventfd bell;
+  const auto target = make_target(0, EFD_NONBLOCK);
+  bell.write(eventfd::max);
+  together({{"writer", [&] { bell.write(5); }}, {"forwarder", [&] { bell.forward_to(target.get()); }}});
+  REQUIRE(read_all(target) == eventfd::max);
+  REQUIRE(bell.context()->count() == 5);
+}
+
+SCENARIO(forward_makes_room_later, 3,
+         "a write that waits for room here gets it from a signal that moves what is here") {
+  const eventfd bell;
+  const auto target = make_target(1, EFD_NONBLOCK);
+  bell.write(eventfd::max);
+  bell.forward_to(target.get());  // where there is no room for that
+  together({{"writer", [&] { bell.write(5); }}, {"reader over there", [&] {
+                                                   REQUIRE(read_all(target) == 1);
+                                                   bell.signal(0);
+                                                 }}});
+  REQUIRE(read_all(target) == eventfd::max);
+  REQUIRE(bell.context()->count() == 5);
+}
+
 SCENARIO(forward_number_used_again, 3,
          "forwarding goes to the eventfd that was there when it began, though its number is used for another") {
   const eventfd bell;

@@ -3,10 +3,34 @@
 // notifier: what a callback does to its own eventfd and to others.
 #include "scenario.hpp"
 
+#include <cstdint>
+#include <system_error>
+
 #include <doorbell/eventfd.hpp>
 #include <doorbell/notifier.hpp>
 
 namespace doorbell::model {
+namespace {
+
+constexpr unsigned ways_to_be_refused = 9;
+
+/// What takes the lock of `elsewhere`, where `watcher` is registered; called in a callback of another eventfd.
+void try_one(unsigned way, const eventfd& elsewhere, notifier& watcher) {
+  std::error_code ec;
+  std::uint64_t count = 0;
+  if (way == 0) notifier{[](auto&) {}}.register_with(elsewhere, ec);
+  if (way == 1) watcher.unregister(ec);
+  if (way == 2) watcher.unregister_and_read(count, ec);
+  if (way == 3) elsewhere.context()->drain(ec);
+  if (way == 4) elsewhere.read(ec);
+  if (way == 5) elsewhere.write(1, ec);
+  if (way == 6) elsewhere.poll_fd(ec);
+  if (way == 7) elsewhere.forward_to(0, ec);
+  if (way == 8) elsewhere.stop_forwarding(ec);
+  REQUIRE(ec == std::errc::resource_deadlock_would_occur);
+}
+
+}  // namespace
 
 SCENARIO(nested_signal_of_itself, 3, "a signal that a callback makes on its own eventfd is delivered after it, once") {
   const eventfd bell;
@@ -102,6 +126,39 @@ SCENARIO(nested_unregister, 3,
   together({{"signaller", [&] { bell.signal(); }}, {"unregisterer", [&] { outcome = second.unregister(); }}});
   REQUIRE(outcome != decoupled::by_hup);
   REQUIRE(calls >= 1 && calls <= 2);
+}
+
+SCENARIO(
+    nested_refused, 3,
+    "what would take another eventfd's lock in a callback is refused: two that do so at each other's do not block") {
+  const eventfd one;
+  const eventfd other;
+  const auto way = any_below(ways_to_be_refused);
+  notifier* on_one = nullptr;
+  notifier* on_other = nullptr;
+  notifier first{one, [&](auto&) { try_one(way, other, *on_other); }};
+  notifier second{other, [&](auto&) { try_one(way, one, *on_one); }};
+  on_one = &first;
+  on_other = &second;
+  together({{"signaller of one", [&] { one.signal(); }}, {"signaller of the other", [&] { other.signal(); }}});
+}
+
+SCENARIO(nested_left_elsewhere, 3,
+         "two callbacks that take themselves off, and register each other's notifier, do not wait for each other") {
+  const eventfd one;
+  const eventfd other;
+  notifier* on_one = nullptr;
+  notifier* on_other = nullptr;
+  const auto swap = [](notifier& mine, notifier& others, const eventfd& here) {
+    std::error_code ec;
+    mine.unregister();
+    others.register_with(here, ec);
+  };
+  notifier first{one, [&](auto&) { swap(*on_one, *on_other, one); }};
+  notifier second{other, [&](auto&) { swap(*on_other, *on_one, other); }};
+  on_one = &first;
+  on_other = &second;
+  together({{"signaller of one", [&] { one.signal(); }}, {"signaller of the other", [&] { other.signal(); }}});
 }
 
 }  // namespace doorbell::model

@@ -46,6 +46,16 @@ SCENARIO(notifier_unregister_reading_and_hup, 3, "whoever drains on the way out 
 }
 AND_WEAK(notifier_unregister_reading_and_hup, 3, 3);
 
+SCENARIO(notifier_unregister_reading_and_write, 3,
+         "a write that waits for room gets it from an unregister that drains") {
+  watched_bell all;
+  all.bell().write(eventfd::max);
+  std::uint64_t taken = 0;
+  together({{"unregisterer", [&] { taken = all.unregister_and_read(); }}, {"writer", [&] { all.bell().write(1); }}});
+  REQUIRE(taken == eventfd::max);
+  REQUIRE(all.bell().context()->count() == 1);
+}
+
 SCENARIO(notifier_unregister_twice, 3,
          "of two unregisters one has taken it off, and the other is told that it was not registered") {
   watched_bell all;

@@ -34,4 +34,26 @@ SCENARIO(rcu_taken_away, 3,
 }
 AND_WEAK(rcu_taken_away, 3, 3);
 
+SCENARIO(rcu_published, 3, "whoever finds an object finds it as it was built") {
+  rcu_pointer<int> shared;
+  const auto read = [&] {
+    const rcu_read_guard reading;
+    const int* const seen = shared.load(reading);
+    if (seen != nullptr) REQUIRE(*seen == 1);
+  };
+  together({{"updater", [&] { shared.store(new int{1}); }}, {"first reader", read}, {"second reader", read}});
+  delete shared.exchange(nullptr);
+}
+
+SCENARIO(rcu_two_updaters, 3, "of two who exchange it each has what the other published, whole, to free it") {
+  rcu_pointer<int> shared{new int{1}};
+  const auto update = [&] {
+    const int* const old = shared.exchange(new int{2});
+    rcu_synchronize();
+    delete old;
+  };
+  together({{"first updater", update}, {"second updater", update}});
+  delete shared.exchange(nullptr);
+}
+
 }  // namespace doorbell::model

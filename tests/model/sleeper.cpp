@@ -120,6 +120,16 @@ SCENARIO(sleeper_write_and_timed_write, 3, "a timed write has been done, or has 
   REQUIRE(bell.context()->count() == (ec ? 2 : 3));
 }
 
+SCENARIO(sleeper_writes_that_may_not_sleep, 3, "of two writes, of which one fits, one is done and the other refused") {
+  const eventfd bell{0, EFD_NONBLOCK};
+  bell.write(eventfd::max - 1);
+  std::error_code first;
+  std::error_code second;
+  together({{"first writer", [&] { bell.write(1, first); }}, {"second writer", [&] { bell.write(1, second); }}});
+  REQUIRE(static_cast<bool>(first) != static_cast<bool>(second));
+  REQUIRE(bell.context()->count() == eventfd::max);
+}
+
 SCENARIO(sleeper_stop_and_signal, 3, "a read that is stopped as the signal comes has got it, or has left it there") {
   const eventfd bell;
   std::stop_source stop;

@@ -15,8 +15,8 @@
 //              for the lock, and finds the waiter.
 //   forbidden: both (a signal reported twice) and neither (a signal lost). A word has one modification order.
 //
-// Thread safety: all members, at once. Memory ordering: every successful change of the word acquires and releases, so a
-// taker has acquired what each adder did before it added.
+// Thread safety: all members, at once. Memory ordering: whoever takes a count, or only sees it, has acquired what each adder
+// did before it added; and whoever adds where there was no room has acquired what was done before room was made.
 #pragma once
 
 #include <cstdint>
@@ -51,18 +51,18 @@ class DOORBELL_EXPORT ABSL_LOCKABLE counter_lock {
   /// Takes the whole count, or one of it, if that takes neither the lock nor anybody's attention. Never blocks.
   /// @param[out] taken how much, when the answer is `taken`; else it is left alone.
   [[nodiscard]] take_result try_take(bool one, std::uint64_t& taken) noexcept {
-    auto word = word_.load(memory_order_acquire);
+    auto word = word_.load(memory_order_relaxed);
     std::uint64_t rest = 0;
     do {
       if (word > count_mask) return take_result::must_lock;
       if (word == 0) return take_result::empty;
       rest = one ? word - 1 : 0;
-    } while (!word_.compare_exchange_weak(word, rest, memory_order_acq_rel, memory_order_acquire));
+    } while (!word_.compare_exchange_weak(word, rest, memory_order_acq_rel, memory_order_relaxed));
     taken = word - rest;
     return take_result::taken;
   }
 
-  /// The count, as it was at some moment during the call. Never blocks.
+  /// The count, as it was at some moment during the call. Never blocks. Acquires what was done before it was added.
   // While the word says locked but not slow, the queue was empty when the lock was taken: no callback runs, and the
   // holder has published nothing before it unlocks, so what the word still shows is the count. While it says slow,
   // value_ is the count, up to the unlock that clears the bit, which is later than our load of the word.
@@ -75,8 +75,8 @@ class DOORBELL_EXPORT ABSL_LOCKABLE counter_lock {
   void lock() noexcept ABSL_EXCLUSIVE_LOCK_FUNCTION() {
     auto word = word_.load(memory_order_relaxed);
     while (!(word & locked_bit)) {
-      // Acquire pairs with the release in unlock() and in try_add().
-      if (word_.compare_exchange_weak(word, word | locked_bit, memory_order_acq_rel, memory_order_relaxed)) [[likely]] {
+      // Acquire pairs with the release in unlock(), try_add() and try_take().
+      if (word_.compare_exchange_weak(word, word | locked_bit, memory_order_acquire, memory_order_relaxed)) [[likely]] {
         adopt(word);
         return;
       }
@@ -90,7 +90,8 @@ class DOORBELL_EXPORT ABSL_LOCKABLE counter_lock {
     const auto next = watched || value > count_mask ? slow_bit : value;
     // By the time of the wake another thread may have taken the lock, given it back and freed *this.
     const auto* word = &word_;
-    if (word_.exchange(next, memory_order_acq_rel) & contended_bit) [[unlikely]]
+    // Release pairs with the acquire of whoever changes the word next, and in count().
+    if (word_.exchange(next, memory_order_release) & contended_bit) [[unlikely]]
       wake_next(word);
   }
 
@@ -108,8 +109,9 @@ class DOORBELL_EXPORT ABSL_LOCKABLE counter_lock {
   static constexpr std::uint64_t count_mask = slow_bit - 1;
 
   /// The first thing under the lock: the count moves from the word to value_, unless it is there already.
+  // Release pairs with the acquire in count(), whose word may be one from before, which said slow.
   void adopt(std::uint64_t word) noexcept {
-    if (!(word & slow_bit)) value_.store(word & count_mask, memory_order_relaxed);
+    if (!(word & slow_bit)) value_.store(word & count_mask, memory_order_release);
   }
   void lock_contended() noexcept;
   static void wake_next(const atomic<std::uint64_t>* word) noexcept;

@@ -106,9 +106,8 @@ class alignas(64) percpu_ref {
   /// @return whether this was the call that did it; false: another one did or is still at it.
   [[nodiscard]] bool kill() noexcept;
 
-  /// Whether somebody has called kill().
-  // Acquire pairs with the release in kill().
-  [[nodiscard]] bool is_dying() const noexcept { return dying_.load(memory_order_acquire); }
+  /// Whether somebody has called kill(). Orders nothing.
+  [[nodiscard]] bool is_dying() const noexcept { return dying_.load(memory_order_relaxed); }
 
  private:
   struct alignas(64) shard {

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the programs that catchers are in are run, and what they say."""
+import dataclasses
+import json
+import os
+import re
+from pathlib import Path
+
+from .mutant import ROOT, Catcher, Trouble
+
+# What a sanitizer's report begins with, and by whom it is. Anything else that goes wrong the test itself has found.
+REPORTS = {
+    "WARNING: ThreadSanitizer": "TSan",
+    "ERROR: AddressSanitizer": "ASan",
+    "ERROR: LeakSanitizer": "ASan",
+    "runtime error:": "UBSan",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Catch:
+    """A line of the table: who has caught a mutant, and how much that took."""
+
+    who: str
+    effort: str
+    catcher: Catcher
+    runs: int = 1
+
+    def __str__(self):
+        return str(self.catcher) + (f" ({self.runs} runs)" if self.runs > 1 else "")
+
+
+class Preset:
+    """The settings that ctest would run a preset's tests with; one source for both."""
+
+    def __init__(self, name):
+        self.name = name
+        known = json.loads((ROOT / "CMakePresets.json").read_text())["testPresets"]
+        by_name = {preset["name"]: preset for preset in known}
+        self.environment = {}
+        while name is not None:
+            if name not in by_name:
+                raise Trouble(f"no test preset {name} in CMakePresets.json")
+            for key, value in by_name[name].get("environment", {}).items():
+                self.environment.setdefault(key, value.replace("${sourceDir}", str(ROOT)))
+            name = by_name[name].get("inherits")
+
+    @property
+    def wrapper(self):
+        """What g++ 12's ThreadSanitizer needs where the kernel randomizes more than it can bear."""
+        bits = int(Path("/proc/sys/vm/mmap_rnd_bits").read_text())
+        return ["setarch", "-R"] if self.name == "tsan" and bits > 28 else []
+
+
+class GoogleTest:
+    """A test, which a race does not fail every time: what stress tests do is multiplied by these, until it does."""
+
+    scales = (1, 4, 16)
+
+    @staticmethod
+    def run(tree, catcher, limit, scale):
+        preset = Preset(catcher.preset)
+        environment = dict(preset.environment)
+        if catcher.engine:
+            environment["DOORBELL_ENGINE"] = catcher.engine
+        environment["DOORBELL_STRESS_SCALE"] = str(scale * float(os.environ.get("DOORBELL_STRESS_SCALE", 1)))
+        command = [*preset.wrapper, tree.program(catcher), f"--gtest_filter={catcher.name}"]
+        return tree.run(command, environment, limit)
+
+    @staticmethod
+    def has_run(run):
+        return re.search(r"^\[       OK \]", run.output, re.MULTILINE)
+
+    @staticmethod
+    def catch(tree, catcher, run, mutant):
+        """What it has caught, or None."""
+        if run.green or (run.hangs and not mutant.may_hang):
+            return None
+        reported = [sanitizer for beginning, sanitizer in REPORTS.items() if beginning in run.output]
+        who = reported[0] if reported else tree.folder(catcher) + (", hangs" if run.hangs else "")
+        return Catch(who, f"{run.seconds:.1f} s", catcher)
+
+
+class Model:
+    """A scenario, all of whose schedules are run, in the same order each time."""
+
+    scales = (1,)
+
+    @staticmethod
+    def run(tree, catcher, limit, _scale):
+        return tree.run([tree.program(catcher), catcher.name], {}, limit)
+
+    @staticmethod
+    def has_run(run):
+        return "exhausted" in run.output
+
+    @staticmethod
+    def catch(_tree, catcher, run, _mutant):
+        """What it has caught, or None. A deadlock is a report as any other: nothing hangs."""
+        well = re.search(r"^\S+: (?!broken scenario).*\n  in the schedule after (\d+) that were well;", run.output,
+                         re.MULTILINE)
+        return Catch("model", f"schedule {int(well[1]) + 1}", catcher) if well else None
+
+
+def kind_of(catcher):
+    return Model if catcher.preset == "model" else GoogleTest

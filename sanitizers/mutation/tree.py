@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Copies of the working tree, in which mutants are built and run."""
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+from .mutant import ROOT, Trouble
+
+COPIES = ROOT / "build" / "mutants"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    seconds: float
+    status: int
+    timed_out: bool
+    output: str
+
+    @property
+    def green(self):
+        return self.status == 0 and not self.timed_out
+
+    @property
+    def hangs(self):
+        return self.timed_out or self.status == -signal.SIGALRM  # which the tests' own watchdog sends
+
+
+def files_of(tree):
+    """Everything but what is built, and what git keeps."""
+    tops = [top for top in tree.iterdir() if top.name not in ("build", ".git")] if tree.is_dir() else []
+    return {path.relative_to(tree) for top in tops for path in (top, *top.rglob("*")) if path.is_file()}
+
+
+class Tree:
+    """A copy, with a build of its own for each preset."""
+
+    def __init__(self, number, build_jobs):
+        self.path = COPIES / str(number)
+        self.build_jobs = build_jobs
+
+    def refresh(self):
+        """Makes it the working tree again. What has not changed is left alone, and not built again."""
+        wanted = files_of(ROOT)
+        for name in wanted:
+            copy, original = self.path / name, ROOT / name
+            if copy.is_file() and copy.read_bytes() == original.read_bytes():
+                continue
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(original, copy)
+            shutil.copymode(original, copy)
+        for name in files_of(self.path) - wanted:
+            (self.path / name).unlink()
+
+    def apply(self, mutant):
+        # The copy is no repository, though it lies in one: else git would look for the files at its top.
+        outside = {**os.environ, "GIT_CEILING_DIRECTORIES": str(COPIES)}
+        ended = subprocess.run(["git", "apply", mutant.patch], cwd=self.path, env=outside, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+        if ended.returncode != 0:
+            raise Trouble("does not apply\n" + ended.stdout)
+
+    def build(self, preset, programs):
+        folder = self.path / "build" / preset
+        if not (folder / "build.ninja").is_file():
+            # A mutant may leave something unused: a test is to find it, not the compiler.
+            options = ["-DDOORBELL_WERROR=OFF", "-DDOORBELL_BUILD_EXAMPLES=OFF", "-DDOORBELL_BUILD_BENCH=OFF"]
+            if shutil.which("ccache"):
+                options.append("-DCMAKE_CXX_COMPILER_LAUNCHER=ccache")
+            self._run_tool(["cmake", "--preset", preset, *options])
+        self._run_tool(["cmake", "--build", folder, "-j", str(self.build_jobs), "--target", *programs])
+
+    def _run_tool(self, command):
+        # What one copy has compiled, the others need not.
+        cached = {**os.environ, "CCACHE_BASEDIR": str(self.path), "CCACHE_NOHASHDIR": "1"}
+        ended = subprocess.run(command, cwd=self.path, env=cached, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True)
+        if ended.returncode != 0:
+            raise Trouble("does not compile\n" + ended.stdout)
+
+    def program(self, catcher):
+        found = list(self.path.glob(f"build/{catcher.preset}/tests/*/{catcher.program}"))
+        if len(found) != 1:
+            raise Trouble(f"no test program {catcher.program}")
+        return found[0]
+
+    def folder(self, catcher):
+        """unit, conformance, stress or model."""
+        return self.program(catcher).parent.name
+
+    def run(self, command, environment, limit):
+        begin = time.monotonic()
+        # In a session of its own, so that a test's children end with it. What it writes goes to a file: one that hangs may
+        # have left a child that keeps a pipe open.
+        with open(self.path / "build" / "output", "w+b") as output:
+            running = subprocess.Popen(command, cwd=self.path, env={**os.environ, **environment},
+                                       stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                                       start_new_session=True)
+            try:
+                running.wait(limit)
+                timed_out = False
+            except subprocess.TimeoutExpired:
+                timed_out = True
+            finally:
+                try:
+                    os.killpg(running.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+                running.wait()
+            output.seek(0)
+            text = output.read().decode(errors="replace")
+        return Run(time.monotonic() - begin, running.returncode, timed_out, text)

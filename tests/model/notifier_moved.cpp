@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// notifier: one that is registered with one eventfd after another, while others are at it.
+#include "scenario.hpp"
+
+#include <memory>
+#include <system_error>
+
+#include <doorbell/base/atomic.hpp>
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
+
+namespace doorbell::model {
+namespace {
+
+/// A notifier that its own callback takes off, which then runs on.
+struct self_removing {
+  self_removing() { watcher.register_with(bell); }
+  void signal() { bell.signal(); }
+
+  const eventfd bell;
+  base::atomic<bool> removed{false};  // of no order, or it would stand in for the notifier's
+  int done = 0;                       // the last that the callback does
+  std::unique_ptr<notifier> owner = std::make_unique<notifier>([this](auto&) {
+    watcher.unregister();
+    removed.store(true, base::memory_order_relaxed);
+    done = 1;
+  });
+  notifier& watcher = *owner;
+};
+
+/// Runs `next` in a thread besides the callback, if that has already taken the notifier off.
+template <class Next>
+void while_it_runs_on(Next next) {
+  self_removing all;
+  together({{"signaller", [&] { all.signal(); }}, {"other", [&] {
+                                                     if (!all.removed.load(base::memory_order_relaxed)) return;
+                                                     next(all);
+                                                     REQUIRE(all.done == 1);
+                                                   }}});
+}
+
+}  // namespace
+
+SCENARIO(notifier_moved, 3, "whoever registers it after an unregister finds it as that has left it") {
+  const eventfd here;
+  const eventfd there;
+  notifier watcher{here, [](auto&) {}};
+  auto outcome = decoupled::not_registered;
+  std::error_code ec;
+  together({{"unregisterer", [&] { outcome = watcher.unregister(); }},
+            {"registrar", [&] { watcher.register_with(there, ec); }}});
+  REQUIRE(outcome == decoupled::by_us);
+  REQUIRE(!ec || ec == std::errc::device_or_resource_busy);
+}
+
+SCENARIO(notifier_moved_after_a_refusal, 3, "a registration that is refused in between takes nothing of that away") {
+  const eventfd here;
+  const eventfd there;
+  eventfd closed;
+  closed.close();
+  notifier watcher{here, [](auto&) {}};
+  std::error_code ec;
+  together({{"unregisterer", [&] { watcher.unregister(); }},
+            {"refused registrar",
+             [&] {
+               std::error_code refused;
+               watcher.register_with(closed, refused);
+               REQUIRE(refused == std::errc::bad_file_descriptor || refused == std::errc::device_or_resource_busy);
+             }},
+            {"registrar", [&] { watcher.register_with(there, ec); }}});
+  REQUIRE(!ec || ec == std::errc::device_or_resource_busy);
+}
+
+SCENARIO(notifier_moved_before_a_callback, 3,
+         "a callback is refused to unregister from another eventfd, though it was registered elsewhere before") {
+  const eventfd bell;
+  const eventfd here;
+  const eventfd there;
+  notifier watcher{here, [](auto&) {}};
+  auto outcome = decoupled::not_registered;
+  std::error_code ec;
+  const notifier meddler{bell, [&](auto&) { outcome = watcher.unregister(ec); }};
+  together({{"signaller", [&] { bell.signal(); }}, {"mover", [&] {
+                                                      watcher.unregister();
+                                                      watcher.register_with(there);
+                                                    }}});
+  REQUIRE(outcome == decoupled::not_registered);
+  REQUIRE(watcher.unregister() == decoupled::by_us);
+}
+
+SCENARIO(notifier_left_and_destroyed, 3,
+         "the destructor waits for a callback that has taken its notifier off, and runs on") {
+  while_it_runs_on([](self_removing& all) { all.owner = nullptr; });
+}
+
+SCENARIO(notifier_left_and_unregistered, 3, "so does an unregister, which finds nothing registered") {
+  while_it_runs_on([](self_removing& all) { REQUIRE(all.watcher.unregister() == decoupled::not_registered); });
+}
+
+SCENARIO(notifier_left_and_moved, 3, "so does a registration elsewhere") {
+  const eventfd there;
+  while_it_runs_on([&](self_removing& all) { all.watcher.register_with(there); });
+}
+
+SCENARIO(notifier_left_and_two_others, 3, "one of two who come waits for it, and whoever registers after that, too") {
+  const eventfd there;
+  self_removing all;
+  together({{"signaller", [&] { all.signal(); }},
+            {"unregisterer", [&] { all.watcher.unregister(); }},
+            {"registrar", [&] {
+               if (!all.removed.load(base::memory_order_relaxed)) return;
+               std::error_code ec;
+               all.watcher.register_with(there, ec);
+               if (!ec) REQUIRE(all.done == 1);
+             }}});
+}
+
+}  // namespace doorbell::model
