@@ -102,6 +102,20 @@ SCENARIO(percpu_ref_holders, 3,
 }
 AND_WEAK(percpu_ref_holders, 3, 3);
 
+SCENARIO(percpu_ref_try_while_it_dies, 3,
+         "a try while it dies is given a reference, which release waits for, or none") {
+  used object;
+  const auto try_it = [&](int which) {
+    return [&object, which] {
+      if (!object.tryget()) return;
+      object.use(which);
+      object.put();
+    };
+  };
+  together({{"owner", [&] { REQUIRE(object.kill()); }}, {"first user", try_it(0)}, {"second user", try_it(1)}});
+  REQUIRE(object.releases == 1);
+}
+
 SCENARIO(percpu_ref_two_kills, 3, "of two kills one is told that it did it, and release runs once") {
   used object;
   int killers = 0;
