@@ -115,6 +115,7 @@ SCENARIO(percpu_ref_try_while_it_dies, 3,
   together({{"owner", [&] { REQUIRE(object.kill()); }}, {"first user", try_it(0)}, {"second user", try_it(1)}});
   REQUIRE(object.releases == 1);
 }
+AND_WEAK(percpu_ref_try_while_it_dies, 3, 3);
 
 SCENARIO(percpu_ref_two_kills, 3, "of two kills one is told that it did it, and release runs once") {
   used object;
