@@ -74,6 +74,7 @@ SCENARIO(aio_submit_complete_get, 3,
                                                                                                   }}});
   REQUIRE(got == 1 && all.get_what_is_there() == 0);
 }
+AND_WEAK(aio_submit_complete_get, 2, 3);
 
 SCENARIO(aio_two_getters, 3, "of two who wait each gets its event, and none sleeps on what the other has reaped") {
   one_context all;
@@ -93,6 +94,7 @@ SCENARIO(aio_two_getters, 3, "of two who wait each gets its event, and none slee
              }}});
   REQUIRE(first == 1 && second == 1);
 }
+AND_WEAK(aio_two_getters, 3, 2);
 
 SCENARIO(aio_leader_hand_over, 3,
          "when the leader's time is up as the event comes, somebody gets it, and nobody is left without a leader") {
@@ -114,6 +116,7 @@ SCENARIO(aio_leader_hand_over, 3,
   REQUIRE(patient == 1);
   REQUIRE(timed + all.get_what_is_there() == 1);
 }
+AND_WEAK(aio_leader_hand_over, 2, 2);
 
 SCENARIO(aio_cancel_and_complete, 3,
          "a request that is cancelled as it completes has one event, which says what became of it") {
@@ -129,6 +132,7 @@ SCENARIO(aio_cancel_and_complete, 3,
   REQUIRE(got == 1 && all.get_what_is_there() == 0);
   REQUIRE(events[0].res == (completed ? 1 : 0));  // of a poll that was cancelled
 }
+AND_WEAK(aio_cancel_and_complete, 2, 3);
 
 SCENARIO(aio_submit_and_destroy, 3, "a submit is refused, or what it started is over when destroy returns") {
   one_context all;
@@ -136,6 +140,7 @@ SCENARIO(aio_submit_and_destroy, 3, "a submit is refused, or what it started is 
   together({{"submitter", [&] { all.context.submit({&all.requests[0]}, refused); }},
             {"destroyer", [&] { all.context.destroy(); }}});
 }
+AND_WEAK(aio_submit_and_destroy, 3, 3);
 
 SCENARIO(aio_get_and_destroy, 3,
          "who waits for events when the context is destroyed wakes, with an error or with what there was") {
@@ -151,6 +156,7 @@ SCENARIO(aio_get_and_destroy, 3,
             {"destroyer", [&] { all.context.destroy(); }}});
   REQUIRE(ec ? got == 0 : got == 1);
 }
+AND_WEAK(aio_get_and_destroy, 3, 3);
 
 SCENARIO(aio_two_getters_and_destroy, 3, "of two who wait when the context is destroyed both wake") {
   one_context all;
@@ -161,6 +167,7 @@ SCENARIO(aio_two_getters_and_destroy, 3, "of two who wait when the context is de
   };
   together({{"first getter", wait}, {"second getter", wait}, {"destroyer", [&] { all.context.destroy(); }}});
 }
+AND_WEAK(aio_two_getters_and_destroy, 2, 1);
 
 SCENARIO(aio_two_destroys, 3, "of two destroys one does it, and the other is told that there is nothing") {
   one_context all;
@@ -179,6 +186,7 @@ SCENARIO(aio_lookup_and_destroy, 3, "a lookup finds a context that stays until i
   };
   together({{"first lookup", look}, {"second lookup", look}, {"destroyer", [&] { all.context.destroy(); }}});
 }
+AND_WEAK(aio_lookup_and_destroy, 2, 2);
 
 SCENARIO(aio_complete_and_destroy, 3, "destroy returns when the last completion is over, whoever reaps it") {
   one_context all;
@@ -192,6 +200,7 @@ SCENARIO(aio_complete_and_destroy, 3, "destroy returns when the last completion 
             {"device", [&] { all.disk->complete_one_if_any(); }},
             {"destroyer", [&] { all.context.destroy(); }}});
 }
+AND_WEAK(aio_complete_and_destroy, 2, 2);
 
 SCENARIO(aio_destroy_waits, 3,
          "what cannot be cancelled is over when destroy returns: the buffer is not touched any more") {

@@ -34,6 +34,7 @@ SCENARIO(kref_last_put, 3, "exactly one of three puts frees, and it has seen wha
   };
   together({{"first", holder(0)}, {"second", holder(1)}, {"third", holder(2)}});
 }
+AND_WEAK(kref_last_put, 3, 3);
 
 SCENARIO(kref_get_and_put, 3,
          "while somebody holds a reference, others may take and give back more, and only the last put frees") {
@@ -48,6 +49,7 @@ SCENARIO(kref_get_and_put, 3,
   };
   together({{"first", holder(0)}, {"second", holder(1)}});
 }
+AND_WEAK(kref_get_and_put, 3, 3);
 
 SCENARIO(kref_get_unless_zero, 3,
          "whoever is given a reference holds one, and after the last put nobody is given any") {
@@ -65,5 +67,6 @@ SCENARIO(kref_get_unless_zero, 3,
   REQUIRE(last == 1);
   REQUIRE(!references.get_unless_zero());
 }
+AND_WEAK(kref_get_unless_zero, 3, 3);
 
 }  // namespace doorbell::model

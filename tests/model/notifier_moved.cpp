@@ -53,6 +53,7 @@ SCENARIO(notifier_moved, 3, "whoever registers it after an unregister finds it a
   REQUIRE(outcome == decoupled::by_us);
   REQUIRE(!ec || ec == std::errc::device_or_resource_busy);
 }
+AND_WEAK(notifier_moved, 3, 3);
 
 SCENARIO(notifier_moved_after_a_refusal, 3, "a registration that is refused in between takes nothing of that away") {
   const eventfd here;
@@ -71,6 +72,7 @@ SCENARIO(notifier_moved_after_a_refusal, 3, "a registration that is refused in b
             {"registrar", [&] { watcher.register_with(there, ec); }}});
   REQUIRE(!ec || ec == std::errc::device_or_resource_busy);
 }
+AND_WEAK(notifier_moved_after_a_refusal, 3, 3);
 
 SCENARIO(notifier_moved_before_a_callback, 3,
          "a callback is refused to unregister from another eventfd, though it was registered elsewhere before") {
@@ -88,6 +90,7 @@ SCENARIO(notifier_moved_before_a_callback, 3,
   REQUIRE(outcome == decoupled::not_registered);
   REQUIRE(watcher.unregister() == decoupled::by_us);
 }
+AND_WEAK(notifier_moved_before_a_callback, 3, 3);
 
 SCENARIO(notifier_left_and_destroyed, 3,
          "the destructor waits for a callback that has taken its notifier off, and runs on") {
@@ -115,5 +118,6 @@ SCENARIO(notifier_left_and_two_others, 3, "one of two who come waits for it, and
                if (!ec) REQUIRE(all.done == 1);
              }}});
 }
+AND_WEAK(notifier_left_and_two_others, 2, 2);
 
 }  // namespace doorbell::model

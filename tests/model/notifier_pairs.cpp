@@ -17,6 +17,7 @@ SCENARIO(notifier_unregister_and_hup, 3,
   together({{"unregisterer", [&] { all.unregister(); }}, {"closer", [&] { all.close(); }}});
   REQUIRE(all.releases() == (all.outcome() == decoupled::by_hup ? 1 : 0));
 }
+AND_WEAK(notifier_unregister_and_hup, 3, 3);
 
 SCENARIO(notifier_unregister_and_signal, 3, "once unregister() has returned, no callback runs") {
   watched_bell all;
@@ -24,6 +25,7 @@ SCENARIO(notifier_unregister_and_signal, 3, "once unregister() has returned, no 
   REQUIRE(all.outcome() == decoupled::by_us);
   REQUIRE(all.calls() <= 1);
 }
+AND_WEAK(notifier_unregister_and_signal, 3, 3);
 
 SCENARIO(notifier_unregister_reading_and_signal, 3,
          "a signal has called and is in what was read, or is still there and has not") {
@@ -33,6 +35,7 @@ SCENARIO(notifier_unregister_reading_and_signal, 3,
   REQUIRE(static_cast<std::uint64_t>(all.calls()) == taken);
   REQUIRE(taken + all.bell().context()->count() == 1);
 }
+AND_WEAK(notifier_unregister_reading_and_signal, 3, 3);
 
 SCENARIO(notifier_unregister_reading_and_hup, 3, "whoever drains on the way out may be the last to touch the memory") {
   watched_bell all;
@@ -41,6 +44,7 @@ SCENARIO(notifier_unregister_reading_and_hup, 3, "whoever drains on the way out 
   together({{"unregisterer", [&] { taken = all.unregister_and_read(); }}, {"closer", [&] { all.close(); }}});
   REQUIRE(taken == 1);
 }
+AND_WEAK(notifier_unregister_reading_and_hup, 3, 3);
 
 SCENARIO(notifier_unregister_reading_and_write, 3,
          "a write that waits for room gets it from an unregister that drains") {
@@ -67,12 +71,14 @@ SCENARIO(notifier_hup_and_signal, 3, "release() runs once, after the last callba
   REQUIRE(all.releases() == 1 && all.calls() <= 1);
   all.unregister();
 }
+AND_WEAK(notifier_hup_and_signal, 3, 3);
 
 SCENARIO(notifier_register_and_signal, 3, "a signal around register_with() is in its answer or calls, and never both") {
   watched_bell all{at_first::not_registered};
   together({{"registrar", all.registrar()}, {"signaller", all.signaller()}});
   REQUIRE((all.was_ready() ? 1 : 0) + all.calls() == 1);
 }
+AND_WEAK(notifier_register_and_signal, 3, 3);
 
 SCENARIO(notifier_register_and_hup, 3, "who registers while the last handle is closed gets the HUP") {
   watched_bell all{at_first::not_registered};
@@ -80,6 +86,7 @@ SCENARIO(notifier_register_and_hup, 3, "who registers while the last handle is c
   REQUIRE(all.releases() == 1);
   all.unregister();
 }
+AND_WEAK(notifier_register_and_hup, 3, 3);
 
 SCENARIO(notifier_register_and_unregister, 3, "an unregister at the same time finds the registration, or nothing") {
   watched_bell all{at_first::not_registered};
@@ -88,6 +95,7 @@ SCENARIO(notifier_register_and_unregister, 3, "an unregister at the same time fi
   REQUIRE(outcome != decoupled::by_hup);
   REQUIRE((outcome == decoupled::by_us) != (all.watcher().unregister() == decoupled::by_us));
 }
+AND_WEAK(notifier_register_and_unregister, 3, 3);
 
 SCENARIO(notifier_register_twice, 3,
          "of two registrations at once one succeeds, and the other is told that it is busy") {
@@ -101,6 +109,7 @@ SCENARIO(notifier_register_twice, 3,
   REQUIRE((first ? first : second) == std::errc::device_or_resource_busy);
   REQUIRE(watcher.unregister() == decoupled::by_us);
 }
+AND_WEAK(notifier_register_twice, 3, 3);
 
 SCENARIO(notifier_signal_and_signal, 3, "each signal calls once, and is counted once") {
   watched_bell all;

@@ -18,6 +18,7 @@ SCENARIO(notifier_unregister_hup_signal, 3,
       {{"unregisterer", [&] { all.unregister(); }}, {"closer", [&] { all.close(); }}, {"signaller", all.signaller()}});
   REQUIRE(all.releases() == (all.outcome() == decoupled::by_hup ? 1 : 0));
 }
+AND_WEAK(notifier_unregister_hup_signal, 2, 2);
 
 SCENARIO(notifier_two_unregisters_and_hup, 3,
          "of two unregisters and a HUP one takes it off, and the memory goes with the last") {

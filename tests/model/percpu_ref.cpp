@@ -61,6 +61,7 @@ SCENARIO(percpu_ref_kill_against_tryget, 3, "release runs once, after the last p
   REQUIRE(object.releases == 1);
   REQUIRE(!object.tryget_live() && !object.tryget());
 }
+AND_WEAK(percpu_ref_kill_against_tryget, 3, 3);
 
 SCENARIO(percpu_ref_put_on_another_cpu, 3,
          "a reference taken on one CPU and given back on another counts once while the count is switched") {
@@ -83,6 +84,7 @@ SCENARIO(percpu_ref_put_on_another_cpu, 3,
              }}});
   REQUIRE(object.releases == 1);
 }
+AND_WEAK(percpu_ref_put_on_another_cpu, 3, 3);
 
 SCENARIO(percpu_ref_holders, 3,
          "while it dies those who hold a reference may take more, and release waits for all of them") {
@@ -98,6 +100,7 @@ SCENARIO(percpu_ref_holders, 3,
                                                          }}});
   REQUIRE(object.releases == 1);
 }
+AND_WEAK(percpu_ref_holders, 3, 3);
 
 SCENARIO(percpu_ref_try_while_it_dies, 3,
          "a try while it dies is given a reference, which release waits for, or none") {
@@ -112,6 +115,7 @@ SCENARIO(percpu_ref_try_while_it_dies, 3,
   together({{"owner", [&] { REQUIRE(object.kill()); }}, {"first user", try_it(0)}, {"second user", try_it(1)}});
   REQUIRE(object.releases == 1);
 }
+AND_WEAK(percpu_ref_try_while_it_dies, 3, 3);
 
 SCENARIO(percpu_ref_two_kills, 3, "of two kills one is told that it did it, and release runs once") {
   used object;
@@ -125,6 +129,7 @@ SCENARIO(percpu_ref_two_kills, 3, "of two kills one is told that it did it, and 
   REQUIRE(killers == 1);
   REQUIRE(object.releases == 1);
 }
+AND_WEAK(percpu_ref_two_kills, 3, 3);
 
 SCENARIO(percpu_ref_dying_is_final, 3, "whoever has seen that it is dying is not let in any more") {
   used object;
@@ -138,6 +143,7 @@ SCENARIO(percpu_ref_dying_is_final, 3, "whoever has seen that it is dying is not
                                                          }}});
   REQUIRE(object.releases == 1);
 }
+AND_WEAK(percpu_ref_dying_is_final, 3, 3);
 
 SCENARIO(percpu_ref_lookup, 3,
          "a lookup under RCU holds the object until its put, or is told no while the memory is still there") {
@@ -163,5 +169,6 @@ SCENARIO(percpu_ref_lookup, 3,
             {"first lookup", look_it_up},
             {"second lookup", look_it_up}});
 }
+AND_WEAK(percpu_ref_lookup, 3, 3);
 
 }  // namespace doorbell::model

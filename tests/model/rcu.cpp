@@ -32,6 +32,7 @@ SCENARIO(rcu_taken_away, 3,
             {"second reader", read}});
   delete shared.exchange(nullptr);
 }
+AND_WEAK(rcu_taken_away, 3, 3);
 
 SCENARIO(rcu_published, 3, "whoever finds an object finds it as it was built") {
   rcu_pointer<int> shared;
@@ -43,6 +44,7 @@ SCENARIO(rcu_published, 3, "whoever finds an object finds it as it was built") {
   together({{"updater", [&] { shared.store(new int{1}); }}, {"first reader", read}, {"second reader", read}});
   delete shared.exchange(nullptr);
 }
+AND_WEAK(rcu_published, 3, 3);
 
 SCENARIO(rcu_two_updaters, 3, "of two who exchange it each has what the other published, whole, to free it") {
   rcu_pointer<int> shared{new int{1}};
@@ -54,5 +56,6 @@ SCENARIO(rcu_two_updaters, 3, "of two who exchange it each has what the other pu
   together({{"first updater", update}, {"second updater", update}});
   delete shared.exchange(nullptr);
 }
+AND_WEAK(rcu_two_updaters, 3, 3);
 
 }  // namespace doorbell::model

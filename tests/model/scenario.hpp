@@ -14,12 +14,22 @@
 // It runs from its beginning for each schedule, so all that it uses it makes itself, and frees; and it does the same each
 // time: nothing in it is random, or depends on the time.
 //
+// The values of its atomics are sequentially consistent, but for
+//
+//   AND_WEAK(kref_last_put, 3, 2);               // which is kref_last_put_weak: 3 preemptions, and 2 older values
+//   WEAK_SCENARIO(ring_publication, 3, 2, "...") { ... }
+//
+// and for litmus tests, which say all that can come of them; the model checker is to find neither less nor more:
+//
+//   LITMUS(litmus_store_buffering, "00 01 10 11", "...") { ... outcome({first, second}); }
+//
 // Besides what it requires itself, these are failures: a data race, use after free, a double free, an access out of
 // bounds, a leak, a deadlock, a lost wakeup, a livelock, mutexes taken in an order that is a circle, assert().
 #pragma once
 
 #include <initializer_list>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "checker/scheduler.hpp"
@@ -29,12 +39,16 @@ namespace doorbell::model {
 struct scenario {
   std::string_view name;
   unsigned bound;  ///< of preemptions, to be explored unless the command says otherwise
+  unsigned weak;   ///< how many older values of atomics may be read in an execution, likewise
   std::string_view oracle;
   void (*body)();
+  std::string_view outcomes;  ///< of a litmus test: each, with a blank between them
 };
 
 [[nodiscard]] std::span<const scenario> all_scenarios() noexcept;
 bool add_scenario(const scenario& one);
+/// What has come of the executions since it was asked last, with a blank between them.
+[[nodiscard]] std::string take_outcomes();
 
 /// Runs them at once, and returns when all have ended.
 inline void together(std::initializer_list<part> parts) noexcept {
@@ -47,17 +61,25 @@ void require(bool condition, const char* text) noexcept;
 /// From now on the calling thread runs on that CPU, of two. Threads begin on one each, in turn.
 void run_on_cpu(unsigned number) noexcept;
 
+/// What has come of this execution, in digits.
+void outcome(std::initializer_list<int> what);
+
 /// A number below `limit`, each of which is tried.
 [[nodiscard]] unsigned any_below(unsigned limit) noexcept;
 
 }  // namespace doorbell::model
 
-// NOLINTBEGIN(bugprone-macro-parentheses): a name is one
-#define SCENARIO(name, bound, oracle)                                         \
-  static void scenario_##name();                                              \
-  [[maybe_unused]] static const bool has_##name =                             \
-      doorbell::model::add_scenario({#name, bound, oracle, scenario_##name}); \
+#define DOORBELL_MODEL_SCENARIO(name, bound, weak, oracle, outcomes)                          \
+  static void scenario_##name();                                                              \
+  [[maybe_unused]] static const bool has_##name =                                             \
+      doorbell::model::add_scenario({#name, bound, weak, oracle, scenario_##name, outcomes}); \
   static void scenario_##name()
-// NOLINTEND(bugprone-macro-parentheses)
+
+#define SCENARIO(name, bound, oracle) DOORBELL_MODEL_SCENARIO(name, bound, 0, oracle, "")
+#define WEAK_SCENARIO(name, bound, weak, oracle) DOORBELL_MODEL_SCENARIO(name, bound, weak, oracle, "")
+#define LITMUS(name, outcomes, oracle) DOORBELL_MODEL_SCENARIO(name, 9, 4, oracle, outcomes)
+#define AND_WEAK(name, bound, weak)                                                     \
+  [[maybe_unused]] static const bool has_##name##_weak = doorbell::model::add_scenario( \
+      {#name "_weak", bound, weak, "the same where older values are read", scenario_##name, ""})
 
 #define REQUIRE(condition) doorbell::model::require(static_cast<bool>(condition), #condition)

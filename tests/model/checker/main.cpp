@@ -30,26 +30,32 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 /// While schedules are explored: shows the one that failed, by replaying it.
 class replaying final : public failure_sink {
  public:
-  explicit replaying(const scenario& what) : name_{what.name} {}
+  replaying(const scenario& what, const options& asked) : name_{what.name} {
+    if (asked.weak) words_ = {"--weak", std::to_string(*asked.weak)};
+  }
   void count() noexcept { ++schedules_; }
   [[nodiscard]] unsigned long schedules() const noexcept { return schedules_; }
 
   [[noreturn]] void take(failure what, const std::string& text) override {
     auto schedule = scheduler::one().taken().to_string();
     if (schedule.empty()) schedule.push_back(letter_of(0));  // the scenario failed before its threads began
-    std::printf("%s: %s: %s\n  in the schedule after %lu that were well; to see it again:\n  model --replay %s %s\n\n",
-                name_.c_str(), std::string{to_string(what)}.c_str(), text.c_str(), schedules_, schedule.c_str(),
-                name_.c_str());
+    words_.insert(words_.begin(), "model");
+    words_.insert(words_.end(), {"--replay", schedule, name_});
+    std::printf("%s: %s: %s\n  in the schedule after %lu that were well; to see it again:\n ", name_.c_str(),
+                std::string{to_string(what)}.c_str(), text.c_str(), schedules_);
+    for (const auto& word : words_) std::printf(" %s", word.c_str());
+    std::printf("\n\n");
     std::fflush(stdout);
-    std::string program{"model"};
-    std::string option{"--replay"};
-    char* const words[] = {program.data(), option.data(), schedule.data(), name_.data(), nullptr};
-    ::execv("/proc/self/exe", words);
+    std::vector<char*> words;
+    for (auto& word : words_) words.push_back(word.data());
+    words.push_back(nullptr);
+    ::execv("/proc/self/exe", words.data());
     std::_Exit(1);
   }
 
  private:
   std::string name_;
+  std::vector<std::string> words_;  // of the command that replays it
   unsigned long schedules_ = 0;
 };
 
@@ -88,9 +94,20 @@ class showing final : public failure_sink {
   nothing nothing_more_;
 };
 
+/// Of a litmus test.
+void expect_outcomes(const scenario& what) {
+  const auto found = take_outcomes();
+  if (found == what.outcomes) return;
+  std::printf("%s: of this could come: %s\n  but there came: %s\n", std::string{what.name}.c_str(),
+              std::string{what.outcomes}.c_str(), found.c_str());
+  std::exit(1);
+}
+
 void explore(const scenario& what, const options& asked) {
-  replaying failures{what};
+  const auto weak = asked.weak.value_or(what.weak);
+  replaying failures{what, asked};
   set_failure_sink(failures);
+  scheduler::one().set_weak(weak);
   const auto how = asked.full ? depth_first::reduction::none : depth_first::reduction::by_dependence;
   const auto most = asked.bound.value_or(what.bound);
   for (unsigned bound = 0; bound <= most; ++bound) {
@@ -103,17 +120,20 @@ void explore(const scenario& what, const options& asked) {
     } while (search.advance());
     const bool all = !search.was_cut();
     if (bound == most || all) {
-      std::printf("%-44s bound %u exhausted%s, %lu schedules, %.2f s\n", std::string{what.name}.c_str(), bound,
-                  all ? " (and any higher)" : "", failures.schedules() - before, seconds_since(begin));
+      std::printf("%-44s bound %u exhausted%s, weak %u, %lu schedules, %.2f s\n", std::string{what.name}.c_str(), bound,
+                  all ? " (and any higher)" : "", weak, failures.schedules() - before, seconds_since(begin));
       std::fflush(stdout);
     }
     if (all) break;
   }
+  expect_outcomes(what);
 }
 
 void run_at_random(const scenario& what, const options& asked) {
-  replaying failures{what};
+  const auto weak = asked.weak.value_or(what.weak);
+  replaying failures{what, asked};
   set_failure_sink(failures);
+  scheduler::one().set_weak(weak);
   const auto begin = std::chrono::steady_clock::now();
   random_priorities some{*asked.seed, asked.depth};
   for (unsigned i = 0; i < asked.runs; ++i) {
@@ -125,15 +145,16 @@ void run_at_random(const scenario& what, const options& asked) {
   std::fflush(stdout);
 }
 
-int show(const scenario& what, const std::string& text) {
-  auto which = schedule::parse(text);
+int show(const scenario& what, const options& asked) {
+  auto which = schedule::parse(*asked.replay);
   if (!which) {
-    std::fprintf(stderr, "model: not a schedule: %s\n", text.c_str());
+    std::fprintf(stderr, "model: not a schedule: %s\n", asked.replay->c_str());
     return 2;
   }
   static showing failures;
   set_failure_sink(failures);
   scheduler::one().set_trace(&failures.where());
+  scheduler::one().set_weak(asked.weak.value_or(what.weak));
   replay again{std::move(*which)};
   scheduler::one().execute(again, what.body);
   failures.print();
@@ -143,7 +164,8 @@ int show(const scenario& what, const std::string& text) {
 
 void list() {
   for (const auto& each : all_scenarios())
-    std::printf("%-44s bound %u: %s\n", std::string{each.name}.c_str(), each.bound, std::string{each.oracle}.c_str());
+    std::printf("%-44s bound %u, weak %u: %s\n", std::string{each.name}.c_str(), each.bound, each.weak,
+                std::string{each.oracle}.c_str());
 }
 
 /// @return null when one of those named is not there.
@@ -170,7 +192,7 @@ int run(const options& asked) {
     std::fprintf(stderr, "model: no such scenario; --list names them\n");
     return 2;
   }
-  if (asked.replay) return show(*scenarios.front(), *asked.replay);
+  if (asked.replay) return show(*scenarios.front(), asked);
   for (const auto* each : scenarios) asked.seed ? run_at_random(*each, asked) : explore(*each, asked);
   return 0;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory.hpp"
 
+#include <algorithm>
+
 #include "failure.hpp"
 
 namespace doorbell::model {
@@ -21,6 +23,24 @@ void memory::access(const accessor& by, const void* at, std::size_t bytes, acces
     access_heap(by, at, bytes, how);
   else if (const auto owner = stacks_.owner(at))
     access_stack(by, *owner, at, bytes, how);
+  else if (mapping_of(at) != nullptr)
+    in_mappings_.add(by, first_mapping_of(at), bytes, how);
+}
+
+void memory::add_mapping(const void* at, std::size_t bytes, const void* first) {
+  mappings_.push_back(
+      {.begin = static_cast<const std::byte*>(at), .bytes = bytes, .first = static_cast<const std::byte*>(first)});
+}
+
+const memory::mapping* memory::mapping_of(const void* at) const noexcept {
+  const auto found = std::ranges::find_if(
+      mappings_, [at](const auto& each) { return at >= each.begin && at < each.begin + each.bytes; });
+  return found != mappings_.end() ? &*found : nullptr;
+}
+
+const void* memory::first_mapping_of(const void* at) const noexcept {
+  const auto* const found = mapping_of(at);
+  return found != nullptr ? found->first + (static_cast<const std::byte*>(at) - found->begin) : at;
 }
 
 void memory::access_heap(const accessor& by, const void* at, std::size_t bytes, access_kind how) noexcept {
@@ -41,13 +61,13 @@ void memory::access_heap(const accessor& by, const void* at, std::size_t bytes, 
 void memory::access_stack(const accessor& by, thread_id owner, const void* at, std::size_t bytes,
                           access_kind how) noexcept {
   if (owner == by.thread) {
-    on_stacks_[owner].by_owner(by, at, bytes, how);
+    on_stacks_[owner].compare(by, at, bytes, how);
     return;
   }
   if (at < stack_ends_[owner])
     fail(failure::use_after_free, thread_name(by.thread) + " accesses what a function of " + thread_name(owner) +
                                       " that has returned had on its stack");
-  on_stacks_[owner].by_other(by, at, bytes, how);
+  on_stacks_[owner].add(by, at, bytes, how);
 }
 
 void memory::expect_no_leak() const noexcept {
@@ -59,6 +79,8 @@ void memory::expect_no_leak() const noexcept {
 void memory::clear() noexcept {
   heap_.clear();
   for (auto& each : on_stacks_) each.clear();
+  mappings_.clear();
+  in_mappings_.clear();
 }
 
 }  // namespace doorbell::model

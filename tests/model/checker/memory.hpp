@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// memory: all that the code under test allocates and accesses: on its heap, and on its threads' stacks.
+// memory: all that the code under test allocates and accesses: on its heap, on its threads' stacks, in what it maps.
 #pragma once
 
 #include <array>
 #include <cstddef>
+#include <vector>
 
 #include "arena.hpp"
 #include "race_detector.hpp"
@@ -19,8 +20,15 @@ class memory {
   void release(const accessor& by, void* at) noexcept;
   [[nodiscard]] bool owns(const void* at) const noexcept { return heap_.owns(at); }
 
-  /// Fails when it is not there, or races. What is neither heap nor stack is not looked after.
+  /// Fails when it is not there, or races. What is of none of the three is not looked after.
   void access(const accessor& by, const void* at, std::size_t bytes, access_kind how) noexcept;
+
+  /// It has mapped some.
+  void add_mapping(const void* at, std::size_t bytes) { add_mapping(at, bytes, at); }
+  /// The same as lies at `first` already.
+  void add_mapping(const void* at, std::size_t bytes, const void* first);
+  /// By which an address is known: what is mapped twice is one.
+  [[nodiscard]] const void* first_mapping_of(const void* at) const noexcept;
 
   /// Where the stack of a thread that does not run now ends: what is below was left by those who have returned.
   void set_stack_end(thread_id of, const void* end) noexcept { stack_ends_[of] = end; }
@@ -31,14 +39,23 @@ class memory {
   void clear() noexcept;
 
  private:
+  struct mapping {
+    const std::byte* begin;
+    std::size_t bytes;
+    const std::byte* first;
+  };
+
+  [[nodiscard]] const mapping* mapping_of(const void* at) const noexcept;
   void access_heap(const accessor& by, const void* at, std::size_t bytes, access_kind how) noexcept;
   void access_stack(const accessor& by, thread_id owner, const void* at, std::size_t bytes, access_kind how) noexcept;
 
   arena heap_;
   race_detector races_{heap_};
   stacks stacks_;
-  std::array<stack_accesses, max_threads> on_stacks_;
+  std::array<sparse_accesses, max_threads> on_stacks_;  // by others than its owner
   std::array<const void*, max_threads> stack_ends_{};
+  std::vector<mapping> mappings_;
+  sparse_accesses in_mappings_;
 };
 
 }  // namespace doorbell::model

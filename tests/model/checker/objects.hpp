@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "failure.hpp"
+#include "past_stores.hpp"
 #include "vector_clock.hpp"
 
 namespace doorbell::model {
@@ -25,6 +26,8 @@ struct object {
   unsigned number = 0;  // in the order in which they came
 
   vector_clock released;  // C++: what an acquire gets to know
+  past_stores past;       // of an atomic, with weak memory
+  vector_clock wakers;    // what those who have called wake() knew
 
   // Dependences, for the depth-first search.
   vector_clock visited;
@@ -57,6 +60,8 @@ class objects {
              .round = round_,
              .number = number,
              .released = {},
+             .past = {},
+             .wakers = {},
              .visited = {},
              .written = {},
              .last_read = {},
@@ -76,6 +81,8 @@ class objects {
              .round = round_,
              .number = count_,
              .released = {},
+             .past = {},
+             .wakers = {},
              .visited = {},
              .written = {},
              .last_read = {},

@@ -17,6 +17,7 @@ bool read_number(std::string_view text, Number& value) noexcept {
 /// An option with a value. @return whether the value was understood.
 bool set(options& asked, std::string_view name, std::string_view value) {
   if (name == "--bound") return read_number(value, asked.bound.emplace());
+  if (name == "--weak") return read_number(value, asked.weak.emplace());
   if (name == "--seed") return read_number(value, asked.seed.emplace());
   if (name == "--pct") return read_number(value, asked.depth) && asked.depth > 0;
   if (name == "--runs") return read_number(value, asked.runs);
@@ -30,20 +31,24 @@ bool set(options& asked, std::string_view name, std::string_view value) {
 }  // namespace
 
 const char* const usage =
-    "usage: model [--list] [--bound N] [--full] [--seed N [--pct D] [--runs N]] [--replay SCHEDULE] [SCENARIO...]\n"
+    "usage: model [--list] [--bound N] [--weak N] [--full] [--seed N [--pct D] [--runs N]] [--replay SCHEDULE] "
+    "[SCENARIO...]\n"
     "Explores the schedules of scenarios (all of them, if none is named) on doorbell's real code, and says how many\n"
     "there were. Ends with the first that fails: its interleaving, and what to call to see it again.\n"
     "\n"
     "  --list             names each scenario, its bound, and what it says is true\n"
     "  --bound N          explores all schedules with at most N preemptions, from 0 on, instead of the scenario's own\n"
+    "  --weak N           as many atomic operations take an older value for the latest, where their order lets them "
+    "(0,\n"
+    "                     or the scenario's own)\n"
     "  --full             also those that differ only in the order of independent operations\n"
     "  --seed N           instead runs with random priorities (PCT), the same ones for the same N\n"
     "  --pct D            ... looking for bugs that need D orderings (3)\n"
     "  --runs N           ... so many times (10000)\n"
     "  --replay SCHEDULE  runs one scenario once, and shows what its threads do\n"
     "\n"
-    "A preemption is a switch away from a thread that could have gone on. Values are sequentially consistent; memory\n"
-    "orders count for data races only.\n";
+    "A preemption is a switch away from a thread that could have gone on. With --weak 0 values are sequentially\n"
+    "consistent, and memory orders count for data races only.\n";
 
 options parse_options(int count, char** words) {
   options asked;

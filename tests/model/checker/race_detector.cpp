@@ -63,28 +63,30 @@ void race_detector::compare(const accessor& me, const history& known, const void
   }
 }
 
-void stack_accesses::by_other(const accessor& who, const void* at, std::size_t bytes, access_kind how) noexcept {
+void sparse_accesses::add(const accessor& who, const void* at, std::size_t bytes, access_kind how) noexcept {
   compare(who, at, bytes, how);
   const auto* const begin = static_cast<const std::byte*>(at);
   const seen now{begin, begin + bytes, who.thread, who.happened.of(who.thread), how};
   // A later one stands for the earlier: whoever comes after it comes after both.
-  const auto known = std::ranges::find_if(by_others_, [&](const auto& each) {
+  const auto known = std::ranges::find_if(all_, [&](const auto& each) {
     return each.begin == now.begin && each.end == now.end && each.thread == now.thread && each.how == now.how;
   });
-  if (known != by_others_.end())
+  if (known != all_.end())
     *known = now;
   else
-    by_others_.push_back(now);
+    all_.push_back(now);
 }
 
-void stack_accesses::compare(const accessor& me, const void* at, std::size_t bytes, access_kind how) const noexcept {
+void sparse_accesses::compare_all(const accessor& me, const void* at, std::size_t bytes,
+                                  access_kind how) const noexcept {
   const auto* const begin = static_cast<const std::byte*>(at);
-  for (const auto& each : by_others_) {
+  for (const auto& each : all_) {
     const bool both_atomic = how == access_kind::atomic && each.how == access_kind::atomic;
     const bool both_read = how == access_kind::read && each.how == access_kind::read;
     if (each.thread == me.thread || both_atomic || both_read) continue;
     if (begin >= each.end || each.begin >= begin + bytes) continue;
-    if (each.clock > me.happened.of(each.thread)) report(me, how, each.thread, each.how, "on a thread's stack");
+    if (each.clock > me.happened.of(each.thread))
+      report(me, how, each.thread, each.how, "on a thread's stack, or in memory that was mapped");
   }
 }
 

@@ -4,8 +4,9 @@
 // the other in the sense of C++: by the memory orders that the code gives, whatever the schedule was. Freeing is a write of
 // all that is freed; so memory that is freed too early is found in schedules in which it just so went well.
 //
-// Each byte of the arena has, for each thread, the thread's clock at its last access of each kind. Stacks have no such
-// record: what others access there is remembered, and compared with what its owner does later.
+// Each byte of the arena has, for each thread, the thread's clock at its last access of each kind. Stacks and mappings
+// have no such record. What others access on a stack is remembered, and compared with what its owner does later; in a
+// mapping, what anybody accesses.
 #pragma once
 
 #include <array>
@@ -52,14 +53,15 @@ class race_detector {
   history* const histories_;
 };
 
-/// What other threads have accessed on one thread's stack.
-class stack_accesses {
+/// What has been accessed where there is no such record.
+class sparse_accesses {
  public:
-  void clear() noexcept { by_others_.clear(); }
-  void by_other(const accessor& who, const void* at, std::size_t bytes, access_kind how) noexcept;
-  void by_owner(const accessor& owner, const void* at, std::size_t bytes, access_kind how) const noexcept {
-    if (!by_others_.empty()) [[unlikely]]
-      compare(owner, at, bytes, how);
+  void clear() noexcept { all_.clear(); }
+  /// One that later ones are compared with.
+  void add(const accessor& who, const void* at, std::size_t bytes, access_kind how) noexcept;
+  void compare(const accessor& me, const void* at, std::size_t bytes, access_kind how) const noexcept {
+    if (!all_.empty()) [[unlikely]]
+      compare_all(me, at, bytes, how);
   }
 
  private:
@@ -70,9 +72,9 @@ class stack_accesses {
     std::uint32_t clock;
     access_kind how;
   };
-  void compare(const accessor& me, const void* at, std::size_t bytes, access_kind how) const noexcept;
+  void compare_all(const accessor& me, const void* at, std::size_t bytes, access_kind how) const noexcept;
 
-  std::vector<seen> by_others_;
+  std::vector<seen> all_;
 };
 
 }  // namespace doorbell::model

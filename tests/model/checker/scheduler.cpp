@@ -66,7 +66,7 @@ void scheduler::execute(strategy& how, void (*body)()) {
     threads_[id].id = id;
   }
   strategy_ = &how;
-  alive_ = steps_ = 0;
+  alive_ = steps_ = older_ = 0;
   previous_ = next_ = 0;
   how.begin();
   begin(threads_[0], 0, "scenario", whole);
@@ -106,6 +106,7 @@ void scheduler::run_thread(thread& me) noexcept {
 void scheduler::step(const operation& next_operation) noexcept {
   auto& me = current();
   me.pending = next_operation;
+  me.pending.object = memory_.first_mapping_of(next_operation.object);
   if (alive_ > 1) strategy_->announced(threads_, me, objects_);
   switch_to(next());
   take_step(me);
@@ -158,6 +159,13 @@ unsigned scheduler::pick(unsigned alternatives) noexcept {
   const not_tracked here;
   const auto chosen = strategy_->pick(alternatives);
   taken_.add_pick(chosen);
+  return chosen;
+}
+
+unsigned scheduler::pick_older(unsigned alternatives) noexcept {
+  if (older_ == most_older_) return 0;
+  const auto chosen = pick(alternatives);
+  if (chosen > 0) ++older_;
   return chosen;
 }
 

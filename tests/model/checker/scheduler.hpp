@@ -43,6 +43,10 @@ class scheduler {
   /// Writes down what the threads do; null: nothing.
   void set_trace(trace* where) noexcept { trace_ = where; }
 
+  /// From now on as many operations of an execution as this take an older store of their atomic for the latest. With 0
+  /// the values are sequentially consistent.
+  void set_weak(unsigned most_older) noexcept { most_older_ = most_older; }
+
   /// Has this called at the end of this execution, once: to look whether all is as it should be, and to make it so.
   void at_end(void (*finish)());
 
@@ -58,13 +62,16 @@ class scheduler {
   void yield() noexcept;
   /// A choice that is not about threads. @return an alternative, below their number.
   [[nodiscard]] unsigned pick(unsigned alternatives) noexcept;
+  /// The same for which store of an atomic: 0 is the latest, the only one when there have been enough of the others.
+  [[nodiscard]] unsigned pick_older(unsigned alternatives) noexcept;
   /// Starts threads, and waits for them.
   void together(std::span<const part> parts) noexcept;
 
   // For those who carry out its operation.
 
-  [[nodiscard]] object& object_at(const void* at) noexcept { return objects_.find(at); }
-  void new_object(const void* at) noexcept { objects_.forget(at); }
+  [[nodiscard]] bool is_weak() const noexcept { return most_older_ > 0; }
+  [[nodiscard]] object& object_at(const void* at) noexcept { return objects_.find(memory_.first_mapping_of(at)); }
+  void new_object(const void* at) noexcept { objects_.forget(memory_.first_mapping_of(at)); }
   /// What the current thread has done comes before what others do with `what` from now on.
   void leave(const void* what) noexcept { strategy_->leaves(current(), objects_.find(what)); }
   [[nodiscard]] accessor who() noexcept { return {current_, current().happened}; }
@@ -98,6 +105,8 @@ class scheduler {
   thread_id next_ = 0;
   unsigned alive_ = 0;
   unsigned steps_ = 0;
+  unsigned most_older_ = 0;
+  unsigned older_ = 0;  // so far
 };
 
 }  // namespace doorbell::model

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Atomic operations. The values are sequentially consistent: an operation takes effect for all when it is carried out. What
-// happens before what follows C++: a release is known to whoever acquires it or a later RMW in its release sequence.
+// Atomic operations. What happens before what follows C++: a release is known to whoever acquires it or a later RMW in
+// its release sequence. The values are sequentially consistent, so that an operation takes effect for all when it is
+// carried out; unless the scenario is explored with weak memory, in which a load may get an older one.
 #include <doorbell_model/calls.hpp>
 
 #include <cstring>
 #include <string>
+#include <vector>
 
+#include "checker/past_stores.hpp"
 #include "checker/scheduler.hpp"
 #include "checker/tracking.hpp"
+#include "sleep.hpp"
 
 namespace doorbell::model {
 namespace {
@@ -27,14 +31,6 @@ bool acquires(std::memory_order order) noexcept {
 
 bool releases(std::memory_order order) noexcept {
   return order == std::memory_order_release || order == std::memory_order_acq_rel || order == std::memory_order_seq_cst;
-}
-
-void acquire(scheduler& all, const object& what) noexcept { all.current().happened.join(what.released); }
-
-void release(scheduler& all, object& what) noexcept {
-  auto& me = all.current();
-  what.released.join(me.happened);
-  me.happened.tick(me.id);
 }
 
 const char* name_of(atomic_operation what) noexcept {
@@ -80,6 +76,90 @@ std::uint64_t after(atomic_operation what, std::uint64_t before, std::uint64_t o
   return before;
 }
 
+/// An atomic, and what the current thread finds and leaves there.
+class location {
+ public:
+  /// A step.
+  location(scheduler& all, void* at, std::size_t bytes, const char* name, bool writes) noexcept
+      : all_{all}, at_{at}, bytes_{bytes} {
+    all.step({.name = name, .object = at, .writes = writes});
+    all.all_memory().access(all.who(), at, bytes, access_kind::atomic);
+    known_ = &all.object_at(at);
+    found_ = latest();
+    // What was written here without an atomic operation, as its construction is, everybody knows: it would race else.
+    if (all.is_weak() && (known_->past.empty() || known_->past.at(0).value != found_.value)) known_->past.begin(found_);
+  }
+
+  /// From now on it knows what those knew who have called wake() here.
+  void trust_wakers() noexcept {
+    with_wakers_ = all_.current().happened;
+    with_wakers_.join(known_->wakers);
+    happened_ = &with_wakers_;
+  }
+
+  /// Finds the latest store, or an older one, whichever is explored; of those for which `may_be` holds.
+  template <class Condition>
+  void find(const Condition& may_be) noexcept {
+    if (!all_.is_weak()) return;
+    std::vector<unsigned> ages{0};
+    const auto most = known_->past.most_age(me(std::memory_order_relaxed));
+    for (unsigned age = 1; age <= most; ++age)
+      if (may_be(age)) ages.push_back(age);
+    age_ = ages[all_.pick_older(static_cast<unsigned>(ages.size()))];
+    found_ = known_->past.at(age_);
+  }
+
+  // For the conditions.
+  [[nodiscard]] bool may_read(unsigned age, std::memory_order order) const noexcept {
+    return age <= known_->past.most_age(me(order));
+  }
+  [[nodiscard]] bool may_store_after(unsigned age, std::memory_order order) const noexcept {
+    return may_read(age, order) && known_->past.is_open(age);
+  }
+  [[nodiscard]] std::uint64_t value_at(unsigned age) const noexcept { return known_->past.at(age).value; }
+
+  [[nodiscard]] std::uint64_t value() const noexcept { return found_.value; }
+  void load(std::memory_order order) noexcept {
+    if (acquires(order)) all_.current().happened.join(found_.released);
+    if (all_.is_weak()) known_->past.read(me(order), age_);
+  }
+  void store(std::uint64_t value, bool is_rmw, std::memory_order order) noexcept {
+    auto& thread = all_.current();
+    if (is_rmw && acquires(order)) thread.happened.join(found_.released);
+    past_store made{.value = value, .released = {}, .is_rmw = is_rmw};
+    if (is_rmw) made.released = found_.released;
+    if (releases(order)) made.released.join(thread.happened);
+    if (all_.is_weak()) known_->past.store(me(order), age_, made);
+    if (releases(order)) thread.happened.tick(thread.id);
+    if (age_ > 0) return;
+    known_->released = made.released;
+    write(at_, bytes_, value);
+  }
+
+  [[nodiscard]] std::string text(std::uint64_t value) const { return value_text(value, bytes_); }
+  /// For a trace, if it was not the latest.
+  [[nodiscard]] std::string text_of_age(const char* relation) const {
+    return age_ == 0 ? "" : std::string{", "} + relation + " the latest " + text(read(at_, bytes_));
+  }
+
+ private:
+  [[nodiscard]] past_store latest() const noexcept {
+    return {.value = read(at_, bytes_), .released = known_->released, .is_rmw = false};
+  }
+  [[nodiscard]] past_stores::accessor me(std::memory_order order) const noexcept {
+    return {.thread = all_.current().id, .happened = *happened_, .seq_cst = order == std::memory_order_seq_cst};
+  }
+
+  scheduler& all_;
+  void* at_;
+  std::size_t bytes_;
+  object* known_ = nullptr;
+  const vector_clock* happened_ = &all_.current().happened;
+  vector_clock with_wakers_;
+  unsigned age_ = 0;
+  past_store found_;
+};
+
 }  // namespace
 
 std::uint64_t atomic_step(atomic_operation what, void* at, std::size_t bytes, std::uint64_t operand,
@@ -92,15 +172,20 @@ std::uint64_t atomic_step(atomic_operation what, void* at, std::size_t bytes, st
     if (!loads) write(at, bytes, after(what, before, operand));
     return before;
   }
-  all.step({.name = name_of(what), .object = at, .writes = !loads});
-  all.all_memory().access(all.who(), at, bytes, access_kind::atomic);
-  auto& known = all.object_at(at);
-  const auto before = read(at, bytes);
-  if (what != atomic_operation::store && acquires(order)) acquire(all, known);
-  if (what == atomic_operation::store) known.released = {};
-  if (!loads && releases(order)) release(all, known);
-  if (!loads) write(at, bytes, after(what, before, operand));
-  if (all.has_trace()) all.tell(value_text(before, bytes) + (loads ? "" : " -> " + value_text(read(at, bytes), bytes)));
+  // What a seq_cst load gets, later ones of other threads must not miss: their order counts.
+  const bool counts = all.is_weak() && order == std::memory_order_seq_cst;
+  location here_is{all, at, bytes, name_of(what), !loads || counts};
+  here_is.find(
+      [&](unsigned age) { return loads ? here_is.may_read(age, order) : here_is.may_store_after(age, order); });
+  const auto before = here_is.value();
+  if (loads)
+    here_is.load(order);
+  else
+    here_is.store(after(what, before, operand), what != atomic_operation::store, order);
+  if (all.has_trace())
+    all.tell(here_is.text(before) +
+             (loads ? here_is.text_of_age("older than")
+                    : " -> " + here_is.text(after(what, before, operand)) + here_is.text_of_age("which comes before")));
   return before;
 }
 
@@ -108,23 +193,40 @@ bool compare_exchange(void* at, std::size_t bytes, std::uint64_t& expected, std:
                       std::memory_order success, std::memory_order failure) noexcept {
   auto& all = scheduler::one();
   const not_tracked here;
-  if (all.running()) {
-    all.step({.name = "compare_exchange", .object = at});
-    all.all_memory().access(all.who(), at, bytes, access_kind::atomic);
+  if (!all.running()) {
+    const auto before = read(at, bytes);
+    const bool done = before == expected;
+    if (done) write(at, bytes, desired);
+    expected = before;
+    return done;
   }
-  const auto before = read(at, bytes);
+  location here_is{all, at, bytes, "compare_exchange", true};
+  here_is.find([&](unsigned age) {
+    return here_is.value_at(age) == expected ? here_is.may_store_after(age, success) : here_is.may_read(age, failure);
+  });
+  const auto before = here_is.value();
   const bool done = before == expected;
-  if (done) write(at, bytes, desired);
-  if (all.running()) {
-    auto& known = all.object_at(at);
-    if (acquires(done ? success : failure)) acquire(all, known);
-    if (done && releases(success)) release(all, known);
-    if (all.has_trace())
-      all.tell(done ? value_text(before, bytes) + " -> " + value_text(desired, bytes)
-                    : "is " + value_text(before, bytes) + ", not " + value_text(expected, bytes));
-  }
+  if (done)
+    here_is.store(desired, true, success);
+  else
+    here_is.load(failure);
+  if (all.has_trace())
+    all.tell(done ? here_is.text(before) + " -> " + here_is.text(desired) + here_is.text_of_age("which comes before")
+                  : "is " + here_is.text(before) + ", not " + here_is.text(expected) +
+                        here_is.text_of_age("older than"));
   expected = before;
   return done;
+}
+
+std::uint64_t futex_load(const void* at, std::size_t bytes) noexcept {
+  constexpr auto order = std::memory_order_seq_cst;
+  auto& all = scheduler::one();
+  location here_is{all, const_cast<void*>(at), bytes, "futex_wait", true};
+  here_is.trust_wakers();
+  here_is.find([&](unsigned age) { return here_is.may_read(age, order); });
+  here_is.load(std::memory_order_relaxed);
+  if (all.has_trace()) all.tell(here_is.text(here_is.value()) + here_is.text_of_age("older than"));
+  return here_is.value();
 }
 
 void new_object(const void* at) noexcept {

@@ -3,40 +3,25 @@
 // In place of base/futex.cpp. Nobody is woken for no reason, and no signal interrupts; time is up at any moment.
 #include <doorbell/base/futex.hpp>
 
-#include <cstring>
-
 #include "checker/scheduler.hpp"
 #include "checker/tracking.hpp"
 #include "sleep.hpp"
 
 namespace doorbell {
 
-bool model::sleep_while(const void* at, std::uint64_t (*read)(const void* at), std::uint64_t expected,
-                        std::uint64_t mask, bool timed) noexcept {
+bool model::sleep_while(const void* at, std::size_t bytes, std::uint64_t expected, std::uint64_t mask,
+                        bool timed) noexcept {
   auto& all = scheduler::one();
   const not_tracked here;
-  all.step({.name = "futex_wait", .object = at});
-  all.all_memory().access(all.who(), at, 1, access_kind::atomic);
-  const bool same = (read(at) & mask) == (expected & mask);
-  if (all.has_trace()) all.tell(same ? "sleeps" : "it has changed");
+  const bool same = (futex_load(at, bytes) & mask) == (expected & mask);
   return !same || fall_asleep(all, at, timed);
 }
 
 namespace base {
-namespace {
-
-template <class Word>
-std::uint64_t read_word(const void* at) noexcept {
-  Word word{};
-  std::memcpy(&word, at, sizeof word);
-  return word;
-}
-
-}  // namespace
 
 futex_result futex_wait(const atomic<std::uint32_t>& word, std::uint32_t expected, deadline until) noexcept {
   const bool timed = until && *until != std::chrono::steady_clock::time_point::max();
-  const bool woken = model::sleep_while(&word, read_word<std::uint32_t>, expected, ~std::uint64_t{0}, timed);
+  const bool woken = model::sleep_while(&word, sizeof word, expected, ~std::uint64_t{0}, timed);
   return woken ? futex_result::woken : futex_result::timed_out;
 }
 
@@ -45,7 +30,7 @@ void futex_wake_all(const atomic<std::uint32_t>* word) noexcept { model::wake(wo
 
 void futex_wait_high(const atomic<std::uint64_t>& word, std::uint64_t expected) noexcept {
   constexpr auto upper_half = ~std::uint64_t{0} << 32;
-  model::sleep_while(&word, read_word<std::uint64_t>, expected, upper_half, false);
+  model::sleep_while(&word, sizeof word, expected, upper_half, false);
 }
 
 void futex_wake_one_high(const atomic<std::uint64_t>* word) noexcept { model::wake(word, 1); }

@@ -106,6 +106,9 @@ void wake(const void* at, unsigned sleepers) noexcept {
   if (!all.running()) return;
   const not_tracked here;
   all.step({.name = sleepers == 1 ? "wake one" : "wake all", .object = at});
+  auto& me = all.current();
+  all.object_at(at).wakers.join(me.happened);
+  me.happened.tick(me.id);
   auto asleep = sleepers_on(all, at);
   if (all.has_trace()) all.tell(asleep.empty() ? "nobody sleeps there" : std::to_string(asleep.size()) + " asleep");
   for (; sleepers > 0 && !asleep.empty(); --sleepers) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Memory that the code under test maps lies at the same addresses in each execution: what is done may depend on them (a
-// context's place in the table does).
+// context's place in the table does). What it maps a second time, by mremap(2) of nothing, is the same memory.
 #include <sys/mman.h>
 
 #include <cstdarg>
@@ -14,6 +14,7 @@
 namespace {
 
 using doorbell::model::is_tracked;
+using doorbell::model::not_tracked;
 using doorbell::model::scheduler;
 
 constexpr std::uintptr_t first_address = std::uintptr_t{1} << 44;
@@ -37,12 +38,18 @@ void* __real_mremap(void*, size_t, size_t, int, ...);
 
 void* __wrap_mmap(void* at, size_t bytes, int protection, int flags, int fd, off_t offset) {
   if (at != nullptr || !is_tracked) return __real_mmap(at, bytes, protection, flags, fd, offset);
-  return __real_mmap(take_address(), bytes, protection, flags | MAP_FIXED_NOREPLACE, fd, offset);
+  const not_tracked here;
+  void* const made = __real_mmap(take_address(), bytes, protection, flags | MAP_FIXED_NOREPLACE, fd, offset);
+  scheduler::one().all_memory().add_mapping(made, bytes);
+  return made;
 }
 
 void* __wrap_mremap(void* at, size_t old_bytes, size_t new_bytes, int flags, ...) {
   if (!is_tracked) return __real_mremap(at, old_bytes, new_bytes, flags);
-  return __real_mremap(at, old_bytes, new_bytes, flags | MREMAP_FIXED, take_address());
+  const not_tracked here;
+  void* const made = __real_mremap(at, old_bytes, new_bytes, flags | MREMAP_FIXED, take_address());
+  scheduler::one().all_memory().add_mapping(made, new_bytes, at);
+  return made;
 }
 
 }  // extern "C"

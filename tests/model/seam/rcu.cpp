@@ -2,11 +2,17 @@
 //
 // In place of base/rcu.cpp and liburcu: a section is a number in its thread, and a grace period is over when the sections
 // that were open at its beginning have ended. No sooner: that is what makes a missing one show.
+//
+// Of any section and any grace period, one thing is so, and no more: all of the section happens before the end of the
+// grace period, or the beginning of the grace period happens before all of the section. Which of the two is decided by
+// who came first, the section's outermost rcu_read_lock() or the grace period.
 #include <doorbell/base/rcu.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "checker/failure.hpp"
 #include "checker/scheduler.hpp"
@@ -28,20 +34,40 @@ void release(scheduler& all, const void* edge) noexcept {
 
 void acquire(scheduler& all, const void* edge) noexcept { all.current().happened.join(all.object_at(edge).released); }
 
-/// The sections that were open at some moment.
-struct grace_period {
-  std::array<std::uint64_t, max_threads> open{};
+/// Waits for the sections that are open at its beginning, and knows what they did.
+class grace_period {
+ public:
+  explicit grace_period(scheduler& all) : threads_{all.threads()} {
+    for (const auto& each : threads_)
+      if (each.sections > 0) open_[each.id] = each.in_section_since;
+    under_way.push_back(this);
+  }
+  ~grace_period() { std::erase(under_way, this); }
+  grace_period(const grace_period&) = delete;
+  grace_period& operator=(const grace_period&) = delete;
 
-  explicit grace_period(scheduler& all) noexcept {
-    for (const auto& each : all.threads())
-      if (each.sections > 0) open[each.id] = each.in_section_since;
-  }
-  static bool is_over(const void* asked) noexcept {
+  [[nodiscard]] static bool is_over(const void* asked) noexcept {
     const auto& mine = *static_cast<const grace_period*>(asked);
-    return std::ranges::all_of(scheduler::one().threads(), [&](const auto& each) {
-      return mine.open[each.id] == 0 || each.sections == 0 || each.in_section_since != mine.open[each.id];
-    });
+    return std::ranges::all_of(mine.threads_, [&](const auto& each) { return !mine.waits_for(each); });
   }
+  [[nodiscard]] const vector_clock& has_seen() const noexcept { return seen_; }
+
+  /// A thread is about to end its section.
+  static void section_ends(const thread& who) noexcept {
+    for (auto* const each : under_way)
+      if (each->waits_for(who)) each->seen_.join(who.happened);
+  }
+
+ private:
+  [[nodiscard]] bool waits_for(const thread& who) const noexcept {
+    return open_[who.id] != 0 && who.sections > 0 && who.in_section_since == open_[who.id];
+  }
+
+  static inline std::vector<grace_period*> under_way;
+
+  const std::span<const thread> threads_;
+  std::array<std::uint64_t, max_threads> open_{};
+  vector_clock seen_;
 };
 
 }  // namespace
@@ -55,7 +81,8 @@ void urcu_bp_read_lock() {
   const doorbell::model::not_tracked here;
   all.step({.name = "rcu_read_lock", .object = &doorbell::model::grace_periods, .writes = false});
   auto& me = all.current();
-  if (me.sections++ == 0) me.in_section_since = ++doorbell::model::last_section;
+  if (me.sections++ > 0) return;
+  me.in_section_since = ++doorbell::model::last_section;
   doorbell::model::acquire(all, &doorbell::model::grace_period_begun);
 }
 
@@ -64,8 +91,12 @@ void urcu_bp_read_unlock() {
   if (!all.running()) return;
   const doorbell::model::not_tracked here;
   all.step({.name = "rcu_read_unlock", .object = &doorbell::model::grace_periods, .writes = false});
-  doorbell::model::release(all, &doorbell::model::sections_ended);
-  --all.current().sections;
+  auto& me = all.current();
+  if (me.sections == 1) {
+    doorbell::model::grace_period::section_ends(me);
+    doorbell::model::release(all, &doorbell::model::sections_ended);
+  }
+  --me.sections;
 }
 
 void doorbell::base::rcu_synchronize() noexcept {
@@ -74,11 +105,12 @@ void doorbell::base::rcu_synchronize() noexcept {
   const model::not_tracked here;
   if (all.current().sections > 0) model::fail(model::failure::deadlock, "rcu_synchronize waits for its own section");
   all.step({.name = "rcu_synchronize", .object = &model::grace_periods});
+  model::acquire(all, &model::sections_ended);
   model::release(all, &model::grace_period_begun);
   const model::grace_period mine{all};
   all.step({.name = "the end of a grace period",
             .object = &model::grace_periods,
             .ready = model::grace_period::is_over,
             .asked = &mine});
-  model::acquire(all, &model::sections_ended);
+  all.current().happened.join(mine.has_seen());
 }

@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <climits>
 #include <cstdarg>
-#include <cstring>
 
 #include "checker/scheduler.hpp"
 #include "checker/tracking.hpp"
@@ -22,19 +21,13 @@ using doorbell::model::scheduler;
 
 namespace {
 
-std::uint64_t read_word(const void* at) {
-  std::uint32_t word = 0;
-  std::memcpy(&word, at, sizeof word);
-  return word;
-}
-
 long futex(const void* at, int operation, std::uint32_t value) {
   const int command = operation & FUTEX_CMD_MASK;
   if (command == FUTEX_WAKE) {
     doorbell::model::wake(at, value >= INT_MAX ? doorbell::model::everybody : value);
     return 0;
   }
-  doorbell::model::sleep_while(at, read_word, value, ~std::uint64_t{0}, false);
+  doorbell::model::sleep_while(at, sizeof value, value, ~std::uint64_t{0}, false);
   errno = EAGAIN;  // whoever asks looks again
   return -1;
 }

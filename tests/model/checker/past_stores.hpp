@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// past_stores: what has been stored in one atomic, in its modification order, and how much of it a thread may still
+// take for the latest. A load may get an older store unless the thread knows of a later one: because it has stored or read
+// that itself, or because such a store or read happens before its own load. (As in the view-based machines of the
+// literature: Kang, Hur, Lahav, Vafeiadis, Dreyer: A promising semantics for relaxed-memory concurrency, POPL 2017,
+// without its promises. Here vector clocks stand in for the views.)
+//
+// A store may likewise come to lie before later ones that its thread does not know of, as long as it does not come
+// between a read-modify-write and what that has read. Of seq_cst operations on the atomic each knows those before it.
+//
+// An age counts from the end: 0 is the latest store, 1 the one before it.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "vector_clock.hpp"
+
+namespace doorbell::model {
+
+/// What a load gets: a value, and what an acquire gets to know with it.
+struct past_store {
+  std::uint64_t value = 0;
+  vector_clock released;
+  bool is_rmw = false;  // and so has read the one before it
+};
+
+class past_stores {
+ public:
+  /// Who loads or stores, and what it must not miss.
+  struct accessor {
+    thread_id thread;
+    const vector_clock& happened;
+    bool seq_cst;
+  };
+
+  /// Nothing has been stored here but this, which everybody knows.
+  void begin(const past_store& only) {
+    stores_.assign(1, only);
+    known_.clear();
+    last_seq_cst_ = 0;
+  }
+  [[nodiscard]] bool empty() const noexcept { return stores_.empty(); }
+
+  [[nodiscard]] const past_store& at(unsigned age) const noexcept { return stores_[index_of(age)]; }
+  /// Of the oldest that it may read, or store after.
+  [[nodiscard]] unsigned most_age(const accessor& who) const noexcept {
+    auto index = who.seq_cst ? last_seq_cst_ : 0;
+    for (const auto& each : known_)
+      if (knows(who, each)) index = std::max(index, each.index);
+    return static_cast<unsigned>(stores_.size() - 1 - index);
+  }
+  /// Whether something may be stored directly after it.
+  [[nodiscard]] bool is_open(unsigned age) const noexcept { return age == 0 || !at(age - 1).is_rmw; }
+
+  void read(const accessor& who, unsigned age) { note(who, index_of(age)); }
+
+  /// Directly after the one of that age.
+  void store(const accessor& who, unsigned age, const past_store& made) {
+    const auto index = index_of(age) + 1;
+    stores_.insert(stores_.begin() + index, made);
+    for (auto& each : known_)
+      if (each.index >= index) ++each.index;
+    if (last_seq_cst_ >= index) ++last_seq_cst_;
+    note(who, index);
+  }
+
+ private:
+  /// A thread has read or stored it, at that time of its clock.
+  struct known_store {
+    thread_id by;
+    std::uint32_t clock;
+    unsigned index;
+  };
+
+  static bool knows(const accessor& who, const known_store& what) noexcept {
+    return what.by == who.thread || what.clock <= who.happened.of(what.by);
+  }
+  [[nodiscard]] unsigned index_of(unsigned age) const noexcept {
+    return static_cast<unsigned>(stores_.size() - 1 - age);
+  }
+  void note(const accessor& who, unsigned index) {
+    if (who.seq_cst) last_seq_cst_ = std::max(last_seq_cst_, index);
+    const auto now = who.happened.of(who.thread);
+    for (auto& each : known_) {
+      if (each.by != who.thread || each.clock != now) continue;
+      each.index = std::max(each.index, index);
+      return;
+    }
+    known_.push_back({.by = who.thread, .clock = now, .index = index});
+  }
+
+  std::vector<past_store> stores_;
+  std::vector<known_store> known_;
+  unsigned last_seq_cst_ = 0;  // the latest that a seq_cst operation has stored or read
+};
+
+}  // namespace doorbell::model

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Litmus tests of the model checker's own weak memory: the small programs of the literature, each with all that C++
+// lets come of it. (Load buffering is the one where C++ allows more.) The names are those of Alglave, Maranget,
+// Tautschnig: Herding cats, TOPLAS 2014.
+#include <doorbell/base/atomic.hpp>
+
+#include "scenario.hpp"
+
+namespace doorbell::model {
+namespace {
+
+using base::memory_order_acq_rel;
+using base::memory_order_acquire;
+using base::memory_order_relaxed;
+using base::memory_order_release;
+using base::memory_order_seq_cst;
+using std::memory_order;
+using variable = base::atomic<int>;
+
+// Two store, and read what the other has stored.
+void store_buffering(memory_order stores, memory_order loads) {
+  variable x{0};
+  variable y{0};
+  int first = 0;
+  int second = 0;
+  together({{"first",
+             [&] {
+               x.store(1, stores);
+               first = y.load(loads);
+             }},
+            {"second", [&] {
+               y.store(1, stores);
+               second = x.load(loads);
+             }}});
+  outcome({first, second});
+}
+
+// Data, and then that it is there.
+void message_passing(memory_order publishes, memory_order looks) {
+  variable data{0};
+  variable there{0};
+  int saw_it = 0;
+  int read = 0;
+  together({{"writer",
+             [&] {
+               data.store(1, memory_order_relaxed);
+               there.store(1, publishes);
+             }},
+            {"reader", [&] {
+               saw_it = there.load(looks);
+               read = data.load(memory_order_relaxed);
+             }}});
+  outcome({saw_it, read});
+}
+
+// Two readers of what two have written, in the opposite order.
+void independent_reads(memory_order stores, memory_order loads) {
+  variable x{0};
+  variable y{0};
+  int seen[4] = {};
+  together({{"x's writer", [&] { x.store(1, stores); }},
+            {"y's writer", [&] { y.store(1, stores); }},
+            {"first reader",
+             [&] {
+               seen[0] = x.load(loads);
+               seen[1] = y.load(loads);
+             }},
+            {"second reader", [&] {
+               seen[2] = y.load(loads);
+               seen[3] = x.load(loads);
+             }}});
+  outcome({seen[0], seen[1], seen[2], seen[3]});
+}
+
+// What one has read from another it passes on to a third.
+void write_to_read_causality(memory_order passes, memory_order looks) {
+  variable x{0};
+  variable y{0};
+  int passed = 0;
+  int looked = 0;
+  int read = 0;
+  together({{"writer", [&] { x.store(1, memory_order_relaxed); }},
+            {"between",
+             [&] {
+               passed = x.load(memory_order_relaxed);
+               y.store(1, passes);
+             }},
+            {"reader", [&] {
+               looked = y.load(looks);
+               read = x.load(memory_order_relaxed);
+             }}});
+  outcome({passed, looked, read});
+}
+
+// A release, what another does to the same atomic, and who acquires that.
+template <class Between>
+void release_sequence(const Between& between) {
+  variable data{0};
+  variable there{0};
+  int saw = 0;
+  int read = 0;
+  together({{"writer",
+             [&] {
+               data.store(1, memory_order_relaxed);
+               there.store(1, memory_order_release);
+             }},
+            {"other", [&] { between(there); }},
+            {"reader", [&] {
+               saw = there.load(memory_order_acquire);
+               read = data.load(memory_order_relaxed);
+             }}});
+  outcome({saw, read});
+}
+
+// Each stores to both, in the opposite order. What is there in the end?
+void two_writes_each(memory_order order) {
+  variable x{0};
+  variable y{0};
+  together({{"first",
+             [&] {
+               x.store(1, order);
+               y.store(2, order);
+             }},
+            {"second", [&] {
+               y.store(1, order);
+               x.store(2, order);
+             }}});
+  outcome({x.load(), y.load()});
+}
+
+// A store that comes after a read of what came after the other's store: S.
+void store_after_read(memory_order publishes, memory_order looks) {
+  variable x{0};
+  variable y{0};
+  int saw = 0;
+  together({{"first",
+             [&] {
+               x.store(2, memory_order_relaxed);
+               y.store(1, publishes);
+             }},
+            {"second", [&] {
+               saw = y.load(looks);
+               x.store(1, memory_order_relaxed);
+             }}});
+  outcome({saw, x.load()});
+}
+
+// A read after a store that came later than the other's: R.
+void read_after_store(memory_order stores, memory_order loads) {
+  variable x{0};
+  variable y{0};
+  int read = 0;
+  together({{"first",
+             [&] {
+               x.store(1, stores);
+               y.store(1, stores);
+             }},
+            {"second", [&] {
+               y.store(2, stores);
+               read = x.load(loads);
+             }}});
+  outcome({y.load(), read});
+}
+
+}  // namespace
+
+LITMUS(litmus_sb_release_acquire, "00 01 10 11", "release and acquire let both miss the other's store") {
+  store_buffering(memory_order_release, memory_order_acquire);
+}
+
+LITMUS(litmus_sb_seq_cst, "01 10 11", "with seq_cst one sees the other") {
+  store_buffering(memory_order_seq_cst, memory_order_seq_cst);
+}
+
+LITMUS(litmus_sb_seq_cst_stores, "00 01 10 11", "it takes both: seq_cst stores alone do not help") {
+  store_buffering(memory_order_seq_cst, memory_order_acquire);
+}
+
+LITMUS(litmus_sb_seq_cst_loads, "00 01 10 11", "nor do seq_cst loads alone") {
+  store_buffering(memory_order_release, memory_order_seq_cst);
+}
+
+LITMUS(litmus_sb_exchanges, "00 01 10 11", "nor is a read-modify-write that acquires and releases a fence") {
+  variable x{0};
+  variable y{0};
+  int first = 0;
+  int second = 0;
+  together({{"first",
+             [&] {
+               x.exchange(1, memory_order_acq_rel);
+               first = y.load(memory_order_acquire);
+             }},
+            {"second", [&] {
+               y.exchange(1, memory_order_acq_rel);
+               second = x.load(memory_order_acquire);
+             }}});
+  outcome({first, second});
+}
+
+LITMUS(litmus_mp_relaxed, "00 01 10 11", "relaxed, the data may be missed by one who has seen that it is there") {
+  message_passing(memory_order_relaxed, memory_order_relaxed);
+}
+
+LITMUS(litmus_mp_release_acquire, "00 01 11", "released and acquired, it is seen") {
+  message_passing(memory_order_release, memory_order_acquire);
+}
+
+LITMUS(litmus_mp_release_alone, "00 01 10 11", "a release without its acquire does nothing") {
+  message_passing(memory_order_release, memory_order_relaxed);
+}
+
+LITMUS(litmus_mp_acquire_alone, "00 01 10 11", "nor does an acquire without its release") {
+  message_passing(memory_order_relaxed, memory_order_acquire);
+}
+
+LITMUS(litmus_corr, "00 01 02 11 12 22", "of one atomic nobody reads backwards") {
+  variable x{0};
+  int first = 0;
+  int second = 0;
+  together({{"writer",
+             [&] {
+               x.store(1, memory_order_relaxed);
+               x.store(2, memory_order_relaxed);
+             }},
+            {"reader", [&] {
+               first = x.load(memory_order_relaxed);
+               second = x.load(memory_order_relaxed);
+             }}});
+  outcome({first, second});
+}
+
+// Those where one says 12 and the other 21 are not there.
+LITMUS(litmus_coherence, "00 01 10 11", "two readers of one atomic do not disagree about the order of two stores") {
+  variable x{0};
+  int seen[4] = {};
+  const auto read = [&](int at) {
+    seen[at] = x.load(memory_order_relaxed);
+    seen[at + 1] = x.load(memory_order_relaxed);
+  };
+  together({{"first writer", [&] { x.store(1, memory_order_relaxed); }},
+            {"second writer", [&] { x.store(2, memory_order_relaxed); }},
+            {"first reader", [&] { read(0); }},
+            {"second reader", [&] { read(2); }}});
+  const auto in_order = [&](int at) { return seen[at] == 1 && seen[at + 1] == 2; };
+  const auto reversed = [&](int at) { return seen[at] == 2 && seen[at + 1] == 1; };
+  REQUIRE(!(in_order(0) && reversed(2)) && !(reversed(0) && in_order(2)));
+  outcome({in_order(0) ? 1 : 0, in_order(2) ? 1 : 0});
+}
+
+LITMUS(litmus_iriw_acquire, "0000 0001 0010 0011 0100 0101 0110 0111 1000 1001 1010 1011 1100 1101 1110 1111",
+       "two readers may see two stores in different orders") {
+  independent_reads(memory_order_release, memory_order_acquire);
+}
+
+LITMUS(litmus_iriw_seq_cst, "0000 0001 0010 0011 0100 0101 0110 0111 1000 1001 1011 1100 1101 1110 1111",
+       "not so with seq_cst") {
+  independent_reads(memory_order_seq_cst, memory_order_seq_cst);
+}
+
+LITMUS(litmus_wrc_release_acquire, "000 001 010 011 100 101 111", "what is passed on was read before") {
+  write_to_read_causality(memory_order_release, memory_order_acquire);
+}
+
+LITMUS(litmus_wrc_relaxed, "000 001 010 011 100 101 110 111", "relaxed, nothing is passed on") {
+  write_to_read_causality(memory_order_relaxed, memory_order_relaxed);
+}
+
+LITMUS(litmus_release_sequence, "00 01 10 11 21", "a read-modify-write in between carries the release on") {
+  release_sequence([](variable& there) { there.fetch_add(1, memory_order_relaxed); });
+}
+
+LITMUS(litmus_release_sequence_broken, "00 01 11 20 21", "a store in between does not") {
+  release_sequence([](variable& there) { there.store(2, memory_order_relaxed); });
+}
+
+LITMUS(litmus_2_2w_relaxed, "11 12 21 22", "each of the first stores may come last") {
+  two_writes_each(memory_order_relaxed);
+}
+
+LITMUS(litmus_2_2w_release, "11 12 21 22", "nor does a release, which nobody acquires, change that") {
+  two_writes_each(memory_order_release);
+}
+
+LITMUS(litmus_2_2w_seq_cst, "12 21 22", "with seq_cst they do not") { two_writes_each(memory_order_seq_cst); }
+
+LITMUS(litmus_s_relaxed, "01 02 11 12", "a store may come before one that was there before what its thread has read") {
+  store_after_read(memory_order_relaxed, memory_order_relaxed);
+}
+
+LITMUS(litmus_s_release_acquire, "01 02 11", "not if that was acquired") {
+  store_after_read(memory_order_release, memory_order_acquire);
+}
+
+LITMUS(litmus_r_release_acquire, "10 11 20 21", "a later store of one atomic says nothing about the other") {
+  read_after_store(memory_order_release, memory_order_acquire);
+}
+
+LITMUS(litmus_r_seq_cst, "10 11 21", "with seq_cst it does") {
+  read_after_store(memory_order_seq_cst, memory_order_seq_cst);
+}
+
+LITMUS(litmus_lb_is_not_modelled, "00 01 10",
+       "C++ has 11, too: both loads come after both stores, which is not modelled") {
+  variable x{0};
+  variable y{0};
+  int first = 0;
+  int second = 0;
+  together({{"first",
+             [&] {
+               first = x.load(memory_order_relaxed);
+               y.store(1, memory_order_relaxed);
+             }},
+            {"second", [&] {
+               second = y.load(memory_order_relaxed);
+               x.store(1, memory_order_relaxed);
+             }}});
+  outcome({first, second});
+}
+
+LITMUS(litmus_atomicity, "012 102", "two additions do not read the same") {
+  variable x{0};
+  int first = 0;
+  int second = 0;
+  together({{"first", [&] { first = x.fetch_add(1, memory_order_relaxed); }},
+            {"second", [&] { second = x.fetch_add(1, memory_order_relaxed); }}});
+  outcome({first, second, x.load()});
+}
+
+LITMUS(litmus_addition_and_stores, "02 12 23", "an addition takes its value from the store that it comes after") {
+  variable x{0};
+  int before = 0;
+  together({{"adder", [&] { before = x.fetch_add(1, memory_order_relaxed); }}, {"writer", [&] {
+                                                                                  x.store(1, memory_order_relaxed);
+                                                                                  x.store(2, memory_order_relaxed);
+                                                                                }}});
+  outcome({before, x.load()});
+}
+
+LITMUS(litmus_failed_exchange, "0 1 2", "a compare-exchange that fails is a load, and may read an older value") {
+  variable x{0};
+  int expected = 5;
+  together({{"writer",
+             [&] {
+               x.store(1, memory_order_relaxed);
+               x.store(2, memory_order_relaxed);
+             }},
+            {"exchanger", [&] { x.compare_exchange_strong(expected, 6, memory_order_relaxed); }}});
+  outcome({expected});
+}
+
+}  // namespace doorbell::model

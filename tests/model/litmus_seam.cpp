@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Litmus tests of what stands in for locks, futexes, RCU and threads: what it orders in weak memory, and what not.
+#include <doorbell/base/atomic.hpp>
+#include <doorbell/base/futex.hpp>
+#include <doorbell/base/mutex.hpp>
+#include <doorbell/base/rcu.hpp>
+
+#include <cstdint>
+
+#include "scenario.hpp"
+
+namespace doorbell::model {
+namespace {
+
+using base::memory_order_relaxed;
+using base::rcu_read_guard;
+using base::rcu_synchronize;
+using variable = base::atomic<int>;
+
+}  // namespace
+
+LITMUS(litmus_mutex, "00 11", "what was stored under a mutex is read under it") {
+  base::mutex lock;
+  bool there = false;
+  variable data{0};
+  int saw_it = 0;
+  int read = 0;
+  together({{"writer",
+             [&] {
+               const base::mutex_lock held{lock};
+               data.store(1, memory_order_relaxed);
+               there = true;
+             }},
+            {"reader", [&] {
+               const base::mutex_lock held{lock};
+               saw_it = there ? 1 : 0;
+               read = data.load(memory_order_relaxed);
+             }}});
+  outcome({saw_it, read});
+}
+
+LITMUS(litmus_threads, "12", "a thread has seen what came before it, and whoever has waited for it what it did") {
+  variable data{0};
+  data.store(1, memory_order_relaxed);
+  int read = 0;
+  together({{"thread", [&] {
+               read = data.load(memory_order_relaxed);
+               data.store(2, memory_order_relaxed);
+             }}});
+  outcome({read, data.load(memory_order_relaxed)});
+}
+
+LITMUS(litmus_futex, "0 1", "a futex compares the latest value, so none sleeps on; but it orders nothing") {
+  base::atomic<std::uint32_t> word{0};
+  variable data{0};
+  int read = 0;
+  together({{"waker",
+             [&] {
+               data.store(1, memory_order_relaxed);
+               word.store(1, memory_order_relaxed);
+               base::futex_wake_all(&word);
+             }},
+            {"sleeper", [&] {
+               while (word.load(memory_order_relaxed) == 0) base::futex_wait(word, 0);
+               read = data.load(memory_order_relaxed);
+             }}});
+  outcome({read});
+}
+
+LITMUS(litmus_rcu_mp, "00 01 11", "a section that sees what came after a grace period sees what came before it") {
+  variable before{0};
+  variable after{0};
+  int first = 0;
+  int second = 0;
+  together({{"updater",
+             [&] {
+               before.store(1, memory_order_relaxed);
+               rcu_synchronize();
+               after.store(1, memory_order_relaxed);
+             }},
+            {"reader", [&] {
+               const rcu_read_guard reading;
+               first = after.load(memory_order_relaxed);
+               second = before.load(memory_order_relaxed);
+             }}});
+  outcome({first, second});
+}
+
+LITMUS(litmus_rcu_mp_reversed, "00 10 11",
+       "a section that has missed what came before a grace period is over before its end") {
+  variable before{0};
+  variable after{0};
+  int first = 0;
+  int second = 0;
+  together({{"updater",
+             [&] {
+               before.store(1, memory_order_relaxed);
+               rcu_synchronize();
+               after.store(1, memory_order_relaxed);
+             }},
+            {"reader", [&] {
+               const rcu_read_guard reading;
+               first = before.load(memory_order_relaxed);
+               second = after.load(memory_order_relaxed);
+             }}});
+  outcome({first, second});
+}
+
+LITMUS(litmus_rcu_sb, "01 10 11", "of an updater and a section one sees what the other has stored") {
+  variable x{0};
+  variable y{0};
+  int first = 0;
+  int second = 0;
+  together({{"updater",
+             [&] {
+               x.store(1, memory_order_relaxed);
+               rcu_synchronize();
+               first = y.load(memory_order_relaxed);
+             }},
+            {"reader", [&] {
+               const rcu_read_guard reading;
+               y.store(1, memory_order_relaxed);
+               second = x.load(memory_order_relaxed);
+             }}});
+  outcome({first, second});
+}
+
+}  // namespace doorbell::model

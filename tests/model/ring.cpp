@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ring: what a program reads by itself, past doorbell, at a context's handle.
+#include "ring.hpp"
+
+#include <cstdint>
+#include <system_error>
+
+#include "scenario.hpp"
+
+namespace doorbell::model {
+namespace {
+
+/// The program's view of it, and the program. Its reads of events are plain: none may be unordered.
+class program {
+ public:
+  explicit program(const aio::ring& ring) : there_{*static_cast<layout*>(ring.address())} {}
+
+  /// Reads the events that it finds, at most so many. They are numbered, and come one after another.
+  void reap(unsigned most) {
+    const auto tail = atomic(there_.tail).load(base::memory_order_acquire);
+    auto head = atomic(there_.head).load(base::memory_order_relaxed);
+    for (unsigned i = 0; i < most && head != tail; ++i) {
+      REQUIRE(events()[head].res == next_);
+      ++next_;
+      head = (head + 1) % there_.nr;
+    }
+    atomic(there_.head).store(head, base::memory_order_release);
+  }
+  [[nodiscard]] std::int64_t next() const noexcept { return next_; }
+
+ private:
+  struct alignas(aio::io_event) layout {  // the events follow
+    unsigned id;
+    unsigned nr;
+    unsigned head;
+    unsigned tail;
+    unsigned others[4];
+  };
+
+  static base::atomic_ref<unsigned> atomic(unsigned& word) noexcept { return base::atomic_ref<unsigned>{word}; }
+  [[nodiscard]] const aio::io_event* events() const noexcept {
+    return reinterpret_cast<const aio::io_event*>(&there_ + 1);
+  }
+
+  layout& there_;
+  std::int64_t next_ = 0;
+};
+
+/// A ring, and doorbell's side of it.
+class numbered_ring {
+ public:
+  numbered_ring() {
+    std::error_code ec;
+    ring_.map(1, ec);
+    REQUIRE(!ec);
+  }
+  /// @return whether there was room for one more.
+  bool publish() {
+    if (!ring_.take_slot()) return false;
+    ring_.publish({.data = nullptr, .obj = nullptr, .res = published_, .res2 = 0});
+    ring_.commit();
+    ++published_;
+    return true;
+  }
+  [[nodiscard]] std::int64_t published() const noexcept { return published_; }
+  /// Gets all that is left. @return the number of the one that would be next.
+  std::int64_t get_rest(std::int64_t next) {
+    for (aio::io_event event{}; ring_.get({&event, 1}) == 1; ++next) REQUIRE(event.res == next);
+    return next;
+  }
+  [[nodiscard]] const aio::ring& ring() const noexcept { return ring_; }
+
+ private:
+  aio::ring ring_;
+  std::int64_t published_ = 0;
+};
+
+}  // namespace
+
+WEAK_SCENARIO(ring_publication, 3, 3,
+              "a program that finds tail moved finds the events whole, each once, in their order") {
+  numbered_ring ring;
+  program reader{ring.ring()};
+  together({{"publisher",
+             [&] {
+               ring.publish();
+               ring.publish();
+             }},
+            {"program", [&] {
+               reader.reap(2);
+               reader.reap(2);
+             }}});
+  REQUIRE(ring.get_rest(reader.next()) == 2);
+}
+
+WEAK_SCENARIO(ring_slot_again, 3, 3, "a slot is written again only after the program has read it and moved head") {
+  numbered_ring ring;
+  program reader{ring.ring()};
+  while (ring.publish()) {
+  }
+  const auto full = ring.published();
+  // One place always stays empty; so the second new event is the first to lie where another was.
+  together({{"publisher",
+             [&] {
+               ring.publish();
+               ring.publish();
+             }},
+            {"program", [&] {
+               reader.reap(1);
+               reader.reap(1);
+             }}});
+  REQUIRE(reader.next() == 2);
+  REQUIRE(ring.published() >= full && ring.published() <= full + 2);
+  REQUIRE(ring.get_rest(reader.next()) == ring.published());
+}
+
+}  // namespace doorbell::model
