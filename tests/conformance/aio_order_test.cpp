@@ -130,6 +130,20 @@ TEST_P(aio_order, what_is_in_memory_needs_a_slot_too) {
   EXPECT_EQ(submit(ctx, read), 1);
 }
 
+// Its first page is in the page cache, the others are on the disk; where the file system has no disk, all are there.
+TEST_P(aio_order, a_read_that_is_in_memory_only_in_part_is_read_to_its_end) {
+  const std::string content(16384, 'c');
+  const auto file = temporary_file(content);
+  ASSERT_EQ(::fsync(file.get()), 0);
+  ASSERT_EQ(::posix_fadvise(file.get(), 0, 0, POSIX_FADV_RANDOM), 0);
+  ASSERT_EQ(::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED), 0);
+  char first = 0;
+  ASSERT_EQ(::pread(file.get(), &first, 1, 0), 1);
+  std::string read(content.size(), '\0');
+  EXPECT_EQ(result_of(ctx_, aio::prep_pread(file.get(), read.data(), read.size(), 0)), 16384);
+  EXPECT_EQ(read, content);
+}
+
 TEST_P(aio_order, a_buffer_that_is_none_is_efault_in_the_event) {
   iocb_abi read = aio::prep_pread(file_.get(), reinterpret_cast<void*>(4096), 5, 0);
   EXPECT_EQ(result_of(ctx_, read), -EFAULT);
