@@ -96,7 +96,7 @@ int main(int count, char** words) {
     for (int times = 0; times < 1000; ++times) {
       for (unsigned at = 0; at < ready; ++at) {
         const long slot = todo[at] - requests;
-        io_prep_pread(todo[at], file, buffers[slot], block, (long long)(next_random() % blocks * block));
+        io_prep_pread(todo[at], file, buffers[slot], block, (long long)(next_random() % blocks) * block);
         io_set_eventfd(todo[at], bell);
       }
       for (unsigned done = 0; done < ready;) {

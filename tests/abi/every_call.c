@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A program in C, of Debian's libaio.h, that makes every call of libaio's and expects what the kernel answers.
+// NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <libaio.h>
@@ -168,7 +169,7 @@ static void rings_an_eventfd(void) {
   struct iocb requests[3];
   struct iocb* list[3];
   for (int n = 0; n < 3; ++n) {
-    io_prep_pwrite(&requests[n], fd, "abc" + n, 1, n);
+    io_prep_pwrite(&requests[n], fd, &"abc"[n], 1, n);
     io_set_eventfd(&requests[n], bell);
     list[n] = &requests[n];
   }

@@ -2,6 +2,7 @@
 //
 // A program as it was linked before libaio 0.4, when io_getevents waited for one event at least and so had four
 // arguments, and io_cancel had two. Today's linker would choose today's versions, so the old ones are named here.
+// NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's
 #define _GNU_SOURCE
 #include <libaio.h>
 #include <poll.h>

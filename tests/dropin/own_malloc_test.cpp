@@ -17,6 +17,7 @@
 #include "support/files.hpp"
 
 // glibc's own, under the names that it keeps for those who put theirs in its place.
+// NOLINTBEGIN(readability-identifier-naming,readability-inconsistent-declaration-parameter-name): the names are glibc's
 extern "C" {
 void* __libc_malloc(std::size_t bytes);
 void* __libc_calloc(std::size_t count, std::size_t bytes);
@@ -58,6 +59,7 @@ void free(void* old) {
   __libc_free(old);
 }
 }
+// NOLINTEND(readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
 
 namespace {
 

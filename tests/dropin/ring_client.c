@@ -4,6 +4,7 @@
 // of its own in epoll, and takes the events out of the ring that lies at the context's handle; after a look at the
 // ring's magic number, or without one. It reads a file at random, and verifies what it reads, and that the eventfd
 // counts each event once.
+// NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
