@@ -120,24 +120,27 @@ void engine_threads::carry_out(request& taken) noexcept {
   if (taken.by_threads.watch != 0)
     transfer_if_ready(taken);
   else
-    finish(taken, aio::carry_out(taken, taken.what.fildes));
+    note_done(taken, aio::carry_out(taken, taken.what.fildes));
 }
 
 // From a file that cannot be tried without sleeping. It was ready; but whoever waits for the same may have been quicker. So
 // it is looked at once more, and no other of ours comes in between.
 void engine_threads::transfer_if_ready(request& taken) noexcept {
   const int fd = taken.by_threads.watched.get();
-  bool is_done = false;
-  std::int64_t res = 0;
-  {
-    const base::mutex_lock held{crew_.one_at_a_time};
-    is_done = is_ready(fd, static_cast<short>(events_of(taken)));
-    if (is_done) res = aio::carry_out(taken, fd);
-  }
-  if (is_done)
-    finish(taken, res);
+  const base::mutex_lock held{crew_.one_at_a_time};
+  if (is_ready(fd, static_cast<short>(events_of(taken)))) note_done(taken, aio::carry_out(taken, fd));
+}
+
+void engine_threads::note_done(request& taken, std::int64_t res) noexcept {
+  taken.by_threads.is_done = true;
+  taken.by_threads.res = res;
+}
+
+void engine_threads::conclude(request& carried_out) noexcept {
+  if (carried_out.by_threads.is_done)
+    finish(carried_out, carried_out.by_threads.res);
   else
-    wait_again(taken);
+    wait_again(carried_out);
 }
 
 void engine_threads::wait_again(request& held) noexcept {

@@ -70,8 +70,10 @@ class engine_threads final : public engine, private worker_pool::lane, private p
   void wait_again(request& held) noexcept;
 
   void carry_out(request& taken) noexcept override;
+  void conclude(request& carried_out) noexcept override;
   void try_again(request& taken) noexcept;
   void transfer_if_ready(request& taken) noexcept;
+  static void note_done(request& taken, std::int64_t res) noexcept;
   void ready(request& taken, unsigned events) noexcept override;
 
   void finish(request& held, std::int64_t res) noexcept;

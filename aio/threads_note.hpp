@@ -45,7 +45,8 @@ struct threads_note {
   // The rest is its holder's.
   std::uint64_t watch = 0;  // the poller's name for it; 0: it knows nothing of it
   base::unique_fd watched;  // what the poller watches: the program may close its own
-  std::int64_t res = 0;
+  bool is_done = false;     // by a worker; or else it was not ready
+  std::int64_t res = 0;     // of what is done
 };
 
 }  // namespace doorbell::aio

@@ -35,7 +35,7 @@ worker_pool::pushed worker_pool::push(lane& where, request& held) noexcept {
 // For one request more than lie there. A worker counts as idle from when it is started until it has taken something, just
 // as long as requests lie there. That the system gives no more threads is no harm while there is one.
 bool worker_pool::grow_locked() noexcept {
-  const auto idle = workers_ - busy_;
+  const auto idle = workers_ - busy_.load(base::memory_order_relaxed);
   if (queued_ < idle || workers_ == limits_.most_workers) return true;
   const auto body = [](void* self) noexcept { static_cast<worker_pool*>(self)->work(); };
   if (start_background_thread("doorbell-worker", body, this)) return workers_ > 0;
@@ -55,12 +55,15 @@ void worker_pool::drop_locked(lane& where, request& queued) noexcept {
 }
 
 void worker_pool::work() noexcept {
-  for (auto now = next_job({}); now.taken != nullptr; now = next_job(now)) now.from->carry_out(*now.taken);
+  for (auto now = next_job(); now.taken != nullptr; now = next_job()) {
+    now.from->carry_out(*now.taken);
+    busy_.fetch_sub(1, base::memory_order_relaxed);
+    now.from->conclude(*now.taken);
+  }
 }
 
-worker_pool::job worker_pool::next_job(const job& last) noexcept {
+worker_pool::job worker_pool::next_job() noexcept {
   const base::mutex_lock held{lock_};
-  if (last.taken != nullptr) --busy_;
   for (;;) {
     const auto next = take_locked();
     if (next.taken != nullptr) return next;
@@ -78,7 +81,7 @@ worker_pool::job worker_pool::take_locked() noexcept {
     drop_locked(from, first);
     if (from.turn_.is_linked()) lanes_.splice(lanes_.end(), lanes_, lanes_.begin());
     if (!first.by_threads.take()) continue;
-    ++busy_;
+    busy_.fetch_add(1, base::memory_order_relaxed);
     return {&from, &first};
   }
   return {};

@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cstddef>
 
+#include <doorbell/base/atomic.hpp>
 #include <doorbell/base/mutex.hpp>
 
 #include "request.hpp"
@@ -34,8 +35,12 @@ class worker_pool {
     lane(const lane&) = delete;
     lane& operator=(const lane&) = delete;
 
-    /// Called by a worker that has taken the request. Once that is complete, the lane may be gone.
+    /// Called by a worker that has taken the request: all that may sleep.
     virtual void carry_out(request& taken) noexcept = 0;
+
+    /// Called after it, by the same worker, which counts as idle already: whoever hears of the end here and pushes the next
+    /// request does not start another worker for it. Once the request is complete, the lane may be gone.
+    virtual void conclude(request& carried_out) noexcept = 0;
 
    protected:
     ~lane() = default;
@@ -80,7 +85,7 @@ class worker_pool {
                              boost::intrusive::constant_time_size<false>>;
 
   void work() noexcept;
-  [[nodiscard]] job next_job(const job& last) noexcept;
+  [[nodiscard]] job next_job() noexcept;
   [[nodiscard]] job take_locked() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] bool sleep_locked() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] bool grow_locked() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
@@ -94,7 +99,7 @@ class worker_pool {
   lane_list lanes_ ABSL_GUARDED_BY(lock_);  // those with requests, in the order of their turns
   std::size_t queued_ ABSL_GUARDED_BY(lock_) = 0;
   unsigned workers_ ABSL_GUARDED_BY(lock_) = 0;
-  unsigned busy_ ABSL_GUARDED_BY(lock_) = 0;
+  base::atomic<unsigned> busy_{0};  // counted up under lock_, down without: a guess, which is all that growing needs
   bool ending_ ABSL_GUARDED_BY(lock_) = false;
 };
 

@@ -53,8 +53,8 @@ class held_up final : public aio::worker_pool::lane {
   void carry_out(request&) noexcept override {
     inside_.count_down();
     open_.wait();
-    left_.count_down();
   }
+  void conclude(request&) noexcept override { left_.count_down(); }
   void let_go() {
     if (!open_.try_wait()) open_.count_down();
   }
