@@ -57,6 +57,10 @@ bool same_file(int one, int other) noexcept {
   return !of_one.id().empty() && of_one.id() == fdinfo_text{other}.id();
 }
 
+void add_the_rest(const foreign_bell_ptr& rung) noexcept {
+  if (rung->is_full()) reaper::process().add_when_there_is_room(rung);
+}
+
 }  // namespace
 
 foreign_bell_ptr foreign_bell::make(int resfd, std::error_code& ec) noexcept {
@@ -70,9 +74,8 @@ foreign_bell_ptr foreign_bell::make(int resfd, std::error_code& ec) noexcept {
     ec.assign(errno, std::system_category());
     return {};
   }
-  made->forwarding_ = doorbell::eventfd{0, 0, ec};
   // From our own descriptor, so that both are of one file.
-  if (!ec) made->forwarding_.forward_to(made->file_.get(), ec);
+  made->forwarding_ = doorbell::eventfd::forwarding_to(made->file_.get(), ec);
   if (ec) return {};
   made->bell_ = made->forwarding_.context();
   return made;
@@ -85,8 +88,17 @@ void ringing::ring(std::uint64_t times) const noexcept {
   see_to_the_rest();
 }
 
+// In a callback the signal has only been left for later; so the look is left for after it.
 void ringing::see_to_the_rest() const noexcept {
-  if (foreign != nullptr && foreign->is_full()) reaper::process().add_when_there_is_room(foreign);
+  if (foreign == nullptr) return;
+  if (!eventfd_ctx::in_callback()) {
+    add_the_rest(foreign);
+    return;
+  }
+  const auto look = [](void* object, std::uint64_t) noexcept {
+    add_the_rest(foreign_bell_ptr{static_cast<foreign_bell*>(object), false});
+  };
+  eventfd_ctx::after_callback(look, foreign_bell_ptr{foreign}.detach());
 }
 
 foreign_bell_ptr foreign_bells::find(int resfd, std::error_code& ec) noexcept {

@@ -167,6 +167,18 @@ void eventfd::forward_to(int fd) const {
   throwing("doorbell: forward_to", [&](auto& ec) { forward_to(fd, ec); });
 }
 
+eventfd eventfd::forwarding_to(int fd, std::error_code& ec) noexcept {
+  eventfd made{0, 0, ec};
+  if (!ec) made.ctx_->start_forwarding(fd, ec);
+  std::error_code closed;
+  if (ec) made.close(closed);
+  return made;
+}
+
+eventfd eventfd::forwarding_to(int fd) {
+  return throwing("doorbell: forwarding_to", [&](auto& ec) { return forwarding_to(fd, ec); });
+}
+
 void eventfd::stop_forwarding(std::error_code& ec) const noexcept {
   if (auto* ctx = checked(ec)) ctx->stop_forwarding(ec);
 }

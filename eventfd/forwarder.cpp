@@ -148,6 +148,11 @@ void eventfd_ctx::forward_to(int fd, std::error_code& ec) noexcept {
     ec = std::make_error_code(std::errc::resource_deadlock_would_occur);
     return;
   }
+  start_forwarding(fd, ec);
+}
+
+// In a callback only of an eventfd that no other thread has: then no order of locks can be turned round.
+void eventfd_ctx::start_forwarding(int fd, std::error_code& ec) noexcept {
   std::unique_ptr<forwarder> made{new (std::nothrow) forwarder{*this}};
   if (made == nullptr) {
     ec = std::make_error_code(std::errc::not_enough_memory);

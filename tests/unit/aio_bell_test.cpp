@@ -2,6 +2,7 @@
 //
 // Completions that ring eventfds, and threads that wait for them.
 #include <doorbell/aio.hpp>
+#include <doorbell/aio_calls.hpp>
 #include <doorbell/eventfd.hpp>
 #include <doorbell/notifier.hpp>
 
@@ -9,6 +10,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -18,6 +20,7 @@
 #include <vector>
 
 #include "support/by_engine.hpp"
+#include "support/fds.hpp"
 #include "support/files.hpp"
 #include "support/overtaking.hpp"
 
@@ -140,6 +143,25 @@ TEST_F(aio_bell, a_resfd_that_is_none_of_ours_is_refused) {
   std::error_code ec;
   EXPECT_EQ(ctx_.submit({&read}, ec), 0U);
   EXPECT_EQ(ec, std::errc::bad_file_descriptor);
+}
+
+TEST_F(aio_bell, a_full_eventfd_of_the_kernels_gets_the_rest_though_it_came_in_a_callback) {
+  constexpr std::uint64_t most = doorbell::eventfd::max;
+  const auto full = doorbell::test::kernel_eventfd();
+  ASSERT_EQ(::write(full.get(), &most, sizeof most), 8);
+  aio::aio_context_t handle = 0;
+  ASSERT_EQ(aio::io_setup(8, &handle), 0);
+  aio::iocb read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
+  read.flags = aio::iocb_abi::flag_resfd;
+  read.resfd = static_cast<std::uint32_t>(full.get());
+  aio::iocb_abi* asked = &read;
+  const doorbell::notifier submits{bell_, [&](auto&) { EXPECT_EQ(aio::io_submit(handle, 1, &asked), 1); }};
+  bell_.signal();
+  EXPECT_EQ(doorbell::test::take(full.get()), most);
+  pollfd rung{.fd = full.get(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&rung, 1, 20'000), 1);
+  EXPECT_EQ(doorbell::test::take(full.get()), 1U);
+  EXPECT_EQ(aio::io_destroy(handle), 0);
 }
 
 TEST_F(aio_bell, a_request_keeps_the_memory_of_an_eventfd_and_not_its_file) {

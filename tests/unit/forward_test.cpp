@@ -4,10 +4,12 @@
 #include <doorbell/eventfd.hpp>
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstdint>
 #include <system_error>
+#include <tuple>
 
 #include <doorbell/notifier.hpp>
 
@@ -40,6 +42,27 @@ TEST(forward, moves_what_is_signalled_and_written) {
   bell.signal();
   EXPECT_EQ(take(there.get()), 1U);
   EXPECT_EQ(bell.info().count, 0U);
+}
+
+TEST(forward, can_be_begun_with) {
+  const auto there = kernel_eventfd();
+  const auto bell = eventfd::forwarding_to(there.get());
+  bell.signal(3);
+  EXPECT_EQ(take(there.get()), 3U);
+  std::error_code ec;
+  EXPECT_FALSE(eventfd::forwarding_to(STDIN_FILENO, ec).is_open());
+  EXPECT_EQ(ec, std::errc::invalid_argument);
+  EXPECT_EQ(thrown_by([] { std::ignore = eventfd::forwarding_to(-1); }), std::errc::bad_file_descriptor);
+}
+
+TEST(forward, can_be_begun_with_in_a_callback) {
+  const auto there = kernel_eventfd();
+  const eventfd bell;
+  eventfd made = bell;
+  const notifier makes{bell, [&](auto&) { made = eventfd::forwarding_to(there.get()); }};
+  bell.signal();
+  made.signal(2);
+  EXPECT_EQ(take(there.get()), 2U);
 }
 
 TEST(forward, moves_at_once_what_was_there_before) {

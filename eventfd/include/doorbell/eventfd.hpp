@@ -138,6 +138,11 @@ class DOORBELL_EXPORT eventfd {
   void forward_to(int fd) const;
   void forward_to(int fd, std::error_code& ec) const noexcept;
 
+  /// A new one that forwards to `fd` from its beginning. Legal in a callback, too: nobody else has it yet.
+  /// @return a closed handle when `ec` is set. Errors: as the constructor's and forward_to()'s.
+  [[nodiscard]] static eventfd forwarding_to(int fd);
+  [[nodiscard]] static eventfd forwarding_to(int fd, std::error_code& ec) noexcept;
+
   /// Errors: no_such_file_or_directory when it does not forward; resource_deadlock_would_occur in a callback.
   void stop_forwarding() const;
   void stop_forwarding(std::error_code& ec) const noexcept;

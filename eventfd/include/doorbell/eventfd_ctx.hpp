@@ -176,6 +176,7 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
   // Descriptors.
   int poll_fd(std::error_code& ec) noexcept;
   void forward_to(int fd, std::error_code& ec) noexcept;
+  void start_forwarding(int fd, std::error_code& ec) noexcept;
   void stop_forwarding(std::error_code& ec) noexcept;
 
   void signal_slow(std::uint64_t n) noexcept;
