@@ -24,6 +24,7 @@
 #include "support/aio_sides.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
+#include "support/ring_header.hpp"
 
 namespace doorbell::test {
 
@@ -36,20 +37,6 @@ template <class T>
 [[nodiscard]] T* kernels_address() {
   return reinterpret_cast<T*>(std::uintptr_t{0xffff800000000000});
 }
-
-/// What stands at the handle.
-struct ring_header {
-  unsigned id;
-  unsigned nr;
-  unsigned head;
-  unsigned tail;
-  unsigned magic;
-  unsigned compat_features;
-  unsigned incompat_features;
-  unsigned header_length;
-};
-
-[[nodiscard]] inline ring_header& header_at(aio_context_t handle) { return *reinterpret_cast<ring_header*>(handle); }
 
 /// Possible, not present: as io_setup(2) counts them.
 [[nodiscard]] inline unsigned possible_cpus() { return static_cast<unsigned>(::sysconf(_SC_NPROCESSORS_CONF)); }

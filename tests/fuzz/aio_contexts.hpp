@@ -14,6 +14,7 @@
 #include <doorbell/aio_calls.hpp>
 
 #include "aio_slots.hpp"
+#include "support/ring_header.hpp"
 
 namespace doorbell::fuzz {
 
@@ -30,17 +31,7 @@ struct fuzzed_context {
   std::optional<aio::context> made_as;
 };
 
-/// The header of the ring at a handle.
-struct ring_header {
-  unsigned id;
-  unsigned nr;
-  unsigned head;
-  unsigned tail;
-  unsigned magic;
-  unsigned compat_features;
-  unsigned incompat_features;
-  unsigned header_length;
-};
+using test::ring_header;
 constexpr unsigned ring_magic = 0xa10a10a1;
 
 class aio_contexts {
@@ -58,9 +49,7 @@ class aio_contexts {
   /// What the limit knows is what is there.
   void check_charge() const;
 
-  [[nodiscard]] static ring_header& ring(const fuzzed_context& one) noexcept {
-    return *reinterpret_cast<ring_header*>(one.handle);
-  }
+  [[nodiscard]] static ring_header& ring(const fuzzed_context& one) noexcept { return test::header_at(one.handle); }
   /// Takes note of an event that a context has given.
   static void account_for(const aio::io_event& event, const fuzzed_context& from, aio_slots& slots);
   /// How many events are sure to come, whatever anybody does.

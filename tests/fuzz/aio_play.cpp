@@ -1,15 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "aio_play.hpp"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <atomic>
-#include <cerrno>
-#include <climits>
 #include <csignal>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <iterator>
 #include <utility>
@@ -27,19 +21,6 @@ constexpr std::size_t inputs_between_counts = 256;
 // What a sanitizer or the fuzzer may open meanwhile.
 constexpr std::size_t others_descriptors = 16;
 constexpr timespec patience{.tv_sec = 10, .tv_nsec = 0};
-
-template <class T>
-T* address(std::uint64_t at) noexcept {
-  return reinterpret_cast<T*>(static_cast<std::uintptr_t>(at));
-}
-
-/// What no call may take for an address: it answers EFAULT, or does not look.
-template <class T>
-T* no_address(input& bytes) noexcept {
-  return address<T>(bytes.one_of(std::array<std::uint64_t, 4>{0, kernels_half, 8, UINT64_MAX}));
-}
-
-void require_errno(int answer) { require(answer < 0 && answer > -4096, "what is refused says why", answer); }
 
 }  // namespace
 
@@ -139,14 +120,6 @@ void aio_play::setup(input& bytes) {
   contexts_.check_charge();
 }
 
-void aio_play::setup_badly(input& bytes) {
-  aio::aio_context_t none = 0;
-  const auto nr = bytes.one_of(std::array{0U, 0x80000000U, 0x80000001U, 0xffffffffU, 1001U, 0x8000000U});
-  auto* const handle = bytes.below(2) == 0 ? &none : no_address<aio::aio_context_t>(bytes);
-  require_errno(aio::io_setup(nr, handle));
-  require(none == 0, "no handle comes from a setup that failed");
-}
-
 void aio_play::destroy(input& bytes) {
   auto& one = choose_context(bytes);
   if (one.handle == 0) return;
@@ -185,26 +158,6 @@ void aio_play::collect_events(fuzzed_context& one) {
     for (int at = 0; at < got; ++at) aio_contexts::account_for(events.at(static_cast<std::size_t>(at)), one, slots_);
   }
   require(aio::io_getevents(one.handle, 0, most_events, events.data(), nullptr) == 0, "and no more than one");
-}
-
-aio::aio_context_t aio_play::no_handle(input& bytes) {
-  fake_ring_.magic = ring_magic;
-  const auto& some = choose_context(bytes);
-  const std::array<aio::aio_context_t, 8> choices{0,
-                                                  1,
-                                                  0x1000,
-                                                  kernels_half,
-                                                  reinterpret_cast<std::uintptr_t>(&fake_ring_),
-                                                  some.handle + 0x1000,
-                                                  last_destroyed_,
-                                                  bytes.number<aio::aio_context_t>()};
-  const auto chosen = bytes.one_of(choices);
-  const bool is_one = std::ranges::any_of(contexts_.all(), [&](const auto& each) { return each.handle == chosen; });
-  return is_one ? 1 : chosen;
-}
-
-void aio_play::destroy_badly(input& bytes) {
-  require(aio::io_destroy(no_handle(bytes)) == -EINVAL, "no context is destroyed by a handle that is none");
 }
 
 // Requests.
@@ -257,29 +210,6 @@ void aio_play::submit_again(input& bytes) {
   for (int at = 0; at < answer; ++at) taken(*request, one, bell);
 }
 
-void aio_play::submit_badly(input& bytes) {
-  auto& one = choose_context(bytes);
-  auto* nowhere = no_address<aio::iocb_abi>(bytes);
-  switch (bytes.below(5)) {
-    case 0:
-      require(aio::io_submit(one.handle, bytes.one_of(std::array{-1L, LONG_MIN}), &nowhere) == -EINVAL,
-              "less than no request is refused");
-      break;
-    case 1:
-      require_errno(
-          aio::io_submit(one.handle, bytes.one_of(std::array{1L, 100L, LONG_MAX}), no_address<aio::iocb_abi*>(bytes)));
-      break;
-    case 2:
-      require_errno(aio::io_submit(one.handle, 1, &nowhere));
-      break;
-    case 3:
-      require(aio::io_submit(no_handle(bytes), 1, &nowhere) == -EINVAL, "no context takes a request");
-      break;
-    default:
-      require(aio::io_submit(one.handle, 0, nullptr) <= 0, "none is taken where none is given");
-  }
-}
-
 slot* aio_play::choose_slot(input& bytes) {
   const auto all = slots_.used();
   const auto which = bytes.byte();
@@ -294,26 +224,6 @@ void aio_play::cancel(input& bytes) {
   require(answer == -EINPROGRESS || answer == -EINVAL || answer == -EAGAIN, "cancelled, or not there", answer);
   if (answer == -EINPROGRESS && one.orderly && !contested(one))
     require(request->owner == one.serial, "only what is in flight there is cancelled");
-}
-
-void aio_play::cancel_badly(input& bytes) {
-  auto& one = choose_context(bytes);
-  aio::iocb_abi never_submitted;
-  switch (bytes.below(4)) {
-    case 0:
-      require(aio::io_cancel(one.handle, no_address<aio::iocb_abi>(bytes), nullptr) == -EFAULT,
-              "there is no such iocb");
-      break;
-    case 1:
-      never_submitted.key = 1 + bytes.number<std::uint16_t>();
-      [[fallthrough]];
-    case 2:
-      require(aio::io_cancel(one.handle, &never_submitted, nullptr) == -EINVAL, "it is not in flight");
-      break;
-    default:
-      require(aio::io_cancel(no_handle(bytes), &never_submitted, no_address<io_event>(bytes)) == -EINVAL,
-              "there is no such context");
-  }
 }
 
 // Events.
@@ -356,48 +266,6 @@ void aio_play::get(input& bytes) {
   for (int at = 0; at < got; ++at) aio_contexts::account_for(events.at(static_cast<std::size_t>(at)), one, slots_);
 }
 
-void aio_play::get_badly(input& bytes) {
-  auto& one = choose_context(bytes);
-  std::array<io_event, 4> events;
-  timespec at_once{};
-  switch (bytes.below(7)) {
-    case 0:
-      require(aio::io_getevents(one.handle, 3, 2, events.data(), &at_once) == -EINVAL, "min is not above nr");
-      break;
-    case 1:
-      require(
-          aio::io_getevents(one.handle, bytes.one_of(std::array{-1L, LONG_MIN}), 2, events.data(), &at_once) == -EINVAL,
-          "min is not below 0");
-      break;
-    case 2:
-      require(aio::io_getevents(no_handle(bytes), 1, 2, events.data(), nullptr) == -EINVAL, "there is no such context");
-      break;
-    case 3:
-      require_errno(aio::io_getevents(one.handle, 1, 2, events.data(), address<timespec>(kernels_half)));
-      break;
-    case 4: {
-      // Takes nothing, whether or not an event is there.
-      const int answer = aio::io_getevents(one.handle, 0, bytes.one_of(std::array{1L, LONG_MAX}),
-                                           no_address<io_event>(bytes), &at_once);
-      require(answer <= 0, "no event goes where no memory is", answer);
-      break;
-    }
-    case 5:
-      require(aio::io_pgetevents(one.handle, 0, 1, events.data(), &at_once, address<aio::aio_sigset>(kernels_half)) ==
-                  -EFAULT,
-              "there is no such mask");
-      break;
-    default: {
-      sigset_t mask;
-      ::sigemptyset(&mask);
-      const aio::aio_sigset blocked{.sigmask = bytes.below(2) == 0 ? &mask : address<sigset_t>(kernels_half),
-                                    .sigsetsize = bytes.number<std::uint16_t>()};
-      if (blocked.sigmask == &mask && blocked.sigsetsize == 8) return;
-      require_errno(aio::io_pgetevents(one.handle, 0, 1, events.data(), &at_once, &blocked));
-    }
-  }
-}
-
 // What goes on around them.
 
 void aio_play::change_stream(input& bytes) {
@@ -417,72 +285,6 @@ void aio_play::change_stream(input& bytes) {
 }
 
 void aio_play::replace_bell(input& bytes) { bells_.replace(bytes.below(aio_bells::count)); }
-
-// The ring.
-
-// As fio does it: the events, then head.
-void aio_play::reap_by_hand(input& bytes) {
-  auto& one = choose_context(bytes);
-  auto wanted = bytes.byte();
-  finish_aside();
-  if (one.handle == 0 || !one.orderly) return;
-  auto& header = aio_contexts::ring(one);
-  const auto* const events = address<const io_event>(one.handle + sizeof header);
-  const auto tail = std::atomic_ref{header.tail}.load(std::memory_order_acquire);
-  auto head = header.head;
-  require(head < header.nr && tail < header.nr, "head and tail are in the ring");
-  for (; head != tail && wanted > 0; --wanted) {
-    aio_contexts::account_for(events[head], one, slots_);
-    head = (head + 1) % header.nr;
-  }
-  std::atomic_ref{header.head}.store(head, std::memory_order_release);
-}
-
-void aio_play::scribble(input& bytes) {
-  auto& one = choose_context(bytes);
-  const auto place = bytes.number<std::uint16_t>();
-  const auto size = 1 + bytes.below(32);
-  std::array<std::uint8_t, 32> what{};
-  for (auto& each : std::span{what}.first(size)) each = bytes.byte();
-  finish_aside();
-  if (one.handle == 0 || !one.ring_is_there) return;
-  one.orderly = false;
-  // The header is what is worth the most.
-  const auto at = place % 4 != 0 ? place % sizeof(ring_header) : place % (one.bytes - size);
-  std::memcpy(address<std::uint8_t>(one.handle) + at, what.data(), size);
-}
-
-void aio_play::move_ring(input& bytes) {
-  auto& one = choose_context(bytes);
-  finish_aside();
-  if (one.handle == 0 || !one.orderly) return;
-  auto* const from = address<void>(one.handle);
-  void* const to = ::mmap(nullptr, one.bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  require(to != MAP_FAILED, "there is address space");
-  if (::mremap(from, one.bytes, one.bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED)
-    require(false, "a ring can be moved", errno);
-  one.handle = reinterpret_cast<std::uintptr_t>(to);
-  require(aio::io_getevents(one.handle, 0, 0, nullptr, nullptr) == 0,
-          "a context is found where its ring has been moved to");
-  require(aio::io_getevents(reinterpret_cast<std::uintptr_t>(from), 0, 0, nullptr, nullptr) == -EINVAL,
-          "and only there");
-}
-
-// Something of the program's, where the ring has been: nothing, a copy of its header, or what cannot be read.
-void aio_play::replace_ring(input& bytes) {
-  auto& one = choose_context(bytes);
-  const auto what = bytes.below(3);
-  finish_aside();
-  if (one.handle == 0 || !one.ring_is_there) return;
-  one.orderly = false;
-  const auto header = aio_contexts::ring(one);
-  const int access = what == 2 ? PROT_NONE : PROT_READ | PROT_WRITE;
-  if (::mmap(address<void>(one.handle), one.bytes, access, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
-      MAP_FAILED)
-    require(false, "a ring can be replaced", errno);
-  one.ring_is_there = false;
-  if (what == 1) aio_contexts::ring(one) = header;
-}
 
 // Two calls at once.
 

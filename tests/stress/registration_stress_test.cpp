@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A notifier's registration against signals, other unregisters and the last close.
+// One notifier's registration against signals, other unregisters and the last close.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -11,7 +12,6 @@
 #include <optional>
 #include <system_error>
 
-#include <doorbell/base/wait_queue.hpp>
 #include <doorbell/eventfd.hpp>
 #include <doorbell/notifier.hpp>
 
@@ -21,7 +21,6 @@ namespace {
 
 using doorbell::decoupled;
 using doorbell::eventfd;
-using doorbell::eventfd_ctx_lock;
 using doorbell::eventfd_ctx_ptr;
 using doorbell::notifier;
 using doorbell::test::budget;
@@ -235,224 +234,6 @@ TEST(registration_stress, register_and_unregister_and_read_amid_signals) {
       for (; !ended; random()) bell.signal();
     }
   });
-}
-
-// Oracle: an entry that attach() has taken hears of the last close, once; one that it refused never does.
-TEST(registration_stress, attach_against_the_last_close) {
-  struct entry : doorbell::base::wait_entry {
-    entry() : wait_entry{&on_wake} {}
-    static int on_wake(wait_entry& woken, unsigned events) noexcept {
-      auto& self = static_cast<entry&>(woken);
-      if (!(events & POLLHUP)) return 0;
-      ++self.hups;
-      self.context->assert_held();
-      self.context->detach(self);
-      return 0;
-    }
-    eventfd_ctx_ptr context;
-    int hups = 0;
-  };
-  eventfd bell;
-  std::optional<entry> subject;
-  bool attached = false;
-  race(
-      2, budget{50'000},
-      [&] {
-        bell = eventfd{};
-        subject.emplace();
-        subject->context = bell.context();
-      },
-      [&](std::size_t index) {
-        if (index == 0) {
-          const eventfd_ctx_lock held{*subject->context};
-          attached = subject->context->attach(*subject);
-        } else {
-          bell.close();
-        }
-      },
-      [&] {
-        EXPECT_EQ(subject->hups, attached ? 1 : 0);
-        EXPECT_FALSE(subject->linked());
-        if (!attached) return;
-        bool last = false;
-        {
-          const eventfd_ctx_lock held{*subject->context};
-          last = subject->context->release_share();
-        }
-        EXPECT_TRUE(last);
-        if (last) subject->context->put();
-      });
-}
-
-// Oracle: release() runs once, and by then each of those who closed a handle had begun to.
-TEST(registration_stress, handles_copied_and_closed_from_many_threads) {
-  constexpr std::size_t threads = 4;
-  std::array<eventfd, threads> handles;
-  std::atomic<std::size_t> closing{0};
-  std::size_t releases = 0;
-  std::size_t closing_by_then = 0;
-  notifier watcher{[](auto&) {},
-                   [&] {
-                     ++releases;
-                     closing_by_then = closing;
-                   }};
-  race(
-      threads, budget{10'000},
-      [&] {
-        const eventfd bell;
-        handles.fill(bell);
-        closing = releases = closing_by_then = 0;
-        watcher.register_with(bell);
-      },
-      [&](std::size_t index) {
-        auto& own = handles.at(index);
-        eventfd copy = own;
-        own.signal();
-        own = copy;
-        copy.close();
-        const eventfd another = std::move(own);
-        ++closing;
-      },
-      [&] {
-        EXPECT_EQ(releases, 1U);
-        EXPECT_EQ(closing_by_then, threads);
-        EXPECT_EQ(watcher.unregister(), decoupled::by_hup);
-      });
-}
-
-// Oracle: while at least one exclusive notifier is registered, each signal calls exactly one of them, though others come
-// and go.
-TEST(registration_stress, exclusive_notifiers_that_come_and_go_against_signals) {
-  constexpr std::uint64_t each = 10;
-  const eventfd bell;
-  int calls = 0;
-  const auto count = [&](auto&) { ++calls; };
-  notifier steady{count};
-  notifier first{count};
-  notifier second{count};
-  steady.register_with(bell, sharing::exclusive);
-  race(
-      4, budget{5'000}, [&] { calls = 0; },
-      [&](std::size_t index) {
-        if (index < 2) {
-          for (std::uint64_t i = 0; i < each; ++i) bell.signal();
-        } else {
-          auto& restless = index == 2 ? first : second;
-          for (std::uint64_t i = 0; i < each; ++i) {
-            restless.register_with(bell, sharing::exclusive);
-            restless.unregister();
-          }
-        }
-      },
-      [&] {
-        EXPECT_EQ(calls, static_cast<int>(2 * each));
-        EXPECT_EQ(bell.read(), 2 * each);
-      });
-}
-
-// Oracle: a registration is ended by its owner or by a callback of the eventfd it is on: what a callback of another ended
-// would be missing here and too much there (and its thread would have taken a second lock under the first).
-TEST(registration_stress, callbacks_end_registrations_on_their_own_eventfd_only) {
-  const std::array<eventfd, 2> bells;
-  std::array<std::uint64_t, 2> registered{};
-  std::array<std::atomic<std::uint64_t>, 2> ended{};
-  notifier subject{[](auto&) {}};
-  const auto end_from = [&](std::size_t bell) {
-    return [&, bell](auto&) {
-      std::error_code refused;
-      if (subject.unregister(refused) == decoupled::by_us) ++ended.at(bell);
-    };
-  };
-  const notifier first{bells[0], end_from(0)};
-  const notifier second{bells[1], end_from(1)};
-  std::atomic<bool> over{false};
-  run_disturbed(3, [&](std::size_t index) {
-    stagger random{index};
-    if (index < 2) {
-      for (; !over; random()) bells.at(index).signal();
-      return;
-    }
-    for (budget rounds{1'000'000}; rounds.next(); random()) {
-      const auto bell = random.below(2);
-      std::error_code in_a_callbacks_hands;
-      subject.register_with(bells.at(bell), in_a_callbacks_hands);
-      if (!in_a_callbacks_hands) ++registered.at(bell);
-      random();
-      if (subject.unregister() == decoupled::by_us) ++ended.at(bell);
-    }
-    over = true;
-  });
-  EXPECT_EQ(ended[0], registered[0]);
-  EXPECT_EQ(ended[1], registered[1]);
-}
-
-/// A notifier that several threads register and unregister, and the tally of what they were told.
-struct shared_notifier {
-  std::atomic<int> registered{0};
-  std::atomic<int> by_us{0};
-  std::atomic<int> by_hup{0};
-  std::atomic<int> releases{0};
-  std::atomic<int> running{0};
-  std::atomic<int> overlaps{0};
-  notifier watcher{[this](auto&) { run_alone(); },
-                   [this] {
-                     ++releases;
-                     run_alone();
-                   }};
-
-  void run_alone() {
-    if (running.fetch_add(1) != 0) ++overlaps;
-    running.fetch_sub(1);
-  }
-  void register_with(const eventfd& bell) {
-    std::error_code ec;
-    watcher.register_with(bell, ec);
-    if (!ec) ++registered;
-  }
-  void unregister() {
-    const auto winner = watcher.unregister();
-    if (winner == decoupled::by_us) ++by_us;
-    if (winner == decoupled::by_hup) ++by_hup;
-  }
-};
-
-// Oracle: each registration ends once, each HUP that ended one released once, and no two callbacks of one notifier run at
-// once, though threads register and unregister the same notifiers on eventfds that others open, signal and close.
-TEST(registration_stress, notifiers_shared_by_threads_on_eventfds_that_come_and_go) {
-  constexpr std::size_t threads = 4;
-  constexpr int steps = 1'000;
-  std::array<shared_notifier, 3> notifiers;
-  race(
-      threads, budget{200}, [] {},
-      [&](std::size_t index) {
-        stagger random{index};
-        eventfd bell;
-        for (int i = 0; i < steps; ++i) {
-          auto& one = notifiers.at(random.below(notifiers.size()));
-          switch (random.below(5)) {
-            case 0:
-            case 1:
-              one.register_with(bell);
-              break;
-            case 2:
-              one.unregister();
-              break;
-            case 3:
-              bell.signal();
-              break;
-            default:
-              bell = eventfd{};
-          }
-        }
-      },
-      [&] {
-        for (auto& one : notifiers) {
-          one.unregister();
-          EXPECT_EQ(one.by_us + one.by_hup, one.registered);
-          EXPECT_EQ(one.releases, one.by_hup);
-          EXPECT_EQ(one.overlaps, 0);
-        }
-      });
 }
 
 }  // namespace

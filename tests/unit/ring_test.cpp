@@ -9,16 +9,14 @@
 #include <string>
 #include <vector>
 
+#include "support/ring_header.hpp"
 #include "support/threads.hpp"
 
 namespace {
 
 using doorbell::aio::io_event;
 using doorbell::aio::ring;
-
-struct shared_header {
-  unsigned id, nr, head, tail, magic, compat_features, incompat_features, header_length;
-};
+using doorbell::test::ring_header;
 
 class mapped_ring : public testing::Test {
  protected:
@@ -28,7 +26,7 @@ class mapped_ring : public testing::Test {
     ASSERT_FALSE(ec) << ec.message();
   }
 
-  [[nodiscard]] shared_header& header() const { return *static_cast<shared_header*>(ring_.address()); }
+  [[nodiscard]] ring_header& header() const { return *static_cast<ring_header*>(ring_.address()); }
 
   void publish(std::int64_t res) {
     ring_.publish({nullptr, nullptr, res, 0});

@@ -1,187 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What wait queue and notifier promise, point by point, in the order of the design. Each holds here in one interleaving,
-// brought about on purpose; the stress tests look for the others.
+// What wait queue and notifier promise, points 5 to 8: what a callback may do and may not, and whom a signal is for.
 #include <doorbell/notifier.hpp>
 
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <vector>
 
 #include <doorbell/eventfd.hpp>
-
-#include "support/threads.hpp"
 
 namespace {
 
 using doorbell::decoupled;
 using doorbell::eventfd;
 using doorbell::notifier;
-using doorbell::test::sleeper;
 using sharing = notifier::sharing;
 
 constexpr auto would_deadlock = std::errc::resource_deadlock_would_occur;
-
-/// Unregisters in a thread of its own.
-class unregistering {
- public:
-  explicit unregistering(notifier& which)
-      : thread_{[this, &which] {
-          sleeping_.here();
-          answer_ = which.unregister();
-          returned_ = true;
-        }} {}
-  [[nodiscard]] bool waits() const { return sleeping_.wait_until_asleep() && !returned_; }
-  [[nodiscard]] decoupled join() {
-    thread_.join();
-    return answer_;
-  }
-
- private:
-  sleeper sleeping_;
-  decoupled answer_ = decoupled::not_registered;
-  std::atomic<bool> returned_{false};
-  std::jthread thread_;
-};
-
-TEST(notifier_contract, point_1_callbacks_run_in_the_signalling_thread) {
-  const eventfd bell;
-  std::thread::id caller;
-  const notifier watcher{bell, [&](auto&) { caller = std::this_thread::get_id(); }};
-  std::thread::id signaller;
-  std::jthread{[&] {
-    signaller = std::this_thread::get_id();
-    bell.signal();
-  }}.join();
-  EXPECT_EQ(caller, signaller);
-}
-
-// Oracle: unregister sleeps for as long as the callback runs, and none runs after it has returned.
-TEST(notifier_contract, point_1_unregister_waits_for_the_callback_that_runs) {
-  const eventfd bell;
-  std::optional<unregistering> other;
-  notifier* subject = nullptr;
-  int calls = 0;
-  notifier watcher{bell, [&](auto&) {
-                     ++calls;
-                     other.emplace(*subject);
-                     EXPECT_TRUE(other->waits());
-                   }};
-  subject = &watcher;
-  bell.signal();
-  EXPECT_EQ(other->join(), decoupled::by_us);
-  bell.signal();
-  EXPECT_EQ(calls, 1);
-}
-
-TEST(notifier_contract, point_1_the_destructor_waits_for_the_callback_that_runs) {
-  const eventfd bell;
-  sleeper destroyer;
-  std::atomic<bool> destroyed{false};
-  std::jthread destroying;
-  auto watcher = std::make_unique<notifier>([](auto&) {});
-  const notifier first{bell, [&](auto&) {
-                         destroying = std::jthread{[&] {
-                           destroyer.here();
-                           watcher.reset();
-                           destroyed = true;
-                         }};
-                         EXPECT_TRUE(destroyer.wait_until_asleep());
-                         EXPECT_FALSE(destroyed);
-                       }};
-  watcher->register_with(bell);
-  bell.signal();
-  destroying.join();
-  EXPECT_TRUE(destroyed);
-}
-
-// Oracle: that it is not registered any more does not mean that nothing of it runs.
-TEST(notifier_contract, point_1_unregister_waits_for_a_callback_that_has_unregistered_itself) {
-  const eventfd bell;
-  std::optional<unregistering> other;
-  notifier* subject = nullptr;
-  notifier watcher{bell, [&](auto&) {
-                     EXPECT_EQ(subject->unregister(), decoupled::by_us);
-                     EXPECT_EQ(subject->unregister(), decoupled::not_registered);
-                     other.emplace(*subject);
-                     EXPECT_TRUE(other->waits());
-                   }};
-  subject = &watcher;
-  bell.signal();
-  EXPECT_EQ(other->join(), decoupled::not_registered);
-  watcher.register_with(bell);
-  EXPECT_EQ(watcher.unregister(), decoupled::by_us);
-}
-
-TEST(notifier_contract, point_1_unregister_waits_for_a_release_that_has_unregistered_its_notifier) {
-  eventfd bell;
-  std::optional<unregistering> other;
-  notifier* subject = nullptr;
-  notifier watcher{bell, [](auto&) {},
-                   [&] {
-                     EXPECT_EQ(subject->unregister(), decoupled::by_hup);
-                     other.emplace(*subject);
-                     EXPECT_TRUE(other->waits());
-                   }};
-  subject = &watcher;
-  bell.close();
-  EXPECT_EQ(other->join(), decoupled::not_registered);
-  const eventfd another;
-  watcher.register_with(another);
-  EXPECT_EQ(watcher.unregister(), decoupled::by_us);
-}
-
-TEST(notifier_contract, point_1_the_destructor_waits_for_a_callback_that_has_unregistered_itself) {
-  const eventfd bell;
-  sleeper destroyer;
-  std::atomic<bool> destroyed{false};
-  std::jthread destroying;
-  std::unique_ptr<notifier> watcher;
-  watcher = std::make_unique<notifier>(bell, [&](auto&) {
-    watcher->unregister();
-    destroying = std::jthread{[&] {
-      destroyer.here();
-      watcher.reset();
-      destroyed = true;
-    }};
-    EXPECT_TRUE(destroyer.wait_until_asleep());
-    EXPECT_FALSE(destroyed);
-  });
-  bell.signal();
-  destroying.join();
-  EXPECT_TRUE(destroyed);
-}
-
-TEST(notifier_contract, point_1_registering_elsewhere_waits_for_a_callback_that_has_unregistered_itself) {
-  const eventfd bell;
-  const eventfd another;
-  sleeper registrar;
-  std::atomic<bool> registered{false};
-  std::jthread registering;
-  notifier* subject = nullptr;
-  notifier watcher{bell, [&](auto&) {
-                     subject->unregister();
-                     registering = std::jthread{[&] {
-                       registrar.here();
-                       subject->register_with(another);
-                       registered = true;
-                     }};
-                     EXPECT_TRUE(registrar.wait_until_asleep());
-                     EXPECT_FALSE(registered);
-                   }};
-  subject = &watcher;
-  bell.signal();
-  registering.join();
-  EXPECT_EQ(watcher.unregister(), decoupled::by_us);
-}
 
 // Oracle: none of them ends the program, or is told what is not so.
 TEST(notifier_contract, point_5_what_has_unregistered_itself_is_as_good_as_new) {
@@ -211,100 +51,6 @@ TEST(notifier_contract, point_5_what_has_unregistered_itself_is_as_good_as_new) 
   bell.close();
   another.signal();
   EXPECT_EQ(watcher, nullptr);
-}
-
-TEST(notifier_contract, point_2_unregister_first_and_hup_touches_nothing) {
-  eventfd bell;
-  int releases = 0;
-  notifier watcher{bell, [](auto&) {}, [&] { ++releases; }};
-  EXPECT_EQ(watcher.unregister(), decoupled::by_us);
-  bell.close();
-  EXPECT_EQ(releases, 0);
-}
-
-TEST(notifier_contract, point_2_hup_first_and_unregister_touches_nothing) {
-  eventfd bell;
-  int calls = 0;
-  int releases = 0;
-  notifier watcher{bell, [&](auto&) { ++calls; }, [&] { ++releases; }};
-  const auto context = bell.context();
-  bell.close();
-  EXPECT_EQ(releases, 1);
-  context->signal();
-  EXPECT_EQ(watcher.unregister(), decoupled::by_hup);
-  EXPECT_EQ(releases, 1);
-  EXPECT_EQ(calls, 0);
-}
-
-TEST(notifier_contract, point_2_what_is_registered_is_active_before_any_walk) {
-  const eventfd bell;
-  int calls = 0;
-  notifier second{[&](auto&) { ++calls; }};
-  const notifier first{bell, [&](auto&) {
-                         std::error_code ec;
-                         second.register_with(bell, ec);
-                       }};
-  bell.signal();
-  bell.signal();
-  EXPECT_GE(calls, 1);
-}
-
-TEST(notifier_contract, point_3_unregister_says_that_it_won) {
-  const eventfd bell;
-  notifier watcher{bell, [](auto&) {}};
-  EXPECT_EQ(watcher.unregister(), decoupled::by_us);
-  EXPECT_EQ(watcher.unregister(), decoupled::not_registered);
-}
-
-TEST(notifier_contract, point_3_unregister_says_that_hup_won) {
-  eventfd bell;
-  notifier watcher{bell, [](auto&) {}};
-  bell.close();
-  EXPECT_EQ(watcher.unregister(), decoupled::by_hup);
-  EXPECT_EQ(watcher.unregister(), decoupled::not_registered);
-}
-
-TEST(notifier_contract, point_3_unregister_says_that_there_was_nothing) {
-  notifier watcher{[](auto&) {}};
-  EXPECT_EQ(watcher.unregister(), decoupled::not_registered);
-}
-
-// Oracle: an unregister that loses against a HUP returns when release() has run to its end, and not while it runs.
-TEST(notifier_contract, point_3_by_hup_means_that_release_has_run_to_its_end) {
-  eventfd bell;
-  std::optional<unregistering> loser;
-  notifier* subject = nullptr;
-  notifier watcher{bell, [](auto&) {},
-                   [&] {
-                     loser.emplace(*subject);
-                     EXPECT_TRUE(loser->waits());
-                   }};
-  subject = &watcher;
-  bell.close();
-  EXPECT_EQ(loser->join(), decoupled::by_hup);
-}
-
-// ASan sees the lock being unlocked in memory that is gone, when this is broken.
-TEST(notifier_contract, point_4_the_last_reference_is_dropped_when_the_lock_has_been_let_go) {
-  {
-    eventfd bell;
-    notifier watcher{bell, [](auto&) {}};
-    bell.close();
-    EXPECT_EQ(watcher.unregister(), decoupled::by_hup) << "the notifier's is the last one";
-  }
-  {
-    eventfd bell;
-    notifier watcher{bell, [](auto&) {}};
-    EXPECT_EQ(watcher.unregister(), decoupled::by_us);
-    bell.close();  // the closer's is
-  }
-  {
-    eventfd bell;
-    notifier* subject = nullptr;
-    notifier watcher{bell, [](auto&) {}, [&] { EXPECT_EQ(subject->unregister(), decoupled::by_hup); }};
-    subject = &watcher;
-    bell.close();  // the closer's again: the notifier's went during its walk
-  }
 }
 
 TEST(notifier_contract, point_5_a_callback_may_unregister_its_own_notifier) {

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Calls that a program gets wrong: each says so, and changes nothing.
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstdint>
+
+#include "address.hpp"
+#include "aio_play.hpp"
+#include "require.hpp"
+
+namespace doorbell::fuzz {
+namespace {
+
+using aio::io_event;
+
+/// What no call may take for an address: it answers EFAULT, or does not look.
+template <class T>
+T* no_address(input& bytes) noexcept {
+  return address<T>(bytes.one_of(std::array<std::uint64_t, 4>{0, kernels_half, 8, UINT64_MAX}));
+}
+
+void require_errno(int answer) { require(answer < 0 && answer > -4096, "what is refused says why", answer); }
+
+}  // namespace
+
+void aio_play::setup_badly(input& bytes) {
+  aio::aio_context_t none = 0;
+  const auto nr = bytes.one_of(std::array{0U, 0x80000000U, 0x80000001U, 0xffffffffU, 1001U, 0x8000000U});
+  auto* const handle = bytes.below(2) == 0 ? &none : no_address<aio::aio_context_t>(bytes);
+  require_errno(aio::io_setup(nr, handle));
+  require(none == 0, "no handle comes from a setup that failed");
+}
+
+aio::aio_context_t aio_play::no_handle(input& bytes) {
+  fake_ring_.magic = ring_magic;
+  const auto& some = choose_context(bytes);
+  const std::array<aio::aio_context_t, 8> choices{0,
+                                                  1,
+                                                  0x1000,
+                                                  kernels_half,
+                                                  reinterpret_cast<std::uintptr_t>(&fake_ring_),
+                                                  some.handle + 0x1000,
+                                                  last_destroyed_,
+                                                  bytes.number<aio::aio_context_t>()};
+  const auto chosen = bytes.one_of(choices);
+  const bool is_one = std::ranges::any_of(contexts_.all(), [&](const auto& each) { return each.handle == chosen; });
+  return is_one ? 1 : chosen;
+}
+
+void aio_play::destroy_badly(input& bytes) {
+  require(aio::io_destroy(no_handle(bytes)) == -EINVAL, "no context is destroyed by a handle that is none");
+}
+
+void aio_play::submit_badly(input& bytes) {
+  auto& one = choose_context(bytes);
+  auto* nowhere = no_address<aio::iocb_abi>(bytes);
+  switch (bytes.below(5)) {
+    case 0:
+      require(aio::io_submit(one.handle, bytes.one_of(std::array{-1L, LONG_MIN}), &nowhere) == -EINVAL,
+              "less than no request is refused");
+      break;
+    case 1:
+      require_errno(
+          aio::io_submit(one.handle, bytes.one_of(std::array{1L, 100L, LONG_MAX}), no_address<aio::iocb_abi*>(bytes)));
+      break;
+    case 2:
+      require_errno(aio::io_submit(one.handle, 1, &nowhere));
+      break;
+    case 3:
+      require(aio::io_submit(no_handle(bytes), 1, &nowhere) == -EINVAL, "no context takes a request");
+      break;
+    default:
+      require(aio::io_submit(one.handle, 0, nullptr) <= 0, "none is taken where none is given");
+  }
+}
+
+void aio_play::cancel_badly(input& bytes) {
+  auto& one = choose_context(bytes);
+  aio::iocb_abi never_submitted;
+  switch (bytes.below(4)) {
+    case 0:
+      require(aio::io_cancel(one.handle, no_address<aio::iocb_abi>(bytes), nullptr) == -EFAULT,
+              "there is no such iocb");
+      break;
+    case 1:
+      never_submitted.key = 1 + bytes.number<std::uint16_t>();
+      [[fallthrough]];
+    case 2:
+      require(aio::io_cancel(one.handle, &never_submitted, nullptr) == -EINVAL, "it is not in flight");
+      break;
+    default:
+      require(aio::io_cancel(no_handle(bytes), &never_submitted, no_address<io_event>(bytes)) == -EINVAL,
+              "there is no such context");
+  }
+}
+
+void aio_play::get_badly(input& bytes) {
+  auto& one = choose_context(bytes);
+  std::array<io_event, 4> events;
+  timespec at_once{};
+  switch (bytes.below(7)) {
+    case 0:
+      require(aio::io_getevents(one.handle, 3, 2, events.data(), &at_once) == -EINVAL, "min is not above nr");
+      break;
+    case 1:
+      require(
+          aio::io_getevents(one.handle, bytes.one_of(std::array{-1L, LONG_MIN}), 2, events.data(), &at_once) == -EINVAL,
+          "min is not below 0");
+      break;
+    case 2:
+      require(aio::io_getevents(no_handle(bytes), 1, 2, events.data(), nullptr) == -EINVAL, "there is no such context");
+      break;
+    case 3:
+      require_errno(aio::io_getevents(one.handle, 1, 2, events.data(), address<timespec>(kernels_half)));
+      break;
+    case 4: {
+      // Takes nothing, whether or not an event is there.
+      const int answer = aio::io_getevents(one.handle, 0, bytes.one_of(std::array{1L, LONG_MAX}),
+                                           no_address<io_event>(bytes), &at_once);
+      require(answer <= 0, "no event goes where no memory is", answer);
+      break;
+    }
+    case 5:
+      require(aio::io_pgetevents(one.handle, 0, 1, events.data(), &at_once, address<aio::aio_sigset>(kernels_half)) ==
+                  -EFAULT,
+              "there is no such mask");
+      break;
+    default: {
+      sigset_t mask;
+      ::sigemptyset(&mask);
+      const aio::aio_sigset blocked{.sigmask = bytes.below(2) == 0 ? &mask : address<sigset_t>(kernels_half),
+                                    .sigsetsize = bytes.number<std::uint16_t>()};
+      if (blocked.sigmask == &mask && blocked.sigsetsize == 8) return;
+      require_errno(aio::io_pgetevents(one.handle, 0, 1, events.data(), &at_once, &blocked));
+    }
+  }
+}
+
+}  // namespace doorbell::fuzz
