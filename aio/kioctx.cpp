@@ -125,7 +125,7 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
   announce();
   users_.wait_for_none();
   // Not before: until the last user has left, one may be about to submit what needs a reaper.
-  if (has_reaper_.load(base::memory_order_relaxed)) reaper::process().forget(*this);
+  if (helper_.load(base::memory_order_relaxed) != helper::none) reaper::process().forget(*this);
   // What the engine cannot be asked now, it can be once it has been relieved of what has ended.
   while (!cancel_all()) {
     reap_all();

@@ -18,8 +18,8 @@
 // Completions are reaped by whoever comes first: a thread in get_events(), the process's reaper, destroy(). They are
 // users while they do; the last to touch a context is therefore destroy() itself, and no completion ever is.
 //
-// Locks, all leaves: active_lock_, ring_lock_, masked_lock_, the engine's. None is held while an eventfd's lock is taken,
-// since wake functions may call back into submit().
+// Locks, all leaves but helper_lock_: active_lock_, ring_lock_, masked_lock_, the engine's. None is held while an eventfd's
+// lock is taken, since wake functions may call back into submit().
 #pragma once
 
 #include <boost/intrusive/list.hpp>
@@ -83,6 +83,8 @@ class kioctx {
     return std::min<std::size_t>(count, ring_.capacity());
   }
   void reap_all() noexcept;
+  /// A thread has come for events, by handle: this is no program that only ever looks into the ring.
+  void is_asked() noexcept;
 
   /// Ends it; `me` is the caller as a user. When `ec` is clear, *this is gone.
   void destroy(kioctx_user me, std::error_code& ec) noexcept;
@@ -120,6 +122,7 @@ class kioctx {
   [[nodiscard]] std::size_t start_by_engine(std::span<request* const> made) noexcept;
   [[nodiscard]] bool answer(request& made) noexcept;
   void ensure_reaper(std::error_code& ec) noexcept;
+  void fill_ring_until_asked() noexcept;
   void abandon(request& unstarted) noexcept;
   void enlist(std::span<request* const> started) noexcept;
 
@@ -153,7 +156,12 @@ class kioctx {
   user_count users_;
   base::atomic<bool> dead_{false};
   base::atomic<std::uint32_t> in_flight_{0};
-  base::atomic<bool> has_reaper_{false};
+
+  // What the reaper completes requests of this context for; changed under helper_lock_, which is taken before the reaper's.
+  enum class helper : std::uint8_t { none, until_asked, bells };
+  base::mutex helper_lock_;
+  base::atomic<helper> helper_{helper::none};
+  base::atomic<bool> has_been_asked_{false};
 
   base::mutex active_lock_;
   active_list active_ ABSL_GUARDED_BY(active_lock_);  // what cancel() finds

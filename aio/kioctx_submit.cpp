@@ -92,6 +92,7 @@ std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs) noexcept {
     const auto res = read_at_once(asked, hint, hints_);
     if (!res) break;
     asked.key = 0;
+  if (std::is_same_v<Iocb, iocb_abi> && in_flight_.load(base::memory_order_relaxed) > 0) fill_ring_until_asked();
     events[count++] = {asked.data, static_cast<iocb*>(static_cast<iocb_abi*>(&asked)), *res, 0};
     if (count == slots) break;
     hint = hint_for(iocbs[count]);
@@ -196,9 +197,32 @@ void kioctx::publish_hot(std::span<const io_event> events, std::size_t slots_lef
 
 // A request that rings an eventfd must be completed though nobody comes to get its event.
 void kioctx::ensure_reaper(std::error_code& ec) noexcept {
-  if (has_reaper_.load(base::memory_order_acquire)) return;
-  reaper::process().watch(*this, ec);
-  if (!ec) has_reaper_.store(true, base::memory_order_release);
+  if (helper_.load(base::memory_order_acquire) == helper::bells) return;
+  const base::mutex_lock held{helper_lock_};
+  if (helper_.load(base::memory_order_relaxed) == helper::none) reaper::process().watch(*this, ec);
+  if (!ec) helper_.store(helper::bells, base::memory_order_release);
+}
+
+// A program may take its events out of the ring itself, and never come for them: then somebody else must fill it. If the
+// reaper cannot, they are there when it comes.
+void kioctx::fill_ring_until_asked() noexcept {
+  if (has_been_asked_.load(base::memory_order_acquire) || helper_.load(base::memory_order_acquire) != helper::none)
+    return;
+  const base::mutex_lock held{helper_lock_};
+  if (helper_.load(base::memory_order_relaxed) != helper::none) return;
+  std::error_code refused;
+  reaper::process().watch(*this, refused);
+  if (!refused) helper_.store(helper::until_asked, base::memory_order_release);
+}
+
+// Should a submit just be at it, the next call sees to it.
+void kioctx::is_asked() noexcept {
+  if (!has_been_asked_.load(base::memory_order_relaxed)) has_been_asked_.store(true, base::memory_order_release);
+  if (helper_.load(base::memory_order_acquire) != helper::until_asked) return;
+  const base::mutex_lock held{helper_lock_};
+  if (helper_.load(base::memory_order_relaxed) != helper::until_asked) return;
+  reaper::process().forget(*this);
+  helper_.store(helper::none, base::memory_order_release);
 }
 
 void kioctx::abandon(request& unstarted) noexcept {

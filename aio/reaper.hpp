@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// reaper: one thread a process, which completes requests that ring an eventfd and that nobody waits for otherwise, and adds
-// to the program's own eventfds what did not fit at once. Started when it is first needed, asleep while there is nothing to
+// reaper: one thread a process, which completes requests that ring an eventfd and that nobody waits for otherwise, fills the
+// rings that the program has only ever looked into, and adds to the program's own eventfds what did not fit at once. Started when it is first needed, asleep while there is nothing to
 // do, and there until the process ends.
 //
 //   reaper                               destroy

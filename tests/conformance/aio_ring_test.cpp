@@ -4,11 +4,14 @@
 #include <sched.h>
 #include <sys/mman.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
 
 #include "aio_row.hpp"
+#include "support/by_engine.hpp"
+#include "support/eventually.hpp"
 
 namespace doorbell::test {
 namespace {
@@ -117,6 +120,31 @@ TEST_P(aio_ring, a_program_may_take_events_itself_by_moving_head) {
   complete_one(ctx, request);
   header_at(ctx).head = 1;
   EXPECT_TRUE(events_there(ctx).empty());
+}
+
+// Oracle: each event comes, though nobody but the program ever looks for it.
+TEST_P(aio_ring, a_program_that_never_asks_for_its_events_finds_them_there) {
+  const auto ctx = new_context();
+  iocb_abi read = by_engine(file_read());
+  auto& header = header_at(ctx);
+  const std::atomic_ref tail{header.tail};
+  for (unsigned n = 1; n <= 10; ++n) {
+    ASSERT_EQ(submit(ctx, read), 1);
+    ASSERT_TRUE(eventually([&] { return tail.load() == n; })) << n;
+    EXPECT_EQ(event_in(ctx, header.head).res, 5);
+    ++header.head;
+  }
+}
+
+// Oracle: as above, and what is asked for comes once, whoever has filled the ring.
+TEST_P(aio_ring, a_program_that_asks_at_last_gets_what_is_left) {
+  const auto ctx = new_context();
+  iocb_abi read = by_engine(file_read());
+  for (int n = 0; n < 10; ++n) {
+    ASSERT_EQ(submit(ctx, {&read, &read, &read}), 3);
+    EXPECT_EQ(events(ctx, 3).size(), 3U);
+  }
+  EXPECT_EQ(header_at(ctx).head, header_at(ctx).tail);
 }
 
 TEST_P(aio_ring, runs_round) {
