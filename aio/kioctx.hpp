@@ -129,6 +129,7 @@ class kioctx {
   // Completing.
   bool reap() noexcept;
   void complete(std::span<completion> done) noexcept;
+  void tell_answered(std::span<const completion> done) const noexcept;
   [[nodiscard]] bool restart(request& orphan) noexcept;
   [[nodiscard]] std::span<completion> restart_orphans(std::span<completion> done) noexcept;
   void delist(std::span<const completion> done) noexcept;

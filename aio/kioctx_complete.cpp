@@ -68,6 +68,7 @@ bool kioctx::reap() noexcept {
 void kioctx::complete(std::span<completion> done) noexcept {
   done = restart_orphans(done);
   if (done.empty()) return;
+  tell_answered(done);
   delist(done);
   publish(done);
   bells rung;
@@ -79,6 +80,18 @@ void kioctx::complete(std::span<completion> done) noexcept {
   }
   in_flight_.fetch_sub(static_cast<std::uint32_t>(done.size()), base::memory_order_relaxed);
   announce();
+}
+
+void kioctx::tell_answered(std::span<const completion> done) const noexcept {
+  using answered_by = request_watcher::answered_by;
+  auto* const watcher = request_watcher::current();
+  if (watcher == nullptr) return;
+  const auto engine = engine_->name() == "threads" ? answered_by::threads : answered_by::io_uring;
+  const auto now = request_watcher::clock::now();
+  for (const auto& [one, res] : done) {
+    const auto whom = one->is_answered_by_submit ? answered_by::submit : engine;
+    watcher->answered(one->what, reported({one, res}), whom, now - one->taken_at);
+  }
 }
 
 // io_uring ends the requests of a thread that exits; an AIO request outlives its submitter. What nobody has cancelled is
@@ -97,6 +110,7 @@ std::span<completion> kioctx::restart_orphans(std::span<completion> done) noexce
 bool kioctx::restart(request& orphan) noexcept {
   const boost::intrusive_ptr<request> held{&orphan};
   request* const again = &orphan;
+  orphan.is_answered_by_submit = false;
   if (engine_->start({&again, 1}) == 0) return false;
   if (orphan.cancelled.load(base::memory_order_seq_cst)) std::ignore = engine_->cancel(orphan);
   return true;

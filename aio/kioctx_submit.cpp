@@ -39,6 +39,30 @@ bool ring_the_same(const iocb_abi& one, const iocb_abi& other) noexcept {
   return has_bell(one) == has_bell(other) && one.resfd == other.resfd;
 }
 
+// What is told to those who count. Of its memory, while it is still there: before the event is.
+
+void tell_answered_at_once(const iocb_abi& what, std::int64_t res, request_watcher::clock::time_point began) noexcept {
+  auto* const watcher = request_watcher::current();
+  if (watcher == nullptr) return;
+  watcher->taken(what);
+  watcher->answered(what, res, request_watcher::answered_by::submit, request_watcher::clock::now() - began);
+}
+
+void tell_taken(std::span<request* const> made) noexcept {
+  auto* const watcher = request_watcher::current();
+  if (watcher == nullptr) return;
+  for (auto* each : made) {
+    each->taken_at = request_watcher::clock::now();
+    watcher->taken(each->what);
+  }
+}
+
+void tell_given_back(std::span<request* const> unstarted) noexcept {
+  auto* const watcher = request_watcher::current();
+  if (watcher == nullptr) return;
+  for (const auto* each : unstarted) watcher->given_back(each->what);
+}
+
 }  // namespace
 
 template <class Iocb>
@@ -68,6 +92,7 @@ std::size_t kioctx::submit_some(std::span<Iocb* const> iocbs, std::error_code& e
   }
   const auto requests = std::span{made}.first(count);
   const auto started = start(requests);
+  if (std::is_same_v<Iocb, iocb_abi> && in_flight_.load(base::memory_order_relaxed) > 0) fill_ring_until_asked();
   for (auto* unstarted : requests.subspan(started)) {
     abandon(*unstarted);
     ec = std::make_error_code(std::errc::resource_unavailable_try_again);
@@ -89,10 +114,11 @@ std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs) noexcept {
   std::size_t count = 0;
   while (count < slots) {
     auto& asked = *iocbs[count];
+    const auto began = now_if_watched();
     const auto res = read_at_once(asked, hint, hints_);
     if (!res) break;
     asked.key = 0;
-  if (std::is_same_v<Iocb, iocb_abi> && in_flight_.load(base::memory_order_relaxed) > 0) fill_ring_until_asked();
+    tell_answered_at_once(asked, *res, began);
     events[count++] = {asked.data, static_cast<iocb*>(static_cast<iocb_abi*>(&asked)), *res, 0};
     if (count == slots) break;
     hint = hint_for(iocbs[count]);
@@ -129,7 +155,9 @@ std::size_t kioctx::start(std::span<request* const> made) noexcept {
 std::size_t kioctx::start_by_engine(std::span<request* const> made) noexcept {
   if (made.empty()) return 0;
   in_flight_.fetch_add(static_cast<std::uint32_t>(made.size()), base::memory_order_relaxed);
+  tell_taken(made);
   const auto started = engine_->start(made);
+  tell_given_back(made.subspan(started));
   in_flight_.fetch_sub(static_cast<std::uint32_t>(made.size() - started), base::memory_order_relaxed);
   enlist(made.first(started));
   return started;
@@ -137,8 +165,11 @@ std::size_t kioctx::start_by_engine(std::span<request* const> made) noexcept {
 
 // @return whether it could be carried out at once, and so is complete.
 bool kioctx::answer(request& made) noexcept {
+  made.taken_at = now_if_watched();
   const auto res = carry_out_at_once(made, hints_);
   if (!res) return false;
+  if (auto* const watcher = request_watcher::current()) watcher->taken(made.what);
+  made.is_answered_by_submit = true;
   in_flight_.fetch_add(1, base::memory_order_relaxed);
   completion done{&made, *res};
   complete({&done, 1});

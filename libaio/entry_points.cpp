@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "entry_points.hpp"
 
+#include "statistics/counters.hpp"
 #include "uncancelled.hpp"
 
 namespace aio = doorbell::aio;
 using doorbell::libaio::aio_context_t;
+using doorbell::libaio::call;
 using doorbell::libaio::io_event;
 using doorbell::libaio::iocb_abi;
 using doorbell::libaio::uncancelled;
@@ -14,6 +16,18 @@ namespace {
 /// Of a sigset_t, the kernel knows so much.
 constexpr std::size_t kernel_sigset_bytes = 8;
 
+// @return the answer, when those who count have been told of it.
+int counted(call which, int answer, bool needs_the_kernel = true) noexcept {
+  if (auto* const all = doorbell::libaio::counting()) [[unlikely]]
+    all->called(which, answer, needs_the_kernel);
+  return answer;
+}
+
+// What libaio answers without its kernel: that there is nothing in the ring, if that is not to be waited for.
+bool is_a_look_at_nothing(const timespec* timeout, int answer) noexcept {
+  return answer == 0 && timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
+}
+
 }  // namespace
 
 extern "C" {
@@ -21,33 +35,34 @@ extern "C" {
 // A negative number becomes more than any context can have, as it does on its way into the kernel.
 int io_setup(int nr_events, aio_context_t* handle) noexcept {
   const uncancelled until_return;
-  return aio::io_setup(static_cast<unsigned>(nr_events), handle);
+  return counted(call::setup, aio::io_setup(static_cast<unsigned>(nr_events), handle));
 }
 
 int io_destroy(aio_context_t handle) noexcept {
   const uncancelled until_return;
-  return aio::io_destroy(handle);
+  return counted(call::destroy, aio::io_destroy(handle));
 }
 
 int io_submit(aio_context_t handle, long nr, iocb_abi** iocbs) noexcept {
   const uncancelled until_return;
-  return aio::io_submit(handle, nr, iocbs);
+  return counted(call::submit, aio::io_submit(handle, nr, iocbs));
 }
 
 int io_cancel(aio_context_t handle, iocb_abi* request, io_event* result) noexcept {
   const uncancelled until_return;
-  return aio::io_cancel(handle, request, result);
+  return counted(call::cancel, aio::io_cancel(handle, request, result));
 }
 
 int io_getevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout) noexcept {
   const uncancelled until_return;
-  return aio::io_getevents(handle, min, nr, events, timeout);
+  const int got = aio::io_getevents(handle, min, nr, events, timeout);
+  return counted(call::getevents, got, !is_a_look_at_nothing(timeout, got));
 }
 
 int io_pgetevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout,
                   const sigset_t* sigmask) noexcept {
   const uncancelled until_return;
   const aio::aio_sigset blocked{.sigmask = sigmask, .sigsetsize = kernel_sigset_bytes};
-  return aio::io_pgetevents(handle, min, nr, events, timeout, &blocked);
+  return counted(call::getevents, aio::io_pgetevents(handle, min, nr, events, timeout, &blocked));
 }
 }

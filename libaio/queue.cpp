@@ -14,7 +14,7 @@ extern "C" {
 // As io_setup, whatever *handle was before. A setup of no events changes nothing, and says whether there is a handle.
 int io_queue_init(int nr_events, aio_context_t* handle) noexcept {
   if (nr_events <= 0) return -EINVAL;
-  if (::io_setup(0, handle) == -EFAULT) return -EFAULT;
+  if (doorbell::aio::io_setup(0, handle) == -EFAULT) return -EFAULT;
   *handle = 0;
   return ::io_setup(nr_events, handle);
 }

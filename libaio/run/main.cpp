@@ -19,10 +19,10 @@
 namespace doorbell::run {
 namespace {
 
-/// DOORBELL_LIBRARY is the path from this program's folder, wherever that has been moved to.
-std::string library() {
+/// Of ours; DOORBELL_LIBRARIES is the path to them from this program's folder, wherever that has been moved to.
+std::string library(const char* name) {
   const auto self = std::filesystem::read_symlink("/proc/self/exe");
-  auto path = (self.parent_path() / DOORBELL_LIBRARY).lexically_normal().string();
+  auto path = (self.parent_path() / DOORBELL_LIBRARIES / name).lexically_normal().string();
   if (::access(path.c_str(), R_OK) != 0)
     throw failure{failure::of_doorbell_run,
                   path + ": " + std::strerror(errno) + "; doorbell-run was installed with it"};
@@ -62,8 +62,11 @@ int run(int argc, char** argv) {
   const options asked = parse(argc, argv);
   if (asked.help) return print(usage);
   if (asked.version) return print("doorbell-run " DOORBELL_VERSION "\n");
-  preload(library());
+  if (asked.stats) preload(library("libdoorbell-exit.so"));
+  preload(library("libaio.so.1"));
   if (asked.engine) set("DOORBELL_ENGINE", *asked.engine);
+  if (asked.stats) set("DOORBELL_STATS", *asked.stats);
+  if (asked.stats_file) set("DOORBELL_STATS_FILE", *asked.stats_file);
   become(asked.command);
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <string_view>
 
 #include "failure.hpp"
@@ -12,7 +13,13 @@
 namespace doorbell::run {
 namespace {
 
-enum : int { engine_option = 'e', help_option = 'h', version_option = 'v' };
+enum : int {
+  engine_option = 'e',
+  stats_option = 's',
+  stats_file_option = 'f',
+  help_option = 'h',
+  version_option = 'v'
+};
 
 std::string engine_named(std::string_view name) {
   constexpr std::array<std::string_view, 3> names{"io_uring", "uring", "threads"};
@@ -21,15 +28,32 @@ std::string engine_named(std::string_view name) {
   return std::string{name};
 }
 
+std::string form_named(const char* name) {
+  const std::string form = name != nullptr ? name : "text";
+  if (form != "text" && form != "json")
+    throw failure{failure::of_doorbell_run, "there are no statistics as '" + form + "', only as text and json"};
+  return form;
+}
+
+// Where the program is, when it ends, nobody knows.
+std::string absolute(const char* path) {
+  if (*path == '\0') throw failure{failure::of_doorbell_run, "--stats-file needs the path of a file"};
+  return std::filesystem::absolute(path).string();
+}
+
 }  // namespace
 
 const char* const usage =
-    "usage: doorbell-run [--engine=uring|threads] [--] PROGRAM [ARGUMENTS...]\n"
+    "usage: doorbell-run [--engine=uring|threads] [--stats[=text|json]] [--stats-file=FILE] [--] PROGRAM "
+    "[ARGUMENTS...]\n"
     "\n"
     "Runs PROGRAM with doorbell in the place of libaio.\n"
     "\n"
     "  --engine=NAME  what carries the requests out: uring or threads; otherwise what DOORBELL_ENGINE\n"
     "                 says, or io_uring where the system allows it, and threads where it does not\n"
+    "  --stats[=FORM] when the program ends, says what it asked for and what came of it, on standard error:\n"
+    "                 for people (text) or for programs (json, one line for each process)\n"
+    "  --stats-file=FILE  the same, at the end of FILE\n"
     "  --help         prints this\n"
     "  --version      prints the version\n"
     "\n"
@@ -37,13 +61,20 @@ const char* const usage =
     "run, or not with another libaio. 127: there is no PROGRAM.\n";
 
 options parse(int argc, char** argv) {
-  static constexpr std::array<option, 4> known{option{"engine", required_argument, nullptr, engine_option},
+  static constexpr std::array<option, 6> known{option{"engine", required_argument, nullptr, engine_option},
+                                               option{"stats", optional_argument, nullptr, stats_option},
+                                               option{"stats-file", required_argument, nullptr, stats_file_option},
                                                option{"help", no_argument, nullptr, help_option},
-                                               option{"version", no_argument, nullptr, version_option}, option{}};
+                                               option{"version", no_argument, nullptr, version_option},
+                                               option{}};
   options asked;
   for (int which = 0; (which = ::getopt_long(argc, argv, "+", known.data(), nullptr)) != -1;) {
     if (which == engine_option)
       asked.engine = engine_named(::optarg);
+    else if (which == stats_option)
+      asked.stats = form_named(::optarg);
+    else if (which == stats_file_option)
+      asked.stats_file = absolute(::optarg);
     else if (which == help_option)
       asked.help = true;
     else if (which == version_option)
@@ -51,6 +82,7 @@ options parse(int argc, char** argv) {
     else  // it has said so
       throw failure{failure::of_doorbell_run, "see doorbell-run --help"};
   }
+  if (asked.stats_file && !asked.stats) asked.stats = "text";
   asked.command = argv + ::optind;
   if (*asked.command == nullptr && !asked.help && !asked.version)
     throw failure{failure::of_doorbell_run, "no program is named; see doorbell-run --help"};

@@ -10,8 +10,10 @@ namespace doorbell::run {
 struct options {
   bool help = false;
   bool version = false;
-  std::optional<std::string> engine;  ///< as DOORBELL_ENGINE is to name it; none: left as it is
-  char** command = nullptr;           ///< the program and its arguments, then null
+  std::optional<std::string> engine;      ///< as DOORBELL_ENGINE is to name it; none: left as it is
+  std::optional<std::string> stats;       ///< text or json; none: left as it is
+  std::optional<std::string> stats_file;  ///< where they go to; none: left as it is
+  char** command = nullptr;               ///< the program and its arguments, then null
 };
 
 /// Its own options end at the first word that is none, which is the program.

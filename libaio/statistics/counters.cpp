@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "counters.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+
+#include "../../aio/operation.hpp"
+
+namespace doorbell::libaio {
+namespace {
+
+void raise_to(counters::number& most, std::int64_t now) noexcept {
+  const auto value = static_cast<std::uint64_t>(std::max<std::int64_t>(now, 0));
+  auto known = most.load();
+  while (known < value && !most.compare_exchange_weak(known, value)) {
+  }
+}
+
+counters::number& of_errno(std::array<counters::number, counters::errnos>& table, std::int64_t answer) noexcept {
+  return table[std::min<std::size_t>(static_cast<std::size_t>(-answer), counters::errnos - 1)];
+}
+
+}  // namespace
+
+void counters::called(call which, int answer, bool needs_the_kernel) noexcept {
+  if (needs_the_kernel) ++kernel_calls;
+  if (which == call::setup && answer == 0) {
+    ++contexts.made;
+    raise_to(contexts.most, ++contexts.open);
+  }
+  if (which == call::destroy && answer == 0) --contexts.open;
+  const bool is_under_way = which == call::cancel && answer == -EINPROGRESS;
+  if (answer < 0 && !is_under_way) ++of_errno(refused[static_cast<std::size_t>(which)], answer);
+}
+
+void counters::taken(const aio::iocb_abi& what) noexcept {
+  ++requests[std::min<std::size_t>(what.lio_opcode, opcodes - 1)];
+  raise_to(most_in_flight, ++in_flight);
+}
+
+void counters::given_back(const aio::iocb_abi& what) noexcept {
+  --requests[std::min<std::size_t>(what.lio_opcode, opcodes - 1)];
+  --in_flight;
+}
+
+// NOLINTNEXTLINE(bugprone-exception-escape): the histogram throws for columns of unequal lengths; this is one number
+void counters::answered(const aio::iocb_abi& what, std::int64_t res, answered_by whom, clock::duration after) noexcept {
+  --in_flight;
+  ++answered_by_whom[static_cast<std::size_t>(whom)];
+  if (res == -ECANCELED || (res == 0 && aio::is_poll(what)))  // what a cancelled poll says
+    ++cancelled;
+  else if (res < 0)
+    ++of_errno(failed, res);
+  else if (aio::is_transfer(what))
+    (aio::is_read(what) ? bytes_read : bytes_written) += static_cast<std::uint64_t>(res);
+  const auto ns = std::chrono::nanoseconds{after}.count();
+  latencies_(static_cast<double>(ns));
+  raise_to(longest_ns, ns);
+}
+
+std::chrono::nanoseconds counters::latency(double part) const {
+  std::uint64_t all = 0;
+  for (const auto& each : latencies_) all += each.value();
+  const auto wanted = static_cast<std::uint64_t>(std::ceil(part * static_cast<double>(all)));
+  std::uint64_t seen = 0;
+  for (auto&& each : boost::histogram::indexed(latencies_, boost::histogram::coverage::all)) {
+    seen += (*each).value();
+    if (seen < wanted) continue;
+    const auto longest = static_cast<double>(longest_ns.load());
+    return std::chrono::nanoseconds{static_cast<std::int64_t>(std::min(each.bin().upper(), longest))};
+  }
+  return {};
+}
+
+std::uint64_t counters::refused_calls() const noexcept {
+  std::uint64_t sum = 0;
+  for (const auto& each : refused)
+    for (const auto& by_errno : each) sum += by_errno;
+  return sum;
+}
+
+// Nobody else is there yet.
+void counters::reset() noexcept {
+  const auto clear = [](auto& table) {
+    for (auto& each : table) each = 0;
+  };
+  contexts.made = 0;
+  contexts.open = 0;
+  contexts.most = 0;
+  for (auto& each : refused) clear(each);
+  clear(requests);
+  clear(answered_by_whom);
+  clear(failed);
+  for (auto* each : {&bytes_read, &bytes_written, &cancelled, &most_in_flight, &longest_ns, &kernel_calls}) *each = 0;
+  in_flight = 0;
+  latencies_.reset();
+}
+
+}  // namespace doorbell::libaio

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// counters: what a process asked of libaio, and what came of it.
+//
+// Thread safety: all, at once. Each number is exact; two of them need not be of the same moment.
+#pragma once
+
+#include <boost/histogram.hpp>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "../../aio/request_watcher.hpp"
+
+namespace doorbell::libaio {
+
+/// Those that are one system call each of the kernel's AIO.
+enum class call : std::uint8_t { setup, destroy, submit, cancel, getevents };
+constexpr std::size_t calls = 5;
+
+class counters final : public aio::request_watcher {
+ public:
+  using number = std::atomic<std::uint64_t>;
+  static constexpr std::size_t opcodes = 9;  // as many as the kernel knows
+  static constexpr std::size_t errnos = 134;
+
+  /// A call that was made, and its answer. @param needs_the_kernel false: libaio itself answers it.
+  void called(call which, int answer, bool needs_the_kernel) noexcept;
+
+  void taken(const aio::iocb_abi& what) noexcept override;
+  void given_back(const aio::iocb_abi& what) noexcept override;
+  void answered(const aio::iocb_abi& what, std::int64_t res, answered_by whom, clock::duration after) noexcept override;
+
+  /// All as in the beginning: in a fork's child, which has nothing of its parent's.
+  void reset() noexcept;
+
+  [[nodiscard]] bool is_empty() const noexcept { return contexts.made == 0 && refused_calls() == 0; }
+  /// The time within which so large a part of the requests was answered, rounded up by a fiftieth at the most.
+  [[nodiscard]] std::chrono::nanoseconds latency(double part) const;
+
+  struct {
+    number made{0};
+    std::atomic<std::int64_t> open{0};
+    number most{0};
+  } contexts;
+  std::array<number, opcodes> requests{};
+  number bytes_read{0};
+  number bytes_written{0};
+  std::array<number, 3> answered_by_whom{};  // as answered_by has them
+  number cancelled{0};
+  std::array<number, errnos> failed{};  // requests, by errno; not those that were cancelled
+  std::atomic<std::int64_t> in_flight{0};
+  number most_in_flight{0};
+  number longest_ns{0};
+  std::array<std::array<number, errnos>, calls> refused{};  // by call and errno
+  number kernel_calls{0};                                   // what the kernel's AIO would have needed
+
+ private:
+  using bin = boost::histogram::accumulators::count<std::uint64_t, true>;  // counted by all threads at once
+  using log_axis = boost::histogram::axis::regular<double, boost::histogram::axis::transform::log>;
+
+  [[nodiscard]] std::uint64_t refused_calls() const noexcept;
+
+  // From 10 ns to 1000 s, 110 bins for each power of ten.
+  boost::histogram::histogram<std::tuple<log_axis>, boost::histogram::dense_storage<bin>> latencies_{
+      std::tuple{log_axis{1210, 10.0, 1e12}}};
+};
+
+/// The process's, if its environment asks for them; else null.
+[[nodiscard]] counters* counting() noexcept;
+
+}  // namespace doorbell::libaio
