@@ -8,6 +8,7 @@
 #include <iterator>
 #include <utility>
 
+#include "calls.hpp"
 #include "require.hpp"
 
 namespace doorbell::fuzz {
@@ -89,7 +90,7 @@ void aio_play::warm_up() {
     waits.request.flags = aio::iocb_abi::flag_resfd;
     waits.request.resfd = static_cast<std::uint32_t>(bells_.descriptor(0));
     auto* list = &waits.request;
-    require(aio::io_submit(ctx.handle(), 1, &list) == 1, "a request is taken");
+    require(calls::submit(ctx.handle(), 1, &list) == 1, "a request is taken");
     bells_.expect(bells_.file(0));
   }
   end_input(false);
@@ -103,14 +104,14 @@ void aio_play::setup(input& bytes) {
   const auto nr = 1 + static_cast<unsigned>(bytes.byte());
   if (one.handle != 0) {
     auto handle = one.handle;
-    require(aio::io_setup(nr, &handle) == -EINVAL && handle == one.handle, "a handle that is there is not made again");
+    require(calls::setup(nr, &handle) == -EINVAL && handle == one.handle, "a handle that is there is not made again");
     return;
   }
   aio::aio_context_t handle = 0;
   std::optional<aio::context> by;
   std::error_code ec;
   if (engine == engine_kind::automatic) {
-    ec.assign(-aio::io_setup(nr, &handle), std::system_category());
+    ec.assign(-calls::setup(nr, &handle), std::system_category());
   } else {
     by.emplace(nr, engine, ec);
     handle = by->handle();
@@ -124,7 +125,7 @@ void aio_play::destroy(input& bytes) {
   auto& one = choose_context(bytes);
   if (one.handle == 0) return;
   const bool twice = contested(one);
-  const int answer = aio::io_destroy(one.handle);
+  const int answer = calls::destroy(one.handle);
   const auto handle = one.handle;
   finish_aside();
   require(answer == 0 || answer == -EINVAL, "a destroy succeeds, or finds nothing", answer);
@@ -135,8 +136,8 @@ void aio_play::destroy(input& bytes) {
 }
 
 void aio_play::see_to_its_end(fuzzed_context& one) {
-  require(aio::io_destroy(one.handle) == 0, "a context can be destroyed");
-  require(aio::io_destroy(one.handle) == -EINVAL, "once");
+  require(calls::destroy(one.handle) == 0, "a context can be destroyed");
+  require(calls::destroy(one.handle) == -EINVAL, "once");
   contexts_.destroyed(one, slots_.used());
 }
 
@@ -145,19 +146,19 @@ void aio_play::collect_events(fuzzed_context& one) {
   if (one.handle == 0 || !one.orderly) return;
   for (auto& each : slots_.used()) {
     for (auto times = each.owner == one.serial ? each.in_flight : 0; times > 0; --times) {
-      const int answer = aio::io_cancel(one.handle, &each.request, nullptr);
+      const int answer = calls::cancel(one.handle, &each.request, nullptr);
       require(answer == -EINPROGRESS || answer == -EINVAL || answer == -EAGAIN, "cancelled, or gone already", answer);
     }
   }
   std::array<io_event, most_events> events;
   while (aio_contexts::in_flight(one, slots_.used()) > 0) {
     auto timeout = patience;
-    const int got = aio::io_getevents(one.handle, 1, most_events, events.data(), &timeout);
+    const int got = calls::getevents(one.handle, 1, most_events, events.data(), &timeout);
     if (got == -EINTR) continue;
     require(got > 0, "each request has an event", got);
     for (int at = 0; at < got; ++at) aio_contexts::account_for(events.at(static_cast<std::size_t>(at)), one, slots_);
   }
-  require(aio::io_getevents(one.handle, 0, most_events, events.data(), nullptr) == 0, "and no more than one");
+  require(calls::getevents(one.handle, 0, most_events, events.data(), nullptr) == 0, "and no more than one");
 }
 
 // Requests.
@@ -181,7 +182,7 @@ void aio_play::submit(input& bytes) {
     made.at(count) = next;
     list.at(count++) = &next->request;
   }
-  const int answer = aio::io_submit(one.handle, static_cast<long>(count), list.data());
+  const int answer = calls::submit(one.handle, static_cast<long>(count), list.data());
   require(answer <= static_cast<int>(count), "no more are taken than were given", answer);
   for (int at = 0; at < answer; ++at) {
     auto& accepted = *made.at(static_cast<std::size_t>(at));
@@ -205,7 +206,7 @@ void aio_play::submit_again(input& bytes) {
   // Its number may be another file's by now.
   for (std::size_t at = 0; bell && at < aio_bells::count; ++at)
     if (bells_.descriptor(at) == static_cast<int>(request->request.resfd)) bell = bells_.file(at);
-  const int answer = aio::io_submit(one.handle, static_cast<long>(times), list.data());
+  const int answer = calls::submit(one.handle, static_cast<long>(times), list.data());
   require(answer <= static_cast<int>(times), "no more are taken than were given", answer);
   for (int at = 0; at < answer; ++at) taken(*request, one, bell);
 }
@@ -220,7 +221,7 @@ void aio_play::cancel(input& bytes) {
   auto& one = choose_context(bytes);
   auto* const request = choose_slot(bytes);
   if (request == nullptr) return;
-  const int answer = aio::io_cancel(one.handle, &request->request, nullptr);
+  const int answer = calls::cancel(one.handle, &request->request, nullptr);
   require(answer == -EINPROGRESS || answer == -EINVAL || answer == -EAGAIN, "cancelled, or not there", answer);
   if (answer == -EINPROGRESS && one.orderly && !contested(one))
     require(request->owner == one.serial, "only what is in flight there is cancelled");
@@ -260,7 +261,7 @@ void aio_play::get(input& bytes) {
   const aio::aio_sigset blocked{.sigmask = &mask, .sigsetsize = 8};
   const auto* const with_mask = bytes.below(4) == 1 ? &blocked : nullptr;
   const int got =
-      aio::io_pgetevents(one.handle, static_cast<long>(min), static_cast<long>(nr), events.data(), timeout, with_mask);
+      calls::pgetevents(one.handle, static_cast<long>(min), static_cast<long>(nr), events.data(), timeout, with_mask);
   require(got <= static_cast<int>(nr), "no more events come than there is room for", got);
   if (one.handle == 0) require(got == -EINVAL, "no context has events", got);
   for (int at = 0; at < got; ++at) aio_contexts::account_for(events.at(static_cast<std::size_t>(at)), one, slots_);
@@ -302,11 +303,11 @@ void aio_play::begin_aside(input& bytes) {
   helper_.start([this, what, handle, request, min] {
     timespec a_moment{.tv_sec = 0, .tv_nsec = 200000};
     if (what == kind::destroy)
-      aside_.answer = aio::io_destroy(handle);
+      aside_.answer = calls::destroy(handle);
     else if (what == kind::get)
-      aside_.answer = aio::io_getevents(handle, min, most_events, aside_.events.data(), &a_moment);
+      aside_.answer = calls::getevents(handle, min, most_events, aside_.events.data(), &a_moment);
     else
-      aside_.answer = aio::io_cancel(handle, &request->request, nullptr);
+      aside_.answer = calls::cancel(handle, &request->request, nullptr);
   });
 }
 

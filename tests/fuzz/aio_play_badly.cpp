@@ -10,6 +10,7 @@
 
 #include "address.hpp"
 #include "aio_play.hpp"
+#include "calls.hpp"
 #include "require.hpp"
 
 namespace doorbell::fuzz {
@@ -31,7 +32,7 @@ void aio_play::setup_badly(input& bytes) {
   aio::aio_context_t none = 0;
   const auto nr = bytes.one_of(std::array{0U, 0x80000000U, 0x80000001U, 0xffffffffU, 1001U, 0x8000000U});
   auto* const handle = bytes.below(2) == 0 ? &none : no_address<aio::aio_context_t>(bytes);
-  require_errno(aio::io_setup(nr, handle));
+  require_errno(calls::setup(nr, handle));
   require(none == 0, "no handle comes from a setup that failed");
 }
 
@@ -52,7 +53,7 @@ aio::aio_context_t aio_play::no_handle(input& bytes) {
 }
 
 void aio_play::destroy_badly(input& bytes) {
-  require(aio::io_destroy(no_handle(bytes)) == -EINVAL, "no context is destroyed by a handle that is none");
+  require(calls::destroy(no_handle(bytes)) == -EINVAL, "no context is destroyed by a handle that is none");
 }
 
 void aio_play::submit_badly(input& bytes) {
@@ -60,21 +61,21 @@ void aio_play::submit_badly(input& bytes) {
   auto* nowhere = no_address<aio::iocb_abi>(bytes);
   switch (bytes.below(5)) {
     case 0:
-      require(aio::io_submit(one.handle, bytes.one_of(std::array{-1L, LONG_MIN}), &nowhere) == -EINVAL,
+      require(calls::submit(one.handle, bytes.one_of(std::array{-1L, LONG_MIN}), &nowhere) == -EINVAL,
               "less than no request is refused");
       break;
     case 1:
       require_errno(
-          aio::io_submit(one.handle, bytes.one_of(std::array{1L, 100L, LONG_MAX}), no_address<aio::iocb_abi*>(bytes)));
+          calls::submit(one.handle, bytes.one_of(std::array{1L, 100L, LONG_MAX}), no_address<aio::iocb_abi*>(bytes)));
       break;
     case 2:
-      require_errno(aio::io_submit(one.handle, 1, &nowhere));
+      require_errno(calls::submit(one.handle, 1, &nowhere));
       break;
     case 3:
-      require(aio::io_submit(no_handle(bytes), 1, &nowhere) == -EINVAL, "no context takes a request");
+      require(calls::submit(no_handle(bytes), 1, &nowhere) == -EINVAL, "no context takes a request");
       break;
     default:
-      require(aio::io_submit(one.handle, 0, nullptr) <= 0, "none is taken where none is given");
+      require(calls::submit(one.handle, 0, nullptr) <= 0, "none is taken where none is given");
   }
 }
 
@@ -83,17 +84,16 @@ void aio_play::cancel_badly(input& bytes) {
   aio::iocb_abi never_submitted;
   switch (bytes.below(4)) {
     case 0:
-      require(aio::io_cancel(one.handle, no_address<aio::iocb_abi>(bytes), nullptr) == -EFAULT,
-              "there is no such iocb");
+      require(calls::cancel(one.handle, no_address<aio::iocb_abi>(bytes), nullptr) == -EFAULT, "there is no such iocb");
       break;
     case 1:
       never_submitted.key = 1 + bytes.number<std::uint16_t>();
       [[fallthrough]];
     case 2:
-      require(aio::io_cancel(one.handle, &never_submitted, nullptr) == -EINVAL, "it is not in flight");
+      require(calls::cancel(one.handle, &never_submitted, nullptr) == -EINVAL, "it is not in flight");
       break;
     default:
-      require(aio::io_cancel(no_handle(bytes), &never_submitted, no_address<io_event>(bytes)) == -EINVAL,
+      require(calls::cancel(no_handle(bytes), &never_submitted, no_address<io_event>(bytes)) == -EINVAL,
               "there is no such context");
   }
 }
@@ -104,28 +104,28 @@ void aio_play::get_badly(input& bytes) {
   timespec at_once{};
   switch (bytes.below(7)) {
     case 0:
-      require(aio::io_getevents(one.handle, 3, 2, events.data(), &at_once) == -EINVAL, "min is not above nr");
+      require(calls::getevents(one.handle, 3, 2, events.data(), &at_once) == -EINVAL, "min is not above nr");
       break;
     case 1:
       require(
-          aio::io_getevents(one.handle, bytes.one_of(std::array{-1L, LONG_MIN}), 2, events.data(), &at_once) == -EINVAL,
+          calls::getevents(one.handle, bytes.one_of(std::array{-1L, LONG_MIN}), 2, events.data(), &at_once) == -EINVAL,
           "min is not below 0");
       break;
     case 2:
-      require(aio::io_getevents(no_handle(bytes), 1, 2, events.data(), nullptr) == -EINVAL, "there is no such context");
+      require(calls::getevents(no_handle(bytes), 1, 2, events.data(), nullptr) == -EINVAL, "there is no such context");
       break;
     case 3:
-      require_errno(aio::io_getevents(one.handle, 1, 2, events.data(), address<timespec>(kernels_half)));
+      require_errno(calls::getevents(one.handle, 1, 2, events.data(), address<timespec>(kernels_half)));
       break;
     case 4: {
       // Takes nothing, whether or not an event is there.
-      const int answer = aio::io_getevents(one.handle, 0, bytes.one_of(std::array{1L, LONG_MAX}),
-                                           no_address<io_event>(bytes), &at_once);
+      const int answer = calls::getevents(one.handle, 0, bytes.one_of(std::array{1L, LONG_MAX}),
+                                          no_address<io_event>(bytes), &at_once);
       require(answer <= 0, "no event goes where no memory is", answer);
       break;
     }
     case 5:
-      require(aio::io_pgetevents(one.handle, 0, 1, events.data(), &at_once, address<aio::aio_sigset>(kernels_half)) ==
+      require(calls::pgetevents(one.handle, 0, 1, events.data(), &at_once, address<aio::aio_sigset>(kernels_half)) ==
                   -EFAULT,
               "there is no such mask");
       break;
@@ -135,7 +135,7 @@ void aio_play::get_badly(input& bytes) {
       const aio::aio_sigset blocked{.sigmask = bytes.below(2) == 0 ? &mask : address<sigset_t>(kernels_half),
                                     .sigsetsize = bytes.number<std::uint16_t>()};
       if (blocked.sigmask == &mask && blocked.sigsetsize == 8) return;
-      require_errno(aio::io_pgetevents(one.handle, 0, 1, events.data(), &at_once, &blocked));
+      require_errno(calls::pgetevents(one.handle, 0, 1, events.data(), &at_once, &blocked));
     }
   }
 }

@@ -12,6 +12,7 @@
 
 #include "address.hpp"
 #include "aio_play.hpp"
+#include "calls.hpp"
 #include "require.hpp"
 
 namespace doorbell::fuzz {
@@ -58,9 +59,9 @@ void aio_play::move_ring(input& bytes) {
   if (::mremap(from, one.bytes, one.bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED)
     require(false, "a ring can be moved", errno);
   one.handle = reinterpret_cast<std::uintptr_t>(to);
-  require(aio::io_getevents(one.handle, 0, 0, nullptr, nullptr) == 0,
+  require(calls::getevents(one.handle, 0, 0, nullptr, nullptr) == 0,
           "a context is found where its ring has been moved to");
-  require(aio::io_getevents(reinterpret_cast<std::uintptr_t>(from), 0, 0, nullptr, nullptr) == -EINVAL,
+  require(calls::getevents(reinterpret_cast<std::uintptr_t>(from), 0, 0, nullptr, nullptr) == -EINVAL,
           "and only there");
 }
 
