@@ -83,6 +83,8 @@ class kioctx {
     return std::min<std::size_t>(count, ring_.capacity());
   }
   void reap_all() noexcept;
+  /// The same, by the reaper: as long as nobody else will.
+  void reap_for_others() noexcept;
   /// A thread has come for events, by handle: this is no program that only ever looks into the ring.
   void is_asked() noexcept;
 
@@ -101,6 +103,8 @@ class kioctx {
 
  private:
   struct unpublished;
+  /// For whom the reaper completes requests, if for anybody.
+  enum class helper : std::uint8_t { none, until_asked, bells };
   using active_list = boost::intrusive::list<request, boost::intrusive::constant_time_size<false>>;
   static constexpr std::size_t submit_batch = 64;
 
@@ -123,6 +127,7 @@ class kioctx {
   [[nodiscard]] bool answer(request& made) noexcept;
   void ensure_reaper(std::error_code& ec) noexcept;
   void fill_ring_until_asked() noexcept;
+  void watch_locked(helper wanted, std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(helper_lock_);
   void abandon(request& unstarted) noexcept;
   void enlist(std::span<request* const> started) noexcept;
 
@@ -158,10 +163,10 @@ class kioctx {
   base::atomic<bool> dead_{false};
   base::atomic<std::uint32_t> in_flight_{0};
 
-  // What the reaper completes requests of this context for; changed under helper_lock_, which is taken before the reaper's.
-  enum class helper : std::uint8_t { none, until_asked, bells };
+  // Changed under helper_lock_, which is taken before the reaper's.
   base::mutex helper_lock_;
   base::atomic<helper> helper_{helper::none};
+  base::atomic<bool> is_left_to_getters_{false};  // the helper, should it be at it, is to leave off
   base::atomic<bool> has_been_asked_{false};
 
   base::mutex active_lock_;

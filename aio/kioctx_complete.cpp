@@ -57,6 +57,12 @@ void kioctx::reap_all() noexcept {
   }
 }
 
+// A getter that has come meanwhile takes the next ones itself: it need not wait until this thread gets a processor.
+void kioctx::reap_for_others() noexcept {
+  while (!is_left_to_getters_.load(base::memory_order_relaxed) && reap()) {
+  }
+}
+
 bool kioctx::reap() noexcept {
   std::array<completion, bells::capacity> done;
   const auto count = engine_->reap(done);

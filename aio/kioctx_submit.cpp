@@ -230,8 +230,16 @@ void kioctx::publish_hot(std::span<const io_event> events, std::size_t slots_lef
 void kioctx::ensure_reaper(std::error_code& ec) noexcept {
   if (helper_.load(base::memory_order_acquire) == helper::bells) return;
   const base::mutex_lock held{helper_lock_};
-  if (helper_.load(base::memory_order_relaxed) == helper::none) reaper::process().watch(*this, ec);
-  if (!ec) helper_.store(helper::bells, base::memory_order_release);
+  watch_locked(helper::bells, ec);
+}
+
+// The reaper may come before watch() has returned: by then it must be wanted.
+void kioctx::watch_locked(helper wanted, std::error_code& ec) noexcept {
+  if (helper_.load(base::memory_order_relaxed) == helper::none) {
+    is_left_to_getters_.store(false, base::memory_order_relaxed);
+    reaper::process().watch(*this, ec);
+  }
+  if (!ec) helper_.store(wanted, base::memory_order_release);
 }
 
 // A program may take its events out of the ring itself, and never come for them: then somebody else must fill it. If the
@@ -242,8 +250,7 @@ void kioctx::fill_ring_until_asked() noexcept {
   const base::mutex_lock held{helper_lock_};
   if (helper_.load(base::memory_order_relaxed) != helper::none) return;
   std::error_code refused;
-  reaper::process().watch(*this, refused);
-  if (!refused) helper_.store(helper::until_asked, base::memory_order_release);
+  watch_locked(helper::until_asked, refused);
 }
 
 // Should a submit just be at it, the next call sees to it.
@@ -252,6 +259,7 @@ void kioctx::is_asked() noexcept {
   if (helper_.load(base::memory_order_acquire) != helper::until_asked) return;
   const base::mutex_lock held{helper_lock_};
   if (helper_.load(base::memory_order_relaxed) != helper::until_asked) return;
+  is_left_to_getters_.store(true, base::memory_order_relaxed);
   reaper::process().forget(*this);
   helper_.store(helper::none, base::memory_order_release);
 }

@@ -142,7 +142,7 @@ void reaper::run() noexcept {
   for (;;) {
     const int count = ::epoll_wait(epoll, ready.data(), static_cast<int>(ready.size()), -1);
     for (const auto& each : std::span{ready}.first(static_cast<std::size_t>(std::max(count, 0)))) {
-      if (const auto ctx = enter(each.data.u64)) ctx->reap_all();
+      if (const auto ctx = enter(each.data.u64)) ctx->reap_for_others();
       if (const auto bell = full(each.data.u64)) add_what_fits(each.data.u64, bell);
     }
   }

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <string>
 
 #include "aio_row.hpp"
 #include "support/by_engine.hpp"
@@ -117,6 +118,7 @@ TEST_P(aio_resfd, no_file_is_written_to_whose_number_was_an_eventfds) {
   }
   EXPECT_EQ(rung, submitted);
   EXPECT_EQ(::lseek(file.get(), 0, SEEK_END), 0);
+  RecordProperty("rounds", std::to_string(submitted));
   ::close(number);
 }
 
