@@ -83,6 +83,7 @@ template <class Iocb>
 std::size_t kioctx::submit_some(std::span<Iocb* const> iocbs, std::error_code& ec) noexcept {
   std::size_t taken = 0;
   while (const auto answered = answer_hot_reads(iocbs.subspan(taken))) taken += answered;
+  if (taken == iocbs.size()) return taken;
   std::array<request*, submit_batch> made;
   std::size_t count = 0;
   for (auto* asked : iocbs.subspan(taken)) {
