@@ -68,6 +68,17 @@ static unsigned reap(struct ring* ring, struct iocb** done) {
   return count;
 }
 
+/* @return how often it has been rung since the last time. */
+static uint64_t wait_for_bell(int loop, int bell) {
+  struct epoll_event rung;
+  int there = 0;
+  do there = epoll_wait(loop, &rung, 1, -1);
+  while (there < 0 && errno == EINTR);
+  uint64_t count = 0;
+  check(there == 1 && read(bell, &count, sizeof count) == sizeof count, "eventfd");
+  return count;
+}
+
 int main(int count, char** words) {
   const int depth = count == 3 ? atoi(words[2]) : 0;
   if (depth < 1 || depth > most_depth) {
@@ -92,6 +103,7 @@ int main(int count, char** words) {
   const double begin = now_ns();
   double end = begin;
   uint64_t reads = 0;
+  uint64_t told = 0;
   while (end - begin < 1e9) {
     for (int times = 0; times < 1000; ++times) {
       for (unsigned at = 0; at < ready; ++at) {
@@ -104,17 +116,20 @@ int main(int count, char** words) {
         check(taken > 0, "io_submit");
         done += (unsigned)taken;
       }
-      int there = 0;
-      do there = epoll_wait(loop, &rung, 1, -1);
-      while (there < 0 && errno == EINTR);
-      uint64_t told = 0;
-      check(there == 1 && read(bell, &told, sizeof told) == sizeof told, "eventfd");
+      told += wait_for_bell(loop, bell);
       ready = reap((struct ring*)context, todo);
-      check(ready == told, "the eventfd's count is not the ring's");
       reads += ready;
+      check(told <= reads, "the eventfd has counted more than is in the ring");
     }
     end = now_ns();
   }
-  printf("%.2f\n", (end - begin) / (double)reads);
+  // Those that are in flight still, and counts that come after their events.
+  const uint64_t timed = reads;
+  for (unsigned left = (unsigned)depth - ready; left > 0 || told < reads; left -= ready, reads += ready) {
+    told += wait_for_bell(loop, bell);
+    ready = reap((struct ring*)context, todo);
+  }
+  check(told == reads, "the eventfd has not counted each event once");
+  printf("%.2f\n", (end - begin) / (double)timed);
   return 0;
 }
