@@ -51,9 +51,8 @@ iocb* obj_of(const request& done) noexcept { return static_cast<iocb*>(const_cas
 
 }  // namespace
 
-// What has been answered at once has never been with the engine: it need not be asked.
 void kioctx::reap_all() noexcept {
-  while (in_flight_.load(base::memory_order_relaxed) > 0 && reap()) {
+  while (reap()) {
   }
 }
 

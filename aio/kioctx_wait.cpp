@@ -33,8 +33,12 @@ std::size_t kioctx::get_events(std::size_t min, std::span<io_event> events, cons
                                std::error_code& ec) noexcept {
   std::size_t got = 0;
   auto result = engine::wait_result::ready;
-  for (;;) {
+  // What has been answered at once has never been with the engine: of it alone, the engine need not be asked. After a wait it
+  // must be: what ended that may be a wake, which is nobody's request and stays there until it has been reaped.
+  bool must_reap = in_flight_.load(base::memory_order_relaxed) > 0;
+  for (;; must_reap = true) {
     const auto seen = news_.load(base::memory_order_seq_cst);
+    if (must_reap) reap_all();
     got += get_ready(events.subspan(got));
     if (got >= min || !limit.may_wait || result != engine::wait_result::ready || ec || is_dead()) break;
     result = wait_for_news(seen, limit, ec);
@@ -66,7 +70,6 @@ bool kioctx::wait_for_any(const wait_limit& limit) noexcept {
 }
 
 std::size_t kioctx::get_ready(std::span<io_event> events) noexcept {
-  reap_all();
   const base::mutex_lock held{ring_lock_};
   return ring_.get(events);
 }
