@@ -59,7 +59,7 @@ struct request : boost::intrusive::list_base_hook<> {
   /// When to try whether it is answered where it is submitted.
   enum class try_at_once : std::uint8_t { never, first, always } at_once = try_at_once::never;
   // If somebody watches.
-  request_watcher::clock::time_point taken_at{};
+  request_watcher::clock::time_point taken_at;
   bool is_answered_by_submit = false;
   base::kref references{2};
   /// Somebody asked for its end; otherwise -ECANCELED is the engine's own affair, and the request is started again.
