@@ -262,12 +262,13 @@ TEST(forked, a_child_has_new_threads) {
   EXPECT_EQ(events[0].res, 1);
 }
 
+// What the requests use is declared first, and so outlives the context: what is in flight needs its descriptors.
 [[noreturn]] void exit_with_requests_in_flight() {
-  static aio::context ctx{64, aio::engine_kind::threads};
   static const doorbell::test::pipe_ends pipe;
   static const auto file = doorbell::test::temporary_file("hello");
   static std::array<char, 8> text;
   static std::array<char, 8> other;
+  static aio::context ctx{64, aio::engine_kind::threads};
   auto late = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
   auto read = aio::prep_pread(file.get(), other.data(), other.size(), 0);
   ctx.submit({&late, &read});
