@@ -27,6 +27,7 @@
 // bounds, a leak, a deadlock, a lost wakeup, a livelock, mutexes taken in an order that is a circle, assert().
 #pragma once
 
+#include <cstddef>
 #include <initializer_list>
 #include <span>
 #include <string>
@@ -54,6 +55,18 @@ bool add_scenario(const scenario& one);
 inline void together(std::initializer_list<part> parts) noexcept {
   scheduler::one().together({parts.begin(), parts.size()});
 }
+
+/// Starts a thread that need not end, as doorbell's own do not. It is left where it rests when the scenario has ended: where
+/// it waits for something to do, and nobody is left to give it any. A wait that the seam says is such a rest.
+inline void start_in_background(std::string_view name, void (*body)(void*) noexcept, void* argument) noexcept {
+  scheduler::one().start_in_background(name, body, argument);
+}
+/// Returns when all of those rest: whatever they have not done by then, they will never do.
+inline void let_background_rest() noexcept { scheduler::one().let_background_rest(); }
+/// How many of those have been started.
+[[nodiscard]] inline std::size_t in_background() noexcept { return scheduler::one().in_background(); }
+/// Has this called when the scenario has ended and they are gone, to free what the next execution is not to find.
+inline void before_end(void (*finish)()) { scheduler::one().before_end(finish); }
 
 /// Fails with `text` unless the condition holds.
 void require(bool condition, const char* text) noexcept;

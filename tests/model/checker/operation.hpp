@@ -17,6 +17,8 @@ struct operation {
   bool timed = false;
   /// The thread sleeps until another wakes it; else, if it is not ready, it waits for a lock or the like.
   bool sleeps = false;
+  /// A thread in the background may be left in it for good: it waits for something to do.
+  bool rests = false;
 };
 
 }  // namespace doorbell::model

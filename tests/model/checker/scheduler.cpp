@@ -4,7 +4,10 @@
 #include <boost/context/preallocated.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <memory>
+#include <new>
+#include <utility>
 
 #include "failure.hpp"
 #include "tracking.hpp"
@@ -19,6 +22,35 @@ struct no_deallocation {
   void deallocate(boost::context::stack_context&) noexcept {}
 };
 
+// The end of a fiber object would unwind its stack, which code that is noexcept cannot bear; so it has none.
+void leave_for_good(boost::context::fiber& where_it_is) noexcept {
+  alignas(boost::context::fiber) static std::byte place[sizeof(boost::context::fiber)];
+  ::new (static_cast<void*>(place)) boost::context::fiber{std::move(where_it_is)};
+}
+
+void add_once(std::vector<void (*)()>& all, void (*one)()) {
+  const not_tracked here;
+  if (std::ranges::find(all, one) == all.end()) all.push_back(one);
+}
+
+using all_threads = std::array<thread, max_threads>;
+
+bool have_joined(const void* all) noexcept {
+  return std::ranges::all_of(*static_cast<const all_threads*>(all), [](const auto& each) {
+    return each.id == 0 || each.in_background || each.body == nullptr || each.finished;
+  });
+}
+
+bool background_rests(const void* all) noexcept {
+  return std::ranges::all_of(*static_cast<const all_threads*>(all),
+                             [](const auto& each) { return !each.in_background || each.rests(); });
+}
+
+// Which only asks for what is said of the others.
+bool waits_for_others(const thread& scenario) noexcept {
+  return scenario.id == 0 && (scenario.pending.ready == have_joined || scenario.pending.ready == background_rests);
+}
+
 }  // namespace
 
 std::string thread_name(unsigned thread) { return scheduler::one().threads()[thread].name; }
@@ -28,15 +60,23 @@ scheduler& scheduler::one() {
   return only;
 }
 
-void scheduler::begin(thread& made, thread_id id, std::string_view name, const std::function<void()>& body) {
-  made.id = id;
+thread& scheduler::free_thread() noexcept {
+  const auto found =
+      std::ranges::find_if(threads_, [](const auto& each) { return each.id != 0 && each.body == nullptr; });
+  if (found == threads_.end()) fail(failure::broken_scenario, "more threads than the model checker has");
+  return *found;
+}
+
+void scheduler::begin(thread& made, std::string_view name, const std::function<void()>& body) {
+  const auto id = made.id;
   made.name = name;
   made.body = &body;
   made.locals = thread_locals{};
   made.pending = {};
   made.finished = made.yielded = made.woken = false;
-  made.order = threads_[0].order;
-  made.happened = threads_[0].happened;
+  made.in_background = false;
+  made.order = current().order;
+  made.happened = current().happened;
   made.happened.tick(id);
   made.sleeps_on = nullptr;
   made.cpu = id % 2;
@@ -69,7 +109,7 @@ void scheduler::execute(strategy& how, void (*body)()) {
   alive_ = steps_ = older_ = 0;
   previous_ = next_ = 0;
   how.begin();
-  begin(threads_[0], 0, "scenario", whole);
+  begin(threads_[0], "scenario", whole);
   auto* from = &outside_;
   while (alive_ > 0) {
     current_ = next_;
@@ -86,10 +126,8 @@ void scheduler::execute(strategy& how, void (*body)()) {
   strategy_ = nullptr;
 }
 
-void scheduler::at_end(void (*finish)()) {
-  const not_tracked here;
-  if (std::ranges::find(finishers_, finish) == finishers_.end()) finishers_.push_back(finish);
-}
+void scheduler::at_end(void (*finish)()) { add_once(finishers_, finish); }
+void scheduler::before_end(void (*finish)()) { add_once(last_calls_, finish); }
 
 void scheduler::run_thread(thread& me) noexcept {
   take_step(me);
@@ -97,6 +135,7 @@ void scheduler::run_thread(thread& me) noexcept {
     const tracked code;
     (*me.body)();
   }
+  if (me.id == 0) end_background();
   me.finished = true;
   memory_.set_stack_end(me.id, memory_.all_stacks().top(me.id));
   --alive_;
@@ -173,34 +212,60 @@ void scheduler::stuck() noexcept {
   bool all_asleep = true;
   std::string text;
   for (const auto& each : threads_) {
-    if (each.body == nullptr || each.finished || each.id == 0) continue;
-    if (!each.pending.sleeps) all_asleep = false;
-    text += (text.empty() ? "" : ", ") + each.name + " is in " + each.pending.name;
+    if (each.body == nullptr || each.finished || waits_for_others(each)) continue;
+    if (!each.pending.sleeps && !each.rests()) all_asleep = false;
+    text += (text.empty() ? "" : ", ") + each.name + (each.rests() ? " rests in " : " is in ") + each.pending.name;
   }
-  if (text.empty()) fail(failure::deadlock, std::string{"the scenario waits in "} + threads_[0].pending.name);
   if (all_asleep) fail(failure::lost_wakeup, "all who are left sleep, and nobody is there to wake them: " + text);
   fail(failure::deadlock, "nobody can go on: " + text);
 }
 
 void scheduler::together(std::span<const part> parts) noexcept {
   const not_tracked here;
-  if (parts.size() >= max_threads) fail(failure::broken_scenario, "more threads than the model checker has");
   auto& me = current();
-  for (thread_id id = 1; id <= parts.size(); ++id) begin(threads_[id], id, parts[id - 1].name, parts[id - 1].run);
+  for (const auto& each : parts) begin(free_thread(), each.name, each.run);
   me.happened.tick(me.id);
-  step({.name = "join",
-        .ready =
-            [](const void* all) noexcept {
-              return std::ranges::all_of(
-                  *static_cast<const std::array<thread, max_threads>*>(all),
-                  [](const auto& each) { return each.id == 0 || each.body == nullptr || each.finished; });
-            },
-        .asked = &threads_});
-  for (thread_id id = 1; id <= parts.size(); ++id) {
-    me.order.join(threads_[id].order);
-    me.happened.join(threads_[id].happened);
-    threads_[id].body = nullptr;
+  step({.name = "join", .ready = have_joined, .asked = &threads_});
+  for (auto& each : threads_) {
+    if (each.id == 0 || each.in_background || each.body == nullptr) continue;
+    me.order.join(each.order);
+    me.happened.join(each.happened);
+    each.body = nullptr;
   }
+}
+
+void scheduler::start_in_background(std::string_view name, void (*body)(void*) noexcept, void* argument) noexcept {
+  const not_tracked here;
+  auto& made = free_thread();
+  made.own_body = [body, argument] { body(argument); };
+  begin(made, name, made.own_body);
+  made.in_background = true;
+  current().happened.tick(current().id);
+}
+
+// What they have done is not thereby ordered before what the caller does, in the sense of C++: nobody has told it.
+void scheduler::let_background_rest() noexcept {
+  if (in_background() == 0) return;
+  const not_tracked here;
+  step({.name = "let the background rest", .ready = background_rests, .asked = &threads_});
+  for (const auto& each : threads_)
+    if (each.in_background) current().order.join(each.order);
+}
+
+std::size_t scheduler::in_background() const noexcept {
+  return static_cast<std::size_t>(std::ranges::count_if(threads_, &thread::in_background));
+}
+
+void scheduler::end_background() noexcept {
+  let_background_rest();
+  for (auto& each : threads_) {
+    if (!each.in_background) continue;
+    if (!each.finished) --alive_;
+    each.finished = true;
+    leave_for_good(each.fiber);
+  }
+  const tracked code;
+  for (auto* const last : std::exchange(last_calls_, {})) last();
 }
 
 }  // namespace doorbell::model

@@ -66,6 +66,15 @@ class scheduler {
   [[nodiscard]] unsigned pick_older(unsigned alternatives) noexcept;
   /// Starts threads, and waits for them.
   void together(std::span<const part> parts) noexcept;
+  /// Starts one that nobody waits for. When the scenario has ended it is given the time to come to rest, and is left there.
+  void start_in_background(std::string_view name, void (*body)(void*) noexcept, void* argument) noexcept;
+  /// Waits until all of those rest: what they had to do is done.
+  void let_background_rest() noexcept;
+  /// How many of those have been started.
+  [[nodiscard]] std::size_t in_background() const noexcept;
+  /// Has this called, once, when this execution's scenario has ended and those in the background are gone: as code under
+  /// test, to take down what they have left.
+  void before_end(void (*finish)());
 
   // For those who carry out its operation.
 
@@ -84,7 +93,9 @@ class scheduler {
  private:
   scheduler() = default;
 
-  void begin(thread& made, thread_id id, std::string_view name, const std::function<void()>& body);
+  void begin(thread& made, std::string_view name, const std::function<void()>& body);
+  [[nodiscard]] thread& free_thread() noexcept;
+  void end_background() noexcept;
   void run_thread(thread& me) noexcept;
   void take_step(thread& me) noexcept;
   [[nodiscard]] thread_id next() noexcept;
@@ -98,6 +109,7 @@ class scheduler {
   lock_order lock_order_;
   schedule taken_;
   std::vector<void (*)()> finishers_;
+  std::vector<void (*)()> last_calls_;
   trace* trace_ = nullptr;
   strategy* strategy_ = nullptr;
   thread_id current_ = 0;

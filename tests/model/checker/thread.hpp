@@ -20,6 +20,8 @@ struct thread {
   thread_id id = 0;
   std::string name;
   const std::function<void()>* body = nullptr;
+  std::function<void()> own_body;  // of one in the background
+  bool in_background = false;      // nobody waits for its end, and it may have none
 
   boost::context::fiber fiber;  // where it goes on
   boost::context::fiber host;   // where whoever switches threads goes on, while it runs
@@ -39,6 +41,11 @@ struct thread {
   unsigned sections = 0;  // of RCU, one in the other
   std::uint64_t in_section_since = 0;
   std::vector<const void*> locks;  // that it holds
+
+  /// Whether it has nothing to do, and never will have unless another sees to it.
+  [[nodiscard]] bool rests() const noexcept {
+    return finished || (pending.rests && pending.ready != nullptr && !pending.ready(pending.asked));
+  }
 };
 
 }  // namespace doorbell::model
