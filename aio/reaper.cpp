@@ -123,10 +123,10 @@ kioctx_user reaper::enter(std::uint64_t key) noexcept {
 
 void reaper::forget_all() noexcept {
   const base::mutex_lock held{lock_};
-  contexts_.clear();
+  contexts_ = {};
   // The parent's threads may have been at these.
   for (auto& [key, bell] : full_) bell.detach();
-  full_.clear();
+  full_ = {};
   epoll_.reset();
 }
 

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model_engine.hpp"
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <utility>
 
 #include "at_once.hpp"
+#include "background_thread.hpp"
 #include "engine_choice.hpp"
 #include "fork.hpp"
 #include "reaper.hpp"
@@ -42,6 +47,13 @@ bool device::complete_one_if_any() {
 void device::complete_first_locked() {
   completed_.push_back({.done = in_flight_.front(), .res = 1});
   in_flight_.erase(in_flight_.begin());
+  tell_of_news_locked();
+}
+
+// Each completion is an edge.
+void device::tell_of_news_locked() {
+  const std::uint64_t one = 1;
+  if (descriptor_) REQUIRE(::write(descriptor_.get(), &one, sizeof one) == sizeof one);
   news_.notify_one();
 }
 
@@ -57,14 +69,16 @@ void device::cancel(aio::request& started) {
   if (found == in_flight_.end() || stubborn_) return;
   in_flight_.erase(found);
   completed_.push_back({.done = &started, .res = -ECANCELED});
-  news_.notify_one();
+  tell_of_news_locked();
 }
 
 std::size_t device::reap(std::span<aio::completion> completions) noexcept {
   const base::mutex_lock held{lock_};
-  const auto count = std::min(completions.size(), completed_.size());
+  const auto count = std::min(singly_ ? 1 : completions.size(), completed_.size());
   std::copy_n(completed_.begin(), count, completions.begin());
   completed_.erase(completed_.begin(), completed_.begin() + static_cast<std::ptrdiff_t>(count));
+  std::uint64_t told = 0;
+  if (count > 0 && completed_.empty() && descriptor_) REQUIRE(::read(descriptor_.get(), &told, sizeof told) > 0);
   return count;
 }
 
@@ -92,9 +106,23 @@ bool device::is_idle() {
   return in_flight_.empty() && completed_.empty();
 }
 
+int device::descriptor() {
+  const base::mutex_lock held{lock_};
+  if (!descriptor_) descriptor_.reset(::eventfd(completed_.empty() ? 0 : 1, EFD_CLOEXEC | EFD_NONBLOCK));
+  return descriptor_.get();
+}
+
+void device::close_descriptor() {
+  const base::mutex_lock held{lock_};
+  descriptor_.reset();
+}
+
 model_engine::model_engine() : device_{std::make_shared<device>()} { made_last = device_; }
 
-model_engine::~model_engine() { REQUIRE(device_->is_idle()); }
+model_engine::~model_engine() {
+  REQUIRE(device_->is_idle());
+  device_->close_descriptor();
+}
 
 std::size_t model_engine::start(std::span<aio::request* const> requests) noexcept {
   device_->start(requests);
@@ -114,7 +142,7 @@ aio::engine::wait_result model_engine::wait(base::deadline until) noexcept {
 
 }  // namespace doorbell::model
 
-// In place of the parts that choose an engine, follow forks, and have a thread of their own: none of them is looked at here.
+// In place of the parts that choose an engine, follow forks, and start threads: none of them is looked at here.
 namespace doorbell::aio {
 
 std::unique_ptr<engine> make_engine(engine_kind /*wanted*/, unsigned /*in_flight*/, std::error_code& /*ec*/) noexcept {
@@ -123,17 +151,12 @@ std::unique_ptr<engine> make_engine(engine_kind /*wanted*/, unsigned /*in_flight
 
 void expect_forks() noexcept {}
 
-reaper& reaper::process() noexcept {
-  // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): without memory for it the program ends
-  static reaper& one = *new reaper;
-  return one;
+// The reaper's, which there is for each execution anew.
+std::error_code start_background_thread(const char* name, void (*body)(void*) noexcept, void* argument) noexcept {
+  model::start_in_background(name, body, argument);
+  model::before_end([] { reaper::process().forget_all(); });
+  return {};
 }
-
-// The scenario's own threads reap.
-void reaper::watch(kioctx& /*ctx*/, std::error_code& /*ec*/) noexcept {}
-void reaper::forget(kioctx& /*ctx*/) noexcept {}
-// Nor is there an eventfd of the kernel's among them that could be full.
-void reaper::add_when_there_is_room(const foreign_bell_ptr& /*bell*/) noexcept {}
 
 // Everything goes to the engine.
 bool is_plain_read(const iocb_abi& /*asked*/) noexcept { return false; }

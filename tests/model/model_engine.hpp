@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <doorbell/base/mutex.hpp>
+#include <doorbell/base/unique_fd.hpp>
 
 #include "engine.hpp"
 
@@ -30,6 +31,8 @@ class device {
 
   /// From now on what has been started runs to its end, though it be cancelled.
   void ignore_cancels() { stubborn_ = true; }
+  /// From now on who reaps is given one completion at a time, though there be more.
+  void give_singly() { singly_ = true; }
   /// Completes a request: waits for one, if there is none.
   void complete_one();
   /// The same if there is one now. @return whether there was.
@@ -42,9 +45,13 @@ class device {
   [[nodiscard]] bool wait(base::deadline until);
   void wake() noexcept;
   [[nodiscard]] bool is_idle();
+  /// Made when it is first asked for.
+  [[nodiscard]] int descriptor();
+  void close_descriptor();
 
  private:
   void complete_first_locked();
+  void tell_of_news_locked();
 
   base::mutex lock_;
   base::condition_variable started_some_;
@@ -52,7 +59,9 @@ class device {
   std::vector<aio::request*> in_flight_;
   std::vector<aio::completion> completed_;
   bool woken_ = false;
-  bool stubborn_ = false;  // constant while there are threads
+  base::unique_fd descriptor_;  // an eventfd
+  bool stubborn_ = false;       // constant while there are threads
+  bool singly_ = false;         // likewise
 };
 
 class model_engine final : public aio::engine {
@@ -67,7 +76,7 @@ class model_engine final : public aio::engine {
   wait_result wait(base::deadline until) noexcept override;
   void wake() noexcept override { device_->wake(); }
   void abandon_in_child() noexcept override {}
-  [[nodiscard]] int descriptor() const noexcept override { return -1; }
+  [[nodiscard]] int descriptor() const noexcept override { return device_->descriptor(); }
 
  private:
   const std::shared_ptr<device> device_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernel's eventfds, as far as doorbell uses them: the system calls of the code under test come here (the linker wraps
-// them), and are steps of their threads. Descriptors that are not of here go on to the kernel.
+// The kernel's descriptors and eventfds, as far as doorbell uses them: the system calls of the code under test come here
+// (the linker wraps them), and are steps of their threads. Descriptors that are not of here go on to the kernel.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -13,29 +13,19 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "checker/failure.hpp"
 #include "checker/scheduler.hpp"
 #include "checker/tracking.hpp"
+#include "kernel.hpp"
 
+namespace doorbell::model {
 namespace {
 
-using namespace doorbell::model;
-
-struct kernel_eventfd {
-  std::uint64_t count;
-  const bool semaphore;
-  const bool non_blocking;
-};
-
-struct descriptor {
-  std::shared_ptr<kernel_eventfd> file;
-  bool is_fdinfo = false;
-};
-
 constexpr int first_number = 1000;
-constexpr std::uint64_t most = UINT64_MAX - 1;
+constexpr int dupfd_query = 1024 + 3;  // of linux/fcntl.h, since Linux 6.10
 constexpr std::string_view fdinfo_folder = "/proc/self/fdinfo/";
 
 std::map<int, descriptor>& descriptors() {
@@ -48,31 +38,13 @@ void expect_all_closed() {
     fail(failure::leak, "descriptor " + std::to_string(descriptors().begin()->first) + " is never closed");
 }
 
-int failed(int error) noexcept {
-  errno = error;
-  return -1;
-}
-
-bool is_ours(int number) noexcept { return number >= first_number && scheduler::one().running(); }
-
 /// A step: which number is whose is common to all threads.
 void change_table() { scheduler::one().step({.name = "change the descriptors", .object = &descriptors()}); }
 
-/// A step.
-descriptor* find(int number) {
-  scheduler::one().step({.name = "find the descriptor", .object = &descriptors(), .writes = false});
-  const auto found = descriptors().find(number);
-  return found != descriptors().end() ? &found->second : nullptr;
-}
-
-/// The lowest number that is free, as the kernel does it. A step.
-int add(const descriptor& made) {
-  change_table();
-  scheduler::one().at_end(expect_all_closed);
-  auto number = first_number;
-  while (descriptors().contains(number)) ++number;
-  descriptors()[number] = made;
-  return number;
+/// A step. @return null when the number is no eventfd's, nor what tells of one.
+std::shared_ptr<kernel_eventfd> find_file(int number) {
+  const auto* const there = find_descriptor(number);
+  return there != nullptr ? there->file : nullptr;
 }
 
 bool is_readable(const void* file) noexcept { return static_cast<const kernel_eventfd*>(file)->count > 0; }
@@ -83,7 +55,7 @@ struct room {
   std::uint64_t n;
   static bool is_there(const void* asked) noexcept {
     const auto& mine = *static_cast<const room*>(asked);
-    return mine.n <= most - mine.file.count;
+    return mine.n <= kernel_eventfd::most - mine.file.count;
   }
 };
 
@@ -98,13 +70,14 @@ ssize_t read_eventfd(scheduler& all, kernel_eventfd& file, void* buffer) {
   const auto taken = file.semaphore ? 1 : file.count;
   file.count -= taken;
   std::memcpy(buffer, &taken, sizeof taken);
+  tell_epolls(all, file, EPOLLOUT);
   return sizeof taken;
 }
 
 ssize_t write_eventfd(scheduler& all, kernel_eventfd& file, const void* buffer) {
   std::uint64_t n = 0;
   std::memcpy(&n, buffer, sizeof n);
-  if (n > most) return failed(EINVAL);
+  if (n > kernel_eventfd::most) return failed(EINVAL);
   const room needed{.file = file, .n = n};
   operation writing{.name = "write", .object = &file};
   if (!file.non_blocking) {
@@ -115,23 +88,62 @@ ssize_t write_eventfd(scheduler& all, kernel_eventfd& file, const void* buffer) 
   if (!room::is_there(&needed)) return failed(EAGAIN);
   file.count += n;
   if (all.has_trace()) all.tell(std::to_string(n));
+  tell_epolls(all, file, EPOLLIN);
   return sizeof n;
 }
 
 int ready_events(scheduler& all, pollfd& asked) {
-  auto* const there = find(asked.fd);
-  if (there == nullptr) {
+  const auto file = find_file(asked.fd);
+  if (file == nullptr) {
     asked.revents = POLLNVAL;
     return 1;
   }
-  const auto& file = *there->file;
-  all.step({.name = "poll", .object = &file, .writes = false});
-  const int events = (file.count > 0 ? POLLIN : 0) | (file.count < most ? POLLOUT : 0);
-  asked.revents = static_cast<short>(events & asked.events);
+  all.step({.name = "poll", .object = file.get(), .writes = false});
+  asked.revents = static_cast<short>(static_cast<int>(file->events()) & asked.events);
   return asked.revents != 0 ? 1 : 0;
 }
 
+/// As fcntl(2). Each a step or more.
+int control(int number, int command, long argument) {
+  const auto* const there = find_descriptor(number);
+  if (there == nullptr || there->file == nullptr) return failed(EBADF);
+  const auto mine = *there;
+  switch (command) {
+    case F_GETFL:
+      return O_RDWR | (mine.file->non_blocking ? O_NONBLOCK : 0);
+    case F_DUPFD_CLOEXEC:
+      return add_descriptor(mine);
+    case dupfd_query: {
+      const auto* const other = find_descriptor(static_cast<int>(argument));
+      return other == nullptr ? failed(EBADF) : static_cast<int>(other->file == mine.file);
+    }
+    default:
+      return failed(EINVAL);
+  }
+}
+
 }  // namespace
+
+bool is_ours(int number) noexcept { return number >= first_number && scheduler::one().running(); }
+
+descriptor* find_descriptor(int number) {
+  scheduler::one().step({.name = "find the descriptor", .object = &descriptors(), .writes = false});
+  const auto found = descriptors().find(number);
+  return found != descriptors().end() ? &found->second : nullptr;
+}
+
+int add_descriptor(const descriptor& made) {
+  change_table();
+  scheduler::one().at_end(expect_all_closed);
+  auto number = first_number;
+  while (descriptors().contains(number)) ++number;
+  descriptors()[number] = made;
+  return number;
+}
+
+}  // namespace doorbell::model
+
+using namespace doorbell::model;
 
 // NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
 extern "C" {
@@ -148,7 +160,7 @@ ssize_t __real_write(int, const void*, size_t);
 int __wrap_eventfd(unsigned initial, int flags) {
   if (!scheduler::one().running()) return __real_eventfd(initial, flags);
   const not_tracked here;
-  return add(
+  return add_descriptor(
       {.file = std::make_shared<kernel_eventfd>(initial, (flags & EFD_SEMAPHORE) != 0, (flags & EFD_NONBLOCK) != 0)});
 }
 
@@ -160,36 +172,29 @@ int __wrap_close(int number) {
 }
 
 int __wrap_fcntl(int number, int command, ...) {
-  if (!is_ours(number)) {
-    va_list rest;
-    va_start(rest, command);
-    const long argument = va_arg(rest, long);
-    va_end(rest);
-    return __real_fcntl(number, command, argument);
-  }
+  va_list rest;
+  va_start(rest, command);
+  const long argument = va_arg(rest, long);
+  va_end(rest);
+  if (!is_ours(number)) return __real_fcntl(number, command, argument);
   const not_tracked here;
-  auto* const there = find(number);
-  if (there == nullptr) return failed(EBADF);
-  if (command == F_GETFL) return O_RDWR | (there->file->non_blocking ? O_NONBLOCK : 0);
-  if (command == F_DUPFD_CLOEXEC) return add(descriptor{*there});
-  return failed(EINVAL);
+  return control(number, command, argument);
 }
 
 int __wrap_open(const char* path, int flags, ...) {
   const std::string_view name{path};
   if (!scheduler::one().running() || !name.starts_with(fdinfo_folder)) return __real_open(path, flags, 0);
   const not_tracked here;
-  auto* const there = find(std::atoi(path + fdinfo_folder.size()));
-  if (there == nullptr) return failed(ENOENT);
-  return add({.file = there->file, .is_fdinfo = true});
+  const auto file = find_file(std::atoi(path + fdinfo_folder.size()));
+  if (file == nullptr) return failed(ENOENT);
+  return add_descriptor({.file = file, .is_fdinfo = true});
 }
 
 ssize_t __wrap_pread(int number, void* buffer, size_t bytes, off_t from) {
   if (!is_ours(number)) return __real_pread(number, buffer, bytes, from);
   const not_tracked here;
-  auto* const there = find(number);
-  if (there == nullptr) return failed(EBADF);
-  const auto file = there->file;
+  const auto file = find_file(number);
+  if (file == nullptr) return failed(EBADF);
   scheduler::one().step({.name = "pread", .object = file.get(), .writes = false});
   return std::snprintf(static_cast<char*>(buffer), bytes, "pos:\t0\nflags:\t02\neventfd-count: %16llx\n",
                        static_cast<unsigned long long>(file->count));
@@ -198,18 +203,16 @@ ssize_t __wrap_pread(int number, void* buffer, size_t bytes, off_t from) {
 ssize_t __wrap_read(int number, void* buffer, size_t bytes) {
   if (!is_ours(number)) return __real_read(number, buffer, bytes);
   const not_tracked here;
-  auto* const there = find(number);
-  if (there == nullptr) return failed(EBADF);
-  const auto file = there->file;
+  const auto file = find_file(number);
+  if (file == nullptr) return failed(EBADF);
   return read_eventfd(scheduler::one(), *file, buffer);
 }
 
 ssize_t __wrap_write(int number, const void* buffer, size_t bytes) {
   if (!is_ours(number)) return __real_write(number, buffer, bytes);
   const not_tracked here;
-  auto* const there = find(number);
-  if (there == nullptr) return failed(EBADF);
-  const auto file = there->file;
+  const auto file = find_file(number);
+  if (file == nullptr) return failed(EBADF);
   return write_eventfd(scheduler::one(), *file, buffer);
 }
 

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The process's reaper, and the kernel eventfds that programs name in their requests: what is completed though nobody comes
+// for it, and where its count goes. The calls are those by handle, as an unmodified program makes them.
+#include <doorbell/aio_calls.hpp>
+#include <doorbell/base/atomic.hpp>
+#include <doorbell/base/unique_fd.hpp>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "model_engine.hpp"
+#include "scenario.hpp"
+
+namespace doorbell::model {
+namespace {
+
+using base::unique_fd;
+
+const int some_file = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+
+constexpr std::uint64_t full = eventfd::max;
+
+unique_fd make_bell(int flags = 0) { return unique_fd{::eventfd(0, flags)}; }
+
+/// Waits for a count, if there is none and the descriptor blocks. @return 0 if it does not.
+std::uint64_t read_from(const unique_fd& bell) {
+  std::uint64_t count = 0;
+  return ::read(bell.get(), &count, sizeof count) == sizeof count ? count : 0;
+}
+
+bool write_to(const unique_fd& bell, std::uint64_t count) {
+  return ::write(bell.get(), &count, sizeof count) == sizeof count;
+}
+
+bool is_readable(const unique_fd& bell) {
+  pollfd asked{.fd = bell.get(), .events = POLLIN, .revents = 0};
+  return ::poll(&asked, 1, 0) == 1;
+}
+
+/// A context, and the program that has it.
+class a_context {
+ public:
+  a_context() {
+    REQUIRE(aio::io_setup(2, &handle_) == 0);
+    disk_ = device::take_last();
+    requests_.fill(aio::prep_poll(some_file, POLLIN));
+  }
+  ~a_context() {
+    if (handle_ != 0) destroy();
+  }
+  a_context(const a_context&) = delete;
+  a_context& operator=(const a_context&) = delete;
+
+  /// @return io_submit's answer.
+  int try_to_submit(int resfd, std::size_t which = 0) {
+    auto& asked = requests_[which];
+    asked.flags = aio::iocb_abi::flag_resfd;
+    asked.resfd = static_cast<std::uint32_t>(resfd);
+    aio::iocb_abi* one = &asked;
+    return aio::io_submit(handle_, 1, &one);
+  }
+  void submit(const unique_fd& bell, std::size_t which = 0) { REQUIRE(try_to_submit(bell.get(), which) == 1); }
+  void submit_both(const unique_fd& bell) {
+    submit(bell, 0);
+    submit(bell, 1);
+  }
+  void submit_without_bell() {
+    aio::iocb_abi* one = requests_.data();
+    one->flags = 0;
+    REQUIRE(aio::io_submit(handle_, 1, &one) == 1);
+  }
+
+  void complete_one() { disk_->complete_one(); }
+  [[nodiscard]] device& disk() noexcept { return *disk_; }
+
+  /// @return io_getevents' answer.
+  int get(long least) {
+    std::array<aio::io_event, 2> events{};
+    return aio::io_getevents(handle_, least, 2, events.data(), nullptr);
+  }
+  /// How many events the program finds in the ring, by itself.
+  [[nodiscard]] unsigned in_ring() const {
+    auto& ring = *reinterpret_cast<ring_header*>(handle_);
+    const auto tail = base::atomic_ref<unsigned>{ring.tail}.load(base::memory_order_acquire);
+    return (tail + ring.nr - base::atomic_ref<unsigned>{ring.head}.load(base::memory_order_relaxed)) % ring.nr;
+  }
+
+  void destroy() { REQUIRE(aio::io_destroy(std::exchange(handle_, 0)) == 0); }
+
+ private:
+  struct ring_header {
+    unsigned id;
+    unsigned nr;
+    unsigned head;
+    unsigned tail;
+  };
+
+  aio::aio_context_t handle_ = 0;
+  std::shared_ptr<device> disk_;
+  std::array<aio::iocb, 2> requests_;
+};
+
+}  // namespace
+
+SCENARIO(reaper_rings, 3,
+         "a request that nobody asks for is completed: whoever is told by the kernel's eventfd finds the event") {
+  a_context all;
+  const auto bell = make_bell();
+  all.submit(bell);
+  together({{"device", [&] { all.complete_one(); }}, {"listener", [&] {
+                                                        REQUIRE(read_from(bell) == 1);
+                                                        REQUIRE(all.in_ring() == 1);
+                                                      }}});
+  let_background_rest();
+  REQUIRE(!is_readable(bell));
+}
+
+SCENARIO(reaper_rings_for_each, 3, "the eventfd gets 1 for each request, though they are reaped one at a time") {
+  a_context all;
+  const auto bell = make_bell(EFD_NONBLOCK);
+  all.disk().give_singly();
+  all.submit_both(bell);
+  together({{"device", [&] {
+               all.complete_one();
+               all.complete_one();
+             }}});
+  let_background_rest();
+  REQUIRE(read_from(bell) == 2);
+  REQUIRE(all.in_ring() == 2);
+}
+
+SCENARIO(reaper_and_getter, 3, "a completion that the reaper and a getter both come for is told once") {
+  a_context all;
+  const auto bell = make_bell(EFD_NONBLOCK);
+  all.submit(bell);
+  int got = 0;
+  together({{"device", [&] { all.complete_one(); }}, {"getter", [&] { got = all.get(1); }}});
+  let_background_rest();
+  REQUIRE(got == 1 && all.in_ring() == 0);
+  REQUIRE(read_from(bell) == 1);
+}
+
+SCENARIO(reaper_starts, 3, "requests that need it at once start one reaper, which hears of both contexts") {
+  a_context first;
+  a_context second;
+  const auto bell = make_bell(EFD_NONBLOCK);
+  const auto other_bell = make_bell(EFD_NONBLOCK);
+  together(
+      {{"first submitter", [&] { first.submit(bell); }}, {"second submitter", [&] { second.submit(other_bell); }}});
+  REQUIRE(in_background() == 1);
+  first.complete_one();
+  second.complete_one();
+  let_background_rest();
+  REQUIRE(read_from(bell) == 1);
+  REQUIRE(read_from(other_bell) == 1);
+}
+
+SCENARIO(reaper_starts_for_one, 3, "of two submits that need it for the same context at once, each has its bell rung") {
+  a_context all;
+  const auto bell = make_bell(EFD_NONBLOCK);
+  together({{"submitter", [&] { all.submit(bell, 0); }}, {"other submitter", [&] { all.submit(bell, 1); }}});
+  REQUIRE(in_background() == 1);
+  all.complete_one();
+  all.complete_one();
+  let_background_rest();
+  REQUIRE(read_from(bell) == 2);
+}
+
+SCENARIO(reaper_and_destroy, 3,
+         "a completion that is reaped as its context ends is told, and nobody touches it after") {
+  a_context all;
+  const auto bell = make_bell(EFD_NONBLOCK);
+  all.submit(bell);
+  together({{"device", [&] { all.disk().complete_one_if_any(); }}, {"destroyer", [&] { all.destroy(); }}});
+  let_background_rest();
+  REQUIRE(read_from(bell) == 1);
+}
+AND_WEAK(reaper_and_destroy, 2, 2);
+
+SCENARIO(reaper_and_two_ends, 2, "a context that ends is forgotten, and the other's request is told all the same") {
+  a_context ends;
+  a_context stays;
+  const auto bell = make_bell(EFD_NONBLOCK);
+  const auto other_bell = make_bell(EFD_NONBLOCK);
+  ends.submit(bell);
+  stays.submit(other_bell);
+  together({{"device",
+             [&] {
+               ends.disk().complete_one_if_any();
+               stays.complete_one();
+             }},
+            {"destroyer", [&] { ends.destroy(); }}});
+  let_background_rest();
+  REQUIRE(read_from(bell) == 1);
+  REQUIRE(read_from(other_bell) == 1);
+}
+
+SCENARIO(resfd_number_used_again, 3,
+         "a count goes to the eventfd that was there at submit, though its number is another's by now") {
+  a_context all;
+  auto bell = make_bell(EFD_NONBLOCK);
+  const unique_fd same{::fcntl(bell.get(), F_DUPFD_CLOEXEC, 0)};
+  all.submit(bell);
+  const int number = bell.get();
+  together({{"device", [&] { all.complete_one(); }}, {"program", [&] {
+                                                        bell.reset();
+                                                        bell = make_bell(EFD_NONBLOCK);
+                                                      }}});
+  let_background_rest();
+  REQUIRE(bell.get() == number);
+  REQUIRE(read_from(same) == 1);
+  REQUIRE(read_from(bell) == 0);
+  all.submit(bell, 1);
+  all.complete_one();
+  let_background_rest();
+  REQUIRE(read_from(same) == 0);
+  REQUIRE(read_from(bell) == 1);
+}
+
+SCENARIO(resfd_number_used_again_at_submit, 3,
+         "a submit as the number becomes another's is refused, or rings one of the two, once") {
+  a_context all;
+  auto bell = make_bell(EFD_NONBLOCK);
+  const unique_fd same{::fcntl(bell.get(), F_DUPFD_CLOEXEC, 0)};
+  int taken = 0;
+  together({{"submitter", [&, number = bell.get()] { taken = all.try_to_submit(number); }}, {"program", [&] {
+                                                                                               bell.reset();
+                                                                                               bell = make_bell(
+                                                                                                   EFD_NONBLOCK);
+                                                                                             }}});
+  REQUIRE(taken == 1 || taken == -EBADF);
+  if (taken == 1) all.complete_one();
+  let_background_rest();
+  REQUIRE(read_from(same) + read_from(bell) == (taken == 1 ? 1U : 0U));
+}
+
+SCENARIO(resfd_full, 3,
+         "what a full eventfd has no room for is added when the program reads, neither lost nor doubled") {
+  a_context all;
+  const auto bell = make_bell();
+  REQUIRE(write_to(bell, full));
+  all.submit_both(bell);
+  std::uint64_t got = 0;
+  together({{"device",
+             [&] {
+               all.complete_one();
+               all.complete_one();
+             }},
+            {"program", [&] {
+               REQUIRE(read_from(bell) == full);
+               while (got < 2) got += read_from(bell);
+             }}});
+  let_background_rest();
+  REQUIRE(got == 2 && !is_readable(bell));
+}
+
+SCENARIO(resfd_full_again, 3,
+         "an eventfd that is full again just as the reaper has added the rest gets what came then, too") {
+  a_context all;
+  const auto bell = make_bell(EFD_NONBLOCK);
+  all.submit_both(bell);
+  REQUIRE(write_to(bell, full));
+  all.complete_one();
+  let_background_rest();
+  all.disk().complete_one();
+  bool refilled = false;
+  together({{"program",
+             [&] {
+               REQUIRE(read_from(bell) == full);
+               refilled = write_to(bell, full - 1);
+             }},
+            {"getter", [&] { REQUIRE(all.get(0) >= 1); }}});
+  let_background_rest();
+  std::uint64_t got = 0;
+  while (is_readable(bell)) {
+    got += read_from(bell);
+    let_background_rest();
+  }
+  REQUIRE(got == (refilled ? full - 1 : 0) + 2);  // in the arithmetic of 64 bits
+}
+
+SCENARIO(ring_filled_until_asked, 2,
+         "a getter that comes as the reaper begins to fill the ring gets the event; then the reaper is not needed any "
+         "more") {
+  a_context all;
+  int got = 0;
+  together({{"submitter", [&] { all.submit_without_bell(); }},
+            {"getter", [&] { got = all.get(1); }},
+            {"device", [&] { all.complete_one(); }}});
+  REQUIRE(got == 1 && all.get(0) == 0);
+  let_background_rest();
+  all.submit_without_bell();
+  all.complete_one();
+  let_background_rest();
+  REQUIRE(all.in_ring() == 0);
+  REQUIRE(all.get(1) == 1);
+}
+AND_WEAK(ring_filled_until_asked, 2, 2);
+
+SCENARIO(ring_filled_though_nobody_asks, 3, "a program that only ever looks into the ring finds its event there") {
+  a_context all;
+  together({{"program", [&] { all.submit_without_bell(); }}, {"device", [&] { all.complete_one(); }}});
+  let_background_rest();
+  REQUIRE(all.in_ring() == 1);
+}
+
+SCENARIO(ring_filled_until_destroyed, 3, "a ring that the reaper fills as its context ends is not touched after") {
+  a_context all;
+  all.submit_without_bell();
+  together({{"device", [&] { all.disk().complete_one_if_any(); }}, {"destroyer", [&] { all.destroy(); }}});
+  let_background_rest();
+}
+
+SCENARIO(ring_filled_until_there_is_a_bell, 3,
+         "a getter that has the reaper let go of the context, as a request comes that rings, leaves that one rung") {
+  a_context all;
+  const auto bell = make_bell(EFD_NONBLOCK);
+  all.submit_without_bell();
+  int got = 0;
+  together({{"submitter", [&] { all.submit(bell, 1); }}, {"getter", [&] { got = all.get(0); }}});
+  all.complete_one();
+  all.complete_one();
+  let_background_rest();
+  REQUIRE(got == 0 && all.in_ring() == 2);
+  REQUIRE(read_from(bell) == 1);
+}
+
+}  // namespace doorbell::model

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The kernel's epolls, edge-triggered, on the eventfds of kernel.cpp. As in the kernel, an edge is a write or a read of the
+// file, whatever it changed, and epoll_wait looks at the file itself before it says anything. Files that lose their last
+// descriptor are watched no longer.
+#include <algorithm>
+#include <cstddef>
+#include <span>
+
+#include "checker/failure.hpp"
+#include "checker/tracking.hpp"
+#include "kernel.hpp"
+
+namespace doorbell::model {
+namespace {
+
+bool has_edges(const void* epoll) noexcept {
+  return std::ranges::any_of(static_cast<const kernel_epoll*>(epoll)->watched, &watched_file::is_ready);
+}
+
+std::vector<std::shared_ptr<watched_file>> take_edges(kernel_epoll& epoll, std::size_t most) {
+  std::vector<std::shared_ptr<watched_file>> taken;
+  for (const auto& each : epoll.watched) {
+    if (!each->is_ready || taken.size() == most) continue;
+    each->is_ready = false;
+    taken.push_back(each);
+  }
+  return taken;
+}
+
+/// @return whether there is something to say of it.
+bool look_at(scheduler& all, const watched_file& one, epoll_event& said) {
+  const auto file = one.file.lock();
+  if (file == nullptr) return false;
+  all.step({.name = "look at the file", .object = file.get(), .writes = false});
+  said = one.asked;
+  said.events = file->events() & one.asked.events;
+  return said.events != 0;
+}
+
+int look_at_edges(scheduler& all, kernel_epoll& epoll, std::span<epoll_event> said) {
+  std::size_t count = 0;
+  for (const auto& each : take_edges(epoll, said.size()))
+    if (look_at(all, *each, said[count])) ++count;
+  return static_cast<int>(count);
+}
+
+auto find_watched(kernel_epoll& epoll, int number, const std::shared_ptr<kernel_eventfd>& file) {
+  return std::ranges::find_if(epoll.watched,
+                              [&](const auto& each) { return each->number == number && each->file.lock() == file; });
+}
+
+int watch(scheduler& all, const std::shared_ptr<kernel_epoll>& epoll, const descriptor& of, int number,
+          const epoll_event& asked) {
+  if ((asked.events & ~(EPOLLIN | EPOLLOUT)) != EPOLLET)
+    fail(failure::broken_scenario, "the model checker's epoll knows edges of EPOLLIN and EPOLLOUT only");
+  if (find_watched(*epoll, number, of.file) != epoll->watched.end()) return failed(EEXIST);
+  const auto made = std::make_shared<watched_file>(watched_file{.number = number, .file = of.file, .asked = asked});
+  all.step({.name = "watch the file", .object = of.file.get()});
+  of.file->watchers.push_back({.epoll = epoll, .as = made});
+  const bool is_there = (of.file->events() & asked.events) != 0;
+  all.step({.name = "EPOLL_CTL_ADD", .object = epoll.get()});
+  epoll->watched.push_back(made);
+  if (is_there) made->is_ready = true;
+  return 0;
+}
+
+int unwatch(scheduler& all, const std::shared_ptr<kernel_epoll>& epoll, const descriptor& of, int number) {
+  all.step({.name = "EPOLL_CTL_DEL", .object = epoll.get()});
+  const auto found = find_watched(*epoll, number, of.file);
+  if (found == epoll->watched.end()) return failed(ENOENT);
+  const auto gone = *found;
+  epoll->watched.erase(found);
+  all.step({.name = "watch the file no longer", .object = of.file.get()});
+  std::erase_if(of.file->watchers, [&](const auto& each) { return each.as == gone; });
+  return 0;
+}
+
+}  // namespace
+
+// An edge that comes with the change is told to those who watched when it came.
+void tell_epolls(scheduler& all, const kernel_eventfd& file, unsigned events) {
+  const auto watchers = file.watchers;
+  for (const auto& each : watchers) {
+    const auto epoll = each.epoll.lock();
+    if (epoll == nullptr || (each.as->asked.events & events) == 0) continue;
+    all.step({.name = "edge", .object = epoll.get()});
+    each.as->is_ready = true;
+  }
+}
+
+}  // namespace doorbell::model
+
+using namespace doorbell::model;
+
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
+extern "C" {
+
+int __real_epoll_create1(int);
+int __real_epoll_ctl(int, int, int, epoll_event*);
+int __real_epoll_wait(int, epoll_event*, int, int);
+
+int __wrap_epoll_create1(int flags) {
+  if (!scheduler::one().running()) return __real_epoll_create1(flags);
+  const not_tracked here;
+  return add_descriptor({.epoll = std::make_shared<kernel_epoll>()});
+}
+
+int __wrap_epoll_ctl(int number, int command, int of, epoll_event* asked) {
+  if (!is_ours(number)) return __real_epoll_ctl(number, command, of, asked);
+  const not_tracked here;
+  const auto* const there = find_descriptor(number);
+  if (there == nullptr) return failed(EBADF);
+  const auto epoll = there->epoll;
+  const auto* const target = find_descriptor(of);
+  if (target == nullptr) return failed(EBADF);
+  if (epoll == nullptr || target->file == nullptr || target->is_fdinfo) return failed(EINVAL);
+  const auto file = *target;
+  if (command == EPOLL_CTL_ADD) return watch(scheduler::one(), epoll, file, of, *asked);
+  if (command == EPOLL_CTL_DEL) return unwatch(scheduler::one(), epoll, file, of);
+  return failed(EINVAL);
+}
+
+// Of what it holds here nothing is left while it waits: a thread that is left at rest never lets go of it.
+int __wrap_epoll_wait(int number, epoll_event* said, int most, int timeout) {
+  if (!is_ours(number)) return __real_epoll_wait(number, said, most, timeout);
+  const not_tracked here;
+  auto& all = scheduler::one();
+  const auto* const there = find_descriptor(number);
+  if (there == nullptr) return failed(EBADF);
+  if (there->epoll == nullptr || timeout != -1) return failed(EINVAL);
+  auto& epoll = *there->epoll;
+  for (;;) {
+    all.step({.name = "epoll_wait", .object = &epoll, .ready = has_edges, .asked = &epoll, .rests = true});
+    const int count = look_at_edges(all, epoll, {said, static_cast<std::size_t>(most)});
+    if (count > 0) return count;
+  }
+}
+
+}  // extern "C"
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
