@@ -164,7 +164,7 @@ SCENARIO(reaper_starts, 3, "requests that need it at once start one reaper, whic
   REQUIRE(read_from(other_bell) == 1);
 }
 
-SCENARIO(reaper_starts_for_one, 3, "of two submits that need it for the same context at once, each has its bell rung") {
+SCENARIO(reaper_starts_for_one, 2, "of two submits that need it for the same context at once, each has its bell rung") {
   a_context all;
   const auto bell = make_bell(EFD_NONBLOCK);
   together({{"submitter", [&] { all.submit(bell, 0); }}, {"other submitter", [&] { all.submit(bell, 1); }}});
@@ -263,6 +263,21 @@ SCENARIO(resfd_full, 3,
   REQUIRE(got == 2 && !is_readable(bell));
 }
 
+SCENARIO(resfd_full_for_a_getter, 3,
+         "what a getter that reaps has no room for, as the program reads, is added by the reaper") {
+  a_context all;
+  const auto bell = make_bell();
+  REQUIRE(write_to(bell, full));
+  all.submit(bell);
+  all.complete_one();
+  together({{"getter", [&] { REQUIRE(all.get(1) == 1); }}, {"program", [&] {
+                                                              REQUIRE(read_from(bell) == full);
+                                                              REQUIRE(read_from(bell) == 1);
+                                                            }}});
+  let_background_rest();
+  REQUIRE(!is_readable(bell));
+}
+
 SCENARIO(resfd_full_again, 3,
          "an eventfd that is full again just as the reaper has added the rest gets what came then, too") {
   a_context all;
@@ -304,7 +319,7 @@ SCENARIO(ring_filled_until_asked, 2,
   REQUIRE(all.in_ring() == 0);
   REQUIRE(all.get(1) == 1);
 }
-AND_WEAK(ring_filled_until_asked, 2, 2);
+AND_WEAK(ring_filled_until_asked, 1, 2);
 
 SCENARIO(ring_filled_though_nobody_asks, 3, "a program that only ever looks into the ring finds its event there") {
   a_context all;
@@ -318,6 +333,14 @@ SCENARIO(ring_filled_until_destroyed, 3, "a ring that the reaper fills as its co
   all.submit_without_bell();
   together({{"device", [&] { all.disk().complete_one_if_any(); }}, {"destroyer", [&] { all.destroy(); }}});
   let_background_rest();
+}
+
+SCENARIO(ring_filled_no_longer, 3, "a context whose program has come for its events is not the reaper's when it ends") {
+  a_context all;
+  all.submit_without_bell();
+  REQUIRE(all.get(0) == 0);
+  let_background_rest();
+  together({{"device", [&] { all.disk().complete_one_if_any(); }}, {"destroyer", [&] { all.destroy(); }}});
 }
 
 SCENARIO(ring_filled_until_there_is_a_bell, 3,
