@@ -5,6 +5,7 @@
 #include <doorbell/aio_calls.hpp>
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/unique_fd.hpp>
+#include <doorbell/eventfd.hpp>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -15,7 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <utility>
 
 #include "model_engine.hpp"
 #include "scenario.hpp"

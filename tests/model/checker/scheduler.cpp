@@ -61,7 +61,7 @@ scheduler& scheduler::one() {
 }
 
 thread& scheduler::free_thread() noexcept {
-  const auto found =
+  auto* const found =
       std::ranges::find_if(threads_, [](const auto& each) { return each.id != 0 && each.body == nullptr; });
   if (found == threads_.end()) fail(failure::broken_scenario, "more threads than the model checker has");
   return *found;

@@ -103,7 +103,7 @@ int __real_epoll_wait(int, epoll_event*, int, int);
 int __wrap_epoll_create1(int flags) {
   if (!scheduler::one().running()) return __real_epoll_create1(flags);
   const not_tracked here;
-  return add_descriptor({.epoll = std::make_shared<kernel_epoll>()});
+  return add_descriptor({.file = nullptr, .epoll = std::make_shared<kernel_epoll>()});
 }
 
 int __wrap_epoll_ctl(int number, int command, int of, epoll_event* asked) {

@@ -160,8 +160,9 @@ ssize_t __real_write(int, const void*, size_t);
 int __wrap_eventfd(unsigned initial, int flags) {
   if (!scheduler::one().running()) return __real_eventfd(initial, flags);
   const not_tracked here;
-  return add_descriptor(
-      {.file = std::make_shared<kernel_eventfd>(initial, (flags & EFD_SEMAPHORE) != 0, (flags & EFD_NONBLOCK) != 0)});
+  const auto made =
+      std::make_shared<kernel_eventfd>(initial, (flags & EFD_SEMAPHORE) != 0, (flags & EFD_NONBLOCK) != 0);
+  return add_descriptor({.file = made, .epoll = nullptr});
 }
 
 int __wrap_close(int number) {
@@ -187,7 +188,7 @@ int __wrap_open(const char* path, int flags, ...) {
   const not_tracked here;
   const auto file = find_file(std::atoi(path + fdinfo_folder.size()));
   if (file == nullptr) return failed(ENOENT);
-  return add_descriptor({.file = file, .is_fdinfo = true});
+  return add_descriptor({.file = file, .epoll = nullptr, .is_fdinfo = true});
 }
 
 ssize_t __wrap_pread(int number, void* buffer, size_t bytes, off_t from) {

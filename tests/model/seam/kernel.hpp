@@ -38,7 +38,7 @@ struct kernel_eventfd {
   std::uint64_t count;
   const bool semaphore;
   const bool non_blocking;
-  std::vector<watcher> watchers = {};
+  std::vector<watcher> watchers;
 
   static constexpr std::uint64_t most = UINT64_MAX - 1;
   /// What poll(2) and epoll say of it.
@@ -47,8 +47,8 @@ struct kernel_eventfd {
 
 /// One of the two.
 struct descriptor {
-  std::shared_ptr<kernel_eventfd> file = {};
-  std::shared_ptr<kernel_epoll> epoll = {};
+  std::shared_ptr<kernel_eventfd> file;
+  std::shared_ptr<kernel_epoll> epoll;
   bool is_fdinfo = false;
 };
 
