@@ -132,12 +132,13 @@ TEST(percpu_ref, taken_on_one_cpu_before_kill_and_given_back_on_another_after_it
 // combinations of short times.
 TEST(percpu_ref, of_several_kills_at_once_one_does_it) {
   constexpr int threads = 2;
-  constexpr std::size_t longest = 100;
+  constexpr std::size_t times = 48;  // to hold back, each a few nanoseconds longer than the last
+  constexpr std::size_t step = 2;
   struct killed_ref : watched_ref {
     std::atomic<int> arrived{0};
     std::atomic<int> done{0};
   };
-  std::vector<killed_ref> refs(longest * longest);
+  std::vector<killed_ref> refs(times * times);
   const auto cpus = allowed_cpus();
   run_together(threads, [&](std::size_t index) {
     const on_cpu here{index == 0 ? cpus.front() : cpus.back()};
@@ -145,7 +146,7 @@ TEST(percpu_ref, of_several_kills_at_once_one_does_it) {
       auto& ref = refs[round];
       ++ref.arrived;
       spin_until([&] { return ref.arrived == threads; });
-      const auto hold_back = index == 0 ? round % longest : round / longest;
+      const auto hold_back = step * (index == 0 ? round % times : round / times);
       for (std::size_t n = 0; n < hold_back; ++n) EXPECT_EQ(ref.arrived, threads);
       if (ref.kill()) ++ref.done;
       EXPECT_FALSE(ref.tryget_live());
