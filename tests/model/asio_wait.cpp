@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The wait of doorbell::asio::eventfd on the loop's side: its wake function, its looks and its cancel; with a loop of the
-// scenario's own in the place of Asio's.
+// What waits of doorbell::asio::eventfd on the loop's side: its wake function, its looks and its cancel; with a loop of
+// the scenario's own in the place of Asio's.
 #include <doorbell/asio/detail/bell_watch.hpp>
 
 #include <cstdint>
@@ -19,6 +19,7 @@
 namespace doorbell::model {
 namespace {
 
+using asio::detail::bell_interest;
 using asio::detail::bell_op;
 using asio::detail::bell_service;
 using asio::detail::bell_use;
@@ -42,6 +43,11 @@ class event_loop {
     read_ += count;
     changed_.notify_one();
   }
+  /// Of an operation whose handler is not called.
+  void forget() {
+    const base::mutex_lock held{lock_};
+    ++forgotten_;
+  }
   /// From now on nothing may be posted.
   void close() {
     const base::mutex_lock held{lock_};
@@ -53,6 +59,7 @@ class event_loop {
 
   [[nodiscard]] int ended() const noexcept { return ended_; }
   [[nodiscard]] int failed() const noexcept { return failed_; }
+  [[nodiscard]] int forgotten() const noexcept { return forgotten_; }
   [[nodiscard]] std::uint64_t read() const noexcept { return read_; }
 
  private:
@@ -62,6 +69,7 @@ class event_loop {
   bool closed_ = false;
   int ended_ = 0;
   int failed_ = 0;
+  int forgotten_ = 0;
   std::uint64_t read_ = 0;
 };
 
@@ -91,27 +99,45 @@ void event_loop::run_until_ended(int operations) {
   }
 }
 
-/// A read that tells the loop when it ends.
-class recorded_read final : public bell_op {
+/// An operation that tells the loop when it ends.
+class recorded_op final : public bell_op {
  public:
-  explicit recorded_read(event_loop& loop) noexcept : bell_op{bell_use::reads, POLLIN, nullptr}, loop_{loop} {}
+  recorded_op(event_loop& loop, bell_use use, const bell_interest& interest, const void* key) noexcept
+      : bell_op{use, interest, key}, loop_{loop} {}
 
   void post() override {
     loop_.finish(result(), count());
     delete this;
   }
   void dispatch() override { post(); }
-  void destroy() noexcept override { delete this; }
+  void destroy() noexcept override {
+    loop_.forget();
+    delete this;
+  }
 
  private:
-  ~recorded_read() = default;
+  ~recorded_op() = default;
 
   event_loop& loop_;
 };
 
 struct listening {
   listening() : watch{std::make_shared<watch_under_test>(service, *bell.context(), loop)} { service.add(*watch); }
-  void begin_read() { watch->start(*new recorded_read{loop}); }
+  void begin_read() { watch->start(*new recorded_op{loop, bell_use::reads, {.events = POLLIN}, nullptr}); }
+  void begin_write(std::uint64_t n, const void* key = nullptr) {
+    watch->start(*new recorded_op{loop, bell_use::writes, {.room = n}, key});
+  }
+  /// As the end of the I/O object does: the looks that are posted have the watch still.
+  void destroy() {
+    const auto last = std::move(watch);
+    last->close();
+  }
+  /// As the end of its execution context does.
+  void shut_down() {
+    service.remove(*watch);
+    static_cast<bell_service::client&>(*watch).shut_down();
+    loop.close();
+  }
 
   eventfd bell;
   boost::asio::execution_context context;
@@ -177,6 +203,116 @@ SCENARIO(asio_read_and_hup, 3, "a read that waits when the last handle is closed
   all.begin_read();
   together({{"loop", [&] { all.loop.run_until_ended(1); }}, {"closer", [&] { all.bell.close(); }}});
   REQUIRE(all.loop.ended() == 1 && all.loop.failed() == 1);
+  all.watch->close();
+  all.loop.close();
+}
+
+SCENARIO(asio_destroyed_and_signal, 3, "a read ends once, though its object goes as the signal comes") {
+  listening all;
+  all.begin_read();
+  together({{"loop", [&] { all.loop.run_until_ended(1); }}, {"owner", [&] { all.destroy(); }}, {"signaller", [&] {
+                                                                                                  all.bell.signal();
+                                                                                                }}});
+  REQUIRE(all.loop.ended() == 1);
+  REQUIRE(all.loop.read() + all.bell.context()->count() == 1);
+  all.loop.close();
+}
+AND_WEAK(asio_destroyed_and_signal, 2, 2);
+
+SCENARIO(asio_shut_down_and_signal, 3,
+         "once the context is shut down nothing is posted, and no handler called: each is destroyed") {
+  listening all;
+  const auto context = all.bell.context();
+  all.begin_read();
+  all.begin_read();
+  together({{"owner", [&] { all.shut_down(); }}, {"signaller", [&] { context->signal(); }}, {"closer", [&] {
+                                                                                               all.bell.close();
+                                                                                             }}});
+  REQUIRE(all.loop.ended() == 0 && all.loop.forgotten() == 2);
+}
+
+SCENARIO(asio_write_and_drain, 3, "a write that waits for room, or is about to, ends once, and has been added") {
+  listening all;
+  all.bell.signal(eventfd::max);
+  together({{"loop", [&] { all.loop.run_until_ended(1); }},
+            {"writer", [&] { all.begin_write(2); }},
+            {"reader", [&] { REQUIRE(all.bell.context()->drain() == eventfd::max); }}});
+  REQUIRE(all.loop.ended() == 1 && all.loop.failed() == 0);
+  REQUIRE(all.bell.context()->count() == 2);
+  all.watch->close();
+}
+AND_WEAK(asio_write_and_drain, 2, 2);
+
+SCENARIO(asio_write_and_cancel, 3, "a write that is cancelled as room is made ends once: added, or failed and not") {
+  listening all;
+  all.bell.signal(eventfd::max);
+  all.begin_write(2);
+  together({{"loop", [&] { all.loop.run_until_ended(1); }},
+            {"canceller", [&] { all.watch->cancel(); }},
+            {"reader", [&] { all.bell.context()->drain(); }}});
+  REQUIRE(all.loop.ended() == 1);
+  REQUIRE(all.bell.context()->count() == (all.loop.failed() == 0 ? 2 : 0));
+  all.watch->close();
+  all.loop.close();
+}
+AND_WEAK(asio_write_and_cancel, 2, 2);
+
+SCENARIO(asio_write_behind_another, 3, "a write goes on when the one before it is cancelled, though nobody reads") {
+  listening all;
+  const int key = 0;
+  all.bell.signal(eventfd::max - 2);
+  all.begin_write(3, &key);
+  together({{"loop", [&] { all.loop.run_until_ended(2); }},
+            {"canceller", [&] { all.watch->cancel(&key); }},
+            {"writer", [&] { all.begin_write(2); }}});
+  REQUIRE(all.loop.ended() == 2 && all.loop.failed() == 1);
+  REQUIRE(all.bell.context()->count() == eventfd::max);
+  all.watch->close();
+  all.loop.close();
+}
+
+SCENARIO(asio_two_writes_and_drain, 3, "each of two writes that wait ends once, and both have been added") {
+  listening all;
+  all.bell.signal(eventfd::max);
+  all.begin_write(eventfd::max);
+  all.begin_write(2);
+  std::uint64_t taken = 0;
+  together({{"loop", [&] { all.loop.run_until_ended(2); }}, {"reader", [&] {
+                                                               taken = all.bell.read();
+                                                               taken += all.bell.read() - eventfd::max;
+                                                             }}});
+  REQUIRE(all.loop.ended() == 2 && all.loop.failed() == 0);
+  REQUIRE(taken + all.bell.context()->count() == eventfd::max + 2);
+  all.watch->close();
+}
+
+SCENARIO(asio_write_and_close, 3,
+         "once close() has returned nothing is posted: the write was added, or failed and not") {
+  listening all;
+  all.bell.signal(eventfd::max);
+  all.begin_write(2);
+  together({{"closer",
+             [&] {
+               all.watch->close();
+               all.loop.close();
+             }},
+            {"reader", [&] { all.bell.context()->drain(); }}});
+  REQUIRE(all.loop.ended() == 1 && all.loop.failed() == 1);
+  REQUIRE(all.bell.context()->count() == 0);
+}
+AND_WEAK(asio_write_and_close, 3, 2);
+
+SCENARIO(asio_write_and_hup, 3,
+         "a write that waits when the last handle is closed ends once: added, or failed and not") {
+  listening all;
+  const auto context = all.bell.context();
+  context->signal(eventfd::max);
+  all.begin_write(2);
+  together({{"loop", [&] { all.loop.run_until_ended(1); }}, {"closer", [&] { all.bell.close(); }}, {"reader", [&] {
+                                                                                                      context->drain();
+                                                                                                    }}});
+  REQUIRE(all.loop.ended() == 1);
+  REQUIRE(context->count() == (all.loop.failed() == 0 ? 2 : 0));
   all.watch->close();
   all.loop.close();
 }

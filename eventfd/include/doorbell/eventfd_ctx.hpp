@@ -120,6 +120,10 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
   /// Takes what a read would. Lock held; if the answer is true the caller then calls wake(POLLOUT), without the lock.
   [[nodiscard]] bool take_locked(std::uint64_t& taken) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this);
 
+  /// Adds what a write would, if it fits. Lock held; if the answer is true the caller then calls wake(POLLIN), without the
+  /// lock.
+  [[nodiscard]] bool add_locked(std::uint64_t n) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this);
+
   /// The count. Lock held.
   [[nodiscard]] std::uint64_t count_locked() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) {
     return lock_.value();
@@ -168,7 +172,6 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
   // Reads and writes; `ec` is set or cleared.
   std::uint64_t read(const wait_limit& limit, std::error_code& ec) noexcept;
   void write(std::uint64_t n, const wait_limit& limit, std::error_code& ec) noexcept;
-  [[nodiscard]] bool add_locked(std::uint64_t n) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this);
   bool run_or_enqueue(sleeper& operation) noexcept;
   void run(sleeper& operation, const wait_limit& limit, std::error_code& ec) noexcept;
   [[nodiscard]] bool attempt_in_callback(sleeper& operation) noexcept;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// doorbell::asio::eventfd: an eventfd as an I/O object of Boost.Asio: waits and reads that a loop carries out.
+// doorbell::asio::eventfd: an eventfd as an I/O object of Boost.Asio: waits, reads and writes that a loop carries out.
 //
 //   doorbell::asio::eventfd bell{io};                   // a bell of its own; bell.bell() is the handle to give copies of
 //   doorbell::asio::eventfd ear{io, others_bell};       // listens to a bell of others
@@ -12,9 +12,9 @@
 //
 // Handlers are called from the executor, never inside the initiating function and never in the signaller's thread. However
 // many signals come before the loop gets round to it, it is woken once, and the counts that are read add up to what was
-// signalled. Reads that wait at once are served in the order they came. Associated executors, allocators and cancellation
-// slots are honoured; a slot takes every type of cancellation, since an operation has no effect before it completes.
-// Operations that wait keep the loop busy, as outstanding work.
+// signalled. Reads that wait at once are served in the order they came, and so are writes. Associated executors,
+// allocators and cancellation slots are honoured; a slot takes every type of cancellation, since an operation has no
+// effect before it completes. Operations that wait keep the loop busy, as outstanding work.
 //
 // Thread safety: distinct objects: safe. One object: signal(), read() and context() from any thread, against anything but
 // moving, closing and destroying it; the rest from one implicit or explicit strand, as with Asio's own objects.
@@ -152,8 +152,7 @@ class basic_eventfd {
   template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
                 WaitToken = boost::asio::default_completion_token_t<executor_type>>
   auto async_wait(unsigned events, WaitToken&& token = {}) {
-    return boost::asio::async_initiate<WaitToken, void(error_code)>(initiation<detail::bell_use::waits>{*this}, token,
-                                                                    events);
+    return initiate<detail::bell_use::waits, WaitToken, void(error_code)>(token, {.events = events | wait_error});
   }
 
   /// Waits until the count is above 0 and takes it, or 1 of a semaphore.
@@ -162,8 +161,18 @@ class basic_eventfd {
   template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code, std::uint64_t))
                 ReadToken = boost::asio::default_completion_token_t<executor_type>>
   auto async_read(ReadToken&& token = {}) {
-    return boost::asio::async_initiate<ReadToken, void(error_code, std::uint64_t)>(
-        initiation<detail::bell_use::reads>{*this}, token, wait_read);
+    return initiate<detail::bell_use::reads, ReadToken, void(error_code, std::uint64_t)>(token, {.events = wait_read});
+  }
+
+  /// Waits until `n` fits, so that the count stays below 2^64-1, and adds it, as write(2) does when it blocks; whatever the
+  /// flags of the bell. Wakes with POLLIN, also when `n` is 0. Writes are carried out in the order they were started: one
+  /// that does not fit yet holds up those behind it, of this object. (Of others, whatever fits first.)
+  /// @param token of signature void(error_code): `n` has been added if and only if there is no error; invalid_argument for
+  /// 2^64-1, which never fits; eof when all handles are closed, though there were room; else as in async_wait().
+  template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
+                WriteToken = boost::asio::default_completion_token_t<executor_type>>
+  auto async_write(std::uint64_t n, WriteToken&& token = {}) {
+    return initiate<detail::bell_use::writes, WriteToken, void(error_code)>(token, {.room = n});
   }
 
   /// Ends what waits, with operation_aborted. What has completed already, though its handler has not been called yet,
@@ -220,21 +229,26 @@ class basic_eventfd {
     [[nodiscard]] executor_type get_executor() const noexcept { return self_->get_executor(); }
 
     template <class Handler>
-    void operator()(Handler&& handler, unsigned events) const {
-      self_->template start<Use>(std::forward<Handler>(handler), events);
+    void operator()(Handler&& handler, const detail::bell_interest& interest) const {
+      self_->template start<Use>(std::forward<Handler>(handler), interest);
     }
 
    private:
     basic_eventfd* self_;
   };
 
+  template <detail::bell_use Use, class Token, class Signature>
+  auto initiate(std::remove_reference_t<Token>& token, const detail::bell_interest& interest) {
+    return boost::asio::async_initiate<Token, Signature>(initiation<Use>{*this}, token, interest);
+  }
+
   template <detail::bell_use Use, class Handler>
-  void start(Handler&& handler, unsigned events) {
+  void start(Handler&& handler, const detail::bell_interest& interest) {
     using op_type = detail::bell_op_for<Use, std::decay_t<Handler>, executor_type>;
     const void* const key = connect(boost::asio::get_associated_cancellation_slot(handler));
-    auto& op = op_type::make(std::forward<Handler>(handler), executor_, events, key);
+    auto& op = op_type::make(std::forward<Handler>(handler), executor_, interest, key);
     error_code ec;
-    if (check_open(ec) && check_no_callback(ec)) return watch_->start(op);
+    if (check_open(ec) && check_no_callback(ec) && check_possible(interest, ec)) return watch_->start(op);
     op.fail(ec);
     op.post();
   }
@@ -260,6 +274,10 @@ class basic_eventfd {
     if (!eventfd_ctx::in_callback()) return true;
     ec = boost::system::errc::make_error_code(boost::system::errc::resource_deadlock_would_occur);
     return false;
+  }
+  [[nodiscard]] static bool check_possible(const detail::bell_interest& interest, error_code& ec) noexcept {
+    if (interest.is_none()) ec = boost::asio::error::invalid_argument;
+    return !ec;
   }
   static void check(const error_code& ec, const char* what) {
     if (ec) throw boost::system::system_error{ec, what};

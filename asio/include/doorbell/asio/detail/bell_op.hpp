@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bell_op: one asynchronous wait or read, from its initiation to its handler.
+// bell_op: one asynchronous wait, read or write, from its initiation to its handler.
 //
 // An operation lives in memory from its handler's associated allocator, which is given back before the handler is called,
 // so that a handler that starts the next operation gets the same memory again. While it lives it holds outstanding work
@@ -23,6 +23,7 @@
 #include <boost/intrusive/list.hpp>
 #include <boost/system/error_code.hpp>
 
+#include <doorbell/asio/detail/bell_interest.hpp>
 #include <doorbell/eventfd_ctx.hpp>
 
 namespace doorbell::asio::detail {
@@ -31,8 +32,9 @@ using boost::system::error_code;
 
 /// What an operation does with a bell that is ready.
 enum class bell_use {
-  waits,  ///< leaves the count alone
-  reads,  ///< takes what a read would
+  waits,   ///< leaves the count alone
+  reads,   ///< takes what a read would
+  writes,  ///< adds what a write would
 };
 
 class bell_op : public boost::intrusive::list_base_hook<> {
@@ -40,18 +42,23 @@ class bell_op : public boost::intrusive::list_base_hook<> {
   bell_op(const bell_op&) = delete;
   bell_op& operator=(const bell_op&) = delete;
 
-  /// What it waits for: POLLIN, POLLOUT, POLLERR.
-  [[nodiscard]] unsigned events() const noexcept { return events_; }
+  [[nodiscard]] const bell_interest& interest() const noexcept { return interest_; }
+  [[nodiscard]] bool is_write() const noexcept { return use_ == bell_use::writes; }
   /// Tells it from all others that a cancellation slot has been or will be connected to; null when none is.
   [[nodiscard]] const void* cancellation_key() const noexcept { return cancellation_key_; }
 
   /// Carries it out if the bell is ready for it. After a hang-up every operation ends: a count that is there is still
   /// read, so that none is lost, and waits for it succeed; then comes eof.
-  /// @return whether it is finished.
+  /// @return whether it is finished. What others wait for after that, the caller tells them by announce().
   [[nodiscard]] bool attempt(eventfd_ctx& ctx, bool hung_up) noexcept {
-    if (use_ == bell_use::reads ? read(ctx) : is_ready(ctx, hung_up)) return true;
+    if (carry_out(ctx, hung_up)) return true;
     if (hung_up) result_ = boost::asio::error::eof;
     return hung_up;
+  }
+
+  /// Wakes those who wait for what a write has added. May call others' callbacks: with no lock held.
+  void announce(eventfd_ctx& ctx) const noexcept {
+    if (is_write() && !result_) ctx.wake(POLLIN);
   }
 
   void fail(error_code why) noexcept { result_ = why; }
@@ -64,8 +71,8 @@ class bell_op : public boost::intrusive::list_base_hook<> {
   virtual void destroy() noexcept = 0;
 
  protected:
-  bell_op(bell_use use, unsigned events, const void* cancellation_key) noexcept
-      : use_{use}, events_{events}, cancellation_key_{cancellation_key} {}
+  bell_op(bell_use use, const bell_interest& interest, const void* cancellation_key) noexcept
+      : use_{use}, interest_{interest}, cancellation_key_{cancellation_key} {}
   ~bell_op() = default;
 
   [[nodiscard]] error_code result() const noexcept { return result_; }
@@ -73,20 +80,37 @@ class bell_op : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
 
  private:
+  [[nodiscard]] bool carry_out(eventfd_ctx& ctx, bool hung_up) noexcept {
+    switch (use_) {
+      case bell_use::reads:
+        return read(ctx);
+      case bell_use::writes:
+        return write(ctx);
+      default:
+        return is_ready(ctx, hung_up);
+    }
+  }
+
   [[nodiscard]] bool read(eventfd_ctx& ctx) noexcept {
     std::error_code refused;  // only in a callback, and we are in none
     count_ = ctx.drain(refused);
     return count_ > 0;
   }
 
+  // What nobody can read any more is not written: whoever finds it closed gets to know of the hang-up next.
+  [[nodiscard]] bool write(eventfd_ctx& ctx) const noexcept {
+    const eventfd_ctx_lock held{ctx};
+    return ctx.is_open() && ctx.add_locked(interest_.room);
+  }
+
   // Nobody waits for room in what nobody can read any more.
   [[nodiscard]] bool is_ready(const eventfd_ctx& ctx, bool hung_up) const noexcept {
-    const auto wanted = hung_up ? events_ & ~static_cast<unsigned>(POLLOUT) : events_;
-    return (ctx.poll() & (wanted | POLLERR)) != 0;
+    const auto wanted = hung_up ? interest_.events & ~static_cast<unsigned>(POLLOUT) : interest_.events;
+    return (ctx.poll() & wanted) != 0;
   }
 
   const bell_use use_;
-  const unsigned events_;
+  const bell_interest interest_;
   const void* const cancellation_key_;
   error_code result_;
   std::uint64_t count_ = 0;
@@ -124,11 +148,12 @@ template <bell_use Use, class Handler, class Executor>
 class bell_op_for final : public bell_op {
  public:
   /// @param executor of the I/O object.
-  [[nodiscard]] static bell_op& make(Handler handler, const Executor& executor, unsigned events, const void* key) {
+  [[nodiscard]] static bell_op& make(Handler handler, const Executor& executor, const bell_interest& interest,
+                                     const void* key) {
     allocator memory{boost::asio::get_associated_allocator(handler)};
     auto* place = traits::allocate(memory, 1);
     try {
-      return *new (place) bell_op_for{std::move(handler), executor, events, key};
+      return *new (place) bell_op_for{std::move(handler), executor, interest, key};
     } catch (...) {
       traits::deallocate(memory, place, 1);
       throw;
@@ -149,8 +174,8 @@ class bell_op_for final : public bell_op {
       typename std::allocator_traits<boost::asio::associated_allocator_t<Handler>>::template rebind_alloc<bell_op_for>;
   using traits = std::allocator_traits<allocator>;
 
-  bell_op_for(Handler&& handler, const Executor& executor, unsigned events, const void* key)
-      : bell_op{Use, events, key},
+  bell_op_for(Handler&& handler, const Executor& executor, const bell_interest& interest, const void* key)
+      : bell_op{Use, interest, key},
         executor_{boost::asio::get_associated_executor(handler, executor)},
         work_{executor},
         handler_work_{executor_},

@@ -12,6 +12,9 @@
 //
 // Arming looks at the count under the queue's lock, so a signal before it is seen, and one after it finds the entry.
 //
+// Writes are carried out in the order they came: one that does not fit holds up those behind it, or small ones could
+// keep a large one from ever fitting. So when it is cancelled, the next one has to be looked at: no wake comes for it.
+//
 // Locks, outermost first: mutex_, then the queue's lock, then whatever the executor's post() takes (a mutex of its own,
 // and a write to wake the loop). The wake function comes from the middle: it holds the queue's lock, never takes mutex_, and
 // leaves the post for when the lock is let go: the loop that it wakes wants that lock at once. No circle: Asio's executors
@@ -55,7 +58,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
       const base::mutex_lock held{mutex_};
       if (!closed_) {
         waiting_.push_back(op);
-        if (!posted_.load(base::memory_order_relaxed) && !arm(op.events())) wake_loop();
+        if (!posted_.load(base::memory_order_relaxed) && !arm(op.interest())) wake_loop();
         return;
       }
     }
@@ -79,7 +82,10 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     {
       const base::mutex_lock held{mutex_};
       take_keyed(key, ended);
-      if (waiting_.empty()) disarm();
+      if (waiting_.empty())
+        disarm();
+      else if (!ended.empty() && ended.front().is_write())
+        arm_for_those_behind();
     }
     return abort(ended);
   }
@@ -110,6 +116,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
       while (!waiting_.empty() && !arm_for_all());
       if (waiting_.empty()) posted_.store(false, base::memory_order_relaxed);
     }
+    for (const auto& op : finished) op.announce(*ctx_);
     hand_over(finished);
   }
 
@@ -134,10 +141,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   // Out of memory ends the program: a wake cannot be lost silently.
   void wake_loop() noexcept { post_look(); }
 
-  // Error is always of interest, as with poll(2).
-  [[nodiscard]] bool is_ready() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(ctx_) {
-    return (ctx_->poll() & (interest_ | POLLERR)) != 0;
-  }
+  [[nodiscard]] bool is_ready() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(ctx_) { return interest_.is_met(*ctx_); }
 
   // The entry's share in the memory goes with it: we hold a reference of our own. It cannot be the last one, because who is
   // on the queue has not been hung up on.
@@ -147,12 +151,13 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     assert(!last);
   }
 
-  /// Arms for `events` besides what it is armed for.
+  /// Arms for `wanted` besides what it is armed for.
   /// @return false: there is something to look at now; posted_ is set, and the caller sees to it.
-  [[nodiscard]] bool arm(unsigned events) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  [[nodiscard]] bool arm(const bell_interest& wanted) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const eventfd_ctx_lock queue{*ctx_};
     if (posted_.load(base::memory_order_relaxed)) return true;  // a wake was faster, and has posted
-    interest_ = linked() ? interest_ | events : events;
+    if (!linked()) interest_ = {};
+    interest_.add(wanted);
     const bool open = linked() || attach();  // even if it is ready: this is how a hang-up shows
     if (open && !is_ready()) return true;
     if (linked()) unhook();
@@ -162,10 +167,16 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
 
   /// Arms for what waits, at the end of a look. @return false: look again.
   [[nodiscard]] bool arm_for_all() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    unsigned events = 0;
-    for (const auto& op : waiting_) events |= op.events();
+    bell_interest wanted;
+    for (const auto& op : waiting_) wanted.add(op.interest());
     posted_.store(false, base::memory_order_relaxed);
-    return arm(events);
+    return arm(wanted);
+  }
+
+  // It was armed for the write that has left. Off the queue, nobody changes posted_.
+  void arm_for_those_behind() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    disarm();
+    if (!posted_.load(base::memory_order_relaxed) && !arm_for_all()) wake_loop();
   }
 
   [[nodiscard]] bool attach() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_, ctx_) {
@@ -179,12 +190,15 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     if (linked()) unhook();
   }
 
-  // In the order they came, so that reads are served fairly. A read lets writers in, whose wake functions run here: they
-  // finish a write or post a look, and none of them comes for mutex_.
+  // In the order they came, so that reads and writes are served fairly. A read lets writers in, whose wake functions run
+  // here: they finish a write or post a look, and none of them comes for mutex_.
   void attempt_all(bell_op_list& finished) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    bool a_write_waits = false;
     for (auto at = waiting_.begin(); at != waiting_.end();) {
       auto& op = *at;
-      if (!op.attempt(*ctx_, hung_up_)) {
+      const bool is_behind = a_write_waits && op.is_write();
+      if (is_behind || !op.attempt(*ctx_, hung_up_)) {
+        a_write_waits |= op.is_write();
         ++at;
         continue;
       }
@@ -257,7 +271,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   base::atomic<bool> posted_{false};
   pending_posts posts_;
 
-  unsigned interest_ ABSL_GUARDED_BY(ctx_) = 0;  // the poll events of all that waits; perhaps more
+  bell_interest interest_ ABSL_GUARDED_BY(ctx_);  // of all that waits; perhaps of waits and reads that have left, too
 };
 
 /// A watch whose looks are posted to an executor.

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// doorbell::asio::eventfd's writes, in one thread: each situation is set up, and the loop polled until it has nothing left
+// to do.
+#include <doorbell/asio.hpp>
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/io_context.hpp>
+#include <doorbell/notifier.hpp>
+
+#include "support/asleep.hpp"
+
+namespace {
+
+namespace net = boost::asio;
+using boost::system::error_code;
+using net::error::eof;
+using net::error::operation_aborted;
+
+constexpr std::uint64_t max = doorbell::eventfd::max;
+
+class asio_write : public testing::Test {
+ protected:
+  /// A handler that adds what it is told to `told`.
+  [[nodiscard]] auto tell() {
+    return [this](error_code ec) { told.push_back(ec); };
+  }
+  void fill() { bell.signal(max); }
+
+  net::io_context io;
+  doorbell::asio::eventfd bell{io};
+  std::vector<error_code> told;
+};
+
+TEST_F(asio_write, adds_what_fits) {
+  bell.async_write(5, tell());
+  EXPECT_TRUE(told.empty()) << "the handler was called inside the initiating function";
+  io.run();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_FALSE(told[0]);
+  EXPECT_EQ(bell.read(), 5U);
+}
+
+TEST_F(asio_write, waits_until_it_fits) {
+  bell.signal(max - 4);
+  bell.async_write(5, tell());
+  EXPECT_EQ(io.poll(), 0U) << "POLLOUT says that 1 would fit, and not that 5 would";
+  EXPECT_EQ(bell.read(), max - 4);
+  io.run();
+  EXPECT_EQ(told.size(), 1U);
+  EXPECT_EQ(bell.read(), 5U);
+}
+
+TEST_F(asio_write, waits_for_as_many_reads_of_a_semaphore_as_make_room) {
+  doorbell::asio::eventfd permits{io, doorbell::eventfd{0, EFD_SEMAPHORE}};
+  permits.signal(max);
+  permits.async_write(2, tell());
+  permits.read();
+  EXPECT_EQ(io.poll(), 0U);
+  permits.read();
+  io.run();
+  EXPECT_EQ(told.size(), 1U);
+  EXPECT_EQ(permits.context()->count(), max);
+}
+
+TEST_F(asio_write, of_the_most_there_can_be_waits_for_an_empty_bell) {
+  bell.signal();
+  bell.async_write(max, tell());
+  EXPECT_EQ(io.poll(), 0U);
+  bell.read();
+  io.run();
+  EXPECT_EQ(told.size(), 1U);
+  EXPECT_EQ(bell.read(), max);
+}
+
+TEST_F(asio_write, of_what_never_fits_is_refused) {
+  bell.async_write(max + 1, tell());
+  EXPECT_TRUE(told.empty()) << "the handler was called inside the initiating function";
+  io.run();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0], net::error::invalid_argument);
+  EXPECT_EQ(bell.context()->count(), 0U);
+}
+
+TEST_F(asio_write, of_nothing_fits_even_when_full_and_waits_when_it_has_overflowed) {
+  fill();
+  bell.async_write(0, tell());
+  io.poll();
+  EXPECT_EQ(told.size(), 1U);
+  io.restart();
+  bell.signal();
+  bell.async_write(0, tell());
+  EXPECT_EQ(io.poll(), 0U) << "an overflow is no room";
+  bell.read();
+  io.run();
+  EXPECT_EQ(told.size(), 2U);
+}
+
+TEST_F(asio_write, rings_as_a_signal_does_once_for_each) {
+  int rung = 0;
+  doorbell::notifier watch{bell.bell(), [&](doorbell::eventfd_ctx&) { ++rung; }};
+  fill();
+  rung = 0;
+  for (int i = 0; i < 3; ++i) bell.async_write(1, tell());
+  io.poll();
+  EXPECT_EQ(rung, 0);
+  bell.read();
+  io.run();
+  EXPECT_EQ(told.size(), 3U);
+  EXPECT_EQ(rung, 3);
+}
+
+TEST_F(asio_write, is_what_a_read_that_waits_gets) {
+  std::uint64_t read = 0;
+  bell.async_read([&](error_code, std::uint64_t count) { read = count; });
+  io.poll();
+  bell.async_write(7, tell());
+  io.run();
+  EXPECT_EQ(read, 7U);
+}
+
+TEST_F(asio_write, wakes_a_thread_that_sleeps_in_a_read) {
+  std::uint64_t read = 0;
+  {
+    const doorbell::test::asleep reader{[&] { read = bell.bell().read(); }};
+    bell.async_write(3, tell());
+    io.run();
+  }
+  EXPECT_EQ(read, 3U);
+}
+
+TEST_F(asio_write, and_read_take_turns_on_one_bell) {
+  fill();
+  std::vector<std::uint64_t> read;
+  for (int i = 0; i < 3; ++i) bell.async_write(max, tell());
+  for (int i = 0; i < 4; ++i) bell.async_read([&](error_code, std::uint64_t count) { read.push_back(count); });
+  io.run();
+  EXPECT_EQ(told.size(), 3U);
+  EXPECT_EQ(read, (std::vector<std::uint64_t>(4, max)));
+}
+
+class asio_writes : public asio_write {
+ protected:
+  /// Starts one whose handler notes `name`.
+  void begin(std::uint64_t n, int name) {
+    bell.async_write(n, [this, name](error_code) { done.push_back(name); });
+  }
+  std::vector<int> done;
+};
+
+TEST_F(asio_writes, are_carried_out_in_the_order_they_came) {
+  bell.signal(max - 10);
+  begin(20, 1);
+  begin(10, 2);
+  begin(1, 3);
+  bell.async_wait(POLLOUT, tell());  // has the loop look
+  io.poll();
+  EXPECT_EQ(told.size(), 1U);
+  EXPECT_TRUE(done.empty()) << "a small one went past a large one";
+  bell.read();
+  io.run();
+  EXPECT_EQ(done, (std::vector{1, 2, 3}));
+  EXPECT_EQ(bell.read(), 31U);
+}
+
+TEST_F(asio_writes, that_come_later_do_not_go_past_either) {
+  bell.signal(max - 10);
+  begin(20, 1);
+  io.poll();
+  begin(1, 2);
+  EXPECT_EQ(io.poll(), 0U);
+  bell.read();
+  io.run();
+  EXPECT_EQ(done, (std::vector{1, 2}));
+}
+
+TEST_F(asio_writes, behind_one_that_is_cancelled_need_no_wake) {
+  net::cancellation_signal stop;
+  bell.signal(max - 10);
+  bell.async_write(20, net::bind_cancellation_slot(stop.slot(), tell()));
+  begin(10, 2);
+  EXPECT_EQ(io.poll(), 0U);
+  stop.emit(net::cancellation_type::total);
+  io.run();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0], operation_aborted);
+  EXPECT_EQ(done, (std::vector{2}));
+}
+
+TEST_F(asio_writes, behind_one_that_is_cancelled_wait_for_room_of_their_own) {
+  net::cancellation_signal stop;
+  bell.signal(max - 1);
+  bell.async_write(20, net::bind_cancellation_slot(stop.slot(), tell()));
+  begin(10, 2);
+  stop.emit(net::cancellation_type::terminal);
+  io.poll();
+  EXPECT_TRUE(done.empty());
+  begin(1, 3);
+  EXPECT_EQ(io.poll(), 0U);
+  bell.read();
+  io.run();
+  EXPECT_EQ(done, (std::vector{2, 3}));
+}
+
+TEST_F(asio_write, that_is_cancelled_has_added_nothing) {
+  fill();
+  bell.async_write(1, tell());
+  io.poll();
+  bell.cancel();
+  EXPECT_TRUE(told.empty()) << "the handler was called inside cancel()";
+  io.run();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0], operation_aborted);
+  EXPECT_EQ(bell.read(), max);
+}
+
+TEST_F(asio_write, ends_with_close_and_is_refused_after_it) {
+  fill();
+  bell.async_write(1, tell());
+  bell.close();
+  bell.async_write(max + 1, tell());
+  io.run();
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(told[0], operation_aborted);
+  EXPECT_EQ(told[1], net::error::bad_descriptor) << "as with write(2), before the number is looked at";
+}
+
+TEST_F(asio_write, that_waits_ends_with_eof_at_the_last_close_and_adds_nothing) {
+  doorbell::eventfd theirs;
+  doorbell::asio::eventfd voice{io, theirs};
+  theirs.write(max);
+  voice.async_write(1, tell());
+  io.poll();
+  theirs.close();
+  io.run();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0], eof);
+  EXPECT_EQ(voice.read(), max);
+}
+
+TEST_F(asio_write, after_the_last_close_is_eof_though_there_were_room) {
+  doorbell::eventfd theirs;
+  doorbell::asio::eventfd voice{io, theirs};
+  theirs.close();
+  voice.async_write(1, tell());
+  io.run();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0], eof);
+  EXPECT_EQ(voice.context()->count(), 0U);
+}
+
+TEST_F(asio_write, in_a_callback_is_refused) {
+  doorbell::eventfd other;
+  doorbell::notifier watch{other, [&](doorbell::eventfd_ctx&) { bell.async_write(1, tell()); }};
+  other.signal();
+  io.run();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0], boost::system::errc::resource_deadlock_would_occur);
+}
+
+TEST_F(asio_write, moves_along_with_its_object_and_ends_with_it) {
+  fill();
+  bell.async_write(1, tell());
+  std::optional<doorbell::asio::eventfd> moved{std::move(bell)};
+  EXPECT_EQ(io.poll(), 0U);
+  moved.reset();
+  io.run();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0], operation_aborted);
+}
+
+}  // namespace
