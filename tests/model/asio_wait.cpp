@@ -122,8 +122,13 @@ class recorded_op final : public bell_op {
 };
 
 struct listening {
-  listening() : watch{std::make_shared<watch_under_test>(service, *bell.context(), loop)} { service.add(*watch); }
-  void begin_read() { watch->start(*new recorded_op{loop, bell_use::reads, {.events = POLLIN}, nullptr}); }
+  explicit listening(int flags = 0)
+      : bell(0, flags), watch{std::make_shared<watch_under_test>(service, *bell.context(), loop)} {
+    service.add(*watch);
+  }
+  void begin_read(const void* key = nullptr) {
+    watch->start(*new recorded_op{loop, bell_use::reads, {.events = POLLIN}, key});
+  }
   void begin_write(std::uint64_t n, const void* key = nullptr) {
     watch->start(*new recorded_op{loop, bell_use::writes, {.room = n}, key});
   }
@@ -194,6 +199,20 @@ SCENARIO(asio_two_reads_and_signals, 3,
             {"canceller", [&] { all.watch->cancel(); }}});
   REQUIRE(all.loop.ended() == 2);
   REQUIRE(all.loop.read() + all.bell.context()->count() == 1);
+  all.watch->close();
+  all.loop.close();
+}
+
+SCENARIO(asio_cancel_one_of_two_reads, 3, "one that is cancelled as the signal comes leaves the other its wake") {
+  listening all{EFD_SEMAPHORE};
+  const int key = 0;
+  all.begin_read(&key);
+  all.begin_read();
+  together({{"loop", [&] { all.loop.run_until_ended(2); }},
+            {"canceller", [&] { all.watch->cancel(&key); }},
+            {"signaller", [&] { all.bell.signal(2); }}});
+  REQUIRE(all.loop.ended() == 2 && all.loop.failed() <= 1);
+  REQUIRE(all.loop.read() + all.bell.context()->count() == 2);
   all.watch->close();
   all.loop.close();
 }

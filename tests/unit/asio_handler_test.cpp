@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is associated with a handler, and where it runs: executors, allocators, work, coroutines, the end of a context.
+// What is associated with a handler, and where it runs: executors, allocators, work; loops that stop, go on, fork and end.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>
@@ -18,13 +18,12 @@
 #include <boost/asio/bind_allocator.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/deferred.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/strand.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/use_future.hpp>
+
+#include "support/child.hpp"
 
 namespace {
 
@@ -164,68 +163,6 @@ TEST(asio_handler, may_start_the_next_operation_and_destroy_the_object) {
   EXPECT_EQ(last, net::error::operation_aborted);
 }
 
-TEST(asio_handler, is_told_the_result_as_a_future) {
-  net::thread_pool pool{1};
-  doorbell::asio::eventfd bell{pool};
-  auto count = bell.async_read(net::use_future);
-  bell.signal(11);
-  EXPECT_EQ(count.get(), 11U);
-  pool.join();
-}
-
-TEST(asio_handler, starts_nothing_before_a_deferred_operation_is_called) {
-  net::io_context io;
-  doorbell::asio::eventfd bell{io};
-  auto later = bell.async_read(net::deferred);
-  bell.signal(5);
-  EXPECT_EQ(io.poll(), 0U);
-  io.restart();
-  std::uint64_t told = 0;
-  std::move(later)([&](error_code, std::uint64_t count) { told = count; });
-  io.run();
-  EXPECT_EQ(told, 5U);
-}
-
-net::awaitable<void> count_until_eof(doorbell::asio::eventfd& bell, std::uint64_t& sum, error_code& end) {
-  try {
-    for (;;) sum += co_await bell.async_read(net::use_awaitable);
-  } catch (const boost::system::system_error& thrown) {
-    end = thrown.code();
-  }
-}
-
-TEST(asio_handler, of_a_coroutine_counts_until_the_last_handle_is_closed) {
-  net::io_context io;
-  doorbell::eventfd theirs;
-  doorbell::asio::eventfd bell{io, theirs};
-  std::uint64_t sum = 0;
-  error_code end;
-  net::co_spawn(io, count_until_eof(bell, sum, end), net::detached);
-  for (std::uint64_t i = 1; i <= 10; ++i) {
-    theirs.signal(i);
-    io.poll();
-  }
-  theirs.close();
-  io.run();
-  EXPECT_EQ(sum, 55U);
-  EXPECT_EQ(end, net::error::eof);
-}
-
-TEST(asio_handler, default_tokens_may_be_bound_to_the_type) {
-  using bell_type = net::use_awaitable_t<>::as_default_on_t<doorbell::asio::eventfd>;
-  net::io_context io;
-  bell_type bell{io};
-  std::uint64_t told = 0;
-  auto once = [&]() -> net::awaitable<void> {
-    co_await bell.async_wait(POLLIN);
-    told = co_await bell.async_read();
-  };
-  net::co_spawn(io, once(), net::detached);
-  bell.signal(2);
-  io.run();
-  EXPECT_EQ(told, 2U);
-}
-
 /// Tells when it is destroyed.
 struct witness {
   explicit witness(bool& told) : gone{&told} {}
@@ -271,6 +208,40 @@ TEST(asio_handler, is_not_called_by_a_context_that_stops_or_goes) {
   }
   EXPECT_FALSE(called);
   EXPECT_TRUE(gone);
+}
+
+TEST(asio_handler, is_called_by_a_context_that_goes_on_after_a_stop) {
+  net::io_context io;
+  doorbell::asio::eventfd bell{io};
+  std::uint64_t told = 0;
+  bell.async_read([&](error_code, std::uint64_t count) { told = count; });
+  io.stop();
+  bell.signal(4);
+  EXPECT_EQ(io.run(), 0U);
+  io.restart();
+  EXPECT_EQ(io.run(), 1U);
+  EXPECT_EQ(told, 4U);
+}
+
+TEST(asio_handler, is_called_in_the_child_of_a_fork_and_in_the_parent) {
+  net::io_context io;
+  doorbell::asio::eventfd bell{io};
+  std::uint64_t told = 0;
+  bell.async_read([&](error_code, std::uint64_t count) { told = count; });
+  io.poll();
+  io.notify_fork(net::io_context::fork_prepare);
+  const pid_t child = doorbell::test::start_child([&] {
+    io.notify_fork(net::io_context::fork_child);
+    bell.signal(1);
+    EXPECT_EQ(io.run(), 1U);
+    EXPECT_EQ(told, 1U);
+  });
+  ASSERT_GT(child, 0);
+  io.notify_fork(net::io_context::fork_parent);
+  bell.signal(2);
+  EXPECT_EQ(io.run(), 1U);
+  EXPECT_EQ(told, 2U) << "the child's bell is a copy";
+  doorbell::test::expect_success(child);
 }
 
 }  // namespace

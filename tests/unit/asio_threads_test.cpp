@@ -9,7 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <numeric>
 #include <thread>
 #include <vector>
 
@@ -19,6 +19,9 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 namespace {
@@ -98,6 +101,72 @@ TEST(asio_threads, one_loop_run_by_two_threads_counts_exactly) {
   }
   for (const auto part : sums) sum += part;
   EXPECT_EQ(sum, flood);
+}
+
+// Oracle: as above; a pool of two threads, which join() leaves when the last read has ended.
+TEST(asio_threads, a_pool_of_threads_counts_exactly) {
+  net::thread_pool pool{2};
+  doorbell::eventfd bell;
+  doorbell::asio::eventfd ear{pool, bell};
+  std::array<std::uint64_t, 3> sums{};
+  for (auto& part : sums) net::co_spawn(pool, sum_until_eof(ear, part), net::detached);
+  {
+    const auto first = signaller(bell, flood);
+    const auto second = signaller(bell, flood);
+    bell.close();
+  }
+  pool.join();
+  EXPECT_EQ(std::accumulate(sums.begin(), sums.end(), std::uint64_t{0}), 2 * flood);
+}
+
+// Oracle: the handlers of an object that is bound to a strand do not run at once, though two threads run them: a plain
+// number counts them exactly.
+TEST(asio_threads, a_strand_of_a_pool_runs_one_handler_at_a_time) {
+  constexpr int operations = 2000;
+  net::thread_pool pool{2};
+  const auto strand = net::make_strand(pool);
+  doorbell::asio::basic_eventfd<net::strand<net::thread_pool::executor_type>> bell{strand};
+  int handled = 0;
+  net::post(strand, [&] {
+    for (int i = 0; i < operations; ++i) {
+      bell.async_wait(POLLIN, [&](error_code) { ++handled; });
+      bell.async_write(1, [&](error_code) { ++handled; });
+    }
+  });
+  pool.join();
+  EXPECT_EQ(handled, 2 * operations);
+  EXPECT_EQ(bell.read(), static_cast<std::uint64_t>(operations));
+}
+
+// Oracle: what is read is what was written, each write's handler having been called once with success; writers and readers
+// wait for each other, since of the counts that are written only one fits at a time.
+TEST(asio_threads, writes_and_reads_of_two_loops_wait_for_each_other) {
+  constexpr int writes = 500;
+  doorbell::eventfd bell;
+  net::io_context writing{1};
+  net::io_context reading{1};
+  doorbell::asio::eventfd voice{writing, bell};
+  doorbell::asio::eventfd ear{reading, bell};
+  int written = 0;
+  int read = 0;
+  net::co_spawn(
+      writing,
+      [&]() -> net::awaitable<void> {
+        for (; written < writes; ++written) co_await voice.async_write(doorbell::eventfd::max, net::use_awaitable);
+      },
+      net::detached);
+  net::co_spawn(
+      reading,
+      [&]() -> net::awaitable<void> {
+        for (; read < writes; ++read) EXPECT_EQ(co_await ear.async_read(net::use_awaitable), doorbell::eventfd::max);
+      },
+      net::detached);
+  {
+    const std::jthread other{[&] { writing.run(); }};
+    reading.run();
+  }
+  EXPECT_EQ(written, writes);
+  EXPECT_EQ(read, writes);
 }
 
 // Oracle: a count is either read or still there, never both, never neither, whatever the cancel comes between.

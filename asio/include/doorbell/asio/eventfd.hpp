@@ -16,8 +16,8 @@
 // allocators and cancellation slots are honoured; a slot takes every type of cancellation, since an operation has no
 // effect before it completes. Operations that wait keep the loop busy, as outstanding work.
 //
-// Thread safety: distinct objects: safe. One object: signal(), read() and context() from any thread, against anything but
-// moving, closing and destroying it; the rest from one implicit or explicit strand, as with Asio's own objects.
+// Thread safety: all but moving, closing and destroying one object may be called at once from any thread; those exclude
+// everything else, as with Asio's own objects.
 // Lifetime: the object goes before its execution context, or with it. What waits then is cancelled.
 // In callbacks of notifiers: signal() is legal. Starting, cancelling and closing take locks that must not be taken there;
 // they are refused with resource_deadlock_would_occur, and destroying an open object ends the program. Post them.
