@@ -4,3 +4,4 @@
 #pragma once
 
 #include <doorbell/asio/eventfd.hpp>
+#include <doorbell/asio/watch.hpp>

@@ -38,6 +38,7 @@
 
 #include <doorbell/asio/detail/bell_op.hpp>
 #include <doorbell/asio/detail/bell_service.hpp>
+#include <doorbell/asio/detail/context_of.hpp>
 #include <doorbell/asio/detail/pending_posts.hpp>
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/mutex.hpp>
@@ -294,13 +295,6 @@ class bell_watch_on final : public bell_watch {
       : bell_watch{service, ctx}, executor_{std::move(executor)} {}
 
  private:
-  [[nodiscard]] static boost::asio::execution_context& context_of(const Executor& executor) {
-    if constexpr (boost::asio::execution::is_executor<Executor>::value)
-      return boost::asio::query(executor, boost::asio::execution::context);
-    else
-      return executor.context();
-  }
-
   void post_look() override {
     boost::asio::post(executor_,
                       [self = std::static_pointer_cast<bell_watch_on>(shared_from_this())] { self->look(); });

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// count_source: a kernel descriptor that others own, too, and that counts of 8 bytes are read from, without a trace on it.
+//
+// Asio makes what it waits for non-blocking. That flag is the open file's, which whoever has a duplicate of the descriptor
+// shares: writers in another process, who count on sleeping while there is no room, would lose what they write. So a loop
+// waits for an epoll instance that holds the descriptor, and reads ask the kernel not to wait, one by one.
+//
+// Thread safety: as any value type.
+#pragma once
+
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <utility>
+
+#include <boost/asio/error.hpp>
+#include <boost/system/error_code.hpp>
+
+#include <doorbell/base/unique_fd.hpp>
+
+namespace doorbell::asio::detail {
+
+class count_source {
+ public:
+  count_source() noexcept = default;
+  /// Takes the descriptor over.
+  explicit count_source(int fd) noexcept : fd_{fd} {}
+
+  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+  [[nodiscard]] int release() noexcept { return fd_.release(); }
+
+  /// @return a descriptor that is readable while `fd` is, or is in error or hung up.
+  /// Errors: as epoll_create1(2) and epoll_ctl(2): operation_not_permitted for what cannot be waited for, such as a file.
+  [[nodiscard]] static base::unique_fd make_readiness(int fd, boost::system::error_code& ec) noexcept {
+    base::unique_fd readiness{::epoll_create1(EPOLL_CLOEXEC)};
+    epoll_event readable{.events = EPOLLIN, .data = {}};
+    if (!readiness || ::epoll_ctl(readiness.get(), EPOLL_CTL_ADD, fd, &readable) < 0) {
+      ec = last_error();
+      readiness.reset();
+    }
+    return readiness;
+  }
+
+  /// Takes a count. Never blocks, as long as nobody else reads where the kernel cannot be asked not to.
+  /// Errors: would_block; eof when the writers have hung up; bad_message for fewer than 8 bytes; as read(2).
+  [[nodiscard]] std::uint64_t read(boost::system::error_code& ec) const noexcept {
+    std::uint64_t count = 0;
+    const auto bytes = read_now(count);
+    if (bytes == sizeof count) return count;
+    if (bytes < 0)
+      ec = errno == EINTR ? boost::asio::error::would_block : last_error();
+    else if (bytes == 0)
+      ec = boost::asio::error::eof;
+    else
+      ec = boost::system::errc::make_error_code(boost::system::errc::bad_message);
+    return 0;
+  }
+
+ private:
+  [[nodiscard]] static boost::system::error_code last_error() noexcept {
+    return {errno, boost::system::system_category()};
+  }
+
+  [[nodiscard]] ssize_t read_now(std::uint64_t& count) const noexcept {
+    const iovec into{.iov_base = &count, .iov_len = sizeof count};
+    const auto bytes = ::preadv2(fd(), &into, 1, -1, RWF_NOWAIT);
+    if (bytes < 0 && errno == EOPNOTSUPP) return read_if_readable(count);
+    if (bytes > 0) tell_sanitizer();
+    return bytes;
+  }
+
+  // A timerfd before Linux 6.10.
+  [[nodiscard]] ssize_t read_if_readable(std::uint64_t& count) const noexcept {
+    pollfd asked{.fd = fd(), .events = POLLIN, .revents = 0};
+    if (::poll(&asked, 1, 0) != 0) return ::read(fd(), &count, sizeof count);
+    errno = EAGAIN;
+    return -1;
+  }
+
+  // g++ 12's ThreadSanitizer does not know preadv2, and would not see the edge from the write to the read. It knows readv, of
+  // nothing, too.
+  void tell_sanitizer() const noexcept {
+#if defined(__SANITIZE_THREAD__)
+    [[maybe_unused]] const auto nothing = ::readv(fd(), nullptr, 0);
+#endif
+  }
+
+  base::unique_fd fd_;
+};
+
+}  // namespace doorbell::asio::detail

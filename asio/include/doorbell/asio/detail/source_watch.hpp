@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// source_watch: has a loop wait for a kernel descriptor, and ring an eventfd with each count that comes.
+//
+//   waits for counts --one comes, and fits--> waits for counts
+//                    --one comes, and does not--> waits for room --> rings with what fits, and so on
+//                    --hang-up, or an error--> over
+//
+// A count may go over in parts, since it is the sum that is kept. While part of one waits for room nothing is read, so that
+// the source fills up, and its writers learn that nobody keeps up with them.
+//
+// Locks, outermost first: mutex_, then what ringing and waiting take: the eventfd's queue lock, and bell_watch's. Callbacks of
+// the eventfd run with mutex_ held; what would take it there is refused by the I/O object.
+//
+// Lifetime: shared by the I/O object, which closes it, and the handler that waits. Its memory may outlive the execution
+// context, which has it let go of its descriptor when it is shut down.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include <absl/base/thread_annotations.h>
+#include <boost/asio/error.hpp>
+#include <boost/asio/execution_context.hpp>
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
+#include <boost/system/error_code.hpp>
+
+#include <doorbell/asio/detail/bell_service.hpp>
+#include <doorbell/asio/detail/context_of.hpp>
+#include <doorbell/asio/detail/count_source.hpp>
+#include <doorbell/asio/eventfd.hpp>
+#include <doorbell/base/mutex.hpp>
+#include <doorbell/eventfd.hpp>
+
+namespace doorbell::asio::detail {
+
+template <class Executor>
+class source_watch final : public std::enable_shared_from_this<source_watch<Executor>>, public bell_service::client {
+ public:
+  using error_code = boost::system::error_code;
+
+  /// Watches nothing before start().
+  source_watch(const Executor& executor, doorbell::eventfd&& bell)
+      : service_{boost::asio::use_service<bell_service>(context_of(executor))},
+        over_{executor},
+        bell_{std::move(bell)},
+        readiness_{std::in_place, executor} {}
+
+  /// Takes `source` over, unless it fails. Errors: as count_source::make_readiness(), and what the reactor says.
+  void start(int source, error_code& ec) {
+    auto readiness = count_source::make_readiness(source, ec);
+    if (ec) return;
+    const base::mutex_lock held{mutex_};
+    readiness_->assign(readiness.get(), ec);
+    if (ec) return;
+    static_cast<void>(readiness.release());
+    service_.add(*this);
+    source_ = count_source{source};
+    wait();
+  }
+
+  /// Its count is above 0 as soon as nothing is watched any more.
+  [[nodiscard]] basic_eventfd<Executor>& over() noexcept { return over_; }
+  /// Why it is over.
+  [[nodiscard]] error_code why() {
+    const base::mutex_lock held{mutex_};
+    return why_;
+  }
+
+  [[nodiscard]] int source() {
+    const base::mutex_lock held{mutex_};
+    return source_.fd();
+  }
+
+  /// Ends the watching, if it is not over: nothing is rung after that.
+  /// @return the source, which it gives up.
+  [[nodiscard]] count_source close() {
+    doorbell::eventfd last;
+    const base::mutex_lock held{mutex_};
+    if (is_on()) last = end(boost::asio::error::operation_aborted);
+    return std::move(source_);
+  }
+
+ private:
+  // A semaphore gives them one by one. Who has more is in for the next turn.
+  static constexpr int counts_in_a_turn = 64;
+
+  [[nodiscard]] bool is_on() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return readiness_.has_value(); }
+
+  void wait() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    auto look = [self = this->shared_from_this()](error_code ec) { self->look(ec); };
+    if (rest_ == 0) {
+      readiness_->async_wait(boost::asio::posix::descriptor_base::wait_read, std::move(look));
+      return;
+    }
+    if (!room_) room_.emplace(over_.get_executor(), bell_);
+    room_->async_wait(basic_eventfd<Executor>::wait_write, std::move(look));
+  }
+
+  void look(error_code ec) {
+    doorbell::eventfd last;
+    const base::mutex_lock held{mutex_};
+    if (!is_on()) return;
+    if (!ec) move_counts(ec);
+    if (!ec) return wait();
+    last = end(ec);
+  }
+
+  void move_counts(error_code& ec) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    ring();
+    for (int i = 0; i < counts_in_a_turn && rest_ == 0; ++i) {
+      rest_ = source_.read(ec);
+      if (ec) break;
+      ring();
+    }
+    if (ec == boost::asio::error::would_block) ec = {};
+  }
+
+  // Others may ring the same bell meanwhile, so there may be less room than there was a moment ago.
+  void ring() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    while (rest_ > 0) {
+      std::error_code ec;
+      const auto count = bell_.info(ec).count;
+      if (count > doorbell::eventfd::max) return signal_rest();
+      const auto part = std::min(rest_, doorbell::eventfd::max - count);
+      if (part == 0) return;
+      bell_.write_for(part, std::chrono::seconds{0}, ec);
+      if (!ec) rest_ -= part;
+    }
+  }
+
+  // The bell has overflowed, or nobody is left to wait for room: an overflow is what its readers are to see.
+  void signal_rest() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    std::error_code ec;
+    bell_.signal(std::exchange(rest_, 0), ec);
+  }
+
+  /// @return the handle, to be closed when the lock has been let go: the hang-up calls others.
+  [[nodiscard]] doorbell::eventfd end(error_code why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    service_.remove(*this);
+    why_ = why;
+    over_.signal();
+    return let_go();
+  }
+
+  [[nodiscard]] doorbell::eventfd let_go() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    readiness_.reset();
+    room_.reset();
+    if (rest_ > 0) signal_rest();
+    return std::move(bell_);
+  }
+
+  void shut_down() override {
+    const auto self = this->shared_from_this();
+    doorbell::eventfd last;
+    const base::mutex_lock held{mutex_};
+    last = let_go();
+  }
+
+  bell_service& service_;
+  basic_eventfd<Executor> over_;
+
+  base::mutex mutex_;
+  count_source source_ ABSL_GUARDED_BY(mutex_);
+  doorbell::eventfd bell_ ABSL_GUARDED_BY(mutex_);
+  std::uint64_t rest_ ABSL_GUARDED_BY(mutex_) = 0;  // has been read, and not been rung
+  error_code why_ ABSL_GUARDED_BY(mutex_);
+
+  // What the loop waits for; the first is there while the watching is on.
+  std::optional<boost::asio::posix::basic_stream_descriptor<Executor>> readiness_ ABSL_GUARDED_BY(mutex_);
+  std::optional<basic_eventfd<Executor>> room_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace doorbell::asio::detail

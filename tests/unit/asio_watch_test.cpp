@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// doorbell::asio::watch: kernel descriptors that others write ring an eventfd in the loop. The kernel's own eventfds, timers
+// and pipes; each test is bounded by counts.
+#include <doorbell/asio.hpp>
+
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdint>
+#include <exception>
+#include <future>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
+#include <doorbell/notifier.hpp>
+
+#include "support/child.hpp"
+#include "support/fds.hpp"
+
+namespace {
+
+namespace net = boost::asio;
+using boost::system::error_code;
+using doorbell::test::give;
+using doorbell::test::is_open;
+using doorbell::test::kernel_eventfd;
+using doorbell::test::no_more_fds;
+using doorbell::test::take;
+using doorbell::test::unique_fd;
+
+constexpr auto max = doorbell::eventfd::max;
+
+auto into(std::vector<error_code>& told) {
+  return [&told](error_code ec) { told.push_back(ec); };
+}
+
+std::uint64_t count_of(const doorbell::eventfd& bell) { return bell.info().count; }
+
+/// The two ends of a pipe.
+struct pipe_ends {
+  pipe_ends() {
+    std::array<int, 2> ends{-1, -1};
+    EXPECT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    from = unique_fd{ends[0]};
+    to = unique_fd{ends[1]};
+  }
+  unique_fd from;
+  unique_fd to;
+};
+
+class asio_watch : public testing::Test {
+ protected:
+  /// @return what the watch reads: a duplicate of the other's eventfd, for it to take over.
+  [[nodiscard]] int source() const { return ::dup(others.get()); }
+
+  unique_fd others = kernel_eventfd(0, 0);
+  net::io_context io{1};
+  doorbell::eventfd bell;
+  std::vector<error_code> ends;
+};
+
+TEST_F(asio_watch, rings_with_what_was_written_before_and_what_comes_after) {
+  ASSERT_TRUE(give(others.get(), 40));
+  const doorbell::asio::watch watch{io, bell, source()};
+  EXPECT_EQ(count_of(bell), 0U) << "it was rung outside the loop";
+  io.poll();
+  EXPECT_EQ(count_of(bell), 40U);
+  ASSERT_TRUE(give(others.get(), 2));
+  io.poll();
+  EXPECT_EQ(bell.read(), 42U);
+  EXPECT_EQ(take(others.get()), 0U);
+}
+
+TEST_F(asio_watch, leaves_the_flags_of_the_file_to_its_writers) {
+  const doorbell::asio::watch watch{io, bell, source()};
+  io.poll();
+  ASSERT_TRUE(give(others.get(), 1));
+  io.poll();
+  EXPECT_EQ(::fcntl(others.get(), F_GETFL) & O_NONBLOCK, 0);
+}
+
+TEST_F(asio_watch, takes_a_semaphore_to_its_end) {
+  constexpr unsigned permits = 200;
+  const auto semaphore = kernel_eventfd(permits, EFD_SEMAPHORE);
+  const doorbell::asio::watch watch{io, bell, ::dup(semaphore.get())};
+  io.poll();
+  EXPECT_EQ(count_of(bell), permits);
+}
+
+TEST_F(asio_watch, counts_what_a_timer_does) {
+  unique_fd timer{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)};
+  const itimerspec each{.it_interval = {.tv_sec = 0, .tv_nsec = 100'000}, .it_value = {.tv_sec = 0, .tv_nsec = 1}};
+  ASSERT_EQ(::timerfd_settime(timer.get(), 0, &each, nullptr), 0);
+  const doorbell::asio::watch watch{io, bell, timer.release()};
+  while (count_of(bell) < 5) io.run_one();
+}
+
+TEST_F(asio_watch, what_does_not_fit_waits_for_a_reader_and_so_do_the_writers) {
+  const doorbell::asio::watch watch{io, bell, source()};
+  bell.write(max - 1);
+  ASSERT_TRUE(give(others.get(), 5));
+  io.poll();
+  ASSERT_TRUE(give(others.get(), 6));
+  io.poll();
+  EXPECT_EQ(take(others.get()), 6U) << "it was read, though there is no room for what came before";
+  EXPECT_EQ(bell.read(), max);
+  io.poll();
+  EXPECT_EQ(bell.read(), 4U);
+  ASSERT_TRUE(give(others.get(), 7));
+  io.poll();
+  EXPECT_EQ(bell.read(), 7U);
+}
+
+TEST_F(asio_watch, the_largest_count_goes_over_in_parts) {
+  const doorbell::asio::watch watch{io, bell, source()};
+  bell.write(100);
+  ASSERT_TRUE(give(others.get(), max));
+  io.poll();
+  EXPECT_EQ(bell.read(), max);
+  io.poll();
+  EXPECT_EQ(bell.read(), 100U);
+}
+
+TEST_F(asio_watch, a_bell_that_has_overflowed_stays_so_and_the_loop_sleeps) {
+  const doorbell::asio::watch watch{io, bell, source()};
+  bell.signal(max);
+  bell.signal();
+  ASSERT_TRUE(give(others.get(), 5));
+  io.poll();
+  EXPECT_EQ(bell.poll() & POLLERR, static_cast<unsigned>(POLLERR));
+  EXPECT_EQ(io.poll(), 0U);
+}
+
+TEST_F(asio_watch, what_waits_for_room_when_it_is_closed_shows_as_overflow) {
+  doorbell::asio::watch watch{io, bell, source()};
+  bell.write(max);
+  ASSERT_TRUE(give(others.get(), 5));
+  io.poll();
+  watch.close();
+  EXPECT_EQ(bell.poll() & POLLERR, static_cast<unsigned>(POLLERR));
+}
+
+TEST_F(asio_watch, is_over_when_the_writers_have_hung_up_and_then_the_bell_hangs_up_too) {
+  pipe_ends pipe;
+  ASSERT_TRUE(give(pipe.to.get(), 3));
+  ASSERT_TRUE(give(pipe.to.get(), 4));
+  pipe.to.reset();
+  doorbell::asio::eventfd ear{io, bell};
+  doorbell::asio::watch watch{io, std::move(bell), pipe.from.release()};
+  watch.async_wait(into(ends));
+  std::uint64_t heard = 0;
+  ear.async_read([&](error_code, std::uint64_t count) { heard = count; });
+  io.run();
+  EXPECT_EQ(heard, 7U);
+  EXPECT_EQ(ends, std::vector<error_code>{net::error::eof});
+  EXPECT_TRUE(watch.is_open());
+  io.restart();
+  watch.async_wait(into(ends));
+  ear.async_wait(POLLIN, into(ends));
+  io.run();
+  EXPECT_EQ(ends, std::vector<error_code>(3, net::error::eof));
+}
+
+TEST_F(asio_watch, is_over_when_what_is_read_is_no_count) {
+  const pipe_ends pipe;
+  ASSERT_EQ(::write(pipe.to.get(), "short", 5), 5);
+  doorbell::asio::watch watch{io, bell, ::dup(pipe.from.get())};
+  watch.async_wait(into(ends));
+  io.run();
+  EXPECT_EQ(ends, std::vector<error_code>{boost::system::errc::make_error_code(boost::system::errc::bad_message)});
+  EXPECT_EQ(count_of(bell), 0U);
+}
+
+TEST_F(asio_watch, refuses_what_it_cannot_wait_for_and_leaves_it_to_the_caller) {
+  doorbell::asio::watch watch{io};
+  error_code ec;
+  const unique_fd file{::open("/proc/self/exe", O_RDONLY | O_CLOEXEC)};
+  watch.assign(bell, file.get(), ec);
+  EXPECT_EQ(ec, boost::system::errc::operation_not_permitted);
+  watch.assign(bell, -1, ec);
+  EXPECT_EQ(ec, net::error::bad_descriptor);
+  doorbell::eventfd closed;
+  closed.close();
+  watch.assign(closed, others.get(), ec);
+  EXPECT_EQ(ec, net::error::bad_descriptor);
+  {
+    const no_more_fds from_here;
+    watch.assign(bell, others.get(), ec);
+  }
+  EXPECT_EQ(ec, boost::system::errc::too_many_files_open);
+  EXPECT_THROW((doorbell::asio::watch{io, bell, file.get()}), boost::system::system_error);
+  EXPECT_FALSE(watch.is_open());
+  EXPECT_TRUE(is_open(file.get()) && is_open(others.get()));
+
+  watch.assign(bell, source(), ec);
+  EXPECT_FALSE(ec);
+  watch.assign(bell, others.get(), ec);
+  EXPECT_EQ(ec, net::error::already_open);
+}
+
+TEST_F(asio_watch, closing_ends_the_ringing_the_waits_and_the_work) {
+  const int fd = source();
+  doorbell::asio::watch watch{io, bell, fd};
+  EXPECT_EQ(watch.native_handle(), fd);
+  watch.async_wait(into(ends));
+  io.poll();
+  ASSERT_TRUE(give(others.get(), 1));
+  watch.close();
+  EXPECT_FALSE(is_open(fd));
+  EXPECT_FALSE(watch.is_open());
+  io.run();
+  EXPECT_EQ(count_of(bell), 0U);
+  EXPECT_EQ(ends, std::vector<error_code>{net::error::operation_aborted});
+  io.restart();
+  watch.async_wait(into(ends));
+  EXPECT_EQ(ends.size(), 1U) << "the handler was called inside the initiating function";
+  io.run();
+  EXPECT_EQ(ends.back(), net::error::bad_descriptor);
+}
+
+TEST_F(asio_watch, cancel_ends_the_waits_and_the_watching_goes_on) {
+  doorbell::asio::watch watch{io, bell, source()};
+  watch.async_wait(into(ends));
+  watch.cancel();
+  io.poll();
+  EXPECT_EQ(ends, std::vector<error_code>{net::error::operation_aborted});
+  ASSERT_TRUE(give(others.get(), 9));
+  io.poll();
+  EXPECT_EQ(count_of(bell), 9U);
+}
+
+TEST_F(asio_watch, a_released_descriptor_keeps_what_has_not_been_rung) {
+  doorbell::asio::watch watch{io, bell, source()};
+  ASSERT_TRUE(give(others.get(), 1));
+  io.poll();
+  ASSERT_TRUE(give(others.get(), 2));
+  const unique_fd released{watch.release()};
+  io.run();
+  EXPECT_EQ(count_of(bell), 1U);
+  EXPECT_EQ(take(released.get()), 2U);
+}
+
+TEST_F(asio_watch, a_moved_one_watches_on) {
+  doorbell::asio::watch first{io, bell, source()};
+  auto second = std::move(first);
+  first = doorbell::asio::watch{io};
+  EXPECT_FALSE(first.is_open());
+  ASSERT_TRUE(give(others.get(), 1));
+  io.poll();
+  EXPECT_EQ(count_of(bell), 1U);
+  second = doorbell::asio::watch{io};
+  ASSERT_TRUE(give(others.get(), 1));
+  io.run();
+  EXPECT_EQ(count_of(bell), 1U);
+}
+
+TEST_F(asio_watch, holds_a_handle_on_the_bell_until_it_is_closed) {
+  bool released = false;
+  const doorbell::notifier end{bell, [](auto&) {}, [&] { released = true; }};
+  doorbell::asio::watch watch{io, std::move(bell), source()};
+  io.poll();
+  EXPECT_FALSE(released);
+  watch.close();
+  EXPECT_TRUE(released);
+}
+
+TEST_F(asio_watch, the_loop_may_go_first) {
+  auto short_lived = std::make_unique<net::io_context>();
+  doorbell::asio::watch watch{*short_lived, bell, source()};
+  const doorbell::eventfd full;
+  full.write(max);
+  const doorbell::asio::watch waits_for_room{*short_lived, full, kernel_eventfd(1).release()};
+  auto told = watch.async_wait(net::use_future);
+  short_lived->poll();
+  short_lived.reset();
+  ASSERT_TRUE(give(others.get(), 1));
+  EXPECT_EQ(count_of(bell), 0U);
+  EXPECT_THROW(told.get(), std::future_error) << "the handler was called, and not destroyed";
+  watch.close();
+}
+
+TEST_F(asio_watch, any_executor_will_do) {
+  net::thread_pool pool{2};
+  auto strand = net::make_strand(pool.get_executor());
+  doorbell::asio::basic_watch<decltype(strand)> watch{strand, bell, source()};
+  ASSERT_TRUE(give(others.get(), 3));
+  EXPECT_EQ(bell.read(), 3U);
+  watch.close();
+  pool.join();
+
+  using awaited_watch = net::use_awaitable_t<>::as_default_on_t<doorbell::asio::watch>;
+  awaited_watch awaited{io, bell, source()};
+  std::exception_ptr aborted;
+  net::co_spawn(io, awaited.async_wait(), [&](std::exception_ptr thrown) { aborted = std::move(thrown); });
+  io.poll();
+  awaited.close();
+  io.poll();
+  EXPECT_TRUE(aborted);
+}
+
+TEST_F(asio_watch, a_loop_that_owns_it_destroys_it) {
+  const int fd = source();
+  {
+    net::io_context owner;
+    auto watch = std::make_shared<doorbell::asio::watch>(owner, bell, fd);
+    watch->async_wait([watch](error_code) {});
+  }
+  EXPECT_FALSE(is_open(fd));
+}
+
+TEST_F(asio_watch, is_refused_in_callbacks) {
+  doorbell::asio::watch watch{io, bell, source()};
+  std::vector<error_code> refused(4);
+  const doorbell::eventfd other;
+  const doorbell::notifier inside{other, [&](auto&) {
+                                    watch.close(refused[0]);
+                                    watch.cancel(refused[1]);
+                                    EXPECT_EQ(watch.release(refused[2]), -1);
+                                    doorbell::asio::watch{io}.assign(bell, others.get(), refused[3]);
+                                  }};
+  other.signal();
+  const auto deadlock = boost::system::errc::make_error_code(boost::system::errc::resource_deadlock_would_occur);
+  EXPECT_EQ(refused, std::vector<error_code>(4, deadlock));
+}
+
+// Oracle: what is rung adds up to what was written, and whoever reads the bell sees what the writer did before it wrote.
+TEST_F(asio_watch, a_flood_of_another_thread_is_counted_exactly) {
+  constexpr std::uint64_t flood = 5000;
+  std::uint64_t written = 0;  // plain: the kernel's counter is what orders it
+  std::optional<doorbell::asio::watch> watch{std::in_place, io, bell, source()};
+  doorbell::asio::eventfd ear{io, bell};
+  std::uint64_t heard = 0;
+  const auto hear = [&](const auto& again) -> void {
+    ear.async_read([&, again](error_code ec, std::uint64_t count) {
+      EXPECT_FALSE(ec);
+      heard += count;
+      if (heard < flood) return again(again);
+      EXPECT_EQ(written, flood);
+      watch.reset();
+    });
+  };
+  hear(hear);
+  const std::jthread writer{[&] {
+    for (std::uint64_t i = 0; i < flood; ++i) {
+      if (i + 1 == flood) written = flood;
+      EXPECT_TRUE(give(others.get(), 1));
+    }
+  }};
+  io.run();
+  EXPECT_EQ(heard, flood);
+}
+
+// Oracle: as above; the writer is another process, which sleeps in write(2) whenever there is no room.
+TEST_F(asio_watch, another_process_is_waited_for_by_the_reader_and_waits_for_it) {
+  constexpr int times = 50;
+  const pid_t child = doorbell::test::start_child([&] {
+    for (int i = 0; i < times; ++i) EXPECT_TRUE(give(others.get(), max));
+  });
+  const doorbell::asio::watch watch{io, bell, source()};
+  for (int i = 0; i < times; ++i) {
+    while (count_of(bell) < max) io.run_one();
+    EXPECT_EQ(bell.read(), max);
+  }
+  io.poll();
+  EXPECT_EQ(count_of(bell), 0U);
+  doorbell::test::expect_success(child);
+}
+
+// Oracle: a count is either rung or still in the source, never both, never neither, whatever the close comes between; and
+// after a close nothing is rung, though another thread runs the loop.
+TEST_F(asio_watch, closing_against_ringing_loses_and_doubles_nothing) {
+  constexpr int rounds = 100;
+  auto work = std::make_optional(net::make_work_guard(io));
+  std::uint64_t rung = 0;
+  {
+    const std::jthread loop{[&] { io.run(); }};
+    const std::jthread writer{[&] {
+      for (int i = 0; i < rounds; ++i) EXPECT_TRUE(give(others.get(), 1));
+    }};
+    for (int i = 0; i < rounds; ++i) {
+      doorbell::asio::watch watch{io, bell, source()};
+      watch.async_wait([](error_code) {});
+      if (i % 3 == 0) std::this_thread::yield();
+      watch.close();
+      const auto at_close = count_of(bell);
+      std::this_thread::yield();
+      EXPECT_EQ(count_of(bell), at_close);
+      rung = at_close;
+    }
+    work.reset();
+  }
+  EXPECT_EQ(rung + take(others.get()), static_cast<std::uint64_t>(rounds));
+}
+
+}  // namespace
