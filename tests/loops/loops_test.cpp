@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// An eventfd's poll_fd in the event loops of others: the counts are read from the eventfd, the descriptor only says when.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
+
+#include "loop.hpp"
+#include "support/asleep.hpp"
+
+namespace {
+
+using doorbell::test::asleep;
+using doorbell::test::loop;
+using doorbell::test::trigger;
+
+constexpr std::uint64_t flood = 20'000;
+
+struct kind {
+  const char* name;
+  trigger how;
+  doorbell::test::make_loop make;
+};
+std::ostream& operator<<(std::ostream& out, const kind& one) { return out << one.name; }
+
+const std::array kinds{
+    kind{"poll", trigger::level, &doorbell::test::make_poll_loop},
+    kind{"epoll", trigger::level, &doorbell::test::make_epoll_loop<trigger::level>},
+    kind{"epoll_edge", trigger::edge, &doorbell::test::make_epoll_loop<trigger::edge>},
+    kind{"libuv", trigger::level, &doorbell::test::make_libuv_loop},
+    kind{"libevent", trigger::level, &doorbell::test::make_libevent_loop<trigger::level>},
+    kind{"libevent_edge", trigger::edge, &doorbell::test::make_libevent_loop<trigger::edge>},
+    kind{"glib", trigger::level, &doorbell::test::make_glib_loop},
+};
+
+class loops : public testing::TestWithParam<kind> {
+ protected:
+  /// Everything; 0 when there is nothing.
+  static std::uint64_t read_all(const doorbell::eventfd& from) {
+    std::error_code ec;
+    std::uint64_t sum = 0;
+    while (const auto count = from.read(ec)) sum += count;
+    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+    return sum;
+  }
+
+  // Before the loop, so that it goes first: the descriptors are closed with the eventfds.
+  const doorbell::eventfd bell{0, EFD_NONBLOCK};
+  const doorbell::eventfd gone{0, EFD_NONBLOCK};
+  const std::unique_ptr<loop> events = GetParam().make();
+};
+
+// Oracle: when the loop is told that the last writer has closed its handle, and not before, what it has read is what was
+// signalled.
+TEST_P(loops, count_two_threads_exactly_and_end_with_their_hang_up) {
+  doorbell::eventfd writers;
+  std::error_code ec;
+  const doorbell::notifier moves_on{writers, [&](doorbell::eventfd_ctx& from) { bell.signal(from.drain(ec)); },
+                                    [&] { gone.signal(); }};
+  std::uint64_t sum = 0;
+  events->watch(bell.poll_fd(), [&] { sum += read_all(bell); });
+  events->watch(gone.poll_fd(), [&] {
+    sum += read_all(bell);
+    events->stop();
+  });
+  const auto signal = [](const doorbell::eventfd& to) {
+    for (std::uint64_t i = 0; i < flood; ++i) to.signal();
+  };
+  const std::jthread first{signal, writers};
+  const std::jthread second{signal, std::move(writers)};
+  events->run();
+  EXPECT_EQ(sum, 2 * flood);
+}
+
+// Oracle: the loop's thread is asleep in the kernel before a signal and after what it has done for it, and is called back once.
+TEST_P(loops, sleep_while_there_is_nothing) {
+  int calls = 0;
+  doorbell::eventfd done;
+  events->watch(bell.poll_fd(), [&] {
+    ++calls;
+    EXPECT_EQ(read_all(bell), 7U);
+    done.signal();
+  });
+  events->watch(gone.poll_fd(), [&] { events->stop(); });
+  asleep sleeps{[&] { events->run(); }};
+  bell.signal(7);
+  EXPECT_EQ(done.read(), 1U);
+  EXPECT_TRUE(sleeps.still_asleep());
+  gone.signal();
+  sleeps.join();
+  EXPECT_EQ(calls, 1);
+}
+
+TEST_P(loops, are_woken_once_for_all_the_signals_before_they_come_round) {
+  int calls = 0;
+  std::uint64_t sum = 0;
+  events->watch(bell.poll_fd(), [&] {
+    ++calls;
+    sum += read_all(bell);
+  });
+  for (int i = 0; i < 1000; ++i) bell.signal();
+  events->run_ready();
+  events->run_ready();
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(sum, 1000U);
+}
+
+TEST_P(loops, are_reminded_of_what_they_have_not_read_by_level_and_not_by_edge) {
+  const int again = GetParam().how == trigger::level ? 1 : 0;
+  int calls = 0;
+  events->watch(bell.poll_fd(), [&] { ++calls; });
+  events->run_ready();
+  EXPECT_EQ(calls, 0);
+  bell.signal();
+  events->run_ready();
+  EXPECT_EQ(calls, 1);
+  bell.signal();  // which writes nothing: the count is above 0 already
+  events->run_ready();
+  EXPECT_EQ(calls, 1 + again);
+  EXPECT_EQ(read_all(bell), 2U);
+  events->run_ready();
+  EXPECT_EQ(calls, 1 + again);
+  bell.signal();
+  events->run_ready();
+  EXPECT_EQ(calls, 2 + again);
+}
+
+// So a semaphore, which gives one at a time, is to be read to its end by a loop that is told of edges.
+TEST_P(loops, are_not_told_of_edges_by_a_semaphore_that_is_read_in_part) {
+  const int again = GetParam().how == trigger::level ? 1 : 0;
+  const doorbell::eventfd permits{0, EFD_NONBLOCK | EFD_SEMAPHORE};
+  const auto other = GetParam().make();
+  int calls = 0;
+  other->watch(permits.poll_fd(), [&] {
+    ++calls;
+    EXPECT_EQ(permits.read(), 1U);
+  });
+  permits.signal(2);
+  for (int i = 0; i < 3; ++i) other->run_ready();
+  EXPECT_EQ(calls, 1 + again);
+}
+
+INSTANTIATE_TEST_SUITE_P(of, loops, testing::ValuesIn(kinds), [](const auto& tested) { return tested.param.name; });
+
+}  // namespace
