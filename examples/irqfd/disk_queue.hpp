@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// disk_queue: what guest and device share: two rings, and the guest's memory that blocks are read into.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "ring.hpp"
+
+namespace irqfd {
+
+inline constexpr std::size_t block_size = 4096;
+
+/// The guest asks for a block.
+struct request {
+  std::size_t slot;     ///< which of its buffers
+  std::uint64_t block;  ///< of the disk
+};
+
+/// The device has filled the slot's buffer.
+struct completion {
+  std::size_t slot;
+  std::int64_t result;  ///< bytes, or -errno
+};
+
+class disk_queue {
+ public:
+  explicit disk_queue(std::size_t depth) : available{depth}, used{depth}, depth_{depth}, memory_(depth * block_size) {}
+
+  [[nodiscard]] std::size_t depth() const noexcept { return depth_; }
+  [[nodiscard]] std::span<std::byte> buffer(std::size_t slot) noexcept {
+    return std::span{memory_}.subspan(slot * block_size, block_size);
+  }
+
+  ring<request> available;  ///< guest to device
+  ring<completion> used;    ///< device to guest
+
+ private:
+  const std::size_t depth_;
+  std::vector<std::byte> memory_;
+};
+
+}  // namespace irqfd
