@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -140,6 +141,21 @@ std::error_code check_poll(const iocb_abi& asked, const file_facts& file) noexce
   return unless(plain && (!always_ready || (asked.buf & always_there) != 0), std::errc::invalid_argument);
 }
 
+file_facts facts_by(int flags) noexcept {
+  return {.access_mode = flags & O_ACCMODE,
+          .type = S_IFREG,
+          .is_direct = (flags & O_DIRECT) != 0,
+          .is_synced = (flags & O_DSYNC) != 0};
+}
+
+std::error_code look_up_type(int fd, int flags, file_facts& file) noexcept {
+  struct stat status{};
+  if (::fstat(fd, &status) != 0) return error(std::errc::bad_file_descriptor);
+  file.type = status.st_mode & S_IFMT;
+  file.does_not_block = (flags & O_NONBLOCK) && (file.type == S_IFIFO || file.type == S_IFSOCK);
+  return {};
+}
+
 }  // namespace
 
 std::error_code check_layout(const iocb_abi& asked) noexcept {
@@ -151,16 +167,16 @@ std::error_code check_layout(const iocb_abi& asked) noexcept {
 std::error_code look_up_file(const iocb_abi& asked, file_facts& file) noexcept {
   const int flags = ::fcntl(asked.fildes, F_GETFL);
   if (flags < 0 || (flags & O_PATH)) return error(std::errc::bad_file_descriptor);
-  file = {.access_mode = flags & O_ACCMODE,
-          .type = S_IFREG,
-          .is_direct = (flags & O_DIRECT) != 0,
-          .is_synced = (flags & O_DSYNC) != 0};
+  file = facts_by(flags);
   if (is_transfer(asked) && (flags & (O_DIRECT | O_NONBLOCK)) == O_DIRECT) return {};
-  struct stat status{};
-  if (::fstat(asked.fildes, &status) != 0) return error(std::errc::bad_file_descriptor);
-  file.type = status.st_mode & S_IFMT;
-  file.does_not_block = (flags & O_NONBLOCK) && (file.type == S_IFIFO || file.type == S_IFSOCK);
-  return {};
+  return look_up_type(asked.fildes, flags, file);
+}
+
+file_facts file_facts::look_up(int fd, std::error_code& ec) noexcept {
+  const int flags = ::fcntl(fd, F_GETFL);
+  auto file = facts_by(flags);
+  ec = flags < 0 || (flags & O_PATH) ? error(std::errc::bad_file_descriptor) : look_up_type(fd, flags, file);
+  return ec ? file_facts{} : file;
 }
 
 std::error_code check_operation(request& made, const file_facts& file) noexcept {

@@ -4,21 +4,13 @@
 // comes as the event's result.
 #pragma once
 
-#include <sys/stat.h>
-
 #include <system_error>
+
+#include <doorbell/aio_file.hpp>
 
 #include "request.hpp"
 
 namespace doorbell::aio {
-
-struct file_facts {
-  int access_mode = 0;          ///< O_RDONLY, O_WRONLY, O_RDWR
-  mode_t type = 0;              ///< S_IFMT part of st_mode
-  bool does_not_block = false;  ///< a pipe or socket with O_NONBLOCK
-  bool is_direct = false;       ///< O_DIRECT
-  bool is_synced = false;       ///< O_SYNC or O_DSYNC
-};
 
 /// What must hold before a slot is taken. Errors: invalid_argument.
 [[nodiscard]] std::error_code check_layout(const iocb_abi& asked) noexcept;

@@ -111,6 +111,13 @@ void context::destroy() {
   throw_if(ec, "doorbell: io_destroy");
 }
 
+int context::descriptor(std::error_code& ec) const noexcept {
+  const auto user = enter(handle_, serial_, ec);
+  const int found = user ? user->descriptor() : -1;
+  if (user && found < 0) ec = std::make_error_code(std::errc::too_many_files_open);
+  return found;
+}
+
 unsigned long context::handle() const noexcept {
   const auto user = enter(handle_, serial_);
   return user ? user->key() : 0;

@@ -43,6 +43,9 @@ class engine {
   /// @return how many; the others are the caller's, as before.
   [[nodiscard]] virtual std::size_t start(std::span<request* const> requests) noexcept = 0;
 
+  /// Whether start() of many costs hardly more than of one: a system call for all of them.
+  [[nodiscard]] virtual bool takes_many_by_one_call() const noexcept { return false; }
+
   /// Asks for the end of a request; its completion comes all the same. The caller holds a reference to it.
   /// @return false when that cannot be asked now: for want of memory, or until some completions have been reaped.
   [[nodiscard]] virtual bool cancel(request& started) noexcept = 0;

@@ -26,6 +26,7 @@ class engine_uring final : public engine {
 
   [[nodiscard]] std::string_view name() const noexcept override { return "io_uring"; }
   [[nodiscard]] std::size_t start(std::span<request* const> requests) noexcept override;
+  [[nodiscard]] bool takes_many_by_one_call() const noexcept override { return true; }
   [[nodiscard]] bool cancel(request& started) noexcept override;
   [[nodiscard]] std::size_t reap(std::span<completion> completions) noexcept override;
   wait_result wait(base::deadline until) noexcept override;

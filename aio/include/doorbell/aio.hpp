@@ -107,6 +107,13 @@ class DOORBELL_EXPORT context {
   void destroy();
   void destroy(std::error_code& ec) noexcept;
 
+  /// For event loops: a descriptor that is readable (POLLIN) while there are completions that get_events(0, ...) would fetch
+  /// from the engine; each is an edge for EPOLLET. What submit has answered itself it does not tell of: look after each submit.
+  /// It is the context's, which closes it; only ever wait for it. A loop that does, and requests without an eventfd, need no
+  /// thread besides the loop's own.
+  /// @return -1 with the error: invalid_argument once destroyed, too_many_files_open.
+  [[nodiscard]] int descriptor(std::error_code& ec) const noexcept;
+
   /// The address of the ring, as io_setup(2) gives it, for what takes a handle (aio_calls.hpp); 0 once destroyed.
   [[nodiscard]] unsigned long handle() const noexcept;
   /// What carries the requests out: "io_uring" or "threads"; empty once destroyed.

@@ -7,8 +7,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
+#include <doorbell/aio_file.hpp>
 #include <doorbell/eventfd.hpp>
 
 namespace doorbell::aio {
@@ -56,8 +58,14 @@ struct iocb : iocb_abi {
   /// The one set, or null.
   [[nodiscard]] const eventfd_ctx_ptr& eventfd() const noexcept { return bell_; }
 
+  /// What `fildes` is, which submit then need not look up. With io_uring, cached reads of such files that come in one submit are
+  /// left to the engine, which takes them all by one system call.
+  void set_file(const file_facts& known) noexcept { file_ = known; }
+  [[nodiscard]] const std::optional<file_facts>& file() const noexcept { return file_; }
+
  private:
   eventfd_ctx_ptr bell_;
+  std::optional<file_facts> file_;
 };
 
 /// A completion.

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What an event loop needs of a context: its descriptor, and files that it is told of once.
+#include <doorbell/aio.hpp>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <array>
+#include <system_error>
+#include <vector>
+
+#include "support/files.hpp"
+
+namespace {
+
+namespace aio = doorbell::aio;
+
+bool is_readable(int fd, int milliseconds) {
+  pollfd one{.fd = fd, .events = POLLIN, .revents = 0};
+  return ::poll(&one, 1, milliseconds) == 1;
+}
+
+aio::file_facts facts_of(int fd) {
+  std::error_code ec;
+  const auto facts = aio::file_facts::look_up(fd, ec);
+  EXPECT_FALSE(ec);
+  return facts;
+}
+
+TEST(aio_loop, descriptor_is_readable_from_a_completion_until_it_is_got) {
+  const doorbell::test::pipe_ends pipe;
+  std::array<char, 8> text{};
+  aio::context ctx{8};
+  std::error_code ec;
+  const int readable = ctx.descriptor(ec);
+  ASSERT_FALSE(ec);
+  auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
+  ctx.submit({&read});
+  EXPECT_FALSE(is_readable(readable, 0));
+  ASSERT_EQ(::write(pipe.write.get(), "bell", 4), 4);
+  ASSERT_TRUE(is_readable(readable, 20'000));
+  std::array<aio::io_event, 8> events{};
+  const auto got = ctx.get_events(0, events);
+  ASSERT_EQ(got.size(), 1U);
+  EXPECT_EQ(got[0].res, 4);
+  EXPECT_FALSE(is_readable(readable, 0));
+}
+
+TEST(aio_loop, descriptor_of_a_destroyed_context_is_none) {
+  aio::context ctx{8};
+  ctx.destroy();
+  std::error_code ec;
+  EXPECT_EQ(ctx.descriptor(ec), -1);
+  EXPECT_EQ(ec, std::errc::invalid_argument);
+}
+
+TEST(aio_loop, reads_of_a_known_file_are_all_there_after_submit_or_come_in_time) {
+  const auto file = doorbell::test::temporary_file("0123456789abcdef");
+  const auto facts = facts_of(file.get());
+  aio::context ctx{16};
+  std::array<char, 16> text{};
+  std::vector<aio::iocb> reads;
+  std::vector<aio::iocb*> asked;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    reads.push_back(aio::prep_pread(file.get(), &text[i], 1, static_cast<std::int64_t>(i)));
+    reads.back().set_file(facts);
+  }
+  for (auto& each : reads) asked.push_back(&each);
+  ASSERT_EQ(ctx.submit(asked), asked.size());
+  std::array<aio::io_event, 16> events{};
+  ASSERT_EQ(ctx.get_events(events.size(), events).size(), events.size());
+  for (const auto& event : events) EXPECT_EQ(event.res, 1);
+  EXPECT_EQ(std::string_view(text.data(), text.size()), "0123456789abcdef");
+}
+
+TEST(aio_loop, a_known_file_is_refused_what_its_mode_does_not_allow) {
+  const auto file = doorbell::test::temporary_file("text");
+  const doorbell::base::unique_fd read_only{::open(("/proc/self/fd/" + std::to_string(file.get())).c_str(), O_RDONLY)};
+  const auto facts = facts_of(read_only.get());
+  EXPECT_EQ(facts.access_mode, O_RDONLY);
+  aio::context ctx{8};
+  auto write = aio::prep_pwrite(read_only.get(), "x", 1, 0);
+  write.set_file(facts);
+  std::error_code ec;
+  EXPECT_EQ(ctx.submit({&write}, ec), 0U);
+  EXPECT_EQ(ec, std::errc::bad_file_descriptor);
+}
+
+TEST(aio_loop, facts_of_what_is_not_open_are_none) {
+  std::error_code ec;
+  EXPECT_EQ(aio::file_facts::look_up(-1, ec).type, 0U);
+  EXPECT_EQ(ec, std::errc::bad_file_descriptor);
+}
+
+}  // namespace
