@@ -4,4 +4,7 @@
 #pragma once
 
 #include <doorbell/asio/eventfd.hpp>
+#include <doorbell/asio/file_base.hpp>
+#include <doorbell/asio/random_access_file.hpp>
+#include <doorbell/asio/stream_file.hpp>
 #include <doorbell/asio/watch.hpp>

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// basic_file: what random_access_file and stream_file have in common: opening, closing, sizes, syncs. Names, flags, signatures
+// and errors are those of Boost.Asio's own files; besides, any flags of open(2) (file_base::read_only | O_DIRECT),
+// async_sync_all() and async_sync_data(). Files are opened with O_CLOEXEC.
+//
+// Operations go through one aio::context for each execution context, by whichever engine the process has (docs/aio.md), and end
+// in the threads that run the loop: with io_uring there are no others.
+//
+// Handlers are called from the executor, never inside the initiating function. Associated executors, allocators and cancellation
+// slots are honoured. A slot takes every type of cancellation: what is stopped has had no effect, and ends with
+// operation_aborted; what cannot be stopped any more has its result (docs/aio.md, "What a cancel can stop").
+//
+// Thread safety: distinct objects: safe. One object: from one implicit or explicit strand, but for blocking reads and writes at
+// offsets, which may be at once. Any number of operations may be outstanding, each with buffers of its own, which stay until its
+// handler is called or destroyed.
+// Lifetime: the object goes before its execution context, or with it. The descriptor is closed when nothing uses it any more:
+// close() cancels, and leaves it to the last operation that could not be stopped. The end of the execution context waits for what
+// cannot be stopped, and then destroys the handlers.
+// In callbacks of notifiers: nothing of this blocks but what says so, and all that does not may be called; the end of the
+// execution context may not.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/execution_context.hpp>
+#include <boost/system/system_error.hpp>
+
+#include <doorbell/asio/detail/file_canceller.hpp>
+#include <doorbell/asio/detail/file_op.hpp>
+#include <doorbell/asio/detail/file_service.hpp>
+#include <doorbell/asio/detail/open_file.hpp>
+#include <doorbell/asio/file_base.hpp>
+
+namespace doorbell::asio {
+
+template <class Executor = boost::asio::any_io_executor>
+class basic_file : public file_base {
+ public:
+  using executor_type = Executor;
+  using native_handle_type = int;
+  using error_code = boost::system::error_code;
+
+  template <class Other>
+  struct rebind_executor {
+    using other = basic_file<Other>;
+  };
+
+  basic_file(const basic_file&) = delete;
+  basic_file& operator=(const basic_file&) = delete;
+
+  [[nodiscard]] const executor_type& get_executor() noexcept { return executor_; }
+
+  /// Opens a file, with mode 0777 if it is created.
+  /// Errors: already_open; what open(2) says.
+  void open(path_name path, native_flags how) {
+    error_code ec;
+    open(path, how, ec);
+    check(ec, "open");
+  }
+  void open(path_name path, native_flags how, error_code& ec) {
+    if (!check_closed(ec)) return;
+    constexpr mode_t mode = 0777;
+    base::unique_fd opened{::open(path.c_str(), how.value() | O_CLOEXEC, mode)};
+    if (!opened) {
+      ec = detail::last_error();
+      return;
+    }
+    // Advice; what does not take it does without.
+    ::posix_fadvise(opened.get(), 0, 0, is_stream() ? POSIX_FADV_SEQUENTIAL : POSIX_FADV_RANDOM);
+    assign(opened.get(), ec);
+    if (!ec) static_cast<void>(opened.release());
+  }
+
+  /// Takes a descriptor over. O_DIRECT may be set on it before, and not switched later.
+  /// Errors: already_open, bad_descriptor.
+  void assign(const native_handle_type& native_file) {
+    error_code ec;
+    assign(native_file, ec);
+    check(ec, "assign");
+  }
+  void assign(const native_handle_type& native_file, error_code& ec) {
+    if (!check_closed(ec)) return;
+    std::error_code refused;
+    const auto facts = aio::file_facts::look_up(native_file, refused);
+    if (refused) {
+      ec.assign(refused.value(), boost::system::system_category());
+      return;
+    }
+    auto& service = boost::asio::use_service<detail::file_service>(context_of(executor_));
+    file_ = std::make_shared<detail::open_file>(service, native_file, facts, access_);
+  }
+
+  [[nodiscard]] bool is_open() const noexcept { return file_ != nullptr; }
+
+  /// Cancels, and closes the descriptor, or leaves that to what cannot be stopped. May block as close(2) does.
+  /// Errors: what close(2) says, if it is done here. Not open: none.
+  void close() {
+    error_code ec;
+    close(ec);
+    check(ec, "close");
+  }
+  void close(error_code& ec) {
+    ec = {};
+    const auto file = std::exchange(file_, nullptr);
+    if (file == nullptr) return;
+    file->service().cancel(*file);
+    if (file->service().is_idle(*file)) file->close(ec);
+  }
+
+  /// Cancels, and gives the descriptor to the caller, who keeps it open until the handlers of what was outstanding have been
+  /// called. @return -1 when it is not open.
+  native_handle_type release() {
+    error_code ec;
+    return release(ec);
+  }
+  native_handle_type release(error_code& ec) {
+    ec = {};
+    const auto file = std::exchange(file_, nullptr);
+    if (file == nullptr) return -1;
+    file->service().cancel(*file);
+    return file->service().release(*file);
+  }
+
+  /// The descriptor; -1 when it is not open.
+  [[nodiscard]] native_handle_type native_handle() const noexcept { return is_open() ? file_->descriptor() : -1; }
+
+  /// Ends what is outstanding, with operation_aborted where the engine can stop it. Does not block.
+  /// Errors: bad_descriptor.
+  void cancel() {
+    error_code ec;
+    cancel(ec);
+    check(ec, "cancel");
+  }
+  void cancel(error_code& ec) {
+    if (check_open(ec)) file_->service().cancel(*file_);
+  }
+
+  /// In bytes. Errors: bad_descriptor.
+  [[nodiscard]] std::uint64_t size() const {
+    error_code ec;
+    const auto bytes = size(ec);
+    check(ec, "size");
+    return bytes;
+  }
+  [[nodiscard]] std::uint64_t size(error_code& ec) const {
+    struct stat about{};
+    set(ec, ::fstat(native_handle(), &about));
+    return ec ? 0 : static_cast<std::uint64_t>(about.st_size);
+  }
+
+  /// Errors: what ftruncate(2) says.
+  void resize(std::uint64_t bytes) {
+    error_code ec;
+    resize(bytes, ec);
+    check(ec, "resize");
+  }
+  void resize(std::uint64_t bytes, error_code& ec) { set(ec, ::ftruncate(native_handle(), static_cast<off_t>(bytes))); }
+
+  /// Writes to the disk what has been written into the file, and what is known about it. Blocks. Errors: what fsync(2) says.
+  void sync_all() {
+    error_code ec;
+    sync_all(ec);
+    check(ec, "sync_all");
+  }
+  void sync_all(error_code& ec) { set(ec, ::fsync(native_handle())); }
+
+  /// The same, of the file's data, and of what is known about it as much as is needed to read them. Errors: fdatasync(2).
+  void sync_data() {
+    error_code ec;
+    sync_data(ec);
+    check(ec, "sync_data");
+  }
+  void sync_data(error_code& ec) { set(ec, ::fdatasync(native_handle())); }
+
+  /// As sync_all(), and does not block. In no order with writes that are outstanding: what had completed is on the disk.
+  /// @param token of signature void(error_code): what fsync(2) says, operation_aborted, bad_descriptor.
+  template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
+                SyncToken = boost::asio::default_completion_token_t<executor_type>>
+  auto async_sync_all(SyncToken&& token = {}) {
+    return boost::asio::async_initiate<SyncToken, void(error_code)>(sync_initiation{*this}, token, aio::opcode::fsync);
+  }
+  /// The same as sync_data().
+  template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
+                SyncToken = boost::asio::default_completion_token_t<executor_type>>
+  auto async_sync_data(SyncToken&& token = {}) {
+    return boost::asio::async_initiate<SyncToken, void(error_code)>(sync_initiation{*this}, token, aio::opcode::fdsync);
+  }
+
+ protected:
+  basic_file(const executor_type& executor, detail::file_access access) : executor_{executor}, access_{access} {}
+
+  basic_file(basic_file&& other) noexcept
+      : executor_{other.executor_}, access_{other.access_}, file_{std::move(other.file_)} {}
+  template <class Other>
+  explicit basic_file(basic_file<Other>&& other) noexcept
+      : executor_{other.executor_}, access_{other.access_}, file_{std::move(other.file_)} {}
+  basic_file& operator=(basic_file&& other) noexcept {
+    if (this == &other) return *this;
+    error_code ignored;
+    close(ignored);
+    executor_ = other.executor_;
+    file_ = std::move(other.file_);
+    return *this;
+  }
+  /// Closes.
+  ~basic_file() {
+    error_code ignored;
+    close(ignored);
+  }
+
+  template <class Context>
+  [[nodiscard]] static executor_type executor_of(Context& context) {
+    return executor_type{context.get_executor()};
+  }
+
+  /// Initiates reads or writes, with the signature void(error_code, std::size_t).
+  /// @tparam Buffer mutable_buffer or const_buffer.
+  template <detail::file_use Use, class Buffer>
+  class transfer_initiation {
+   public:
+    using executor_type = basic_file::executor_type;
+
+    explicit transfer_initiation(basic_file& self) noexcept : self_{&self} {}
+    [[nodiscard]] executor_type get_executor() const noexcept { return self_->executor_; }
+
+    template <class Handler, class Buffers>
+    void operator()(Handler&& handler, std::uint64_t offset, const Buffers& buffers) const {
+      self_->template start<Use, detail::buffers_in<Buffers>>(std::forward<Handler>(handler), [&](auto& op, int fd) {
+        const auto vectors = detail::fill<Buffer>(op.vectors(), buffers);
+        set(op.request(), detail::transfer_of(Use == detail::file_use::reads, fd, vectors));
+        op.set_offset(offset);
+      });
+    }
+
+   private:
+    basic_file* self_;
+  };
+
+  [[nodiscard]] bool check_open(error_code& ec) const noexcept {
+    ec = {};
+    if (!is_open()) ec = boost::asio::error::bad_descriptor;
+    return is_open();
+  }
+  static void check(const error_code& ec, const char* what) {
+    if (ec) throw boost::system::system_error{ec, what};
+  }
+  [[nodiscard]] detail::open_file* file() const noexcept { return file_.get(); }
+
+ private:
+  template <class Other>
+  friend class basic_file;
+
+  class sync_initiation {
+   public:
+    using executor_type = basic_file::executor_type;
+
+    explicit sync_initiation(basic_file& self) noexcept : self_{&self} {}
+    [[nodiscard]] executor_type get_executor() const noexcept { return self_->executor_; }
+
+    template <class Handler>
+    void operator()(Handler&& handler, aio::opcode which) const {
+      self_->template start<detail::file_use::syncs, 0>(std::forward<Handler>(handler), [which](auto& op, int fd) {
+        set(op.request(), which == aio::opcode::fsync ? aio::prep_fsync(fd) : aio::prep_fdsync(fd));
+      });
+    }
+
+   private:
+    basic_file* self_;
+  };
+
+  // The request, which brings back its operation.
+  static void set(aio::iocb& request, const aio::iocb& asked) noexcept {
+    auto* const op = request.data;
+    request = asked;
+    request.data = op;
+  }
+  static void set(error_code& ec, int answer) noexcept { ec = answer == 0 ? error_code{} : detail::last_error(); }
+
+  template <detail::file_use Use, std::size_t Vectors, class Handler, class Prepare>
+  void start(Handler&& handler, Prepare prepare) {
+    using op_type = detail::file_op_for<Use, Vectors, std::decay_t<Handler>, executor_type>;
+    const void* const key = detail::connect(boost::asio::get_associated_cancellation_slot(handler), file_);
+    auto& op = op_type::make(std::forward<Handler>(handler), executor_, key);
+    error_code ec;
+    if (!check_open(ec)) {
+      op.fail(ec);
+      return op.post();
+    }
+    prepare(op, file_->descriptor());
+    if (op.asks_for_nothing()) return op.post();
+    op.request().set_file(file_->facts());
+    op.file = file_;
+    file_->service().start(op);
+  }
+
+  [[nodiscard]] bool check_closed(error_code& ec) const noexcept {
+    ec = {};
+    if (is_open()) ec = boost::asio::error::already_open;
+    return !is_open();
+  }
+  [[nodiscard]] bool is_stream() const noexcept { return access_ == detail::file_access::stream; }
+
+  [[nodiscard]] static boost::asio::execution_context& context_of(const Executor& executor) {
+    if constexpr (boost::asio::execution::is_executor<Executor>::value)
+      return boost::asio::query(executor, boost::asio::execution::context);
+    else
+      return executor.context();
+  }
+
+  executor_type executor_;
+  detail::file_access access_;
+  std::shared_ptr<detail::open_file> file_;
+};
+
+}  // namespace doorbell::asio

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reads and writes in the caller's thread.
+#pragma once
+
+#include <poll.h>
+#include <sys/uio.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/system/error_code.hpp>
+
+#include <doorbell/asio/detail/file_buffers.hpp>
+#include <doorbell/asio/detail/open_file.hpp>
+
+namespace doorbell::asio::detail {
+
+/// Where to: bytes after the beginning, or, of a pipe, nowhere in particular.
+using file_offset = std::optional<std::uint64_t>;
+
+[[nodiscard]] inline ssize_t read_once(int fd, file_offset at, std::span<const iovec> vectors) noexcept {
+  const auto count = static_cast<int>(vectors.size());
+  return at ? ::preadv(fd, vectors.data(), count, static_cast<off_t>(*at)) : ::readv(fd, vectors.data(), count);
+}
+[[nodiscard]] inline ssize_t write_once(int fd, file_offset at, std::span<const iovec> vectors) noexcept {
+  const auto count = static_cast<int>(vectors.size());
+  return at ? ::pwritev(fd, vectors.data(), count, static_cast<off_t>(*at)) : ::writev(fd, vectors.data(), count);
+}
+
+/// Until it is done, or fails: what is set not to block is waited for. A signal handler interrupts it.
+template <class Transfer>
+[[nodiscard]] std::size_t transfer_blocking(Transfer transfer, int fd, short events, error_code& ec) {
+  for (;;) {
+    const ssize_t done = transfer();
+    ec = done >= 0 ? error_code{} : last_error();
+    if (done >= 0) return static_cast<std::size_t>(done);
+    pollfd ready{.fd = fd, .events = events, .revents = 0};
+    if (ec != boost::asio::error::would_block || ::poll(&ready, 1, -1) < 0) return 0;
+  }
+}
+
+template <class Buffers>
+[[nodiscard]] std::size_t read_blocking(int fd, file_offset at, const Buffers& buffers, error_code& ec) {
+  std::array<iovec, buffers_in<Buffers>> room;
+  const auto vectors = fill<boost::asio::mutable_buffer>(room, buffers);
+  const auto bytes = transfer_blocking([&] { return read_once(fd, at, vectors); }, fd, POLLIN, ec);
+  if (!ec && bytes == 0 && !vectors.empty()) ec = boost::asio::error::eof;
+  return bytes;
+}
+
+template <class Buffers>
+[[nodiscard]] std::size_t write_blocking(int fd, file_offset at, const Buffers& buffers, error_code& ec) {
+  std::array<iovec, buffers_in<Buffers>> room;
+  const auto vectors = fill<boost::asio::const_buffer>(room, buffers);
+  return transfer_blocking([&] { return write_once(fd, at, vectors); }, fd, POLLOUT, ec);
+}
+
+}  // namespace doorbell::asio::detail

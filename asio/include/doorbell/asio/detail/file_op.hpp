@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// file_op: one asynchronous operation on a file, from its initiation to its handler. As with bell_op, its memory is from its
+// handler's associated allocator, given back before the handler is called, and it is outstanding work on the I/O object's
+// executor and on its handler's. The request and its list of buffers stand in it, so it stays where it is while it is in flight.
+//
+// Thread safety: belongs to whoever has it: the initiating function, then the file_service's lists, under its mutex, then
+// whoever has taken it from there.
+#pragma once
+
+#include <poll.h>
+#include <sys/uio.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include <boost/asio/associated_allocator.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/intrusive/list.hpp>
+#include <boost/system/error_code.hpp>
+
+#include <doorbell/aio_iocb.hpp>
+#include <doorbell/asio/detail/file_buffers.hpp>
+
+namespace doorbell::asio::detail {
+
+using boost::system::error_code;
+
+class open_file;
+
+enum class file_use { reads, writes, syncs };
+
+class file_op {
+ public:
+  file_op(const file_op&) = delete;
+  file_op& operator=(const file_op&) = delete;
+
+  /// Where it is: in a lane behind others of its stream, waiting to be submitted, with the engine.
+  enum class place { lane, ready, in_flight };
+
+  [[nodiscard]] aio::iocb& request() noexcept { return request_; }
+  [[nodiscard]] file_use use() const noexcept { return use_; }
+  [[nodiscard]] std::uint64_t offset() const noexcept { return static_cast<std::uint64_t>(request_.offset); }
+  void set_offset(std::uint64_t from) noexcept { request_.offset = static_cast<std::int64_t>(from); }
+  [[nodiscard]] bool asks_for_nothing() const noexcept { return use_ != file_use::syncs && request_.nbytes == 0; }
+  /// Tells it from all others that a cancellation slot has been or will be connected to; null when none is.
+  [[nodiscard]] const void* cancellation_key() const noexcept { return cancellation_key_; }
+
+  /// What was transferred.
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+
+  /// The request has ended: `res` is its event's.
+  void complete(std::int64_t res) noexcept {
+    if (res < 0)
+      fail({static_cast<int>(-res), boost::system::system_category()});
+    else if (res == 0 && use_ == file_use::reads && !asks_for_nothing())
+      fail(boost::asio::error::eof);
+    else if (use_ != file_use::syncs)
+      bytes_ = static_cast<std::size_t>(res);
+  }
+
+  /// Of a file that does not block: whether it is not over with that result, but has another request now: to wait until the file
+  /// is ready, and then to try again.
+  [[nodiscard]] bool goes_on(std::int64_t& res) noexcept {
+    if (transfer_) {
+      if (res == 0) res = -ECANCELED;  // what a poll says then
+      if (res < 0) return false;
+      static_cast<aio::iocb_abi&>(request_) = *std::exchange(transfer_, std::nullopt);
+      return true;
+    }
+    if (res != -EAGAIN) return false;
+    transfer_ = request_;
+    auto& poll = static_cast<aio::iocb_abi&>(request_);
+    poll = aio::prep_poll(request_.fildes, use_ == file_use::reads ? POLLIN : POLLOUT);
+    poll.data = this;
+    return true;
+  }
+
+  void fail(error_code why) noexcept { result_ = why; }
+
+  /// Frees the operation and has its handler called from the loop, with the result.
+  virtual void post() = 0;
+  /// The same for a caller that the loop runs: the handler may be called before this returns.
+  virtual void dispatch() = 0;
+  /// Frees the operation and its handler, which is not called.
+  virtual void destroy() noexcept = 0;
+
+  // The file_service's.
+  boost::intrusive::list_member_hook<> queue_hook;
+  boost::intrusive::list_member_hook<> file_hook;
+  place where = place::lane;
+  std::shared_ptr<open_file> file;  ///< until it ends
+
+ protected:
+  file_op(file_use use, const void* cancellation_key) noexcept : use_{use}, cancellation_key_{cancellation_key} {
+    request_.data = this;
+  }
+  ~file_op() = default;
+
+  [[nodiscard]] error_code result() const noexcept { return result_; }
+
+ private:
+  const file_use use_;
+  const void* const cancellation_key_;
+  aio::iocb request_;
+  std::optional<aio::iocb_abi> transfer_;  // if the request waits for the file to be ready for it
+  error_code result_;
+  std::size_t bytes_ = 0;
+};
+
+using file_op_queue = boost::intrusive::list<
+    file_op, boost::intrusive::member_hook<file_op, boost::intrusive::list_member_hook<>, &file_op::queue_hook>>;
+using file_ops_of_file = boost::intrusive::list<
+    file_op, boost::intrusive::member_hook<file_op, boost::intrusive::list_member_hook<>, &file_op::file_hook>>;
+
+/// A handler with its arguments, ready to run.
+template <file_use Use, class Handler>
+class file_completion {
+ public:
+  using allocator_type = boost::asio::associated_allocator_t<Handler>;
+
+  file_completion(Handler&& handler, error_code result, std::size_t bytes)
+      : handler_{std::move(handler)}, result_{result}, bytes_{bytes} {}
+
+  [[nodiscard]] allocator_type get_allocator() const noexcept {
+    return boost::asio::get_associated_allocator(handler_);
+  }
+
+  void operator()() {
+    if constexpr (Use == file_use::syncs)
+      std::move(handler_)(result_);
+    else
+      std::move(handler_)(result_, bytes_);
+  }
+
+ private:
+  Handler handler_;
+  error_code result_;
+  std::size_t bytes_;
+};
+
+/// @tparam Vectors how many buffers it may have.
+template <file_use Use, std::size_t Vectors, class Handler, class Executor>
+class file_op_for final : public file_op {
+ public:
+  /// @param executor of the I/O object.
+  [[nodiscard]] static file_op_for& make(Handler handler, const Executor& executor, const void* key) {
+    allocator memory{boost::asio::get_associated_allocator(handler)};
+    auto* place = traits::allocate(memory, 1);
+    try {
+      return *new (place) file_op_for{std::move(handler), executor, key};
+    } catch (...) {
+      traits::deallocate(memory, place, 1);
+      throw;
+    }
+  }
+
+  [[nodiscard]] std::array<iovec, Vectors>& vectors() noexcept { return vectors_; }
+
+  void post() override {
+    finish([](const auto& executor, auto completion) { boost::asio::post(executor, std::move(completion)); });
+  }
+  void dispatch() override {
+    finish([](const auto& executor, auto completion) { boost::asio::dispatch(executor, std::move(completion)); });
+  }
+  void destroy() noexcept override { [[maybe_unused]] const auto handler = free(); }
+
+ private:
+  using handler_executor = boost::asio::associated_executor_t<Handler, Executor>;
+  using allocator =
+      typename std::allocator_traits<boost::asio::associated_allocator_t<Handler>>::template rebind_alloc<file_op_for>;
+  using traits = std::allocator_traits<allocator>;
+
+  file_op_for(Handler&& handler, const Executor& executor, const void* key)
+      : file_op{Use, key},
+        executor_{boost::asio::get_associated_executor(handler, executor)},
+        work_{executor},
+        handler_work_{executor_},
+        handler_{std::move(handler)} {}
+
+  // The work ends when the handler has been handed over, which counts as work itself.
+  template <class HandOver>
+  void finish(HandOver hand_over) {
+    const auto executor = executor_;
+    const auto work = std::move(work_);
+    const auto handler_work = std::move(handler_work_);
+    const auto why = result();
+    const auto how_many = bytes();
+    hand_over(executor, file_completion<Use, Handler>{free(), why, how_many});
+  }
+
+  /// Frees the memory of *this. @return the handler, which may own what the memory came from.
+  [[nodiscard]] Handler free() noexcept {
+    Handler handler{std::move(handler_)};
+    allocator memory{boost::asio::get_associated_allocator(handler)};
+    this->~file_op_for();
+    traits::deallocate(memory, this, 1);
+    return handler;
+  }
+
+  const handler_executor executor_;
+  boost::asio::executor_work_guard<Executor> work_;
+  boost::asio::executor_work_guard<handler_executor> handler_work_;
+  Handler handler_;
+  std::array<iovec, Vectors> vectors_;  // those of its buffers that are not empty
+};
+
+}  // namespace doorbell::asio::detail

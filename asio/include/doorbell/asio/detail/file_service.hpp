@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// file_service: the files of one execution context. It has the one aio::context that their operations go through, and reaps it
+// in the threads that run the loop: no other thread takes part, unless the engine has workers.
+//
+//   lane (streams only) --> ready --turn: submitted--> in flight --turn: event--> ended, handed over
+//
+// A *turn* comes when operations have been started (posted once, however many there are, so that they are submitted by one
+// call) and when the context's descriptor is readable, for which the reactor is asked only while something is in flight: what
+// submit answers itself, or the engine at once, needs no more than the turn that submitted it.
+//
+// What does not fit into the context stays ready, and goes with the turn of the next events.
+//
+// Locks, outermost first: mutex_, then what is the aio::context's and Asio's. Neither calls back: the requests ring no eventfd.
+// Handlers, and what they own, are called, posted and destroyed with no lock held.
+//
+// Memory ordering: mutex_. The kernel's and the workers' writes to the buffers are acquired with the event.
+#pragma once
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <system_error>
+#include <utility>
+
+#include <boost/asio/error.hpp>
+#include <boost/asio/execution_context.hpp>
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
+
+#include <doorbell/aio.hpp>
+#include <doorbell/asio/detail/file_op.hpp>
+#include <doorbell/asio/detail/loop_executor.hpp>
+#include <doorbell/asio/detail/open_file.hpp>
+#include <doorbell/base/mutex.hpp>
+
+namespace doorbell::asio::detail {
+
+class file_service final : public boost::asio::execution_context::service {
+ public:
+  using key_type = file_service;
+  static inline boost::asio::execution_context::id id;
+
+  explicit file_service(boost::asio::execution_context& context)
+      : service{context}, poster_{loop_executor{context}}, reactor_{loop_executor{context}} {}
+
+  /// Takes the operation over, whose file is set: it ends here, or by cancel() or the end of the context. Its handler is
+  /// called from the loop.
+  void start(file_op& op) {
+    {
+      const base::mutex_lock held{mutex_};
+      if (!shut_down_) {
+        if (op.file->enter(op)) make_ready(op);
+        ask_for_turn();
+        return;
+      }
+    }
+    op.destroy();
+  }
+
+  /// Ends the operations of a file, or the one with that cancellation key, with operation_aborted; those that are in flight when the engine
+  /// has stopped them, or with their result when it cannot.
+  void cancel(open_file& file) {
+    cancel_if(file, [](const file_op&) { return true; });
+  }
+  void cancel(open_file& file, const void* meant) {
+    cancel_if(file, [meant](const file_op& op) { return op.cancellation_key() == meant; });
+  }
+
+  /// @return whether no operation uses its descriptor.
+  [[nodiscard]] bool is_idle(const open_file& file) {
+    const base::mutex_lock held{mutex_};
+    return file.outstanding.empty();
+  }
+  /// Takes the descriptor out, which those in flight may go on using.
+  [[nodiscard]] int release(open_file& file) {
+    const base::mutex_lock held{mutex_};
+    return file.release();
+  }
+
+ private:
+  using descriptor = boost::asio::posix::basic_stream_descriptor<loop_executor>;
+  static constexpr unsigned in_flight_at_once = 512;
+  static constexpr std::size_t batch = 64;
+
+  // Starting.
+
+  void make_ready(file_op& op) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    op.where = file_op::place::ready;
+    ready_.push_back(op);
+  }
+
+  // To read nothing is Asio's way to post to the loop itself, whatever executors the program has. Out of memory ends the program
+  // here, and in what else is noexcept: an operation cannot be lost silently.
+  void ask_for_turn() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (std::exchange(turn_is_posted_, true)) return;
+    poster_.async_read_some(boost::asio::mutable_buffer{}, [this](error_code, std::size_t) { posted_turn(); });
+  }
+
+  void posted_turn() {
+    file_op_queue ended;
+    {
+      const base::mutex_lock held{mutex_};
+      turn_is_posted_ = false;
+      advance(ended);
+    }
+    hand_over(ended);
+  }
+
+  void readable_turn() {
+    file_op_queue ended;
+    {
+      const base::mutex_lock held{mutex_};
+      reactor_is_asked_ = false;
+      advance(ended);
+    }
+    hand_over(ended);
+  }
+
+  void advance(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    reap(ended);
+    while (!ready_.empty() && submit(ended)) reap(ended);
+    ask_reactor();
+  }
+
+  /// @return whether there is a point in going on; otherwise those that are left wait for the next events.
+  [[nodiscard]] bool submit(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    std::error_code ec;
+    if (ensure_context(ec)) {
+      std::array<aio::iocb*, batch> requests;
+      std::size_t count = 0;
+      for (auto at = ready_.begin(); at != ready_.end() && count < batch; ++at) requests[count++] = &at->request();
+      const auto taken = context_->submit(std::span<aio::iocb* const>{requests}.first(count), ec);
+      for (std::size_t i = 0; i < taken; ++i) take_off();
+      if (!ec) return true;
+    }
+    const bool is_full = ec == std::errc::resource_unavailable_try_again && !in_flight_.empty();
+    if (!is_full) end(ready_, ready_.front(), -ec.value(), ended);
+    return !is_full;
+  }
+
+  void take_off() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    auto& op = ready_.front();
+    ready_.pop_front();
+    op.where = file_op::place::in_flight;
+    in_flight_.push_back(op);
+  }
+
+  /// Makes the context, if there is none. @return whether there is one.
+  [[nodiscard]] bool ensure_context(std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (context_) return true;
+    aio::context made{in_flight_at_once, ec};
+    if (!ec) readable_ = made.descriptor(ec);
+    if (!ec) watch(ec);
+    if (!ec) context_.emplace(std::move(made));
+    return !ec;
+  }
+
+  void watch(std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    error_code refused;
+    reactor_.assign(readable_, refused);
+    ec = refused;
+  }
+
+  // Completing.
+
+  void reap(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    std::array<aio::io_event, batch> room;
+    while (!in_flight_.empty()) {
+      std::error_code ec;
+      const auto events = context_->get_events(0, room, ec);
+      for (const auto& event : events) arrived(*static_cast<file_op*>(event.data), event.res, ended);
+      if (events.size() < room.size()) break;
+    }
+  }
+
+  // What is set not to block says so, but its handler is not called before there is something.
+  void arrived(file_op& op, std::int64_t res, file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (!op.file->facts().does_not_block || !op.goes_on(res)) return end(in_flight_, op, res, ended);
+    in_flight_.erase(in_flight_.iterator_to(op));
+    make_ready(op);
+  }
+
+  void end(file_op_queue& from, file_op& op, std::int64_t res, file_op_queue& ended) noexcept
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    from.erase(from.iterator_to(op));
+    op.complete(res);
+    if (auto* const next = op.file->leave(op)) make_ready(*next);
+    ended.push_back(op);
+  }
+
+  // While nothing is in flight the loop may end: it is not kept by what waits for nothing.
+  void ask_reactor() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (in_flight_.empty()) {
+      if (reactor_is_asked_ && reactor_.is_open()) reactor_.cancel();
+      return;
+    }
+    if (std::exchange(reactor_is_asked_, true)) return;
+    reactor_.async_wait(descriptor::wait_read, [this](error_code) { readable_turn(); });
+  }
+
+  // The first handler may be called right here, and may throw: by then the others are on their way.
+  static void hand_over(file_op_queue& ops) {
+    if (ops.empty()) return;
+    auto& first = take_first(ops);
+    post_all(ops);
+    first.dispatch();
+  }
+
+  static void post_all(file_op_queue& ops) {
+    while (!ops.empty()) take_first(ops).post();
+  }
+
+  // What the operation lets go of may close its file, in this thread.
+  [[nodiscard]] static file_op& take_first(file_op_queue& ops) noexcept {
+    auto& op = ops.front();
+    ops.pop_front();
+    op.file.reset();
+    return op;
+  }
+
+  // Cancelling.
+
+  template <class Predicate>
+  void cancel_if(open_file& file, Predicate is_meant) {
+    file_op_queue ended;
+    {
+      const base::mutex_lock held{mutex_};
+      // Those in lanes first, so that none of them goes because the one before it has ended.
+      cancel_at(file_op::place::lane, file, is_meant, ended);
+      cancel_at(file_op::place::ready, file, is_meant, ended);
+      cancel_at(file_op::place::in_flight, file, is_meant, ended);
+      // For those that stood behind, and for events that the context has fetched to ask the engine: no edge tells of them.
+      if (!file.outstanding.empty()) ask_for_turn();
+    }
+    post_all(ended);
+  }
+
+  template <class Predicate>
+  void cancel_at(file_op::place where, open_file& file, Predicate is_meant, file_op_queue& ended)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    for (auto at = file.outstanding.begin(); at != file.outstanding.end();) {
+      auto& op = *at++;
+      if (op.where == where && is_meant(op)) cancel(op, ended);
+    }
+  }
+
+  void cancel(file_op& op, file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    switch (op.where) {
+      case file_op::place::lane:
+        op.file->leave_lane(op);
+        op.complete(-ECANCELED);
+        ended.push_back(op);
+        break;
+      case file_op::place::ready:
+        end(ready_, op, -ECANCELED, ended);
+        break;
+      case file_op::place::in_flight: {
+        std::error_code ec;  // if that cannot be asked now, it runs to its end
+        context_->cancel(op.request(), ec);
+        break;
+      }
+    }
+  }
+
+  // The end.
+
+  // No thread runs the loop any more. When the aio::context is gone, nobody touches a buffer; only then may handlers go, that may
+  // own them. The handlers' destructors may close files.
+  void shutdown() override {
+    file_op_queue ended;
+    {
+      const base::mutex_lock held{mutex_};
+      shut_down_ = true;
+      if (reactor_.is_open()) reactor_.release();
+      context_.reset();
+      collect(ready_, ended);
+      collect(in_flight_, ended);
+    }
+    while (!ended.empty()) take_first(ended).destroy();
+  }
+
+  // The operations of a queue, and those that stand in lanes behind them.
+  void collect(file_op_queue& from, file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    while (!from.empty()) {
+      auto& op = from.front();
+      from.pop_front();
+      ended.push_back(op);
+      if (auto* const next = op.file->leave(op)) from.push_back(*next);
+    }
+  }
+
+  // A fork's child has no part in what is in flight: its parent has. It ends as cancelled there; what is ready goes, through a
+  // context of the child's own.
+  void notify_fork(boost::asio::execution_context::fork_event event) override {
+    using execution_context = boost::asio::execution_context;
+    file_op_queue ended;
+    {
+      const base::mutex_lock held{mutex_};
+      if (event == execution_context::fork_prepare && reactor_.is_open()) reactor_.release();
+      if (event == execution_context::fork_parent && context_) reactor_.assign(readable_);
+      if (event == execution_context::fork_child) {
+        context_.reset();
+        while (!in_flight_.empty()) end(in_flight_, in_flight_.front(), -ECANCELED, ended);
+        if (!ready_.empty()) ask_for_turn();
+      }
+    }
+    post_all(ended);
+  }
+
+  base::mutex mutex_;
+  descriptor poster_ ABSL_GUARDED_BY(mutex_);   // never open
+  descriptor reactor_ ABSL_GUARDED_BY(mutex_);  // the context's descriptor, which it does not own
+  std::optional<aio::context> context_ ABSL_GUARDED_BY(mutex_);
+  int readable_ ABSL_GUARDED_BY(mutex_) = -1;
+  file_op_queue ready_ ABSL_GUARDED_BY(mutex_);
+  file_op_queue in_flight_ ABSL_GUARDED_BY(mutex_);
+  bool turn_is_posted_ ABSL_GUARDED_BY(mutex_) = false;
+  bool reactor_is_asked_ ABSL_GUARDED_BY(mutex_) = false;
+  bool shut_down_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace doorbell::asio::detail

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Asio: a coroutine that counts rings, and one that copies a file. usage: copy FROM TO
+#include <boost/asio.hpp>
+#include <doorbell/asio.hpp>
+
+#include <cinttypes>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <vector>
+
+boost::asio::awaitable<void> count(doorbell::asio::eventfd& bell) {
+  for (;;) std::printf("%" PRIu64 " rings\n", co_await bell.async_read(boost::asio::use_awaitable));
+}
+
+boost::asio::awaitable<void> copy(boost::asio::io_context& io, const char* from, const char* to) {
+  using namespace doorbell::asio;
+  random_access_file in{io, from, file_base::read_only};
+  random_access_file out{io, to, file_base::write_only | file_base::create | file_base::truncate};
+  std::vector<char> block(1 << 20);
+  for (std::uint64_t at = 0; at < in.size();) {
+    std::size_t n = co_await in.async_read_some_at(at, boost::asio::buffer(block), boost::asio::use_awaitable);
+    co_await boost::asio::async_write_at(out, at, boost::asio::buffer(block, n), boost::asio::use_awaitable);
+    at += n;
+  }
+  co_await out.async_sync_all(boost::asio::use_awaitable);
+}
+
+// The last handle is closed when the copy is done, and that is the end of the counting.
+int main(int argc, char** argv) {
+  if (argc != 3) return 2;
+  boost::asio::io_context io;
+  doorbell::eventfd theirs;
+  doorbell::asio::eventfd bell{io, theirs};
+  int failed = 0;
+  const auto copied = [&](const std::exception_ptr& why) {
+    failed = why != nullptr ? 1 : 0;
+    theirs.signal();
+    theirs.close();
+  };
+  boost::asio::co_spawn(io, count(bell), [](const std::exception_ptr&) {});
+  boost::asio::co_spawn(io, copy(io, argv[1], argv[2]), copied);
+  io.run();
+  return failed;
+}

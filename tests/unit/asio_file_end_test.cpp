@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Files in loops of several threads, in loops that stop, fork or go, and cancelled just when they complete.
+#include <doorbell/asio.hpp>
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_allocator.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "support/files.hpp"
+#include "support/sanitizer.hpp"
+
+namespace {
+
+namespace net = boost::asio;
+using boost::system::error_code;
+using doorbell::asio::random_access_file;
+using doorbell::asio::stream_file;
+
+constexpr std::string_view letters = "abcdefghijklmnop";
+
+/// Tells when it is destroyed.
+struct witness {
+  explicit witness(bool& told) : gone{&told} {}
+  witness(witness&& other) noexcept : gone{std::exchange(other.gone, nullptr)} {}
+  witness(const witness&) = delete;
+  witness& operator=(const witness&) = delete;
+  witness& operator=(witness&&) = delete;
+  ~witness() {
+    if (gone != nullptr) *gone = true;
+  }
+  bool* gone;
+};
+
+TEST(asio_file_end, a_context_that_goes_destroys_the_handlers_of_what_is_in_flight) {
+  doorbell::test::pipe_ends pipe;
+  std::array<char, 8> block{};
+  bool called = false;
+  bool gone = false;
+  {
+    net::io_context io;
+    stream_file reader{io, pipe.read.release()};
+    for (int i = 0; i < 2; ++i)
+      reader.async_read_some(net::buffer(block), [&, seen = witness{gone}](error_code, std::size_t) { called = true; });
+    io.poll();
+    reader.async_write_some(net::buffer(block), [&](error_code, std::size_t) { called = true; });
+  }
+  EXPECT_TRUE(gone);
+  EXPECT_FALSE(called);
+  pollfd without_reader{.fd = pipe.write.get(), .events = 0, .revents = 0};
+  EXPECT_EQ(::poll(&without_reader, 1, 0), 1) << "the descriptor is still open";
+}
+
+net::awaitable<void> read_for_ever(int fd, witness) {
+  stream_file own{co_await net::this_coro::executor, fd};
+  std::array<char, 8> block{};
+  for (;;) co_await own.async_read_some(net::buffer(block), net::use_awaitable);
+}
+
+TEST(asio_file_end, a_coroutine_that_owns_its_file_and_its_buffer_goes_with_the_context) {
+  doorbell::test::pipe_ends pipe;
+  bool gone = false;
+  {
+    net::io_context io;
+    net::co_spawn(io, read_for_ever(pipe.read.release(), witness{gone}), net::detached);
+    io.poll();
+    ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+    io.poll();
+  }
+  EXPECT_TRUE(gone);
+}
+
+TEST(asio_file_end, a_loop_that_stops_goes_on_after_restart) {
+  doorbell::test::pipe_ends pipe;
+  std::array<char, 8> block{};
+  net::io_context io;
+  stream_file reader{io, pipe.read.release()};
+  int called = 0;
+  reader.async_read_some(net::buffer(block), [&](error_code, std::size_t) { ++called; });
+  io.poll();
+  EXPECT_FALSE(io.stopped()) << "out of work with a read outstanding";
+  io.stop();
+  ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+  EXPECT_EQ(io.run(), 0U);
+  io.restart();
+  io.run();
+  EXPECT_EQ(called, 1);
+}
+
+TEST(asio_file_end, a_loop_returns_when_the_last_handler_has_been_called) {
+  net::io_context io;
+  random_access_file file{io, doorbell::test::temporary_file(letters).release()};
+  doorbell::test::pipe_ends pipe;
+  stream_file reader{io, pipe.read.release()};
+  std::array<char, 8> block{};
+  int called = 0;
+  // The reactor is asked for the pipe, and no longer needed when both have ended in a turn that something else brought about.
+  reader.async_read_some(net::buffer(block), [&](error_code, std::size_t) { ++called; });
+  io.poll();
+  ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+  file.async_read_some_at(0, net::buffer(block.data() + 1, 1), [&](error_code, std::size_t) { ++called; });
+  io.run();
+  EXPECT_EQ(called, 2);
+}
+
+struct memory_count {
+  std::size_t live = 0;
+  std::size_t ever = 0;
+};
+
+template <class T>
+struct counting_allocator {
+  using value_type = T;
+
+  explicit counting_allocator(memory_count& whose) : count{&whose} {}
+  template <class U>
+  explicit(false) counting_allocator(const counting_allocator<U>& other) : count{other.count} {}
+
+  T* allocate(std::size_t n) {
+    count->live += n * sizeof(T);
+    ++count->ever;
+    return std::allocator<T>{}.allocate(n);
+  }
+  void deallocate(T* place, std::size_t n) {
+    count->live -= n * sizeof(T);
+    std::allocator<T>{}.deallocate(place, n);
+  }
+  template <class U>
+  bool operator==(const counting_allocator<U>& other) const {
+    return count == other.count;
+  }
+
+  memory_count* count;
+};
+
+TEST(asio_file_end, memory_is_the_associated_allocators_and_free_before_the_handler_is_called) {
+  memory_count memory;
+  net::io_context io;
+  random_access_file file{io, doorbell::test::temporary_file(letters).release()};
+  std::array<char, 8> block{};
+  std::size_t live_in_handler = 1;
+  auto handler = [&, owned = std::make_unique<int>(1)](error_code, std::size_t) { live_in_handler = memory.live; };
+  file.async_read_some_at(0, net::buffer(block),
+                          net::bind_allocator(counting_allocator<std::byte>{memory}, std::move(handler)));
+  EXPECT_GT(memory.live, 0U);
+  io.run();
+  EXPECT_EQ(live_in_handler, 0U);
+  EXPECT_EQ(memory.ever, 1U) << "one operation, one allocation";
+}
+
+/// Reads one letter after the other, each started by the handler of the one before, in whichever thread that runs.
+class chain {
+ public:
+  chain(random_access_file& file, std::size_t seed, int length) : file_{file}, at_{seed}, left_{length} {}
+  void start() {
+    if (left_-- == 0) return;
+    at_ = (at_ * 5 + 3) % letters.size();
+    file_.async_read_some_at(at_, net::buffer(&letter_, 1), [this](error_code ec, std::size_t n) {
+      if (!ec && n == 1 && letter_ == letters[at_]) ++good;
+      start();
+    });
+  }
+  int good = 0;
+
+ private:
+  random_access_file& file_;
+  std::size_t at_;
+  int left_;
+  char letter_ = 0;
+};
+
+// Oracle: each chain reads all its letters, and each is the one at its place.
+TEST(asio_file_end, reads_of_a_loop_of_several_threads_all_arrive) {
+  constexpr int length = 500;
+  net::io_context io;
+  const auto file = doorbell::test::temporary_file(letters);
+  std::vector<std::unique_ptr<random_access_file>> files;
+  std::vector<std::unique_ptr<chain>> chains;
+  for (std::size_t i = 0; i < 8; ++i) {
+    files.push_back(std::make_unique<random_access_file>(io, ::dup(file.get())));
+    chains.push_back(std::make_unique<chain>(*files.back(), i, length));
+    chains.back()->start();
+  }
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 3; ++i) threads.emplace_back([&] { io.run(); });
+  }
+  for (const auto& each : chains) EXPECT_EQ(each->good, length);
+}
+
+int decisions() {
+  const char* const asked = std::getenv("DOORBELL_DECISIONS");
+  return asked != nullptr ? std::atoi(asked) : 2000;
+}
+
+// Oracle: each read ends exactly once, and what the reads got and what is left in the pipe is what was written.
+TEST(asio_file_end, a_cancel_and_a_completion_at_once_are_one_end) {
+  doorbell::test::pipe_ends pipe;
+  net::io_context io{1};
+  stream_file reader{io, pipe.read.release()};
+  std::atomic<int> round{0};
+  const int rounds = decisions();
+  int ended = 0;
+  int got = 0;
+  int cancelled = 0;
+  std::jthread writer{[&] {
+    for (int i = 1; i <= rounds; ++i) {
+      for (int now = round.load(); now < i; now = round.load()) round.wait(now);
+      EXPECT_EQ(::write(pipe.write.get(), "x", 1), 1);
+    }
+  }};
+  std::array<char, 1> block{};
+  for (int i = 1; i <= rounds; ++i) {
+    net::cancellation_signal signal;
+    reader.async_read_some(net::buffer(block),
+                           net::bind_cancellation_slot(signal.slot(), [&](error_code ec, std::size_t n) {
+                             ++ended;
+                             got += static_cast<int>(n);
+                             if (ec == net::error::operation_aborted) ++cancelled;
+                           }));
+    io.restart();
+    io.poll();
+    round.store(i);
+    round.notify_one();
+    if (i % 2 == 0) std::this_thread::yield();
+    signal.emit(net::cancellation_type::terminal);
+    io.run();
+    ASSERT_EQ(ended, i);
+  }
+  writer.join();
+  EXPECT_EQ(got + cancelled, rounds);
+  ASSERT_EQ(::write(pipe.write.get(), "y", 1), 1);
+  int left = 0;
+  while (reader.read_some(net::buffer(block)) == 1 && block[0] == 'x') ++left;
+  EXPECT_EQ(left, cancelled);
+  RecordProperty("cancelled", cancelled);
+}
+
+TEST(asio_file_end, in_a_forks_child_what_was_in_flight_ends_and_the_rest_goes_on_in_both) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "the child of a process with threads: support/sanitizer.hpp";
+  doorbell::test::pipe_ends pipe;
+  std::array<char, 8> block{};
+  net::io_context io;
+  stream_file reader{io, pipe.read.release()};
+  random_access_file file{io, doorbell::test::temporary_file(letters).release()};
+  error_code ended = net::error::would_block;
+  std::size_t read = 0;
+  reader.async_read_some(net::buffer(block.data(), 1), [&](error_code ec, std::size_t) { ended = ec; });
+  io.poll();
+  file.async_read_some_at(0, net::buffer(block.data() + 1, 4), [&](error_code, std::size_t n) { read = n; });
+  io.notify_fork(net::execution_context::fork_prepare);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    io.notify_fork(net::execution_context::fork_child);
+    io.run();
+    ::_exit(ended == net::error::operation_aborted && read == 4 ? 0 : 1);
+  }
+  io.notify_fork(net::execution_context::fork_parent);
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+  io.run();
+  EXPECT_FALSE(ended);
+  EXPECT_EQ(read, 4U);
+}
+
+}  // namespace

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// random_access_file: what is read and written, its errors, and what its handlers are associated with.
+#include <doorbell/asio.hpp>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/completion_condition.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/read_at.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
+#include <boost/asio/write_at.hpp>
+
+#include "support/files.hpp"
+
+namespace {
+
+namespace net = boost::asio;
+using boost::system::error_code;
+using doorbell::asio::file_base;
+using doorbell::asio::random_access_file;
+
+constexpr std::string_view text = "hello, world";
+
+/// What a handler was told.
+struct told {
+  error_code ec = net::error::would_block;
+  std::size_t bytes = 0;
+  int times = 0;
+  auto handler() {
+    return [this](error_code why, std::size_t n) {
+      ec = why;
+      bytes = n;
+      ++times;
+    };
+  }
+};
+
+class asio_file : public testing::Test {
+ protected:
+  asio_file() : file_{io_, doorbell::test::temporary_file(text).release()} {}
+
+  [[nodiscard]] std::string name() { return "/proc/self/fd/" + std::to_string(file_.native_handle()); }
+  void run() {
+    io_.restart();
+    io_.run();
+  }
+  told read_at(std::uint64_t offset, auto buffers) {
+    told result;
+    file_.async_read_some_at(offset, buffers, result.handler());
+    run();
+    return result;
+  }
+
+  net::io_context io_;
+  random_access_file file_;
+  std::array<char, 64> block_{};
+};
+
+TEST_F(asio_file, reads_what_is_there_fewer_at_the_end_and_then_eof) {
+  const auto all = read_at(0, net::buffer(block_));
+  EXPECT_FALSE(all.ec);
+  EXPECT_EQ(std::string_view(block_.data(), all.bytes), text);
+  EXPECT_EQ(read_at(7, net::buffer(block_, 3)).bytes, 3U);
+  EXPECT_EQ(std::string_view(block_.data(), 3), "wor");
+  const auto end = read_at(text.size(), net::buffer(block_));
+  EXPECT_EQ(end.ec, net::error::eof);
+  EXPECT_EQ(end.bytes, 0U);
+}
+
+TEST_F(asio_file, that_is_asked_for_nothing_has_no_error) {
+  const auto nothing = read_at(text.size(), net::buffer(block_, 0));
+  EXPECT_FALSE(nothing.ec);
+  EXPECT_EQ(nothing.times, 1);
+}
+
+TEST_F(asio_file, calls_no_handler_inside_what_initiates) {
+  told result;
+  file_.async_read_some_at(0, net::buffer(block_), result.handler());
+  EXPECT_EQ(result.times, 0);
+  run();
+  EXPECT_EQ(result.times, 1);
+}
+
+TEST_F(asio_file, scatters_and_gathers) {
+  std::array<char, 5> first{};
+  std::array<char, 2> second{};
+  std::array<char, 9> third{};
+  const std::array<net::mutable_buffer, 4> parts{net::buffer(first), net::buffer(block_, 0), net::buffer(second),
+                                                 net::buffer(third)};
+  EXPECT_EQ(read_at(0, parts).bytes, text.size());
+  EXPECT_EQ(std::string_view(second.data(), 2), ", ");
+  EXPECT_EQ(std::string_view(third.data(), 5), "world");
+
+  told written;
+  const std::array<net::const_buffer, 2> two{net::buffer("AB", 2), net::buffer("CDE", 3)};
+  file_.async_write_some_at(1, two, written.handler());
+  run();
+  EXPECT_EQ(written.bytes, 5U);
+  EXPECT_EQ(file_.read_some_at(0, net::buffer(block_)), text.size());
+  EXPECT_EQ(std::string_view(block_.data(), 7), "hABCDE ");
+}
+
+TEST_F(asio_file, takes_part_in_composed_operations) {
+  const std::string large(300'000, 'x');
+  told written;
+  net::async_write_at(file_, 0, net::buffer(large), written.handler());
+  run();
+  EXPECT_EQ(written.bytes, large.size());
+  EXPECT_EQ(file_.size(), large.size());
+
+  std::string there(large.size() + 10, '-');
+  told read;
+  net::async_read_at(file_, 0, net::buffer(there), read.handler());
+  run();
+  EXPECT_EQ(read.ec, net::error::eof);
+  EXPECT_EQ(there.substr(0, read.bytes), large);
+
+  told some;
+  net::async_read_at(file_, large.size() - 5, net::buffer(there), net::transfer_at_least(5), some.handler());
+  run();
+  EXPECT_FALSE(some.ec);
+  EXPECT_EQ(some.bytes, 5U);
+}
+
+TEST_F(asio_file, more_reads_than_fit_in_flight_are_all_carried_out) {
+  constexpr std::size_t many = 3000;
+  std::vector<char> letters(many);
+  std::size_t good = 0;
+  for (std::size_t i = 0; i < many; ++i)
+    file_.async_read_some_at(i % text.size(), net::buffer(&letters[i], 1), [&, i](error_code ec, std::size_t n) {
+      if (!ec && n == 1 && letters[i] == text[i % text.size()]) ++good;
+    });
+  run();
+  EXPECT_EQ(good, many);
+}
+
+TEST_F(asio_file, that_is_not_open_says_bad_descriptor) {
+  random_access_file closed{io_};
+  EXPECT_FALSE(closed.is_open());
+  error_code ec;
+  const auto refused = [&] { return std::exchange(ec, {}) == net::error::bad_descriptor; };
+  EXPECT_EQ(closed.read_some_at(0, net::buffer(block_), ec), 0U);
+  EXPECT_TRUE(refused());
+  EXPECT_EQ(closed.write_some_at(0, net::buffer(block_), ec), 0U);
+  EXPECT_TRUE(refused());
+  EXPECT_EQ(closed.size(ec), 0U);
+  EXPECT_TRUE(refused());
+  closed.resize(1, ec);
+  EXPECT_TRUE(refused());
+  closed.sync_all(ec);
+  EXPECT_TRUE(refused());
+  closed.sync_data(ec);
+  EXPECT_TRUE(refused());
+  closed.cancel(ec);
+  EXPECT_TRUE(refused());
+  EXPECT_THROW(closed.cancel(), boost::system::system_error);
+  closed.close(ec);
+  EXPECT_FALSE(ec);
+  EXPECT_EQ(closed.release(), -1);
+
+  told result;
+  closed.async_read_some_at(0, net::buffer(block_), result.handler());
+  closed.async_sync_all([&](error_code why) { ec = why; });
+  run();
+  EXPECT_EQ(result.ec, net::error::bad_descriptor);
+  EXPECT_EQ(ec, net::error::bad_descriptor);
+}
+
+TEST_F(asio_file, open_tells_what_is_wrong) {
+  random_access_file other{io_};
+  error_code ec;
+  other.open("/no/such/file", file_base::read_only, ec);
+  EXPECT_EQ(ec, boost::system::errc::no_such_file_or_directory);
+  EXPECT_THROW((random_access_file{io_, std::string{"/no/such/file"}, file_base::read_only}),
+               boost::system::system_error);
+  file_.open(name(), file_base::read_only, ec);
+  EXPECT_EQ(ec, net::error::already_open);
+  file_.assign(0, ec);
+  EXPECT_EQ(ec, net::error::already_open);
+  other.assign(-1, ec);
+  EXPECT_EQ(ec, net::error::bad_descriptor);
+  other.open(name(), file_base::read_only);
+  told result;
+  other.async_write_some_at(0, net::buffer("x", 1), result.handler());
+  run();
+  EXPECT_EQ(result.ec, net::error::bad_descriptor);
+}
+
+TEST_F(asio_file, sizes_and_syncs) {
+  file_.resize(5);
+  EXPECT_EQ(file_.size(), 5U);
+  file_.sync_all();
+  file_.sync_data();
+  int good = 0;
+  const auto count = [&](error_code ec) { good += ec ? 0 : 1; };
+  file_.async_sync_all(count);
+  file_.async_sync_data(count);
+  run();
+  EXPECT_EQ(good, 2);
+}
+
+TEST_F(asio_file, is_opened_with_any_flags_of_the_system) {
+  constexpr std::size_t sector = 4096;
+  file_.resize(sector);
+  random_access_file direct{io_};
+  error_code ec;
+  direct.open(name(), file_base::read_only | O_DIRECT, ec);
+  if (ec == net::error::invalid_argument) GTEST_SKIP() << "no O_DIRECT in this file system";
+  ASSERT_FALSE(ec);
+  EXPECT_NE(::fcntl(direct.native_handle(), F_GETFL) & O_DIRECT, 0);
+  const std::unique_ptr<char, decltype(&std::free)> memory{static_cast<char*>(std::aligned_alloc(sector, sector)),
+                                                           &std::free};
+  told result;
+  direct.async_read_some_at(0, net::buffer(memory.get(), sector), result.handler());
+  run();
+  EXPECT_FALSE(result.ec);
+  EXPECT_EQ(std::string_view(memory.get(), text.size()), text);
+}
+
+TEST_F(asio_file, moves_with_what_is_outstanding) {
+  told result;
+  file_.async_read_some_at(0, net::buffer(block_), result.handler());
+  doorbell::asio::basic_random_access_file<net::io_context::executor_type> exact{io_};
+  random_access_file moved{std::move(file_)};
+  EXPECT_FALSE(file_.is_open());  // NOLINT(bugprone-use-after-move): it is said to be closed
+  file_ = std::move(exact);
+  run();
+  EXPECT_EQ(result.bytes, text.size());
+  file_ = std::move(moved);
+  EXPECT_EQ(file_.size(), text.size());
+}
+
+TEST_F(asio_file, gives_its_descriptor_away) {
+  const doorbell::base::unique_fd taken{file_.release()};
+  EXPECT_FALSE(file_.is_open());
+  EXPECT_EQ(::pread(taken.get(), block_.data(), 5, 0), 5);
+}
+
+TEST_F(asio_file, handlers_run_in_their_strand) {
+  const auto strand = net::make_strand(io_);
+  bool in_strand = false;
+  file_.async_read_some_at(0, net::buffer(block_), net::bind_executor(strand, [&](error_code, std::size_t) {
+                             in_strand = strand.running_in_this_thread();
+                           }));
+  run();
+  EXPECT_TRUE(in_strand);
+}
+
+TEST_F(asio_file, results_come_as_futures_and_deferred) {
+  net::thread_pool pool{1};
+  random_access_file file{pool, name(), file_base::read_only};
+  EXPECT_EQ(file.async_read_some_at(0, net::buffer(block_), net::use_future).get(), text.size());
+  auto later = file.async_read_some_at(text.size(), net::buffer(block_), net::deferred);
+  EXPECT_THROW(std::move(later)(net::use_future).get(), boost::system::system_error);
+  pool.join();
+}
+
+TEST_F(asio_file, default_tokens_may_be_bound_to_the_type) {
+  using file_type = net::use_awaitable_t<>::as_default_on_t<random_access_file>;
+  file_type file{io_, name(), file_base::read_write};
+  std::size_t read = 0;
+  auto once = [&]() -> net::awaitable<void> {
+    co_await file.async_write_some_at(0, net::buffer("J", 1));
+    co_await file.async_sync_data();
+    read = co_await file.async_read_some_at(0, net::buffer(block_));
+  };
+  net::co_spawn(io_, once(), net::detached);
+  run();
+  EXPECT_EQ(std::string_view(block_.data(), read), "Jello, world");
+}
+
+}  // namespace

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// stream_file: its position, the order of what is outstanding, pipes, and cancellation, which pipes let one see.
+#include <doorbell/asio.hpp>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
+
+#include "support/files.hpp"
+
+namespace {
+
+namespace net = boost::asio;
+using boost::system::error_code;
+using doorbell::asio::file_base;
+using doorbell::asio::stream_file;
+
+constexpr std::string_view letters = "abcdefghij";
+
+class asio_stream_file : public testing::Test {
+ protected:
+  asio_stream_file() : file_{io_, doorbell::test::temporary_file(letters).release()} {}
+  void run() {
+    io_.restart();
+    io_.run();
+  }
+
+  net::io_context io_;
+  stream_file file_;
+  std::array<char, 64> block_{};
+};
+
+TEST_F(asio_stream_file, reads_one_piece_after_the_other_though_all_are_outstanding) {
+  std::string read;
+  std::array<std::array<char, 3>, 5> pieces{};
+  std::vector<error_code> ends;
+  for (auto& each : pieces)
+    file_.async_read_some(net::buffer(each), [&](error_code ec, std::size_t n) {
+      read.append(each.data(), n);
+      ends.push_back(ec);
+    });
+  run();
+  EXPECT_EQ(read, letters);
+  ASSERT_EQ(ends.size(), 5U);
+  EXPECT_EQ(ends[4], net::error::eof);
+  EXPECT_EQ(file_.seek(0, file_base::seek_cur), letters.size());
+}
+
+TEST_F(asio_stream_file, seeks_and_blocking_calls_share_the_position) {
+  EXPECT_EQ(file_.seek(-3, file_base::seek_end), 7U);
+  EXPECT_EQ(file_.read_some(net::buffer(block_, 2)), 2U);
+  EXPECT_EQ(std::string_view(block_.data(), 2), "hi");
+  EXPECT_EQ(file_.seek(-8, file_base::seek_cur), 1U);
+  EXPECT_EQ(file_.write_some(net::buffer("B", 1)), 1U);
+  std::size_t read = 0;
+  file_.async_read_some(net::buffer(block_, 3), [&](error_code, std::size_t n) { read = n; });
+  run();
+  EXPECT_EQ(std::string_view(block_.data(), read), "cde");
+  error_code ec;
+  file_.seek(-1, file_base::seek_set, ec);
+  EXPECT_EQ(ec, net::error::invalid_argument);
+  const doorbell::base::unique_fd taken{file_.release()};
+  EXPECT_EQ(::lseek(taken.get(), 0, SEEK_CUR), 5);
+  file_.seek(0, file_base::seek_set, ec);
+  EXPECT_EQ(ec, net::error::bad_descriptor);
+}
+
+TEST_F(asio_stream_file, appends_and_is_at_the_end_then) {
+  const auto name = "/proc/self/fd/" + std::to_string(file_.native_handle());
+  stream_file log{io_, name, file_base::write_only | file_base::append};
+  for (int i = 0; i < 3; ++i) log.async_write_some(net::buffer("XY", 2), [](error_code, std::size_t) {});
+  run();
+  EXPECT_EQ(log.seek(0, file_base::seek_cur), letters.size() + 6);
+  EXPECT_EQ(file_.size(), letters.size() + 6);
+}
+
+TEST_F(asio_stream_file, takes_part_in_composed_operations) {
+  std::size_t written = 0;
+  const std::string large(200'000, 'z');
+  net::async_write(file_, net::buffer(large), [&](error_code, std::size_t n) { written = n; });
+  run();
+  EXPECT_EQ(written, large.size());
+  file_.seek(0, file_base::seek_set);
+  std::string read;
+  error_code end;
+  net::async_read(file_, net::dynamic_buffer(read), [&](error_code ec, std::size_t) { end = ec; });
+  run();
+  EXPECT_EQ(end, net::error::eof);
+  EXPECT_EQ(read, large);
+}
+
+class asio_pipe : public testing::Test {
+ protected:
+  explicit asio_pipe(int flags = 0) {
+    doorbell::test::pipe_ends ends;
+    EXPECT_EQ(::fcntl(ends.read.get(), F_SETFL, flags), 0);
+    reader_.assign(ends.read.release());
+    write_ = std::move(ends.write);
+  }
+
+  void start(std::optional<error_code>& result) {
+    reader_.async_read_some(net::buffer(block_), [&](error_code ec, std::size_t n) {
+      result = ec;
+      bytes_ = n;
+    });
+  }
+  // Until it is with the engine.
+  void begin() { EXPECT_GT(io_.poll(), 0U); }
+
+  net::io_context io_;
+  stream_file reader_{io_};
+  doorbell::base::unique_fd write_;
+  std::array<char, 8> block_{};
+  std::size_t bytes_ = 0;
+};
+
+TEST_F(asio_pipe, is_waited_for_and_ends) {
+  std::optional<error_code> result;
+  start(result);
+  begin();
+  EXPECT_FALSE(result);
+  ASSERT_EQ(::write(write_.get(), "bell", 4), 4);
+  io_.run();
+  EXPECT_EQ(result, error_code{});
+  EXPECT_EQ(bytes_, 4U);
+  write_.reset();
+  io_.restart();
+  start(result);
+  io_.run();
+  EXPECT_EQ(result, net::error::eof);
+  error_code ec;
+  reader_.seek(0, file_base::seek_set, ec);
+  EXPECT_EQ(ec, boost::system::errc::invalid_seek);
+}
+
+TEST_F(asio_pipe, cancel_ends_what_is_in_flight_and_what_stands_behind_it) {
+  std::optional<error_code> first;
+  std::optional<error_code> second;
+  start(first);
+  begin();
+  start(second);
+  reader_.cancel();
+  io_.run();
+  EXPECT_EQ(first, net::error::operation_aborted);
+  EXPECT_EQ(second, net::error::operation_aborted);
+  EXPECT_TRUE(reader_.is_open());
+}
+
+TEST_F(asio_pipe, a_slot_ends_its_operation_and_no_other) {
+  std::optional<error_code> first;
+  std::optional<error_code> second;
+  net::cancellation_signal signal;
+  reader_.async_read_some(net::buffer(block_),
+                          net::bind_cancellation_slot(signal.slot(), [&](error_code ec, std::size_t) { first = ec; }));
+  begin();
+  std::array<char, 8> other{};
+  reader_.async_read_some(net::buffer(other), [&](error_code ec, std::size_t) { second = ec; });
+  signal.emit(net::cancellation_type::total);
+  while (!first) io_.run_one();
+  EXPECT_EQ(first, net::error::operation_aborted);
+  EXPECT_FALSE(second);
+  ASSERT_EQ(::write(write_.get(), "x", 1), 1);
+  io_.run();
+  EXPECT_EQ(second, error_code{});
+  EXPECT_EQ(other[0], 'x');
+  signal.emit(net::cancellation_type::total);
+}
+
+TEST_F(asio_pipe, a_slot_ends_what_has_not_been_submitted) {
+  std::optional<error_code> result;
+  net::cancellation_signal signal;
+  reader_.async_read_some(net::buffer(block_),
+                          net::bind_cancellation_slot(signal.slot(), [&](error_code ec, std::size_t) { result = ec; }));
+  signal.emit(net::cancellation_type::terminal);
+  io_.run();
+  EXPECT_EQ(result, net::error::operation_aborted);
+}
+
+TEST_F(asio_pipe, close_ends_what_is_in_flight) {
+  std::optional<error_code> result;
+  start(result);
+  begin();
+  reader_.close();
+  EXPECT_FALSE(reader_.is_open());
+  io_.run();
+  EXPECT_EQ(result, net::error::operation_aborted);
+}
+
+class asio_non_blocking_pipe : public asio_pipe {
+ protected:
+  asio_non_blocking_pipe() : asio_pipe{O_NONBLOCK} {}
+};
+
+TEST_F(asio_non_blocking_pipe, is_waited_for_all_the_same) {
+  std::optional<error_code> result;
+  start(result);
+  begin();
+  EXPECT_FALSE(result);
+  ASSERT_EQ(::write(write_.get(), "bell", 4), 4);
+  io_.run();
+  EXPECT_EQ(result, error_code{});
+  EXPECT_EQ(bytes_, 4U);
+}
+
+TEST_F(asio_non_blocking_pipe, can_be_cancelled_while_it_waits) {
+  std::optional<error_code> result;
+  start(result);
+  begin();
+  EXPECT_FALSE(result);
+  reader_.cancel();
+  io_.run();
+  EXPECT_EQ(result, net::error::operation_aborted);
+}
+
+}  // namespace
