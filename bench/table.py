@@ -126,6 +126,10 @@ ROWS = (
           f"fio/client/depth:{depth}/doorbell", (
               Against("kernel AIO", f"fio/client/depth:{depth}/kernel", at_least=1.0),
           )) for depth in (1, 32)),
+    *(Row(18, f"Asio file reads, {what}, depth {depth}{where}", program, f"{loop}/{kind}/doorbell/depth:{depth}/real_time", (
+        Against("Boost.Asio's random_access_file", f"{loop}/{kind}/boost/depth:{depth}/real_time", at_least=1.0),
+    )) for program, loop, where in (("files", "epoll_loop", ""), ("files_on_uring", "io_uring_loop", ", loop on io_uring"))
+      for kind, what in (("hot", "hot page cache"), ("direct", "O_DIRECT")) for depth in (1, 32)),
 )
 
 SETTINGS = """\
@@ -136,5 +140,7 @@ SETTINGS = """\
   with the notifier's. A notifier that stays and is registered again pays for two atomic operations more, with which
   register_with() and unregister() of several threads at once settle who does it; that makes six, as in a stop_callback.
 - Asio: one thread for each io_context, which has the concurrency hint 1. Ping-pong: threads pinned to their CPUs.
+- Asio's files: any_io_executor, 4 KiB at random of 64 MiB. Boost.Asio's carries out one read of a file at a time, so it has one for each
+  that is outstanding; doorbell's has one for all.
 - malloc is glibc's. Everything is compiled by g++ as the release preset says (-O3); doorbell is linked statically.
 - Times are of the CPU for one thread's work, and real time where several threads take part (rows 6 to 10)."""

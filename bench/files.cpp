@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Row 18: random reads of 4 KiB from an Asio loop, so many at once, each started by the handler of the one before. Compiled twice:
+// with Asio's loop on epoll, as everybody has it, and on io_uring (BOOST_ASIO_DISABLE_EPOLL).
+//
+// Boost.Asio's file carries out one read at a time, so the peer has a file for each read that is outstanding. Ours has one.
+#include <benchmark/benchmark.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/random_access_file.hpp>
+
+#include <doorbell/asio.hpp>
+#include <doorbell/base/unique_fd.hpp>
+
+namespace doorbell::bench {
+namespace {
+
+constexpr std::size_t block = 4096;
+constexpr std::size_t blocks = 16384;  // 64 MiB
+constexpr benchmark::IterationCount reads_a_round = 256;
+
+#ifdef BOOST_ASIO_DISABLE_EPOLL
+const std::string loop = "io_uring_loop/";
+#else
+const std::string loop = "epoll_loop/";
+#endif
+
+[[noreturn]] void fail(const char* what) { throw std::system_error{errno, std::system_category(), what}; }
+
+/// A file without a name, on the disk, and in the page cache as well.
+class test_file {
+ public:
+  test_file() {
+    std::string name = "./bench-files-XXXXXX";
+    descriptor_ = base::unique_fd{::mkostemp(name.data(), O_CLOEXEC)};
+    if (!descriptor_) fail("mkostemp");
+    ::unlink(name.c_str());
+    const std::vector<char> text(1 << 20, 'x');
+    for (std::size_t at = 0; at < block * blocks; at += text.size())
+      if (::pwrite(descriptor_.get(), text.data(), text.size(), static_cast<off_t>(at)) != ssize_t(text.size()))
+        fail("pwrite");
+    if (::fsync(descriptor_.get()) != 0) fail("fsync");
+  }
+
+  /// A descriptor of it, and a description, of its own.
+  [[nodiscard]] int open(int flags) const {
+    const auto name = "/proc/self/fd/" + std::to_string(descriptor_.get());
+    const int opened = ::open(name.c_str(), O_RDONLY | O_CLOEXEC | flags);
+    if (opened < 0) fail("open");
+    return opened;
+  }
+
+ private:
+  base::unique_fd descriptor_;
+};
+
+const test_file& the_file() {
+  static const test_file one;
+  return one;
+}
+
+struct freed {
+  void operator()(void* memory) const noexcept { std::free(memory); }
+};
+
+/// One of the reads that are outstanding at once, over and over.
+template <class File>
+class reader {
+ public:
+  reader(File& file, std::uint64_t seed, benchmark::IterationCount& left, bool& failed)
+      : file_{file}, left_{left}, failed_{failed}, next_{seed}, memory_{std::aligned_alloc(block, block)} {}
+
+  void start() {
+    if (left_ == 0) return;
+    --left_;
+    const auto at = block * (next_() % blocks);
+    file_.async_read_some_at(at, boost::asio::buffer(memory_.get(), block),
+                             [this](const boost::system::error_code& ec, std::size_t bytes) {
+                               failed_ = failed_ || ec || bytes != block;
+                               start();
+                             });
+  }
+
+ private:
+  File& file_;
+  benchmark::IterationCount& left_;
+  bool& failed_;
+  std::minstd_rand next_;
+  std::unique_ptr<void, freed> memory_;
+};
+
+template <class File>
+void read_at_random(benchmark::State& state, int flags, std::size_t files) {
+  boost::asio::io_context io{1};
+  std::vector<std::unique_ptr<File>> opened;
+  for (std::size_t i = 0; i < files; ++i) opened.push_back(std::make_unique<File>(io, the_file().open(flags)));
+  benchmark::IterationCount left = 0;
+  bool failed = false;
+  std::vector<std::unique_ptr<reader<File>>> readers;
+  const auto depth = static_cast<std::size_t>(state.range(0));
+  for (std::size_t i = 0; i < depth; ++i)
+    readers.push_back(std::make_unique<reader<File>>(*opened[i % files], i + 1, left, failed));
+  while (state.KeepRunningBatch(reads_a_round)) {
+    left = reads_a_round;
+    for (const auto& each : readers) each->start();
+    io.run();
+    io.restart();
+  }
+  if (failed) state.SkipWithError("a read failed, or was short");
+}
+
+void doorbell_file(benchmark::State& state, int flags) { read_at_random<asio::random_access_file>(state, flags, 1); }
+void boost_file(benchmark::State& state, int flags) {
+  read_at_random<boost::asio::random_access_file>(state, flags, static_cast<std::size_t>(state.range(0)));
+}
+
+[[maybe_unused]] const bool registered = [] {
+  const auto add = [](const std::string& name, auto body, int flags) {
+    benchmark::RegisterBenchmark((loop + name).c_str(), body, flags)->ArgName("depth")->Arg(1)->Arg(32)->UseRealTime();
+  };
+  add("hot/doorbell", doorbell_file, 0);
+  add("hot/boost", boost_file, 0);
+  add("direct/doorbell", doorbell_file, O_DIRECT);
+  add("direct/boost", boost_file, O_DIRECT);
+  return true;
+}();
+
+}  // namespace
+}  // namespace doorbell::bench
