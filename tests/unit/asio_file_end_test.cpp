@@ -208,51 +208,85 @@ TEST(asio_file_end, reads_of_a_loop_of_several_threads_all_arrive) {
   for (const auto& each : chains) EXPECT_EQ(each->good, length);
 }
 
+/// A pipe, and a read of one byte of it, which ends.
+class contested_read {
+ public:
+  explicit contested_read(net::io_context& io) : reader_{io, pipe_.read.release()} {}
+
+  void start() {
+    reader_.async_read_some(net::buffer(&byte_, 1),
+                            net::bind_cancellation_slot(signal_.slot(), [this](error_code ec, std::size_t n) {
+                              ++ended;
+                              got += static_cast<int>(n);
+                              if (ec == net::error::operation_aborted) ++cancelled;
+                            }));
+  }
+  void write() const { EXPECT_EQ(::write(pipe_.write.get(), "x", 1), 1); }
+  void cancel() { signal_.emit(net::cancellation_type::terminal); }
+  /// Takes what a cancelled read has left.
+  void take_rest() {
+    if (got + left < ended) left += static_cast<int>(reader_.read_some(net::buffer(&byte_, 1)));
+  }
+
+  int ended = 0;
+  int got = 0;
+  int cancelled = 0;
+  int left = 0;
+
+ private:
+  doorbell::test::pipe_ends pipe_;
+  stream_file reader_;
+  net::cancellation_signal signal_;
+  char byte_ = 0;
+};
+
 int decisions() {
   const char* const asked = std::getenv("DOORBELL_DECISIONS");
   return asked != nullptr ? std::atoi(asked) : 2000;
 }
 
-// Oracle: each read ends exactly once, and what the reads got and what is left in the pipe is what was written.
+// Oracle: each read ends exactly once, and got its byte, or was cancelled and has left it in the pipe.
 TEST(asio_file_end, a_cancel_and_a_completion_at_once_are_one_end) {
-  doorbell::test::pipe_ends pipe;
+  constexpr int at_once = 32;
   net::io_context io{1};
-  stream_file reader{io, pipe.read.release()};
+  std::vector<std::unique_ptr<contested_read>> reads;
+  for (int i = 0; i < at_once; ++i) reads.push_back(std::make_unique<contested_read>(io));
+  const int rounds = decisions() / at_once;
   std::atomic<int> round{0};
-  const int rounds = decisions();
-  int ended = 0;
-  int got = 0;
-  int cancelled = 0;
+  std::atomic<int> begun{0};
+  std::atomic<int> written{0};
   std::jthread writer{[&] {
     for (int i = 1; i <= rounds; ++i) {
-      for (int now = round.load(); now < i; now = round.load()) round.wait(now);
-      EXPECT_EQ(::write(pipe.write.get(), "x", 1), 1);
+      round.wait(i - 1);
+      for (const auto& each : reads) {
+        each->write();
+        begun.store(i);
+      }
+      written.store(i);
+      written.notify_one();
     }
   }};
-  std::array<char, 1> block{};
   for (int i = 1; i <= rounds; ++i) {
-    net::cancellation_signal signal;
-    reader.async_read_some(net::buffer(block),
-                           net::bind_cancellation_slot(signal.slot(), [&](error_code ec, std::size_t n) {
-                             ++ended;
-                             got += static_cast<int>(n);
-                             if (ec == net::error::operation_aborted) ++cancelled;
-                           }));
+    for (const auto& each : reads) each->start();
     io.restart();
     io.poll();
     round.store(i);
     round.notify_one();
-    if (i % 2 == 0) std::this_thread::yield();
-    signal.emit(net::cancellation_type::terminal);
+    // The one writes from the front, the other cancels from the back; and who is first differs.
+    while (i % 2 == 0 && begun.load() < i) std::this_thread::yield();
+    for (auto each = reads.rbegin(); each != reads.rend(); ++each) (*each)->cancel();
     io.run();
-    ASSERT_EQ(ended, i);
+    written.wait(i - 1);
+    for (const auto& each : reads) {
+      each->take_rest();
+      ASSERT_EQ(each->ended, i);
+      ASSERT_EQ(each->left, each->cancelled);
+      ASSERT_EQ(each->got + each->left, i);
+    }
   }
-  writer.join();
-  EXPECT_EQ(got + cancelled, rounds);
-  ASSERT_EQ(::write(pipe.write.get(), "y", 1), 1);
-  int left = 0;
-  while (reader.read_some(net::buffer(block)) == 1 && block[0] == 'x') ++left;
-  EXPECT_EQ(left, cancelled);
+  int cancelled = 0;
+  for (const auto& each : reads) cancelled += each->cancelled;
+  RecordProperty("decisions", rounds * at_once);
   RecordProperty("cancelled", cancelled);
 }
 
