@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // file_op: one asynchronous operation on a file, from its initiation to its handler. As with bell_op, its memory is from its
-// handler's associated allocator, given back before the handler is called, and it is outstanding work on the I/O object's
-// executor and on its handler's. The request and its list of buffers stand in it, so it stays where it is while it is in flight.
+// handler's associated allocator (Asio's recycling one by default, as for Asio's own operations), given back before the handler is
+// called, and it is outstanding work on its handler's executor; the file_service is, all the while, on the I/O object's. The
+// request and its list of buffers stand in it, so it stays where it is while it is in flight.
 //
 // Thread safety: belongs to whoever has it: the initiating function, then the file_service's lists, under its mutex, then
 // whoever has taken it from there.
@@ -16,15 +17,19 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/recycling_allocator.hpp>
 #include <boost/intrusive/list.hpp>
 #include <boost/system/error_code.hpp>
 
@@ -89,7 +94,7 @@ class file_op {
 
   /// Frees the operation and has its handler called from the loop, with the result.
   virtual void post() = 0;
-  /// The same for a caller that the loop runs: the handler may be called before this returns.
+  /// The same for a caller that the loop runs, in the place of one handler: that may be called before this returns.
   virtual void dispatch() = 0;
   /// Frees the operation and its handler, which is not called.
   virtual void destroy() noexcept = 0;
@@ -148,13 +153,40 @@ class file_completion {
   std::size_t bytes_;
 };
 
+/// Where operations have their memory from.
+template <class Handler, class Associated = boost::asio::associated_allocator_t<Handler>>
+using file_op_allocator = std::conditional_t<std::is_same_v<Associated, std::allocator<void>>,
+                                             boost::asio::recycling_allocator<void>, Associated>;
+
+template <class Handler>
+[[nodiscard]] file_op_allocator<Handler> allocator_for(const Handler& handler) noexcept {
+  if constexpr (std::is_same_v<file_op_allocator<Handler>, boost::asio::recycling_allocator<void>>)
+    return {};
+  else
+    return boost::asio::get_associated_allocator(handler);
+}
+
+// Whether the executor is an io_context's that this thread is running, so that to dispatch is to call: what
+// any_io_executor::dispatch finds out as well, at the cost of several executors made on the way.
+template <class Executor>
+[[nodiscard]] bool runs_here(const Executor& /*executor*/) noexcept {
+  return false;
+}
+[[nodiscard]] inline bool runs_here(const boost::asio::io_context::executor_type& executor) noexcept {
+  return executor.running_in_this_thread();
+}
+[[nodiscard]] inline bool runs_here(const boost::asio::any_io_executor& executor) noexcept {
+  const auto* const known = executor.target<boost::asio::io_context::executor_type>();
+  return known != nullptr && known->running_in_this_thread();
+}
+
 /// @tparam Vectors how many buffers it may have.
 template <file_use Use, std::size_t Vectors, class Handler, class Executor>
 class file_op_for final : public file_op {
  public:
   /// @param executor of the I/O object.
   [[nodiscard]] static file_op_for& make(Handler handler, const Executor& executor, const void* key) {
-    allocator memory{boost::asio::get_associated_allocator(handler)};
+    allocator memory{allocator_for(handler)};
     auto* place = traits::allocate(memory, 1);
     try {
       return *new (place) file_op_for{std::move(handler), executor, key};
@@ -170,29 +202,32 @@ class file_op_for final : public file_op {
     finish([](const auto& executor, auto completion) { boost::asio::post(executor, std::move(completion)); });
   }
   void dispatch() override {
-    finish([](const auto& executor, auto completion) { boost::asio::dispatch(executor, std::move(completion)); });
+    finish([](const auto& executor, auto completion) {
+      if (runs_here(executor)) return completion();
+      boost::asio::dispatch(executor, std::move(completion));
+    });
   }
   void destroy() noexcept override { [[maybe_unused]] const auto handler = free(); }
 
  private:
   using handler_executor = boost::asio::associated_executor_t<Handler, Executor>;
-  using allocator =
-      typename std::allocator_traits<boost::asio::associated_allocator_t<Handler>>::template rebind_alloc<file_op_for>;
+  using allocator = typename std::allocator_traits<file_op_allocator<Handler>>::template rebind_alloc<file_op_for>;
   using traits = std::allocator_traits<allocator>;
 
   file_op_for(Handler&& handler, const Executor& executor, const void* key)
       : file_op{Use, key},
         executor_{boost::asio::get_associated_executor(handler, executor)},
-        work_{executor},
-        handler_work_{executor_},
-        handler_{std::move(handler)} {}
+        handler_{std::move(handler)} {
+    if constexpr (std::is_same_v<handler_executor, Executor>)
+      if (executor_ == executor) return;
+    work_.emplace(executor_);
+  }
 
   // The work ends when the handler has been handed over, which counts as work itself.
   template <class HandOver>
   void finish(HandOver hand_over) {
-    const auto executor = executor_;
+    const auto executor = std::move(executor_);
     const auto work = std::move(work_);
-    const auto handler_work = std::move(handler_work_);
     const auto why = result();
     const auto how_many = bytes();
     hand_over(executor, file_completion<Use, Handler>{free(), why, how_many});
@@ -201,15 +236,14 @@ class file_op_for final : public file_op {
   /// Frees the memory of *this. @return the handler, which may own what the memory came from.
   [[nodiscard]] Handler free() noexcept {
     Handler handler{std::move(handler_)};
-    allocator memory{boost::asio::get_associated_allocator(handler)};
+    allocator memory{allocator_for(handler)};
     this->~file_op_for();
     traits::deallocate(memory, this, 1);
     return handler;
   }
 
-  const handler_executor executor_;
-  boost::asio::executor_work_guard<Executor> work_;
-  boost::asio::executor_work_guard<handler_executor> handler_work_;
+  handler_executor executor_;
+  std::optional<boost::asio::executor_work_guard<handler_executor>> work_;  // if it is another executor than the file's
   Handler handler_;
   std::array<iovec, Vectors> vectors_;  // those of its buffers that are not empty
 };

@@ -84,6 +84,13 @@ class file_service final : public boost::asio::execution_context::service {
   using descriptor = boost::asio::posix::basic_stream_descriptor<loop_executor>;
   static constexpr unsigned in_flight_at_once = 512;
   static constexpr std::size_t batch = 64;
+  static constexpr int turns_in_a_row = 16;
+
+  /// An operation that has ended, on its way to its handler's executor; if the loop goes before it is there, it goes with it.
+  struct destroyed {
+    void operator()(file_op* op) const noexcept { op->destroy(); }
+  };
+  using ended_op = std::unique_ptr<file_op, destroyed>;
 
   // Starting.
 
@@ -92,13 +99,19 @@ class file_service final : public boost::asio::execution_context::service {
     ready_.push_back(op);
   }
 
-  // To read nothing is Asio's way to post to the loop itself, whatever executors the program has. Out of memory ends the program
-  // here, and in what else is noexcept: an operation cannot be lost silently.
   void ask_for_turn() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (std::exchange(turn_is_posted_, true)) return;
-    poster_.async_read_some(boost::asio::mutable_buffer{}, [this](error_code, std::size_t) { posted_turn(); });
+    if (!std::exchange(turn_is_posted_, true)) to_loop([this](error_code, std::size_t) { posted_turn(); });
   }
 
+  // To read nothing is Asio's way to post to the loop itself, whatever executors the program has. Out of memory ends the program
+  // here, and in what else is noexcept: an operation cannot be lost silently.
+  template <class Function>
+  void to_loop(Function function) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    poster_.async_read_some(boost::asio::mutable_buffer{}, std::move(function));
+  }
+
+  // A handler that is alone and starts the next operation has it carried out right here, for a while: it costs the loop a round
+  // otherwise. Where there are several, one round is for all that their handlers start.
   void posted_turn() {
     file_op_queue ended;
     {
@@ -106,7 +119,11 @@ class file_service final : public boost::asio::execution_context::service {
       turn_is_posted_ = false;
       advance(ended);
     }
-    hand_over(ended);
+    for (int more = turns_in_a_row; hand_over(ended) == 1 && more > 0; --more) {
+      const base::mutex_lock held{mutex_};
+      if (ready_.empty()) return;
+      advance(ended);
+    }
   }
 
   void readable_turn() {
@@ -201,12 +218,24 @@ class file_service final : public boost::asio::execution_context::service {
     reactor_.async_wait(descriptor::wait_read, [this](error_code) { readable_turn(); });
   }
 
-  // The first handler may be called right here, and may throw: by then the others are on their way.
-  static void hand_over(file_op_queue& ops) {
-    if (ops.empty()) return;
+  // The first handler may be called right here, and may throw: by then the others are on their way, each by itself, so that other
+  // threads may take them.
+  // @return how many.
+  std::size_t hand_over(file_op_queue& ops) {
+    if (ops.empty()) return 0;
     auto& first = take_first(ops);
-    post_all(ops);
+    const auto count = 1 + pass_on(ops);
     first.dispatch();
+    return count;
+  }
+
+  std::size_t pass_on(file_op_queue& ops) noexcept {
+    std::size_t count = 0;
+    if (ops.empty()) return count;
+    const base::mutex_lock held{mutex_};
+    for (; !ops.empty(); ++count)
+      to_loop([op = ended_op{&take_first(ops)}](error_code, std::size_t) mutable { op.release()->dispatch(); });
+    return count;
   }
 
   static void post_all(file_op_queue& ops) {
