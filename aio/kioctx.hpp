@@ -103,6 +103,7 @@ class kioctx {
 
  private:
   struct unpublished;
+  struct provisions;
   /// For whom the reaper completes requests, if for anybody.
   enum class helper : std::uint8_t { none, until_asked, bells };
   using active_list = boost::intrusive::list<request, boost::intrusive::constant_time_size<false>>;
@@ -119,8 +120,10 @@ class kioctx {
   [[nodiscard]] file_hints::kind hint_for(iocb_abi* asked) noexcept;
   void publish_hot(std::span<const io_event> events, std::size_t slots_left) noexcept;
   template <class Iocb>
-  [[nodiscard]] request* prepare(Iocb* asked, std::error_code& ec) noexcept;
-  [[nodiscard]] bool take_slot() noexcept;
+  std::size_t prepare(std::span<Iocb* const> iocbs, std::span<request*> made, std::error_code& ec) noexcept;
+  template <class Iocb>
+  [[nodiscard]] request* prepare(Iocb* asked, provisions& left, std::error_code& ec) noexcept;
+  [[nodiscard]] request* make_request(const iocb_abi& asked, provisions& left) noexcept;
   [[nodiscard]] std::size_t take_slots(std::size_t wanted) noexcept;
   [[nodiscard]] std::size_t start(std::span<request* const> made) noexcept;
   [[nodiscard]] std::size_t start_by_engine(std::span<request* const> made) noexcept;
@@ -134,6 +137,7 @@ class kioctx {
   // Completing.
   bool reap() noexcept;
   void complete(std::span<completion> done) noexcept;
+  void let_go(std::span<const completion> done) noexcept;
   void tell_answered(std::span<const completion> done) const noexcept;
   [[nodiscard]] bool restart(request& orphan) noexcept;
   [[nodiscard]] std::span<completion> restart_orphans(std::span<completion> done) noexcept;

@@ -80,12 +80,20 @@ void kioctx::complete(std::span<completion> done) noexcept {
   bells rung;
   for (const auto& each : done) rung.add(each.done->whom.bell.get());
   rung.ring();
-  for (const auto& each : done) {
-    each.done->whom.see_to_the_rest();
-    each.done->put();
-  }
+  let_go(done);
   in_flight_.fetch_sub(static_cast<std::uint32_t>(done.size()), base::memory_order_relaxed);
   announce();
+}
+
+void kioctx::let_go(std::span<const completion> done) noexcept {
+  std::array<void*, bells::capacity> memory;
+  std::size_t count = 0;
+  for (const auto& each : done) {
+    each.done->whom.see_to_the_rest();
+    if (!each.done->references.put()) continue;
+    if (void* const pools = request::end(*each.done)) memory[count++] = pools;
+  }
+  requests_.give_back(std::span{memory}.first(count));
 }
 
 void kioctx::tell_answered(std::span<const completion> done) const noexcept {

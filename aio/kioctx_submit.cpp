@@ -100,13 +100,7 @@ std::size_t kioctx::submit_some(std::span<Iocb* const> iocbs, std::error_code& e
   while (const auto answered = answer_hot_reads(iocbs.subspan(taken))) taken += answered;
   if (taken == iocbs.size()) return taken;
   std::array<request*, submit_batch> made;
-  std::size_t count = 0;
-  for (auto* asked : iocbs.subspan(taken)) {
-    made[count] = prepare(asked, ec);
-    if (made[count] == nullptr) break;
-    ++count;
-  }
-  const auto requests = std::span{made}.first(count);
+  const auto requests = std::span{made}.first(prepare(iocbs.subspan(taken), made, ec));
   const auto started = start(requests);
   if (std::is_same_v<Iocb, iocb_abi> && in_flight_.load(base::memory_order_relaxed) > 0) fill_ring_until_asked();
   for (auto* unstarted : requests.subspan(started)) {
@@ -194,18 +188,46 @@ bool kioctx::answer(request& made) noexcept {
   return true;
 }
 
+// What requests are made of, taken for all of them at once.
+struct kioctx::provisions {
+  std::size_t slots = 0;
+  std::array<void*, submit_batch> memory;
+  std::size_t memories = 0;
+};
+
+// @return how many, up to the first that is refused.
+template <class Iocb>
+std::size_t kioctx::prepare(std::span<Iocb* const> iocbs, std::span<request*> made, std::error_code& ec) noexcept {
+  provisions left;
+  left.slots = take_slots(iocbs.size());
+  left.memories = requests_.take(std::span{left.memory}.first(iocbs.size()));
+  std::size_t count = 0;
+  while (count < iocbs.size() && (made[count] = prepare(iocbs[count], left, ec)) != nullptr) ++count;
+  if (left.slots > 0) publish_hot({}, left.slots);
+  requests_.give_back(std::span{left.memory}.first(left.memories));
+  return count;
+}
+
+// @return null: there is no slot, or no memory.
+request* kioctx::make_request(const iocb_abi& asked, provisions& left) noexcept {
+  if (left.slots == 0) return nullptr;
+  void* const memory = left.memories > 0 ? left.memory[--left.memories] : nullptr;
+  auto* const made = request::make(requests_, memory, asked, &asked);
+  if (made != nullptr) --left.slots;
+  return made;
+}
+
 // Checks in the kernel's order. Whoever reads it as a list of what may fail reads it right.
 template <class Iocb>
-request* kioctx::prepare(Iocb* asked, std::error_code& ec) noexcept {
+request* kioctx::prepare(Iocb* asked, provisions& left, std::error_code& ec) noexcept {
   if (!is_writable(asked, sizeof *asked)) {
     ec = std::make_error_code(std::errc::bad_address);
     return nullptr;
   }
   ec = check_layout(*asked);
   if (ec) return nullptr;
-  auto* const made = request::make(requests_, *asked, asked);
-  if (made == nullptr || !take_slot()) {
-    if (made != nullptr) request::free(made);
+  auto* const made = make_request(*asked, left);
+  if (made == nullptr) {
     ec = std::make_error_code(std::errc::resource_unavailable_try_again);
     return nullptr;
   }
@@ -226,8 +248,6 @@ request* kioctx::prepare(Iocb* asked, std::error_code& ec) noexcept {
   abandon(*made);
   return nullptr;
 }
-
-bool kioctx::take_slot() noexcept { return take_slots(1) == 1; }
 
 std::size_t kioctx::take_slots(std::size_t wanted) noexcept {
   const base::mutex_lock held{ring_lock_};

@@ -3,22 +3,25 @@
 
 namespace doorbell::aio {
 
-request* request::make(request_pool& pool, const iocb_abi& asked, const iocb_abi* at) noexcept {
-  void* const memory = pool.take();
+request* request::make(request_pool& pool, void* memory, const iocb_abi& asked, const iocb_abi* at) noexcept {
   if (memory == nullptr) return new (std::nothrow) request{asked, at};
   auto* const made = new (memory) request{asked, at};
   made->pool = &pool;
   return made;
 }
 
+void* request::end(request& ended) noexcept {
+  const bool is_pools = ended.pool != nullptr;
+  if (is_pools)
+    ended.~request();
+  else
+    delete &ended;
+  return is_pools ? &ended : nullptr;
+}
+
 void request::free(request* ended) noexcept {
   auto* const pool = ended->pool;
-  if (pool == nullptr) {
-    delete ended;
-    return;
-  }
-  ended->~request();
-  pool->give_back(ended);
+  if (void* const memory = end(*ended)) pool->give_back({&memory, 1});
 }
 
 }  // namespace doorbell::aio

@@ -27,8 +27,8 @@ namespace doorbell::aio {
 
 struct request : boost::intrusive::list_base_hook<> {
   request(const iocb_abi& asked, const iocb_abi* at) noexcept : what{asked}, obj{at} {}
-  /// In the pool's memory, or, where that has none, on the heap. @return null: nor there.
-  static request* make(request_pool& pool, const iocb_abi& asked, const iocb_abi* at) noexcept;
+  /// In that memory of the pool's, or, where there is none, on the heap. @return null: nor there.
+  static request* make(request_pool& pool, void* memory, const iocb_abi& asked, const iocb_abi* at) noexcept;
 
   void get() noexcept { references.get(); }
   void put() noexcept {
@@ -37,6 +37,8 @@ struct request : boost::intrusive::list_base_hook<> {
   friend void intrusive_ptr_add_ref(request* one) noexcept { one->get(); }
   friend void intrusive_ptr_release(request* one) noexcept { one->put(); }
 
+  /// Of one that nobody refers to any more. @return its memory, if it is the pool's, for the caller to give back.
+  [[nodiscard]] static void* end(request& ended) noexcept;
   static void free(request* ended) noexcept;
 
   /// The buffers of a preadv or pwritev; the program's own array need not outlive submit.

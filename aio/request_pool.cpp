@@ -28,9 +28,15 @@ void request_pool::set_size(std::size_t most, std::size_t bytes) noexcept {
   bytes_ = bytes;
 }
 
-void* request_pool::take() noexcept {
-  if constexpr (each_by_itself) return nullptr;
+std::size_t request_pool::take(std::span<void*> memory) noexcept {
+  if constexpr (each_by_itself) return 0;
   const base::mutex_lock held{lock_};
+  std::size_t taken = 0;
+  while (taken < memory.size() && (memory[taken] = take_locked()) != nullptr) ++taken;
+  return taken;
+}
+
+void* request_pool::take_locked() noexcept {
   if (auto* const found = spares_) {
     spares_ = found->next;
     return found;
@@ -48,9 +54,10 @@ bool request_pool::map_locked() noexcept {
   return true;
 }
 
-void request_pool::give_back(void* memory) noexcept {
+void request_pool::give_back(std::span<void* const> memory) noexcept {
+  if (memory.empty()) return;
   const base::mutex_lock held{lock_};
-  spares_ = new (memory) spare{spares_};
+  for (void* each : memory) spares_ = new (each) spare{spares_};
 }
 
 }  // namespace doorbell::aio

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 
 #include <doorbell/base/mutex.hpp>
 
@@ -29,15 +30,16 @@ class request_pool {
   /// How many there may be, of so many bytes. Before anything else.
   void set_size(std::size_t most, std::size_t bytes) noexcept;
 
-  /// Memory for one. @return null: there is none here.
-  [[nodiscard]] void* take() noexcept;
-  void give_back(void* memory) noexcept;
+  /// Memory for so many. @return for how many of them there is some, at the front.
+  [[nodiscard]] std::size_t take(std::span<void*> memory) noexcept;
+  void give_back(std::span<void* const> memory) noexcept;
 
  private:
   struct spare {
     spare* next;
   };
 
+  [[nodiscard]] void* take_locked() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] bool map_locked() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
   std::size_t most_ = 0;

@@ -302,7 +302,7 @@ class basic_file : public file_base {
     prepare(op, file_->descriptor());
     if (op.asks_for_nothing()) return op.post();
     op.request().set_file(file_->facts());
-    op.file = file_;
+    op.file = file_.get();
     file_->service().start(op);
   }
 

@@ -14,27 +14,24 @@
 
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
 
-#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/dispatch.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/recycling_allocator.hpp>
 #include <boost/intrusive/list.hpp>
 #include <boost/system/error_code.hpp>
 
 #include <doorbell/aio_iocb.hpp>
 #include <doorbell/asio/detail/file_buffers.hpp>
+#include <doorbell/asio/detail/handler_place.hpp>
 
 namespace doorbell::asio::detail {
 
@@ -99,11 +96,16 @@ class file_op {
   /// Frees the operation and its handler, which is not called.
   virtual void destroy() noexcept = 0;
 
+  /// Memory for what carries it through the loop when it has ended.
+  using carrier = std::array<std::byte, 256>;
+
   // The file_service's.
+  alignas(std::max_align_t) carrier carried_in;
   boost::intrusive::list_member_hook<> queue_hook;
   boost::intrusive::list_member_hook<> file_hook;
   place where = place::lane;
-  std::shared_ptr<open_file> file;  ///< until it ends
+  open_file* file = nullptr;        ///< until it ends
+  std::shared_ptr<open_file> kept;  ///< then, if it was the last one, to be let go of with no lock held
 
  protected:
   file_op(file_use use, const void* cancellation_key) noexcept : use_{use}, cancellation_key_{cancellation_key} {
@@ -166,20 +168,6 @@ template <class Handler>
     return boost::asio::get_associated_allocator(handler);
 }
 
-// Whether the executor is an io_context's that this thread is running, so that to dispatch is to call: what
-// any_io_executor::dispatch finds out as well, at the cost of several executors made on the way.
-template <class Executor>
-[[nodiscard]] bool runs_here(const Executor& /*executor*/) noexcept {
-  return false;
-}
-[[nodiscard]] inline bool runs_here(const boost::asio::io_context::executor_type& executor) noexcept {
-  return executor.running_in_this_thread();
-}
-[[nodiscard]] inline bool runs_here(const boost::asio::any_io_executor& executor) noexcept {
-  const auto* const known = executor.target<boost::asio::io_context::executor_type>();
-  return known != nullptr && known->running_in_this_thread();
-}
-
 /// @tparam Vectors how many buffers it may have.
 template <file_use Use, std::size_t Vectors, class Handler, class Executor>
 class file_op_for final : public file_op {
@@ -199,13 +187,10 @@ class file_op_for final : public file_op {
   [[nodiscard]] std::array<iovec, Vectors>& vectors() noexcept { return vectors_; }
 
   void post() override {
-    finish([](const auto& executor, auto completion) { boost::asio::post(executor, std::move(completion)); });
+    finish([](const auto& where_to, auto completion) { where_to.post(std::move(completion)); });
   }
   void dispatch() override {
-    finish([](const auto& executor, auto completion) {
-      if (runs_here(executor)) return completion();
-      boost::asio::dispatch(executor, std::move(completion));
-    });
+    finish([](const auto& where_to, auto completion) { where_to.dispatch(std::move(completion)); });
   }
   void destroy() noexcept override { [[maybe_unused]] const auto handler = free(); }
 
@@ -216,21 +201,16 @@ class file_op_for final : public file_op {
 
   file_op_for(Handler&& handler, const Executor& executor, const void* key)
       : file_op{Use, key},
-        executor_{boost::asio::get_associated_executor(handler, executor)},
-        handler_{std::move(handler)} {
-    if constexpr (std::is_same_v<handler_executor, Executor>)
-      if (executor_ == executor) return;
-    work_.emplace(executor_);
-  }
+        place_{boost::asio::get_associated_executor(handler, executor), executor},
+        handler_{std::move(handler)} {}
 
   // The work ends when the handler has been handed over, which counts as work itself.
   template <class HandOver>
   void finish(HandOver hand_over) {
-    const auto executor = std::move(executor_);
-    const auto work = std::move(work_);
+    const auto where_to = std::move(place_);
     const auto why = result();
     const auto how_many = bytes();
-    hand_over(executor, file_completion<Use, Handler>{free(), why, how_many});
+    hand_over(where_to, file_completion<Use, Handler>{free(), why, how_many});
   }
 
   /// Frees the memory of *this. @return the handler, which may own what the memory came from.
@@ -242,8 +222,7 @@ class file_op_for final : public file_op {
     return handler;
   }
 
-  handler_executor executor_;
-  std::optional<boost::asio::executor_work_guard<handler_executor>> work_;  // if it is another executor than the file's
+  handler_place<handler_executor> place_;
   Handler handler_;
   std::array<iovec, Vectors> vectors_;  // those of its buffers that are not empty
 };

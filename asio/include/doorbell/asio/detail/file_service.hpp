@@ -32,6 +32,7 @@
 
 #include <doorbell/aio.hpp>
 #include <doorbell/asio/detail/file_op.hpp>
+#include <doorbell/asio/detail/hand_over.hpp>
 #include <doorbell/asio/detail/loop_executor.hpp>
 #include <doorbell/asio/detail/open_file.hpp>
 #include <doorbell/base/mutex.hpp>
@@ -86,12 +87,6 @@ class file_service final : public boost::asio::execution_context::service {
   static constexpr std::size_t batch = 64;
   static constexpr int turns_in_a_row = 16;
 
-  /// An operation that has ended, on its way to its handler's executor; if the loop goes before it is there, it goes with it.
-  struct destroyed {
-    void operator()(file_op* op) const noexcept { op->destroy(); }
-  };
-  using ended_op = std::unique_ptr<file_op, destroyed>;
-
   // Starting.
 
   void make_ready(file_op& op) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -119,7 +114,7 @@ class file_service final : public boost::asio::execution_context::service {
       turn_is_posted_ = false;
       advance(ended);
     }
-    for (int more = turns_in_a_row; hand_over(ended) == 1 && more > 0; --more) {
+    for (int more = turns_in_a_row; hand_over_all(ended) == 1 && more > 0; --more) {
       const base::mutex_lock held{mutex_};
       if (ready_.empty()) return;
       advance(ended);
@@ -133,7 +128,7 @@ class file_service final : public boost::asio::execution_context::service {
       reactor_is_asked_ = false;
       advance(ended);
     }
-    hand_over(ended);
+    hand_over_all(ended);
   }
 
   void advance(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -221,7 +216,7 @@ class file_service final : public boost::asio::execution_context::service {
   // The first handler may be called right here, and may throw: by then the others are on their way, each by itself, so that other
   // threads may take them.
   // @return how many.
-  std::size_t hand_over(file_op_queue& ops) {
+  std::size_t hand_over_all(file_op_queue& ops) {
     if (ops.empty()) return 0;
     auto& first = take_first(ops);
     const auto count = 1 + pass_on(ops);
@@ -233,8 +228,7 @@ class file_service final : public boost::asio::execution_context::service {
     std::size_t count = 0;
     if (ops.empty()) return count;
     const base::mutex_lock held{mutex_};
-    for (; !ops.empty(); ++count)
-      to_loop([op = ended_op{&take_first(ops)}](error_code, std::size_t) mutable { op.release()->dispatch(); });
+    for (; !ops.empty(); ++count) to_loop(hand_over{take_first(ops)});
     return count;
   }
 
@@ -246,7 +240,6 @@ class file_service final : public boost::asio::execution_context::service {
   [[nodiscard]] static file_op& take_first(file_op_queue& ops) noexcept {
     auto& op = ops.front();
     ops.pop_front();
-    op.file.reset();
     return op;
   }
 

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include <boost/system/error_code.hpp>
 
@@ -37,7 +38,7 @@ enum class file_access { random, stream };
 
 [[nodiscard]] inline error_code last_error() noexcept { return {errno, boost::system::system_category()}; }
 
-class open_file {
+class open_file : public std::enable_shared_from_this<open_file> {
  public:
   open_file(file_service& service, int fd, const aio::file_facts& facts, file_access access) noexcept
       : service_{service}, descriptor_{fd}, facts_{facts}, is_stream_{access == file_access::stream} {
@@ -94,6 +95,7 @@ class open_file {
 
   /// @return whether the operation may go now; otherwise it stands in its lane.
   [[nodiscard]] bool enter(file_op& op) noexcept {
+    if (outstanding.empty()) kept_ = shared_from_this();
     outstanding.push_back(op);
     if (!is_in_lane(op)) return true;
     auto& its = lane_for(op);
@@ -108,7 +110,7 @@ class open_file {
 
   /// Of one that could go, and has ended. @return the one that goes now, or null.
   [[nodiscard]] file_op* leave(file_op& op) noexcept {
-    outstanding.erase(outstanding.iterator_to(op));
+    forget(op);
     if (!is_in_lane(op)) return nullptr;
     if (has_position_) move_on(op.offset(), op.bytes(), op.use() == file_use::writes);
     auto& its = lane_for(op);
@@ -122,7 +124,7 @@ class open_file {
 
   /// Of one that stands in a lane.
   void leave_lane(file_op& waiting) noexcept {
-    outstanding.erase(outstanding.iterator_to(waiting));
+    forget(waiting);
     auto& its = lane_for(waiting);
     its.behind.erase(its.behind.iterator_to(waiting));
   }
@@ -134,6 +136,13 @@ class open_file {
     bool is_busy = false;
     file_op_queue behind;
   };
+
+  // The last one takes along what kept the file.
+  void forget(file_op& ended) noexcept {
+    outstanding.erase(outstanding.iterator_to(ended));
+    ended.file = nullptr;
+    if (outstanding.empty()) ended.kept = std::move(kept_);
+  }
 
   [[nodiscard]] bool is_in_lane(const file_op& op) const noexcept { return is_stream_ && op.use() != file_use::syncs; }
   [[nodiscard]] lane& lane_for(const file_op& op) noexcept {
@@ -148,6 +157,7 @@ class open_file {
   bool has_position_ = false;  // constant after construction
   base::atomic<std::uint64_t> position_{0};
   std::array<lane, 2> lanes_;
+  std::shared_ptr<open_file> kept_;  // itself, while something is outstanding
 };
 
 }  // namespace doorbell::asio::detail

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// hand_over: an operation that has ended, on its way through the loop to its handler's executor; if the loop goes before it is
+// there, it goes with it. Asio's operation that carries it stands in memory of its own: many end at once, and are many allocations
+// otherwise. Asio gives that memory back before it calls this.
+//
+// Thread safety: belongs to whoever has it.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <new>
+
+#include <boost/system/error_code.hpp>
+
+#include <doorbell/asio/detail/file_op.hpp>
+
+namespace doorbell::asio::detail {
+
+/// One block of memory at a time, in the operation, if it is large enough.
+template <class T>
+class carrier_allocator {
+ public:
+  using value_type = T;
+
+  explicit carrier_allocator(file_op::carrier& memory) noexcept : memory_{&memory} {}
+  template <class U>
+  explicit(false) carrier_allocator(const carrier_allocator<U>& other) noexcept : memory_{&other.memory()} {}
+
+  [[nodiscard]] T* allocate(std::size_t n) {
+    if (n * sizeof(T) <= memory_->size() && alignof(T) <= alignof(std::max_align_t))
+      return static_cast<T*>(static_cast<void*>(memory_->data()));
+    return std::allocator<T>{}.allocate(n);
+  }
+  void deallocate(T* place, std::size_t n) noexcept {
+    if (static_cast<void*>(place) != memory_->data()) std::allocator<T>{}.deallocate(place, n);
+  }
+
+  [[nodiscard]] file_op::carrier& memory() const noexcept { return *memory_; }
+  template <class U>
+  bool operator==(const carrier_allocator<U>& other) const noexcept {
+    return memory_ == &other.memory();
+  }
+
+ private:
+  file_op::carrier* memory_;
+};
+
+class hand_over {
+ public:
+  using allocator_type = carrier_allocator<void>;
+
+  explicit hand_over(file_op& ended) noexcept : op_{&ended}, memory_{&ended.carried_in} {}
+
+  [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type{*memory_}; }
+  void operator()(const boost::system::error_code& /*ec*/, std::size_t /*bytes*/) { op_.release()->dispatch(); }
+
+ private:
+  struct destroyed {
+    void operator()(file_op* op) const noexcept { op->destroy(); }
+  };
+
+  std::unique_ptr<file_op, destroyed> op_;
+  file_op::carrier* memory_;  // asked for by those who have moved the operation on
+};
+
+}  // namespace doorbell::asio::detail

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// handler_place: where the handler of an operation on a file is called. Mostly that is the io_context of the file itself, by
+// whatever executor it is named; then it is called by the thread that runs it, and the several executors that any_io_executor makes
+// on the way to the same place are saved. The file_service keeps that io_context busy; another executor is, by this.
+//
+// Thread safety: belongs to the operation.
+#pragma once
+
+#include <optional>
+#include <utility>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+
+namespace doorbell::asio::detail {
+
+/// Whose executor it is, and nothing more than that; null: of no io_context, or more.
+template <class Executor>
+[[nodiscard]] boost::asio::io_context* loop_of(const Executor& /*executor*/) noexcept {
+  return nullptr;
+}
+[[nodiscard]] inline boost::asio::io_context* loop_of(const boost::asio::io_context::executor_type& executor) noexcept {
+  return &executor.context();
+}
+[[nodiscard]] inline boost::asio::io_context* loop_of(const boost::asio::any_io_executor& executor) noexcept {
+  const auto* const known = executor.target<boost::asio::io_context::executor_type>();
+  return known != nullptr ? &known->context() : nullptr;
+}
+
+template <class HandlerExecutor>
+class handler_place {
+ public:
+  /// @param executor of the handler. @param own of the file.
+  template <class Executor>
+  handler_place(const HandlerExecutor& executor, const Executor& own) : loop_{loop_of(own)} {
+    if (loop_ == nullptr || loop_of(executor) != loop_) elsewhere_.emplace(executor);
+  }
+
+  /// Has it called.
+  template <class Completion>
+  void post(Completion&& completion) const {
+    if (elsewhere_)
+      boost::asio::post(elsewhere_->get_executor(), std::forward<Completion>(completion));
+    else
+      boost::asio::post(loop_->get_executor(), std::forward<Completion>(completion));
+  }
+
+  /// The same, perhaps right here: by a caller that the file's loop runs.
+  template <class Completion>
+  void dispatch(Completion&& completion) const {
+    if (elsewhere_)
+      boost::asio::dispatch(elsewhere_->get_executor(), std::forward<Completion>(completion));
+    else
+      boost::asio::dispatch(loop_->get_executor(), std::forward<Completion>(completion));
+  }
+
+ private:
+  boost::asio::io_context* loop_;
+  std::optional<boost::asio::executor_work_guard<HandlerExecutor>> elsewhere_;
+};
+
+}  // namespace doorbell::asio::detail
