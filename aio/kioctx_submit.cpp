@@ -33,8 +33,9 @@ std::error_code find_bell(const iocb_abi& asked, ringing& whom, foreign_bells& k
 // Errors: bad_file_descriptor.
 std::error_code find_file(const iocb_abi& asked, file_facts& file) noexcept { return look_up_file(asked, file); }
 std::error_code find_file(const iocb& asked, file_facts& file) noexcept {
-  if (!asked.file()) return look_up_file(asked, file);
-  file = *asked.file();
+  const auto& known = asked.file();
+  if (!known) return look_up_file(asked, file);
+  file = *known;
   return {};
 }
 

@@ -106,11 +106,13 @@ template <class File>
 void read_at_random(benchmark::State& state, int flags, std::size_t files) {
   boost::asio::io_context io{1};
   std::vector<std::unique_ptr<File>> opened;
+  opened.reserve(files);
   for (std::size_t i = 0; i < files; ++i) opened.push_back(std::make_unique<File>(io, the_file().open(flags)));
   benchmark::IterationCount left = 0;
   bool failed = false;
   std::vector<std::unique_ptr<reader<File>>> readers;
   const auto depth = static_cast<std::size_t>(state.range(0));
+  readers.reserve(depth);
   for (std::size_t i = 0; i < depth; ++i)
     readers.push_back(std::make_unique<reader<File>>(*opened[i % files], i + 1, left, failed));
   while (state.KeepRunningBatch(reads_a_round)) {

@@ -28,7 +28,7 @@ boost::asio::awaitable<void> copy(boost::asio::io_context& io, const char* from,
 }
 
 // The last handle is closed when the copy is done, and that is the end of the counting.
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   if (argc != 3) return 2;
   boost::asio::io_context io;
   doorbell::eventfd theirs;
@@ -43,4 +43,7 @@ int main(int argc, char** argv) {
   boost::asio::co_spawn(io, copy(io, argv[1], argv[2]), copied);
   io.run();
   return failed;
+} catch (const std::exception& why) {
+  std::fprintf(stderr, "%s\n", why.what());
+  return 1;
 }

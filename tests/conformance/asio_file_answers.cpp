@@ -49,6 +49,7 @@ net::awaitable<void> copy(net::io_context& io, const char* from, const char* to)
   out.sync_all();
 }
 
+// NOLINTBEGIN(bugprone-unused-return-value): Asio's calls return the error, too, which they have set
 class asked {
  public:
   explicit asked(std::string folder) : folder_{std::move(folder)} {}
@@ -224,6 +225,7 @@ class asked {
   const std::string folder_;
   net::io_context io_;
 };
+// NOLINTEND(bugprone-unused-return-value)
 
 }  // namespace
 

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <memory>
+#include <ranges>
 #include <string>
 #include <thread>
 #include <utility>
@@ -274,7 +275,7 @@ TEST(asio_file_end, a_cancel_and_a_completion_at_once_are_one_end) {
     round.notify_one();
     // The one writes from the front, the other cancels from the back; and who is first differs.
     while (i % 2 == 0 && begun.load() < i) std::this_thread::yield();
-    for (auto each = reads.rbegin(); each != reads.rend(); ++each) (*each)->cancel();
+    for (const auto& each : std::views::reverse(reads)) each->cancel();
     io.run();
     written.wait(i - 1);
     for (const auto& each : reads) {

@@ -200,13 +200,12 @@ class basic_file : public file_base {
   }
 
  protected:
-  basic_file(const executor_type& executor, detail::file_access access) : executor_{executor}, access_{access} {}
+  basic_file(const executor_type& executor, detail::file_access access) : basic_file{executor, access, nullptr} {}
 
-  basic_file(basic_file&& other) noexcept
-      : executor_{other.executor_}, access_{other.access_}, file_{std::move(other.file_)} {}
+  basic_file(basic_file&& other) noexcept : basic_file{other.executor_, other.access_, std::move(other.file_)} {}
   template <class Other>
   explicit basic_file(basic_file<Other>&& other) noexcept
-      : executor_{other.executor_}, access_{other.access_}, file_{std::move(other.file_)} {}
+      : basic_file{executor_type{other.executor_}, other.access_, std::move(other.file_)} {}
   basic_file& operator=(basic_file&& other) noexcept {
     if (this == &other) return *this;
     error_code ignored;
@@ -262,6 +261,9 @@ class basic_file : public file_base {
  private:
   template <class Other>
   friend class basic_file;
+
+  basic_file(executor_type executor, detail::file_access access, std::shared_ptr<detail::open_file>&& file) noexcept
+      : executor_{std::move(executor)}, access_{access}, file_{std::move(file)} {}
 
   class sync_initiation {
    public:

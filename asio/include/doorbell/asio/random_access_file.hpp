@@ -70,7 +70,8 @@ class basic_random_access_file : public basic_file<Executor> {
   template <class Other>
     requires std::is_convertible_v<Other, Executor>
   basic_random_access_file& operator=(basic_random_access_file<Other>&& other) noexcept {
-    return *this = basic_random_access_file{std::move(other)};
+    *this = basic_random_access_file{std::move(other)};
+    return *this;
   }
   ~basic_random_access_file() = default;
 

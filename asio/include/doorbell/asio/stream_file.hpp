@@ -70,7 +70,8 @@ class basic_stream_file : public basic_file<Executor> {
   template <class Other>
     requires std::is_convertible_v<Other, Executor>
   basic_stream_file& operator=(basic_stream_file<Other>&& other) noexcept {
-    return *this = basic_stream_file{std::move(other)};
+    *this = basic_stream_file{std::move(other)};
+    return *this;
   }
   ~basic_stream_file() = default;
 

@@ -17,7 +17,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -73,14 +72,16 @@ class file_op {
   /// Of a file that does not block: whether it is not over with that result, but has another request now: to wait until the file
   /// is ready, and then to try again.
   [[nodiscard]] bool goes_on(std::int64_t& res) noexcept {
-    if (transfer_) {
+    if (polls_) {
       if (res == 0) res = -ECANCELED;  // what a poll says then
       if (res < 0) return false;
-      static_cast<aio::iocb_abi&>(request_) = *std::exchange(transfer_, std::nullopt);
+      static_cast<aio::iocb_abi&>(request_) = transfer_;
+      polls_ = false;
       return true;
     }
     if (res != -EAGAIN) return false;
     transfer_ = request_;
+    polls_ = true;
     auto& poll = static_cast<aio::iocb_abi&>(request_);
     poll = aio::prep_poll(request_.fildes, use_ == file_use::reads ? POLLIN : POLLOUT);
     poll.data = this;
@@ -97,10 +98,17 @@ class file_op {
   virtual void destroy() noexcept = 0;
 
   /// Memory for what carries it through the loop when it has ended.
-  using carrier = std::array<std::byte, 256>;
+  class carrier {
+   public:
+    static constexpr std::size_t size = 256;
+    [[nodiscard]] void* data() noexcept { return bytes_.data(); }
+
+   private:
+    alignas(std::max_align_t) std::array<std::byte, size> bytes_;
+  };
 
   // The file_service's.
-  alignas(std::max_align_t) carrier carried_in;
+  carrier carried_in;
   boost::intrusive::list_member_hook<> queue_hook;
   boost::intrusive::list_member_hook<> file_hook;
   place where = place::lane;
@@ -119,7 +127,8 @@ class file_op {
   const file_use use_;
   const void* const cancellation_key_;
   aio::iocb request_;
-  std::optional<aio::iocb_abi> transfer_;  // if the request waits for the file to be ready for it
+  aio::iocb_abi transfer_;  // what was asked, while the request waits for the file to be ready for it
+  bool polls_ = false;
   error_code result_;
   std::size_t bytes_ = 0;
 };

@@ -21,7 +21,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <memory>
-#include <optional>
+#include <new>
 #include <span>
 #include <system_error>
 #include <utility>
@@ -101,6 +101,7 @@ class file_service final : public boost::asio::execution_context::service {
   // To read nothing is Asio's way to post to the loop itself, whatever executors the program has. Out of memory ends the program
   // here, and in what else is noexcept: an operation cannot be lost silently.
   template <class Function>
+  // NOLINTNEXTLINE(bugprone-exception-escape): out of memory ends the program
   void to_loop(Function function) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     poster_.async_read_some(boost::asio::mutable_buffer{}, std::move(function));
   }
@@ -162,16 +163,19 @@ class file_service final : public boost::asio::execution_context::service {
 
   /// Makes the context, if there is none. @return whether there is one.
   [[nodiscard]] bool ensure_context(std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (context_) return true;
-    aio::context made{in_flight_at_once, ec};
-    if (!ec) readable_ = made.descriptor(ec);
+    if (context_ != nullptr) return true;
+    std::unique_ptr<aio::context> made{new (std::nothrow) aio::context{in_flight_at_once, ec}};
+    if (made == nullptr) ec = std::make_error_code(std::errc::not_enough_memory);
+    if (!ec) readable_ = made->descriptor(ec);
     if (!ec) watch(ec);
-    if (!ec) context_.emplace(std::move(made));
+    if (!ec) context_ = std::move(made);
     return !ec;
   }
 
+  // NOLINTNEXTLINE(bugprone-exception-escape): out of memory ends the program
   void watch(std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     error_code refused;
+    // NOLINTNEXTLINE(bugprone-unused-return-value): it is in `refused`; what it returns depends on Asio's macros
     reactor_.assign(readable_, refused);
     ec = refused;
   }
@@ -190,7 +194,10 @@ class file_service final : public boost::asio::execution_context::service {
 
   // What is set not to block says so, but its handler is not called before there is something.
   void arrived(file_op& op, std::int64_t res, file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (!op.file->facts().does_not_block || !op.goes_on(res)) return end(in_flight_, op, res, ended);
+    if (!op.file->facts().does_not_block || !op.goes_on(res)) {
+      end(in_flight_, op, res, ended);
+      return;
+    }
     in_flight_.erase(in_flight_.iterator_to(op));
     make_ready(op);
   }
@@ -204,6 +211,7 @@ class file_service final : public boost::asio::execution_context::service {
   }
 
   // While nothing is in flight the loop may end: it is not kept by what waits for nothing.
+  // NOLINTNEXTLINE(bugprone-exception-escape): out of memory ends the program
   void ask_reactor() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (in_flight_.empty()) {
       if (reactor_is_asked_ && reactor_.is_open()) reactor_.cancel();
@@ -322,7 +330,7 @@ class file_service final : public boost::asio::execution_context::service {
     {
       const base::mutex_lock held{mutex_};
       if (event == execution_context::fork_prepare && reactor_.is_open()) reactor_.release();
-      if (event == execution_context::fork_parent && context_) reactor_.assign(readable_);
+      if (event == execution_context::fork_parent && context_ != nullptr) reactor_.assign(readable_);
       if (event == execution_context::fork_child) {
         context_.reset();
         while (!in_flight_.empty()) end(in_flight_, in_flight_.front(), -ECANCELED, ended);
@@ -335,7 +343,7 @@ class file_service final : public boost::asio::execution_context::service {
   base::mutex mutex_;
   descriptor poster_ ABSL_GUARDED_BY(mutex_);   // never open
   descriptor reactor_ ABSL_GUARDED_BY(mutex_);  // the context's descriptor, which it does not own
-  std::optional<aio::context> context_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<aio::context> context_ ABSL_GUARDED_BY(mutex_);
   int readable_ ABSL_GUARDED_BY(mutex_) = -1;
   file_op_queue ready_ ABSL_GUARDED_BY(mutex_);
   file_op_queue in_flight_ ABSL_GUARDED_BY(mutex_);

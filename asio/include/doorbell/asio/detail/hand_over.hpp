@@ -7,7 +7,6 @@
 // Thread safety: belongs to whoever has it.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <memory>
 #include <new>
@@ -29,12 +28,12 @@ class carrier_allocator {
   explicit(false) carrier_allocator(const carrier_allocator<U>& other) noexcept : memory_{&other.memory()} {}
 
   [[nodiscard]] T* allocate(std::size_t n) {
-    if (n * sizeof(T) <= memory_->size() && alignof(T) <= alignof(std::max_align_t))
-      return static_cast<T*>(static_cast<void*>(memory_->data()));
+    if (n * sizeof(T) <= file_op::carrier::size && alignof(T) <= alignof(std::max_align_t))
+      return static_cast<T*>(memory_->data());
     return std::allocator<T>{}.allocate(n);
   }
   void deallocate(T* place, std::size_t n) noexcept {
-    if (static_cast<void*>(place) != memory_->data()) std::allocator<T>{}.deallocate(place, n);
+    if (place != memory_->data()) std::allocator<T>{}.deallocate(place, n);
   }
 
   [[nodiscard]] file_op::carrier& memory() const noexcept { return *memory_; }
