@@ -38,6 +38,7 @@
 #include <boost/asio/execution_context.hpp>
 #include <boost/system/system_error.hpp>
 
+#include <doorbell/asio/detail/context_of.hpp>
 #include <doorbell/asio/detail/file_canceller.hpp>
 #include <doorbell/asio/detail/file_op.hpp>
 #include <doorbell/asio/detail/file_service.hpp>
@@ -99,7 +100,7 @@ class basic_file : public file_base {
       ec.assign(refused.value(), boost::system::system_category());
       return;
     }
-    auto& service = boost::asio::use_service<detail::file_service>(context_of(executor_));
+    auto& service = boost::asio::use_service<detail::file_service>(detail::context_of(executor_));
     file_ = std::make_shared<detail::open_file>(service, native_file, facts, access_);
   }
 
@@ -314,13 +315,6 @@ class basic_file : public file_base {
     return !is_open();
   }
   [[nodiscard]] bool is_stream() const noexcept { return access_ == detail::file_access::stream; }
-
-  [[nodiscard]] static boost::asio::execution_context& context_of(const Executor& executor) {
-    if constexpr (boost::asio::execution::is_executor<Executor>::value)
-      return boost::asio::query(executor, boost::asio::execution::context);
-    else
-      return executor.context();
-  }
 
   executor_type executor_;
   detail::file_access access_;
