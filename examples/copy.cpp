@@ -29,20 +29,24 @@ boost::asio::awaitable<void> copy(boost::asio::io_context& io, const char* from,
 
 // The last handle is closed when the copy is done, and that is the end of the counting.
 int main(int argc, char** argv) try {
-  if (argc != 3) return 2;
+  if (argc != 3) {
+    std::fputs("usage: copy FROM TO\n", stderr);
+    return 2;
+  }
   boost::asio::io_context io;
   doorbell::eventfd theirs;
   doorbell::asio::eventfd bell{io, theirs};
-  int failed = 0;
+  std::exception_ptr failure;
   const auto copied = [&](const std::exception_ptr& why) {
-    failed = why != nullptr ? 1 : 0;
+    failure = why;
     theirs.signal();
     theirs.close();
   };
   boost::asio::co_spawn(io, count(bell), [](const std::exception_ptr&) {});
   boost::asio::co_spawn(io, copy(io, argv[1], argv[2]), copied);
   io.run();
-  return failed;
+  if (failure) std::rethrow_exception(failure);
+  return 0;
 } catch (const std::exception& why) {
   std::fprintf(stderr, "%s\n", why.what());
   return 1;
