@@ -39,9 +39,11 @@ template <class Transfer>
   for (;;) {
     const ssize_t done = transfer();
     ec = done >= 0 ? error_code{} : last_error();
-    if (done >= 0) return static_cast<std::size_t>(done);
+    if (ec != boost::asio::error::would_block) return done >= 0 ? static_cast<std::size_t>(done) : 0;
     pollfd ready{.fd = fd, .events = events, .revents = 0};
-    if (ec != boost::asio::error::would_block || ::poll(&ready, 1, -1) < 0) return 0;
+    if (::poll(&ready, 1, -1) >= 0) continue;
+    ec = last_error();
+    return 0;
   }
 }
 
