@@ -30,13 +30,14 @@ std::error_code find_bell(const iocb_abi& asked, ringing& whom, foreign_bells& k
   return ec;
 }
 
-// Errors: bad_file_descriptor.
-std::error_code find_file(const iocb_abi& asked, file_facts& file) noexcept { return look_up_file(asked, file); }
-std::error_code find_file(const iocb& asked, file_facts& file) noexcept {
+// What is known of it, or has been looked up, into `room`. Errors: bad_file_descriptor.
+const file_facts& find_file(const iocb_abi& asked, file_facts& room, std::error_code& ec) noexcept {
+  ec = look_up_file(asked, room);
+  return room;
+}
+const file_facts& find_file(const iocb& asked, file_facts& room, std::error_code& ec) noexcept {
   const auto& known = asked.file();
-  if (!known) return look_up_file(asked, file);
-  file = *known;
-  return {};
+  return known ? *known : find_file(static_cast<const iocb_abi&>(asked), room, ec);
 }
 
 // Reads of known files are cheaper by an engine that takes them together than by a system call each: from the fourth on.
@@ -232,8 +233,8 @@ request* kioctx::prepare(Iocb* asked, provisions& left, std::error_code& ec) noe
     ec = std::make_error_code(std::errc::resource_unavailable_try_again);
     return nullptr;
   }
-  file_facts file;
-  ec = find_file(*asked, file);
+  file_facts looked_up;
+  const auto& file = find_file(*asked, looked_up, ec);
   if (!ec && has_bell(*asked)) {
     ec = find_bell(*asked, made->whom, foreign_bells_);
     if (!ec) ensure_reaper(ec);

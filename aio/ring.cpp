@@ -119,12 +119,6 @@ void ring::refill_slots() noexcept {
   published_ = still_there;
 }
 
-void ring::publish(const io_event& event) noexcept {
-  events_[tail_] = event;
-  tail_ = (tail_ + 1) % capacity_;
-  ++published_;
-}
-
 // Release pairs with the acquire of a program that reads tail and then the events.
 void ring::commit() noexcept { base::atomic_ref<unsigned>{header_->tail}.store(tail_, base::memory_order_release); }
 

@@ -240,7 +240,7 @@ class basic_file : public file_base {
     void operator()(Handler&& handler, std::uint64_t offset, const Buffers& buffers) const {
       self_->template start<Use, detail::buffers_in<Buffers>>(std::forward<Handler>(handler), [&](auto& op, int fd) {
         const auto vectors = detail::fill<Buffer>(op.vectors(), buffers);
-        set(op.request(), detail::transfer_of(Use == detail::file_use::reads, fd, vectors));
+        detail::ask_for_transfer(op.request(), Use == detail::file_use::reads, fd, vectors);
         op.set_offset(offset);
       });
     }
@@ -276,7 +276,8 @@ class basic_file : public file_base {
     template <class Handler>
     void operator()(Handler&& handler, aio::opcode which) const {
       self_->template start<detail::file_use::syncs, 0>(std::forward<Handler>(handler), [which](auto& op, int fd) {
-        set(op.request(), which == aio::opcode::fsync ? aio::prep_fsync(fd) : aio::prep_fdsync(fd));
+        op.request().lio_opcode = static_cast<std::uint16_t>(which);
+        op.request().fildes = fd;
       });
     }
 
@@ -284,12 +285,6 @@ class basic_file : public file_base {
     basic_file* self_;
   };
 
-  // The request, which brings back its operation.
-  static void set(aio::iocb& request, const aio::iocb& asked) noexcept {
-    auto* const op = request.data;
-    request = asked;
-    request.data = op;
-  }
   static void set(error_code& ec, int answer) noexcept { ec = answer == 0 ? error_code{} : detail::last_error(); }
 
   template <detail::file_use Use, std::size_t Vectors, class Handler, class Prepare>

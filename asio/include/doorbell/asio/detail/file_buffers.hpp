@@ -42,11 +42,18 @@ template <class Buffer, class Buffers>
   return room.first(filled);
 }
 
-/// The request for them, at the beginning. One buffer needs no list.
-[[nodiscard]] inline aio::iocb transfer_of(bool reads, int fd, std::span<const iovec> vectors) noexcept {
-  if (vectors.size() > 1) return reads ? aio::prep_preadv(fd, vectors, 0) : aio::prep_pwritev(fd, vectors, 0);
+/// Has a request, as it was made, ask for them. One buffer needs no list. In its place: a copy of a request that has just been put
+/// together costs as much as all else that is done to start it.
+inline void ask_for_transfer(aio::iocb& request, bool reads, int fd, std::span<const iovec> vectors) noexcept {
+  using aio::opcode;
+  const bool is_list = vectors.size() > 1;
   const auto one = vectors.empty() ? iovec{} : vectors.front();
-  return reads ? aio::prep_pread(fd, one.iov_base, one.iov_len, 0) : aio::prep_pwrite(fd, one.iov_base, one.iov_len, 0);
+  const auto plain = reads ? opcode::pread : opcode::pwrite;
+  const auto vectored = reads ? opcode::preadv : opcode::pwritev;
+  request.lio_opcode = static_cast<std::uint16_t>(is_list ? vectored : plain);
+  request.fildes = fd;
+  request.buf = reinterpret_cast<std::uintptr_t>(is_list ? static_cast<const void*>(vectors.data()) : one.iov_base);
+  request.nbytes = is_list ? vectors.size() : one.iov_len;
 }
 
 }  // namespace doorbell::asio::detail

@@ -138,6 +138,14 @@ using file_op_queue = boost::intrusive::list<
 using file_ops_of_file = boost::intrusive::list<
     file_op, boost::intrusive::member_hook<file_op, boost::intrusive::list_member_hook<>, &file_op::file_hook>>;
 
+template <file_use Use, class Handler>
+void call(Handler&& handler, const error_code& result, std::size_t bytes) {
+  if constexpr (Use == file_use::syncs)
+    std::forward<Handler>(handler)(result);
+  else
+    std::forward<Handler>(handler)(result, bytes);
+}
+
 /// A handler with its arguments, ready to run.
 template <file_use Use, class Handler>
 class file_completion {
@@ -151,12 +159,7 @@ class file_completion {
     return boost::asio::get_associated_allocator(handler_);
   }
 
-  void operator()() {
-    if constexpr (Use == file_use::syncs)
-      std::move(handler_)(result_);
-    else
-      std::move(handler_)(result_, bytes_);
-  }
+  void operator()() { call<Use>(std::move(handler_), result_, bytes_); }
 
  private:
   Handler handler_;
@@ -199,7 +202,11 @@ class file_op_for final : public file_op {
     finish([](const auto& where_to, auto completion) { where_to.post(std::move(completion)); });
   }
   void dispatch() override {
-    finish([](const auto& where_to, auto completion) { where_to.dispatch(std::move(completion)); });
+    if (!place_.is_the_loop())
+      return finish([](const auto& where_to, auto completion) { where_to.dispatch(std::move(completion)); });
+    const auto why = result();
+    const auto how_many = bytes();
+    call<Use>(free(), why, how_many);
   }
   void destroy() noexcept override { [[maybe_unused]] const auto handler = free(); }
 

@@ -17,9 +17,11 @@
 // Memory ordering: mutex_. The kernel's and the workers' writes to the buffers are acquired with the event.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <iterator>
 #include <memory>
 #include <new>
 #include <span>
@@ -143,10 +145,8 @@ class file_service final : public boost::asio::execution_context::service {
     std::error_code ec;
     if (ensure_context(ec)) {
       std::array<aio::iocb*, batch> requests;
-      std::size_t count = 0;
-      for (auto at = ready_.begin(); at != ready_.end() && count < batch; ++at) requests[count++] = &at->request();
-      const auto taken = context_->submit(std::span<aio::iocb* const>{requests}.first(count), ec);
-      for (std::size_t i = 0; i < taken; ++i) take_off();
+      const auto offered = offer(requests);
+      take_off(context_->submit(std::span<aio::iocb* const>{requests}.first(offered), ec), offered);
       if (!ec) return true;
     }
     const bool is_full = ec == std::errc::resource_unavailable_try_again && !in_flight_.empty();
@@ -154,11 +154,22 @@ class file_service final : public boost::asio::execution_context::service {
     return !is_full;
   }
 
-  void take_off() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    auto& op = ready_.front();
-    ready_.pop_front();
-    op.where = file_op::place::in_flight;
-    in_flight_.push_back(op);
+  // Where they will be is said while they are at hand: when submit returns, what it has read fills the caches.
+  [[nodiscard]] std::size_t offer(std::span<aio::iocb*, batch> requests) noexcept
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    std::size_t count = 0;
+    for (auto at = ready_.begin(); at != ready_.end() && count < batch; ++at) {
+      at->where = file_op::place::in_flight;
+      requests[count++] = &at->request();
+    }
+    return count;
+  }
+
+  void take_off(std::size_t taken, std::size_t offered) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (taken == ready_.size()) return in_flight_.splice(in_flight_.end(), ready_);
+    const auto refused = std::next(ready_.begin(), static_cast<std::ptrdiff_t>(taken));
+    in_flight_.splice(in_flight_.end(), ready_, ready_.begin(), refused, taken);
+    std::for_each_n(refused, offered - taken, [](file_op& op) { op.where = file_op::place::ready; });
   }
 
   /// Makes the context, if there is none. @return whether there is one.

@@ -31,13 +31,19 @@ template <class Executor>
   return known != nullptr ? &known->context() : nullptr;
 }
 
+/// Where a handler has no executor of its own, it is the file's.
+template <class One, class Other>
+[[nodiscard]] constexpr bool is_the_same(const One& one, const Other& other) noexcept {
+  return static_cast<const void*>(&one) == static_cast<const void*>(&other);
+}
+
 template <class HandlerExecutor>
 class handler_place {
  public:
   /// @param executor of the handler. @param own of the file.
   template <class Executor>
   handler_place(const HandlerExecutor& executor, const Executor& own) : loop_{loop_of(own)} {
-    if (loop_ == nullptr || loop_of(executor) != loop_) elsewhere_.emplace(executor);
+    if (loop_ == nullptr || (!is_the_same(executor, own) && loop_of(executor) != loop_)) elsewhere_.emplace(executor);
   }
 
   /// Has it called.
@@ -49,13 +55,13 @@ class handler_place {
       boost::asio::post(loop_->get_executor(), std::forward<Completion>(completion));
   }
 
-  /// The same, perhaps right here: by a caller that the file's loop runs.
+  /// Whether it is the file's loop: who is run by that may just call it.
+  [[nodiscard]] bool is_the_loop() const noexcept { return !elsewhere_; }
+
+  /// Of one that is not: the same as post(), perhaps right here.
   template <class Completion>
   void dispatch(Completion&& completion) const {
-    if (elsewhere_)
-      boost::asio::dispatch(elsewhere_->get_executor(), std::forward<Completion>(completion));
-    else
-      boost::asio::dispatch(loop_->get_executor(), std::forward<Completion>(completion));
+    boost::asio::dispatch(elsewhere_->get_executor(), std::forward<Completion>(completion));
   }
 
  private:
