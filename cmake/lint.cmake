@@ -15,9 +15,16 @@ file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${patterns})
 add_test(NAME clang-format COMMAND ${CLANG_FORMAT} --dry-run -Werror ${sources})
 add_custom_target(format COMMAND ${CLANG_FORMAT} -i ${sources})
 
-# Not the files that CMake generates below the build folder.
+# Each file once, and not those that CMake generates below the build folder: what is compiled several times, with other options
+# (the rooms for the model checker), has no other text then.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+set(commands "${PROJECT_BINARY_DIR}/lint")
+add_test(NAME clang-tidy.commands
+  COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/cmake/first_commands.py"
+          "${PROJECT_BINARY_DIR}/compile_commands.json" "${commands}")
 add_test(NAME clang-tidy
-  COMMAND ${RUN_CLANG_TIDY} -clang-tidy-binary ${CLANG_TIDY} -p ${PROJECT_BINARY_DIR} -quiet
+  COMMAND ${RUN_CLANG_TIDY} -clang-tidy-binary ${CLANG_TIDY} -p ${commands} -quiet
           "^${PROJECT_SOURCE_DIR}/(?!build/)")
-set_tests_properties(clang-format clang-tidy PROPERTIES LABELS lint)
-set_tests_properties(clang-tidy PROPERTIES TIMEOUT 1200 PROCESSORS 2)
+set_tests_properties(clang-tidy.commands PROPERTIES FIXTURES_SETUP commands)
+set_tests_properties(clang-tidy PROPERTIES FIXTURES_REQUIRED commands TIMEOUT 1200 PROCESSORS 2)
+set_tests_properties(clang-format clang-tidy clang-tidy.commands PROPERTIES LABELS lint)

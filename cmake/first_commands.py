@@ -1,0 +1,16 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the compile commands of a build once more, with one command for each file: the first.
+
+usage: first_commands.py compile_commands.json folder
+"""
+import json
+import sys
+from pathlib import Path
+
+commands, folder = Path(sys.argv[1]), Path(sys.argv[2])
+first = {}
+for command in json.loads(commands.read_text()):
+    first.setdefault(command["file"], command)
+folder.mkdir(exist_ok=True)
+(folder / commands.name).write_text(json.dumps(list(first.values()), indent=1))
