@@ -28,6 +28,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "support/counting_allocator.hpp"
 #include "support/files.hpp"
 #include "support/sanitizer.hpp"
 
@@ -37,6 +38,8 @@ namespace net = boost::asio;
 using boost::system::error_code;
 using doorbell::asio::random_access_file;
 using doorbell::asio::stream_file;
+using doorbell::test::counting_allocator;
+using doorbell::test::memory_count;
 
 constexpr std::string_view letters = "abcdefghijklmnop";
 
@@ -123,36 +126,6 @@ TEST(asio_file_end, a_loop_returns_when_the_last_handler_has_been_called) {
   io.run();
   EXPECT_EQ(called, 2);
 }
-
-struct memory_count {
-  std::size_t live = 0;
-  std::size_t ever = 0;
-};
-
-template <class T>
-struct counting_allocator {
-  using value_type = T;
-
-  explicit counting_allocator(memory_count& whose) : count{&whose} {}
-  template <class U>
-  explicit(false) counting_allocator(const counting_allocator<U>& other) : count{other.count} {}
-
-  T* allocate(std::size_t n) {
-    count->live += n * sizeof(T);
-    ++count->ever;
-    return std::allocator<T>{}.allocate(n);
-  }
-  void deallocate(T* place, std::size_t n) {
-    count->live -= n * sizeof(T);
-    std::allocator<T>{}.deallocate(place, n);
-  }
-  template <class U>
-  bool operator==(const counting_allocator<U>& other) const {
-    return count == other.count;
-  }
-
-  memory_count* count;
-};
 
 TEST(asio_file_end, memory_is_the_associated_allocators_and_free_before_the_handler_is_called) {
   memory_count memory;

@@ -24,41 +24,14 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "support/child.hpp"
+#include "support/counting_allocator.hpp"
 
 namespace {
 
 namespace net = boost::asio;
 using boost::system::error_code;
-
-struct memory_count {
-  std::size_t live = 0;
-  std::size_t ever = 0;
-};
-
-template <class T>
-struct counting_allocator {
-  using value_type = T;
-
-  explicit counting_allocator(memory_count& whose) : count{&whose} {}
-  template <class U>
-  explicit(false) counting_allocator(const counting_allocator<U>& other) : count{other.count} {}
-
-  T* allocate(std::size_t n) {
-    count->live += n * sizeof(T);
-    ++count->ever;
-    return std::allocator<T>{}.allocate(n);
-  }
-  void deallocate(T* place, std::size_t n) {
-    count->live -= n * sizeof(T);
-    std::allocator<T>{}.deallocate(place, n);
-  }
-  template <class U>
-  bool operator==(const counting_allocator<U>& other) const {
-    return count == other.count;
-  }
-
-  memory_count* count;
-};
+using doorbell::test::counting_allocator;
+using doorbell::test::memory_count;
 
 TEST(asio_handler, memory_is_the_associated_allocators_and_free_before_the_handler_is_called) {
   memory_count memory;
