@@ -36,9 +36,10 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution_context.hpp>
-#include <boost/system/system_error.hpp>
+#include <boost/system/error_code.hpp>
 
 #include <doorbell/asio/detail/context_of.hpp>
+#include <doorbell/asio/detail/errors.hpp>
 #include <doorbell/asio/detail/file_canceller.hpp>
 #include <doorbell/asio/detail/file_op.hpp>
 #include <doorbell/asio/detail/file_service.hpp>
@@ -69,7 +70,7 @@ class basic_file : public file_base {
   void open(path_name path, native_flags how) {
     error_code ec;
     open(path, how, ec);
-    check(ec, "open");
+    detail::throw_if(ec, "open");
   }
   void open(path_name path, native_flags how, error_code& ec) {
     if (!check_closed(ec)) return;
@@ -90,7 +91,7 @@ class basic_file : public file_base {
   void assign(const native_handle_type& native_file) {
     error_code ec;
     assign(native_file, ec);
-    check(ec, "assign");
+    detail::throw_if(ec, "assign");
   }
   void assign(const native_handle_type& native_file, error_code& ec) {
     if (!check_closed(ec)) return;
@@ -111,7 +112,7 @@ class basic_file : public file_base {
   void close() {
     error_code ec;
     close(ec);
-    check(ec, "close");
+    detail::throw_if(ec, "close");
   }
   void close(error_code& ec) {
     ec = {};
@@ -143,7 +144,7 @@ class basic_file : public file_base {
   void cancel() {
     error_code ec;
     cancel(ec);
-    check(ec, "cancel");
+    detail::throw_if(ec, "cancel");
   }
   void cancel(error_code& ec) {
     if (check_open(ec)) file_->service().cancel(*file_);
@@ -153,7 +154,7 @@ class basic_file : public file_base {
   [[nodiscard]] std::uint64_t size() const {
     error_code ec;
     const auto bytes = size(ec);
-    check(ec, "size");
+    detail::throw_if(ec, "size");
     return bytes;
   }
   [[nodiscard]] std::uint64_t size(error_code& ec) const {
@@ -166,7 +167,7 @@ class basic_file : public file_base {
   void resize(std::uint64_t bytes) {
     error_code ec;
     resize(bytes, ec);
-    check(ec, "resize");
+    detail::throw_if(ec, "resize");
   }
   void resize(std::uint64_t bytes, error_code& ec) { set(ec, ::ftruncate(native_handle(), static_cast<off_t>(bytes))); }
 
@@ -174,7 +175,7 @@ class basic_file : public file_base {
   void sync_all() {
     error_code ec;
     sync_all(ec);
-    check(ec, "sync_all");
+    detail::throw_if(ec, "sync_all");
   }
   void sync_all(error_code& ec) { set(ec, ::fsync(native_handle())); }
 
@@ -182,7 +183,7 @@ class basic_file : public file_base {
   void sync_data() {
     error_code ec;
     sync_data(ec);
-    check(ec, "sync_data");
+    detail::throw_if(ec, "sync_data");
   }
   void sync_data(error_code& ec) { set(ec, ::fdatasync(native_handle())); }
 
@@ -249,14 +250,7 @@ class basic_file : public file_base {
     basic_file* self_;
   };
 
-  [[nodiscard]] bool check_open(error_code& ec) const noexcept {
-    ec = {};
-    if (!is_open()) ec = boost::asio::error::bad_descriptor;
-    return is_open();
-  }
-  static void check(const error_code& ec, const char* what) {
-    if (ec) throw boost::system::system_error{ec, what};
-  }
+  [[nodiscard]] bool check_open(error_code& ec) const noexcept { return detail::check_open(is_open(), ec); }
   [[nodiscard]] detail::open_file* file() const noexcept { return file_.get(); }
 
  private:

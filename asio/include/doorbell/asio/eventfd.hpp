@@ -36,10 +36,10 @@
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/system/error_code.hpp>
-#include <boost/system/system_error.hpp>
 
 #include <doorbell/asio/detail/bell_op.hpp>
 #include <doorbell/asio/detail/bell_watch.hpp>
+#include <doorbell/asio/detail/errors.hpp>
 #include <doorbell/eventfd.hpp>
 
 namespace doorbell::asio {
@@ -118,7 +118,7 @@ class basic_eventfd {
   void signal(std::uint64_t n = 1) const {
     error_code ec;
     signal(n, ec);
-    check(ec, "doorbell: signal");
+    detail::throw_if(ec, "doorbell: signal");
   }
   void signal(std::uint64_t n, error_code& ec) const noexcept {
     if (check_open(ec)) watch_->ctx().signal(n);
@@ -130,7 +130,7 @@ class basic_eventfd {
   std::uint64_t read() const {
     error_code ec;
     const auto count = read(ec);
-    check(ec, "doorbell: read");
+    detail::throw_if(ec, "doorbell: read");
     return count;
   }
   std::uint64_t read(error_code& ec) const noexcept {
@@ -180,10 +180,10 @@ class basic_eventfd {
   void cancel() {
     error_code ec;
     cancel(ec);
-    check(ec, "doorbell: cancel");
+    detail::throw_if(ec, "doorbell: cancel");
   }
   void cancel(error_code& ec) {
-    if (check_open(ec) && check_no_callback(ec)) watch_->cancel();
+    if (check_open(ec) && detail::check_no_callback(ec)) watch_->cancel();
   }
 
   /// Cancels, stops listening and closes the handle if it holds one: the last one sends the hang-up, in this thread.
@@ -191,10 +191,10 @@ class basic_eventfd {
   void close() {
     error_code ec;
     close(ec);
-    check(ec, "doorbell: close");
+    detail::throw_if(ec, "doorbell: close");
   }
   void close(error_code& ec) {
-    if (!check_open(ec) || !check_no_callback(ec)) return;
+    if (!check_open(ec) || !detail::check_no_callback(ec)) return;
     std::exchange(watch_, nullptr)->close();
     std::error_code never_had_one;
     bell_.close(never_had_one);
@@ -248,7 +248,7 @@ class basic_eventfd {
     const void* const key = connect(boost::asio::get_associated_cancellation_slot(handler));
     auto& op = op_type::make(std::forward<Handler>(handler), executor_, interest, key);
     error_code ec;
-    if (check_open(ec) && check_no_callback(ec) && check_possible(interest, ec)) return watch_->start(op);
+    if (check_open(ec) && detail::check_no_callback(ec) && check_possible(interest, ec)) return watch_->start(op);
     op.fail(ec);
     op.post();
   }
@@ -265,22 +265,10 @@ class basic_eventfd {
     return ctx != nullptr ? watch_type::make(executor, *ctx) : nullptr;
   }
 
-  [[nodiscard]] bool check_open(error_code& ec) const noexcept {
-    ec = {};
-    if (!is_open()) ec = boost::asio::error::bad_descriptor;
-    return is_open();
-  }
-  [[nodiscard]] static bool check_no_callback(error_code& ec) noexcept {
-    if (!eventfd_ctx::in_callback()) return true;
-    ec = boost::system::errc::make_error_code(boost::system::errc::resource_deadlock_would_occur);
-    return false;
-  }
+  [[nodiscard]] bool check_open(error_code& ec) const noexcept { return detail::check_open(is_open(), ec); }
   [[nodiscard]] static bool check_possible(const detail::bell_interest& interest, error_code& ec) noexcept {
     if (interest.is_none()) ec = boost::asio::error::invalid_argument;
     return !ec;
-  }
-  static void check(const error_code& ec, const char* what) {
-    if (ec) throw boost::system::system_error{ec, what};
   }
 
   executor_type executor_;

@@ -81,7 +81,7 @@ class basic_random_access_file : public basic_file<Executor> {
   std::size_t read_some_at(std::uint64_t offset, const MutableBuffers& buffers) {
     error_code ec;
     const auto bytes = read_some_at(offset, buffers, ec);
-    base_type::check(ec, "read_some_at");
+    detail::throw_if(ec, "read_some_at");
     return bytes;
   }
   template <class MutableBuffers>
@@ -94,7 +94,7 @@ class basic_random_access_file : public basic_file<Executor> {
   std::size_t write_some_at(std::uint64_t offset, const ConstBuffers& buffers) {
     error_code ec;
     const auto bytes = write_some_at(offset, buffers, ec);
-    base_type::check(ec, "write_some_at");
+    detail::throw_if(ec, "write_some_at");
     return bytes;
   }
   template <class ConstBuffers>

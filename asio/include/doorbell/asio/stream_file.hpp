@@ -80,7 +80,7 @@ class basic_stream_file : public basic_file<Executor> {
   std::uint64_t seek(std::int64_t offset, file_base::seek_basis whence) {
     error_code ec;
     const auto at = seek(offset, whence, ec);
-    base_type::check(ec, "seek");
+    detail::throw_if(ec, "seek");
     return at;
   }
   std::uint64_t seek(std::int64_t offset, file_base::seek_basis whence, error_code& ec) {
@@ -94,7 +94,7 @@ class basic_stream_file : public basic_file<Executor> {
   std::size_t read_some(const MutableBuffers& buffers) {
     error_code ec;
     const auto bytes = read_some(buffers, ec);
-    base_type::check(ec, "read_some");
+    detail::throw_if(ec, "read_some");
     return bytes;
   }
   template <class MutableBuffers>
@@ -112,7 +112,7 @@ class basic_stream_file : public basic_file<Executor> {
   std::size_t write_some(const ConstBuffers& buffers) {
     error_code ec;
     const auto bytes = write_some(buffers, ec);
-    base_type::check(ec, "write_some");
+    detail::throw_if(ec, "write_some");
     return bytes;
   }
   template <class ConstBuffers>

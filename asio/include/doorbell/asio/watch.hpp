@@ -34,8 +34,8 @@
 #include <boost/asio/execution_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/system/error_code.hpp>
-#include <boost/system/system_error.hpp>
 
+#include <doorbell/asio/detail/errors.hpp>
 #include <doorbell/asio/detail/source_watch.hpp>
 #include <doorbell/eventfd.hpp>
 
@@ -101,13 +101,13 @@ class basic_watch {
   void assign(doorbell::eventfd bell, native_handle_type source) {
     error_code ec;
     assign(std::move(bell), source, ec);
-    check(ec, "doorbell: watch");
+    detail::throw_if(ec, "doorbell: watch");
   }
   void assign(doorbell::eventfd bell, native_handle_type source, error_code& ec) {
     ec = {};
     if (is_open()) ec = boost::asio::error::already_open;
     if (!bell.is_open()) ec = boost::asio::error::bad_descriptor;
-    if (ec || !check_no_callback(ec)) return;
+    if (ec || !detail::check_no_callback(ec)) return;
     auto made = std::make_shared<watch_type>(executor_, std::move(bell));
     made->start(source, ec);
     if (!ec) watch_ = std::move(made);
@@ -129,10 +129,10 @@ class basic_watch {
   void cancel() {
     error_code ec;
     cancel(ec);
-    check(ec, "doorbell: cancel");
+    detail::throw_if(ec, "doorbell: cancel");
   }
   void cancel(error_code& ec) {
-    if (check_open(ec) && check_no_callback(ec)) watch_->over().cancel(ec);
+    if (check_open(ec) && detail::check_no_callback(ec)) watch_->over().cancel(ec);
   }
 
   /// Ends the watching and closes the descriptor and the handle on the bell. When it returns nothing is rung any more: it
@@ -142,10 +142,10 @@ class basic_watch {
   void close() {
     error_code ec;
     close(ec);
-    check(ec, "doorbell: close");
+    detail::throw_if(ec, "doorbell: close");
   }
   void close(error_code& ec) {
-    if (check_open(ec) && check_no_callback(ec)) static_cast<void>(std::exchange(watch_, nullptr)->close());
+    if (check_open(ec) && detail::check_no_callback(ec)) static_cast<void>(std::exchange(watch_, nullptr)->close());
   }
 
   /// As close(), but that the descriptor stays open.
@@ -153,11 +153,11 @@ class basic_watch {
   [[nodiscard]] native_handle_type release() {
     error_code ec;
     const auto source = release(ec);
-    check(ec, "doorbell: release");
+    detail::throw_if(ec, "doorbell: release");
     return source;
   }
   [[nodiscard]] native_handle_type release(error_code& ec) {
-    if (!check_open(ec) || !check_no_callback(ec)) return -1;
+    if (!check_open(ec) || !detail::check_no_callback(ec)) return -1;
     return std::exchange(watch_, nullptr)->close().release();
   }
 
@@ -186,19 +186,7 @@ class basic_watch {
     }
   };
 
-  [[nodiscard]] bool check_open(error_code& ec) const noexcept {
-    ec = {};
-    if (!is_open()) ec = boost::asio::error::bad_descriptor;
-    return is_open();
-  }
-  [[nodiscard]] static bool check_no_callback(error_code& ec) noexcept {
-    if (!eventfd_ctx::in_callback()) return true;
-    ec = boost::system::errc::make_error_code(boost::system::errc::resource_deadlock_would_occur);
-    return false;
-  }
-  static void check(const error_code& ec, const char* what) {
-    if (ec) throw boost::system::system_error{ec, what};
-  }
+  [[nodiscard]] bool check_open(error_code& ec) const noexcept { return detail::check_open(is_open(), ec); }
 
   executor_type executor_;
   std::shared_ptr<watch_type> watch_;

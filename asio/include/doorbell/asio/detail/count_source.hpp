@@ -21,6 +21,7 @@
 #include <boost/asio/error.hpp>
 #include <boost/system/error_code.hpp>
 
+#include <doorbell/asio/detail/errors.hpp>
 #include <doorbell/base/unique_fd.hpp>
 
 namespace doorbell::asio::detail {
@@ -62,10 +63,6 @@ class count_source {
   }
 
  private:
-  [[nodiscard]] static boost::system::error_code last_error() noexcept {
-    return {errno, boost::system::system_category()};
-  }
-
   [[nodiscard]] ssize_t read_now(std::uint64_t& count) const noexcept {
     const iovec into{.iov_base = &count, .iov_len = sizeof count};
     const auto bytes = ::preadv2(fd(), &into, 1, -1, RWF_NOWAIT);

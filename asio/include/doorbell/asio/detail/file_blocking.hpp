@@ -7,7 +7,6 @@
 #include <sys/uio.h>
 
 #include <array>
-#include <cerrno>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -16,6 +15,7 @@
 #include <boost/asio/error.hpp>
 #include <boost/system/error_code.hpp>
 
+#include <doorbell/asio/detail/errors.hpp>
 #include <doorbell/asio/detail/file_buffers.hpp>
 #include <doorbell/asio/detail/open_file.hpp>
 

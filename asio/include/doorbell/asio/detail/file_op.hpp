@@ -26,15 +26,13 @@
 #include <boost/asio/error.hpp>
 #include <boost/asio/recycling_allocator.hpp>
 #include <boost/intrusive/list.hpp>
-#include <boost/system/error_code.hpp>
 
 #include <doorbell/aio_iocb.hpp>
+#include <doorbell/asio/detail/errors.hpp>
 #include <doorbell/asio/detail/file_buffers.hpp>
 #include <doorbell/asio/detail/handler_place.hpp>
 
 namespace doorbell::asio::detail {
-
-using boost::system::error_code;
 
 class open_file;
 

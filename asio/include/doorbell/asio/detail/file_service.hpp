@@ -166,7 +166,10 @@ class file_service final : public boost::asio::execution_context::service {
   }
 
   void take_off(std::size_t taken, std::size_t offered) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (taken == ready_.size()) return in_flight_.splice(in_flight_.end(), ready_);
+    if (taken == ready_.size()) {
+      in_flight_.splice(in_flight_.end(), ready_);
+      return;
+    }
     const auto refused = std::next(ready_.begin(), static_cast<std::ptrdiff_t>(taken));
     in_flight_.splice(in_flight_.end(), ready_, ready_.begin(), refused, taken);
     std::for_each_n(refused, offered - taken, [](file_op& op) { op.where = file_op::place::ready; });

@@ -61,7 +61,7 @@ class handler_place {
   /// Of one that is not: the same as post(), perhaps right here.
   template <class Completion>
   void dispatch(Completion&& completion) const {
-    boost::asio::dispatch(elsewhere_->get_executor(), std::forward<Completion>(completion));
+    if (elsewhere_) boost::asio::dispatch(elsewhere_->get_executor(), std::forward<Completion>(completion));
   }
 
  private:

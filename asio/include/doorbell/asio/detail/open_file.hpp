@@ -16,15 +16,13 @@
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <utility>
 
-#include <boost/system/error_code.hpp>
-
 #include <doorbell/aio_file.hpp>
+#include <doorbell/asio/detail/errors.hpp>
 #include <doorbell/asio/detail/file_op.hpp>
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/unique_fd.hpp>
@@ -35,8 +33,6 @@ class file_service;
 
 /// How a file is read and written.
 enum class file_access { random, stream };
-
-[[nodiscard]] inline error_code last_error() noexcept { return {errno, boost::system::system_category()}; }
 
 class open_file : public std::enable_shared_from_this<open_file> {
  public:
