@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <utility>
 
 #include <boost/asio/buffer.hpp>
@@ -19,6 +18,7 @@
 
 #include "guest.hpp"
 #include "numbers.hpp"
+#include "rethrow.hpp"
 
 namespace irqfd {
 
@@ -36,11 +36,7 @@ net::local::stream_protocol::acceptor listen(net::io_context& io, const std::fil
   }
 }
 
-std::string ok(std::uint64_t count) { return "ok " + std::to_string(count); }
-
-void rethrow(std::exception_ptr failure) {
-  if (failure) std::rethrow_exception(std::move(failure));
-}
+std::string ok_and(std::uint64_t count) { return "ok " + std::to_string(count); }
 
 }  // namespace
 
@@ -83,10 +79,10 @@ std::string control::answer(std::string_view line) {
 std::string control::carry_out(std::string_view command, unsigned vector) {
   const auto before = counts_.count(vector);
   const auto name = "vector " + std::to_string(vector);
-  if (command == "assign") return table_.assign(vector) ? ok(before) : "error: " + name + " is assigned already";
+  if (command == "assign") return table_.assign(vector) ? ok_and(before) : "error: " + name + " is assigned already";
   if (command == "deassign")
-    return table_.deassign(vector) ? ok(counts_.count(vector)) : "error: " + name + " is not assigned";
-  if (command == "count") return ok(before);
+    return table_.deassign(vector) ? ok_and(counts_.count(vector)) : "error: " + name + " is not assigned";
+  if (command == "count") return ok_and(before);
   return "error: unknown command '" + std::string{command} + "'";
 }
 

@@ -2,7 +2,6 @@
 #include "device.hpp"
 
 #include <array>
-#include <exception>
 #include <system_error>
 #include <utility>
 
@@ -10,18 +9,12 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "rethrow.hpp"
+
 namespace irqfd {
 
 namespace aio = doorbell::aio;
 namespace net = boost::asio;
-
-namespace {
-
-void rethrow(std::exception_ptr failure) {
-  if (failure) std::rethrow_exception(std::move(failure));
-}
-
-}  // namespace
 
 device::device(disk_queue& queue, const disk_image& image, const doorbell::eventfd& kick, doorbell::eventfd line)
     : queue_{queue},
