@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <pthread.h>
 #include <unistd.h>
 
 #include <array>
@@ -23,6 +22,7 @@
 #include "support/fds.hpp"
 #include "support/files.hpp"
 #include "support/overtaking.hpp"
+#include "support/signal_handler.hpp"
 
 namespace {
 
@@ -235,27 +235,13 @@ TEST_F(aio_bell, a_sleeper_gets_what_another_has_reaped) {
   EXPECT_EQ(got, 1U);
 }
 
-extern "C" void ignore_signal(int) {}
-
 TEST_F(aio_bell, a_signal_handler_interrupts_a_wait_with_nothing_in_hand_even_under_sa_restart) {
-  struct sigaction action{};
-  action.sa_handler = ignore_signal;
-  action.sa_flags = SA_RESTART;
-  struct sigaction before{};
-  sigaction(SIGUSR1, &action, &before);
-  std::atomic<bool> ended{false};
+  const doorbell::test::signal_handler handled{SA_RESTART};
   std::error_code ec;
-  std::thread waiter{[&] {
+  doorbell::test::call_under_signals([&] {
     std::array<aio::io_event, 1> events{};
     (void)ctx_.get_events(1, events, ec);
-    ended = true;
-  }};
-  while (!ended) {
-    pthread_kill(waiter.native_handle(), SIGUSR1);
-    std::this_thread::yield();
-  }
-  waiter.join();
-  sigaction(SIGUSR1, &before, nullptr);
+  });
   EXPECT_EQ(ec, std::errc::interrupted);
 }
 

@@ -31,6 +31,7 @@
 #include "support/counting_allocator.hpp"
 #include "support/files.hpp"
 #include "support/sanitizer.hpp"
+#include "support/witness.hpp"
 
 namespace {
 
@@ -40,21 +41,9 @@ using doorbell::asio::random_access_file;
 using doorbell::asio::stream_file;
 using doorbell::test::counting_allocator;
 using doorbell::test::memory_count;
+using doorbell::test::witness;
 
 constexpr std::string_view letters = "abcdefghijklmnop";
-
-/// Tells when it is destroyed.
-struct witness {
-  explicit witness(bool& told) : gone{&told} {}
-  witness(witness&& other) noexcept : gone{std::exchange(other.gone, nullptr)} {}
-  witness(const witness&) = delete;
-  witness& operator=(const witness&) = delete;
-  witness& operator=(witness&&) = delete;
-  ~witness() {
-    if (gone != nullptr) *gone = true;
-  }
-  bool* gone;
-};
 
 TEST(asio_file_end, a_context_that_goes_destroys_the_handlers_of_what_is_in_flight) {
   doorbell::test::pipe_ends pipe;

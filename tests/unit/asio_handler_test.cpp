@@ -12,7 +12,6 @@
 #include <optional>
 #include <stdexcept>
 #include <thread>
-#include <utility>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/bind_allocator.hpp>
@@ -25,6 +24,7 @@
 
 #include "support/child.hpp"
 #include "support/counting_allocator.hpp"
+#include "support/witness.hpp"
 
 namespace {
 
@@ -32,6 +32,7 @@ namespace net = boost::asio;
 using boost::system::error_code;
 using doorbell::test::counting_allocator;
 using doorbell::test::memory_count;
+using doorbell::test::witness;
 
 TEST(asio_handler, memory_is_the_associated_allocators_and_free_before_the_handler_is_called) {
   memory_count memory;
@@ -135,19 +136,6 @@ TEST(asio_handler, may_start_the_next_operation_and_destroy_the_object) {
   io.run();
   EXPECT_EQ(last, net::error::operation_aborted);
 }
-
-/// Tells when it is destroyed.
-struct witness {
-  explicit witness(bool& told) : gone{&told} {}
-  witness(witness&& other) noexcept : gone{std::exchange(other.gone, nullptr)} {}
-  witness(const witness&) = delete;
-  witness& operator=(const witness&) = delete;
-  witness& operator=(witness&&) = delete;
-  ~witness() {
-    if (gone != nullptr) *gone = true;
-  }
-  bool* gone;
-};
 
 net::awaitable<void> wait_with_a_bell_of_its_own(doorbell::eventfd& theirs, witness) {
   doorbell::asio::eventfd bell{co_await net::this_coro::executor, theirs};

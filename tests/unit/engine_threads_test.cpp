@@ -6,11 +6,9 @@
 #include <doorbell/aio.hpp>
 
 #include <gtest/gtest.h>
-#include <pthread.h>
 #include <sys/epoll.h>
 
 #include <array>
-#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <latch>
@@ -23,6 +21,7 @@
 #include "support/eventually.hpp"
 #include "support/files.hpp"
 #include "support/refused_calls.hpp"
+#include "support/signal_handler.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -198,26 +197,10 @@ TEST_F(engine_threads, a_wake_ends_a_wait) {
   waiter.join();
 }
 
-extern "C" void ignore_the_signal(int) {}
-
 TEST_F(engine_threads, a_signal_handler_interrupts_a_wait_even_under_sa_restart) {
-  struct sigaction action{};
-  action.sa_handler = ignore_the_signal;
-  action.sa_flags = SA_RESTART;
-  struct sigaction before{};
-  sigaction(SIGUSR1, &action, &before);
-  std::atomic<bool> ended{false};
+  const doorbell::test::signal_handler handled{SA_RESTART};
   auto result = engine::wait_result::ready;
-  std::thread waiter{[&] {
-    result = carrier.wait({});
-    ended = true;
-  }};
-  while (!ended) {
-    pthread_kill(waiter.native_handle(), SIGUSR1);
-    std::this_thread::yield();
-  }
-  waiter.join();
-  sigaction(SIGUSR1, &before, nullptr);
+  doorbell::test::call_under_signals([&] { result = carrier.wait({}); });
   EXPECT_EQ(result, engine::wait_result::interrupted);
 }
 
