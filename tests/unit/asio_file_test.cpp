@@ -154,6 +154,22 @@ TEST_F(asio_file, more_reads_than_fit_in_flight_are_all_carried_out) {
   EXPECT_EQ(good, many);
 }
 
+TEST(asio_file_on_a_pipe, what_does_not_fit_in_flight_is_cancelled_as_well) {
+  constexpr std::size_t many = 3000;
+  doorbell::test::pipe_ends pipe;
+  net::io_context io;
+  random_access_file reader{io, pipe.read.release()};
+  std::vector<char> letters(many);
+  std::size_t cancelled = 0;
+  for (auto& letter : letters)
+    reader.async_read_some_at(0, net::buffer(&letter, 1),
+                              [&](error_code ec, std::size_t) { cancelled += ec == net::error::operation_aborted; });
+  io.poll();
+  reader.cancel();
+  io.run();
+  EXPECT_EQ(cancelled, many);
+}
+
 TEST_F(asio_file, that_is_not_open_says_bad_descriptor) {
   random_access_file closed{io_};
   EXPECT_FALSE(closed.is_open());

@@ -20,6 +20,7 @@
 #include <boost/asio/write.hpp>
 
 #include "support/files.hpp"
+#include "support/signal_handler.hpp"
 
 namespace {
 
@@ -213,6 +214,13 @@ TEST_F(asio_non_blocking_pipe, is_waited_for_all_the_same) {
   io_.run();
   EXPECT_EQ(result, error_code{});
   EXPECT_EQ(bytes_, 4U);
+}
+
+TEST_F(asio_non_blocking_pipe, a_signal_interrupts_a_blocking_read_that_waits) {
+  const doorbell::test::signal_handler handled{SA_RESTART};
+  error_code ec;
+  doorbell::test::call_under_signals([&] { reader_.read_some(net::buffer(block_), ec); });
+  EXPECT_EQ(ec, net::error::interrupted);
 }
 
 TEST_F(asio_non_blocking_pipe, can_be_cancelled_while_it_waits) {

@@ -7,7 +7,9 @@
 // Thread safety: belongs to the operation.
 #pragma once
 
+#include <memory>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -34,7 +36,10 @@ template <class Executor>
 /// Where a handler has no executor of its own, it is the file's.
 template <class One, class Other>
 [[nodiscard]] constexpr bool is_the_same(const One& one, const Other& other) noexcept {
-  return static_cast<const void*>(&one) == static_cast<const void*>(&other);
+  if constexpr (std::is_same_v<One, Other>)
+    return std::addressof(one) == std::addressof(other);
+  else
+    return false;
 }
 
 template <class HandlerExecutor>
@@ -58,10 +63,13 @@ class handler_place {
   /// Whether it is the file's loop: who is run by that may just call it.
   [[nodiscard]] bool is_the_loop() const noexcept { return !elsewhere_; }
 
-  /// Of one that is not: the same as post(), perhaps right here.
+  /// The same as post(), perhaps right here: by a caller that the file's loop runs.
   template <class Completion>
   void dispatch(Completion&& completion) const {
-    if (elsewhere_) boost::asio::dispatch(elsewhere_->get_executor(), std::forward<Completion>(completion));
+    if (elsewhere_)
+      boost::asio::dispatch(elsewhere_->get_executor(), std::forward<Completion>(completion));
+    else
+      std::forward<Completion>(completion)();
   }
 
  private:
