@@ -5,7 +5,7 @@
 // called, and it is outstanding work on its handler's executor; the file_service is, all the while, on the I/O object's. The
 // request and its list of buffers stand in it, so it stays where it is while it is in flight.
 //
-// Thread safety: belongs to whoever has it: the initiating function, then the file_service's lists, under its mutex, then
+// Thread safety: belongs to whoever has it: the initiating function, then the file_proactor's lists, under its mutex, then
 // whoever has taken it from there.
 #pragma once
 
@@ -105,7 +105,7 @@ class file_op {
     alignas(std::max_align_t) std::array<std::byte, size> bytes_;
   };
 
-  // The file_service's.
+  // The file_proactor's.
   carrier carried_in;
   boost::intrusive::list_member_hook<> queue_hook;
   boost::intrusive::list_member_hook<> file_hook;

@@ -1,47 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// file_service: the files of one execution context. It has the one aio::context that their operations go through, and reaps it
-// in the threads that run the loop: no other thread takes part, unless the engine has workers.
+// file_service: the files of one execution context, whose loop carries them: its reactor watches the aio::context's descriptor, and
+// what is posted to it reads nothing from a descriptor that is never open, which is Asio's way to post to the loop itself,
+// whatever executors the program has.
 //
-//   lane (streams only) --> ready --turn: submitted--> in flight --turn: event--> ended, handed over
-//
-// A *turn* comes when operations have been started (posted once, however many there are, so that they are submitted by one
-// call) and when the context's descriptor is readable, for which the reactor is asked only while something is in flight: what
-// submit answers itself, or the engine at once, needs no more than the turn that submitted it.
-//
-// What does not fit into the context stays ready, and goes with the turn of the next events.
-//
-// Locks, outermost first: mutex_, then what is the aio::context's and Asio's. Neither calls back: the requests ring no eventfd.
-// Handlers, and what they own, are called, posted and destroyed with no lock held.
-//
-// Memory ordering: mutex_. The kernel's and the workers' writes to the buffers are acquired with the event.
+// Out of memory ends the program where this is noexcept: an operation cannot be lost silently.
 #pragma once
 
-#include <algorithm>
-#include <array>
-#include <cerrno>
 #include <cstddef>
-#include <iterator>
-#include <memory>
-#include <new>
-#include <span>
 #include <system_error>
 #include <utility>
 
-#include <boost/asio/error.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 
-#include <doorbell/aio.hpp>
+#include <doorbell/asio/detail/errors.hpp>
 #include <doorbell/asio/detail/file_op.hpp>
+#include <doorbell/asio/detail/file_proactor.hpp>
 #include <doorbell/asio/detail/hand_over.hpp>
 #include <doorbell/asio/detail/loop_executor.hpp>
-#include <doorbell/asio/detail/open_file.hpp>
 #include <doorbell/base/mutex.hpp>
 
 namespace doorbell::asio::detail {
 
-class file_service final : public boost::asio::execution_context::service {
+class file_service final : public boost::asio::execution_context::service, public file_proactor {
  public:
   using key_type = file_service;
   static inline boost::asio::execution_context::id id;
@@ -49,321 +31,71 @@ class file_service final : public boost::asio::execution_context::service {
   explicit file_service(boost::asio::execution_context& context)
       : service{context}, poster_{loop_executor{context}}, reactor_{loop_executor{context}} {}
 
-  /// Takes the operation over, whose file is set: it ends here, or by cancel() or the end of the context. Its handler is
-  /// called from the loop.
-  void start(file_op& op) {
-    {
-      const base::mutex_lock held{mutex_};
-      if (!shut_down_) {
-        if (op.file->enter(op)) make_ready(op);
-        ask_for_turn();
-        return;
-      }
-    }
-    op.destroy();
-  }
-
-  /// Ends the operations of a file, or the one with that cancellation key, with operation_aborted; those that are in flight when the engine
-  /// has stopped them, or with their result when it cannot.
-  void cancel(open_file& file) {
-    cancel_if(file, [](const file_op&) { return true; });
-  }
-  void cancel(open_file& file, const void* meant) {
-    cancel_if(file, [meant](const file_op& op) { return op.cancellation_key() == meant; });
-  }
-
-  /// @return whether no operation uses its descriptor.
-  [[nodiscard]] bool is_idle(const open_file& file) {
-    const base::mutex_lock held{mutex_};
-    return file.outstanding.empty();
-  }
-  /// Takes the descriptor out, which those in flight may go on using.
-  [[nodiscard]] int release(open_file& file) {
-    const base::mutex_lock held{mutex_};
-    return file.release();
-  }
-
  private:
   using descriptor = boost::asio::posix::basic_stream_descriptor<loop_executor>;
-  static constexpr unsigned in_flight_at_once = 512;
-  static constexpr std::size_t batch = 64;
-  static constexpr int turns_in_a_row = 16;
 
-  // Starting.
-
-  void make_ready(file_op& op) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    op.where = file_op::place::ready;
-    ready_.push_back(op);
+  void post_turn() noexcept override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    post([this](error_code, std::size_t) { turn_by_post(); });
+  }
+  void post_hand_over(file_op& ended) noexcept override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    post(hand_over{ended});
   }
 
-  void ask_for_turn() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (!std::exchange(turn_is_posted_, true)) to_loop([this](error_code, std::size_t) { posted_turn(); });
-  }
-
-  // To read nothing is Asio's way to post to the loop itself, whatever executors the program has. Out of memory ends the program
-  // here, and in what else is noexcept: an operation cannot be lost silently.
   template <class Function>
   // NOLINTNEXTLINE(bugprone-exception-escape): out of memory ends the program
-  void to_loop(Function function) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void post(Function function) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     poster_.async_read_some(boost::asio::mutable_buffer{}, std::move(function));
   }
 
-  // A handler that is alone and starts the next operation has it carried out right here, for a while: it costs the loop a round
-  // otherwise. Where there are several, one round is for all that their handlers start.
-  void posted_turn() {
-    file_op_queue ended;
-    {
-      const base::mutex_lock held{mutex_};
-      turn_is_posted_ = false;
-      advance(ended);
-    }
-    for (int more = turns_in_a_row; hand_over_all(ended) == 1 && more > 0; --more) {
-      const base::mutex_lock held{mutex_};
-      if (ready_.empty()) return;
-      advance(ended);
-    }
-  }
-
-  void readable_turn() {
-    file_op_queue ended;
-    {
-      const base::mutex_lock held{mutex_};
-      reactor_is_asked_ = false;
-      advance(ended);
-    }
-    hand_over_all(ended);
-  }
-
-  void advance(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    reap(ended);
-    while (!ready_.empty() && submit(ended)) reap(ended);
-    ask_reactor();
-  }
-
-  /// @return whether there is a point in going on; otherwise those that are left wait for the next events.
-  [[nodiscard]] bool submit(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    std::error_code ec;
-    if (ensure_context(ec)) {
-      std::array<aio::iocb*, batch> requests;
-      const auto offered = offer(requests);
-      take_off(context_->submit(std::span<aio::iocb* const>{requests}.first(offered), ec), offered);
-      if (!ec) return true;
-    }
-    const bool is_full = ec == std::errc::resource_unavailable_try_again && !in_flight_.empty();
-    if (!is_full) end(ready_, ready_.front(), -ec.value(), ended);
-    return !is_full;
-  }
-
-  // Where they will be is said while they are at hand: when submit returns, what it has read fills the caches.
-  [[nodiscard]] std::size_t offer(std::span<aio::iocb*, batch> requests) noexcept
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    std::size_t count = 0;
-    for (auto at = ready_.begin(); at != ready_.end() && count < batch; ++at) {
-      at->where = file_op::place::in_flight;
-      requests[count++] = &at->request();
-    }
-    return count;
-  }
-
-  void take_off(std::size_t taken, std::size_t offered) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (taken == ready_.size()) {
-      in_flight_.splice(in_flight_.end(), ready_);
-      return;
-    }
-    const auto refused = std::next(ready_.begin(), static_cast<std::ptrdiff_t>(taken));
-    in_flight_.splice(in_flight_.end(), ready_, ready_.begin(), refused, taken);
-    std::for_each_n(refused, offered - taken, [](file_op& op) { op.where = file_op::place::ready; });
-  }
-
-  /// Makes the context, if there is none. @return whether there is one.
-  [[nodiscard]] bool ensure_context(std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (context_ != nullptr) return true;
-    std::unique_ptr<aio::context> made{new (std::nothrow) aio::context{in_flight_at_once, ec}};
-    if (made == nullptr) ec = std::make_error_code(std::errc::not_enough_memory);
-    if (!ec) readable_ = made->descriptor(ec);
-    if (!ec) watch(ec);
-    if (!ec) context_ = std::move(made);
-    return !ec;
-  }
-
   // NOLINTNEXTLINE(bugprone-exception-escape): out of memory ends the program
-  void watch(std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void watch(int readable, std::error_code& ec) noexcept override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     error_code refused;
     // NOLINTNEXTLINE(bugprone-unused-return-value): it is in `refused`; what it returns depends on Asio's macros
-    reactor_.assign(readable_, refused);
+    reactor_.assign(readable, refused);
     ec = refused;
+    if (!ec) readable_ = readable;
   }
 
-  // Completing.
-
-  void reap(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    std::array<aio::io_event, batch> room;
-    while (!in_flight_.empty()) {
-      std::error_code ec;
-      const auto events = context_->get_events(0, room, ec);
-      for (const auto& event : events) arrived(*static_cast<file_op*>(event.data), event.res, ended);
-      if (events.size() < room.size()) break;
-    }
-  }
-
-  // What is set not to block says so, but its handler is not called before there is something.
-  void arrived(file_op& op, std::int64_t res, file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (!op.file->facts().does_not_block || !op.goes_on(res)) {
-      end(in_flight_, op, res, ended);
-      return;
-    }
-    in_flight_.erase(in_flight_.iterator_to(op));
-    make_ready(op);
-  }
-
-  void end(file_op_queue& from, file_op& op, std::int64_t res, file_op_queue& ended) noexcept
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    from.erase(from.iterator_to(op));
-    op.complete(res);
-    if (auto* const next = op.file->leave(op)) make_ready(*next);
-    ended.push_back(op);
-  }
-
-  // While nothing is in flight the loop may end: it is not kept by what waits for nothing.
   // NOLINTNEXTLINE(bugprone-exception-escape): out of memory ends the program
-  void ask_reactor() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (in_flight_.empty()) {
-      if (reactor_is_asked_ && reactor_.is_open()) reactor_.cancel();
-      return;
-    }
-    if (std::exchange(reactor_is_asked_, true)) return;
-    reactor_.async_wait(descriptor::wait_read, [this](error_code) { readable_turn(); });
+  void ask_when_readable() noexcept override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    reactor_.async_wait(descriptor::wait_read, [this](error_code) { turn_when_readable(); });
+  }
+  // NOLINTNEXTLINE(bugprone-exception-escape): of a descriptor that is open it cannot fail
+  void stop_asking() noexcept override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (reactor_.is_open()) reactor_.cancel();
   }
 
-  // The first handler may be called right here, and may throw: by then the others are on their way, each by itself, so that other
-  // threads may take them.
-  // @return how many.
-  std::size_t hand_over_all(file_op_queue& ops) {
-    if (ops.empty()) return 0;
-    auto& first = take_first(ops);
-    const auto count = 1 + pass_on(ops);
-    first.dispatch();
-    return count;
-  }
-
-  std::size_t pass_on(file_op_queue& ops) noexcept {
-    std::size_t count = 0;
-    if (ops.empty()) return count;
-    const base::mutex_lock held{mutex_};
-    for (; !ops.empty(); ++count) to_loop(hand_over{take_first(ops)});
-    return count;
-  }
-
-  static void post_all(file_op_queue& ops) {
-    while (!ops.empty()) take_first(ops).post();
-  }
-
-  // What the operation lets go of may close its file, in this thread.
-  [[nodiscard]] static file_op& take_first(file_op_queue& ops) noexcept {
-    auto& op = ops.front();
-    ops.pop_front();
-    return op;
-  }
-
-  // Cancelling.
-
-  template <class Predicate>
-  void cancel_if(open_file& file, Predicate is_meant) {
-    file_op_queue ended;
-    {
-      const base::mutex_lock held{mutex_};
-      // Those in lanes first, so that none of them goes because the one before it has ended.
-      cancel_at(file_op::place::lane, file, is_meant, ended);
-      cancel_at(file_op::place::ready, file, is_meant, ended);
-      cancel_at(file_op::place::in_flight, file, is_meant, ended);
-      // For those that stood behind, and for events that the context has fetched to ask the engine: no edge tells of them.
-      if (!file.outstanding.empty()) ask_for_turn();
-    }
-    post_all(ended);
-  }
-
-  template <class Predicate>
-  void cancel_at(file_op::place where, open_file& file, Predicate is_meant, file_op_queue& ended)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    for (auto at = file.outstanding.begin(); at != file.outstanding.end();) {
-      auto& op = *at++;
-      if (op.where == where && is_meant(op)) cancel(op, ended);
-    }
-  }
-
-  void cancel(file_op& op, file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    switch (op.where) {
-      case file_op::place::lane:
-        op.file->leave_lane(op);
-        op.complete(-ECANCELED);
-        ended.push_back(op);
-        break;
-      case file_op::place::ready:
-        end(ready_, op, -ECANCELED, ended);
-        break;
-      case file_op::place::in_flight: {
-        std::error_code ec;  // if that cannot be asked now, it runs to its end
-        context_->cancel(op.request(), ec);
-        break;
-      }
-    }
-  }
-
-  // The end.
-
-  // No thread runs the loop any more. When the aio::context is gone, nobody touches a buffer; only then may handlers go, that may
-  // own them. The handlers' destructors may close files.
   void shutdown() override {
-    file_op_queue ended;
-    {
-      const base::mutex_lock held{mutex_};
-      shut_down_ = true;
-      if (reactor_.is_open()) reactor_.release();
-      context_.reset();
-      collect(ready_, ended);
-      collect(in_flight_, ended);
-    }
-    while (!ended.empty()) take_first(ended).destroy();
+    let_go_of_descriptor();
+    shut_down();
   }
 
-  // The operations of a queue, and those that stand in lanes behind them.
-  void collect(file_op_queue& from, file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    while (!from.empty()) {
-      auto& op = from.front();
-      from.pop_front();
-      ended.push_back(op);
-      if (auto* const next = op.file->leave(op)) from.push_back(*next);
-    }
-  }
-
-  // A fork's child has no part in what is in flight: its parent has. It ends as cancelled there; what is ready goes, through a
-  // context of the child's own.
   void notify_fork(boost::asio::execution_context::fork_event event) override {
-    using execution_context = boost::asio::execution_context;
-    file_op_queue ended;
-    {
-      const base::mutex_lock held{mutex_};
-      if (event == execution_context::fork_prepare && reactor_.is_open()) reactor_.release();
-      if (event == execution_context::fork_parent && context_ != nullptr) reactor_.assign(readable_);
-      if (event == execution_context::fork_child) {
-        context_.reset();
-        while (!in_flight_.empty()) end(in_flight_, in_flight_.front(), -ECANCELED, ended);
-        if (!ready_.empty()) ask_for_turn();
-      }
+    switch (event) {
+      case boost::asio::execution_context::fork_prepare:
+        let_go_of_descriptor();
+        break;
+      case boost::asio::execution_context::fork_parent:
+        watch_again();
+        break;
+      case boost::asio::execution_context::fork_child:
+        begin_anew_in_child();
+        break;
     }
-    post_all(ended);
   }
 
-  base::mutex mutex_;
+  void let_go_of_descriptor() {
+    const base::mutex_lock held{mutex_};
+    if (reactor_.is_open()) reactor_.release();
+  }
+  void watch_again() {
+    const base::mutex_lock held{mutex_};
+    if (readable_ >= 0) reactor_.assign(readable_);
+  }
+
   descriptor poster_ ABSL_GUARDED_BY(mutex_);   // never open
-  descriptor reactor_ ABSL_GUARDED_BY(mutex_);  // the context's descriptor, which it does not own
-  std::unique_ptr<aio::context> context_ ABSL_GUARDED_BY(mutex_);
-  int readable_ ABSL_GUARDED_BY(mutex_) = -1;
-  file_op_queue ready_ ABSL_GUARDED_BY(mutex_);
-  file_op_queue in_flight_ ABSL_GUARDED_BY(mutex_);
-  bool turn_is_posted_ ABSL_GUARDED_BY(mutex_) = false;
-  bool reactor_is_asked_ ABSL_GUARDED_BY(mutex_) = false;
-  bool shut_down_ ABSL_GUARDED_BY(mutex_) = false;
+  descriptor reactor_ ABSL_GUARDED_BY(mutex_);  // the aio::context's descriptor, which it does not own
+  int readable_ ABSL_GUARDED_BY(mutex_) = -1;   // the same, once there is one
 };
 
 }  // namespace doorbell::asio::detail

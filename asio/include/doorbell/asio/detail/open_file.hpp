@@ -7,7 +7,7 @@
 // A stream has one position, so its operations go one after the other: the first is under way, the others stand in its lane.
 // A pipe has none, and a lane for each direction.
 //
-// Thread safety: the lists belong to the file_service's mutex. The position may be read and set by anybody; who does so while
+// Thread safety: the lists belong to the file_proactor's mutex. The position may be read and set by anybody; who does so while
 // operations are outstanding does not know which of them comes first, and nothing else happens.
 #pragma once
 
@@ -29,14 +29,14 @@
 
 namespace doorbell::asio::detail {
 
-class file_service;
+class file_proactor;
 
 /// How a file is read and written.
 enum class file_access { random, stream };
 
 class open_file : public std::enable_shared_from_this<open_file> {
  public:
-  open_file(file_service& service, int fd, const aio::file_facts& facts, file_access access) noexcept
+  open_file(file_proactor& service, int fd, const aio::file_facts& facts, file_access access) noexcept
       : service_{service}, descriptor_{fd}, facts_{facts}, is_stream_{access == file_access::stream} {
     const auto at = is_stream_ ? ::lseek(fd, 0, SEEK_CUR) : -1;
     has_position_ = at >= 0;
@@ -46,7 +46,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
   open_file& operator=(const open_file&) = delete;
   ~open_file() = default;
 
-  [[nodiscard]] file_service& service() const noexcept { return service_; }
+  [[nodiscard]] file_proactor& service() const noexcept { return service_; }
   [[nodiscard]] int descriptor() const noexcept { return descriptor_.get(); }
   [[nodiscard]] const aio::file_facts& facts() const noexcept { return facts_; }
   [[nodiscard]] bool has_position() const noexcept { return has_position_; }
@@ -87,7 +87,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
     return descriptor_.release();
   }
 
-  // By file_service, its mutex held.
+  // By file_proactor, its mutex held.
 
   /// @return whether the operation may go now; otherwise it stands in its lane.
   [[nodiscard]] bool enter(file_op& op) noexcept {
@@ -146,7 +146,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
   }
   void go(file_op& op) const noexcept { op.set_offset(has_position_ ? position() : 0); }
 
-  file_service& service_;
+  file_proactor& service_;
   base::unique_fd descriptor_;
   const aio::file_facts facts_;
   const bool is_stream_;

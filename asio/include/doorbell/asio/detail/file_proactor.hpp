@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// file_proactor: operations on files on their way through an aio::context, which is reaped in the threads that run the loop: no
+// other thread takes part, unless the engine has workers. Which loop that is, a derived class knows.
+//
+//   lane (streams only) --> ready --turn: submitted--> in flight --turn: event--> ended, handed over
+//
+// A *turn* comes when operations have been started (posted once, however many there are, so that they are submitted by one
+// call) and when the context's descriptor is readable, for which the loop is asked only while something is in flight: what
+// submit answers itself, or the engine at once, needs no more than the turn that submitted it.
+//
+// What does not fit into the context stays ready, and goes with the turn of the next events.
+//
+//   turn                                 the engine
+//   reaps: nothing
+//                                        completes: an edge, while nobody asks for one
+//   something in flight: asks for one
+//
+//   legal:     who asks is told of what is there already, so the next turn comes. The same of what is started meanwhile.
+//   forbidden: something in flight, and nobody who asks.
+//
+//   canceller                            turn
+//   finds it in flight: asks the engine
+//                                        reaps its event: takes it off, hands it over
+//
+//   legal:     what is in flight ends by its event alone; where it is is changed and looked at under mutex_.
+//   forbidden: ended by the canceller as well; or before the engine has let go of its buffers.
+//
+// Locks, outermost first: mutex_, then what is the aio::context's and the loop's. Neither calls back: the requests ring no
+// eventfd. Handlers, and what they own, are called, posted and destroyed with no lock held.
+//
+// Memory ordering: mutex_. The kernel's and the workers' writes to the buffers are acquired with the event.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <memory>
+#include <new>
+#include <span>
+#include <system_error>
+#include <utility>
+
+#include <doorbell/aio.hpp>
+#include <doorbell/asio/detail/file_op.hpp>
+#include <doorbell/asio/detail/open_file.hpp>
+#include <doorbell/base/mutex.hpp>
+
+namespace doorbell::asio::detail {
+
+class file_proactor {
+ public:
+  file_proactor(const file_proactor&) = delete;
+  file_proactor& operator=(const file_proactor&) = delete;
+
+  /// Takes the operation over, whose file is set: it ends here, or by cancel() or the end of the context. Its handler is
+  /// called from the loop.
+  void start(file_op& op) {
+    {
+      const base::mutex_lock held{mutex_};
+      if (!is_shut_down_) {
+        if (op.file->enter(op)) make_ready(op);
+        ask_for_turn();
+        return;
+      }
+    }
+    op.destroy();
+  }
+
+  /// Ends the operations of a file, or the one with that cancellation key, with operation_aborted; those that are in flight when
+  /// the engine has stopped them, or with their result when it cannot.
+  void cancel(open_file& file) {
+    cancel_if(file, [](const file_op&) { return true; });
+  }
+  void cancel(open_file& file, const void* meant) {
+    cancel_if(file, [meant](const file_op& op) { return op.cancellation_key() == meant; });
+  }
+
+  /// @return whether no operation uses its descriptor.
+  [[nodiscard]] bool is_idle(const open_file& file) {
+    const base::mutex_lock held{mutex_};
+    return file.outstanding.empty();
+  }
+  /// Takes the descriptor out, which those in flight may go on using.
+  [[nodiscard]] int release(open_file& file) {
+    const base::mutex_lock held{mutex_};
+    return file.release();
+  }
+
+ protected:
+  file_proactor() = default;
+  ~file_proactor() = default;
+
+  // The loop's, for the derived class to say. None of them calls back.
+
+  /// Has turn_by_post() called by a thread that runs the loop.
+  virtual void post_turn() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+  /// Has its dispatch() called by one.
+  virtual void post_hand_over(file_op& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+  /// This is the descriptor from now on.
+  virtual void watch(int descriptor, std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+  /// Has turn_when_readable() called, once, when it is or has become readable: until then the loop does not end.
+  virtual void ask_when_readable() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+  /// Has it called all the same.
+  virtual void stop_asking() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+
+  // For the loop.
+
+  void turn_by_post() { turn(&file_proactor::turn_is_posted_); }
+  void turn_when_readable() { turn(&file_proactor::loop_is_asked_); }
+
+  /// When no thread runs the loop any more: what is outstanding is destroyed, and so is what will be started.
+  void shut_down() {
+    file_op_queue ended;
+    {
+      const base::mutex_lock held{mutex_};
+      is_shut_down_ = true;
+      // When the aio::context is gone, nobody touches a buffer; only then may handlers go, that may own them.
+      context_.reset();
+      collect(ready_, ended);
+      collect(in_flight_, ended);
+    }
+    // The handlers' destructors may close files.
+    while (!ended.empty()) take_first(ended).destroy();
+  }
+
+  /// A fork's child has no part in what is in flight: its parent has. It ends as cancelled there; what is ready goes, through a
+  /// context of the child's own.
+  void begin_anew_in_child() {
+    file_op_queue ended;
+    {
+      const base::mutex_lock held{mutex_};
+      context_.reset();
+      while (!in_flight_.empty()) end(in_flight_, in_flight_.front(), -ECANCELED, ended);
+      if (!ready_.empty()) ask_for_turn();
+    }
+    post_all(ended);
+  }
+
+  base::mutex mutex_;
+
+ private:
+  static constexpr unsigned in_flight_at_once = 512;
+  static constexpr std::size_t batch = 64;
+  static constexpr int turns_in_a_row = 16;
+
+  // Starting.
+
+  void make_ready(file_op& op) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    op.where = file_op::place::ready;
+    ready_.push_back(op);
+  }
+
+  void ask_for_turn() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (!std::exchange(turn_is_posted_, true)) post_turn();
+  }
+
+  // A handler that is alone and starts the next operation has it carried out right here, for a while: it costs the loop a round
+  // otherwise. Where there are several, one round is for all that their handlers start.
+  void turn(bool file_proactor::*asked_for) {
+    file_op_queue ended;
+    {
+      const base::mutex_lock held{mutex_};
+      this->*asked_for = false;
+      advance(ended);
+    }
+    for (int more = turns_in_a_row; hand_over_all(ended) == 1 && more > 0; --more) {
+      const base::mutex_lock held{mutex_};
+      if (ready_.empty()) return;
+      advance(ended);
+    }
+  }
+
+  void advance(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    reap(ended);
+    while (!ready_.empty() && submit(ended)) reap(ended);
+    ask_loop();
+  }
+
+  /// @return whether there is a point in going on; otherwise those that are left wait for the next events.
+  [[nodiscard]] bool submit(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    std::error_code ec;
+    if (ensure_context(ec)) {
+      std::array<aio::iocb*, batch> requests;
+      const auto offered = offer(requests);
+      take_off(context_->submit(std::span<aio::iocb* const>{requests}.first(offered), ec), offered);
+      if (!ec) return true;
+    }
+    const bool is_full = ec == std::errc::resource_unavailable_try_again && !in_flight_.empty();
+    if (!is_full) end(ready_, ready_.front(), -ec.value(), ended);
+    return !is_full;
+  }
+
+  // Where they will be is said while they are at hand: when submit returns, what it has read fills the caches.
+  [[nodiscard]] std::size_t offer(std::span<aio::iocb*, batch> requests) noexcept
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    std::size_t count = 0;
+    for (auto at = ready_.begin(); at != ready_.end() && count < batch; ++at) {
+      at->where = file_op::place::in_flight;
+      requests[count++] = &at->request();
+    }
+    return count;
+  }
+
+  void take_off(std::size_t taken, std::size_t offered) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (taken == ready_.size()) {
+      in_flight_.splice(in_flight_.end(), ready_);
+      return;
+    }
+    const auto refused = std::next(ready_.begin(), static_cast<std::ptrdiff_t>(taken));
+    in_flight_.splice(in_flight_.end(), ready_, ready_.begin(), refused, taken);
+    std::for_each_n(refused, offered - taken, [](file_op& op) { op.where = file_op::place::ready; });
+  }
+
+  /// Makes the context, if there is none. @return whether there is one.
+  [[nodiscard]] bool ensure_context(std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (context_ != nullptr) return true;
+    std::unique_ptr<aio::context> made{new (std::nothrow) aio::context{in_flight_at_once, ec}};
+    if (made == nullptr) ec = std::make_error_code(std::errc::not_enough_memory);
+    const int readable = ec ? -1 : made->descriptor(ec);
+    if (!ec) watch(readable, ec);
+    if (!ec) context_ = std::move(made);
+    return !ec;
+  }
+
+  // Completing.
+
+  void reap(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    std::array<aio::io_event, batch> room;
+    while (!in_flight_.empty()) {
+      std::error_code ec;
+      const auto events = context_->get_events(0, room, ec);
+      for (const auto& event : events) arrived(*static_cast<file_op*>(event.data), event.res, ended);
+      if (events.size() < room.size()) break;
+    }
+  }
+
+  // What is set not to block says so, but its handler is not called before there is something.
+  void arrived(file_op& op, std::int64_t res, file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (!op.file->facts().does_not_block || !op.goes_on(res)) {
+      end(in_flight_, op, res, ended);
+      return;
+    }
+    in_flight_.erase(in_flight_.iterator_to(op));
+    make_ready(op);
+  }
+
+  void end(file_op_queue& from, file_op& op, std::int64_t res, file_op_queue& ended) noexcept
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    from.erase(from.iterator_to(op));
+    op.complete(res);
+    if (auto* const next = op.file->leave(op)) make_ready(*next);
+    ended.push_back(op);
+  }
+
+  // While nothing is in flight the loop may end: it is not kept by what waits for nothing.
+  void ask_loop() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (in_flight_.empty()) {
+      if (loop_is_asked_) stop_asking();
+      return;
+    }
+    if (!std::exchange(loop_is_asked_, true)) ask_when_readable();
+  }
+
+  // The first handler may be called right here, and may throw: by then the others are on their way, each by itself, so that other
+  // threads may take them.
+  // @return how many.
+  std::size_t hand_over_all(file_op_queue& ops) {
+    if (ops.empty()) return 0;
+    auto& first = take_first(ops);
+    const auto count = 1 + pass_on(ops);
+    first.dispatch();
+    return count;
+  }
+
+  std::size_t pass_on(file_op_queue& ops) noexcept {
+    std::size_t count = 0;
+    if (ops.empty()) return count;
+    const base::mutex_lock held{mutex_};
+    for (; !ops.empty(); ++count) post_hand_over(take_first(ops));
+    return count;
+  }
+
+  static void post_all(file_op_queue& ops) {
+    while (!ops.empty()) take_first(ops).post();
+  }
+
+  // What the operation lets go of may close its file, in this thread.
+  [[nodiscard]] static file_op& take_first(file_op_queue& ops) noexcept {
+    auto& op = ops.front();
+    ops.pop_front();
+    return op;
+  }
+
+  // Cancelling.
+
+  template <class Predicate>
+  void cancel_if(open_file& file, Predicate is_meant) {
+    file_op_queue ended;
+    {
+      const base::mutex_lock held{mutex_};
+      // Those in lanes first, so that none of them goes because the one before it has ended.
+      cancel_at(file_op::place::lane, file, is_meant, ended);
+      cancel_at(file_op::place::ready, file, is_meant, ended);
+      cancel_at(file_op::place::in_flight, file, is_meant, ended);
+      // For those that stood behind, and for events that the context has fetched to ask the engine: no edge tells of them.
+      if (!file.outstanding.empty()) ask_for_turn();
+    }
+    post_all(ended);
+  }
+
+  template <class Predicate>
+  void cancel_at(file_op::place where, open_file& file, Predicate is_meant, file_op_queue& ended)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    for (auto at = file.outstanding.begin(); at != file.outstanding.end();) {
+      auto& op = *at++;
+      if (op.where == where && is_meant(op)) cancel(op, ended);
+    }
+  }
+
+  void cancel(file_op& op, file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    switch (op.where) {
+      case file_op::place::lane:
+        op.file->leave_lane(op);
+        op.complete(-ECANCELED);
+        ended.push_back(op);
+        break;
+      case file_op::place::ready:
+        end(ready_, op, -ECANCELED, ended);
+        break;
+      case file_op::place::in_flight: {
+        std::error_code ec;  // if that cannot be asked now, it runs to its end
+        context_->cancel(op.request(), ec);
+        break;
+      }
+    }
+  }
+
+  // The end.
+
+  // The operations of a queue, and those that stand in lanes behind them.
+  void collect(file_op_queue& from, file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    while (!from.empty()) {
+      auto& op = from.front();
+      from.pop_front();
+      ended.push_back(op);
+      if (auto* const next = op.file->leave(op)) from.push_back(*next);
+    }
+  }
+
+  std::unique_ptr<aio::context> context_ ABSL_GUARDED_BY(mutex_);
+  file_op_queue ready_ ABSL_GUARDED_BY(mutex_);
+  file_op_queue in_flight_ ABSL_GUARDED_BY(mutex_);
+  bool turn_is_posted_ ABSL_GUARDED_BY(mutex_) = false;
+  bool loop_is_asked_ ABSL_GUARDED_BY(mutex_) = false;
+  bool is_shut_down_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace doorbell::asio::detail
