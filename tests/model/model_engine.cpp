@@ -13,6 +13,7 @@
 #include "background_thread.hpp"
 #include "engine_choice.hpp"
 #include "fork.hpp"
+#include "operation.hpp"
 #include "reaper.hpp"
 #include "scenario.hpp"
 
@@ -44,7 +45,11 @@ bool device::complete_one_if_any() {
   return any;
 }
 
+// As hardware does, it writes to the buffer until it says that it has read.
 void device::complete_first_locked() {
+  const auto& what = in_flight_.front()->what;
+  if (aio::operation_of(what) == aio::opcode::pread)
+    *reinterpret_cast<char*>(static_cast<std::uintptr_t>(what.buf)) = 1;
   completed_.push_back({.done = in_flight_.front(), .res = 1});
   in_flight_.erase(in_flight_.begin());
   tell_of_news_locked();
@@ -63,13 +68,15 @@ void device::start(std::span<aio::request* const> requests) {
   started_some_.notify_one();
 }
 
-void device::cancel(aio::request& started) {
+bool device::cancel(aio::request& started) {
   const base::mutex_lock held{lock_};
+  if (std::exchange(busy_, false)) return false;
   const auto found = std::ranges::find(in_flight_, &started);
-  if (found == in_flight_.end() || stubborn_) return;
+  if (found == in_flight_.end() || stubborn_) return true;
   in_flight_.erase(found);
   completed_.push_back({.done = &started, .res = -ECANCELED});
   tell_of_news_locked();
+  return true;
 }
 
 std::size_t device::reap(std::span<aio::completion> completions) noexcept {
@@ -129,10 +136,7 @@ std::size_t model_engine::start(std::span<aio::request* const> requests) noexcep
   return requests.size();
 }
 
-bool model_engine::cancel(aio::request& started) noexcept {
-  device_->cancel(started);
-  return true;
-}
+bool model_engine::cancel(aio::request& started) noexcept { return device_->cancel(started); }
 
 std::size_t model_engine::reap(std::span<aio::completion> completions) noexcept { return device_->reap(completions); }
 

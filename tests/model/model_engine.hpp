@@ -31,6 +31,8 @@ class device {
 
   /// From now on what has been started runs to its end, though it be cancelled.
   void ignore_cancels() { stubborn_ = true; }
+  /// The next cancel is refused, as by an engine that has no room for it just now.
+  void refuse_next_cancel() { busy_ = true; }
   /// From now on who reaps is given one completion at a time, though there be more.
   void give_singly() { singly_ = true; }
   /// Completes a request: waits for one, if there is none.
@@ -40,7 +42,7 @@ class device {
 
   // For the engine.
   void start(std::span<aio::request* const> requests);
-  void cancel(aio::request& started);
+  [[nodiscard]] bool cancel(aio::request& started);
   [[nodiscard]] std::size_t reap(std::span<aio::completion> completions) noexcept;
   [[nodiscard]] bool wait(base::deadline until);
   void wake() noexcept;
@@ -59,6 +61,7 @@ class device {
   std::vector<aio::request*> in_flight_;
   std::vector<aio::completion> completed_;
   bool woken_ = false;
+  bool busy_ = false;
   base::unique_fd descriptor_;  // an eventfd
   bool stubborn_ = false;       // constant while there are threads
   bool singly_ = false;         // likewise

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Operations on files on the loop's side: started, cancelled and ended while they complete; on the engine that the scenario plays,
+// and with a loop of the scenario's own in the place of Asio's, which watches the context's descriptor by an epoll.
+#include <doorbell/asio/detail/file_proactor.hpp>
+#include <doorbell/asio/detail/open_file.hpp>
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <doorbell/base/mutex.hpp>
+#include <doorbell/base/unique_fd.hpp>
+
+#include "model_engine.hpp"
+#include "scenario.hpp"
+
+namespace doorbell::model {
+namespace {
+
+using asio::detail::file_access;
+using asio::detail::file_op;
+using asio::detail::file_proactor;
+using asio::detail::file_use;
+using asio::detail::open_file;
+
+/// What it does not know of Asio's: how long it runs is said by the scenario, in operations that end.
+class file_loop final : public file_proactor {
+ public:
+  file_loop() { watch_by_epoll(wakes_.get()); }
+
+  void run_what_is_posted() {
+    while (run_one_posted()) {
+    }
+  }
+  /// Runs what is posted, and turns, until so many operations have ended. By several threads, each wakes the next.
+  void run_until_ended(int operations) {
+    for (;;) {
+      run_what_is_posted();
+      if (ended() >= operations) return wake();
+      wait();
+    }
+  }
+  /// When nobody runs it any more.
+  void shut_down() {
+    file_proactor::shut_down();
+    for (auto* each : handed_over_) each->destroy();
+  }
+
+  void finish(const boost::system::error_code& result, std::size_t bytes) {
+    const base::mutex_lock held{lock_};
+    ++ended_;
+    if (result) ++failed_;
+    bytes_ += bytes;
+  }
+  void forget() { ++forgotten_; }
+  /// Has a thread that waits look again.
+  void wake() noexcept {
+    const std::uint64_t one = 1;
+    REQUIRE(::write(wakes_.get(), &one, sizeof one) == sizeof one);
+  }
+
+  [[nodiscard]] int ended() {
+    const base::mutex_lock held{lock_};
+    return ended_;
+  }
+  [[nodiscard]] int failed() const noexcept { return failed_; }
+  [[nodiscard]] int forgotten() const noexcept { return forgotten_; }
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+
+ private:
+  void post_turn() noexcept override {
+    const base::mutex_lock held{lock_};
+    turn_is_posted_ = true;
+    wake();
+  }
+  void post_hand_over(file_op& ended) noexcept override {
+    const base::mutex_lock held{lock_};
+    handed_over_.push_back(&ended);
+    wake();
+  }
+  void watch(int descriptor, std::error_code& /*ec*/) noexcept override { descriptor_ = descriptor; }
+  // As a reactor does that is asked once for each edge: what is there already counts.
+  void ask_when_readable() noexcept override {
+    is_asked_.store(true, base::memory_order_relaxed);
+    watch_by_epoll(descriptor_);
+  }
+  void stop_asking() noexcept override {
+    const base::mutex_lock held{lock_};
+    if (!is_asked_.load(base::memory_order_relaxed)) return;
+    turn_is_due_ = true;
+    wake();
+  }
+
+  void watch_by_epoll(int descriptor) noexcept {
+    epoll_event asked{.events = EPOLLIN | EPOLLET, .data = {.fd = descriptor}};
+    REQUIRE(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, descriptor, &asked) == 0);
+  }
+  // A descriptor that had an edge is asked for anew, so each turn is the answer to one question.
+  void wait() {
+    epoll_event said{};
+    REQUIRE(::epoll_wait(epoll_.get(), &said, 1, -1) == 1);
+    if (said.data.fd == wakes_.get()) return;
+    answer();
+  }
+  void answer() {
+    if (!is_asked_.exchange(false, base::memory_order_relaxed)) return;
+    REQUIRE(::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, descriptor_, nullptr) == 0);
+    turn_when_readable();
+  }
+
+  bool run_one_posted() {
+    lock_.lock();
+    if (!handed_over_.empty()) {
+      auto* const next = handed_over_.back();
+      handed_over_.pop_back();
+      lock_.unlock();
+      next->dispatch();
+      return true;
+    }
+    const bool turn = std::exchange(turn_is_posted_, false);
+    const bool due = !turn && std::exchange(turn_is_due_, false);
+    lock_.unlock();
+    if (turn) turn_by_post();
+    if (due) answer();
+    return turn || due;
+  }
+
+  base::unique_fd epoll_{::epoll_create1(EPOLL_CLOEXEC)};
+  base::unique_fd wakes_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  int descriptor_ = -1;
+  base::atomic<bool> is_asked_{false};
+
+  base::mutex lock_;
+  std::vector<file_op*> handed_over_;
+  bool turn_is_posted_ = false;
+  bool turn_is_due_ = false;
+  int ended_ = 0;
+  int failed_ = 0;
+  int forgotten_ = 0;
+  std::size_t bytes_ = 0;
+};
+
+/// A read that tells the loop when it ends.
+class recorded_read final : public file_op {
+ public:
+  recorded_read(file_loop& loop, open_file& from, const void* key) noexcept
+      : file_op{file_use::reads, key}, loop_{loop} {
+    asio::detail::ask_for_transfer(request(), true, from.descriptor(), {&buffer_, 1});
+    request().set_file(from.facts());
+    file = &from;
+  }
+
+  void post() override {
+    auto& loop = loop_;
+    dispatch();
+    loop.wake();
+  }
+  void dispatch() override {
+    loop_.finish(result(), bytes());
+    delete this;
+  }
+  void destroy() noexcept override {
+    loop_.forget();
+    delete this;
+  }
+
+ private:
+  ~recorded_read() = default;
+
+  file_loop& loop_;
+  char memory_ = 0;
+  iovec buffer_{.iov_base = &memory_, .iov_len = 1};
+};
+
+struct reading {
+  explicit reading(file_access access = file_access::random) : descriptor{::open("/dev/null", O_RDWR | O_CLOEXEC)} {
+    std::error_code ec;
+    const auto facts = aio::file_facts::look_up(descriptor, ec);
+    file = std::make_shared<open_file>(loop, descriptor, facts, access);
+    // The first read makes the context.
+    begin_read();
+    loop.run_what_is_posted();
+    disk = device::take_last();
+    disk->complete_one();
+    loop.run_until_ended(1);
+  }
+
+  void begin_read(const void* key = nullptr) { loop.start(*new recorded_read{loop, *file, key}); }
+  /// As the end of the I/O object does.
+  void close() {
+    const auto last = std::move(file);
+    loop.cancel(*last);
+  }
+  /// What nobody has cancelled, and the device has not completed yet.
+  void finish(int reads) {
+    while (loop.ended() < 1 + reads) {
+      loop.run_what_is_posted();
+      disk->complete_one_if_any();
+      loop.run_until_ended(std::min(loop.ended() + 1, 1 + reads));
+    }
+  }
+
+  int descriptor;
+  file_loop loop;
+  std::shared_ptr<open_file> file;
+  std::shared_ptr<device> disk;
+};
+
+}  // namespace
+
+SCENARIO(asio_file_read_and_complete, 3,
+         "a read that completes while the loop is at it ends once, with what was read") {
+  reading all;
+  together({{"loop", [&] { all.loop.run_until_ended(2); }},
+            {"reader", [&] { all.begin_read(); }},
+            {"device", [&] { all.disk->complete_one(); }}});
+  REQUIRE(all.loop.ended() == 2 && all.loop.failed() == 0 && all.loop.bytes() == 2);
+}
+
+SCENARIO(asio_file_cancel_and_complete, 3, "a read that is cancelled as it completes ends once: read, or not") {
+  reading all;
+  all.begin_read();
+  together({{"loop", [&] { all.loop.run_until_ended(2); }},
+            {"canceller", [&] { all.loop.cancel(*all.file); }},
+            {"device", [&] { all.disk->complete_one_if_any(); }}});
+  REQUIRE(all.loop.ended() == 2 && all.loop.bytes() + static_cast<std::size_t>(all.loop.failed()) == 2);
+}
+
+SCENARIO(asio_file_cancel_one_of_two, 3, "of two reads the one that is cancelled ends without the other") {
+  reading all;
+  const int key = 0;
+  all.begin_read(&key);
+  all.begin_read();
+  together({{"loop", [&] { all.loop.run_until_ended(2); }},
+            {"canceller", [&] { all.loop.cancel(*all.file, &key); }},
+            {"device", [&] { all.disk->complete_one(); }}});
+  all.finish(2);
+  REQUIRE(all.loop.ended() == 3 && all.loop.failed() <= 1);
+  REQUIRE(all.loop.bytes() + static_cast<std::size_t>(all.loop.failed()) == 3);
+}
+
+SCENARIO(asio_file_cancel_fetches, 3,
+         "what a cancel has fetched, since the engine was busy, is handed over all the same") {
+  reading all;
+  const int key = 0;
+  all.begin_read();
+  all.begin_read(&key);
+  all.loop.run_what_is_posted();
+  all.disk->refuse_next_cancel();
+  all.disk->ignore_cancels();
+  together({{"loop", [&] { all.loop.run_until_ended(2); }},
+            {"canceller", [&] { all.loop.cancel(*all.file, &key); }},
+            {"device", [&] { all.disk->complete_one(); }}});
+  all.finish(2);
+  REQUIRE(all.loop.ended() == 3 && all.loop.failed() == 0 && all.loop.bytes() == 3);
+}
+
+SCENARIO(asio_file_two_loops, 2, "where two threads run the loop each of two reads ends once") {
+  reading all;
+  all.begin_read();
+  all.begin_read();
+  together({{"one loop", [&] { all.loop.run_until_ended(3); }},
+            {"other loop", [&] { all.loop.run_until_ended(3); }},
+            {"device", [&] {
+               all.disk->complete_one();
+               all.disk->complete_one();
+             }}});
+  REQUIRE(all.loop.ended() == 3 && all.loop.failed() == 0 && all.loop.bytes() == 3);
+}
+
+SCENARIO(asio_file_two_readers, 2, "of reads that are started at once none is forgotten") {
+  reading all;
+  together({{"loop", [&] { all.loop.run_until_ended(3); }},
+            {"one reader", [&] { all.begin_read(); }},
+            {"other reader", [&] { all.begin_read(); }},
+            {"device", [&] {
+               all.disk->complete_one();
+               all.disk->complete_one();
+             }}});
+  REQUIRE(all.loop.ended() == 3 && all.loop.failed() == 0 && all.loop.bytes() == 3);
+}
+
+SCENARIO(asio_file_close_and_complete, 3,
+         "the file that is closed as its read completes is there until that has ended, and not longer") {
+  reading all;
+  const std::weak_ptr<open_file> there = all.file;
+  all.begin_read();
+  together({{"loop", [&] { all.loop.run_until_ended(2); }},
+            {"closer", [&] { all.close(); }},
+            {"device", [&] { all.disk->complete_one_if_any(); }}});
+  REQUIRE(all.loop.ended() == 2 && there.expired());
+}
+
+SCENARIO(asio_file_lane, 3, "behind the read of a stream that is cancelled, or completes, the next one goes on") {
+  reading all{file_access::stream};
+  const int key = 0;
+  all.begin_read(&key);
+  all.begin_read();
+  together({{"loop", [&] { all.loop.run_until_ended(2); }},
+            {"canceller", [&] { all.loop.cancel(*all.file, &key); }},
+            {"device", [&] { all.disk->complete_one(); }}});
+  all.finish(2);
+  REQUIRE(all.loop.ended() == 3 && all.loop.failed() <= 1);
+  REQUIRE(all.file->position() == all.loop.bytes());
+}
+
+SCENARIO(asio_file_shut_down_and_complete, 3,
+         "of what completes as the context goes no handler is called: it is destroyed, when its buffer is free") {
+  reading all;
+  all.begin_read();
+  all.loop.run_what_is_posted();
+  all.begin_read();
+  together({{"owner", [&] { all.loop.shut_down(); }}, {"device", [&] { all.disk->complete_one_if_any(); }}});
+  REQUIRE(all.loop.ended() == 1 && all.loop.forgotten() == 2);
+}
+
+}  // namespace doorbell::model
