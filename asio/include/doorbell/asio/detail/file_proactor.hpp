@@ -145,6 +145,7 @@ class file_proactor {
  private:
   static constexpr unsigned in_flight_at_once = 512;
   static constexpr std::size_t batch = 64;
+  static constexpr std::size_t first_batch = 8;
   static constexpr int turns_in_a_row = 16;
 
   // Starting.
@@ -160,7 +161,7 @@ class file_proactor {
 
   // A handler that is alone and starts the next operation has it carried out right here, for a while: it costs the loop a round
   // otherwise. Where there are several, one round is for all that their handlers start.
-  void turn(bool file_proactor::*asked_for) {
+  void turn(bool file_proactor::* asked_for) {
     file_op_queue ended;
     {
       const base::mutex_lock held{mutex_};
@@ -174,9 +175,12 @@ class file_proactor {
     }
   }
 
+  // Submitted first: a disk need not wait for what else is done here. Events make room, and may have others go.
   void advance(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    reap(ended);
-    while (!ready_.empty() && submit(ended)) reap(ended);
+    do {
+      while (!ready_.empty() && submit(ended)) {
+      }
+    } while (reap(ended) > 0 && !ready_.empty());
     ask_loop();
   }
 
@@ -185,7 +189,7 @@ class file_proactor {
     std::error_code ec;
     if (ensure_context(ec)) {
       std::array<aio::iocb*, batch> requests;
-      const auto offered = offer(requests);
+      const auto offered = offer(std::span{requests}.first(most_at_once()));
       take_off(context_->submit(std::span<aio::iocb* const>{requests}.first(offered), ec), offered);
       if (!ec) return true;
     }
@@ -194,11 +198,16 @@ class file_proactor {
     return !is_full;
   }
 
+  // A disk that has nothing to do is given a few first: it would be idle until the call that has them all returns.
+  [[nodiscard]] std::size_t most_at_once() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const bool disk_is_idle = in_flight_.empty() && ready_.front().file->facts().is_direct;
+    return disk_is_idle ? first_batch : batch;
+  }
+
   // Where they will be is said while they are at hand: when submit returns, what it has read fills the caches.
-  [[nodiscard]] std::size_t offer(std::span<aio::iocb*, batch> requests) noexcept
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  [[nodiscard]] std::size_t offer(std::span<aio::iocb*> requests) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     std::size_t count = 0;
-    for (auto at = ready_.begin(); at != ready_.end() && count < batch; ++at) {
+    for (auto at = ready_.begin(); at != ready_.end() && count < requests.size(); ++at) {
       at->where = file_op::place::in_flight;
       requests[count++] = &at->request();
     }
@@ -228,14 +237,18 @@ class file_proactor {
 
   // Completing.
 
-  void reap(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  /// @return how many events there were.
+  std::size_t reap(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     std::array<aio::io_event, batch> room;
+    std::size_t count = 0;
     while (!in_flight_.empty()) {
       std::error_code ec;
       const auto events = context_->get_events(0, room, ec);
       for (const auto& event : events) arrived(*static_cast<file_op*>(event.data), event.res, ended);
+      count += events.size();
       if (events.size() < room.size()) break;
     }
+    return count;
   }
 
   // What is set not to block says so, but its handler is not called before there is something.
