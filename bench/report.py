@@ -58,8 +58,13 @@ def benchmarks_of(rows):
 
 
 def repetitions_of(program, arguments):
-    """More of what waits for a disk, whose answers differ by a fifth from one second to the next."""
-    return arguments.repetitions * (3 if program.startswith("files") else 1)
+    """How many, and of how many seconds at least each.
+
+    Of what waits for a disk they are many and short: its answers differ by a fifth from one second to the next.
+    """
+    if program.startswith("files"):
+        return arguments.repetitions * 15, arguments.seconds / 5
+    return arguments.repetitions, arguments.seconds
 
 
 def run(program, names, arguments):
@@ -68,14 +73,14 @@ def run(program, names, arguments):
     Returns {name: [nanoseconds of each repetition]}, the same of the shares of counts that were lost, and what the program
     says of the machine and of its libraries.
     """
-    repetitions = repetitions_of(program, arguments)
+    repetitions, seconds = repetitions_of(program, arguments)
     print(f"{program}: {len(names)} benchmarks, {repetitions} repetitions ...", file=sys.stderr, flush=True)
     output = arguments.output / f"{program}.json"
     command = [
         arguments.programs / program,
         f"--benchmark_filter=^({'|'.join(map(re.escape, sorted(names)))})$",
         f"--benchmark_repetitions={repetitions}",
-        f"--benchmark_min_time={arguments.seconds}",
+        f"--benchmark_min_time={seconds:g}",
         "--benchmark_enable_random_interleaving=true",
         f"--benchmark_out={output}",
         "--benchmark_out_format=json",
