@@ -149,11 +149,11 @@ class file_loop final : public file_proactor {
   std::size_t bytes_ = 0;
 };
 
-/// A read that tells the loop when it ends.
+/// A read that tells the loop when it ends, and whose handler starts others.
 class recorded_read final : public file_op {
  public:
-  recorded_read(file_loop& loop, open_file& from, const void* key) noexcept
-      : file_op{file_use::reads, key}, loop_{loop} {
+  recorded_read(file_loop& loop, open_file& from, const void* key, int others = 0) noexcept
+      : file_op{file_use::reads, key}, loop_{loop}, from_{from}, others_{others} {
     asio::detail::ask_for_transfer(request(), true, from.descriptor(), {&buffer_, 1});
     request().set_file(from.facts());
     file = &from;
@@ -166,6 +166,7 @@ class recorded_read final : public file_op {
   }
   void dispatch() override {
     loop_.finish(result(), bytes());
+    if (others_ > 0) loop_.start(*new recorded_read{loop_, from_, nullptr, others_ - 1});
     delete this;
   }
   void destroy() noexcept override {
@@ -177,14 +178,18 @@ class recorded_read final : public file_op {
   ~recorded_read() = default;
 
   file_loop& loop_;
+  open_file& from_;
+  const int others_;
   char memory_ = 0;
   iovec buffer_{.iov_base = &memory_, .iov_len = 1};
 };
 
 struct reading {
-  explicit reading(file_access access = file_access::random) : descriptor{::open("/dev/null", O_RDWR | O_CLOEXEC)} {
+  explicit reading(file_access access = file_access::random, bool is_direct = false)
+      : descriptor{::open("/dev/null", O_RDWR | O_CLOEXEC)} {
     std::error_code ec;
-    const auto facts = aio::file_facts::look_up(descriptor, ec);
+    auto facts = aio::file_facts::look_up(descriptor, ec);
+    facts.is_direct = is_direct;
     file = std::make_shared<open_file>(loop, descriptor, facts, access);
     // The first read makes the context.
     begin_read();
@@ -195,6 +200,7 @@ struct reading {
   }
 
   void begin_read(const void* key = nullptr) { loop.start(*new recorded_read{loop, *file, key}); }
+  void begin_reads_in_a_row(int count) { loop.start(*new recorded_read{loop, *file, nullptr, count - 1}); }
   /// As the end of the I/O object does.
   void close() {
     const auto last = std::move(file);
@@ -287,6 +293,18 @@ SCENARIO(asio_file_two_readers, 2, "of reads that are started at once none is fo
                all.disk->complete_one();
              }}});
   REQUIRE(all.loop.ended() == 3 && all.loop.failed() == 0 && all.loop.bytes() == 3);
+}
+
+SCENARIO(asio_file_reads_in_a_row, 2,
+         "a read of a disk that a handler starts goes, whatever else is started meanwhile") {
+  reading all{file_access::random, true};
+  all.begin_reads_in_a_row(2);
+  together({{"loop", [&] { all.loop.run_until_ended(4); }},
+            {"reader", [&] { all.begin_read(); }},
+            {"device", [&] {
+               for (int i = 0; i < 3; ++i) all.disk->complete_one();
+             }}});
+  REQUIRE(all.loop.ended() == 4 && all.loop.failed() == 0 && all.loop.bytes() == 4);
 }
 
 SCENARIO(asio_file_close_and_complete, 3,

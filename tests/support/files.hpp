@@ -17,15 +17,19 @@
 namespace doorbell::test {
 
 /// A file without a name, gone when closed.
-inline doorbell::base::unique_fd temporary_file(std::string_view text = {}) {
-  const char* const folder = std::getenv("TMPDIR");
-  std::string path = std::string{folder != nullptr ? folder : "/tmp"} + "/doorbell-test-XXXXXX";
+inline doorbell::base::unique_fd temporary_file_in(const char* folder, std::string_view text = {}) {
+  std::string path = std::string{folder} + "/doorbell-test-XXXXXX";
   doorbell::base::unique_fd file{::mkostemp(path.data(), O_CLOEXEC)};
   if (!file) throw std::system_error{errno, std::system_category(), path};
   ::unlink(path.c_str());
   if (::pwrite(file.get(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()))
     throw std::system_error{errno, std::system_category(), "pwrite"};
   return file;
+}
+
+inline doorbell::base::unique_fd temporary_file(std::string_view text = {}) {
+  const char* const folder = std::getenv("TMPDIR");
+  return temporary_file_in(folder != nullptr ? folder : "/tmp", text);
 }
 
 struct pipe_ends {

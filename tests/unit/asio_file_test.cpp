@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -252,6 +253,40 @@ TEST_F(asio_file, is_opened_with_any_flags_of_the_system) {
   EXPECT_FALSE(result.ec);
   EXPECT_EQ(std::string_view(memory.get(), text.size()), text);
 }
+
+// On a disk each is submitted where it is started; in memory it is answered there, and its handler called from the loop all the same.
+class asio_file_with_o_direct : public testing::TestWithParam<const char*> {};
+
+TEST_P(asio_file_with_o_direct, reads_that_start_each_other_are_all_carried_out) {
+  constexpr std::size_t sector = 4096;
+  const auto there = doorbell::test::temporary_file_in(GetParam(), std::string(sector, 'x'));
+  net::io_context io;
+  random_access_file file{io};
+  error_code ec;
+  file.open("/proc/self/fd/" + std::to_string(there.get()), file_base::read_only | O_DIRECT, ec);
+  if (ec == net::error::invalid_argument) GTEST_SKIP() << "no O_DIRECT in this file system";
+  ASSERT_FALSE(ec);
+  const std::unique_ptr<char, decltype(&std::free)> memory{static_cast<char*>(std::aligned_alloc(sector, sector)),
+                                                           &std::free};
+  int left = 100;
+  bool is_starting = false;
+  std::function<void()> start = [&] {
+    is_starting = true;
+    file.async_read_some_at(0, net::buffer(memory.get(), sector), [&](error_code why, std::size_t bytes) {
+      EXPECT_FALSE(is_starting);
+      EXPECT_FALSE(why);
+      EXPECT_EQ(bytes, sector);
+      if (--left > 0) start();
+    });
+    is_starting = false;
+  };
+  start();
+  io.run();
+  EXPECT_EQ(left, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(on, asio_file_with_o_direct, testing::Values("/tmp", "/dev/shm"),
+                         [](const auto& folder) { return std::string{folder.param} == "/tmp" ? "a_disk" : "tmpfs"; });
 
 TEST_F(asio_file, moves_with_what_is_outstanding) {
   told result;

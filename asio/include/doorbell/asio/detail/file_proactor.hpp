@@ -46,6 +46,7 @@
 
 #include <doorbell/aio.hpp>
 #include <doorbell/asio/detail/file_op.hpp>
+#include <doorbell/asio/detail/only_handler.hpp>
 #include <doorbell/asio/detail/open_file.hpp>
 #include <doorbell/base/mutex.hpp>
 
@@ -63,7 +64,7 @@ class file_proactor {
       const base::mutex_lock held{mutex_};
       if (!is_shut_down_) {
         if (op.file->enter(op)) make_ready(op);
-        ask_for_turn();
+        if (!submit_alone()) ask_for_turn();
         return;
       }
     }
@@ -159,6 +160,17 @@ class file_proactor {
     if (!std::exchange(turn_is_posted_, true)) post_turn();
   }
 
+  // What a turn's only handler starts for a disk that has nothing to do is submitted where it is started: it need not wait for a
+  // turn. Were it answered at once, its handler is still called from the loop.
+  // @return whether nothing is left for a turn.
+  [[nodiscard]] bool submit_alone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (only_handler::of_turn() != this || ready_.size() != 1 || !disk_is_idle()) return false;
+    file_op_queue ended;
+    advance(ended);
+    pass_on_locked(ended);
+    return ready_.empty();
+  }
+
   // A handler that is alone and starts the next operation has it carried out right here, for a while: it costs the loop a round
   // otherwise. Where there are several, one round is for all that their handlers start.
   void turn(bool file_proactor::* asked_for) {
@@ -198,10 +210,13 @@ class file_proactor {
     return !is_full;
   }
 
-  // A disk that has nothing to do is given a few first: it would be idle until the call that has them all returns.
+  /// As far as is known here.
+  [[nodiscard]] bool disk_is_idle() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return in_flight_.empty() && ready_.front().file->facts().is_direct;
+  }
+  // An idle disk is given a few first: it would be so until the call that has them all returns.
   [[nodiscard]] std::size_t most_at_once() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const bool disk_is_idle = in_flight_.empty() && ready_.front().file->facts().is_direct;
-    return disk_is_idle ? first_batch : batch;
+    return disk_is_idle() ? first_batch : batch;
   }
 
   // Where they will be is said while they are at hand: when submit returns, what it has read fills the caches.
@@ -284,15 +299,19 @@ class file_proactor {
   std::size_t hand_over_all(file_op_queue& ops) {
     if (ops.empty()) return 0;
     auto& first = take_first(ops);
-    const auto count = 1 + pass_on(ops);
+    const auto others = pass_on(ops);
+    const only_handler here{others == 0 ? this : nullptr};
     first.dispatch();
-    return count;
+    return 1 + others;
   }
 
   std::size_t pass_on(file_op_queue& ops) noexcept {
-    std::size_t count = 0;
-    if (ops.empty()) return count;
+    if (ops.empty()) return 0;
     const base::mutex_lock held{mutex_};
+    return pass_on_locked(ops);
+  }
+  std::size_t pass_on_locked(file_op_queue& ops) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    std::size_t count = 0;
     for (; !ops.empty(); ++count) post_hand_over(take_first(ops));
     return count;
   }
