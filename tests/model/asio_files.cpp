@@ -221,6 +221,18 @@ struct reading {
   std::shared_ptr<device> disk;
 };
 
+/// The first, while either is completed; at the end both are over.
+void cancel_one_of_two(reading& all) {
+  const int key = 0;
+  all.begin_read(&key);
+  all.begin_read();
+  together({{"loop", [&] { all.loop.run_until_ended(2); }},
+            {"canceller", [&] { all.loop.cancel(*all.file, &key); }},
+            {"device", [&] { all.disk->complete_one(); }}});
+  all.finish(2);
+  REQUIRE(all.loop.ended() == 3 && all.loop.failed() <= 1);
+}
+
 }  // namespace
 
 SCENARIO(asio_file_read_and_complete, 3,
@@ -243,14 +255,7 @@ SCENARIO(asio_file_cancel_and_complete, 3, "a read that is cancelled as it compl
 
 SCENARIO(asio_file_cancel_one_of_two, 3, "of two reads the one that is cancelled ends without the other") {
   reading all;
-  const int key = 0;
-  all.begin_read(&key);
-  all.begin_read();
-  together({{"loop", [&] { all.loop.run_until_ended(2); }},
-            {"canceller", [&] { all.loop.cancel(*all.file, &key); }},
-            {"device", [&] { all.disk->complete_one(); }}});
-  all.finish(2);
-  REQUIRE(all.loop.ended() == 3 && all.loop.failed() <= 1);
+  cancel_one_of_two(all);
   REQUIRE(all.loop.bytes() + static_cast<std::size_t>(all.loop.failed()) == 3);
 }
 
@@ -320,14 +325,7 @@ SCENARIO(asio_file_close_and_complete, 3,
 
 SCENARIO(asio_file_lane, 3, "behind the read of a stream that is cancelled, or completes, the next one goes on") {
   reading all{file_access::stream};
-  const int key = 0;
-  all.begin_read(&key);
-  all.begin_read();
-  together({{"loop", [&] { all.loop.run_until_ended(2); }},
-            {"canceller", [&] { all.loop.cancel(*all.file, &key); }},
-            {"device", [&] { all.disk->complete_one(); }}});
-  all.finish(2);
-  REQUIRE(all.loop.ended() == 3 && all.loop.failed() <= 1);
+  cancel_one_of_two(all);
   REQUIRE(all.file->position() == all.loop.bytes());
 }
 

@@ -10,7 +10,6 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstdint>
 #include <exception>
 #include <future>
@@ -32,6 +31,7 @@
 
 #include "support/child.hpp"
 #include "support/fds.hpp"
+#include "support/files.hpp"
 
 namespace {
 
@@ -41,6 +41,7 @@ using doorbell::test::give;
 using doorbell::test::is_open;
 using doorbell::test::kernel_eventfd;
 using doorbell::test::no_more_fds;
+using doorbell::test::pipe_ends;
 using doorbell::test::take;
 using doorbell::test::unique_fd;
 
@@ -51,18 +52,6 @@ auto into(std::vector<error_code>& told) {
 }
 
 std::uint64_t count_of(const doorbell::eventfd& bell) { return bell.info().count; }
-
-/// The two ends of a pipe.
-struct pipe_ends {
-  pipe_ends() {
-    std::array<int, 2> ends{-1, -1};
-    EXPECT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
-    from = unique_fd{ends[0]};
-    to = unique_fd{ends[1]};
-  }
-  unique_fd from;
-  unique_fd to;
-};
 
 class asio_watch : public testing::Test {
  protected:
@@ -158,11 +147,11 @@ TEST_F(asio_watch, what_waits_for_room_when_it_is_closed_shows_as_overflow) {
 
 TEST_F(asio_watch, is_over_when_the_writers_have_hung_up_and_then_the_bell_hangs_up_too) {
   pipe_ends pipe;
-  ASSERT_TRUE(give(pipe.to.get(), 3));
-  ASSERT_TRUE(give(pipe.to.get(), 4));
-  pipe.to.reset();
+  ASSERT_TRUE(give(pipe.write.get(), 3));
+  ASSERT_TRUE(give(pipe.write.get(), 4));
+  pipe.write.reset();
   doorbell::asio::eventfd ear{io, bell};
-  doorbell::asio::watch watch{io, std::move(bell), pipe.from.release()};
+  doorbell::asio::watch watch{io, std::move(bell), pipe.read.release()};
   watch.async_wait(into(ends));
   std::uint64_t heard = 0;
   ear.async_read([&](error_code, std::uint64_t count) { heard = count; });
@@ -179,8 +168,8 @@ TEST_F(asio_watch, is_over_when_the_writers_have_hung_up_and_then_the_bell_hangs
 
 TEST_F(asio_watch, is_over_when_what_is_read_is_no_count) {
   const pipe_ends pipe;
-  ASSERT_EQ(::write(pipe.to.get(), "short", 5), 5);
-  doorbell::asio::watch watch{io, bell, ::dup(pipe.from.get())};
+  ASSERT_EQ(::write(pipe.write.get(), "short", 5), 5);
+  doorbell::asio::watch watch{io, bell, ::dup(pipe.read.get())};
   watch.async_wait(into(ends));
   io.run();
   EXPECT_EQ(ends, std::vector<error_code>{boost::system::errc::make_error_code(boost::system::errc::bad_message)});

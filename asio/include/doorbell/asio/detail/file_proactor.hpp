@@ -11,12 +11,20 @@
 //
 // What does not fit into the context stays ready, and goes with the turn of the next events.
 //
+//   turn                                 starter
+//   no turn is posted now; submits what is ready
+//                                        one more is ready: posts a turn, unless one is posted
+//
+//   legal:     a turn that is posted has not begun, and finds it. A starter that is in a turn's only handler may submit it itself,
+//              in the same hold of mutex_, and looks whether it was answered.
+//   forbidden: something ready, nothing in flight, and no turn to come.
+//
 //   turn                                 the engine
 //   reaps: nothing
 //                                        completes: an edge, while nobody asks for one
 //   something in flight: asks for one
 //
-//   legal:     who asks is told of what is there already, so the next turn comes. The same of what is started meanwhile.
+//   legal:     who asks is told of what is there already, so the next turn comes.
 //   forbidden: something in flight, and nobody who asks.
 //
 //   canceller                            turn
@@ -163,7 +171,7 @@ class file_proactor {
   // What a turn's only handler starts for a disk that has nothing to do is submitted where it is started: it need not wait for a
   // turn. Were it answered at once, its handler is still called from the loop.
   // @return whether nothing is left for a turn.
-  [[nodiscard]] bool submit_alone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  [[nodiscard]] bool submit_alone() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (only_handler::of_turn() != this || ready_.size() != 1 || !disk_is_idle()) return false;
     file_op_queue ended;
     advance(ended);
