@@ -3,12 +3,15 @@
 // Row 18: random reads of 4 KiB from an Asio loop, so many at once, each started by the handler of the one before. Compiled twice:
 // with Asio's loop on epoll, as everybody has it, and on io_uring (BOOST_ASIO_DISABLE_EPOLL).
 //
+// A disk's answer to one read alone is measured with loops that do not sleep, too.
+//
 // Boost.Asio's file carries out one read at a time, so the peer has a file for each read that is outstanding. Ours has one.
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -102,9 +105,21 @@ class reader {
   std::unique_ptr<void, freed> memory_;
 };
 
+/// How the loop waits: ours has a setting for it that does not sleep; a program whose library has none calls poll() over and over.
+enum class waiting { asleep, busy_poll, by_poll };
+
+constexpr std::chrono::microseconds busy_poll{100};
+
+void run(boost::asio::io_context& io, waiting how) {
+  while (how == waiting::by_poll && !io.stopped()) io.poll();
+  io.run();
+  io.restart();
+}
+
 template <class File>
-void read_at_random(benchmark::State& state, int flags, std::size_t files) {
+void read_at_random(benchmark::State& state, int flags, std::size_t files, waiting how) {
   boost::asio::io_context io{1};
+  if (how == waiting::busy_poll) asio::set_busy_poll(io, busy_poll);
   std::vector<std::unique_ptr<File>> opened;
   opened.reserve(files);
   for (std::size_t i = 0; i < files; ++i) opened.push_back(std::make_unique<File>(io, the_file().open(flags)));
@@ -118,27 +133,33 @@ void read_at_random(benchmark::State& state, int flags, std::size_t files) {
   const auto round = [&] {
     left = reads_a_round;
     for (const auto& each : readers) each->start();
-    io.run();
-    io.restart();
+    run(io, how);
   };
   round();  // what is made by the first read is there
   while (state.KeepRunningBatch(reads_a_round)) round();
   if (failed) state.SkipWithError("a read failed, or was short");
 }
 
-void doorbell_file(benchmark::State& state, int flags) { read_at_random<asio::random_access_file>(state, flags, 1); }
-void boost_file(benchmark::State& state, int flags) {
-  read_at_random<boost::asio::random_access_file>(state, flags, static_cast<std::size_t>(state.range(0)));
+void doorbell_file(benchmark::State& state, int flags, waiting how) {
+  read_at_random<asio::random_access_file>(state, flags, 1, how);
+}
+void boost_file(benchmark::State& state, int flags, waiting how) {
+  read_at_random<boost::asio::random_access_file>(state, flags, static_cast<std::size_t>(state.range(0)), how);
 }
 
 [[maybe_unused]] const bool registered = [] {
-  const auto add = [](const std::string& name, auto body, int flags) {
-    benchmark::RegisterBenchmark((loop + name).c_str(), body, flags)->ArgName("depth")->Arg(1)->Arg(32)->UseRealTime();
+  const auto add = [](const std::string& name, auto body, int flags, waiting how = waiting::asleep) {
+    return benchmark::RegisterBenchmark((loop + name).c_str(), body, flags, how)
+        ->ArgName("depth")
+        ->Arg(1)
+        ->UseRealTime();
   };
-  add("hot/doorbell", doorbell_file, 0);
-  add("hot/boost", boost_file, 0);
-  add("direct/doorbell", doorbell_file, O_DIRECT);
-  add("direct/boost", boost_file, O_DIRECT);
+  add("hot/doorbell", doorbell_file, 0)->Arg(32);
+  add("hot/boost", boost_file, 0)->Arg(32);
+  add("direct/doorbell", doorbell_file, O_DIRECT)->Arg(32);
+  add("direct/boost", boost_file, O_DIRECT)->Arg(32);
+  add("busy_direct/doorbell", doorbell_file, O_DIRECT, waiting::busy_poll);
+  add("busy_direct/boost", boost_file, O_DIRECT, waiting::by_poll);
   return true;
 }();
 

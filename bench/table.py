@@ -25,6 +25,9 @@ class Row:
     against: tuple[Against, ...]
 
 
+# Program, what its benchmarks are called, and what the table says of them.
+ASIO_LOOPS = (("files", "epoll_loop", ""), ("files_on_uring", "io_uring_loop", ", loop on io_uring"))
+
 ROWS = (
     Row(1, "signal, nobody waits", "signal", "signal/doorbell", (
         Against("write(2) on a kernel eventfd", "signal/kernel", at_least=20),
@@ -128,8 +131,12 @@ ROWS = (
           )) for depth in (1, 32)),
     *(Row(18, f"Asio file reads, {what}, depth {depth}{where}", program, f"{loop}/{kind}/doorbell/depth:{depth}/real_time", (
         Against("Boost.Asio's random_access_file", f"{loop}/{kind}/boost/depth:{depth}/real_time", at_least=1.0),
-    )) for program, loop, where in (("files", "epoll_loop", ""), ("files_on_uring", "io_uring_loop", ", loop on io_uring"))
+    )) for program, loop, where in ASIO_LOOPS
       for kind, what in (("hot", "hot page cache"), ("direct", "O_DIRECT")) for depth in (1, 32)),
+    *(Row(18, f"Asio file reads, O_DIRECT, depth 1{where}, busy_poll", program, f"{loop}/busy_direct/doorbell/depth:1/real_time", (
+        Against("Boost.Asio's random_access_file", f"{loop}/direct/boost/depth:1/real_time", at_least=1.0),
+        Against("the same, run by poll()", f"{loop}/busy_direct/boost/depth:1/real_time", at_least=1.0),
+    )) for program, loop, where in ASIO_LOOPS),
 )
 
 SETTINGS = """\
@@ -141,6 +148,7 @@ SETTINGS = """\
   register_with() and unregister() of several threads at once settle who does it; that makes six, as in a stop_callback.
 - Asio: one thread for each io_context, which has the concurrency hint 1. Ping-pong: threads pinned to their CPUs.
 - Asio's files: any_io_executor, 4 KiB at random of 64 MiB. Boost.Asio's carries out one read of a file at a time, so it has one for each
-  that is outstanding; doorbell's has one for all.
+  that is outstanding; doorbell's has one for all. busy_poll: of 100 us, which is longer than the disk takes. Boost.Asio has no such
+  setting; its loop does not sleep either when a program calls io_context::poll() over and over, in the place of run().
 - malloc is glibc's. Everything is compiled by g++ as the release preset says (-O3); doorbell is linked statically.
 - Times are of the CPU for one thread's work, and real time where several threads take part (rows 6 to 10)."""

@@ -24,8 +24,9 @@
 //                                        completes: an edge, while nobody asks for one
 //   something in flight: asks for one
 //
-//   legal:     who asks is told of what is there already, so the next turn comes.
-//   forbidden: something in flight, and nobody who asks.
+//   legal:     who asks is told of what is there already, so the next turn comes. Busy polling posts the next turn in the place
+//              of asking, until it has looked for long enough.
+//   forbidden: something in flight, nobody who asks, and no turn to come.
 //
 //   canceller                            turn
 //   finds it in flight: asks the engine
@@ -107,6 +108,9 @@ class file_proactor {
 
   /// Has turn_by_post() called by a thread that runs the loop.
   virtual void post_turn() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+  /// @param moved whether anything has just been submitted or has ended.
+  /// @return whether it is to look for what is in flight again before it sleeps: busy polling.
+  virtual bool is_to_look_again(bool moved) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
   /// Has its dispatch() called by one.
   virtual void post_hand_over(file_op& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
   /// This is the descriptor from now on.
@@ -156,6 +160,7 @@ class file_proactor {
   static constexpr std::size_t batch = 64;
   static constexpr std::size_t first_batch = 8;
   static constexpr int turns_in_a_row = 16;
+  static constexpr int looks_in_a_row = 8;
 
   // Starting.
 
@@ -195,13 +200,25 @@ class file_proactor {
     }
   }
 
-  // Submitted first: a disk need not wait for what else is done here. Events make room, and may have others go.
+  // Busy polling, a turn that finds nothing looks again by itself, for a while: a look costs less than a round of the loop.
   void advance(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    bool moved = submit_and_reap(ended);
+    for (int more = looks_in_a_row; !moved && more > 0 && is_to_look_again(moved); --more)
+      moved = submit_and_reap(ended);
+    ask_loop(moved);
+  }
+
+  // Submitted first: a disk need not wait for what else is done here. Events make room, and may have others go.
+  // @return whether there was anything to do.
+  bool submit_and_reap(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    bool moved = false;
+    std::size_t events = 0;
     do {
-      while (!ready_.empty() && submit(ended)) {
-      }
-    } while (reap(ended) > 0 && !ready_.empty());
-    ask_loop();
+      while (!ready_.empty() && submit(ended)) moved = true;
+      events = reap(ended);
+      moved = moved || events > 0;
+    } while (events > 0 && !ready_.empty());
+    return moved;
   }
 
   /// @return whether there is a point in going on; otherwise those that are left wait for the next events.
@@ -293,12 +310,15 @@ class file_proactor {
   }
 
   // While nothing is in flight the loop may end: it is not kept by what waits for nothing.
-  void ask_loop() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void ask_loop(bool moved) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (in_flight_.empty()) {
       if (loop_is_asked_) stop_asking();
       return;
     }
-    if (!std::exchange(loop_is_asked_, true)) ask_when_readable();
+    if (is_to_look_again(moved))
+      ask_for_turn();
+    else if (!std::exchange(loop_is_asked_, true))
+      ask_when_readable();
   }
 
   // The first handler may be called right here, and may throw: by then the others are on their way, each by itself, so that other

@@ -7,6 +7,7 @@
 // Out of memory ends the program where this is noexcept: an operation cannot be lost silently.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <system_error>
 #include <utility>
@@ -14,6 +15,7 @@
 #include <boost/asio/execution_context.hpp>
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 
+#include <doorbell/asio/detail/busy_polling.hpp>
 #include <doorbell/asio/detail/errors.hpp>
 #include <doorbell/asio/detail/file_op.hpp>
 #include <doorbell/asio/detail/file_proactor.hpp>
@@ -31,11 +33,23 @@ class file_service final : public boost::asio::execution_context::service, publi
   explicit file_service(boost::asio::execution_context& context)
       : service{context}, poster_{loop_executor{context}}, reactor_{loop_executor{context}} {}
 
+  [[nodiscard]] std::chrono::nanoseconds busy_poll() {
+    const base::mutex_lock held{mutex_};
+    return busy_poll_.at_most();
+  }
+  void set_busy_poll(std::chrono::nanoseconds at_most) {
+    const base::mutex_lock held{mutex_};
+    busy_poll_ = busy_polling{at_most};
+  }
+
  private:
   using descriptor = boost::asio::posix::basic_stream_descriptor<loop_executor>;
 
   void post_turn() noexcept override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     post([this](error_code, std::size_t) { turn_by_post(); });
+  }
+  bool is_to_look_again(bool moved) noexcept override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return busy_poll_.goes_on(moved);
   }
   void post_hand_over(file_op& ended) noexcept override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     post(hand_over{ended});
@@ -96,6 +110,7 @@ class file_service final : public boost::asio::execution_context::service, publi
   descriptor poster_ ABSL_GUARDED_BY(mutex_);   // never open
   descriptor reactor_ ABSL_GUARDED_BY(mutex_);  // the aio::context's descriptor, which it does not own
   int readable_ ABSL_GUARDED_BY(mutex_) = -1;   // the same, once there is one
+  busy_polling busy_poll_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace doorbell::asio::detail
