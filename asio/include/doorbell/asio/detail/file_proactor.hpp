@@ -41,19 +41,15 @@
 // Memory ordering: mutex_. The kernel's and the workers' writes to the buffers are acquired with the event.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
-#include <memory>
-#include <new>
-#include <span>
 #include <system_error>
 #include <utility>
 
-#include <doorbell/aio.hpp>
+#include <doorbell/aio_iocb.hpp>
+#include <doorbell/asio/detail/file_flight.hpp>
 #include <doorbell/asio/detail/file_op.hpp>
 #include <doorbell/asio/detail/only_handler.hpp>
 #include <doorbell/asio/detail/open_file.hpp>
@@ -131,10 +127,10 @@ class file_proactor {
     {
       const base::mutex_lock held{mutex_};
       is_shut_down_ = true;
-      // When the aio::context is gone, nobody touches a buffer; only then may handlers go, that may own them.
-      context_.reset();
+      // When the engine has let go of them nobody touches a buffer; only then may handlers go, that may own them.
+      file_op_queue landed = flight_.close();
       collect(ready_, ended);
-      collect(in_flight_, ended);
+      collect(landed, ended);
     }
     // The handlers' destructors may close files.
     while (!ended.empty()) take_first(ended).destroy();
@@ -146,8 +142,8 @@ class file_proactor {
     file_op_queue ended;
     {
       const base::mutex_lock held{mutex_};
-      context_.reset();
-      while (!in_flight_.empty()) end(in_flight_, in_flight_.front(), -ECANCELED, ended);
+      file_op_queue landed = flight_.close();
+      while (!landed.empty()) end(take_first(landed), -ECANCELED, ended);
       if (!ready_.empty()) ask_for_turn();
     }
     post_all(ended);
@@ -156,9 +152,6 @@ class file_proactor {
   base::mutex mutex_;
 
  private:
-  static constexpr unsigned in_flight_at_once = 512;
-  static constexpr std::size_t batch = 64;
-  static constexpr std::size_t first_batch = 8;
   static constexpr int turns_in_a_row = 16;
   static constexpr int looks_in_a_row = 8;
 
@@ -177,7 +170,7 @@ class file_proactor {
   // turn. Were it answered at once, its handler is still called from the loop.
   // @return whether nothing is left for a turn.
   [[nodiscard]] bool submit_alone() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (only_handler::of_turn() != this || ready_.size() != 1 || !disk_is_idle()) return false;
+    if (only_handler::of_turn() != this || ready_.size() != 1 || !flight_.is_to_idle_disk(ready_)) return false;
     file_op_queue ended;
     advance(ended);
     pass_on_locked(ended);
@@ -224,54 +217,19 @@ class file_proactor {
   /// @return whether there is a point in going on; otherwise those that are left wait for the next events.
   [[nodiscard]] bool submit(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     std::error_code ec;
-    if (ensure_context(ec)) {
-      std::array<aio::iocb*, batch> requests;
-      const auto offered = offer(std::span{requests}.first(most_at_once()));
-      take_off(context_->submit(std::span<aio::iocb* const>{requests}.first(offered), ec), offered);
-      if (!ec) return true;
-    }
-    const bool is_full = ec == std::errc::resource_unavailable_try_again && !in_flight_.empty();
-    if (!is_full) end(ready_, ready_.front(), -ec.value(), ended);
+    if (ensure_open(ec)) flight_.take(ready_, ec);
+    if (!ec) return true;
+    const bool is_full = ec == std::errc::resource_unavailable_try_again && !flight_.empty();
+    if (!is_full) end(take_first(ready_), -ec.value(), ended);
     return !is_full;
   }
 
-  /// As far as is known here.
-  [[nodiscard]] bool disk_is_idle() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return in_flight_.empty() && ready_.front().file->facts().is_direct;
-  }
-  // An idle disk is given a few first: it would be so until the call that has them all returns.
-  [[nodiscard]] std::size_t most_at_once() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return disk_is_idle() ? first_batch : batch;
-  }
-
-  // Where they will be is said while they are at hand: when submit returns, what it has read fills the caches.
-  [[nodiscard]] std::size_t offer(std::span<aio::iocb*> requests) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    std::size_t count = 0;
-    for (auto at = ready_.begin(); at != ready_.end() && count < requests.size(); ++at) {
-      at->where = file_op::place::in_flight;
-      requests[count++] = &at->request();
-    }
-    return count;
-  }
-
-  void take_off(std::size_t taken, std::size_t offered) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (taken == ready_.size()) {
-      in_flight_.splice(in_flight_.end(), ready_);
-      return;
-    }
-    const auto refused = std::next(ready_.begin(), static_cast<std::ptrdiff_t>(taken));
-    in_flight_.splice(in_flight_.end(), ready_, ready_.begin(), refused, taken);
-    std::for_each_n(refused, offered - taken, [](file_op& op) { op.where = file_op::place::ready; });
-  }
-
-  /// Makes the context, if there is none. @return whether there is one.
-  [[nodiscard]] bool ensure_context(std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (context_ != nullptr) return true;
-    std::unique_ptr<aio::context> made{new (std::nothrow) aio::context{in_flight_at_once, ec}};
-    if (made == nullptr) ec = std::make_error_code(std::errc::not_enough_memory);
-    const int readable = ec ? -1 : made->descriptor(ec);
+  /// @return whether something can be submitted.
+  [[nodiscard]] bool ensure_open(std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (flight_.is_open()) return true;
+    const int readable = flight_.open(ec);
     if (!ec) watch(readable, ec);
-    if (!ec) context_ = std::move(made);
+    if (ec) flight_.close();
     return !ec;
   }
 
@@ -279,31 +237,25 @@ class file_proactor {
 
   /// @return how many events there were.
   std::size_t reap(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    std::array<aio::io_event, batch> room;
-    std::size_t count = 0;
-    while (!in_flight_.empty()) {
-      std::error_code ec;
-      const auto events = context_->get_events(0, room, ec);
+    std::array<aio::io_event, file_flight::batch> room;
+    for (std::size_t count = 0;;) {
+      const auto events = flight_.reap(room);
       for (const auto& event : events) arrived(*static_cast<file_op*>(event.data), event.res, ended);
       count += events.size();
-      if (events.size() < room.size()) break;
+      if (events.size() < room.size()) return count;
     }
-    return count;
   }
 
   // What is set not to block says so, but its handler is not called before there is something.
   void arrived(file_op& op, std::int64_t res, file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (!op.file->facts().does_not_block || !op.goes_on(res)) {
-      end(in_flight_, op, res, ended);
-      return;
-    }
-    in_flight_.erase(in_flight_.iterator_to(op));
-    make_ready(op);
+    if (op.file->facts().does_not_block && op.goes_on(res))
+      make_ready(op);
+    else
+      end(op, res, ended);
   }
 
-  void end(file_op_queue& from, file_op& op, std::int64_t res, file_op_queue& ended) noexcept
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    from.erase(from.iterator_to(op));
+  // Of one that is on no list any more.
+  void end(file_op& op, std::int64_t res, file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     op.complete(res);
     if (auto* const next = op.file->leave(op)) make_ready(*next);
     ended.push_back(op);
@@ -311,7 +263,7 @@ class file_proactor {
 
   // While nothing is in flight the loop may end: it is not kept by what waits for nothing.
   void ask_loop(bool moved) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (in_flight_.empty()) {
+    if (flight_.empty()) {
       if (loop_is_asked_) stop_asking();
       return;
     }
@@ -389,13 +341,12 @@ class file_proactor {
         ended.push_back(op);
         break;
       case file_op::place::ready:
-        end(ready_, op, -ECANCELED, ended);
+        ready_.erase(ready_.iterator_to(op));
+        end(op, -ECANCELED, ended);
         break;
-      case file_op::place::in_flight: {
-        std::error_code ec;  // if that cannot be asked now, it runs to its end
-        context_->cancel(op.request(), ec);
+      case file_op::place::in_flight:
+        flight_.cancel(op);
         break;
-      }
     }
   }
 
@@ -411,9 +362,8 @@ class file_proactor {
     }
   }
 
-  std::unique_ptr<aio::context> context_ ABSL_GUARDED_BY(mutex_);
   file_op_queue ready_ ABSL_GUARDED_BY(mutex_);
-  file_op_queue in_flight_ ABSL_GUARDED_BY(mutex_);
+  file_flight flight_ ABSL_GUARDED_BY(mutex_);
   bool turn_is_posted_ ABSL_GUARDED_BY(mutex_) = false;
   bool loop_is_asked_ ABSL_GUARDED_BY(mutex_) = false;
   bool is_shut_down_ ABSL_GUARDED_BY(mutex_) = false;
