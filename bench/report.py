@@ -36,7 +36,7 @@ def parse_rows(text):
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.split("\n\n")[0])
     parser.add_argument("--rows", type=parse_rows, default=None, metavar="1-5,8", help="only these rows of the table")
-    parser.add_argument("--repetitions", type=int, default=15, metavar="N", help="of each benchmark (default: 15); of Asio's files 15 times as many, and shorter")
+    parser.add_argument("--repetitions", type=int, default=15, metavar="N", help="of each benchmark (default: 15); of Asio's files 15 times as many, of ping-pong 60 times, and shorter")
     parser.add_argument("--quick", action="store_true", help="5 short repetitions: to see that it works")
     parser.add_argument("--programs", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, required=True, help=argparse.SUPPRESS)
@@ -57,14 +57,16 @@ def benchmarks_of(rows):
     return names
 
 
-def repetitions_of(program, arguments):
-    """How many, and of how many seconds at least each.
+# How many times as many repetitions, a fifth as long, of what takes longer or shorter by a fifth from one second to the next: a
+# disk's answers, and waking up the other processor, where we and the peer differ by less than that.
+MANY_SHORT = {"files": 15, "files_on_uring": 15, "ping_pong": 60}
 
-    Of what waits for a disk they are many and short: its answers differ by a fifth from one second to the next.
-    """
-    if program.startswith("files") and not arguments.quick:
-        return arguments.repetitions * 15, arguments.seconds / 5
-    return arguments.repetitions, arguments.seconds
+
+def repetitions_of(program, arguments):
+    """How many, and of how many seconds at least each."""
+    if arguments.quick or program not in MANY_SHORT:
+        return arguments.repetitions, arguments.seconds
+    return arguments.repetitions * MANY_SHORT[program], arguments.seconds / 5
 
 
 def run(program, names, arguments):
@@ -211,10 +213,11 @@ def write_report(arguments, rows, lines, times, lost, facts):
         plots.append(f"![{row.work}]({path.name})")
     losses = [f"- `{name}` lost {statistics.median(shares):.1%} of the counts; no other peer of its row loses any."
             for name, shares in lost.items()]
-    of_files = repetitions_of("files", arguments)
+    short_ones = {name: repetitions_of(name, arguments) for name in MANY_SHORT}
     sections = ["# Speed", markdown(lines), *losses, "## Machine", facts, "## Peers and settings", SETTINGS,
-                f"- {arguments.repetitions} repetitions of at least {arguments.seconds:g} s, interleaved in random order; of Asio's files "
-                f"{of_files[0]} of {of_files[1]:g} s, of fio's rows 7 at the most.",
+                f"- {arguments.repetitions} repetitions of at least {arguments.seconds:g} s, interleaved in random order; "
+                + "".join(f"of {name} {times} of {seconds:g} s, " for name, (times, seconds) in short_ones.items())
+                + "of fio's rows 7 at the most.",
                 "## Plots", *plots, "## Spread", markdown(spread(times))]
     (arguments.output / "report.md").write_text("\n\n".join(sections) + "\n")
 

@@ -54,17 +54,17 @@ ROWS = (
         Against("std::stop_callback", "register/stop_callback"),
         Against("boost::signals2 connect + disconnect", "register/signals2", at_least=5),
     )),
-    Row(6, "flood: one thread signals, an Asio loop in another counts", "loops", "flood/doorbell/real_time", (
+    Row(6, "flood: one thread signals, an Asio loop in another counts", "flood", "flood/doorbell/real_time", (
         Against("asio::post for each event", "flood/asio_post/real_time", at_least=8),
         Against("kernel eventfd in a stream_descriptor", "flood/descriptor/real_time", at_least=20),
         Against("uv_async_send, which loses counts", "flood/uv_async_send/real_time"),
         Against("RMW on a shared line", "flood/rmw_shared_line/real_time"),
     )),
-    Row(7, "ping-pong between two Asio loops, on two CPUs", "loops", "ping_pong/doorbell/far_cpu:1/real_time", (
+    Row(7, "ping-pong between two Asio loops, on two CPUs", "ping_pong", "ping_pong/doorbell/far_cpu:1/real_time", (
         Against("kernel eventfds in stream_descriptors", "ping_pong/descriptor/far_cpu:1/real_time", at_least=1),
         Against("futex ping-pong", "ping_pong/futex/far_cpu:1/real_time"),
     )),
-    Row(7, "ping-pong between two Asio loops, on one CPU", "loops", "ping_pong/doorbell/far_cpu:0/real_time", (
+    Row(7, "ping-pong between two Asio loops, on one CPU", "ping_pong", "ping_pong/doorbell/far_cpu:0/real_time", (
         Against("kernel eventfds in stream_descriptors", "ping_pong/descriptor/far_cpu:0/real_time", at_least=1),
         Against("futex ping-pong", "ping_pong/futex/far_cpu:0/real_time"),
     )),
