@@ -9,13 +9,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <array>
 #include <chrono>
 #include <functional>
 #include <future>
 #include <memory>
 #include <optional>
-#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -50,6 +48,13 @@ class asio_busy_poll : public testing::Test {
                              [this](error_code ec, std::size_t n) { read_ += ec ? 0 : static_cast<int>(n); });
   }
   void write() const { EXPECT_EQ(::write(pipe_.write.get(), "x", 1), 1); }
+  // Oracle: the thread of the loop falls asleep with the read in flight, and what is written then ends both.
+  void expect_it_sleeps() {
+    doorbell::test::asleep loop{[this] { io_->run(); }};
+    write();
+    loop.join();
+    EXPECT_EQ(read_, 1);
+  }
 
   std::optional<net::io_context> io_;
   doorbell::test::pipe_ends pipe_;
@@ -94,26 +99,17 @@ TEST_F(asio_busy_poll, calls_other_handlers_between_two_looks) {
   EXPECT_EQ(read_, 1);
 }
 
-// Oracle: the thread of the loop falls asleep with the read in flight, and the read ends it.
 TEST_F(asio_busy_poll, is_over_after_its_time) {
   set_busy_poll(*io_, 1ms);
   begin_read();
-  doorbell::test::asleep loop{[this] { io_->run(); }};
-  write();
-  loop.join();
-  EXPECT_EQ(read_, 1);
+  expect_it_sleeps();
 }
 
 TEST_F(asio_busy_poll, can_be_switched_off_by_a_handler_while_it_looks) {
   set_busy_poll(*io_, 1h);
   begin_read();
-  doorbell::test::asleep loop{[this] {
-    net::post(*io_, [this] { set_busy_poll(*io_, 0s); });
-    io_->run();
-  }};
-  write();
-  loop.join();
-  EXPECT_EQ(read_, 1);
+  net::post(*io_, [this] { set_busy_poll(*io_, 0s); });
+  expect_it_sleeps();
 }
 
 TEST_F(asio_busy_poll, ends_with_the_loop_that_is_stopped_and_goes_on_when_it_is_restarted) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // busy_polling: whether a loop goes on looking for completions before it sleeps: for so long after it has last found any, or started
-// something.
+// something, or was told to.
 //
 // Thread safety: belongs to whoever has it.
 #pragma once
@@ -13,7 +13,8 @@ namespace doorbell::asio::detail {
 class busy_polling {
  public:
   busy_polling() = default;
-  explicit busy_polling(std::chrono::nanoseconds at_most) noexcept : at_most_{at_most} {}
+  explicit busy_polling(std::chrono::nanoseconds at_most) noexcept
+      : at_most_{at_most}, since_{std::chrono::steady_clock::now()} {}
 
   [[nodiscard]] std::chrono::nanoseconds at_most() const noexcept { return at_most_; }
 
