@@ -2,8 +2,9 @@
 //
 // bell_op: one asynchronous wait, read or write, from its initiation to its handler.
 //
-// An operation lives in memory from its handler's associated allocator, which is given back before the handler is called,
-// so that a handler that starts the next operation gets the same memory again. While it lives it holds outstanding work
+// An operation lives in memory from its handler's associated allocator (Asio's recycling one by default, as for Asio's own
+// operations), which is given back before the handler is called, so that a handler that starts the next operation gets the same
+// memory again. While it lives it holds outstanding work
 // on the I/O object's executor and on its handler's.
 //
 // Thread safety: belongs to whoever has it: the initiating function, then the watch's list, under the watch's mutex, then
@@ -16,14 +17,13 @@
 
 #include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/associated_executor.hpp>
-#include <boost/asio/dispatch.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/intrusive/list.hpp>
 #include <boost/system/error_code.hpp>
 
 #include <doorbell/asio/detail/bell_interest.hpp>
+#include <doorbell/asio/detail/handler_place.hpp>
+#include <doorbell/asio/detail/op_allocator.hpp>
 #include <doorbell/eventfd_ctx.hpp>
 
 namespace doorbell::asio::detail {
@@ -118,6 +118,14 @@ class bell_op : public boost::intrusive::list_base_hook<> {
 
 using bell_op_list = boost::intrusive::list<bell_op>;
 
+template <bell_use Use, class Handler>
+void call(Handler&& handler, const error_code& result, std::uint64_t count) {
+  if constexpr (Use == bell_use::reads)
+    std::forward<Handler>(handler)(result, count);
+  else
+    std::forward<Handler>(handler)(result);
+}
+
 /// A handler with its arguments, ready to run.
 template <bell_use Use, class Handler>
 class bell_completion {
@@ -131,12 +139,7 @@ class bell_completion {
     return boost::asio::get_associated_allocator(handler_);
   }
 
-  void operator()() {
-    if constexpr (Use == bell_use::reads)
-      std::move(handler_)(result_, count_);
-    else
-      std::move(handler_)(result_);
-  }
+  void operator()() { call<Use>(std::move(handler_), result_, count_); }
 
  private:
   Handler handler_;
@@ -150,7 +153,7 @@ class bell_op_for final : public bell_op {
   /// @param executor of the I/O object.
   [[nodiscard]] static bell_op& make(Handler handler, const Executor& executor, const bell_interest& interest,
                                      const void* key) {
-    allocator memory{boost::asio::get_associated_allocator(handler)};
+    allocator memory{allocator_for(handler)};
     auto* place = traits::allocate(memory, 1);
     try {
       return *new (place) bell_op_for{std::move(handler), executor, interest, key};
@@ -161,49 +164,49 @@ class bell_op_for final : public bell_op {
   }
 
   void post() override {
-    finish([](const auto& executor, auto completion) { boost::asio::post(executor, std::move(completion)); });
+    finish([](const auto& where_to, auto completion) { where_to.post(std::move(completion)); });
   }
   void dispatch() override {
-    finish([](const auto& executor, auto completion) { boost::asio::dispatch(executor, std::move(completion)); });
+    if (!place_.is_the_loop())
+      return finish([](const auto& where_to, auto completion) { where_to.dispatch(std::move(completion)); });
+    const auto why = result();
+    const auto how_many = count();
+    call<Use>(free(), why, how_many);
   }
   void destroy() noexcept override { [[maybe_unused]] const auto handler = free(); }
 
  private:
   using handler_executor = boost::asio::associated_executor_t<Handler, Executor>;
-  using allocator =
-      typename std::allocator_traits<boost::asio::associated_allocator_t<Handler>>::template rebind_alloc<bell_op_for>;
+  using allocator = typename std::allocator_traits<op_allocator<Handler>>::template rebind_alloc<bell_op_for>;
   using traits = std::allocator_traits<allocator>;
 
   bell_op_for(Handler&& handler, const Executor& executor, const bell_interest& interest, const void* key)
       : bell_op{Use, interest, key},
-        executor_{boost::asio::get_associated_executor(handler, executor)},
+        place_{boost::asio::get_associated_executor(handler, executor), executor},
         work_{executor},
-        handler_work_{executor_},
         handler_{std::move(handler)} {}
 
   // The work ends when the handler has been handed over, which counts as work itself.
   template <class HandOver>
   void finish(HandOver hand_over) {
-    const auto executor = executor_;
+    const auto where_to = std::move(place_);
     const auto work = std::move(work_);
-    const auto handler_work = std::move(handler_work_);
     const auto why = result();
     const auto how_many = count();
-    hand_over(executor, bell_completion<Use, Handler>{free(), why, how_many});
+    hand_over(where_to, bell_completion<Use, Handler>{free(), why, how_many});
   }
 
   /// Frees the memory of *this. @return the handler, which may own what the memory came from.
   [[nodiscard]] Handler free() noexcept {
     Handler handler{std::move(handler_)};
-    allocator memory{boost::asio::get_associated_allocator(handler)};
+    allocator memory{allocator_for(handler)};
     this->~bell_op_for();
     traits::deallocate(memory, this, 1);
     return handler;
   }
 
-  const handler_executor executor_;
-  boost::asio::executor_work_guard<Executor> work_;
-  boost::asio::executor_work_guard<handler_executor> handler_work_;
+  handler_place<handler_executor> place_;
+  executor_work<Executor> work_;
   Handler handler_;
 };
 

@@ -34,11 +34,11 @@
 #include <utility>
 
 #include <absl/base/thread_annotations.h>
-#include <boost/asio/post.hpp>
 
 #include <doorbell/asio/detail/bell_op.hpp>
 #include <doorbell/asio/detail/bell_service.hpp>
 #include <doorbell/asio/detail/context_of.hpp>
+#include <doorbell/asio/detail/handler_place.hpp>
 #include <doorbell/asio/detail/pending_posts.hpp>
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/mutex.hpp>
@@ -296,8 +296,7 @@ class bell_watch_on final : public bell_watch {
 
  private:
   void post_look() override {
-    boost::asio::post(executor_,
-                      [self = std::static_pointer_cast<bell_watch_on>(shared_from_this())] { self->look(); });
+    post_to(executor_, [self = std::static_pointer_cast<bell_watch_on>(shared_from_this())] { self->look(); });
   }
 
   const Executor executor_;

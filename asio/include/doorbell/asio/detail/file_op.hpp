@@ -24,13 +24,13 @@
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/recycling_allocator.hpp>
 #include <boost/intrusive/list.hpp>
 
 #include <doorbell/aio_iocb.hpp>
 #include <doorbell/asio/detail/errors.hpp>
 #include <doorbell/asio/detail/file_buffers.hpp>
 #include <doorbell/asio/detail/handler_place.hpp>
+#include <doorbell/asio/detail/op_allocator.hpp>
 
 namespace doorbell::asio::detail {
 
@@ -165,19 +165,6 @@ class file_completion {
   std::size_t bytes_;
 };
 
-/// Where operations have their memory from.
-template <class Handler, class Associated = boost::asio::associated_allocator_t<Handler>>
-using file_op_allocator = std::conditional_t<std::is_same_v<Associated, std::allocator<void>>,
-                                             boost::asio::recycling_allocator<void>, Associated>;
-
-template <class Handler>
-[[nodiscard]] file_op_allocator<Handler> allocator_for(const Handler& handler) noexcept {
-  if constexpr (std::is_same_v<file_op_allocator<Handler>, boost::asio::recycling_allocator<void>>)
-    return {};
-  else
-    return boost::asio::get_associated_allocator(handler);
-}
-
 /// @tparam Vectors how many buffers it may have.
 template <file_use Use, std::size_t Vectors, class Handler, class Executor>
 class file_op_for final : public file_op {
@@ -210,7 +197,7 @@ class file_op_for final : public file_op {
 
  private:
   using handler_executor = boost::asio::associated_executor_t<Handler, Executor>;
-  using allocator = typename std::allocator_traits<file_op_allocator<Handler>>::template rebind_alloc<file_op_for>;
+  using allocator = typename std::allocator_traits<op_allocator<Handler>>::template rebind_alloc<file_op_for>;
   using traits = std::allocator_traits<allocator>;
 
   file_op_for(Handler&& handler, const Executor& executor, const void* key)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// handler_place: where the handler of an operation on a file is called. Mostly that is the io_context of the file itself, by
+// handler_place: where the handler of an operation is called. Mostly that is the io_context of the I/O object itself, by
 // whatever executor it is named; then it is called by the thread that runs it, and the several executors that any_io_executor makes
-// on the way to the same place are saved. The file_service keeps that io_context busy; another executor is, by this.
+// on the way to the same place are saved. Whoever has the operation keeps that io_context busy; another executor is, by this.
 //
 // Thread safety: belongs to the operation.
 #pragma once
@@ -33,7 +33,32 @@ template <class Executor>
   return known != nullptr ? &known->context() : nullptr;
 }
 
-/// Where a handler has no executor of its own, it is the file's.
+/// As boost::asio::post().
+template <class Executor, class Function>
+void post_to(const Executor& executor, Function&& function) {
+  if (auto* const loop = loop_of(executor))
+    boost::asio::post(loop->get_executor(), std::forward<Function>(function));
+  else
+    boost::asio::post(executor, std::forward<Function>(function));
+}
+
+/// Keeps an executor's execution context busy.
+template <class Executor>
+class executor_work {
+ public:
+  explicit executor_work(const Executor& executor) {
+    if (auto* const loop = loop_of(executor))
+      loops_.emplace(loop->get_executor());
+    else
+      others_.emplace(executor);
+  }
+
+ private:
+  std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> loops_;
+  std::optional<boost::asio::executor_work_guard<Executor>> others_;
+};
+
+/// Where a handler has no executor of its own, it is the I/O object's.
 template <class One, class Other>
 [[nodiscard]] constexpr bool is_the_same(const One& one, const Other& other) noexcept {
   if constexpr (std::is_same_v<One, Other>)
@@ -45,7 +70,7 @@ template <class One, class Other>
 template <class HandlerExecutor>
 class handler_place {
  public:
-  /// @param executor of the handler. @param own of the file.
+  /// @param executor of the handler. @param own of the I/O object.
   template <class Executor>
   handler_place(const HandlerExecutor& executor, const Executor& own) : loop_{loop_of(own)} {
     if (loop_ == nullptr || (!is_the_same(executor, own) && loop_of(executor) != loop_)) elsewhere_.emplace(executor);
@@ -60,10 +85,10 @@ class handler_place {
       boost::asio::post(loop_->get_executor(), std::forward<Completion>(completion));
   }
 
-  /// Whether it is the file's loop: who is run by that may just call it.
+  /// Whether it is the I/O object's loop: who is run by that may just call it.
   [[nodiscard]] bool is_the_loop() const noexcept { return !elsewhere_; }
 
-  /// The same as post(), perhaps right here: by a caller that the file's loop runs.
+  /// The same as post(), perhaps right here: by a caller that the I/O object's loop runs.
   template <class Completion>
   void dispatch(Completion&& completion) const {
     if (elsewhere_)
