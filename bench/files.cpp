@@ -28,6 +28,8 @@
 #include <doorbell/asio.hpp>
 #include <doorbell/base/unique_fd.hpp>
 
+#include "by_turns.hpp"
+
 namespace doorbell::bench {
 namespace {
 
@@ -110,56 +112,73 @@ enum class waiting { asleep, busy_poll, by_poll };
 
 constexpr std::chrono::microseconds busy_poll{100};
 
-void run(boost::asio::io_context& io, waiting how) {
-  while (how == waiting::by_poll && !io.stopped()) io.poll();
-  io.run();
-  io.restart();
-}
-
+/// So many readers of a file, in a loop of their own.
 template <class File>
-void read_at_random(benchmark::State& state, int flags, std::size_t files, waiting how) {
-  boost::asio::io_context io{1};
-  if (how == waiting::busy_poll) asio::set_busy_poll(io, busy_poll);
-  std::vector<std::unique_ptr<File>> opened;
-  opened.reserve(files);
-  for (std::size_t i = 0; i < files; ++i) opened.push_back(std::make_unique<File>(io, the_file().open(flags)));
-  benchmark::IterationCount left = 0;
-  bool failed = false;
-  std::vector<std::unique_ptr<reader<File>>> readers;
-  const auto depth = static_cast<std::size_t>(state.range(0));
-  readers.reserve(depth);
-  for (std::size_t i = 0; i < depth; ++i)
-    readers.push_back(std::make_unique<reader<File>>(*opened[i % files], i + 1, left, failed));
-  const auto round = [&] {
-    left = reads_a_round;
-    for (const auto& each : readers) each->start();
-    run(io, how);
-  };
-  round();  // what is made by the first read is there
-  while (state.KeepRunningBatch(reads_a_round)) round();
-  if (failed) state.SkipWithError("a read failed, or was short");
+class reading {
+ public:
+  /// @param files of which the readers have one each, by turns.
+  reading(int flags, std::size_t depth, std::size_t files, waiting how) : how_{how} {
+    if (how == waiting::busy_poll) asio::set_busy_poll(io_, busy_poll);
+    for (std::size_t i = 0; i < files; ++i) files_.push_back(std::make_unique<File>(io_, the_file().open(flags)));
+    for (std::size_t i = 0; i < depth; ++i)
+      readers_.push_back(std::make_unique<reader<File>>(*files_[i % files], i + 1, left_, failed_));
+  }
+
+  void round() {
+    left_ = reads_a_round;
+    for (const auto& each : readers_) each->start();
+    while (how_ == waiting::by_poll && !io_.stopped()) io_.poll();
+    io_.run();
+    io_.restart();
+  }
+  [[nodiscard]] bool failed() const noexcept { return failed_; }
+
+ private:
+  const waiting how_;
+  boost::asio::io_context io_{1};
+  benchmark::IterationCount left_ = 0;
+  bool failed_ = false;
+  std::vector<std::unique_ptr<File>> files_;
+  std::vector<std::unique_ptr<reader<File>>> readers_;
+};
+
+using doorbell_reading = reading<asio::random_access_file>;
+using boost_reading = reading<boost::asio::random_access_file>;
+
+template <class... Reading>
+void measure(benchmark::State& state, by_turns& turns, const Reading&... sides) {
+  turns.run(state, reads_a_round);
+  if ((sides.failed() || ...)) state.SkipWithError("a read failed, or was short");
 }
 
-void doorbell_file(benchmark::State& state, int flags, waiting how) {
-  read_at_random<asio::random_access_file>(state, flags, 1, how);
+void read_at_random(benchmark::State& state, int flags) {
+  const auto depth = static_cast<std::size_t>(state.range(0));
+  doorbell_reading ours{flags, depth, 1, waiting::asleep};
+  boost_reading theirs{flags, depth, depth, waiting::asleep};
+  by_turns turns;
+  turns.add("doorbell", [&] { ours.round(); });
+  turns.add("boost", [&] { theirs.round(); });
+  measure(state, turns, ours, theirs);
 }
-void boost_file(benchmark::State& state, int flags, waiting how) {
-  read_at_random<boost::asio::random_access_file>(state, flags, static_cast<std::size_t>(state.range(0)), how);
+
+void read_at_random_awake(benchmark::State& state, int flags) {
+  doorbell_reading ours{flags, 1, 1, waiting::busy_poll};
+  boost_reading asleep{flags, 1, 1, waiting::asleep};
+  boost_reading awake{flags, 1, 1, waiting::by_poll};
+  by_turns turns;
+  turns.add("doorbell", [&] { ours.round(); });
+  turns.add("boost", [&] { asleep.round(); });
+  turns.add("boost_by_poll", [&] { awake.round(); });
+  measure(state, turns, ours, asleep, awake);
 }
 
 [[maybe_unused]] const bool registered = [] {
-  const auto add = [](const std::string& name, auto body, int flags, waiting how = waiting::asleep) {
-    return benchmark::RegisterBenchmark((loop + name).c_str(), body, flags, how)
-        ->ArgName("depth")
-        ->Arg(1)
-        ->UseRealTime();
+  const auto add = [](const std::string& name, auto body, int flags) {
+    return benchmark::RegisterBenchmark((loop + name).c_str(), body, flags)->UseRealTime();
   };
-  add("hot/doorbell", doorbell_file, 0)->Arg(32);
-  add("hot/boost", boost_file, 0)->Arg(32);
-  add("direct/doorbell", doorbell_file, O_DIRECT)->Arg(32);
-  add("direct/boost", boost_file, O_DIRECT)->Arg(32);
-  add("busy_direct/doorbell", doorbell_file, O_DIRECT, waiting::busy_poll);
-  add("busy_direct/boost", boost_file, O_DIRECT, waiting::by_poll);
+  add("hot", read_at_random, 0)->ArgName("depth")->Arg(1)->Arg(32);
+  add("direct", read_at_random, O_DIRECT)->ArgName("depth")->Arg(1)->Arg(32);
+  add("busy_direct", read_at_random_awake, O_DIRECT);
   return true;
 }();
 

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <thread>
 
+#include "by_turns.hpp"
 #include "ears.hpp"
 #include "loop_thread.hpp"
 #include "pinned.hpp"
@@ -26,27 +27,41 @@ constexpr benchmark::IterationCount rounds = 500;
 constexpr std::size_t near_cpu = 0;
 std::size_t far_cpu(const benchmark::State& state) { return static_cast<std::size_t>(state.range(0)); }
 
+/// Two loops that answer each other.
 template <class Ear>
-void ping_pong(benchmark::State& state) {
-  tally counted;
-  loop_thread near{near_cpu};
-  loop_thread far{far_cpu(state)};
-  Ear ping{far.io()};
-  Ear pong{near.io()};
-  boost::asio::post(far.io(), [&] { ping.listen([&](std::uint64_t) { pong.signal(); }); });
-  boost::asio::post(near.io(), [&] {
-    pong.listen([&](std::uint64_t) {
-      if (!counted.add(1)) ping.signal();
+class asio_game {
+ public:
+  explicit asio_game(std::size_t far_cpu) : far_{far_cpu} {
+    boost::asio::post(far_.io(), [this] { ping_.listen([this](std::uint64_t) { pong_.signal(); }); });
+    boost::asio::post(near_.io(), [this] {
+      pong_.listen([this](std::uint64_t) {
+        if (!counted_.add(1)) ping_.signal();
+      });
     });
-  });
-  while (state.KeepRunningBatch(rounds)) {
-    counted.expect(rounds);
-    ping.signal();
-    if (!counted.wait()) state.SkipWithError("an answer too many");
   }
-  near.stop();
-  far.stop();
-}
+  ~asio_game() {
+    near_.stop();
+    far_.stop();
+  }
+  asio_game(const asio_game&) = delete;
+  asio_game& operator=(const asio_game&) = delete;
+
+  void round() {
+    counted_.expect(rounds);
+    ping_.signal();
+    failed_ = failed_ || !counted_.wait();
+  }
+  /// There was an answer too many.
+  [[nodiscard]] bool failed() const noexcept { return failed_; }
+
+ private:
+  tally counted_;
+  loop_thread near_{near_cpu};
+  loop_thread far_;
+  Ear ping_{far_.io()};
+  Ear pong_{near_.io()};
+  bool failed_ = false;
+};
 
 class futex_flag {
  public:
@@ -63,25 +78,48 @@ class futex_flag {
   std::atomic<std::uint32_t> word_{0};
 };
 
-void ping_pong_futex(benchmark::State& state) {
-  futex_flag ping;
-  futex_flag pong;
-  std::jthread far{[&](const std::stop_token& stop) {
-    const pinned there{far_cpu(state)};
-    for (ping.wait_and_lower(); !stop.stop_requested(); ping.wait_and_lower()) pong.raise();
-  }};
-  const pinned here{near_cpu};
-  for (auto _ : state) {
-    ping.raise();
-    pong.wait_and_lower();
+/// The same without loops: of the threads' sleep alone. The near one is who plays the round.
+class futex_game {
+ public:
+  explicit futex_game(std::size_t far_cpu)
+      : far_{[this, far_cpu](const std::stop_token& stop) {
+          const pinned there{far_cpu};
+          for (ping_.wait_and_lower(); !stop.stop_requested(); ping_.wait_and_lower()) pong_.raise();
+        }} {}
+  ~futex_game() {
+    far_.request_stop();
+    ping_.raise();
   }
-  far.request_stop();
-  ping.raise();
+  futex_game(const futex_game&) = delete;
+  futex_game& operator=(const futex_game&) = delete;
+
+  void round() {
+    const pinned here{near_cpu};
+    for (benchmark::IterationCount i = 0; i < rounds; ++i) {
+      ping_.raise();
+      pong_.wait_and_lower();
+    }
+  }
+
+ private:
+  futex_flag ping_;
+  futex_flag pong_;
+  std::jthread far_;
+};
+
+void ping_pong(benchmark::State& state) {
+  asio_game<doorbell_ear> ours{far_cpu(state)};
+  asio_game<descriptor_ear> theirs{far_cpu(state)};
+  futex_game limit{far_cpu(state)};
+  by_turns turns;
+  turns.add("doorbell", [&] { ours.round(); });
+  turns.add("descriptor", [&] { theirs.round(); });
+  turns.add("futex", [&] { limit.round(); });
+  turns.run(state, rounds);
+  if (ours.failed() || theirs.failed()) state.SkipWithError("an answer too many");
 }
 
-BENCHMARK(ping_pong<doorbell_ear>)->Name("ping_pong/doorbell")->ArgName("far_cpu")->DenseRange(0, 1)->UseRealTime();
-BENCHMARK(ping_pong<descriptor_ear>)->Name("ping_pong/descriptor")->ArgName("far_cpu")->DenseRange(0, 1)->UseRealTime();
-BENCHMARK(ping_pong_futex)->Name("ping_pong/futex")->ArgName("far_cpu")->DenseRange(0, 1)->UseRealTime();
+BENCHMARK(ping_pong)->ArgName("far_cpu")->DenseRange(0, 1)->UseRealTime();
 
 }  // namespace
 }  // namespace doorbell::bench

@@ -3,11 +3,13 @@
 """Runs the benchmark programs, prints the table of speeds, and writes it with plots to a folder.
 
 All benchmarks of a program are run interleaved, repetition by repetition in random order, so that what disturbs the machine
-disturbs ours and peers alike; what is compared are medians. A target that is missed is reported and is no failure: the exit
+disturbs ours and peers alike; what is compared are medians. Where the two differ by less than the machine does from one second to
+the next, one benchmark measures both by turns; then it is the ratio that is taken in each repetition, and its median that counts. A target that is missed is reported and is no failure: the exit
 status is that of the measuring.
 """
 import argparse
 import json
+import math
 import os
 import re
 import statistics
@@ -36,7 +38,7 @@ def parse_rows(text):
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.split("\n\n")[0])
     parser.add_argument("--rows", type=parse_rows, default=None, metavar="1-5,8", help="only these rows of the table")
-    parser.add_argument("--repetitions", type=int, default=15, metavar="N", help="of each benchmark (default: 15); of Asio's files 15 times as many, of ping-pong 60 times, and shorter")
+    parser.add_argument("--repetitions", type=int, default=15, metavar="N", help="of each benchmark (default: 15); of those that measure by turns 15 times as many")
     parser.add_argument("--quick", action="store_true", help="5 short repetitions: to see that it works")
     parser.add_argument("--programs", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, required=True, help=argparse.SUPPRESS)
@@ -57,16 +59,25 @@ def benchmarks_of(rows):
     return names
 
 
-# How many times as many repetitions, a fifth as long, of what takes longer or shorter by a fifth from one second to the next: a
-# disk's answers, and waking up the other processor, where we and the peer differ by less than that.
-MANY_SHORT = {"files": 15, "files_on_uring": 15, "ping_pong": 60}
+def side_and_benchmark(name):
+    """'doorbell@files/depth:1' -> ('doorbell', 'files/depth:1'); no side: ''"""
+    side, _, benchmark = name.rpartition("@")
+    return side, benchmark
 
 
-def repetitions_of(program, arguments):
-    """How many, and of how many seconds at least each."""
-    if arguments.quick or program not in MANY_SHORT:
-        return arguments.repetitions, arguments.seconds
-    return arguments.repetitions * MANY_SHORT[program], arguments.seconds / 5
+def are_by_turns(one, other):
+    """Whether two sides are measured by the same benchmark."""
+    (one_side, one_benchmark), (_, other_benchmark) = map(side_and_benchmark, (one, other))
+    return one_side != "" and one_benchmark == other_benchmark
+
+
+# How many times as many repetitions of what is measured by turns.
+MORE_BY_TURNS = 15
+
+
+def repetitions_of(names, arguments):
+    by_turns = any(side_and_benchmark(name)[0] for name in names)
+    return arguments.repetitions * (MORE_BY_TURNS if by_turns and not arguments.quick else 1)
 
 
 def run(program, names, arguments):
@@ -75,14 +86,15 @@ def run(program, names, arguments):
     Returns {name: [nanoseconds of each repetition]}, the same of the shares of counts that were lost, and what the program
     says of the machine and of its libraries.
     """
-    repetitions, seconds = repetitions_of(program, arguments)
-    print(f"{program}: {len(names)} benchmarks, {repetitions} repetitions ...", file=sys.stderr, flush=True)
+    repetitions = repetitions_of(names, arguments)
+    benchmarks = sorted({side_and_benchmark(name)[1] for name in names})
+    print(f"{program}: {len(benchmarks)} benchmarks, {repetitions} repetitions ...", file=sys.stderr, flush=True)
     output = arguments.output / f"{program}.json"
     command = [
         arguments.programs / program,
-        f"--benchmark_filter=^({'|'.join(map(re.escape, sorted(names)))})$",
+        f"--benchmark_filter=^({'|'.join(map(re.escape, benchmarks))})$",
         f"--benchmark_repetitions={repetitions}",
-        f"--benchmark_min_time={seconds:g}",
+        f"--benchmark_min_time={arguments.seconds:g}",
         "--benchmark_enable_random_interleaving=true",
         f"--benchmark_out={output}",
         "--benchmark_out_format=json",
@@ -96,12 +108,15 @@ def run(program, names, arguments):
     for result in told["benchmarks"]:
         if result["run_type"] != "iteration":
             continue
-        name = result["run_name"].removesuffix(f"/repeats:{repetitions}")
+        benchmark = result["run_name"].removesuffix(f"/repeats:{repetitions}")
         # Google Benchmark says in the name which of the two times a benchmark is about.
-        clock = "real_time" if "/real_time" in name else "cpu_time"
-        times[name].append(result[clock] * NANOSECONDS[result["time_unit"]])
+        clock = "real_time" if "/real_time" in benchmark else "cpu_time"
+        for name in names:
+            side, of_which = side_and_benchmark(name)
+            if of_which == benchmark:
+                times[name].append(result[side] if side else result[clock] * NANOSECONDS[result["time_unit"]])
         if "lost" in result:
-            lost.setdefault(name, []).append(result["lost"])
+            lost.setdefault(benchmark, []).append(result["lost"])
     return times, lost, told["context"]
 
 
@@ -115,15 +130,27 @@ def measure(rows, arguments):
     return together
 
 
-def verdict(ours, theirs, peer):
-    """(ratio, target, what to say of it) of two medians."""
-    faster = theirs / ours
-    if peer.at_least is not None:
-        return f"{faster:.2f}x as fast", f">= {peer.at_least:g}x", "met" if faster >= peer.at_least else "MISSED"
-    longer = ours / theirs
+def ratio(ours, peer, times):
+    """(how many times as fast as the peer's ours is, its standard error, where that can be told)."""
+    if not are_by_turns(ours, peer):
+        return statistics.median(times[peer]) / statistics.median(times[ours]), None
+    ratios = [theirs / mine for mine, theirs in zip(times[ours], times[peer], strict=True)]
+    if len(ratios) < 2:
+        return ratios[0], None
+    low, _, high = statistics.quantiles(ratios, n=4)
+    # Of the median of what is spread about as a normal distribution is, by its quartiles.
+    return statistics.median(ratios), 1.253 * (high - low) / 1.349 / math.sqrt(len(ratios))
+
+
+def verdict(faster, error, peer):
+    """(ratio, target, what to say of it)"""
     if peer.at_most is not None:
+        longer = 1 / faster
         return f"{longer:.2f}x its time", f"<= {peer.at_most:g}x", "met" if longer <= peer.at_most else "MISSED"
-    return (f"{faster:.2f}x as fast" if faster >= 1 else f"{longer:.2f}x its time"), "", ""
+    said = f"{faster:.2f}x as fast" if error is None else f"{faster:.3f}x as fast ± {error:.3f}"
+    if peer.at_least is not None:
+        return said, f">= {peer.at_least:g}x", "met" if faster >= peer.at_least else "MISSED"
+    return (said if faster >= 1 else f"{1 / faster:.2f}x its time"), "", ""
 
 
 def nanoseconds(value):
@@ -134,10 +161,10 @@ def table_of(rows, times):
     lines = [("#", "work", "ours", "against", "peer", "ratio", "target", "")]
     for row in rows:
         ours = statistics.median(times[row.ours])
-        head = (str(row.number), row.work, nanoseconds(ours))
+        head = (row.label, row.work, nanoseconds(ours))
         for peer in row.against:
             theirs = statistics.median(times[peer.benchmark])
-            lines.append((*head, peer.name, nanoseconds(theirs), *verdict(ours, theirs, peer)))
+            lines.append((*head, peer.name, nanoseconds(theirs), *verdict(*ratio(row.ours, peer.benchmark, times), peer)))
             head = ("", "", "")
     return lines
 
@@ -187,7 +214,7 @@ def plot(path, row, times):
 set terminal svg size 800,{120 + 40 * len(sides)} font "sans-serif,13" background rgb "white"
 set output "{path}"
 set tmargin 3
-set label "{row.number}. {row.work}" at screen 0.02, screen 0.93 noenhanced
+set label "{row.label}. {row.work}" at screen 0.02, screen 0.93 noenhanced
 set xlabel "nanoseconds, median and quartiles"
 set xrange [0:*]
 set yrange [{len(sides) - 0.4}:-0.6]
@@ -213,11 +240,9 @@ def write_report(arguments, rows, lines, times, lost, facts):
         plots.append(f"![{row.work}]({path.name})")
     losses = [f"- `{name}` lost {statistics.median(shares):.1%} of the counts; no other peer of its row loses any."
             for name, shares in lost.items()]
-    short_ones = {name: repetitions_of(name, arguments) for name in MANY_SHORT}
     sections = ["# Speed", markdown(lines), *losses, "## Machine", facts, "## Peers and settings", SETTINGS,
-                f"- {arguments.repetitions} repetitions of at least {arguments.seconds:g} s, interleaved in random order; "
-                + "".join(f"of {name} {times} of {seconds:g} s, " for name, (times, seconds) in short_ones.items())
-                + "of fio's rows 7 at the most.",
+                f"- {arguments.repetitions} repetitions of at least {arguments.seconds:g} s, interleaved in random order; of what is measured "
+                f"by turns {repetitions_of(['one@'], arguments)}, with the standard error of the ratio; of fio's rows 7 at the most.",
                 "## Plots", *plots, "## Spread", markdown(spread(times))]
     (arguments.output / "report.md").write_text("\n\n".join(sections) + "\n")
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Against:
-    """What `ours` is compared with, both medians of the same run."""
+    """What `ours` is compared with in the same run: both medians, or, for two sides of one benchmark, both in each repetition."""
 
     name: str  # what the table calls it
-    benchmark: str  # its full name in the program
+    benchmark: str  # its full name in the program; SIDE@NAME: one side of those that a benchmark measures by turns
     at_least: float | None = None  # ours must be so many times as fast
     at_most: float | None = None  # ours must take no more than so many times as long; neither: only shown
 
@@ -23,10 +23,33 @@ class Row:
     program: str
     ours: str
     against: tuple[Against, ...]
+    is_extra: bool = False  # not of the list of targets: the same in another setting
+
+    @property
+    def label(self):
+        return f"{self.number}+" if self.is_extra else str(self.number)
 
 
-# Program, what its benchmarks are called, and what the table says of them.
+# Asio's loop on epoll is its default, and what row 18 is about. Program, what its benchmarks are called, what the table says.
 ASIO_LOOPS = (("files", "epoll_loop", ""), ("files_on_uring", "io_uring_loop", ", loop on io_uring"))
+DEFAULT_LOOP = ASIO_LOOPS[0]
+
+
+def asio_file_rows(asio_loop):
+    program, loop, where = asio_loop
+    is_extra = asio_loop != DEFAULT_LOOP
+    for kind, what in (("hot", "hot page cache"), ("direct", "O_DIRECT")):
+        for depth in (1, 32):
+            benchmark = f"{loop}/{kind}/depth:{depth}/real_time"
+            yield Row(18, f"Asio file reads, {what}, depth {depth}{where}", program, f"doorbell@{benchmark}", (
+                Against("Boost.Asio's random_access_file", f"boost@{benchmark}", at_least=1.0),
+            ), is_extra)
+    benchmark = f"{loop}/busy_direct/real_time"
+    yield Row(18, f"Asio file reads, O_DIRECT, depth 1{where}, busy_poll", program, f"doorbell@{benchmark}", (
+        Against("Boost.Asio's random_access_file", f"boost@{benchmark}", at_least=1.0),
+        Against("the same, run by poll()", f"boost_by_poll@{benchmark}", at_least=1.0),
+    ), is_extra)
+
 
 ROWS = (
     Row(1, "signal, nobody waits", "signal", "signal/doorbell", (
@@ -60,13 +83,13 @@ ROWS = (
         Against("uv_async_send, which loses counts", "flood/uv_async_send/real_time"),
         Against("RMW on a shared line", "flood/rmw_shared_line/real_time"),
     )),
-    Row(7, "ping-pong between two Asio loops, on two CPUs", "ping_pong", "ping_pong/doorbell/far_cpu:1/real_time", (
-        Against("kernel eventfds in stream_descriptors", "ping_pong/descriptor/far_cpu:1/real_time", at_least=1),
-        Against("futex ping-pong", "ping_pong/futex/far_cpu:1/real_time"),
+    Row(7, "ping-pong between two Asio loops, on two CPUs", "ping_pong", "doorbell@ping_pong/far_cpu:1/real_time", (
+        Against("kernel eventfds in stream_descriptors", "descriptor@ping_pong/far_cpu:1/real_time", at_least=1),
+        Against("futex ping-pong", "futex@ping_pong/far_cpu:1/real_time"),
     )),
-    Row(7, "ping-pong between two Asio loops, on one CPU", "ping_pong", "ping_pong/doorbell/far_cpu:0/real_time", (
-        Against("kernel eventfds in stream_descriptors", "ping_pong/descriptor/far_cpu:0/real_time", at_least=1),
-        Against("futex ping-pong", "ping_pong/futex/far_cpu:0/real_time"),
+    Row(7, "ping-pong between two Asio loops, on one CPU", "ping_pong", "doorbell@ping_pong/far_cpu:0/real_time", (
+        Against("kernel eventfds in stream_descriptors", "descriptor@ping_pong/far_cpu:0/real_time", at_least=1),
+        Against("futex ping-pong", "futex@ping_pong/far_cpu:0/real_time"),
     )),
     Row(8, "2 producers on 1 eventfd", "producers", "producers_on_1/doorbell/real_time/threads:2", (
         Against("the same on a kernel eventfd", "producers_on_1/kernel/real_time/threads:2", at_least=10),
@@ -129,14 +152,7 @@ ROWS = (
           f"fio/client/depth:{depth}/doorbell", (
               Against("kernel AIO", f"fio/client/depth:{depth}/kernel", at_least=1.0),
           )) for depth in (1, 32)),
-    *(Row(18, f"Asio file reads, {what}, depth {depth}{where}", program, f"{loop}/{kind}/doorbell/depth:{depth}/real_time", (
-        Against("Boost.Asio's random_access_file", f"{loop}/{kind}/boost/depth:{depth}/real_time", at_least=1.0),
-    )) for program, loop, where in ASIO_LOOPS
-      for kind, what in (("hot", "hot page cache"), ("direct", "O_DIRECT")) for depth in (1, 32)),
-    *(Row(18, f"Asio file reads, O_DIRECT, depth 1{where}, busy_poll", program, f"{loop}/busy_direct/doorbell/depth:1/real_time", (
-        Against("Boost.Asio's random_access_file", f"{loop}/direct/boost/depth:1/real_time", at_least=1.0),
-        Against("the same, run by poll()", f"{loop}/busy_direct/boost/depth:1/real_time"),
-    )) for program, loop, where in ASIO_LOOPS),
+    *(row for asio_loop in ASIO_LOOPS for row in asio_file_rows(asio_loop)),
 )
 
 SETTINGS = """\
@@ -150,5 +166,6 @@ SETTINGS = """\
 - Asio's files: any_io_executor, 4 KiB at random of 64 MiB. Boost.Asio's carries out one read of a file at a time, so it has one for each
   that is outstanding; doorbell's has one for all. busy_poll: of 100 us, which is longer than the disk takes. Boost.Asio has no such
   setting; its loop does not sleep either when a program calls io_context::poll() over and over, in the place of run().
+- 18+ is no row of the list of targets, which is about Asio's loop as it is by default: the same files, with BOOST_ASIO_DISABLE_EPOLL.
 - malloc is glibc's. Everything is compiled by g++ as the release preset says (-O3); doorbell is linked statically.
 - Times are of the CPU for one thread's work, and real time where several threads take part (rows 6 to 10)."""
