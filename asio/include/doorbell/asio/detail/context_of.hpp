@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/execution/context.hpp>
 #include <boost/asio/execution/executor.hpp>
 #include <boost/asio/execution_context.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/is_executor.hpp>
 #include <boost/asio/query.hpp>
 
@@ -20,6 +22,19 @@ template <an_executor Executor>
     return boost::asio::query(executor, boost::asio::execution::context);
   else
     return executor.context();
+}
+
+/// The io_context whose executor it is, and nothing more than that; null: it is another one, or does more.
+template <class Executor>
+[[nodiscard]] boost::asio::io_context* loop_of(const Executor& /*executor*/) noexcept {
+  return nullptr;
+}
+[[nodiscard]] inline boost::asio::io_context* loop_of(const boost::asio::io_context::executor_type& executor) noexcept {
+  return &executor.context();
+}
+[[nodiscard]] inline boost::asio::io_context* loop_of(const boost::asio::any_io_executor& executor) noexcept {
+  const auto* const known = executor.target<boost::asio::io_context::executor_type>();
+  return known != nullptr ? &known->context() : nullptr;
 }
 
 }  // namespace doorbell::asio::detail

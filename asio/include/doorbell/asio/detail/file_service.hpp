@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // file_service: the files of one execution context, whose loop carries them: its reactor watches the aio::context's descriptor, and
-// what is posted to it reads nothing from a descriptor that is never open, which is Asio's way to post to the loop itself,
-// whatever executors the program has.
+// it is posted to: straight, where it is known to be an io_context. Else what is posted reads nothing from a descriptor that is
+// never open, which is Asio's way to post to the loop itself, whatever executors the program has.
 //
 // Out of memory ends the program where this is noexcept: an operation cannot be lost silently.
 #pragma once
@@ -13,7 +13,9 @@
 #include <utility>
 
 #include <boost/asio/execution_context.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 
 #include <doorbell/asio/detail/busy_polling.hpp>
 #include <doorbell/asio/detail/errors.hpp>
@@ -33,6 +35,12 @@ class file_service final : public boost::asio::execution_context::service, publi
   explicit file_service(boost::asio::execution_context& context)
       : service{context}, poster_{loop_executor{context}}, reactor_{loop_executor{context}} {}
 
+  /// The execution context is that io_context, as is known by an executor of it. Null: it was none to tell.
+  void is_in(boost::asio::io_context* loop) {
+    const base::mutex_lock held{mutex_};
+    if (loop != nullptr) loop_ = loop;
+  }
+
   [[nodiscard]] std::chrono::nanoseconds busy_poll() {
     const base::mutex_lock held{mutex_};
     return busy_poll_.at_most();
@@ -46,7 +54,7 @@ class file_service final : public boost::asio::execution_context::service, publi
   using descriptor = boost::asio::posix::basic_stream_descriptor<loop_executor>;
 
   void post_turn() noexcept override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    post([this](error_code, std::size_t) { turn_by_post(); });
+    post([this](const auto&... /*what nobody wants to know*/) { turn_by_post(); });
   }
   bool is_to_look_again(bool moved) noexcept override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return busy_poll_.goes_on(moved);
@@ -58,7 +66,10 @@ class file_service final : public boost::asio::execution_context::service, publi
   template <class Function>
   // NOLINTNEXTLINE(bugprone-exception-escape): out of memory ends the program
   void post(Function function) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    poster_.async_read_some(boost::asio::mutable_buffer{}, std::move(function));
+    if (loop_ != nullptr)
+      boost::asio::post(loop_->get_executor(), std::move(function));
+    else
+      poster_.async_read_some(boost::asio::mutable_buffer{}, std::move(function));
   }
 
   // NOLINTNEXTLINE(bugprone-exception-escape): out of memory ends the program
@@ -107,7 +118,8 @@ class file_service final : public boost::asio::execution_context::service, publi
     if (readable_ >= 0) reactor_.assign(readable_);
   }
 
-  descriptor poster_ ABSL_GUARDED_BY(mutex_);   // never open
+  boost::asio::io_context* loop_ ABSL_GUARDED_BY(mutex_) = nullptr;  // once it is known
+  descriptor poster_ ABSL_GUARDED_BY(mutex_);                        // never open
   descriptor reactor_ ABSL_GUARDED_BY(mutex_);  // the aio::context's descriptor, which it does not own
   int readable_ ABSL_GUARDED_BY(mutex_) = -1;   // the same, once there is one
   busy_polling busy_poll_ ABSL_GUARDED_BY(mutex_);

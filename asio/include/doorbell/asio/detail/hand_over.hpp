@@ -53,7 +53,9 @@ class hand_over {
   explicit hand_over(file_op& ended) noexcept : op_{&ended}, memory_{&ended.carried_in} {}
 
   [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type{*memory_}; }
-  void operator()(const boost::system::error_code& /*ec*/, std::size_t /*bytes*/) { op_.release()->dispatch(); }
+  void operator()() { op_.release()->dispatch(); }
+  /// As a read is called of which nobody wants to know what it has read.
+  void operator()(const boost::system::error_code& /*ec*/, std::size_t /*bytes*/) { (*this)(); }
 
  private:
   struct destroyed {

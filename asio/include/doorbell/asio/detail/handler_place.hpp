@@ -12,26 +12,14 @@
 #include <type_traits>
 #include <utility>
 
-#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 
-namespace doorbell::asio::detail {
+#include <doorbell/asio/detail/context_of.hpp>
 
-/// Whose executor it is, and nothing more than that; null: of no io_context, or more.
-template <class Executor>
-[[nodiscard]] boost::asio::io_context* loop_of(const Executor& /*executor*/) noexcept {
-  return nullptr;
-}
-[[nodiscard]] inline boost::asio::io_context* loop_of(const boost::asio::io_context::executor_type& executor) noexcept {
-  return &executor.context();
-}
-[[nodiscard]] inline boost::asio::io_context* loop_of(const boost::asio::any_io_executor& executor) noexcept {
-  const auto* const known = executor.target<boost::asio::io_context::executor_type>();
-  return known != nullptr ? &known->context() : nullptr;
-}
+namespace doorbell::asio::detail {
 
 /// As boost::asio::post().
 template <class Executor, class Function>
