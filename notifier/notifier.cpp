@@ -25,17 +25,18 @@
 //   forbidden: returning while release() runs; the caller would free what it uses.
 //
 // A callback may unregister its own notifier, and runs on. So that there is a lock to pass through for those who come
-// from outside meanwhile, the share stays, and the word says `left`:
+// from outside meanwhile, the share stays, and the word says `left`, from the one step on that claims the registration:
 //
 //   registered|active --unregister in its own callback--> left --the callback has returned, or others pass the lock--> 0
 //
 //   callback                             another unregister, or the destructor
-//   unregister(): left                   finds `left`, makes it busy
+//   unregister(): left
+//   takes the entry off                  finds `left`, makes it busy
 //   runs on                              lock ... waits
 //   returns: `left` is not there any more, so it is not ours to clear; unlock
 //                                        release_share(); unlock; 0
 //
-//   forbidden: the other finds nothing registered, and returns at once; the caller would free what the callback uses.
+//   forbidden: the other finds nothing registered, or busy, and returns at once; the caller would free what the callback uses.
 #include <doorbell/notifier.hpp>
 
 #include <exception>
@@ -81,20 +82,29 @@ void notifier::start(const eventfd& bell) { tell(enter_queue(bell, sharing::ever
 
 void notifier::start(const eventfd& bell, std::error_code& ec) noexcept { tell(enter_queue(bell, sharing::every), ec); }
 
+// Nobody else registers or unregisters a notifier that is being destroyed, but its own callback may take it off just now: so
+// this is claimed like an unregister.
 notifier::~notifier() {
-  // Nobody else registers or unregisters a notifier that is being destroyed, so there is nothing to claim; but its own
-  // callback may just be returning.
-  const auto state = state_.load(base::memory_order_acquire);
-  if (!(state & (registered | left))) return;
-  // Else the entry would stay on a queue, or a callback run, and its memory go.
-  if (would_deadlock(ctx_.load(base::memory_order_relaxed))) std::terminate();
-  if (!(state & registered)) {
-    wait_for_own_callback();
-    return;
+  if (!(state_.load(base::memory_order_acquire) & (registered | left))) return;
+  switch (const auto made = begin_leaving()) {
+    case claim::taken:
+      pass_through_lock_at_end();
+      break;
+    case claim::nothing:
+      wait_for_own_callback();
+      break;
+    case claim::by_callback:
+    case claim::by_callback_after_hup: {
+      // In its own release(), which may destroy it.
+      auto& ctx = *ctx_.load(base::memory_order_relaxed);
+      leave_in_callback(made == claim::by_callback, [](eventfd_ctx&) {});
+      end_share_in_callback(ctx);
+      break;
+    }
+    case claim::refused:
+      // Else the entry would stay on a queue, or a callback run, and its memory go.
+      std::terminate();
   }
-  auto& ctx = *ctx_.load(base::memory_order_relaxed);
-  // In its own release(), which may destroy it.
-  if (pass_through_lock([](eventfd_ctx&) {}).in_own_callback) end_share_in_callback(ctx);
 }
 
 bool notifier::register_with(const eventfd& bell, sharing how, std::error_code& ec) noexcept {
@@ -211,39 +221,69 @@ void notifier::on_hup() noexcept {
 inline notifier::claim notifier::begin_leaving() noexcept {
   auto state = state_.load(base::memory_order_acquire);
   for (;;) {
-    if ((state & (registered | left)) && would_deadlock(ctx_.load(base::memory_order_relaxed))) return claim::refused;
+    const auto* const ctx = ctx_.load(base::memory_order_relaxed);
+    if ((state & (registered | left)) && would_deadlock(ctx)) return claim::refused;
     if (!(state & registered)) return claim::nothing;
-    const auto claimed = (state & ~registered) | busy;
-    if (state_.compare_exchange_weak(state, claimed, base::memory_order_acquire)) return claim::taken;
+    const bool is_calling = is_in_own_callback(ctx);
+    const auto claimed = is_calling ? left : (state & ~registered) | busy;
+    if (!state_.compare_exchange_weak(state, claimed, base::memory_order_acquire)) continue;
+    if (!is_calling) return claim::taken;
+    return state & active ? claim::by_callback : claim::by_callback_after_hup;
   }
 }
 
-// Takes the entry off unless HUP has, and ends the share in the eventfd's memory, unless our own callback runs on after
-// this. In between it calls `under_lock`.
+// Whose queue's lock this thread holds, that one's notifiers do not change hands meanwhile, and calling_ may be read.
+inline bool notifier::is_in_own_callback(const eventfd_ctx* ctx) const noexcept {
+  return ctx != nullptr && ctx->in_own_callback() && calling_;
+}
+
+// The rest of an unregister whose claim says `left`, with the share. Others may wait for the lock already, which is the callback's.
 template <class UnderLock>
-inline notifier::passage notifier::pass_through_lock(UnderLock under_lock) noexcept {
+inline decoupled notifier::leave_in_callback(bool is_on_queue, UnderLock under_lock) noexcept {
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
-  passage made{};
+  const eventfd_ctx_lock held{ctx};
+  if (is_on_queue) ctx.detach(entry_);
+  under_lock(ctx);
+  return is_on_queue ? decoupled::by_us : decoupled::by_hup;
+}
+
+// Takes the entry off unless HUP has, and ends the share in the eventfd's memory. In between it calls `under_lock`.
+// @return whether it has taken it off.
+template <class UnderLock>
+inline bool notifier::pass_through_lock(UnderLock under_lock) noexcept {
+  auto& ctx = *ctx_.load(base::memory_order_relaxed);
+  bool by_us = false;
   bool last = false;
   {
     const eventfd_ctx_lock held{ctx};
-    made.by_us = clear_active();
-    made.in_own_callback = calling_ && ctx.in_own_callback();
-    if (made.by_us) ctx.detach(entry_);
+    by_us = clear_active();
+    if (by_us) ctx.detach(entry_);
     under_lock(ctx);
-    last = !made.in_own_callback && ctx.release_share();
+    last = ctx.release_share();
   }
   // Not under the lock, which goes with the memory.
   if (last) [[unlikely]]
     ctx.put();
-  return made;
+  return by_us;
 }
 
-inline decoupled notifier::end_leaving(const passage& made) noexcept {
-  if (!made.in_own_callback) [[likely]]
-    ctx_.store(nullptr, base::memory_order_relaxed);
-  state_.store(made.in_own_callback ? left : 0, base::memory_order_release);
-  return made.by_us ? decoupled::by_us : decoupled::by_hup;
+// The same of what is claimed and being destroyed: nobody looks at the word any more but HUP, under the lock.
+inline void notifier::pass_through_lock_at_end() noexcept {
+  auto& ctx = *ctx_.load(base::memory_order_relaxed);
+  bool last = false;
+  {
+    const eventfd_ctx_lock held{ctx};
+    if (state_.load(base::memory_order_relaxed) & active) ctx.detach(entry_);
+    last = ctx.release_share();
+  }
+  if (last) [[unlikely]]
+    ctx.put();
+}
+
+inline decoupled notifier::end_leaving(bool by_us) noexcept {
+  ctx_.store(nullptr, base::memory_order_relaxed);
+  state_.store(0, base::memory_order_release);
+  return by_us ? decoupled::by_us : decoupled::by_hup;
 }
 
 // Inside a callback it is our own, if any, that runs: it holds the lock.
@@ -253,24 +293,31 @@ inline notifier::outcome<decoupled> notifier::without_leaving(claim made) noexce
   return {std::errc{}, decoupled::not_registered};
 }
 
+template <class UnderLock>
+inline notifier::outcome<decoupled> notifier::leave(UnderLock under_lock) noexcept {
+  const auto made = begin_leaving();
+  if (made == claim::taken) [[likely]]
+    return {std::errc{}, end_leaving(pass_through_lock(under_lock))};
+  if (made == claim::by_callback || made == claim::by_callback_after_hup)
+    return {std::errc{}, leave_in_callback(made == claim::by_callback, under_lock)};
+  return without_leaving(made);
+}
+
 inline notifier::outcome<decoupled> notifier::try_unregister() noexcept {
-  if (const auto made = begin_leaving(); made != claim::taken) [[unlikely]]
-    return without_leaving(made);
-  return {std::errc{}, end_leaving(pass_through_lock([](eventfd_ctx&) {}))};
+  return leave([](eventfd_ctx&) {});
 }
 
 notifier::outcome<decoupled> notifier::try_unregister_and_read(std::uint64_t& count) noexcept {
   count = 0;
-  if (const auto made = begin_leaving(); made != claim::taken) [[unlikely]]
-    return without_leaving(made);
   eventfd_ctx_ptr drained;
-  const auto winner = end_leaving(pass_through_lock([&](eventfd_ctx& ctx) {
+  const auto ended = leave([&](eventfd_ctx& ctx) {
     ctx.assert_held();
     if (ctx.take_locked(count)) drained = &ctx;
-  }));
-  if (drained == nullptr) return {std::errc::resource_unavailable_try_again, winner};
+  });
+  if (ended.answer == decoupled::not_registered) return ended;
+  if (drained == nullptr) return {std::errc::resource_unavailable_try_again, ended.answer};
   drained->wake(POLLOUT);
-  return {std::errc{}, winner};
+  return ended;
 }
 
 decoupled notifier::unregister(std::error_code& ec) noexcept { return tell(try_unregister(), ec); }

@@ -20,8 +20,10 @@ struct self_removing {
 
   const eventfd bell;
   base::atomic<bool> removed{false};  // of no order, or it would stand in for the notifier's
+  bool begun = false;                 // the callback has
   int done = 0;                       // the last that the callback does
   std::unique_ptr<notifier> owner = std::make_unique<notifier>([this](auto&) {
+    begun = true;
     watcher.unregister();
     removed.store(true, base::memory_order_relaxed);
     done = 1;
@@ -100,6 +102,25 @@ SCENARIO(notifier_left_and_destroyed, 3,
 SCENARIO(notifier_left_and_unregistered, 3, "so does an unregister, which finds nothing registered") {
   while_it_runs_on([](self_removing& all) { REQUIRE(all.watcher.unregister() == decoupled::not_registered); });
 }
+
+SCENARIO(notifier_leaves_and_unregistered, 3,
+         "so does an unregister at the same time, whoever of the two takes it off") {
+  self_removing all;
+  together({{"signaller", [&] { all.signal(); }}, {"other", [&] {
+                                                     all.watcher.unregister();
+                                                     REQUIRE(all.done == (all.begun ? 1 : 0));
+                                                   }}});
+}
+AND_WEAK(notifier_leaves_and_unregistered, 3, 3);
+
+SCENARIO(notifier_leaves_and_destroyed, 3, "so does a destructor at the same time") {
+  self_removing all;
+  together({{"signaller", [&] { all.signal(); }}, {"other", [&] {
+                                                     all.owner = nullptr;
+                                                     REQUIRE(all.done == (all.begun ? 1 : 0));
+                                                   }}});
+}
+AND_WEAK(notifier_leaves_and_destroyed, 3, 3);
 
 SCENARIO(notifier_left_and_moved, 3, "so does a registration elsewhere") {
   const eventfd there;

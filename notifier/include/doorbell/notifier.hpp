@@ -119,12 +119,6 @@ class DOORBELL_EXPORT notifier {
     notifier& owner;
   };
 
-  /// What came of passing through the lock.
-  struct passage {
-    bool by_us;            // took the entry off
-    bool in_own_callback;  // which runs on: the share stays
-  };
-
   static int on_wake(base::wait_entry& woken, unsigned events) noexcept;
   void call(eventfd_ctx& ctx) noexcept;
   void on_hup() noexcept;
@@ -142,13 +136,19 @@ class DOORBELL_EXPORT notifier {
   outcome<bool> enter_queue(const eventfd& bell, sharing how) noexcept;
   outcome<decoupled> try_unregister() noexcept;
   outcome<decoupled> try_unregister_and_read(std::uint64_t& count) noexcept;
-  enum class claim : std::uint8_t { taken, nothing, refused };
+  enum class claim : std::uint8_t { taken, by_callback, by_callback_after_hup, nothing, refused };
   [[nodiscard]] claim begin_leaving() noexcept;
+  [[nodiscard]] bool is_in_own_callback(const eventfd_ctx* ctx) const noexcept;
+  template <class UnderLock>
+  decoupled leave_in_callback(bool is_on_queue, UnderLock under_lock) noexcept;
   [[nodiscard]] bool clear_active() noexcept;
   template <class UnderLock>
-  [[nodiscard]] passage pass_through_lock(UnderLock under_lock) noexcept;
-  decoupled end_leaving(const passage& made) noexcept;
+  [[nodiscard]] bool pass_through_lock(UnderLock under_lock) noexcept;
+  void pass_through_lock_at_end() noexcept;
+  decoupled end_leaving(bool by_us) noexcept;
   outcome<decoupled> without_leaving(claim made) noexcept;
+  template <class UnderLock>
+  outcome<decoupled> leave(UnderLock under_lock) noexcept;
 
   entry entry_;
   base::atomic<std::uint32_t> state_{0};
