@@ -102,7 +102,7 @@ class basic_file : public file_base {
       return;
     }
     auto& service = boost::asio::use_service<detail::file_service>(detail::context_of(executor_));
-    service.is_in(detail::loop_of(executor_));
+    service.set_loop(detail::loop_of(executor_));
     file_ = std::make_shared<detail::open_file>(service, native_file, facts, access_);
   }
 

@@ -36,7 +36,7 @@ class file_service final : public boost::asio::execution_context::service, publi
       : service{context}, poster_{loop_executor{context}}, reactor_{loop_executor{context}} {}
 
   /// The execution context is that io_context, as is known by an executor of it. Null: it was none to tell.
-  void is_in(boost::asio::io_context* loop) {
+  void set_loop(boost::asio::io_context* loop) {
     const base::mutex_lock held{mutex_};
     if (loop != nullptr) loop_ = loop;
   }
