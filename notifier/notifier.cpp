@@ -267,7 +267,8 @@ inline bool notifier::pass_through_lock(UnderLock under_lock) noexcept {
   return by_us;
 }
 
-// The same of what is claimed and being destroyed: nobody looks at the word any more but HUP, under the lock.
+// The same of what is being destroyed: nobody looks at the word after this, and nobody but HUP before, under the lock; so a look at
+// the active bit is enough, and is an atomic operation less.
 inline void notifier::pass_through_lock_at_end() noexcept {
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
   bool last = false;

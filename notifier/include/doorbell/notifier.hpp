@@ -3,7 +3,8 @@
 // notifier: a callback on an eventfd's wait queue, which any thread can take off at any time, without a race.
 //
 // What is certain:
-//  - After unregister() has returned, and after the destructor has, no callback of this notifier runs.
+//  - After unregister() has returned, and after the destructor has, no callback of this notifier runs. Of two threads that
+//    unregister at once this holds for the one that is told who won; the other, told not_registered, may be back before.
 //  - release() runs at most once a registration: when the last handle is closed, and unregister() has not been first.
 //    Exactly one of the two wins; unregister() says which.
 //  - No signal is lost or told twice around register_with(): what came before is in its answer, what comes after calls.

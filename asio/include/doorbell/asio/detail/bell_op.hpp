@@ -4,8 +4,7 @@
 //
 // An operation lives in memory from its handler's associated allocator (Asio's recycling one by default, as for Asio's own
 // operations), which is given back before the handler is called, so that a handler that starts the next operation gets the same
-// memory again. While it lives it holds outstanding work
-// on the I/O object's executor and on its handler's.
+// memory again. While it lives it holds outstanding work on the I/O object's executor and on its handler's.
 //
 // Thread safety: belongs to whoever has it: the initiating function, then the watch's list, under the watch's mutex, then
 // whoever has taken it from there.

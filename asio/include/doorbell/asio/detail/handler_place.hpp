@@ -2,7 +2,8 @@
 //
 // handler_place: where the handler of an operation is called. Mostly that is the io_context of the I/O object itself, by
 // whatever executor it is named; then it is called by the thread that runs it, and the several executors that any_io_executor makes
-// on the way to the same place are saved. Whoever has the operation keeps that io_context busy; another executor is, by this.
+// on the way to the same place are saved. Whoever has the operation keeps that io_context busy, by executor_work for
+// one; another executor is, by this.
 //
 // Thread safety: belongs to the operation.
 #pragma once
@@ -21,7 +22,7 @@
 
 namespace doorbell::asio::detail {
 
-/// As boost::asio::post().
+/// As boost::asio::post(), straight to an io_context.
 template <class Executor, class Function>
 void post_to(const Executor& executor, Function&& function) {
   if (auto* const loop = loop_of(executor))
