@@ -2,13 +2,13 @@
 //
 // The life of a registration, as bits of one word:
 //
-//   0 --register--> busy --(lock held)--> registered|active --unregister--> busy|active --(lock held)--> busy --> 0
+//   0 --register--> busy --(lock held)--> registered|active --unregister--> leaving|active --(lock held)--> leaving --> 0
 //                                               |                              |
 //                                              HUP (lock held)                HUP (lock held)
 //                                               v                              v
-//                                          registered --------unregister-----> busy --(passed the lock)--> 0
+//                                          registered --------unregister-----> leaving --(passed the lock)--> 0
 //
-// `registered` is what unregisters fight for: whoever turns it into `busy` answers for the registration. The active bit is
+// `registered` is what unregisters fight for: whoever turns it into `leaving` answers for the registration. The active bit is
 // what that one and HUP fight for: both test and clear it with one atomic operation, and whoever finds it set takes the
 // entry off. They do so under the lock, because up to the moment when the count may be drained every signal calls.
 // The share in the eventfd_ctx's memory belongs to `registered`, and goes when an unregister has been through the lock; so
@@ -37,19 +37,40 @@
 //                                        release_share(); unlock; 0
 //
 //   forbidden: the other finds nothing registered, or busy, and returns at once; the caller would free what the callback uses.
+//
+// Who finds the word `leaving` has nothing to take off, but a callback may run still, and no lock to pass through, because the
+// share is another's. It sets `awaited` and sleeps on the word, until that other one is through:
+//
+//   one unregister                       another                          callback
+//   leaving                                                               runs
+//   lock ... waits                       leaving|awaited; sleeps
+//                                                                         returns; unlock
+//   lock; takes the entry off; unlock
+//   0; it was awaited: wakes
+//                                        returns not_registered
+//
+//   forbidden: the other returns while the callback runs; it was told that none would.
+//
+// Only a callback of the same eventfd cannot sleep: the lock that the one waits for is its own. It takes the entry off itself,
+// answers for it, and leaves word that it did (`taken_over`): the one that waits is told not_registered then.
 #include <doorbell/notifier.hpp>
 
 #include <exception>
 #include <tuple>
+
+#include <doorbell/base/futex.hpp>
 
 namespace doorbell {
 namespace {
 
 constexpr std::uint32_t registered = 1;
 constexpr std::uint32_t active = 2;
-constexpr std::uint32_t busy = 4;         // in the hands of one register_with() or unregister()
-constexpr std::uint32_t left = 8;         // unregistered by its own callback, which may still run
-constexpr std::uint32_t generation = 16;  // and above: no two registrations one after the other have the same word
+constexpr std::uint32_t busy = 4;          // in the hands of one register_with()
+constexpr std::uint32_t leaving = 8;       // in the hands of one that passes through the lock before it is over
+constexpr std::uint32_t awaited = 16;      // somebody sleeps until `leaving` is over
+constexpr std::uint32_t taken_over = 32;   // `leaving`, but a callback has taken the entry off
+constexpr std::uint32_t left = 64;         // unregistered by its own callback, which may still run
+constexpr std::uint32_t generation = 128;  // and above: no two registrations one after the other have the same word
 
 // No lock may be taken under the one that this thread holds.
 bool would_deadlock(const eventfd_ctx* ctx) noexcept {
@@ -91,7 +112,7 @@ notifier::~notifier() {
       pass_through_lock_at_end();
       break;
     case claim::nothing:
-      wait_for_own_callback();
+      wait_until_over();
       break;
     case claim::by_callback:
     case claim::by_callback_after_hup: {
@@ -119,9 +140,9 @@ inline notifier::outcome<bool> notifier::try_register(const eventfd& bell, shari
   std::uint32_t idle = 0;
   // Acquire pairs with the release that ended the registration before; or that left it, for ctx_.
   while (!state_.compare_exchange_strong(idle, busy, base::memory_order_acquire)) {
-    if (idle != left) return {std::errc::device_or_resource_busy, false};
+    if (!(idle & left)) return {std::errc::device_or_resource_busy, false};
     if (would_deadlock(ctx_.load(base::memory_order_relaxed))) return {std::errc::resource_deadlock_would_occur, false};
-    wait_for_own_callback();
+    wait_until_over();
     idle = 0;
   }
   const auto entered = enter_queue(bell, how);
@@ -163,9 +184,8 @@ void notifier::call(eventfd_ctx& ctx) noexcept {
   signal_(ctx);
   calling_ = false;
   // Release pairs with the acquires of those who look next. From then on *this may be gone, and its share is ours to end.
-  auto state = left;
-  if (state_.load(base::memory_order_relaxed) == left &&
-      state_.compare_exchange_strong(state, 0, base::memory_order_release, base::memory_order_relaxed))
+  auto state = state_.load(base::memory_order_relaxed);
+  if (state & left && state_.compare_exchange_strong(state, 0, base::memory_order_release, base::memory_order_relaxed))
     end_share_in_callback(ctx);
 }
 
@@ -175,29 +195,36 @@ void notifier::end_share_in_callback(eventfd_ctx& ctx) noexcept {
   std::ignore = ctx.release_share();
 }
 
-// Or lets it go on, if it is what calls us.
-void notifier::wait_for_own_callback() noexcept {
-  auto state = left;
-  // Acquire also where it has just ended: our caller may free what it used.
-  if (!state_.compare_exchange_strong(state, busy, base::memory_order_acquire)) return;
-  auto& ctx = *ctx_.load(base::memory_order_relaxed);
-  bool last = false;
-  {
-    const eventfd_ctx_lock held{ctx};
-    last = ctx.release_share();
+// Until the registration that has ended, or that another unregister is about to end, calls no more. A callback of this very
+// notifier goes on, if it is what calls us: it has the lock that another waits for, so it does not sleep.
+void notifier::wait_until_over() noexcept {
+  // Acquire also where it is over: our caller may free what the callback used.
+  auto state = state_.load(base::memory_order_acquire);
+  const auto which = state / generation;
+  while (state & (left | leaving) && state / generation == which) {
+    if (state & leaving) {
+      if (eventfd_ctx::in_callback()) return;
+      sleep_while_leaving(state);
+    } else if (state_.compare_exchange_strong(state, (state & ~left) | leaving, base::memory_order_acquire)) {
+      pass_through_lock([](eventfd_ctx&) {});
+      end_leaving();
+      return;
+    }
   }
-  if (last) [[unlikely]]
-    ctx.put();
-  ctx_.store(nullptr, base::memory_order_relaxed);
-  state_.store(0, base::memory_order_release);
 }
 
-inline bool notifier::clear_active() noexcept {
-  return (state_.fetch_and(~active, base::memory_order_relaxed) & active) != 0;
+// @param[in,out] state the word as it was, and as it is then.
+void notifier::sleep_while_leaving(std::uint32_t& state) noexcept {
+  if (!(state & awaited) && !state_.compare_exchange_strong(state, state | awaited, base::memory_order_acquire)) return;
+  base::futex_wait(state_, state | awaited);
+  state = state_.load(base::memory_order_acquire);
 }
+
+// @return the word as it was.
+inline std::uint32_t notifier::clear_active() noexcept { return state_.fetch_and(~active, base::memory_order_relaxed); }
 
 void notifier::on_hup() noexcept {
-  if (!clear_active()) return;
+  if (!(clear_active() & active)) return;
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
   ctx.assert_held();
   ctx.detach(entry_);
@@ -207,37 +234,46 @@ void notifier::on_hup() noexcept {
   // *this may be gone.
 }
 
-// Claims the registration; the active bit stays as it is. In a callback of another eventfd than that of this very
-// registration it is refused: no lock may be taken there. Nor can it be where nothing is registered.
+// Claims the registration. In a callback of another eventfd than that of this very registration it is refused: no lock may be
+// taken there. Nor can it be where nothing is registered.
 //
 //   callback of eventfd A                others
 //   reads the word: registered
 //                                        unregister; ctx_ is none
 //   ctx_ is none: nothing to refuse
 //                                        register with B: the word is another, by its generation
-//   fails to make it busy; looks again; ctx_ is B: refuses
+//   fails to claim it; looks again; ctx_ is B: refuses
 //
-//   forbidden: making it busy by what was so before; it would wait for B's lock under A's.
+//   forbidden: claiming it by what was so before; it would wait for B's lock under A's.
 inline notifier::claim notifier::begin_leaving() noexcept {
   auto state = state_.load(base::memory_order_acquire);
   for (;;) {
-    const auto* const ctx = ctx_.load(base::memory_order_relaxed);
-    if ((state & (registered | left)) && would_deadlock(ctx)) return claim::refused;
-    if (!(state & registered)) return claim::nothing;
-    const bool is_calling = is_in_own_callback(ctx);
-    const auto claimed = is_calling ? left : (state & ~registered) | busy;
+    // Acquire: where the word says `leaving` and there is none, whose callback this is finds that it is over.
+    const auto* const ctx = ctx_.load(base::memory_order_acquire);
+    if ((state & (registered | leaving | left)) && would_deadlock(ctx)) return claim::refused;
+    const auto claimed = claimed_word(state, ctx);
+    if (claimed == state) return claim::nothing;
     if (!state_.compare_exchange_weak(state, claimed, base::memory_order_acquire)) continue;
-    if (!is_calling) return claim::taken;
+    if (claimed & taken_over) return claim::by_callback;
+    if (claimed & leaving) return claim::taken;
     return state & active ? claim::by_callback : claim::by_callback_after_hup;
   }
 }
 
+// What the word says once it is claimed: itself, if there is nothing to claim. The active bit stays for whoever gets the lock.
 // Whose queue's lock this thread holds, that one's notifiers do not change hands meanwhile, and calling_ may be read.
-inline bool notifier::is_in_own_callback(const eventfd_ctx* ctx) const noexcept {
-  return ctx != nullptr && ctx->in_own_callback() && calling_;
+inline std::uint32_t notifier::claimed_word(std::uint32_t state, const eventfd_ctx* ctx) const noexcept {
+  const bool has_lock = ctx != nullptr && ctx->in_own_callback();
+  if (state & registered) {
+    if (has_lock && calling_) return (state & ~(registered | active)) | left;
+    return (state & ~registered) | leaving;
+  }
+  if (has_lock && state & leaving && state & active) return (state & ~active) | taken_over;
+  return state;
 }
 
-// The rest of an unregister whose claim says `left`, with the share. Others may wait for the lock already, which is the callback's.
+// The rest of an unregister in a callback, whose claim leaves the share to somebody else: to those who come while the word says
+// `left`, or who wait for the lock, which is the callback's, already.
 template <class UnderLock>
 inline decoupled notifier::leave_in_callback(bool is_on_queue, UnderLock under_lock) noexcept {
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
@@ -247,24 +283,26 @@ inline decoupled notifier::leave_in_callback(bool is_on_queue, UnderLock under_l
   return is_on_queue ? decoupled::by_us : decoupled::by_hup;
 }
 
-// Takes the entry off unless HUP has, and ends the share in the eventfd's memory. In between it calls `under_lock`.
-// @return whether it has taken it off.
+// Takes the entry off unless HUP or a callback has, and ends the share in the eventfd's memory. In between it calls `under_lock`,
+// unless there is nothing left to answer for.
 template <class UnderLock>
-inline bool notifier::pass_through_lock(UnderLock under_lock) noexcept {
+inline decoupled notifier::pass_through_lock(UnderLock under_lock) noexcept {
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
-  bool by_us = false;
+  std::uint32_t found = 0;
   bool last = false;
   {
     const eventfd_ctx_lock held{ctx};
-    by_us = clear_active();
-    if (by_us) ctx.detach(entry_);
-    under_lock(ctx);
+    found = clear_active();
+    if (found & active) ctx.detach(entry_);
+    if (!(found & taken_over)) under_lock(ctx);
     last = ctx.release_share();
   }
   // Not under the lock, which goes with the memory.
   if (last) [[unlikely]]
     ctx.put();
-  return by_us;
+  if (found & taken_over) [[unlikely]]
+    return decoupled::not_registered;
+  return found & active ? decoupled::by_us : decoupled::by_hup;
 }
 
 // The same of what is being destroyed: nobody looks at the word after this, and nobody but HUP before, under the lock; so a look at
@@ -281,24 +319,30 @@ inline void notifier::pass_through_lock_at_end() noexcept {
     ctx.put();
 }
 
-inline decoupled notifier::end_leaving(bool by_us) noexcept {
-  ctx_.store(nullptr, base::memory_order_relaxed);
-  state_.store(0, base::memory_order_release);
-  return by_us ? decoupled::by_us : decoupled::by_hup;
+// From then on *this may be gone: who was awaited has been seen to be through.
+inline void notifier::end_leaving() noexcept {
+  // Release pairs with the acquire in begin_leaving().
+  ctx_.store(nullptr, base::memory_order_release);
+  // Release pairs with the acquires of those who look next.
+  if (state_.exchange(0, base::memory_order_release) & awaited) [[unlikely]]
+    base::futex_wake_all(&state_);
 }
 
 // Inside a callback it is our own, if any, that runs: it holds the lock.
 inline notifier::outcome<decoupled> notifier::without_leaving(claim made) noexcept {
   if (made == claim::refused) return {std::errc::resource_deadlock_would_occur, decoupled::not_registered};
-  if (!eventfd_ctx::in_callback()) wait_for_own_callback();
+  if (!eventfd_ctx::in_callback()) wait_until_over();
   return {std::errc{}, decoupled::not_registered};
 }
 
 template <class UnderLock>
 inline notifier::outcome<decoupled> notifier::leave(UnderLock under_lock) noexcept {
   const auto made = begin_leaving();
-  if (made == claim::taken) [[likely]]
-    return {std::errc{}, end_leaving(pass_through_lock(under_lock))};
+  if (made == claim::taken) [[likely]] {
+    const auto ended = pass_through_lock(under_lock);
+    end_leaving();
+    return {std::errc{}, ended};
+  }
   if (made == claim::by_callback || made == claim::by_callback_after_hup)
     return {std::errc{}, leave_in_callback(made == claim::by_callback, under_lock)};
   return without_leaving(made);

@@ -125,6 +125,49 @@ TEST(registration_stress, many_unregisters_against_the_last_close) {
       });
 }
 
+// Oracle: each of the unregisters returns when no callback runs any more, whoever of them has taken it off, or whether the
+// callback itself has: none uses what one of them has got back.
+TEST(registration_stress, many_unregisters_against_a_callback_that_may_be_faster) {
+  constexpr std::size_t threads = 4;
+  struct shared {
+    explicit shared(bool leaves)
+        : watcher{[this, leaves](auto&) {
+            if (leaves) own_answer = watcher.unregister();
+            late += std::ranges::count(got_back, true);
+          }} {
+      watcher.register_with(bell);
+    }
+
+    eventfd bell;
+    decoupled own_answer = decoupled::not_registered;
+    std::array<bool, threads> got_back{};  // each its own thread's
+    std::ptrdiff_t late = 0;
+    notifier watcher;
+  };
+  std::optional<shared> subject;
+  std::array<decoupled, threads> answers{};
+  bool leaves = false;
+  race(
+      threads, budget{20'000},
+      [&] {
+        leaves = !leaves;
+        subject.emplace(leaves);
+        answers.fill(decoupled::not_registered);
+      },
+      [&](std::size_t index) {
+        if (index == 0) {
+          subject->bell.signal();
+          return;
+        }
+        answers.at(index) = subject->watcher.unregister();
+        subject->got_back.at(index) = true;
+      },
+      [&] {
+        EXPECT_EQ(std::ranges::count(answers, decoupled::by_us) + (subject->own_answer == decoupled::by_us ? 1 : 0), 1);
+        EXPECT_EQ(subject->late, 0);
+      });
+}
+
 // Oracle: the destructor is an unregister: nothing runs in what has been destroyed.
 TEST(registration_stress, destruction_against_the_last_close_and_signals) {
   struct alone {

@@ -75,6 +75,49 @@ TEST(notifier_contract, point_1_unregister_waits_for_the_callback_that_runs) {
   EXPECT_EQ(calls, 1);
 }
 
+// Oracle: who is told that it is not registered has waited as long.
+TEST(notifier_contract, point_1_each_of_two_unregisters_waits_for_the_callback_that_runs) {
+  const eventfd bell;
+  std::optional<unregistering> first;
+  std::optional<unregistering> second;
+  notifier* subject = nullptr;
+  notifier watcher{bell, [&](auto&) {
+                     first.emplace(*subject);
+                     EXPECT_TRUE(first->waits());
+                     second.emplace(*subject);
+                     EXPECT_TRUE(second->waits());
+                   }};
+  subject = &watcher;
+  bell.signal();
+  EXPECT_EQ(first->join(), decoupled::by_us);
+  EXPECT_EQ(second->join(), decoupled::not_registered);
+}
+
+// Oracle: a callback cannot wait for an unregister that waits for it, so it takes the notifier off itself: it is the last.
+TEST(notifier_contract, point_1_a_callback_takes_over_from_an_unregister_that_waits_for_it) {
+  const eventfd bell;
+  std::optional<unregistering> other;
+  notifier* subject = nullptr;
+  int calls = 0;
+  notifier watcher{bell, [&](auto& own) {
+                     ++calls;
+                     other.emplace(*subject);
+                     EXPECT_TRUE(other->waits());
+                     EXPECT_EQ(subject->unregister(), decoupled::by_us);
+                     EXPECT_EQ(subject->unregister(), decoupled::not_registered);
+                     std::error_code ec;
+                     subject->register_with(bell, ec);
+                     EXPECT_EQ(ec, std::errc::device_or_resource_busy);
+                     own.signal();
+                   }};
+  subject = &watcher;
+  bell.signal();
+  EXPECT_EQ(other->join(), decoupled::not_registered);
+  EXPECT_EQ(calls, 1);
+  watcher.register_with(bell);
+  EXPECT_EQ(watcher.unregister(), decoupled::by_us);
+}
+
 TEST(notifier_contract, point_1_the_destructor_waits_for_the_callback_that_runs) {
   const eventfd bell;
   sleeper destroyer;
@@ -100,15 +143,19 @@ TEST(notifier_contract, point_1_the_destructor_waits_for_the_callback_that_runs)
 TEST(notifier_contract, point_1_unregister_waits_for_a_callback_that_has_unregistered_itself) {
   const eventfd bell;
   std::optional<unregistering> other;
+  std::optional<unregistering> third;
   notifier* subject = nullptr;
   notifier watcher{bell, [&](auto&) {
                      EXPECT_EQ(subject->unregister(), decoupled::by_us);
                      EXPECT_EQ(subject->unregister(), decoupled::not_registered);
                      other.emplace(*subject);
                      EXPECT_TRUE(other->waits());
+                     third.emplace(*subject);
+                     EXPECT_TRUE(third->waits());
                    }};
   subject = &watcher;
   bell.signal();
+  EXPECT_EQ(third->join(), decoupled::not_registered);
   EXPECT_EQ(other->join(), decoupled::not_registered);
   watcher.register_with(bell);
   EXPECT_EQ(watcher.unregister(), decoupled::by_us);

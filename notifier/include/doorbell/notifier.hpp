@@ -3,8 +3,8 @@
 // notifier: a callback on an eventfd's wait queue, which any thread can take off at any time, without a race.
 //
 // What is certain:
-//  - After unregister() has returned, and after the destructor has, no callback of this notifier runs. Of two threads that
-//    unregister at once this holds for the one that is told who won; the other, told not_registered, may be back before.
+//  - After unregister() has returned, and after the destructor has, no callback of this notifier runs, but for the one that
+//    the call is made in. So it is for each of several threads that unregister at once; one of them is told that it did.
 //  - release() runs at most once a registration: when the last handle is closed, and unregister() has not been first.
 //    Exactly one of the two wins; unregister() says which.
 //  - No signal is lost or told twice around register_with(): what came before is in its answer, what comes after calls.
@@ -41,7 +41,7 @@ namespace doorbell {
 enum class decoupled {
   by_us,          ///< this call: release() did not run and never will
   by_hup,         ///< the last handle's close: release() has run to its end (or is what called us)
-  not_registered  ///< nobody: there was none, or another unregister() has it, and may still be at it
+  not_registered  ///< nobody: there was none, or another unregister() has ended it
 };
 
 // What the two callbacks of a notifier are made of. Its constructors make them where they stay: a function whose type has
@@ -124,7 +124,8 @@ class DOORBELL_EXPORT notifier {
   void call(eventfd_ctx& ctx) noexcept;
   void on_hup() noexcept;
   static void end_share_in_callback(eventfd_ctx& ctx) noexcept;
-  void wait_for_own_callback() noexcept;
+  void wait_until_over() noexcept;
+  void sleep_while_leaving(std::uint32_t& state) noexcept;
   // An error is an errc until it is told to the caller: an error_code that says "none" costs a call.
   template <class Answer>
   struct outcome {
@@ -139,14 +140,14 @@ class DOORBELL_EXPORT notifier {
   outcome<decoupled> try_unregister_and_read(std::uint64_t& count) noexcept;
   enum class claim : std::uint8_t { taken, by_callback, by_callback_after_hup, nothing, refused };
   [[nodiscard]] claim begin_leaving() noexcept;
-  [[nodiscard]] bool is_in_own_callback(const eventfd_ctx* ctx) const noexcept;
+  [[nodiscard]] std::uint32_t claimed_word(std::uint32_t state, const eventfd_ctx* ctx) const noexcept;
   template <class UnderLock>
   decoupled leave_in_callback(bool is_on_queue, UnderLock under_lock) noexcept;
-  [[nodiscard]] bool clear_active() noexcept;
+  std::uint32_t clear_active() noexcept;
   template <class UnderLock>
-  [[nodiscard]] bool pass_through_lock(UnderLock under_lock) noexcept;
+  decoupled pass_through_lock(UnderLock under_lock) noexcept;
   void pass_through_lock_at_end() noexcept;
-  decoupled end_leaving(bool by_us) noexcept;
+  void end_leaving() noexcept;
   outcome<decoupled> without_leaving(claim made) noexcept;
   template <class UnderLock>
   outcome<decoupled> leave(UnderLock under_lock) noexcept;

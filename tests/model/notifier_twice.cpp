@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// notifier: one that several take off at once, some of them in callbacks. Who is told that it is not registered has been promised
+// as much as the one who took it off: none of its callbacks runs, or will.
+#include "scenario.hpp"
+
+#include <array>
+#include <cstdint>
+#include <system_error>
+
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
+
+namespace doorbell::model {
+namespace {
+
+/// What a callback uses, and two others, each a part of it, as soon as they have unregistered.
+struct used_by_callback {
+  void use() {
+    for (auto& part : parts) ++part;
+  }
+  auto unregister(notifier& watcher, std::size_t part) {
+    return [&, part] {
+      watcher.unregister();
+      parts[part] = 0;
+    };
+  }
+
+  std::array<int, 2> parts{};
+};
+
+/// Who told whom: of two unregisters one has taken it off.
+void require_one(decoupled one, decoupled other) {
+  REQUIRE((one == decoupled::by_us) != (other == decoupled::by_us));
+  REQUIRE(one == decoupled::not_registered || other == decoupled::not_registered);
+}
+
+}  // namespace
+
+SCENARIO(notifier_twice_and_signal, 3, "each of two unregisters returns when no callback runs any more") {
+  const eventfd bell;
+  used_by_callback used;
+  notifier watcher{bell, [&](auto&) { used.use(); }};
+  together({{"signaller", [&] { bell.signal(); }},
+            {"first", used.unregister(watcher, 0)},
+            {"second", used.unregister(watcher, 1)}});
+}
+AND_WEAK(notifier_twice_and_signal, 2, 2);
+
+SCENARIO(notifier_twice_and_left, 3, "so they do when the callback has taken its notifier off, and runs on") {
+  const eventfd bell;
+  used_by_callback used;
+  notifier* itself = nullptr;
+  notifier watcher{[&](auto&) {
+    itself->unregister();
+    used.use();
+  }};
+  itself = &watcher;
+  watcher.register_with(bell);
+  together({{"signaller", [&] { bell.signal(); }},
+            {"first", used.unregister(watcher, 0)},
+            {"second", used.unregister(watcher, 1)}});
+}
+
+SCENARIO(notifier_twice_and_registered_again, 3,
+         "a callback that registers its notifier again meanwhile has done so, or is told that it is busy") {
+  const eventfd bell;
+  notifier* itself = nullptr;
+  std::error_code ec;
+  notifier watcher{[&](auto&) {
+    itself->unregister();
+    itself->register_with(bell, ec);
+  }};
+  itself = &watcher;
+  watcher.register_with(bell);
+  together({{"signaller", [&] { bell.signal(); }}, {"first", [&] { watcher.unregister(); }}, {"second", [&] {
+                                                                                                watcher.unregister();
+                                                                                              }}});
+  REQUIRE(!ec || ec == std::errc::device_or_resource_busy);
+}
+
+SCENARIO(notifier_twice_and_elsewhere, 3,
+         "a callback of another eventfd is refused, or told that it is over; it does not wait") {
+  const eventfd bell;
+  const eventfd elsewhere;
+  used_by_callback used;
+  notifier watcher{bell, [&](auto&) { used.use(); }};
+  const notifier meddler{elsewhere, [&](auto&) {
+                           std::error_code ec;
+                           watcher.unregister(ec);
+                           if (!ec) used.parts[0] = 0;
+                         }};
+  together({{"signaller", [&] { bell.signal(); }},
+            {"signaller elsewhere", [&] { elsewhere.signal(); }},
+            {"unregisterer", used.unregister(watcher, 1)}});
+}
+AND_WEAK(notifier_twice_and_elsewhere, 2, 2);
+
+SCENARIO(notifier_taken_over_by_itself, 3,
+         "a callback that unregisters its notifier is the last one, though another is about to take it off") {
+  const eventfd bell;
+  int calls = 0;
+  auto inside = decoupled::not_registered;
+  auto outside = decoupled::not_registered;
+  notifier* itself = nullptr;
+  notifier watcher{[&](eventfd_ctx& own) {
+    ++calls;
+    inside = itself->unregister();
+    own.signal();
+  }};
+  itself = &watcher;
+  watcher.register_with(bell);
+  together({{"signaller", [&] { bell.signal(); }}, {"unregisterer", [&] { outside = watcher.unregister(); }}});
+  REQUIRE(calls <= 1);
+  require_one(inside, outside);
+}
+AND_WEAK(notifier_taken_over_by_itself, 3, 3);
+
+SCENARIO(notifier_taken_over_by_another, 3,
+         "nor is it called once another's callback has unregistered it; who was to drain leaves the count alone") {
+  const eventfd bell;
+  bool gone = false;
+  auto inside = decoupled::not_registered;
+  notifier* second = nullptr;
+  const notifier first{bell, [&](auto&) {
+                         inside = second->unregister();
+                         gone = true;
+                       }};
+  notifier watcher{bell, [&](auto&) { REQUIRE(!gone); }};
+  second = &watcher;
+  auto outside = decoupled::not_registered;
+  std::uint64_t taken = 0;
+  std::error_code ec;
+  together({{"signaller", [&] { bell.signal(); }},
+            {"unregisterer", [&] { outside = watcher.unregister_and_read(taken, ec); }}});
+  require_one(inside, outside);
+  REQUIRE(taken + bell.context()->count() == 1);
+  REQUIRE(outside == decoupled::by_us || (taken == 0 && !ec));
+}
+AND_WEAK(notifier_taken_over_by_another, 3, 3);
+
+SCENARIO(notifier_taken_over_and_hup, 3,
+         "of these and a HUP one takes it off, and the others return when release() is over") {
+  eventfd bell;
+  int releases = 0;
+  auto inside = decoupled::not_registered;
+  auto outside = decoupled::not_registered;
+  notifier* second = nullptr;
+  const notifier first{bell, [&](auto&) { inside = second->unregister(); }};
+  notifier watcher{bell, [](auto&) {}, [&] { ++releases; }};
+  second = &watcher;
+  together({{"signaller", [mine = bell.context()] { mine->signal(); }},
+            {"unregisterer",
+             [&] {
+               outside = watcher.unregister();
+               REQUIRE(releases == 0 || outside != decoupled::by_us);
+             }},
+            {"closer", [&] { bell.close(); }}});
+  REQUIRE((inside == decoupled::by_us ? 1 : 0) + (outside == decoupled::by_us ? 1 : 0) + releases == 1);
+}
+
+}  // namespace doorbell::model
