@@ -77,6 +77,13 @@ bool would_deadlock(const eventfd_ctx* ctx) noexcept {
   return eventfd_ctx::in_callback() && ctx != nullptr && !ctx->in_own_callback();
 }
 
+// Why no registration with it can be begun, if there is a reason.
+std::errc refusal(const eventfd_ctx* ctx) noexcept {
+  if (ctx == nullptr) return std::errc::bad_file_descriptor;
+  if (would_deadlock(ctx)) return std::errc::resource_deadlock_would_occur;
+  return {};
+}
+
 template <class Outcome>
 auto tell(const Outcome& outcome, std::error_code& ec) noexcept {
   if (outcome.error == std::errc{})
@@ -142,6 +149,8 @@ inline notifier::outcome<bool> notifier::try_register(const eventfd& bell, shari
   while (!state_.compare_exchange_strong(idle, busy, base::memory_order_acquire)) {
     if (!(idle & left)) return {std::errc::device_or_resource_busy, false};
     if (would_deadlock(ctx_.load(base::memory_order_relaxed))) return {std::errc::resource_deadlock_would_occur, false};
+    // In its own callback, too: what is refused leaves the word as it is, for others have that callback to wait for.
+    if (const auto why = refusal(bell.unreferenced_context()); why != std::errc{}) return {why, false};
     wait_until_over();
     idle = 0;
   }
@@ -155,8 +164,7 @@ inline notifier::outcome<bool> notifier::try_register(const eventfd& bell, shari
 // too, and changes only under the lock from when we took it: a signal is in it, or will find the entry.
 inline notifier::outcome<bool> notifier::enter_queue(const eventfd& bell, sharing how) noexcept {
   eventfd_ctx* const ctx = bell.unreferenced_context();
-  if (ctx == nullptr) return {std::errc::bad_file_descriptor, false};
-  if (would_deadlock(ctx)) return {std::errc::resource_deadlock_would_occur, false};
+  if (const auto why = refusal(ctx); why != std::errc{}) return {why, false};
   const eventfd_ctx_lock held{*ctx};
   entry_.set_exclusive(how == sharing::exclusive);
   if (!ctx->attach(entry_)) return {std::errc::bad_file_descriptor, false};

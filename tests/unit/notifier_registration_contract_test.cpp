@@ -161,6 +161,29 @@ TEST(notifier_contract, point_1_unregister_waits_for_a_callback_that_has_unregis
   EXPECT_EQ(watcher.unregister(), decoupled::by_us);
 }
 
+// Oracle: a registration that is refused changes nothing of that.
+TEST(notifier_contract, point_1_unregister_waits_for_a_callback_that_could_not_register_its_notifier_elsewhere) {
+  const eventfd bell;
+  const eventfd elsewhere;
+  eventfd closed;
+  closed.close();
+  std::optional<unregistering> other;
+  notifier* subject = nullptr;
+  notifier watcher{bell, [&](auto&) {
+                     EXPECT_EQ(subject->unregister(), decoupled::by_us);
+                     std::error_code ec;
+                     subject->register_with(elsewhere, ec);
+                     EXPECT_EQ(ec, std::errc::resource_deadlock_would_occur);
+                     subject->register_with(closed, ec);
+                     EXPECT_EQ(ec, std::errc::bad_file_descriptor);
+                     other.emplace(*subject);
+                     EXPECT_TRUE(other->waits());
+                   }};
+  subject = &watcher;
+  bell.signal();
+  EXPECT_EQ(other->join(), decoupled::not_registered);
+}
+
 TEST(notifier_contract, point_1_unregister_waits_for_a_release_that_has_unregistered_its_notifier) {
   eventfd bell;
   std::optional<unregistering> other;
