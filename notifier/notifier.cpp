@@ -327,7 +327,7 @@ inline void notifier::pass_through_lock_at_end() noexcept {
     ctx.put();
 }
 
-// From then on *this may be gone: who was awaited has been seen to be through.
+// After the exchange *this may be gone: those who were waiting for us may destroy it. The address is still good for a wake.
 inline void notifier::end_leaving() noexcept {
   // Release pairs with the acquire in begin_leaving().
   ctx_.store(nullptr, base::memory_order_release);
