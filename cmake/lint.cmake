@@ -1,10 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # clang-format and clang-tidy as two tests, and a target `format` that rewrites the sources in place.
-# Nothing has to be built for them: clang-tidy reads the compile commands.
-find_program(CLANG_FORMAT clang-format-19 REQUIRED)
-find_program(RUN_CLANG_TIDY run-clang-tidy-19 REQUIRED)
-find_program(CLANG_TIDY clang-tidy-19 REQUIRED)
+# Neither test builds anything: clang-tidy reads the compile commands.
+#
+# What they find depends on their version. Version 19 decides; where it is missing, the newest one stands in.
+function(find_clang_tool variable name)
+  set(names ${name})
+  foreach(version RANGE 20 40)
+    list(PREPEND names ${name}-${version})
+  endforeach()
+  find_program(${variable} NAMES ${name}-19 ${names} REQUIRED)
+endfunction()
+find_clang_tool(CLANG_FORMAT clang-format)
+find_clang_tool(RUN_CLANG_TIDY run-clang-tidy)
+find_clang_tool(CLANG_TIDY clang-tidy)
 
 set(patterns "")
 foreach(room IN ITEMS base eventfd notifier aio asio libaio examples bench tests sanitizers)
