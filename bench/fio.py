@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rows that fio measures: our drop-in against the kernel's AIO and against fio's own io_uring engine.
 
-A benchmark is named by what it does and by who does it: "fio/hot/depth:32/doorbell". Each repetition runs all of them, in
-random order, each a process of its own.
+The name of a benchmark has its work and its side: "fio/hot/depth:32/doorbell". Each repetition runs all of them, in
+random order, each in a process of its own.
 """
 import json
 import os
@@ -56,7 +56,7 @@ JOBS = {
     "client/depth:32": Job(("32",), client=True),
 }
 
-# Who does it: what goes before the program, and fio's name of the engine.
+# For each side the command before the program, and fio's name of the engine.
 SIDES = {
     "doorbell": (("libaio/bin/doorbell-run", "--"), "libaio"),
     "threads": (("libaio/bin/doorbell-run", "--engine=threads", "--"), "libaio"),
@@ -67,7 +67,7 @@ SIDES = {
 
 
 class Files:
-    """What is read: one file where the output goes, and one on tmpfs. Random, so that nothing can be left out."""
+    """The files that are read: one where the output goes, and one on tmpfs. Random data: no layer can compress it."""
 
     def __init__(self, folder):
         self.disk = folder / "fio.data"

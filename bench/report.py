@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the benchmark programs, prints the table of speeds, and writes it with plots to a folder.
+"""Runs the benchmark programs, prints the table of speeds, and writes it with a picture and plots to a folder.
 
-All benchmarks of a program are run interleaved, repetition by repetition in random order, so that what disturbs the machine
-disturbs ours and peers alike; what is compared are medians. Where the two differ by less than the machine does from one second to
-the next, one benchmark measures both by turns; then it is the ratio that is taken in each repetition, and its median that counts. A target that is missed is reported and is no failure: the exit
-status is that of the measuring.
+All benchmarks of a program run interleaved, repetition by repetition in random order, so that a disturbance of the
+machine affects doorbell and its peers alike; medians are compared. Where two sides differ by less than the machine
+varies from one second to the next, one benchmark measures them alternately; the ratio is then computed in each
+repetition, and the median of the ratios counts. A missed target is reported and is not a failure: the exit status is
+that of the measurement.
 """
 import argparse
 import json
-import math
 import os
+import platform
 import re
 import statistics
 import subprocess
@@ -19,6 +20,10 @@ import time
 from pathlib import Path
 
 import fio
+import picture
+import publish
+import results
+from results import markdown, nanoseconds, side_and_benchmark
 from table import ROWS, SETTINGS
 
 NANOSECONDS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
@@ -38,8 +43,13 @@ def parse_rows(text):
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.split("\n\n")[0])
     parser.add_argument("--rows", type=parse_rows, default=None, metavar="1-5,8", help="only these rows of the table")
-    parser.add_argument("--repetitions", type=int, default=15, metavar="N", help="of each benchmark (default: 15); of those that measure by turns 15 times as many")
+    parser.add_argument("--repetitions", type=int, default=15, metavar="N",
+                        help="of each benchmark (default: 15); 15 times as many if it measures sides alternately")
     parser.add_argument("--quick", action="store_true", help="5 short repetitions: to see that it works")
+    parser.add_argument("--picture", type=Path, metavar="FILE",
+                        help="measure nothing: draw the results in FILE (JSON), as the file with .svg for .json")
+    parser.add_argument("--publish", type=Path, metavar="FILE",
+                        help="measure nothing: put the results in FILE (JSON) into README.md and docs/")
     parser.add_argument("--programs", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, required=True, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -59,32 +69,20 @@ def benchmarks_of(rows):
     return names
 
 
-def side_and_benchmark(name):
-    """'doorbell@files/depth:1' -> ('doorbell', 'files/depth:1'); no side: ''"""
-    side, _, benchmark = name.rpartition("@")
-    return side, benchmark
-
-
-def are_by_turns(one, other):
-    """Whether two sides are measured by the same benchmark."""
-    (one_side, one_benchmark), (_, other_benchmark) = map(side_and_benchmark, (one, other))
-    return one_side != "" and one_benchmark == other_benchmark
-
-
-# How many times as many repetitions of what is measured by turns.
-MORE_BY_TURNS = 15
+# How many times as many repetitions of benchmarks that measure several sides alternately.
+MORE_IF_ALTERNATING = 15
 
 
 def repetitions_of(names, arguments):
-    by_turns = any(side_and_benchmark(name)[0] for name in names)
-    return arguments.repetitions * (MORE_BY_TURNS if by_turns and not arguments.quick else 1)
+    alternating = any(side_and_benchmark(name)[0] for name in names)
+    return arguments.repetitions * (MORE_IF_ALTERNATING if alternating and not arguments.quick else 1)
 
 
 def run(program, names, arguments):
     """Runs the benchmarks of one program.
 
-    Returns {name: [nanoseconds of each repetition]}, the same of the shares of counts that were lost, and what the program
-    says of the machine and of its libraries.
+    Returns {name: [nanoseconds of each repetition]}, the same of the shares of counts that were lost, and the program's
+    facts about the machine and its libraries.
     """
     repetitions = repetitions_of(names, arguments)
     benchmarks = sorted({side_and_benchmark(name)[1] for name in names})
@@ -130,67 +128,26 @@ def measure(rows, arguments):
     return together
 
 
-def ratio(ours, peer, times):
-    """(how many times as fast as the peer's ours is, its standard error, where that can be told)."""
-    if not are_by_turns(ours, peer):
-        return statistics.median(times[peer]) / statistics.median(times[ours]), None
-    ratios = [theirs / mine for mine, theirs in zip(times[ours], times[peer], strict=True)]
-    if len(ratios) < 2:
-        return ratios[0], None
-    low, _, high = statistics.quantiles(ratios, n=4)
-    # Of the median of what is spread about as a normal distribution is, by its quartiles.
-    return statistics.median(ratios), 1.253 * (high - low) / 1.349 / math.sqrt(len(ratios))
-
-
-def verdict(faster, error, peer):
-    """(ratio, target, what to say of it)"""
-    if peer.at_most is not None:
-        longer = 1 / faster
-        return f"{longer:.2f}x its time", f"<= {peer.at_most:g}x", "met" if longer <= peer.at_most else "MISSED"
-    said = f"{faster:.2f}x as fast" if error is None else f"{faster:.3f}x as fast ± {error:.3f}"
-    if peer.at_least is not None:
-        return said, f">= {peer.at_least:g}x", "met" if faster >= peer.at_least else "MISSED"
-    return (said if faster >= 1 else f"{1 / faster:.2f}x its time"), "", ""
-
-
-def nanoseconds(value):
-    return f"{value:.2f} ns" if value < 100 else f"{value:.0f} ns" if value < 10_000 else f"{value / 1000:.1f} us"
-
-
-def table_of(rows, times):
-    lines = [("#", "work", "ours", "against", "peer", "ratio", "target", "")]
-    for row in rows:
-        ours = statistics.median(times[row.ours])
-        head = (row.label, row.work, nanoseconds(ours))
-        for peer in row.against:
-            theirs = statistics.median(times[peer.benchmark])
-            lines.append((*head, peer.name, nanoseconds(theirs), *verdict(*ratio(row.ours, peer.benchmark, times), peer)))
-            head = ("", "", "")
-    return lines
-
-
 def aligned(lines):
     widths = [max(map(len, column)) for column in zip(*lines)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
 
 
-def markdown(lines):
-    head, *body = [f"| {' | '.join(line)} |" for line in lines]
-    return "\n".join([head, "|" + "---|" * len(lines[0]), *body])
-
-
 def machine(load, context):
     """Which machine, when, and which peers: facts that a reader needs to weigh the figures, and no names of hosts."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    kernel = Path("/proc/sys/kernel/osrelease").read_text().strip()
+    kernel = Path("/proc/sys/kernel/osrelease").read_text()
     facts = {
-        "CPU": f"{cpu[1] if cpu else 'unknown'}, {os.cpu_count()} of them",
-        "Linux": kernel,
-        "Date": time.strftime("%Y-%m-%d"),
-        "Load when it began": load,
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": f"{cpu[1].strip() if cpu else platform.machine()}, {os.cpu_count()} CPUs",
+        "linux": re.match(r"[\d.]*\d", kernel)[0],  # without the name that its builder gave it
+        "load": load,
     }
-    facts |= {name: context[name] for name in ("Compiler", "glibc", "Boost", "libuv", "fio") if name in context}
-    return "\n".join(f"- {name}: {value}" for name, value in facts.items())
+    names = ("Compiler", "glibc", "Boost", "libuv", "fio")
+    versions = {name.lower(): context[name] for name in names if name in context}
+    if versions.get("compiler", "")[:1].isdigit():  # g++ names itself by its version alone
+        versions["compiler"] = f"g++ {versions['compiler']}"
+    return facts | {name: version.removeprefix("fio-").replace("_", ".") for name, version in versions.items()}
 
 
 def spread(times):
@@ -232,7 +189,7 @@ plot $data using ($2/2):1:($2/2):(0.3):($5==1 ? 0x1f77b4 : 0xb0b0b0):ytic(6) wit
     subprocess.run(["gnuplot"], input=script, text=True, check=True)
 
 
-def write_report(arguments, rows, lines, times, lost, facts):
+def write_report(arguments, rows, measured, times, lost, facts):
     plots = []
     for place, row in enumerate(rows):
         path = arguments.output / f"{row.number:02}-{place}.svg"
@@ -240,26 +197,46 @@ def write_report(arguments, rows, lines, times, lost, facts):
         plots.append(f"![{row.work}]({path.name})")
     losses = [f"- `{name}` lost {statistics.median(shares):.1%} of the counts; no other peer of its row loses any."
             for name, shares in lost.items()]
-    sections = ["# Speed", markdown(lines), *losses, "## Machine", facts, "## Peers and settings", SETTINGS,
-                f"- {arguments.repetitions} repetitions of at least {arguments.seconds:g} s, interleaved in random order; of what is measured "
-                f"by turns {repetitions_of(['one@'], arguments)}, with the standard error of the ratio; of fio's rows 7 at the most.",
+    sections = ["# Speed", "![Results](results.svg)", markdown(results.table_of(measured)), *losses,
+                "## Machine", "\n".join(f"- {name}: {value}" for name, value in facts.items()),
+                "## Peers and settings", SETTINGS,
+                f"- {arguments.repetitions} repetitions of at least {arguments.seconds:g} s, interleaved at random; "
+                f"{repetitions_of(['one@'], arguments)} of benchmarks that measure several sides alternately, with the "
+                "standard error of the ratio; at most 7 of fio's rows.",
                 "## Plots", *plots, "## Spread", markdown(spread(times))]
     (arguments.output / "report.md").write_text("\n\n".join(sections) + "\n")
 
 
-def main():
-    arguments = parse_arguments()
+def write_picture(measured, path):
+    path.write_text(picture.draw(measured))
+    print(f"Picture: {path}")
+
+
+def measure_and_report(arguments):
     rows = [row for row in ROWS if arguments.rows is None or row.number in arguments.rows]
     arguments.output.mkdir(parents=True, exist_ok=True)
     load = ", ".join(f"{one:.2f}" for one in os.getloadavg())
-    try:
-        times, lost, context = measure(rows, arguments)
-    except (RuntimeError, OSError) as failure:
-        sys.exit(f"scripts/bench: {failure}")
-    lines = table_of(rows, times)
-    print(aligned(lines))
-    write_report(arguments, rows, lines, times, lost, machine(load, context))
+    times, lost, context = measure(rows, arguments)
+    facts = machine(load, context)
+    measured = results.results_of(rows, times, facts)
+    print(aligned(results.table_of(measured)))
+    write_report(arguments, rows, measured, times, lost, facts)
     print(f"\nReport: {arguments.output / 'report.md'}")
+    results.write(measured, arguments.output / "results.json")
+    write_picture(measured, arguments.output / "results.svg")
+
+
+def main():
+    arguments = parse_arguments()
+    try:
+        if arguments.publish:
+            publish.publish(arguments.publish, Path(__file__).resolve().parent.parent)
+        elif arguments.picture:
+            write_picture(results.read(arguments.picture), arguments.picture.with_suffix(".svg"))
+        else:
+            measure_and_report(arguments)
+    except (RuntimeError, OSError, ValueError) as failure:
+        sys.exit(f"scripts/bench: {failure}")
 
 
 if __name__ == "__main__":
