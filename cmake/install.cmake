@@ -1,66 +1,69 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The CMake package and the pkg-config file. What consumers must find follows from what the rooms link:
-#   absl::x       find_dependency(absl)       Requires: absl_x
-#   PkgConfig::x  pkg_check_modules(x)        Requires: x
-#   Boost::x      find_dependency(Boost)      headers only, and on the compiler's own path
-#   Threads::x    find_dependency(Threads)    -pthread
+# The install rules, the CMake package and the pkg-config file. What consumers must find follows from what the rooms link:
+#   absl::x       find_package(absl)       Requires: absl_x
+#   PkgConfig::x  pkg_check_modules(x)     Requires: x
+#   Boost::x      find_package(Boost)      headers only, and on the compiler's own path
+#   Threads::x    find_package(Threads)    -pthread
+#
+# Install components:
+#   runtime      the shared library
+#   development  headers, archive or the name that -ldoorbell finds, CMake package, pkg-config file
+#   run          doorbell-run, its libaio.so.1 and its man page (libaio/CMakeLists.txt)
 include(CMakePackageConfigHelpers)
 
 get_property(public_dependencies GLOBAL PROPERTY doorbell_public_dependencies)
 get_property(private_dependencies GLOBAL PROPERTY doorbell_private_dependencies)
-get_property(header_only GLOBAL PROPERTY doorbell_header_only)
 
-# pkg_modules(output target...): the pkg-config modules behind the targets.
-function(pkg_modules output)
-  set(modules ${ARGN})
-  list(FILTER modules INCLUDE REGEX "^(absl|PkgConfig)::")
-  list(TRANSFORM modules REPLACE "^absl::" "absl_")
-  list(TRANSFORM modules REPLACE "^PkgConfig::" "")
-  list(REMOVE_DUPLICATES modules)
-  list(JOIN modules ", " modules)
-  set(${output} "${modules}" PARENT_SCOPE)
-endfunction()
-
-# Whoever links an archive links what is behind it too, also without pkg-config's --static: there is no other doorbell.
+# An archive is linked together with everything behind it, also without pkg-config's --static: no other doorbell is
+# installed with it. A shared library has loaded what it needs itself.
 if(BUILD_SHARED_LIBS)
-  pkg_modules(DOORBELL_PC_REQUIRES ${public_dependencies})
-  pkg_modules(DOORBELL_PC_REQUIRES_PRIVATE ${private_dependencies})
   set(needed ${public_dependencies})
 else()
-  pkg_modules(DOORBELL_PC_REQUIRES ${public_dependencies} ${private_dependencies})
-  set(DOORBELL_PC_REQUIRES_PRIVATE "")
   set(needed ${public_dependencies} ${private_dependencies})
 endif()
-
 list(REMOVE_DUPLICATES needed)
-set(found "")
-foreach(dependency IN LISTS needed)
-  string(REGEX MATCH "^(.+)::(.+)$" matched "${dependency}")
-  if(CMAKE_MATCH_1 STREQUAL "PkgConfig")
-    list(APPEND found "find_dependency(PkgConfig)\npkg_check_modules(${CMAKE_MATCH_2} REQUIRED IMPORTED_TARGET ${CMAKE_MATCH_2})")
-  elseif(CMAKE_MATCH_1 STREQUAL "Boost")
-    list(APPEND found "find_dependency(Boost 1.81)")
-  else()
-    list(APPEND found "find_dependency(${CMAKE_MATCH_1})")
-  endif()
-endforeach()
-list(REMOVE_DUPLICATES found)
-list(JOIN found "\n" DOORBELL_FIND_DEPENDENCIES)
+
+set(DOORBELL_PACKAGES ${needed})
+list(FILTER DOORBELL_PACKAGES EXCLUDE REGEX "^PkgConfig::")
+list(TRANSFORM DOORBELL_PACKAGES REPLACE "::.*" "")
+list(REMOVE_DUPLICATES DOORBELL_PACKAGES)
+list(JOIN DOORBELL_PACKAGES " " DOORBELL_PACKAGES)
+
+set(DOORBELL_PC_MODULES ${needed})
+list(FILTER DOORBELL_PC_MODULES INCLUDE REGEX "^PkgConfig::")
+list(TRANSFORM DOORBELL_PC_MODULES REPLACE "^PkgConfig::" "")
+list(JOIN DOORBELL_PC_MODULES " " DOORBELL_PC_MODULES)
+
+set(DOORBELL_PC_REQUIRES ${needed})
+list(FILTER DOORBELL_PC_REQUIRES INCLUDE REGEX "^(absl|PkgConfig)::")
+list(TRANSFORM DOORBELL_PC_REQUIRES REPLACE "^absl::" "absl_")
+list(TRANSFORM DOORBELL_PC_REQUIRES REPLACE "^PkgConfig::" "")
+list(JOIN DOORBELL_PC_REQUIRES ", " DOORBELL_PC_REQUIRES)
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/doorbell")
-install(TARGETS doorbell ${header_only} EXPORT doorbell FILE_SET HEADERS)
-install(EXPORT doorbell NAMESPACE doorbell:: FILE doorbellTargets.cmake DESTINATION "${package_dir}")
-configure_package_config_file(cmake/doorbellConfig.cmake.in doorbellConfig.cmake INSTALL_DESTINATION "${package_dir}")
+install(TARGETS doorbell EXPORT doorbell
+  LIBRARY COMPONENT runtime NAMELINK_COMPONENT development
+  ARCHIVE COMPONENT development
+  FILE_SET HEADERS COMPONENT development)
+install(EXPORT doorbell NAMESPACE doorbell:: FILE doorbellTargets.cmake
+  DESTINATION "${package_dir}" COMPONENT development)
+if(DOORBELL_WITH_ASIO)
+  install(TARGETS doorbell_asio EXPORT doorbell_asio FILE_SET HEADERS COMPONENT development)
+  install(EXPORT doorbell_asio NAMESPACE doorbell:: FILE doorbellAsioTargets.cmake
+    DESTINATION "${package_dir}" COMPONENT development)
+endif()
+configure_package_config_file(cmake/doorbellConfig.cmake.in doorbellConfig.cmake INSTALL_DESTINATION "${package_dir}"
+  NO_CHECK_REQUIRED_COMPONENTS_MACRO NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file(doorbellConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES
   "${CMAKE_CURRENT_BINARY_DIR}/doorbellConfig.cmake"
   "${CMAKE_CURRENT_BINARY_DIR}/doorbellConfigVersion.cmake"
-  DESTINATION "${package_dir}")
+  DESTINATION "${package_dir}" COMPONENT development)
 
 # Found from where the file is, so that an installed tree may be moved.
 set(pkgconfig_dir "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX
   BASE_DIRECTORY "${CMAKE_INSTALL_PREFIX}/${pkgconfig_dir}" OUTPUT_VARIABLE DOORBELL_PC_UP)
 configure_file(cmake/doorbell.pc.in doorbell.pc @ONLY)
-install(FILES "${CMAKE_CURRENT_BINARY_DIR}/doorbell.pc" DESTINATION "${pkgconfig_dir}")
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/doorbell.pc" DESTINATION "${pkgconfig_dir}" COMPONENT development)

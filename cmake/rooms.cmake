@@ -16,7 +16,8 @@ set_target_properties(doorbell PROPERTIES
 #   HEADERS file...     under include/doorbell/; installed, and each compiled alone by the tests
 #   USES room...        rooms below this one, whose headers it may include
 #   PUBLIC target...    third-party targets that the headers need
-#   PRIVATE target...)  third-party targets that only the sources need
+#   PRIVATE target...)  third-party targets that only the sources need; those of Boost are headers, which a
+#                       program that links the product does not need
 #
 # Makes the target doorbell_<name>. Tests of what is not exported link that; everything else links the products.
 function(doorbell_add_room name)
@@ -33,8 +34,6 @@ function(doorbell_add_room name)
     set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} VERIFY_INTERFACE_HEADER_SETS ON)
     target_sources(${target} INTERFACE ${headers})
     target_link_libraries(${target} INTERFACE doorbell ${room_PUBLIC})
-    set_property(GLOBAL APPEND PROPERTY doorbell_header_only ${target})
-    set_property(GLOBAL APPEND PROPERTY doorbell_public_dependencies ${room_PUBLIC})
     return()
   endif()
 
@@ -54,6 +53,7 @@ function(doorbell_add_room name)
   target_sources(doorbell
     PRIVATE $<TARGET_OBJECTS:${target}>
     PUBLIC FILE_SET HEADERS BASE_DIRS "${CMAKE_CURRENT_SOURCE_DIR}/include" FILES ${room_HEADERS})
+  list(FILTER room_PRIVATE EXCLUDE REGEX "^Boost::")
   target_link_libraries(doorbell PUBLIC ${room_PUBLIC} PRIVATE ${room_PRIVATE})
   set_property(GLOBAL APPEND PROPERTY doorbell_public_dependencies ${room_PUBLIC})
   set_property(GLOBAL APPEND PROPERTY doorbell_private_dependencies ${room_PRIVATE})

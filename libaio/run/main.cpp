@@ -2,6 +2,8 @@
 //
 // doorbell-run: becomes another program, with doorbell's libaio.so.1 before all others in it. Signals and the exit
 // status are that program's own, since nothing stays between it and the caller.
+#include <doorbell/version.hpp>
+
 #include <unistd.h>
 
 #include <cerrno>
@@ -61,7 +63,7 @@ int print(const std::string& text) {
 int run(int argc, char** argv) {
   const options asked = parse(argc, argv);
   if (asked.help) return print(usage);
-  if (asked.version) return print("doorbell-run " DOORBELL_VERSION "\n");
+  if (asked.version) return print("doorbell-run " DOORBELL_VERSION_STRING "\n");
   if (asked.stats) preload(library("libdoorbell-exit.so"));
   preload(library("libaio.so.1"));
   if (asked.engine) set("DOORBELL_ENGINE", *asked.engine);

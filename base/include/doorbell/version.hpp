@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The version of doorbell: of these headers as macros, for #if, and of the linked library as functions. The two differ
+// when a program runs with another shared library than the one it was compiled for.
+//
+// CMakeLists.txt reads the project's version from the three numbers below.
+#pragma once
+
+#include <doorbell/base/export.hpp>
+
+#define DOORBELL_VERSION_MAJOR 0
+#define DOORBELL_VERSION_MINOR 1
+#define DOORBELL_VERSION_PATCH 0
+
+/// 10000 * major + 100 * minor + patch.
+#define DOORBELL_VERSION (DOORBELL_VERSION_MAJOR * 10000 + DOORBELL_VERSION_MINOR * 100 + DOORBELL_VERSION_PATCH)
+
+#define DOORBELL_DETAIL_QUOTE(number) #number
+#define DOORBELL_DETAIL_DOTTED(major, minor, patch) \
+  DOORBELL_DETAIL_QUOTE(major) "." DOORBELL_DETAIL_QUOTE(minor) "." DOORBELL_DETAIL_QUOTE(patch)
+
+/// "major.minor.patch".
+#define DOORBELL_VERSION_STRING \
+  DOORBELL_DETAIL_DOTTED(DOORBELL_VERSION_MAJOR, DOORBELL_VERSION_MINOR, DOORBELL_VERSION_PATCH)
+
+namespace doorbell {
+
+/// @returns DOORBELL_VERSION of the linked library. May be called by any thread at any time.
+[[nodiscard]] DOORBELL_EXPORT int library_version() noexcept;
+
+/// @returns DOORBELL_VERSION_STRING of the linked library, in static storage. May be called by any thread at any time.
+[[nodiscard]] DOORBELL_EXPORT const char* library_version_string() noexcept;
+
+}  // namespace doorbell

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The options. docs/install.md describes those that users of doorbell set.
+
+# doorbell_option(name text default): an option() of a top-level build. In a parent project it is a plain variable, which
+# the parent sets before add_subdirectory() or on the command line, so that the parent's cache stays the parent's.
+macro(doorbell_option name text default)
+  if(PROJECT_IS_TOP_LEVEL)
+    option(${name} "${text}" ${default})
+  elseif(NOT DEFINED ${name})
+    set(${name} ${default})
+  endif()
+endmacro()
+
+# Not BUILD_SHARED_LIBS of a parent project: doorbell follows the parent's choice.
+if(PROJECT_IS_TOP_LEVEL)
+  option(BUILD_SHARED_LIBS "Build doorbell as a shared library" OFF)
+endif()
+doorbell_option(DOORBELL_INSTALL "Add the install rules" ${PROJECT_IS_TOP_LEVEL})
+doorbell_option(DOORBELL_BUILD_LIBAIO "Build libaio.so.1 and doorbell-run" ${PROJECT_IS_TOP_LEVEL})
+doorbell_option(DOORBELL_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
+doorbell_option(DOORBELL_BUILD_EXAMPLES "Build the example programs" ${PROJECT_IS_TOP_LEVEL})
+doorbell_option(DOORBELL_BUILD_BENCH "Build the benchmarks" ${PROJECT_IS_TOP_LEVEL})
+doorbell_option(DOORBELL_BUILD_MODEL "Build the model checker, with doorbell's code in it" OFF)
+doorbell_option(DOORBELL_WERROR "Treat warnings in doorbell's own sources as errors" OFF)
+doorbell_option(DOORBELL_FUZZ "Build the fuzz targets with libFuzzer (clang), and no other tests" OFF)
+doorbell_option(DOORBELL_LINT "Add clang-format and clang-tidy to the tests" OFF)
+
+# AUTO, ON or OFF.
+if(PROJECT_IS_TOP_LEVEL)
+  set(DOORBELL_BUILD_ASIO AUTO CACHE STRING "Offer doorbell::asio: AUTO (if Boost is new enough), ON (or fail), OFF")
+  set_property(CACHE DOORBELL_BUILD_ASIO PROPERTY STRINGS AUTO ON OFF)
+elseif(NOT DEFINED DOORBELL_BUILD_ASIO)
+  set(DOORBELL_BUILD_ASIO AUTO)
+endif()
+
+# The tests, the model checker and the lint targets have short names (asio_test, model, format) and name the build folder
+# of a top-level build.
+if(NOT PROJECT_IS_TOP_LEVEL)
+  foreach(option IN ITEMS DOORBELL_BUILD_TESTS DOORBELL_BUILD_MODEL DOORBELL_FUZZ DOORBELL_LINT)
+    if(${option})
+      message(FATAL_ERROR "${option} requires doorbell to be the top-level project.")
+    endif()
+  endforeach()
+endif()
+
+# doorbell_decide_asio(): sets DOORBELL_WITH_ASIO, whether doorbell::asio is built with the Boost that was found.
+macro(doorbell_decide_asio)
+  set(DOORBELL_WITH_ASIO ON)
+  if(DOORBELL_BUILD_ASIO STREQUAL "AUTO")
+    if(Boost_VERSION VERSION_LESS DOORBELL_ASIO_BOOST)
+      set(DOORBELL_WITH_ASIO OFF)
+      message(STATUS "doorbell::asio and what uses it is not built: it requires Boost ${DOORBELL_ASIO_BOOST}, "
+                     "found ${Boost_VERSION}")
+    endif()
+  elseif(NOT DOORBELL_BUILD_ASIO)
+    set(DOORBELL_WITH_ASIO OFF)
+  elseif(Boost_VERSION VERSION_LESS DOORBELL_ASIO_BOOST)
+    message(FATAL_ERROR "DOORBELL_BUILD_ASIO is ON, but doorbell::asio requires Boost ${DOORBELL_ASIO_BOOST}; "
+                        "found ${Boost_VERSION}. AUTO or OFF builds without it.")
+  endif()
+endmacro()
