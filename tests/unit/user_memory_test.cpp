@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which addresses may be a program's, for each processor by the addresses' values, so on any machine.
+#include "../../aio/user_memory.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace {
+
+using doorbell::aio::in_user_half;
+using doorbell::aio::plausible;
+namespace spaces = doorbell::aio::address_spaces;
+
+constexpr std::size_t block = 4096;
+
+const void* at(std::uintptr_t address) { return reinterpret_cast<const void*>(address); }
+
+struct space_case {
+  const char* name;
+  doorbell::aio::address_space space;
+  std::vector<std::uintptr_t> users;  // each with a block behind it
+  std::vector<std::uintptr_t> kernels;
+  std::vector<std::uintptr_t> straddling;  // the program's, but not the block behind it
+};
+
+const std::array cases{
+    space_case{.name = "x86_64",
+               .space = spaces::x86_64,
+               .users = {0x0000'0000'0040'0000,  // the program
+                         0x0000'7fff'ffff'e000,  // the last page of four levels is not used
+                         0x0000'8000'0000'0000,  // LA57
+                         0x00ff'ffff'ffff'e000,  // its last used page
+                         0x7e00'7fff'0000'1000,  // a tag of LAM_U57
+                         0x7eff'ffff'ffff'e000},
+               .kernels = {0xffff'8000'0000'0000,  // four levels: its first, the direct map
+                           0xffff'ffff'8000'0000,  // its text
+                           0xff00'0000'0000'0000,  // LA57: its first
+                           0xffff'ffff'ffff'ffff,
+                           0x8000'0000'0040'0000,   // non-canonical
+                           0x0100'0000'0000'0000},  // the first beyond any program's
+               .straddling = {0x00ff'ffff'ffff'f001}},
+    space_case{.name = "arm64",
+               .space = spaces::arm64,
+               .users = {0x0000'0000'0040'0000,  // the program
+                         0x0000'007f'ffff'f000,  // the stack with 39 bits
+                         0x0000'ffff'ffff'0000,  // the stack with 48 bits
+                         0x000f'ffff'ffff'e000,  // 52 bits
+                         0x3400'ffff'ffff'0000,  // tags: of MTE, and whatever a program puts there
+                         0xff00'ffff'ffff'0000, 0x800f'ffff'ffff'e000},
+               .kernels = {0xffff'0000'0000'0000,  // 48 bits: its first, the linear map
+                           0xfff0'0000'0000'0000,  // 52 bits
+                           0xffff'8000'0000'0000,  // modules, vmalloc
+                           0xffff'ffff'ffff'ffff,
+                           0x00ff'8000'0000'0000,                          // the kernel's by bit 55, with a tag
+                           0x34ff'ffff'ffff'f000, 0x0010'0000'0000'0000},  // the first beyond any program's
+               .straddling = {0x000f'ffff'ffff'f001}},
+};
+
+class address_space : public testing::TestWithParam<space_case> {};
+
+TEST_P(address_space, refuses_no_pointer_that_a_program_may_have) {
+  for (const auto each : GetParam().users) {
+    EXPECT_TRUE(in_user_half(at(each), block, GetParam().space)) << std::hex << each;
+    EXPECT_TRUE(plausible(at(each), block, GetParam().space)) << std::hex << each;
+  }
+}
+
+TEST_P(address_space, refuses_the_kernels_half) {
+  for (const auto each : GetParam().kernels) {
+    EXPECT_FALSE(in_user_half(at(each), 0, GetParam().space)) << std::hex << each;
+    EXPECT_FALSE(in_user_half(at(each), 1, GetParam().space)) << std::hex << each;
+    EXPECT_FALSE(plausible(at(each), 1, GetParam().space)) << std::hex << each;
+  }
+}
+
+TEST_P(address_space, refuses_what_begins_in_the_users_half_and_does_not_end_there) {
+  for (const auto each : GetParam().straddling) {
+    EXPECT_TRUE(in_user_half(at(each), block - 1, GetParam().space)) << std::hex << each;
+    EXPECT_FALSE(in_user_half(at(each), block, GetParam().space)) << std::hex << each;
+    EXPECT_FALSE(in_user_half(at(each), ~std::size_t{0}, GetParam().space)) << std::hex << each;
+  }
+}
+
+TEST_P(address_space, refuses_null_whatever_its_tag_where_something_is_to_be_read) {
+  for (const auto null : {std::uintptr_t{0}, GetParam().space.tag, GetParam().space.tag | 0xfff})
+    EXPECT_FALSE(plausible(at(null), 1, GetParam().space)) << std::hex << null;
+}
+
+INSTANTIATE_TEST_SUITE_P(of, address_space, testing::ValuesIn(cases), [](const auto& each) { return each.param.name; });
+
+// Oracle: the largest TASK_SIZE_MAX of the processor that this is compiled for.
+#if defined(__x86_64__)
+constexpr std::uintptr_t last_block_of_a_program = 0x00ff'ffff'ffff'e000;
+#elif defined(__aarch64__)
+constexpr std::uintptr_t last_block_of_a_program = 0x000f'ffff'ffff'e000;
+#else
+constexpr std::uintptr_t last_block_of_a_program = 0x7fff'e000;
+#endif
+
+TEST(address_space_here, reaches_as_far_as_any_kernel_lets_a_program) {
+  EXPECT_TRUE(in_user_half(at(last_block_of_a_program), block));
+  EXPECT_TRUE(plausible(at(last_block_of_a_program), block));
+}
+
+TEST(address_space_here, has_the_stack_in_it) {
+  const std::array<char, 64> on_the_stack{};
+  EXPECT_TRUE(plausible(on_the_stack.data(), on_the_stack.size()));
+}
+
+}  // namespace
