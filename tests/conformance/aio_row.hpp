@@ -43,7 +43,7 @@ template <class T>
 
 /// How many events the ring of io_setup(nr) has room for: whole pages of them, after the header.
 [[nodiscard]] inline unsigned ring_capacity(unsigned nr) {
-  constexpr std::size_t page = 4096;
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   const std::size_t events = 2 * std::size_t{std::max(nr, 4 * possible_cpus())} + 2;
   const auto pages = (sizeof(ring_header) + events * sizeof(io_event) + page - 1) / page;
   return static_cast<unsigned>((pages * page - sizeof(ring_header)) / sizeof(io_event));

@@ -2,6 +2,7 @@
 #include "aio_slots.hpp"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -12,10 +13,11 @@
 namespace doorbell::fuzz {
 namespace {
 
-constexpr std::size_t page = 4096;
 // As a number it is small: many may be written into an eventfd before one does not fit, and would wait there, in a thread,
 // until somebody reads (docs/aio.md, "What a cancel can stop").
 constexpr std::uint64_t untouched = 0xa5a5a5a5;
+
+std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
 
 std::span<std::uint64_t> words_of(std::span<std::byte> memory) noexcept {
   void* const page_start = memory.data();
@@ -25,6 +27,7 @@ std::span<std::uint64_t> words_of(std::span<std::byte> memory) noexcept {
 }  // namespace
 
 aio_slots::aio_slots() {
+  const auto page = page_size();
   void* const all = ::mmap(nullptr, count * 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   require(all != MAP_FAILED, "there is memory to fuzz with");
   auto* at = static_cast<std::byte*>(all);
@@ -37,7 +40,7 @@ aio_slots::aio_slots() {
 }
 
 std::uint64_t aio_slots::guard() const noexcept {
-  return reinterpret_cast<std::uintptr_t>(slots_.front().memory.data()) + page;
+  return reinterpret_cast<std::uintptr_t>(slots_.front().memory.data()) + page_size();
 }
 
 slot* aio_slots::find(const void* request) noexcept {

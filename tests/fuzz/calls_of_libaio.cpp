@@ -2,6 +2,8 @@
 //
 // By libaio's names, where two have the same arguments by either; what libaio leaves no room for (a signal set of another size)
 // goes by handle.
+#include <unistd.h>
+
 #include <cerrno>
 
 #include "../../libaio/entry_points.hpp"
@@ -24,7 +26,9 @@ int with_errno_kept(Call call) noexcept {
 }
 
 /// As good as any coin, and the same each time.
-bool is_odd_page(aio::aio_context_t handle) noexcept { return ((handle >> 12) & 1) != 0; }
+bool is_odd_page(aio::aio_context_t handle) noexcept {
+  return (handle / static_cast<unsigned long>(::sysconf(_SC_PAGESIZE))) % 2 != 0;
+}
 
 }  // namespace
 

@@ -36,7 +36,8 @@ std::int64_t result_of(aio::iocb request) {
   return got.empty() ? 0 : got[0].res;
 }
 
-const std::string two_pages(8192, 'p');
+const std::int64_t page = ::sysconf(_SC_PAGESIZE);
+const std::string two_pages(2 * static_cast<std::size_t>(page), 'p');
 
 TEST(aio_device, a_read_across_the_end_of_a_file_is_short) {
   const auto file = doorbell::test::temporary_file("hello");
@@ -74,7 +75,7 @@ TEST(aio_device, a_full_device_has_no_space) {
 /// A file in a file system of one page, which only this process sees.
 unique_fd file_in_one_page() {
   if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return {};
-  if (::mount("none", "/tmp", "tmpfs", 0, "size=4096") != 0) return {};
+  if (::mount("none", "/tmp", "tmpfs", 0, ("size=" + std::to_string(page)).c_str()) != 0) return {};
   return unique_fd{::open("/tmp/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
 }
 
@@ -85,9 +86,9 @@ TEST(aio_device, a_write_that_fills_the_file_system_is_short_and_the_next_has_no
       std::fputs("skipped: this process may not mount a file system\n", stderr);
       return;
     }
-    EXPECT_EQ(result_of(aio::prep_pwrite(file.get(), two_pages.data(), two_pages.size(), 0)), 4096);
-    EXPECT_EQ(result_of(aio::prep_pwrite(file.get(), two_pages.data(), 4096, 4096)), -ENOSPC);
-    EXPECT_EQ(::lseek(file.get(), 0, SEEK_END), 4096);
+    EXPECT_EQ(result_of(aio::prep_pwrite(file.get(), two_pages.data(), two_pages.size(), 0)), page);
+    EXPECT_EQ(result_of(aio::prep_pwrite(file.get(), two_pages.data(), two_pages.size() / 2, page)), -ENOSPC);
+    EXPECT_EQ(::lseek(file.get(), 0, SEEK_END), page);
   });
 }
 
