@@ -31,7 +31,7 @@ function(doorbell_add_room name)
   if(NOT room_SOURCES)
     add_library(${target} INTERFACE)
     add_library(doorbell::${name} ALIAS ${target})
-    set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} VERIFY_INTERFACE_HEADER_SETS ON)
+    set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL})
     target_sources(${target} INTERFACE ${headers})
     target_link_libraries(${target} INTERFACE doorbell ${room_PUBLIC})
     return()
@@ -45,7 +45,8 @@ function(doorbell_add_room name)
   target_compile_features(${target} PUBLIC cxx_std_20)
   # Position independent whatever the product is, for libaio.so.1, which is always shared. Nobody is to put functions of
   # his own in the place of ours, so the compiler may inline them all the same.
-  set_target_properties(${target} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON POSITION_INDEPENDENT_CODE ON)
+  set_target_properties(${target} PROPERTIES
+    VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL} POSITION_INDEPENDENT_CODE ON)
   target_compile_options(${target} PRIVATE -fno-semantic-interposition)
   doorbell_enable_warnings(${target})
 
