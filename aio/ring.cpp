@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ring.hpp"
 
+#include <doorbell/base/unique_fd.hpp>
+
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -29,6 +31,29 @@ namespace {
 
 constexpr unsigned ring_magic = 0xa10a10a1;
 constexpr std::size_t header_bytes = 32;
+constexpr int protection = PROT_READ | PROT_WRITE;
+
+// qemu-user has no mremap of nothing. There the memory at `address` becomes a file's, which can be mapped once more.
+void* map_once_more_as_file(void* address, std::size_t bytes) noexcept {
+  const base::unique_fd file{::memfd_create("doorbell-ring", MFD_CLOEXEC)};
+  if (!file || ::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0) return MAP_FAILED;
+  void* const ours = ::mmap(nullptr, bytes, protection, MAP_SHARED, file.get(), 0);
+  if (ours == MAP_FAILED) return MAP_FAILED;
+  if (::mmap(address, bytes, protection, MAP_SHARED | MAP_FIXED, file.get(), 0) != MAP_FAILED) return ours;
+  ::munmap(ours, bytes);
+  return MAP_FAILED;
+}
+
+/// Maps memory that is shared and has nothing in it yet a second time. Errors: not_enough_memory.
+void* map_once_more(void* address, std::size_t bytes, std::error_code& ec) noexcept {
+  // Of a shared mapping, mremap of nothing makes another one, and leaves the first.
+  void* ours = ::mremap(address, 0, bytes, MREMAP_MAYMOVE);
+  if (ours != MAP_FAILED) return ours;
+  const int error = errno;
+  ours = map_once_more_as_file(address, bytes);
+  if (ours == MAP_FAILED) ec.assign(error, std::system_category());
+  return ours;
+}
 
 }  // namespace
 
@@ -38,12 +63,14 @@ void ring::map(unsigned nr_events, std::error_code& ec) noexcept {
   // Two more than asked for: one stays empty, so that full and empty differ, and one as the kernel has it.
   const auto wanted = header_bytes + (std::size_t{nr_events} + 2) * sizeof(io_event);
   const auto bytes = (wanted + page - 1) / page * page;
-  void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  // Of a shared mapping, mremap of nothing makes another one, and leaves the first.
-  void* const ours = memory != MAP_FAILED ? ::mremap(memory, 0, bytes, MREMAP_MAYMOVE) : MAP_FAILED;
-  if (ours == MAP_FAILED) {
+  void* const memory = ::mmap(nullptr, bytes, protection, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) {
     ec.assign(errno, std::system_category());
-    if (memory != MAP_FAILED) ::munmap(memory, bytes);
+    return;
+  }
+  void* const ours = map_once_more(memory, bytes, ec);
+  if (ours == MAP_FAILED) {
+    ::munmap(memory, bytes);
     return;
   }
   kernel_hop::mapped();

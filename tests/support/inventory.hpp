@@ -69,7 +69,8 @@ struct inventory {
     std::size_t count = 0;
     for (std::string line; std::getline(maps, line);)
       // An anonymous shared mapping goes by the name of what it once was.
-      count += line.find("/dev/zero (deleted)") != std::string::npos || line.find("[io_uring]") != std::string::npos;
+      for (const auto* const name : {"/dev/zero (deleted)", "/memfd:doorbell-ring", "[io_uring]"})
+        count += line.find(name) != std::string::npos;
     return count;
   }
 };
