@@ -7,6 +7,7 @@
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -15,6 +16,9 @@
 #include <system_error>
 
 namespace doorbell::test {
+
+/// Whether system calls can be made to fail. Not in qemu-user, which keeps seccomp(2) from its programs.
+[[nodiscard]] inline bool can_refuse() { return ::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0; }
 
 /// From now on, in this process and for good, a system call fails with `error`. With `flags`, only when its argument
 /// number `argument` has one of them.
@@ -31,6 +35,14 @@ inline void refuse(long number, int error, unsigned argument = 0, std::uint32_t 
   const sock_fprog filter{.len = program.size(), .filter = program.data()};
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
     throw std::system_error{errno, std::system_category(), "seccomp"};
+}
+
+/// The kernel's AIO fails with ENOSYS from now on. In an emulator that has none it does so already.
+inline void refuse_kernel_aio() {
+  if (!can_refuse() && ::syscall(SYS_io_destroy, 0UL) != 0 && errno == ENOSYS) return;
+  for (const long call :
+       {SYS_io_setup, SYS_io_destroy, SYS_io_submit, SYS_io_cancel, SYS_io_getevents, SYS_io_pgetevents})
+    refuse(call, ENOSYS);
 }
 
 }  // namespace doorbell::test

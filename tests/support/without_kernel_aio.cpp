@@ -2,10 +2,8 @@
 //
 // without_kernel_aio PROGRAM [ARGUMENTS...]: becomes a program to which the kernel refuses all AIO. What it does with AIO
 // all the same, a library has done.
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
 #include <exception>
 
@@ -17,9 +15,7 @@ constexpr int of_this_program = 125;
 constexpr int not_found = 127;
 
 int become(char** command) {
-  for (const long call :
-       {SYS_io_setup, SYS_io_destroy, SYS_io_submit, SYS_io_cancel, SYS_io_getevents, SYS_io_pgetevents})
-    doorbell::test::refuse(call, ENOSYS);
+  doorbell::test::refuse_kernel_aio();
   ::execvp(*command, command);
   std::perror(*command);
   return not_found;

@@ -88,12 +88,14 @@ class streams_by_threads : public testing::TestWithParam<kind_of_stream> {
 
   // A body, and the same in a child whose kernel is older. The child comes first, while there are no other threads.
   static void then_and_now(const std::function<void()>& body) {
-    SCOPED_TRACE("before 6.4");
-    doorbell::test::in_child([&] {
-      doorbell::test::refuse(SYS_preadv2, EOPNOTSUPP, 5, RWF_NOWAIT);
-      doorbell::test::refuse(SYS_pwritev2, EOPNOTSUPP, 5, RWF_NOWAIT);
-      body();
-    });
+    if (doorbell::test::can_refuse()) {
+      SCOPED_TRACE("before 6.4");
+      doorbell::test::in_child([&] {
+        doorbell::test::refuse(SYS_preadv2, EOPNOTSUPP, 5, RWF_NOWAIT);
+        doorbell::test::refuse(SYS_pwritev2, EOPNOTSUPP, 5, RWF_NOWAIT);
+        body();
+      });
+    }
     body();
   }
 };
