@@ -17,8 +17,8 @@ constexpr std::chrono::seconds idle_time{5};
 /// Which crew is the process's. Needs neither a constructor nor a destructor to run: there as long as any thread is.
 struct {
   base::mutex lock;
-  crew* current ABSL_GUARDED_BY(lock) = nullptr;
-  crew* inherited ABSL_GUARDED_BY(lock) = nullptr;
+  crew* current DOORBELL_GUARDED_BY(lock) = nullptr;
+  crew* inherited DOORBELL_GUARDED_BY(lock) = nullptr;
 } constinit of_process;
 
 }  // namespace
@@ -42,17 +42,17 @@ crew* crew::process(std::error_code& ec) noexcept {
 
 // What the first locks the other two may unlock: it is the same thread. The pool's lock is not among them: the child has
 // no use for what it guards.
-void crew::before_fork() noexcept ABSL_NO_THREAD_SAFETY_ANALYSIS {
+void crew::before_fork() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   of_process.lock.lock();
   if (of_process.current != nullptr) of_process.current->waits.before_fork();
 }
 
-void crew::after_fork_in_parent() noexcept ABSL_NO_THREAD_SAFETY_ANALYSIS {
+void crew::after_fork_in_parent() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   if (of_process.current != nullptr) of_process.current->waits.after_fork_in_parent();
   of_process.lock.unlock();
 }
 
-void crew::after_fork_in_child() noexcept ABSL_NO_THREAD_SAFETY_ANALYSIS {
+void crew::after_fork_in_child() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   if (auto* const parents = std::exchange(of_process.current, nullptr); parents != nullptr) {
     parents->waits.after_fork_in_child();
     of_process.inherited = parents;

@@ -53,7 +53,7 @@ class engine_threads final : public engine, private worker_pool::lane, private p
   [[nodiscard]] std::size_t reap(std::span<completion> completions) noexcept override;
   wait_result wait(base::deadline until) noexcept override;
   void wake() noexcept override;
-  void abandon_in_child() noexcept override ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  void abandon_in_child() noexcept override DOORBELL_NO_THREAD_SAFETY_ANALYSIS;
   [[nodiscard]] int descriptor() const noexcept override;
 
  private:
@@ -78,15 +78,15 @@ class engine_threads final : public engine, private worker_pool::lane, private p
 
   void finish(request& held, std::int64_t res) noexcept;
   void complete(request& done) noexcept;
-  void nothing_left() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
+  void nothing_left() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
   [[nodiscard]] bool tell(std::uint32_t news) noexcept;
   [[nodiscard]] wait_result wake_up(wait_result because) noexcept;
 
   crew& crew_;
 
   mutable base::mutex completion_lock_;
-  request_queue completions_ ABSL_GUARDED_BY(completion_lock_);           // in the order in which they came
-  mutable base::unique_fd descriptor_ ABSL_GUARDED_BY(completion_lock_);  // an eventfd, made on demand
+  request_queue completions_ DOORBELL_GUARDED_BY(completion_lock_);           // in the order in which they came
+  mutable base::unique_fd descriptor_ DOORBELL_GUARDED_BY(completion_lock_);  // an eventfd, made on demand
 
   base::atomic<std::uint32_t> word_{0};
 };

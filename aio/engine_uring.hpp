@@ -37,14 +37,14 @@ class engine_uring final : public engine {
  private:
   engine_uring() = default;
 
-  [[nodiscard]] io_uring_sqe* next_entry() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
-  [[nodiscard]] bool submit(io_uring_sqe* entry) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
+  [[nodiscard]] io_uring_sqe* next_entry() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
+  [[nodiscard]] bool submit(io_uring_sqe* entry) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
   [[nodiscard]] bool try_wake() noexcept;
-  [[nodiscard]] unsigned flush() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
+  [[nodiscard]] unsigned flush() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
   [[nodiscard]] std::size_t start_some(std::span<request* const> requests) noexcept
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
+      DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
   [[nodiscard]] unsigned reap_some(std::span<completion> completions, std::size_t& filled) noexcept
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
+      DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
 
   io_uring ring_{};  // the two queues are guarded by the two locks; the descriptor is constant
   base::mutex submission_lock_;

@@ -5,7 +5,8 @@
 // contexts' memory is the price: nobody knows in which state it was.
 #include "fork.hpp"
 
-#include <absl/base/thread_annotations.h>
+#include <doorbell/base/thread_annotations.hpp>
+
 #include <pthread.h>
 
 #include "crew.hpp"
@@ -17,13 +18,13 @@ namespace doorbell::aio {
 namespace {
 
 // Also makes them, unless they are there: the child could not finish what another thread was just making.
-void before_fork() noexcept ABSL_NO_THREAD_SAFETY_ANALYSIS {
+void before_fork() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   reaper::process().lock_for_fork();
   ioctx_table::process().lock_for_fork();
   crew::before_fork();
 }
 
-void unlock() noexcept ABSL_NO_THREAD_SAFETY_ANALYSIS {
+void unlock() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   ioctx_table::process().unlock_after_fork();
   reaper::process().unlock_after_fork();
 }

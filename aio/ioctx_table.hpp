@@ -65,8 +65,8 @@ class ioctx_table {
   /// In a fork's child: leaves the parent's contexts behind, having closed their descriptors.
   void forget_all() noexcept;
   /// Around a fork, so that the child finds the table whole.
-  void lock_for_fork() noexcept ABSL_EXCLUSIVE_LOCK_FUNCTION(lock_) { lock_.lock(); }
-  void unlock_after_fork() noexcept ABSL_UNLOCK_FUNCTION(lock_) { lock_.unlock(); }
+  void lock_for_fork() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(lock_) { lock_.lock(); }
+  void unlock_after_fork() noexcept DOORBELL_UNLOCK_FUNCTION(lock_) { lock_.unlock(); }
 
  private:
   struct slots;
@@ -76,11 +76,12 @@ class ioctx_table {
 
   [[nodiscard]] kioctx_user find(std::uintptr_t handle) const noexcept;
   [[nodiscard]] bool find_moved(std::uintptr_t handle) noexcept;
-  [[nodiscard]] slots_ptr make_room(std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  [[nodiscard]] slots_ptr make_room(std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
   base::mutex lock_;
-  base::rcu_pointer<slots> slots_;                       // written under lock_
-  slots* left_behind_ ABSL_GUARDED_BY(lock_) = nullptr;  // the parent's: never touched, and not lost to leak checkers
+  base::rcu_pointer<slots> slots_;  // written under lock_
+  slots* left_behind_ DOORBELL_GUARDED_BY(lock_) =
+      nullptr;  // the parent's: never touched, and not lost to leak checkers
 };
 
 }  // namespace doorbell::aio

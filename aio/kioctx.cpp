@@ -3,6 +3,7 @@
 // The life of a context.
 #include "kioctx.hpp"
 
+#include <doorbell/base/intrusive_ptr.hpp>
 #include <doorbell/base/rcu.hpp>
 
 #include <unistd.h>
@@ -89,7 +90,7 @@ bool kioctx::has_moved_to(std::uintptr_t handle) noexcept {
 }
 
 void kioctx::cancel(const iocb_abi& asked, std::error_code& ec) noexcept {
-  boost::intrusive_ptr<request> found;
+  base::intrusive_ptr<request> found;
   {
     const base::mutex_lock held{active_lock_};
     // One that is being cancelled already is, to the kernel, not there any more.

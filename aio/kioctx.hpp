@@ -130,7 +130,7 @@ class kioctx {
   [[nodiscard]] bool answer(request& made) noexcept;
   void ensure_reaper(std::error_code& ec) noexcept;
   void fill_ring_until_asked() noexcept;
-  void watch_locked(helper wanted, std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(helper_lock_);
+  void watch_locked(helper wanted, std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(helper_lock_);
   void abandon(request& unstarted) noexcept;
   void enlist(std::span<request* const> started) noexcept;
 
@@ -174,7 +174,7 @@ class kioctx {
   base::atomic<bool> has_been_asked_{false};
 
   base::mutex active_lock_;
-  active_list active_ ABSL_GUARDED_BY(active_lock_);  // what cancel() finds
+  active_list active_ DOORBELL_GUARDED_BY(active_lock_);  // what cancel() finds
 
   file_hints hints_;
   foreign_bells foreign_bells_;
@@ -187,7 +187,7 @@ class kioctx {
   base::atomic<std::uint32_t> masked_{0};     // asleep with signals unblocked; how many are listed
   base::mutex masked_lock_;
   boost::intrusive::list<masked_sleeper, boost::intrusive::constant_time_size<false>> masked_sleepers_
-      ABSL_GUARDED_BY(masked_lock_);
+      DOORBELL_GUARDED_BY(masked_lock_);
 };
 
 }  // namespace doorbell::aio

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // From a completion to an event in the ring, a count in an eventfd, and a thread that wakes.
+#include <doorbell/base/intrusive_ptr.hpp>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -122,7 +124,7 @@ std::span<completion> kioctx::restart_orphans(std::span<completion> done) noexce
 // A cancel() that found nothing to cancel because we were just between the two has set `cancelled` before it tried. Should
 // the engine refuse now, destroy() asks again.
 bool kioctx::restart(request& orphan) noexcept {
-  const boost::intrusive_ptr<request> held{&orphan};
+  const base::intrusive_ptr<request> held{&orphan};
   request* const again = &orphan;
   orphan.is_answered_by_submit = false;
   if (engine_->start({&again, 1}) == 0) return false;

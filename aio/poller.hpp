@@ -11,10 +11,9 @@
 // thread runs.
 #pragma once
 
-#include <boost/unordered/unordered_flat_map.hpp>
-
 #include <cstdint>
 #include <system_error>
+#include <unordered_map>
 
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/unique_fd.hpp>
@@ -56,9 +55,9 @@ class poller {
 
   /// Around fork(2), in its caller: nothing changes between the two. In the child no thread is left: the descriptors are
   /// closed, and the poller must not be used any more.
-  void before_fork() noexcept ABSL_EXCLUSIVE_LOCK_FUNCTION(lock_) { lock_.lock(); }
-  void after_fork_in_parent() noexcept ABSL_UNLOCK_FUNCTION(lock_) { lock_.unlock(); }
-  void after_fork_in_child() noexcept ABSL_UNLOCK_FUNCTION(lock_);
+  void before_fork() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(lock_) { lock_.lock(); }
+  void after_fork_in_parent() noexcept DOORBELL_UNLOCK_FUNCTION(lock_) { lock_.unlock(); }
+  void after_fork_in_child() noexcept DOORBELL_UNLOCK_FUNCTION(lock_);
 
  private:
   struct waiting {
@@ -66,18 +65,18 @@ class poller {
     request* what;
   };
 
-  [[nodiscard]] std::error_code start_locked() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  [[nodiscard]] std::error_code start_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] std::error_code arm_locked(int operation, request& held, unsigned events) noexcept
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  void forget_locked(request& held) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+      DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  void forget_locked(request& held) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] waiting take(std::uint64_t watch) noexcept;
   [[nodiscard]] int epoll() noexcept;
   [[noreturn]] void run() noexcept;
 
   base::mutex lock_;
-  base::unique_fd epoll_ ABSL_GUARDED_BY(lock_);
-  std::uint64_t last_watch_ ABSL_GUARDED_BY(lock_) = 0;
-  boost::unordered_flat_map<std::uint64_t, waiting> waiting_ ABSL_GUARDED_BY(lock_);
+  base::unique_fd epoll_ DOORBELL_GUARDED_BY(lock_);
+  std::uint64_t last_watch_ DOORBELL_GUARDED_BY(lock_) = 0;
+  std::unordered_map<std::uint64_t, waiting> waiting_ DOORBELL_GUARDED_BY(lock_);
 };
 
 }  // namespace doorbell::aio

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <new>
 #include <span>
+#include <tuple>
 
 #include "background_thread.hpp"
 #include "kioctx.hpp"
@@ -125,7 +126,7 @@ void reaper::forget_all() noexcept {
   const base::mutex_lock held{lock_};
   contexts_ = {};
   // The parent's threads may have been at these.
-  for (auto& [key, bell] : full_) bell.detach();
+  for (auto& [key, bell] : full_) std::ignore = bell.detach();
   full_ = {};
   epoll_.reset();
 }

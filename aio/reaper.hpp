@@ -14,10 +14,9 @@
 //   forbidden: a context touched after forget(), or watched after it: those who may ask for watch() are users, and gone.
 #pragma once
 
-#include <boost/unordered/unordered_flat_map.hpp>
-
 #include <cstdint>
 #include <system_error>
+#include <unordered_map>
 
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/unique_fd.hpp>
@@ -45,14 +44,15 @@ class reaper {
   /// In a fork's child, which has no reaper's thread, and starts one of its own when it needs it.
   void forget_all() noexcept;
   /// Around a fork, so that the child finds the reaper's state whole.
-  void lock_for_fork() noexcept ABSL_EXCLUSIVE_LOCK_FUNCTION(lock_) { lock_.lock(); }
-  void unlock_after_fork() noexcept ABSL_UNLOCK_FUNCTION(lock_) { lock_.unlock(); }
+  void lock_for_fork() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(lock_) { lock_.lock(); }
+  void unlock_after_fork() noexcept DOORBELL_UNLOCK_FUNCTION(lock_) { lock_.unlock(); }
 
  private:
   reaper() = default;
 
-  void start_locked(std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  [[nodiscard]] bool find_full_locked(const foreign_bell_ptr& bell) const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  void start_locked(std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  [[nodiscard]] bool find_full_locked(const foreign_bell_ptr& bell) const noexcept
+      DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] foreign_bell_ptr full(std::uint64_t key) noexcept;
   void add_what_fits(std::uint64_t key, const foreign_bell_ptr& bell) noexcept;
   [[nodiscard]] kioctx_user enter(std::uint64_t key) noexcept;
@@ -60,10 +60,10 @@ class reaper {
   [[noreturn]] void run() noexcept;
 
   base::mutex lock_;  // outermost in this room: users are entered under it, and nothing else
-  base::unique_fd epoll_ ABSL_GUARDED_BY(lock_);
-  std::uint64_t last_key_ ABSL_GUARDED_BY(lock_) = 0;
-  boost::unordered_flat_map<std::uint64_t, kioctx*> contexts_ ABSL_GUARDED_BY(lock_);
-  boost::unordered_flat_map<std::uint64_t, foreign_bell_ptr> full_ ABSL_GUARDED_BY(lock_);
+  base::unique_fd epoll_ DOORBELL_GUARDED_BY(lock_);
+  std::uint64_t last_key_ DOORBELL_GUARDED_BY(lock_) = 0;
+  std::unordered_map<std::uint64_t, kioctx*> contexts_ DOORBELL_GUARDED_BY(lock_);
+  std::unordered_map<std::uint64_t, foreign_bell_ptr> full_ DOORBELL_GUARDED_BY(lock_);
 };
 
 }  // namespace doorbell::aio

@@ -34,8 +34,6 @@ struct request : boost::intrusive::list_base_hook<> {
   void put() noexcept {
     if (references.put()) free(this);
   }
-  friend void intrusive_ptr_add_ref(request* one) noexcept { one->get(); }
-  friend void intrusive_ptr_release(request* one) noexcept { one->put(); }
 
   /// Of one that nobody refers to any more. @return its memory, if it is the pool's, for the caller to give back.
   [[nodiscard]] static void* end(request& ended) noexcept;

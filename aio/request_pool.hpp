@@ -39,16 +39,16 @@ class request_pool {
     spare* next;
   };
 
-  [[nodiscard]] void* take_locked() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  [[nodiscard]] bool map_locked() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  [[nodiscard]] void* take_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  [[nodiscard]] bool map_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
   std::size_t most_ = 0;
   std::size_t bytes_ = 0;  // of each
 
   base::mutex lock_;
-  std::byte* memory_ ABSL_GUARDED_BY(lock_) = nullptr;
-  std::size_t used_ ABSL_GUARDED_BY(lock_) = 0;  // at one time or another; behind them nothing has been touched
-  spare* spares_ ABSL_GUARDED_BY(lock_) = nullptr;
+  std::byte* memory_ DOORBELL_GUARDED_BY(lock_) = nullptr;
+  std::size_t used_ DOORBELL_GUARDED_BY(lock_) = 0;  // at one time or another; behind them nothing has been touched
+  spare* spares_ DOORBELL_GUARDED_BY(lock_) = nullptr;
 };
 
 }  // namespace doorbell::aio

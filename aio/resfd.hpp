@@ -15,12 +15,11 @@
 //   forbidden: 8 bytes written to the file. Nothing is ever written to a number, only to what was held when it was asked.
 #pragma once
 
-#include <boost/smart_ptr/intrusive_ptr.hpp>
-
 #include <array>
 #include <cstdint>
 #include <system_error>
 
+#include <doorbell/base/intrusive_ptr.hpp>
 #include <doorbell/base/kref.hpp>
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/unique_fd.hpp>
@@ -29,7 +28,7 @@
 namespace doorbell::aio {
 
 class foreign_bell;
-using foreign_bell_ptr = boost::intrusive_ptr<foreign_bell>;
+using foreign_bell_ptr = base::intrusive_ptr<foreign_bell>;
 
 class foreign_bell {
  public:
@@ -49,9 +48,9 @@ class foreign_bell {
   /// Where to wait for there being room.
   [[nodiscard]] int descriptor() const noexcept { return file_.get(); }
 
-  friend void intrusive_ptr_add_ref(foreign_bell* one) noexcept { one->references_.get(); }
-  friend void intrusive_ptr_release(foreign_bell* one) noexcept {
-    if (one->references_.put()) delete one;
+  void get() noexcept { references_.get(); }
+  void put() noexcept {
+    if (references_.put()) delete this;
   }
 
  private:
@@ -82,12 +81,12 @@ class foreign_bells {
   [[nodiscard]] foreign_bell_ptr find(int resfd, std::error_code& ec) noexcept;
 
  private:
-  [[nodiscard]] foreign_bell_ptr& place_of(int resfd) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+  [[nodiscard]] foreign_bell_ptr& place_of(int resfd) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     return known_[static_cast<unsigned>(resfd) % known_.size()];
   }
 
   base::mutex lock_;  // a leaf
-  std::array<foreign_bell_ptr, 8> known_ ABSL_GUARDED_BY(lock_);
+  std::array<foreign_bell_ptr, 8> known_ DOORBELL_GUARDED_BY(lock_);
 };
 
 }  // namespace doorbell::aio

@@ -86,21 +86,21 @@ class worker_pool {
 
   void work() noexcept;
   [[nodiscard]] job next_job() noexcept;
-  [[nodiscard]] job take_locked() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  [[nodiscard]] bool sleep_locked() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  [[nodiscard]] bool grow_locked() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  void drop_locked(lane& where, request& queued) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  [[nodiscard]] job take_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  [[nodiscard]] bool sleep_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  [[nodiscard]] bool grow_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  void drop_locked(lane& where, request& queued) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
   const limits limits_;
 
   base::mutex lock_;
-  base::condition_variable work_;           // there are requests, or the pool ends
-  base::condition_variable nobody_;         // the last worker ends
-  lane_list lanes_ ABSL_GUARDED_BY(lock_);  // those with requests, in the order of their turns
-  std::size_t queued_ ABSL_GUARDED_BY(lock_) = 0;
-  unsigned workers_ ABSL_GUARDED_BY(lock_) = 0;
+  base::condition_variable work_;               // there are requests, or the pool ends
+  base::condition_variable nobody_;             // the last worker ends
+  lane_list lanes_ DOORBELL_GUARDED_BY(lock_);  // those with requests, in the order of their turns
+  std::size_t queued_ DOORBELL_GUARDED_BY(lock_) = 0;
+  unsigned workers_ DOORBELL_GUARDED_BY(lock_) = 0;
   base::atomic<unsigned> busy_{0};  // counted up under lock_, down without: a guess, which is all that growing needs
-  bool ending_ ABSL_GUARDED_BY(lock_) = false;
+  bool ending_ DOORBELL_GUARDED_BY(lock_) = false;
 };
 
 }  // namespace doorbell::aio

@@ -11,10 +11,12 @@ namespace doorbell::base {
 thread_local constinit walk_scope* walk_scope::current_ = nullptr;
 thread_local constinit wait_queue* wait_queue::walked_ = nullptr;
 
+void deferred_list::push_back_more(const deferred& work) noexcept { more_.push_back(work); }
+
 void walk_scope::run_deferred() noexcept {
   while (!later_.empty()) {
-    const auto batch = std::exchange(later_, {});
-    for (const auto& work : batch) work.run(work.object, work.argument);
+    const auto batch = std::move(later_);
+    batch.run();
   }
 }
 

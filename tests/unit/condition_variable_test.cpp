@@ -28,8 +28,8 @@ TEST(condition_variable, hands_each_item_to_exactly_one_taker) {
   struct {
     mutex lock;
     condition_variable more;
-    std::size_t available ABSL_GUARDED_BY(lock) = 0;
-    bool closed ABSL_GUARDED_BY(lock) = false;
+    std::size_t available DOORBELL_GUARDED_BY(lock) = 0;
+    bool closed DOORBELL_GUARDED_BY(lock) = false;
   } queue;
   std::array<std::size_t, takers + 1> taken{};
 
@@ -64,7 +64,7 @@ TEST(condition_variable, notify_all_wakes_every_sleeper) {
   struct {
     mutex lock;
     condition_variable changed;
-    bool open ABSL_GUARDED_BY(lock) = false;
+    bool open DOORBELL_GUARDED_BY(lock) = false;
   } gate;
   std::array<sleeper, sleepers> waiters;
   run_together(sleepers + 1, [&](std::size_t index) {
@@ -110,7 +110,7 @@ TEST(condition_variable, a_notified_wait_does_not_last_until_its_deadline) {
   struct {
     mutex lock;
     condition_variable changed;
-    bool open ABSL_GUARDED_BY(lock) = false;
+    bool open DOORBELL_GUARDED_BY(lock) = false;
   } gate;
   const auto deadline = steady_clock::now() + 1h;
   run_together(2, [&](std::size_t index) {

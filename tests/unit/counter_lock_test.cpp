@@ -196,7 +196,7 @@ TEST(counter_lock, increments_under_it_add_up) {
   constexpr std::size_t each = 5000;
   struct {
     counter_lock lock{0};
-    std::size_t count ABSL_GUARDED_BY(lock) = 0;
+    std::size_t count DOORBELL_GUARDED_BY(lock) = 0;
   } shared;
   run_together(threads, [&](std::size_t) {
     for (std::size_t i = 0; i < each; ++i) {
@@ -260,7 +260,7 @@ TEST(counter_lock, a_waiter_that_arrives_and_a_signaller_find_each_other_exactly
 TEST(counter_lock, the_next_holder_may_free_it_while_the_former_is_still_in_unlock) {
   struct object {
     counter_lock lock{0};
-    int holders ABSL_GUARDED_BY(lock) = 2;
+    int holders DOORBELL_GUARDED_BY(lock) = 2;
   };
   for (budget rounds{1000, 1s}; rounds.next();) {
     auto* shared = new object;

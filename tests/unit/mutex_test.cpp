@@ -54,7 +54,7 @@ TEST(mutex, increments_under_it_add_up) {
   constexpr std::size_t each = 5000;
   struct {
     mutex lock;
-    std::size_t count ABSL_GUARDED_BY(lock) = 0;
+    std::size_t count DOORBELL_GUARDED_BY(lock) = 0;
   } shared;
   run_together(threads, [&](std::size_t index) {
     for (std::size_t i = 0; i < each; ++i) {
@@ -76,7 +76,7 @@ TEST(mutex, increments_under_it_add_up) {
 TEST(mutex, a_sleeper_gets_the_lock_that_is_given_back) {
   struct {
     mutex lock;
-    int value ABSL_GUARDED_BY(lock) = 0;
+    int value DOORBELL_GUARDED_BY(lock) = 0;
   } shared;
   sleeper waiter;
   shared.lock.lock();

@@ -10,6 +10,8 @@
 // Each call that can fail comes twice: throwing std::system_error, and with a std::error_code& that is set or cleared.
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>

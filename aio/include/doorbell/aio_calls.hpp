@@ -10,6 +10,8 @@
 // and those answer -EFAULT, too.
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #include <csignal>
 #include <cstddef>
 #include <ctime>

@@ -3,6 +3,8 @@
 // engine_kind: what carries out the requests of an AIO context.
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 namespace doorbell::aio {
 
 enum class engine_kind {

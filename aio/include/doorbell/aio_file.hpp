@@ -7,6 +7,8 @@
 // date, they let pass what submit would have refused, or the other way round: the file says so then, in the event's res.
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #include <sys/stat.h>
 
 #include <system_error>

@@ -3,6 +3,8 @@
 // iocb and io_event: what is asked of an AIO context, and what it answers. Laid out as the kernel's (linux/aio_abi.h).
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #include <sys/uio.h>
 
 #include <cstddef>

@@ -3,6 +3,8 @@
 // doorbell's I/O objects for Boost.Asio's event loops.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <doorbell/asio/busy_poll.hpp>
 #include <doorbell/asio/eventfd.hpp>
 #include <doorbell/asio/file_base.hpp>

@@ -11,6 +11,8 @@
 // a closed handle all of them fail with bad_file_descriptor.
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #include <sys/eventfd.h>
 
 #include <chrono>

@@ -15,17 +15,18 @@
 // Memory ordering: a signal releases, a read that gets its count acquires; the lock does both.
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #include <poll.h>
 
 #include <cstdint>
 #include <system_error>
 
-#include <absl/base/thread_annotations.h>
-#include <boost/smart_ptr/intrusive_ptr.hpp>
-
 #include <doorbell/base/counter_lock.hpp>
 #include <doorbell/base/export.hpp>
+#include <doorbell/base/intrusive_ptr.hpp>
 #include <doorbell/base/kref.hpp>
+#include <doorbell/base/thread_annotations.hpp>
 #include <doorbell/base/wait_queue.hpp>
 
 namespace doorbell {
@@ -33,7 +34,7 @@ namespace doorbell {
 class eventfd_ctx;
 
 /// A reference that keeps an eventfd_ctx in memory, and nothing else: it does not keep the eventfd open.
-using eventfd_ctx_ptr = boost::intrusive_ptr<eventfd_ctx>;
+using eventfd_ctx_ptr = base::intrusive_ptr<eventfd_ctx>;
 
 /// What /proc/PID/fdinfo tells of a kernel eventfd.
 struct eventfd_info {
@@ -42,7 +43,7 @@ struct eventfd_info {
   bool semaphore;       ///< EFD_SEMAPHORE
 };
 
-class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
+class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
  public:
   eventfd_ctx(const eventfd_ctx&) = delete;
   eventfd_ctx& operator=(const eventfd_ctx&) = delete;
@@ -84,16 +85,16 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
 
   /// The queue's lock. A thread inside a wake function of this queue holds it already, and passes. May sleep.
   // The analysis cannot follow a lock that the thread may hold already.
-  void lock() noexcept ABSL_EXCLUSIVE_LOCK_FUNCTION() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  void lock() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION() DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
     if (!in_own_callback()) [[likely]]
       lock_.lock();
   }
-  void unlock() noexcept ABSL_UNLOCK_FUNCTION() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  void unlock() noexcept DOORBELL_UNLOCK_FUNCTION() DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
     if (!in_own_callback()) [[likely]]
       lock_.unlock(!queue_.empty());
   }
   /// Tells the compiler's analysis what it cannot see: that a wake function runs with the lock held.
-  void assert_held() const noexcept ABSL_ASSERT_EXCLUSIVE_LOCK() {}
+  void assert_held() const noexcept DOORBELL_ASSERT_EXCLUSIVE_LOCK() {}
 
   /// Puts `entry` on the queue, and keeps this eventfd_ctx in memory for it until release_share(). Lock held.
   /// @return false when the eventfd has been closed: the entry would wait for ever, and has not been added.
@@ -103,7 +104,7 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
   //   legal:     we find it closed, and do not add.
   //   forbidden: we add after the walk. The walk needs the lock after the decrement; had it been before us, we would
   //              have acquired the decrement with the lock.
-  [[nodiscard]] bool attach(base::wait_entry& entry) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) {
+  [[nodiscard]] bool attach(base::wait_entry& entry) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this) {
     if (!is_open()) return false;
     queue_.add(entry);
     ++shares_;
@@ -111,21 +112,23 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
   }
 
   /// Takes `entry` off the queue; its function does not run any more. Lock held.
-  void detach(base::wait_entry& entry) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) { queue_.remove(entry); }
+  void detach(base::wait_entry& entry) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this) { queue_.remove(entry); }
 
   /// Ends the entry's share in the memory. Lock held.
   /// @return whether it was the last share of a closed eventfd: the caller then calls put(), after it has let the lock go.
-  [[nodiscard]] bool release_share() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) { return --shares_ == 0 && hung_up_; }
+  [[nodiscard]] bool release_share() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this) {
+    return --shares_ == 0 && hung_up_;
+  }
 
   /// Takes what a read would. Lock held; if the answer is true the caller then calls wake(POLLOUT), without the lock.
-  [[nodiscard]] bool take_locked(std::uint64_t& taken) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this);
+  [[nodiscard]] bool take_locked(std::uint64_t& taken) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
 
   /// Adds what a write would, if it fits. Lock held; if the answer is true the caller then calls wake(POLLIN), without the
   /// lock.
-  [[nodiscard]] bool add_locked(std::uint64_t n) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this);
+  [[nodiscard]] bool add_locked(std::uint64_t n) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
 
   /// The count. Lock held.
-  [[nodiscard]] std::uint64_t count_locked() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) {
+  [[nodiscard]] std::uint64_t count_locked() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this) {
     return lock_.value();
   }
 
@@ -133,7 +136,7 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
   void wake(unsigned events) noexcept;
 
   /// Whether this thread is inside a callback of this eventfd, respectively of any: a lock is held, nothing may block.
-  [[nodiscard]] bool in_own_callback() const noexcept ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  [[nodiscard]] bool in_own_callback() const noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
     return queue_.walked_by_this_thread();  // which compares addresses, and reads nothing of the queue
   }
   [[nodiscard]] static bool in_callback() noexcept { return base::wait_queue::any_walked_by_this_thread(); }
@@ -149,8 +152,6 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
   void put() noexcept {
     if (references_.put()) delete this;
   }
-  friend void intrusive_ptr_add_ref(eventfd_ctx* ctx) noexcept { ctx->get(); }
-  friend void intrusive_ptr_release(eventfd_ctx* ctx) noexcept { ctx->put(); }
 
  private:
   friend class eventfd;
@@ -183,26 +184,26 @@ class DOORBELL_EXPORT ABSL_LOCKABLE eventfd_ctx {
   void stop_forwarding(std::error_code& ec) noexcept;
 
   void signal_slow(std::uint64_t n) noexcept;
-  void signal_locked(std::uint64_t n) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(this);
+  void signal_locked(std::uint64_t n) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
 
   base::counter_lock lock_;
-  base::wait_queue queue_ ABSL_GUARDED_BY(this);
+  base::wait_queue queue_ DOORBELL_GUARDED_BY(this);
   const std::uint64_t id_;
   base::kref references_;
   base::atomic<std::uint32_t> files_{1};
-  std::uint32_t shares_ ABSL_GUARDED_BY(this) = 0;  // entries that have attached and not yet released their share
-  bool hung_up_ ABSL_GUARDED_BY(this) = false;      // the last file's close has walked the queue
+  std::uint32_t shares_ DOORBELL_GUARDED_BY(this) = 0;  // entries that have attached and not yet released their share
+  bool hung_up_ DOORBELL_GUARDED_BY(this) = false;      // the last file's close has walked the queue
   const bool semaphore_;
   const bool non_blocking_;
 };
 
 /// Holds an eventfd_ctx's lock for a scope.
-class ABSL_SCOPED_LOCKABLE eventfd_ctx_lock {
+class DOORBELL_SCOPED_LOCKABLE eventfd_ctx_lock {
  public:
-  explicit eventfd_ctx_lock(eventfd_ctx& held) noexcept ABSL_EXCLUSIVE_LOCK_FUNCTION(held) : held_{held} {
+  explicit eventfd_ctx_lock(eventfd_ctx& held) noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(held) : held_{held} {
     held_.lock();
   }
-  ~eventfd_ctx_lock() ABSL_UNLOCK_FUNCTION() { held_.unlock(); }
+  ~eventfd_ctx_lock() DOORBELL_UNLOCK_FUNCTION() { held_.unlock(); }
   eventfd_ctx_lock(const eventfd_ctx_lock&) = delete;
   eventfd_ctx_lock& operator=(const eventfd_ctx_lock&) = delete;
 

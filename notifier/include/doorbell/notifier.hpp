@@ -19,6 +19,8 @@
 // copied nor moved; it holds a reference to the eventfd_ctx, never an open file, or the HUP would never come.
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #include <concepts>
 #include <cstddef>
 #include <cstdint>

@@ -21,6 +21,8 @@
 // execution context may not.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -14,6 +14,8 @@
 // Does not block, so callbacks of notifiers may call it. Errors: std::bad_alloc, in whoever is the first to speak of files.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <chrono>
 
 #include <boost/asio/execution_context.hpp>

@@ -23,6 +23,8 @@
 // they are refused with resource_deadlock_would_occur, and destroying an open object ends the program. Post them.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <cstdint>
 #include <exception>
 #include <memory>

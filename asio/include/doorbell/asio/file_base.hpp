@@ -4,6 +4,8 @@
 // those of boost::asio::file_base.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <fcntl.h>
 #include <unistd.h>
 

@@ -10,6 +10,8 @@
 // Any number of operations on one object are under way at once, in no order.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <doorbell/asio/basic_file.hpp>
 #include <doorbell/asio/detail/file_blocking.hpp>
 

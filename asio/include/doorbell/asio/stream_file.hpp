@@ -12,6 +12,8 @@
 // It is an AsyncReadStream and AsyncWriteStream: boost::asio::async_read, async_write, async_read_until, read and write take it.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <doorbell/asio/basic_file.hpp>
 #include <doorbell/asio/detail/file_blocking.hpp>
 

@@ -22,6 +22,8 @@
 // destroying an open object ends the program. Callbacks of the bell run in the loop, like all that the ringing does.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <exception>
 #include <memory>
 #include <type_traits>

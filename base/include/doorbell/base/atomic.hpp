@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The seam: every atomic, lock, condition variable and sleep of doorbell's concurrent code comes through this header,
-// so that a build can put a model checker's types in their place without touching the code that uses them.
+// The seam: every atomic, lock, condition variable and sleep of doorbell's concurrent code comes through this header and
+// mutex.hpp, so that a build can put a model checker's types in their place without touching the code that uses them.
 //
 // Rules that hold everywhere above this line: no standalone fences (ThreadSanitizer does not see them), no volatile,
 // and each release names its acquire in a comment.
 #pragma once
+
+#include <doorbell/base/requires_cxx20.hpp>
 
 #ifdef DOORBELL_MODEL
 #include <doorbell_model/atomic.hpp>
 #else
 
 #include <atomic>
-#include <condition_variable>
-#include <mutex>
 
 namespace doorbell::base {
 
@@ -28,12 +28,6 @@ using atomic = std::atomic<T>;
 template <class T>
 using atomic_ref = std::atomic_ref<T>;
 
-namespace seam {
-
-using mutex = std::mutex;
-using condition_variable = std::condition_variable;
-
-}  // namespace seam
 }  // namespace doorbell::base
 
 #endif

@@ -19,16 +19,17 @@
 // did before it added; and whoever adds where there was no room has acquired what was done before room was made.
 #pragma once
 
-#include <cstdint>
+#include <doorbell/base/requires_cxx20.hpp>
 
-#include <absl/base/thread_annotations.h>
+#include <cstdint>
 
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/export.hpp>
+#include <doorbell/base/thread_annotations.hpp>
 
 namespace doorbell::base {
 
-class DOORBELL_EXPORT ABSL_LOCKABLE counter_lock {
+class DOORBELL_EXPORT DOORBELL_LOCKABLE counter_lock {
  public:
   enum class take_result { taken, empty, must_lock };
 
@@ -72,7 +73,7 @@ class DOORBELL_EXPORT ABSL_LOCKABLE counter_lock {
   }
 
   /// Takes the lock; may sleep. Not recursive.
-  void lock() noexcept ABSL_EXCLUSIVE_LOCK_FUNCTION() {
+  void lock() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION() {
     auto word = word_.load(memory_order_relaxed);
     while (!(word & locked_bit)) {
       // Acquire pairs with the release in unlock(), try_add() and try_take().
@@ -85,7 +86,7 @@ class DOORBELL_EXPORT ABSL_LOCKABLE counter_lock {
   }
 
   /// Gives the lock back. While `watched`, every change of the count comes through the lock.
-  void unlock(bool watched) noexcept ABSL_UNLOCK_FUNCTION() {
+  void unlock(bool watched) noexcept DOORBELL_UNLOCK_FUNCTION() {
     const auto value = value_.load(memory_order_relaxed);
     const auto next = watched || value > count_mask ? slow_bit : value;
     // By the time of the wake another thread may have taken the lock, given it back and freed *this.

@@ -4,6 +4,8 @@
 // blocking call with the kernel's semantics needs: a deadline, and being interrupted by a signal handler.
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>

@@ -8,6 +8,8 @@
 // all of it, so the last holder may destroy without further care.
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #include <cassert>
 #include <cstdint>
 

@@ -4,24 +4,35 @@
 // For state that is locked briefly and rarely contended; the wait queue's own lock is queue_lock.
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #include <chrono>
+#include <condition_variable>
 #include <mutex>
 
-#include <absl/base/thread_annotations.h>
-
 #include <doorbell/base/atomic.hpp>
+#include <doorbell/base/thread_annotations.hpp>
 
 namespace doorbell::base {
 
-class ABSL_LOCKABLE mutex {
+#ifndef DOORBELL_MODEL
+namespace seam {
+
+using mutex = std::mutex;
+using condition_variable = std::condition_variable;
+
+}  // namespace seam
+#endif
+
+class DOORBELL_LOCKABLE mutex {
  public:
   mutex() = default;
   mutex(const mutex&) = delete;
   mutex& operator=(const mutex&) = delete;
 
-  void lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { native_.lock(); }
-  void unlock() ABSL_UNLOCK_FUNCTION() { native_.unlock(); }
-  [[nodiscard]] bool try_lock() ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true) { return native_.try_lock(); }
+  void lock() DOORBELL_EXCLUSIVE_LOCK_FUNCTION() { native_.lock(); }
+  void unlock() DOORBELL_UNLOCK_FUNCTION() { native_.unlock(); }
+  [[nodiscard]] bool try_lock() DOORBELL_EXCLUSIVE_TRYLOCK_FUNCTION(true) { return native_.try_lock(); }
 
  private:
   friend class condition_variable;
@@ -29,10 +40,10 @@ class ABSL_LOCKABLE mutex {
 };
 
 /// Holds a mutex for a scope.
-class ABSL_SCOPED_LOCKABLE mutex_lock {
+class DOORBELL_SCOPED_LOCKABLE mutex_lock {
  public:
-  explicit mutex_lock(mutex& held) ABSL_EXCLUSIVE_LOCK_FUNCTION(held) : held_{held} { held_.lock(); }
-  ~mutex_lock() ABSL_UNLOCK_FUNCTION() { held_.unlock(); }
+  explicit mutex_lock(mutex& held) DOORBELL_EXCLUSIVE_LOCK_FUNCTION(held) : held_{held} { held_.lock(); }
+  ~mutex_lock() DOORBELL_UNLOCK_FUNCTION() { held_.unlock(); }
   mutex_lock(const mutex_lock&) = delete;
   mutex_lock& operator=(const mutex_lock&) = delete;
 
@@ -43,14 +54,14 @@ class ABSL_SCOPED_LOCKABLE mutex_lock {
 /// A condition variable for a `mutex`. Wakes may be spurious: wait in a loop over the condition.
 class condition_variable {
  public:
-  void wait(mutex& held) ABSL_EXCLUSIVE_LOCKS_REQUIRED(held) {
+  void wait(mutex& held) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(held) {
     std::unique_lock lock{held.native_, std::adopt_lock};
     native_.wait(lock);
     lock.release();
   }
 
   /// @return false once it is past `when`.
-  bool wait_until(mutex& held, std::chrono::steady_clock::time_point when) ABSL_EXCLUSIVE_LOCKS_REQUIRED(held) {
+  bool wait_until(mutex& held, std::chrono::steady_clock::time_point when) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(held) {
     std::unique_lock lock{held.native_, std::adopt_lock};
     const auto status = native_.wait_until(lock, when);
     lock.release();

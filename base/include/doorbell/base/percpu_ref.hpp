@@ -54,6 +54,8 @@
 // Memory: a cache line for itself, and one for each possible CPU, rounded up to a power of two and at most 64 (4 KiB).
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>

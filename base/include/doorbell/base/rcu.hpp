@@ -25,6 +25,8 @@
 // ThreadSanitizer, so both edges are told to it here, and nowhere else.
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #include <doorbell/base/atomic.hpp>
 
 #if defined(__SANITIZE_THREAD__)

@@ -3,6 +3,8 @@
 // this_cpu, possible_cpus: for data that is split by CPU, so that threads that run at the same time do not share it.
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #ifdef DOORBELL_MODEL
 #include <doorbell_model/this_cpu.hpp>
 #else

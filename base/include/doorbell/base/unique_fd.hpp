@@ -3,6 +3,8 @@
 // unique_fd: sole owner of a file descriptor. Not thread safe, as any value type.
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #include <unistd.h>
 
 #include <utility>

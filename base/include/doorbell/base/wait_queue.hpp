@@ -15,9 +15,9 @@
 // Thread safety: none of its own, the owner's lock guards it all. Lifetime: empty when destroyed.
 #pragma once
 
-#include <cassert>
+#include <doorbell/base/requires_cxx20.hpp>
 
-#include <boost/intrusive/circular_list_algorithms.hpp>
+#include <cassert>
 
 #include <doorbell/base/export.hpp>
 
@@ -32,16 +32,6 @@ using wake_function = int (*)(wait_entry& entry, unsigned events) noexcept;
 struct wait_links {
   wait_links* next = nullptr;
   wait_links* previous = nullptr;
-};
-
-struct wait_links_traits {
-  using node = wait_links;
-  using node_ptr = wait_links*;
-  using const_node_ptr = const wait_links*;
-  static node_ptr get_next(const_node_ptr at) noexcept { return at->next; }
-  static void set_next(node_ptr at, node_ptr next) noexcept { at->next = next; }
-  static node_ptr get_previous(const_node_ptr at) noexcept { return at->previous; }
-  static void set_previous(node_ptr at, node_ptr previous) noexcept { at->previous = previous; }
 };
 
 class DOORBELL_EXPORT wait_entry : private wait_links {
@@ -74,7 +64,7 @@ class DOORBELL_EXPORT wait_queue {
   [[nodiscard]] bool empty() const noexcept { return head_.next == &head_; }
   void add(wait_entry& entry) noexcept {
     assert(!entry.linked());
-    list::link_before(entry.exclusive_ ? &head_ : first_exclusive_, &entry);
+    link_before(*(entry.exclusive_ ? &head_ : first_exclusive_), entry);
     if (entry.exclusive_ && first_exclusive_ == &head_) first_exclusive_ = &entry;
   }
   void remove(wait_entry& entry) noexcept {
@@ -82,7 +72,7 @@ class DOORBELL_EXPORT wait_queue {
     if (first_exclusive_ == &entry) first_exclusive_ = entry.next;
     if (walked_by_this_thread()) [[unlikely]]
       step_over(entry);
-    list::unlink(&entry);
+    unlink(entry);
     entry.next = nullptr;
   }
   /// The first entry with that wake function, or null.
@@ -101,7 +91,20 @@ class DOORBELL_EXPORT wait_queue {
   // queue's lock is taken.
   static thread_local constinit wait_queue* walked_ __attribute__((tls_model("initial-exec")));
 
-  using list = boost::intrusive::circular_list_algorithms<wait_links_traits>;
+  // The list is a circle of which head_ is part.
+  static void link_before(wait_links& at, wait_links& added) noexcept {
+    auto* const before = at.previous;
+    added.previous = before;
+    before->next = &added;
+    at.previous = &added;
+    added.next = &at;
+  }
+  static void unlink(wait_links& removed) noexcept {
+    auto* const after = removed.next;
+    auto* const before = removed.previous;
+    before->next = after;
+    after->previous = before;
+  }
 
   static void step_over(wait_entry& removed) noexcept;
   void rotate(wait_entry& entry) noexcept;

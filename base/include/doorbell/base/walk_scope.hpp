@@ -12,9 +12,15 @@
 // Thread safety: belongs to its thread.
 #pragma once
 
-#include <cstdint>
+#include <doorbell/base/requires_cxx20.hpp>
 
-#include <boost/container/small_vector.hpp>
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
 
 #include <doorbell/base/wait_queue.hpp>
 
@@ -25,6 +31,39 @@ struct deferred {
   void (*run)(void* object, std::uint64_t argument) noexcept;
   void* object;
   std::uint64_t argument;
+};
+
+/// Such work in the order in which it was left. The first eight cost no allocation.
+class deferred_list {
+ public:
+  deferred_list() noexcept = default;
+  deferred_list(deferred_list&& other) noexcept
+      : count_{std::exchange(other.count_, 0)}, more_{std::move(other.more_)} {
+    std::ranges::copy(std::span{other.few_}.first(count_ - more_.size()), few_.begin());
+  }
+  deferred_list& operator=(deferred_list&&) = delete;
+
+  [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+  /// Out of memory ends the program.
+  void push_back(const deferred& work) noexcept {
+    if (count_ < few_.size()) [[likely]]
+      few_[count_] = work;
+    else
+      push_back_more(work);
+    ++count_;
+  }
+  /// Runs all of it. Nothing may be added to this list meanwhile.
+  void run() const noexcept {
+    for (const auto& work : std::span{few_}.first(count_ - more_.size())) work.run(work.object, work.argument);
+    for (const auto& work : more_) work.run(work.object, work.argument);
+  }
+
+ private:
+  void push_back_more(const deferred& work) noexcept;
+
+  std::size_t count_ = 0;
+  std::array<deferred, 8> few_;  // uninitialized: a walk_scope stands on every slow path, and seldom has work
+  std::vector<deferred> more_;
 };
 
 class walk_scope {
@@ -59,7 +98,7 @@ class walk_scope {
 
   wait_links* next_ = nullptr;     // where the walk goes on; moved along when a wake function removes that entry
   wait_entry* visited_ = nullptr;  // whose function runs; null once that has removed it
-  boost::container::small_vector<deferred, 8> later_;
+  deferred_list later_;
 };
 
 }  // namespace doorbell::base

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What doorbell/base/atomic.hpp offers, under the model checker: each operation is a step that its scheduler may let others
-// go before. Included by that header and by nobody else.
+// What doorbell/base/atomic.hpp and the seam of doorbell/base/mutex.hpp offer, under the model checker: each operation is a
+// step that its scheduler may let others go before. Included by the former only.
 //
 // The values are those of sequential consistency. The memory orders count for what happens before what, and so for the
 // data races that the checker reports: an order too weak is found where plain data depends on it.

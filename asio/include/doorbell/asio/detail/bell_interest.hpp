@@ -3,6 +3,8 @@
 // bell_interest: what operations wait for, told by the count alone.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <poll.h>
 
 #include <cstdint>

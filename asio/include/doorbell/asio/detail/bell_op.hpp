@@ -10,6 +10,8 @@
 // whoever has taken it from there.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <cstdint>
 #include <memory>
 #include <utility>

@@ -8,6 +8,8 @@
 // any more; signallers may still ring, until each watch is off its queue.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <boost/asio/execution_context.hpp>
 #include <boost/intrusive/list.hpp>
 
@@ -60,7 +62,7 @@ class bell_service final : public boost::asio::execution_context::service {
   }
 
   base::mutex mutex_;
-  boost::intrusive::list<client> clients_ ABSL_GUARDED_BY(mutex_);
+  boost::intrusive::list<client> clients_ DOORBELL_GUARDED_BY(mutex_);
 };
 
 }  // namespace doorbell::asio::detail

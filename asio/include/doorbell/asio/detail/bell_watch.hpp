@@ -28,12 +28,12 @@
 // execution context's end in a cancellation slot, which finds it closed.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <cassert>
 #include <cstdint>
 #include <memory>
 #include <utility>
-
-#include <absl/base/thread_annotations.h>
 
 #include <doorbell/asio/detail/bell_op.hpp>
 #include <doorbell/asio/detail/bell_service.hpp>
@@ -42,6 +42,7 @@
 #include <doorbell/asio/detail/pending_posts.hpp>
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/mutex.hpp>
+#include <doorbell/base/thread_annotations.hpp>
 #include <doorbell/base/wait_queue.hpp>
 #include <doorbell/eventfd_ctx.hpp>
 
@@ -142,11 +143,13 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   // Out of memory ends the program: a wake cannot be lost silently.
   void wake_loop() noexcept { post_look(); }
 
-  [[nodiscard]] bool is_ready() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(ctx_) { return interest_.is_met(*ctx_); }
+  [[nodiscard]] bool is_ready() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(ctx_) {
+    return interest_.is_met(*ctx_);
+  }
 
   // The entry's share in the memory goes with it: we hold a reference of our own. It cannot be the last one, because who is
   // on the queue has not been hung up on.
-  void unhook() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(ctx_) {
+  void unhook() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(ctx_) {
     ctx_->detach(*this);
     [[maybe_unused]] const bool last = ctx_->release_share();
     assert(!last);
@@ -154,7 +157,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
 
   /// Arms for `wanted` besides what it is armed for.
   /// @return false: there is something to look at now; posted_ is set, and the caller sees to it.
-  [[nodiscard]] bool arm(const bell_interest& wanted) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  [[nodiscard]] bool arm(const bell_interest& wanted) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const eventfd_ctx_lock queue{*ctx_};
     if (posted_.load(base::memory_order_relaxed)) return true;  // a wake was faster, and has posted
     if (!linked()) interest_ = {};
@@ -167,7 +170,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   }
 
   /// Arms for what waits, at the end of a look. @return false: look again.
-  [[nodiscard]] bool arm_for_all() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  [[nodiscard]] bool arm_for_all() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     bell_interest wanted;
     for (const auto& op : waiting_) wanted.add(op.interest());
     posted_.store(false, base::memory_order_relaxed);
@@ -175,25 +178,25 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   }
 
   // It was armed for the write that has left. Off the queue, nobody changes posted_.
-  void arm_for_those_behind() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void arm_for_those_behind() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     disarm();
     if (!posted_.load(base::memory_order_relaxed) && !arm_for_all()) wake_loop();
   }
 
-  [[nodiscard]] bool attach() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_, ctx_) {
+  [[nodiscard]] bool attach() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_, ctx_) {
     if (ctx_->attach(*this)) return true;
     hung_up_ = true;
     return false;
   }
 
-  void disarm() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void disarm() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const eventfd_ctx_lock queue{*ctx_};
     if (linked()) unhook();
   }
 
   // In the order they came, so that reads and writes are served fairly. A read lets writers in, whose wake functions run
   // here: they finish a write or post a look, and none of them comes for mutex_.
-  void attempt_all(bell_op_list& finished) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void attempt_all(bell_op_list& finished) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     bool a_write_waits = false;
     for (auto at = waiting_.begin(); at != waiting_.end();) {
       auto& op = *at;
@@ -208,7 +211,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     }
   }
 
-  void take_keyed(const void* key, bell_op_list& taken) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void take_keyed(const void* key, bell_op_list& taken) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     for (auto& op : waiting_) {
       if (op.cancellation_key() != key) continue;
       waiting_.erase(waiting_.iterator_to(op));
@@ -263,16 +266,17 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   const eventfd_ctx_ptr ctx_;
 
   base::mutex mutex_;
-  bell_op_list waiting_ ABSL_GUARDED_BY(mutex_);
-  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
-  bool hung_up_ ABSL_GUARDED_BY(mutex_) = false;  // found out when it could not be armed
+  bell_op_list waiting_ DOORBELL_GUARDED_BY(mutex_);
+  bool closed_ DOORBELL_GUARDED_BY(mutex_) = false;
+  bool hung_up_ DOORBELL_GUARDED_BY(mutex_) = false;  // found out when it could not be armed
 
   // Set under the queue's lock by the wake function, which only an armed watch has; else under mutex_. So whoever holds
   // mutex_ and finds it set, or the entry not linked, knows that nobody changes them.
   base::atomic<bool> posted_{false};
   pending_posts posts_;
 
-  bell_interest interest_ ABSL_GUARDED_BY(ctx_);  // of all that waits; perhaps of waits and reads that have left, too
+  bell_interest interest_
+      DOORBELL_GUARDED_BY(ctx_);  // of all that waits; perhaps of waits and reads that have left, too
 };
 
 /// A watch whose looks are posted to an executor.

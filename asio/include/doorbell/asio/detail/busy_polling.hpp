@@ -6,6 +6,8 @@
 // Thread safety: belongs to whoever has it.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <chrono>
 
 namespace doorbell::asio::detail {

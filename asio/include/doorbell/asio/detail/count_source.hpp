@@ -9,6 +9,8 @@
 // Thread safety: as any value type.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/uio.h>

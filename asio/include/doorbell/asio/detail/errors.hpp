@@ -3,6 +3,8 @@
 // What the I/O objects say when something cannot be.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <cerrno>
 
 #include <boost/asio/error.hpp>

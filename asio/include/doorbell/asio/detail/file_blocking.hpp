@@ -3,6 +3,8 @@
 // Reads and writes in the caller's thread.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <poll.h>
 #include <sys/uio.h>
 

@@ -3,6 +3,8 @@
 // From Asio's sequences of buffers to the kernel's.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <sys/uio.h>
 
 #include <cstddef>

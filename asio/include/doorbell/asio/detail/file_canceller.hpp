@@ -6,6 +6,8 @@
 // execution context, and then does nothing.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <memory>
 
 #include <boost/asio/cancellation_type.hpp>

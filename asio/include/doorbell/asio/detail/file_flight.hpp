@@ -5,6 +5,8 @@
 // Thread safety: belongs to whoever has it.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>

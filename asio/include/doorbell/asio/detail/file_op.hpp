@@ -9,6 +9,8 @@
 // whoever has taken it from there.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <poll.h>
 #include <sys/uio.h>
 

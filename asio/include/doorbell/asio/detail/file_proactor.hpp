@@ -41,6 +41,8 @@
 // Memory ordering: mutex_. The kernel's and the workers' writes to the buffers are acquired with the event.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -103,18 +105,18 @@ class file_proactor {
   // The loop's, for the derived class to say. None of them calls back.
 
   /// Has turn_by_post() called by a thread that runs the loop.
-  virtual void post_turn() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+  virtual void post_turn() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
   /// @param moved whether anything has just been submitted or has ended.
   /// @return whether it is to look for what is in flight again before it sleeps: busy polling.
-  virtual bool is_to_look_again(bool moved) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+  virtual bool is_to_look_again(bool moved) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
   /// Has its dispatch() called by one.
-  virtual void post_hand_over(file_op& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+  virtual void post_hand_over(file_op& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
   /// This is the descriptor from now on.
-  virtual void watch(int descriptor, std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+  virtual void watch(int descriptor, std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
   /// Has turn_when_readable() called, once, when it is or has become readable: until then the loop does not end.
-  virtual void ask_when_readable() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+  virtual void ask_when_readable() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
   /// Has it called all the same.
-  virtual void stop_asking() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+  virtual void stop_asking() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
 
   // For the loop.
 
@@ -157,19 +159,19 @@ class file_proactor {
 
   // Starting.
 
-  void make_ready(file_op& op) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void make_ready(file_op& op) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     op.where = file_op::place::ready;
     ready_.push_back(op);
   }
 
-  void ask_for_turn() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void ask_for_turn() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (!std::exchange(turn_is_posted_, true)) post_turn();
   }
 
   // What a turn's only handler starts for a disk that has nothing to do is submitted where it is started: it need not wait for a
   // turn. Were it answered at once, its handler is still called from the loop.
   // @return whether nothing is left for a turn.
-  [[nodiscard]] bool submit_alone() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  [[nodiscard]] bool submit_alone() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (only_handler::of_turn() != this || ready_.size() != 1 || !flight_.is_to_idle_disk(ready_)) return false;
     file_op_queue ended;
     advance(ended);
@@ -194,7 +196,7 @@ class file_proactor {
   }
 
   // Busy polling, a turn that finds nothing looks again by itself, for a while: a look costs less than a round of the loop.
-  void advance(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void advance(file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     bool moved = submit_and_reap(ended);
     for (int more = looks_in_a_row; !moved && more > 0 && is_to_look_again(moved); --more)
       moved = submit_and_reap(ended);
@@ -203,7 +205,7 @@ class file_proactor {
 
   // Submitted first: a disk need not wait for what else is done here. Events make room, and may have others go.
   // @return whether there was anything to do.
-  bool submit_and_reap(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  bool submit_and_reap(file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     bool moved = false;
     std::size_t events = 0;
     do {
@@ -215,7 +217,7 @@ class file_proactor {
   }
 
   /// @return whether there is a point in going on; otherwise those that are left wait for the next events.
-  [[nodiscard]] bool submit(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  [[nodiscard]] bool submit(file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     std::error_code ec;
     if (ensure_open(ec)) flight_.take(ready_, ec);
     if (!ec) return true;
@@ -225,7 +227,7 @@ class file_proactor {
   }
 
   /// @return whether something can be submitted.
-  [[nodiscard]] bool ensure_open(std::error_code& ec) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  [[nodiscard]] bool ensure_open(std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (flight_.is_open()) return true;
     const int readable = flight_.open(ec);
     if (!ec) watch(readable, ec);
@@ -236,7 +238,7 @@ class file_proactor {
   // Completing.
 
   /// @return how many events there were.
-  std::size_t reap(file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  std::size_t reap(file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     std::array<aio::io_event, file_flight::batch> room;
     for (std::size_t count = 0;;) {
       const auto events = flight_.reap(room);
@@ -247,7 +249,7 @@ class file_proactor {
   }
 
   // What is set not to block says so, but its handler is not called before there is something.
-  void arrived(file_op& op, std::int64_t res, file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void arrived(file_op& op, std::int64_t res, file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (op.file->facts().does_not_block && op.goes_on(res))
       make_ready(op);
     else
@@ -255,14 +257,14 @@ class file_proactor {
   }
 
   // Of one that is on no list any more.
-  void end(file_op& op, std::int64_t res, file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void end(file_op& op, std::int64_t res, file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     op.complete(res);
     if (auto* const next = op.file->leave(op)) make_ready(*next);
     ended.push_back(op);
   }
 
   // While nothing is in flight the loop may end: it is not kept by what waits for nothing.
-  void ask_loop(bool moved) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void ask_loop(bool moved) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (flight_.empty()) {
       if (loop_is_asked_) stop_asking();
       return;
@@ -290,7 +292,7 @@ class file_proactor {
     const base::mutex_lock held{mutex_};
     return pass_on_locked(ops);
   }
-  std::size_t pass_on_locked(file_op_queue& ops) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  std::size_t pass_on_locked(file_op_queue& ops) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     std::size_t count = 0;
     for (; !ops.empty(); ++count) post_hand_over(take_first(ops));
     return count;
@@ -326,14 +328,14 @@ class file_proactor {
 
   template <class Predicate>
   void cancel_at(file_op::place where, open_file& file, Predicate is_meant, file_op_queue& ended)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     for (auto at = file.outstanding.begin(); at != file.outstanding.end();) {
       auto& op = *at++;
       if (op.where == where && is_meant(op)) cancel(op, ended);
     }
   }
 
-  void cancel(file_op& op, file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void cancel(file_op& op, file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     switch (op.where) {
       case file_op::place::lane:
         op.file->leave_lane(op);
@@ -353,7 +355,7 @@ class file_proactor {
   // The end.
 
   // The operations of a queue, and those that stand in lanes behind them.
-  void collect(file_op_queue& from, file_op_queue& ended) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void collect(file_op_queue& from, file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     while (!from.empty()) {
       auto& op = from.front();
       from.pop_front();
@@ -362,11 +364,11 @@ class file_proactor {
     }
   }
 
-  file_op_queue ready_ ABSL_GUARDED_BY(mutex_);
-  file_flight flight_ ABSL_GUARDED_BY(mutex_);
-  bool turn_is_posted_ ABSL_GUARDED_BY(mutex_) = false;
-  bool loop_is_asked_ ABSL_GUARDED_BY(mutex_) = false;
-  bool is_shut_down_ ABSL_GUARDED_BY(mutex_) = false;
+  file_op_queue ready_ DOORBELL_GUARDED_BY(mutex_);
+  file_flight flight_ DOORBELL_GUARDED_BY(mutex_);
+  bool turn_is_posted_ DOORBELL_GUARDED_BY(mutex_) = false;
+  bool loop_is_asked_ DOORBELL_GUARDED_BY(mutex_) = false;
+  bool is_shut_down_ DOORBELL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace doorbell::asio::detail

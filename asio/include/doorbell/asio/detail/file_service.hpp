@@ -7,6 +7,8 @@
 // Out of memory ends the program where this is noexcept: an operation cannot be lost silently.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <system_error>
@@ -53,19 +55,19 @@ class file_service final : public boost::asio::execution_context::service, publi
  private:
   using descriptor = boost::asio::posix::basic_stream_descriptor<loop_executor>;
 
-  void post_turn() noexcept override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void post_turn() noexcept override DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     post([this](const auto&... /*what nobody wants to know*/) { turn_by_post(); });
   }
-  bool is_to_look_again(bool moved) noexcept override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  bool is_to_look_again(bool moved) noexcept override DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return busy_poll_.goes_on(moved);
   }
-  void post_hand_over(file_op& ended) noexcept override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void post_hand_over(file_op& ended) noexcept override DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     post(hand_over{ended});
   }
 
   template <class Function>
   // NOLINTNEXTLINE(bugprone-exception-escape): out of memory ends the program
-  void post(Function function) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void post(Function function) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (loop_ != nullptr)
       boost::asio::post(loop_->get_executor(), std::move(function));
     else
@@ -73,7 +75,7 @@ class file_service final : public boost::asio::execution_context::service, publi
   }
 
   // NOLINTNEXTLINE(bugprone-exception-escape): out of memory ends the program
-  void watch(int readable, std::error_code& ec) noexcept override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void watch(int readable, std::error_code& ec) noexcept override DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     error_code refused;
     // NOLINTNEXTLINE(bugprone-unused-return-value): it is in `refused`; what it returns depends on Asio's macros
     reactor_.assign(readable, refused);
@@ -82,11 +84,11 @@ class file_service final : public boost::asio::execution_context::service, publi
   }
 
   // NOLINTNEXTLINE(bugprone-exception-escape): out of memory ends the program
-  void ask_when_readable() noexcept override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void ask_when_readable() noexcept override DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     reactor_.async_wait(descriptor::wait_read, [this](error_code) { turn_when_readable(); });
   }
   // NOLINTNEXTLINE(bugprone-exception-escape): of a descriptor that is open it cannot fail
-  void stop_asking() noexcept override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void stop_asking() noexcept override DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (reactor_.is_open()) reactor_.cancel();
   }
 
@@ -118,11 +120,11 @@ class file_service final : public boost::asio::execution_context::service, publi
     if (readable_ >= 0) reactor_.assign(readable_);
   }
 
-  boost::asio::io_context* loop_ ABSL_GUARDED_BY(mutex_) = nullptr;  // once it is known
-  descriptor poster_ ABSL_GUARDED_BY(mutex_);                        // never open
-  descriptor reactor_ ABSL_GUARDED_BY(mutex_);  // the aio::context's descriptor, which it does not own
-  int readable_ ABSL_GUARDED_BY(mutex_) = -1;   // the same, once there is one
-  busy_polling busy_poll_ ABSL_GUARDED_BY(mutex_);
+  boost::asio::io_context* loop_ DOORBELL_GUARDED_BY(mutex_) = nullptr;  // once it is known
+  descriptor poster_ DOORBELL_GUARDED_BY(mutex_);                        // never open
+  descriptor reactor_ DOORBELL_GUARDED_BY(mutex_);  // the aio::context's descriptor, which it does not own
+  int readable_ DOORBELL_GUARDED_BY(mutex_) = -1;   // the same, once there is one
+  busy_polling busy_poll_ DOORBELL_GUARDED_BY(mutex_);
 };
 
 }  // namespace doorbell::asio::detail

@@ -7,6 +7,8 @@
 // Thread safety: belongs to whoever has it.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <cstddef>
 #include <memory>
 #include <new>

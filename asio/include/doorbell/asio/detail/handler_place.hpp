@@ -8,6 +8,8 @@
 // Thread safety: belongs to the operation.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <memory>
 #include <optional>
 #include <type_traits>

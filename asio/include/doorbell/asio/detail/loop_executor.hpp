@@ -5,6 +5,8 @@
 // program's stands between the two, so nobody's files wait for anybody's handler.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <utility>
 
 #include <boost/asio/execution/context.hpp>

@@ -4,6 +4,8 @@
 // that turn: what it starts has nothing to be submitted together with. Handlers may run loops, and these may have turns: they nest.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <utility>
 
 namespace doorbell::asio::detail {

@@ -4,6 +4,8 @@
 // recycling one, as Asio's own operations: who starts the next operation in a handler gets the same memory again.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <memory>
 #include <type_traits>
 

@@ -11,6 +11,8 @@
 // operations are outstanding does not know which of them comes first, and nothing else happens.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -14,6 +14,8 @@
 // Memory ordering: end() releases, wait_for_none() acquires; begin() is ordered by the queue's lock.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <cstdint>
 
 #include <doorbell/base/atomic.hpp>

@@ -16,6 +16,8 @@
 // context, which has it let go of its descriptor when it is shut down.
 #pragma once
 
+#include <doorbell/asio/detail/requires_boost.hpp>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -24,7 +26,6 @@
 #include <system_error>
 #include <utility>
 
-#include <absl/base/thread_annotations.h>
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
@@ -35,6 +36,7 @@
 #include <doorbell/asio/detail/count_source.hpp>
 #include <doorbell/asio/eventfd.hpp>
 #include <doorbell/base/mutex.hpp>
+#include <doorbell/base/thread_annotations.hpp>
 #include <doorbell/eventfd.hpp>
 
 namespace doorbell::asio::detail {
@@ -90,9 +92,9 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
   // A semaphore gives them one by one. Who has more is in for the next turn.
   static constexpr int counts_in_a_turn = 64;
 
-  [[nodiscard]] bool is_on() const noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return readiness_.has_value(); }
+  [[nodiscard]] bool is_on() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return readiness_.has_value(); }
 
-  void wait() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void wait() DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     auto look = [self = this->shared_from_this()](error_code ec) { self->look(ec); };
     if (rest_ == 0) {
       readiness_->async_wait(boost::asio::posix::descriptor_base::wait_read, std::move(look));
@@ -111,7 +113,7 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
     last = end(ec);
   }
 
-  void move_counts(error_code& ec) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void move_counts(error_code& ec) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     ring();
     for (int i = 0; i < counts_in_a_turn && rest_ == 0; ++i) {
       rest_ = source_.read(ec);
@@ -122,7 +124,7 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
   }
 
   // Others may ring the same bell meanwhile, so there may be less room than there was a moment ago.
-  void ring() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void ring() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     while (rest_ > 0) {
       std::error_code ec;
       const auto count = bell_.info(ec).count;
@@ -135,20 +137,20 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
   }
 
   // The bell has overflowed, or nobody is left to wait for room: an overflow is what its readers are to see.
-  void signal_rest() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void signal_rest() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     std::error_code ec;
     bell_.signal(std::exchange(rest_, 0), ec);
   }
 
   /// @return the handle, to be closed when the lock has been let go: the hang-up calls others.
-  [[nodiscard]] doorbell::eventfd end(error_code why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  [[nodiscard]] doorbell::eventfd end(error_code why) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     service_.remove(*this);
     why_ = why;
     over_.signal();
     return let_go();
   }
 
-  [[nodiscard]] doorbell::eventfd let_go() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  [[nodiscard]] doorbell::eventfd let_go() DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     readiness_.reset();
     room_.reset();
     if (rest_ > 0) signal_rest();
@@ -166,14 +168,14 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
   basic_eventfd<Executor> over_;
 
   base::mutex mutex_;
-  count_source source_ ABSL_GUARDED_BY(mutex_);
-  doorbell::eventfd bell_ ABSL_GUARDED_BY(mutex_);
-  std::uint64_t rest_ ABSL_GUARDED_BY(mutex_) = 0;  // has been read, and not been rung
-  error_code why_ ABSL_GUARDED_BY(mutex_);
+  count_source source_ DOORBELL_GUARDED_BY(mutex_);
+  doorbell::eventfd bell_ DOORBELL_GUARDED_BY(mutex_);
+  std::uint64_t rest_ DOORBELL_GUARDED_BY(mutex_) = 0;  // has been read, and not been rung
+  error_code why_ DOORBELL_GUARDED_BY(mutex_);
 
   // What the loop waits for; the first is there while the watching is on.
-  std::optional<boost::asio::posix::basic_stream_descriptor<Executor>> readiness_ ABSL_GUARDED_BY(mutex_);
-  std::optional<basic_eventfd<Executor>> room_ ABSL_GUARDED_BY(mutex_);
+  std::optional<boost::asio::posix::basic_stream_descriptor<Executor>> readiness_ DOORBELL_GUARDED_BY(mutex_);
+  std::optional<basic_eventfd<Executor>> room_ DOORBELL_GUARDED_BY(mutex_);
 };
 
 }  // namespace doorbell::asio::detail
