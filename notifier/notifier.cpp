@@ -176,6 +176,7 @@ inline notifier::outcome<bool> notifier::enter_queue(const eventfd& bell, sharin
   return {std::errc{}, ctx->count_locked() > 0};
 }
 
+template <class Function>
 int notifier::on_wake(base::wait_entry& woken, unsigned events) noexcept {
   auto& self = static_cast<entry&>(woken).owner;
   if (events & POLLHUP) {
@@ -186,6 +187,9 @@ int notifier::on_wake(base::wait_entry& woken, unsigned events) noexcept {
   self.call(*self.ctx_.load(base::memory_order_relaxed));
   return 1;
 }
+
+template DOORBELL_EXPORT int notifier::on_wake<notifier::signal_function>(base::wait_entry& woken,
+                                                                          unsigned events) noexcept;
 
 void notifier::call(eventfd_ctx& ctx) noexcept {
   calling_ = true;

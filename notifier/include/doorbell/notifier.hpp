@@ -118,10 +118,13 @@ class DOORBELL_EXPORT notifier {
 
  private:
   struct entry : base::wait_entry {
-    explicit entry(notifier& whose) noexcept : wait_entry{&notifier::on_wake}, owner{whose} {}
+    explicit entry(notifier& whose) noexcept : wait_entry{&notifier::on_wake<signal_function>}, owner{whose} {}
     notifier& owner;
   };
 
+  // A template for the sake of its name: each constructor refers to it, and so to the release of Abseil with which doorbell was
+  // built (docs/headers.md). A program that is built with another one does not link.
+  template <class Function>
   static int on_wake(base::wait_entry& woken, unsigned events) noexcept;
   void call(eventfd_ctx& ctx) noexcept;
   void on_hup() noexcept;
@@ -162,5 +165,8 @@ class DOORBELL_EXPORT notifier {
   signal_function signal_;
   std::optional<release_function> release_;  // an empty function is still a call to destroy
 };
+
+extern template DOORBELL_EXPORT int notifier::on_wake<notifier::signal_function>(base::wait_entry& woken,
+                                                                                 unsigned events) noexcept;
 
 }  // namespace doorbell
