@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The install rules, the CMake package and the pkg-config file. What consumers must find follows from what the rooms link:
+# The install rules, the CMake package and the pkg-config file. The packages that consumers must find follow from the
+# targets that the rooms link:
 #   absl::x       find_package(absl)       Requires: absl_x
 #   PkgConfig::x  pkg_check_modules(x)     Requires: x
 #   Boost::x      find_package(Boost)      headers only, and on the compiler's own path

@@ -2,8 +2,8 @@
 #
 # The options. docs/install.md describes those that users of doorbell set.
 
-# doorbell_option(name text default): an option() of a top-level build. In a parent project it is a plain variable, which
-# the parent sets before add_subdirectory() or on the command line, so that the parent's cache stays the parent's.
+# doorbell_option(name text default): an option() of a top-level build. In a parent project it is a plain variable,
+# which the parent sets before add_subdirectory() or on the command line, so nothing is added to the parent's cache.
 macro(doorbell_option name text default)
   if(PROJECT_IS_TOP_LEVEL)
     option(${name} "${text}" ${default})
@@ -34,8 +34,8 @@ elseif(NOT DEFINED DOORBELL_BUILD_ASIO)
   set(DOORBELL_BUILD_ASIO AUTO)
 endif()
 
-# The tests, the model checker and the lint targets have short names (asio_test, model, format) and name the build folder
-# of a top-level build.
+# The tests, the model checker and the lint targets have short names (asio_test, model, format), and their commands name
+# the build folder of a top-level build.
 if(NOT PROJECT_IS_TOP_LEVEL)
   foreach(option IN ITEMS DOORBELL_BUILD_TESTS DOORBELL_BUILD_MODEL DOORBELL_FUZZ DOORBELL_LINT)
     if(${option})

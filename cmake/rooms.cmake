@@ -3,13 +3,18 @@
 # Each room is a target that sees only its own headers and those of the rooms it names, so a wrong include does not
 # compile. The product, doorbell::doorbell, is one library made of the rooms' objects.
 
+# The number in the shared library's name, libdoorbell.so.0, and in that of its package. It counts interfaces, not versions:
+# a release in which programs linked with the one before no longer work (an exported function is removed, a public class
+# changes its size or layout) raises it; a release that only adds keeps it.
+set(DOORBELL_ABI 0)
+
 add_library(doorbell)
 add_library(doorbell::doorbell ALIAS doorbell)
 target_compile_features(doorbell PUBLIC cxx_std_20)
 set_target_properties(doorbell PROPERTIES
   LINKER_LANGUAGE CXX
   VERSION ${PROJECT_VERSION}
-  SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+  SOVERSION ${DOORBELL_ABI})
 
 # doorbell_add_room(name
 #   SOURCES file...     none: header-only, a product of its own (doorbell::name) on top of doorbell::doorbell
