@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Run by CPack on the installed trees, before it makes packages of them: strips binaries, and compresses manual pages and
+# changelogs, as Debian's policy and lintian want them.
+cmake_minimum_required(VERSION 3.25)
+file(GLOB_RECURSE files "${CPACK_TEMPORARY_DIRECTORY}/*")
+set(documents ${files})
+list(FILTER documents INCLUDE REGEX "/share/(man/man[1-9]/[^/]+\\.[1-9]|doc/[^/]+/changelog(\\.Debian)?)$")
+set(binaries ${files})
+list(FILTER binaries INCLUDE REGEX "(/bin/[^/]+|\\.so(\\.[^/]*)?)$")
+foreach(kind IN ITEMS documents binaries)
+  if(NOT ${kind})
+    message(FATAL_ERROR "no ${kind} below ${CPACK_TEMPORARY_DIRECTORY}")
+  endif()
+endforeach()
+
+# Without a name and a time in the result, so that equal files stay equal.
+execute_process(COMMAND gzip -9 --no-name ${documents} COMMAND_ERROR_IS_FATAL ANY)
+
+# Each file once, not again by its links.
+foreach(binary IN LISTS binaries)
+  if(NOT IS_SYMLINK "${binary}")
+    execute_process(COMMAND strip --strip-unneeded --remove-section=.comment --remove-section=.note "${binary}"
+      COMMAND_ERROR_IS_FATAL ANY)
+  endif()
+endforeach()
