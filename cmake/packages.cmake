@@ -28,11 +28,12 @@ if(system_VERSION_ID)
   string(APPEND revision "~${suffix}")
 endif()
 
-# What the headers need. A notifier contains two functions of Abseil's, which the library calls: a program must be compiled
-# with the Abseil release that the library was compiled with. Only doorbell::asio needs Boost; a release whose default is too
-# old for it has another package.
+# What the headers need. A notifier contains two functions of Abseil's, which the library calls: a program must be
+# compiled with the Abseil release that the library was compiled with. Only doorbell::asio needs Boost; a release whose
+# default is too old for it has another package.
 math(EXPR next_absl "${absl_VERSION} + 1")
-set(needed "${runtime} (= ${PROJECT_VERSION}-${revision}), libabsl-dev (>= ${absl_VERSION}), libabsl-dev (<< ${next_absl})")
+set(needed "${runtime} (= ${PROJECT_VERSION}-${revision})")
+string(APPEND needed ", libabsl-dev (>= ${absl_VERSION}), libabsl-dev (<< ${next_absl})")
 set(boost "libboost-dev (>= ${DOORBELL_ASIO_BOOST}) | libboost${Boost_VERSION_MAJOR}.${Boost_VERSION_MINOR}-dev")
 
 set(maintainer "doorbell developers <doorbell@packages.invalid>")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Run by CPack on the installed trees, before it makes packages of them: strips binaries, and compresses manual pages and
-# changelogs, as Debian's policy and lintian want them.
+# Run by CPack on the installed trees, before it makes packages of them: strips binaries, and compresses manual pages
+# and changelogs, as Debian's policy and lintian want them.
 cmake_minimum_required(VERSION 3.25)
 file(GLOB_RECURSE files "${CPACK_TEMPORARY_DIRECTORY}/*")
 set(documents ${files})
