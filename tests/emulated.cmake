@@ -16,6 +16,9 @@ set(test_engines threads)
 set(has_kernel_aio OFF)
 set(without_kernel_aio ${CMAKE_CROSSCOMPILING_EMULATOR})
 
+# It is some ten times as slow.
+set(random_programs 200)
+
 # Rows on the kernel's side: they would show what qemu does.
 set(all_tests -*/kernel)
 

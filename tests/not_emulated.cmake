@@ -22,6 +22,14 @@ set(not_emulated
   # Mappings are the emulator's, too, and RLIMIT_AS is not passed on to the host.
   unit.threads.aio_limits.setup_without_mappings
   unit.threads.aio_limits.setup_without_memory
+  # preadv2(2) is ENOSYS: nothing is read by submit itself.
+  conformance.threads.both/aio_order.what_is_in_memory_needs_a_slot_too/doorbell
+  # readv(2) of no bytes is 0, also from what knows no reads.
+  conformance.threads.both/aio_transfer.what_knows_no_reads_is_einval/doorbell
+  # read(2) is EFAULT where the buffer's end is no memory, also when the file ends before.
+  conformance.threads.both/aio_transfer.a_length_that_no_transfer_has_is_cut_and_not_refused/doorbell
+  # It forks while other threads start and map memory: now and then the child waits for a lock of the emulator's own, for good.
+  unit.threads.aio_first_use.a_child_forked_during_its_parents_first_setup_is_whole
   # execve(2) is the host's, whose kernel does not know the program's processor.
   dropin.threads.process.becomes_another_program_with_io_in_flight
   # sh, printf and true are the host's, which doorbell-run for another processor rightly refuses.
@@ -33,8 +41,9 @@ set(not_emulated
 
 function(disable_what_is_not_emulated)
   foreach(test IN LISTS ARGN)
-    if(test IN_LIST not_emulated)
-      set_tests_properties(${test} PROPERTIES DISABLED ON)
+    string(REGEX REPLACE " +#.*" "" name "${test}")  # of some, the parameter's value comes behind
+    if(name IN_LIST not_emulated)
+      set_tests_properties("${test}" PROPERTIES DISABLED ON)
     endif()
   endforeach()
 endfunction()
