@@ -6,6 +6,8 @@
 // CMakeLists.txt reads the project's version from the three numbers below.
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #include <doorbell/base/export.hpp>
 
 #define DOORBELL_VERSION_MAJOR 0
