@@ -75,6 +75,7 @@ std::uint64_t eventfd::read() const {
   return throwing("doorbell: read", [&](auto& ec) { return read(ec); });
 }
 
+#ifdef __cpp_lib_jthread
 std::uint64_t eventfd::read(const std::stop_token& stop, std::error_code& ec) const noexcept {
   auto* ctx = checked(ec);
   return ctx != nullptr ? ctx->read({.may_sleep = !ctx->non_blocking_, .stop = &stop}, ec) : 0;
@@ -83,6 +84,7 @@ std::uint64_t eventfd::read(const std::stop_token& stop, std::error_code& ec) co
 std::uint64_t eventfd::read(const std::stop_token& stop) const {
   return throwing("doorbell: read", [&](auto& ec) { return read(stop, ec); });
 }
+#endif
 
 std::uint64_t eventfd::read_until(std::chrono::steady_clock::time_point deadline, std::error_code& ec) const noexcept {
   auto* ctx = checked(ec);
@@ -117,6 +119,7 @@ void eventfd::write(std::uint64_t n) const {
   throwing("doorbell: write", [&](auto& ec) { write(n, ec); });
 }
 
+#ifdef __cpp_lib_jthread
 void eventfd::write(std::uint64_t n, const std::stop_token& stop, std::error_code& ec) const noexcept {
   if (auto* ctx = checked(ec)) ctx->write(n, {.may_sleep = !ctx->non_blocking_, .stop = &stop}, ec);
 }
@@ -124,6 +127,7 @@ void eventfd::write(std::uint64_t n, const std::stop_token& stop, std::error_cod
 void eventfd::write(std::uint64_t n, const std::stop_token& stop) const {
   throwing("doorbell: write", [&](auto& ec) { write(n, stop, ec); });
 }
+#endif
 
 void eventfd::write_until(std::uint64_t n, std::chrono::steady_clock::time_point deadline,
                           std::error_code& ec) const noexcept {

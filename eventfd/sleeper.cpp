@@ -54,9 +54,11 @@ void eventfd_ctx::sleeper::finish(std::uint32_t how) noexcept {
 }
 
 std::error_code eventfd_ctx::sleeper::sleep(const wait_limit& limit) noexcept {
+#ifdef __cpp_lib_jthread
   auto nudge = [this]() noexcept { finish(nudged); };
   std::optional<std::stop_callback<decltype(nudge)>> on_stop;
   if (limit.stop != nullptr) on_stop.emplace(*limit.stop, nudge);
+#endif
 
   std::errc reason{};
   while (state_.load(base::memory_order_relaxed) == 0) {
@@ -90,7 +92,9 @@ std::error_code eventfd_ctx::sleeper::outcome() const noexcept {
 }
 
 // Trying and going on the queue are one step under the lock, so a signal is either there for the try or finds the entry.
-bool eventfd_ctx::run_or_enqueue(sleeper& operation) noexcept {
+// Not inlined: the caller's fast path stays small, and g++ 14, which sees the address of the caller's local stored in the queue, but
+// not that outcome() is reached only after its removal, would warn of a dangling pointer.
+[[gnu::noinline]] bool eventfd_ctx::run_or_enqueue(sleeper& operation) noexcept {
   const eventfd_ctx_lock held{*this};
   if (operation.attempt()) return true;
   queue_.add(operation);

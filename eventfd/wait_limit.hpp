@@ -3,7 +3,10 @@
 // wait_limit: how long a read or a write may sleep.
 #pragma once
 
+#include <version>
+#ifdef __cpp_lib_jthread
 #include <stop_token>
+#endif
 
 #include <doorbell/base/futex.hpp>
 #include <doorbell/eventfd_ctx.hpp>
@@ -13,7 +16,9 @@ namespace doorbell {
 struct eventfd_ctx::wait_limit {
   bool may_sleep = true;
   base::deadline until = {};
+#ifdef __cpp_lib_jthread
   const std::stop_token* stop = nullptr;
+#endif
 };
 
 }  // namespace doorbell

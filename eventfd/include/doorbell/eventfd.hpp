@@ -19,9 +19,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <stop_token>
 #include <system_error>
 #include <utility>
+#include <version>
+#ifdef __cpp_lib_jthread
+#include <stop_token>
+#endif
 
 #include <doorbell/eventfd_ctx.hpp>
 
@@ -69,9 +72,12 @@ class DOORBELL_EXPORT eventfd {
   std::uint64_t read() const;
   std::uint64_t read(std::error_code& ec) const noexcept;
 
+#ifdef __cpp_lib_jthread
   /// As above, until the token is asked to stop: then operation_canceled. A count that is there is read all the same.
+  /// Exists where the standard library has std::stop_token: libc++ 19 has it with -fexperimental-library only.
   std::uint64_t read(const std::stop_token& stop) const;
   std::uint64_t read(const std::stop_token& stop, std::error_code& ec) const noexcept;
+#endif
 
   /// As above, for at most so long: then timed_out. Any signal handler interrupts it, as with poll(2). EFD_NONBLOCK counts
   /// for nothing here.
@@ -99,8 +105,11 @@ class DOORBELL_EXPORT eventfd {
   /// Source: write(2) on an eventfd.
   void write(std::uint64_t n) const;
   void write(std::uint64_t n, std::error_code& ec) const noexcept;
+#ifdef __cpp_lib_jthread
+  /// As above, until the token is asked to stop: then operation_canceled. Exists where read() with a token does.
   void write(std::uint64_t n, const std::stop_token& stop) const;
   void write(std::uint64_t n, const std::stop_token& stop, std::error_code& ec) const noexcept;
+#endif
   template <class Rep, class Period>
   void write_for(std::uint64_t n, std::chrono::duration<Rep, Period> timeout) const {
     write_until(n, after(timeout));
