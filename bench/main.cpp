@@ -30,12 +30,21 @@ class reporter : public benchmark::ConsoleReporter {
   reporter() : ConsoleReporter{::isatty(STDOUT_FILENO) ? OO_ColorTabular : OO_Tabular} {}
 
   void ReportRuns(const std::vector<Run>& runs) override {
-    failed_ = failed_ || std::ranges::any_of(runs, &Run::error_occurred);
+    failed_ = failed_ || std::ranges::any_of(runs, [](const auto& run) { return has_failed(run); });
     ConsoleReporter::ReportRuns(runs);
   }
   [[nodiscard]] bool failed() const noexcept { return failed_; }
 
  private:
+  // Google Benchmark tells it by `error_occurred` before 1.8, and by `skipped` since.
+  template <class AnyRun>
+  [[nodiscard]] static bool has_failed(const AnyRun& run) {
+    if constexpr (requires { run.error_occurred; })
+      return run.error_occurred;
+    else
+      return static_cast<bool>(run.skipped);
+  }
+
   bool failed_ = false;
 };
 
