@@ -13,13 +13,13 @@
 #include <utility>
 #include <vector>
 
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/experimental/as_tuple.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/experimental/parallel_group.hpp>
 #include <boost/asio/io_context.hpp>
@@ -114,7 +114,7 @@ TEST_F(asio_token, a_coroutine_counts_until_the_last_handle_is_closed) {
 
 TEST_F(asio_token, a_coroutine_is_told_the_error_as_a_value) {
   spawn([&]() -> net::awaitable<void> {
-    constexpr auto told = net::experimental::as_tuple(use_awaitable);
+    constexpr auto told = net::as_tuple(use_awaitable);
     const auto [written] = co_await bell.async_write(9, told);
     EXPECT_FALSE(written);
     const auto [ec, count] = co_await bell.async_read(told);
@@ -217,7 +217,7 @@ TEST_P(asio_token_cancelled, a_coroutine_that_allows_it_is_told_and_goes_on) {
   net::cancellation_signal stop;
   std::vector<error_code> told;
   auto three = [&]() -> net::awaitable<void> {
-    constexpr auto as_value = net::experimental::as_tuple(use_awaitable);
+    constexpr auto as_value = net::as_tuple(use_awaitable);
     co_await net::this_coro::reset_cancellation_state(net::enable_total_cancellation());
     other.signal(doorbell::eventfd::max);
     told.push_back(std::get<0>(co_await bell.async_read(as_value)));

@@ -7,8 +7,9 @@
 // Operations go through one aio::context for each execution context, by whichever engine the process has (docs/aio.md), and end
 // in the threads that run the loop: with io_uring there are no others.
 //
-// Handlers are called from the executor, never inside the initiating function. Associated executors, allocators and cancellation
-// slots are honoured. A slot takes every type of cancellation: what is stopped has had no effect, and ends with
+// Handlers are called from the executor, never inside the initiating function. The only exception: an operation that is refused by
+// its initiating function, or has nothing to transfer, is completed through an immediate executor, if its handler is bound to one
+// (boost::asio::bind_immediate_executor, Boost 1.82 and later). Associated executors, allocators and cancellation slots are honoured. A slot takes every type of cancellation: what is stopped has had no effect, and ends with
 // operation_aborted; what cannot be stopped any more has its result (docs/aio.md, "What a cancel can stop").
 //
 // Thread safety: distinct objects: safe. One object: from one implicit or explicit strand, but for blocking reads and writes at
@@ -36,6 +37,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/async_result.hpp>
+#include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/system/error_code.hpp>
@@ -45,6 +47,7 @@
 #include <doorbell/asio/detail/file_canceller.hpp>
 #include <doorbell/asio/detail/file_op.hpp>
 #include <doorbell/asio/detail/file_service.hpp>
+#include <doorbell/asio/detail/immediate.hpp>
 #include <doorbell/asio/detail/open_file.hpp>
 #include <doorbell/asio/file_base.hpp>
 
@@ -242,11 +245,12 @@ class basic_file : public file_base {
 
     template <class Handler, class Buffers>
     void operator()(Handler&& handler, std::uint64_t offset, const Buffers& buffers) const {
-      self_->template start<Use, detail::buffers_in<Buffers>>(std::forward<Handler>(handler), [&](auto& op, int fd) {
-        const auto vectors = detail::fill<Buffer>(op.vectors(), buffers);
-        detail::ask_for_transfer(op.request(), Use == detail::file_use::reads, fd, vectors);
-        op.set_offset(offset);
-      });
+      self_->template start<Use, detail::buffers_in<Buffers>>(
+          std::forward<Handler>(handler), boost::asio::buffer_size(buffers) == 0, [&](auto& op, int fd) {
+            const auto vectors = detail::fill<Buffer>(op.vectors(), buffers);
+            detail::ask_for_transfer(op.request(), Use == detail::file_use::reads, fd, vectors);
+            op.set_offset(offset);
+          });
     }
 
    private:
@@ -272,10 +276,11 @@ class basic_file : public file_base {
 
     template <class Handler>
     void operator()(Handler&& handler, aio::opcode which) const {
-      self_->template start<detail::file_use::syncs, 0>(std::forward<Handler>(handler), [which](auto& op, int fd) {
-        op.request().lio_opcode = static_cast<std::uint16_t>(which);
-        op.request().fildes = fd;
-      });
+      self_->template start<detail::file_use::syncs, 0>(std::forward<Handler>(handler), false,
+                                                        [which](auto& op, int fd) {
+                                                          op.request().lio_opcode = static_cast<std::uint16_t>(which);
+                                                          op.request().fildes = fd;
+                                                        });
     }
 
    private:
@@ -284,18 +289,25 @@ class basic_file : public file_base {
 
   static void set(error_code& ec, int answer) noexcept { ec = answer == 0 ? error_code{} : detail::last_error(); }
 
+  /// @param asks_for_nothing whether there is nothing to transfer.
   template <detail::file_use Use, std::size_t Vectors, class Handler, class Prepare>
-  void start(Handler&& handler, Prepare prepare) {
-    using op_type = detail::file_op_for<Use, Vectors, std::decay_t<Handler>, executor_type>;
+  void start(Handler&& handler, bool asks_for_nothing, Prepare prepare) {
+    using handler_type = std::decay_t<Handler>;
+    error_code ec;
+    const bool is_possible = check_open(ec);
+    if constexpr (detail::has_immediate_executor<handler_type>) {
+      using completion = detail::file_completion<Use, handler_type>;
+      if (!is_possible || asks_for_nothing)
+        return detail::dispatch_immediately(executor_, completion{handler_type(std::forward<Handler>(handler)), ec, 0});
+    }
+    using op_type = detail::file_op_for<Use, Vectors, handler_type, executor_type>;
     const void* const key = detail::connect(boost::asio::get_associated_cancellation_slot(handler), file_);
     auto& op = op_type::make(std::forward<Handler>(handler), executor_, key);
-    error_code ec;
-    if (!check_open(ec)) {
+    if (!is_possible || asks_for_nothing) {
       op.fail(ec);
       return op.post();
     }
     prepare(op, file_->descriptor());
-    if (op.asks_for_nothing()) return op.post();
     op.request().set_file(file_->facts());
     op.file = file_.get();
     file_->service().start(op);

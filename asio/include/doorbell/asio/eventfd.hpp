@@ -10,7 +10,9 @@
 // when the others have closed theirs, reads still get the count that is left, and then everything ends with
 // boost::asio::error::eof.
 //
-// Handlers are called from the executor, never inside the initiating function and never in the signaller's thread. However
+// Handlers are called from the executor, never inside the initiating function and never in the signaller's thread. The only
+// exception: an operation that is refused by its initiating function is completed through an immediate executor, if its
+// handler is bound to one (boost::asio::bind_immediate_executor, Boost 1.82 and later). However
 // many signals come before the loop gets round to it, it is woken once, and the counts that are read add up to what was
 // signalled. Reads that wait at once are served in the order they came, and so are writes. Associated executors,
 // allocators and cancellation slots are honoured; a slot takes every type of cancellation, since an operation has no
@@ -42,6 +44,7 @@
 #include <doorbell/asio/detail/bell_op.hpp>
 #include <doorbell/asio/detail/bell_watch.hpp>
 #include <doorbell/asio/detail/errors.hpp>
+#include <doorbell/asio/detail/immediate.hpp>
 #include <doorbell/eventfd.hpp>
 
 namespace doorbell::asio {
@@ -246,11 +249,18 @@ class basic_eventfd {
 
   template <detail::bell_use Use, class Handler>
   void start(Handler&& handler, const detail::bell_interest& interest) {
-    using op_type = detail::bell_op_for<Use, std::decay_t<Handler>, executor_type>;
+    using handler_type = std::decay_t<Handler>;
+    error_code ec;
+    const bool is_possible = check_open(ec) && detail::check_no_callback(ec) && check_possible(interest, ec);
+    if constexpr (detail::has_immediate_executor<handler_type>) {
+      using completion = detail::bell_completion<Use, handler_type>;
+      if (!is_possible)
+        return detail::dispatch_immediately(executor_, completion{handler_type(std::forward<Handler>(handler)), ec, 0});
+    }
+    using op_type = detail::bell_op_for<Use, handler_type, executor_type>;
     const void* const key = connect(boost::asio::get_associated_cancellation_slot(handler));
     auto& op = op_type::make(std::forward<Handler>(handler), executor_, interest, key);
-    error_code ec;
-    if (check_open(ec) && detail::check_no_callback(ec) && check_possible(interest, ec)) return watch_->start(op);
+    if (is_possible) return watch_->start(op);
     op.fail(ec);
     op.post();
   }

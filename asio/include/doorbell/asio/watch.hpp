@@ -34,10 +34,10 @@
 #include <boost/asio/compose.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution_context.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/system/error_code.hpp>
 
 #include <doorbell/asio/detail/errors.hpp>
+#include <doorbell/asio/detail/immediate.hpp>
 #include <doorbell/asio/detail/source_watch.hpp>
 #include <doorbell/eventfd.hpp>
 
@@ -166,7 +166,7 @@ class basic_watch {
  private:
   using watch_type = detail::source_watch<executor_type>;
 
-  // Begins in the initiating function, where no handler is called.
+  // Begins in the initiating function, where no handler is called, except by an immediate executor that it is bound to.
   struct wait_for_the_end {
     executor_type executor;
     std::shared_ptr<watch_type> watch;
@@ -179,7 +179,7 @@ class basic_watch {
       if (waited_for != nullptr)
         waited_for->over().async_wait(POLLIN, std::move(self));
       else
-        boost::asio::post(executor, std::move(self));
+        detail::complete_immediately(executor_type{executor}, std::move(self));
     }
 
     [[nodiscard]] error_code why(error_code ec) const {

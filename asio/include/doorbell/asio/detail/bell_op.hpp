@@ -140,6 +140,8 @@ class bell_completion {
     return boost::asio::get_associated_allocator(handler_);
   }
 
+  [[nodiscard]] const Handler& handler() const noexcept { return handler_; }
+
   void operator()() { call<Use>(std::move(handler_), result_, count_); }
 
  private:

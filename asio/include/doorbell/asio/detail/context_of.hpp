@@ -32,11 +32,11 @@ template <class Executor>
   return nullptr;
 }
 [[nodiscard]] inline boost::asio::io_context* loop_of(const boost::asio::io_context::executor_type& executor) noexcept {
-  return &executor.context();
+  return &boost::asio::query(executor, boost::asio::execution::context);
 }
 [[nodiscard]] inline boost::asio::io_context* loop_of(const boost::asio::any_io_executor& executor) noexcept {
   const auto* const known = executor.target<boost::asio::io_context::executor_type>();
-  return known != nullptr ? &known->context() : nullptr;
+  return known != nullptr ? loop_of(*known) : nullptr;
 }
 
 }  // namespace doorbell::asio::detail

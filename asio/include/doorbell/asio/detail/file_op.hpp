@@ -159,6 +159,8 @@ class file_completion {
     return boost::asio::get_associated_allocator(handler_);
   }
 
+  [[nodiscard]] const Handler& handler() const noexcept { return handler_; }
+
   void operator()() { call<Use>(std::move(handler_), result_, bytes_); }
 
  private:

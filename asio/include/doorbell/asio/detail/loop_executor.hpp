@@ -3,24 +3,40 @@
 // loop_executor: the executor of I/O objects that are doorbell's own inside an execution context. It runs what it is given
 // where it is given it, and that is: in a thread that runs the context, when the reactor has something. No strand of the
 // program's stands between the two, so nobody's files wait for anybody's handler.
+//
+// Boost 1.82 and later derive the immediate executor of each I/O object from its executor, by requiring blocking.never. What is
+// given to that form runs in a thread that runs the context, never in the calling one.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
 
+#include <cstddef>
 #include <utility>
 
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/execution/blocking.hpp>
 #include <boost/asio/execution/context.hpp>
 #include <boost/asio/execution_context.hpp>
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
+#include <boost/system/error_code.hpp>
 
 namespace doorbell::asio::detail {
 
 class loop_executor {
  public:
+  class never_blocking;
+
   explicit loop_executor(boost::asio::execution_context& context) noexcept : context_{&context} {}
 
   [[nodiscard]] boost::asio::execution_context& query(boost::asio::execution::context_t /*what*/) const noexcept {
     return *context_;
   }
+  [[nodiscard]] static constexpr boost::asio::execution::blocking_t query(
+      boost::asio::execution::blocking_t /*what*/) noexcept {
+    return boost::asio::execution::blocking_t::always;
+  }
+  [[nodiscard]] never_blocking require(boost::asio::execution::blocking_t::never_t /*what*/) const noexcept;
+
   template <class Function>
   void execute(Function&& function) const {
     std::forward<Function>(function)();
@@ -30,5 +46,36 @@ class loop_executor {
  private:
   boost::asio::execution_context* context_;
 };
+
+class loop_executor::never_blocking {
+ public:
+  explicit never_blocking(const loop_executor& runs) noexcept : runs_{runs} {}
+
+  [[nodiscard]] boost::asio::execution_context& query(boost::asio::execution::context_t what) const noexcept {
+    return runs_.query(what);
+  }
+  [[nodiscard]] static constexpr boost::asio::execution::blocking_t query(
+      boost::asio::execution::blocking_t /*what*/) noexcept {
+    return boost::asio::execution::blocking_t::never;
+  }
+
+  /// A read from a descriptor that is not open ends in the loop: Asio's way to post to any execution context that has a reactor.
+  template <class Function>
+  void execute(Function&& function) const {
+    boost::asio::posix::basic_stream_descriptor<loop_executor> closed{runs_};
+    closed.async_read_some(boost::asio::mutable_buffer{}, [run = std::forward<Function>(function)](
+                                                              const boost::system::error_code& /*ec*/,
+                                                              std::size_t /*bytes*/) mutable { std::move(run)(); });
+  }
+  bool operator==(const never_blocking&) const noexcept = default;
+
+ private:
+  loop_executor runs_;
+};
+
+inline loop_executor::never_blocking loop_executor::require(
+    boost::asio::execution::blocking_t::never_t /*what*/) const noexcept {
+  return never_blocking{*this};
+}
 
 }  // namespace doorbell::asio::detail

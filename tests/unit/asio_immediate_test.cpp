@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Operations that end in their initiating function: their handlers are called from the loop, or by the immediate executor that
+// they are bound to (Boost 1.82 and later), and by no other.
+#include <doorbell/asio.hpp>
+#include <doorbell/asio/detail/loop_executor.hpp>
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_allocator.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/execution/blocking.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/require.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/system_executor.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#if __has_include(<boost/asio/bind_immediate_executor.hpp>)
+#include <boost/asio/bind_immediate_executor.hpp>
+#define HAS_IMMEDIATE_EXECUTORS 1
+#else
+#define HAS_IMMEDIATE_EXECUTORS 0
+#endif
+
+#include "support/counting_allocator.hpp"
+#include "support/files.hpp"
+
+namespace {
+
+namespace net = boost::asio;
+using boost::system::error_code;
+using doorbell::asio::file_base;
+using doorbell::asio::random_access_file;
+using doorbell::asio::stream_file;
+using doorbell::asio::detail::loop_executor;
+
+TEST(asio_loop_executor, runs_inline_and_its_never_blocking_form_in_the_loop) {
+  net::io_context io;
+  const loop_executor inline_executor{io};
+  int ran = 0;
+  inline_executor.execute([&] { ++ran; });
+  EXPECT_EQ(ran, 1);
+  const auto never_inline = net::require(inline_executor, net::execution::blocking_t::never);
+  never_inline.execute([&] { ++ran; });
+  net::dispatch(never_inline, [&] { ++ran; });
+  net::post(inline_executor, [&, owned = std::make_unique<int>(1)] { ran += *owned; });
+  EXPECT_EQ(ran, 1) << "inside execute(), dispatch() or post()";
+  EXPECT_EQ(io.run(), 3U);
+  EXPECT_EQ(ran, 4);
+}
+
+TEST(asio_loop_executor, its_never_blocking_form_runs_in_a_thread_of_a_pool) {
+  net::thread_pool pool{1};
+  std::thread::id ran_in;
+  net::require(loop_executor{pool}, net::execution::blocking_t::never).execute([&] {
+    ran_in = std::this_thread::get_id();
+  });
+  pool.join();
+  EXPECT_NE(ran_in, std::thread::id{});
+  EXPECT_NE(ran_in, std::this_thread::get_id());
+}
+
+/// What handlers were told.
+struct told {
+  int times = 0;
+  error_code ec = net::error::would_block;
+  std::uint64_t count = 99;
+
+  auto handler() {
+    return [this](error_code why, std::uint64_t n = 0) {
+      ++times;
+      ec = why;
+      count = n;
+    };
+  }
+};
+
+class asio_immediate : public testing::Test {
+ protected:
+  /// Every operation that ends in its initiating function, by the token that `bind` makes of a handler.
+  template <class Bind>
+  void start_all(const Bind& bind) {
+    bell.close();
+    bell.async_wait(POLLIN, bind(waited.handler()));
+    bell.async_read(bind(read.handler()));
+    bell.async_write(1, bind(written.handler()));
+    open_bell.async_write(UINT64_MAX, bind(refused.handler()));
+    no_watch.async_wait(bind(watched.handler()));
+    no_file.async_read_some_at(0, net::buffer(room), bind(file_read.handler()));
+    no_stream.async_write_some(net::buffer(text), bind(stream_written.handler()));
+    file.async_read_some_at(0, net::mutable_buffer{}, bind(nothing_read.handler()));
+  }
+  // A composed operation is work of either loop until its handler is called.
+  void run_both(net::io_context& others) {
+    while (io.poll() + others.poll() > 0) {
+      io.restart();
+      others.restart();
+    }
+  }
+  void expect_all_called(int times) const {
+    for (const auto* one : {&waited, &read, &written, &refused, &watched, &file_read, &stream_written, &nothing_read})
+      EXPECT_EQ(one->times, times);
+  }
+  void expect_results() const {
+    for (const auto* one : {&waited, &read, &written, &watched, &file_read, &stream_written})
+      EXPECT_EQ(one->ec, net::error::bad_descriptor);
+    EXPECT_EQ(refused.ec, net::error::invalid_argument);
+    EXPECT_EQ(nothing_read.ec, error_code{});
+    for (const auto* one : {&read, &file_read, &stream_written, &nothing_read}) EXPECT_EQ(one->count, 0U);
+  }
+
+  net::io_context io;
+  std::array<char, 16> room{};
+  const std::string text = "text";
+  doorbell::asio::eventfd bell{io};
+  doorbell::asio::eventfd open_bell{io};
+  doorbell::asio::watch no_watch{io};
+  random_access_file no_file{io};
+  stream_file no_stream{io};
+  random_access_file file{io, "/dev/null", file_base::read_only};
+  told waited, read, written, refused, watched, file_read, stream_written, nothing_read;
+};
+
+TEST_F(asio_immediate, an_unbound_handler_is_called_from_the_loop) {
+  start_all([](auto handler) { return handler; });
+  expect_all_called(0);
+  io.run();
+  expect_all_called(1);
+  expect_results();
+}
+
+TEST_F(asio_immediate, a_handler_bound_to_another_executor_is_called_by_that) {
+  net::io_context others;
+  start_all([&](auto handler) { return net::bind_executor(others.get_executor(), handler); });
+  io.poll();
+  expect_all_called(0);
+  run_both(others);
+  expect_all_called(1);
+  expect_results();
+}
+
+#if HAS_IMMEDIATE_EXECUTORS
+TEST_F(asio_immediate, a_handler_bound_to_an_inline_immediate_executor_is_called_by_the_initiating_function) {
+  start_all([](auto handler) { return net::bind_immediate_executor(net::system_executor{}, handler); });
+  for (const auto* one : {&waited, &read, &written, &refused, &file_read, &stream_written, &nothing_read})
+    EXPECT_EQ(one->times, 1);
+  EXPECT_FALSE(io.stopped()) << "an operation that began and ended outside of run() left no work, which stops the loop";
+  EXPECT_EQ(watched.times, 0)
+      << "a composed operation, whose handler has the object's executor: as boost::asio::async_compose";
+  io.run();
+  expect_all_called(1);
+  expect_results();
+}
+
+TEST_F(asio_immediate, a_composed_operation_is_completed_inline_in_a_thread_of_its_loop) {
+  net::post(io, [&] {
+    start_all([](auto handler) { return net::bind_immediate_executor(net::system_executor{}, handler); });
+    expect_all_called(1);
+  });
+  EXPECT_EQ(io.run(), 1U);
+  expect_results();
+}
+
+TEST_F(asio_immediate, an_immediate_executor_of_another_loop_calls_the_handler_there) {
+  net::io_context others;
+  start_all([&](auto handler) { return net::bind_immediate_executor(others.get_executor(), handler); });
+  expect_all_called(0);
+  run_both(others);
+  expect_all_called(1);
+  expect_results();
+}
+
+TEST_F(asio_immediate, a_handler_bound_to_a_strand_too_is_called_in_the_strand) {
+  net::io_context others;
+  const auto strand = net::make_strand(others);
+  int in_strand = 0;
+  bell.close();
+  bell.async_read(net::bind_immediate_executor(
+      net::system_executor{}, net::bind_executor(strand, [&](error_code ec, std::uint64_t) {
+        in_strand += ec == net::error::bad_descriptor && strand.running_in_this_thread() ? 1 : 0;
+      })));
+  EXPECT_EQ(in_strand, 0);
+  EXPECT_EQ(io.run(), 0U);
+  others.run();
+  EXPECT_EQ(in_strand, 1);
+}
+
+TEST_F(asio_immediate, an_operation_that_is_completed_inline_needs_no_memory) {
+  doorbell::test::memory_count memory;
+  const auto bind = [&](auto handler) {
+    return net::bind_immediate_executor(
+        net::system_executor{}, net::bind_allocator(doorbell::test::counting_allocator<std::byte>{memory}, handler));
+  };
+  bell.close();
+  bell.async_read(bind(read.handler()));
+  no_file.async_read_some_at(0, net::buffer(room), bind(file_read.handler()));
+  EXPECT_EQ(read.times + file_read.times, 2);
+  EXPECT_EQ(memory.ever, 0U);
+}
+
+TEST_F(asio_immediate, a_handler_called_inline_may_destroy_the_object) {
+  auto own_bell = std::make_unique<doorbell::asio::eventfd>(io);
+  auto own_file = std::make_unique<random_access_file>(io);
+  own_bell->close();
+  own_bell->async_read(
+      net::bind_immediate_executor(net::system_executor{}, [&](error_code, std::uint64_t) { own_bell.reset(); }));
+  own_file->async_sync_all(net::bind_immediate_executor(net::system_executor{}, [&](error_code) { own_file.reset(); }));
+  EXPECT_EQ(own_bell, nullptr);
+  EXPECT_EQ(own_file, nullptr);
+}
+
+// Whether such an operation completes inline is open; that it completes once, with everything, is not.
+TEST_F(asio_immediate, an_operation_that_is_ready_completes_once) {
+  told count, bytes;
+  const auto written_file = doorbell::test::temporary_file(text);
+  random_access_file readable{io, ::dup(written_file.get())};
+  open_bell.signal(41);
+  open_bell.async_read(net::bind_immediate_executor(net::system_executor{}, count.handler()));
+  readable.async_read_some_at(0, net::buffer(room),
+                              net::bind_immediate_executor(net::system_executor{}, bytes.handler()));
+  open_bell.signal();
+  io.run();
+  EXPECT_EQ(count.times, 1);
+  EXPECT_EQ(count.count + (open_bell.context()->count()), 42U);
+  EXPECT_EQ(bytes.times, 1);
+  EXPECT_EQ(std::string(room.data(), bytes.count), text);
+}
+
+TEST_F(asio_immediate, a_coroutine_goes_on_after_an_operation_that_ends_in_its_initiation) {
+  std::vector<error_code> results;
+  bell.close();
+  net::co_spawn(
+      io,
+      [&]() -> net::awaitable<void> {
+        const auto token = [] {
+          return net::bind_immediate_executor(net::system_executor{}, net::as_tuple(net::use_awaitable));
+        };
+        for (int i = 0; i < 100; ++i) results.push_back(std::get<0>(co_await bell.async_read(token())));
+        results.push_back(std::get<0>(co_await no_watch.async_wait(token())));
+      },
+      net::detached);
+  io.run();
+  EXPECT_EQ(results, std::vector<error_code>(101, net::error::bad_descriptor));
+}
+#endif
+
+}  // namespace
