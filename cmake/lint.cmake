@@ -3,17 +3,16 @@
 # clang-format and clang-tidy as two tests, and a target `format` that rewrites the sources in place.
 # Neither test builds anything: clang-tidy reads the compile commands.
 #
-# What they find depends on their version. Version 19 decides; where it is missing, the newest one stands in.
-function(find_clang_tool variable name)
-  set(names ${name})
-  foreach(version RANGE 20 40)
-    list(PREPEND names ${name}-${version})
-  endforeach()
-  find_program(${variable} NAMES ${name}-19 ${names} REQUIRED)
-endfunction()
-find_clang_tool(CLANG_FORMAT clang-format)
-find_clang_tool(RUN_CLANG_TIDY run-clang-tidy)
-find_clang_tool(CLANG_TIDY clang-tidy)
+# Their findings depend on their version: version 19 decides where it is installed.
+include("${CMAKE_CURRENT_LIST_DIR}/find_clang.cmake")
+foreach(tool IN ITEMS clang-format clang-tidy run-clang-tidy)
+  string(MAKE_C_IDENTIFIER "${tool}" variable)
+  string(TOUPPER "${variable}" variable)
+  doorbell_find_clang(${variable} ${tool} 19)
+  if(NOT ${variable})
+    message(FATAL_ERROR "${tool} is not installed; scripts/deps check installs it")
+  endif()
+endforeach()
 
 set(patterns "")
 foreach(room IN ITEMS base eventfd notifier aio asio libaio examples bench tests sanitizers)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The newest clang++ on this machine, from version 19; without one, whatever is called clang++.
-# CMAKE_CXX_COMPILER on the command line selects another.
-set(names clang++)
-foreach(version RANGE 19 40)
-  list(PREPEND names clang++-${version})
-endforeach()
-find_program(CMAKE_CXX_COMPILER NAMES ${names} REQUIRED)
+# The newest clang++ on this machine. CMAKE_CXX_COMPILER on the command line selects another.
+include("${CMAKE_CURRENT_LIST_DIR}/../find_clang.cmake")
+doorbell_find_clang(CMAKE_CXX_COMPILER clang++)
+if(NOT CMAKE_CXX_COMPILER)
+  message(FATAL_ERROR "clang++ is not installed; scripts/deps check installs it")
+endif()

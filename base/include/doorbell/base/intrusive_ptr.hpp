@@ -24,9 +24,9 @@ class intrusive_ptr {
   constexpr intrusive_ptr() noexcept = default;
   constexpr intrusive_ptr(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor): as std::shared_ptr
   /// @param add_reference false: takes over a reference that the caller holds.
-  intrusive_ptr(T* object,
-                bool add_reference = true) noexcept  // NOLINT(google-explicit-constructor): the count is in *object
-      : object_{object} {
+  // Implicit: the count is in the object, so a pointer to it says as much as an intrusive_ptr.
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  intrusive_ptr(T* object, bool add_reference = true) noexcept : object_{object} {
     if (object_ != nullptr && add_reference) object_->get();
   }
   intrusive_ptr(const intrusive_ptr& other) noexcept : intrusive_ptr{other.object_} {}
