@@ -33,7 +33,8 @@ constexpr unsigned ring_magic = 0xa10a10a1;
 constexpr std::size_t header_bytes = 32;
 constexpr int protection = PROT_READ | PROT_WRITE;
 
-// qemu-user has no mremap of nothing. There the memory at `address` becomes a file's, which can be mapped once more.
+// qemu-user does not support mremap(2) with an old size of 0. This fallback replaces the memory at `address` with that
+// of a memfd, which can be mapped a second time.
 void* map_once_more_as_file(void* address, std::size_t bytes) noexcept {
   const base::unique_fd file{::memfd_create("doorbell-ring", MFD_CLOEXEC)};
   if (!file || ::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0) return MAP_FAILED;
@@ -44,9 +45,9 @@ void* map_once_more_as_file(void* address, std::size_t bytes) noexcept {
   return MAP_FAILED;
 }
 
-/// Maps memory that is shared and has nothing in it yet a second time. Errors: not_enough_memory.
+/// Maps shared memory a second time; its content may be lost. Errors: not_enough_memory.
 void* map_once_more(void* address, std::size_t bytes, std::error_code& ec) noexcept {
-  // Of a shared mapping, mremap of nothing makes another one, and leaves the first.
+  // With an old size of 0, mremap(2) of a shared mapping adds a second mapping and keeps the first.
   void* ours = ::mremap(address, 0, bytes, MREMAP_MAYMOVE);
   if (ours != MAP_FAILED) return ours;
   const int error = errno;

@@ -34,7 +34,7 @@ bool copy_through_pipe(const void* from, void* to, std::size_t bytes) noexcept {
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return false;
   const base::unique_fd out{ends[0]};
   const base::unique_fd in{ends[1]};
-  constexpr std::size_t chunk = PIPE_BUF;  // which an empty pipe has room for
+  constexpr std::size_t chunk = PIPE_BUF;  // an empty pipe has room for this many bytes
   for (std::size_t at = 0; at < bytes;) {
     const auto now = std::min(chunk, bytes - at);
     const auto written = ::write(in.get(), static_cast<const char*>(from) + at, now);
@@ -53,7 +53,7 @@ bool write_memory(void* to, void* from, std::size_t bytes) noexcept {
 /// Whether `attempt(address)` succeeds for a byte in each page.
 template <class Attempt>
 bool in_each_page(std::uintptr_t begin, std::size_t bytes, Attempt attempt) noexcept {
-  constexpr std::uintptr_t page = 4096;  // the smallest that there is: of a larger page, several bytes are tried
+  constexpr std::uintptr_t page = 4096;  // the smallest page size; a larger page has several bytes tried
   for (auto at = begin; at < begin + bytes; at = (at / page + 1) * page)
     if (!attempt(reinterpret_cast<void*>(at))) return false;
   return true;

@@ -8,28 +8,30 @@
 
 namespace doorbell::aio {
 
-/// Where a program's addresses end, by processor.
+/// The range of addresses that a program on one kind of processor may use.
 struct address_space {
-  std::uintptr_t tag;  ///< bits that are a program's own, and no part of the address
-  std::uintptr_t end;
+  std::uintptr_t tag;  ///< bits that the program may set freely; they are not part of the address
+  std::uintptr_t end;  ///< the first address behind the range
 };
 
 namespace address_spaces {
 
-// `end` is the largest TASK_SIZE_MAX that a kernel for the processor may have (arch/*/include/asm/processor.h and page_64.h in
-// Linux), whatever the machine at hand has: a smaller one would refuse valid pointers. On each machine it is below the kernel's half,
-// so all of that is refused. What is between the machine's own end and this one is a pointer to nothing, as an unmapped page is.
+// `end` is the largest TASK_SIZE_MAX of any kernel for the processor (arch/*/include/asm/processor.h and page_64.h in
+// Linux), because a smaller value would refuse valid pointers on some machines. On every machine it is below the
+// kernel's half of the address space, so each kernel address is refused. An address between this machine's
+// TASK_SIZE_MAX and `end` is accepted; like an unmapped page, it refers to no memory.
 
-// 2^47 with four levels of page tables and 2^56 with five (LA57), which a program gets by a hint to mmap(2). With LAM_U57
-// (arch_prctl(2), ARCH_ENABLE_TAGGED_ADDR) the bits 57 to 62 are a tag; bit 63 says that an address is the kernel's.
+// TASK_SIZE_MAX is 2^47 with four levels of page tables and 2^56 with five (LA57); a program gets addresses above 2^47
+// only by a hint to mmap(2). With LAM_U57 (arch_prctl(2), ARCH_ENABLE_TAGGED_ADDR) the bits 57 to 62 are a tag. Bit 63
+// marks a kernel address.
 inline constexpr address_space x86_64{.tag = std::uintptr_t{0x3f} << 57, .end = std::uintptr_t{1} << 56};
 
-// 2^VA_BITS: 2^48, below which the stack is, in most configurations; 2^52 at most, which a program gets by a hint to mmap(2). The top
-// byte is a tag (TCR_EL1.TBI0 is set; Documentation/arch/arm64/tagged-address-abi.rst), and bit 55 says that an address is the
-// kernel's, whatever the tag.
+// TASK_SIZE_MAX is 2^VA_BITS: 2^48 in most configurations, with the stack below it, and at most 2^52; a program gets
+// addresses above 2^48 only by a hint to mmap(2). The top byte is a tag (TCR_EL1.TBI0 is set;
+// Documentation/arch/arm64/tagged-address-abi.rst). Bit 55 marks a kernel address, independently of the tag.
 inline constexpr address_space arm64{.tag = std::uintptr_t{0xff} << 56, .end = std::uintptr_t{1} << 52};
 
-// Nothing is known of it, so nothing is refused that does not wrap around.
+// The limits of an unknown processor are unknown, so only ranges that wrap around are refused.
 inline constexpr address_space unknown{.tag = 0, .end = ~std::uintptr_t{0}};
 
 #if defined(__x86_64__)
@@ -52,7 +54,7 @@ inline constexpr address_space here = unknown;
 /// The same, and not at null: what may be read, for all that can be known for nothing.
 [[nodiscard]] inline bool plausible(const void* address, std::size_t bytes,
                                     const address_space& space = address_spaces::here) noexcept {
-  constexpr std::uintptr_t first = 4096;  // the smallest page that there is
+  constexpr std::uintptr_t first = 4096;  // the smallest page size
   return (reinterpret_cast<std::uintptr_t>(address) & ~space.tag) >= first && in_user_half(address, bytes, space);
 }
 

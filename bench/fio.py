@@ -56,7 +56,7 @@ JOBS = {
     "client/depth:32": Job(("32",), client=True),
 }
 
-# For each side the command before the program, and fio's name of the engine.
+# For each side: the command that runs the program, and fio's name of the engine.
 SIDES = {
     "doorbell": (("libaio/bin/doorbell-run", "--"), "libaio"),
     "threads": (("libaio/bin/doorbell-run", "--engine=threads", "--"), "libaio"),
@@ -67,7 +67,7 @@ SIDES = {
 
 
 class Files:
-    """The files that are read: one where the output goes, and one on tmpfs. Random data: no layer can compress it."""
+    """The files that fio reads: one in the output folder, one on tmpfs. Random data: no layer can compress it."""
 
     def __init__(self, folder):
         self.disk = folder / "fio.data"

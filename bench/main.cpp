@@ -36,7 +36,7 @@ class reporter : public benchmark::ConsoleReporter {
   [[nodiscard]] bool failed() const noexcept { return failed_; }
 
  private:
-  // Google Benchmark tells it by `error_occurred` before 1.8, and by `skipped` since.
+  // Google Benchmark reports an error in `error_occurred` before version 1.8, and in `skipped` from 1.8 on.
   template <class AnyRun>
   [[nodiscard]] static bool has_failed(const AnyRun& run) {
     if constexpr (requires { run.error_occurred; })

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws results as one SVG: for each row how many times as fast as its peer doorbell is, on a logarithmic axis.
+"""Draws results as one SVG. For each row it shows the speed of doorbell relative to its peer, on a logarithmic axis.
 
 On the axis of a row, 1 is its main peer. Everything else in the row is placed by its own speed relative to that peer:
 doorbell, other peers, the limit, and the lowest speed that meets all targets. A row that misses any target is drawn as
@@ -14,7 +14,7 @@ WIDTH = 800
 PLOT_LEFT, PLOT_RIGHT = 222, 512
 RATIO_RIGHT, OURS_RIGHT, PEER_LEFT = 562, 630, 640
 TOP, ROW, GROUP = 76, 19, 31
-SLOWEST = 0.5  # the axis begins here; what is slower is a triangle at its left edge
+SLOWEST = 0.5  # the axis begins here; slower results are triangles at its left edge
 
 LIGHT = {"paper": "#ffffff", "text": "#1f2328", "muted": "#59636e", "line": "#d1d9e0",
          "met": "#0969da", "missed": "#bc4c00"}
@@ -23,7 +23,7 @@ DARK = {"paper": "#0d1117", "text": "#f0f6fc", "muted": "#9198a1", "line": "#3d4
 
 
 def coloured(colours):
-    """Written out for each mode: few viewers except browsers know CSS variables."""
+    """Written out for each mode, because few viewers except browsers support CSS variables."""
     fills = {"text, .target": "text", ".small, .limit, .slower": "muted", ".paper, .peer": "paper",
              ".bar.met, .dot.met, .ratio.met": "met", ".bar.missed, .dot.missed, .ratio.missed": "missed"}
     strokes = {".target": "text", ".line": "line", ".one, .peer": "muted"}
@@ -47,7 +47,7 @@ text {{ font: 12px system-ui, -apple-system, "Segoe UI", "Noto Sans", "DejaVu Sa
 
 
 def speeds(row):
-    """Relative to the main peer: of doorbell, of other peers, of limits, and what the targets demand."""
+    """Speeds relative to the main peer: of doorbell, of other peers, of limits, the lowest that meets the targets."""
     main = main_peer(row)
     ours = main["ratio"]
 
@@ -67,7 +67,7 @@ def is_missed(row):
 
 
 class Axis:
-    """Logarithmic, from SLOWEST to the power of ten, or half of it, that nothing exceeds."""
+    """Logarithmic, from SLOWEST to the first power of ten, or half of one, that no result exceeds."""
 
     def __init__(self, rows):
         fastest = max(value for row in rows for value in values_of(speeds(row)))
@@ -97,7 +97,7 @@ def line(x1, y1, x2, y2, kind):
 
 
 def dot(x, y, kind):
-    if kind == "missed":  # to be told apart without colours, too
+    if kind == "missed":  # distinguishable without colours
         return f'<rect x="{x - 4.5:.1f}" y="{y - 4.5:g}" width="9" height="9" class="dot missed"/>'
     return f'<circle cx="{x:.1f}" cy="{y:g}" r="4.5" class="dot {kind}"/>'
 

@@ -10,7 +10,7 @@ import picture
 import results
 from table import ROWS
 
-# The facts about the machine that a document shows, each with the words before it.
+# The facts about the machine that a document shows, each with the text before it.
 VERSIONS = {"linux": "Linux ", "compiler": "", "glibc": "glibc ", "boost": "Boost ", "fio": "fio "}
 MARKED = re.compile(r"(<!-- results: begin -->\n).*?(<!-- results: end -->)", re.DOTALL)
 
@@ -52,7 +52,7 @@ def has_all_rows(measured):
     return {row.work for row in ROWS} <= {row["work"] for row in measured["rows"]}
 
 
-# For each document the function that makes its text, and whether it accepts results without some of the rows.
+# For each document: the function that makes its text, and whether it accepts results in which rows are missing.
 DOCUMENTS = {"README.md": (for_readme, True), "docs/performance.md": (for_performance, False)}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The results of one run as data: JSON from which the tables and the picture are made, now or later.
+"""The results of one run as JSON, from which the tables and the picture are made.
 
     {"date", "processor", "linux", ...: facts about the machine
      "rows": [{"label", "group", "work", "brief", "is_key", "ours": ns,
@@ -33,7 +33,7 @@ def ratio(ours, peer, times):
     if len(ratios) < 2:
         return ratios[0], None
     low, _, high = statistics.quantiles(ratios, n=4)
-    # The standard error of a median, for values whose middle half is spread as in a normal distribution.
+    # The standard error of a median, if the middle half of the values is spread as in a normal distribution.
     return statistics.median(ratios), 1.253 * (high - low) / 1.349 / math.sqrt(len(ratios))
 
 
@@ -92,7 +92,7 @@ def said_verdict(peer):
 
 
 def table_of(results):
-    """All rows and everything they are compared with, as lines of cells."""
+    """All rows with all their peers and limits, as lines of cells."""
     lines = [("#", "work", "ours", "against", "peer", "ratio", "target", "")]
     for row in results["rows"]:
         head = (row["label"], row["work"], nanoseconds(row["ours"]))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the times of a run to the tables, the picture and the documents; and whether the committed documents show the
-committed data.
+"""Tests the way from the times of a run to the tables, the picture and the documents, and that the committed documents
+show the committed data.
 
 usage: results_test.py SOURCE_DIR
 """
@@ -41,7 +41,7 @@ FACTS = {"date": "2026-01-02", "processor": "Example CPU, 2 CPUs", "linux": "6.1
 
 
 def fixture():
-    """As a later run of the programs sees it: through a file."""
+    """Writes and reads the data through a file, as separate programs do."""
     return json.loads(json.dumps(results.results_of(ROWS, TIMES, FACTS)))
 
 
@@ -94,7 +94,7 @@ class PictureTest(unittest.TestCase):
         self.assertIn("target >= 1.5x: missed", self.rows[1].find(f"{SVG}title").text)
 
     def test_the_speed_that_the_strictest_target_demands_is_marked(self):
-        # The io_uring engine is 70 times as fast as the kernel's AIO, and doorbell is to be as fast.
+        # The io_uring engine is 70 times as fast as the kernel's AIO, and the target is its speed.
         self.assertEqual(picture.speeds(fixture()["rows"][1])["target"], 70)
 
     def test_a_limit_is_drawn(self):
@@ -137,7 +137,7 @@ class DocumentsTest(unittest.TestCase):
             self.assertIn("docs/results-2026-01-02.svg", (root / "README.md").read_text())
             self.assertEqual(results.read(root / "docs/results-2026-01-02.json"), fixture())
             self.assertEqual((root / "docs/results-2026-01-02.svg").read_text(), picture.draw(fixture()))
-            # Three rows are not the full table.
+            # The fixture has only three rows, so the full table stays unchanged.
             self.assertEqual((root / "docs/performance.md").read_text(), (SOURCE / "docs/performance.md").read_text())
 
     def test_quick_start_has_exactly_two_commands(self):

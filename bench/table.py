@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of speeds: which benchmark belongs to which row, and what it is compared with.
+"""The table of speeds: the benchmark and the peers of each row.
 
 A row is data. To add one: write the benchmark, and a Row here that names it.
 """
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Against:
-    """What `ours` is compared with in the same run: by the medians of both, or, for two sides of one benchmark, by the
-    ratio in each repetition."""
+    """A peer or limit that `ours` is compared with in the same run. The ratio is that of both medians, or, for two
+    sides of one benchmark, the median of the ratios in each repetition."""
 
     name: str  # in the table
     benchmark: str  # its full name in the program; SIDE@NAME: one side of a benchmark that measures several alternately

@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The install rules, the CMake package and the pkg-config file. The packages that consumers must find follow from the
-# targets that the rooms link:
+# The install rules, the CMake package and the pkg-config file. The targets that the rooms link determine the packages
+# that consumers must find:
 #   absl::x       find_package(absl)       Requires: absl_x
 #   PkgConfig::x  pkg_check_modules(x)     Requires: x
-#   Boost::x      find_package(Boost)      headers only, and on the compiler's own path
+#   Boost::x      find_package(Boost)      header-only, and on the compiler's default path
 #   Threads::x    find_package(Threads)    -pthread
 #
 # Install components:
 #   runtime      the shared library
-#   development  headers, archive or the name that -ldoorbell finds, CMake package, pkg-config file
+#   development  headers, the archive or the link that -ldoorbell finds, CMake package, pkg-config file
 #   run          doorbell-run, its libaio.so.1 and its man page (libaio/CMakeLists.txt)
 include(CMakePackageConfigHelpers)
 
 get_property(public_dependencies GLOBAL PROPERTY doorbell_public_dependencies)
 get_property(private_dependencies GLOBAL PROPERTY doorbell_private_dependencies)
 
-# An archive is linked together with everything behind it, also without pkg-config's --static: no other doorbell is
-# installed with it. A shared library has loaded what it needs itself.
+# With an archive, consumers also link all of its dependencies, even without pkg-config's --static, because no shared
+# doorbell is installed beside the archive. A shared library loads its dependencies itself.
 if(BUILD_SHARED_LIBS)
   set(needed ${public_dependencies})
 else()

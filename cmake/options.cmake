@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The options. docs/install.md describes those that users of doorbell set.
+# The options. docs/install.md describes the options that users of doorbell set.
 
-# doorbell_option(name text default): an option() of a top-level build. In a parent project it is a plain variable,
-# which the parent sets before add_subdirectory() or on the command line, so nothing is added to the parent's cache.
+# doorbell_option(name text default): calls option() in a top-level build. In a parent project it sets a plain variable,
+# unless the parent has set it before add_subdirectory() or on the command line, and adds nothing to the parent's cache.
 macro(doorbell_option name text default)
   if(PROJECT_IS_TOP_LEVEL)
     option(${name} "${text}" ${default})
@@ -12,7 +12,7 @@ macro(doorbell_option name text default)
   endif()
 endmacro()
 
-# Not BUILD_SHARED_LIBS of a parent project: doorbell follows the parent's choice.
+# In a parent project, doorbell uses the parent's BUILD_SHARED_LIBS.
 if(PROJECT_IS_TOP_LEVEL)
   option(BUILD_SHARED_LIBS "Build doorbell as a shared library" OFF)
 endif()
@@ -34,8 +34,8 @@ elseif(NOT DEFINED DOORBELL_BUILD_ASIO)
   set(DOORBELL_BUILD_ASIO AUTO)
 endif()
 
-# The tests, the model checker and the lint targets have short names (asio_test, model, format), and their commands name
-# the build folder of a top-level build.
+# In a parent project, the short names of the tests, the model checker and the lint targets (asio_test, model, format)
+# may clash with the parent's, and their commands use the build folder of a top-level build.
 if(NOT PROJECT_IS_TOP_LEVEL)
   foreach(option IN ITEMS DOORBELL_BUILD_TESTS DOORBELL_BUILD_MODEL DOORBELL_FUZZ DOORBELL_LINT)
     if(${option})
@@ -44,7 +44,8 @@ if(NOT PROJECT_IS_TOP_LEVEL)
   endforeach()
 endif()
 
-# doorbell_decide_asio(): sets DOORBELL_WITH_ASIO, whether doorbell::asio is built with the Boost that was found.
+# doorbell_decide_asio(): sets DOORBELL_WITH_ASIO to whether doorbell::asio is built, from DOORBELL_BUILD_ASIO and the
+# version of Boost that was found.
 macro(doorbell_decide_asio)
   set(DOORBELL_WITH_ASIO ON)
   if(DOORBELL_BUILD_ASIO STREQUAL "AUTO")

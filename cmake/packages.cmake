@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The Debian packages that CPack builds from the components `runtime`, `development` and `run`; scripts/package sets the
-# compiler's flags and checks the result. Off by default: what is added here belongs into packages only.
+# Configures the Debian packages that CPack builds from the components `runtime`, `development` and `run`.
+# scripts/package sets the compiler flags and checks the result. Off by default, because the files installed here belong
+# only in packages.
 doorbell_option(DOORBELL_DEB "Configure CPack for Debian packages; needs BUILD_SHARED_LIBS, DOORBELL_BUILD_LIBAIO" OFF)
 if(NOT DOORBELL_DEB)
   return()
@@ -15,8 +16,9 @@ set(runtime libdoorbell${abi})
 set(development libdoorbell-dev)
 set(run doorbell-run)
 
-# The release that the packages are for. Its number is part of the version, so that an upgrade of the system also
-# upgrades the packages: 0.1.0-1~deb12 is older than 0.1.0-1~deb13. Testing and unstable have no number.
+# The Debian release that the packages are for. Its number is part of the package version, so that an upgrade of the
+# system also upgrades the packages: 0.1.0-1~deb12 is older than 0.1.0-1~deb13. Debian testing and unstable have no
+# number.
 cmake_host_system_information(RESULT system QUERY DISTRIB_INFO)
 set(distribution "${system_VERSION_CODENAME}")
 if(NOT distribution)
@@ -28,9 +30,9 @@ if(system_VERSION_ID)
   string(APPEND revision "~${suffix}")
 endif()
 
-# What the headers need. A notifier contains two functions of Abseil's, which the library calls: a program must be
-# compiled with the Abseil release that the library was compiled with. Only doorbell::asio needs Boost; a release whose
-# default is too old for it has another package.
+# The dependencies of the headers. A notifier contains two absl::AnyInvocables, which the library calls, so a program
+# must be compiled with the Abseil release that the library was compiled with. Only doorbell::asio needs Boost. If the
+# default Boost of a Debian release is too old, the second alternative names the versioned package.
 math(EXPR next_absl "${absl_VERSION} + 1")
 set(needed "${runtime} (= ${PROJECT_VERSION}-${revision})")
 string(APPEND needed ", libabsl-dev (>= ${absl_VERSION}), libabsl-dev (<< ${next_absl})")
@@ -58,11 +60,11 @@ install(FILES packaging/Containerfile packaging/doorbell-run.conf "${PROJECT_BIN
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME doorbell)
 set(CPACK_PACKAGE_VENDOR doorbell)
-# Each package has a summary of its own, the first line of its description.
+# Empty: the first line of each package's description is its summary.
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "")
 set(CPACK_PACKAGE_CONTACT "${maintainer}")
 set(CPACK_PACKAGING_INSTALL_PREFIX "${CMAKE_INSTALL_PREFIX}")
-# Of folders; the build's umask is not the packages'.
+# The permissions of folders, so that they do not depend on the umask of the build.
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS
   OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
 set(CPACK_COMPONENTS_ALL runtime development run)

@@ -3,9 +3,9 @@
 # Each room is a target that sees only its own headers and those of the rooms it names, so a wrong include does not
 # compile. The product, doorbell::doorbell, is one library made of the rooms' objects.
 
-# The number in the shared library's name, libdoorbell.so.0, and in that of its package. It counts interfaces, not versions:
-# a release in which programs linked with the one before no longer work (an exported function is removed, a public class
-# changes its size or layout) raises it; a release that only adds keeps it.
+# The number in the name of the shared library (libdoorbell.so.0) and in the name of its package. It counts binary
+# interfaces, not versions: a release that breaks programs linked with the previous one (it removes an exported
+# function, or changes the size or layout of a public class) increases it; a release that only adds functions keeps it.
 set(DOORBELL_ABI 0)
 
 add_library(doorbell)
@@ -21,8 +21,8 @@ set_target_properties(doorbell PROPERTIES
 #   HEADERS file...     under include/doorbell/; installed, and each compiled alone by the tests
 #   USES room...        rooms below this one, whose headers it may include
 #   PUBLIC target...    third-party targets that the headers need
-#   PRIVATE target...)  third-party targets that only the sources need; those of Boost are headers, which a
-#                       program that links the product does not need
+#   PRIVATE target...)  third-party targets that only the sources need. Targets of Boost are header-only, so
+#                       programs that link the product do not need them
 #
 # Makes the target doorbell_<name>. Tests of what is not exported link that; everything else links the products.
 function(doorbell_add_room name)

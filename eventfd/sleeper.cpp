@@ -92,8 +92,9 @@ std::error_code eventfd_ctx::sleeper::outcome() const noexcept {
 }
 
 // Trying and going on the queue are one step under the lock, so a signal is either there for the try or finds the entry.
-// Not inlined: the caller's fast path stays small, and g++ 14, which sees the address of the caller's local stored in the queue, but
-// not that outcome() is reached only after its removal, would warn of a dangling pointer.
+// Not inlined, so that the caller's fast path stays small. Inlined, g++ 14 would also warn of a dangling pointer: it
+// sees that the queue stores the address of the caller's local variable, but not that the caller removes it before
+// outcome().
 [[gnu::noinline]] bool eventfd_ctx::run_or_enqueue(sleeper& operation) noexcept {
   const eventfd_ctx_lock held{*this};
   if (operation.attempt()) return true;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Run by CPack on the packages that it made: removes the maintainer scripts that call ldconfig, which CPack adds without
-# being asked. The trigger in the same package has dpkg do that, once for all packages.
+# CPack runs this script on the packages that it made. The script removes the maintainer scripts that CPack adds to call
+# ldconfig. The package's trigger already makes dpkg run ldconfig, once for all packages.
 cmake_minimum_required(VERSION 3.25)
 foreach(package IN LISTS CPACK_PACKAGE_FILES)
   set(tree "${package}.tree")

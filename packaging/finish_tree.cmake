@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Run by CPack on the installed trees, before it makes packages of them: strips binaries, and compresses manual pages
-# and changelogs, as Debian's policy and lintian want them.
+# CPack runs this script on the installed trees before it makes packages of them. The script strips binaries, and
+# compresses manual pages and changelogs, as Debian's policy and lintian require.
 cmake_minimum_required(VERSION 3.25)
 file(GLOB_RECURSE files "${CPACK_TEMPORARY_DIRECTORY}/*")
 set(documents ${files})
@@ -14,10 +14,10 @@ foreach(kind IN ITEMS documents binaries)
   endif()
 endforeach()
 
-# Without a name and a time in the result, so that equal files stay equal.
+# --no-name leaves out file name and time, so that builds of the same sources give equal files.
 execute_process(COMMAND gzip -9 --no-name ${documents} COMMAND_ERROR_IS_FATAL ANY)
 
-# Each file once, not again by its links.
+# Symbolic links are skipped, so that each file is stripped once.
 foreach(binary IN LISTS binaries)
   if(NOT IS_SYMLINK "${binary}")
     execute_process(COMMAND strip --strip-unneeded --remove-section=.comment --remove-section=.note "${binary}"

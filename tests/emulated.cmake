@@ -1,28 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Tests of a program for another processor, in qemu-user. It carries out the program's instructions itself, and its system calls by
-# the host's kernel, those that it knows. What a test needs and qemu does not have is written here, and nowhere else; so is why.
-# Tests that are left out by name are listed as "Not Run (Disabled)" by ctest.
+# Settings for tests of programs for another processor, in qemu-user. The emulator executes the instructions of the
+# program itself, and forwards the system calls that it knows to the host's kernel. This file and not_emulated.cmake
+# list everything that the tests need and qemu-user lacks, each with its reason. ctest lists the tests that are left out
+# by name as "Not Run (Disabled)".
 
-# Optimizing tests takes a third of the time to build them, and the emulator spends its own on whatever they do. The product is
-# optimized as it is elsewhere.
+# Not -O2 for the tests: it would take a third of their build time, and their run time is mostly the emulator's. The
+# product is optimized as in other builds.
 add_compile_options(-O1)
 
-# io_uring_setup(2) is ENOSYS.
+# io_uring_setup(2) fails with ENOSYS.
 set(test_engines threads)
 
-# As io_setup(2): so nothing is compared with the kernel's AIO, and there is none to be refused to a program. Programs that the
-# kernel itself would have to start (execve(2) of another processor's program) are started by the emulator.
+# io_setup(2) fails with ENOSYS, so no test compares with the kernel's AIO, and no wrapper has to refuse it. The kernel
+# cannot start a program for another processor by execve(2), so the emulator takes the place of the wrapper.
 set(has_kernel_aio OFF)
 set(without_kernel_aio ${CMAKE_CROSSCOMPILING_EMULATOR})
 
-# It is some ten times as slow.
+# The emulator is about ten times as slow as the processor.
 set(random_programs 200)
 
-# Rows on the kernel's side: they would show what qemu does.
+# Leave out the conformance rows that run against the kernel: they would test qemu-user.
 set(all_tests -*/kernel)
 
-# Scripts that have programs start programs: where the kernel starts those of the other processor by way of the emulator.
+# Runs scripts whose programs start other programs: with_binfmt makes the kernel start programs for the other processor
+# through the emulator.
 set(where_programs_run "${CMAKE_CURRENT_SOURCE_DIR}/support/with_binfmt" ${CMAKE_CROSSCOMPILING_EMULATOR}
   $<TARGET_FILE:without_kernel_aio>)
 

@@ -37,7 +37,7 @@ static int empty_file(void) {
   return fd;
 }
 
-// qemu-user has not: there a flag is -EOPNOTSUPP.
+// False in qemu-user, where a request with a flag fails with -EOPNOTSUPP.
 static int has_pwritev2(void) { return syscall(SYS_pwritev2, -1, NULL, 0, 0, 0, 0) == -1 && errno != ENOSYS; }
 
 // Submits one, and waits for it. Of its event, all is as expected but res, which is returned.

@@ -17,7 +17,7 @@
 
 namespace doorbell::test {
 
-/// Whether system calls can be made to fail. Not in qemu-user, which keeps seccomp(2) from its programs.
+/// Whether refuse() works: it needs seccomp(2), which qemu-user does not offer to its programs.
 [[nodiscard]] inline bool can_refuse() { return ::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0; }
 
 /// From now on, in this process and for good, a system call fails with `error`. With `flags`, only when its argument
@@ -37,7 +37,7 @@ inline void refuse(long number, int error, unsigned argument = 0, std::uint32_t 
     throw std::system_error{errno, std::system_category(), "seccomp"};
 }
 
-/// The kernel's AIO fails with ENOSYS from now on. In an emulator that has none it does so already.
+/// Makes the system calls of the kernel's AIO fail with ENOSYS. In qemu-user they fail with ENOSYS in any case.
 inline void refuse_kernel_aio() {
   if (!can_refuse() && ::syscall(SYS_io_destroy, 0UL) != 0 && errno == ENOSYS) return;
   for (const long call :

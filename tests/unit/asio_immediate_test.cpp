@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Operations that end in their initiating function: their handlers are called from the loop, or by the immediate executor that
-// they are bound to (Boost 1.82 and later), and by no other.
+// Operations that end in their initiating function. A handler that is bound to an immediate executor (Boost 1.82 and
+// later) is called by that executor; every other handler is called from the loop.
 #include <doorbell/asio.hpp>
 #include <doorbell/asio/detail/loop_executor.hpp>
 
@@ -78,7 +78,7 @@ TEST(asio_loop_executor, its_never_blocking_form_runs_in_a_thread_of_a_pool) {
   EXPECT_NE(ran_in, std::this_thread::get_id());
 }
 
-/// What handlers were told.
+/// Records the arguments of a handler, and how often it was called.
 struct told {
   int times = 0;
   error_code ec = net::error::would_block;
@@ -95,7 +95,7 @@ struct told {
 
 class asio_immediate : public testing::Test {
  protected:
-  /// Every operation that ends in its initiating function, by the token that `bind` makes of a handler.
+  /// Starts every kind of operation that ends in its initiating function. `bind` makes the token from the handler.
   template <class Bind>
   void start_all(const Bind& bind) {
     bell.close();
@@ -108,7 +108,7 @@ class asio_immediate : public testing::Test {
     no_stream.async_write_some(net::buffer(text), bind(stream_written.handler()));
     file.async_read_some_at(0, net::mutable_buffer{}, bind(nothing_read.handler()));
   }
-  // A composed operation is work of either loop until its handler is called.
+  // A composed operation counts as work of either loop until its handler is called, so both loops are polled.
   void run_both(net::io_context& others) {
     while (io.poll() + others.poll() > 0) {
       io.restart();
@@ -227,7 +227,7 @@ TEST_F(asio_immediate, a_handler_called_inline_may_destroy_the_object) {
   EXPECT_EQ(own_file, nullptr);
 }
 
-// Whether such an operation completes inline is open; that it completes once, with everything, is not.
+// A ready operation may or may not complete inline. In both cases it must complete exactly once, with the whole result.
 TEST_F(asio_immediate, an_operation_that_is_ready_completes_once) {
   told count, bytes;
   const auto written_file = doorbell::test::temporary_file(text);

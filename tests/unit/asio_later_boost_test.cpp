@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tokens and adapters that Boost.Asio has gained since 1.81, with each of our objects. Each test is compiled where Boost has them.
+// Completion tokens and adapters that Boost.Asio added after 1.81, with each of doorbell's I/O objects. Each test is
+// compiled only if the Boost in use has the token or adapter.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>
@@ -91,7 +92,7 @@ TEST_F(asio_later_boost, as_tuple_outside_experimental_yields_each_objects_resul
   EXPECT_EQ(ended, 1);
 }
 
-// co_composed: an operation made of ours, as a coroutine whose caller chooses the token.
+// co_composed: a coroutine that combines doorbell's operations into one operation, whose caller chooses the token.
 
 #if __has_include(<boost/asio/co_composed.hpp>)
 using net::co_composed;
@@ -99,14 +100,15 @@ using net::co_composed;
 using net::experimental::co_composed;
 #endif
 
-// g++ 14 takes the promise's operator delete in Boost 1.88 for the partner of another new, for a frame that operator new of the same
-// promise has allocated.
+// g++ 14 falsely reports a mismatch in Boost 1.88: the operator delete and the operator new of a coroutine's promise,
+// which belong together, look to it like different pairs.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 #endif
 
-/// Reads counts until their sum has reached `goal`. @param token of signature void(error_code, std::uint64_t): the sum.
+/// Reads counts until their sum is at least `goal`.
+/// @param token its signature is void(error_code, std::uint64_t sum).
 template <class Token>
 auto async_sum(doorbell::asio::eventfd& bell, std::uint64_t goal, Token&& token) {
   return net::async_initiate<Token, void(error_code, std::uint64_t)>(
@@ -125,7 +127,8 @@ auto async_sum(doorbell::asio::eventfd& bell, std::uint64_t goal, Token&& token)
       token, std::ref(bell), goal);
 }
 
-/// Copies what is in the file at `offset` to a pipe. @param token of signature void(error_code, std::size_t): bytes.
+/// Copies the file's bytes from `offset` on to a pipe.
+/// @param token its signature is void(error_code, std::size_t bytes).
 template <class Token>
 auto async_copy(random_access_file& from, std::uint64_t offset, stream_file& to, Token&& token) {
   return net::async_initiate<Token, void(error_code, std::size_t)>(
@@ -200,7 +203,7 @@ TEST_F(asio_later_boost, co_composed_copies_between_files) {
 #if HAS_CANCEL_AFTER
 using namespace std::chrono_literals;
 
-/// What a handler was told.
+/// Records the arguments of a handler, and how often it was called.
 struct told {
   int times = 0;
   error_code ec = net::error::would_block;
@@ -225,7 +228,7 @@ class asio_timeout : public asio_later_boost {
     bell.async_wait(POLLIN, timed(waited.handler()));
     bell.async_read(timed(read.handler()));
     full.async_write(1, timed(written.handler()));
-    watch.assign(doorbell::eventfd{}, ::eventfd(0, EFD_CLOEXEC));  // which keeps the loop busy
+    watch.assign(doorbell::eventfd{}, ::eventfd(0, EFD_CLOEXEC));  // an open watch keeps the loop running
     watch.async_wait(timed(watched.handler()));
     pipe_reader.async_read_some(net::buffer(room), timed(streamed.handler()));
     const std::array all{&waited, &read, &written, &watched, &streamed};
@@ -238,7 +241,7 @@ class asio_timeout : public asio_later_boost {
     expect_nothing_taken(full);
   }
 
-  /// A cancelled operation has had no effect, and the objects are as good as before.
+  /// Checks that the cancelled operations had no effect, and that the objects can still be used.
   void expect_nothing_taken(const doorbell::asio::eventfd& full) {
     EXPECT_EQ(full.read(), doorbell::eventfd::max);
     EXPECT_TRUE(watch.is_open());

@@ -7,7 +7,7 @@
 
 namespace {
 
-/// Only named: a pointer to it needs no more until it is used.
+/// Incomplete here: the declaration of an intrusive_ptr does not need the complete type.
 class counted;
 using counted_ptr = doorbell::base::intrusive_ptr<counted>;
 struct holder {
@@ -65,7 +65,7 @@ TEST(intrusive_ptr, moved_from_is_null_and_the_count_stays) {
   counted object;
   counted_ptr one{&object};
   const counted_ptr other{std::move(one)};
-  EXPECT_EQ(one.get(), nullptr);  // NOLINT(bugprone-use-after-move): that is what is asked
+  EXPECT_EQ(one.get(), nullptr);  // NOLINT(bugprone-use-after-move): tests the moved-from state
   EXPECT_EQ(other.get(), &object);
   EXPECT_EQ(object.references, 1);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which addresses may be a program's, for each processor by the addresses' values, so on any machine.
+// Which addresses a program may use, for each processor. The tests use only the addresses' values, so they run on any
+// machine.
 #include "../../aio/user_memory.hpp"
 
 #include <gtest/gtest.h>
@@ -23,40 +24,40 @@ const void* at(std::uintptr_t address) { return reinterpret_cast<const void*>(ad
 struct space_case {
   const char* name;
   doorbell::aio::address_space space;
-  std::vector<std::uintptr_t> users;  // each with a block behind it
+  std::vector<std::uintptr_t> users;  // addresses of a block that the program may use
   std::vector<std::uintptr_t> kernels;
-  std::vector<std::uintptr_t> straddling;  // the program's, but not the block behind it
+  std::vector<std::uintptr_t> straddling;  // the program may use the address, but not the whole block
 };
 
 const std::array cases{
     space_case{.name = "x86_64",
                .space = spaces::x86_64,
-               .users = {0x0000'0000'0040'0000,  // the program
+               .users = {0x0000'0000'0040'0000,  // the program's text
                          0x0000'7fff'ffff'e000,  // the last page of four levels is not used
                          0x0000'8000'0000'0000,  // LA57
-                         0x00ff'ffff'ffff'e000,  // its last used page
+                         0x00ff'ffff'ffff'e000,  // LA57: the last page that is used
                          0x7e00'7fff'0000'1000,  // a tag of LAM_U57
                          0x7eff'ffff'ffff'e000},
-               .kernels = {0xffff'8000'0000'0000,  // four levels: its first, the direct map
-                           0xffff'ffff'8000'0000,  // its text
-                           0xff00'0000'0000'0000,  // LA57: its first
+               .kernels = {0xffff'8000'0000'0000,  // four levels: the kernel's first, the direct map
+                           0xffff'ffff'8000'0000,  // four levels: the kernel's text
+                           0xff00'0000'0000'0000,  // LA57: the kernel's first
                            0xffff'ffff'ffff'ffff,
                            0x8000'0000'0040'0000,   // non-canonical
                            0x0100'0000'0000'0000},  // the first beyond any program's
                .straddling = {0x00ff'ffff'ffff'f001}},
     space_case{.name = "arm64",
                .space = spaces::arm64,
-               .users = {0x0000'0000'0040'0000,  // the program
+               .users = {0x0000'0000'0040'0000,  // the program's text
                          0x0000'007f'ffff'f000,  // the stack with 39 bits
                          0x0000'ffff'ffff'0000,  // the stack with 48 bits
                          0x000f'ffff'ffff'e000,  // 52 bits
-                         0x3400'ffff'ffff'0000,  // tags: of MTE, and whatever a program puts there
+                         0x3400'ffff'ffff'0000,  // with a tag of MTE, then with tags of the program's own
                          0xff00'ffff'ffff'0000, 0x800f'ffff'ffff'e000},
-               .kernels = {0xffff'0000'0000'0000,  // 48 bits: its first, the linear map
-                           0xfff0'0000'0000'0000,  // 52 bits
+               .kernels = {0xffff'0000'0000'0000,  // 48 bits: the kernel's first, the linear map
+                           0xfff0'0000'0000'0000,  // 52 bits: the kernel's first
                            0xffff'8000'0000'0000,  // modules, vmalloc
                            0xffff'ffff'ffff'ffff,
-                           0x00ff'8000'0000'0000,                          // the kernel's by bit 55, with a tag
+                           0x00ff'8000'0000'0000,  // with a tag; bit 55 makes it a kernel address
                            0x34ff'ffff'ffff'f000, 0x0010'0000'0000'0000},  // the first beyond any program's
                .straddling = {0x000f'ffff'ffff'f001}},
 };
@@ -93,7 +94,7 @@ TEST_P(address_space, refuses_null_whatever_its_tag_where_something_is_to_be_rea
 
 INSTANTIATE_TEST_SUITE_P(of, address_space, testing::ValuesIn(cases), [](const auto& each) { return each.param.name; });
 
-// Oracle: the largest TASK_SIZE_MAX of the processor that this is compiled for.
+// Oracle: the largest TASK_SIZE_MAX of any kernel for the processor that this test is compiled for.
 #if defined(__x86_64__)
 constexpr std::uintptr_t last_block_of_a_program = 0x00ff'ffff'ffff'e000;
 #elif defined(__aarch64__)

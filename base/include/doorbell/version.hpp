@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The version of doorbell: of these headers as macros, for #if, and of the linked library as functions. The two differ
-// when a program runs with another shared library than the one it was compiled for.
+// The version of doorbell. The macros have the version of these headers, for #if. The functions return the version of
+// the linked library, which differs if a program runs with another shared library than the one it was compiled for.
 //
 // CMakeLists.txt reads the project's version from the three numbers below.
 #pragma once

@@ -74,7 +74,7 @@ class DOORBELL_EXPORT eventfd {
 
 #ifdef __cpp_lib_jthread
   /// As above, until the token is asked to stop: then operation_canceled. A count that is there is read all the same.
-  /// Exists where the standard library has std::stop_token: libc++ 19 has it with -fexperimental-library only.
+  /// Declared only if the standard library has std::stop_token; libc++ 19 needs -fexperimental-library for it.
   std::uint64_t read(const std::stop_token& stop) const;
   std::uint64_t read(const std::stop_token& stop, std::error_code& ec) const noexcept;
 #endif
@@ -106,7 +106,7 @@ class DOORBELL_EXPORT eventfd {
   void write(std::uint64_t n) const;
   void write(std::uint64_t n, std::error_code& ec) const noexcept;
 #ifdef __cpp_lib_jthread
-  /// As above, until the token is asked to stop: then operation_canceled. Exists where read() with a token does.
+  /// As above, until the token is asked to stop: then operation_canceled. Declared only if read() with a token is.
   void write(std::uint64_t n, const std::stop_token& stop) const;
   void write(std::uint64_t n, const std::stop_token& stop, std::error_code& ec) const noexcept;
 #endif

@@ -122,8 +122,9 @@ class DOORBELL_EXPORT notifier {
     notifier& owner;
   };
 
-  // A template for the sake of its name: each constructor refers to it, and so to the release of Abseil with which doorbell was
-  // built (docs/headers.md). A program that is built with another one does not link.
+  // A template only so that its name contains Abseil's inline namespace. Each constructor refers to this function, and
+  // the library defines it for its own release of Abseil only, so a program built with another release does not link
+  // (docs/headers.md).
   template <class Function>
   static int on_wake(base::wait_entry& woken, unsigned events) noexcept;
   void call(eventfd_ctx& ctx) noexcept;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The Boost of this machine, with the version that Debian 12 installs by default.
+# Finds the Boost of this machine, but reports the version that Debian 12 installs by default.
 find_path(Boost_INCLUDE_DIR boost/version.hpp)
 set(Boost_VERSION 1.74.0)
 set(Boost_VERSION_STRING 1.74.0)

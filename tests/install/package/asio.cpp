@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A loop of Boost.Asio reads what was signalled.
+// A loop of Boost.Asio reads the count of an eventfd that was signalled before.
 #include <doorbell/asio/eventfd.hpp>
 #include <doorbell/eventfd.hpp>
 

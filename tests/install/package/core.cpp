@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Headers, library and package have one version, and an eventfd counts.
+// Checks that the headers, the library and the CMake package have the same version, and that an eventfd counts.
 #include <doorbell/eventfd.hpp>
 #include <doorbell/version.hpp>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A coroutine reads an eventfd that another thread signals; prints the sum.
+// A coroutine reads an eventfd that another thread signals. The program prints the sum of the counts.
 #include <boost/asio.hpp>
 #include <cstdint>
 #include <cstdio>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// core FILE: reads FILE through an AIO context whose completion signals an eventfd, and prints how often a notifier on the
-// eventfd was called and how many bytes were read.
+// core FILE: reads FILE through an AIO context whose completion signals an eventfd. Prints how often a notifier on the
+// eventfd was called, and how many bytes were read.
 #include <fcntl.h>
 #include <unistd.h>
 

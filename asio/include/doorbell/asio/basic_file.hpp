@@ -7,10 +7,12 @@
 // Operations go through one aio::context for each execution context, by whichever engine the process has (docs/aio.md), and end
 // in the threads that run the loop: with io_uring there are no others.
 //
-// Handlers are called from the executor, never inside the initiating function. The only exception: an operation that is refused by
-// its initiating function, or has nothing to transfer, is completed through an immediate executor, if its handler is bound to one
-// (boost::asio::bind_immediate_executor, Boost 1.82 and later). Associated executors, allocators and cancellation slots are honoured. A slot takes every type of cancellation: what is stopped has had no effect, and ends with
-// operation_aborted; what cannot be stopped any more has its result (docs/aio.md, "What a cancel can stop").
+// Handlers are called from the executor, never inside the initiating function, with one exception: if the initiating
+// function refuses the operation, or if there is nothing to transfer, a handler that is bound to an immediate executor
+// (boost::asio::bind_immediate_executor, Boost 1.82 and later) is submitted to that executor. Associated executors,
+// allocators and cancellation slots are honoured. A slot accepts every type of cancellation: a cancelled operation has
+// had no effect and ends with operation_aborted; an operation that can no longer be stopped ends with its result
+// (docs/aio.md, "What a cancel can stop").
 //
 // Thread safety: distinct objects: safe. One object: from one implicit or explicit strand, but for blocking reads and writes at
 // offsets, which may be at once. Any number of operations may be outstanding, each with buffers of its own, which stay until its
@@ -289,7 +291,7 @@ class basic_file : public file_base {
 
   static void set(error_code& ec, int answer) noexcept { ec = answer == 0 ? error_code{} : detail::last_error(); }
 
-  /// @param asks_for_nothing whether there is nothing to transfer.
+  /// @param asks_for_nothing whether the operation has no bytes to transfer.
   template <detail::file_use Use, std::size_t Vectors, class Handler, class Prepare>
   void start(Handler&& handler, bool asks_for_nothing, Prepare prepare) {
     using handler_type = std::decay_t<Handler>;

@@ -10,9 +10,9 @@
 // when the others have closed theirs, reads still get the count that is left, and then everything ends with
 // boost::asio::error::eof.
 //
-// Handlers are called from the executor, never inside the initiating function and never in the signaller's thread. The only
-// exception: an operation that is refused by its initiating function is completed through an immediate executor, if its
-// handler is bound to one (boost::asio::bind_immediate_executor, Boost 1.82 and later). However
+// Handlers are called from the executor, never inside the initiating function and never in the signaller's thread, with
+// one exception: if the initiating function refuses the operation, a handler that is bound to an immediate executor
+// (boost::asio::bind_immediate_executor, Boost 1.82 and later) is submitted to that executor. However
 // many signals come before the loop gets round to it, it is woken once, and the counts that are read add up to what was
 // signalled. Reads that wait at once are served in the order they came, and so are writes. Associated executors,
 // allocators and cancellation slots are honoured; a slot takes every type of cancellation, since an operation has no

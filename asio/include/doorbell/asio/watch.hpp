@@ -166,7 +166,7 @@ class basic_watch {
  private:
   using watch_type = detail::source_watch<executor_type>;
 
-  // Begins in the initiating function, where no handler is called, except by an immediate executor that it is bound to.
+  // Starts in the initiating function, which calls the handler only if that is bound to an immediate executor.
   struct wait_for_the_end {
     executor_type executor;
     std::shared_ptr<watch_type> watch;

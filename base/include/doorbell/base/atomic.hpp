@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The seam: every atomic, lock, condition variable and sleep of doorbell's concurrent code comes through this header and
-// mutex.hpp, so that a build can put a model checker's types in their place without touching the code that uses them.
+// The seam: doorbell's concurrent code takes every atomic, lock, condition variable and sleep from this header and from
+// mutex.hpp, so that a build can substitute a model checker's types without a change to that code.
 //
 // Rules that hold everywhere above this line: no standalone fences (ThreadSanitizer does not see them), no volatile,
 // and each release names its acquire in a comment.

@@ -23,7 +23,7 @@ class intrusive_ptr {
 
   constexpr intrusive_ptr() noexcept = default;
   constexpr intrusive_ptr(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor): as std::shared_ptr
-  /// @param add_reference false: takes over a reference that the caller holds.
+  /// @param add_reference true: adds a reference; false: takes over a reference that the caller holds.
   // Implicit: the count is in the object, so a pointer to it says as much as an intrusive_ptr.
   // NOLINTNEXTLINE(google-explicit-constructor)
   intrusive_ptr(T* object, bool add_reference = true) noexcept : object_{object} {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Included before all else by each public header, so that an older language standard is reported by one sentence instead
-// of by errors in the standard library's headers.
+// Each public header includes this header before any other. With an older language standard, the compiler's first error
+// is then one sentence instead of errors in the standard library's headers.
 #pragma once
 
 #if !defined(__cplusplus) || __cplusplus < 202002L

@@ -33,7 +33,7 @@ struct deferred {
   std::uint64_t argument;
 };
 
-/// Such work in the order in which it was left. The first eight cost no allocation.
+/// Deferred work, in the order of its push_back(). The first eight entries need no allocation.
 class deferred_list {
  public:
   deferred_list() noexcept = default;
@@ -44,7 +44,7 @@ class deferred_list {
   deferred_list& operator=(deferred_list&&) = delete;
 
   [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
-  /// Out of memory ends the program.
+  /// Terminates the program if memory for a further entry cannot be allocated.
   void push_back(const deferred& work) noexcept {
     if (count_ < few_.size()) [[likely]]
       few_[count_] = work;
@@ -52,7 +52,7 @@ class deferred_list {
       push_back_more(work);
     ++count_;
   }
-  /// Runs all of it. Nothing may be added to this list meanwhile.
+  /// Runs all entries. Their functions must not add entries to this list.
   void run() const noexcept {
     for (const auto& work : std::span{few_}.first(count_ - more_.size())) work.run(work.object, work.argument);
     for (const auto& work : more_) work.run(work.object, work.argument);
@@ -62,7 +62,7 @@ class deferred_list {
   void push_back_more(const deferred& work) noexcept;
 
   std::size_t count_ = 0;
-  std::array<deferred, 8> few_;  // uninitialized: a walk_scope stands on every slow path, and seldom has work
+  std::array<deferred, 8> few_;  // uninitialized: each slow path makes a walk_scope, and few defer work
   std::vector<deferred> more_;
 };
 

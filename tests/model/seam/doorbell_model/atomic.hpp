@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What doorbell/base/atomic.hpp and the seam of doorbell/base/mutex.hpp offer, under the model checker: each operation is a
-// step that its scheduler may let others go before. Included by the former only.
+// The model checker's versions of the types in doorbell/base/atomic.hpp and in the seam of doorbell/base/mutex.hpp.
+// Before each operation, the checker's scheduler may run other threads. Only doorbell/base/atomic.hpp includes this
+// header.
 //
 // The values are those of sequential consistency. The memory orders count for what happens before what, and so for the
 // data races that the checker reports: an order too weak is found where plain data depends on it.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The completion of an operation that ends in its initiating function. A handler that is bound to an immediate executor
-// (boost::asio::bind_immediate_executor, Boost 1.82 and later) is submitted to that, as if by dispatch(), so that executor may call
-// it before the initiating function returns. Every other handler is posted.
+// (boost::asio::bind_immediate_executor, Boost 1.82 and later) is submitted to that executor, as if by dispatch(). The
+// executor may call the handler before the initiating function returns. Every other handler is posted.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -28,8 +28,9 @@ namespace doorbell::asio::detail {
 #if DOORBELL_ASIO_HAS_IMMEDIATE_EXECUTORS
 struct bound_to_nothing {};
 
-// A handler without an association has the one that follows from the I/O object's executor. No program binds a handler to
-// loop_executor's, so that is told from every association.
+// Boost.Asio derives the immediate executor of an unbound handler from the I/O object's executor. Programs cannot bind
+// a handler to an executor derived from loop_executor. A handler is therefore bound to an immediate executor if the
+// type of its immediate executor differs from the derived type.
 template <class Handler>
 inline constexpr bool has_immediate_executor =
     !std::is_same_v<boost::asio::associated_immediate_executor_t<Handler, loop_executor>,
@@ -39,9 +40,10 @@ template <class Handler>
 inline constexpr bool has_executor =
     !std::is_same_v<boost::asio::associated_executor_t<Handler, loop_executor>, loop_executor>;
 
-/// Submits the completion of an operation to the immediate executor that its handler is bound to. No operation is made for it: the
-/// work that one counts as would stop the loop when it ends outside of run().
-/// @param executor of the I/O object. @param completion with the member handler().
+/// Submits the completion of an operation to the immediate executor that its handler is bound to. Creates no operation
+/// object: that would count as outstanding work, and the loop would stop when the work ends outside run().
+/// @param executor the executor of the I/O object.
+/// @param completion a function object with the member handler().
 template <class Executor, class Completion>
 void dispatch_immediately(const Executor& executor, Completion completion) {
   const auto& handler = completion.handler();
@@ -60,8 +62,9 @@ template <class Executor, class Completion>
 void dispatch_immediately(const Executor& executor, Completion completion) = delete;
 #endif
 
-/// Submits a composed operation that ends before it has begun to the immediate executor of its handler, if that is bound to one;
-/// else posts it. @param executor of the I/O object.
+/// Submits a composed operation that ends before it has started any other operation: to the immediate executor that its
+/// handler is bound to, otherwise with post().
+/// @param executor the executor of the I/O object.
 template <class Executor, class Operation>
 void complete_immediately(const Executor& executor, Operation&& operation) {
 #if DOORBELL_ASIO_HAS_IMMEDIATE_EXECUTORS

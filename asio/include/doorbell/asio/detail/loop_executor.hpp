@@ -4,8 +4,9 @@
 // where it is given it, and that is: in a thread that runs the context, when the reactor has something. No strand of the
 // program's stands between the two, so nobody's files wait for anybody's handler.
 //
-// Boost 1.82 and later derive the immediate executor of each I/O object from its executor, by requiring blocking.never. What is
-// given to that form runs in a thread that runs the context, never in the calling one.
+// Boost 1.82 and later derive the immediate executor of each I/O object from its executor, by requiring
+// blocking.never. never_blocking is that form: it runs a function in a thread that runs the context, and never inside
+// execute().
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -59,7 +60,8 @@ class loop_executor::never_blocking {
     return boost::asio::execution::blocking_t::never;
   }
 
-  /// A read from a descriptor that is not open ends in the loop: Asio's way to post to any execution context that has a reactor.
+  /// Posts the function to the context: a read from a descriptor that is not open completes in the loop. That works
+  /// with every execution context that has a reactor.
   template <class Function>
   void execute(Function&& function) const {
     boost::asio::posix::basic_stream_descriptor<loop_executor> closed{runs_};

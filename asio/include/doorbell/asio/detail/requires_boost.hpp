@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Included before all else by each header of doorbell::asio, so that an older Boost is reported by one sentence instead of by
-// errors in templates.
+// Each header of doorbell::asio includes this header before any other. With an older Boost, the compiler's first error
+// is then one sentence instead of errors in templates.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
