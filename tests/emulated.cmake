@@ -5,10 +5,6 @@
 # list everything that the tests need and qemu-user lacks, each with its reason. ctest lists the tests that are left out
 # by name as "Not Run (Disabled)".
 
-# Not -O2 for the tests: it would take a third of their build time, and their run time is mostly the emulator's. The
-# product is optimized as in other builds.
-add_compile_options(-O1)
-
 # io_uring_setup(2) fails with ENOSYS.
 set(test_engines threads)
 
