@@ -50,6 +50,7 @@ def parse_arguments():
                         help="measure nothing: draw the results in FILE (JSON), as the file with .svg for .json")
     parser.add_argument("--publish", type=Path, metavar="FILE",
                         help="measure nothing: put the results in FILE (JSON) into README.md and docs/")
+    parser.add_argument("--check-arguments", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--programs", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, required=True, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -228,6 +229,8 @@ def measure_and_report(arguments):
 
 def main():
     arguments = parse_arguments()
+    if arguments.check_arguments:
+        return
     try:
         if arguments.publish:
             publish.publish(arguments.publish, Path(__file__).resolve().parent.parent)

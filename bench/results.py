@@ -62,7 +62,14 @@ def write(results, path):
 
 
 def read(path):
-    return json.loads(path.read_text())
+    """Raises ValueError if the file does not contain results."""
+    try:
+        results = json.loads(path.read_text())
+    except ValueError as reason:
+        raise ValueError(f"{path} is not JSON: {reason}") from reason
+    if not isinstance(results, dict) or not isinstance(results.get("rows"), list) or "date" not in results:
+        raise ValueError(f"{path} contains no results of scripts/bench")
+    return results
 
 
 def nanoseconds(value):

@@ -34,6 +34,11 @@ elseif(NOT DEFINED DOORBELL_BUILD_ASIO)
   set(DOORBELL_BUILD_ASIO AUTO)
 endif()
 
+string(TOUPPER "${DOORBELL_BUILD_ASIO}" asio_choice)
+if(NOT asio_choice MATCHES "^(AUTO|ON|OFF|TRUE|FALSE|YES|NO|1|0)$")
+  message(FATAL_ERROR "DOORBELL_BUILD_ASIO is AUTO, ON or OFF, not \"${DOORBELL_BUILD_ASIO}\".")
+endif()
+
 # In a parent project, the short names of the tests, the model checker and the lint targets (asio_test, model, format)
 # may clash with the parent's, and their commands use the build folder of a top-level build.
 if(NOT PROJECT_IS_TOP_LEVEL)
@@ -48,7 +53,7 @@ endif()
 # version of Boost that was found.
 macro(doorbell_decide_asio)
   set(DOORBELL_WITH_ASIO ON)
-  if(DOORBELL_BUILD_ASIO STREQUAL "AUTO")
+  if(asio_choice STREQUAL "AUTO")
     if(Boost_VERSION VERSION_LESS DOORBELL_ASIO_BOOST)
       set(DOORBELL_WITH_ASIO OFF)
       message(STATUS "doorbell::asio and what uses it is not built: it requires Boost ${DOORBELL_ASIO_BOOST}, "
