@@ -27,9 +27,10 @@ inline doorbell::base::unique_fd temporary_file_in(const char* folder, std::stri
   return file;
 }
 
+/// Not in /tmp: on many systems that is memory, where writes without waiting fail and files have no size limit.
 inline doorbell::base::unique_fd temporary_file(std::string_view text = {}) {
   const char* const folder = std::getenv("TMPDIR");
-  return temporary_file_in(folder != nullptr ? folder : "/tmp", text);
+  return temporary_file_in(folder != nullptr ? folder : "/var/tmp", text);
 }
 
 struct pipe_ends {
