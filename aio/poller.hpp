@@ -12,8 +12,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <system_error>
-#include <unordered_map>
 
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/unique_fd.hpp>
@@ -76,7 +76,7 @@ class poller {
   base::mutex lock_;
   base::unique_fd epoll_ DOORBELL_GUARDED_BY(lock_);
   std::uint64_t last_watch_ DOORBELL_GUARDED_BY(lock_) = 0;
-  std::unordered_map<std::uint64_t, waiting> waiting_ DOORBELL_GUARDED_BY(lock_);
+  std::map<std::uint64_t, waiting> waiting_ DOORBELL_GUARDED_BY(lock_);
 };
 
 }  // namespace doorbell::aio

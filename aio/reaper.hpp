@@ -15,8 +15,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <system_error>
-#include <unordered_map>
 
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/unique_fd.hpp>
@@ -62,8 +62,8 @@ class reaper {
   base::mutex lock_;  // outermost in this room: users are entered under it, and nothing else
   base::unique_fd epoll_ DOORBELL_GUARDED_BY(lock_);
   std::uint64_t last_key_ DOORBELL_GUARDED_BY(lock_) = 0;
-  std::unordered_map<std::uint64_t, kioctx*> contexts_ DOORBELL_GUARDED_BY(lock_);
-  std::unordered_map<std::uint64_t, foreign_bell_ptr> full_ DOORBELL_GUARDED_BY(lock_);
+  std::map<std::uint64_t, kioctx*> contexts_ DOORBELL_GUARDED_BY(lock_);
+  std::map<std::uint64_t, foreign_bell_ptr> full_ DOORBELL_GUARDED_BY(lock_);
 };
 
 }  // namespace doorbell::aio
