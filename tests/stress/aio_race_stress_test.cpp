@@ -49,14 +49,14 @@ std::vector<aio::io_event> get(aio::context& ctx, std::size_t count) {
 
 // Oracle: of those who destroy the same contexts, in the same order, each context has one who succeeds.
 TEST(aio_race, destroys_at_once_have_one_winner) {
-  constexpr std::size_t threads = 2;
+  constexpr std::size_t racers = 2;
   constexpr std::size_t contexts = 16;
   std::array<aio::aio_context_t, contexts> handles{};
   std::array<std::atomic<int>, contexts> winners{};
-  doorbell::test::meeting next{threads};
+  doorbell::test::meeting next{racers};
   std::array pass_some_time{doorbell::test::stagger{1}, doorbell::test::stagger{2}};
   race(
-      threads, budget{1000},
+      racers, budget{1000},
       [&] {
         for (std::size_t n = 0; n < contexts; ++n) {
           handles[n] = 0;
@@ -137,14 +137,14 @@ TEST(aio_race, a_setup_that_fails_leaves_nothing_to_destroy) {
 
 // Oracle: what submit has taken by the time the context dies rings its bell, and takes nothing from the pipe later.
 TEST(aio_race, what_slips_in_before_destroy_is_cancelled_by_it) {
-  constexpr std::size_t batch = 60;
+  constexpr std::size_t many = 60;
   const doorbell::test::pipe_ends pipe;
   const doorbell::eventfd bell{0, EFD_NONBLOCK};
   std::optional<aio::context> ctx;
   std::array<char, 8> text{};
   auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
   read.set_eventfd(bell);
-  const std::vector<aio::iocb*> reads(batch, &read);
+  const std::vector<aio::iocb*> reads(many, &read);
   std::size_t taken = 0;
   race(
       2, budget{2000},

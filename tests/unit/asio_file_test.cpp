@@ -145,11 +145,11 @@ TEST_F(asio_file, takes_part_in_composed_operations) {
 
 TEST_F(asio_file, more_reads_than_fit_in_flight_are_all_carried_out) {
   constexpr std::size_t many = 3000;
-  std::vector<char> letters(many);
+  std::vector<char> received(many);
   std::size_t good = 0;
   for (std::size_t i = 0; i < many; ++i)
-    file_.async_read_some_at(i % text.size(), net::buffer(&letters[i], 1), [&, i](error_code ec, std::size_t n) {
-      if (!ec && n == 1 && letters[i] == text[i % text.size()]) ++good;
+    file_.async_read_some_at(i % text.size(), net::buffer(&received[i], 1), [&, i](error_code ec, std::size_t n) {
+      if (!ec && n == 1 && received[i] == text[i % text.size()]) ++good;
     });
   run();
   EXPECT_EQ(good, many);
@@ -160,10 +160,10 @@ TEST(asio_file_on_a_pipe, what_does_not_fit_in_flight_is_cancelled_as_well) {
   doorbell::test::pipe_ends pipe;
   net::io_context io;
   random_access_file reader{io, pipe.read.release()};
-  std::vector<char> letters(many);
+  std::vector<char> received(many);
   std::size_t cancelled = 0;
-  for (auto& letter : letters)
-    reader.async_read_some_at(0, net::buffer(&letter, 1),
+  for (auto& byte : received)
+    reader.async_read_some_at(0, net::buffer(&byte, 1),
                               [&](error_code ec, std::size_t) { cancelled += ec == net::error::operation_aborted; });
   io.poll();
   reader.cancel();

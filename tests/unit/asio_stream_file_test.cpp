@@ -29,11 +29,11 @@ using boost::system::error_code;
 using doorbell::asio::file_base;
 using doorbell::asio::stream_file;
 
-constexpr std::string_view letters = "abcdefghij";
+constexpr std::string_view alphabet = "abcdefghij";
 
 class asio_stream_file : public testing::Test {
  protected:
-  asio_stream_file() : file_{io_, doorbell::test::temporary_file(letters).release()} {}
+  asio_stream_file() : file_{io_, doorbell::test::temporary_file(alphabet).release()} {}
   void run() {
     io_.restart();
     io_.run();
@@ -54,10 +54,10 @@ TEST_F(asio_stream_file, reads_one_piece_after_the_other_though_all_are_outstand
       ends.push_back(ec);
     });
   run();
-  EXPECT_EQ(read, letters);
+  EXPECT_EQ(read, alphabet);
   ASSERT_EQ(ends.size(), 5U);
   EXPECT_EQ(ends[4], net::error::eof);
-  EXPECT_EQ(file_.seek(0, file_base::seek_cur), letters.size());
+  EXPECT_EQ(file_.seek(0, file_base::seek_cur), alphabet.size());
 }
 
 TEST_F(asio_stream_file, seeks_and_blocking_calls_share_the_position) {
@@ -84,8 +84,8 @@ TEST_F(asio_stream_file, appends_and_is_at_the_end_then) {
   stream_file log{io_, name, file_base::write_only | file_base::append};
   for (int i = 0; i < 3; ++i) log.async_write_some(net::buffer("XY", 2), [](error_code, std::size_t) {});
   run();
-  EXPECT_EQ(log.seek(0, file_base::seek_cur), letters.size() + 6);
-  EXPECT_EQ(file_.size(), letters.size() + 6);
+  EXPECT_EQ(log.seek(0, file_base::seek_cur), alphabet.size() + 6);
+  EXPECT_EQ(file_.size(), alphabet.size() + 6);
 }
 
 TEST_F(asio_stream_file, takes_part_in_composed_operations) {

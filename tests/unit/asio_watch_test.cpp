@@ -47,7 +47,7 @@ using doorbell::test::unique_fd;
 
 constexpr auto max = doorbell::eventfd::max;
 
-auto into(std::vector<error_code>& told) {
+auto append_to(std::vector<error_code>& told) {
   return [&told](error_code ec) { told.push_back(ec); };
 }
 
@@ -152,7 +152,7 @@ TEST_F(asio_watch, is_over_when_the_writers_have_hung_up_and_then_the_bell_hangs
   pipe.write.reset();
   doorbell::asio::eventfd ear{io, bell};
   doorbell::asio::watch watch{io, std::move(bell), pipe.read.release()};
-  watch.async_wait(into(ends));
+  watch.async_wait(append_to(ends));
   std::uint64_t heard = 0;
   ear.async_read([&](error_code, std::uint64_t count) { heard = count; });
   io.run();
@@ -160,8 +160,8 @@ TEST_F(asio_watch, is_over_when_the_writers_have_hung_up_and_then_the_bell_hangs
   EXPECT_EQ(ends, std::vector<error_code>{net::error::eof});
   EXPECT_TRUE(watch.is_open());
   io.restart();
-  watch.async_wait(into(ends));
-  ear.async_wait(POLLIN, into(ends));
+  watch.async_wait(append_to(ends));
+  ear.async_wait(POLLIN, append_to(ends));
   io.run();
   EXPECT_EQ(ends, std::vector<error_code>(3, net::error::eof));
 }
@@ -170,7 +170,7 @@ TEST_F(asio_watch, is_over_when_what_is_read_is_no_count) {
   const pipe_ends pipe;
   ASSERT_EQ(::write(pipe.write.get(), "short", 5), 5);
   doorbell::asio::watch watch{io, bell, ::dup(pipe.read.get())};
-  watch.async_wait(into(ends));
+  watch.async_wait(append_to(ends));
   io.run();
   EXPECT_EQ(ends, std::vector<error_code>{boost::system::errc::make_error_code(boost::system::errc::bad_message)});
   EXPECT_EQ(count_of(bell), 0U);
@@ -207,7 +207,7 @@ TEST_F(asio_watch, closing_ends_the_ringing_the_waits_and_the_work) {
   const int fd = source();
   doorbell::asio::watch watch{io, bell, fd};
   EXPECT_EQ(watch.native_handle(), fd);
-  watch.async_wait(into(ends));
+  watch.async_wait(append_to(ends));
   io.poll();
   ASSERT_TRUE(give(others.get(), 1));
   watch.close();
@@ -217,7 +217,7 @@ TEST_F(asio_watch, closing_ends_the_ringing_the_waits_and_the_work) {
   EXPECT_EQ(count_of(bell), 0U);
   EXPECT_EQ(ends, std::vector<error_code>{net::error::operation_aborted});
   io.restart();
-  watch.async_wait(into(ends));
+  watch.async_wait(append_to(ends));
   EXPECT_EQ(ends.size(), 1U) << "the handler was called inside the initiating function";
   io.run();
   EXPECT_EQ(ends.back(), net::error::bad_descriptor);
@@ -225,7 +225,7 @@ TEST_F(asio_watch, closing_ends_the_ringing_the_waits_and_the_work) {
 
 TEST_F(asio_watch, cancel_ends_the_waits_and_the_watching_goes_on) {
   doorbell::asio::watch watch{io, bell, source()};
-  watch.async_wait(into(ends));
+  watch.async_wait(append_to(ends));
   watch.cancel();
   io.poll();
   EXPECT_EQ(ends, std::vector<error_code>{net::error::operation_aborted});
@@ -330,7 +330,7 @@ TEST_F(asio_watch, is_refused_in_callbacks) {
 
 // Oracle: what is rung adds up to what was written, and whoever reads the bell sees what the writer did before it wrote.
 TEST_F(asio_watch, a_flood_of_another_thread_is_counted_exactly) {
-  constexpr std::uint64_t flood = 5000;
+  constexpr std::uint64_t signals = 5000;
   std::uint64_t written = 0;  // plain: the kernel's counter is what orders it
   std::optional<doorbell::asio::watch> watch{std::in_place, io, bell, source()};
   doorbell::asio::eventfd ear{io, bell};
@@ -339,20 +339,20 @@ TEST_F(asio_watch, a_flood_of_another_thread_is_counted_exactly) {
     ear.async_read([&, again](error_code ec, std::uint64_t count) {
       EXPECT_FALSE(ec);
       heard += count;
-      if (heard < flood) return again(again);
-      EXPECT_EQ(written, flood);
+      if (heard < signals) return again(again);
+      EXPECT_EQ(written, signals);
       watch.reset();
     });
   };
   hear(hear);
   const std::jthread writer{[&] {
-    for (std::uint64_t i = 0; i < flood; ++i) {
-      if (i + 1 == flood) written = flood;
+    for (std::uint64_t i = 0; i < signals; ++i) {
+      if (i + 1 == signals) written = signals;
       EXPECT_TRUE(give(others.get(), 1));
     }
   }};
   io.run();
-  EXPECT_EQ(heard, flood);
+  EXPECT_EQ(heard, signals);
 }
 
 // Oracle: as above; the writer is another process, which sleeps in write(2) whenever there is no room.

@@ -29,7 +29,7 @@ using doorbell::test::thrown_by;
 using sharing = notifier::sharing;
 
 constexpr auto again = std::errc::resource_unavailable_try_again;
-constexpr auto would_deadlock = std::errc::resource_deadlock_would_occur;
+constexpr auto deadlock_error = std::errc::resource_deadlock_would_occur;
 
 TEST(notifier, is_called_with_the_eventfd_for_each_signal_and_write) {
   const eventfd bell;
@@ -175,7 +175,7 @@ TEST(notifier, registering_on_another_eventfd_in_a_callback_is_refused) {
   std::error_code ec;
   const notifier watcher{bell, [&](auto&) { second.register_with(other, ec); }};
   bell.signal();
-  EXPECT_EQ(ec, would_deadlock);
+  EXPECT_EQ(ec, deadlock_error);
   EXPECT_EQ(second.unregister(), decoupled::not_registered);
 }
 
@@ -222,7 +222,7 @@ TEST(notifier, a_callback_may_drain_its_own_eventfd_and_no_other) {
   bell.signal(5);
   EXPECT_EQ(own, 5U);
   EXPECT_EQ(bell.info().count, 0U);
-  EXPECT_EQ(ec, would_deadlock);
+  EXPECT_EQ(ec, deadlock_error);
   EXPECT_EQ(other.read(), 3U);
 }
 
@@ -263,7 +263,7 @@ TEST(notifier, a_callback_may_write_where_that_does_not_sleep) {
                          }};
   bell.signal();
   EXPECT_FALSE(fits);
-  EXPECT_EQ(full, would_deadlock);
+  EXPECT_EQ(full, deadlock_error);
   EXPECT_EQ(calls, 2);
   EXPECT_EQ(bell.read(), 3U);
 }
@@ -278,7 +278,7 @@ TEST(notifier, a_callback_that_writes_to_an_eventfd_that_does_not_block_is_told_
                          }};
   bell.signal();
   EXPECT_EQ(full, again);
-  EXPECT_EQ(timed, would_deadlock);
+  EXPECT_EQ(timed, deadlock_error);
 }
 
 TEST(notifier, a_callback_may_not_write_to_another_eventfd) {
@@ -287,7 +287,7 @@ TEST(notifier, a_callback_may_not_write_to_another_eventfd) {
   std::error_code ec;
   const notifier watcher{bell, [&](auto&) { other.write(1, ec); }};
   bell.signal();
-  EXPECT_EQ(ec, would_deadlock);
+  EXPECT_EQ(ec, deadlock_error);
   EXPECT_EQ(other.info().count, 0U);
 }
 

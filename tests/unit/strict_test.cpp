@@ -24,18 +24,18 @@ namespace aio = doorbell::aio;
 
 /// A page that nobody may touch, or that may only be read.
 template <class T>
-T* page(int protection) {
+T* mapped_page(int protection) {
   void* const made = ::mmap(nullptr, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   EXPECT_NE(made, MAP_FAILED);
   return static_cast<T*>(made);
 }
 template <class T>
 T* nothing() {
-  return page<T>(PROT_NONE);
+  return mapped_page<T>(PROT_NONE);
 }
 template <class T>
 T* read_only() {
-  return page<T>(PROT_READ);
+  return mapped_page<T>(PROT_READ);
 }
 
 class context {
