@@ -204,7 +204,7 @@ TEST_F(asio_later_boost, co_composed_copies_between_files) {
 using namespace std::chrono_literals;
 
 /// Records the arguments of a handler, and how often it was called.
-struct told {
+struct ended {
   int times = 0;
   error_code ec = net::error::would_block;
   std::uint64_t count = 99;
@@ -222,7 +222,7 @@ class asio_timeout : public asio_later_boost {
  protected:
   template <class Timed>
   void expect_each_aborted(const Timed& timed) {
-    told waited, read, watched, streamed, written;
+    ended waited, read, watched, streamed, written;
     doorbell::asio::eventfd full{io};
     full.signal(doorbell::eventfd::max);
     bell.async_wait(POLLIN, timed(waited.handler()));
@@ -232,7 +232,7 @@ class asio_timeout : public asio_later_boost {
     watch.async_wait(timed(watched.handler()));
     pipe_reader.async_read_some(net::buffer(room), timed(streamed.handler()));
     const std::array all{&waited, &read, &written, &watched, &streamed};
-    while (!std::ranges::all_of(all, [](const told* one) { return one->times > 0; })) io.run_one();
+    while (!std::ranges::all_of(all, [](const ended* one) { return one->times > 0; })) io.run_one();
     for (const auto* one : all) {
       EXPECT_EQ(one->times, 1);
       EXPECT_EQ(one->ec, operation_aborted);
@@ -247,7 +247,7 @@ class asio_timeout : public asio_later_boost {
     EXPECT_TRUE(watch.is_open());
     bell.signal(5);
     EXPECT_EQ(::write(pipe.write.get(), "abc", 3), 3);
-    told read, streamed;
+    ended read, streamed;
     bell.async_read(read.handler());
     pipe_reader.async_read_some(net::buffer(room), streamed.handler());
     watch.close();
@@ -268,7 +268,7 @@ TEST_F(asio_timeout, cancel_at_ends_what_waits_and_nothing_is_lost) {
 
 TEST_F(asio_timeout, a_timed_operation_that_completes_first_has_its_result_and_does_not_keep_the_loop) {
   const auto begun = std::chrono::steady_clock::now();
-  told waited, read, file_read, streamed;
+  ended waited, read, file_read, streamed;
   bell.signal(3);
   EXPECT_EQ(::write(pipe.write.get(), "abc", 3), 3);
   bell.async_wait(POLLIN, net::cancel_after(1h, waited.handler()));
