@@ -30,8 +30,9 @@ set(not_emulated
   conformance.threads.both/aio_transfer.what_knows_no_reads_is_einval/doorbell
   # read(2) fails with EFAULT if the end of the buffer is not mapped, even if the file ends before that.
   conformance.threads.both/aio_transfer.a_length_that_no_transfer_has_is_cut_and_not_refused/doorbell
-  # The test forks while other threads start and map memory. Occasionally the child then waits forever for a lock of the
+  # These tests fork while other threads start and map memory. Occasionally the child then waits forever for a lock of the
   # emulator.
+  unit.threads.aio_fork.children_of_a_process_whose_threads_are_at_it_are_whole
   unit.threads.aio_first_use.a_child_forked_during_its_parents_first_setup_is_whole
   # execve(2) is executed by the host's kernel, which cannot start a program for another processor.
   dropin.threads.process.becomes_another_program_with_io_in_flight

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "eventfd_lockstep.hpp"
+#include "kernel_aio.hpp"
 #include "support/random_programs.hpp"
 
 namespace doorbell::test {
@@ -38,6 +39,8 @@ eventfd_operation random_operation(random_numbers& random) {
   made.other = static_cast<unsigned>(random.below(eventfd_handles));
   made.flags = random.one_of(flags);
   made.value = random.one_of(values);
+  static const bool has_signals = kernel_aio{}.works();
+  if (made.what == kind::signal && !has_signals) made.what = kind::write;
   if (made.what == kind::read_bytes) made.value = random.one_of(read_sizes);
   if (made.what == kind::write_bytes) made.value = random.one_of(write_sizes);
   return made;
