@@ -26,6 +26,7 @@ set(not_emulated
   unit.threads.aio_limits.setup_without_memory
   # preadv2(2) fails with ENOSYS, so submit never reads inline.
   conformance.threads.both/aio_order.what_is_in_memory_needs_a_slot_too/doorbell
+  conformance.threads.both/aio_order.what_is_in_memory_has_been_read_when_submit_returns/doorbell
   # readv(2) of no bytes returns 0 even for a file that does not support reads.
   conformance.threads.both/aio_transfer.what_knows_no_reads_is_einval/doorbell
   # read(2) fails with EFAULT if the end of the buffer is not mapped, even if the file ends before that.
