@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <tuple>
 
 #include "kioctx.hpp"
 #include "request_limit.hpp"
@@ -67,7 +68,10 @@ int get_events(aio_context_t handle, long min, long nr, io_event* events, const 
   if (may_wait && eventfd_ctx::in_callback()) return -EDEADLK;
   const kioctx::wait_limit limit{
       .may_wait = may_wait, .until = may_wait ? deadline_after(length) : std::nullopt, .mask = mask};
-  if (count > 0 && !is_writable(events, count * sizeof *events)) return user->wait_for_any(limit) ? -EFAULT : 0;
+  // Like the kernel, this looks only at memory that it may write to: `nr` may exceed what the ring can hold, and even what
+  // memory can hold.
+  const auto bytes = user->at_most(count) * sizeof *events;
+  if (count > 0 && !is_writable(events, bytes)) return user->wait_for_any(limit) ? -EFAULT : 0;
   std::error_code ec;
   const auto got = user->get_events(static_cast<std::size_t>(min), {events, count}, limit, ec);
   return answer(ec, got);
@@ -84,12 +88,16 @@ bool take_pending_signals(const sigset_t& mask) noexcept {
 
 int io_setup(unsigned nr_events, aio_context_t* handle) noexcept {
   const errno_kept around;
-  if (!is_writable(handle, sizeof *handle)) return -EFAULT;
-  if (*handle != 0) return -EINVAL;
+  aio_context_t before = 0;
+  if (!plausible(handle, sizeof *handle) || !read_memory(handle, &before, sizeof before)) return -EFAULT;
+  if (before != 0) return -EINVAL;
   std::error_code ec;
   const auto made = kioctx::make(nr_events, engine_kind::automatic, ec);
-  if (!ec) *handle = made.handle;
-  return answer(ec);
+  if (ec) return answer(ec);
+  if (write_memory(handle, &made.handle, sizeof made.handle)) return 0;
+  // Another thread may have guessed the handle and destroyed the context, so the program gets -EFAULT in each case.
+  std::ignore = io_destroy(made.handle);
+  return -EFAULT;
 }
 
 int io_destroy(aio_context_t handle) noexcept {

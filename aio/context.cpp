@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "kioctx.hpp"
+#include "uncancelled.hpp"
 
 namespace doorbell::aio {
 namespace {
@@ -29,6 +30,7 @@ kioctx_user enter(unsigned long handle, std::uint64_t serial, std::error_code& e
 }  // namespace
 
 context::context(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept {
+  const uncancelled until_return;
   ec.clear();
   const auto made = kioctx::make(nr_events, carried_by, ec);
   handle_ = made.handle;
@@ -49,6 +51,7 @@ context::~context() {
 }
 
 std::size_t context::submit(std::span<iocb* const> iocbs, std::error_code& ec) noexcept {
+  const uncancelled until_return;
   const auto user = enter(handle_, serial_, ec);
   return user ? user->submit(iocbs, ec) : 0;
 }
@@ -62,6 +65,7 @@ std::size_t context::submit(std::span<iocb* const> iocbs) {
 
 std::span<io_event> context::get(std::size_t min, std::span<io_event> events, std::optional<clock::time_point> deadline,
                                  std::error_code& ec) noexcept {
+  const uncancelled until_return;
   const auto user = enter(handle_, serial_, ec);
   if (!user) return {};
   if (min > events.size()) {
@@ -85,6 +89,7 @@ std::span<io_event> context::get(std::size_t min, std::span<io_event> events,
 }
 
 void context::cancel(iocb& request, std::error_code& ec) noexcept {
+  const uncancelled until_return;
   const auto user = enter(handle_, serial_, ec);
   if (user) user->cancel(request, ec);
 }
@@ -96,6 +101,7 @@ void context::cancel(iocb& request) {
 }
 
 void context::destroy(std::error_code& ec) noexcept {
+  const uncancelled until_return;
   auto user = enter(handle_, serial_, ec);
   if (!user) return;
   auto& ctx = *user.operator->();

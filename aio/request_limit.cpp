@@ -22,7 +22,7 @@ std::optional<std::uint64_t> number(std::string_view text) noexcept {
 }
 
 std::optional<std::uint64_t> from_environment() noexcept {
-  const char* const text = std::getenv("DOORBELL_AIO_MAX_NR");
+  const char* const text = ::secure_getenv("DOORBELL_AIO_MAX_NR");
   return text != nullptr ? number(text) : std::nullopt;
 }
 

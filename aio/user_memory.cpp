@@ -45,11 +45,6 @@ bool copy_through_pipe(const void* from, void* to, std::size_t bytes) noexcept {
   return true;
 }
 
-bool write_memory(void* to, void* from, std::size_t bytes) noexcept {
-  const auto result = copy(&::process_vm_writev, from, to, bytes);
-  return result == outcome::done || (result == outcome::forbidden && copy_through_pipe(from, to, bytes));
-}
-
 /// Whether `attempt(address)` succeeds for a byte in each page.
 template <class Attempt>
 bool in_each_page(std::uintptr_t begin, std::size_t bytes, Attempt attempt) noexcept {
@@ -67,9 +62,15 @@ bool read_memory(const void* from, void* to, std::size_t bytes) noexcept {
   return result == outcome::done || (result == outcome::forbidden && copy_through_pipe(from, to, bytes));
 }
 
+bool write_memory(void* to, const void* from, std::size_t bytes) noexcept {
+  // NOLINTNEXTLINE(*-const-cast): process_vm_writev(2) only reads from there
+  const auto result = copy(&::process_vm_writev, const_cast<void*>(from), to, bytes);
+  return result == outcome::done || (result == outcome::forbidden && copy_through_pipe(from, to, bytes));
+}
+
 bool is_strict() noexcept {
   static const bool strict = [] {
-    const char* const asked = std::getenv("DOORBELL_STRICT");
+    const char* const asked = ::secure_getenv("DOORBELL_STRICT");
     return asked != nullptr && *asked != '\0' && std::string_view{asked} != "0";
   }();
   return strict;

@@ -58,9 +58,12 @@ inline constexpr address_space here = unknown;
   return (reinterpret_cast<std::uintptr_t>(address) & ~space.tag) >= first && in_user_half(address, bytes, space);
 }
 
-/// Copies memory that may not be there; a system call.
-/// @return false when it is not.
+/// Copies from an address that may not be readable, by a system call.
+/// @return false if it is not readable.
 [[nodiscard]] bool read_memory(const void* from, void* to, std::size_t bytes) noexcept;
+/// Copies to an address that may not be writable, by a system call.
+/// @return false if it is not writable; then some of the bytes may have been written.
+[[nodiscard]] bool write_memory(void* to, const void* from, std::size_t bytes) noexcept;
 
 /// Whether each pointer is to be tried before it is used: DOORBELL_STRICT=1, when the process first asks.
 [[nodiscard]] bool is_strict() noexcept;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "entry_points.hpp"
 
+#include "../aio/uncancelled.hpp"
 #include "statistics/counters.hpp"
-#include "uncancelled.hpp"
 
 namespace aio = doorbell::aio;
+using doorbell::aio::uncancelled;
 using doorbell::libaio::aio_context_t;
 using doorbell::libaio::call;
 using doorbell::libaio::io_event;
 using doorbell::libaio::iocb_abi;
-using doorbell::libaio::uncancelled;
 
 namespace {
 

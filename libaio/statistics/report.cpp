@@ -43,6 +43,15 @@ std::string name_of(std::size_t error) {
   return name != nullptr ? name : std::to_string(error);
 }
 
+/// The caller of a program chooses its name (argv[0]). A control character in it, for example the end of a line, would let
+/// the caller add text of its own to the report of a more privileged program.
+std::string printable(std::string_view text) {
+  std::string result{text};
+  for (auto& each : result)
+    if (static_cast<unsigned char>(each) < 0x20 || each == 0x7f) each = '?';
+  return result;
+}
+
 /// Says what is between two parts, from the second on.
 class between {
  public:
@@ -127,14 +136,6 @@ void print_latency(std::ostream& out, const counters& all) {
 
 // For programs.
 
-/// std::quoted() knows of quotes and backslashes; what else JSON does not take in a text, a name of a program has not.
-std::string printable(std::string_view text) {
-  std::string result{text};
-  for (auto& each : result)
-    if (static_cast<unsigned char>(each) < 0x20) each = '?';
-  return result;
-}
-
 void write_errors(std::ostream& out, const errors& table) {
   between comma{","};
   out << '{';
@@ -172,7 +173,7 @@ void write_latency(std::ostream& out, const counters& all) {
 
 std::string as_text(const counters& all) {
   std::ostringstream out;
-  out << "doorbell: " << program_invocation_short_name << ", process " << ::getpid();
+  out << "doorbell: " << printable(program_invocation_short_name) << ", process " << ::getpid();
   out << "\n  contexts      " << all.contexts.made << ", at most " << all.contexts.most << " at a time";
   print_requests(out << "\n  requests      ", all);
   print_bytes(out << "\n  bytes         ", all.bytes_read);

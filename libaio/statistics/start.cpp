@@ -39,15 +39,15 @@ void write_all(int file, std::string_view text) noexcept {
 // In one piece, so that those of several processes do not mix.
 void report() noexcept try {
   if (::getpid() != process || of_process->is_empty()) return;
-  const char* const form = std::getenv("DOORBELL_STATS");
+  const char* const form = ::secure_getenv("DOORBELL_STATS");
   const auto text = form != nullptr && std::string_view{form} == "json" ? as_json(*of_process) : as_text(*of_process);
   process = 0;  // once
-  const char* const path = std::getenv("DOORBELL_STATS_FILE");
+  const char* const path = ::secure_getenv("DOORBELL_STATS_FILE");
   if (path == nullptr || *path == '\0') {
     write_all(STDERR_FILENO, text);
     return;
   }
-  const base::unique_fd file{::open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)};
+  const base::unique_fd file{::open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0666)};
   if (file)
     write_all(file.get(), text);
   else
@@ -70,7 +70,7 @@ void report_at_underscore_exit() noexcept {
 }
 
 __attribute__((constructor)) void start() noexcept {
-  const char* const wanted = std::getenv("DOORBELL_STATS");
+  const char* const wanted = ::secure_getenv("DOORBELL_STATS");
   if (wanted == nullptr || *wanted == '\0') return;
   of_process = new (std::nothrow) counters;
   if (of_process == nullptr) return;

@@ -66,6 +66,13 @@ TEST_P(aio_getevents, no_such_context_is_einval) {
     EXPECT_EQ(getevents(handle, 0, 0, nullptr, &timeout), -EINVAL);
 }
 
+TEST_P(aio_getevents, nr_may_exceed_what_the_ring_and_memory_can_hold) {
+  for (const long nr : {0x7fffffffL, 1L << 43, 1L << 45, 1L << 59, LONG_MAX}) {
+    complete(1);
+    EXPECT_EQ(get(1, nr, a_moment), 1) << nr;
+  }
+}
+
 TEST_P(aio_getevents, min_is_from_0_to_nr) {
   EXPECT_EQ(get(-1, 1, at_once), -EINVAL);
   EXPECT_EQ(get(2, 1, at_once), -EINVAL);

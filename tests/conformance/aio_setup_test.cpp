@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // io_setup: its checks in their order, and what it charges.
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include <cerrno>
@@ -32,6 +33,21 @@ TEST_P(aio_setup, a_handle_that_cannot_be_read_is_efault_before_all_else) {
   EXPECT_EQ(side().setup(0, nullptr), -EFAULT);
   EXPECT_EQ(side().setup(1, nullptr), -EFAULT);
   EXPECT_EQ(side().setup(1, kernels_address<aio_context_t>()), -EFAULT);
+}
+
+// Oracle: the call fails, and no context remains that is charged to the limit.
+TEST_P(aio_setup, a_handle_that_cannot_be_written_is_efault_and_leaves_no_context) {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  void* const memory = ::mmap(nullptr, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  const auto before = charged();
+  EXPECT_EQ(side().setup(1, static_cast<aio_context_t*>(memory)), -EFAULT);
+  if (!on_kernel()) {
+    EXPECT_EQ(charged(), before);
+  }
+  ASSERT_EQ(::mprotect(memory, page, PROT_NONE), 0);
+  EXPECT_EQ(side().setup(1, static_cast<aio_context_t*>(memory)), -EFAULT);
+  EXPECT_EQ(::munmap(memory, page), 0);
 }
 
 TEST_P(aio_setup, a_handle_that_is_not_0_is_einval_and_stays_as_it_was) {

@@ -93,6 +93,16 @@ TEST_P(aio_transfer, known_rw_flags_are_taken) {
   EXPECT_EQ(answer_with_rw_flags(RWF_APPEND), 1);
 }
 
+// Oracle: a flag that preadv2(2) accepts for this file is accepted in a request, too.
+TEST_P(aio_transfer, rw_flags_of_newer_kernels_are_taken_where_the_kernel_has_them) {
+  char byte = 0;
+  const iovec buffer{.iov_base = &byte, .iov_len = 1};
+  for (const int flag : {0x40, 0x80, 0x100}) {  // RWF_ATOMIC, RWF_DONTCACHE, RWF_NOSIGNAL
+    if (::preadv2(file_read().fildes, &buffer, 1, 0, flag) != 1) continue;
+    EXPECT_EQ(answer_with_rw_flags(flag), 1) << flag;
+  }
+}
+
 TEST_P(aio_transfer, nobody_is_asked_to_poll_for_the_end_of_a_transfer) {
   iocb_abi request = file_read();
   request.rw_flags = RWF_HIPRI;

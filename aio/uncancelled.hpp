@@ -3,11 +3,11 @@
 
 #include <pthread.h>
 
-namespace doorbell::libaio {
+namespace doorbell::aio {
 
-/// As long as it lives, nobody can end the calling thread by pthread_cancel(3); a request to is kept for later.
-/// libaio's functions are no cancellation points, but reads, polls and sleeps are, and in the middle of ours a thread
-/// would end with locks held.
+/// During its lifetime pthread_cancel(3) does not end the calling thread; the request stays pending until later.
+/// The kernel's AIO calls are not cancellation points, but reads, polls and sleeps are. A thread that ended inside one of
+/// these functions would leave locks held, and its unwinding through a noexcept function would end the process.
 class uncancelled {
  public:
   uncancelled() noexcept { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
@@ -19,4 +19,4 @@ class uncancelled {
   int before_ = PTHREAD_CANCEL_ENABLE;
 };
 
-}  // namespace doorbell::libaio
+}  // namespace doorbell::aio
