@@ -136,7 +136,9 @@ std::size_t model_engine::start(std::span<aio::request* const> requests) noexcep
   return requests.size();
 }
 
-bool model_engine::cancel(aio::request& started) noexcept { return device_->cancel(started); }
+aio::engine::cancel_result model_engine::cancel(aio::request& started) noexcept {
+  return device_->cancel(started) ? cancel_result::asked : cancel_result::try_again;
+}
 
 std::size_t model_engine::reap(std::span<aio::completion> completions) noexcept { return device_->reap(completions); }
 

@@ -74,7 +74,7 @@ class model_engine final : public aio::engine {
 
   [[nodiscard]] std::string_view name() const noexcept override { return "model"; }
   [[nodiscard]] std::size_t start(std::span<aio::request* const> requests) noexcept override;
-  [[nodiscard]] bool cancel(aio::request& started) noexcept override;
+  [[nodiscard]] cancel_result cancel(aio::request& started) noexcept override;
   [[nodiscard]] std::size_t reap(std::span<aio::completion> completions) noexcept override;
   wait_result wait(base::deadline until) noexcept override;
   void wake() noexcept override { device_->wake(); }

@@ -121,14 +121,15 @@ int __wrap_epoll_ctl(int number, int command, int of, epoll_event* asked) {
   return failed(EINVAL);
 }
 
-// Of what it holds here nothing is left while it waits: a thread that is left at rest never lets go of it.
+// A timeout does not pass: the threads that have one use it only to notice a descriptor that the program has closed.
+// The function holds nothing while it waits, because a thread that is left at rest never releases it.
 int __wrap_epoll_wait(int number, epoll_event* said, int most, int timeout) {
   if (!is_ours(number)) return __real_epoll_wait(number, said, most, timeout);
   const not_tracked here;
   auto& all = scheduler::one();
   const auto* const there = find_descriptor(number);
   if (there == nullptr) return failed(EBADF);
-  if (there->epoll == nullptr || timeout != -1) return failed(EINVAL);
+  if (there->epoll == nullptr || timeout == 0) return failed(EINVAL);
   auto& epoll = *there->epoll;
   for (;;) {
     all.step({.name = "epoll_wait", .object = &epoll, .ready = has_edges, .asked = &epoll, .rests = true});

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// private_fd: owns a descriptor of the library's own, in a process whose program may close descriptors that it does not
+// know (closefrom(3), close_range(2), a loop), and then use their numbers for files of its own.
+//
+// Its number is one that programs rarely use, and never 0, 1 or 2. Before the library writes to it or closes it, is_ours()
+// tells whether the number still refers to the same file:
+//   - no younger private_fd has the number; a table of all numbers up to some thousand tells that without a system call;
+//   - the file has a mark that programs do not set. The mark is the signal of F_SETSIG, which has an effect only together
+//     with O_ASYNC. Many kinds of files (eventfd, epoll) share one inode, so fstat(2) does not tell them apart.
+// A duplicate of a descriptor of the program is not marked, because the mark would belong to the program's file, too. It is
+// added instead, without events, to an epoll of the library that no thread waits for. An epoll knows a file by its number
+// and by the file itself, so that EPOLL_CTL_MOD fails if the number refers to another file. For files that cannot be
+// polled, the device and the inode must be the same.
+//
+// Thread safety: as of an int. is_ours() and what follows it are not one step: a program that closes descriptors that it
+// does not know at the moment when another thread uses them has this race with each library.
+#pragma once
+
+#include <doorbell/base/requires_cxx20.hpp>
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <utility>
+
+#include <doorbell/base/unique_fd.hpp>
+
+namespace doorbell::base {
+
+class private_fd {
+ public:
+  private_fd() noexcept = default;
+  /// Takes over a descriptor of a file that nobody else has, and gives it a high number. Without such a number it keeps
+  /// its own. Empty if `fd` is; errno stays as it was.
+  explicit private_fd(unique_fd fd) noexcept : private_fd{std::move(fd), true, lowest_number()} {}
+  /// The same, but keeps the number, except 0, 1 and 2: for a descriptor that is given to the program, or soon closed.
+  [[nodiscard]] static private_fd with_number_of(unique_fd fd) noexcept {
+    return private_fd{std::move(fd), true, first_unreserved};
+  }
+  /// Duplicates a descriptor of the program.
+  /// @return an empty one and errno, as fcntl(2) with F_DUPFD_CLOEXEC.
+  [[nodiscard]] static private_fd duplicate_of(int programs) noexcept;
+
+  private_fd(private_fd&& other) noexcept
+      : fd_{std::exchange(other.fd_, -1)}, token_{other.token_}, identity_{other.identity_} {}
+  private_fd& operator=(private_fd&& other) noexcept {
+    if (this == &other) return *this;
+    reset();
+    fd_ = std::exchange(other.fd_, -1);
+    token_ = other.token_;
+    identity_ = other.identity_;
+    return *this;
+  }
+  ~private_fd() { reset(); }
+
+  /// The number, or -1 when there is none.
+  [[nodiscard]] int get() const noexcept { return fd_; }
+  [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
+
+  /// Whether the number still refers to the file. One system call. errno stays as it was.
+  [[nodiscard]] bool is_ours() const noexcept;
+  /// Whether a younger private_fd has the number, so that the program must have closed this one. No system call.
+  [[nodiscard]] bool is_superseded() const noexcept;
+
+  /// Closes the descriptor, if it is still ours.
+  void reset() noexcept;
+
+  /// The lowest number that a private descriptor tries to get: several hundred, or less if the process may not have so
+  /// many descriptors.
+  [[nodiscard]] static int lowest_number() noexcept;
+
+ private:
+  /// The properties that tell whether the number still refers to the same file.
+  struct identity {
+    enum class kind : unsigned char { inode, mark, in_epoll } by = kind::inode;
+    dev_t device = 0;
+    ino_t inode = 0;
+  };
+
+  private_fd(unique_fd fd, bool is_sole_owner, int lowest) noexcept;
+
+  static constexpr int first_unreserved = 3;
+
+  int fd_ = -1;
+  std::uint32_t token_ = 0;  // of this one, in the table of numbers
+  identity identity_;
+};
+
+}  // namespace doorbell::base

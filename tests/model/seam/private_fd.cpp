@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// base::private_fd without its protection: no scenario closes a descriptor of the library, and the steps of the
+// protection would be explored in each of them.
+#include <doorbell/base/private_fd.hpp>
+
+#include <fcntl.h>
+
+namespace doorbell::base {
+
+int private_fd::lowest_number() noexcept { return 3; }
+
+private_fd private_fd::duplicate_of(int programs) noexcept {
+  return private_fd{unique_fd{::fcntl(programs, F_DUPFD_CLOEXEC, 0)}, false, 0};
+}
+
+private_fd::private_fd(unique_fd fd, bool /*is_sole_owner*/, int /*lowest*/) noexcept : fd_{fd.release()} {}
+
+bool private_fd::is_superseded() const noexcept { return false; }
+bool private_fd::is_ours() const noexcept { return fd_ >= 0; }
+
+void private_fd::reset() noexcept {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+}
+
+}  // namespace doorbell::base
