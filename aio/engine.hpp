@@ -46,9 +46,19 @@ class engine {
   /// Whether start() of many costs hardly more than of one: a system call for all of them.
   [[nodiscard]] virtual bool takes_many_by_one_call() const noexcept { return false; }
 
-  /// Asks for the end of a request; its completion comes all the same. The caller holds a reference to it.
-  /// @return false when that cannot be asked now: for want of memory, or until some completions have been reaped.
-  [[nodiscard]] virtual bool cancel(request& started) noexcept = 0;
+  /// The answer of cancel().
+  enum class cancel_result {
+    asked,      ///< the request's completion comes, cancelled or not
+    try_again,  ///< there is no memory now, or some completions must be reaped first
+    impossible  ///< the engine has lost the means to cancel this request; it completes when it has been carried out
+  };
+
+  /// Asks for the end of a request. Its completion comes in any case. The caller holds a reference to it.
+  [[nodiscard]] virtual cancel_result cancel(request& started) noexcept = 0;
+
+  /// Gives up requests that cancel() cannot end. Only destroy() calls this, after it has waited for the requests that
+  /// complete by themselves; no other thread uses the engine any more. Afterwards reap() gives no completions.
+  virtual void give_up() noexcept {}
 
   /// Fetches completions, without waiting. Each is given out once.
   /// @return how many; 0 when there are none now.
@@ -64,6 +74,11 @@ class engine {
   /// A descriptor that is readable while there is something to reap, for epoll; each completion is an edge.
   /// @return -1 when none can be had.
   [[nodiscard]] virtual int descriptor() const noexcept = 0;
+  /// How often descriptor() has become another one.
+  [[nodiscard]] virtual unsigned replacements() const noexcept { return 0; }
+  /// Whether there may be completions that neither descriptor() nor wait() announces, so that somebody must look for them
+  /// every now and then.
+  [[nodiscard]] virtual bool must_be_looked_at() const noexcept { return false; }
 
   /// @return whether this thread may now wait().
   [[nodiscard]] bool begin_wait() noexcept { return !waiting_.exchange(true, base::memory_order_seq_cst); }

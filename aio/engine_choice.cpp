@@ -3,13 +3,13 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <optional>
 #include <string_view>
 
 #include <doorbell/base/atomic.hpp>
 
-#include "engine_threads.hpp"
-#include "engine_uring.hpp"
+#include "engine_failover.hpp"
 
 namespace doorbell::aio {
 namespace {
@@ -31,7 +31,7 @@ void complain_once(const char* name) noexcept {
 }
 
 engine_kind asked_by_environment(std::error_code& ec) noexcept {
-  const char* const name = std::getenv(variable);
+  const char* const name = ::secure_getenv(variable);
   const auto kind = named(name != nullptr ? name : "");
   if (kind) return *kind;
   complain_once(name);
@@ -39,31 +39,40 @@ engine_kind asked_by_environment(std::error_code& ec) noexcept {
   return engine_kind::automatic;
 }
 
-// That there is no memory or no descriptor now says nothing about the next context.
+// A lack of memory or of descriptors now says nothing about the next context.
 bool is_refusal(const std::error_code& error) noexcept {
   return error == std::errc::function_not_supported || error == std::errc::operation_not_permitted ||
          error == std::errc::permission_denied;
 }
 
-/// What automatic means in this process, once that is known. Relaxed: it brings nothing with it.
+/// The engine of all contexts that do not ask for one of their own: first the choice of the environment, and threads once
+/// the system has refused io_uring.
 base::atomic<engine_kind> decided{engine_kind::automatic};
+base::atomic<bool> environment_is_read{false};  // release: decided has been stored
 
+std::unique_ptr<engine> make_uring(unsigned in_flight, std::error_code& ec) noexcept {
+  auto ring = engine_uring::make(in_flight, ec);
+  if (ring == nullptr) return nullptr;
+  std::unique_ptr<engine> made{new (std::nothrow) engine_failover{std::move(ring)}};
+  if (made == nullptr) ec = std::make_error_code(std::errc::not_enough_memory);
+  return made;
+}
+
+// The kernel's io_setup(2) needs neither descriptors nor locked memory, so a lack of them must not make a setup fail: this
+// context gets threads. After a refusal all further contexts get threads without another attempt.
 std::unique_ptr<engine> make_what_is_allowed(unsigned in_flight, std::error_code& ec) noexcept {
-  if (auto made = engine_uring::make(in_flight, ec)) {
-    decided.store(engine_kind::io_uring, base::memory_order_relaxed);
-    return made;
-  }
-  if (!is_refusal(ec)) return nullptr;
+  if (auto made = make_uring(in_flight, ec)) return made;
+  if (is_refusal(ec)) decided.store(engine_kind::threads, base::memory_order_relaxed);
   ec.clear();
-  decided.store(engine_kind::threads, base::memory_order_relaxed);
   return engine_threads::make(ec);
 }
 
 engine_kind choice_of_process(std::error_code& ec) noexcept {
-  const auto known = decided.load(base::memory_order_relaxed);
-  if (known != engine_kind::automatic) return known;
+  if (environment_is_read.load(base::memory_order_acquire)) return decided.load(base::memory_order_relaxed);
   const auto asked = asked_by_environment(ec);
-  if (asked != engine_kind::automatic) decided.store(asked, base::memory_order_relaxed);
+  if (ec) return asked;
+  decided.store(asked, base::memory_order_relaxed);
+  environment_is_read.store(true, base::memory_order_release);
   return asked;
 }
 
@@ -76,7 +85,7 @@ std::unique_ptr<engine> make_engine(engine_kind wanted, unsigned in_flight, std:
     case engine_kind::automatic:
       return make_what_is_allowed(in_flight, ec);
     case engine_kind::io_uring:
-      return engine_uring::make(in_flight, ec);
+      return make_uring(in_flight, ec);
     case engine_kind::threads:
       return engine_threads::make(ec);
   }

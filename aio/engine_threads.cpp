@@ -95,7 +95,10 @@ bool engine_threads::give_to_worker(request& held) noexcept {
 // Going on.
 
 void engine_threads::ready(request& taken, unsigned events) noexcept {
-  if (is_poll(taken.what))
+  // The program has closed our descriptor, and perhaps uses its number.
+  if (!taken.by_threads.watched.is_ours())
+    finish(taken, -EBADF);
+  else if (is_poll(taken.what))
     finish(taken, events);
   else
     try_again(taken);
@@ -127,6 +130,7 @@ void engine_threads::carry_out(request& taken) noexcept {
 // it is looked at once more, and no other of ours comes in between.
 void engine_threads::transfer_if_ready(request& taken) noexcept {
   const int fd = taken.by_threads.watched.get();
+  if (!taken.by_threads.watched.is_ours()) return note_done(taken, -EBADF);
   const base::mutex_lock held{crew_.one_at_a_time};
   if (is_ready(fd, static_cast<short>(events_of(taken)))) note_done(taken, aio::carry_out(taken, fd));
 }
@@ -147,12 +151,12 @@ void engine_threads::wait_again(request& held) noexcept {
   if (const auto error = crew_.waits.add_again(held, events_of(held))) finish(held, -error.value());
 }
 
-bool engine_threads::cancel(request& started) noexcept {
+engine::cancel_result engine_threads::cancel(request& started) noexcept {
   if (started.by_threads.take()) {
     crew_.workers.remove(*this, started);
     finish(started, -ECANCELED);
   }
-  return true;
+  return cancel_result::asked;
 }
 
 // Completing.
@@ -172,7 +176,7 @@ void engine_threads::complete(request& done) noexcept {
     completions_.push_back(done);
     was_asleep = tell(completions_bit);
     // After the bit, which reap() looks at without the lock: whoever hears of it here finds something.
-    if (descriptor_) ::eventfd_write(descriptor_.get(), 1);
+    if (descriptor_.is_ours()) ::eventfd_write(descriptor_.get(), 1);
   }
   if (was_asleep) base::futex_wake_all(word);
 }
@@ -198,7 +202,7 @@ std::size_t engine_threads::reap(std::span<completion> completions) noexcept {
 void engine_threads::nothing_left() noexcept {
   word_.fetch_and(~completions_bit, base::memory_order_acq_rel);
   eventfd_t rung = 0;
-  if (descriptor_) ::eventfd_read(descriptor_.get(), &rung);
+  if (descriptor_.is_ours()) ::eventfd_read(descriptor_.get(), &rung);
 }
 
 // Waiting.
@@ -234,7 +238,10 @@ void engine_threads::abandon_in_child() noexcept { descriptor_.reset(); }
 
 int engine_threads::descriptor() const noexcept {
   const base::mutex_lock held{completion_lock_};
-  if (!descriptor_) descriptor_.reset(::eventfd(completions_.empty() ? 0 : 1, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!descriptor_.is_ours()) {
+    const unsigned already = completions_.empty() ? 0 : 1;
+    descriptor_ = base::private_fd{base::unique_fd{::eventfd(already, EFD_CLOEXEC | EFD_NONBLOCK)}};
+  }
   return descriptor_.get();
 }
 

@@ -32,7 +32,7 @@
 #include <system_error>
 
 #include <doorbell/base/mutex.hpp>
-#include <doorbell/base/unique_fd.hpp>
+#include <doorbell/base/private_fd.hpp>
 
 #include "crew.hpp"
 #include "engine.hpp"
@@ -49,7 +49,7 @@ class engine_threads final : public engine, private worker_pool::lane, private p
 
   [[nodiscard]] std::string_view name() const noexcept override { return "threads"; }
   [[nodiscard]] std::size_t start(std::span<request* const> requests) noexcept override;
-  [[nodiscard]] bool cancel(request& started) noexcept override;
+  [[nodiscard]] cancel_result cancel(request& started) noexcept override;
   [[nodiscard]] std::size_t reap(std::span<completion> completions) noexcept override;
   wait_result wait(base::deadline until) noexcept override;
   void wake() noexcept override;
@@ -85,8 +85,8 @@ class engine_threads final : public engine, private worker_pool::lane, private p
   crew& crew_;
 
   mutable base::mutex completion_lock_;
-  request_queue completions_ DOORBELL_GUARDED_BY(completion_lock_);           // in the order in which they came
-  mutable base::unique_fd descriptor_ DOORBELL_GUARDED_BY(completion_lock_);  // an eventfd, made on demand
+  request_queue completions_ DOORBELL_GUARDED_BY(completion_lock_);            // in the order in which they came
+  mutable base::private_fd descriptor_ DOORBELL_GUARDED_BY(completion_lock_);  // an eventfd, made on demand
 
   base::atomic<std::uint32_t> word_{0};
 };

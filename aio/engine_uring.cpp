@@ -9,10 +9,11 @@
 #include <bit>
 #include <cassert>
 #include <cerrno>
+#include <chrono>
+#include <ctime>
 #include <new>
 #include <thread>
 #include <tuple>
-#include <utility>
 
 #include <doorbell/base/unique_fd.hpp>
 
@@ -26,12 +27,16 @@ namespace {
 constexpr std::uint64_t of_nobody = 0;
 constexpr std::uint64_t of_wake = 1;
 
-constexpr unsigned max_submission_entries = 1024;
+// As many as one batch of start(): a larger queue would cost memory that the kernel may charge to RLIMIT_MEMLOCK, and
+// save no system call.
+constexpr unsigned max_submission_entries = 64;
 constexpr unsigned max_completion_entries = 65536;
 constexpr std::uint64_t max_bytes = 0x7ffff000;  // what the kernel moves at once, MAX_RW_COUNT
 
 constexpr std::size_t reap_batch = 64;
-constexpr std::size_t start_batch = 64;
+constexpr std::size_t start_batch = max_submission_entries;
+constexpr std::chrono::seconds longest_sleep{1};
+constexpr std::chrono::milliseconds nap_time{1};
 
 void* address(const iocb_abi& what) noexcept { return reinterpret_cast<void*>(static_cast<std::uintptr_t>(what.buf)); }
 
@@ -101,6 +106,20 @@ int wait_at_descriptor(const io_uring& ring, const timespec* left) noexcept {
   return ready == 0 ? -ETIME : 0;
 }
 
+// For a ring that no system call can wait for.
+int nap(const timespec& left) noexcept {
+  const auto at_most = std::chrono::nanoseconds{nap_time}.count();
+  const timespec time{.tv_sec = 0, .tv_nsec = left.tv_sec > 0 ? at_most : std::min<long>(left.tv_nsec, at_most)};
+  return -::clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr);
+}
+
+int set_up(io_uring& ring, unsigned entries, unsigned completions) noexcept {
+  io_uring_params parameters{};
+  parameters.flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+  parameters.cq_entries = completions;
+  return io_uring_queue_init_params(entries, &ring, &parameters);
+}
+
 }  // namespace
 
 std::unique_ptr<engine_uring> engine_uring::make(unsigned in_flight, std::error_code& ec) noexcept {
@@ -109,39 +128,66 @@ std::unique_ptr<engine_uring> engine_uring::make(unsigned in_flight, std::error_
     ec = std::make_error_code(std::errc::not_enough_memory);
     return nullptr;
   }
-  // One more completion than requests for a wake. Were there ever more, the kernel keeps what does not fit.
-  io_uring_params parameters{};
-  parameters.flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
-  parameters.cq_entries = std::min(std::bit_ceil(in_flight + 1), max_completion_entries);
+  // One more completion than requests, for a wake. The kernel keeps completions that do not fit, so a process that has
+  // little memory for rings gets a smaller queue.
+  const auto completions = std::min(std::bit_ceil(in_flight + 1), max_completion_entries);
   const auto entries = std::min(std::bit_ceil(in_flight), max_submission_entries);
-  made->ring_.ring_fd = -1;
-  const int error = io_uring_queue_init_params(entries, &made->ring_, &parameters);
+  int error = set_up(made->ring_, entries, completions);
+  if (error == -ENOMEM && completions > 2 * entries) error = set_up(made->ring_, entries, 2 * entries);
   if (error < 0) {
     made->ring_.ring_fd = -1;
     ec.assign(-error, std::system_category());
     return nullptr;
   }
   kernel_hop::mapped();
+  made->descriptor_ = base::private_fd{base::unique_fd{made->ring_.ring_fd}};
+  made->ring_.ring_fd = made->ring_.enter_ring_fd = made->descriptor_.get();
+  // A sandbox may allow io_uring_setup(2) and refuse io_uring_enter(2).
+  error = io_uring_enter(static_cast<unsigned>(made->ring_.ring_fd), 0, 0, 0, nullptr);
+  if (const auto told = classify(error); told == uring_answer::refused || told == uring_answer::gone) {
+    ec.assign(-error, std::system_category());
+    return nullptr;
+  }
   std::ignore = io_uring_ring_dontfork(&made->ring_);
   return made;
 }
 
-engine_uring::~engine_uring() {
+engine_uring::~engine_uring() { tear_down(); }
+
+void engine_uring::tear_down() noexcept {
   if (ring_.ring_fd < 0) return;
   kernel_hop::unmap();
-  // Not by liburing, which makes its system calls itself: ThreadSanitizer would take the next file of that number for this one.
-  const base::unique_fd closed_after{std::exchange(ring_.ring_fd, -1)};
+  // liburing does not close the descriptor, because it would close whatever file the number refers to now, and by a system
+  // call that ThreadSanitizer does not see.
+  ring_.ring_fd = -1;
   io_uring_queue_exit(&ring_);
+  descriptor_.reset();
 }
 
 // Hands the queue to the kernel, until it is empty or the kernel will take no more now.
 // @return how many entries it left.
 unsigned engine_uring::flush() noexcept {
-  while (io_uring_sq_ready(&ring_) > 0) {
+  while (io_uring_sq_ready(&ring_) > 0 && works()) {
     const int taken = io_uring_submit(&ring_);
-    if (taken <= 0 && taken != -EINTR) break;
+    if (taken > 0 || taken == -EINTR) continue;
+    note(taken);
+    break;
   }
   return io_uring_sq_ready(&ring_);
+}
+
+uring_answer engine_uring::note(int answer) noexcept {
+  const auto told = classify(answer);
+  if (told == uring_answer::refused || told == uring_answer::gone) condition_.store(told, base::memory_order_relaxed);
+  return told;
+}
+
+// Each entry that the kernel has taken from the submission queue makes one completion.
+bool engine_uring::has_requests() const noexcept {
+  if (ring_.ring_fd < 0) return false;
+  const auto taken = base::atomic_ref<unsigned>{*ring_.sq.khead}.load(base::memory_order_acquire);
+  const auto reaped = base::atomic_ref<unsigned>{*ring_.cq.khead}.load(base::memory_order_acquire);
+  return taken != reaped;
 }
 
 io_uring_sqe* engine_uring::next_entry() noexcept {
@@ -153,7 +199,7 @@ io_uring_sqe* engine_uring::next_entry() noexcept {
 std::size_t engine_uring::start(std::span<request* const> requests) noexcept {
   const base::mutex_lock held{submission_lock_};
   std::size_t started = 0;
-  while (started < requests.size()) {
+  while (started < requests.size() && works()) {
     const auto now = start_some(requests.subspan(started));
     if (now == 0) break;
     started += now;
@@ -186,19 +232,21 @@ bool engine_uring::submit(io_uring_sqe* entry) noexcept {
   return false;
 }
 
-bool engine_uring::cancel(request& started) noexcept {
+engine::cancel_result engine_uring::cancel(request& started) noexcept {
   const base::mutex_lock held{submission_lock_};
-  auto* const entry = next_entry();
-  if (entry == nullptr) return false;
-  io_uring_prep_cancel(entry, &started, 0);
-  io_uring_sqe_set_data64(entry, of_nobody);
-  return submit(entry);
+  if (auto* const entry = next_entry()) {
+    io_uring_prep_cancel(entry, &started, 0);
+    io_uring_sqe_set_data64(entry, of_nobody);
+    if (submit(entry)) return cancel_result::asked;
+  }
+  return works() ? cancel_result::try_again : cancel_result::impossible;
 }
 
-// Insists, as long as there is somebody to wake: no one else would. What keeps the kernel from taking the entry is either
-// passing, or completions, with which the sleeper does not sleep.
+// Tries again while a thread sleeps, because nothing else would wake it. The kernel refuses the entry either for a short
+// time, or while there are completions, with which the sleeper does not sleep. If the ring does not work any more, the
+// sleeper notices by itself.
 void engine_uring::wake() noexcept {
-  while (waiting() && !try_wake()) std::this_thread::yield();
+  while (waiting() && works() && !try_wake()) std::this_thread::yield();
 }
 
 bool engine_uring::try_wake() noexcept {
@@ -213,6 +261,7 @@ bool engine_uring::try_wake() noexcept {
 // thread, now awake, will reap. Taken by another, it could leave the queue empty before the sleeper has looked.
 std::size_t engine_uring::reap(std::span<completion> completions) noexcept {
   const base::mutex_lock held{completion_lock_};
+  if (ring_.ring_fd < 0) return 0;
   std::size_t filled = 0;
   while (filled == 0 && reap_some(completions, filled) > 0) {
   }
@@ -238,16 +287,36 @@ unsigned engine_uring::reap_some(std::span<completion> completions, std::size_t&
 }
 
 // The queues themselves were not inherited (io_uring_ring_dontfork).
-void engine_uring::abandon_in_child() noexcept { ::close(ring_.ring_fd); }
+void engine_uring::abandon_in_child() noexcept { descriptor_.reset(); }
+
+// The kernel cancels the requests of a ring when nothing refers to the ring any more: neither a descriptor nor a mapping.
+void engine_uring::give_up() noexcept { tear_down(); }
+
+// @return a negative errno, or 0; -ETIME if the ring has had no completion for the time that a sleep may take.
+int engine_uring::sleep(base::deadline until) noexcept {
+  const auto limit = std::chrono::steady_clock::now() + longest_sleep;
+  const auto left = base::time_left(until ? std::min(*until, limit) : limit);
+  if (descriptor_.is_superseded()) return nap(left);
+  switch (condition_.load(base::memory_order_relaxed)) {
+    case uring_answer::refused:
+      return wait_at_descriptor(ring_, &left);
+    case uring_answer::gone:
+      return nap(left);
+    default:
+      break;
+  }
+  const int answer =
+      ring_.features & IORING_FEAT_EXT_ARG ? wait_in_ring(ring_, &left) : wait_at_descriptor(ring_, &left);
+  // Without the nap, a transient error that lasts would keep a processor busy.
+  return note(answer) == uring_answer::transient && answer != -EINTR ? nap(left) : answer;
+}
 
 engine::wait_result engine_uring::wait(base::deadline until) noexcept {
-  timespec left{};
-  if (until) left = base::time_left(*until);
-  const auto* const timeout = until ? &left : nullptr;
-  const int answer =
-      ring_.features & IORING_FEAT_EXT_ARG ? wait_in_ring(ring_, timeout) : wait_at_descriptor(ring_, timeout);
+  const auto is_over = [&] { return until && *until <= std::chrono::steady_clock::now(); };
+  if (is_over()) return wait_result::timed_out;
+  const int answer = sleep(until);
   if (answer == -EINTR) return wait_result::interrupted;
-  return answer == -ETIME ? wait_result::timed_out : wait_result::ready;
+  return answer < 0 && is_over() ? wait_result::timed_out : wait_result::ready;
 }
 
 }  // namespace doorbell::aio

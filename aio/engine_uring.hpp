@@ -2,6 +2,20 @@
 //
 // engine_uring: requests carried out by io_uring. Linux 5.10 and later; newer features are probed.
 //
+// A ring may stop working: a sandbox forbids io_uring_enter(2), or the program closes a descriptor that it does not know
+// and reuses its number. From the first such answer on, the engine does not enter the kernel for this ring any more
+// (works() is false): start() starts nothing. The requests that the kernel has already taken are carried out, because
+// the mapping of the queues keeps the ring alive, and reap() finds their completions in the memory of the queue.
+//
+//   sleeper in the ring                  thread with news
+//                                        wake(): enters the kernel, EBADF
+//   sleeps for at most longest_sleep
+//   wakes, looks for news
+//
+//   legal:     the sleeper looks at the latest after longest_sleep.
+//   forbidden: the sleeper sleeps until there is a completion, although its context has news. Without the descriptor no
+//              other thread can wake it, so no sleep in a ring is longer.
+//
 // Locks: submission_lock_ and completion_lock_ are leaves, each for one of the two queues. Neither is held while the
 // other is taken, nor while anything of doorbell's is called.
 #pragma once
@@ -11,32 +25,46 @@
 #include <memory>
 #include <system_error>
 
+#include <doorbell/base/atomic.hpp>
 #include <doorbell/base/mutex.hpp>
+#include <doorbell/base/private_fd.hpp>
 
 #include "engine.hpp"
+#include "uring_answer.hpp"
 
 namespace doorbell::aio {
 
 class engine_uring final : public engine {
  public:
+  /// Creates a ring, and checks that the process may enter the kernel for it.
   /// @param in_flight how many requests there may be at once.
-  /// Errors: what io_uring_setup(2) says.
+  /// Errors: the errors of io_uring_setup(2) and io_uring_enter(2).
   static std::unique_ptr<engine_uring> make(unsigned in_flight, std::error_code& ec) noexcept;
   ~engine_uring() override;
 
   [[nodiscard]] std::string_view name() const noexcept override { return "io_uring"; }
   [[nodiscard]] std::size_t start(std::span<request* const> requests) noexcept override;
   [[nodiscard]] bool takes_many_by_one_call() const noexcept override { return true; }
-  [[nodiscard]] bool cancel(request& started) noexcept override;
+  [[nodiscard]] cancel_result cancel(request& started) noexcept override;
   [[nodiscard]] std::size_t reap(std::span<completion> completions) noexcept override;
   wait_result wait(base::deadline until) noexcept override;
   void wake() noexcept override;
   void abandon_in_child() noexcept override;
-  [[nodiscard]] int descriptor() const noexcept override { return ring_.ring_fd; }
+  [[nodiscard]] int descriptor() const noexcept override { return works() ? descriptor_.get() : -1; }
+  void give_up() noexcept override;
+
+  /// @return false from the first system call on that showed that the ring cannot be used any more.
+  [[nodiscard]] bool works() const noexcept {
+    return condition_.load(base::memory_order_relaxed) == uring_answer::done && !descriptor_.is_superseded();
+  }
+  /// @return whether the ring has requests that have not been reaped.
+  [[nodiscard]] bool has_requests() const noexcept;
 
  private:
   engine_uring() = default;
 
+  /// Remembers what an answer says about the ring. @return what it says.
+  uring_answer note(int answer) noexcept;
   [[nodiscard]] io_uring_sqe* next_entry() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
   [[nodiscard]] bool submit(io_uring_sqe* entry) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
   [[nodiscard]] bool try_wake() noexcept;
@@ -45,8 +73,12 @@ class engine_uring final : public engine {
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
   [[nodiscard]] unsigned reap_some(std::span<completion> completions, std::size_t& filled) noexcept
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
+  [[nodiscard]] int sleep(base::deadline until) noexcept;
+  void tear_down() noexcept;
 
-  io_uring ring_{};  // the two queues are guarded by the two locks; the descriptor is constant
+  base::private_fd descriptor_;  // the ring's; liburing has the number only
+  io_uring ring_{};              // the two queues are guarded by the two locks; the descriptor is constant
+  base::atomic<uring_answer> condition_{uring_answer::done};  // done, or from some time on refused or gone
   base::mutex submission_lock_;
   base::mutex completion_lock_;
 };

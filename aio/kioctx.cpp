@@ -106,9 +106,9 @@ void kioctx::cancel(const iocb_abi& asked, std::error_code& ec) noexcept {
     ec = std::make_error_code(std::errc::invalid_argument);
     return;
   }
-  if (engine_->cancel(*found)) return;
+  if (engine_->cancel(*found) == engine::cancel_result::asked) return;
   reap_all();
-  if (engine_->cancel(*found)) return;
+  if (engine_->cancel(*found) == engine::cancel_result::asked) return;
   // Then it may be asked again.
   found->cancelled.store(false, base::memory_order_seq_cst);
   ec = std::make_error_code(std::errc::resource_unavailable_try_again);
@@ -133,22 +133,46 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
     std::this_thread::yield();
   }
   reap_all();
-  while (in_flight_.load(base::memory_order_relaxed) > 0) {
+  while (in_flight_.load(base::memory_order_relaxed) > 0 && !only_endless_left()) {
     engine_->wait({});
     reap_all();
   }
+  if (has_endless_) end_the_endless();
   // Who has found us in the table may still be about to see that we are dead.
   base::rcu_synchronize();
   delete this;
 }
 
-// Nobody else is left: what is on the list is in flight, and stays on it until reap_all() takes it off.
+// No other thread is left: the requests on the list are in flight, and stay on it until reap_all() takes them off.
+// @return false if some of them must be asked again.
 bool kioctx::cancel_all() noexcept {
   const base::mutex_lock held{active_lock_};
   return std::all_of(active_.begin(), active_.end(), [this](auto& each) {
     each.cancelled.store(true, base::memory_order_seq_cst);
-    return engine_->cancel(each);
+    const auto answer = engine_->cancel(each);
+    each.is_endless = answer == engine::cancel_result::impossible && !each.ends_by_itself;
+    has_endless_ = has_endless_ || each.is_endless;
+    return answer != engine::cancel_result::try_again;
   });
+}
+
+bool kioctx::only_endless_left() noexcept {
+  if (!has_endless_) return false;
+  const base::mutex_lock held{active_lock_};
+  return std::all_of(active_.begin(), active_.end(), [](const auto& each) { return each.is_endless; });
+}
+
+void kioctx::end_the_endless() noexcept {
+  engine_->give_up();
+  for (;;) {
+    completion last{nullptr, -ECANCELED};
+    {
+      const base::mutex_lock held{active_lock_};
+      if (active_.empty()) return;
+      last.done = &active_.front();
+    }
+    complete({&last, 1});
+  }
 }
 
 }  // namespace doorbell::aio

@@ -93,6 +93,7 @@ class kioctx {
 
   [[nodiscard]] user_count& users() noexcept { return users_; }
   [[nodiscard]] int descriptor() const noexcept { return engine_->descriptor(); }
+  [[nodiscard]] bool must_be_looked_at() const noexcept { return engine_->must_be_looked_at(); }
   [[nodiscard]] std::string_view engine_name() const noexcept { return engine_->name(); }
   [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
   /// The handle, by which the table finds it.
@@ -130,6 +131,7 @@ class kioctx {
   [[nodiscard]] bool answer(request& made) noexcept;
   void ensure_reaper(std::error_code& ec) noexcept;
   void fill_ring_until_asked() noexcept;
+  void follow_engine() noexcept;
   void watch_locked(helper wanted, std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(helper_lock_);
   void abandon(request& unstarted) noexcept;
   void enlist(std::span<request* const> started) noexcept;
@@ -156,6 +158,8 @@ class kioctx {
                                                 std::error_code& ec) noexcept;
   [[nodiscard]] std::size_t get_ready(std::span<io_event> events) noexcept;
   [[nodiscard]] bool cancel_all() noexcept;
+  [[nodiscard]] bool only_endless_left() noexcept;
+  void end_the_endless() noexcept;
 
   request_pool requests_;
   std::unique_ptr<engine> engine_;
@@ -172,9 +176,11 @@ class kioctx {
   base::atomic<helper> helper_{helper::none};
   base::atomic<bool> is_left_to_getters_{false};  // the helper, should it be at it, is to leave off
   base::atomic<bool> has_been_asked_{false};
+  base::atomic<unsigned> replacements_{0};  // of the engine's descriptor, that the helper knows of
 
   base::mutex active_lock_;
   active_list active_ DOORBELL_GUARDED_BY(active_lock_);  // what cancel() finds
+  bool has_endless_ = false;                              // destroy()'s
 
   file_hints hints_;
   foreign_bells foreign_bells_;

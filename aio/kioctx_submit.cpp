@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // From an iocb to a request in flight.
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <array>
 #include <new>
@@ -9,6 +11,7 @@
 #include "at_once.hpp"
 #include "check.hpp"
 #include "kioctx.hpp"
+#include "operation.hpp"
 #include "reaper.hpp"
 #include "user_memory.hpp"
 
@@ -170,6 +173,8 @@ std::size_t kioctx::start_by_engine(std::span<request* const> made) noexcept {
   in_flight_.fetch_add(static_cast<std::uint32_t>(made.size()), base::memory_order_relaxed);
   tell_taken(made);
   const auto started = engine_->start(made);
+  if (engine_->replacements() != replacements_.load(base::memory_order_relaxed)) [[unlikely]]
+    follow_engine();
   tell_given_back(made.subspan(started));
   in_flight_.fetch_sub(static_cast<std::uint32_t>(made.size() - started), base::memory_order_relaxed);
   enlist(made.first(started));
@@ -244,6 +249,8 @@ request* kioctx::prepare(Iocb* asked, provisions& left, std::error_code& ec) noe
     ec = check_operation(*made, file);
   }
   if (!ec) {
+    made->ends_by_itself =
+        !is_poll(made->what) && (file.type == S_IFREG || file.type == S_IFBLK || file.type == S_IFDIR);
     made->at_once = when_to_try(*made, file, std::is_same_v<Iocb, iocb_abi>, hints_);
     return made;
   }
@@ -270,6 +277,16 @@ void kioctx::ensure_reaper(std::error_code& ec) noexcept {
   if (helper_.load(base::memory_order_acquire) == helper::bells) return;
   const base::mutex_lock held{helper_lock_};
   watch_locked(helper::bells, ec);
+}
+
+// The reaper watches a descriptor that the engine does not use any more.
+void kioctx::follow_engine() noexcept {
+  const base::mutex_lock held{helper_lock_};
+  replacements_.store(engine_->replacements(), base::memory_order_relaxed);
+  if (helper_.load(base::memory_order_relaxed) == helper::none) return;
+  std::error_code refused;  // then the reaper itself tries again
+  reaper::process().forget(*this);
+  reaper::process().watch(*this, refused);
 }
 
 // The reaper may come before watch() has returned: by then it must be wanted.

@@ -8,7 +8,7 @@
 #include <boost/intrusive/list.hpp>
 
 #include <doorbell/base/futex.hpp>
-#include <doorbell/base/unique_fd.hpp>
+#include <doorbell/base/private_fd.hpp>
 
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -25,11 +25,14 @@ namespace doorbell::aio {
 class masked_sleeper : public boost::intrusive::list_base_hook<> {
  public:
   /// False, with errno, when there is no descriptor for it.
-  masked_sleeper() noexcept : fd_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)} {}
+  masked_sleeper() noexcept
+      : fd_{base::private_fd::with_number_of(base::unique_fd{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)})} {}
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
 
   // Can fail only when it has been woken more often than a count can tell.
-  void wake() const noexcept { std::ignore = ::eventfd_write(fd_.get(), 1); }
+  void wake() const noexcept {
+    if (fd_.is_ours()) std::ignore = ::eventfd_write(fd_.get(), 1);
+  }
 
   [[nodiscard]] engine::wait_result sleep(int engine_descriptor, base::deadline until,
                                           const sigset_t* mask) const noexcept {
@@ -43,7 +46,7 @@ class masked_sleeper : public boost::intrusive::list_base_hook<> {
   }
 
  private:
-  const base::unique_fd fd_;
+  const base::private_fd fd_;
 };
 
 }  // namespace doorbell::aio

@@ -6,26 +6,32 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <new>
 #include <span>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "background_thread.hpp"
 
 namespace doorbell::aio {
 namespace {
 
+constexpr int notice_loss_within_ms = 1000;
+constexpr std::chrono::milliseconds retry_every{5};
+
 std::error_code last_error() noexcept { return {errno, std::system_category()}; }
 
 }  // namespace
 
-std::error_code poller::add(client& whose, request& held, unsigned events, base::unique_fd watched) noexcept {
+std::error_code poller::add(client& whose, request& held, unsigned events, base::private_fd watched) noexcept {
   const base::mutex_lock locked{lock_};
   if (!epoll_)
     if (const auto error = start_locked()) return error;
   const auto watch = ++last_watch_;
   try {
-    waiting_.emplace(watch, waiting{&whose, &held});
+    waiting_.emplace(watch, waiting{&whose, &held, events});
   } catch (const std::bad_alloc&) {
     return std::make_error_code(std::errc::not_enough_memory);
   }
@@ -48,7 +54,10 @@ std::error_code poller::arm_locked(int operation, request& held, unsigned events
   epoll_event event{};
   event.events = events | EPOLLONESHOT;
   event.data.u64 = note.watch;
-  if (::epoll_ctl(epoll_.get(), operation, note.watched.get(), &event) != 0) return last_error();
+  // An epoll that the program has closed: restore_epoll() adds what is pending then.
+  if (epoll_.is_ours() && ::epoll_ctl(epoll_.get(), operation, note.watched.get(), &event) != 0 &&
+      (errno != ENOENT || ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, note.watched.get(), &event) != 0))
+    return last_error();
   note.put_back();
   const bool was_cancelled = held.cancelled.load(base::memory_order_seq_cst) && note.take();
   return was_cancelled ? std::make_error_code(std::errc::operation_canceled) : std::error_code{};
@@ -62,13 +71,13 @@ void poller::remove(request& held) noexcept {
 // Taken off the epoll by hand: it would go by itself only with the last descriptor of the file, and the program has others.
 void poller::forget_locked(request& held) noexcept {
   auto& note = held.by_threads;
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, note.watched.get(), nullptr);
+  if (epoll_.is_ours() && note.watched.is_ours()) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, note.watched.get(), nullptr);
   waiting_.erase(std::exchange(note.watch, 0));
   note.watched.reset();
 }
 
 std::error_code poller::start_locked() noexcept {
-  epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
+  epoll_ = base::private_fd{base::unique_fd{::epoll_create1(EPOLL_CLOEXEC)}};
   if (!epoll_) return last_error();
   const auto body = [](void* self) noexcept { static_cast<poller*>(self)->run(); };
   const auto error = start_background_thread("doorbell-poller", body, this);
@@ -88,12 +97,46 @@ poller::waiting poller::take(std::uint64_t watch) noexcept {
   return taken ? at->second : waiting{};
 }
 
-// Those that are ready at once are tried in the order in which they were submitted.
+// Without the lock: the caller is the poller's thread, the only one that changes it.
+bool poller::has_lost_epoll() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS { return !epoll_.is_ours(); }
+
+// The program has closed the descriptor of the epoll, and perhaps those of the files that requests wait for. A request
+// whose file is lost is reported as ready, and then finds that it has no descriptor.
+void poller::restore_epoll() noexcept {
+  std::vector<std::uint64_t> lost;
+  {
+    const base::mutex_lock locked{lock_};
+    epoll_ = base::private_fd{base::unique_fd{::epoll_create1(EPOLL_CLOEXEC)}};
+    if (!epoll_) return;
+    for (const auto& [watch, each] : waiting_) {
+      const auto& note = each.what->by_threads;
+      epoll_event event{};
+      event.events = each.events | EPOLLONESHOT;
+      event.data.u64 = watch;
+      if (note.watched.is_ours() && ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, note.watched.get(), &event) == 0) continue;
+      try {
+        lost.push_back(watch);
+      } catch (const std::bad_alloc&) {
+        break;  // the others wait until they are cancelled
+      }
+    }
+  }
+  for (const auto watch : lost)
+    if (const auto found = take(watch); found.what != nullptr) found.whose->ready(*found.what, EPOLLERR);
+}
+
+// Requests that are ready together are tried in the order in which they were submitted. The thread cannot notice a lost
+// epoll while it sleeps, so it sleeps for a second at most.
 void poller::run() noexcept {
-  const int epoll = this->epoll();
+  int epoll = this->epoll();
   std::array<epoll_event, 64> ready;
   for (;;) {
-    const int count = ::epoll_wait(epoll, ready.data(), static_cast<int>(ready.size()), -1);
+    if (has_lost_epoll()) {
+      restore_epoll();
+      epoll = this->epoll();
+      if (epoll < 0) std::this_thread::sleep_for(retry_every);
+    }
+    const int count = ::epoll_wait(epoll, ready.data(), static_cast<int>(ready.size()), notice_loss_within_ms);
     const auto some = std::span{ready}.first(static_cast<std::size_t>(std::max(count, 0)));
     std::ranges::sort(some, {}, [](const auto& each) { return each.data.u64; });
     for (const auto& each : some)

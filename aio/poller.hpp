@@ -16,7 +16,7 @@
 #include <system_error>
 
 #include <doorbell/base/mutex.hpp>
-#include <doorbell/base/unique_fd.hpp>
+#include <doorbell/base/private_fd.hpp>
 
 #include "request.hpp"
 
@@ -45,7 +45,7 @@ class poller {
   /// Lets a request that the caller holds wait on `watched`, and lets go of it.
   /// Errors, and then the caller holds it still: operation_canceled (meanwhile), operation_not_permitted (files that are
   /// always ready), what else epoll_ctl(2) and pthread_create(3) say.
-  [[nodiscard]] std::error_code add(client& whose, request& held, unsigned events, base::unique_fd watched) noexcept;
+  [[nodiscard]] std::error_code add(client& whose, request& held, unsigned events, base::private_fd watched) noexcept;
 
   /// The same again for a request that was ready, in vain.
   [[nodiscard]] std::error_code add_again(request& held, unsigned events) noexcept;
@@ -63,6 +63,7 @@ class poller {
   struct waiting {
     client* whose;
     request* what;
+    unsigned events;  // that it waits for
   };
 
   [[nodiscard]] std::error_code start_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
@@ -71,10 +72,12 @@ class poller {
   void forget_locked(request& held) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] waiting take(std::uint64_t watch) noexcept;
   [[nodiscard]] int epoll() noexcept;
+  [[nodiscard]] bool has_lost_epoll() noexcept;
+  void restore_epoll() noexcept;
   [[noreturn]] void run() noexcept;
 
   base::mutex lock_;
-  base::unique_fd epoll_ DOORBELL_GUARDED_BY(lock_);
+  base::private_fd epoll_ DOORBELL_GUARDED_BY(lock_);
   std::uint64_t last_watch_ DOORBELL_GUARDED_BY(lock_) = 0;
   std::map<std::uint64_t, waiting> waiting_ DOORBELL_GUARDED_BY(lock_);
 };

@@ -12,6 +12,10 @@
 //   legal:     tryget_live before kill: destroy waits for the put. After: it fails, in memory that is still there, since
 //              forget() needs the lock.
 //   forbidden: a context touched after forget(), or watched after it: those who may ask for watch() are users, and gone.
+//
+// The program may close the descriptor of the epoll, which the reaper's thread cannot notice while it sleeps. It therefore
+// sleeps for at most a second, and makes a new epoll when it has lost the old one. Contexts whose descriptor is lost, too,
+// are looked at every few milliseconds.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +23,7 @@
 #include <system_error>
 
 #include <doorbell/base/mutex.hpp>
-#include <doorbell/base/unique_fd.hpp>
+#include <doorbell/base/private_fd.hpp>
 
 #include "ioctx_table.hpp"
 #include "resfd.hpp"
@@ -48,6 +52,11 @@ class reaper {
   void unlock_after_fork() noexcept DOORBELL_UNLOCK_FUNCTION(lock_) { lock_.unlock(); }
 
  private:
+  struct watched {
+    kioctx* ctx;
+    int descriptor;  // on the epoll; -1: none
+  };
+
   reaper() = default;
 
   void start_locked(std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
@@ -56,14 +65,21 @@ class reaper {
   [[nodiscard]] foreign_bell_ptr full(std::uint64_t key) noexcept;
   void add_what_fits(std::uint64_t key, const foreign_bell_ptr& bell) noexcept;
   [[nodiscard]] kioctx_user enter(std::uint64_t key) noexcept;
+  [[nodiscard]] bool add_to_epoll_locked(std::uint64_t key, watched& entry) noexcept
+      DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] int epoll() noexcept;
+  [[nodiscard]] bool has_lost_epoll() noexcept;
+  void restore_epoll() noexcept;
+  void look_at_unannounced() noexcept;
   [[noreturn]] void run() noexcept;
 
   base::mutex lock_;  // outermost in this room: users are entered under it, and nothing else
-  base::unique_fd epoll_ DOORBELL_GUARDED_BY(lock_);
+  // After its start only the reaper's thread changes it, under the lock.
+  base::private_fd epoll_ DOORBELL_GUARDED_BY(lock_);
   std::uint64_t last_key_ DOORBELL_GUARDED_BY(lock_) = 0;
-  std::map<std::uint64_t, kioctx*> contexts_ DOORBELL_GUARDED_BY(lock_);
+  std::map<std::uint64_t, watched> contexts_ DOORBELL_GUARDED_BY(lock_);
   std::map<std::uint64_t, foreign_bell_ptr> full_ DOORBELL_GUARDED_BY(lock_);
+  bool is_looking_ = false;  // the reaper's thread only: there are contexts that no descriptor tells of
 };
 
 }  // namespace doorbell::aio

@@ -64,8 +64,13 @@ struct request : boost::intrusive::list_base_hook<> {
   base::kref references{2};
   /// Somebody asked for its end; otherwise -ECANCELED is the engine's own affair, and the request is started again.
   base::atomic<bool> cancelled{false};
-  bool completed = false;  // guarded by kioctx's active_lock_
+  bool completed = false;   // guarded by kioctx's active_lock_
+  bool is_endless = false;  // destroy()'s: waits for a pipe or a peer, in a ring that cannot be asked to end it
 
+  /// Completes without anybody's help: a transfer of a file or a disk, not one that waits for a pipe or for a peer.
+  bool ends_by_itself = false;
+  /// Set before its start, if the threads of engine_failover carry it out.
+  base::atomic<bool> is_with_threads{false};
   threads_note by_threads;
   boost::intrusive::list_member_hook<> place;  // in a request_queue
 };

@@ -69,7 +69,7 @@ foreign_bell_ptr foreign_bell::make(int resfd, std::error_code& ec) noexcept {
     ec = std::make_error_code(std::errc::not_enough_memory);
     return {};
   }
-  made->file_.reset(::fcntl(resfd, F_DUPFD_CLOEXEC, 0));
+  made->file_ = base::private_fd::duplicate_of(resfd);
   if (!made->file_) {
     ec.assign(errno, std::system_category());
     return {};
@@ -81,7 +81,10 @@ foreign_bell_ptr foreign_bell::make(int resfd, std::error_code& ec) noexcept {
   return made;
 }
 
-bool foreign_bell::is_named_by(int fd) const noexcept { return same_file(file_.get(), fd); }
+// If the program uses our number, the comparison of the number with itself would say yes.
+bool foreign_bell::is_named_by(int fd) const noexcept {
+  return fd != file_.get() && !file_.is_superseded() && same_file(file_.get(), fd);
+}
 
 void ringing::ring(std::uint64_t times) const noexcept {
   bell->signal(times);

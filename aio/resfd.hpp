@@ -22,7 +22,7 @@
 #include <doorbell/base/intrusive_ptr.hpp>
 #include <doorbell/base/kref.hpp>
 #include <doorbell/base/mutex.hpp>
-#include <doorbell/base/unique_fd.hpp>
+#include <doorbell/base/private_fd.hpp>
 #include <doorbell/eventfd.hpp>
 
 namespace doorbell::aio {
@@ -56,7 +56,7 @@ class foreign_bell {
  private:
   foreign_bell() = default;
 
-  base::unique_fd file_;
+  base::private_fd file_;
   doorbell::eventfd forwarding_;
   eventfd_ctx_ptr bell_;
   base::kref references_;

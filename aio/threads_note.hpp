@@ -29,7 +29,7 @@
 #include <cstdint>
 
 #include <doorbell/base/atomic.hpp>
-#include <doorbell/base/unique_fd.hpp>
+#include <doorbell/base/private_fd.hpp>
 
 namespace doorbell::aio {
 
@@ -43,10 +43,10 @@ struct threads_note {
 
   base::atomic<bool> pending{false};
   // The rest is its holder's.
-  std::uint64_t watch = 0;  // the poller's name for it; 0: it knows nothing of it
-  base::unique_fd watched;  // what the poller watches: the program may close its own
-  bool is_done = false;     // by a worker; or else it was not ready
-  std::int64_t res = 0;     // of what is done
+  std::uint64_t watch = 0;   // the poller's name for it; 0: it knows nothing of it
+  base::private_fd watched;  // what the poller watches: the program may close its own
+  bool is_done = false;      // by a worker; or else it was not ready
+  std::int64_t res = 0;      // of what is done
 };
 
 }  // namespace doorbell::aio

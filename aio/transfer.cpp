@@ -93,8 +93,6 @@ bool can_be_opened_again(int fd) noexcept {
   return kind_of(fd) == file_kind::pipe || (::isatty(fd) && ::ioctl(fd, TIOCGPTN, &number) != 0);
 }
 
-base::unique_fd duplicate(int fd) noexcept { return base::unique_fd{::fcntl(fd, F_DUPFD_CLOEXEC, 0)}; }
-
 /// The priority that a request asks for, for as long as a thread of ours is at it. What it may ask was checked before.
 class priority {
  public:
@@ -166,15 +164,15 @@ bool is_ready(int fd, short events) noexcept {
 
 // O_NONBLOCK belongs to the file description, which the program shares; but a pipe and a terminal can be opened a second
 // time. Where they cannot (no /proc, somebody else's, nobody left to read it), the caller has to do with the first.
-base::unique_fd own_descriptor(const request& asked, bool without_sleeping) noexcept {
+base::private_fd own_descriptor(const request& asked, bool without_sleeping) noexcept {
   if (without_sleeping && can_be_opened_again(asked.what.fildes)) {
     std::array<char, 32> path{};
     std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", asked.what.fildes);
     base::unique_fd again{
         ::open(path.data(), (is_read(asked.what) ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
-    if (again) return again;
+    if (again) return base::private_fd{std::move(again)};
   }
-  return duplicate(asked.what.fildes);
+  return base::private_fd::duplicate_of(asked.what.fildes);
 }
 
 }  // namespace doorbell::aio

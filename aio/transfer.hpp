@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include <doorbell/base/unique_fd.hpp>
+#include <doorbell/base/private_fd.hpp>
 
 #include "request.hpp"
 
@@ -49,6 +49,6 @@ struct attempt {
 /// A descriptor of our own for the request's file; where `without_sleeping` is impossible on the program's and the file is
 /// a pipe or a terminal, one of a file description that does not block.
 /// Errors: errno.
-[[nodiscard]] base::unique_fd own_descriptor(const request& asked, bool without_sleeping) noexcept;
+[[nodiscard]] base::private_fd own_descriptor(const request& asked, bool without_sleeping) noexcept;
 
 }  // namespace doorbell::aio

@@ -5,6 +5,7 @@
 // A count is either here or there: it is taken off here only when the write over there has succeeded, and both happen
 // under the lock. The write must not block, whatever that eventfd's flags are (they are shared with its maker, and not
 // ours to change), so there must be room for it beforehand.
+#include <doorbell/base/private_fd.hpp>
 #include <doorbell/base/unique_fd.hpp>
 #include <doorbell/base/walk_scope.hpp>
 #include <doorbell/eventfd.hpp>
@@ -29,7 +30,7 @@ class foreign_eventfd {
  public:
   /// @return false and `ec`, when `fd` is none.
   [[nodiscard]] bool open(int fd, std::error_code& ec) noexcept {
-    fd_.reset(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    fd_ = base::private_fd::duplicate_of(fd);
     if (!fd_) {
       ec.assign(errno, std::system_category());
       return false;
@@ -43,8 +44,11 @@ class foreign_eventfd {
     return !ec;
   }
 
-  /// Adds what of `n` fits now. @return how much that was.
+  /// Adds as much of `n` as fits now. @return how much.
   [[nodiscard]] std::uint64_t add(std::uint64_t n) noexcept {
+    // The program has closed our descriptor, and perhaps uses its number. No way to the eventfd is left, so the count is
+    // dropped instead of being kept for ever.
+    if (!fd_.is_ours()) return n;
     if (!may_block() && write(n)) return n;
     const auto fits = std::min(n, room_for(n));
     return fits > 0 && write(fits) ? fits : 0;
@@ -101,7 +105,7 @@ class foreign_eventfd {
     return parsed.ec == std::errc{} ? std::optional{count} : std::nullopt;
   }
 
-  base::unique_fd fd_;
+  base::private_fd fd_;
   base::unique_fd info_;   // opened when it is first needed to see how much room there is
   unsigned believed_ = 0;  // how many writes not to block
 };

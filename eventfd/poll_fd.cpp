@@ -4,7 +4,7 @@
 //
 // Every change of the count is followed by a walk, and each walk brings the descriptor in line with the count, under the
 // lock. Two changes may reach their walks in the other order; the walk that comes last sees both, and settles it.
-#include <doorbell/base/unique_fd.hpp>
+#include <doorbell/base/private_fd.hpp>
 #include <doorbell/base/walk_scope.hpp>
 #include <doorbell/eventfd.hpp>
 
@@ -16,7 +16,7 @@ namespace doorbell {
 
 class eventfd_ctx::poll_bridge final : public base::wait_entry {
  public:
-  poll_bridge(eventfd_ctx& ctx, base::unique_fd fd) noexcept : wait_entry{&on_wake}, ctx_{ctx}, fd_{std::move(fd)} {}
+  poll_bridge(eventfd_ctx& ctx, base::private_fd fd) noexcept : wait_entry{&on_wake}, ctx_{ctx}, fd_{std::move(fd)} {}
 
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
 
@@ -26,7 +26,8 @@ class eventfd_ctx::poll_bridge final : public base::wait_entry {
     const bool readable = ctx_.count_locked() > 0;
     if (readable == readable_) return;
     std::uint64_t one = 1;
-    // Neither can fail while nobody else touches the descriptor: it holds 0 or 1, and is ours.
+    if (!fd_.is_ours()) return;
+    // Neither can fail: the descriptor holds 0 or 1, and nothing else writes to it or reads from it.
     [[maybe_unused]] const auto bytes =
         readable ? ::write(fd_.get(), &one, sizeof one) : ::read(fd_.get(), &one, sizeof one);
     readable_ = readable;
@@ -47,7 +48,7 @@ class eventfd_ctx::poll_bridge final : public base::wait_entry {
 
  private:
   eventfd_ctx& ctx_;
-  const base::unique_fd fd_;
+  const base::private_fd fd_;
   bool readable_ = false;
 };
 
@@ -60,7 +61,7 @@ int eventfd_ctx::poll_fd(std::error_code& ec) noexcept {
     const eventfd_ctx_lock held{*this};
     if (auto* there = queue_.find(&poll_bridge::on_wake)) return static_cast<poll_bridge*>(there)->fd();
   }
-  base::unique_fd fd{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  auto fd = base::private_fd::with_number_of(base::unique_fd{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)});
   if (!fd) {
     ec.assign(errno, std::system_category());
     return -1;

@@ -11,7 +11,10 @@ set(not_emulated
   unit.engine_choice.a_context_may_ask_for_its_own
   # qemu-user does not support seccomp(2), which these tests use to make system calls fail.
   unit.engine_choice.is_threads_where_io_uring_is_refused
-  unit.engine_choice.a_shortage_is_an_error_and_no_reason_for_threads
+  unit.engine_choice.is_threads_where_a_ring_is_too_expensive
+  unit.engine_choice.is_threads_where_rings_may_be_made_but_not_entered
+  unit.engine_choice.is_threads_where_a_second_ring_is_refused
+  unit.engine_choice.a_shortage_that_has_passed_does_not_matter
   unit.engine_choice.io_uring_by_the_environment_is_io_uring_or_nothing
   unit.no_threads_to_be_had.says_how_many_it_could_start
   unit.worker_pool.says_so_when_it_has_no_worker_and_gets_none
@@ -42,6 +45,7 @@ set(not_emulated
   dropin.doorbell_run.environment
   dropin.doorbell_run.arguments_status_and_signals
   dropin.doorbell_run.programs_that_gain_rights
+  dropin.doorbell_run.environment_of_set_user_id_programs
   dropin.doorbell_run.programs_with_capabilities)
 
 function(disable_what_is_not_emulated)

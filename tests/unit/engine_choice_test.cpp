@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "support/child.hpp"
+#include "support/fds.hpp"
 #include "support/files.hpp"
 #include "support/refused_calls.hpp"
 
@@ -70,16 +71,47 @@ TEST_F(engine_choice, is_threads_where_io_uring_is_refused) {
   }
 }
 
-TEST_F(engine_choice, a_shortage_is_an_error_and_no_reason_for_threads) {
+// The kernel's io_setup(2) needs neither locked memory nor descriptors.
+TEST_F(engine_choice, is_threads_where_a_ring_is_too_expensive) {
   for (const int shortage : {ENOMEM, EMFILE}) {
     SCOPED_TRACE(shortage);
     doorbell::test::in_child([&] {
       doorbell::test::refuse(SYS_io_uring_setup, shortage);
-      std::error_code ec;
-      const aio::context ctx{8, ec};
-      EXPECT_EQ(ec.value(), shortage);
+      expect_engine("threads");
+      expect_that_it_works();
     });
   }
+}
+
+TEST_F(engine_choice, a_shortage_that_has_passed_does_not_matter) {
+  doorbell::test::in_child([] {
+    {
+      const doorbell::test::no_more_fds meanwhile;
+      const aio::context ctx{8};
+      EXPECT_EQ(ctx.engine(), "threads");
+    }
+    expect_engine("io_uring");
+  });
+}
+
+TEST_F(engine_choice, is_threads_where_rings_may_be_made_but_not_entered) {
+  for (const int refusal : {ENOSYS, EPERM, EACCES}) {
+    SCOPED_TRACE(refusal);
+    doorbell::test::in_child([&] {
+      doorbell::test::refuse(SYS_io_uring_enter, refusal);
+      expect_engine("threads");
+      expect_that_it_works();
+    });
+  }
+}
+
+TEST_F(engine_choice, is_threads_where_a_second_ring_is_refused) {
+  doorbell::test::in_child([] {
+    expect_engine("io_uring");
+    doorbell::test::refuse(SYS_io_uring_setup, EPERM);
+    expect_engine("threads");
+    expect_that_it_works();
+  });
 }
 
 TEST_F(engine_choice, is_what_the_environment_says) {

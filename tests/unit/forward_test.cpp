@@ -6,10 +6,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <system_error>
 #include <tuple>
+#include <vector>
 
 #include <doorbell/notifier.hpp>
 
@@ -42,6 +44,33 @@ TEST(forward, moves_what_is_signalled_and_written) {
   bell.signal();
   EXPECT_EQ(take(there.get()), 1U);
   EXPECT_EQ(bell.info().count, 0U);
+}
+
+// Oracle: an eventfd of the program that gets the number of the library's duplicate stays 0, and is open when the library
+// has ended the forwarding.
+TEST(forward, does_not_touch_an_eventfd_that_the_program_puts_at_its_number) {
+  constexpr int highest = 1024;
+  const auto there = kernel_eventfd();
+  const auto other = kernel_eventfd();
+  std::vector<int> before;
+  for (int fd = 0; fd < highest; ++fd)
+    if (doorbell::test::is_open(fd)) before.push_back(fd);
+  std::vector<unique_fd> programs;
+  {
+    const eventfd bell;
+    bell.forward_to(there.get());
+    bell.signal();
+    for (int fd = 0; fd < highest; ++fd) {
+      if (!doorbell::test::is_open(fd) || std::ranges::find(before, fd) != before.end()) continue;
+      ASSERT_EQ(::dup2(other.get(), fd), fd);
+      programs.emplace_back(fd);
+    }
+    EXPECT_FALSE(programs.empty());
+    bell.signal(3);
+  }
+  EXPECT_EQ(take(there.get()), 1U);
+  EXPECT_EQ(take(other.get()), 0U);
+  for (const auto& each : programs) EXPECT_TRUE(doorbell::test::is_open(each.get()));
 }
 
 TEST(forward, can_be_begun_with) {

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doorbell/base/unique_fd.hpp>
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
 
 #include <type_traits>
 #include <utility>
 
+#include "support/fds.hpp"
+
 namespace {
 
 using doorbell::base::unique_fd;
+using doorbell::test::is_open;
 
 static_assert(!std::is_copy_constructible_v<unique_fd> && !std::is_copy_assignable_v<unique_fd>);
 static_assert(std::is_nothrow_move_constructible_v<unique_fd> && std::is_nothrow_move_assignable_v<unique_fd>);
 
 int open_one() { return ::eventfd(0, EFD_CLOEXEC); }
-bool is_open(int fd) { return ::fcntl(fd, F_GETFD) != -1; }
 
 TEST(unique_fd, holds_nothing_when_made_from_nothing) {
   const unique_fd none;

@@ -118,7 +118,8 @@ class DOORBELL_EXPORT context {
 
   /// The address of the ring, as io_setup(2) gives it, for what takes a handle (aio_calls.hpp); 0 once destroyed.
   [[nodiscard]] unsigned long handle() const noexcept;
-  /// What carries the requests out: "io_uring" or "threads"; empty once destroyed.
+  /// The engine that new requests go to: "io_uring" or "threads"; empty once destroyed. A context whose ring stops working
+  /// changes to threads.
   [[nodiscard]] std::string_view engine() const noexcept;
 
  private:

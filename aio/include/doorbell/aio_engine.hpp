@@ -8,10 +8,10 @@
 namespace doorbell::aio {
 
 enum class engine_kind {
-  /// What `DOORBELL_ENGINE` says (`uring`, `io_uring` or `threads`), else io_uring, else, where the system refuses it
-  /// (ENOSYS, EPERM, EACCES), threads. Decided when the first such context is made, once a process.
+  /// The engine that `DOORBELL_ENGINE` names (`uring`, `io_uring` or `threads`); the variable is read once a process.
+  /// Without it io_uring, or threads where the system refuses io_uring or has no memory or descriptor for a ring.
   automatic,
-  io_uring,  ///< io_uring(7), or none
+  io_uring,  ///< io_uring(7), or an error; threads only if the ring stops working later
   threads,   ///< a few threads of the process, and the system calls that block
 };
 

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A program that closes all descriptors that it does not know, as daemons do at their start, and then uses the numbers for
+// files of its own. A kernel context has no descriptors, so its program may do that.
+#include <doorbell/aio.hpp>
+#include <doorbell/aio_calls.hpp>
+#include <doorbell/eventfd.hpp>
+
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <ctime>
+#include <deque>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "support/child.hpp"
+#include "support/fds.hpp"
+#include "support/files.hpp"
+#include "support/sanitizer.hpp"
+
+DOORBELL_TEST_FORKS
+
+namespace {
+
+using namespace std::chrono_literals;
+namespace aio = doorbell::aio;
+using doorbell::test::in_child;
+using doorbell::test::temporary_file;
+using doorbell::test::unique_fd;
+
+constexpr int highest = 1024;
+
+// By syscall(2), of which ThreadSanitizer does not know: it would report that the program closes descriptors while threads
+// of the library use them, which is what these tests are about.
+
+/// A way to take all descriptors from 3 on away from the library. The new files are open until the process ends.
+struct way {
+  const char* name;
+  void (*take)(std::vector<int>& files);
+};
+
+void open_files(std::vector<int>& files) {
+  for (int n = 0; n < 16; ++n) files.push_back(temporary_file().release());
+}
+
+void by_close_range(std::vector<int>& files) {
+  ASSERT_EQ(::syscall(SYS_close_range, 3, ~0U, 0), 0);
+  open_files(files);
+}
+
+void by_a_loop(std::vector<int>& files) {
+  for (int fd = 3; fd < highest; ++fd) ::syscall(SYS_close, fd);
+  open_files(files);
+}
+
+// All numbers that were in use become files of the program, the library's among them.
+void by_dup2(std::vector<int>& files) {
+  const auto fresh = temporary_file();
+  for (int fd = 3; fd < highest; ++fd)
+    if (fd != fresh.get() && doorbell::test::is_open(fd)) {
+      ASSERT_EQ(::syscall(SYS_dup3, fresh.get(), fd, O_CLOEXEC), fd);
+      files.push_back(fd);
+    }
+}
+
+// The worst files to write to or to close: such as the library itself has.
+void by_dup2_of_eventfds(std::vector<int>& files) {
+  const auto fresh = doorbell::test::kernel_eventfd();
+  for (int fd = 3; fd < highest; ++fd)
+    if (fd != fresh.get() && doorbell::test::is_open(fd)) {
+      ASSERT_EQ(::syscall(SYS_dup3, fresh.get(), fd, O_CLOEXEC), fd);
+      files.push_back(fd);
+    }
+}
+
+/// Whether nothing was written to the program's files and all are open.
+void expect_untouched(const std::vector<int>& files) {
+  for (const int each : files) {
+    struct stat status{};
+    ASSERT_EQ(::fstat(each, &status), 0) << "descriptor " << each << " is closed";
+    EXPECT_EQ(status.st_size, 0) << "descriptor " << each;
+    EXPECT_EQ(doorbell::test::take(each), 0U) << "descriptor " << each;
+  }
+}
+
+std::chrono::nanoseconds processor_time() {
+  timespec used{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  return std::chrono::seconds{used.tv_sec} + std::chrono::nanoseconds{used.tv_nsec};
+}
+
+class descriptors_closed : public testing::TestWithParam<way> {
+ protected:
+  static void take_all(std::vector<int>& files) { GetParam().take(files); }
+};
+
+/// A file that is read by O_DIRECT where that is possible, so that the engine carries it out.
+unique_fd file_for_engine(std::string_view text) {
+  auto file = temporary_file(text);
+  ::fcntl(file.get(), F_SETFL, O_DIRECT);
+  return file;
+}
+
+std::int64_t read_result(aio::context& ctx, int fd) {
+  alignas(4096) static std::array<char, 4096> block;
+  auto read = aio::prep_pread(fd, block.data(), block.size(), 0);
+  std::error_code ec;
+  if (ctx.submit({&read}, ec) != 1) return -ec.value();
+  std::array<aio::io_event, 4> events{};
+  const auto got = ctx.get_events(1, events, 20s);
+  return got.empty() ? 0 : got[0].res;
+}
+
+// Oracle: requests after the loss complete, and the program's files stay open and empty.
+TEST_P(descriptors_closed, a_context_goes_on_and_the_programs_files_are_untouched) {
+  in_child([] {
+    std::vector<int> files;
+    {
+      aio::context ctx{8};
+      EXPECT_EQ(read_result(ctx, file_for_engine(std::string(4096, 'x')).get()), 4096);
+      take_all(files);
+      for (int times = 0; times < 3; ++times)
+        EXPECT_EQ(read_result(ctx, file_for_engine(std::string(4096, 'y')).get()), 4096);
+      ctx.destroy();
+    }
+    expect_untouched(files);
+  });
+}
+
+// Oracle: the wait ends in time, and does not keep a processor busy.
+TEST_P(descriptors_closed, a_wait_ends_in_time_and_sleeps) {
+  in_child([] {
+    std::vector<int> files;
+    aio::context ctx{8};
+    std::array<aio::io_event, 4> events{};
+    EXPECT_EQ(read_result(ctx, file_for_engine(std::string(4096, 'x')).get()), 4096);
+    take_all(files);
+    const auto begun = std::chrono::steady_clock::now();
+    const auto used = processor_time();
+    EXPECT_TRUE(ctx.get_events(1, events, 400ms).empty());
+    EXPECT_GE(std::chrono::steady_clock::now() - begun, 400ms);
+    EXPECT_LT(processor_time() - used, 300ms);
+    ctx.destroy();
+    expect_untouched(files);
+  });
+}
+
+// Oracle: destroy returns although the engine cannot be asked to cancel the read, and the byte stays in the pipe.
+TEST_P(descriptors_closed, destroy_returns_though_a_read_waits_for_a_pipe) {
+  in_child([] {
+    std::vector<int> files;
+    std::array<int, 2> ends{-1, -1};
+    ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    char byte = 0;
+    aio::context ctx{8};
+    auto read = aio::prep_pread(ends[0], &byte, 1, 0);
+    ASSERT_EQ(ctx.submit({&read}), 1U);
+    take_all(files);
+    ctx.destroy();
+    EXPECT_EQ(byte, 0);
+    expect_untouched(files);
+  });
+}
+
+// Oracle: each write that submit has accepted is in the file when destroy has returned.
+TEST_P(descriptors_closed, accepted_writes_are_in_the_file) {
+  const auto shared = temporary_file();
+  in_child([&] {
+    std::vector<int> files;
+    constexpr std::size_t block_size = 4096;
+    alignas(4096) static std::array<char, block_size> block;
+    block.fill('w');
+    {
+      aio::context ctx{64};
+      const int same = ::fcntl(shared.get(), F_DUPFD_CLOEXEC, 3);
+      ::fcntl(same, F_SETFL, O_DIRECT);
+      std::vector<aio::iocb> writes;
+      std::vector<aio::iocb*> asked;
+      for (std::size_t n = 0; n < 64; ++n)
+        writes.push_back(aio::prep_pwrite(same, block.data(), block_size, static_cast<off_t>(n * block_size)));
+      for (auto& each : writes) asked.push_back(&each);
+      ASSERT_EQ(ctx.submit(asked), asked.size());
+      // The threads engine identifies a file by its number until a worker has taken the request.
+      std::array<aio::io_event, 64> events{};
+      if (ctx.engine() == "threads") {
+        ASSERT_EQ(ctx.get_events(64, events, 20s).size(), 64U);
+      }
+      take_all(files);
+      ctx.destroy();
+    }
+    expect_untouched(files);
+  });
+  struct stat status{};
+  ASSERT_EQ(::fstat(shared.get(), &status), 0);
+  EXPECT_EQ(status.st_size, 64 * 4096);
+  std::string content(64 * 4096, ' ');
+  ::fcntl(shared.get(), F_SETFL, 0);
+  ASSERT_EQ(::pread(shared.get(), content.data(), content.size(), 0), static_cast<ssize_t>(content.size()));
+  EXPECT_EQ(content, std::string(64 * 4096, 'w'));
+}
+
+// Oracle: requests submitted after the loss signal the eventfd that they name, an eventfd of the program that is new.
+TEST_P(descriptors_closed, requests_signal_new_eventfds) {
+  in_child([] {
+    std::vector<int> files;
+    aio::aio_context_t ctx = 0;
+    ASSERT_EQ(aio::io_setup(8, &ctx), 0);
+    alignas(4096) static std::array<char, 4096> block;
+    const auto ring_once = [&] {
+      const auto file = file_for_engine(std::string(4096, 'x'));
+      const auto bell = doorbell::test::kernel_eventfd(0, 0);
+      aio::iocb_abi read = aio::prep_pread(file.get(), block.data(), block.size(), 0);
+      read.flags = aio::iocb_abi::flag_resfd;
+      read.resfd = static_cast<std::uint32_t>(bell.get());
+      aio::iocb_abi* asked = &read;
+      ASSERT_EQ(aio::io_submit(ctx, 1, &asked), 1);
+      std::uint64_t count = 0;
+      ASSERT_EQ(::read(bell.get(), &count, sizeof count), 8);
+      EXPECT_EQ(count, 1U);
+      aio::io_event event{};
+      EXPECT_EQ(aio::io_getevents(ctx, 1, 1, &event, nullptr), 1);
+    };
+    ring_once();
+    take_all(files);
+    for (int times = 0; times < 3; ++times) ring_once();
+    EXPECT_EQ(aio::io_destroy(ctx), 0);
+    expect_untouched(files);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(, descriptors_closed,
+                         testing::Values(way{"close_range", by_close_range}, way{"a_loop", by_a_loop},
+                                         way{"dup2", by_dup2}, way{"dup2_of_eventfds", by_dup2_of_eventfds}),
+                         [](const auto& tested) { return std::string{tested.param.name}; });
+
+}  // namespace

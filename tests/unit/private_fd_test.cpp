@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <doorbell/base/private_fd.hpp>
+
+#include <gtest/gtest.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+
+#include "support/child.hpp"
+#include "support/fds.hpp"
+#include "support/files.hpp"
+
+namespace {
+
+using doorbell::base::private_fd;
+using doorbell::test::in_child;
+using doorbell::test::is_open;
+using doorbell::test::kernel_eventfd;
+using doorbell::test::temporary_file;
+using doorbell::test::unique_fd;
+
+TEST(private_fd, has_a_number_that_programs_rarely_use) {
+  const private_fd own{kernel_eventfd()};
+  EXPECT_GE(own.get(), private_fd::lowest_number());
+  EXPECT_TRUE(own.is_ours());
+}
+
+TEST(private_fd, has_the_upper_quarter_of_few_numbers) {
+  in_child([] {
+    const rlimit few{.rlim_cur = 64, .rlim_max = 64};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+    const private_fd own{kernel_eventfd()};
+    EXPECT_GE(own.get(), 48);
+    EXPECT_LT(own.get(), 64);
+  });
+}
+
+TEST(private_fd, of_a_process_that_may_have_a_million_has_a_small_number) {
+  in_child([] {
+    rlimit limit{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 1'000'000);
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+    const private_fd own{kernel_eventfd()};
+    EXPECT_LT(own.get(), 2000);
+  });
+}
+
+TEST(private_fd, never_has_the_number_of_a_standard_stream) {
+  in_child([] {
+    for (int fd = 0; fd < 3; ++fd) ::close(fd);
+    EXPECT_GE(private_fd::with_number_of(kernel_eventfd()).get(), 3);
+    EXPECT_GE(private_fd{kernel_eventfd()}.get(), 3);
+  });
+}
+
+TEST(private_fd, that_needs_no_other_number_keeps_its_own) {
+  auto file = kernel_eventfd();
+  const int number = file.get();
+  const auto own = private_fd::with_number_of(std::move(file));
+  EXPECT_EQ(own.get(), number);
+  EXPECT_TRUE(own.is_ours());
+}
+
+TEST(private_fd, closes_its_file) {
+  int number = -1;
+  {
+    const private_fd own{kernel_eventfd()};
+    number = own.get();
+  }
+  EXPECT_FALSE(is_open(number));
+}
+
+TEST(private_fd, that_the_program_has_closed_is_not_ours) {
+  private_fd own{kernel_eventfd()};
+  ::close(own.get());
+  EXPECT_FALSE(own.is_ours());
+}
+
+// Oracle: files of each kind that the program opens under the number stay open.
+TEST(private_fd, does_not_close_a_file_of_the_program_under_its_number) {
+  for (const auto& programs : {temporary_file(), kernel_eventfd(), unique_fd{::epoll_create1(EPOLL_CLOEXEC)}}) {
+    private_fd own{kernel_eventfd()};
+    const int number = own.get();
+    ASSERT_EQ(::dup2(programs.get(), number), number);
+    EXPECT_FALSE(own.is_ours());
+    own.reset();
+    EXPECT_TRUE(is_open(number));
+    ::close(number);
+  }
+}
+
+TEST(private_fd, that_a_younger_one_has_replaced_is_not_ours_and_leaves_it_open) {
+  private_fd old{kernel_eventfd()};
+  const int number = old.get();
+  ::close(number);
+  const private_fd young{kernel_eventfd()};
+  ASSERT_EQ(young.get(), number);
+  EXPECT_TRUE(old.is_superseded());
+  old.reset();
+  EXPECT_TRUE(young.is_ours());
+}
+
+TEST(private_fd, duplicates_a_file_of_the_program_and_changes_nothing_of_it) {
+  const auto programs = temporary_file("text");
+  const auto own = private_fd::duplicate_of(programs.get());
+  EXPECT_GE(own.get(), private_fd::lowest_number());
+  EXPECT_TRUE(own.is_ours());
+  EXPECT_EQ(::fcntl(programs.get(), F_GETSIG), 0);
+  const auto other = temporary_file();
+  ASSERT_EQ(::dup2(other.get(), own.get()), own.get());
+  EXPECT_FALSE(own.is_ours());
+  ::close(own.get());
+}
+
+// Eventfds share one inode.
+TEST(private_fd, tells_apart_a_duplicate_of_an_eventfd_and_another_eventfd) {
+  const auto programs = kernel_eventfd();
+  auto own = private_fd::duplicate_of(programs.get());
+  EXPECT_TRUE(own.is_ours());
+  const auto other = kernel_eventfd();
+  const int number = own.get();
+  ASSERT_EQ(::dup2(other.get(), number), number);
+  EXPECT_FALSE(own.is_ours());
+  own.reset();
+  EXPECT_TRUE(is_open(number));
+  ASSERT_EQ(::dup2(programs.get(), number), number);
+  ::close(number);
+  const auto again = private_fd::duplicate_of(programs.get());
+  EXPECT_TRUE(again.is_ours());
+}
+
+TEST(private_fd, of_nothing_is_empty_and_leaves_errno) {
+  errno = EBADF;
+  const private_fd none{unique_fd{}};
+  EXPECT_FALSE(none);
+  EXPECT_FALSE(none.is_ours());
+  EXPECT_EQ(errno, EBADF);
+  EXPECT_FALSE(private_fd::duplicate_of(-1));
+}
+
+}  // namespace
