@@ -286,6 +286,13 @@ unsigned engine_uring::reap_some(std::span<completion> completions, std::size_t&
   return consumed;
 }
 
+int engine_uring::descriptor() const noexcept {
+  if (!works()) return -1;
+  if (descriptor_.is_ours()) return descriptor_.get();
+  condition_.store(uring_answer::gone, base::memory_order_relaxed);
+  return -1;
+}
+
 // The queues themselves were not inherited (io_uring_ring_dontfork).
 void engine_uring::abandon_in_child() noexcept { descriptor_.reset(); }
 

@@ -50,7 +50,7 @@ class engine_uring final : public engine {
   wait_result wait(base::deadline until) noexcept override;
   void wake() noexcept override;
   void abandon_in_child() noexcept override;
-  [[nodiscard]] int descriptor() const noexcept override { return works() ? descriptor_.get() : -1; }
+  [[nodiscard]] int descriptor() const noexcept override;
   void give_up() noexcept override;
 
   /// @return false from the first system call on that showed that the ring cannot be used any more.
@@ -78,7 +78,7 @@ class engine_uring final : public engine {
 
   base::private_fd descriptor_;  // the ring's; liburing has the number only
   io_uring ring_{};              // the two queues are guarded by the two locks; the descriptor is constant
-  base::atomic<uring_answer> condition_{uring_answer::done};  // done, or from some time on refused or gone
+  mutable base::atomic<uring_answer> condition_{uring_answer::done};  // done, or from some time on refused or gone
   base::mutex submission_lock_;
   base::mutex completion_lock_;
 };

@@ -24,6 +24,9 @@
 //              begin_wait() and its look at news_ after it.
 //
 // Threads with a signal mask of their own neither lead nor follow; see masked_sleeper.
+#include <algorithm>
+#include <chrono>
+
 #include "kioctx.hpp"
 #include "masked_sleeper.hpp"
 
@@ -111,9 +114,16 @@ engine::wait_result kioctx::follow(std::uint32_t seen, base::deadline until) noe
 engine::wait_result kioctx::wait_masked(std::uint32_t seen, const wait_limit& limit, std::error_code& ec) noexcept {
   masked_sleeper me;
   const int descriptor = engine_->descriptor();
-  if (!me || descriptor < 0) {
+  if (!me) {
     ec.assign(errno, std::system_category());
     return engine::wait_result::ready;
+  }
+  // Without a descriptor nothing announces completions, so this thread looks for them every millisecond.
+  auto until = limit.until;
+  const bool must_look = descriptor < 0;
+  if (must_look) {
+    const auto next_look = std::chrono::steady_clock::now() + std::chrono::milliseconds{1};
+    until = until ? std::min(*until, next_look) : next_look;
   }
   {
     const base::mutex_lock held{masked_lock_};
@@ -121,11 +131,12 @@ engine::wait_result kioctx::wait_masked(std::uint32_t seen, const wait_limit& li
     masked_.fetch_add(1, base::memory_order_seq_cst);
   }
   auto result = engine::wait_result::ready;
-  if (news_.load(base::memory_order_seq_cst) == seen) result = me.sleep(descriptor, limit.until, limit.mask);
+  if (news_.load(base::memory_order_seq_cst) == seen) result = me.sleep(descriptor, until, limit.mask);
   const base::mutex_lock held{masked_lock_};
   masked_.fetch_sub(1, base::memory_order_seq_cst);
   masked_sleepers_.erase(masked_sleepers_.iterator_to(me));
-  return result;
+  const bool is_over = limit.until && *limit.until <= std::chrono::steady_clock::now();
+  return must_look && result == engine::wait_result::timed_out && !is_over ? engine::wait_result::ready : result;
 }
 
 void kioctx::announce_to_masked() noexcept {

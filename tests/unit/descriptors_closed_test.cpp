@@ -14,6 +14,7 @@
 
 #include <array>
 #include <chrono>
+#include <csignal>
 #include <ctime>
 #include <deque>
 #include <functional>
@@ -149,6 +150,32 @@ TEST_P(descriptors_closed, a_wait_ends_in_time_and_sleeps) {
     EXPECT_GE(std::chrono::steady_clock::now() - begun, 400ms);
     EXPECT_LT(processor_time() - used, 300ms);
     ctx.destroy();
+    expect_untouched(files);
+  });
+}
+
+// Oracle: a wait with a signal mask ends in time, and a completion that comes after the loss ends it earlier.
+TEST_P(descriptors_closed, a_wait_with_a_mask_goes_on) {
+  in_child([] {
+    std::vector<int> files;
+    aio::aio_context_t ctx = 0;
+    ASSERT_EQ(aio::io_setup(8, &ctx), 0);
+    take_all(files);
+    sigset_t none{};
+    const aio::aio_sigset mask{.sigmask = &none, .sigsetsize = 8};
+    std::array<aio::io_event, 4> events{};
+    timespec timeout{.tv_sec = 0, .tv_nsec = 200'000'000};
+    const auto used = processor_time();
+    EXPECT_EQ(aio::io_pgetevents(ctx, 1, 4, events.data(), &timeout, &mask), 0);
+    EXPECT_LT(processor_time() - used, 150ms);
+    const auto file = file_for_engine(std::string(4096, 'x'));
+    alignas(4096) static std::array<char, 4096> block;
+    aio::iocb_abi read = aio::prep_pread(file.get(), block.data(), block.size(), 0);
+    aio::iocb_abi* asked = &read;
+    ASSERT_EQ(aio::io_submit(ctx, 1, &asked), 1);
+    timeout = {.tv_sec = 20, .tv_nsec = 0};
+    EXPECT_EQ(aio::io_pgetevents(ctx, 1, 4, events.data(), &timeout, &mask), 1);
+    EXPECT_EQ(aio::io_destroy(ctx), 0);
     expect_untouched(files);
   });
 }
