@@ -76,8 +76,7 @@ class engine {
   [[nodiscard]] virtual int descriptor() const noexcept = 0;
   /// How often descriptor() has become another one.
   [[nodiscard]] virtual unsigned replacements() const noexcept { return 0; }
-  /// Whether there may be completions that neither descriptor() nor wait() announces, so that somebody must look for them
-  /// every now and then.
+  /// Whether neither descriptor() nor wait() announces some completions, so that a thread must call reap() regularly.
   [[nodiscard]] virtual bool must_be_looked_at() const noexcept { return false; }
 
   /// @return whether this thread may now wait().

@@ -27,7 +27,7 @@ std::error_code last_error() noexcept { return {errno, std::system_category()}; 
 
 std::error_code poller::add(client& whose, request& held, unsigned events, base::private_fd watched) noexcept {
   const base::mutex_lock locked{lock_};
-  if (!epoll_)
+  if (!has_thread_)
     if (const auto error = start_locked()) return error;
   const auto watch = ++last_watch_;
   try {
@@ -81,6 +81,7 @@ std::error_code poller::start_locked() noexcept {
   if (!epoll_) return last_error();
   const auto body = [](void* self) noexcept { static_cast<poller*>(self)->run(); };
   const auto error = start_background_thread("doorbell-poller", body, this);
+  has_thread_ = !error;
   if (error) epoll_.reset();
   return error;
 }

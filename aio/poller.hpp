@@ -78,6 +78,7 @@ class poller {
 
   base::mutex lock_;
   base::private_fd epoll_ DOORBELL_GUARDED_BY(lock_);
+  bool has_thread_ DOORBELL_GUARDED_BY(lock_) = false;  // also while there is no epoll
   std::uint64_t last_watch_ DOORBELL_GUARDED_BY(lock_) = 0;
   std::map<std::uint64_t, waiting> waiting_ DOORBELL_GUARDED_BY(lock_);
 };

@@ -33,7 +33,7 @@ reaper& reaper::process() noexcept {
 
 void reaper::watch(kioctx& ctx, std::error_code& ec) noexcept {
   const base::mutex_lock held{lock_};
-  if (!epoll_) start_locked(ec);
+  if (!has_thread_) start_locked(ec);
   if (ec) return;
   for (const auto& [key, known] : contexts_)
     if (known.ctx == &ctx) return;
@@ -71,6 +71,7 @@ void reaper::start_locked(std::error_code& ec) noexcept {
   const auto body = [](void* self) noexcept { static_cast<reaper*>(self)->run(); };
   epoll_ = std::move(made);
   ec = start_background_thread("doorbell-reaper", body, this);
+  has_thread_ = !ec;
   if (ec) epoll_.reset();
 }
 
@@ -89,7 +90,7 @@ void reaper::forget(kioctx& ctx) noexcept {
 void reaper::add_when_there_is_room(const foreign_bell_ptr& bell) noexcept {
   const base::mutex_lock held{lock_};
   std::error_code ec;
-  if (!epoll_) start_locked(ec);
+  if (!has_thread_) start_locked(ec);
   if (ec || find_full_locked(bell)) return;
   const auto key = ++last_key_;
   try {
@@ -144,6 +145,7 @@ void reaper::forget_all() noexcept {
   for (auto& [key, bell] : full_) std::ignore = bell.detach();
   full_ = {};
   epoll_.reset();
+  has_thread_ = false;
 }
 
 int reaper::epoll() noexcept {
@@ -157,6 +159,7 @@ bool reaper::has_lost_epoll() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS { retu
 // Completions and room that the old epoll would have told of are found by the new one: adding a descriptor that is ready is
 // an edge.
 void reaper::restore_epoll() noexcept {
+  decltype(full_) lost;  // ends after the lock is released, because the end of a bell takes an eventfd's lock
   const base::mutex_lock held{lock_};
   epoll_ = base::private_fd{base::unique_fd{::epoll_create1(EPOLL_CLOEXEC)}};
   if (!epoll_) return;
@@ -164,11 +167,13 @@ void reaper::restore_epoll() noexcept {
     entry.descriptor = entry.ctx->descriptor();
     if (entry.descriptor >= 0 && !add_to_epoll_locked(key, entry)) entry.descriptor = -1;
   }
-  for (const auto& [key, bell] : full_) {
+  for (auto at = full_.begin(); at != full_.end();) {
+    const auto each = at++;
     epoll_event room{};
     room.events = EPOLLOUT | EPOLLET;
-    room.data.u64 = key;
-    std::ignore = ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, bell->descriptor(), &room);
+    room.data.u64 = each->first;
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, each->second->descriptor(), &room) != 0)
+      lost.insert(full_.extract(each));
   }
 }
 
@@ -203,7 +208,7 @@ void reaper::run() noexcept {
     const auto timeout = is_looking_ ? look_every : notice_loss_within;
     const int count =
         ::epoll_wait(epoll, ready.data(), static_cast<int>(ready.size()), static_cast<int>(timeout.count()));
-    if (count <= 0) look_at_unannounced();
+    if (count <= 0 || is_looking_) look_at_unannounced();
     for (const auto& each : std::span{ready}.first(static_cast<std::size_t>(std::max(count, 0)))) {
       if (const auto ctx = enter(each.data.u64)) ctx->reap_for_others();
       if (const auto bell = full(each.data.u64)) add_what_fits(each.data.u64, bell);

@@ -76,6 +76,7 @@ class reaper {
   base::mutex lock_;  // outermost in this room: users are entered under it, and nothing else
   // After its start only the reaper's thread changes it, under the lock.
   base::private_fd epoll_ DOORBELL_GUARDED_BY(lock_);
+  bool has_thread_ DOORBELL_GUARDED_BY(lock_) = false;  // also while there is no epoll
   std::uint64_t last_key_ DOORBELL_GUARDED_BY(lock_) = 0;
   std::map<std::uint64_t, watched> contexts_ DOORBELL_GUARDED_BY(lock_);
   std::map<std::uint64_t, foreign_bell_ptr> full_ DOORBELL_GUARDED_BY(lock_);

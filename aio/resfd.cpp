@@ -83,7 +83,7 @@ foreign_bell_ptr foreign_bell::make(int resfd, std::error_code& ec) noexcept {
 
 // If the program uses our number, the comparison of the number with itself would say yes.
 bool foreign_bell::is_named_by(int fd) const noexcept {
-  return fd != file_.get() && !file_.is_superseded() && same_file(file_.get(), fd);
+  return fd != file_.get() && file_.is_ours() && same_file(file_.get(), fd);
 }
 
 void ringing::ring(std::uint64_t times) const noexcept {

@@ -384,7 +384,7 @@ TEST_F(aio_context, waiting_and_destroying_are_refused_inside_a_callback) {
   EXPECT_EQ(result_of(read), 5);
 }
 
-// Oracle: the thread returns from all calls, and the calls return what they return in a thread that nobody cancels.
+// Oracle: the thread returns from each call, with the same result as a thread without a pending cancellation.
 TEST_F(aio_context, a_thread_is_not_cancelled_inside_its_functions) {
   const doorbell::test::pipe_ends pipe;
   struct {

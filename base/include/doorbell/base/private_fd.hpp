@@ -31,8 +31,8 @@ namespace doorbell::base {
 class private_fd {
  public:
   private_fd() noexcept = default;
-  /// Takes over a descriptor of a file that nobody else has, and gives it a high number. Without such a number it keeps
-  /// its own. Empty if `fd` is; errno stays as it was.
+  /// Takes over the only descriptor of a file, and gives it a high number, or leaves its number if none is free.
+  /// Empty if `fd` is; errno stays as it was.
   explicit private_fd(unique_fd fd) noexcept : private_fd{std::move(fd), true, lowest_number()} {}
   /// The same, but keeps the number, except 0, 1 and 2: for a descriptor that is given to the program, or soon closed.
   [[nodiscard]] static private_fd with_number_of(unique_fd fd) noexcept {
