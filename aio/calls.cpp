@@ -2,6 +2,7 @@
 //
 // The calls by handle: the program's pointers and numbers are looked at here, in the kernel's order, and no further on.
 #include <doorbell/aio_calls.hpp>
+#include <doorbell/base/errno_kept.hpp>
 
 #include <poll.h>
 
@@ -19,18 +20,6 @@ namespace doorbell::aio {
 namespace {
 
 constexpr std::size_t kernel_sigset_bytes = 8;
-
-/// These calls answer with their errors; what they ask of the system on the way must not show in errno.
-class errno_kept {
- public:
-  errno_kept() noexcept = default;
-  ~errno_kept() { errno = before_; }
-  errno_kept(const errno_kept&) = delete;
-  errno_kept& operator=(const errno_kept&) = delete;
-
- private:
-  const int before_ = errno;
-};
 
 int answer(const std::error_code& ec, std::size_t otherwise = 0) noexcept {
   return ec ? -ec.value() : static_cast<int>(otherwise);
@@ -87,7 +76,7 @@ bool take_pending_signals(const sigset_t& mask) noexcept {
 }  // namespace
 
 int io_setup(unsigned nr_events, aio_context_t* handle) noexcept {
-  const errno_kept around;
+  const base::errno_kept around;
   aio_context_t before = 0;
   if (!plausible(handle, sizeof *handle) || !read_memory(handle, &before, sizeof before)) return -EFAULT;
   if (before != 0) return -EINVAL;
@@ -101,7 +90,7 @@ int io_setup(unsigned nr_events, aio_context_t* handle) noexcept {
 }
 
 int io_destroy(aio_context_t handle) noexcept {
-  const errno_kept around;
+  const base::errno_kept around;
   auto user = ioctx_table::process().lookup(handle);
   if (!user) return -EINVAL;
   if (eventfd_ctx::in_callback()) return -EDEADLK;
@@ -112,7 +101,7 @@ int io_destroy(aio_context_t handle) noexcept {
 }
 
 int io_submit(aio_context_t handle, long nr, iocb_abi** iocbs) noexcept {
-  const errno_kept around;
+  const base::errno_kept around;
   if (nr < 0) return -EINVAL;
   const auto user = ioctx_table::process().lookup(handle);
   if (!user) return -EINVAL;
@@ -125,7 +114,7 @@ int io_submit(aio_context_t handle, long nr, iocb_abi** iocbs) noexcept {
 }
 
 int io_cancel(aio_context_t handle, iocb_abi* request, io_event* /*result*/) noexcept {
-  const errno_kept around;
+  const base::errno_kept around;
   if (!is_readable(request, sizeof *request)) return -EFAULT;
   if (request->key != 0) return -EINVAL;
   const auto user = ioctx_table::process().lookup(handle);
@@ -136,13 +125,13 @@ int io_cancel(aio_context_t handle, iocb_abi* request, io_event* /*result*/) noe
 }
 
 int io_getevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout) noexcept {
-  const errno_kept around;
+  const base::errno_kept around;
   return get_events(handle, min, nr, events, timeout, nullptr);
 }
 
 int io_pgetevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout,
                   const aio_sigset* blocked) noexcept {
-  const errno_kept around;
+  const base::errno_kept around;
   if (timeout != nullptr && !is_readable(timeout, sizeof *timeout)) return -EFAULT;
   if (blocked != nullptr && !is_readable(blocked, sizeof *blocked)) return -EFAULT;
   const sigset_t* const mask = blocked != nullptr ? blocked->sigmask : nullptr;

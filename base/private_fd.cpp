@@ -13,6 +13,7 @@
 #include <cstddef>
 
 #include <doorbell/base/atomic.hpp>
+#include <doorbell/base/errno_kept.hpp>
 
 namespace doorbell::base {
 namespace {
@@ -34,17 +35,6 @@ rlim_t number_limit() noexcept {
 int mark() noexcept { return SIGRTMAX; }
 
 bool is_in_table(int fd) noexcept { return static_cast<std::size_t>(fd) < youngest.size(); }
-
-class errno_kept {
- public:
-  errno_kept() noexcept = default;
-  ~errno_kept() { errno = before_; }
-  errno_kept(const errno_kept&) = delete;
-  errno_kept& operator=(const errno_kept&) = delete;
-
- private:
-  const int before_ = errno;
-};
 
 unique_fd duplicate(int fd, int lowest, int at_least) noexcept {
   if (unique_fd high{::fcntl(fd, F_DUPFD_CLOEXEC, lowest)}) return high;
