@@ -7,7 +7,6 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <pthread.h>
 
 #include <array>
 #include <string>
@@ -54,28 +53,6 @@ class aio_context : public testing::Test {
   doorbell::base::unique_fd file_ = doorbell::test::temporary_file("hello, world");
   std::array<char, 64> text_{};
 };
-
-/// Calls each function of a context while a request to cancel this thread is pending.
-/// @return the number of calls that returned what they return in other threads.
-std::size_t call_all_with_a_cancel_pending(int file, int pipe) {
-  ::pthread_cancel(::pthread_self());
-  std::array<char, 8> text{};
-  std::array<aio::io_event, 1> events{};
-  std::size_t good = 0;
-  {
-    aio::context ctx{4};
-    auto read = aio::prep_pread(file, text.data(), text.size(), 0);
-    auto endless = aio::prep_pread(pipe, text.data(), text.size(), 0);
-    good += ctx.submit({&read, &endless}) == 2;
-    good += ctx.get_events(1, events, 20s).size() == 1;
-    good += ctx.get_events(1, events, 1ms).empty();
-    ctx.cancel(endless);
-    good += ctx.get_events(1, events, 20s).size() == 1;
-    ctx.destroy();
-  }
-  ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);
-  return good;
-}
 
 std::string_view first(const std::array<char, 64>& text, std::int64_t bytes) {
   return {text.data(), static_cast<std::size_t>(bytes)};
@@ -382,26 +359,6 @@ TEST_F(aio_context, waiting_and_destroying_are_refused_inside_a_callback) {
   EXPECT_EQ(destroying, std::errc::resource_deadlock_would_occur);
   auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
   EXPECT_EQ(result_of(read), 5);
-}
-
-// Oracle: the thread returns from each call, with the same result as a thread without a pending cancellation.
-TEST_F(aio_context, a_thread_is_not_cancelled_inside_its_functions) {
-  const doorbell::test::pipe_ends pipe;
-  struct {
-    int file, pipe;
-    std::size_t good;
-  } shared{.file = file_.get(), .pipe = pipe.read.get(), .good = 0};
-  const auto body = [](void* argument) -> void* {
-    auto& mine = *static_cast<decltype(shared)*>(argument);
-    mine.good = call_all_with_a_cancel_pending(mine.file, mine.pipe);
-    return nullptr;
-  };
-  pthread_t thread{};
-  ASSERT_EQ(::pthread_create(&thread, nullptr, body, &shared), 0);
-  void* ended_by = nullptr;
-  ASSERT_EQ(::pthread_join(thread, &ended_by), 0);
-  EXPECT_EQ(ended_by, nullptr) << "the thread was cancelled";
-  EXPECT_EQ(shared.good, 4U);
 }
 
 }  // namespace

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Threads that a program ends by pthread_cancel(3).
+#include <doorbell/aio.hpp>
+
+#include <gtest/gtest.h>
+#include <pthread.h>
+
+#include <array>
+#include <chrono>
+
+#include "support/files.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+namespace aio = doorbell::aio;
+
+/// Calls each function of a context while a request to cancel this thread is pending.
+/// @return the number of calls that returned what they return in other threads.
+std::size_t call_all_with_a_cancel_pending(int file, int pipe) {
+  ::pthread_cancel(::pthread_self());
+  std::array<char, 8> text{};
+  std::array<aio::io_event, 1> events{};
+  std::size_t good = 0;
+  {
+    aio::context ctx{4};
+    auto read = aio::prep_pread(file, text.data(), text.size(), 0);
+    auto endless = aio::prep_pread(pipe, text.data(), text.size(), 0);
+    good += ctx.submit({&read, &endless}) == 2;
+    good += ctx.get_events(1, events, 20s).size() == 1;
+    good += ctx.get_events(1, events, 1ms).empty();
+    ctx.cancel(endless);
+    good += ctx.get_events(1, events, 20s).size() == 1;
+    ctx.destroy();
+  }
+  ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);
+  return good;
+}
+
+// Oracle: the thread returns from each call, with the same result as a thread without a pending cancellation.
+TEST(aio_thread, is_not_cancelled_inside_a_context) {
+  const auto file = doorbell::test::temporary_file("hello, world");
+  const doorbell::test::pipe_ends pipe;
+  struct {
+    int file, pipe;
+    std::size_t good;
+  } shared{.file = file.get(), .pipe = pipe.read.get(), .good = 0};
+  const auto body = [](void* argument) -> void* {
+    auto& mine = *static_cast<decltype(shared)*>(argument);
+    mine.good = call_all_with_a_cancel_pending(mine.file, mine.pipe);
+    return nullptr;
+  };
+  pthread_t thread{};
+  ASSERT_EQ(::pthread_create(&thread, nullptr, body, &shared), 0);
+  void* ended_by = nullptr;
+  ASSERT_EQ(::pthread_join(thread, &ended_by), 0);
+  EXPECT_EQ(ended_by, nullptr) << "the thread was cancelled";
+  EXPECT_EQ(shared.good, 4U);
+}
+
+}  // namespace
