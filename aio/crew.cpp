@@ -4,15 +4,27 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <new>
+#include <tuple>
 #include <utility>
+
+#include "background_thread.hpp"
+#include "private_table.hpp"
 
 namespace doorbell::aio {
 namespace {
 
-constexpr unsigned least_workers = 4;
+constexpr unsigned least_usual_workers = 4;
+constexpr unsigned most_workers = 256;
 constexpr std::chrono::seconds idle_time{5};
+// A request that waits for a worker for so long makes the pool grow.
+constexpr int stall_time_ms = 5;
+// The wakeup may be lost with the program's descriptors.
+constexpr int longest_sleep_ms = 1000;
+
+constinit thread_local crew* own_crew = nullptr;
 
 /// Which crew is the process's. Needs neither a constructor nor a destructor to run: there as long as any thread is.
 struct {
@@ -21,40 +33,184 @@ struct {
   crew* inherited DOORBELL_GUARDED_BY(lock) = nullptr;
 } constinit of_process;
 
+void make_locked(std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(of_process.lock) {
+  if (of_process.current != nullptr) return;
+  of_process.current = new (std::nothrow) crew{crew::process_limits()};
+  if (of_process.current == nullptr)
+    ec = std::make_error_code(std::errc::not_enough_memory);
+  else
+    of_process.current->inherited = std::exchange(of_process.inherited, nullptr);
+}
+
 }  // namespace
 
 worker_pool::limits crew::process_limits() noexcept {
   const auto processors = static_cast<unsigned>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
-  return {.most_workers = std::max(least_workers, 2 * processors), .idle_time = idle_time};
+  return {.most_workers = most_workers,
+          .idle_time = idle_time,
+          .usual_workers = std::min(most_workers, std::max(least_usual_workers, 2 * processors)),
+          .least_workers = 1};
 }
 
 crew* crew::process(std::error_code& ec) noexcept {
   const base::mutex_lock held{of_process.lock};
-  if (of_process.current == nullptr) {
-    of_process.current = new (std::nothrow) crew{process_limits()};
-    if (of_process.current == nullptr)
-      ec = std::make_error_code(std::errc::not_enough_memory);
-    else
-      of_process.current->inherited = std::exchange(of_process.inherited, nullptr);
-  }
+  make_locked(ec);
   return of_process.current;
 }
 
-// What the first locks the other two may unlock: it is the same thread. The pool's lock is not among them: the child has
-// no use for what it guards.
+crew* crew::replace(crew& lost, std::error_code& ec) noexcept {
+  const base::mutex_lock held{of_process.lock};
+  if (of_process.current == &lost) {
+    of_process.inherited = std::exchange(of_process.current, nullptr);
+    lost.retire();
+  }
+  make_locked(ec);
+  return of_process.current;
+}
+
+crew* crew::of_this_thread() noexcept { return own_crew; }
+
+void crew::enlist_this_thread() noexcept {
+  own_crew = this;
+  note_private_table();
+}
+
+// Starting.
+
+std::error_code crew::start() noexcept {
+  if (is_running_.load(base::memory_order_acquire)) return {};
+  const base::mutex_lock held{start_lock_};
+  while (state_ == state::starting) started_.wait(start_lock_);
+  if (state_ == state::running) return {};
+  auto error = channel.open();
+  if (!error) error = wakeup.open();
+  if (!error) {
+    state_ = state::starting;
+    error =
+        start_background_thread("doorbell-poller", [](void* self) noexcept { static_cast<crew*>(self)->run(); }, this);
+  }
+  if (!error) {
+    while (state_ == state::starting) started_.wait(start_lock_);
+    error = answer_;
+  }
+  if (error) {
+    state_ = state::failed;
+    channel.abandon();
+    wakeup.abandon();
+    return error;
+  }
+  channel.hand_over();
+  is_running_.store(true, base::memory_order_release);
+  return {};
+}
+
+void crew::report(std::error_code answer) noexcept {
+  const base::mutex_lock held{start_lock_};
+  answer_ = answer;
+  state_ = answer ? state::failed : state::running;
+  started_.notify_all();
+}
+
+std::error_code crew::set_up() noexcept {
+  const std::array kept{channel.receiving_end(), wakeup.number()};
+  if (const auto error = enter_private_table(kept)) return error;
+  enlist_this_thread();
+  if (const auto error = waits.open()) return error;
+  const auto error = workers.create_first();
+  if (error) waits.close();
+  return error;
+}
+
+void crew::run() noexcept {
+  const auto error = set_up();
+  report(error);
+  if (error) return;
+  bool is_needed = true;
+  while (is_needed) {
+    waits.poll_once(workers.expects_stall() ? stall_time_ms : longest_sleep_ms);
+    pins.sweep();
+    workers.grow();
+    is_needed =
+        !is_retired_.load(base::memory_order_acquire) || !waits.is_empty() || !workers.is_idle() || pins.size() > 0;
+  }
+  workers.end();
+  waits.close();
+}
+
+void crew::retire() noexcept {
+  is_retired_.store(true, base::memory_order_release);
+  wakeup.wake();
+}
+
+// Workers.
+
+std::error_code crew_workers::create_counted() noexcept {
+  const auto body = [](void* self) noexcept {
+    auto* const pool = static_cast<crew_workers*>(self);
+    pool->of_.enlist_this_thread();
+    pool->work();
+  };
+  const auto error = start_background_thread("doorbell-worker", body, this);
+  if (error) discount_worker();
+  return error;
+}
+
+std::error_code crew_workers::create_first() noexcept {
+  count_worker();
+  return create_counted();
+}
+
+// The pool counts the worker as soon as this has succeeded; it may be uncounted later, but the first one stays.
+std::error_code crew_workers::start_worker() noexcept {
+  wanted_.fetch_add(1, base::memory_order_relaxed);
+  of_.wakeup.wake();
+  return {};
+}
+
+void crew_workers::expect_stall() noexcept {
+  if (!expects_stall_.exchange(true, base::memory_order_relaxed)) of_.wakeup.wake();
+}
+
+void crew_workers::create_wanted() noexcept {
+  for (auto wanted = wanted_.exchange(0, base::memory_order_relaxed); wanted > 0; --wanted)
+    std::ignore = create_counted();
+}
+
+// A push may expect a stall while this finds that no request waits: then it says so again with the next request that
+// waits, or the workers have taken its request.
+void crew_workers::grow() noexcept {
+  create_wanted();
+  if (!expects_stall()) return;
+  expects_stall_.store(false, base::memory_order_relaxed);
+  if (grow_if_stalled()) expects_stall_.store(true, base::memory_order_relaxed);
+  create_wanted();
+}
+
+// Forking. What the first function locks the other two may unlock: it is the same thread. The pool's lock is not among
+// them: the child has no use for what it guards.
+
 void crew::before_fork() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   of_process.lock.lock();
-  if (of_process.current != nullptr) of_process.current->waits.before_fork();
+  if (of_process.current == nullptr) return;
+  of_process.current->start_lock_.lock();
+  of_process.current->waits.lock_for_fork();
+  of_process.current->pins.lock_for_fork();
 }
 
 void crew::after_fork_in_parent() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
-  if (of_process.current != nullptr) of_process.current->waits.after_fork_in_parent();
+  if (auto* const forks = of_process.current; forks != nullptr) {
+    forks->pins.unlock_after_fork();
+    forks->waits.unlock_after_fork();
+    forks->start_lock_.unlock();
+  }
   of_process.lock.unlock();
 }
 
+// The child has the parent's descriptors, and needs none of them.
 void crew::after_fork_in_child() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   if (auto* const parents = std::exchange(of_process.current, nullptr); parents != nullptr) {
-    parents->waits.after_fork_in_child();
+    parents->channel.abandon();
+    parents->wakeup.abandon();
     of_process.inherited = parents;
   }
   of_process.lock.unlock();

@@ -1,24 +1,71 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// crew: what all contexts of a process on engine_threads share: the workers and the poller.
+// crew: the threads of a process that carry out requests where io_uring does not: the workers and the poller's thread, which
+// all contexts share. They have a table of descriptors of their own (private_table.hpp). The program's table has two
+// descriptors of the crew: the sending end of the channel and the wakeup.
 //
-// One a process, made on first need and never destroyed: its threads may run until the very end, and end with it. In a
-// fork's child none of its threads exists, and its locks may be held by threads that are not there; so the child forgets the
-// parent's crew, whatever state it is in, and makes its own on first need.
+//   a thread of the program              the poller's thread                a worker
+//   start(), once: creates it            enters its own table
+//                                        creates the first worker
+//   pins files, pushes, adds             polls; creates workers             carries out
 //
-// Lock order: the lock that guards which crew is the process's, then the poller's.
+// The poller's thread never sleeps in file I/O, so that it can always create another worker; and only a thread of the crew
+// can, because a new thread shares the table of its creator. The first worker stays until the process ends: a request that
+// was pushed is carried out though no further thread can be had.
+//
+// If the program has closed the crew's descriptors, no file can be sent any more. Then the process gets another crew. The
+// first one completes what it has, and its threads end.
+//
+// One a process, made on first need and never destroyed: its threads may run until the process ends. In a fork's child none of its
+// threads exists, and its locks may be held by threads that do not exist; so the child forgets the parent's crew, whatever
+// state it is in, and makes its own on first need.
+//
+// Lock order: the lock that guards which crew is the process's, then the poller's, then that of the pins.
 #pragma once
 
 #include <system_error>
 
+#include <doorbell/base/atomic.hpp>
+#include <doorbell/base/mutex.hpp>
+
+#include "file_channel.hpp"
+#include "file_pins.hpp"
 #include "poller.hpp"
+#include "wakeup_fd.hpp"
 #include "worker_pool.hpp"
 
 namespace doorbell::aio {
 
+/// The workers of a crew, which its poller's thread creates.
+class crew_workers final : public worker_pool {
+ public:
+  crew_workers(limits within, crew& of) noexcept : worker_pool{within}, of_{of} {}
+
+  /// Creates a worker that has been counted. Called in the poller's thread.
+  [[nodiscard]] std::error_code create_counted() noexcept;
+  /// Creates the first one. Called in the poller's thread.
+  [[nodiscard]] std::error_code create_first() noexcept;
+  /// Creates those that were wanted, and those that a stall requires. Called in the poller's thread.
+  void create_wanted() noexcept;
+  [[nodiscard]] bool expects_stall() const noexcept { return expects_stall_.load(base::memory_order_relaxed); }
+  void grow() noexcept;
+
+ private:
+  [[nodiscard]] std::error_code start_worker() noexcept override;
+  void expect_stall() noexcept override;
+
+  crew& of_;
+  base::atomic<unsigned> wanted_{0};  // counted, and not created yet
+  base::atomic<bool> expects_stall_{false};
+};
+
 struct crew {
   /// The one of this process. Null when `ec` is set: not_enough_memory.
   [[nodiscard]] static crew* process(std::error_code& ec) noexcept;
+  /// The one of this process after `lost` has lost its descriptors.
+  [[nodiscard]] static crew* replace(crew& lost, std::error_code& ec) noexcept;
+  /// The crew to which the calling thread belongs. Null: none.
+  [[nodiscard]] static crew* of_this_thread() noexcept;
 
   /// How many workers the process's has at most, and for how long one stays without work.
   [[nodiscard]] static worker_pool::limits process_limits() noexcept;
@@ -28,13 +75,38 @@ struct crew {
   static void after_fork_in_parent() noexcept;
   static void after_fork_in_child() noexcept;
 
-  explicit crew(worker_pool::limits within) noexcept : workers{within} {}
+  explicit crew(worker_pool::limits within) noexcept : workers{within, *this} {}
 
-  worker_pool workers;
-  poller waits;
-  /// For transfers that may sleep when another of ours was quicker.
+  /// Starts the threads, if they do not run yet. Called in a thread of the program.
+  /// Errors: those of pthread_create(3), socketpair(2), eventfd(2), epoll_create1(2), close_range(2).
+  [[nodiscard]] std::error_code start() noexcept;
+  /// The crew is not the process's any more: its threads end when they have completed its requests.
+  void retire() noexcept;
+  /// Called by each thread of the crew when it starts.
+  void enlist_this_thread() noexcept;
+
+  file_channel channel;
+  wakeup_fd wakeup;
+  file_pins pins{channel, wakeup};
+  poller waits{pins, wakeup};
+  crew_workers workers;
+  /// For transfers that may sleep if another request of ours was quicker.
   base::mutex one_at_a_time;
-  crew* inherited = nullptr;  // the parent process's: not to be used, and not lost either
+  crew* inherited = nullptr;  // the parent process's, or a lost one: not to be used, and not lost either
+
+ private:
+  enum class state { idle, starting, running, failed };
+
+  void run() noexcept;
+  [[nodiscard]] std::error_code set_up() noexcept;
+  void report(std::error_code answer) noexcept;
+
+  base::atomic<bool> is_running_{false};  // release: the threads' set-up is complete
+  base::atomic<bool> is_retired_{false};
+  base::mutex start_lock_;
+  base::condition_variable started_;
+  state state_ DOORBELL_GUARDED_BY(start_lock_) = state::idle;
+  std::error_code answer_ DOORBELL_GUARDED_BY(start_lock_);
 };
 
 }  // namespace doorbell::aio

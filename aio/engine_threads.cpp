@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "operation.hpp"
+#include "raw_calls.hpp"
 #include "transfer.hpp"
 
 namespace doorbell::aio {
@@ -28,9 +29,24 @@ std::int64_t poll_of_always_ready(const request& asked) noexcept {
   return events != 0 ? std::int64_t{events} : -EINVAL;
 }
 
-bool is_shortage(const std::error_code& error) noexcept {
+// The events that a poll asks for and that are there now, as the kernel looks for them in io_submit(2).
+unsigned ready_events(const request& asked) noexcept {
+  pollfd one{.fd = asked.what.fildes, .events = static_cast<short>(events_of(asked)), .revents = 0};
+  const bool is_ready = ::poll(&one, 1, 0) > 0 && (one.revents & POLLNVAL) == 0;
+  return is_ready ? static_cast<unsigned short>(one.revents) : 0;
+}
+
+bool is_shortage(int error) noexcept {
   constexpr std::array shortages{EMFILE, ENFILE, ENOMEM, ENOSPC, EAGAIN};
-  return std::ranges::find(shortages, error.value()) != shortages.end();
+  return std::ranges::find(shortages, error) != shortages.end();
+}
+
+// In a thread of the crew.
+int number_of(const request& asked) noexcept { return asked.by_threads.with->pins.number(asked.by_threads.pinned); }
+
+void let_go_of_file(request& held) noexcept {
+  auto& note = held.by_threads;
+  if (note.pinned != 0) note.with->pins.unpin(std::exchange(note.pinned, 0));
 }
 
 }  // namespace
@@ -43,6 +59,11 @@ std::unique_ptr<engine_threads> engine_threads::make(std::error_code& ec) noexce
   return made;
 }
 
+engine_threads::~engine_threads() {
+  const base::mutex_lock held{completion_lock_};
+  if (pinned_descriptor_ != 0) rung_by_->pins.unpin(pinned_descriptor_);
+}
+
 // Starting.
 
 std::size_t engine_threads::start(std::span<request* const> requests) noexcept {
@@ -52,9 +73,17 @@ std::size_t engine_threads::start(std::span<request* const> requests) noexcept {
 }
 
 bool engine_threads::start_one(request& held) noexcept {
-  if (is_poll(held.what)) return wait_for(held, false);
+  if (is_poll(held.what)) return start_poll(held);
   if (is_transfer(held.what) && kind_of(held.what.fildes) != file_kind::store) return start_transfer(held);
   return give_to_worker(held);
+}
+
+bool engine_threads::start_poll(request& held) noexcept {
+  if (const auto events = ready_events(held); events != 0) {
+    finish(held, events);
+    return true;
+  }
+  return wait_for(held);
 }
 
 bool engine_threads::start_transfer(request& held) noexcept {
@@ -67,45 +96,93 @@ bool engine_threads::start_transfer(request& held) noexcept {
     finish(held, tried.result == attempt::outcome::not_ready ? -EAGAIN : -EOPNOTSUPP);
     return true;
   }
-  return wait_for(held, tried.result == attempt::outcome::impossible);
+  held.by_threads.needs_reopening =
+      tried.result == attempt::outcome::impossible && can_be_opened_again(held.what.fildes);
+  return wait_for(held);
 }
 
-// A request that was not started is not ours any more; one whose file epoll does not know goes another way.
-bool engine_threads::wait_for(request& held, bool without_sleeping) noexcept {
-  auto watched = own_descriptor(held, without_sleeping);
-  const auto error = watched ? crew_.waits.add(*this, held, events_of(held), std::move(watched))
-                             : std::error_code{errno, std::system_category()};
+crew* engine_threads::running_crew(std::error_code& ec) noexcept {
+  auto* const now = crew_.load(base::memory_order_acquire);
+  ec = now->start();
+  return now;
+}
+
+// The crew may have lost its descriptors to the program. The process's next crew is asked then.
+std::error_code engine_threads::pin(request& held, file_pins::sharing share) noexcept {
+  auto& note = held.by_threads;
+  std::error_code ec;
+  note.with = running_crew(ec);
+  if (!ec) note.pinned = note.with->pins.pin(held.what.fildes, share, ec);
+  if (ec != std::errc::not_connected) return ec;
+  ec.clear();
+  auto* const next = crew::replace(*note.with, ec);
+  if (next == nullptr) return ec;
+  has_lost_crew_.store(true, base::memory_order_relaxed);
+  crew_.store(next, base::memory_order_release);
+  {
+    const base::mutex_lock locked{completion_lock_};
+    pin_descriptor();
+  }
+  note.with = running_crew(ec);
+  if (!ec) note.pinned = note.with->pins.pin(held.what.fildes, share, ec);
+  return ec;
+}
+
+// A request that was not started is not ours any more.
+bool engine_threads::wait_for(request& held) noexcept {
+  if (const auto error = pin(held, file_pins::sharing::own)) {
+    if (error != std::errc::bad_file_descriptor) return false;
+    finish(held, -EBADF);
+    return true;
+  }
+  const auto error = held.by_threads.with->waits.add(*this, held, events_of(held));
   if (!error) return true;
-  if (is_shortage(error)) return false;
-  if (error != std::errc::operation_not_permitted)
-    finish(held, -error.value());
-  else if (is_poll(held.what))
-    finish(held, poll_of_always_ready(held));
+  if (error == std::errc::operation_canceled)
+    finish(held, -ECANCELED);
   else
-    return give_to_worker(held);
+    let_go_of_file(held);
+  return error == std::errc::operation_canceled;
+}
+
+// The kernel's AIO needs no thread for a file, except for one that it has itself.
+bool engine_threads::give_to_worker(request& held) noexcept {
+  auto& note = held.by_threads;
+  if (note.pinned == 0) {
+    const bool may_share = is_transfer(held.what);
+    if (const auto error = pin(held, may_share ? file_pins::sharing::allowed : file_pins::sharing::own)) {
+      if (error == std::errc::bad_file_descriptor)
+        finish(held, -EBADF);
+      else
+        carry_out_inline(held);
+      return true;
+    }
+  }
+  if (note.with->workers.push(*this, held) == worker_pool::pushed::was_cancelled) finish(held, -ECANCELED);
   return true;
 }
 
-bool engine_threads::give_to_worker(request& held) noexcept {
-  const auto answer = crew_.workers.push(*this, held);
-  if (answer == worker_pool::pushed::was_cancelled) finish(held, -ECANCELED);
-  return answer != worker_pool::pushed::no_worker;
-}
+void engine_threads::carry_out_inline(request& held) noexcept { finish(held, aio::carry_out(held, held.what.fildes)); }
 
-// Going on.
+// Going on, in threads of the crew.
 
 void engine_threads::ready(request& taken, unsigned events) noexcept {
-  // The program has closed our descriptor, and perhaps uses its number.
-  if (!taken.by_threads.watched.is_ours())
-    finish(taken, -EBADF);
-  else if (is_poll(taken.what))
+  if (is_poll(taken.what))
     finish(taken, events);
   else
     try_again(taken);
 }
 
+void engine_threads::refused(request& taken, int error) noexcept {
+  if (error != EPERM)
+    finish(taken, is_shortage(error) ? -EAGAIN : -error);
+  else if (is_poll(taken.what))
+    finish(taken, poll_of_always_ready(taken));
+  else if (!give_to_worker(taken))
+    finish(taken, -EAGAIN);
+}
+
 void engine_threads::try_again(request& taken) noexcept {
-  const auto tried = try_transfer(taken, taken.by_threads.watched.get());
+  const auto tried = try_transfer(taken, number_of(taken));
   switch (tried.result) {
     case attempt::outcome::done:
       finish(taken, tried.res);
@@ -120,18 +197,19 @@ void engine_threads::try_again(request& taken) noexcept {
 }
 
 void engine_threads::carry_out(request& taken) noexcept {
-  if (taken.by_threads.watch != 0)
-    transfer_if_ready(taken);
+  const int fd = number_of(taken);
+  if (fd < 0)
+    note_done(taken, -EAGAIN);
+  else if (taken.by_threads.watch != 0)
+    transfer_if_ready(taken, fd);
   else
-    note_done(taken, aio::carry_out(taken, taken.what.fildes));
+    note_done(taken, aio::carry_out(taken, fd));
 }
 
-// From a file that cannot be tried without sleeping. It was ready; but whoever waits for the same may have been quicker. So
-// it is looked at once more, and no other of ours comes in between.
-void engine_threads::transfer_if_ready(request& taken) noexcept {
-  const int fd = taken.by_threads.watched.get();
-  if (!taken.by_threads.watched.is_ours()) return note_done(taken, -EBADF);
-  const base::mutex_lock held{crew_.one_at_a_time};
+// From a file that cannot be tried without sleeping. It was ready, but another reader may have been quicker. So the worker
+// looks once more, and no other request of ours comes in between.
+void engine_threads::transfer_if_ready(request& taken, int fd) noexcept {
+  const base::mutex_lock held{taken.by_threads.with->one_at_a_time};
   if (is_ready(fd, static_cast<short>(events_of(taken)))) note_done(taken, aio::carry_out(taken, fd));
 }
 
@@ -148,12 +226,12 @@ void engine_threads::conclude(request& carried_out) noexcept {
 }
 
 void engine_threads::wait_again(request& held) noexcept {
-  if (const auto error = crew_.waits.add_again(held, events_of(held))) finish(held, -error.value());
+  if (const auto error = held.by_threads.with->waits.add_again(held, events_of(held))) finish(held, -error.value());
 }
 
 engine::cancel_result engine_threads::cancel(request& started) noexcept {
   if (started.by_threads.take()) {
-    crew_.workers.remove(*this, started);
+    started.by_threads.with->workers.remove(*this, started);
     finish(started, -ECANCELED);
   }
   return cancel_result::asked;
@@ -162,7 +240,8 @@ engine::cancel_result engine_threads::cancel(request& started) noexcept {
 // Completing.
 
 void engine_threads::finish(request& held, std::int64_t res) noexcept {
-  if (held.by_threads.watch != 0) crew_.waits.remove(held);
+  if (held.by_threads.watch != 0) held.by_threads.with->waits.remove(held);
+  let_go_of_file(held);
   held.by_threads.res = res;
   complete(held);
 }
@@ -175,13 +254,35 @@ void engine_threads::complete(request& done) noexcept {
     const base::mutex_lock held{completion_lock_};
     completions_.push_back(done);
     was_asleep = tell(completions_bit);
-    // After the bit, which reap() looks at without the lock: whoever hears of it here finds something.
-    if (descriptor_.is_ours()) ::eventfd_write(descriptor_.get(), 1);
+    // After the bit, which reap() reads without the lock: a thread that the descriptor wakes finds a completion.
+    ring_descriptor();
   }
   if (was_asleep) base::futex_wake_all(word);
 }
 
-// @return whether somebody sleeps on the word. Release pairs with the acquires in wait() and reap().
+// In a thread of the crew, the program's number refers to nothing, or to another file.
+void engine_threads::ring_descriptor() const noexcept {
+  auto* const here = crew::of_this_thread();
+  if (here == nullptr) {
+    if (descriptor_.is_ours()) ::eventfd_write(descriptor_.get(), 1);
+  } else if (here == rung_by_) {
+    if (const int fd = here->pins.number(pinned_descriptor_); fd >= 0) raw::add_to_eventfd(fd);
+  }
+}
+
+// If that fails, the reaper looks for completions from time to time.
+void engine_threads::pin_descriptor() const noexcept {
+  if (pinned_descriptor_ != 0) rung_by_->pins.unpin(std::exchange(pinned_descriptor_, 0));
+  rung_by_ = nullptr;
+  if (!descriptor_.is_ours()) return;
+  std::error_code ec;
+  auto* const now = crew_.load(base::memory_order_acquire);
+  ec = now->start();
+  if (!ec) pinned_descriptor_ = now->pins.pin(descriptor_.get(), file_pins::sharing::own, ec);
+  if (!ec) rung_by_ = now;
+}
+
+// @return whether a thread sleeps on the word. Release pairs with the acquires in wait() and reap().
 bool engine_threads::tell(std::uint32_t news) noexcept {
   return (word_.fetch_or(news, base::memory_order_acq_rel) & asleep_bit) != 0;
 }
@@ -241,6 +342,7 @@ int engine_threads::descriptor() const noexcept {
   if (!descriptor_.is_ours()) {
     const unsigned already = completions_.empty() ? 0 : 1;
     descriptor_ = base::private_fd{base::unique_fd{::eventfd(already, EFD_CLOEXEC | EFD_NONBLOCK)}};
+    pin_descriptor();
   }
   return descriptor_.get();
 }

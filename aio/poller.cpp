@@ -1,94 +1,92 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "poller.hpp"
 
-#include <sys/epoll.h>
+#include <fcntl.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
+#include <cstdio>
 #include <new>
 #include <span>
-#include <thread>
 #include <utility>
-#include <vector>
 
-#include "background_thread.hpp"
+#include "operation.hpp"
+#include "raw_calls.hpp"
 
 namespace doorbell::aio {
 namespace {
 
-constexpr int notice_loss_within_ms = 1000;
-constexpr std::chrono::milliseconds retry_every{5};
+// What the epoll says of the wakeup; watches begin with 1.
+constexpr std::uint64_t of_wakeup = 0;
 
 std::error_code last_error() noexcept { return {errno, std::system_category()}; }
 
+epoll_event once(unsigned events, std::uint64_t watch) noexcept {
+  epoll_event event{};
+  event.events = events | EPOLLONESHOT;
+  event.data.u64 = watch;
+  return event;
+}
+
 }  // namespace
 
-std::error_code poller::add(client& whose, request& held, unsigned events, base::private_fd watched) noexcept {
-  const base::mutex_lock locked{lock_};
-  if (!has_thread_)
-    if (const auto error = start_locked()) return error;
-  const auto watch = ++last_watch_;
-  try {
-    waiting_.emplace(watch, waiting{&whose, &held, events});
-  } catch (const std::bad_alloc&) {
-    return std::make_error_code(std::errc::not_enough_memory);
+std::error_code poller::open() noexcept {
+  epoll_ = raw::make_epoll();
+  if (epoll_ < 0) return last_error();
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = of_wakeup;
+  if (raw::control_epoll(epoll_, EPOLL_CTL_ADD, wakeup_.number(), &event)) return {};
+  const auto error = last_error();
+  close();
+  return error;
+}
+
+void poller::close() noexcept {
+  if (epoll_ >= 0) raw::close(std::exchange(epoll_, -1));
+}
+
+std::error_code poller::add(client& whose, request& held, unsigned events) noexcept {
+  std::error_code error;
+  {
+    const base::mutex_lock locked{lock_};
+    const auto watch = ++last_watch_;
+    try {
+      new_.reserve(new_.size() + 1);
+      waiting_.emplace(watch, waiting{&whose, &held, events});
+    } catch (const std::bad_alloc&) {
+      return std::make_error_code(std::errc::not_enough_memory);
+    }
+    new_.push_back(watch);
+    held.by_threads.watch = watch;
+    error = let_go_locked(held);
+    if (error) waiting_.erase(std::exchange(held.by_threads.watch, 0));
   }
-  held.by_threads.watch = watch;
-  held.by_threads.watched = std::move(watched);
-  const auto error = arm_locked(EPOLL_CTL_ADD, held, events);
-  if (error) forget_locked(held);
+  if (!error) wakeup_.wake();
   return error;
 }
 
 std::error_code poller::add_again(request& held, unsigned events) noexcept {
+  const auto& note = held.by_threads;
+  const int number = pins_.number(note.pinned);
   const base::mutex_lock locked{lock_};
-  return arm_locked(EPOLL_CTL_MOD, held, events);
+  auto event = once(events, note.watch);
+  if (!raw::control_epoll(epoll_, EPOLL_CTL_MOD, number, &event)) return last_error();
+  return let_go_locked(held);
 }
 
-// The poller's thread cannot take it before it is put back, since it needs the lock for that; and a cancel that takes it
-// right after needs the lock to go on.
-std::error_code poller::arm_locked(int operation, request& held, unsigned events) noexcept {
-  auto& note = held.by_threads;
-  epoll_event event{};
-  event.events = events | EPOLLONESHOT;
-  event.data.u64 = note.watch;
-  // An epoll that the program has closed: restore_epoll() adds what is pending then.
-  if (epoll_.is_ours() && ::epoll_ctl(epoll_.get(), operation, note.watched.get(), &event) != 0 &&
-      (errno != ENOENT || ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, note.watched.get(), &event) != 0))
-    return last_error();
-  note.put_back();
-  const bool was_cancelled = held.cancelled.load(base::memory_order_seq_cst) && note.take();
+// The poller's thread cannot take the request before the lock is released. A cancel that takes it needs the lock, too, to
+// go on.
+std::error_code poller::let_go_locked(request& held) noexcept {
+  held.by_threads.put_back();
+  const bool was_cancelled = held.cancelled.load(base::memory_order_seq_cst) && held.by_threads.take();
   return was_cancelled ? std::make_error_code(std::errc::operation_canceled) : std::error_code{};
 }
 
 void poller::remove(request& held) noexcept {
   const base::mutex_lock locked{lock_};
-  forget_locked(held);
-}
-
-// Taken off the epoll by hand: it would go by itself only with the last descriptor of the file, and the program has others.
-void poller::forget_locked(request& held) noexcept {
-  auto& note = held.by_threads;
-  if (epoll_.is_ours() && note.watched.is_ours()) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, note.watched.get(), nullptr);
-  waiting_.erase(std::exchange(note.watch, 0));
-  note.watched.reset();
-}
-
-std::error_code poller::start_locked() noexcept {
-  epoll_ = base::private_fd{base::unique_fd{::epoll_create1(EPOLL_CLOEXEC)}};
-  if (!epoll_) return last_error();
-  const auto body = [](void* self) noexcept { static_cast<poller*>(self)->run(); };
-  const auto error = start_background_thread("doorbell-poller", body, this);
-  has_thread_ = !error;
-  if (error) epoll_.reset();
-  return error;
-}
-
-int poller::epoll() noexcept {
-  const base::mutex_lock locked{lock_};
-  return epoll_.get();
+  waiting_.erase(std::exchange(held.by_threads.watch, 0));
 }
 
 poller::waiting poller::take(std::uint64_t watch) noexcept {
@@ -98,58 +96,61 @@ poller::waiting poller::take(std::uint64_t watch) noexcept {
   return taken ? at->second : waiting{};
 }
 
-// Without the lock: the caller is the poller's thread, the only one that changes it.
-bool poller::has_lost_epoll() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS { return !epoll_.is_ours(); }
+bool poller::is_empty() noexcept {
+  const base::mutex_lock locked{lock_};
+  return waiting_.empty();
+}
 
-// The program has closed the descriptor of the epoll, and perhaps those of the files that requests wait for. A request
-// whose file is lost is reported as ready, and then finds that it has no descriptor.
-void poller::restore_epoll() noexcept {
-  std::vector<std::uint64_t> lost;
+void poller::arm_new() noexcept {
+  std::vector<std::uint64_t> added;
   {
     const base::mutex_lock locked{lock_};
-    epoll_ = base::private_fd{base::unique_fd{::epoll_create1(EPOLL_CLOEXEC)}};
-    if (!epoll_) return;
-    for (const auto& [watch, each] : waiting_) {
-      const auto& note = each.what->by_threads;
-      epoll_event event{};
-      event.events = each.events | EPOLLONESHOT;
-      event.data.u64 = watch;
-      if (note.watched.is_ours() && ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, note.watched.get(), &event) == 0) continue;
-      try {
-        lost.push_back(watch);
-      } catch (const std::bad_alloc&) {
-        break;  // the others wait until they are cancelled
-      }
-    }
+    added.swap(new_);
   }
-  for (const auto watch : lost)
-    if (const auto found = take(watch); found.what != nullptr) found.whose->ready(*found.what, EPOLLERR);
+  for (const auto watch : added) {
+    const int error = arm(watch);
+    if (error == 0) continue;
+    if (const auto found = take(watch); found.what != nullptr) found.whose->refused(*found.what, error);
+  }
 }
 
-// Requests that are ready together are tried in the order in which they were submitted. The thread cannot notice a lost
-// epoll while it sleeps, so it sleeps for a second at most.
-void poller::run() noexcept {
-  int epoll = this->epoll();
+// @return 0, also if the request is gone, or the errno of epoll_ctl(2).
+int poller::arm(std::uint64_t watch) noexcept {
+  const base::mutex_lock locked{lock_};
+  const auto at = waiting_.find(watch);
+  if (at == waiting_.end()) return 0;
+  const auto& asked = *at->second.what;
+  if (asked.by_threads.needs_reopening) reopen_without_sleeping(asked);
+  const int number = pins_.number(asked.by_threads.pinned);
+  if (number < 0) return EMFILE;
+  auto event = once(at->second.events, watch);
+  if (!raw::control_epoll(epoll_, EPOLL_CTL_ADD, number, &event)) return errno;
+  pins_.note_epoll(asked.by_threads.pinned, epoll_);
+  return 0;
+}
+
+// O_NONBLOCK belongs to the file description, which the program shares; but a pipe and a terminal can be opened a second
+// time. If that is refused (no /proc, another user's file, no reader left), the request works with the first description.
+void poller::reopen_without_sleeping(const request& asked) noexcept {
+  const int number = pins_.number(asked.by_threads.pinned);
+  if (number < 0) return;
+  std::array<char, 40> path{};
+  std::snprintf(path.data(), path.size(), "/proc/thread-self/fd/%d", number);
+  const int mode = is_read(asked.what) ? O_RDONLY : O_WRONLY;
+  const int again = raw::open(path.data(), mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  if (again >= 0) pins_.replace(asked.by_threads.pinned, again);
+}
+
+// Requests that are ready together are tried in the order in which they were submitted.
+void poller::poll_once(int milliseconds) noexcept {
   std::array<epoll_event, 64> ready;
-  for (;;) {
-    if (has_lost_epoll()) {
-      restore_epoll();
-      epoll = this->epoll();
-      if (epoll < 0) std::this_thread::sleep_for(retry_every);
-    }
-    const int count = ::epoll_wait(epoll, ready.data(), static_cast<int>(ready.size()), notice_loss_within_ms);
-    const auto some = std::span{ready}.first(static_cast<std::size_t>(std::max(count, 0)));
-    std::ranges::sort(some, {}, [](const auto& each) { return each.data.u64; });
-    for (const auto& each : some)
-      if (const auto found = take(each.data.u64); found.what != nullptr) found.whose->ready(*found.what, each.events);
-  }
-}
-
-// Descriptors are the process's, so ours are closed. The epoll itself is shared with the parent: nothing is taken off it.
-void poller::after_fork_in_child() noexcept {
-  for (auto& [watch, each] : waiting_) each.what->by_threads.watched.reset();
-  epoll_.reset();
-  lock_.unlock();
+  const int count = raw::wait_in_epoll(epoll_, ready.data(), static_cast<int>(ready.size()), milliseconds);
+  const auto some = std::span{ready}.first(static_cast<std::size_t>(std::max(count, 0)));
+  std::ranges::sort(some, {}, [](const auto& each) { return each.data.u64; });
+  if (!some.empty() && some.front().data.u64 == of_wakeup) wakeup_.clear();
+  arm_new();
+  for (const auto& each : some)
+    if (const auto found = take(each.data.u64); found.what != nullptr) found.whose->ready(*found.what, each.events);
 }
 
 }  // namespace doorbell::aio

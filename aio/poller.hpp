@@ -1,24 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// poller: one thread in epoll_wait for all requests of the process that wait for a file to be ready. Started when the
-// first request waits, asleep while nothing happens, and there until the process ends.
+// poller: the requests of the crew that wait for a file to become ready, in an epoll of the crew's own table.
 //
-// Each request waits with a descriptor of its own, a duplicate of the program's: so several wait on one file, epoll knows
-// them apart, and the program may close and reuse its number. They wait for one event at a time (EPOLLONESHOT); epoll names
-// them by number, since what it has reported may be complete, and freed, by the time that it is looked at.
+// Each request waits with a number of its own in that table (file_pins), so that several requests can wait for one file,
+// and the program may close and reuse its number. A request waits for one event at a time (EPOLLONESHOT). epoll names
+// requests by a number, because a request may be complete, and freed, when the thread looks at its event.
 //
-// Thread safety: all members, at once. Lock: a leaf; clients are called without it. Lifetime: the process's, once its
-// thread runs.
+//   add(), in a thread of the program    the poller's thread
+//   waiting_[watch]; pending             wakes
+//   wakeup                               arm_new(): receives the file, adds it to the epoll
+//                                        event; take(): holds the request; client::ready()
+//
+//   legal:     a cancel takes the request before it is armed: then waiting_ does not have it any more.
+//   forbidden: the request is armed and nobody waits for it. A file that is ready when it is armed is an event.
+//
+// Thread safety: add() and remove() concurrently, in any thread; the others in threads of the crew. Lock: clients are called
+// without it; the lock of file_pins is taken under it.
 #pragma once
+
+#include <sys/epoll.h>
 
 #include <cstdint>
 #include <map>
 #include <system_error>
+#include <vector>
 
 #include <doorbell/base/mutex.hpp>
-#include <doorbell/base/private_fd.hpp>
 
+#include "file_pins.hpp"
 #include "request.hpp"
+#include "wakeup_fd.hpp"
 
 namespace doorbell::aio {
 
@@ -30,57 +41,66 @@ class poller {
     client(const client&) = delete;
     client& operator=(const client&) = delete;
 
-    /// Called by the poller's thread, which has taken the request. Once that is complete, the client may be gone.
-    /// @param events what there is, as poll(2) names it.
+    /// Called by the poller's thread, which holds the request. Once the request is complete, the client may be gone.
+    /// @param events those of poll(2).
     virtual void ready(request& taken, unsigned events) noexcept = 0;
+    /// The same, if epoll refuses the file. @param error of epoll_ctl(2): EPERM for files that cannot be waited for.
+    virtual void refused(request& taken, int error) noexcept = 0;
 
    protected:
     ~client() = default;
   };
 
-  poller() = default;
+  poller(file_pins& pins, wakeup_fd& wakeup) noexcept : pins_{pins}, wakeup_{wakeup} {}
   poller(const poller&) = delete;
   poller& operator=(const poller&) = delete;
 
-  /// Lets a request that the caller holds wait on `watched`, and lets go of it.
-  /// Errors, and then the caller holds it still: operation_canceled (meanwhile), operation_not_permitted (files that are
-  /// always ready), what else epoll_ctl(2) and pthread_create(3) say.
-  [[nodiscard]] std::error_code add(client& whose, request& held, unsigned events, base::private_fd watched) noexcept;
+  /// Creates the epoll, in the table of the calling thread. Errors: those of epoll_create1(2) and epoll_ctl(2).
+  [[nodiscard]] std::error_code open() noexcept;
+  /// Closes it.
+  void close() noexcept;
 
-  /// The same again for a request that was ready, in vain.
+  /// Lets a pinned request that the caller holds wait for its file, and lets go of the request.
+  /// Errors, and then the caller still holds the request: operation_canceled (meanwhile), not_enough_memory.
+  [[nodiscard]] std::error_code add(client& whose, request& held, unsigned events) noexcept;
+
+  /// The same again for a request that was ready in vain. Errors: also those of epoll_ctl(2).
   [[nodiscard]] std::error_code add_again(request& held, unsigned events) noexcept;
 
-  /// Forgets a request that the caller holds, and closes its descriptor.
+  /// Forgets a request that the caller holds.
   void remove(request& held) noexcept;
 
-  /// Around fork(2), in its caller: nothing changes between the two. In the child no thread is left: the descriptors are
-  /// closed, and the poller must not be used any more.
-  void before_fork() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(lock_) { lock_.lock(); }
-  void after_fork_in_parent() noexcept DOORBELL_UNLOCK_FUNCTION(lock_) { lock_.unlock(); }
-  void after_fork_in_child() noexcept DOORBELL_UNLOCK_FUNCTION(lock_);
+  /// One round of the poller's thread: sleeps until something happens or for `milliseconds`, adds new requests to the epoll,
+  /// and calls the clients of those that are ready.
+  void poll_once(int milliseconds) noexcept;
+
+  [[nodiscard]] bool is_empty() noexcept;
+
+  /// Around fork(2), in the thread that forks.
+  void lock_for_fork() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(lock_) { lock_.lock(); }
+  void unlock_after_fork() noexcept DOORBELL_UNLOCK_FUNCTION(lock_) { lock_.unlock(); }
 
  private:
   struct waiting {
     client* whose;
     request* what;
-    unsigned events;  // that it waits for
+    unsigned events;
   };
 
-  [[nodiscard]] std::error_code start_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  [[nodiscard]] std::error_code arm_locked(int operation, request& held, unsigned events) noexcept
-      DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  void forget_locked(request& held) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  void arm_new() noexcept;
+  [[nodiscard]] int arm(std::uint64_t watch) noexcept;
+  void reopen_without_sleeping(const request& asked) noexcept;
+  [[nodiscard]] std::error_code let_go_locked(request& held) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] waiting take(std::uint64_t watch) noexcept;
-  [[nodiscard]] int epoll() noexcept;
-  [[nodiscard]] bool has_lost_epoll() noexcept;
-  void restore_epoll() noexcept;
-  [[noreturn]] void run() noexcept;
+
+  file_pins& pins_;
+  wakeup_fd& wakeup_;
+  int epoll_ = -1;  // in the crew's table; set before the first request comes
 
   base::mutex lock_;
-  base::private_fd epoll_ DOORBELL_GUARDED_BY(lock_);
-  bool has_thread_ DOORBELL_GUARDED_BY(lock_) = false;  // also while there is no epoll
   std::uint64_t last_watch_ DOORBELL_GUARDED_BY(lock_) = 0;
   std::map<std::uint64_t, waiting> waiting_ DOORBELL_GUARDED_BY(lock_);
+  std::vector<std::uint64_t> new_ DOORBELL_GUARDED_BY(lock_);  // watches that are not in the epoll yet
 };
 
 }  // namespace doorbell::aio

@@ -29,9 +29,10 @@
 #include <cstdint>
 
 #include <doorbell/base/atomic.hpp>
-#include <doorbell/base/private_fd.hpp>
 
 namespace doorbell::aio {
+
+struct crew;
 
 struct threads_note {
   /// @return whether the caller now holds the request.
@@ -42,11 +43,13 @@ struct threads_note {
   void put_back() noexcept { pending.store(true, base::memory_order_seq_cst); }
 
   base::atomic<bool> pending{false};
-  // The rest is its holder's.
-  std::uint64_t watch = 0;   // the poller's name for it; 0: it knows nothing of it
-  base::private_fd watched;  // what the poller watches: the program may close its own
-  bool is_done = false;      // by a worker; or else it was not ready
-  std::int64_t res = 0;      // of what is done
+  // Its holder's.
+  crew* with = nullptr;          // whose threads carry it out
+  std::uint64_t pinned = 0;      // its file, in the crew's pins; 0: none
+  std::uint64_t watch = 0;       // the poller's name for it; 0: the poller does not know it
+  bool needs_reopening = false;  // its file can be tried without sleeping only through a second description
+  bool is_done = false;          // by a worker; otherwise it was not ready
+  std::int64_t res = 0;          // of a request that is done
 };
 
 }  // namespace doorbell::aio

@@ -8,15 +8,16 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <span>
 
 #include "operation.hpp"
+#include "raw_calls.hpp"
 
 namespace doorbell::aio {
 namespace {
@@ -76,7 +77,7 @@ std::int64_t transfer_message(const request& asked, int fd) noexcept {
   message.msg_iov = const_cast<iovec*>(memory.data());  // NOLINT(*-const-cast): sendmsg(2) only reads them
   message.msg_iovlen = memory.size();
   return answer_of([&] {
-    return is_read(asked.what) ? ::recvmsg(fd, &message, MSG_DONTWAIT) : ::sendmsg(fd, &message, MSG_DONTWAIT);
+    return is_read(asked.what) ? raw::receive(fd, message, MSG_DONTWAIT) : raw::send(fd, message, MSG_DONTWAIT);
   });
 }
 
@@ -85,13 +86,7 @@ attempt outcome_of(std::int64_t answer) noexcept {
   return {attempt::outcome::done, answer};
 }
 
-bool does_not_block(int fd) noexcept { return (::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0; }
-
-// Not other devices, for which being opened and closed may mean something; a terminal's master would become another's.
-bool can_be_opened_again(int fd) noexcept {
-  unsigned number = 0;
-  return kind_of(fd) == file_kind::pipe || (::isatty(fd) && ::ioctl(fd, TIOCGPTN, &number) != 0);
-}
+bool does_not_block(int fd) noexcept { return (raw::get_flags(fd) & O_NONBLOCK) != 0; }
 
 /// The priority that a request asks for, for as long as a thread of ours is at it. What it may ask was checked before.
 class priority {
@@ -118,7 +113,7 @@ class priority {
 
 file_kind kind_of(int fd) noexcept {
   struct stat about{};
-  if (::fstat(fd, &about) != 0) return file_kind::store;
+  if (raw::get_status(fd, about) != 0) return file_kind::store;
   switch (about.st_mode & S_IFMT) {
     case S_IFREG:
     case S_IFDIR:
@@ -131,6 +126,15 @@ file_kind kind_of(int fd) noexcept {
     default:
       return file_kind::other;
   }
+}
+
+// Not other devices, for which being opened and closed may mean something. The master of a terminal would become that of
+// another terminal.
+bool can_be_opened_again(int fd) noexcept {
+  if (kind_of(fd) == file_kind::pipe) return true;
+  termios settings{};
+  unsigned number = 0;
+  return raw::ioctl(fd, TCGETS, &settings) && !raw::ioctl(fd, TIOCGPTN, &number);
 }
 
 attempt try_transfer(const request& asked, int fd) noexcept {
@@ -160,19 +164,6 @@ std::int64_t carry_out(const request& asked, int fd) noexcept {
 bool is_ready(int fd, short events) noexcept {
   pollfd asked{.fd = fd, .events = events, .revents = 0};
   return ::poll(&asked, 1, 0) > 0;
-}
-
-// O_NONBLOCK belongs to the file description, which the program shares; but a pipe and a terminal can be opened a second
-// time. Where they cannot (no /proc, somebody else's, nobody left to read it), the caller has to do with the first.
-base::private_fd own_descriptor(const request& asked, bool without_sleeping) noexcept {
-  if (without_sleeping && can_be_opened_again(asked.what.fildes)) {
-    std::array<char, 32> path{};
-    std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", asked.what.fildes);
-    base::unique_fd again{
-        ::open(path.data(), (is_read(asked.what) ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
-    if (again) return base::private_fd{std::move(again)};
-  }
-  return base::private_fd::duplicate_of(asked.what.fildes);
 }
 
 }  // namespace doorbell::aio

@@ -2,12 +2,13 @@
 //
 // The system calls that carry a request out, and which of them may sleep.
 //
-// Thread safety: all of them, at once. Errors are answers: -errno, as in io_event::res. Interruptions are retried.
+// A descriptor is one of the program's table in a thread of the program, and one of the crew's table in a thread of the
+// crew (raw_calls.hpp).
+//
+// Thread safety: all of them, concurrently. Errors are answers: -errno, as in io_event::res. Interruptions are retried.
 #pragma once
 
 #include <cstdint>
-
-#include <doorbell/base/private_fd.hpp>
 
 #include "request.hpp"
 
@@ -46,9 +47,7 @@ struct attempt {
 /// Whether one of `events` is there now.
 [[nodiscard]] bool is_ready(int fd, short events) noexcept;
 
-/// A descriptor of our own for the request's file; where `without_sleeping` is impossible on the program's and the file is
-/// a pipe or a terminal, one of a file description that does not block.
-/// Errors: errno.
-[[nodiscard]] base::private_fd own_descriptor(const request& asked, bool without_sleeping) noexcept;
+/// Whether a second description of the file can be opened, which can be tried without sleeping.
+[[nodiscard]] bool can_be_opened_again(int fd) noexcept;
 
 }  // namespace doorbell::aio

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker_pool.hpp"
 
+#include <algorithm>
+
 #include "background_thread.hpp"
 
 namespace doorbell::aio {
@@ -23,6 +25,7 @@ worker_pool::pushed worker_pool::push(lane& where, request& held) noexcept {
   where.waiting_.push_back(held);
   if (!where.turn_.is_linked()) lanes_.push_back(where);
   ++queued_;
+  ++pushed_;
   held.by_threads.put_back();
   if (held.cancelled.load(base::memory_order_seq_cst) && held.by_threads.take()) {
     drop_locked(where, held);
@@ -32,15 +35,58 @@ worker_pool::pushed worker_pool::push(lane& where, request& held) noexcept {
   return pushed::queued;
 }
 
-// For one request more than lie there. A worker counts as idle from when it is started until it has taken something, just
-// as long as requests lie there. That the system gives no more threads is no harm while there is one.
+// Makes room for one request more. A worker counts as idle from its start until it has taken a request. A refused thread
+// does no harm while there is a worker.
 bool worker_pool::grow_locked() noexcept {
   const auto idle = workers_ - busy_.load(base::memory_order_relaxed);
-  if (queued_ < idle || workers_ == limits_.most_workers) return true;
-  const auto body = [](void* self) noexcept { static_cast<worker_pool*>(self)->work(); };
-  if (start_background_thread("doorbell-worker", body, this)) return workers_ > 0;
+  if (queued_ < idle) return true;
+  if (workers_ >= limits_.usual_workers) {
+    if (workers_ < limits_.most_workers) expect_stall();
+    return true;
+  }
+  if (start_worker()) return workers_ > 0;
   ++workers_;
   return true;
+}
+
+// Of the requests that had been pushed by the last call, at least one has not been taken: the pool was too small for the
+// whole time in between.
+bool worker_pool::grow_if_stalled() noexcept {
+  const base::mutex_lock held{lock_};
+  if (queued_ == 0) return false;
+  const auto taken = pushed_ - queued_;
+  const bool is_stalled = taken < pushed_before_;
+  pushed_before_ = pushed_;
+  if (!is_stalled) return true;
+  const auto wanted = std::min<std::size_t>({queued_, workers_, limits_.most_workers - workers_});
+  for (std::size_t added = 0; added < wanted && !start_worker(); ++added) ++workers_;
+  return true;
+}
+
+std::error_code worker_pool::start_worker() noexcept {
+  const auto body = [](void* self) noexcept { static_cast<worker_pool*>(self)->work(); };
+  return start_background_thread("doorbell-worker", body, this);
+}
+
+void worker_pool::count_worker() noexcept {
+  const base::mutex_lock held{lock_};
+  ++workers_;
+}
+
+void worker_pool::discount_worker() noexcept {
+  const base::mutex_lock held{lock_};
+  if (--workers_ == 0) nobody_.notify_all();
+}
+
+bool worker_pool::is_idle() noexcept {
+  const base::mutex_lock held{lock_};
+  return queued_ == 0 && busy_.load(base::memory_order_relaxed) == 0;
+}
+
+void worker_pool::end() noexcept {
+  const base::mutex_lock held{lock_};
+  ending_ = true;
+  work_.notify_all();
 }
 
 void worker_pool::remove(lane& where, request& held) noexcept {
@@ -87,11 +133,15 @@ worker_pool::job worker_pool::take_locked() noexcept {
   return {};
 }
 
-// @return false when nothing has come for so long that the worker may go.
+// @return false when nothing has come for so long that the worker may end.
 bool worker_pool::sleep_locked() noexcept {
-  const auto until = std::chrono::steady_clock::now() + limits_.idle_time;
-  while (lanes_.empty() && !ending_)
-    if (!work_.wait_until(lock_, until)) break;
+  while (lanes_.empty() && !ending_) {
+    if (workers_ <= limits_.least_workers)
+      work_.wait(lock_);
+    else if (!work_.wait_until(lock_, std::chrono::steady_clock::now() + limits_.idle_time) &&
+             workers_ > limits_.least_workers)
+      break;
+  }
   return !lanes_.empty();
 }
 

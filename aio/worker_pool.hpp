@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// worker_pool: the threads that sleep in file I/O so that others need not. Requests lie in lanes, one for each context;
-// workers take one request from one lane after the other, so that no context waits for all that another has submitted.
+// worker_pool: the threads that sleep in file I/O so that the program's threads need not. Requests wait in lanes, one for
+// each context; workers take one request from one lane after the other, so that no context waits for all the requests of
+// another.
 //
-// A worker is added when more requests lie there than workers are idle, up to a bound, and ends when it has had nothing to
-// do for a while. Workers are detached. The process's pool is never destroyed; any other waits for its workers to end.
+// A worker is added when more requests wait than workers are idle, up to the usual number of workers. Beyond that number,
+// workers are added while requests wait although every worker is busy for a long time: with a file on a server that does
+// not answer, or with many requests for a slow disk. A worker ends when it has had nothing to do for a while. Workers are
+// detached. The process's pool is never destroyed; any other waits for its workers to end.
 //
-// Thread safety: all members, at once. Lock: a leaf; requests are carried out without it.
+// Thread safety: all members, concurrently. Lock: a leaf; requests are carried out without it.
 #pragma once
 
 #include <boost/intrusive/list.hpp>
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <system_error>
 
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/mutex.hpp>
@@ -24,8 +29,10 @@ namespace doorbell::aio {
 class worker_pool {
  public:
   struct limits {
-    unsigned most_workers;
+    unsigned most_workers;                          // while all workers are busy for long
     std::chrono::steady_clock::duration idle_time;  // after which a worker ends
+    unsigned usual_workers = most_workers;          // while requests are carried out quickly
+    unsigned least_workers = 0;                     // that stay without work
   };
 
   /// Requests of one context that no worker has taken yet. Lives as long as there is any.
@@ -63,7 +70,7 @@ class worker_pool {
   worker_pool(const worker_pool&) = delete;
   worker_pool& operator=(const worker_pool&) = delete;
   /// No request is left. Waits for the workers.
-  ~worker_pool();
+  virtual ~worker_pool();
 
   /// Puts a request that the caller holds at the end of a lane, and lets go of it.
   [[nodiscard]] pushed push(lane& where, request& held) noexcept;
@@ -71,8 +78,31 @@ class worker_pool {
   /// Takes a request that the caller holds off its lane, if it lies there.
   void remove(lane& where, request& held) noexcept;
 
+  /// Adds workers if a request that waited at the last call still waits. To be called every few milliseconds while it
+  /// returns true.
+  /// @return false if no request waits.
+  [[nodiscard]] bool grow_if_stalled() noexcept;
+
+  /// Whether no request waits and no worker is busy.
+  [[nodiscard]] bool is_idle() noexcept;
+  /// Lets the workers end when no request waits any more.
+  void end() noexcept;
+
   /// How many there are, for tests and statistics: stale as soon as it is read.
   [[nodiscard]] unsigned workers() noexcept;
+
+ protected:
+  /// Starts a thread that calls work(), or arranges that another thread starts it. The lock is held.
+  /// Errors: those of pthread_create(3).
+  [[nodiscard]] virtual std::error_code start_worker() noexcept;
+  /// Arranges that grow_if_stalled() is called. The lock is held.
+  virtual void expect_stall() noexcept {}
+
+  /// The body of a worker's thread. The pool has counted it already.
+  void work() noexcept;
+  /// Counts a worker that is about to be started, or that could not be.
+  void count_worker() noexcept;
+  void discount_worker() noexcept;
 
  private:
   struct job {
@@ -84,7 +114,6 @@ class worker_pool {
                              boost::intrusive::member_hook<lane, boost::intrusive::list_member_hook<>, &lane::turn_>,
                              boost::intrusive::constant_time_size<false>>;
 
-  void work() noexcept;
   [[nodiscard]] job next_job() noexcept;
   [[nodiscard]] job take_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] bool sleep_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
@@ -98,6 +127,8 @@ class worker_pool {
   base::condition_variable nobody_;             // the last worker ends
   lane_list lanes_ DOORBELL_GUARDED_BY(lock_);  // those with requests, in the order of their turns
   std::size_t queued_ DOORBELL_GUARDED_BY(lock_) = 0;
+  std::uint64_t pushed_ DOORBELL_GUARDED_BY(lock_) = 0;         // requests, since the pool exists
+  std::uint64_t pushed_before_ DOORBELL_GUARDED_BY(lock_) = 0;  // at the last call of grow_if_stalled()
   unsigned workers_ DOORBELL_GUARDED_BY(lock_) = 0;
   base::atomic<unsigned> busy_{0};  // counted up under lock_, down without: a guess, which is all that growing needs
   bool ending_ DOORBELL_GUARDED_BY(lock_) = false;

@@ -311,6 +311,26 @@ TEST(polls_by_threads, several_of_one_file_are_all_told) {
   EXPECT_EQ(all.there(), 0U);
 }
 
+// Oracle: a poll completes, whether its file becomes ready before, while or after it is submitted.
+TEST(polls_by_threads, of_a_file_that_becomes_ready_meanwhile_complete) {
+  const auto ends = pipe_stream();
+  asked one;
+  auto poll = aio::prep_poll(ends.read.get(), POLLIN);
+  doorbell::test::race(
+      2, budget{20'000}, [] {},
+      [&](std::size_t index) {
+        if (index == 0)
+          EXPECT_EQ(one.ctx.submit({&poll}), 1U);
+        else
+          ends.send();
+      },
+      [&] {
+        EXPECT_EQ(one.get_one().res, POLLIN);
+        std::array<char, 1> taken{};
+        EXPECT_EQ(::read(ends.read.get(), taken.data(), taken.size()), 1);
+      });
+}
+
 // Oracle: a file that is ready already tells every poll of it, though nothing happens to it any more.
 TEST(polls_by_threads, what_is_ready_already_is_told_at_once) {
   const auto ends = pipe_stream();

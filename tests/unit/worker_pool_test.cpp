@@ -12,6 +12,8 @@
 #include <latch>
 #include <mutex>
 #include <string>
+#include <thread>
+#include <tuple>
 #include <vector>
 
 #include "support/child.hpp"
@@ -174,6 +176,51 @@ TEST(worker_pool, a_request_is_carried_out_or_taken_back) {
     EXPECT_TRUE(doorbell::test::eventually([&] { return carried_out + taken_back == rounds; }));
   }
   EXPECT_EQ(carried_out + taken_back, rounds);
+}
+
+// Oracle: while the usual workers are stuck, the requests behind them reach other workers; not more than the bound.
+TEST(worker_pool, grows_beyond_the_usual_number_while_it_is_stalled) {
+  requests all;
+  gate closed;
+  worker_pool pool{{.most_workers = 8, .idle_time = 1h, .usual_workers = 2}};
+  for (int n = 0; n < 20; ++n) ASSERT_EQ(pool.push(closed, all.make()), worker_pool::pushed::queued);
+  ASSERT_TRUE(doorbell::test::eventually([&] { return closed.inside() == 2; }));
+  EXPECT_EQ(pool.workers(), 2U);
+  EXPECT_TRUE(pool.grow_if_stalled());  // remembers what waits now
+  EXPECT_EQ(pool.workers(), 2U);
+  for (const unsigned expected : {4U, 8U, 8U}) {
+    EXPECT_TRUE(pool.grow_if_stalled());
+    EXPECT_EQ(pool.workers(), expected);
+  }
+  EXPECT_TRUE(doorbell::test::eventually([&] { return closed.inside() == 8; }));
+  closed.open();
+  EXPECT_TRUE(doorbell::test::eventually([&] { return closed.passed() == 20; }));
+  EXPECT_FALSE(pool.grow_if_stalled());
+}
+
+TEST(worker_pool, does_not_grow_while_requests_are_taken_in_time) {
+  requests all;
+  std::string paper;
+  scribe lane{paper, 'x'};
+  worker_pool pool{{.most_workers = 8, .idle_time = 1h, .usual_workers = 1}};
+  for (std::size_t n = 1; n <= 100; ++n) {
+    ASSERT_EQ(pool.push(lane, all.make()), worker_pool::pushed::queued);
+    ASSERT_TRUE(doorbell::test::eventually([&] { return lane.length() == n; }));
+    std::ignore = pool.grow_if_stalled();
+  }
+  EXPECT_EQ(pool.workers(), 1U);
+}
+
+TEST(worker_pool, keeps_its_last_workers_if_asked_to) {
+  requests all;
+  gate closed;
+  worker_pool pool{{.most_workers = 3, .idle_time = 1ms, .least_workers = 1}};
+  for (int n = 0; n < 3; ++n) ASSERT_EQ(pool.push(closed, all.make()), worker_pool::pushed::queued);
+  EXPECT_TRUE(doorbell::test::eventually([&] { return closed.inside() == 3; }));
+  closed.open();
+  EXPECT_TRUE(doorbell::test::eventually([&] { return pool.workers() == 1; }));
+  std::this_thread::sleep_for(20ms);  // many times the idle time
+  EXPECT_EQ(pool.workers(), 1U);
 }
 
 TEST(worker_pool, says_so_when_it_has_no_worker_and_gets_none) {

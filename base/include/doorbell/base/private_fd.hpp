@@ -63,6 +63,9 @@ class private_fd {
   /// Whether a younger private_fd has the number, so that the program must have closed this one. No system call.
   [[nodiscard]] bool is_superseded() const noexcept;
 
+  /// Gives the number up without closing it.
+  [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
+
   /// Closes the descriptor, if it is still ours.
   void reset() noexcept;
 

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "file_pins.hpp"
+
+#include <sys/resource.h>
+
+#include <cerrno>
+#include <new>
+
+#include "private_table.hpp"
+#include "raw_calls.hpp"
+
+namespace doorbell::aio {
+namespace {
+
+// Numbers of the crew's table that are not for files of requests: the two ends, the epoll, engines' eventfds.
+constexpr rlim_t reserved_numbers = 8;
+
+// The crew's table has the process's limit, too.
+bool is_full(std::size_t files) noexcept {
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 && files + reserved_numbers > limit.rlim_cur;
+}
+
+}  // namespace
+
+file_pins::ticket file_pins::pin(int fd, sharing share, std::error_code& ec) noexcept {
+  file_key key{};
+  if (share == sharing::allowed) {
+    struct stat status{};
+    const int flags = raw::get_flags(fd);
+    if (flags < 0 || raw::get_status(fd, status) != 0) {
+      ec.assign(errno, std::system_category());
+      return 0;
+    }
+    key = {.fd = fd, .flags = flags, .device = status.st_dev, .inode = status.st_ino};
+  }
+  for (;;) {
+    {
+      const base::mutex_lock held{lock_};
+      if (const auto known = share == sharing::allowed ? find_locked(key) : 0; known != 0) {
+        ++pins_.find(known)->second.uses;
+        return known;
+      }
+      const auto added = add_locked(fd, share, key, ec);
+      if (ec != std::errc::resource_unavailable_try_again) return added;
+    }
+    // The socket is full. The poller's thread receives the files.
+    wakeup_.wake();
+    channel_.wait_for_room();
+    ec.clear();
+  }
+}
+
+file_pins::ticket file_pins::find_locked(const file_key& key) const noexcept {
+  const auto at = shared_.find(key);
+  return at == shared_.end() ? 0 : at->second;
+}
+
+// Under the lock from the entry to the message: a thread of the crew that receives the file finds its entry.
+file_pins::ticket file_pins::add_locked(int fd, sharing share, const file_key& key, std::error_code& ec) noexcept {
+  if (is_full(pins_.size())) {
+    ec = std::make_error_code(std::errc::too_many_files_open);
+    return 0;
+  }
+  const auto made = ++last_;
+  try {
+    pins_.emplace(made, pinned_file{.is_shared = share == sharing::allowed, .key = key});
+    if (share == sharing::allowed) shared_.emplace(key, made);
+  } catch (const std::bad_alloc&) {
+    ec = std::make_error_code(std::errc::not_enough_memory);
+  }
+  if (!ec) ec = channel_.send(made, fd);
+  if (!ec) return made;
+  pins_.erase(made);
+  if (const auto at = shared_.find(key); at != shared_.end() && at->second == made) shared_.erase(at);
+  return 0;
+}
+
+// @return whether there was a file to receive.
+bool file_pins::receive_locked() noexcept {
+  const auto got = channel_.receive();
+  if (!got) return false;
+  const auto at = pins_.find(got->word);
+  if (at == pins_.end()) {
+    if (got->fd >= 0) raw::close(got->fd);
+    return true;
+  }
+  at->second.is_received = true;
+  at->second.number = got->fd;
+  return true;
+}
+
+int file_pins::number(ticket pinned) noexcept {
+  const base::mutex_lock held{lock_};
+  const auto at = pins_.find(pinned);
+  if (at == pins_.end()) return -1;
+  while (!at->second.is_received && receive_locked()) {
+  }
+  return at->second.number;
+}
+
+void file_pins::replace(ticket pinned, int number) noexcept {
+  const base::mutex_lock held{lock_};
+  auto& file = pins_.find(pinned)->second;
+  raw::close(file.number);
+  file.number = number;
+}
+
+void file_pins::note_epoll(ticket pinned, int epoll) noexcept {
+  const base::mutex_lock held{lock_};
+  if (const auto at = pins_.find(pinned); at != pins_.end()) at->second.epoll = epoll;
+}
+
+void file_pins::unpin(ticket pinned) noexcept {
+  if (pinned == 0) return;
+  bool is_left_to_crew = false;
+  {
+    const base::mutex_lock held{lock_};
+    const auto at = pins_.find(pinned);
+    if (at == pins_.end() || --at->second.uses > 0) return;
+    if (at->second.is_shared) shared_.erase(at->second.key);
+    if (is_in_private_table()) {
+      end_locked(at);
+    } else {
+      at->second.is_shared = false;
+      is_left_to_crew = has_unused_ = true;
+    }
+  }
+  if (is_left_to_crew) wakeup_.wake();
+}
+
+void file_pins::end_locked(pin_map::iterator pinned) noexcept {
+  auto& file = pinned->second;
+  while (!file.is_received && receive_locked()) {
+  }
+  if (file.number >= 0) {
+    if (file.epoll >= 0) raw::control_epoll(file.epoll, EPOLL_CTL_DEL, file.number, nullptr);
+    raw::close(file.number);
+  }
+  pins_.erase(pinned);
+}
+
+void file_pins::sweep() noexcept {
+  const base::mutex_lock held{lock_};
+  while (receive_locked()) {
+  }
+  if (!has_unused_) return;
+  has_unused_ = false;
+  for (auto at = pins_.begin(); at != pins_.end();) {
+    const auto each = at++;
+    if (each->second.uses == 0) end_locked(each);
+  }
+}
+
+std::size_t file_pins::size() noexcept {
+  const base::mutex_lock held{lock_};
+  return pins_.size();
+}
+
+}  // namespace doorbell::aio

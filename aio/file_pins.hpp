@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// file_pins: the files that the crew's requests were submitted for. A request belongs to the file that its number referred
+// to when it was submitted; the crew works on a descriptor of its own for that file, in its own table.
+//
+//   program                              submit                       worker
+//   5 is file A
+//                                        pin(5): sends A
+//   close(5); 5 is file B now
+//                                                                     number(): receives A, as 17 in its own table
+//                                                                     writes to 17, which is A
+//
+//   forbidden: the worker writes to 5 of the program's table. It has no access to that table.
+//
+// Requests that are in flight together, for the same number and the same file, share a pin: a file is sent when the first
+// of them is submitted, and closed when the last has completed. A file is the same if its device, its inode and its flags
+// are (fcntl(2) F_GETFL).
+//
+// Thread safety: pin() and unpin() concurrently, in any thread; number() and sweep() in threads of the crew. Lock: a leaf.
+#pragma once
+
+#include <sys/types.h>
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <system_error>
+
+#include <doorbell/base/mutex.hpp>
+
+#include "file_channel.hpp"
+#include "wakeup_fd.hpp"
+
+namespace doorbell::aio {
+
+class file_pins {
+ public:
+  /// Names a pin. 0: none.
+  using ticket = std::uint64_t;
+  enum class sharing { allowed, own };
+
+  file_pins(file_channel& channel, wakeup_fd& wakeup) noexcept : channel_{channel}, wakeup_{wakeup} {}
+  file_pins(const file_pins&) = delete;
+  file_pins& operator=(const file_pins&) = delete;
+
+  /// Pins the file that `fd` refers to now. Called in a thread of the program.
+  /// @param share own: no other pin has the same number in the crew's table, which an epoll needs.
+  /// Errors: bad_file_descriptor (`fd`), not_connected (the program has closed the crew's descriptor), not_enough_memory,
+  /// too_many_files_open, others of sendmsg(2).
+  [[nodiscard]] ticket pin(int fd, sharing share, std::error_code& ec) noexcept;
+
+  /// The number of the file in the crew's table. -1: there is no room in the table.
+  [[nodiscard]] int number(ticket pinned) noexcept;
+
+  /// Closes the file's number in favour of another one, which the caller has opened.
+  void replace(ticket pinned, int number) noexcept;
+
+  /// Notes that the file is in an epoll, which it leaves before it is closed.
+  void note_epoll(ticket pinned, int epoll) noexcept;
+
+  /// Ends the use of a pin. In a thread of the program, the crew closes the file soon after it.
+  void unpin(ticket pinned) noexcept;
+
+  /// Closes the files whose last use ended in a thread of the program.
+  void sweep() noexcept;
+
+  /// How many there are, for tests.
+  [[nodiscard]] std::size_t size() noexcept;
+
+  /// Around fork(2), in the thread that forks.
+  void lock_for_fork() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(lock_) { lock_.lock(); }
+  void unlock_after_fork() noexcept DOORBELL_UNLOCK_FUNCTION(lock_) { lock_.unlock(); }
+
+ private:
+  /// Which requests share a pin.
+  struct file_key {
+    int fd;
+    int flags;
+    dev_t device;
+    ino_t inode;
+    auto operator<=>(const file_key&) const = default;
+  };
+  struct pinned_file {
+    int number = -1;  // in the crew's table, once it has been received
+    unsigned uses = 1;
+    bool is_received = false;
+    bool is_shared = false;
+    file_key key{};
+    int epoll = -1;
+  };
+  using pin_map = std::map<ticket, pinned_file>;
+
+  [[nodiscard]] ticket find_locked(const file_key& key) const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  [[nodiscard]] ticket add_locked(int fd, sharing share, const file_key& key, std::error_code& ec) noexcept
+      DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  [[nodiscard]] bool receive_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  void end_locked(pin_map::iterator pinned) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  void sweep_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+
+  file_channel& channel_;
+  wakeup_fd& wakeup_;
+
+  base::mutex lock_;
+  ticket last_ DOORBELL_GUARDED_BY(lock_) = 0;
+  pin_map pins_ DOORBELL_GUARDED_BY(lock_);
+  std::map<file_key, ticket> shared_ DOORBELL_GUARDED_BY(lock_);
+  bool has_unused_ DOORBELL_GUARDED_BY(lock_) = false;  // pins without uses, which sweep() ends
+};
+
+}  // namespace doorbell::aio

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// System calls on descriptors of a table that is not the program's (private_table.hpp).
+//
+// ThreadSanitizer intercepts the functions of the C library and keeps a state for each descriptor number. It knows one
+// table only, so it would take a number of the crew's table for the program's file of that number. It does not see system
+// calls made by number.
+//
+// Thread safety and errors: those of the system calls, -1 and errno.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace doorbell::aio::raw {
+
+inline void close(int fd) noexcept { ::syscall(SYS_close, fd); }
+inline int open(const char* path, int flags) noexcept {
+  return static_cast<int>(::syscall(SYS_openat, AT_FDCWD, path, flags, 0));
+}
+inline int get_flags(int fd) noexcept { return static_cast<int>(::syscall(SYS_fcntl, fd, F_GETFL)); }
+inline int get_status(int fd, struct stat& status) noexcept { return ::fstatat(fd, "", &status, AT_EMPTY_PATH); }
+inline bool ioctl(int fd, unsigned long request, void* argument) noexcept {
+  return ::syscall(SYS_ioctl, fd, request, argument) == 0;
+}
+inline ssize_t receive(int fd, msghdr& message, int flags) noexcept {
+  return ::syscall(SYS_recvmsg, fd, &message, flags);
+}
+inline ssize_t send(int fd, const msghdr& message, int flags) noexcept {
+  return ::syscall(SYS_sendmsg, fd, &message, flags);
+}
+inline bool add_to_eventfd(int fd) noexcept {
+  const std::uint64_t one = 1;
+  return ::syscall(SYS_write, fd, &one, sizeof one) == sizeof one;
+}
+inline void drain_eventfd(int fd) noexcept {
+  std::uint64_t count = 0;
+  ::syscall(SYS_read, fd, &count, sizeof count);
+}
+inline int make_epoll() noexcept { return static_cast<int>(::syscall(SYS_epoll_create1, EPOLL_CLOEXEC)); }
+inline bool control_epoll(int epoll, int operation, int fd, epoll_event* event) noexcept {
+  return ::syscall(SYS_epoll_ctl, epoll, operation, fd, event) == 0;
+}
+inline int wait_in_epoll(int epoll, epoll_event* events, int count, int milliseconds) noexcept {
+  return static_cast<int>(::syscall(SYS_epoll_pwait, epoll, events, count, milliseconds, nullptr, std::size_t{8}));
+}
+
+}  // namespace doorbell::aio::raw
