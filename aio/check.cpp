@@ -152,6 +152,8 @@ std::error_code look_up_type(int fd, int flags, file_facts& file) noexcept {
   struct stat status{};
   if (::fstat(fd, &status) != 0) return error(std::errc::bad_file_descriptor);
   file.type = status.st_mode & S_IFMT;
+  file.device = status.st_dev;
+  file.inode = status.st_ino;
   file.does_not_block = (flags & O_NONBLOCK) && (file.type == S_IFIFO || file.type == S_IFSOCK);
   return {};
 }
@@ -162,13 +164,11 @@ std::error_code check_layout(const iocb_abi& asked) noexcept {
   return unless(asked.reserved2 == 0 && asked.nbytes <= max_size, std::errc::invalid_argument);
 }
 
-// Half the time of a request's checks is its fstat(2). What is open for O_DIRECT is a file, a block device or a pipe that
-// keeps its packets apart: all three transfer, and of the pipe nothing else need be known as long as it may block.
+// The type also decides whether the request waits for something else than a disk: a pipe may be open with O_DIRECT.
 std::error_code look_up_file(const iocb_abi& asked, file_facts& file) noexcept {
   const int flags = ::fcntl(asked.fildes, F_GETFL);
   if (flags < 0 || (flags & O_PATH)) return error(std::errc::bad_file_descriptor);
   file = facts_by(flags);
-  if (is_transfer(asked) && (flags & (O_DIRECT | O_NONBLOCK)) == O_DIRECT) return {};
   return look_up_type(asked.fildes, flags, file);
 }
 

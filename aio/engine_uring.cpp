@@ -26,6 +26,7 @@ namespace {
 // What a completion belongs to, where it is no request's address.
 constexpr std::uint64_t of_nobody = 0;
 constexpr std::uint64_t of_wake = 1;
+constexpr std::uint64_t of_watch = 2;
 
 // As many as one batch of start(): a larger queue would cost memory that the kernel may charge to RLIMIT_MEMLOCK, and
 // save no system call.
@@ -187,7 +188,19 @@ bool engine_uring::has_requests() const noexcept {
   if (ring_.ring_fd < 0) return false;
   const auto taken = base::atomic_ref<unsigned>{*ring_.sq.khead}.load(base::memory_order_acquire);
   const auto reaped = base::atomic_ref<unsigned>{*ring_.cq.khead}.load(base::memory_order_acquire);
-  return taken != reaped;
+  return taken - reaped > (is_watching() ? 1U : 0U);
+}
+
+bool engine_uring::watch(int eventfd) noexcept {
+  if (is_watching_.exchange(true, base::memory_order_acq_rel)) return true;
+  const base::mutex_lock held{submission_lock_};
+  if (auto* const entry = next_entry()) {
+    io_uring_prep_read(entry, eventfd, &watched_count_, sizeof watched_count_, 0);
+    io_uring_sqe_set_data64(entry, of_watch);
+    if (submit(entry)) return true;
+  }
+  is_watching_.store(false, base::memory_order_release);
+  return false;
 }
 
 io_uring_sqe* engine_uring::next_entry() noexcept {
@@ -277,7 +290,8 @@ unsigned engine_uring::reap_some(std::span<completion> completions, std::size_t&
   for (; consumed < there; ++consumed) {
     const auto owner = entries[consumed]->user_data;
     if (owner == of_wake && waiting()) break;
-    if (owner == of_wake || owner == of_nobody) continue;
+    if (owner == of_watch) is_watching_.store(false, base::memory_order_release);
+    if (owner <= of_watch) continue;
     auto* const done = reinterpret_cast<request*>(static_cast<std::uintptr_t>(owner));
     kernel_hop::arrive(done);
     completions[filled++] = {done, entries[consumed]->res};

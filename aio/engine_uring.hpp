@@ -60,6 +60,12 @@ class engine_uring final : public engine {
   /// @return whether the ring has requests that have not been reaped.
   [[nodiscard]] bool has_requests() const noexcept;
 
+  /// Reads an eventfd once: the next count that it gets wakes a thread in wait(), and is an edge of descriptor().
+  /// @return whether a read is in the ring, this one or an earlier one.
+  [[nodiscard]] bool watch(int eventfd) noexcept;
+  /// @return whether a read of watch() is in the ring.
+  [[nodiscard]] bool is_watching() const noexcept { return is_watching_.load(base::memory_order_acquire); }
+
  private:
   engine_uring() = default;
 
@@ -79,6 +85,8 @@ class engine_uring final : public engine {
   base::private_fd descriptor_;  // the ring's; liburing has the number only
   io_uring ring_{};              // the two queues are guarded by the two locks; the descriptor is constant
   mutable base::atomic<uring_answer> condition_{uring_answer::done};  // done, or from some time on refused or gone
+  base::atomic<bool> is_watching_{false};
+  std::uint64_t watched_count_ = 0;  // the kernel writes to it
   base::mutex submission_lock_;
   base::mutex completion_lock_;
 };

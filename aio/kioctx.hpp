@@ -141,8 +141,6 @@ class kioctx {
   void complete(std::span<completion> done) noexcept;
   void let_go(std::span<const completion> done) noexcept;
   void tell_answered(std::span<const completion> done) const noexcept;
-  [[nodiscard]] bool restart(request& orphan) noexcept;
-  [[nodiscard]] std::span<completion> restart_orphans(std::span<completion> done) noexcept;
   void delist(std::span<const completion> done) noexcept;
   void publish(std::span<const completion> done) noexcept;
 

@@ -74,8 +74,6 @@ bool kioctx::reap() noexcept {
 // Off the list, into the ring, then the bell, then the sleepers: whoever hears a bell finds the event, and whoever finds
 // the event cannot cancel it any more.
 void kioctx::complete(std::span<completion> done) noexcept {
-  done = restart_orphans(done);
-  if (done.empty()) return;
   tell_answered(done);
   delist(done);
   publish(done);
@@ -102,34 +100,14 @@ void kioctx::tell_answered(std::span<const completion> done) const noexcept {
   using answered_by = request_watcher::answered_by;
   auto* const watcher = request_watcher::current();
   if (watcher == nullptr) return;
-  const auto engine = engine_->name() == "threads" ? answered_by::threads : answered_by::io_uring;
+  const bool has_ring = engine_->name() != "threads";
   const auto now = request_watcher::clock::now();
   for (const auto& [one, res] : done) {
+    const bool is_by_ring = has_ring && !one->is_with_threads.load(base::memory_order_relaxed);
+    const auto engine = is_by_ring ? answered_by::io_uring : answered_by::threads;
     const auto whom = one->is_answered_by_submit ? answered_by::submit : engine;
     watcher->answered(one->what, reported({one, res}), whom, now - one->taken_at);
   }
-}
-
-// io_uring ends the requests of a thread that exits; an AIO request outlives its submitter. What nobody has cancelled is
-// started again from here. It has done nothing yet, or it would say how much.
-std::span<completion> kioctx::restart_orphans(std::span<completion> done) noexcept {
-  const auto restarted = [this](const completion& each) {
-    const bool ended = each.res == -ECANCELED || each.res == -EINTR;
-    return ended && !each.done->cancelled.load(base::memory_order_seq_cst) && restart(*each.done);
-  };
-  const auto rest = std::remove_if(done.begin(), done.end(), restarted);
-  return done.first(static_cast<std::size_t>(rest - done.begin()));
-}
-
-// A cancel() that found nothing to cancel because we were just between the two has set `cancelled` before it tried. Should
-// the engine refuse now, destroy() asks again.
-bool kioctx::restart(request& orphan) noexcept {
-  const base::intrusive_ptr<request> held{&orphan};
-  request* const again = &orphan;
-  orphan.is_answered_by_submit = false;
-  if (engine_->start({&again, 1}) == 0) return false;
-  if (orphan.cancelled.load(base::memory_order_seq_cst)) std::ignore = engine_->cancel(orphan);
-  return true;
 }
 
 void kioctx::delist(std::span<const completion> done) noexcept {

@@ -251,6 +251,9 @@ request* kioctx::prepare(Iocb* asked, provisions& left, std::error_code& ec) noe
   if (!ec) {
     made->ends_by_itself =
         !is_poll(made->what) && (file.type == S_IFREG || file.type == S_IFBLK || file.type == S_IFDIR);
+    made->is_direct = file.is_direct;
+    made->device = file.device;
+    made->inode = file.inode;
     made->at_once = when_to_try(*made, file, std::is_same_v<Iocb, iocb_abi>, hints_);
     return made;
   }

@@ -8,6 +8,8 @@
 
 #include <boost/intrusive/list.hpp>
 
+#include <sys/types.h>
+
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -69,6 +71,9 @@ struct request : boost::intrusive::list_base_hook<> {
 
   /// Completes without anybody's help: a transfer of a file or a disk, not one that waits for a pipe or for a peer.
   bool ends_by_itself = false;
+  bool is_direct = false;  ///< O_DIRECT
+  dev_t device = 0;        ///< of the file
+  ino_t inode = 0;
   /// Set before its start, if the threads of engine_failover carry it out.
   base::atomic<bool> is_with_threads{false};
   threads_note by_threads;

@@ -23,6 +23,8 @@ struct file_facts {
   bool does_not_block = false;  ///< a pipe or socket with O_NONBLOCK
   bool is_direct = false;       ///< O_DIRECT
   bool is_synced = false;       ///< O_SYNC or O_DSYNC
+  dev_t device = 0;             ///< st_dev
+  ino_t inode = 0;              ///< st_ino
 
   /// Of what `fd` names now. From any thread, in callbacks too; does not block but as fstat(2) does.
   /// Errors: bad_file_descriptor, also for one that was opened with O_PATH.

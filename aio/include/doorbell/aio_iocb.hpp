@@ -37,7 +37,7 @@ struct iocb_abi {
   std::int32_t rw_flags = 0;     ///< RWF_*
   std::uint16_t lio_opcode = 0;  ///< an opcode
   std::int16_t reqprio = 0;      ///< with flag_ioprio
-  int fildes = -1;               ///< stays open until the event has come (docs/aio.md)
+  int fildes = -1;               ///< the request belongs to the file that it refers to at submit
   std::uint64_t buf = 0;         ///< address of the buffer or of the iovecs; for poll, the events
   std::uint64_t nbytes = 0;      ///< bytes; for preadv and pwritev, the number of iovecs
   std::int64_t offset = 0;       ///< bytes from the start of the file

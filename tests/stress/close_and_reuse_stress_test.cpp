@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A program that closes a file's number as soon as its requests are submitted, and uses the number for another file.
+#include <doorbell/aio.hpp>
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdlib>
+#include <memory>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "support/files.hpp"
+#include "support/race.hpp"
+
+namespace {
+
+namespace aio = doorbell::aio;
+using doorbell::base::unique_fd;
+using doorbell::test::budget;
+using doorbell::test::pipe_ends;
+using doorbell::test::temporary_file;
+
+constexpr std::size_t block = 4096;
+constexpr std::size_t writes = 4;
+
+struct freed {
+  void operator()(void* memory) const { std::free(memory); }
+};
+using buffer = std::unique_ptr<char, freed>;
+
+buffer blocks(std::size_t count) { return buffer{static_cast<char*>(std::aligned_alloc(block, count * block))}; }
+
+// By system calls that ThreadSanitizer does not see: it would report that numbers are closed while the library uses them.
+void close_number(int fd) { ASSERT_EQ(::syscall(SYS_close, fd), 0); }
+void put_at_number(const unique_fd& file, int number) {
+  ASSERT_EQ(::syscall(SYS_dup3, file.get(), number, O_CLOEXEC), number);
+}
+
+int reopened(const unique_fd& file, int flags) {
+  const int number = ::open(("/proc/self/fd/" + std::to_string(file.get())).c_str(), flags | O_CLOEXEC);
+  EXPECT_GE(number, 0);
+  return number;
+}
+
+off_t size_of(const unique_fd& file) {
+  struct stat status{};
+  EXPECT_EQ(::fstat(file.get(), &status), 0);
+  return status.st_size;
+}
+
+void expect_answers(aio::context& ctx, std::size_t count) {
+  std::array<aio::io_event, 2 * writes> events{};
+  std::size_t got = 0;
+  while (got < count) {
+    const auto some = ctx.get_events(1, events);
+    for (const auto& each : some) ASSERT_GE(each.res, 0) << each.res;
+    got += some.size();
+  }
+  ASSERT_EQ(got, count);
+}
+
+/// One thread of the program, with a file that it writes to and a file that gets its numbers.
+class writer {
+ public:
+  explicit writer(std::size_t seed) : round_{seed} {}
+
+  void play_round() {
+    constexpr std::array ways{0, O_DIRECT, O_SYNC, O_DSYNC | O_DIRECT};
+    const auto pattern = static_cast<char>('a' + round_ % 26);
+    std::fill_n(bytes_.get(), block, pattern);
+    const int number = reopened(file_, O_RDWR | ways[round_ % ways.size()]);
+    ++round_;
+    std::array<aio::iocb, writes + 2> requests;
+    for (std::size_t n = 0; n < writes; ++n)
+      requests[n] = aio::prep_pwrite(number, bytes_.get(), block, static_cast<off_t>(n * block));
+    requests[writes] = aio::prep_fsync(number);
+    pipe_ends pipe;
+    const int reader = pipe.read.release();
+    char byte = 0;
+    requests[writes + 1] = aio::prep_pread(reader, &byte, 1, 0);
+    std::array<aio::iocb*, writes + 2> asked;
+    std::ranges::transform(requests, asked.begin(), [](auto& each) { return &each; });
+    ASSERT_EQ(ctx_.submit(asked), asked.size());
+    put_at_number(innocent_, number);
+    put_at_number(innocent_, reader);
+    ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+    expect_answers(ctx_, asked.size());
+    ASSERT_EQ(byte, 'x');
+    ASSERT_EQ(size_of(innocent_), 0);
+    ASSERT_EQ(::pread(file_.get(), read_back_.get(), writes * block, 0), static_cast<ssize_t>(writes * block));
+    ASSERT_TRUE(std::all_of(read_back_.get(), read_back_.get() + writes * block,
+                            [&](char each) { return each == pattern; }));
+    close_number(number);
+    close_number(reader);
+  }
+
+ private:
+  aio::context ctx_{64};
+  unique_fd file_ = temporary_file();
+  unique_fd innocent_ = temporary_file();
+  buffer bytes_ = blocks(1);
+  buffer read_back_ = blocks(writes);
+  std::size_t round_;
+};
+
+/// A file that this process has locked, and another process that looks for the lock.
+class watched_lock {
+ public:
+  watched_lock() : file_{::mkostemp(path_.data(), O_CLOEXEC)} {
+    struct flock lock{};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    EXPECT_EQ(::fcntl(file_.get(), F_SETLK, &lock), 0);
+    watcher_ = ::fork();
+    if (watcher_ == 0) watch();
+    answers_.write.reset();
+    questions_.read.reset();
+  }
+  ~watched_lock() {
+    questions_.write.reset();
+    ::waitpid(watcher_, nullptr, 0);
+    ::unlink(path_.c_str());
+  }
+  watched_lock(const watched_lock&) = delete;
+  watched_lock& operator=(const watched_lock&) = delete;
+
+  [[nodiscard]] int get() const { return file_.get(); }
+  [[nodiscard]] bool is_held() const {
+    char answer = '?';
+    EXPECT_EQ(::write(questions_.write.get(), &answer, 1), 1);
+    EXPECT_EQ(::read(answers_.read.get(), &answer, 1), 1);
+    return answer == 'y';
+  }
+
+ private:
+  [[noreturn]] void watch() const {
+    const int own = ::open(path_.c_str(), O_RDWR | O_CLOEXEC);
+    ::close(questions_.write.get());
+    char question = 0;
+    while (::read(questions_.read.get(), &question, 1) == 1) {
+      struct flock lock{};
+      lock.l_type = F_WRLCK;
+      lock.l_whence = SEEK_SET;
+      ::fcntl(own, F_GETLK, &lock);
+      const char answer = lock.l_type == F_UNLCK ? 'n' : 'y';
+      if (::write(answers_.write.get(), &answer, 1) != 1) break;
+    }
+    ::_exit(0);
+  }
+
+  std::string path_ = "/var/tmp/doorbell-lock-XXXXXX";
+  unique_fd file_;
+  pipe_ends questions_;
+  pipe_ends answers_;
+  pid_t watcher_ = -1;
+};
+
+// Oracle: each byte is in the file that was open at its submission, the file that gets the number stays empty, and at each
+// look another process finds the record lock of a file that has requests all the time.
+TEST(close_and_reuse, no_byte_reaches_another_file_and_locks_stay_held) {
+  const watched_lock locked;
+  std::atomic<bool> is_over{false};
+  std::vector<std::thread> writers;
+  std::atomic<std::size_t> rounds{0};
+  for (const std::size_t seed : {0U, 1U})
+    writers.emplace_back([&, seed] {
+      writer mine{seed};
+      for (budget left{1000}; left.next(); ++rounds) mine.play_round();
+      is_over = true;
+    });
+  aio::context ctx{64};
+  const auto bytes = blocks(1);
+  std::fill_n(bytes.get(), block, 'l');
+  while (!is_over) {
+    auto write = aio::prep_pwrite(locked.get(), bytes.get(), block, 0);
+    auto sync = aio::prep_fsync(locked.get());
+    auto poll = aio::prep_poll(locked.get(), POLLIN);
+    ASSERT_EQ(ctx.submit({&write, &sync, &poll}), 3U);
+    expect_answers(ctx, 3);
+    ASSERT_TRUE(locked.is_held());
+  }
+  for (auto& each : writers) each.join();
+  RecordProperty("rounds", std::to_string(rounds));
+}
+
+}  // namespace

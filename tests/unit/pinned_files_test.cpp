@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A request belongs to the file that was open at its submission, whatever the program does with the number afterwards.
+#include <doorbell/aio.hpp>
+
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "../../aio/crew.hpp"
+#include "support/child.hpp"
+#include "support/eventually.hpp"
+#include "support/fds.hpp"
+#include "support/files.hpp"
+#include "support/refused_calls.hpp"
+#include "support/sanitizer.hpp"
+
+DOORBELL_TEST_FORKS
+
+namespace {
+
+using namespace std::chrono_literals;
+namespace aio = doorbell::aio;
+using doorbell::test::in_child;
+using doorbell::test::pipe_ends;
+using doorbell::test::temporary_file;
+using doorbell::test::unique_fd;
+
+constexpr std::size_t block = 4096;
+
+struct freed {
+  void operator()(void* memory) const { std::free(memory); }
+};
+using buffer = std::unique_ptr<char, freed>;
+
+buffer block_of(char with) {
+  buffer made{static_cast<char*>(std::aligned_alloc(block, block))};
+  std::fill_n(made.get(), block, with);
+  return made;
+}
+
+/// By a system call that ThreadSanitizer does not see: it would report that a number is closed while the library uses it.
+void close_number(int fd) { ASSERT_EQ(::syscall(SYS_close, fd), 0); }
+
+/// Makes `fd` a new, empty file of the program, as a close and an open do.
+void reuse_number(int fd) {
+  const auto other = temporary_file();
+  ASSERT_EQ(::syscall(SYS_dup3, other.get(), fd, O_CLOEXEC), fd);
+}
+
+off_t size_of(int fd) {
+  struct stat status{};
+  EXPECT_EQ(::fstat(fd, &status), 0);
+  return status.st_size;
+}
+
+/// Whether another process finds a record lock on the file.
+bool is_locked(const std::string& path) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+    struct flock lock{};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    ::fcntl(fd, F_GETLK, &lock);
+    ::_exit(lock.l_type == F_UNLCK ? 0 : 1);
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  return WEXITSTATUS(status) == 1;
+}
+
+/// A file with a name, which the test's process has locked.
+class locked_file {
+ public:
+  locked_file() : fd_{::mkostemp(path_.data(), O_CLOEXEC)} {
+    struct flock lock{};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    EXPECT_EQ(::fcntl(fd_.get(), F_SETLK, &lock), 0);
+  }
+  ~locked_file() { ::unlink(path_.c_str()); }
+  locked_file(const locked_file&) = delete;
+  locked_file& operator=(const locked_file&) = delete;
+
+  [[nodiscard]] int get() const { return fd_.get(); }
+  [[nodiscard]] bool is_locked() const { return ::is_locked(path_); }
+
+ private:
+  std::string path_ = "/var/tmp/doorbell-lock-XXXXXX";
+  unique_fd fd_;
+};
+
+std::vector<aio::io_event> events_of(aio::context& ctx, std::size_t count) {
+  std::vector<aio::io_event> all;
+  std::array<aio::io_event, 64> some{};
+  while (all.size() < count) {
+    const auto got = ctx.get_events(1, some, 20s);
+    if (got.empty()) break;
+    all.insert(all.end(), got.begin(), got.end());
+  }
+  EXPECT_EQ(all.size(), count);
+  return all;
+}
+
+unique_fd reopened(int fd, int flags) {
+  return unique_fd{::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), flags | O_CLOEXEC)};
+}
+
+/// What the tests of both engines have in common.
+class pinned_files : public testing::TestWithParam<aio::engine_kind> {
+ protected:
+  aio::context ctx{256, GetParam()};
+};
+
+struct way_of_writing {
+  const char* name;
+  int flags;
+};
+constexpr std::array ways{way_of_writing{"buffered", 0}, way_of_writing{"synchronous", O_SYNC},
+                          way_of_writing{"direct", O_DIRECT}};
+
+// Oracle: all bytes are in the file that was open at the submission, and none in the file that has its number afterwards.
+TEST_P(pinned_files, writes_reach_the_file_that_was_open_at_submission) {
+  constexpr std::size_t count = 64;
+  for (const auto& way : ways) {
+    SCOPED_TRACE(way.name);
+    const auto file = temporary_file();
+    const int number = reopened(file.get(), O_RDWR | way.flags).release();
+    const auto bytes = block_of('x');
+    std::vector<aio::iocb> writes;
+    std::vector<aio::iocb*> asked;
+    for (std::size_t n = 0; n < count; ++n)
+      writes.push_back(aio::prep_pwrite(number, bytes.get(), block, static_cast<off_t>(n * block)));
+    for (auto& each : writes) asked.push_back(&each);
+    ASSERT_EQ(ctx.submit(asked), count);
+    reuse_number(number);
+    for (const auto& each : events_of(ctx, count)) EXPECT_EQ(each.res, static_cast<std::int64_t>(block));
+    EXPECT_EQ(size_of(file.get()), static_cast<off_t>(count * block));
+    EXPECT_EQ(size_of(number), 0);
+    close_number(number);
+  }
+}
+
+// Oracle: of two requests for one number, each writes to the file that the number referred to at its own submission, though
+// the first is in flight when the second comes.
+TEST_P(pinned_files, a_reused_number_names_another_file_while_the_first_is_in_flight) {
+  const auto first = temporary_file();
+  const auto second = temporary_file();
+  const auto bytes = block_of('x');
+  const int number = reopened(first.get(), O_RDWR | O_SYNC).release();
+  const auto again = reopened(second.get(), O_RDWR | O_SYNC);
+  for (int round = 0; round < 50; ++round) {
+    auto one = aio::prep_pwrite(number, bytes.get(), block, 0);
+    auto other = aio::prep_pwrite(number, bytes.get(), 2, 0);
+    ASSERT_EQ(ctx.submit({&one}), 1U);
+    ASSERT_EQ(::syscall(SYS_dup3, again.get(), number, O_CLOEXEC), number);
+    ASSERT_EQ(ctx.submit({&other}), 1U);
+    events_of(ctx, 2);
+    ASSERT_EQ(size_of(first.get()), static_cast<off_t>(block));
+    ASSERT_EQ(size_of(second.get()), 2);
+    const auto back = reopened(first.get(), O_RDWR | O_SYNC);
+    ASSERT_EQ(::syscall(SYS_dup3, back.get(), number, O_CLOEXEC), number);
+    ASSERT_EQ(::ftruncate(first.get(), 0), 0);
+    ASSERT_EQ(::ftruncate(second.get(), 0), 0);
+  }
+  close_number(number);
+}
+
+// Oracle: the pipe gets the bytes when it has room again, and the file that has its number stays empty.
+TEST_P(pinned_files, a_write_that_waits_outlives_its_submitter_and_its_number) {
+  pipe_ends pipe;
+  ASSERT_GE(::fcntl(pipe.write.get(), F_SETPIPE_SZ, static_cast<int>(block)), static_cast<int>(block));
+  const auto junk = block_of('j');
+  ASSERT_EQ(::write(pipe.write.get(), junk.get(), block), static_cast<ssize_t>(block));
+  const int number = pipe.write.release();
+  auto write = aio::prep_pwrite(number, "pipe", 4, 0);
+  std::thread{[&] { ASSERT_EQ(ctx.submit({&write}), 1U); }}.join();
+  reuse_number(number);
+  ASSERT_EQ(::read(pipe.read.get(), junk.get(), block), static_cast<ssize_t>(block));
+  EXPECT_EQ(events_of(ctx, 1)[0].res, 4);
+  EXPECT_EQ(size_of(number), 0);
+  ASSERT_EQ(::read(pipe.read.get(), junk.get(), block), 4);
+  EXPECT_EQ((std::string_view{junk.get(), 4}), "pipe");
+  close_number(number);
+}
+
+TEST_P(pinned_files, a_read_that_waits_belongs_to_its_pipe) {
+  pipe_ends pipe;
+  const int number = pipe.read.release();
+  std::array<char, 8> text{};
+  auto read = aio::prep_pread(number, text.data(), text.size(), 0);
+  ASSERT_EQ(ctx.submit({&read}), 1U);
+  const auto other = temporary_file("wrong file");
+  ASSERT_EQ(::syscall(SYS_dup3, other.get(), number, O_CLOEXEC), number);
+  ASSERT_EQ(::write(pipe.write.get(), "pipe", 4), 4);
+  EXPECT_EQ(events_of(ctx, 1)[0].res, 4);
+  EXPECT_EQ((std::string_view{text.data(), 4}), "pipe");
+  close_number(number);
+}
+
+TEST_P(pinned_files, record_locks_stay_held) {
+  const locked_file file;
+  const auto bytes = block_of('x');
+  for (int round = 0; round < 8; ++round) {
+    auto write = aio::prep_pwrite(file.get(), bytes.get(), block, 0);
+    auto sync = aio::prep_fsync(file.get());
+    auto poll = aio::prep_poll(file.get(), POLLIN);
+    auto read = aio::prep_pread(file.get(), bytes.get(), block, 0);
+    ASSERT_EQ(ctx.submit({&write, &sync, &poll, &read}), 4U);
+    events_of(ctx, 4);
+    ASSERT_TRUE(file.is_locked()) << "round " << round;
+  }
+}
+
+// Oracle: the writing end of a pipe sees that there is no reader any more.
+TEST_P(pinned_files, no_file_stays_open_after_its_requests) {
+  pipe_ends pipe;
+  const int number = pipe.read.release();
+  std::array<char, 8> text{};
+  auto read = aio::prep_pread(number, text.data(), text.size(), 0);
+  ASSERT_EQ(ctx.submit({&read}), 1U);
+  close_number(number);
+  ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);  // the request still has the reading end
+  EXPECT_EQ(events_of(ctx, 1)[0].res, 1);
+  const auto has_no_reader = [&] { return (doorbell::test::polled(pipe.write.get()) & POLLERR) != 0; };
+  EXPECT_TRUE(doorbell::test::eventually(has_no_reader));
+}
+
+INSTANTIATE_TEST_SUITE_P(by, pinned_files, testing::Values(aio::engine_kind::io_uring, aio::engine_kind::threads),
+                         [](const auto& tested) {
+                           return std::string{tested.param == aio::engine_kind::threads ? "threads" : "io_uring"};
+                         });
+
+aio::file_pins& pins_of_process() {
+  std::error_code ec;
+  return aio::crew::process(ec)->pins;
+}
+
+TEST(files_of_the_crew, requests_in_flight_for_one_file_share_one_descriptor) {
+  aio::context ctx{256, aio::engine_kind::threads};
+  const auto file = temporary_file();
+  const auto bytes = block_of('x');
+  std::vector<aio::iocb> writes;
+  std::vector<aio::iocb*> asked;
+  for (std::size_t n = 0; n < 200; ++n)
+    writes.push_back(aio::prep_pwrite(file.get(), bytes.get(), block, static_cast<off_t>(n * block)));
+  for (auto& each : writes) asked.push_back(&each);
+  ASSERT_EQ(ctx.submit(asked), writes.size());
+  EXPECT_LE(pins_of_process().size(), 1U);
+  events_of(ctx, writes.size());
+  EXPECT_TRUE(doorbell::test::eventually([] { return pins_of_process().size() == 0; }));
+}
+
+// Oracle: every request is answered, before and after the program has closed the crew's descriptors.
+TEST(files_of_the_crew, another_crew_serves_a_program_that_closes_all_descriptors) {
+  in_child([] {
+    aio::context ctx{64, aio::engine_kind::threads};
+    std::array<char, 8> text{};
+    const auto read_file = [&] {
+      const auto file = temporary_file("hello");
+      const auto sync = temporary_file("hello");
+      auto read = aio::prep_fsync(sync.get());
+      ASSERT_EQ(ctx.submit({&read}), 1U);
+      EXPECT_EQ(events_of(ctx, 1)[0].res, 0);
+    };
+    read_file();
+    pipe_ends pipe;
+    auto waits = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
+    ASSERT_EQ(ctx.submit({&waits}), 1U);
+    const int writer = ::fcntl(pipe.write.get(), F_DUPFD_CLOEXEC, 0);
+    ASSERT_EQ(::syscall(SYS_dup3, writer, 3, O_CLOEXEC), writer == 3 ? -1 : 3);
+    std::ignore = pipe.read.release();
+    std::ignore = pipe.write.release();
+    ASSERT_EQ(::syscall(SYS_close_range, 4, ~0U, 0), 0);
+    read_file();
+    ASSERT_EQ(::write(3, "x", 1), 1);
+    EXPECT_EQ(events_of(ctx, 1)[0].res, 1);
+    read_file();
+  });
+}
+
+TEST(files_of_the_crew, a_container_may_refuse_close_range) {
+  if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
+  in_child([] {
+    doorbell::test::refuse(SYS_close_range, EPERM);
+    aio::context ctx{64, aio::engine_kind::threads};
+    const auto file = temporary_file("hello");
+    auto sync = aio::prep_fsync(file.get());
+    ASSERT_EQ(ctx.submit({&sync}), 1U);
+    EXPECT_EQ(events_of(ctx, 1)[0].res, 0);
+    EXPECT_TRUE(doorbell::test::is_open(file.get()));
+  });
+}
+
+// Then requests for files are carried out in the thread that submits them; a request that waits cannot be served.
+TEST(files_of_the_crew, without_a_table_of_its_own_it_does_not_start) {
+  if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
+  in_child([] {
+    doorbell::test::refuse(SYS_close_range, EPERM);
+    doorbell::test::refuse(SYS_unshare, EPERM);
+    aio::context ctx{64, aio::engine_kind::threads};
+    const auto file = temporary_file("hello");
+    auto sync = aio::prep_fsync(file.get());
+    ASSERT_EQ(ctx.submit({&sync}), 1U);
+    EXPECT_EQ(events_of(ctx, 1)[0].res, 0);
+    const pipe_ends pipe;
+    char byte = 0;
+    auto waits = aio::prep_pread(pipe.read.get(), &byte, 1, 0);
+    std::error_code ec;
+    EXPECT_EQ(ctx.submit({&waits}, ec), 0U);
+    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+  });
+}
+
+// The kernel's io_submit(2) carries them out or refuses them; it does not leave them unanswered.
+TEST(files_of_the_crew, without_threads_files_are_served_by_the_submitting_thread) {
+  if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
+  in_child([] {
+    doorbell::test::refuse(SYS_clone3, EAGAIN);
+    aio::context ctx{64, aio::engine_kind::threads};
+    const auto file = temporary_file();
+    const auto bytes = block_of('x');
+    auto write = aio::prep_pwrite(file.get(), bytes.get(), block, 0);
+    auto sync = aio::prep_fsync(file.get());
+    ASSERT_EQ(ctx.submit({&write, &sync}), 2U);
+    const auto events = events_of(ctx, 2);
+    EXPECT_EQ(events[0].res, static_cast<std::int64_t>(block));
+    EXPECT_EQ(events[1].res, 0);
+    EXPECT_EQ(size_of(file.get()), static_cast<off_t>(block));
+  });
+}
+
+// Oracle: a file is read though many more requests than usual workers are stuck.
+TEST(files_of_the_crew, stuck_requests_do_not_stop_the_others) {
+  in_child([] {
+    constexpr std::size_t stuck = 40;
+    aio::context stuck_ctx{64, aio::engine_kind::threads};
+    aio::context ctx{64, aio::engine_kind::threads};
+    std::vector<unique_fd> full;
+    std::vector<aio::iocb> writes;
+    std::vector<aio::iocb*> asked;
+    const std::uint64_t too_much = ~0ULL - 5;  // there is room, though not for so much: the write sleeps
+    for (std::size_t n = 0; n < stuck; ++n) {
+      full.push_back(doorbell::test::kernel_eventfd(10, 0));
+      writes.push_back(aio::prep_pwrite(full.back().get(), &too_much, sizeof too_much, 0));
+    }
+    for (auto& each : writes) asked.push_back(&each);
+    ASSERT_EQ(stuck_ctx.submit(asked), stuck);
+    const auto file = temporary_file("hello");
+    auto sync = aio::prep_fsync(file.get());
+    ASSERT_EQ(ctx.submit({&sync}), 1U);
+    EXPECT_EQ(events_of(ctx, 1)[0].res, 0);
+    for (const auto& each : full) doorbell::test::take(each.get());
+    for (const auto& each : events_of(stuck_ctx, stuck)) EXPECT_EQ(each.res, 8);
+  });
+}
+
+}  // namespace
