@@ -143,14 +143,16 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
   delete this;
 }
 
-// No other thread is left: the requests on the list are in flight, and stay on it until reap_all() takes them off.
+// No other thread is left: the requests on the list are in flight, and stay on it until reap_all() takes them off. As in
+// the kernel, accepted file I/O is not cancelled: a program may rely on writes whose events it has not fetched.
 // @return false if some of them must be asked again.
 bool kioctx::cancel_all() noexcept {
   const base::mutex_lock held{active_lock_};
   return std::all_of(active_.begin(), active_.end(), [this](auto& each) {
+    if (each.ends_by_itself) return true;
     each.cancelled.store(true, base::memory_order_seq_cst);
     const auto answer = engine_->cancel(each);
-    each.is_endless = answer == engine::cancel_result::impossible && !each.ends_by_itself;
+    each.is_endless = answer == engine::cancel_result::impossible;
     has_endless_ = has_endless_ || each.is_endless;
     return answer != engine::cancel_result::try_again;
   });

@@ -4,8 +4,8 @@
 //
 //   users  (who is inside a call on it)                 reqs  (in flight: in_flight_)
 //   destroy: dead, once -> off the table -> users killed, sleepers woken, users gone -> forgotten by the reaper
-//            -> requests cancelled -> all completed -> grace period -> ring unmapped, engine closed, memory freed.
-//            All of that in the caller of destroy().
+//            -> requests that wait for a pipe or a peer cancelled -> all completed -> grace period -> ring unmapped,
+//            engine closed, memory freed. All of that in the caller of destroy().
 //
 //   submit                               destroy
 //   lookup: a live user

@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // io_destroy, and what it does to requests and to threads that wait; and contexts in a fork's child.
+#include <fcntl.h>
+#include <linux/fs.h>
 #include <sys/wait.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
+#include <string>
+#include <string_view>
 #include <thread>
+#include <vector>
 
 #include "aio_row.hpp"
 #include "support/asleep.hpp"
@@ -84,6 +92,68 @@ TEST_P(aio_destroy, touches_no_buffer_after_it_has_returned) {
   EXPECT_EQ(destroy(ctx), 0);
   for (auto& room : read_into_) room.fill('.');
   for (const auto& room : read_into_) EXPECT_EQ(std::string(room.data(), room.size()), ".....");
+}
+
+/// Blocks of a file, each written by a request of its own.
+class blocks {
+ public:
+  static constexpr std::size_t count = 64;
+  static constexpr std::size_t size = 4096;
+
+  explicit blocks(int file, int rw_flags = 0) {
+    for (std::size_t n = 0; n < count; ++n) {
+      writes_[n] = aio::prep_pwrite(file, text_.data(), size, static_cast<std::int64_t>(n * size));
+      writes_[n].rw_flags = rw_flags;
+      pointers_.push_back(&writes_[n]);
+    }
+  }
+
+  [[nodiscard]] const std::vector<iocb_abi*>& requests() const { return pointers_; }
+  [[nodiscard]] static std::size_t found_in(int file) {
+    std::string content(size * count, '\0');
+    const auto bytes = ::pread(file, content.data(), content.size(), 0);
+    return bytes < 0 ? 0 : static_cast<std::size_t>(std::ranges::count(content, 'x')) / size;
+  }
+
+ private:
+  struct alignas(size) memory : std::array<char, size> {};
+
+  memory text_ = [] {
+    memory made;
+    made.fill('x');
+    return made;
+  }();
+  std::array<iocb_abi, count> writes_;
+  std::vector<iocb_abi*> pointers_;
+};
+
+// Oracle: all writes that io_submit has taken are in the file when io_destroy returns, though no event was fetched.
+TEST_P(aio_destroy, waits_for_direct_writes) {
+  const auto ctx = new_context(blocks::count);
+  const blocks written{file_.get()};
+  ASSERT_EQ(::fcntl(file_.get(), F_SETFL, O_DIRECT), 0);
+  ASSERT_EQ(submit(ctx, written.requests()), static_cast<int>(blocks::count));
+  EXPECT_EQ(destroy(ctx), 0);
+  ASSERT_EQ(::fcntl(file_.get(), F_SETFL, 0), 0);
+  EXPECT_EQ(blocks::found_in(file_.get()), blocks::count);
+}
+
+TEST_P(aio_destroy, waits_for_synchronous_writes) {
+  const auto ctx = new_context(blocks::count);
+  const blocks written{file_.get(), RWF_DSYNC};
+  ASSERT_EQ(submit(ctx, written.requests()), static_cast<int>(blocks::count));
+  EXPECT_EQ(destroy(ctx), 0);
+  EXPECT_EQ(blocks::found_in(file_.get()), blocks::count);
+}
+
+TEST_P(aio_destroy, cancels_polls_and_waits_for_writes) {
+  const auto ctx = new_context(2 * blocks::count);
+  iocb_abi poll = poll_of_pipe();
+  const blocks written{file_.get(), RWF_DSYNC};
+  ASSERT_EQ(submit(ctx, poll), 1);
+  ASSERT_EQ(submit(ctx, written.requests()), static_cast<int>(blocks::count));
+  EXPECT_EQ(destroy(ctx), 0);
+  EXPECT_EQ(blocks::found_in(file_.get()), blocks::count);
 }
 
 TEST_P(aio_destroy, wakes_a_thread_that_waits_for_events) {

@@ -26,6 +26,8 @@ namespace {
 
 const int some_file = ::open("/dev/null", O_RDWR | O_CLOEXEC);
 
+const int regular_file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
 // What is the process's is made before any scenario, and found as it was by each: a context has been there, and is gone.
 [[maybe_unused]] const bool is_warm = [] {
   aio::reaper::process();
@@ -217,6 +219,18 @@ SCENARIO(aio_destroy_waits, 3,
                all.context.destroy();
                REQUIRE(buffer == 1);
              }}});
+}
+
+SCENARIO(aio_destroy_waits_for_files, 3,
+         "destroy does not cancel a read of a file: when it returns, the buffer is filled") {
+  one_context all;
+  char buffer = 0;
+  auto read = aio::prep_pread(regular_file, &buffer, 1, 0);
+  REQUIRE(all.context.submit({&read}) == 1);
+  together({{"device", [&] { all.disk->complete_one_if_any(); }}, {"destroyer", [&] {
+                                                                     all.context.destroy();
+                                                                     REQUIRE(buffer == 1);
+                                                                   }}});
 }
 
 SCENARIO(aio_setup_and_destroy, 3,

@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/by_engine.hpp"
 #include "support/files.hpp"
 
 namespace {
@@ -314,6 +315,27 @@ TEST_F(aio_context, destroy_cancels_what_waits_and_returns) {
   std::array<char, 64> untouched;
   untouched.fill('.');
   EXPECT_EQ(text_, untouched);
+}
+
+// Oracle: what submit has taken is carried out when destroy returns.
+TEST_F(aio_context, destroy_waits_for_writes_and_reads_of_files) {
+  const std::string block(4096, 'x');
+  std::vector<aio::iocb> requests;
+  for (std::size_t n = 0; n < 32; ++n)
+    requests.push_back(aio::prep_pwrite(file_.get(), block.data(), block.size(), static_cast<std::int64_t>(n * 4096)));
+  const auto source = doorbell::test::temporary_file("read");
+  std::vector<std::array<char, 5>> found(32, {'n', 'o', 'n', 'e'});
+  for (auto& each : found)
+    requests.push_back(doorbell::test::by_engine(aio::prep_pread(source.get(), each.data(), 4, 0)));
+  aio::context ctx{64};
+  std::vector<aio::iocb*> all;
+  for (auto& each : requests) all.push_back(&each);
+  ASSERT_EQ(ctx.submit(all), all.size());
+  ctx.destroy();
+  std::string content(32 * block.size() + 1, '\0');
+  content.resize(static_cast<std::size_t>(::pread(file_.get(), content.data(), content.size(), 0)));
+  EXPECT_EQ(content, std::string(32 * block.size(), 'x'));
+  for (const auto& each : found) EXPECT_STREQ(each.data(), "read");
 }
 
 TEST_F(aio_context, after_destroy_every_call_says_invalid_argument) {
