@@ -18,6 +18,7 @@
 
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -63,6 +64,16 @@ class engine {
   /// Fetches completions, without waiting. Each is given out once.
   /// @return how many; 0 when there are none now.
   [[nodiscard]] virtual std::size_t reap(std::span<completion> completions) noexcept = 0;
+
+  /// What the engine knows, without a lock, of requests that end by themselves and have not been reaped.
+  struct file_io {
+    std::uint64_t carried_out = 0;  ///< how many are carried out
+    bool must_be_reaped = false;    ///< reap() may give some that are not carried out and must be started again, or
+                                    ///< makes room for completions that are not counted
+  };
+  /// May be called in a signal handler that has interrupted another member, and concurrently with all members except
+  /// give_up() and the destructor.
+  [[nodiscard]] virtual file_io file_io_done() const noexcept = 0;
 
   /// Sleeps until there may be something to reap, somebody calls wake(), a signal handler has run, or `until`.
   virtual wait_result wait(base::deadline until) noexcept = 0;

@@ -127,6 +127,12 @@ bool engine_failover::restart(request& orphan) noexcept {
   return true;
 }
 
+engine::file_io engine_failover::file_io_done() const noexcept {
+  auto done = ring_->file_io_done();
+  if (const auto* const others = threads()) done.carried_out += others->file_io_done().carried_out;
+  return done;
+}
+
 engine::wait_result engine_failover::wait(base::deadline until) noexcept {
   auto* const others = threads();
   if (others == nullptr) return ring_->wait(until);

@@ -65,6 +65,7 @@ class engine_failover final : public engine {
   [[nodiscard]] bool takes_many_by_one_call() const noexcept override { return ring_->works(); }
   [[nodiscard]] cancel_result cancel(request& started) noexcept override;
   [[nodiscard]] std::size_t reap(std::span<completion> completions) noexcept override;
+  [[nodiscard]] file_io file_io_done() const noexcept override;
   wait_result wait(base::deadline until) noexcept override;
   void wake() noexcept override;
   void abandon_in_child() noexcept override;

@@ -240,6 +240,8 @@ engine::cancel_result engine_threads::cancel(request& started) noexcept {
 // Completing.
 
 void engine_threads::finish(request& held, std::int64_t res) noexcept {
+  // Before any lock is taken: an ending process may wait for it in a handler that has interrupted the lock's holder.
+  if (held.ends_by_itself) files_done_.fetch_add(1, base::memory_order_seq_cst);
   if (held.by_threads.watch != 0) held.by_threads.with->waits.remove(held);
   let_go_of_file(held);
   held.by_threads.res = res;
@@ -295,6 +297,7 @@ std::size_t engine_threads::reap(std::span<completion> completions) noexcept {
     auto& done = completions_.front();
     completions_.pop_front();
     completions[filled] = {&done, done.by_threads.res};
+    if (done.ends_by_itself) files_done_.fetch_sub(1, base::memory_order_seq_cst);
   }
   if (completions_.empty()) nothing_left();
   return filled;

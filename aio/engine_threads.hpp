@@ -56,6 +56,9 @@ class engine_threads final : public engine, private worker_pool::lane, private p
   [[nodiscard]] std::size_t start(std::span<request* const> requests) noexcept override;
   [[nodiscard]] cancel_result cancel(request& started) noexcept override;
   [[nodiscard]] std::size_t reap(std::span<completion> completions) noexcept override;
+  [[nodiscard]] file_io file_io_done() const noexcept override {
+    return {.carried_out = files_done_.load(base::memory_order_seq_cst)};
+  }
   wait_result wait(base::deadline until) noexcept override;
   void wake() noexcept override;
   void abandon_in_child() noexcept override DOORBELL_NO_THREAD_SAFETY_ANALYSIS;
@@ -112,6 +115,7 @@ class engine_threads final : public engine, private worker_pool::lane, private p
   mutable file_pins::ticket pinned_descriptor_ DOORBELL_GUARDED_BY(completion_lock_) = 0;
 
   base::atomic<std::uint32_t> word_{0};
+  base::atomic<std::uint64_t> files_done_{0};  // requests that end by themselves, carried out and not reaped
 };
 
 }  // namespace doorbell::aio

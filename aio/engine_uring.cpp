@@ -27,6 +27,9 @@ namespace {
 constexpr std::uint64_t of_nobody = 0;
 constexpr std::uint64_t of_wake = 1;
 constexpr std::uint64_t of_watch = 2;
+// A bit of the address of a request that ends by itself.
+constexpr std::uint64_t of_file = 4;
+static_assert(alignof(request) > of_file);
 
 // As many as one batch of start(): a larger queue would cost memory that the kernel may charge to RLIMIT_MEMLOCK, and
 // save no system call.
@@ -38,6 +41,14 @@ constexpr std::size_t reap_batch = 64;
 constexpr std::size_t start_batch = max_submission_entries;
 constexpr std::chrono::seconds longest_sleep{1};
 constexpr std::chrono::milliseconds nap_time{1};
+
+std::uint64_t owner_of(const request& started) noexcept {
+  return reinterpret_cast<std::uintptr_t>(&started) | (started.ends_by_itself ? of_file : 0);
+}
+
+request* request_of(std::uint64_t owner) noexcept {
+  return reinterpret_cast<request*>(static_cast<std::uintptr_t>(owner & ~of_file));
+}
 
 void* address(const iocb_abi& what) noexcept { return reinterpret_cast<void*>(static_cast<std::uintptr_t>(what.buf)); }
 
@@ -82,7 +93,7 @@ void prepare(io_uring_sqe* entry, request& asked) noexcept {
       io_uring_prep_poll_add(entry, what.fildes, static_cast<unsigned>(what.buf));
       break;
   }
-  io_uring_sqe_set_data(entry, &asked);
+  io_uring_sqe_set_data64(entry, owner_of(asked));
 }
 
 void prepare_nothing(io_uring_sqe* entry, std::uint64_t owner) noexcept {
@@ -248,7 +259,7 @@ bool engine_uring::submit(io_uring_sqe* entry) noexcept {
 engine::cancel_result engine_uring::cancel(request& started) noexcept {
   const base::mutex_lock held{submission_lock_};
   if (auto* const entry = next_entry()) {
-    io_uring_prep_cancel(entry, &started, 0);
+    io_uring_prep_cancel64(entry, owner_of(started), 0);
     io_uring_sqe_set_data64(entry, of_nobody);
     if (submit(entry)) return cancel_result::asked;
   }
@@ -281,6 +292,30 @@ std::size_t engine_uring::reap(std::span<completion> completions) noexcept {
   return filled;
 }
 
+// Reads the completions that nobody has reaped. If another thread reaps meanwhile, some of the entries may be others by
+// now; then none counts, and the caller looks again.
+engine::file_io engine_uring::file_io_done() const noexcept {
+  const base::atomic_ref<unsigned> head{*ring_.cq.khead};
+  const base::atomic_ref<unsigned> tail{*ring_.cq.ktail};
+  const base::atomic_ref<unsigned> flags{*ring_.sq.kflags};
+  file_io found{.must_be_reaped = (flags.load(base::memory_order_relaxed) & IORING_SQ_CQ_OVERFLOW) != 0};
+  const auto first = head.load(base::memory_order_seq_cst);
+  // Acquire pairs with the kernel's release of the entries.
+  for (auto at = first, end = tail.load(base::memory_order_acquire); at != end; ++at) {
+    const auto& entry = ring_.cq.cqes[at & *ring_.cq.kring_mask];
+    const base::atomic_ref<__u64> owner{const_cast<__u64&>(entry.user_data)};
+    const base::atomic_ref<__s32> res{const_cast<__s32&>(entry.res)};
+    if (!(owner.load(base::memory_order_relaxed) & of_file)) continue;
+    const auto answer = res.load(base::memory_order_relaxed);
+    if (answer == -ECANCELED || answer == -EINTR)
+      found.must_be_reaped = true;
+    else
+      ++found.carried_out;
+  }
+  if (head.load(base::memory_order_seq_cst) != first) found.carried_out = 0;
+  return found;
+}
+
 // @return how many entries it consumed, those that are no request's among them.
 unsigned engine_uring::reap_some(std::span<completion> completions, std::size_t& filled) noexcept {
   std::array<io_uring_cqe*, reap_batch> entries;
@@ -292,7 +327,7 @@ unsigned engine_uring::reap_some(std::span<completion> completions, std::size_t&
     if (owner == of_wake && waiting()) break;
     if (owner == of_watch) is_watching_.store(false, base::memory_order_release);
     if (owner <= of_watch) continue;
-    auto* const done = reinterpret_cast<request*>(static_cast<std::uintptr_t>(owner));
+    auto* const done = request_of(owner);
     kernel_hop::arrive(done);
     completions[filled++] = {done, entries[consumed]->res};
   }

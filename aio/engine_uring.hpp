@@ -47,6 +47,7 @@ class engine_uring final : public engine {
   [[nodiscard]] bool takes_many_by_one_call() const noexcept override { return true; }
   [[nodiscard]] cancel_result cancel(request& started) noexcept override;
   [[nodiscard]] std::size_t reap(std::span<completion> completions) noexcept override;
+  [[nodiscard]] file_io file_io_done() const noexcept override;
   wait_result wait(base::deadline until) noexcept override;
   void wake() noexcept override;
   void abandon_in_child() noexcept override;

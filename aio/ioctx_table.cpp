@@ -28,13 +28,13 @@ struct ioctx_table::slots {
 
   void erase(const kioctx& ctx) noexcept {
     for (std::size_t place = 0; place < size(); ++place)
-      if (at[place].load(base::memory_order_relaxed) == &ctx) at[place].store(freed(), base::memory_order_relaxed);
+      if (at[place].load(base::memory_order_relaxed) == &ctx) at[place].store(freed(), base::memory_order_release);
   }
 
   template <class Visit>
   void for_each(Visit visit) const {
     for (std::size_t place = 0; place < size(); ++place)
-      if (auto* const ctx = at[place].load(base::memory_order_relaxed); is_context(ctx)) visit(*ctx);
+      if (auto* const ctx = at[place].load(base::memory_order_acquire); is_context(ctx)) visit(*ctx);
   }
 
   [[nodiscard]] std::size_t first_place(std::uintptr_t key) const noexcept {
@@ -89,9 +89,42 @@ void ioctx_table::add(kioctx& ctx, std::error_code& ec) noexcept {
   if (old != nullptr) base::rcu_synchronize();
 }
 
+// First on the list and then off the array: a reader that looks at the array first finds it in either or both.
 void ioctx_table::remove(kioctx& ctx) noexcept {
   const base::mutex_lock held{lock_};
+  ctx.next_ending_.store(first_ending_.load(base::memory_order_relaxed), base::memory_order_relaxed);
+  // Release pairs with the acquire in file_io_left(), and so does that in erase().
+  first_ending_.store(&ctx, base::memory_order_release);
   slots_.load_for_update()->erase(ctx);
+}
+
+// Its own link stays: a reader that is at it goes on from there.
+void ioctx_table::forget(kioctx& ctx) noexcept {
+  const base::mutex_lock held{lock_};
+  auto* at = &first_ending_;
+  auto* found = at->load(base::memory_order_relaxed);
+  for (; found != &ctx; found = at->load(base::memory_order_relaxed)) {
+    if (found == nullptr) return;  // in a fork's child that goes on with its parent's call
+    at = &found->next_ending_;
+  }
+  at->store(ctx.next_ending_.load(base::memory_order_relaxed), base::memory_order_release);
+}
+
+ioctx_table::file_io ioctx_table::file_io_left(pid_t process, bool may_reap) const noexcept {
+  const base::rcu_read_guard reading;
+  file_io all;
+  const auto add = [&](kioctx& ctx) {
+    if (ctx.process_ != process) return;
+    const auto its = ctx.file_io_left();
+    all.requests += its.left;
+    const bool is_stuck = its.left > 0 && its.must_be_reaped;
+    if (is_stuck && may_reap && all.to_reap == nullptr && ctx.users().tryget_live()) all.to_reap = &ctx;
+  };
+  if (const auto* const now = slots_.load(reading)) now->for_each(add);
+  for (auto* each = first_ending_.load(base::memory_order_acquire); each != nullptr;
+       each = each->next_ending_.load(base::memory_order_acquire))
+    add(*each);
+  return all;
 }
 
 kioctx_user ioctx_table::lookup(std::uintptr_t handle) noexcept {
@@ -134,6 +167,7 @@ bool ioctx_table::find_moved(std::uintptr_t handle) noexcept {
 
 void ioctx_table::forget_all() noexcept {
   const base::mutex_lock held{lock_};
+  first_ending_.store(nullptr, base::memory_order_relaxed);
   auto* const parents = slots_.exchange(nullptr);
   if (parents == nullptr) return;
   parents->for_each([](kioctx& ctx) { ctx.abandon_in_child(); });

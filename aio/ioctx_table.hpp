@@ -18,6 +18,8 @@
 // Locks: lock_ is for writers. Under it, a ring's lock is taken, when a moved ring is looked for; nothing else.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -56,8 +58,18 @@ class ioctx_table {
 
   /// Publishes a context: from now on it can be looked up, and destroyed. Errors: not_enough_memory.
   void add(kioctx& ctx, std::error_code& ec) noexcept;
-  /// It is not found any more, but may be in the hands of readers for a grace period.
+  /// It is not found any more, but may be in the hands of readers for a grace period. file_io_left() still sees it.
   void remove(kioctx& ctx) noexcept;
+  /// A context that was removed has no more file I/O: file_io_left() does not see it any more.
+  void forget(kioctx& ctx) noexcept;
+
+  /// What an ending process waits for: its contexts' requests.
+  struct file_io {
+    std::uint64_t requests = 0;  // of all contexts, also of those that are being destroyed
+    kioctx* to_reap = nullptr;   // entered: one whose requests go on only if it is reaped; the caller leaves it
+  };
+  /// Without a lock; also in a signal handler that has interrupted any other member.
+  [[nodiscard]] file_io file_io_left(pid_t process, bool may_reap) const noexcept;
 
   /// The live context at `handle`, entered; or nothing.
   [[nodiscard]] kioctx_user lookup(std::uintptr_t handle) noexcept;
@@ -79,7 +91,8 @@ class ioctx_table {
   [[nodiscard]] slots_ptr make_room(std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
   base::mutex lock_;
-  base::rcu_pointer<slots> slots_;  // written under lock_
+  base::rcu_pointer<slots> slots_;               // written under lock_
+  base::atomic<kioctx*> first_ending_{nullptr};  // contexts that are being destroyed: written under lock_
   slots* left_behind_ DOORBELL_GUARDED_BY(lock_) =
       nullptr;  // the parent's: never touched, and not lost to leak checkers
 };

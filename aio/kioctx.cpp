@@ -15,6 +15,7 @@
 
 #include "engine_choice.hpp"
 #include "fork.hpp"
+#include "process_end.hpp"
 #include "reaper.hpp"
 #include "request_limit.hpp"
 
@@ -60,6 +61,7 @@ kioctx::identity kioctx::make(unsigned nr_events, engine_kind carried_by, std::e
     ec = std::make_error_code(std::errc::not_enough_memory);
     return {};
   }
+  made->process_ = expect_process_end();
   made->serial_ = next_serial();
   made->charged_ = nr_events;
   made->ring_.map(events, ec);
@@ -137,6 +139,7 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
     engine_->wait({});
     reap_all();
   }
+  ioctx_table::process().forget(*this);
   if (has_endless_) end_the_endless();
   // Who has found us in the table may still be about to see that we are dead.
   base::rcu_synchronize();
@@ -165,6 +168,7 @@ bool kioctx::only_endless_left() noexcept {
 }
 
 void kioctx::end_the_endless() noexcept {
+  base::rcu_synchronize();  // an ending process may be reading the engine's queues
   engine_->give_up();
   for (;;) {
     completion last{nullptr, -ECANCELED};

@@ -88,6 +88,14 @@ class kioctx {
   /// A thread has come for events, by handle: this is no program that only ever looks into the ring.
   void is_asked() noexcept;
 
+  /// What an ending process has to wait for. As engine::file_io_done(), it may be called in a signal handler that has
+  /// interrupted any other member.
+  struct file_io {
+    std::uint64_t left = 0;  // accepted and not carried out
+    bool must_be_reaped = false;
+  };
+  [[nodiscard]] file_io file_io_left() const noexcept;
+
   /// Ends it; `me` is the caller as a user. When `ec` is clear, *this is gone.
   void destroy(kioctx_user me, std::error_code& ec) noexcept;
 
@@ -103,12 +111,14 @@ class kioctx {
   void abandon_in_child() noexcept { engine_->abandon_in_child(); }
 
  private:
+  friend class ioctx_table;
   struct unpublished;
   struct provisions;
   /// For whom the reaper completes requests, if for anybody.
   enum class helper : std::uint8_t { none, until_asked, bells };
   using active_list = boost::intrusive::list<request, boost::intrusive::constant_time_size<false>>;
   static constexpr std::size_t submit_batch = 64;
+  static constexpr std::uint64_t files_unit = std::uint64_t{1} << 32;
 
   kioctx() = default;
   ~kioctx() = default;
@@ -127,6 +137,9 @@ class kioctx {
   [[nodiscard]] request* make_request(const iocb_abi& asked, provisions& left) noexcept;
   [[nodiscard]] std::size_t take_slots(std::size_t wanted) noexcept;
   [[nodiscard]] std::size_t start(std::span<request* const> made) noexcept;
+  /// What requests add to in_flight_.
+  [[nodiscard]] static std::uint64_t weight(std::span<request* const> made) noexcept;
+  [[nodiscard]] bool count_in(std::span<request* const> made) noexcept;
   [[nodiscard]] std::size_t start_by_engine(std::span<request* const> made) noexcept;
   [[nodiscard]] bool answer(request& made) noexcept;
   void ensure_reaper(std::error_code& ec) noexcept;
@@ -141,6 +154,7 @@ class kioctx {
   void complete(std::span<completion> done) noexcept;
   void let_go(std::span<const completion> done) noexcept;
   void tell_answered(std::span<const completion> done) const noexcept;
+  void count_out_files(std::span<const completion> done) noexcept;
   void delist(std::span<const completion> done) noexcept;
   void publish(std::span<const completion> done) noexcept;
 
@@ -162,12 +176,14 @@ class kioctx {
   request_pool requests_;
   std::unique_ptr<engine> engine_;
   std::uint64_t serial_ = 0;
+  pid_t process_ = 0;     // whose it is; a child by clone(2) has copies of its parent's contexts, without their rings
   unsigned charged_ = 0;  // requests, of the process's limit
   base::atomic<std::uintptr_t> key_{0};
+  base::atomic<kioctx*> next_ending_{nullptr};  // the table's
 
   user_count users_;
   base::atomic<bool> dead_{false};
-  base::atomic<std::uint32_t> in_flight_{0};
+  base::atomic<std::uint64_t> in_flight_{0};  // requests; files_unit for each of those that end by themselves
 
   // Changed under helper_lock_, which is taken before the reaper's.
   base::mutex helper_lock_;

@@ -74,6 +74,7 @@ bool kioctx::reap() noexcept {
 // Off the list, into the ring, then the bell, then the sleepers: whoever hears a bell finds the event, and whoever finds
 // the event cannot cancel it any more.
 void kioctx::complete(std::span<completion> done) noexcept {
+  count_out_files(done);
   tell_answered(done);
   delist(done);
   publish(done);
@@ -81,8 +82,23 @@ void kioctx::complete(std::span<completion> done) noexcept {
   for (const auto& each : done) rung.add(each.done->whom.bell.get());
   rung.ring();
   let_go(done);
-  in_flight_.fetch_sub(static_cast<std::uint32_t>(done.size()), base::memory_order_relaxed);
+  in_flight_.fetch_sub(done.size(), base::memory_order_relaxed);
   announce();
+}
+
+// Before the bells, whose callbacks may wait for a thread that ends the process, which waits for these requests.
+void kioctx::count_out_files(std::span<const completion> done) noexcept {
+  const auto files = std::ranges::count_if(done, [](const auto& each) { return each.done->ends_by_itself; });
+  if (files > 0) in_flight_.fetch_sub(static_cast<std::uint64_t>(files) * files_unit, base::memory_order_seq_cst);
+}
+
+// Requests that are counted after the first look, of threads that are about to find the gate closed, count as left. Those
+// that are carried out are counted later than all of them, so none is missed.
+kioctx::file_io kioctx::file_io_left() const noexcept {
+  const auto files = in_flight_.load(base::memory_order_seq_cst) / files_unit;
+  if (files == 0) return {};
+  const auto done = engine_->file_io_done();
+  return {.left = files - std::min(files, done.carried_out), .must_be_reaped = done.must_be_reaped};
 }
 
 void kioctx::let_go(std::span<const completion> done) noexcept {

@@ -12,6 +12,7 @@
 #include "check.hpp"
 #include "kioctx.hpp"
 #include "operation.hpp"
+#include "process_end.hpp"
 #include "reaper.hpp"
 #include "user_memory.hpp"
 
@@ -168,15 +169,31 @@ std::size_t kioctx::start(std::span<request* const> made) noexcept {
   return started + start_by_engine(made.subspan(started, next - started));
 }
 
+std::uint64_t kioctx::weight(std::span<request* const> made) noexcept {
+  const auto files = std::ranges::count_if(made, [](const auto* each) { return each->ends_by_itself; });
+  return made.size() + static_cast<std::uint64_t>(files) * files_unit;
+}
+
+// Seq_cst, as the ending thread's accesses; see process_end.hpp.
+// @return false: the process ends, and takes no more requests.
+bool kioctx::count_in(std::span<request* const> made) noexcept {
+  const auto added = weight(made);
+  for (;;) {
+    in_flight_.fetch_add(added, base::memory_order_seq_cst);
+    if (added < files_unit || !submission_gate::is_closed()) return true;
+    in_flight_.fetch_sub(added, base::memory_order_relaxed);
+    if (!submission_gate::wait_until_open()) return false;
+  }
+}
+
 std::size_t kioctx::start_by_engine(std::span<request* const> made) noexcept {
-  if (made.empty()) return 0;
-  in_flight_.fetch_add(static_cast<std::uint32_t>(made.size()), base::memory_order_relaxed);
+  if (made.empty() || !count_in(made)) return 0;
   tell_taken(made);
   const auto started = engine_->start(made);
   if (engine_->replacements() != replacements_.load(base::memory_order_relaxed)) [[unlikely]]
     follow_engine();
   tell_given_back(made.subspan(started));
-  in_flight_.fetch_sub(static_cast<std::uint32_t>(made.size() - started), base::memory_order_relaxed);
+  if (started < made.size()) in_flight_.fetch_sub(weight(made.subspan(started)), base::memory_order_relaxed);
   enlist(made.first(started));
   return started;
 }
@@ -188,7 +205,8 @@ bool kioctx::answer(request& made) noexcept {
   if (!res) return false;
   if (auto* const watcher = request_watcher::current()) watcher->taken(made.what);
   made.is_answered_by_submit = true;
-  in_flight_.fetch_add(1, base::memory_order_relaxed);
+  request* const alone = &made;
+  in_flight_.fetch_add(weight({&alone, 1}), base::memory_order_relaxed);
   completion done{&made, *res};
   complete({&done, 1});
   made.put();

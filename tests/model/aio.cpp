@@ -17,6 +17,7 @@
 #include <doorbell/notifier.hpp>
 
 #include "model_engine.hpp"
+#include "process_end.hpp"
 #include "reaper.hpp"
 #include "request_limit.hpp"
 #include "scenario.hpp"
@@ -231,6 +232,37 @@ SCENARIO(aio_destroy_waits_for_files, 3,
                                                                      all.context.destroy();
                                                                      REQUIRE(buffer == 1);
                                                                    }}});
+}
+
+SCENARIO(aio_end_of_process, 3, "what submit has accepted is carried out when the process may end") {
+  one_context all;
+  char buffer = 0;
+  auto read = aio::prep_pread(regular_file, &buffer, 1, 0);
+  base::atomic<bool> is_accepted{false};
+  together({{"submitter",
+             [&] {
+               REQUIRE(all.context.submit({&read}) == 1);
+               is_accepted.store(true, base::memory_order_seq_cst);
+             }},
+            {"device", [&] { all.disk->complete_one(); }},
+            {"ending thread", [&] {
+               const aio::file_io_pause until_the_end;
+               REQUIRE(!is_accepted.load(base::memory_order_seq_cst) || buffer == 1);
+             }}});
+}
+AND_WEAK(aio_end_of_process, 2, 2);
+
+SCENARIO(aio_end_of_process_and_destroy, 3, "nor does the process end before file I/O that a destroy waits for") {
+  one_context all;
+  char buffer = 0;
+  auto read = aio::prep_pread(regular_file, &buffer, 1, 0);
+  REQUIRE(all.context.submit({&read}) == 1);
+  together({{"destroyer", [&] { all.context.destroy(); }},
+            {"device", [&] { all.disk->complete_one_if_any(); }},
+            {"ending thread", [&] {
+               const aio::file_io_pause until_the_end;
+               REQUIRE(buffer == 1);
+             }}});
 }
 
 SCENARIO(aio_setup_and_destroy, 3,

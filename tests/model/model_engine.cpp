@@ -50,6 +50,7 @@ void device::complete_first_locked() {
   const auto& what = in_flight_.front()->what;
   if (aio::operation_of(what) == aio::opcode::pread)
     *reinterpret_cast<char*>(static_cast<std::uintptr_t>(what.buf)) = 1;
+  if (in_flight_.front()->ends_by_itself) files_done_.fetch_add(1, base::memory_order_seq_cst);
   completed_.push_back({.done = in_flight_.front(), .res = 1});
   in_flight_.erase(in_flight_.begin());
   tell_of_news_locked();
@@ -74,6 +75,7 @@ bool device::cancel(aio::request& started) {
   const auto found = std::ranges::find(in_flight_, &started);
   if (found == in_flight_.end() || stubborn_) return true;
   in_flight_.erase(found);
+  if (started.ends_by_itself) files_done_.fetch_add(1, base::memory_order_seq_cst);
   completed_.push_back({.done = &started, .res = -ECANCELED});
   tell_of_news_locked();
   return true;
@@ -83,6 +85,8 @@ std::size_t device::reap(std::span<aio::completion> completions) noexcept {
   const base::mutex_lock held{lock_};
   const auto count = std::min(singly_ ? 1 : completions.size(), completed_.size());
   std::copy_n(completed_.begin(), count, completions.begin());
+  for (const auto& each : completions.first(count))
+    if (each.done->ends_by_itself) files_done_.fetch_sub(1, base::memory_order_seq_cst);
   completed_.erase(completed_.begin(), completed_.begin() + static_cast<std::ptrdiff_t>(count));
   std::uint64_t told = 0;
   if (count > 0 && completed_.empty() && descriptor_) REQUIRE(::read(descriptor_.get(), &told, sizeof told) > 0);

@@ -8,11 +8,13 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include <doorbell/base/atomic.hpp>
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/unique_fd.hpp>
 
@@ -47,6 +49,7 @@ class device {
   [[nodiscard]] bool wait(base::deadline until);
   void wake() noexcept;
   [[nodiscard]] bool is_idle();
+  [[nodiscard]] std::uint64_t files_done() const noexcept { return files_done_.load(base::memory_order_seq_cst); }
   /// Made when it is first asked for.
   [[nodiscard]] int descriptor();
   void close_descriptor();
@@ -60,6 +63,7 @@ class device {
   base::condition_variable news_;  // for wait()
   std::vector<aio::request*> in_flight_;
   std::vector<aio::completion> completed_;
+  base::atomic<std::uint64_t> files_done_{0};
   bool woken_ = false;
   bool busy_ = false;
   base::unique_fd descriptor_;  // an eventfd
@@ -76,6 +80,7 @@ class model_engine final : public aio::engine {
   [[nodiscard]] std::size_t start(std::span<aio::request* const> requests) noexcept override;
   [[nodiscard]] cancel_result cancel(aio::request& started) noexcept override;
   [[nodiscard]] std::size_t reap(std::span<aio::completion> completions) noexcept override;
+  [[nodiscard]] file_io file_io_done() const noexcept override { return {.carried_out = device_->files_done()}; }
   wait_result wait(base::deadline until) noexcept override;
   void wake() noexcept override { device_->wake(); }
   void abandon_in_child() noexcept override {}

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A process that ends with requests in flight ends at once; what has been acknowledged is in the file.
+// A process that ends with requests in flight carries out its file I/O, and waits for nothing else.
 #include <doorbell/aio.hpp>
+#include <doorbell/aio_calls.hpp>
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
 
 #include <gtest/gtest.h>
+#include <linux/fs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -81,6 +86,132 @@ TEST_P(aio_exit, does_not_mind_threads_that_are_at_it) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, aio_exit, testing::Values(&::exit, &::_exit, &::quick_exit));
+
+/// A context whose writes are in flight, and one more that waits for what never comes. Neither is ever destroyed.
+struct writes_in_flight {
+  static constexpr std::size_t count = 64;
+  static constexpr std::size_t block = 4096;
+
+  explicit writes_in_flight(int file, int rw_flags = 0) {
+    for (std::size_t n = 0; n < count; ++n)
+      writes.push_back(
+          doorbell::test::by_engine(aio::prep_pwrite(file, text.data(), block, static_cast<std::int64_t>(n * block))));
+    for (auto& each : writes) {
+      each.rw_flags = rw_flags;
+      all.push_back(&each);
+    }
+    EXPECT_EQ(ctx.submit(all), count);
+  }
+
+  [[nodiscard]] static std::size_t found_in(int file) {
+    std::string content(count * block, '\0');
+    const auto bytes = ::pread(file, content.data(), content.size(), 0);
+    return bytes < 0 ? 0 : static_cast<std::size_t>(std::ranges::count(content, 'x')) / block;
+  }
+
+  const std::string text = std::string(block, 'x');
+  std::vector<aio::iocb> writes;
+  std::vector<aio::iocb*> all;
+  forlorn waiting{8};
+  aio::context ctx{2 * count};
+};
+
+class aio_end_with_writes : public testing::TestWithParam<void (*)(int)> {};
+
+// Oracle: all writes that submit has accepted are in the file, though no event was fetched.
+TEST_P(aio_end_with_writes, has_carried_them_out) {
+  const auto file = doorbell::test::temporary_file();
+  in_child([&] {
+    static auto& never_destroyed = *new writes_in_flight{file.get()};
+    (void)never_destroyed;
+    GetParam()(testing::Test::HasFailure());
+  });
+  EXPECT_EQ(writes_in_flight::found_in(file.get()), writes_in_flight::count);
+}
+
+TEST_P(aio_end_with_writes, has_carried_out_those_of_a_context_that_is_being_destroyed) {
+  const auto file = doorbell::test::temporary_file();
+  in_child([&] {
+    static auto& written = *new writes_in_flight{file.get()};
+    std::thread{[] { written.ctx.destroy(); }}.detach();
+    while (written.ctx.handle() != 0) std::this_thread::yield();
+    GetParam()(testing::Test::HasFailure());
+  });
+  EXPECT_EQ(writes_in_flight::found_in(file.get()), writes_in_flight::count);
+}
+
+// io_uring gives back what a thread has submitted when that thread ends; it is started again.
+TEST_P(aio_end_with_writes, has_carried_out_those_of_a_thread_that_has_ended) {
+  const auto file = doorbell::test::temporary_file();
+  in_child([&] {
+    std::thread{[&] {
+      static auto& never_destroyed = *new writes_in_flight{file.get(), RWF_DSYNC};
+      (void)never_destroyed;
+    }}.join();
+    GetParam()(testing::Test::HasFailure());
+  });
+  EXPECT_EQ(writes_in_flight::found_in(file.get()), writes_in_flight::count);
+}
+
+void finish_and_exit(int status) {
+  aio::finish_file_io();
+  ::_exit(status);
+}
+
+std::string name_of_end(const testing::TestParamInfo<void (*)(int)>& way) {
+  return std::array{"exit", "quick_exit", "finish_and_exit"}.at(way.index);
+}
+
+INSTANTIATE_TEST_SUITE_P(, aio_end_with_writes, testing::Values(&::exit, &::quick_exit, &finish_and_exit), name_of_end);
+
+TEST(aio_end, a_finish_leaves_the_events_and_the_waiting_requests) {
+  const auto file = doorbell::test::temporary_file();
+  in_child([&] {
+    writes_in_flight written{file.get()};
+    aio::finish_file_io();
+    EXPECT_EQ(writes_in_flight::found_in(file.get()), writes_in_flight::count);
+    std::array<aio::io_event, writes_in_flight::count> events{};
+    EXPECT_EQ(written.ctx.get_events(0, events).size(), events.size());
+    std::array<aio::io_event, 1> none{};
+    EXPECT_TRUE(written.waiting.ctx.get_events(0, none).empty());
+  });
+}
+
+// Oracle: the finish ends though other threads submit all the time, and these threads go on after it.
+TEST(aio_end, a_finish_among_threads_that_submit) {
+  in_child([] {
+    static std::atomic<int> rounds{0};
+    static const auto file = doorbell::test::temporary_file();
+    for (int n = 0; n < 2; ++n)
+      std::thread{[] {
+        aio::context own{8};
+        std::array<aio::io_event, 1> event{};
+        const std::array text{'x'};
+        for (;; ++rounds) {
+          auto write = doorbell::test::by_engine(aio::prep_pwrite(file.get(), text.data(), text.size(), 0));
+          if (own.submit({&write}) != 1 || own.get_events(1, event).size() != 1) ::_exit(EXIT_FAILURE);
+        }
+      }}.detach();
+    for (int n = 0; n < 20; ++n) {
+      aio::finish_file_io();
+      for (const int before = rounds; rounds < before + 2;) std::this_thread::yield();
+    }
+  });
+}
+
+TEST(aio_end, a_finish_in_a_callback_returns) {
+  in_child([] {
+    aio::context own{8};
+    doorbell::eventfd bell;
+    bool is_finished = false;
+    const doorbell::notifier watch{bell, [&](doorbell::eventfd_ctx&) {
+                                     aio::finish_file_io();
+                                     is_finished = true;
+                                   }};
+    bell.signal();
+    EXPECT_TRUE(is_finished);
+  });
+}
 
 TEST(aio_end, an_exit_handler_can_still_submit) {
   in_child([] {

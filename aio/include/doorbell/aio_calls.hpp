@@ -56,4 +56,18 @@ DOORBELL_EXPORT int io_pgetevents(aio_context_t handle, long min, long nr, io_ev
 [[nodiscard]] DOORBELL_EXPORT std::size_t aio_nr() noexcept;
 [[nodiscard]] DOORBELL_EXPORT std::size_t aio_max_nr() noexcept;
 
+/// Waits until the file I/O (reads, writes and syncs of files and block devices) that this process's contexts, those of
+/// aio::context included, have accepted is carried out. Events stay where they are, and requests that wait for a pipe, a
+/// socket, a terminal or a poll are not waited for. Meanwhile submissions of file I/O by other threads wait.
+///
+/// The library does this itself when the process ends by a return from main(), exit(3) or quick_exit(3). A program that
+/// ends by _exit(2) or execve(2) calls it before; the drop-in libaio.so.1 does it there, too.
+///
+/// May be called concurrently, in callbacks and in signal handlers. In a callback, or in a handler that has interrupted a
+/// call of doorbell's, it returns when no request has been completed for a second, because the interrupted call may hold
+/// what they need. It takes no lock, does not change errno, and returns immediately in a child of vfork(2), clone(2) or
+/// fork(2) that has no contexts of its own.
+/// Source: exit_aio() in the kernel, which waits for accepted AIO at exit(2) and execve(2).
+DOORBELL_EXPORT void finish_file_io() noexcept;
+
 }  // namespace doorbell::aio

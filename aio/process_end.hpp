@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// process_end: before the process ends or becomes another program, it waits for the file I/O that its contexts have
+// accepted, as the kernel's exit and execve wait for the kernel's AIO. io_uring cancels what is in flight when a process
+// ends, and worker threads end with it, so the process must wait before.
+//
+//   submitter                            ending thread
+//   in_flight_ += its requests           closes the gate
+//   gate closed? -> takes them back,     reads in_flight_ of each context
+//     and waits until it is open
+//   starts them
+//
+//   legal:     the submitter finds the gate closed, or the ending thread finds the requests and waits for them.
+//   forbidden: neither: the process ends before an accepted write is in its file. Each thread writes and then reads what
+//              the other writes, and all four accesses are seq_cst.
+//
+// The ending thread may run a signal handler that has interrupted any function, also one of doorbell's that holds locks.
+// It therefore takes no lock, allocates nothing and calls no callback: it reads counters inside RCU sections, and sleeps
+// between them. The exception is a request that io_uring has given back because the thread that submitted it has ended: an
+// ending thread that has not interrupted a call of doorbell's reaps it, so that it is started again.
+//
+// A child of vfork(2) or clone(2) that has made no context neither waits nor closes the gate.
+//
+// Thread safety: all members may be called concurrently and in signal handlers.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+
+#include <doorbell/base/atomic.hpp>
+
+namespace doorbell::aio {
+
+/// Called before a context is made: from now on the process waits for file I/O before it ends. @return which process.
+pid_t expect_process_end() noexcept;
+
+/// What submissions of file I/O pass.
+class submission_gate {
+ public:
+  /// @return whether another thread keeps it closed.
+  [[nodiscard]] static bool is_closed() noexcept {
+    return closers_.load(base::memory_order_seq_cst) != 0 && !is_closer_;
+  }
+
+  /// Waits until it is open. @return false if the caller cannot wait for it: the process ends, or this is a callback.
+  [[nodiscard]] static bool wait_until_open() noexcept;
+
+ private:
+  friend class file_io_pause;
+  friend pid_t expect_process_end() noexcept;
+
+  static void reset() noexcept;
+  static void close() noexcept;
+  static void open() noexcept;
+  static void close_for_good() noexcept;
+
+  static constexpr std::uint32_t for_good = std::uint32_t{1} << 31;
+
+  static base::atomic<std::uint32_t> closers_;  // how many threads; for_good: and the process ends
+  static thread_local constinit bool is_closer_ __attribute__((tls_model("initial-exec")));
+};
+
+/// While one exists, contexts accept no file I/O from other threads, and all that they have accepted is carried out.
+class file_io_pause {
+ public:
+  /// Waits. In a callback, or in a signal handler that has interrupted a call of doorbell's, it stops waiting when no
+  /// request has been completed for a second, because the interrupted call may hold what they need.
+  file_io_pause() noexcept;
+  ~file_io_pause();
+  file_io_pause(const file_io_pause&) = delete;
+  file_io_pause& operator=(const file_io_pause&) = delete;
+
+  /// The process ends: the gate stays closed.
+  void keep() noexcept;
+
+ private:
+  bool has_closed_ = false;
+  bool was_closer_ = false;
+};
+
+}  // namespace doorbell::aio
