@@ -91,8 +91,8 @@ class engine {
   [[nodiscard]] virtual bool must_be_looked_at() const noexcept { return false; }
 
   /// @return whether this thread may now wait().
-  [[nodiscard]] bool begin_wait() noexcept { return !waiting_.exchange(true, base::memory_order_seq_cst); }
-  void end_wait() noexcept { waiting_.store(false, base::memory_order_seq_cst); }
+  [[nodiscard]] virtual bool begin_wait() noexcept { return !waiting_.exchange(true, base::memory_order_seq_cst); }
+  virtual void end_wait() noexcept { waiting_.store(false, base::memory_order_seq_cst); }
   [[nodiscard]] bool waiting() const noexcept { return waiting_.load(base::memory_order_seq_cst); }
 
  private:

@@ -68,6 +68,8 @@ class engine_failover final : public engine {
   [[nodiscard]] file_io file_io_done() const noexcept override;
   wait_result wait(base::deadline until) noexcept override;
   void wake() noexcept override;
+  [[nodiscard]] bool begin_wait() noexcept override;
+  void end_wait() noexcept override;
   void abandon_in_child() noexcept override;
   [[nodiscard]] int descriptor() const noexcept override;
   [[nodiscard]] unsigned replacements() const noexcept override { return ring_->works() ? 0 : 1; }

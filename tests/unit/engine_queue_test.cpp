@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // An engine's queues when they are too small for what is asked.
+#include "../../aio/engine_failover.hpp"
 #include "../../aio/engine_uring.hpp"
 
 #include <gtest/gtest.h>
@@ -10,6 +11,7 @@
 #include <memory>
 #include <set>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "support/files.hpp"
@@ -103,6 +105,19 @@ TEST_F(engine_queues, a_wake_comes_through_a_completion_queue_that_overflows) {
   EXPECT_EQ(engine->wait({}), engine::wait_result::ready);
   engine->end_wait();
   EXPECT_EQ(reap(*engine, reads.size()), reads.size());
+}
+
+TEST_F(engine_queues, a_wake_reaches_a_thread_that_waits_in_the_ring) {
+  auto made = make(8);
+  const auto& ring = *made;
+  engine_failover both{std::move(made)};
+  ASSERT_TRUE(both.begin_wait());
+  both.wake();
+  EXPECT_TRUE(ring.has_requests());  // the wake, which ends a wait
+  both.end_wait();
+  std::array<completion, 8> done;
+  EXPECT_EQ(both.reap(done), 0U);
+  EXPECT_FALSE(ring.has_requests());
 }
 
 }  // namespace
