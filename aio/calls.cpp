@@ -12,6 +12,7 @@
 #include <optional>
 #include <tuple>
 
+#include "call.hpp"
 #include "kioctx.hpp"
 #include "request_limit.hpp"
 #include "user_memory.hpp"
@@ -48,7 +49,7 @@ base::deadline deadline_after(std::optional<std::chrono::nanoseconds> length) no
 int get_events(aio_context_t handle, long min, long nr, io_event* events, const timespec* timeout,
                const sigset_t* mask) noexcept {
   if (timeout != nullptr && !is_readable(timeout, sizeof *timeout)) return -EFAULT;
-  const auto user = ioctx_table::process().lookup(handle);
+  auto user = ioctx_table::process().lookup(handle);
   if (!user || min < 0 || min > nr) return -EINVAL;
   user->is_asked();
   const auto count = static_cast<std::size_t>(nr);
@@ -56,7 +57,7 @@ int get_events(aio_context_t handle, long min, long nr, io_event* events, const 
   const bool may_wait = min > 0 && length != std::chrono::nanoseconds::zero();
   if (may_wait && eventfd_ctx::in_callback()) return -EDEADLK;
   const kioctx::wait_limit limit{
-      .may_wait = may_wait, .until = may_wait ? deadline_after(length) : std::nullopt, .mask = mask};
+      .may_wait = may_wait, .until = may_wait ? deadline_after(length) : std::nullopt, .mask = mask, .me = &user};
   // Like the kernel, this looks only at memory that it may write to: `nr` may exceed what the ring can hold, and even what
   // memory can hold.
   const auto bytes = user->at_most(count) * sizeof *events;
@@ -64,6 +65,16 @@ int get_events(aio_context_t handle, long min, long nr, io_event* events, const 
   std::error_code ec;
   const auto got = user->get_events(static_cast<std::size_t>(min), {events, count}, limit, ec);
   return answer(ec, got);
+}
+
+int destroy(aio_context_t handle) noexcept {
+  auto user = ioctx_table::process().lookup(handle);
+  if (!user) return -EINVAL;
+  if (eventfd_ctx::in_callback()) return -EDEADLK;
+  std::error_code ec;
+  auto& ctx = *user.operator->();
+  ctx.destroy(std::move(user), ec);
+  return answer(ec);
 }
 
 // Lets handlers run for what `mask` does not block, as the kernel does whether or not the call has slept.
@@ -77,6 +88,9 @@ bool take_pending_signals(const sigset_t& mask) noexcept {
 
 int io_setup(unsigned nr_events, aio_context_t* handle) noexcept {
   const base::errno_kept around;
+  const call inside;
+  if (!inside) [[unlikely]]
+    return -EAGAIN;
   aio_context_t before = 0;
   if (!plausible(handle, sizeof *handle) || !read_memory(handle, &before, sizeof before)) return -EFAULT;
   if (before != 0) return -EINVAL;
@@ -85,23 +99,23 @@ int io_setup(unsigned nr_events, aio_context_t* handle) noexcept {
   if (ec) return answer(ec);
   if (write_memory(handle, &made.handle, sizeof made.handle)) return 0;
   // Another thread may have guessed the handle and destroyed the context, so the program gets -EFAULT in each case.
-  std::ignore = io_destroy(made.handle);
+  std::ignore = destroy(made.handle);
   return -EFAULT;
 }
 
 int io_destroy(aio_context_t handle) noexcept {
   const base::errno_kept around;
-  auto user = ioctx_table::process().lookup(handle);
-  if (!user) return -EINVAL;
-  if (eventfd_ctx::in_callback()) return -EDEADLK;
-  std::error_code ec;
-  auto& ctx = *user.operator->();
-  ctx.destroy(std::move(user), ec);
-  return answer(ec);
+  const call inside;
+  if (!inside) [[unlikely]]
+    return -EAGAIN;
+  return destroy(handle);
 }
 
 int io_submit(aio_context_t handle, long nr, iocb_abi** iocbs) noexcept {
   const base::errno_kept around;
+  const call inside;
+  if (!inside) [[unlikely]]
+    return -EAGAIN;
   if (nr < 0) return -EINVAL;
   const auto user = ioctx_table::process().lookup(handle);
   if (!user) return -EINVAL;
@@ -115,6 +129,9 @@ int io_submit(aio_context_t handle, long nr, iocb_abi** iocbs) noexcept {
 
 int io_cancel(aio_context_t handle, iocb_abi* request, io_event* /*result*/) noexcept {
   const base::errno_kept around;
+  const call inside;
+  if (!inside) [[unlikely]]
+    return -EAGAIN;
   if (!is_readable(request, sizeof *request)) return -EFAULT;
   if (request->key != 0) return -EINVAL;
   const auto user = ioctx_table::process().lookup(handle);
@@ -126,12 +143,18 @@ int io_cancel(aio_context_t handle, iocb_abi* request, io_event* /*result*/) noe
 
 int io_getevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout) noexcept {
   const base::errno_kept around;
+  const call inside;
+  if (!inside) [[unlikely]]
+    return -EINTR;
   return get_events(handle, min, nr, events, timeout, nullptr);
 }
 
 int io_pgetevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout,
                   const aio_sigset* blocked) noexcept {
   const base::errno_kept around;
+  const call inside;
+  if (!inside) [[unlikely]]
+    return -EINTR;
   if (timeout != nullptr && !is_readable(timeout, sizeof *timeout)) return -EFAULT;
   if (blocked != nullptr && !is_readable(blocked, sizeof *blocked)) return -EFAULT;
   const sigset_t* const mask = blocked != nullptr ? blocked->sigmask : nullptr;

@@ -3,6 +3,7 @@
 
 #include <exception>
 
+#include "call.hpp"
 #include "kioctx.hpp"
 #include "uncancelled.hpp"
 
@@ -20,6 +21,9 @@ kioctx_user enter(unsigned long handle, std::uint64_t serial) noexcept {
   return user;
 }
 
+// In a signal handler that has interrupted a call.
+void refuse(std::error_code& ec) noexcept { ec = std::make_error_code(std::errc::resource_unavailable_try_again); }
+
 // Clears `ec` when there is a context.
 kioctx_user enter(unsigned long handle, std::uint64_t serial, std::error_code& ec) noexcept {
   auto user = enter(handle, serial);
@@ -32,6 +36,11 @@ kioctx_user enter(unsigned long handle, std::uint64_t serial, std::error_code& e
 context::context(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept {
   const uncancelled until_return;
   ec.clear();
+  const call inside;
+  if (!inside) [[unlikely]] {
+    refuse(ec);
+    return;
+  }
   const auto made = kioctx::make(nr_events, carried_by, ec);
   handle_ = made.handle;
   serial_ = made.serial;
@@ -46,12 +55,19 @@ context::context(unsigned nr_events, engine_kind carried_by) {
 context::~context() {
   std::error_code ec;
   destroy(ec);
-  // In a callback: requests would go on writing into buffers whose owner believes them done.
-  if (ec == std::errc::resource_deadlock_would_occur) std::terminate();
+  // In a callback, or in a signal handler that has interrupted a call: requests would go on writing into buffers whose
+  // owner believes them done.
+  if (ec == std::errc::resource_deadlock_would_occur || ec == std::errc::resource_unavailable_try_again)
+    std::terminate();
 }
 
 std::size_t context::submit(std::span<iocb* const> iocbs, std::error_code& ec) noexcept {
   const uncancelled until_return;
+  const call inside;
+  if (!inside) [[unlikely]] {
+    refuse(ec);
+    return 0;
+  }
   const auto user = enter(handle_, serial_, ec);
   return user ? user->submit(iocbs, ec) : 0;
 }
@@ -66,7 +82,12 @@ std::size_t context::submit(std::span<iocb* const> iocbs) {
 std::span<io_event> context::get(std::size_t min, std::span<io_event> events, std::optional<clock::time_point> deadline,
                                  std::error_code& ec) noexcept {
   const uncancelled until_return;
-  const auto user = enter(handle_, serial_, ec);
+  const call inside;
+  if (!inside) [[unlikely]] {
+    ec = std::make_error_code(std::errc::interrupted);
+    return {};
+  }
+  auto user = enter(handle_, serial_, ec);
   if (!user) return {};
   if (min > events.size()) {
     ec = std::make_error_code(std::errc::invalid_argument);
@@ -77,7 +98,7 @@ std::span<io_event> context::get(std::size_t min, std::span<io_event> events, st
     ec = std::make_error_code(std::errc::resource_deadlock_would_occur);
     return {};
   }
-  return events.first(user->get_events(min, events, {.may_wait = may_wait, .until = deadline}, ec));
+  return events.first(user->get_events(min, events, {.may_wait = may_wait, .until = deadline, .me = &user}, ec));
 }
 
 std::span<io_event> context::get(std::size_t min, std::span<io_event> events,
@@ -90,6 +111,9 @@ std::span<io_event> context::get(std::size_t min, std::span<io_event> events,
 
 void context::cancel(iocb& request, std::error_code& ec) noexcept {
   const uncancelled until_return;
+  const call inside;
+  if (!inside) [[unlikely]]
+    return refuse(ec);
   const auto user = enter(handle_, serial_, ec);
   if (user) user->cancel(request, ec);
 }
@@ -102,6 +126,9 @@ void context::cancel(iocb& request) {
 
 void context::destroy(std::error_code& ec) noexcept {
   const uncancelled until_return;
+  const call inside;
+  if (!inside) [[unlikely]]
+    return refuse(ec);
   auto user = enter(handle_, serial_, ec);
   if (!user) return;
   auto& ctx = *user.operator->();
@@ -118,6 +145,11 @@ void context::destroy() {
 }
 
 int context::descriptor(std::error_code& ec) const noexcept {
+  const call inside;
+  if (!inside) [[unlikely]] {
+    refuse(ec);
+    return -1;
+  }
   const auto user = enter(handle_, serial_, ec);
   const int found = user ? user->descriptor() : -1;
   if (user && found < 0) ec = std::make_error_code(std::errc::too_many_files_open);
@@ -125,11 +157,17 @@ int context::descriptor(std::error_code& ec) const noexcept {
 }
 
 unsigned long context::handle() const noexcept {
+  const call inside;
+  if (!inside) [[unlikely]]
+    return handle_;
   const auto user = enter(handle_, serial_);
   return user ? user->key() : 0;
 }
 
 std::string_view context::engine() const noexcept {
+  const call inside;
+  if (!inside) [[unlikely]]
+    return {};
   const auto user = enter(handle_, serial_);
   return user ? user->engine_name() : std::string_view{};
 }

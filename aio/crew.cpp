@@ -216,4 +216,9 @@ void crew::after_fork_in_child() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   of_process.lock.unlock();
 }
 
+void crew::begin_anew() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
+  new (&of_process.lock) base::mutex;
+  if (of_process.current != nullptr) of_process.inherited = std::exchange(of_process.current, nullptr);
+}
+
 }  // namespace doorbell::aio

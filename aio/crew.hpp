@@ -74,6 +74,8 @@ struct crew {
   static void before_fork() noexcept;
   static void after_fork_in_parent() noexcept;
   static void after_fork_in_child() noexcept;
+  /// The same in a child for which before_fork() was not called.
+  static void begin_anew() noexcept;
 
   explicit crew(worker_pool::limits within) noexcept : workers{within, *this} {}
 

@@ -175,4 +175,12 @@ void ioctx_table::forget_all() noexcept {
   left_behind_ = parents;
 }
 
+void ioctx_table::begin_anew() noexcept {
+  auto* const parents = slots_.load_for_update();
+  auto* const grandparents = left_behind_;
+  new (this) ioctx_table;
+  left_behind_ = parents != nullptr ? parents : grandparents;
+  if (parents != nullptr) parents->left_before = grandparents;
+}
+
 }  // namespace doorbell::aio

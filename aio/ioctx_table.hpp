@@ -45,6 +45,8 @@ class kioctx_user {
   ~kioctx_user() { leave(); }
 
   void leave() noexcept;
+  /// The share as a user was dropped by other means.
+  void has_left() noexcept { ctx_ = nullptr; }
   [[nodiscard]] kioctx* operator->() const noexcept { return ctx_; }
   [[nodiscard]] explicit operator bool() const noexcept { return ctx_ != nullptr; }
 
@@ -76,6 +78,8 @@ class ioctx_table {
 
   /// In a fork's child: leaves the parent's contexts behind, having closed their descriptors.
   void forget_all() noexcept;
+  /// In a child that found the table as it was, perhaps locked: the same, without closing anything.
+  void begin_anew() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS;
   /// Around a fork, so that the child finds the table whole.
   void lock_for_fork() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(lock_) { lock_.lock(); }
   void unlock_after_fork() noexcept DOORBELL_UNLOCK_FUNCTION(lock_) { lock_.unlock(); }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <new>
 #include <thread>
 #include <tuple>
@@ -22,6 +23,7 @@
 namespace doorbell::aio {
 namespace {
 
+constexpr std::chrono::milliseconds late_sleeper_look{100};
 constexpr unsigned max_ring_events = 0x10000000U / sizeof(io_event);
 
 // Events are counted in batches, by every processor at once if need be; so there is room for four of each, twice over.
@@ -126,7 +128,7 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
   me.leave();
   users_.kill();
   announce();
-  users_.wait_for_none();
+  wait_for_users();
   // Not before: until the last user has left, one may be about to submit what needs a reaper.
   if (helper_.load(base::memory_order_relaxed) != helper::none) reaper::process().forget(*this);
   // What the engine cannot be asked now, it can be once it has been relieved of what has ended.
@@ -136,14 +138,36 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
   }
   reap_all();
   while (in_flight_.load(base::memory_order_relaxed) > 0 && !only_endless_left()) {
-    engine_->wait({});
+    // A sleeper that wakes late takes the news of this one for its own.
+    const bool has_late_sleepers = memory_users_.load(base::memory_order_relaxed) > 1;
+    engine_->wait(has_late_sleepers ? base::deadline{std::chrono::steady_clock::now() + late_sleeper_look}
+                                    : std::nullopt);
     reap_all();
   }
   ioctx_table::process().forget(*this);
   if (has_endless_) end_the_endless();
   // Who has found us in the table may still be about to see that we are dead.
   base::rcu_synchronize();
-  delete this;
+  if (memory_users_.load(base::memory_order_acquire) > 1) {
+    engine_->give_up();
+    ring_.unmap();
+  }
+  release_memory();
+}
+
+void kioctx::release_memory() noexcept {
+  if (memory_users_.fetch_sub(1, base::memory_order_acq_rel) == 1) delete this;
+}
+
+// A thread that has left get_events() by siglongjmp(3) does not wake.
+void kioctx::wait_for_users() noexcept {
+  sleep_record::take_own(*this);
+  for (;;) {
+    const auto patience = sleep_record::patience();
+    if (users_.wait_for_none(patience ? base::deadline{std::chrono::steady_clock::now() + *patience} : std::nullopt))
+      return;
+    sleep_record::take_all(*this);
+  }
 }
 
 // No other thread is left: the requests on the list are in flight, and stay on it until reap_all() takes them off. As in

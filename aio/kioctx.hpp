@@ -27,6 +27,7 @@
 #include <algorithm>
 #include <csignal>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <system_error>
@@ -43,6 +44,7 @@
 #include "request_pool.hpp"
 #include "resfd.hpp"
 #include "ring.hpp"
+#include "sleep_record.hpp"
 #include "user_count.hpp"
 
 namespace doorbell::aio {
@@ -54,6 +56,9 @@ class kioctx {
     bool may_wait = true;
     base::deadline until = {};
     const sigset_t* mask = nullptr;
+    /// The caller as a user. If it has none left afterwards, the context may be gone: it was destroyed while the caller
+    /// slept, perhaps by a signal handler that interrupted the sleep.
+    kioctx_user* me = nullptr;
   };
 
   /// By what a context is found. Unlike the handle, the serial is never used again.
@@ -98,6 +103,12 @@ class kioctx {
 
   /// Ends it; `me` is the caller as a user. When `ec` is clear, *this is gone.
   void destroy(kioctx_user me, std::error_code& ec) noexcept;
+
+  /// Drops what a sleeper has that does not return: its share as a user and what `place` says.
+  void leave_for_sleeper(sleep_record& sleeper) noexcept;
+  /// Beyond its end, the memory of the context is kept for threads that may still be inside engine::wait().
+  void keep_memory() noexcept { memory_users_.fetch_add(1, base::memory_order_relaxed); }
+  void release_memory() noexcept;
 
   [[nodiscard]] user_count& users() noexcept { return users_; }
   [[nodiscard]] int descriptor() const noexcept { return engine_->descriptor(); }
@@ -164,10 +175,18 @@ class kioctx {
   [[nodiscard]] bool is_dead() const noexcept { return dead_.load(base::memory_order_acquire); }
   [[nodiscard]] engine::wait_result wait_for_news(std::uint32_t seen, const wait_limit& limit,
                                                   std::error_code& ec) noexcept;
-  [[nodiscard]] engine::wait_result lead(std::uint32_t seen, base::deadline until) noexcept;
-  [[nodiscard]] engine::wait_result follow(std::uint32_t seen, base::deadline until) noexcept;
-  [[nodiscard]] engine::wait_result wait_masked(std::uint32_t seen, const wait_limit& limit,
+  [[nodiscard]] engine::wait_result lead(std::uint32_t seen, const wait_limit& limit, sleep_record* record) noexcept;
+  [[nodiscard]] engine::wait_result follow(std::uint32_t seen, const wait_limit& limit, sleep_record* record) noexcept;
+  [[nodiscard]] engine::wait_result follow_until(std::uint32_t seen, base::deadline until, bool must_look) noexcept;
+  [[nodiscard]] engine::wait_result wait_masked(std::uint32_t seen, const wait_limit& limit, sleep_record* record,
                                                 std::error_code& ec) noexcept;
+  void end_lead() noexcept;
+  void forget_masked(std::optional<masked_sleeper>& sleeper) noexcept;
+  template <class Sleep>
+  [[nodiscard]] engine::wait_result sleep(sleep_record* record, sleep_record::place what, const wait_limit& limit,
+                                          Sleep sleep_now) noexcept;
+  [[nodiscard]] static bool has_left(const wait_limit& limit) noexcept { return limit.me != nullptr && !*limit.me; }
+  void wait_for_users() noexcept;
   [[nodiscard]] std::size_t get_ready(std::span<io_event> events) noexcept;
   [[nodiscard]] bool cancel_all() noexcept;
   [[nodiscard]] bool only_endless_left() noexcept;
@@ -183,7 +202,8 @@ class kioctx {
 
   user_count users_;
   base::atomic<bool> dead_{false};
-  base::atomic<std::uint64_t> in_flight_{0};  // requests; files_unit for each of those that end by themselves
+  base::atomic<std::uint32_t> memory_users_{1};  // destroy(), and sleepers whose records it has taken
+  base::atomic<std::uint64_t> in_flight_{0};     // requests; files_unit for each of those that end by themselves
 
   // Changed under helper_lock_, which is taken before the reaper's.
   base::mutex helper_lock_;

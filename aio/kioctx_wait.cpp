@@ -27,10 +27,17 @@
 #include <algorithm>
 #include <chrono>
 
+#include <doorbell/base/call_scope.hpp>
+
 #include "kioctx.hpp"
 #include "masked_sleeper.hpp"
 
 namespace doorbell::aio {
+namespace {
+
+constexpr std::chrono::seconds follower_look{1};
+
+}  // namespace
 
 std::size_t kioctx::get_events(std::size_t min, std::span<io_event> events, const wait_limit& limit,
                                std::error_code& ec) noexcept {
@@ -45,9 +52,13 @@ std::size_t kioctx::get_events(std::size_t min, std::span<io_event> events, cons
     got += get_ready(events.subspan(got));
     if (got >= min || !limit.may_wait || result != engine::wait_result::ready || ec || is_dead()) break;
     result = wait_for_news(seen, limit, ec);
+    if (has_left(limit)) break;
   }
   if (got > 0 || min == 0) {
     ec.clear();
+  } else if (has_left(limit)) {
+    const bool by_handler = result == engine::wait_result::interrupted;
+    ec = std::make_error_code(by_handler ? std::errc::interrupted : std::errc::invalid_argument);
   } else if (is_dead()) {
     ec = std::make_error_code(std::errc::invalid_argument);
   } else if (result == engine::wait_result::interrupted) {
@@ -68,7 +79,7 @@ bool kioctx::wait_for_any(const wait_limit& limit) noexcept {
     if (!limit.may_wait || result != engine::wait_result::ready || is_dead()) return false;
     std::error_code ec;
     result = wait_for_news(seen, limit, ec);
-    if (ec) return false;
+    if (ec || has_left(limit)) return false;
   }
 }
 
@@ -77,45 +88,86 @@ std::size_t kioctx::get_ready(std::span<io_event> events) noexcept {
   return ring_.get(events);
 }
 
-engine::wait_result kioctx::wait_for_news(std::uint32_t seen, const wait_limit& limit, std::error_code& ec) noexcept {
-  if (limit.mask != nullptr) return wait_masked(seen, limit, ec);
-  return engine_->begin_wait() ? lead(seen, limit.until) : follow(seen, limit.until);
-}
-
-engine::wait_result kioctx::lead(std::uint32_t seen, base::deadline until) noexcept {
-  auto result = engine::wait_result::ready;
-  if (news_.load(base::memory_order_seq_cst) == seen) result = engine_->wait(until);
-  engine_->end_wait();
-  if (followers_.load(base::memory_order_seq_cst) > 0) {
-    news_.fetch_add(1, base::memory_order_seq_cst);
-    base::futex_wake_all(&news_);
+// Sleeps by sleep_now(). If has_left() afterwards, *this may be gone.
+template <class Sleep>
+engine::wait_result kioctx::sleep(sleep_record* record, sleep_record::place what, const wait_limit& limit,
+                                  Sleep sleep_now) noexcept {
+  if (record != nullptr) record->begin(*this, what);
+  auto result = engine::wait_result::interrupted;
+  {
+    const base::outside_of_call here;
+    if (!base::outside_of_call::must_return()) result = sleep_now();
   }
+  if (record != nullptr && !record->end()) limit.me->has_left();
   return result;
 }
 
-engine::wait_result kioctx::follow(std::uint32_t seen, base::deadline until) noexcept {
-  using clock = std::chrono::steady_clock;
-  auto result = base::futex_result::woken;
-  followers_.fetch_add(1, base::memory_order_seq_cst);
-  // A deadline, be it never, makes every signal handler interrupt the sleep, as io_getevents(2) has it.
-  if (engine_->waiting()) result = base::futex_wait(news_, seen, until.value_or(clock::time_point::max()));
-  followers_.fetch_sub(1, base::memory_order_seq_cst);
-  switch (result) {
-    case base::futex_result::timed_out:
-      return engine::wait_result::timed_out;
-    case base::futex_result::interrupted:
-      return engine::wait_result::interrupted;
-    case base::futex_result::woken:
-      break;
-  }
-  return engine::wait_result::ready;
+// The leader may be this thread, in a call that a signal handler has interrupted, or that it has left by siglongjmp(3).
+// Then it sleeps in the engine once more, and stays the leader afterwards.
+engine::wait_result kioctx::wait_for_news(std::uint32_t seen, const wait_limit& limit, std::error_code& ec) noexcept {
+  auto* const record = limit.me != nullptr ? sleep_record::get() : nullptr;
+  if (limit.mask != nullptr) return wait_masked(seen, limit, record, ec);
+  if (engine_->begin_wait()) return lead(seen, limit, record);
+  if (!sleep_record::is_led_by_this_thread(*this)) return follow(seen, limit, record);
+  return sleep(record, sleep_record::place::nothing, limit, [&] {
+    return news_.load(base::memory_order_seq_cst) == seen ? engine_->wait(limit.until) : engine::wait_result::ready;
+  });
 }
 
-engine::wait_result kioctx::wait_masked(std::uint32_t seen, const wait_limit& limit, std::error_code& ec) noexcept {
-  masked_sleeper me;
+engine::wait_result kioctx::lead(std::uint32_t seen, const wait_limit& limit, sleep_record* record) noexcept {
+  const auto result = sleep(record, sleep_record::place::leader, limit, [&] {
+    return news_.load(base::memory_order_seq_cst) == seen ? engine_->wait(limit.until) : engine::wait_result::ready;
+  });
+  if (!has_left(limit)) end_lead();
+  return result;
+}
+
+void kioctx::end_lead() noexcept {
+  engine_->end_wait();
+  if (followers_.load(base::memory_order_seq_cst) == 0) return;
+  news_.fetch_add(1, base::memory_order_seq_cst);
+  base::futex_wake_all(&news_);
+}
+
+engine::wait_result kioctx::follow(std::uint32_t seen, const wait_limit& limit, sleep_record* record) noexcept {
+  followers_.fetch_add(1, base::memory_order_seq_cst);
+  const auto result = sleep(record, sleep_record::place::follower, limit,
+                            [&] { return follow_until(seen, limit.until, record != nullptr); });
+  if (has_left(limit)) return result;
+  followers_.fetch_sub(1, base::memory_order_seq_cst);
+  return result;
+}
+
+// @param must_look whether the leader may be a thread that has left its sleep by siglongjmp(3): then this thread looks for
+//   completions now and then.
+engine::wait_result kioctx::follow_until(std::uint32_t seen, base::deadline until, bool must_look) noexcept {
+  using clock = std::chrono::steady_clock;
+  if (!engine_->waiting()) return engine::wait_result::ready;
+  // A deadline, be it never, makes every signal handler interrupt the sleep, as io_getevents(2) has it.
+  const auto last = until.value_or(clock::time_point::max());
+  for (;;) {
+    const auto next = must_look ? std::min(last, clock::now() + follower_look) : last;
+    switch (base::futex_wait(news_, seen, next)) {
+      case base::futex_result::timed_out:
+        if (next == last) return engine::wait_result::timed_out;
+        if (engine_->waiting()) return engine::wait_result::ready;
+        break;  // the leader has just left, and wakes this thread
+      case base::futex_result::interrupted:
+        return engine::wait_result::interrupted;
+      case base::futex_result::woken:
+        return engine::wait_result::ready;
+    }
+  }
+}
+
+engine::wait_result kioctx::wait_masked(std::uint32_t seen, const wait_limit& limit, sleep_record* record,
+                                        std::error_code& ec) noexcept {
+  std::optional<masked_sleeper> without_record;
+  auto& me = record != nullptr ? record->masked() : without_record;
   const int descriptor = engine_->descriptor();
-  if (!me) {
+  if (!me.emplace()) {
     ec.assign(errno, std::system_category());
+    me.reset();
     return engine::wait_result::ready;
   }
   // Without a descriptor nothing announces completions, so this thread looks for them every millisecond.
@@ -127,16 +179,41 @@ engine::wait_result kioctx::wait_masked(std::uint32_t seen, const wait_limit& li
   }
   {
     const base::mutex_lock held{masked_lock_};
-    masked_sleepers_.push_back(me);
+    masked_sleepers_.push_back(*me);
     masked_.fetch_add(1, base::memory_order_seq_cst);
   }
-  auto result = engine::wait_result::ready;
-  if (news_.load(base::memory_order_seq_cst) == seen) result = me.sleep(descriptor, until, limit.mask);
-  const base::mutex_lock held{masked_lock_};
-  masked_.fetch_sub(1, base::memory_order_seq_cst);
-  masked_sleepers_.erase(masked_sleepers_.iterator_to(me));
+  const auto result = sleep(record, sleep_record::place::nothing, limit, [&] {
+    if (news_.load(base::memory_order_seq_cst) != seen) return engine::wait_result::ready;
+    return me->sleep(descriptor, until, limit.mask);
+  });
+  if (has_left(limit)) return result;
+  forget_masked(me);
   const bool is_over = limit.until && *limit.until <= std::chrono::steady_clock::now();
   return must_look && result == engine::wait_result::timed_out && !is_over ? engine::wait_result::ready : result;
+}
+
+void kioctx::forget_masked(std::optional<masked_sleeper>& sleeper) noexcept {
+  {
+    const base::mutex_lock held{masked_lock_};
+    masked_.fetch_sub(1, base::memory_order_seq_cst);
+    masked_sleepers_.erase(masked_sleepers_.iterator_to(*sleeper));
+  }
+  sleeper.reset();
+}
+
+void kioctx::leave_for_sleeper(sleep_record& sleeper) noexcept {
+  if (sleeper.masked()) forget_masked(sleeper.masked());
+  switch (sleeper.what()) {
+    case sleep_record::place::nothing:
+      break;
+    case sleep_record::place::leader:
+      end_lead();
+      break;
+    case sleep_record::place::follower:
+      followers_.fetch_sub(1, base::memory_order_seq_cst);
+      break;
+  }
+  users_.put();
 }
 
 void kioctx::announce_to_masked() noexcept {

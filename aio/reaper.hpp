@@ -20,6 +20,7 @@
 
 #include <cstdint>
 #include <map>
+#include <new>
 #include <system_error>
 
 #include <doorbell/base/mutex.hpp>
@@ -47,6 +48,8 @@ class reaper {
 
   /// In a fork's child, which has no reaper's thread, and starts one of its own when it needs it.
   void forget_all() noexcept;
+  /// In a child that found the state as it was, perhaps half changed: the same, without closing anything.
+  void begin_anew() noexcept { new (this) reaper; }
   /// Around a fork, so that the child finds the reaper's state whole.
   void lock_for_fork() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(lock_) { lock_.lock(); }
   void unlock_after_fork() noexcept DOORBELL_UNLOCK_FUNCTION(lock_) { lock_.unlock(); }

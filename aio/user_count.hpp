@@ -22,9 +22,12 @@ class user_count {
   /// Once.
   void kill() noexcept { [[maybe_unused]] const bool ours = inside_.kill(); }
 
-  /// After kill(): waits until the last has left.
-  void wait_for_none() noexcept {
-    while (inside_.none.load(base::memory_order_acquire) == 0) base::futex_wait(inside_.none, 0);
+  /// After kill(): waits until the last has left, or until `limit`. @return whether the last has left.
+  bool wait_for_none(base::deadline limit) noexcept {
+    while (inside_.none.load(base::memory_order_acquire) == 0)
+      if (base::futex_wait(inside_.none, 0, limit) == base::futex_result::timed_out)
+        return inside_.none.load(base::memory_order_acquire) != 0;
+    return true;
   }
 
  private:

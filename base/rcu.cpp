@@ -3,6 +3,7 @@
 #include <urcu/urcu-bp.h>
 
 #include <cassert>
+#include <csignal>
 
 #include <doorbell/base/rcu.hpp>
 
@@ -21,6 +22,16 @@ void rcu_synchronize() noexcept {
   seam::rcu_tell_release(seam::rcu_synchronize_begun);  // pairs with the acquire in rcu_read_lock()
   urcu_bp_synchronize_rcu();
   seam::rcu_tell_acquire(seam::rcu_sections_ended);  // pairs with the release in rcu_read_unlock()
+}
+
+// liburcu's handler for fork(3) also releases its two mutexes, which this thread has not locked but a thread of the parent
+// may have, and sets the signal mask to what its other handler has kept. Both mutexes are of the kind that does not check
+// its owner.
+void rcu_forget_other_threads() noexcept {
+  sigset_t mask;
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+  urcu_bp_after_fork_child();
+  ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
 }
 
 }  // namespace doorbell::base

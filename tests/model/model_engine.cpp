@@ -160,6 +160,7 @@ std::unique_ptr<engine> make_engine(engine_kind /*wanted*/, unsigned /*in_flight
 }
 
 void expect_forks() noexcept {}
+void become_child() noexcept {}
 
 // The reaper's, which there is for each execution anew.
 std::error_code start_background_thread(const char* name, void (*body)(void*) noexcept, void* argument) noexcept {

@@ -92,6 +92,10 @@ class [[nodiscard]] rcu_read_guard {
 /// held that a section may want.
 void rcu_synchronize() noexcept;
 
+/// In a child that was created by a system call, without fork(3)'s handlers: forgets the sections of the parent's other
+/// threads, which do not exist here. Only while this process has one thread.
+void rcu_forget_other_threads() noexcept;
+
 /// A pointer that readers follow inside sections while updaters change it.
 template <class T>
 class rcu_pointer {

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// sleep_record: a thread that sleeps in a call on a context, so that the sleep can be ended for a thread that will never
+// do it. A signal handler may leave the call by siglongjmp(3), or may destroy the context that the interrupted call
+// waits for. The record holds all that the sleeping thread has on the context (its share as a user, the leader's place,
+// its entry on the list of masked sleepers), and nothing of it is on the thread's stack.
+//
+//   sleeper                              destroy()
+//   word = context | sleeping            dead_; kills the users; wakes sleepers
+//   sleeps                               waits for the users for a while
+//   word: sleeping -> 0 ?                word: sleeping -> taken ?
+//
+//   legal:     one of the two exchanges succeeds, and that thread drops the sleeper's share. If it is destroy(), the
+//              sleeper returns without a look at the context, should it ever wake up.
+//   forbidden: both, or neither.
+//
+// A sleeper whose record was taken may still be inside the engine's wait(). Therefore the memory of the context stays
+// until the record is free again, which is when the sleeper has woken, or is known never to wake: its thread has ended,
+// or has made a call from a frame that was on the same stack before the sleeper's (see is_abandoned).
+//
+// Thread safety: a record belongs to its thread, except for its word. Records are not freed; an ended thread's are used
+// again. Without memory for a record, a thread sleeps without one.
+// Memory ordering: the word's stores release what the record holds; exchanges of it acquire that.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+#include <doorbell/base/atomic.hpp>
+
+#include "masked_sleeper.hpp"
+
+namespace doorbell::aio {
+
+class kioctx;
+
+class sleep_record {
+ public:
+  /// What the thread has on the context besides its share as a user.
+  enum class place : std::uint8_t {
+    nothing,
+    leader,   ///< the engine's begin_wait()
+    follower  ///< counted as one
+  };
+
+  /// A free record of this thread. Null: there is no memory.
+  [[nodiscard]] static sleep_record* get() noexcept;
+
+  /// @return whether this thread has records in use: of calls that it was interrupted in, or has jumped out of.
+  [[nodiscard]] static bool has_any() noexcept { return in_use_ != 0; }
+  /// @return whether this thread has a record of a leader of `ctx`.
+  [[nodiscard]] static bool is_led_by_this_thread(const kioctx& ctx) noexcept;
+
+  /// Ends the sleeps that this thread has jumped out of.
+  /// @param frame of a call that the thread makes now (__builtin_frame_address).
+  static void end_abandoned(const void* frame) noexcept;
+
+  /// For destroy(): takes the records of sleepers on `ctx`, those of this thread respectively of all threads.
+  static void take_own(kioctx& ctx) noexcept;
+  static void take_all(kioctx& ctx) noexcept;
+  /// For how long destroy() lets sleepers wake up by themselves before it calls take_all(). None: for ever.
+  [[nodiscard]] static std::optional<std::chrono::milliseconds> patience() noexcept;
+
+  /// In a child process, which has one thread: forgets all records. Calls that the thread is in go on with theirs.
+  static void forget_all() noexcept;
+
+  sleep_record(const sleep_record&) = delete;
+  sleep_record& operator=(const sleep_record&) = delete;
+
+  /// From now on the thread sleeps on `ctx`.
+  void begin(kioctx& ctx, place what) noexcept;
+  /// @return false: the record was taken, and the thread must not touch the context any more.
+  [[nodiscard]] bool end() noexcept;
+
+  /// Of a thread that waits with a signal mask; in use from before begin() until after end().
+  std::optional<masked_sleeper>& masked() noexcept { return masked_; }
+  [[nodiscard]] place what() const noexcept { return what_; }
+
+ private:
+  struct owner;
+
+  static constexpr std::uintptr_t sleeping = 1;
+  static constexpr std::uintptr_t being_taken = 2;  // destroy() still uses the record
+  static constexpr std::uintptr_t taken = 3;
+  static constexpr std::uintptr_t states = 3;
+
+  sleep_record() = default;
+
+  [[nodiscard]] static sleep_record* make() noexcept;
+  [[nodiscard]] static sleep_record* of_ended_thread() noexcept;
+  void take(kioctx& ctx) noexcept;
+  [[nodiscard]] bool is_abandoned(const void* frame) const noexcept;
+  void end_for_ever() noexcept;
+
+  static thread_local constinit unsigned in_use_ __attribute__((tls_model("initial-exec")));
+  static thread_local constinit sleep_record* mine_ __attribute__((tls_model("initial-exec")));
+
+  base::atomic<std::uintptr_t> word_{0};  // 0: free; else a context and its state
+  base::atomic<bool> is_owned_{true};     // false: its thread has ended
+  sleep_record* next_ = nullptr;          // of all; constant once it is on the list
+  sleep_record* next_of_thread_ = nullptr;
+  const void* frame_ = nullptr;
+  place what_ = place::nothing;
+  std::optional<masked_sleeper> masked_;
+};
+
+}  // namespace doorbell::aio
