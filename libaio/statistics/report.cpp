@@ -3,18 +3,32 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
-#include <iomanip>
-#include <sstream>
 #include <string_view>
 
 #include "system_calls.hpp"
 
 namespace doorbell::libaio {
+
+report_text& report_text::operator<<(std::string_view text) noexcept {
+  const auto fits = std::min(text.size(), bytes_.size() - size_);
+  std::memcpy(bytes_.data() + size_, text.data(), fits);
+  size_ += fits;
+  return *this;
+}
+
+report_text& report_text::operator<<(std::uint64_t number) noexcept {
+  std::array<char, 20> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
+  return *this << std::string_view{digits.data(), static_cast<std::size_t>(end - digits.data())};
+}
+
 namespace {
 
 using errors = std::array<counters::number, counters::errnos>;
@@ -32,38 +46,41 @@ struct percentile {
 };
 constexpr std::array<percentile, 4> percentiles{{{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}}};
 
-std::uint64_t sum_of(const auto& numbers) {
+std::uint64_t sum_of(const auto& numbers) noexcept {
   std::uint64_t sum = 0;
   for (const auto& each : numbers) sum += each;
   return sum;
 }
 
-std::string name_of(std::size_t error) {
-  const char* const name = ::strerrorname_np(static_cast<int>(error));
-  return name != nullptr ? name : std::to_string(error);
+void print_name(report_text& out, std::size_t error) noexcept {
+  if (const char* const name = ::strerrorname_np(static_cast<int>(error)))
+    out << name;
+  else
+    out << error;
 }
 
 /// The caller of a program chooses its name (argv[0]). A control character in it, for example the end of a line, would let
 /// the caller add text of its own to the report of a more privileged program.
-std::string printable(std::string_view text) {
-  std::string result{text};
-  for (auto& each : result)
-    if (static_cast<unsigned char>(each) < 0x20 || each == 0x7f) each = '?';
-  return result;
+void print_program(report_text& out, std::string_view special) noexcept {
+  for (const char each : std::string_view{program_invocation_short_name}) {
+    const bool is_control = static_cast<unsigned char>(each) < 0x20 || each == 0x7f;
+    if (special.find(each) != std::string_view::npos) out << '\\';
+    out << (is_control ? '?' : each);
+  }
 }
 
 /// Says what is between two parts, from the second on.
 class between {
  public:
-  explicit between(std::string_view what) : what_{what} {}
-  friend std::ostream& operator<<(std::ostream& out, between& one) {
+  explicit between(std::string_view what) noexcept : what_{what} {}
+  friend report_text& operator<<(report_text& out, between& one) noexcept {
     if (one.is_first_)
       one.is_first_ = false;
     else
       out << one.what_;
     return out;
   }
-  [[nodiscard]] bool nothing_said() const { return is_first_; }
+  [[nodiscard]] bool nothing_said() const noexcept { return is_first_; }
 
  private:
   std::string_view what_;
@@ -72,59 +89,69 @@ class between {
 
 // For people.
 
-/// A number with the largest of the units in which it is at least 1.
+/// A number with the largest of the units in which it is at least 1, and of those except the first, with one decimal.
 template <std::size_t Units>
-void print_with_unit(std::ostream& out, std::uint64_t number, double step,
-                     const std::array<std::string_view, Units>& units) {
-  auto scaled = static_cast<double>(number);
+void print_with_unit(report_text& out, std::uint64_t number, std::uint64_t step,
+                     const std::array<std::string_view, Units>& units) noexcept {
+  std::uint64_t unit_is = 1;
   std::size_t unit = 0;
-  for (; scaled >= step && unit + 1 < Units; ++unit) scaled /= step;
-  out << std::fixed << std::setprecision(unit == 0 ? 0 : 1) << scaled << ' ' << units[unit];
+  for (; number / unit_is >= step && unit + 1 < Units; ++unit) unit_is *= step;
+  if (unit == 0) {
+    out << number;
+  } else {
+    const auto tenths = number / unit_is * 10 + (number % unit_is * 10 + unit_is / 2) / unit_is;
+    out << tenths / 10 << '.' << tenths % 10;
+  }
+  out << ' ' << units[unit];
 }
 
-void print_bytes(std::ostream& out, std::uint64_t bytes) {
+void print_bytes(report_text& out, std::uint64_t bytes) noexcept {
   constexpr std::array<std::string_view, 6> units{"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
   print_with_unit(out, bytes, 1024, units);
 }
 
-void print_time(std::ostream& out, std::uint64_t ns) {
+void print_time(report_text& out, std::uint64_t ns) noexcept {
   constexpr std::array<std::string_view, 4> units{"ns", "us", "ms", "s"};
   print_with_unit(out, ns, 1000, units);
 }
 
-void print_errors(std::ostream& out, const errors& table, between& comma, std::string_view before) {
-  for (std::size_t error = 0; error < table.size(); ++error)
-    if (table[error] > 0) out << comma << before << name_of(error) << ' ' << table[error];
+void print_errors(report_text& out, const errors& table, between& comma, std::string_view before,
+                  std::string_view space) noexcept {
+  for (std::size_t error = 0; error < table.size(); ++error) {
+    if (table[error] == 0) continue;
+    print_name(out << comma << before << space, error);
+    out << ' ' << table[error].load();
+  }
 }
 
-void print_requests(std::ostream& out, const counters& all) {
+void print_requests(report_text& out, const counters& all) noexcept {
   out << sum_of(all.requests);
   between colon{", "};
   for (std::size_t opcode = 0; opcode < all.requests.size(); ++opcode)
     if (all.requests[opcode] > 0)
-      out << (colon.nothing_said() ? ": " : "") << colon << opcode_names[opcode] << ' ' << all.requests[opcode];
+      out << (colon.nothing_said() ? ": " : "") << colon << opcode_names[opcode] << ' ' << all.requests[opcode].load();
 }
 
-void print_answers(std::ostream& out, const counters& all) {
+void print_answers(report_text& out, const counters& all) noexcept {
   between comma{", "};
   for (std::size_t whom = 0; whom < answerers.size(); ++whom)
-    out << comma << all.answered_by_whom[whom] << ' ' << answerers[whom];
+    out << comma << all.answered_by_whom[whom].load() << ' ' << answerers[whom];
 }
 
-void print_failures(std::ostream& out, const counters& all) {
+void print_failures(report_text& out, const counters& all) noexcept {
   between comma{", "};
-  print_errors(out, all.failed, comma, "");
+  print_errors(out, all.failed, comma, "", "");
   if (comma.nothing_said()) out << "none";
 }
 
-void print_refusals(std::ostream& out, const counters& all) {
+void print_refusals(report_text& out, const counters& all) noexcept {
   between comma{", "};
   for (std::size_t which = 0; which < calls; ++which)
-    print_errors(out, all.refused[which], comma, std::string{call_names[which]}.append(" "));
+    print_errors(out, all.refused[which], comma, call_names[which], " ");
   if (comma.nothing_said()) out << "none";
 }
 
-void print_latency(std::ostream& out, const counters& all) {
+void print_latency(report_text& out, const counters& all) noexcept {
   for (const auto& [name, part] : percentiles) {
     out << name << ' ';
     print_time(out, static_cast<std::uint64_t>(all.latency(part).count()));
@@ -136,70 +163,73 @@ void print_latency(std::ostream& out, const counters& all) {
 
 // For programs.
 
-void write_errors(std::ostream& out, const errors& table) {
+void write_errors(report_text& out, const errors& table) noexcept {
   between comma{","};
   out << '{';
-  for (std::size_t error = 0; error < table.size(); ++error)
-    if (table[error] > 0) out << comma << std::quoted(name_of(error)) << ':' << table[error];
-  out << '}';
-}
-
-void write_numbers(std::ostream& out, const auto& names, const auto& numbers, bool with_zeroes) {
-  between comma{","};
-  out << '{';
-  for (std::size_t at = 0; at < numbers.size(); ++at)
-    if (with_zeroes || numbers[at] > 0) out << comma << std::quoted(names[at]) << ':' << numbers[at];
-  out << '}';
-}
-
-void write_refusals(std::ostream& out, const counters& all) {
-  between comma{","};
-  out << '{';
-  for (std::size_t which = 0; which < calls; ++which) {
-    if (sum_of(all.refused[which]) == 0) continue;
-    out << comma << std::quoted(call_names[which]) << ':';
-    write_errors(out, all.refused[which]);
+  for (std::size_t error = 0; error < table.size(); ++error) {
+    if (table[error] == 0) continue;
+    print_name(out << comma << '"', error);
+    out << R"(":)" << table[error].load();
   }
   out << '}';
 }
 
-void write_latency(std::ostream& out, const counters& all) {
+void write_numbers(report_text& out, const auto& names, const auto& numbers, bool with_zeroes) noexcept {
+  between comma{","};
   out << '{';
-  for (const auto& [name, part] : percentiles) out << std::quoted(name) << ':' << all.latency(part).count() << ',';
-  out << R"("max":)" << all.longest_ns << '}';
+  for (std::size_t at = 0; at < numbers.size(); ++at)
+    if (with_zeroes || numbers[at] > 0) out << comma << '"' << names[at] << R"(":)" << numbers[at].load();
+  out << '}';
+}
+
+void write_refusals(report_text& out, const counters& all) noexcept {
+  between comma{","};
+  out << '{';
+  for (std::size_t which = 0; which < calls; ++which) {
+    if (sum_of(all.refused[which]) == 0) continue;
+    write_errors(out << comma << '"' << call_names[which] << R"(":)", all.refused[which]);
+  }
+  out << '}';
+}
+
+void write_latency(report_text& out, const counters& all) noexcept {
+  out << '{';
+  for (const auto& [name, part] : percentiles)
+    out << '"' << name << R"(":)" << static_cast<std::uint64_t>(all.latency(part).count()) << ',';
+  out << R"("max":)" << all.longest_ns.load() << '}';
 }
 
 }  // namespace
 
-std::string as_text(const counters& all) {
-  std::ostringstream out;
-  out << "doorbell: " << printable(program_invocation_short_name) << ", process " << ::getpid();
-  out << "\n  contexts      " << all.contexts.made << ", at most " << all.contexts.most << " at a time";
+void write_text(report_text& out, const counters& all) noexcept {
+  print_program(out << "doorbell: ", "");
+  out << ", process " << static_cast<std::uint64_t>(::getpid());
+  out << "\n  contexts      " << all.contexts.made.load() << ", at most " << all.contexts.most.load() << " at a time";
   print_requests(out << "\n  requests      ", all);
   print_bytes(out << "\n  bytes         ", all.bytes_read);
   print_bytes(out << " read, ", all.bytes_written);
   print_answers(out << " written\n  answered      ", all);
-  out << "\n  cancelled     " << all.cancelled;
+  out << "\n  cancelled     " << all.cancelled.load();
   print_failures(out << "\n  failed        ", all);
   print_refusals(out << "\n  refused       ", all);
-  out << "\n  in flight     at most " << all.most_in_flight;
+  out << "\n  in flight     at most " << all.most_in_flight.load();
   print_latency(out << "\n  latency       ", all);
-  out << "\n  system calls  " << system_calls::made << "; with the kernel's AIO " << all.kernel_calls << '\n';
-  return out.str();
+  out << "\n  system calls  " << system_calls::made.load() << "; with the kernel's AIO " << all.kernel_calls.load()
+      << '\n';
 }
 
-std::string as_json(const counters& all) {
-  std::ostringstream out;
-  out << R"({"program":)" << std::quoted(printable(program_invocation_short_name)) << R"(,"pid":)" << ::getpid()
-      << R"(,"contexts":)" << all.contexts.made << R"(,"most_contexts":)" << all.contexts.most;
+void write_json(report_text& out, const counters& all) noexcept {
+  print_program(out << R"({"program":")", R"("\)");
+  out << R"(","pid":)" << static_cast<std::uint64_t>(::getpid()) << R"(,"contexts":)" << all.contexts.made.load()
+      << R"(,"most_contexts":)" << all.contexts.most.load();
   write_numbers(out << R"(,"requests":)", opcode_names, all.requests, false);
-  out << R"(,"bytes_read":)" << all.bytes_read << R"(,"bytes_written":)" << all.bytes_written;
+  out << R"(,"bytes_read":)" << all.bytes_read.load() << R"(,"bytes_written":)" << all.bytes_written.load();
   write_numbers(out << R"(,"answered":)", answerer_keys, all.answered_by_whom, true);
-  write_errors(out << R"(,"cancelled":)" << all.cancelled << R"(,"failed":)", all.failed);
+  write_errors(out << R"(,"cancelled":)" << all.cancelled.load() << R"(,"failed":)", all.failed);
   write_refusals(out << R"(,"refused":)", all);
-  write_latency(out << R"(,"most_in_flight":)" << all.most_in_flight << R"(,"latency_ns":)", all);
-  out << R"(,"system_calls":)" << system_calls::made << R"(,"kernel_aio_system_calls":)" << all.kernel_calls << "}\n";
-  return out.str();
+  write_latency(out << R"(,"most_in_flight":)" << all.most_in_flight.load() << R"(,"latency_ns":)", all);
+  out << R"(,"system_calls":)" << system_calls::made.load() << R"(,"kernel_aio_system_calls":)"
+      << all.kernel_calls.load() << "}\n";
 }
 
 }  // namespace doorbell::libaio

@@ -1,16 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// The report at the end of a process. A signal handler may end the process by _exit(2), whatever the program was doing:
+// so a report needs no memory from malloc(3), no lock, and no function of the C library that is not async-signal-safe.
 #pragma once
 
-#include <string>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
 
 #include "counters.hpp"
 
 namespace doorbell::libaio {
 
+/// Text of limited length; text that does not fit is left out.
+class report_text {
+ public:
+  report_text& operator<<(std::string_view text) noexcept;
+  report_text& operator<<(const char* text) noexcept { return *this << std::string_view{text}; }
+  report_text& operator<<(char one) noexcept { return *this << std::string_view{&one, 1}; }
+  report_text& operator<<(std::uint64_t number) noexcept;
+
+  [[nodiscard]] std::string_view view() const noexcept { return {bytes_.data(), size_}; }
+
+ private:
+  // A line of the report has at most each errno for each call.
+  std::array<char, 65536> bytes_{};
+  std::size_t size_ = 0;
+};
+
 /// For people: a few lines, with units.
-[[nodiscard]] std::string as_text(const counters& all);
+void write_text(report_text& out, const counters& all) noexcept;
 
 /// For programs: one object on one line. Times are in nanoseconds, sizes in bytes.
-[[nodiscard]] std::string as_json(const counters& all);
+void write_json(report_text& out, const counters& all) noexcept;
 
 }  // namespace doorbell::libaio

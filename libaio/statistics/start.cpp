@@ -6,12 +6,13 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
-#include <cstdio>
+#include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <string>
 #include <string_view>
 
 #include <doorbell/base/unique_fd.hpp>
@@ -26,7 +27,7 @@ namespace {
 // Never destroyed: other threads may submit until the very end.
 constinit counters* of_process = nullptr;
 // Whose numbers these are. A child of vfork(2) shares them, and has none of its own.
-constinit pid_t process = 0;
+constinit std::atomic<pid_t> process{0};
 
 void write_all(int file, std::string_view text) noexcept {
   while (!text.empty()) {
@@ -36,24 +37,29 @@ void write_all(int file, std::string_view text) noexcept {
   }
 }
 
-// In one piece, so that those of several processes do not mix.
-void report() noexcept try {
-  if (::getpid() != process || of_process->is_empty()) return;
-  const char* const form = ::secure_getenv("DOORBELL_STATS");
-  const auto text = form != nullptr && std::string_view{form} == "json" ? as_json(*of_process) : as_text(*of_process);
-  process = 0;  // once
-  const char* const path = ::secure_getenv("DOORBELL_STATS_FILE");
-  if (path == nullptr || *path == '\0') {
-    write_all(STDERR_FILENO, text);
-    return;
+/// What the environment asks for, read when the library is loaded: the program may change its environment, and a signal
+/// handler that ends the process must not read it while it changes.
+struct {
+  bool as_json = false;
+  std::array<char, PATH_MAX> path{};  // empty: stderr
+} constinit wanted;
+
+// In one piece, so that those of several processes do not mix. Async-signal-safe: see report.hpp.
+void report() noexcept {
+  if (::getpid() != process.load() || of_process->is_empty()) return;
+  if (process.exchange(0) == 0) return;  // once, although threads and signal handlers may end the process concurrently
+  static constinit report_text text;
+  base::unique_fd file;
+  if (wanted.path.front() != '\0') {
+    file = base::unique_fd{
+        ::open(wanted.path.data(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0666)};
+    if (!file) text << "doorbell: " << wanted.path.data() << ": " << ::strerrordesc_np(errno) << '\n';
   }
-  const base::unique_fd file{::open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0666)};
-  if (file)
-    write_all(file.get(), text);
+  if (wanted.as_json)
+    write_json(text, *of_process);
   else
-    write_all(STDERR_FILENO, std::string{"doorbell: "} + path + ": " + std::strerror(errno) + "\n" + text);
-} catch (const std::bad_alloc&) {
-  write_all(STDERR_FILENO, "doorbell: no memory for the statistics\n");
+    write_text(text, *of_process);
+  write_all(file ? file.get() : STDERR_FILENO, text.view());
 }
 
 void begin_anew_in_child() noexcept {
@@ -70,8 +76,12 @@ void report_at_underscore_exit() noexcept {
 }
 
 __attribute__((constructor)) void start() noexcept {
-  const char* const wanted = ::secure_getenv("DOORBELL_STATS");
-  if (wanted == nullptr || *wanted == '\0') return;
+  const char* const form = ::secure_getenv("DOORBELL_STATS");
+  if (form == nullptr || *form == '\0') return;
+  wanted.as_json = std::string_view{form} == "json";
+  // A path that is too long for the kernel is cut, and refused by open(2) as well.
+  if (const char* const path = ::secure_getenv("DOORBELL_STATS_FILE"))
+    ::memccpy(wanted.path.data(), path, '\0', wanted.path.size() - 1);
   of_process = new (std::nothrow) counters;
   if (of_process == nullptr) return;
   process = ::getpid();
