@@ -2,13 +2,23 @@
 #include "background_thread.hpp"
 
 #include <pthread.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <csignal>
+#include <cstddef>
+#include <memory>
 #include <new>
-#include <thread>
 
 namespace doorbell::aio {
 namespace {
+
+// Callbacks of the program may run in these threads.
+constexpr std::size_t least_stack = std::size_t{1} << 20;
 
 /// A thread started in this scope has all signals blocked.
 class all_signals_blocked {
@@ -26,21 +36,112 @@ class all_signals_blocked {
   sigset_t before_{};
 };
 
+class attributes {
+ public:
+  attributes() noexcept : error_{::pthread_attr_init(&native_)} {}
+  ~attributes() {
+    if (error_ == 0) ::pthread_attr_destroy(&native_);
+  }
+  attributes(const attributes&) = delete;
+  attributes& operator=(const attributes&) = delete;
+
+  [[nodiscard]] int error() const noexcept { return error_; }
+  pthread_attr_t* native() noexcept { return &native_; }
+
+ private:
+  pthread_attr_t native_{};
+  const int error_;
+};
+
+// The default may be a stack for the program's own threads, however small those need it.
+void choose_stack(pthread_attr_t& made_with) noexcept {
+  std::size_t size = 0;
+  ::pthread_attr_getstacksize(&made_with, &size);
+  if (size < least_stack) ::pthread_attr_setstacksize(&made_with, least_stack);
+}
+
+// Asks for nothing that is so already: in a sandbox each system call may be one too many.
+void choose_policy(pthread_attr_t& made_with) noexcept {
+  if ((::sched_getscheduler(0) & ~SCHED_RESET_ON_FORK) == SCHED_OTHER) return;
+  const sched_param lowest{};
+  ::pthread_attr_setinheritsched(&made_with, PTHREAD_EXPLICIT_SCHED);
+  ::pthread_attr_setschedpolicy(&made_with, SCHED_OTHER);
+  ::pthread_attr_setschedparam(&made_with, &lowest);
+}
+
+// What the thread has from its creator, and the process's first thread has otherwise. Each of these may be refused, and
+// then stays as it was.
+
+void adopt_affinity(pid_t process) noexcept {
+  std::array<unsigned long, 128> mine{};
+  std::array<unsigned long, 128> processs{};
+  const auto get = [](pid_t thread, auto& mask) {
+    return ::syscall(SYS_sched_getaffinity, thread, sizeof mask, mask.data()) > 0;
+  };
+  if (get(0, mine) && get(process, processs) && mine != processs)
+    ::syscall(SYS_sched_setaffinity, 0, sizeof processs, processs.data());
+}
+
+void adopt_niceness(pid_t process) noexcept {
+  const auto thread = static_cast<id_t>(::syscall(SYS_gettid));
+  errno = 0;
+  const int mine = ::getpriority(PRIO_PROCESS, thread);
+  const int processs = ::getpriority(PRIO_PROCESS, static_cast<id_t>(process));
+  if (errno == 0 && mine != processs) ::setpriority(PRIO_PROCESS, thread, processs);
+}
+
+// Of linux/ioprio.h, which since Linux 6.5 names a parameter `class`, and is no C++.
+void adopt_io_priority(pid_t process) noexcept {
+  constexpr int who_process = 1;
+  const long mine = ::syscall(SYS_ioprio_get, who_process, 0);
+  const long processs = ::syscall(SYS_ioprio_get, who_process, process);
+  if (mine >= 0 && processs >= 0 && mine != processs) ::syscall(SYS_ioprio_set, who_process, 0, processs);
+}
+
+struct start {
+  const char* name;
+  void (*body)(void*) noexcept;
+  void* argument;
+};
+
+void* run(void* begun) noexcept {
+  const auto [name, body, argument] = *std::unique_ptr<start>{static_cast<start*>(begun)};
+  pthread_setname_np(pthread_self(), name);
+  const pid_t process = ::getpid();
+  adopt_affinity(process);
+  adopt_niceness(process);
+  adopt_io_priority(process);
+  body(argument);
+  return nullptr;
+}
+
+int create(pthread_attr_t* made_with, std::unique_ptr<start>& begun) noexcept {
+  ::pthread_attr_setdetachstate(made_with, PTHREAD_CREATE_DETACHED);
+  pthread_t thread{};
+  const int error = ::pthread_create(&thread, made_with, run, begun.get());
+  if (error == 0) begun.release();
+  return error;
+}
+
 }  // namespace
 
 std::error_code start_background_thread(const char* name, void (*body)(void*) noexcept, void* argument) noexcept {
-  try {
-    const all_signals_blocked here;
-    std::thread{[name, body, argument] {
-      pthread_setname_np(pthread_self(), name);
-      body(argument);
-    }}.detach();
-    return {};
-  } catch (const std::system_error& failed) {
-    return failed.code();
-  } catch (const std::bad_alloc&) {
-    return std::make_error_code(std::errc::not_enough_memory);
+  std::unique_ptr<start> begun{new (std::nothrow) start{.name = name, .body = body, .argument = argument}};
+  if (begun == nullptr) return std::make_error_code(std::errc::not_enough_memory);
+  const all_signals_blocked here;
+  int error = 0;
+  {
+    attributes wanted;
+    error = wanted.error();
+    if (error == 0) {
+      choose_stack(*wanted.native());
+      choose_policy(*wanted.native());
+      error = create(wanted.native(), begun);
+    }
   }
+  // The policy may be refused, and there may be no room for the stack: better a thread of the creator's kind than none.
+  if (attributes plain; error != 0 && plain.error() == 0) error = create(plain.native(), begun);
+  return {error, std::generic_category()};
 }
 
 }  // namespace doorbell::aio

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A thread of doorbell's own: detached, named, with all signals blocked, since they are the program's threads' to handle.
+// The thread that needs it first may be pinned to a processor, be a real-time thread, or be nice; its work is then not
+// to be that of all contexts. So such a thread runs by the usual policy (SCHED_OTHER), on the processors and with the
+// niceness and I/O priority of the process's first thread, and its stack has 1 MiB or more. Where the system refuses one
+// of these, it has its creator's.
 // It must touch nothing that is destroyed before the process ends, or be waited for by other means.
 #pragma once
 

@@ -24,7 +24,11 @@ struct process_mark {
 
 /// Whether this process is a child for which no handlers ran.
 [[nodiscard]] inline bool is_unnoticed_child() noexcept {
+#ifdef DOORBELL_MODEL
+  return false;
+#else
   return process_mark::here->load(base::memory_order_acquire) != 1;
+#endif
 }
 
 /// In such a child: what the handlers do, without the locks, which threads of the parent may have held. Several threads

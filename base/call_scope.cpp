@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doorbell/base/call_scope.hpp>
 
-namespace doorbell::base {
+#ifndef DOORBELL_MODEL
+namespace doorbell::base::seam {
 
-thread_local constinit std::atomic<const void*> call_scope::inside_{nullptr};
-thread_local constinit std::atomic<bool> call_scope::has_refused_{false};
+thread_local constinit std::atomic<bool> call_flags::inside{false};
+thread_local constinit std::atomic<bool> call_flags::has_refused{false};
 
-}  // namespace doorbell::base
+}  // namespace doorbell::base::seam
+#endif

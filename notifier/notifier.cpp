@@ -58,6 +58,7 @@
 #include <exception>
 #include <tuple>
 
+#include <doorbell/base/call_scope.hpp>
 #include <doorbell/base/futex.hpp>
 
 namespace doorbell {
@@ -193,7 +194,10 @@ template DOORBELL_EXPORT int notifier::on_wake<notifier::signal_function>(base::
 
 void notifier::call(eventfd_ctx& ctx) noexcept {
   calling_ = true;
-  signal_(ctx);
+  {
+    const base::outside_of_call here;
+    signal_(ctx);
+  }
   calling_ = false;
   // Release pairs with the acquires of those who look next. From then on *this may be gone, and its share is ours to end.
   auto state = state_.load(base::memory_order_relaxed);
@@ -242,6 +246,7 @@ void notifier::on_hup() noexcept {
   ctx.detach(entry_);
   if (!release_ || !*release_) return;
   calling_ = true;
+  const base::outside_of_call here;
   (*release_)();
   // *this may be gone.
 }

@@ -85,8 +85,6 @@ class DOORBELL_EXPORT wait_queue {
   /// Whether this thread is inside a wake function of this queue, and so holds its lock; respectively of any.
   [[nodiscard]] bool walked_by_this_thread() const noexcept { return walked_ == this; }
   [[nodiscard]] static bool any_walked_by_this_thread() noexcept { return walked_ != nullptr; }
-  /// The queue whose wake functions this thread is inside; null: none.
-  [[nodiscard]] static const wait_queue* walked_by_this_thread_or_null() noexcept { return walked_; }
 
  private:
   // The queue that this thread walks. Initial-exec: doorbell is loaded with the program, and this is read whenever a

@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include <doorbell/base/call_scope.hpp>
 #include <doorbell/base/wait_queue.hpp>
 
 namespace doorbell::base {
@@ -86,7 +87,10 @@ class walk_scope {
   /// Leaves work for when the outermost walk of this thread has let its lock go, to be run in the order it was left.
   /// Only inside a wake function. The first eight cost no allocation; out of memory ends the program: nothing is lost
   /// silently.
-  static void defer(const deferred& work) noexcept { current_->later_.push_back(work); }
+  static void defer(const deferred& work) noexcept {
+    const inside_of_call here;  // a signal handler in the callback that defers must not defer as well
+    current_->later_.push_back(work);
+  }
 
  private:
   friend class wait_queue;

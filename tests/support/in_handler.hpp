@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <ctime>
+#include <functional>
+#include <utility>
+
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid  // NOLINT(readability-identifier-naming): timer_create(2) names it so
+#endif
+
+namespace doorbell::test {
+
+/// For a scope, SIGUSR1 calls `handler` in the thread that is signalled. One at a time.
+class in_handler {
+ public:
+  explicit in_handler(std::function<void()> handler, int flags = 0) {
+    current_ = std::move(handler);
+    struct sigaction action{};
+    action.sa_handler = [](int) { current_(); };
+    action.sa_flags = flags;
+    ::sigaction(SIGUSR1, &action, &before_);
+  }
+  ~in_handler() { ::sigaction(SIGUSR1, &before_, nullptr); }
+  in_handler(const in_handler&) = delete;
+  in_handler& operator=(const in_handler&) = delete;
+
+ private:
+  static inline std::function<void()> current_;
+  struct sigaction before_{};
+};
+
+/// Signals the thread that made it with SIGUSR1, by a timer.
+class alarm_clock {
+ public:
+  alarm_clock() {
+    struct sigevent event{};
+    event.sigev_notify = SIGEV_THREAD_ID;
+    event.sigev_signo = SIGUSR1;
+    event.sigev_notify_thread_id = static_cast<pid_t>(::syscall(SYS_gettid));
+    is_made_ = ::timer_create(CLOCK_MONOTONIC, &event, &timer_) == 0;
+  }
+  ~alarm_clock() {
+    if (is_made_) ::timer_delete(timer_);
+  }
+  alarm_clock(const alarm_clock&) = delete;
+  alarm_clock& operator=(const alarm_clock&) = delete;
+
+  /// Once in so many nanoseconds, which are not 0, and then again and again after `interval` unless that is 0.
+  [[nodiscard]] bool set(long nanoseconds, long interval = 0) {
+    const auto time = [](long ns) { return timespec{.tv_sec = ns / 1'000'000'000, .tv_nsec = ns % 1'000'000'000}; };
+    const itimerspec when{.it_interval = time(interval), .it_value = time(nanoseconds)};
+    return is_made_ && ::timer_settime(timer_, 0, &when, nullptr) == 0;
+  }
+  void stop() {
+    const itimerspec never{};
+    ::timer_settime(timer_, 0, &never, nullptr);
+  }
+
+ private:
+  timer_t timer_{};
+  bool is_made_ = false;
+};
+
+}  // namespace doorbell::test

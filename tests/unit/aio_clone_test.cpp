@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Children that are created by the system call itself: no handler of pthread_atfork(3) runs for them.
+#include <doorbell/aio.hpp>
+#include <doorbell/aio_calls.hpp>
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <cstdlib>
+#include <optional>
+#include <thread>
+
+#include "support/child.hpp"
+#include "support/fds.hpp"
+#include "support/files.hpp"
+#include "support/sanitizer.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+namespace aio = doorbell::aio;
+
+/// Runs `body` in a child.
+template <class Body>
+void in_cloned_child(Body body) {
+  const auto child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+  if (child == 0) {
+    ::alarm(doorbell::test::child_patience_in_seconds);
+    body();
+    ::_exit(testing::Test::HasFailure() ? EXIT_FAILURE : EXIT_SUCCESS);
+  }
+  doorbell::test::expect_success(child);
+}
+
+/// A context whose request signals an eventfd by the process's own thread.
+void expect_own_context_works() {
+  const auto eventfd = doorbell::test::kernel_eventfd();
+  const doorbell::test::pipe_ends pipe;
+  aio::aio_context_t own = 0;
+  ASSERT_EQ(aio::io_setup(8, &own), 0);
+  char text = 0;
+  auto read = aio::prep_pread(pipe.read.get(), &text, 1, 0);
+  read.flags = aio::iocb_abi::flag_resfd;
+  read.resfd = static_cast<std::uint32_t>(eventfd.get());
+  aio::iocb_abi* asked = &read;
+  ASSERT_EQ(aio::io_submit(own, 1, &asked), 1);
+  ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+  pollfd signalled{.fd = eventfd.get(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&signalled, 1, 20'000), 1);
+  aio::io_event event{};
+  EXPECT_EQ(aio::io_getevents(own, 1, 1, &event, nullptr), 1);
+  EXPECT_EQ(aio::io_destroy(own), 0);
+}
+
+class aio_clone : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has handlers for fork(3), too, which do not run";
+    expect_own_context_works();  // so that there are threads of the parent's, which the child has not
+    ctx_.emplace(8);
+  }
+
+  std::optional<aio::context> ctx_;
+};
+
+TEST_F(aio_clone, the_child_has_none_of_its_parents_contexts) {
+  const auto handle = ctx_->handle();
+  in_cloned_child([&] {
+    char text = 0;
+    auto read = aio::prep_pread(0, &text, 1, 0);
+    aio::iocb_abi* asked = &read;
+    aio::io_event event{};
+    EXPECT_EQ(aio::io_submit(handle, 1, &asked), -EINVAL);
+    EXPECT_EQ(aio::io_getevents(handle, 1, 1, &event, nullptr), -EINVAL);
+    EXPECT_EQ(aio::io_cancel(handle, &read, &event), -EINVAL);
+    EXPECT_EQ(aio::io_destroy(handle), -EINVAL);
+    EXPECT_EQ(ctx_->handle(), 0U);
+    EXPECT_EQ(aio::aio_nr(), 0U);
+  });
+  EXPECT_EQ(ctx_->handle(), handle);
+}
+
+TEST_F(aio_clone, the_child_makes_contexts_of_its_own) {
+  in_cloned_child([] { expect_own_context_works(); });
+  expect_own_context_works();
+}
+
+TEST_F(aio_clone, so_do_its_own_children) {
+  in_cloned_child([] {
+    expect_own_context_works();
+    in_cloned_child([] { expect_own_context_works(); });
+    doorbell::test::in_child([] { expect_own_context_works(); });
+    expect_own_context_works();
+  });
+}
+
+// Of a thread that sleeps in a wait when the child is created, the child knows nothing.
+TEST_F(aio_clone, the_child_does_not_wait_for_its_parents_threads) {
+  std::jthread sleeps{[&] {
+    std::array<aio::io_event, 1> events{};
+    std::error_code ec;
+    ctx_->get_events(1, events, ec);
+  }};
+  std::this_thread::sleep_for(50ms);
+  in_cloned_child([] { expect_own_context_works(); });
+  ctx_->destroy();
+}
+
+TEST_F(aio_clone, the_parent_keeps_its_descriptors_where_the_child_shares_them) {
+  const auto child = static_cast<pid_t>(::syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0));
+  if (child == 0) {
+    ::alarm(doorbell::test::child_patience_in_seconds);
+    expect_own_context_works();
+    ::_exit(testing::Test::HasFailure() ? EXIT_FAILURE : EXIT_SUCCESS);
+  }
+  doorbell::test::expect_success(child);
+  const doorbell::test::pipe_ends pipe;
+  char text = 0;
+  auto read = aio::prep_pread(pipe.read.get(), &text, 1, 0);
+  ASSERT_EQ(ctx_->submit({&read}), 1U);
+  ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+  std::array<aio::io_event, 1> events{};
+  EXPECT_EQ(ctx_->get_events(1, events, 20s).size(), 1U);
+}
+
+}  // namespace
