@@ -91,12 +91,17 @@ class engine {
   [[nodiscard]] virtual bool must_be_looked_at() const noexcept { return false; }
 
   /// @return whether this thread may now wait().
-  [[nodiscard]] virtual bool begin_wait() noexcept { return !waiting_.exchange(true, base::memory_order_seq_cst); }
-  virtual void end_wait() noexcept { waiting_.store(false, base::memory_order_seq_cst); }
-  [[nodiscard]] bool waiting() const noexcept { return waiting_.load(base::memory_order_seq_cst); }
+  [[nodiscard]] bool begin_wait() noexcept { return !waiting_.exchange(true, base::memory_order_seq_cst); }
+  void end_wait() noexcept { waiting_.store(false, base::memory_order_seq_cst); }
+  [[nodiscard]] bool waiting() const noexcept { return whole_->waiting_.load(base::memory_order_seq_cst); }
+
+ protected:
+  /// A thread that waits for `whole` waits for this engine, too.
+  void become_part_of(const engine& whole) noexcept { whole_ = &whole; }
 
  private:
   base::atomic<bool> waiting_{false};
+  const engine* whole_ = this;
 };
 
 }  // namespace doorbell::aio

@@ -146,14 +146,6 @@ engine::wait_result engine_failover::wait(base::deadline until) noexcept {
   return result == wait_result::timed_out ? wait_result::ready : result;
 }
 
-// The ring itself must know of the sleeper, or it would not be woken, and its wakes be reaped by others.
-bool engine_failover::begin_wait() noexcept { return engine::begin_wait() && ring_->begin_wait(); }
-
-void engine_failover::end_wait() noexcept {
-  ring_->end_wait();
-  engine::end_wait();
-}
-
 // A sleeper may still be in the ring, which it entered before there were threads.
 void engine_failover::wake() noexcept {
   if (auto* const others = threads()) others->wake();

@@ -57,7 +57,9 @@ namespace doorbell::aio {
 
 class engine_failover final : public engine {
  public:
-  explicit engine_failover(std::unique_ptr<engine_uring> ring) noexcept : ring_{std::move(ring)} {}
+  explicit engine_failover(std::unique_ptr<engine_uring> ring) noexcept : ring_{std::move(ring)} {
+    ring_->become_part_of(*this);
+  }
 
   /// The name of the engine that carries files.
   [[nodiscard]] std::string_view name() const noexcept override;
@@ -68,8 +70,6 @@ class engine_failover final : public engine {
   [[nodiscard]] file_io file_io_done() const noexcept override;
   wait_result wait(base::deadline until) noexcept override;
   void wake() noexcept override;
-  [[nodiscard]] bool begin_wait() noexcept override;
-  void end_wait() noexcept override;
   void abandon_in_child() noexcept override;
   [[nodiscard]] int descriptor() const noexcept override;
   [[nodiscard]] unsigned replacements() const noexcept override { return ring_->works() ? 0 : 1; }

@@ -53,6 +53,7 @@ class engine_uring final : public engine {
   void abandon_in_child() noexcept override;
   [[nodiscard]] int descriptor() const noexcept override;
   void give_up() noexcept override;
+  using engine::become_part_of;
 
   /// @return false from the first system call on that showed that the ring cannot be used any more.
   [[nodiscard]] bool works() const noexcept {

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Threads that a program ends by pthread_cancel(3).
+// Threads that a program ends by pthread_cancel(3), and threads that wait for others.
 #include <doorbell/aio.hpp>
 
 #include <gtest/gtest.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 
+#include "support/asleep.hpp"
 #include "support/files.hpp"
 
 namespace {
@@ -58,5 +60,31 @@ TEST(aio_thread, is_not_cancelled_inside_a_context) {
   EXPECT_EQ(ended_by, nullptr) << "the thread was cancelled";
   EXPECT_EQ(shared.good, 4U);
 }
+
+/// How long an event that another thread's submit has made takes to the thread that waits for it, at best of some attempts.
+std::chrono::steady_clock::duration time_to_waiting_thread() {
+  using clock = std::chrono::steady_clock;
+  const auto file = doorbell::test::temporary_file("hello, world");
+  std::array<char, 8> text{};
+  auto best = clock::duration::max();
+  for (int n = 0; n < 3; ++n) {
+    aio::context ctx{4};
+    auto read = aio::prep_pread(file.get(), text.data(), text.size(), 0);
+    clock::time_point got;
+    doorbell::test::asleep waits{[&] {
+      std::array<aio::io_event, 1> events{};
+      EXPECT_EQ(ctx.get_events(1, events, 20s).size(), 1U);
+      got = clock::now();
+    }};
+    const auto submitted = clock::now();
+    EXPECT_EQ(ctx.submit({&read}), 1U);
+    waits.join();
+    best = std::min(best, got - submitted);
+  }
+  return best;
+}
+
+// The read is answered by submit, so no completion wakes the thread.
+TEST(aio_thread, that_waits_is_woken_by_what_submit_answers) { EXPECT_LT(time_to_waiting_thread(), 300ms); }
 
 }  // namespace
