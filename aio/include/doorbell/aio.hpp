@@ -7,6 +7,10 @@
 // invalid_argument. So do they all in a fork's child: its parent's contexts are not its own; it may make some.
 // Memory ordering: what was done before submit() is seen by whoever gets the event, by io_getevents or by the eventfd.
 //
+// Signal handlers: where one has interrupted another call of the same thread, calls fail with
+// resource_unavailable_try_again, get_events() with interrupted, and have no effect; but all work where that call sleeps in
+// get_events(). The destructor ends the program where destroy() would fail so.
+//
 // Each call that can fail comes twice: throwing std::system_error, and with a std::error_code& that is set or cleared.
 #pragma once
 

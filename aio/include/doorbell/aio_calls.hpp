@@ -5,6 +5,8 @@
 //
 // Thread safety: all, at once, on any context. In a callback: io_destroy, and io_getevents where it may wait, answer
 // -EDEADLK at once.
+// In a signal handler that has interrupted another call of the same thread: -EAGAIN, io_getevents and io_pgetevents -EINTR,
+// without any effect; but all calls work where that one sleeps in io_getevents.
 // Pointers: null and addresses in the kernel's half answer as the man pages say; other pointers to nothing are the
 // program's own fault, as with any library. With DOORBELL_STRICT=1 in the environment each is tried first, by system calls,
 // and those answer -EFAULT, too.
