@@ -143,18 +143,24 @@ int io_cancel(aio_context_t handle, iocb_abi* request, io_event* /*result*/) noe
 
 int io_getevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout) noexcept {
   const base::errno_kept around;
+  base::refusals_remembered since_now;
   const call inside;
-  if (!inside) [[unlikely]]
+  if (!inside) [[unlikely]] {
+    since_now.was_refused();
     return -EINTR;
+  }
   return get_events(handle, min, nr, events, timeout, nullptr);
 }
 
 int io_pgetevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout,
                   const aio_sigset* blocked) noexcept {
   const base::errno_kept around;
+  base::refusals_remembered since_now;
   const call inside;
-  if (!inside) [[unlikely]]
+  if (!inside) [[unlikely]] {
+    since_now.was_refused();
     return -EINTR;
+  }
   if (timeout != nullptr && !is_readable(timeout, sizeof *timeout)) return -EFAULT;
   if (blocked != nullptr && !is_readable(blocked, sizeof *blocked)) return -EFAULT;
   const sigset_t* const mask = blocked != nullptr ? blocked->sigmask : nullptr;

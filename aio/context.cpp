@@ -82,8 +82,10 @@ std::size_t context::submit(std::span<iocb* const> iocbs) {
 std::span<io_event> context::get(std::size_t min, std::span<io_event> events, std::optional<clock::time_point> deadline,
                                  std::error_code& ec) noexcept {
   const uncancelled until_return;
+  base::refusals_remembered since_now;
   const call inside;
   if (!inside) [[unlikely]] {
+    since_now.was_refused();
     ec = std::make_error_code(std::errc::interrupted);
     return {};
   }

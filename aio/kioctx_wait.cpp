@@ -96,7 +96,7 @@ engine::wait_result kioctx::sleep(sleep_record* record, sleep_record::place what
   auto result = engine::wait_result::interrupted;
   {
     const base::outside_of_call here;
-    if (!base::outside_of_call::must_return()) result = sleep_now();
+    if (!base::refusals_remembered::must_return()) result = sleep_now();
   }
   if (record != nullptr && !record->end()) limit.me->has_left();
   return result;

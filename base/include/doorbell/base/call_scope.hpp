@@ -46,6 +46,11 @@ class [[nodiscard]] inside_of_call {
 class [[nodiscard]] outside_of_call {
  public:
   outside_of_call() noexcept {}
+};
+class [[nodiscard]] refusals_remembered {
+ public:
+  refusals_remembered() noexcept {}
+  void was_refused() noexcept {}
   static bool must_return() noexcept { return false; }
 };
 
@@ -70,21 +75,14 @@ struct call_flags {
 class [[nodiscard]] call_scope {
  public:
   call_scope() noexcept : is_refused_{seam::call_flags::inside.load(std::memory_order_relaxed)} {
-    auto& has_refused = seam::call_flags::has_refused;
-    if (is_refused_) [[unlikely]] {
-      has_refused.store(true, std::memory_order_relaxed);
-      return;
-    }
-    had_refused_ = has_refused.load(std::memory_order_relaxed);
-    // Before `inside`: the refusal of a handler that comes in between would be forgotten.
-    has_refused.store(false, std::memory_order_relaxed);
-    seam::call_flags::set_inside(true);
+    if (is_refused_) [[unlikely]]
+      seam::call_flags::has_refused.store(true, std::memory_order_relaxed);
+    else
+      seam::call_flags::set_inside(true);
   }
   ~call_scope() {
-    if (is_refused_) [[unlikely]]
-      return;
-    seam::call_flags::set_inside(false);
-    seam::call_flags::has_refused.store(had_refused_, std::memory_order_relaxed);
+    if (!is_refused_) [[likely]]
+      seam::call_flags::set_inside(false);
   }
   call_scope(const call_scope&) = delete;
   call_scope& operator=(const call_scope&) = delete;
@@ -94,7 +92,33 @@ class [[nodiscard]] call_scope {
 
  private:
   const bool is_refused_;
-  bool had_refused_ = false;  // of the call that this one's handler has interrupted asleep, and that has yet to look
+};
+
+/// Around the call_scope of a call that may sleep: from here on refusals are remembered. Not inside of it, or the refusal
+/// of a handler that comes in between would be forgotten.
+class [[nodiscard]] refusals_remembered {
+ public:
+  refusals_remembered() noexcept : before_{seam::call_flags::has_refused.load(std::memory_order_relaxed)} {
+    seam::call_flags::has_refused.store(false, std::memory_order_relaxed);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
+  // What the call that this one's handler has interrupted has yet to look at stays, also if this one was refused itself.
+  ~refusals_remembered() {
+    if (before_ || !is_refused_) seam::call_flags::has_refused.store(before_, std::memory_order_relaxed);
+  }
+  refusals_remembered(const refusals_remembered&) = delete;
+  refusals_remembered& operator=(const refusals_remembered&) = delete;
+
+  /// The call itself was refused, and the interrupted one is to know.
+  void was_refused() noexcept { is_refused_ = true; }
+  /// Whether a call was refused since: this one should return instead of sleeping.
+  [[nodiscard]] static bool must_return() noexcept {
+    return seam::call_flags::has_refused.load(std::memory_order_relaxed);
+  }
+
+ private:
+  const bool before_;
+  bool is_refused_ = false;
 };
 
 /// A part of a call, or of a callback, in which a signal handler cannot make calls.
@@ -120,11 +144,6 @@ class [[nodiscard]] outside_of_call {
   ~outside_of_call() { seam::call_flags::set_inside(before_); }
   outside_of_call(const outside_of_call&) = delete;
   outside_of_call& operator=(const outside_of_call&) = delete;
-
-  /// Whether a call was refused since the outermost call of this thread began: it should return instead of sleeping.
-  [[nodiscard]] static bool must_return() noexcept {
-    return seam::call_flags::has_refused.load(std::memory_order_relaxed);
-  }
 
  private:
   const bool before_;
