@@ -5,12 +5,16 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <limits>
 #include <numeric>
 #include <span>
 
 #include "operation.hpp"
 #include "transfer.hpp"
+#include "user_memory.hpp"
 
 namespace doorbell::aio {
 namespace {
@@ -26,8 +30,52 @@ std::int64_t read_plainly(int fd, std::span<const iovec> buffers, std::int64_t o
   return ::preadv2(fd, buffers.data(), static_cast<int>(buffers.size()), offset, flags);
 }
 
-// Of a file in memory, each answer is the answer. Of a cached one, all of it is; less may be the end of the file, or what
-// happens to be there; and nothing but the end of the file reads 0.
+// What remains of `buffers` behind their first `done` bytes, as far as there is room for it.
+std::span<const iovec> rest_of(std::span<const iovec> buffers, std::uint64_t done, std::span<iovec> room) noexcept {
+  std::size_t count = 0;
+  for (const auto& each : buffers) {
+    const auto skipped = std::min<std::uint64_t>(done, each.iov_len);
+    done -= skipped;
+    if (skipped == each.iov_len) continue;
+    if (count == room.size()) break;
+    room[count++] = {.iov_base = static_cast<char*>(each.iov_base) + skipped, .iov_len = each.iov_len - skipped};
+  }
+  return room.first(count);
+}
+
+// The size of a block device is not in its status.
+bool ends_at(int fd, std::uint64_t offset) noexcept {
+  struct stat status{};
+  return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && static_cast<std::uint64_t>(status.st_size) <= offset;
+}
+
+// A read that ends before all buffers are full has come to the end of the file, or to a page that is not in the cache,
+// or to a buffer that is no memory. The answer does not tell the first two apart; Linux 5.9 and 5.10 return 0 for both
+// (readv(2), BUGS). The size of the file does. -EFAULT means that the page is in the cache, so a read that may wait
+// would say the same.
+std::optional<std::int64_t> read_cached(int fd, std::span<const iovec> buffers, std::int64_t offset,
+                                        int flags) noexcept {
+  constexpr int most_reads = 4;
+  constexpr std::uint64_t max_transfer = 0x7ffff000;  // what one call moves, MAX_RW_COUNT
+  const auto wanted = total(buffers);
+  if (wanted > max_transfer) return std::nullopt;
+  std::array<iovec, 8> room;
+  auto left = buffers;
+  std::int64_t done = 0;
+  for (int reads = 0; reads < most_reads; ++reads) {
+    const auto got = ::preadv2(fd, left.data(), static_cast<int>(left.size()), offset + done, flags | RWF_NOWAIT);
+    if (got < 0 && errno != EFAULT) return std::nullopt;
+    if (got < 0) return done > 0 ? done : -EFAULT;
+    done += got;
+    if (static_cast<std::uint64_t>(done) == wanted || ends_at(fd, static_cast<std::uint64_t>(offset + done)))
+      return done;
+    if (got == 0) return std::nullopt;
+    left = rest_of(buffers, static_cast<std::uint64_t>(done), room);
+  }
+  return std::nullopt;
+}
+
+// @return -EFAULT or what has been read; nothing when the engine should find the answer.
 std::optional<std::int64_t> read_from(int fd, file_hints::kind hint, std::span<const iovec> buffers,
                                       std::int64_t offset, int flags, file_hints& hints) noexcept {
   switch (hint) {
@@ -35,22 +83,29 @@ std::optional<std::int64_t> read_from(int fd, file_hints::kind hint, std::span<c
       return std::nullopt;
     case file_hints::kind::memory: {
       const auto got = read_plainly(fd, buffers, offset, flags);
-      return got >= 0 ? std::optional<std::int64_t>{got} : std::nullopt;
+      if (got < 0) return errno == EFAULT ? std::optional<std::int64_t>{-EFAULT} : std::nullopt;
+      return got;
     }
     case file_hints::kind::cached:
       break;
   }
-  const auto got = ::preadv2(fd, buffers.data(), static_cast<int>(buffers.size()), offset, flags | RWF_NOWAIT);
-  if (got == 0 || (got > 0 && static_cast<std::uint64_t>(got) == total(buffers))) {
+  const auto answer = read_cached(fd, buffers, offset, flags);
+  if (answer)
     hints.hit(fd);
-    return got;
-  }
-  hints.missed(fd);
-  return std::nullopt;
+  else
+    hints.missed(fd);
+  return answer;
 }
 
 iovec buffer_of(const iocb_abi& asked) noexcept {
   return {.iov_base = reinterpret_cast<void*>(static_cast<std::uintptr_t>(asked.buf)), .iov_len = asked.nbytes};
+}
+
+// Requests that submit refuses may fault, too, when they are tried before they have been checked.
+bool is_taken_by_submit(const iocb_abi& asked) noexcept {
+  constexpr auto max_offset = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  return asked.nbytes <= max_offset - static_cast<std::uint64_t>(asked.offset) &&
+         in_user_half(buffer_of(asked).iov_base, asked.nbytes);
 }
 
 }  // namespace
@@ -62,7 +117,8 @@ bool is_plain_read(const iocb_abi& asked) noexcept {
 
 std::optional<std::int64_t> read_at_once(const iocb_abi& asked, file_hints::kind hint, file_hints& hints) noexcept {
   const auto buffer = buffer_of(asked);
-  return read_from(asked.fildes, hint, {&buffer, 1}, asked.offset, 0, hints);
+  const auto answer = read_from(asked.fildes, hint, {&buffer, 1}, asked.offset, 0, hints);
+  return answer == -EFAULT && !is_taken_by_submit(asked) ? std::nullopt : answer;
 }
 
 request::try_at_once when_to_try(const request& checked, const file_facts& file, bool as_the_kernel,

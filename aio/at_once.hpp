@@ -2,7 +2,7 @@
 //
 // What is carried out in the thread that submits it: what does not wait for a disk.
 //
-//   reads of what is in the page cache or in memory     always
+//   reads of what is in the page cache or in memory     always; also those that end at the end of the file, or fault
 //   writes to files in memory (tmpfs)                   always
 //   writes into the page cache                          for the calls by handle, whose programs know the kernel's AIO
 //

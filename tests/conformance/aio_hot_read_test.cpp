@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// io_submit: reads of what is in the page cache. The event is in the ring when the call returns, also if the read ends at
+// the end of the file, or in memory that is none.
+#include <doorbell/aio.hpp>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <string>
+
+#include "aio_row.hpp"
+#include "support/child.hpp"
+#include "support/refused_calls.hpp"
+
+DOORBELL_TEST_FORKS
+
+namespace doorbell::test {
+namespace {
+
+constexpr int rounds = 100;  // after reads that were not in the cache, some are not tried
+constexpr std::size_t page = 4096;
+
+/// Memory that may be read, and not written.
+void* read_only_page() {
+  static void* const mapped = ::mmap(nullptr, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  EXPECT_NE(mapped, MAP_FAILED);
+  return mapped;
+}
+
+class aio_hot_read : public aio_row {
+ protected:
+  /// The result of a request whose event is there when io_submit returns.
+  std::int64_t result_there(iocb_abi request) {
+    EXPECT_EQ(submit(ctx_, request), 1);
+    const auto there = events_there(ctx_);
+    EXPECT_EQ(there.size(), 1U);
+    return there.empty() ? result(ctx_) : there.front().res;
+  }
+
+  const aio_context_t ctx_ = new_context();
+  unique_fd memory_{::memfd_create("doorbell-test", MFD_CLOEXEC)};
+};
+ON_BOTH_SIDES(aio_hot_read);
+
+TEST_P(aio_hot_read, that_ends_with_the_file_is_there_when_submit_returns) {
+  for (int round = 0; round < rounds && !HasFailure(); ++round) {
+    EXPECT_EQ(result_there(aio::prep_pread(file_.get(), text_.data(), text_.size(), 0)), 12);
+    EXPECT_EQ(result_there(aio::prep_pread(file_.get(), text_.data(), text_.size(), 12)), 0);
+  }
+}
+
+TEST_P(aio_hot_read, into_several_buffers_that_ends_with_the_file_is_there_when_submit_returns) {
+  for (int round = 0; round < rounds && !HasFailure(); ++round) {
+    std::array<iovec, 2> buffers{iovec{text_.data(), 5}, iovec{text_.data() + 10, 50}};
+    EXPECT_EQ(result_there(aio::prep_preadv(file_.get(), buffers, 0)), 12);
+    EXPECT_EQ(std::string(text_.data() + 10, 7), ", world");
+  }
+}
+
+TEST_P(aio_hot_read, into_a_bad_buffer_is_there_when_submit_returns) {
+  ASSERT_EQ(::write(memory_.get(), "12345678", 8), 8);
+  for (int round = 0; round < rounds && !HasFailure(); ++round) {
+    EXPECT_EQ(result_there(aio::prep_pread(file_.get(), read_only_page(), 8, 0)), -EFAULT);
+    EXPECT_EQ(result_there(aio::prep_pread(memory_.get(), read_only_page(), 8, 0)), -EFAULT);
+  }
+}
+
+TEST_P(aio_hot_read, into_a_bad_buffer_behind_a_good_one_ends_there) {
+  for (int round = 0; round < rounds && !HasFailure(); ++round) {
+    std::array<iovec, 2> buffers{iovec{text_.data(), 5}, iovec{read_only_page(), 5}};
+    EXPECT_EQ(result_there(aio::prep_preadv(file_.get(), buffers, 0)), 5);
+    std::array<iovec, 2> bad_first{iovec{read_only_page(), 5}, iovec{text_.data(), 5}};
+    EXPECT_EQ(result_there(aio::prep_preadv(file_.get(), bad_first, 0)), -EFAULT);
+  }
+}
+
+// What a check refuses is refused, though a read of it faults, too.
+TEST_P(aio_hot_read, that_is_refused_has_no_event) {
+  iocb_abi request = aio::prep_pread(file_.get(), kernels_address<char>(), 8, 0);
+  EXPECT_EQ(submit(ctx_, request), -EFAULT);
+  EXPECT_TRUE(events_there(ctx_).empty());
+}
+
+/// By aio::context, whose engine is the process's.
+class aio_hot_read_by_context : public testing::Test {
+ protected:
+  std::int64_t result_there(aio::iocb request) {
+    EXPECT_EQ(ctx_.submit({&request}), 1U);
+    std::array<io_event, 2> events{};
+    auto there = ctx_.get_events(0, events);
+    EXPECT_EQ(there.size(), 1U);
+    if (there.empty()) there = ctx_.get_events(1, events, std::chrono::seconds{20});
+    return there.empty() ? -ETIME : there.front().res;
+  }
+
+  aio::context ctx_{8};
+  base::unique_fd file_ = temporary_file("hello, world");
+  std::array<char, 64> text_{};
+};
+
+TEST_F(aio_hot_read_by_context, that_ends_early_is_there_when_submit_returns) {
+  for (int round = 0; round < rounds && !HasFailure(); ++round) {
+    EXPECT_EQ(result_there(aio::prep_pread(file_.get(), text_.data(), text_.size(), 7)), 5);
+    EXPECT_EQ(result_there(aio::prep_pread(file_.get(), read_only_page(), 8, 0)), -EFAULT);
+  }
+}
+
+/// A read with RWF_NOWAIT answers 0 instead of -EAGAIN, as with Linux 5.9 and 5.10 (readv(2), BUGS); here always, so that
+/// nothing depends on what is in the page cache. The threads and the ring of an engine read without the flag.
+class aio_nowait_answers_0 : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    if (!can_refuse()) GTEST_SKIP() << "no seccomp(2)";
+  }
+  static void answer_0() { refuse(SYS_preadv2, 0, 5, RWF_NOWAIT); }
+
+  static constexpr std::size_t size = 4 * page;
+  static constexpr std::int64_t middle = 2 * page;
+
+  base::unique_fd file_ = temporary_file(std::string(size, 'x'));
+};
+
+void expect_reads_of_the_middle(aio_context_t handle, int fd, std::int64_t middle) {
+  std::array<char, page> text{};
+  const std::array<iovec, 2> buffers{iovec{text.data(), 100}, iovec{text.data() + 100, text.size() - 100}};
+  for (auto request : {aio::prep_pread(fd, text.data(), text.size(), middle), aio::prep_preadv(fd, buffers, middle)}) {
+    text.fill(0);
+    iocb_abi* asked = &request;
+    ASSERT_EQ(aio::io_submit(handle, 1, &asked), 1);
+    io_event event{};
+    ASSERT_EQ(aio::io_getevents(handle, 1, 1, &event, nullptr), 1);
+    EXPECT_EQ(event.res, std::int64_t{page});
+    EXPECT_EQ(std::ranges::count(text, 'x'), std::int64_t{page});
+  }
+}
+
+TEST_F(aio_nowait_answers_0, in_the_middle_of_a_file_which_is_not_its_end) {
+  in_child([&] {
+    answer_0();
+    aio_context_t handle = 0;
+    ASSERT_EQ(aio::io_setup(8, &handle), 0);
+    for (int round = 0; round < rounds && !HasFailure(); ++round)
+      expect_reads_of_the_middle(handle, file_.get(), middle);
+    EXPECT_EQ(aio::io_destroy(handle), 0);
+  });
+}
+
+TEST_F(aio_nowait_answers_0, in_the_middle_of_a_file_by_context) {
+  in_child([&] {
+    answer_0();
+    aio::context ctx{8};
+    std::array<char, page> text{};
+    auto request = aio::prep_pread(file_.get(), text.data(), text.size(), middle);
+    ASSERT_EQ(ctx.submit({&request}), 1U);
+    std::array<io_event, 1> events{};
+    ASSERT_EQ(ctx.get_events(1, events).size(), 1U);
+    EXPECT_EQ(events[0].res, std::int64_t{page});
+    EXPECT_EQ(std::ranges::count(text, 'x'), std::int64_t{page});
+  });
+}
+
+TEST_F(aio_nowait_answers_0, at_the_end_of_a_file_which_is_there_when_submit_returns) {
+  in_child([&] {
+    answer_0();
+    aio::context ctx{8};
+    std::array<char, page> text{};
+    auto request = aio::prep_pread(file_.get(), text.data(), text.size(), size);
+    ASSERT_EQ(ctx.submit({&request}), 1U);
+    std::array<io_event, 1> events{};
+    ASSERT_EQ(ctx.get_events(0, events).size(), 1U);
+    EXPECT_EQ(events[0].res, 0);
+  });
+}
+
+}  // namespace
+}  // namespace doorbell::test
