@@ -141,7 +141,10 @@ std::error_code start_background_thread(const char* name, void (*body)(void*) no
   }
   // The policy may be refused, and there may be no room for the stack: better a thread of the creator's kind than none.
   if (attributes plain; error != 0 && plain.error() == 0) error = create(plain.native(), begun);
-  return {error, std::generic_category()};
+  if (error == 0) return {};
+  // Whatever the reason (a limit, a sandbox that forbids clone(2)): the caller may try again, and takes no other error for
+  // one of its own calls.
+  return std::make_error_code(std::errc::resource_unavailable_try_again);
 }
 
 }  // namespace doorbell::aio

@@ -29,6 +29,15 @@ std::int64_t poll_of_always_ready(const request& asked) noexcept {
   return events != 0 ? std::int64_t{events} : -EINVAL;
 }
 
+// In a thread of the crew.
+int number_of(const request& asked) noexcept { return asked.by_threads.with->pins.number(asked.by_threads.pinned); }
+
+// Pipes and sockets can always be polled. In a thread of the crew.
+bool may_lack_readiness(const request& asked) noexcept {
+  const auto kind = kind_of(number_of(asked));
+  return kind != file_kind::pipe && kind != file_kind::socket;
+}
+
 // The events that a poll asks for and that are there now, as the kernel looks for them in io_submit(2).
 unsigned ready_events(const request& asked) noexcept {
   pollfd one{.fd = asked.what.fildes, .events = static_cast<short>(events_of(asked)), .revents = 0};
@@ -40,9 +49,6 @@ bool is_shortage(int error) noexcept {
   constexpr std::array shortages{EMFILE, ENFILE, ENOMEM, ENOSPC, EAGAIN};
   return std::ranges::find(shortages, error) != shortages.end();
 }
-
-// In a thread of the crew.
-int number_of(const request& asked) noexcept { return asked.by_threads.with->pins.number(asked.by_threads.pinned); }
 
 void let_go_of_file(request& held) noexcept {
   auto& note = held.by_threads;
@@ -173,7 +179,8 @@ void engine_threads::ready(request& taken, unsigned events) noexcept {
 }
 
 void engine_threads::refused(request& taken, int error) noexcept {
-  if (error != EPERM)
+  // EPERM of a pipe says something else, as in a sandbox; a worker would wait there, and could not be stopped.
+  if (error != EPERM || !may_lack_readiness(taken))
     finish(taken, is_shortage(error) ? -EAGAIN : -error);
   else if (is_poll(taken.what))
     finish(taken, poll_of_always_ready(taken));
