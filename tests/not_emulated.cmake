@@ -44,6 +44,13 @@ set(not_emulated
   unit.private_fd.tells_apart_a_duplicate_of_an_eventfd_and_another_eventfd
   unit.forward.does_not_touch_an_eventfd_that_the_program_puts_at_its_number
   unit.threads.descriptors_closed.requests_signal_new_eventfds/dup2_of_eventfds
+  # write(2) from an address without memory fails with EFAULT whatever its length is, so that eventfds are recognised by
+  # /proc only.
+  unit.eventfd_recognition.knows_eventfds_in_each_state_by_either_way
+  unit.eventfd_recognition.needs_no_rights
+  unit.kernel_eventfd_add.adds_what_there_is_room_for/without_proc
+  unit.kernel_eventfd_add.adds_to_an_empty_one/without_proc
+  unit.kernel_eventfd_add.adds_a_large_count_in_a_few_calls/without_proc
   # execve(2) is executed by the host's kernel, which cannot start a program for another processor.
   dropin.threads.process.becomes_another_program_with_io_in_flight
   # sh, printf and true are the host's programs, and doorbell-run correctly refuses programs for another processor.

@@ -11,6 +11,7 @@
 
 #include "aio_row.hpp"
 #include "support/by_engine.hpp"
+#include "support/file_kinds.hpp"
 #include "support/race.hpp"
 
 namespace doorbell::test {
@@ -70,6 +71,29 @@ TEST_P(aio_resfd, a_number_that_was_an_eventfds_and_is_a_files_now_is_einval) {
   EXPECT_EQ(submit(ctx_, read), -EINVAL);
   bell_.reset();
   EXPECT_EQ(submit(ctx_, read), -EBADF);
+}
+
+TEST_P(aio_resfd, each_other_kind_of_file_is_einval_and_a_path_ebadf) {
+  const other_files others;
+  for (const auto& [name, fd] : others.all()) {
+    iocb_abi read = ringing(file_read(), fd.get());
+    EXPECT_EQ(submit(ctx_, read), -EINVAL) << name;
+  }
+  const unique_fd path{::open("/", O_PATH | O_CLOEXEC)};
+  iocb_abi read = ringing(file_read(), path.get());
+  EXPECT_EQ(submit(ctx_, read), -EBADF);
+}
+
+TEST_P(aio_resfd, eventfds_in_each_state_are_taken) {
+  for (const auto& [name, fd] : eventfds()) {
+    iocb_abi poll = ringing(poll_of_pipe(), fd.get());
+    ASSERT_EQ(submit(ctx_, poll), 1) << name;
+    fill_pipe();
+    EXPECT_EQ(result(ctx_, POLLIN), POLLIN) << name;
+    EXPECT_TRUE(readable(fd.get())) << name;
+    char byte = 0;
+    ASSERT_EQ(::read(pipe_.read.get(), &byte, 1), 1);
+  }
 }
 
 TEST_P(aio_resfd, a_closed_one_is_rung_all_the_same_and_nobody_hears_it) {

@@ -141,10 +141,10 @@ class DOORBELL_EXPORT eventfd {
   int poll_fd(std::error_code& ec) const noexcept;
 
   /// Moves every count that is signalled here into the kernel eventfd `fd`, until stop_forwarding() or the last close: what
-  /// is read there adds up to what was signalled here, one write(2) for one wake. It stays the same eventfd though `fd` be
-  /// closed or its number used again. What does not fit over there waits here, and moves with a later signal; a signal
-  /// never blocks for it.
-  /// Errors: bad_file_descriptor; invalid_argument for what is not an eventfd (told by /proc); device_or_resource_busy when
+  /// is read there adds up to what was signalled here, one write(2) for one wake (see docs/eventfd.md for systems without
+  /// /proc). It stays the same eventfd though `fd` be closed or its number used again. What does not fit over there waits
+  /// here, and moves with a later signal; a signal never blocks for it.
+  /// Errors: bad_file_descriptor; invalid_argument for what is not an eventfd; device_or_resource_busy when
   /// it forwards already; too_many_files_open, not_enough_memory; resource_deadlock_would_occur in a callback.
   void forward_to(int fd) const;
   void forward_to(int fd, std::error_code& ec) const noexcept;

@@ -26,7 +26,7 @@ namespace {
 
 constexpr int first_number = 1000;
 constexpr int dupfd_query = 1024 + 3;  // of linux/fcntl.h, since Linux 6.10
-constexpr std::string_view fdinfo_folder = "/proc/self/fdinfo/";
+constexpr std::string_view fdinfo_folder = "/proc/thread-self/fdinfo/";
 
 std::map<int, descriptor>& descriptors() {
   static std::map<int, descriptor> all;

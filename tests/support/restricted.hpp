@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Processes that have less than others: for children. Each returns whether the process has it so now; root may do all of
+// it, other users where the system lets them have user namespaces.
+#pragma once
+
+#include <fcntl.h>
+#include <grp.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+
+#include <doorbell/base/unique_fd.hpp>
+
+namespace doorbell::test {
+
+/// Has no /proc: the root is a folder that is empty, and has no name any more.
+[[nodiscard]] inline bool lose_proc() {
+  std::array<char, 32> folder{"/var/tmp/doorbell-root-XXXXXX"};
+  if (::mkdtemp(folder.data()) == nullptr) return false;
+  const base::unique_fd outside{::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  const bool changed = ::chroot(folder.data()) == 0 || (::unshare(CLONE_NEWUSER) == 0 && ::chroot(folder.data()) == 0);
+  ::unlinkat(outside.get(), folder.data() + 1, AT_REMOVEDIR);
+  return changed && ::chdir("/") == 0 && ::access("/proc/self", F_OK) != 0;
+}
+
+/// Is another user's, and not dumpable: its folder in /proc is root's, whose files older kernels let only root read.
+[[nodiscard]] inline bool become_undumpable() {
+  constexpr uid_t nobody = 65534;
+  if (::geteuid() == 0 && (::setgroups(0, nullptr) != 0 || ::setgid(nobody) != 0 || ::setuid(nobody) != 0))
+    return false;
+  return ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
+}
+
+/// Is in a user namespace of its own, in which it has no user.
+[[nodiscard]] inline bool enter_user_namespace() { return ::unshare(CLONE_NEWUSER) == 0; }
+
+/// A kind of such a process.
+struct restriction {
+  const char* name;
+  bool (*apply)();
+};
+inline constexpr std::array restrictions{restriction{"without_proc", lose_proc},
+                                         restriction{"not_dumpable", become_undumpable},
+                                         restriction{"in_a_user_namespace", enter_user_namespace}};
+
+}  // namespace doorbell::test

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Kernel eventfds that a program has made: how they are told from other files, and how counts are added without waiting.
+#include "../../eventfd/kernel_eventfd.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <system_error>
+#include <thread>
+
+#include "../../eventfd/eventfd_recognition.hpp"
+#include "support/child.hpp"
+#include "support/fds.hpp"
+#include "support/file_kinds.hpp"
+#include "support/restricted.hpp"
+
+DOORBELL_TEST_FORKS
+
+namespace {
+
+using doorbell::answers_as_eventfd;
+using doorbell::is_eventfd;
+using doorbell::is_eventfd_by_fdinfo;
+using doorbell::test::in_child;
+using doorbell::test::kernel_eventfd;
+using doorbell::test::take;
+using doorbell::test::unique_fd;
+
+constexpr std::uint64_t most = UINT64_MAX - 1;
+
+std::error_code error_of_opening(int fd) {
+  doorbell::kernel_eventfd opened;
+  std::error_code ec;
+  const bool is_open = opened.open(fd, ec);
+  EXPECT_EQ(is_open, !ec);
+  return ec;
+}
+
+/// Of `count`, which is read until nothing is left.
+std::uint64_t all_of(const unique_fd& fd) {
+  std::uint64_t sum = 0;
+  while (doorbell::test::readable(fd.get())) sum += take(fd.get());
+  return sum;
+}
+
+TEST(eventfd_recognition, knows_eventfds_in_each_state_by_either_way) {
+  for (const auto& [name, fd] : doorbell::test::eventfds()) {
+    EXPECT_TRUE(answers_as_eventfd(fd.get())) << name;
+    EXPECT_TRUE(is_eventfd_by_fdinfo(fd.get())) << name;
+  }
+}
+
+TEST(eventfd_recognition, takes_no_other_file_for_one) {
+  const doorbell::test::other_files others;
+  EXPECT_GE(others.all().size(), 15U);
+  for (const auto& [name, fd] : others.all()) {
+    EXPECT_FALSE(answers_as_eventfd(fd.get())) << name;
+    EXPECT_FALSE(is_eventfd_by_fdinfo(fd.get())) << name;
+    EXPECT_EQ(error_of_opening(fd.get()), std::errc::invalid_argument) << name;
+  }
+}
+
+TEST(eventfd_recognition, needs_no_rights) {
+  for (const auto& [name, apply] : doorbell::test::restrictions)
+    in_child([&, apply = apply] {
+      const doorbell::test::other_files others;
+      const auto eventfds = doorbell::test::eventfds();
+      if (!apply()) return;
+      for (const auto& [kind, fd] : others.all()) EXPECT_FALSE(is_eventfd(fd.get())) << kind;
+      for (const auto& [kind, fd] : eventfds) EXPECT_TRUE(is_eventfd(fd.get())) << kind;
+    });
+}
+
+// As the kernel, which refuses it for whatever needs a file that is open.
+TEST(eventfd_recognition, refuses_a_path_as_if_it_were_closed) {
+  const unique_fd path{::open("/", O_PATH | O_CLOEXEC)};
+  EXPECT_EQ(error_of_opening(path.get()), std::errc::bad_file_descriptor);
+  EXPECT_EQ(error_of_opening(-1), std::errc::bad_file_descriptor);
+}
+
+// Oracle: no count, no byte and no event comes of it; files keep their size and their position.
+TEST(eventfd_recognition, changes_nothing) {
+  for (const auto& [name, fd] : doorbell::test::eventfds()) {
+    const auto before = doorbell::test::polled(fd.get());
+    const unique_fd epoll{::epoll_create1(EPOLL_CLOEXEC)};
+    epoll_event edges{};
+    edges.events = EPOLLIN | EPOLLOUT | EPOLLET;
+    ASSERT_EQ(::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd.get(), &edges), 0);
+    ASSERT_EQ(::epoll_wait(epoll.get(), &edges, 1, 0), 1) << name;
+    EXPECT_TRUE(is_eventfd(fd.get()));
+    EXPECT_EQ(::epoll_wait(epoll.get(), &edges, 1, 0), 0) << name << ": an edge, though nothing was signalled";
+    EXPECT_EQ(doorbell::test::polled(fd.get()), before) << name;
+  }
+  const doorbell::test::other_files others;
+  std::vector<unsigned> before;
+  for (const auto& each : others.all()) before.push_back(doorbell::test::polled(each.fd.get()));
+  for (const auto& each : others.all()) EXPECT_FALSE(is_eventfd(each.fd.get())) << each.name;
+  for (std::size_t n = 0; n < before.size(); ++n)
+    EXPECT_EQ(doorbell::test::polled(others.all()[n].fd.get()), before[n]) << others.all()[n].name;
+  struct stat status{};
+  ASSERT_EQ(::fstat(others.all().front().fd.get(), &status), 0);
+  EXPECT_EQ(status.st_size, 4);
+}
+
+/// With /proc, and without.
+class kernel_eventfd_add : public testing::TestWithParam<bool> {
+ protected:
+  /// Calls body(flags) for eventfds of each kind, in a child that has /proc or has not.
+  template <class Body>
+  static void for_each_kind(Body body) {
+    in_child([&] {
+      if (!GetParam() && !doorbell::test::lose_proc()) return;
+      for (const int flags : {0, static_cast<int>(EFD_NONBLOCK)}) body(flags);
+    });
+  }
+
+  static doorbell::kernel_eventfd open(const unique_fd& fd) {
+    doorbell::kernel_eventfd opened;
+    std::error_code ec;
+    EXPECT_TRUE(opened.open(fd.get(), ec)) << ec.message();
+    return opened;
+  }
+};
+
+// Oracle: of each amount exactly as much is added as there is room for, and the call returns.
+TEST_P(kernel_eventfd_add, adds_what_there_is_room_for) {
+  for_each_kind([](int flags) {
+    for (const std::uint64_t room : {0U, 1U, 2U, 3U, 7U, 8U, 64U, 65U, 100U})
+      for (const std::uint64_t n : {1U, 2U, 3U, 5U, 8U, 13U, 64U, 99U, 100U, 101U}) {
+        const auto fd = kernel_eventfd(0, flags);
+        ASSERT_TRUE(doorbell::test::give(fd.get(), most - room));
+        auto opened = open(fd);
+        EXPECT_EQ(opened.add(n), std::min(n, room)) << n << " of " << room;
+        EXPECT_EQ(all_of(fd), most - room + std::min(n, room));
+      }
+  });
+}
+
+TEST_P(kernel_eventfd_add, adds_to_an_empty_one) {
+  for_each_kind([](int flags) {
+    const auto fd = kernel_eventfd(0, flags);
+    auto opened = open(fd);
+    for (const std::uint64_t n : {1U, 2U, 64U, 1000U}) {
+      EXPECT_EQ(opened.add(n), n);
+      EXPECT_EQ(take(fd.get()), n);
+    }
+  });
+}
+
+// Oracle: a count that may not be added by ones is added in parts, and the parts are its sum.
+TEST_P(kernel_eventfd_add, adds_a_large_count_in_a_few_calls) {
+  for_each_kind([](int flags) {
+    const auto fd = kernel_eventfd(0, flags);
+    auto opened = open(fd);
+    const std::uint64_t large = 5000;
+    std::uint64_t added = 0;
+    for (int calls = 0; added < large && calls < 10; ++calls) added += opened.add(large - added);
+    EXPECT_EQ(added, large);
+    EXPECT_EQ(take(fd.get()), large);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(, kernel_eventfd_add, testing::Bool(),
+                         [](const auto& tested) { return tested.param ? "with_proc" : "without_proc"; });
+
+// The text that tells the room belongs to the thread that opened it.
+TEST(kernel_eventfd, adds_when_the_thread_that_added_first_has_ended) {
+  const auto fd = kernel_eventfd(0, 0);
+  ASSERT_TRUE(doorbell::test::give(fd.get(), most - 8));
+  doorbell::kernel_eventfd opened;
+  std::error_code ec;
+  ASSERT_TRUE(opened.open(fd.get(), ec));
+  std::thread{[&] { EXPECT_EQ(opened.add(3), 3U); }}.join();
+  EXPECT_EQ(opened.add(10), 5U);
+  EXPECT_EQ(take(fd.get()), most);
+}
+
+// Oracle: the program's file that has the number of the library's text is open and unread when the library has ended.
+TEST(kernel_eventfd, does_not_close_a_file_that_the_program_puts_at_a_number_of_its_own) {
+  const auto fd = kernel_eventfd(0, 0);
+  const auto other = kernel_eventfd(5, 0);
+  std::vector<unique_fd> programs;
+  {
+    doorbell::kernel_eventfd opened;
+    std::error_code ec;
+    ASSERT_TRUE(opened.open(fd.get(), ec));
+    EXPECT_EQ(opened.add(2), 2U);
+    for (int number = doorbell::base::private_fd::lowest_number(); number < 1024; ++number) {
+      if (number == opened.descriptor().get() || !doorbell::test::is_open(number)) continue;
+      // Not what the library keeps for the whole process.
+      struct stat status{};
+      if (::fstat(number, &status) != 0 || !S_ISREG(status.st_mode)) continue;
+      ASSERT_EQ(::dup3(other.get(), number, O_CLOEXEC), number);
+      programs.emplace_back(number);
+    }
+    EXPECT_EQ(programs.size(), 1U);
+    EXPECT_EQ(opened.add(2), 2U);
+  }
+  for (const auto& each : programs) EXPECT_TRUE(doorbell::test::is_open(each.get()));
+  EXPECT_EQ(take(other.get()), 5U);
+  EXPECT_EQ(take(fd.get()), 4U);
+}
+
+}  // namespace
