@@ -19,6 +19,7 @@
 #include "ioctx_table.hpp"
 #include "reaper.hpp"
 #include "request_limit.hpp"
+#include "resfd.hpp"
 #include "sleep_record.hpp"
 
 namespace doorbell::aio {
@@ -49,9 +50,11 @@ void before_fork() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   reaper::process().lock_for_fork();
   ioctx_table::process().lock_for_fork();
   crew::before_fork();
+  shared_bells::process().lock_for_fork();
 }
 
 void unlock() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
+  shared_bells::process().unlock_after_fork();
   ioctx_table::process().unlock_after_fork();
   reaper::process().unlock_after_fork();
 }
@@ -68,6 +71,7 @@ void after_fork_in_child() noexcept {
   reaper::process().forget_all();
   ioctx_table::process().forget_all();
   request_limit::process().forget_all();
+  shared_bells::process().forget_all();
   sleep_record::forget_all();
   process_mark::here->store(noticed, base::memory_order_release);
   is_forking = false;
@@ -98,6 +102,7 @@ void become_child() noexcept {
   crew::begin_anew();
   reaper::process().begin_anew();
   ioctx_table::process().begin_anew();
+  shared_bells::process().begin_anew();
   request_limit::process().forget_all();
   sleep_record::forget_all();
   mark.store(noticed, base::memory_order_release);

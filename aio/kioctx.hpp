@@ -138,11 +138,12 @@ class kioctx {
   template <class Iocb>
   std::size_t submit_some(std::span<Iocb* const> iocbs, std::error_code& ec) noexcept;
   template <class Iocb>
-  std::size_t answer_hot_reads(std::span<Iocb* const> iocbs) noexcept;
+  std::size_t answer_hot_reads(std::span<Iocb* const> iocbs, resfd_lookup& numbers) noexcept;
   [[nodiscard]] file_hints::kind hint_for(iocb_abi* asked) noexcept;
   void publish_hot(std::span<const io_event> events, std::size_t slots_left) noexcept;
   template <class Iocb>
-  std::size_t prepare(std::span<Iocb* const> iocbs, std::span<request*> made, std::error_code& ec) noexcept;
+  std::size_t prepare(std::span<Iocb* const> iocbs, std::span<request*> made, resfd_lookup& numbers,
+                      std::error_code& ec) noexcept;
   template <class Iocb>
   [[nodiscard]] request* prepare(Iocb* asked, provisions& left, std::error_code& ec) noexcept;
   [[nodiscard]] request* make_request(const iocb_abi& asked, provisions& left) noexcept;

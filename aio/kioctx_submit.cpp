@@ -20,16 +20,16 @@ namespace doorbell::aio {
 namespace {
 
 /// Whom a request rings. Errors: bad_file_descriptor, invalid_argument for a descriptor that is not an eventfd.
-std::error_code find_bell(const iocb& asked, ringing& whom, foreign_bells& /*known*/) noexcept {
+std::error_code find_bell(const iocb& asked, ringing& whom, resfd_lookup& /*numbers*/) noexcept {
   if (asked.eventfd() == nullptr || !asked.eventfd()->is_open())
     return std::make_error_code(std::errc::bad_file_descriptor);
   whom.bell = asked.eventfd();
   return {};
 }
 
-std::error_code find_bell(const iocb_abi& asked, ringing& whom, foreign_bells& known) noexcept {
+std::error_code find_bell(const iocb_abi& asked, ringing& whom, resfd_lookup& numbers) noexcept {
   std::error_code ec;
-  whom.foreign = known.find(static_cast<int>(asked.resfd), ec);
+  whom.foreign = numbers.find(static_cast<int>(asked.resfd), ec);
   if (!ec) whom.bell = whom.foreign->bell();
   return ec;
 }
@@ -102,11 +102,12 @@ template std::size_t kioctx::submit(std::span<iocb_abi* const>, std::error_code&
 // @return how many were taken; `ec` is set when that is not all of them.
 template <class Iocb>
 std::size_t kioctx::submit_some(std::span<Iocb* const> iocbs, std::error_code& ec) noexcept {
+  resfd_lookup numbers{foreign_bells_};
   std::size_t taken = 0;
-  while (const auto answered = answer_hot_reads(iocbs.subspan(taken))) taken += answered;
+  while (const auto answered = answer_hot_reads(iocbs.subspan(taken), numbers)) taken += answered;
   if (taken == iocbs.size()) return taken;
   std::array<request*, submit_batch> made;
-  const auto requests = std::span{made}.first(prepare(iocbs.subspan(taken), made, ec));
+  const auto requests = std::span{made}.first(prepare(iocbs.subspan(taken), made, numbers, ec));
   const auto started = start(requests);
   if (std::is_same_v<Iocb, iocb_abi> && in_flight_.load(base::memory_order_relaxed) > 0) fill_ring_until_asked();
   for (auto* unstarted : requests.subspan(started)) {
@@ -120,12 +121,12 @@ std::size_t kioctx::submit_some(std::span<Iocb* const> iocbs, std::error_code& e
 // been requests, in flight, or on the list of what can be cancelled.
 // @return how many.
 template <class Iocb>
-std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs) noexcept {
+std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs, resfd_lookup& numbers) noexcept {
   auto hint = iocbs.empty() ? file_hints::kind::other : hint_for(iocbs.front());
   if (hint == file_hints::kind::other) return 0;
   if (hint == file_hints::kind::cached && is_batch(iocbs) && engine_->takes_many_by_one_call()) return 0;
   ringing whom;
-  if (has_bell(*iocbs.front()) && find_bell(*iocbs.front(), whom, foreign_bells_)) return 0;
+  if (has_bell(*iocbs.front()) && find_bell(*iocbs.front(), whom, numbers)) return 0;
   const auto slots = take_slots(iocbs.size());
   std::array<io_event, submit_batch> events;
   std::size_t count = 0;
@@ -215,15 +216,19 @@ bool kioctx::answer(request& made) noexcept {
 
 // What requests are made of, taken for all of them at once.
 struct kioctx::provisions {
+  explicit provisions(resfd_lookup& of_this_submit) noexcept : numbers{of_this_submit} {}
+
+  resfd_lookup& numbers;
   std::size_t slots = 0;
-  std::array<void*, submit_batch> memory;
   std::size_t memories = 0;
+  std::array<void*, submit_batch> memory;
 };
 
 // @return how many, up to the first that is refused.
 template <class Iocb>
-std::size_t kioctx::prepare(std::span<Iocb* const> iocbs, std::span<request*> made, std::error_code& ec) noexcept {
-  provisions left;
+std::size_t kioctx::prepare(std::span<Iocb* const> iocbs, std::span<request*> made, resfd_lookup& numbers,
+                            std::error_code& ec) noexcept {
+  provisions left{numbers};
   left.slots = take_slots(iocbs.size());
   left.memories = requests_.take(std::span{left.memory}.first(iocbs.size()));
   std::size_t count = 0;
@@ -259,7 +264,7 @@ request* kioctx::prepare(Iocb* asked, provisions& left, std::error_code& ec) noe
   file_facts looked_up;
   const auto& file = find_file(*asked, looked_up, ec);
   if (!ec && has_bell(*asked)) {
-    ec = find_bell(*asked, made->whom, foreign_bells_);
+    ec = find_bell(*asked, made->whom, left.numbers);
     if (!ec) ensure_reaper(ec);
   }
   if (!ec) {

@@ -20,6 +20,7 @@ class eventfd_ctx::forwarder final : public base::wait_entry {
   explicit forwarder(eventfd_ctx& ctx) noexcept : wait_entry{&on_wake}, ctx_{ctx} {}
 
   [[nodiscard]] bool open(int fd, std::error_code& ec) noexcept { return target_.open(fd, ec); }
+  [[nodiscard]] const base::private_fd& descriptor() const noexcept { return target_.descriptor(); }
 
   /// Moves what is there. Lock held.
   /// @return whether anything moved, and so whether there is room now for POLLOUT to tell of.
@@ -77,6 +78,12 @@ void eventfd_ctx::start_forwarding(int fd, std::error_code& ec) noexcept {
     moved = made.release()->move_counts();
   }
   if (moved) wake(POLLOUT);
+}
+
+const base::private_fd* eventfd_ctx::forwarding_target() noexcept {
+  const eventfd_ctx_lock held{*this};
+  const auto* const there = queue_.find(&forwarder::on_wake);
+  return there != nullptr ? &static_cast<const forwarder*>(there)->descriptor() : nullptr;
 }
 
 void eventfd_ctx::stop_forwarding(std::error_code& ec) noexcept {

@@ -20,6 +20,7 @@
 #include "process_end.hpp"
 #include "reaper.hpp"
 #include "request_limit.hpp"
+#include "resfd.hpp"
 #include "scenario.hpp"
 
 namespace doorbell::model {
@@ -32,6 +33,7 @@ const int regular_file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 // What is the process's is made before any scenario, and found as it was by each: a context has been there, and is gone.
 [[maybe_unused]] const bool is_warm = [] {
   aio::reaper::process();
+  aio::shared_bells::process();
   const aio::context once{1};
   return device::take_last() != nullptr;
 }();

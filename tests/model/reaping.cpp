@@ -16,9 +16,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include "model_engine.hpp"
+#include "resfd.hpp"
 #include "scenario.hpp"
 
 namespace doorbell::model {
@@ -242,6 +244,36 @@ SCENARIO(resfd_number_used_again_at_submit, 3,
   if (taken == 1) all.complete_one();
   let_background_rest();
   REQUIRE(read_from(same) + read_from(bell) == (taken == 1 ? 1U : 0U));
+}
+
+SCENARIO(resfd_shared_found_as_it_ends, 3,
+         "an eventfd that is named again as its last user goes is found whole, and its count arrives") {
+  const auto bell = make_bell(EFD_NONBLOCK);
+  std::error_code ec;
+  auto last = aio::shared_bells::process().find(bell.get(), ec);
+  REQUIRE(last != nullptr);
+  together({{"last user", [&] { last.reset(); }}, {"finder", [&] {
+                                                     std::error_code refused;
+                                                     const auto found =
+                                                         aio::shared_bells::process().find(bell.get(), refused);
+                                                     REQUIRE(found != nullptr && found->is_named_by(bell.get()));
+                                                     found->bell()->signal();
+                                                   }}});
+  REQUIRE(read_from(bell) == 1);
+}
+AND_WEAK(resfd_shared_found_as_it_ends, 2, 2);
+
+SCENARIO(resfd_shared_by_two_finders, 2, "two who name an eventfd for the first time concurrently share one") {
+  const auto bell = make_bell(EFD_NONBLOCK);
+  std::array<aio::foreign_bell_ptr, 2> found;
+  const auto find = [&](std::size_t which) {
+    return [&, which] {
+      std::error_code refused;
+      found[which] = aio::shared_bells::process().find(bell.get(), refused);
+    };
+  };
+  together({{"first", find(0)}, {"second", find(1)}});
+  REQUIRE(found[0] != nullptr && found[0] == found[1]);
 }
 
 SCENARIO(resfd_full, 3,

@@ -31,6 +31,10 @@
 
 namespace doorbell {
 
+namespace base {
+class private_fd;
+}
+
 class eventfd_ctx;
 
 /// A reference that keeps an eventfd_ctx in memory, and nothing else: it does not keep the eventfd open.
@@ -131,6 +135,10 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
   [[nodiscard]] std::uint64_t count_locked() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this) {
     return lock_.value();
   }
+
+  /// The library's descriptor of the kernel eventfd that counts move to, or null. It stays until stop_forwarding() or the
+  /// last close. Not in a callback of another eventfd that other threads have, too: it takes the lock.
+  [[nodiscard]] const base::private_fd* forwarding_target() noexcept;
 
   /// Walks the queue with `events`; deferred, when called in a callback.
   void wake(unsigned events) noexcept;

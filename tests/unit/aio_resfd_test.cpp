@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Kernel eventfds that requests name: in processes that have less than others, and shared by many contexts.
+#include <doorbell/aio_calls.hpp>
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../../aio/same_file.hpp"
+#include "support/by_engine.hpp"
+#include "support/child.hpp"
+#include "support/fds.hpp"
+#include "support/file_kinds.hpp"
+#include "support/files.hpp"
+#include "support/inventory.hpp"
+#include "support/restricted.hpp"
+#include "support/threads.hpp"
+
+DOORBELL_TEST_FORKS
+
+namespace {
+
+namespace aio = doorbell::aio;
+using doorbell::test::in_child;
+using doorbell::test::kernel_eventfd;
+using doorbell::test::take;
+using doorbell::test::unique_fd;
+
+constexpr std::uint64_t most = UINT64_MAX - 1;
+
+/// A context by handle.
+class a_context {
+ public:
+  explicit a_context(unsigned nr = 8) { EXPECT_EQ(aio::io_setup(nr, &handle_), 0); }
+  a_context(a_context&& other) noexcept : handle_{std::exchange(other.handle_, 0)} {}
+  a_context& operator=(a_context&& other) = delete;
+  ~a_context() {
+    if (handle_ != 0) {
+      EXPECT_EQ(aio::io_destroy(handle_), 0);
+    }
+  }
+
+  [[nodiscard]] int submit(std::vector<aio::iocb_abi*> requests) const {
+    return aio::io_submit(handle_, static_cast<long>(requests.size()), requests.data());
+  }
+  void get(std::size_t count) const {
+    std::vector<aio::io_event> events(count);
+    EXPECT_EQ(aio::io_getevents(handle_, static_cast<long>(count), static_cast<long>(count), events.data(), nullptr),
+              static_cast<int>(count));
+  }
+
+ private:
+  aio::aio_context_t handle_ = 0;
+};
+
+/// Reads of a file, inline or by the engine in turn.
+class reads {
+ public:
+  [[nodiscard]] aio::iocb_abi signalling(int eventfd) {
+    aio::iocb_abi read = aio::prep_pread(file_.get(), text_.data(), text_.size(), 0);
+    if (++made_ % 2 == 0) read = doorbell::test::by_engine(read);
+    read.flags |= aio::iocb_abi::flag_resfd;
+    read.resfd = static_cast<std::uint32_t>(eventfd);
+    return read;
+  }
+  /// Submits `count` of them, and gets their events.
+  void complete(const a_context& ctx, int eventfd, std::size_t count = 2) {
+    std::vector<aio::iocb_abi> each;
+    std::vector<aio::iocb_abi*> pointers;
+    for (std::size_t n = 0; n < count; ++n) each.push_back(signalling(eventfd));
+    for (auto& one : each) pointers.push_back(&one);
+    ASSERT_EQ(ctx.submit(pointers), static_cast<int>(count));
+    ctx.get(count);
+  }
+
+ private:
+  const unique_fd file_ = doorbell::test::temporary_file("text");
+  std::array<char, 4> text_{};
+  unsigned made_ = 0;
+};
+
+/// What is read from it within some seconds, until it is `expected`.
+std::uint64_t sum_of(int fd, std::uint64_t expected) {
+  std::uint64_t sum = 0;
+  pollfd readable{.fd = fd, .events = POLLIN, .revents = 0};
+  while (sum != expected && ::poll(&readable, 1, 20'000) == 1) sum += take(fd);
+  return sum;
+}
+
+/// How many descriptors refer to the file.
+std::size_t descriptors_of(int fd) {
+  std::size_t count = 0;
+  for (int other = 0; other < 1024; ++other)
+    count += doorbell::test::is_open(other) && aio::is_same_file(fd, other) ? 1U : 0U;
+  return count;
+}
+
+class aio_resfd_restricted : public testing::TestWithParam<doorbell::test::restriction> {};
+
+// Oracle: each completion is counted, and what is no eventfd is refused as the kernel refuses it.
+TEST_P(aio_resfd_restricted, eventfds_are_signalled_and_other_files_refused) {
+  in_child([] {
+    reads requests;
+    const doorbell::test::other_files others;
+    const std::array eventfds{kernel_eventfd(0, 0), kernel_eventfd(0, EFD_NONBLOCK)};
+    const auto same_file = unique_fd{::fcntl(eventfds[0].get(), F_DUPFD_CLOEXEC, 0)};
+    if (!GetParam().apply()) return;
+    const a_context ctx;
+    for (const auto& each : eventfds)
+      for (const std::size_t count : {1U, 2U, 8U}) {
+        requests.complete(ctx, each.get(), count);
+        EXPECT_EQ(sum_of(each.get(), count), count);
+      }
+    for (const auto& [name, fd] : others.all()) {
+      auto refused = requests.signalling(fd.get());
+      EXPECT_EQ(ctx.submit({&refused}), -EINVAL) << name;
+    }
+    EXPECT_TRUE(aio::is_same_file_by_epoll(eventfds[0].get(), same_file.get()));
+    EXPECT_FALSE(aio::is_same_file_by_epoll(eventfds[0].get(), eventfds[1].get()));
+  });
+}
+
+// Oracle: submit and getevents return, and what had no room is added when the program reads.
+TEST_P(aio_resfd_restricted, a_full_eventfd_gets_the_rest_when_it_is_read) {
+  in_child([] {
+    reads requests;
+    if (!GetParam().apply()) return;
+    const a_context ctx;
+    for (const int flags : {0, static_cast<int>(EFD_NONBLOCK)}) {
+      const auto bell = kernel_eventfd(0, flags);
+      ASSERT_TRUE(doorbell::test::give(bell.get(), most - 1));
+      requests.complete(ctx, bell.get(), 6);
+      EXPECT_EQ(take(bell.get()), most);
+      EXPECT_EQ(sum_of(bell.get(), 5), 5U);
+    }
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(, aio_resfd_restricted, testing::ValuesIn(doorbell::test::restrictions),
+                         [](const auto& tested) { return std::string{tested.param.name}; });
+
+TEST(same_file, is_told_of_each_pair_by_an_epoll) {
+  const auto one = kernel_eventfd();
+  const auto other = kernel_eventfd();
+  const unique_fd again{::fcntl(one.get(), F_DUPFD_CLOEXEC, 0)};
+  const auto file = doorbell::test::temporary_file();
+  const auto before = doorbell::test::inventory::now();
+  EXPECT_TRUE(aio::is_same_file_by_epoll(one.get(), again.get()));
+  EXPECT_TRUE(aio::is_same_file_by_epoll(again.get(), one.get()));
+  EXPECT_TRUE(aio::is_same_file_by_epoll(one.get(), one.get()));
+  EXPECT_FALSE(aio::is_same_file_by_epoll(one.get(), other.get()));
+  EXPECT_FALSE(aio::is_same_file_by_epoll(one.get(), file.get()));
+  EXPECT_FALSE(aio::is_same_file_by_epoll(one.get(), -1));
+  EXPECT_FALSE(aio::is_same_file_by_epoll(-1, one.get()));
+  EXPECT_EQ(doorbell::test::inventory::now().descriptors, before.descriptors);
+}
+
+class aio_resfd : public testing::Test {
+ protected:
+  reads requests_;
+};
+
+// Oracle: a context has at most one descriptor (its ring's, or the one that tells of its completions), and all contexts
+// together have few for the eventfd.
+TEST_F(aio_resfd, a_hundred_contexts_share_the_descriptors_of_an_eventfd) {
+  constexpr std::size_t contexts = 100;
+  constexpr std::size_t shared = 8;
+  in_child([&] {
+    const auto bell = kernel_eventfd(0, 0);
+    const auto before = doorbell::test::inventory::now().descriptors;
+    {
+      std::vector<a_context> all(contexts);
+      for (const auto& each : all) requests_.complete(each, bell.get(), 4);
+      EXPECT_EQ(sum_of(bell.get(), contexts * 4), contexts * 4);
+      EXPECT_EQ(descriptors_of(bell.get()), 2U);
+      EXPECT_LE(doorbell::test::inventory::now().descriptors, before + contexts + shared);
+    }
+    EXPECT_EQ(descriptors_of(bell.get()), 1U);
+    EXPECT_LE(doorbell::test::inventory::now().descriptors, before + shared);
+  });
+}
+
+TEST_F(aio_resfd, a_number_that_is_another_eventfds_now_is_found_anew_by_each_context) {
+  const a_context first;
+  const a_context second;
+  auto bell = kernel_eventfd();
+  const auto other = kernel_eventfd();
+  const unique_fd same{::fcntl(bell.get(), F_DUPFD_CLOEXEC, 0)};
+  requests_.complete(first, bell.get());
+  requests_.complete(second, bell.get());
+  ASSERT_EQ(::dup3(other.get(), bell.get(), O_CLOEXEC), bell.get());
+  requests_.complete(second, bell.get(), 3);
+  requests_.complete(first, bell.get(), 3);
+  EXPECT_EQ(take(same.get()), 4U);
+  EXPECT_EQ(take(other.get()), 6U);
+  EXPECT_EQ(descriptors_of(other.get()), 3U) << "those of the program are two";
+}
+
+// Oracle: there is one descriptor to close, and requests after that are counted.
+TEST_F(aio_resfd, a_program_that_closes_the_duplicate_loses_no_later_count) {
+  in_child([&] {
+    const a_context first;
+    const a_context second;
+    const auto bell = kernel_eventfd();
+    requests_.complete(first, bell.get());
+    requests_.complete(second, bell.get());
+    int closed = 0;
+    for (int fd = 3; fd < 1024; ++fd)
+      if (fd != bell.get() && doorbell::test::is_open(fd) && aio::is_same_file(bell.get(), fd)) {
+        ASSERT_EQ(::close(fd), 0);
+        ++closed;
+      }
+    EXPECT_EQ(closed, 1);
+    requests_.complete(second, bell.get());
+    requests_.complete(first, bell.get());
+    EXPECT_EQ(take(bell.get()), 8U);
+    EXPECT_EQ(descriptors_of(bell.get()), 2U);
+  });
+}
+
+// Oracle: both add to the one eventfd that they share, each for its own requests; neither ends the other's.
+TEST_F(aio_resfd, a_child_and_its_parent_signal_the_eventfd_each_for_itself) {
+  const auto bell = kernel_eventfd();
+  const a_context ctx;
+  requests_.complete(ctx, bell.get(), 3);
+  EXPECT_EQ(sum_of(bell.get(), 3), 3U);
+  in_child([&] {
+    {
+      const a_context own;
+      const a_context another;
+      requests_.complete(own, bell.get(), 5);
+      requests_.complete(another, bell.get(), 5);
+    }
+    const a_context later;
+    requests_.complete(later, bell.get(), 1);
+    EXPECT_EQ(sum_of(bell.get(), 11), 11U);
+  });
+  requests_.complete(ctx, bell.get(), 4);
+  EXPECT_EQ(sum_of(bell.get(), 4), 4U);
+}
+
+// Oracle: what is read adds up to what was submitted, though with each context that ends the last reference to the
+// eventfd may go as another context finds it.
+TEST_F(aio_resfd, contexts_that_come_and_go_concurrently_lose_no_count) {
+  constexpr std::size_t threads = 4;
+  constexpr std::size_t rounds = 60;
+  const auto bell = kernel_eventfd();
+  doorbell::test::run_together(threads, [&](std::size_t) {
+    reads own;
+    for (std::size_t round = 0; round < rounds; ++round) {
+      const a_context ctx;
+      own.complete(ctx, bell.get(), 1 + round % 3);
+    }
+  });
+  const std::uint64_t all = threads * (rounds / 3) * 6;
+  EXPECT_EQ(sum_of(bell.get(), all), all);
+  EXPECT_EQ(descriptors_of(bell.get()), 1U);
+}
+
+}  // namespace
