@@ -127,6 +127,8 @@ std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs, resfd_lookup&
   if (hint == file_hints::kind::cached && is_batch(iocbs) && engine_->takes_many_by_one_call()) return 0;
   ringing whom;
   if (has_bell(*iocbs.front()) && find_bell(*iocbs.front(), whom, numbers)) return 0;
+  // The search has verified the descriptor that the count is written to below, and the reads in between do not wait.
+  const base::private_fd::verified_scope verified{whom.foreign != nullptr ? &whom.foreign->file() : nullptr};
   const auto slots = take_slots(iocbs.size());
   std::array<io_event, submit_batch> events;
   std::size_t count = 0;

@@ -64,6 +64,8 @@ class foreign_bell : public boost::intrusive::list_base_hook<> {  // of shared_b
   void try_again() noexcept { bell_->wake(POLLIN); }
   /// Where to wait for there being room.
   [[nodiscard]] int descriptor() const noexcept { return file_->get(); }
+  /// By what it is held.
+  [[nodiscard]] const base::private_fd& file() const noexcept { return *file_; }
 
   void get() noexcept { references_.get(); }
   void put() noexcept {

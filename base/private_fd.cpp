@@ -41,6 +41,9 @@ unique_fd duplicate(int fd, int lowest, int at_least) noexcept {
   return unique_fd{::fcntl(fd, F_DUPFD_CLOEXEC, at_least)};
 }
 
+/// That of this thread's verified_scope.
+constinit thread_local const private_fd* verified = nullptr;
+
 /// Never closed by the library.
 constinit atomic<int> epoll_of_duplicates{-1};
 
@@ -106,8 +109,12 @@ bool private_fd::is_superseded() const noexcept {
   return is_in_table(fd_) && youngest[static_cast<std::size_t>(fd_)].load(memory_order_relaxed) != token_;
 }
 
+private_fd::verified_scope::verified_scope(const private_fd* just_verified) noexcept { verified = just_verified; }
+private_fd::verified_scope::~verified_scope() { verified = nullptr; }
+
 bool private_fd::is_ours() const noexcept {
   if (fd_ < 0 || is_superseded()) return false;
+  if (verified == this) return true;
   const errno_kept around;
   struct stat status{};
   switch (identity_.by) {

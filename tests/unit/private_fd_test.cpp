@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "support/child.hpp"
 #include "support/fds.hpp"
@@ -25,6 +26,26 @@ TEST(private_fd, has_a_number_that_programs_rarely_use) {
   const private_fd own{kernel_eventfd()};
   EXPECT_GE(own.get(), private_fd::lowest_number());
   EXPECT_TRUE(own.is_ours());
+}
+
+// Oracle: a duplicate whose number is another eventfd's is taken for ours in the scope of this thread only.
+TEST(private_fd, that_has_just_been_verified_is_not_verified_again_in_that_scope) {
+  const auto programs = kernel_eventfd();
+  const auto other = kernel_eventfd();
+  const auto own = private_fd::duplicate_of(programs.get());
+  const auto another = private_fd::duplicate_of(other.get());
+  ASSERT_TRUE(own.is_ours());
+  {
+    const private_fd::verified_scope verified{&own};
+    ASSERT_EQ(::dup3(other.get(), own.get(), O_CLOEXEC), own.get());
+    EXPECT_TRUE(own.is_ours());
+    std::jthread{[&] { EXPECT_FALSE(own.is_ours()); }}.join();
+    ASSERT_EQ(::dup3(programs.get(), another.get(), O_CLOEXEC), another.get());
+    EXPECT_FALSE(another.is_ours());
+  }
+  EXPECT_FALSE(own.is_ours());
+  ::close(own.get());
+  ::close(another.get());
 }
 
 TEST(private_fd, has_the_upper_quarter_of_few_numbers) {

@@ -16,6 +16,9 @@ private_fd private_fd::duplicate_of(int programs) noexcept {
 
 private_fd::private_fd(unique_fd fd, bool /*is_sole_owner*/, int /*lowest*/) noexcept : fd_{fd.release()} {}
 
+private_fd::verified_scope::verified_scope(const private_fd* /*just_verified*/) noexcept {}
+private_fd::verified_scope::~verified_scope() = default;
+
 bool private_fd::is_superseded() const noexcept { return false; }
 bool private_fd::is_ours() const noexcept { return fd_ >= 0; }
 

@@ -58,8 +58,21 @@ class private_fd {
   [[nodiscard]] int get() const noexcept { return fd_; }
   [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
 
-  /// Whether the number still refers to the file. One system call. errno stays as it was.
+  /// Whether the number still refers to the file. One system call, or two for a duplicate. errno stays as it was.
   [[nodiscard]] bool is_ours() const noexcept;
+
+  /// A scope of a thread that has just verified a descriptor: as long as it lasts, is_ours() of that descriptor makes no
+  /// system call in this thread. Only for a few microseconds in which no code of the program runs in this thread. Scopes
+  /// do not nest.
+  class verified_scope {
+   public:
+    /// @param just_verified null: none.
+    explicit verified_scope(const private_fd* just_verified) noexcept;
+    ~verified_scope();
+    verified_scope(const verified_scope&) = delete;
+    verified_scope& operator=(const verified_scope&) = delete;
+  };
+
   /// Whether a younger private_fd has the number, so that the program must have closed this one. No system call.
   [[nodiscard]] bool is_superseded() const noexcept;
 
