@@ -81,7 +81,8 @@ class engine_uring final : public engine {
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
   [[nodiscard]] unsigned reap_some(std::span<completion> completions, std::size_t& filled) noexcept
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
-  [[nodiscard]] int sleep(base::deadline until) noexcept;
+  [[nodiscard]] int sleep(base::deadline until, const sigset_t* mask) noexcept;
+  [[nodiscard]] int sleep_on(base::deadline until) noexcept;
   void tear_down() noexcept;
 
   base::private_fd descriptor_;  // the ring's; liburing has the number only

@@ -35,7 +35,9 @@
 namespace doorbell::aio {
 namespace {
 
-constexpr std::chrono::seconds follower_look{1};
+// Not a whole second: a signal whose handler runs between two sleeps does not end the wait, and timers of whole seconds are
+// common.
+constexpr std::chrono::milliseconds follower_look{1013};
 
 }  // namespace
 

@@ -11,10 +11,12 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <ctime>
 #include <thread>
 #include <vector>
 
 #include "support/asleep.hpp"
+#include "support/child.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
 #include "support/signal_handler.hpp"
@@ -113,6 +115,32 @@ TEST_P(aio_under_signals, setup_submit_cancel_and_destroy_are_not_interrupted) {
     }
   });
   EXPECT_EQ(doorbell::test::take(bell.get()), 3 * rounds);
+}
+
+void wait_for_a_timer_of_whole_seconds() {
+  struct sigaction action{};
+  action.sa_handler = [](int) {};
+  ASSERT_EQ(::sigaction(SIGVTALRM, &action, nullptr), 0);
+  timer_t timer{};
+  sigevent by_signal{};
+  by_signal.sigev_notify = SIGEV_SIGNAL;
+  by_signal.sigev_signo = SIGVTALRM;
+  ASSERT_EQ(::timer_create(CLOCK_MONOTONIC, &by_signal, &timer), 0);
+  aio::aio_context_t ctx = 0;
+  ASSERT_EQ(aio::io_setup(8, &ctx), 0);
+  const itimerspec two_seconds{.it_interval = {}, .it_value = {.tv_sec = 2, .tv_nsec = 0}};
+  ASSERT_EQ(::timer_settime(timer, 0, &two_seconds, nullptr), 0);
+  aio::io_event event{};
+  EXPECT_EQ(aio::io_getevents(ctx, 1, 1, &event, nullptr), -EINTR);
+}
+
+// Oracle: each wait ends, also those whose timer expires while the library looks, from time to time, for its descriptors.
+TEST(aio_timers, of_whole_seconds_interrupt_a_wait) {
+  constexpr std::size_t waits = 8;
+  std::vector<pid_t> children;
+  for (std::size_t n = 0; n < waits; ++n)
+    children.push_back(doorbell::test::start_child([] { wait_for_a_timer_of_whole_seconds(); }));
+  for (const auto child : children) doorbell::test::expect_success(child);
 }
 
 INSTANTIATE_TEST_SUITE_P(, aio_under_signals, testing::Values(0, SA_RESTART));
