@@ -197,18 +197,21 @@ void crew::before_fork() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   of_process.current->pins.lock_for_fork();
 }
 
+void crew::unlock_after_fork() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
+  pins.unlock_after_fork();
+  waits.unlock_after_fork();
+  start_lock_.unlock();
+}
+
 void crew::after_fork_in_parent() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
-  if (auto* const forks = of_process.current; forks != nullptr) {
-    forks->pins.unlock_after_fork();
-    forks->waits.unlock_after_fork();
-    forks->start_lock_.unlock();
-  }
+  if (of_process.current != nullptr) of_process.current->unlock_after_fork();
   of_process.lock.unlock();
 }
 
 // The child has the parent's descriptors, and needs none of them.
 void crew::after_fork_in_child() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   if (auto* const parents = std::exchange(of_process.current, nullptr); parents != nullptr) {
+    parents->unlock_after_fork();
     parents->channel.abandon();
     parents->wakeup.abandon();
     of_process.inherited = parents;

@@ -99,6 +99,7 @@ struct crew {
  private:
   enum class state { idle, starting, running, failed };
 
+  void unlock_after_fork() noexcept;
   void run() noexcept;
   [[nodiscard]] std::error_code set_up() noexcept;
   void report(std::error_code answer) noexcept;

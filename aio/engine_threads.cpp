@@ -65,7 +65,9 @@ std::unique_ptr<engine_threads> engine_threads::make(std::error_code& ec) noexce
   return made;
 }
 
+// When a context is gone, so are the files of its requests: the other end of a pipe may wait for that.
 engine_threads::~engine_threads() {
+  crew_.load(base::memory_order_acquire)->pins.wait_until_swept();
   const base::mutex_lock held{completion_lock_};
   if (pinned_descriptor_ != 0) rung_by_->pins.unpin(pinned_descriptor_);
 }
@@ -118,6 +120,10 @@ std::error_code engine_threads::pin(request& held, file_pins::sharing share) noe
   auto& note = held.by_threads;
   std::error_code ec;
   note.with = running_crew(ec);
+  if (!ec && is_unannounced_.load(base::memory_order_relaxed)) [[unlikely]] {
+    const base::mutex_lock locked{completion_lock_};
+    pin_descriptor();
+  }
   if (!ec) note.pinned = note.with->pins.pin(held.what.fildes, share, ec);
   if (ec != std::errc::not_connected) return ec;
   ec.clear();
@@ -279,16 +285,16 @@ void engine_threads::ring_descriptor() const noexcept {
   }
 }
 
-// If that fails, the reaper looks for completions from time to time.
+// If that fails, the reaper looks for completions from time to time, and the next request tries again.
 void engine_threads::pin_descriptor() const noexcept {
   if (pinned_descriptor_ != 0) rung_by_->pins.unpin(std::exchange(pinned_descriptor_, 0));
   rung_by_ = nullptr;
   if (!descriptor_.is_ours()) return;
-  std::error_code ec;
   auto* const now = crew_.load(base::memory_order_acquire);
-  ec = now->start();
+  auto ec = now->start();
   if (!ec) pinned_descriptor_ = now->pins.pin(descriptor_.get(), file_pins::sharing::own, ec);
   if (!ec) rung_by_ = now;
+  is_unannounced_.store(static_cast<bool>(ec), base::memory_order_relaxed);
 }
 
 // @return whether a thread sleeps on the word. Release pairs with the acquires in wait() and reap().

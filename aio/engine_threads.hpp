@@ -67,7 +67,7 @@ class engine_threads final : public engine, private worker_pool::lane, private p
     return (word_.load(base::memory_order_acquire) & completions_bit) != 0;
   }
   [[nodiscard]] bool must_be_looked_at() const noexcept override {
-    return has_lost_crew_.load(base::memory_order_relaxed);
+    return has_lost_crew_.load(base::memory_order_relaxed) || is_unannounced_.load(base::memory_order_relaxed);
   }
 
  private:
@@ -105,6 +105,7 @@ class engine_threads final : public engine, private worker_pool::lane, private p
   [[nodiscard]] wait_result wake_up(wait_result because) noexcept;
 
   base::atomic<crew*> crew_;
+  mutable base::atomic<bool> is_unannounced_{false};  // the crew could not be given the descriptor
   base::atomic<bool> has_lost_crew_{false};  // a crew that may have requests of this engine cannot ring the descriptor
 
   mutable base::mutex completion_lock_;

@@ -150,6 +150,12 @@ void file_pins::sweep() noexcept {
     const auto each = at++;
     if (each->second.uses == 0) end_locked(each);
   }
+  swept_.notify_all();
+}
+
+void file_pins::wait_until_swept() noexcept {
+  const base::mutex_lock held{lock_};
+  while (has_unused_) swept_.wait(lock_);
 }
 
 std::size_t file_pins::size() noexcept {

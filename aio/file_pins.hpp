@@ -63,6 +63,8 @@ class file_pins {
 
   /// Closes the files whose last use ended in a thread of the program.
   void sweep() noexcept;
+  /// Waits until the crew has closed them. Called in a thread of the program.
+  void wait_until_swept() noexcept;
 
   /// How many there are, for tests.
   [[nodiscard]] std::size_t size() noexcept;
@@ -105,6 +107,7 @@ class file_pins {
   pin_map pins_ DOORBELL_GUARDED_BY(lock_);
   std::map<file_key, ticket> shared_ DOORBELL_GUARDED_BY(lock_);
   bool has_unused_ DOORBELL_GUARDED_BY(lock_) = false;  // pins without uses, which sweep() ends
+  base::condition_variable swept_;
 };
 
 }  // namespace doorbell::aio
