@@ -17,8 +17,10 @@
 
 #include "failing_uring.hpp"
 #include "support/asleep.hpp"
+#include "support/child.hpp"
 #include "support/files.hpp"
 #include "support/race.hpp"
+#include "support/refused_calls.hpp"
 #include "support/watchdog.hpp"
 
 extern "C" {
@@ -49,8 +51,9 @@ namespace aio = doorbell::aio;
 using doorbell::test::submitting;
 using doorbell::test::waiting;
 
-class refusing_uring : public testing::Test {
- protected:
+/// A context, and a pipe to read from.
+class piped_ring {
+ public:
   aio::iocb pipe_read() { return aio::prep_pread(pipe_.read.get(), text_.data(), 1, 0); }
 
   std::size_t events_within(std::chrono::milliseconds time) {
@@ -73,53 +76,74 @@ class refusing_uring : public testing::Test {
   const doorbell::test::injections injected_;
 };
 
+class refusing_uring : public testing::Test, protected piped_ring {};
+
+// In a process that gets no thread, requests that wait are in the ring.
+template <class Body>
+void without_threads(Body body) {
+  if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
+  doorbell::test::in_child([&] {
+    doorbell::test::refuse(SYS_clone3, EAGAIN);
+    body();
+  });
+}
+
 class refused_with : public refusing_uring, public testing::WithParamInterface<int> {};
 
-// Oracle: what was refused has no event, what was taken has one; and no slot is lost.
+// Oracle: a request that was refused has no event, one that was taken has one; and no slot is lost.
 TEST_P(refused_with, submit_says_try_again_and_can_be_tried_again) {
-  auto read = pipe_read();
-  submitting.inject(GetParam(), 3);
-  for (int times = 0; times < 3; ++times) {
-    std::error_code ec;
-    EXPECT_EQ(ctx_.submit({&read, &read, &read}, ec), 0U);
-    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
-  }
-  EXPECT_EQ(ctx_.submit({&read}), 1U);
-  ASSERT_EQ(::write(pipe_.write.get(), "xyz", 3), 3);
-  EXPECT_EQ(events_within(20s), 1U);
-  EXPECT_EQ(events_within(0ms), 0U);
-  EXPECT_EQ(::read(pipe_.read.get(), text_.data(), 3), 2);
-  EXPECT_EQ(fill(read), 126U);
+  without_threads([] {
+    piped_ring ring;
+    auto read = ring.pipe_read();
+    submitting.inject(GetParam(), 3);
+    for (int times = 0; times < 3; ++times) {
+      std::error_code ec;
+      EXPECT_EQ(ring.ctx_.submit({&read, &read, &read}, ec), 0U);
+      EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+    }
+    EXPECT_EQ(ring.ctx_.submit({&read}), 1U);
+    ASSERT_EQ(::write(ring.pipe_.write.get(), "xyz", 3), 3);
+    EXPECT_EQ(ring.events_within(20s), 1U);
+    EXPECT_EQ(ring.events_within(0ms), 0U);
+    EXPECT_EQ(::read(ring.pipe_.read.get(), ring.text_.data(), 3), 2);
+    EXPECT_EQ(ring.fill(read), 126U);
+  });
 }
 
 // Oracle: the refused cancel has no effect, not even later, on the request or on another one at its address.
 TEST_P(refused_with, cancel_says_try_again_and_leaves_the_request) {
-  auto read = pipe_read();
-  ASSERT_EQ(ctx_.submit({&read}), 1U);
-  submitting.inject(GetParam(), 1000);
-  std::error_code ec;
-  ctx_.cancel(read, ec);
-  EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
-  submitting.stop();
-  ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1);
-  std::array<aio::io_event, 1> events{};
-  ASSERT_EQ(ctx_.get_events(1, events, 20s).size(), 1U);
-  EXPECT_EQ(events[0].res, 1);
-  ASSERT_EQ(ctx_.submit({&read}), 1U);
-  EXPECT_EQ(events_within(0ms), 0U);
-  ctx_.cancel(read);
-  EXPECT_EQ(events_within(20s), 1U);
+  without_threads([] {
+    piped_ring ring;
+    auto read = ring.pipe_read();
+    ASSERT_EQ(ring.ctx_.submit({&read}), 1U);
+    submitting.inject(GetParam(), 1000);
+    std::error_code ec;
+    ring.ctx_.cancel(read, ec);
+    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+    submitting.stop();
+    ASSERT_EQ(::write(ring.pipe_.write.get(), "x", 1), 1);
+    std::array<aio::io_event, 1> events{};
+    ASSERT_EQ(ring.ctx_.get_events(1, events, 20s).size(), 1U);
+    EXPECT_EQ(events[0].res, 1);
+    ASSERT_EQ(ring.ctx_.submit({&read}), 1U);
+    EXPECT_EQ(ring.events_within(0ms), 0U);
+    ring.ctx_.cancel(read);
+    EXPECT_EQ(ring.events_within(20s), 1U);
+  });
 }
 
 // Oracle: destroy returns, and by then no request is left to take the byte.
 TEST_P(refused_with, destroy_cancels_all_the_same) {
-  auto read = pipe_read();
-  (void)fill(read);
-  submitting.inject(GetParam(), 200);
-  ctx_.destroy();
-  EXPECT_TRUE(submitting.over());
-  ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1);
-  EXPECT_EQ(::read(pipe_.read.get(), text_.data(), 1), 1);
+  without_threads([] {
+    piped_ring ring;
+    auto read = ring.pipe_read();
+    (void)ring.fill(read);
+    submitting.inject(GetParam(), 200);
+    ring.ctx_.destroy();
+    EXPECT_TRUE(submitting.over());
+    ASSERT_EQ(::write(ring.pipe_.write.get(), "x", 1), 1);
+    EXPECT_EQ(::read(ring.pipe_.read.get(), ring.text_.data(), 1), 1);
+  });
 }
 
 // Oracle: the sleeper, whom only a wake can reach, is told that the context has gone.
