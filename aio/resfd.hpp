@@ -15,8 +15,8 @@
 //   forbidden: 8 bytes written to the file. Nothing is ever written to a number, only to what was held when it was asked.
 //
 // All contexts of the process share it, so that an eventfd costs one descriptor, however many contexts signal it:
-// shared_bells knows the foreign_bell of each number, foreign_bells is a context's cache of those it was told of last. Only
-// caches and requests hold references. With the last one it leaves shared_bells:
+// shared_bells knows the foreign_bell of each number, foreign_bells is a context's cache of those it was told of last.
+// Only caches and requests hold references. With the last one it leaves shared_bells:
 //
 //   last reference                       find
 //   put(): no reference is left
@@ -26,8 +26,8 @@
 //     more; unlock
 //   is deleted
 //
-//   forbidden: find gets a reference to one that is being deleted. forget() needs the lock, so under the lock the memory is
-//              there, and get_unless_zero() is enough.
+//   forbidden: find gets a reference to one that is being deleted. forget() needs the lock, so under the lock the
+//              memory is there, and get_unless_zero() is enough.
 #pragma once
 
 #include <boost/intrusive/list.hpp>
@@ -148,9 +148,8 @@ class foreign_bells {
   std::array<foreign_bell_ptr, 8> known_ DOORBELL_GUARDED_BY(lock_);
 };
 
-/// What the numbers in the iocbs of one submit refer to. Iocbs in a row that name the same number are looked up once, which
-/// saves two system calls for each: a program that uses a number again while it is being submitted cannot tell the
-/// difference.
+/// What the numbers in the iocbs of one submit refer to. Iocbs in a row that name the same number are looked up once: a
+/// program that uses a number again while it is being submitted cannot tell the difference.
 /// Thread safety: none; of the thread that submits.
 class resfd_lookup {
  public:

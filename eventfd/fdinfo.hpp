@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// fdinfo: the kernel's text about an eventfd (proc(5), /proc/PID/fdinfo). It needs /proc, and a process that may read its
-// own: so it is never the only way to a correct answer.
+// fdinfo: the kernel's text about an eventfd (proc(5), /proc/PID/fdinfo). It needs /proc, and a process that may read
+// its own: so it is never the only way to a correct answer.
 //
 // It is opened by the thread's own entry in /proc, because a thread may have a table of descriptors of its own. The
 // text cannot be read any more when that thread has ended.

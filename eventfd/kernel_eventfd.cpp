@@ -33,9 +33,9 @@ bool kernel_eventfd::open(int fd, std::error_code& ec) noexcept {
   return !ec;
 }
 
-// A write must not block, whatever the flags of the eventfd are: they are shared with its maker, and not ours to change. No
-// write(2) to an eventfd takes flags of its own (pwritev2(2) with RWF_NOWAIT is EOPNOTSUPP), so there must be room for it
-// beforehand.
+// A write must not block, whatever the flags of the eventfd are: they are shared with its maker, and not ours to
+// change. No write to an eventfd takes flags of its own (pwritev2(2) with RWF_NOWAIT is EOPNOTSUPP), so there must be
+// room for it beforehand.
 std::uint64_t kernel_eventfd::add(std::uint64_t n) noexcept {
   // The program has closed our descriptor, and perhaps uses its number. No way to the eventfd is left, so the count is
   // dropped instead of being kept for ever.

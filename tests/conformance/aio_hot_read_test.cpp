@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// io_submit: reads of what is in the page cache. The event is in the ring when the call returns, also if the read ends at
-// the end of the file, or in memory that is none.
+// io_submit: reads of what is in the page cache. The event is in the ring when the call returns, also if the read ends
+// at the end of the file, or in memory that is none.
 #include <doorbell/aio.hpp>
 
 #include <fcntl.h>
@@ -111,8 +111,8 @@ TEST_F(aio_hot_read_by_context, that_ends_early_is_there_when_submit_returns) {
   }
 }
 
-/// A read with RWF_NOWAIT answers 0 instead of -EAGAIN, as with Linux 5.9 and 5.10 (readv(2), BUGS); here always, so that
-/// nothing depends on what is in the page cache. The threads and the ring of an engine read without the flag.
+/// A read with RWF_NOWAIT answers 0 instead of -EAGAIN, as with Linux 5.9 and 5.10 (readv(2), BUGS); here always, so
+/// that nothing depends on what is in the page cache. The threads and the ring of an engine read without the flag.
 class aio_nowait_answers_0 : public testing::Test {
  protected:
   static void SetUpTestSuite() {

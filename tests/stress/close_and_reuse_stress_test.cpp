@@ -99,8 +99,8 @@ class writer {
     ASSERT_EQ(byte, 'x');
     ASSERT_EQ(size_of(innocent_), 0);
     ASSERT_EQ(::pread(file_.get(), read_back_.get(), writes * block, 0), static_cast<ssize_t>(writes * block));
-    ASSERT_TRUE(std::all_of(read_back_.get(), read_back_.get() + writes * block,
-                            [&](char each) { return each == pattern; }));
+    ASSERT_TRUE(
+        std::all_of(read_back_.get(), read_back_.get() + writes * block, [&](char each) { return each == pattern; }));
     close_number(number);
     close_number(reader);
   }

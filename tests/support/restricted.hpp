@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Processes that have less than others: for children. Each returns whether the process has it so now; root may do all of
-// it, other users where the system lets them have user namespaces.
+// Processes that have less than others: for children. Each returns whether the process has it so now; root may do all
+// of it, other users where the system lets them have user namespaces.
 #pragma once
 
 #include <fcntl.h>

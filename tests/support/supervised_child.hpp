@@ -100,6 +100,7 @@ class supervised_child {
 
   // The child of a parent that has been killed would wait for its answers for ever.
   template <class Body>
+  // NOLINTNEXTLINE(bugprone-exception-escape): then the child ends, and the parent says so
   [[noreturn]] static void run_child(std::span<const long> calls, int socket, Body& body) noexcept {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     const int inherited = failures();

@@ -119,7 +119,7 @@ struct writes_in_flight {
 class aio_end_with_writes : public testing::TestWithParam<void (*)(int)> {};
 
 // Oracle: all writes that submit has accepted are in the file, though no event was fetched.
-TEST_P(aio_end_with_writes, has_carried_them_out) {
+TEST_P(aio_end_with_writes, has_carried_out_writes_into_the_page_cache) {
   const auto file = doorbell::test::temporary_file();
   in_child([&] {
     static auto& never_destroyed = *new writes_in_flight{file.get()};
@@ -129,10 +129,20 @@ TEST_P(aio_end_with_writes, has_carried_them_out) {
   EXPECT_EQ(writes_in_flight::found_in(file.get()), writes_in_flight::count);
 }
 
+TEST_P(aio_end_with_writes, has_carried_out_synchronous_writes) {
+  const auto file = doorbell::test::temporary_file();
+  in_child([&] {
+    static auto& never_destroyed = *new writes_in_flight{file.get(), RWF_DSYNC};
+    (void)never_destroyed;
+    GetParam()(testing::Test::HasFailure());
+  });
+  EXPECT_EQ(writes_in_flight::found_in(file.get()), writes_in_flight::count);
+}
+
 TEST_P(aio_end_with_writes, has_carried_out_those_of_a_context_that_is_being_destroyed) {
   const auto file = doorbell::test::temporary_file();
   in_child([&] {
-    static auto& written = *new writes_in_flight{file.get()};
+    static auto& written = *new writes_in_flight{file.get(), RWF_DSYNC};
     std::thread{[] { written.ctx.destroy(); }}.detach();
     while (written.ctx.handle() != 0) std::this_thread::yield();
     GetParam()(testing::Test::HasFailure());
@@ -140,7 +150,7 @@ TEST_P(aio_end_with_writes, has_carried_out_those_of_a_context_that_is_being_des
   EXPECT_EQ(writes_in_flight::found_in(file.get()), writes_in_flight::count);
 }
 
-// io_uring gives back what a thread has submitted when that thread ends; it is started again.
+// A request outlives the thread that submitted it.
 TEST_P(aio_end_with_writes, has_carried_out_those_of_a_thread_that_has_ended) {
   const auto file = doorbell::test::temporary_file();
   in_child([&] {

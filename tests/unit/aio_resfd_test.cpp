@@ -117,6 +117,7 @@ TEST_P(aio_resfd_restricted, eventfds_are_signalled_and_other_files_refused) {
     for (const auto& each : eventfds)
       for (const std::size_t count : {1U, 2U, 8U}) {
         requests.complete(ctx, each.get(), count);
+        ASSERT_FALSE(HasFatalFailure());
         EXPECT_EQ(sum_of(each.get(), count), count);
       }
     for (const auto& [name, fd] : others.all()) {
@@ -138,6 +139,7 @@ TEST_P(aio_resfd_restricted, a_full_eventfd_gets_the_rest_when_it_is_read) {
       const auto bell = kernel_eventfd(0, flags);
       ASSERT_TRUE(doorbell::test::give(bell.get(), most - 1));
       requests.complete(ctx, bell.get(), 6);
+      ASSERT_FALSE(HasFatalFailure());
       EXPECT_EQ(take(bell.get()), most);
       EXPECT_EQ(sum_of(bell.get(), 5), 5U);
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// io_setup where rings are expensive. The kernel's own succeeds there, because its contexts need neither locked memory nor
-// descriptors. Each case is a process of its own, which chooses its engine by itself.
+// io_setup where rings are expensive. The kernel's own succeeds there, because its contexts need neither locked memory
+// nor descriptors. Each case is a process of its own, which chooses its engine by itself.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 

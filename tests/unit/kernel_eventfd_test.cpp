@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Kernel eventfds that a program has made: how they are told from other files, and how counts are added without waiting.
+// Kernel eventfds that a program has made: how they are told from other files, and how counts are added without
+// waiting.
 #include "../../eventfd/kernel_eventfd.hpp"
 
 #include <gtest/gtest.h>
