@@ -33,7 +33,8 @@ void jump_out_of_getevents(aio::aio_context_t ctx, const aio::aio_sigset* mask =
   if (sigsetjmp(landing, 1) != 0) return;
   ASSERT_TRUE(clock.set(50'000'000));
   aio::io_event event{};
-  ADD_FAILURE() << "io_pgetevents returned " << aio::io_pgetevents(ctx, 1, 1, &event, nullptr, mask);
+  const int answer = aio::io_pgetevents(ctx, 1, 1, &event, nullptr, mask);
+  ADD_FAILURE() << "io_pgetevents returned " << answer;
 }
 
 /// Waits in a thread that jumps out of the wait and stays.
