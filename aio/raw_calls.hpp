@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cstddef>
@@ -35,6 +36,12 @@ inline ssize_t receive(int fd, msghdr& message, int flags) noexcept {
 }
 inline ssize_t send(int fd, const msghdr& message, int flags) noexcept {
   return ::syscall(SYS_sendmsg, fd, &message, flags);
+}
+/// preadv2(2) or pwritev2(2).
+inline ssize_t transfer(bool reads, int fd, const iovec* buffers, int count, off_t offset, int flags) noexcept {
+  // The kernel takes the offset in two halves, and the second one is unused where a register holds all of it.
+  static_assert(sizeof(long) == sizeof(off_t));
+  return ::syscall(reads ? SYS_preadv2 : SYS_pwritev2, fd, buffers, count, offset, 0L, flags);
 }
 inline bool add_to_eventfd(int fd) noexcept {
   const std::uint64_t one = 1;

@@ -17,6 +17,7 @@
 #include <span>
 
 #include "operation.hpp"
+#include "private_table.hpp"
 #include "raw_calls.hpp"
 
 namespace doorbell::aio {
@@ -56,6 +57,7 @@ std::int64_t transfer_at(const request& asked, int fd, off_t offset, int flags) 
   const buffers memory{asked};
   const auto count = static_cast<int>(memory.size());
   return answer_of([&] {
+    if (is_in_private_table()) return raw::transfer(is_read(asked.what), fd, memory.data(), count, offset, flags);
     return is_read(asked.what) ? ::preadv2(fd, memory.data(), count, offset, flags)
                                : ::pwritev2(fd, memory.data(), count, offset, flags);
   });
