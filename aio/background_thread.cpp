@@ -9,32 +9,17 @@
 
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstddef>
 #include <memory>
 #include <new>
+
+#include "signals_blocked.hpp"
 
 namespace doorbell::aio {
 namespace {
 
 // Callbacks of the program may run in these threads.
 constexpr std::size_t least_stack = std::size_t{1} << 20;
-
-/// A thread started in this scope has all signals blocked.
-class all_signals_blocked {
- public:
-  all_signals_blocked() noexcept {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~all_signals_blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  all_signals_blocked(const all_signals_blocked&) = delete;
-  all_signals_blocked& operator=(const all_signals_blocked&) = delete;
-
- private:
-  sigset_t before_{};
-};
 
 class attributes {
  public:
@@ -69,8 +54,8 @@ void choose_policy(pthread_attr_t& made_with) noexcept {
   ::pthread_attr_setschedparam(&made_with, &lowest);
 }
 
-// What the thread has from its creator, and the process's first thread has otherwise. Each of these may be refused, and
-// then stays as it was.
+// A thread has these from its creator; the process's first thread may have others. The system may refuse each of these
+// calls, and then the thread keeps its creator's.
 
 void adopt_affinity(pid_t process) noexcept {
   std::array<unsigned long, 128> mine{};

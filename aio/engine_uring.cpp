@@ -41,8 +41,6 @@ constexpr std::uint64_t max_bytes = 0x7ffff000;  // what the kernel moves at onc
 
 constexpr std::size_t reap_batch = 64;
 constexpr std::size_t start_batch = max_submission_entries;
-constexpr std::chrono::seconds longest_sleep{1};
-constexpr std::chrono::milliseconds nap_time{1};
 
 std::uint64_t owner_of(const request& started) noexcept {
   return reinterpret_cast<std::uintptr_t>(&started) | (started.ends_by_itself ? of_file : 0);
@@ -101,51 +99,6 @@ void prepare(io_uring_sqe* entry, request& asked) noexcept {
 void prepare_nothing(io_uring_sqe* entry, std::uint64_t owner) noexcept {
   io_uring_prep_nop(entry);
   io_uring_sqe_set_data64(entry, owner);
-}
-
-/// While one exists, signals are handled only during sleeps that are given before().
-class signals_held_back {
- public:
-  signals_held_back() noexcept {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_BLOCK, &all, &before_);
-  }
-  ~signals_held_back() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  signals_held_back(const signals_held_back&) = delete;
-  signals_held_back& operator=(const signals_held_back&) = delete;
-
-  [[nodiscard]] const sigset_t& before() const noexcept { return before_; }
-
- private:
-  sigset_t before_{};
-};
-
-// Sleeps in the ring itself. @param mask the signals that are blocked meanwhile; null: as before.
-int wait_in_ring(const io_uring& ring, const timespec* left, const sigset_t* mask) noexcept {
-  static_assert(sizeof(timespec) == sizeof(__kernel_timespec), "the kernel reads the one as the other");
-  constexpr std::size_t kernel_sigset_bytes = 8;
-  io_uring_getevents_arg argument{};
-  argument.ts = reinterpret_cast<std::uintptr_t>(left);
-  argument.sigmask = reinterpret_cast<std::uintptr_t>(mask);
-  argument.sigmask_sz = mask != nullptr ? kernel_sigset_bytes : 0;
-  return io_uring_enter2(static_cast<unsigned>(ring.ring_fd), 0, 1, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG,
-                         reinterpret_cast<sigset_t*>(&argument), sizeof argument);
-}
-
-// The same for kernels whose io_uring_enter takes no timeout (before 5.11).
-int wait_at_descriptor(const io_uring& ring, const timespec* left, const sigset_t* mask) noexcept {
-  pollfd readable{.fd = ring.ring_fd, .events = POLLIN, .revents = 0};
-  const int ready = ::ppoll(&readable, 1, left, mask);
-  if (ready < 0) return -errno;
-  return ready == 0 ? -ETIME : 0;
-}
-
-// For a ring that no system call can wait for.
-int nap(const timespec& left, const sigset_t* mask) noexcept {
-  const auto at_most = std::chrono::nanoseconds{nap_time}.count();
-  const timespec time{.tv_sec = 0, .tv_nsec = left.tv_sec > 0 ? at_most : std::min<long>(left.tv_nsec, at_most)};
-  return ::ppoll(nullptr, 0, &time, mask) < 0 ? -errno : 0;
 }
 
 int set_up(io_uring& ring, unsigned entries, unsigned completions) noexcept {
@@ -315,8 +268,8 @@ std::size_t engine_uring::reap(std::span<completion> completions) noexcept {
   return filled;
 }
 
-// Reads the completions that nobody has reaped. If another thread reaps meanwhile, some of the entries may be others by
-// now; then none counts, and the caller looks again.
+// Reads the completions that have not been reaped. If another thread reaps concurrently, the kernel may have replaced some
+// of the entries; then none counts, and the caller looks again.
 engine::file_io engine_uring::file_io_done() const noexcept {
   const base::atomic_ref<unsigned> head{*ring_.cq.khead};
   const base::atomic_ref<unsigned> tail{*ring_.cq.ktail};
@@ -370,44 +323,5 @@ void engine_uring::abandon_in_child() noexcept { descriptor_.reset(); }
 
 // The kernel cancels the requests of a ring when nothing refers to the ring any more: neither a descriptor nor a mapping.
 void engine_uring::give_up() noexcept { tear_down(); }
-
-// @return a negative errno, or 0; -ETIME if the ring has had no completion for the time that a sleep may take.
-int engine_uring::sleep(base::deadline until, const sigset_t* mask) noexcept {
-  const auto limit = std::chrono::steady_clock::now() + longest_sleep;
-  const auto left = base::time_left(until ? std::min(*until, limit) : limit);
-  if (descriptor_.is_superseded()) return nap(left, mask);
-  switch (condition_.load(base::memory_order_relaxed)) {
-    case uring_answer::refused:
-      return wait_at_descriptor(ring_, &left, mask);
-    case uring_answer::gone:
-      return nap(left, mask);
-    default:
-      break;
-  }
-  const int answer =
-      ring_.features & IORING_FEAT_EXT_ARG ? wait_in_ring(ring_, &left, mask) : wait_at_descriptor(ring_, &left, mask);
-  // Without the nap, a transient error that lasts would keep a processor busy.
-  return note(answer) == uring_answer::transient && answer != -EINTR ? nap(left, mask) : answer;
-}
-
-// A handler that ran between two sleeps would not end the wait. Signals are therefore held back between them.
-int engine_uring::sleep_on(base::deadline until) noexcept {
-  const signals_held_back between_sleeps;
-  for (;;) {
-    const int answer = sleep(until, &between_sleeps.before());
-    const bool goes_on = answer == -ETIME && works() && descriptor_.is_ours();
-    if (!goes_on || (until && *until <= std::chrono::steady_clock::now())) return answer;
-  }
-}
-
-engine::wait_result engine_uring::wait(base::deadline until) noexcept {
-  using clock = std::chrono::steady_clock;
-  const auto now = clock::now();
-  if (until && *until <= now) return wait_result::timed_out;
-  const bool is_short = until && *until - now <= longest_sleep;
-  const int answer = is_short ? sleep(until, nullptr) : sleep_on(until);
-  if (answer == -EINTR) return wait_result::interrupted;
-  return answer < 0 && until && *until <= clock::now() ? wait_result::timed_out : wait_result::ready;
-}
 
 }  // namespace doorbell::aio
