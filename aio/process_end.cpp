@@ -2,6 +2,7 @@
 #include "process_end.hpp"
 
 #include <doorbell/aio_calls.hpp>
+#include <doorbell/base/call_scope.hpp>
 #include <doorbell/base/errno_kept.hpp>
 #include <doorbell/base/futex.hpp>
 #include <doorbell/eventfd_ctx.hpp>
@@ -15,7 +16,6 @@
 
 #include "ioctx_table.hpp"
 #include "kioctx.hpp"
-#include "uncancelled.hpp"
 
 namespace doorbell::aio {
 namespace {
@@ -41,14 +41,14 @@ void rest(unsigned round) noexcept {
 /// @return whether a context had to be reaped.
 bool reap(kioctx* ctx) noexcept {
   if (ctx == nullptr) return false;
-  const uncancelled until_return;  // a signal handler that interrupts this may call us, and must not do the same
+  const base::inside_of_call until_return;  // a signal handler that interrupts this may call us, and must not reap
   const kioctx_user user{ctx};
   user->reap_all();
   return true;
 }
 
 void wait_for_file_io(pid_t self) noexcept {
-  const bool may_hold_locks = uncancelled::is_in_scope() || eventfd_ctx::in_callback();
+  const bool may_hold_locks = base::inside_of_call::is_now() || eventfd_ctx::in_callback();
   std::uint64_t before = 0;
   auto give_up_at = clock::time_point::max();
   for (unsigned round = 0;; ++round) {

@@ -10,23 +10,12 @@ namespace doorbell::aio {
 /// these functions would leave locks held, and its unwinding through a noexcept function would end the process.
 class uncancelled {
  public:
-  uncancelled() noexcept {
-    ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_);
-    ++depth_;
-  }
-  ~uncancelled() {
-    --depth_;
-    ::pthread_setcancelstate(before_, nullptr);
-  }
+  uncancelled() noexcept { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+  ~uncancelled() { ::pthread_setcancelstate(before_, nullptr); }
   uncancelled(const uncancelled&) = delete;
   uncancelled& operator=(const uncancelled&) = delete;
 
-  /// @return whether the calling thread is in such a scope, or runs a signal handler that has interrupted one.
-  [[nodiscard]] static bool is_in_scope() noexcept { return depth_ > 0; }
-
  private:
-  static inline thread_local constinit unsigned depth_ __attribute__((tls_model("initial-exec"))) = 0;
-
   int before_ = PTHREAD_CANCEL_ENABLE;
 };
 

@@ -42,6 +42,7 @@ class [[nodiscard]] call_scope {
 class [[nodiscard]] inside_of_call {
  public:
   inside_of_call() noexcept {}
+  static bool is_now() noexcept { return false; }
 };
 class [[nodiscard]] outside_of_call {
  public:
@@ -130,6 +131,9 @@ class [[nodiscard]] inside_of_call {
   ~inside_of_call() { seam::call_flags::set_inside(before_); }
   inside_of_call(const inside_of_call&) = delete;
   inside_of_call& operator=(const inside_of_call&) = delete;
+
+  /// Whether the thread is inside a call, or runs a signal handler that has interrupted one there.
+  [[nodiscard]] static bool is_now() noexcept { return seam::call_flags::inside.load(std::memory_order_relaxed); }
 
  private:
   const bool before_;
