@@ -19,8 +19,8 @@ namespace {
 constexpr unsigned least_usual_workers = 4;
 constexpr unsigned most_workers = 256;
 constexpr std::chrono::seconds idle_time{5};
-// A request that waits for a worker for so long makes the pool grow.
-constexpr int stall_time_ms = 5;
+// A request that waits for a worker for so long makes the pool grow. Longer than a busy processor keeps a worker waiting.
+constexpr int stall_time_ms = 50;
 // The wakeup may be lost with the program's descriptors.
 constexpr int longest_sleep_ms = 1000;
 
@@ -186,8 +186,8 @@ void crew_workers::grow() noexcept {
   create_wanted();
 }
 
-// Forking. What the first function locks the other two may unlock: it is the same thread. The pool's lock is not among
-// them: the child has no use for what it guards.
+// Forking. The thread that locks in the first function unlocks in one of the other two. The pool's lock is not among the
+// locks: the child has no use for the lanes.
 
 void crew::before_fork() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   of_process.lock.lock();

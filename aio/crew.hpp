@@ -20,7 +20,8 @@
 // threads exists, and its locks may be held by threads that do not exist; so the child forgets the parent's crew, whatever
 // state it is in, and makes its own on first need.
 //
-// Lock order: the lock that guards which crew is the process's, then the poller's, then that of the pins.
+// Lock order: the lock that guards which crew is the process's, then the lock of the start, then the poller's, then that of
+// the pins.
 #pragma once
 
 #include <system_error>

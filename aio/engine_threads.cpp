@@ -109,35 +109,43 @@ bool engine_threads::start_transfer(request& held) noexcept {
   return wait_for(held);
 }
 
-crew* engine_threads::running_crew(std::error_code& ec) noexcept {
-  auto* const now = crew_.load(base::memory_order_acquire);
-  ec = now->start();
-  return now;
-}
-
 // The crew may have lost its descriptors to the program. The process's next crew is asked then.
+//
+//   submitter A                          submitter B
+//   tried = crew 1; not connected        tried = crew 1; not connected
+//   replace(crew 1): crew 2
+//                                        replace(crew 1): crew 2 already
+//
+//   forbidden: B replaces crew 2. It names the crew that it has tried, not the one that crew_ names by now.
 std::error_code engine_threads::pin(request& held, file_pins::sharing share) noexcept {
-  auto& note = held.by_threads;
-  std::error_code ec;
-  note.with = running_crew(ec);
-  if (!ec && is_unannounced_.load(base::memory_order_relaxed)) [[unlikely]] {
-    const base::mutex_lock locked{completion_lock_};
-    pin_descriptor();
-  }
-  if (!ec) note.pinned = note.with->pins.pin(held.what.fildes, share, ec);
+  auto* const tried = crew_.load(base::memory_order_acquire);
+  auto ec = pin_with(*tried, held, share);
   if (ec != std::errc::not_connected) return ec;
   ec.clear();
-  auto* const next = crew::replace(*note.with, ec);
+  auto* const next = crew::replace(*tried, ec);
   if (next == nullptr) return ec;
   has_lost_crew_.store(true, base::memory_order_relaxed);
-  crew_.store(next, base::memory_order_release);
   {
+    const base::mutex_lock locked{completion_lock_};
+    crew_.store(next, base::memory_order_release);
+    pin_descriptor();
+  }
+  return pin_with(*next, held, share);
+}
+
+std::error_code engine_threads::pin_with(crew& which, request& held, file_pins::sharing share) noexcept {
+  auto ec = which.start();
+  if (ec) return ec;
+  if (is_unannounced_.load(base::memory_order_relaxed)) [[unlikely]] {
     const base::mutex_lock locked{completion_lock_};
     pin_descriptor();
   }
-  note.with = running_crew(ec);
-  if (!ec) note.pinned = note.with->pins.pin(held.what.fildes, share, ec);
-  return ec;
+  const auto pinned = which.pins.pin(held.what.fildes, share, ec);
+  if (ec) return ec;
+  held.by_threads.with = &which;
+  held.by_threads.pinned = pinned;
+  with_crew_.fetch_add(1, base::memory_order_relaxed);
+  return {};
 }
 
 // A request that was not started is not ours any more.
@@ -149,11 +157,13 @@ bool engine_threads::wait_for(request& held) noexcept {
   }
   const auto error = held.by_threads.with->waits.add(*this, held, events_of(held));
   if (!error) return true;
-  if (error == std::errc::operation_canceled)
+  if (error == std::errc::operation_canceled) {
     finish(held, -ECANCELED);
-  else
-    let_go_of_file(held);
-  return error == std::errc::operation_canceled;
+    return true;
+  }
+  let_go_of_file(held);
+  has_left_crew(held);
+  return false;
 }
 
 // The kernel's AIO needs no thread for a file, except for one that it has itself.
@@ -239,7 +249,8 @@ void engine_threads::conclude(request& carried_out) noexcept {
 }
 
 void engine_threads::wait_again(request& held) noexcept {
-  if (const auto error = held.by_threads.with->waits.add_again(held, events_of(held))) finish(held, -error.value());
+  const auto error = held.by_threads.with->waits.add_again(held, events_of(held));
+  if (error) finish(held, error == std::errc::operation_canceled ? -ECANCELED : -EAGAIN);
 }
 
 engine::cancel_result engine_threads::cancel(request& started) noexcept {
@@ -311,9 +322,14 @@ std::size_t engine_threads::reap(std::span<completion> completions) noexcept {
     completions_.pop_front();
     completions[filled] = {&done, done.by_threads.res};
     if (done.ends_by_itself) files_done_.fetch_sub(1, base::memory_order_seq_cst);
+    has_left_crew(done);
   }
   if (completions_.empty()) nothing_left();
   return filled;
+}
+
+void engine_threads::has_left_crew(request& done) noexcept {
+  if (std::exchange(done.by_threads.with, nullptr) != nullptr) with_crew_.fetch_sub(1, base::memory_order_relaxed);
 }
 
 void engine_threads::nothing_left() noexcept {

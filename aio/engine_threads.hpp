@@ -67,7 +67,9 @@ class engine_threads final : public engine, private worker_pool::lane, private p
     return (word_.load(base::memory_order_acquire) & completions_bit) != 0;
   }
   [[nodiscard]] bool must_be_looked_at() const noexcept override {
-    return has_lost_crew_.load(base::memory_order_relaxed) || is_unannounced_.load(base::memory_order_relaxed);
+    const bool has_unannounced =
+        has_lost_crew_.load(base::memory_order_relaxed) && with_crew_.load(base::memory_order_relaxed) > 0;
+    return has_unannounced || is_unannounced_.load(base::memory_order_relaxed);
   }
 
  private:
@@ -86,7 +88,8 @@ class engine_threads final : public engine, private worker_pool::lane, private p
   void wait_again(request& held) noexcept;
 
   [[nodiscard]] std::error_code pin(request& held, file_pins::sharing share) noexcept;
-  [[nodiscard]] crew* running_crew(std::error_code& ec) noexcept;
+  [[nodiscard]] std::error_code pin_with(crew& which, request& held, file_pins::sharing share) noexcept;
+  void has_left_crew(request& done) noexcept;
 
   void carry_out(request& taken) noexcept override;
   void conclude(request& carried_out) noexcept override;
@@ -106,7 +109,8 @@ class engine_threads final : public engine, private worker_pool::lane, private p
 
   base::atomic<crew*> crew_;
   mutable base::atomic<bool> is_unannounced_{false};  // the crew could not be given the descriptor
-  base::atomic<bool> has_lost_crew_{false};  // a crew that may have requests of this engine cannot ring the descriptor
+  base::atomic<bool> has_lost_crew_{false};           // which cannot ring the descriptor for requests that it still has
+  base::atomic<std::uint32_t> with_crew_{0};          // requests that have a pin, or had one and have not been reaped
 
   mutable base::mutex completion_lock_;
   request_queue completions_ DOORBELL_GUARDED_BY(completion_lock_);            // in the order in which they came

@@ -34,8 +34,6 @@ class file_channel {
   /// Closes both ends, in a child of fork(2).
   void abandon() noexcept;
 
-  /// Whether the program has left the sending end alone.
-  [[nodiscard]] bool is_intact() const noexcept { return sender_.is_ours(); }
   /// Sends the file that `fd` refers to.
   /// Errors: bad_file_descriptor (`fd`); not_connected if the sending end is lost; resource_unavailable_try_again if the
   /// socket is full; others of sendmsg(2), for example ETOOMANYREFS and EINVAL (files that cannot be sent).

@@ -25,6 +25,10 @@ bool is_full(std::size_t files) noexcept {
 
 file_pins::ticket file_pins::pin(int fd, sharing share, std::error_code& ec) noexcept {
   file_key key{};
+  if (wakeup_.is_lost()) {
+    ec = std::make_error_code(std::errc::not_connected);
+    return 0;
+  }
   if (share == sharing::allowed) {
     struct stat status{};
     const int flags = raw::get_flags(fd);

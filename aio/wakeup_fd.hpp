@@ -30,8 +30,10 @@ class wakeup_fd {
   /// Closes it in a child of fork(2).
   void abandon() noexcept { fd_.reset(); }
 
-  /// Has no effect if the program has closed the descriptor: the poller's thread looks every second in any case.
+  /// Has no effect if the program has closed the descriptor; the poller's thread looks within a second in any case.
   void wake() noexcept;
+  /// Whether a wake() has found that the program has closed the descriptor.
+  [[nodiscard]] bool is_lost() const noexcept { return is_lost_.load(base::memory_order_relaxed); }
   /// By the poller's thread, before it looks for news.
   void clear() noexcept;
 
@@ -39,6 +41,7 @@ class wakeup_fd {
   base::private_fd fd_;  // in the program's table
   int number_ = -1;
   base::atomic<bool> is_rung_{false};
+  base::atomic<bool> is_lost_{false};
 };
 
 }  // namespace doorbell::aio

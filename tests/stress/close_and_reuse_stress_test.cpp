@@ -6,40 +6,32 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
-#include <cstdlib>
-#include <memory>
-#include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "support/blocks.hpp"
 #include "support/files.hpp"
+#include "support/locked_file.hpp"
 #include "support/race.hpp"
 
 namespace {
 
 namespace aio = doorbell::aio;
 using doorbell::base::unique_fd;
+using doorbell::test::block;
+using doorbell::test::blocks;
+using doorbell::test::blocks_of;
 using doorbell::test::budget;
-using doorbell::test::pipe_ends;
 using doorbell::test::temporary_file;
 
-constexpr std::size_t block = 4096;
 constexpr std::size_t writes = 4;
-
-struct freed {
-  void operator()(void* memory) const { std::free(memory); }
-};
-using buffer = std::unique_ptr<char, freed>;
-
-buffer blocks(std::size_t count) { return buffer{static_cast<char*>(std::aligned_alloc(block, count * block))}; }
 
 // By system calls that ThreadSanitizer does not see: it would report that numbers are closed while the library uses them,
 // and that numbers are opened that were not closed.
@@ -120,67 +112,15 @@ class writer {
   aio::context ctx_{64};
   unique_fd file_ = temporary_file();
   unique_fd innocent_ = temporary_file();
-  buffer bytes_ = blocks(1);
-  buffer read_back_ = blocks(writes);
+  blocks bytes_ = blocks_of('?');
+  blocks read_back_ = blocks_of('?', writes);
   std::size_t round_;
-};
-
-/// A file that this process has locked, and another process that looks for the lock.
-class watched_lock {
- public:
-  watched_lock() : file_{::mkostemp(path_.data(), O_CLOEXEC)} {
-    struct flock lock{};
-    lock.l_type = F_WRLCK;
-    lock.l_whence = SEEK_SET;
-    EXPECT_EQ(::fcntl(file_.get(), F_SETLK, &lock), 0);
-    watcher_ = ::fork();
-    if (watcher_ == 0) watch();
-    answers_.write.reset();
-    questions_.read.reset();
-  }
-  ~watched_lock() {
-    questions_.write.reset();
-    ::waitpid(watcher_, nullptr, 0);
-    ::unlink(path_.c_str());
-  }
-  watched_lock(const watched_lock&) = delete;
-  watched_lock& operator=(const watched_lock&) = delete;
-
-  [[nodiscard]] int get() const { return file_.get(); }
-  [[nodiscard]] bool is_held() const {
-    char answer = '?';
-    EXPECT_EQ(::write(questions_.write.get(), &answer, 1), 1);
-    EXPECT_EQ(::read(answers_.read.get(), &answer, 1), 1);
-    return answer == 'y';
-  }
-
- private:
-  [[noreturn]] void watch() const {
-    const int own = ::open(path_.c_str(), O_RDWR | O_CLOEXEC);
-    ::close(questions_.write.get());
-    char question = 0;
-    while (::read(questions_.read.get(), &question, 1) == 1) {
-      struct flock lock{};
-      lock.l_type = F_WRLCK;
-      lock.l_whence = SEEK_SET;
-      ::fcntl(own, F_GETLK, &lock);
-      const char answer = lock.l_type == F_UNLCK ? 'n' : 'y';
-      if (::write(answers_.write.get(), &answer, 1) != 1) break;
-    }
-    ::_exit(0);
-  }
-
-  std::string path_ = "/var/tmp/doorbell-lock-XXXXXX";
-  unique_fd file_;
-  pipe_ends questions_;
-  pipe_ends answers_;
-  pid_t watcher_ = -1;
 };
 
 // Oracle: each byte is in the file that was open at its submission, the file that gets the number stays empty, and at each
 // look another process finds the record lock of a file that has requests all the time.
 TEST(close_and_reuse, no_byte_reaches_another_file_and_locks_stay_held) {
-  const watched_lock locked;
+  const doorbell::test::locked_file locked;
   std::atomic<bool> is_over{false};
   std::vector<std::thread> writers;
   std::atomic<std::size_t> rounds{0};
@@ -191,8 +131,7 @@ TEST(close_and_reuse, no_byte_reaches_another_file_and_locks_stay_held) {
       is_over = true;
     });
   aio::context ctx{64};
-  const auto bytes = blocks(1);
-  std::fill_n(bytes.get(), block, 'l');
+  const auto bytes = blocks_of('l');
   while (!is_over) {
     auto write = aio::prep_pwrite(locked.get(), bytes.get(), block, 0);
     auto sync = aio::prep_fsync(locked.get());

@@ -9,11 +9,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -23,12 +22,14 @@
 #include <vector>
 
 #include "../../aio/crew.hpp"
+#include "support/blocks.hpp"
 #include "support/child.hpp"
 #include "support/eventually.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
+#include "support/locked_file.hpp"
 #include "support/refused_calls.hpp"
-#include "support/sanitizer.hpp"
+#include "support/threads.hpp"
 
 DOORBELL_TEST_FORKS
 
@@ -36,23 +37,12 @@ namespace {
 
 using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
+using doorbell::test::block;
+using doorbell::test::blocks_of;
 using doorbell::test::in_child;
 using doorbell::test::pipe_ends;
 using doorbell::test::temporary_file;
 using doorbell::test::unique_fd;
-
-constexpr std::size_t block = 4096;
-
-struct freed {
-  void operator()(void* memory) const { std::free(memory); }
-};
-using buffer = std::unique_ptr<char, freed>;
-
-buffer block_of(char with) {
-  buffer made{static_cast<char*>(std::aligned_alloc(block, block))};
-  std::fill_n(made.get(), block, with);
-  return made;
-}
 
 /// By a system call that ThreadSanitizer does not see: it would report that a number is closed while the library uses it.
 void close_number(int fd) { ASSERT_EQ(::syscall(SYS_close, fd), 0); }
@@ -68,43 +58,6 @@ off_t size_of(int fd) {
   EXPECT_EQ(::fstat(fd, &status), 0);
   return status.st_size;
 }
-
-/// Whether another process finds a record lock on the file.
-bool is_locked(const std::string& path) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
-    struct flock lock{};
-    lock.l_type = F_WRLCK;
-    lock.l_whence = SEEK_SET;
-    ::fcntl(fd, F_GETLK, &lock);
-    ::_exit(lock.l_type == F_UNLCK ? 0 : 1);
-  }
-  int status = 0;
-  EXPECT_EQ(::waitpid(child, &status, 0), child);
-  return WEXITSTATUS(status) == 1;
-}
-
-/// A file with a name, which the test's process has locked.
-class locked_file {
- public:
-  locked_file() : fd_{::mkostemp(path_.data(), O_CLOEXEC)} {
-    struct flock lock{};
-    lock.l_type = F_WRLCK;
-    lock.l_whence = SEEK_SET;
-    EXPECT_EQ(::fcntl(fd_.get(), F_SETLK, &lock), 0);
-  }
-  ~locked_file() { ::unlink(path_.c_str()); }
-  locked_file(const locked_file&) = delete;
-  locked_file& operator=(const locked_file&) = delete;
-
-  [[nodiscard]] int get() const { return fd_.get(); }
-  [[nodiscard]] bool is_locked() const { return ::is_locked(path_); }
-
- private:
-  std::string path_ = "/var/tmp/doorbell-lock-XXXXXX";
-  unique_fd fd_;
-};
 
 std::vector<aio::io_event> events_of(aio::context& ctx, std::size_t count) {
   std::vector<aio::io_event> all;
@@ -142,7 +95,7 @@ TEST_P(pinned_files, writes_reach_the_file_that_was_open_at_submission) {
     SCOPED_TRACE(way.name);
     const auto file = temporary_file();
     const int number = reopened(file.get(), O_RDWR | way.flags).release();
-    const auto bytes = block_of('x');
+    const auto bytes = blocks_of('x');
     std::vector<aio::iocb> writes;
     std::vector<aio::iocb*> asked;
     for (std::size_t n = 0; n < count; ++n)
@@ -162,7 +115,7 @@ TEST_P(pinned_files, writes_reach_the_file_that_was_open_at_submission) {
 TEST_P(pinned_files, a_reused_number_names_another_file_while_the_first_is_in_flight) {
   const auto first = temporary_file();
   const auto second = temporary_file();
-  const auto bytes = block_of('x');
+  const auto bytes = blocks_of('x');
   const int number = reopened(first.get(), O_RDWR | O_SYNC).release();
   const auto again = reopened(second.get(), O_RDWR | O_SYNC);
   for (int round = 0; round < 50; ++round) {
@@ -186,7 +139,7 @@ TEST_P(pinned_files, a_reused_number_names_another_file_while_the_first_is_in_fl
 TEST_P(pinned_files, a_write_that_waits_outlives_its_submitter_and_its_number) {
   pipe_ends pipe;
   ASSERT_GE(::fcntl(pipe.write.get(), F_SETPIPE_SZ, static_cast<int>(block)), static_cast<int>(block));
-  const auto junk = block_of('j');
+  const auto junk = blocks_of('j');
   ASSERT_EQ(::write(pipe.write.get(), junk.get(), block), static_cast<ssize_t>(block));
   const int number = pipe.write.release();
   auto write = aio::prep_pwrite(number, "pipe", 4, 0);
@@ -215,8 +168,8 @@ TEST_P(pinned_files, a_read_that_waits_belongs_to_its_pipe) {
 }
 
 TEST_P(pinned_files, record_locks_stay_held) {
-  const locked_file file;
-  const auto bytes = block_of('x');
+  const doorbell::test::locked_file file;
+  const auto bytes = blocks_of('x');
   for (int round = 0; round < 8; ++round) {
     auto write = aio::prep_pwrite(file.get(), bytes.get(), block, 0);
     auto sync = aio::prep_fsync(file.get());
@@ -224,7 +177,7 @@ TEST_P(pinned_files, record_locks_stay_held) {
     auto read = aio::prep_pread(file.get(), bytes.get(), block, 0);
     ASSERT_EQ(ctx.submit({&write, &sync, &poll, &read}), 4U);
     events_of(ctx, 4);
-    ASSERT_TRUE(file.is_locked()) << "round " << round;
+    ASSERT_TRUE(file.is_held()) << "round " << round;
   }
 }
 
@@ -255,7 +208,7 @@ aio::file_pins& pins_of_process() {
 TEST(files_of_the_crew, requests_in_flight_for_one_file_share_one_descriptor) {
   aio::context ctx{256, aio::engine_kind::threads};
   const auto file = temporary_file();
-  const auto bytes = block_of('x');
+  const auto bytes = blocks_of('x');
   std::vector<aio::iocb> writes;
   std::vector<aio::iocb*> asked;
   for (std::size_t n = 0; n < 200; ++n)
@@ -292,6 +245,55 @@ TEST(files_of_the_crew, another_crew_serves_a_program_that_closes_all_descriptor
     ASSERT_EQ(::write(3, "x", 1), 1);
     EXPECT_EQ(events_of(ctx, 1)[0].res, 1);
     read_file();
+  });
+}
+
+// Oracle: each request is answered, the process has replaced its crew once, and the file that has the number of the first
+// crew's wakeup stays empty.
+TEST(files_of_the_crew, another_crew_serves_a_program_that_takes_the_wakeups_number) {
+  in_child([] {
+    aio::context ctx{64, aio::engine_kind::threads};
+    char text = 0;
+    const pipe_ends pipe;
+    const auto read_pipe = [&] {
+      auto read = aio::prep_pread(pipe.read.get(), &text, 1, 0);
+      ASSERT_EQ(ctx.submit({&read}), 1U);
+      ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+      EXPECT_EQ(events_of(ctx, 1)[0].res, 1);
+    };
+    read_pipe();
+    std::error_code ec;
+    auto* const first = aio::crew::process(ec);
+    const int number = first->wakeup.number();
+    const auto other = temporary_file();
+    ASSERT_EQ(::syscall(SYS_dup3, other.get(), number, O_CLOEXEC), number);
+    for (int n = 0; n < 3; ++n) read_pipe();
+    EXPECT_EQ(size_of(other.get()), 0);
+    EXPECT_EQ(aio::crew::process(ec)->inherited, first);
+    EXPECT_EQ(first->inherited, nullptr);
+  });
+}
+
+// Oracle: the process has replaced its crew once, however many threads have found that it is lost.
+TEST(files_of_the_crew, threads_that_lose_it_concurrently_get_the_same_next_one) {
+  in_child([] {
+    constexpr std::size_t submitters = 4;
+    const auto file = temporary_file("hello");
+    std::vector<std::unique_ptr<aio::context>> contexts;
+    for (std::size_t n = 0; n < submitters; ++n)
+      contexts.push_back(std::make_unique<aio::context>(8U, aio::engine_kind::threads));
+    const auto sync_file = [&](std::size_t which) {
+      auto sync = aio::prep_fsync(file.get());
+      ASSERT_EQ(contexts[which]->submit({&sync}), 1U);
+      EXPECT_EQ(events_of(*contexts[which], 1)[0].res, 0);
+    };
+    sync_file(0);
+    std::error_code ec;
+    auto* const first = aio::crew::process(ec);
+    ASSERT_EQ(::syscall(SYS_close_range, file.get() + 1, ~0U, 0), 0);
+    doorbell::test::run_together(submitters, sync_file);
+    EXPECT_EQ(aio::crew::process(ec)->inherited, first);
+    EXPECT_EQ(first->inherited, nullptr);
   });
 }
 
@@ -335,7 +337,7 @@ TEST(files_of_the_crew, without_threads_files_are_served_by_the_submitting_threa
     doorbell::test::refuse(SYS_clone3, EAGAIN);
     aio::context ctx{64, aio::engine_kind::threads};
     const auto file = temporary_file();
-    const auto bytes = block_of('x');
+    const auto bytes = blocks_of('x');
     auto write = aio::prep_pwrite(file.get(), bytes.get(), block, 0);
     auto sync = aio::prep_fsync(file.get());
     ASSERT_EQ(ctx.submit({&write, &sync}), 2U);

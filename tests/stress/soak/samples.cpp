@@ -34,7 +34,7 @@ struct allowance {
 constexpr std::array<const char*, counted_things> names{"heap KiB", "resident KiB", "mappings",   "rings",
                                                         "threads",  "helpers",      "descriptors"};
 
-// Helpers come and go by need, up to the bound of the crew's workers. The heap has caches, mappings are merged and split. A sanitizer keeps what was freed, and
+// Helpers come and go by need. The heap has caches, mappings are merged and split. A sanitizer keeps what was freed, and
 // remembers what it has seen.
 constexpr std::array<allowance, counted_things> allowances{
     allowance{.absolute = 256, .per_cent = 2, .from = {}},
@@ -44,7 +44,7 @@ constexpr std::array<allowance, counted_things> allowances{
     allowance{.absolute = 16, .per_cent = 5, .from = std::chrono::minutes{2}},
     allowance{.absolute = 0, .per_cent = 0, .from = {}},
     allowance{.absolute = 0, .per_cent = 0, .from = {}},
-    allowance{.absolute = 256, .per_cent = 0, .from = {}},
+    allowance{.absolute = 8, .per_cent = 0, .from = {}},
     allowance{.absolute = 0, .per_cent = 0, .from = {}}};
 
 std::size_t heap_bytes() {

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdlib>
+#include <memory>
+
+namespace doorbell::test {
+
+/// Memory for O_DIRECT is made of these.
+inline constexpr std::size_t block = 4096;
+
+struct freed {
+  void operator()(void* memory) const { std::free(memory); }
+};
+using blocks = std::unique_ptr<char, freed>;
+
+/// `count` blocks of the letter `with`, at an address that suits O_DIRECT.
+[[nodiscard]] inline blocks blocks_of(char with, std::size_t count = 1) {
+  blocks made{static_cast<char*>(std::aligned_alloc(block, count * block))};
+  std::fill_n(made.get(), count * block, with);
+  return made;
+}
+
+}  // namespace doorbell::test
