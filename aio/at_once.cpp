@@ -30,7 +30,7 @@ std::int64_t read_plainly(int fd, std::span<const iovec> buffers, std::int64_t o
   return ::preadv2(fd, buffers.data(), static_cast<int>(buffers.size()), offset, flags);
 }
 
-// What remains of `buffers` behind their first `done` bytes, as far as there is room for it.
+// Fills `room` with the parts of `buffers` that follow their first `done` bytes, as many as fit.
 std::span<const iovec> rest_of(std::span<const iovec> buffers, std::uint64_t done, std::span<iovec> room) noexcept {
   std::size_t count = 0;
   for (const auto& each : buffers) {

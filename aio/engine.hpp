@@ -65,7 +65,7 @@ class engine {
   /// @return how many; 0 when there are none now.
   [[nodiscard]] virtual std::size_t reap(std::span<completion> completions) noexcept = 0;
 
-  /// What the engine knows, without a lock, of requests that end by themselves and have not been reaped.
+  /// Tells, without a lock, how far requests are that end by themselves and have not been reaped.
   struct file_io {
     std::uint64_t carried_out = 0;  ///< how many are carried out
     bool must_be_reaped = false;    ///< reap() may give some that are not carried out and must be started again, or

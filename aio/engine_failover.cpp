@@ -105,7 +105,7 @@ std::size_t engine_failover::reap(std::span<completion> completions) noexcept {
   return from_ring == completions.size() ? from_ring : from_ring + others->reap(completions.subspan(from_ring));
 }
 
-// What no thread has cancelled is started again. It has done nothing yet, or it would say how much.
+// Starts requests again that no thread has cancelled. They have transferred nothing yet, or their result would say how much.
 // @return how many are left.
 std::size_t engine_failover::restart_orphans(std::span<completion> from_ring) noexcept {
   const auto restarted = [this](const completion& each) {

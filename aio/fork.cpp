@@ -25,7 +25,7 @@
 namespace doorbell::aio {
 namespace {
 
-// What the mark says. The kernel sets it to unnoticed in each child.
+// The values of the mark. The kernel sets it to unnoticed in each child.
 constexpr std::uint32_t unnoticed = 0;
 constexpr std::uint32_t noticed = 1;
 constexpr std::uint32_t being_noticed = 2;

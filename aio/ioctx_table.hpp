@@ -65,7 +65,7 @@ class ioctx_table {
   /// A context that was removed has no more file I/O: file_io_left() does not see it any more.
   void forget(kioctx& ctx) noexcept;
 
-  /// What an ending process waits for: its contexts' requests.
+  /// The requests that an ending process waits for.
   struct file_io {
     std::uint64_t requests = 0;  // of all contexts, also of those that are being destroyed
     kioctx* to_reap = nullptr;   // entered: one whose requests go on only if it is reaped; the caller leaves it

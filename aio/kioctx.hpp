@@ -93,7 +93,7 @@ class kioctx {
   /// A thread has come for events, by handle: this is no program that only ever looks into the ring.
   void is_asked() noexcept;
 
-  /// What an ending process has to wait for. As engine::file_io_done(), it may be called in a signal handler that has
+  /// The requests that an ending process waits for. As engine::file_io_done(), it may be called in a signal handler that has
   /// interrupted any other member.
   struct file_io {
     std::uint64_t left = 0;  // accepted and not carried out
@@ -149,7 +149,7 @@ class kioctx {
   [[nodiscard]] request* make_request(const iocb_abi& asked, provisions& left) noexcept;
   [[nodiscard]] std::size_t take_slots(std::size_t wanted) noexcept;
   [[nodiscard]] std::size_t start(std::span<request* const> made) noexcept;
-  /// What requests add to in_flight_.
+  /// By how much requests increase in_flight_.
   [[nodiscard]] static std::uint64_t weight(std::span<request* const> made) noexcept;
   [[nodiscard]] bool count_in(std::span<request* const> made) noexcept;
   [[nodiscard]] std::size_t start_by_engine(std::span<request* const> made) noexcept;

@@ -17,7 +17,7 @@
 namespace doorbell::aio {
 namespace {
 
-// What the epoll says of the wakeup; watches begin with 1.
+// The number by which the epoll names the wakeup; watches begin with 1.
 constexpr std::uint64_t of_wakeup = 0;
 
 std::error_code last_error() noexcept { return {errno, std::system_category()}; }

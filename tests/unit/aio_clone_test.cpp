@@ -20,6 +20,7 @@
 #include <optional>
 #include <thread>
 
+#include "support/asleep.hpp"
 #include "support/child.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
@@ -106,12 +107,11 @@ TEST_F(aio_clone, so_do_its_own_children) {
 
 // Of a thread that sleeps in a wait when the child is created, the child knows nothing.
 TEST_F(aio_clone, the_child_does_not_wait_for_its_parents_threads) {
-  std::jthread sleeps{[&] {
+  doorbell::test::asleep sleeper{[&] {
     std::array<aio::io_event, 1> events{};
     std::error_code ec;
     ctx_->get_events(1, events, ec);
   }};
-  std::this_thread::sleep_for(50ms);
   in_cloned_child([] { expect_own_context_works(); });
   ctx_->destroy();
 }
