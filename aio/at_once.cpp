@@ -8,9 +8,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <limits>
 #include <numeric>
 #include <span>
+#include <string_view>
 
 #include "operation.hpp"
 #include "transfer.hpp"
@@ -80,6 +83,7 @@ std::optional<std::int64_t> read_from(int fd, file_hints::kind hint, std::span<c
                                       std::int64_t offset, int flags, file_hints& hints) noexcept {
   switch (hint) {
     case file_hints::kind::other:
+    case file_hints::kind::direct:
       return std::nullopt;
     case file_hints::kind::memory: {
       const auto got = read_plainly(fd, buffers, offset, flags);
@@ -115,6 +119,17 @@ bool is_plain_read(const iocb_abi& asked) noexcept {
          (asked.flags & iocb_abi::flag_ioprio) == 0 && asked.nbytes > 0 && asked.offset >= 0;
 }
 
+bool reads_block() noexcept {
+  static const bool do_they = [] {
+    const char* const asked = ::secure_getenv("DOORBELL_READS");
+    if (asked == nullptr || *asked == '\0') return false;
+    if (std::string_view{asked} == "block") return true;
+    std::fprintf(stderr, "doorbell: DOORBELL_READS=%s is unknown; there is block\n", asked);
+    return false;
+  }();
+  return do_they;
+}
+
 std::optional<std::int64_t> read_at_once(const iocb_abi& asked, file_hints::kind hint, file_hints& hints) noexcept {
   const auto buffer = buffer_of(asked);
   const auto answer = read_from(asked.fildes, hint, {&buffer, 1}, asked.offset, 0, hints);
@@ -125,7 +140,9 @@ request::try_at_once when_to_try(const request& checked, const file_facts& file,
                                  file_hints& hints) noexcept {
   using when = request::try_at_once;
   const bool is_file = S_ISREG(file.type) || S_ISBLK(file.type);
-  if (!is_file || !is_transfer(checked.what) || (checked.what.flags & iocb_abi::flag_ioprio) != 0) return when::never;
+  if (!is_file || !is_transfer(checked.what)) return when::never;
+  if (is_read(checked.what) && as_the_kernel && !file.is_direct && reads_block()) return when::always;
+  if ((checked.what.flags & iocb_abi::flag_ioprio) != 0) return when::never;
   // A plain one has been tried before it was checked, or comes after one that was not at once.
   if (is_read(checked.what)) return file.is_direct || is_plain_read(checked.what) ? when::never : when::first;
   if (hints.of(checked.what.fildes) == file_hints::kind::memory) return when::always;
@@ -135,7 +152,8 @@ request::try_at_once when_to_try(const request& checked, const file_facts& file,
 
 std::optional<std::int64_t> carry_out_at_once(const request& checked, file_hints& hints) noexcept {
   const auto& asked = checked.what;
-  if (!is_read(checked.what)) return carry_out(checked, asked.fildes);
+  if (!is_read(checked.what) || checked.at_once == request::try_at_once::always)
+    return carry_out(checked, asked.fildes);
   const auto buffer = buffer_of(asked);
   const auto buffers = is_vectored(asked) ? checked.buffers() : std::span{&buffer, 1};
   return read_from(asked.fildes, hints.of(asked.fildes), buffers, asked.offset, asked.rw_flags, hints);

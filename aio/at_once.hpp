@@ -27,18 +27,22 @@ namespace doorbell::aio {
 /// Whether a request, not yet checked, is a read with nothing special about it, so that a look at its bytes is a check.
 [[nodiscard]] bool is_plain_read(const iocb_abi& asked) noexcept;
 
+/// Whether DOORBELL_READS=block asks for what the kernel's io_submit(2) does: reads by the page cache are carried out
+/// before it returns, however long the disk takes.
+[[nodiscard]] bool reads_block() noexcept;
+
 /// Carries out a plain read of a file that is what `hint` says. @return the event's res; nothing: it would have had to wait,
 /// or is refused, or something is unclear, and nothing has been done.
 [[nodiscard]] std::optional<std::int64_t> read_at_once(const iocb_abi& asked, file_hints::kind hint,
                                                        file_hints& hints) noexcept;
 
 /// When a request that has been checked should be tried: reads of what may be in memory, if nothing before them goes to the
-/// engine; writes always, in their place among the others.
+/// engine; writes, and reads that block, always, in their place among the others.
 /// @param as_the_kernel whether it is asked of a call by handle.
 [[nodiscard]] request::try_at_once when_to_try(const request& checked, const file_facts& file, bool as_the_kernel,
                                                file_hints& hints) noexcept;
 
-/// Tries it. @return as read_at_once(); a write always says something.
+/// Tries it. @return as read_at_once(); a write, or a read that blocks, always says something.
 [[nodiscard]] std::optional<std::int64_t> carry_out_at_once(const request& checked, file_hints& hints) noexcept;
 
 }  // namespace doorbell::aio

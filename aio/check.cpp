@@ -4,14 +4,17 @@
 #include <doorbell/base/unique_fd.hpp>
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <limits>
 #include <new>
 
@@ -29,9 +32,18 @@ constexpr std::uint64_t max_transfer = 0x7ffff000;  // what the kernel moves at 
 // From RWF_HIPRI to RWF_NOSIGNAL (Linux 6.18). A flag that the kernel or the file does not support makes the request fail.
 constexpr std::int32_t known_rw_flags = 0x1ff;
 constexpr std::int32_t append_and_not = 0x30;  // RWF_APPEND and RWF_NOAPPEND
+constexpr std::int32_t atomic_write = 0x40;    // RWF_ATOMIC (Linux 6.11)
 
 std::error_code error(std::errc what) noexcept { return std::make_error_code(what); }
 std::error_code unless(bool good, std::errc otherwise) noexcept { return good ? std::error_code{} : error(otherwise); }
+
+// As the kernel's ioprio_check_cap(); a user is not asked for, since capabilities can be dropped and given.
+bool may_be_realtime() noexcept {
+  constexpr std::uint32_t needed = 1U << CAP_SYS_NICE | 1U << CAP_SYS_ADMIN;
+  __user_cap_header_struct which{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> held{};
+  return ::syscall(SYS_capget, &which, held.data()) == 0 && (held[0].effective & needed) != 0;
+}
 
 std::error_code check_priority(const iocb_abi& asked) noexcept {
   enum priority_class { none, realtime, best_effort, idle };
@@ -39,7 +51,7 @@ std::error_code check_priority(const iocb_abi& asked) noexcept {
   const unsigned level = priority & 7U;
   switch (priority >> 13) {
     case realtime:
-      return unless(::geteuid() == 0, std::errc::operation_not_permitted);
+      return unless(may_be_realtime(), std::errc::operation_not_permitted);
     case best_effort:
     case idle:
       return {};
@@ -98,6 +110,48 @@ bool can_transfer(int fd, const file_facts& file, int opened_for) noexcept {
   return (opened_for == O_RDONLY ? ::readv(fd, nullptr, 0) : ::writev(fd, nullptr, 0)) == 0;
 }
 
+// An error of preadv2(2) and pwritev2(2) that comes before anything is transferred. The kernel looks at the two flags,
+// which exclude each other, only of files with the operations that the kernel's AIO needs (read_iter, write_iter); for
+// others no flag is supported.
+int error_of_excluding_flags(int fd, int opened_for) noexcept {
+  char byte = 0;
+  const iovec buffer{.iov_base = &byte, .iov_len = 1};
+  const auto answer = opened_for == O_RDONLY ? ::preadv2(fd, &buffer, 1, -1, append_and_not)
+                                             : ::pwritev2(fd, &buffer, 1, -1, append_and_not);
+  return answer < 0 ? errno : 0;
+}
+
+// Since Linux 6.9, which knows RWF_NOAPPEND; before that, no flag tells.
+bool flags_tell_of_operations() noexcept {
+  static const bool do_they = [] {
+    std::array<int, 2> ends{-1, -1};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return false;
+    const base::unique_fd read{ends[0]};
+    const base::unique_fd write{ends[1]};
+    return error_of_excluding_flags(write.get(), O_WRONLY) == EINVAL;
+  }();
+  return do_they;
+}
+
+// Files, pipes and sockets have these operations; some devices, inotify, and eventfds for writes, do not.
+bool lacks_operation_of_aio(int fd, const file_facts& file, int opened_for) noexcept {
+  if (file.type != 0 && file.type != S_IFCHR) return false;
+  return flags_tell_of_operations() && error_of_excluding_flags(fd, opened_for) == EOPNOTSUPP;
+}
+
+// RWF_DONTCACHE is for the page cache. Whether a file has it, and RWF_NOWAIT, is asked by a read into memory that is
+// read-only, which reads nothing. Files that have RWF_DONTCACHE have RWF_NOWAIT.
+bool supports_flags(const iocb_abi& asked, const file_facts& file) noexcept {
+  constexpr std::int32_t dont_cache = 0x80;  // RWF_DONTCACHE (Linux 6.14)
+  static constexpr char read_only = 0;
+  const auto flags = asked.rw_flags & (RWF_NOWAIT | dont_cache);
+  if (flags == 0) return true;
+  if (file.type != S_IFREG && file.type != S_IFBLK) return (flags & dont_cache) == 0;
+  if (file.type != S_IFREG || file.access_mode == O_WRONLY) return true;
+  const iovec nowhere{.iov_base = const_cast<char*>(&read_only), .iov_len = 1};  // NOLINT(*-const-cast): never written
+  return ::preadv2(asked.fildes, &nowhere, 1, 0, flags | RWF_NOWAIT) >= 0 || errno != EOPNOTSUPP;
+}
+
 // Since Linux 6.5; before that, such a request would be refused.
 bool pipes_know_nowait() noexcept {
   static const bool known = [] {
@@ -112,14 +166,35 @@ bool pipes_know_nowait() noexcept {
   return known;
 }
 
-std::error_code check_transfer(request& made, const file_facts& file, int opened_for, bool vectored) noexcept {
+// Kernels and file systems that know no atomic writes do not say that the file has them.
+bool can_write_atomically(int fd) noexcept {
+  constexpr unsigned limits_of_atomic_writes = 0x10000;  // STATX_WRITE_ATOMIC
+  constexpr std::uint64_t has_them = 0x400000;           // STATX_ATTR_WRITE_ATOMIC
+  struct statx status{};
+  return ::statx(fd, "", AT_EMPTY_PATH, limits_of_atomic_writes, &status) == 0 &&
+         (status.stx_attributes & has_them) != 0;
+}
+
+struct transfer_kind {
+  int opened_for;
+  bool is_vectored;
+  bool as_the_kernel;
+};
+
+std::error_code check_transfer(request& made, const file_facts& file, const transfer_kind& kind) noexcept {
+  const auto [opened_for, vectored, as_the_kernel] = kind;
   const auto& asked = made.what;
   if (asked.flags & iocb_abi::flag_ioprio)
     if (const auto ec = check_priority(asked)) return ec;
   if (asked.rw_flags & ~known_rw_flags) return error(std::errc::operation_not_supported);
+  if ((asked.rw_flags & atomic_write) && (opened_for == O_RDONLY || !can_write_atomically(asked.fildes)))
+    return error(std::errc::operation_not_supported);
   if ((asked.rw_flags & append_and_not) == append_and_not) return error(std::errc::invalid_argument);
+  if (!supports_flags(asked, file)) return error(std::errc::operation_not_supported);
   if (file.access_mode != O_RDWR && file.access_mode != opened_for) return error(std::errc::bad_file_descriptor);
   if (!can_transfer(asked.fildes, file, opened_for)) return error(std::errc::invalid_argument);
+  if (as_the_kernel && lacks_operation_of_aio(asked.fildes, file, opened_for))
+    return error(std::errc::invalid_argument);
   if (const auto ec = check_buffer(made, vectored)) return ec;
   // The kernel's AIO lets it be; io_uring refuses it.
   made.what.rw_flags &= ~RWF_HIPRI;
@@ -179,16 +254,16 @@ file_facts file_facts::look_up(int fd, std::error_code& ec) noexcept {
   return ec ? file_facts{} : file;
 }
 
-std::error_code check_operation(request& made, const file_facts& file) noexcept {
+std::error_code check_operation(request& made, const file_facts& file, bool as_the_kernel) noexcept {
   switch (operation_of(made.what)) {
     case opcode::pread:
-      return check_transfer(made, file, O_RDONLY, false);
+      return check_transfer(made, file, {O_RDONLY, false, as_the_kernel});
     case opcode::preadv:
-      return check_transfer(made, file, O_RDONLY, true);
+      return check_transfer(made, file, {O_RDONLY, true, as_the_kernel});
     case opcode::pwrite:
-      return check_transfer(made, file, O_WRONLY, false);
+      return check_transfer(made, file, {O_WRONLY, false, as_the_kernel});
     case opcode::pwritev:
-      return check_transfer(made, file, O_WRONLY, true);
+      return check_transfer(made, file, {O_WRONLY, true, as_the_kernel});
     case opcode::fsync:
     case opcode::fdsync:
       return check_sync(made.what, file);

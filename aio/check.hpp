@@ -20,6 +20,7 @@ namespace doorbell::aio {
 
 /// Checks the operation, and fetches its iovecs. Errors: invalid_argument; bad_file_descriptor (opened for the other
 /// direction); bad_address; operation_not_supported (rw_flags); operation_not_permitted (priority); not_enough_memory.
-[[nodiscard]] std::error_code check_operation(request& made, const file_facts& file) noexcept;
+/// @param as_the_kernel whether to refuse files that the kernel's AIO refuses, although a thread can read or write them.
+[[nodiscard]] std::error_code check_operation(request& made, const file_facts& file, bool as_the_kernel) noexcept;
 
 }  // namespace doorbell::aio

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doorbell/aio.hpp>
 
-#include <exception>
+#include <doorbell/base/fatal.hpp>
+#include <doorbell/base/uncancelled.hpp>
 
 #include "call.hpp"
 #include "kioctx.hpp"
-#include "uncancelled.hpp"
 
 namespace doorbell::aio {
 namespace {
@@ -34,7 +34,7 @@ kioctx_user enter(unsigned long handle, std::uint64_t serial, std::error_code& e
 }  // namespace
 
 context::context(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept {
-  const uncancelled until_return;
+  const base::uncancelled until_return;
   ec.clear();
   const call inside;
   if (!inside) [[unlikely]] {
@@ -55,14 +55,17 @@ context::context(unsigned nr_events, engine_kind carried_by) {
 context::~context() {
   std::error_code ec;
   destroy(ec);
-  // In a callback, or in a signal handler that has interrupted a call: requests would go on writing into buffers whose
-  // owner believes them done.
-  if (ec == std::errc::resource_deadlock_would_occur || ec == std::errc::resource_unavailable_try_again)
-    std::terminate();
+  // Requests would go on writing into buffers whose owner believes them done.
+  if (ec == std::errc::resource_deadlock_would_occur)
+    base::fatal("a context was destroyed in a callback; its requests would write into memory that is freed",
+                "docs/eventfd.md, In a callback");
+  if (ec == std::errc::resource_unavailable_try_again)
+    base::fatal("a context was destroyed in a signal handler that interrupted a call of the library",
+                "docs/aio.md, Signals");
 }
 
 std::size_t context::submit(std::span<iocb* const> iocbs, std::error_code& ec) noexcept {
-  const uncancelled until_return;
+  const base::uncancelled until_return;
   const call inside;
   if (!inside) [[unlikely]] {
     refuse(ec);
@@ -79,9 +82,18 @@ std::size_t context::submit(std::span<iocb* const> iocbs) {
   return taken;
 }
 
+std::optional<std::int64_t> context::read_inline(iocb& request) noexcept {
+  const base::uncancelled until_return;
+  const call inside;
+  if (!inside) [[unlikely]]
+    return std::nullopt;
+  const auto user = enter(handle_, serial_);
+  return user ? user->read_inline(request) : std::nullopt;
+}
+
 std::span<io_event> context::get(std::size_t min, std::span<io_event> events, std::optional<clock::time_point> deadline,
                                  std::error_code& ec) noexcept {
-  const uncancelled until_return;
+  const base::uncancelled until_return;
   base::refusals_remembered since_now;
   const call inside;
   if (!inside) [[unlikely]] {
@@ -112,7 +124,7 @@ std::span<io_event> context::get(std::size_t min, std::span<io_event> events,
 }
 
 void context::cancel(iocb& request, std::error_code& ec) noexcept {
-  const uncancelled until_return;
+  const base::uncancelled until_return;
   const call inside;
   if (!inside) [[unlikely]]
     return refuse(ec);
@@ -127,7 +139,7 @@ void context::cancel(iocb& request) {
 }
 
 void context::destroy(std::error_code& ec) noexcept {
-  const uncancelled until_return;
+  const base::uncancelled until_return;
   const call inside;
   if (!inside) [[unlikely]]
     return refuse(ec);

@@ -10,7 +10,8 @@
 #include <tuple>
 #include <utility>
 
-#include "background_thread.hpp"
+#include <doorbell/base/background_thread.hpp>
+
 #include "private_table.hpp"
 
 namespace doorbell::aio {
@@ -19,7 +20,8 @@ namespace {
 constexpr unsigned least_usual_workers = 4;
 constexpr unsigned most_workers = 256;
 constexpr std::chrono::seconds idle_time{5};
-// A request that waits for a worker for so long makes the pool grow. Longer than a busy processor keeps a worker waiting.
+// A request that waits for a worker for so long makes the pool grow. Longer than a busy processor keeps a worker
+// waiting.
 constexpr int stall_time_ms = 50;
 // The wakeup may be lost with the program's descriptors.
 constexpr int longest_sleep_ms = 1000;
@@ -31,11 +33,12 @@ struct {
   base::mutex lock;
   crew* current DOORBELL_GUARDED_BY(lock) = nullptr;
   crew* inherited DOORBELL_GUARDED_BY(lock) = nullptr;
+  unsigned made DOORBELL_GUARDED_BY(lock) = 0;
 } constinit of_process;
 
 void make_locked(std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(of_process.lock) {
   if (of_process.current != nullptr) return;
-  of_process.current = new (std::nothrow) crew{crew::process_limits()};
+  of_process.current = new (std::nothrow) crew{crew::process_limits(), ++of_process.made};
   if (of_process.current == nullptr)
     ec = std::make_error_code(std::errc::not_enough_memory);
   else
@@ -52,17 +55,18 @@ worker_pool::limits crew::process_limits() noexcept {
           .least_workers = 1};
 }
 
-crew* crew::process(std::error_code& ec) noexcept {
+base::intrusive_ptr<crew> crew::process(std::error_code& ec) noexcept {
   const base::mutex_lock held{of_process.lock};
   make_locked(ec);
   return of_process.current;
 }
 
-crew* crew::replace(crew& lost, std::error_code& ec) noexcept {
+base::intrusive_ptr<crew> crew::replace(crew& lost, std::error_code& ec) noexcept {
   const base::mutex_lock held{of_process.lock};
   if (of_process.current == &lost) {
-    of_process.inherited = std::exchange(of_process.current, nullptr);
+    of_process.current = nullptr;
     lost.retire();
+    lost.put();
   }
   make_locked(ec);
   return of_process.current;
@@ -86,8 +90,10 @@ std::error_code crew::start() noexcept {
   if (!error) error = wakeup.open();
   if (!error) {
     state_ = state::starting;
-    error =
-        start_background_thread("doorbell-poller", [](void* self) noexcept { static_cast<crew*>(self)->run(); }, this);
+    get();
+    error = base::start_background_thread(
+        "doorbell-poller", [](void* self) noexcept { static_cast<crew*>(self)->run(); }, this);
+    if (error) put();
   }
   if (!error) {
     while (state_ == state::starting) started_.wait(start_lock_);
@@ -114,6 +120,7 @@ void crew::report(std::error_code answer) noexcept {
 std::error_code crew::set_up() noexcept {
   const std::array kept{channel.receiving_end(), wakeup.number()};
   if (const auto error = enter_private_table(kept)) return error;
+  if (!channel.has_receiving_end() || !wakeup.is_here()) return std::make_error_code(std::errc::not_connected);
   enlist_this_thread();
   if (const auto error = waits.open()) return error;
   const auto error = workers.create_first();
@@ -124,7 +131,7 @@ std::error_code crew::set_up() noexcept {
 void crew::run() noexcept {
   const auto error = set_up();
   report(error);
-  if (error) return;
+  if (error) return put();
   bool is_needed = true;
   while (is_needed) {
     waits.poll_once(workers.expects_stall() ? stall_time_ms : longest_sleep_ms);
@@ -135,6 +142,7 @@ void crew::run() noexcept {
   }
   workers.end();
   waits.close();
+  put();
 }
 
 void crew::retire() noexcept {
@@ -150,7 +158,7 @@ std::error_code crew_workers::create_counted() noexcept {
     pool->of_.enlist_this_thread();
     pool->work();
   };
-  const auto error = start_background_thread("doorbell-worker", body, this);
+  const auto error = base::start_background_thread("doorbell-worker", body, this);
   if (error) discount_worker();
   return error;
 }
@@ -186,8 +194,8 @@ void crew_workers::grow() noexcept {
   create_wanted();
 }
 
-// Forking. The thread that locks in the first function unlocks in one of the other two. The pool's lock is not among the
-// locks: the child has no use for the lanes.
+// Forking. The thread that locks in the first function unlocks in one of the other two. The pool's lock is not among
+// the locks: the child has no use for the lanes.
 
 void crew::before_fork() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   of_process.lock.lock();

@@ -13,20 +13,28 @@
 // can, because a new thread shares the table of its creator. The first worker stays until the process ends: a request that
 // was pushed is carried out though no further thread can be had.
 //
+// The program may close the descriptors that the crew's table is to have before there is that table, and use their
+// numbers. The poller's thread looks whether they are in its table before it uses one of them. A number may also be the
+// channel of another crew by then; a message that reaches that one names none of its pins, and the sender finds that it
+// has lost its end.
+//
 // If the program has closed the crew's descriptors, no file can be sent any more. Then the process gets another crew. The
 // first one completes what it has, and its threads end.
 //
-// One a process, made on first need and never destroyed: its threads may run until the process ends. In a fork's child none of its
-// threads exists, and its locks may be held by threads that do not exist; so the child forgets the parent's crew, whatever
-// state it is in, and makes its own on first need.
+// A process has one, made on first need. It lasts until the process ends, because its threads may run until then,
+// unless it loses its descriptors: then it is destroyed when its threads have ended and no engine has requests with it.
+// In a child of fork(2) none of its threads exists, and threads that do not exist may hold its locks; so the child
+// forgets the parent's crew, whatever state it is in, and makes its own on first need.
 //
-// Lock order: the lock that guards which crew is the process's, then the lock of the start, then the poller's, then that of
-// the pins.
+// Lock order: the lock that guards which crew is the process's, then the lock of the start, then the poller's, then
+// that of the pins.
 #pragma once
 
 #include <system_error>
 
 #include <doorbell/base/atomic.hpp>
+#include <doorbell/base/intrusive_ptr.hpp>
+#include <doorbell/base/kref.hpp>
 #include <doorbell/base/mutex.hpp>
 
 #include "file_channel.hpp"
@@ -62,9 +70,9 @@ class crew_workers final : public worker_pool {
 
 struct crew {
   /// The one of this process. Null when `ec` is set: not_enough_memory.
-  [[nodiscard]] static crew* process(std::error_code& ec) noexcept;
-  /// The one of this process after `lost` has lost its descriptors.
-  [[nodiscard]] static crew* replace(crew& lost, std::error_code& ec) noexcept;
+  [[nodiscard]] static base::intrusive_ptr<crew> process(std::error_code& ec) noexcept;
+  /// The one of this process after `lost`, of which the caller has a reference, has lost its descriptors.
+  [[nodiscard]] static base::intrusive_ptr<crew> replace(crew& lost, std::error_code& ec) noexcept;
   /// The crew to which the calling thread belongs. Null: none.
   [[nodiscard]] static crew* of_this_thread() noexcept;
 
@@ -78,7 +86,16 @@ struct crew {
   /// The same in a child for which before_fork() was not called.
   static void begin_anew() noexcept;
 
-  explicit crew(worker_pool::limits within) noexcept : workers{within, *this} {}
+  /// @param number which crew of the process it is.
+  explicit crew(worker_pool::limits within, unsigned number = 0) noexcept
+      : serial{number}, pins{channel, wakeup, file_pins::ticket{number} << 32U}, workers{within, *this} {}
+
+  /// The process, the poller's thread, and each engine that has given it requests have a reference. The last one waits
+  /// for the workers to end.
+  void get() noexcept { references_.get(); }
+  void put() noexcept {
+    if (references_.put()) delete this;
+  }
 
   /// Starts the threads, if they do not run yet. Called in a thread of the program.
   /// Errors: those of pthread_create(3), socketpair(2), eventfd(2), epoll_create1(2), close_range(2).
@@ -88,14 +105,15 @@ struct crew {
   /// Called by each thread of the crew when it starts.
   void enlist_this_thread() noexcept;
 
+  const unsigned serial;
   file_channel channel;
   wakeup_fd wakeup;
-  file_pins pins{channel, wakeup};
+  file_pins pins;
   poller waits{pins, wakeup};
   crew_workers workers;
   /// For transfers that may sleep if another request of ours was quicker.
   base::mutex one_at_a_time;
-  crew* inherited = nullptr;  // the parent process's, or a lost one: not to be used, and not lost either
+  crew* inherited = nullptr;  // the parent process's: not to be used, and not lost either
 
  private:
   enum class state { idle, starting, running, failed };
@@ -105,6 +123,7 @@ struct crew {
   [[nodiscard]] std::error_code set_up() noexcept;
   void report(std::error_code answer) noexcept;
 
+  base::kref references_;
   base::atomic<bool> is_running_{false};  // release: the threads' set-up is complete
   base::atomic<bool> is_retired_{false};
   base::mutex start_lock_;

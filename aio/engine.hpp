@@ -16,6 +16,7 @@
 // A wake must not be eaten by another thread's reap() while the sleeper still waits; see the engine.
 #pragma once
 
+#include <array>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
@@ -75,6 +76,9 @@ class engine {
   /// give_up() and the destructor.
   [[nodiscard]] virtual file_io file_io_done() const noexcept = 0;
 
+  /// Whether reap() would give completions of requests that start() itself has completed. Others may be meant, too.
+  [[nodiscard]] virtual bool has_finished_some() const noexcept { return false; }
+
   /// Sleeps until there may be something to reap, somebody calls wake(), a signal handler has run, or `until`.
   virtual wait_result wait(base::deadline until) noexcept = 0;
   virtual void wake() noexcept = 0;
@@ -82,13 +86,27 @@ class engine {
   /// In a fork's child: closes the descriptors it has inherited. Nothing else is called any more.
   virtual void abandon_in_child() noexcept = 0;
 
-  /// A descriptor that is readable while there is something to reap, for epoll; each completion is an edge.
+  /// A descriptor for the program's loop: readable while there is something to reap; each completion is an edge.
   /// @return -1 when none can be had.
   [[nodiscard]] virtual int descriptor() const noexcept = 0;
-  /// How often descriptor() has become another one.
+  /// The same for the library's own threads, which can wait for two: each completion is an edge of one of them.
+  /// @return -1 in the place of one that there is not; if there is only one, it is the first.
+  [[nodiscard]] virtual std::array<int, 2> descriptors() const noexcept { return {descriptor(), -1}; }
+  /// No thread waits for these any more, until they are asked for again.
+  virtual void ignore_descriptors() noexcept {}
+  /// How often descriptor() or descriptors() have become others.
   [[nodiscard]] virtual unsigned replacements() const noexcept { return 0; }
-  /// Whether neither descriptor() nor wait() announces some completions, so that a thread must call reap() regularly.
+  /// Whether neither the descriptors nor wait() announce some completions, so that a thread must call reap() regularly.
   [[nodiscard]] virtual bool must_be_looked_at() const noexcept { return false; }
+
+  /// The calling thread is about to sleep for events of the context.
+  virtual void note_sleep() noexcept {}
+  /// It has come for events, and all requests had been completed.
+  virtual void note_late() noexcept {}
+  /// It has looked for events without waiting, and there had been requests.
+  virtual void note_look() noexcept {}
+  /// Its time is up, and it leaves although there are requests.
+  virtual void note_departure() noexcept {}
 
   /// @return whether this thread may now wait().
   [[nodiscard]] bool begin_wait() noexcept { return !waiting_.exchange(true, base::memory_order_seq_cst); }

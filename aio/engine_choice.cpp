@@ -53,7 +53,7 @@ base::atomic<bool> environment_is_read{false};  // release: decided has been sto
 std::unique_ptr<engine> make_uring(unsigned in_flight, std::error_code& ec) noexcept {
   auto ring = engine_uring::make(in_flight, ec);
   if (ring == nullptr) return nullptr;
-  std::unique_ptr<engine> made{new (std::nothrow) engine_failover{std::move(ring)}};
+  std::unique_ptr<engine> made{new (std::nothrow) engine_failover{std::move(ring), in_flight}};
   if (made == nullptr) ec = std::make_error_code(std::errc::not_enough_memory);
   return made;
 }
@@ -64,7 +64,7 @@ std::unique_ptr<engine> make_what_is_allowed(unsigned in_flight, std::error_code
   if (auto made = make_uring(in_flight, ec)) return made;
   if (is_refusal(ec)) decided.store(engine_kind::threads, base::memory_order_relaxed);
   ec.clear();
-  return engine_threads::make(ec);
+  return engine_threads::make(ec, in_flight);
 }
 
 engine_kind choice_of_process(std::error_code& ec) noexcept {
@@ -87,7 +87,7 @@ std::unique_ptr<engine> make_engine(engine_kind wanted, unsigned in_flight, std:
     case engine_kind::io_uring:
       return make_uring(in_flight, ec);
     case engine_kind::threads:
-      return engine_threads::make(ec);
+      return engine_threads::make(ec, in_flight);
   }
   ec = std::make_error_code(std::errc::invalid_argument);
   return nullptr;

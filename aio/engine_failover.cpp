@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine_failover.hpp"
 
+#include <poll.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -11,14 +12,27 @@
 #include <doorbell/base/intrusive_ptr.hpp>
 
 #include "operation.hpp"
+#include "transfer.hpp"
 
 namespace doorbell::aio {
 namespace {
 
 constexpr std::chrono::milliseconds look_every{1};
+// Not a whole second: a signal whose handler runs between two sleeps does not end the wait, and timers of whole seconds
+// are common.
+constexpr std::chrono::milliseconds longest_sleep{1013};
 
 bool is_for_ring(const request& asked) noexcept {
-  return asked.ends_by_itself && is_transfer(asked.what) && (asked.is_direct || is_read(asked.what));
+  const bool needs_no_thread = is_transfer(asked.what) && (asked.is_direct || is_read(asked.what));
+  return asked.ends_by_itself && needs_no_thread && asked.whom.bell == nullptr && !asked.is_left_to_kernel;
+}
+
+// io_uring completes polls for RDHUP also if they do not ask for it. A socket that has it has IN and RDNORM, too, so only
+// polls that ask for none of these differ; other files have no RDHUP.
+bool would_complete_too_early(const request& in_ring) noexcept {
+  constexpr std::uint64_t comes_with_rdhup = POLLIN | POLLRDNORM | POLLRDHUP;
+  return is_poll(in_ring.what) && (in_ring.what.buf & comes_with_rdhup) == 0 &&
+         kind_of(in_ring.what.fildes) == file_kind::socket;
 }
 
 bool still_names_its_file(const request& asked) noexcept {
@@ -39,7 +53,7 @@ engine_threads* engine_failover::stand_in() noexcept {
   const base::mutex_lock held{lock_};
   if (made_ == nullptr) {
     std::error_code ec;
-    made_ = engine_threads::make(ec);
+    made_ = engine_threads::make(ec, in_flight_);
     threads_.store(made_.get(), base::memory_order_release);
   }
   return made_.get();
@@ -49,10 +63,11 @@ std::size_t engine_failover::start(std::span<request* const> requests) noexcept 
   std::size_t started = 0;
   while (started < requests.size()) {
     const auto rest = requests.subspan(started);
-    const bool by_ring = ring_->works() && is_for_ring(*rest.front());
+    const bool has_choice = may_use_ring();
+    const bool by_ring = has_choice && is_for_ring(*rest.front());
     const auto end = std::ranges::find_if(rest, [&](const auto* each) { return is_for_ring(*each) != by_ring; });
-    const auto some = ring_->works() ? rest.first(static_cast<std::size_t>(end - rest.begin())) : rest;
-    const auto taken = by_ring ? ring_->start(some) : start_by_crew(some);
+    const auto some = has_choice ? rest.first(static_cast<std::size_t>(end - rest.begin())) : rest;
+    const auto taken = by_ring ? start_by_ring(some) : start_by_crew(some);
     started += taken;
     const bool has_lost_ring = by_ring && !ring_->works();
     if (taken == some.size() || has_lost_ring) continue;
@@ -62,29 +77,54 @@ std::size_t engine_failover::start(std::span<request* const> requests) noexcept 
   return started;
 }
 
+std::size_t engine_failover::start_by_ring(std::span<request* const> requests) noexcept {
+  in_ring_.fetch_add(static_cast<std::uint32_t>(requests.size()), base::memory_order_seq_cst);
+  const auto started = ring_->start(requests);
+  if (started < requests.size())
+    in_ring_.fetch_sub(static_cast<std::uint32_t>(requests.size() - started), base::memory_order_relaxed);
+  if (started > 0) tell_sleeper(at_ring);
+  return started;
+}
+
 // A request that waits, and that the crew cannot take: no thread or memory can be had, or the file cannot be sent to it (a
 // ring). Requests for files the crew always takes.
 bool engine_failover::start_by_ring_instead(request& refused) noexcept {
-  if (refused.ends_by_itself || !ring_->works()) return false;
+  if (refused.ends_by_itself || !ring_->works() || would_complete_too_early(refused)) return false;
   refused.is_with_threads.store(false, base::memory_order_relaxed);
   request* const one = &refused;
-  return ring_->start({&one, 1}) == 1;
+  return start_by_ring({&one, 1}) == 1;
 }
 
 std::size_t engine_failover::start_by_crew(std::span<request* const> requests) noexcept {
   auto* const others = stand_in();
   if (others == nullptr) return 0;
   for (auto* each : requests) each->is_with_threads.store(true, base::memory_order_relaxed);
+  with_crew_.fetch_add(static_cast<std::uint32_t>(requests.size()), base::memory_order_seq_cst);
   const auto started = others->start(requests);
-  if (started > 0) watch_crew();
+  if (started < requests.size())
+    with_crew_.fetch_sub(static_cast<std::uint32_t>(requests.size() - started), base::memory_order_relaxed);
+  if (started == 0) return 0;
+  if (is_polled()) watch_crew();
+  tell_sleeper(at_crew);
   return started;
 }
 
+void engine_failover::tell_sleeper(std::uint32_t where) noexcept {
+  const auto place = place_.load(base::memory_order_seq_cst);
+  // A sleeper at the descriptors of both must look now and then for completions that none of them announces.
+  const bool must_look = where == at_crew && place == (at_ring | at_crew) && threads()->has_unannounced();
+  if (place == nowhere || ((place & where) != 0 && !must_look) || !waiting()) return;
+  if (where == at_crew)
+    ring_->wake();
+  else if (auto* const others = threads())
+    others->wake();
+}
+
 // In vain if the ring takes no entry now, or has failed; then must_be_looked_at().
-void engine_failover::watch_crew() noexcept {
+void engine_failover::watch_crew() const noexcept {
   const auto* const others = threads();
   if (others == nullptr || ring_->is_watching() || !ring_->works()) return;
-  if (const int news = others->descriptor(); news >= 0) std::ignore = ring_->watch(news);
+  if (const int news = others->descriptor_for_reader(); news >= 0) std::ignore = ring_->watch(news);
 }
 
 engine::cancel_result engine_failover::cancel(request& started) noexcept {
@@ -97,15 +137,20 @@ std::size_t engine_failover::reap(std::span<completion> completions) noexcept {
   while (from_ring == 0) {
     const auto count = ring_->reap(completions);
     if (count == 0) break;
+    in_ring_.fetch_sub(static_cast<std::uint32_t>(count), base::memory_order_relaxed);
     from_ring = restart_orphans(completions.first(count));
   }
   auto* const others = threads();
   if (others == nullptr) return from_ring;
-  watch_crew();
-  return from_ring == completions.size() ? from_ring : from_ring + others->reap(completions.subspan(from_ring));
+  if (is_polled()) watch_crew();
+  if (from_ring == completions.size()) return from_ring;
+  const auto from_crew = others->reap(completions.subspan(from_ring));
+  if (from_crew > 0) with_crew_.fetch_sub(static_cast<std::uint32_t>(from_crew), base::memory_order_relaxed);
+  return from_ring + from_crew;
 }
 
-// Starts requests again that no thread has cancelled. They have transferred nothing yet, or their result would say how much.
+// Starts requests again that no thread has cancelled. They have transferred nothing yet, or their result would say how
+// much.
 // @return how many are left.
 std::size_t engine_failover::restart_orphans(std::span<completion> from_ring) noexcept {
   const auto restarted = [this](const completion& each) {
@@ -116,13 +161,17 @@ std::size_t engine_failover::restart_orphans(std::span<completion> from_ring) no
   return static_cast<std::size_t>(rest - from_ring.begin());
 }
 
-// A cancel() that came too late for the first start, and too early for this one, has set `cancelled` before it tried. Should
-// the engine refuse now, destroy() asks again.
+// By the crew, because the thread that reaps it need not be one that waits here. A cancel() that came too late for the
+// first start, and too early for this one, has set `cancelled` before it tried. Should the engine refuse now, destroy()
+// asks again.
 bool engine_failover::restart(request& orphan) noexcept {
   if (!still_names_its_file(orphan)) return false;
   const base::intrusive_ptr<request> held{&orphan};
   request* const again = &orphan;
-  if (ring_->start({&again, 1}) == 0 && start_by_crew({&again, 1}) == 0) return false;
+  if (start_by_crew({&again, 1}) == 0) {
+    orphan.is_with_threads.store(false, base::memory_order_relaxed);
+    if (start_by_ring({&again, 1}) == 0) return false;
+  }
   if (orphan.cancelled.load(base::memory_order_seq_cst)) std::ignore = cancel(orphan);
   return true;
 }
@@ -133,20 +182,59 @@ engine::file_io engine_failover::file_io_done() const noexcept {
   return done;
 }
 
+std::uint32_t engine_failover::where_requests_are() const noexcept {
+  return (in_ring_.load(base::memory_order_seq_cst) > 0 ? at_ring : nowhere) |
+         (with_crew_.load(base::memory_order_seq_cst) > 0 ? at_crew : nowhere);
+}
+
 engine::wait_result engine_failover::wait(base::deadline until) noexcept {
+  for (;;) {
+    auto where = where_requests_are();
+    if (where == nowhere) where = threads() == nullptr ? at_ring : at_crew;
+    place_.store(where, base::memory_order_seq_cst);
+    if ((where_requests_are() & ~where) != 0) continue;
+    const auto result = sleep(where, until);
+    place_.store(nowhere, base::memory_order_relaxed);
+    return result;
+  }
+}
+
+engine::wait_result engine_failover::sleep(std::uint32_t where, base::deadline until) noexcept {
+  if (!ring_->works()) return wait_without_ring(until);
+  auto* const others = threads();
+  if (where == at_ring || others == nullptr) return ring_->wait(until);
+  return where == at_crew ? others->wait(until) : sleep_at_both(*others, until);
+}
+
+// The kernel restarts ppoll(2) after an interruption for which no handler has run.
+engine::wait_result engine_failover::sleep_at_both(engine_threads& others, base::deadline until) noexcept {
+  using clock = std::chrono::steady_clock;
+  if (others.has_completions()) return wait_result::ready;
+  if (is_polled() && ring_->is_watching()) return ring_->wait(until);
+  const auto both = descriptors();
+  const bool is_announced = both[0] >= 0 && both[1] >= 0 && !others.has_unannounced();
+  const auto next_look = clock::now() + (is_announced ? longest_sleep : look_every);
+  const bool is_last = until && *until <= next_look;
+  const auto left = base::time_left(is_last ? *until : next_look);
+  std::array<pollfd, 2> readable{pollfd{.fd = both[0], .events = POLLIN, .revents = 0},
+                                 pollfd{.fd = both[1], .events = POLLIN, .revents = 0}};
+  const int ready = ::ppoll(readable.data(), readable.size(), &left, nullptr);
+  if (ready == 0 && is_last) return wait_result::timed_out;
+  return ready < 0 && errno == EINTR ? wait_result::interrupted : wait_result::ready;
+}
+
+engine::wait_result engine_failover::wait_without_ring(base::deadline until) noexcept {
   auto* const others = threads();
   if (others == nullptr) return ring_->wait(until);
   if (others->has_completions()) return wait_result::ready;
-  const bool ring_works = ring_->works();
-  if (ring_works ? ring_->is_watching() : !ring_->has_requests())
-    return ring_works ? ring_->wait(until) : others->wait(until);
+  if (!ring_->has_requests()) return others->wait(until);
   const auto next_look = std::chrono::steady_clock::now() + look_every;
   if (until && *until <= next_look) return others->wait(until);
   const auto result = others->wait(next_look);
   return result == wait_result::timed_out ? wait_result::ready : result;
 }
 
-// A sleeper may still be in the ring, which it entered before there were threads.
+// A sleeper may be in either.
 void engine_failover::wake() noexcept {
   if (auto* const others = threads()) others->wake();
   ring_->wake();
@@ -158,15 +246,44 @@ void engine_failover::abandon_in_child() noexcept {
 }
 
 int engine_failover::descriptor() const noexcept {
+  is_polled_.store(true, base::memory_order_relaxed);
   const auto* const others = threads();
-  return others != nullptr && !ring_->works() ? others->descriptor() : ring_->descriptor();
+  watch_crew();
+  // The ring may notice only now that it is lost.
+  const int of_ring = ring_->descriptor();
+  return others != nullptr && of_ring < 0 ? others->descriptor() : of_ring;
+}
+
+std::array<int, 2> engine_failover::descriptors() const noexcept {
+  const auto* const others = threads();
+  const int of_ring = ring_->descriptor();  // which may notice only now that it is lost
+  if (others == nullptr || (is_polled() && of_ring >= 0)) return {of_ring, -1};
+  const int of_crew = others->descriptor();
+  crew_is_silent_.store(of_crew < 0, base::memory_order_relaxed);
+  return of_ring < 0 ? std::array{of_crew, -1} : std::array{of_ring, of_crew};
+}
+
+//   a thread that sleeps at both         this
+//   place_ = at_ring, at_crew            the crew's engine ignores its descriptor
+//   asks the crew's engine for it        place_ ? -> asks for it again
+//
+//   forbidden: a sleeper, and a descriptor that is ignored. Asking for it and ignoring it take a lock.
+void engine_failover::ignore_descriptors() noexcept {
+  auto* const others = threads();
+  if (others == nullptr || is_polled()) return;
+  others->ignore_descriptors();
+  if (place_.load(base::memory_order_seq_cst) == (at_ring | at_crew)) std::ignore = others->descriptor();
 }
 
 bool engine_failover::must_be_looked_at() const noexcept {
   const bool has_lost_ring = !ring_->works();
-  if (has_lost_ring && ring_->has_requests()) return true;
   const auto* const others = threads();
-  return others != nullptr && (others->must_be_looked_at() || (!has_lost_ring && !ring_->is_watching()));
+  // Without the threads, no descriptor announces the completions of the requests to come.
+  if (has_lost_ring && (others == nullptr || ring_->has_requests())) return true;
+  if (others == nullptr) return false;
+  const bool is_silent =
+      is_polled() ? !has_lost_ring && !ring_->is_watching() : crew_is_silent_.load(base::memory_order_relaxed);
+  return is_silent || others->must_be_looked_at();
 }
 
 }  // namespace doorbell::aio

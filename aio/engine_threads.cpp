@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <new>
+#include <thread>
 #include <utility>
 
 #include "operation.hpp"
@@ -17,6 +19,11 @@
 
 namespace doorbell::aio {
 namespace {
+
+// For a program that closes descriptors without a pause.
+constexpr int most_lost_crews = 100;
+constexpr std::chrono::milliseconds between_looks{1};
+constexpr std::chrono::milliseconds longest_wait_for_room{10'000};
 
 unsigned events_of(const request& asked) noexcept {
   if (is_poll(asked.what)) return static_cast<unsigned>(asked.what.buf);
@@ -57,10 +64,10 @@ void let_go_of_file(request& held) noexcept {
 
 }  // namespace
 
-std::unique_ptr<engine_threads> engine_threads::make(std::error_code& ec) noexcept {
-  auto* const process = crew::process(ec);
+std::unique_ptr<engine_threads> engine_threads::make(std::error_code& ec, unsigned in_flight) noexcept {
+  const auto process = crew::process(ec);
   if (process == nullptr) return nullptr;
-  std::unique_ptr<engine_threads> made{new (std::nothrow) engine_threads{*process}};
+  std::unique_ptr<engine_threads> made{new (std::nothrow) engine_threads{*process, in_flight}};
   if (made == nullptr) ec = std::make_error_code(std::errc::not_enough_memory);
   return made;
 }
@@ -68,15 +75,49 @@ std::unique_ptr<engine_threads> engine_threads::make(std::error_code& ec) noexce
 // When a context is gone, so are the files of its requests: the other end of a pipe may wait for that.
 engine_threads::~engine_threads() {
   crew_.load(base::memory_order_acquire)->pins.wait_until_swept();
-  const base::mutex_lock held{completion_lock_};
-  if (pinned_descriptor_ != 0) rung_by_->pins.unpin(pinned_descriptor_);
+  {
+    const base::mutex_lock held{completion_lock_};
+    if (pinned_descriptor_ != 0) rung_by_->pins.unpin(pinned_descriptor_);
+  }
+  for (auto* lane = lanes_.load(base::memory_order_acquire); lane != &first_lane_;)
+    delete std::exchange(lane, lane->older());
 }
 
 // Starting.
 
 std::size_t engine_threads::start(std::span<request* const> requests) noexcept {
   std::size_t started = 0;
-  while (started < requests.size() && start_one(*requests[started])) ++started;
+  while (started < requests.size()) {
+    const auto by_kernel = start_direct(requests.subspan(started));
+    started += by_kernel;
+    if (by_kernel > 0) continue;
+    if (requests[started]->is_left_to_kernel) break;
+    if (!start_one(*requests[started])) break;
+    ++started;
+  }
+  return started;
+}
+
+// @return how many from the first on; if their completions must be announced and no descriptor can be had, none.
+std::size_t engine_threads::start_direct(std::span<request* const> requests) noexcept {
+  if (!kernel_aio::can_take(*requests.front())) return 0;
+  // Programs that make calls do not wait for the descriptor. A thread of the library that begins to wait for it later asks
+  // has_unannounced().
+  const bool must_announce = std::ranges::any_of(requests, [watched = is_watched()](const auto* each) {
+    return !each->kernel_may_signal && (watched || !each->is_left_to_kernel);
+  });
+  const auto make_descriptor = [this] {
+    const base::mutex_lock held{completion_lock_};
+    const int number = descriptor_locked();
+    if (number >= 0) direct_.arm(number);
+    return number;
+  };
+  const int descriptor = must_announce || !direct_.is_armed() ? make_descriptor() : -1;
+  if (must_announce && descriptor < 0) return 0;
+  const auto started = direct_.start(requests, must_announce ? descriptor : -1);
+  if (started == 0) return 0;
+  const auto word = word_.load(base::memory_order_seq_cst);
+  if ((word & asleep_bit) != 0 && (word & in_kernel_bit) == 0) wake();
   return started;
 }
 
@@ -117,20 +158,42 @@ bool engine_threads::start_transfer(request& held) noexcept {
 //                                        replace(crew 1): crew 2 already
 //
 //   forbidden: B replaces crew 2. It names the crew that it has tried, not the one that crew_ names by now.
+//
+// Crew 2 may be lost, too, which no thread has noticed yet.
 std::error_code engine_threads::pin(request& held, file_pins::sharing share) noexcept {
-  auto* const tried = crew_.load(base::memory_order_acquire);
+  auto* tried = crew_.load(base::memory_order_acquire);
   auto ec = pin_with(*tried, held, share);
-  if (ec != std::errc::not_connected) return ec;
-  ec.clear();
-  auto* const next = crew::replace(*tried, ec);
-  if (next == nullptr) return ec;
-  has_lost_crew_.store(true, base::memory_order_relaxed);
-  {
-    const base::mutex_lock locked{completion_lock_};
-    crew_.store(next, base::memory_order_release);
-    pin_descriptor();
+  for (int lost = 1; ec == std::errc::not_connected && lost <= most_lost_crews; ++lost) {
+    ec.clear();
+    const auto next = crew::replace(*tried, ec);
+    if (next == nullptr) return ec;
+    change_to(*next, ec);
+    if (ec) return ec;
+    tried = next.get();
+    ec = pin_with(*next, held, share);
   }
-  return pin_with(*next, held, share);
+  return ec;
+}
+
+engine_threads::crew_lane* engine_threads::find_lane(const crew& with) const noexcept {
+  auto* lane = lanes_.load(base::memory_order_acquire);
+  while (lane != nullptr && !lane->is_of(with)) lane = lane->older();
+  return lane;
+}
+
+void engine_threads::change_to(crew& next, std::error_code& ec) noexcept {
+  has_lost_crew_.store(true, base::memory_order_relaxed);
+  const base::mutex_lock locked{completion_lock_};
+  if (find_lane(next) == nullptr) {
+    auto* const made = new (std::nothrow) crew_lane{*this, next, lanes_.load(base::memory_order_relaxed)};
+    if (made == nullptr) {
+      ec = std::make_error_code(std::errc::not_enough_memory);
+      return;
+    }
+    lanes_.store(made, base::memory_order_release);
+  }
+  crew_.store(&next, base::memory_order_release);
+  if (is_watched()) pin_descriptor();
 }
 
 std::error_code engine_threads::pin_with(crew& which, request& held, file_pins::sharing share) noexcept {
@@ -169,6 +232,11 @@ bool engine_threads::wait_for(request& held) noexcept {
 // The kernel's AIO needs no thread for a file, except for one that it has itself.
 bool engine_threads::give_to_worker(request& held) noexcept {
   auto& note = held.by_threads;
+  // It fails, and the thread that submits it gets SIGXFSZ. A worker has all signals blocked.
+  if (held.ends_by_itself && note.pinned == 0 && starts_beyond_size_limit(held)) {
+    carry_out_inline(held);
+    return true;
+  }
   if (note.pinned == 0) {
     const bool may_share = is_transfer(held.what);
     if (const auto error = pin(held, may_share ? file_pins::sharing::allowed : file_pins::sharing::own)) {
@@ -179,7 +247,7 @@ bool engine_threads::give_to_worker(request& held) noexcept {
       return true;
     }
   }
-  if (note.with->workers.push(*this, held) == worker_pool::pushed::was_cancelled) finish(held, -ECANCELED);
+  if (note.with->workers.push(lane_of(held), held) == worker_pool::pushed::was_cancelled) finish(held, -ECANCELED);
   return true;
 }
 
@@ -219,8 +287,14 @@ void engine_threads::try_again(request& taken) noexcept {
   }
 }
 
+// The limit of descriptors may be lower than it was when the file was sent. There is room when other requests have
+// completed, or when the program has raised the limit.
 void engine_threads::carry_out(request& taken) noexcept {
-  const int fd = number_of(taken);
+  int fd = number_of(taken);
+  for (auto left = longest_wait_for_room; fd == file_pins::no_room && left > left.zero(); left -= between_looks) {
+    std::this_thread::sleep_for(between_looks);
+    fd = number_of(taken);
+  }
   if (fd < 0)
     note_done(taken, -EAGAIN);
   else if (taken.by_threads.watch != 0)
@@ -255,7 +329,7 @@ void engine_threads::wait_again(request& held) noexcept {
 
 engine::cancel_result engine_threads::cancel(request& started) noexcept {
   if (started.by_threads.take()) {
-    started.by_threads.with->workers.remove(*this, started);
+    started.by_threads.with->workers.remove(lane_of(started), started);
     finish(started, -ECANCELED);
   }
   return cancel_result::asked;
@@ -270,113 +344,6 @@ void engine_threads::finish(request& held, std::int64_t res) noexcept {
   let_go_of_file(held);
   held.by_threads.res = res;
   complete(held);
-}
-
-// Whoever reaps the last completion may then destroy the engine: once the lock is released, only the word's address is used.
-void engine_threads::complete(request& done) noexcept {
-  const auto* const word = &word_;
-  bool was_asleep = false;
-  {
-    const base::mutex_lock held{completion_lock_};
-    completions_.push_back(done);
-    was_asleep = tell(completions_bit);
-    // After the bit, which reap() reads without the lock: a thread that the descriptor wakes finds a completion.
-    ring_descriptor();
-  }
-  if (was_asleep) base::futex_wake_all(word);
-}
-
-// In a thread of the crew, the program's number refers to nothing, or to another file.
-void engine_threads::ring_descriptor() const noexcept {
-  auto* const here = crew::of_this_thread();
-  if (here == nullptr) {
-    if (descriptor_.is_ours()) ::eventfd_write(descriptor_.get(), 1);
-  } else if (here == rung_by_) {
-    if (const int fd = here->pins.number(pinned_descriptor_); fd >= 0) raw::add_to_eventfd(fd);
-  }
-}
-
-// If that fails, the reaper looks for completions from time to time, and the next request tries again.
-void engine_threads::pin_descriptor() const noexcept {
-  if (pinned_descriptor_ != 0) rung_by_->pins.unpin(std::exchange(pinned_descriptor_, 0));
-  rung_by_ = nullptr;
-  if (!descriptor_.is_ours()) return;
-  auto* const now = crew_.load(base::memory_order_acquire);
-  auto ec = now->start();
-  if (!ec) pinned_descriptor_ = now->pins.pin(descriptor_.get(), file_pins::sharing::own, ec);
-  if (!ec) rung_by_ = now;
-  is_unannounced_.store(static_cast<bool>(ec), base::memory_order_relaxed);
-}
-
-// @return whether a thread sleeps on the word. Release pairs with the acquires in wait() and reap().
-bool engine_threads::tell(std::uint32_t news) noexcept {
-  return (word_.fetch_or(news, base::memory_order_acq_rel) & asleep_bit) != 0;
-}
-
-std::size_t engine_threads::reap(std::span<completion> completions) noexcept {
-  if (!(word_.load(base::memory_order_acquire) & completions_bit)) return 0;
-  const base::mutex_lock held{completion_lock_};
-  std::size_t filled = 0;
-  for (; filled < completions.size() && !completions_.empty(); ++filled) {
-    auto& done = completions_.front();
-    completions_.pop_front();
-    completions[filled] = {&done, done.by_threads.res};
-    if (done.ends_by_itself) files_done_.fetch_sub(1, base::memory_order_seq_cst);
-    has_left_crew(done);
-  }
-  if (completions_.empty()) nothing_left();
-  return filled;
-}
-
-void engine_threads::has_left_crew(request& done) noexcept {
-  if (std::exchange(done.by_threads.with, nullptr) != nullptr) with_crew_.fetch_sub(1, base::memory_order_relaxed);
-}
-
-void engine_threads::nothing_left() noexcept {
-  word_.fetch_and(~completions_bit, base::memory_order_acq_rel);
-  eventfd_t rung = 0;
-  if (descriptor_.is_ours()) ::eventfd_read(descriptor_.get(), &rung);
-}
-
-// Waiting.
-
-engine::wait_result engine_threads::wait(base::deadline until) noexcept {
-  for (;;) {
-    auto word = word_.load(base::memory_order_acquire);
-    if (word & (completions_bit | woken_bit)) return wake_up(wait_result::ready);
-    if (word == 0 && !word_.compare_exchange_strong(word, asleep_bit, base::memory_order_acq_rel)) continue;
-    // A deadline, be it never, makes every signal handler interrupt the sleep, as io_getevents(2) has it.
-    switch (base::futex_wait(word_, asleep_bit, until.value_or(std::chrono::steady_clock::time_point::max()))) {
-      case base::futex_result::timed_out:
-        return wake_up(wait_result::timed_out);
-      case base::futex_result::interrupted:
-        return wake_up(wait_result::interrupted);
-      case base::futex_result::woken:
-        break;
-    }
-  }
-}
-
-engine::wait_result engine_threads::wake_up(wait_result because) noexcept {
-  word_.fetch_and(~(asleep_bit | woken_bit), base::memory_order_acq_rel);
-  return because;
-}
-
-void engine_threads::wake() noexcept {
-  if (tell(woken_bit)) base::futex_wake_all(&word_);
-}
-
-// Without the lock: who held it may not have been inherited.
-void engine_threads::abandon_in_child() noexcept { descriptor_.reset(); }
-
-int engine_threads::descriptor() const noexcept {
-  const base::mutex_lock held{completion_lock_};
-  if (!descriptor_.is_ours()) {
-    const unsigned already = completions_.empty() ? 0 : 1;
-    descriptor_ = base::private_fd{base::unique_fd{::eventfd(already, EFD_CLOEXEC | EFD_NONBLOCK)}};
-    pin_descriptor();
-  }
-  return descriptor_.get();
 }
 
 }  // namespace doorbell::aio

@@ -96,6 +96,12 @@ void prepare(io_uring_sqe* entry, request& asked) noexcept {
   io_uring_sqe_set_data64(entry, owner_of(asked));
 }
 
+// io_uring reports RDHUP also to polls that do not ask for it.
+std::int64_t result_of(const request& done, int res) noexcept {
+  if (!is_poll(done.what) || res <= 0) return res;
+  return res & static_cast<std::int64_t>(done.what.buf | POLLERR | POLLHUP);
+}
+
 void prepare_nothing(io_uring_sqe* entry, std::uint64_t owner) noexcept {
   io_uring_prep_nop(entry);
   io_uring_sqe_set_data64(entry, owner);
@@ -268,8 +274,8 @@ std::size_t engine_uring::reap(std::span<completion> completions) noexcept {
   return filled;
 }
 
-// Reads the completions that have not been reaped. If another thread reaps concurrently, the kernel may have replaced some
-// of the entries; then none counts, and the caller looks again.
+// Reads the completions that have not been reaped. If another thread reaps concurrently, the kernel may have replaced
+// some of the entries; then none counts, and the caller looks again.
 engine::file_io engine_uring::file_io_done() const noexcept {
   const base::atomic_ref<unsigned> head{*ring_.cq.khead};
   const base::atomic_ref<unsigned> tail{*ring_.cq.ktail};
@@ -305,7 +311,8 @@ unsigned engine_uring::reap_some(std::span<completion> completions, std::size_t&
     if (owner <= of_watch) continue;
     auto* const done = request_of(owner);
     kernel_hop::arrive(done);
-    completions[filled++] = {done, entries[consumed]->res};
+    done->answered = request_watcher::answered_by::io_uring;
+    completions[filled++] = {done, result_of(*done, entries[consumed]->res)};
   }
   io_uring_cq_advance(&ring_, consumed);
   return consumed;

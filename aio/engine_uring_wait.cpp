@@ -11,8 +11,9 @@
 #include <cstddef>
 #include <ctime>
 
+#include <doorbell/base/signals_blocked.hpp>
+
 #include "engine_uring.hpp"
-#include "signals_blocked.hpp"
 
 namespace doorbell::aio {
 namespace {
@@ -70,7 +71,7 @@ int engine_uring::sleep(base::deadline until, const sigset_t* mask) noexcept {
 
 // A handler that ran between two sleeps would not end the wait. Signals are therefore blocked between them.
 int engine_uring::sleep_on(base::deadline until) noexcept {
-  const all_signals_blocked between_sleeps;
+  const base::all_signals_blocked between_sleeps;
   for (;;) {
     const int answer = sleep(until, &between_sleeps.before());
     const bool goes_on = answer == -ETIME && works() && descriptor_.is_ours();

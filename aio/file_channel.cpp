@@ -2,12 +2,12 @@
 #include "file_channel.hpp"
 
 #include <poll.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <tuple>
 
 #include "raw_calls.hpp"
 
@@ -66,7 +66,8 @@ std::error_code file_channel::send(std::uint64_t word, int fd) noexcept {
   std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
   while (raw::send(sender_.get(), message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
     if (errno != EINTR) return last_error();
-  return {};
+  // If the program has closed the sending end meanwhile, its number may have been another socket.
+  return sender_.is_ours() ? std::error_code{} : std::make_error_code(std::errc::not_connected);
 }
 
 void file_channel::wait_for_room() const noexcept {
@@ -75,18 +76,34 @@ void file_channel::wait_for_room() const noexcept {
   ::poll(&room, 1, longest_wait_for_room_ms);
 }
 
+// A look at a message (MSG_PEEK) gives its file a descriptor already, and a descriptor that could not be given leaves
+// the message. The message itself is then received without room for another one.
 std::optional<file_channel::received> file_channel::receive() const noexcept {
   received got{.word = 0, .fd = -1};
   iovec data{.iov_base = &got.word, .iov_len = sizeof got.word};
   ancillary beside;
   auto message = message_of(data, beside);
-  ssize_t size = 0;
-  do size = raw::receive(receiving_end_, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  while (size < 0 && errno == EINTR);
-  if (size != sizeof got.word) return std::nullopt;
+  if (!receive(message, MSG_PEEK)) return std::nullopt;
   const auto* const header = CMSG_FIRSTHDR(&message);
   if (header != nullptr && header->cmsg_type == SCM_RIGHTS) std::memcpy(&got.fd, CMSG_DATA(header), sizeof got.fd);
+  if (got.fd >= 0) drop();
   return got;
+}
+
+void file_channel::drop() const noexcept {
+  std::uint64_t word = 0;
+  iovec data{.iov_base = &word, .iov_len = sizeof word};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  std::ignore = receive(message, 0);
+}
+
+bool file_channel::receive(msghdr& message, int flags) const noexcept {
+  ssize_t size = 0;
+  do size = raw::receive(receiving_end_, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | flags);
+  while (size < 0 && errno == EINTR);
+  return size == static_cast<ssize_t>(message.msg_iov->iov_len);
 }
 
 }  // namespace doorbell::aio

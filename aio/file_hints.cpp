@@ -21,7 +21,8 @@ file_hints::kind look_at(int fd) noexcept {
   if (is_file && ::fstatfs(fd, &where) == 0 && (where.f_type == TMPFS_MAGIC || where.f_type == RAMFS_MAGIC))
     return kind::memory;
   const int flags = ::fcntl(fd, F_GETFL);
-  return flags < 0 || (flags & O_DIRECT) ? kind::other : kind::cached;
+  if (flags < 0) return kind::other;
+  return (flags & O_DIRECT) != 0 ? kind::direct : kind::cached;
 }
 
 }  // namespace

@@ -22,10 +22,14 @@ class file_hints {
     other,   ///< ask nothing of it beforehand
     cached,  ///< through the page cache: what is in it can be read at once
     memory,  ///< in memory altogether, as tmpfs is: it can be read and written at once
+    direct,  ///< O_DIRECT, on a disk: what the kernel's AIO carries out asynchronously
   };
 
   /// What `fd` names; `other`, too, for a cached one that has been missed of late, now and then.
   [[nodiscard]] kind of(int fd) noexcept;
+
+  /// Whether a read of such a file may be answered without waiting.
+  [[nodiscard]] static bool may_be_hot(kind what) noexcept { return what == kind::cached || what == kind::memory; }
 
   /// What came of a try to read a cached one at once. The more tries in a row are in vain, the rarer they get.
   void hit(int fd) noexcept;

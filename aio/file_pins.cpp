@@ -15,6 +15,8 @@ namespace {
 // Numbers of the crew's table that are not for files of requests: the two ends, the epoll, engines' eventfds.
 constexpr rlim_t reserved_numbers = 8;
 
+constexpr int most_failures = 2;
+
 // The crew's table has the process's limit, too.
 bool is_full(std::size_t files) noexcept {
   rlimit limit{};
@@ -25,22 +27,19 @@ bool is_full(std::size_t files) noexcept {
 
 file_pins::ticket file_pins::pin(int fd, sharing share, std::error_code& ec) noexcept {
   file_key key{};
-  if (wakeup_.is_lost()) {
-    ec = std::make_error_code(std::errc::not_connected);
+  if (share == sharing::allowed && !identify(fd, key)) {
+    ec.assign(errno, std::system_category());
     return 0;
-  }
-  if (share == sharing::allowed) {
-    struct stat status{};
-    const int flags = raw::get_flags(fd);
-    if (flags < 0 || raw::get_status(fd, status) != 0) {
-      ec.assign(errno, std::system_category());
-      return 0;
-    }
-    key = {.fd = fd, .flags = flags, .device = status.st_dev, .inode = status.st_ino};
   }
   for (;;) {
     {
       const base::mutex_lock held{lock_};
+      // Under the lock: once a thread has found the loss and given the crew up, its threads may end as soon as they
+      // have found no pin.
+      if (wakeup_.is_lost()) {
+        ec = std::make_error_code(std::errc::not_connected);
+        return 0;
+      }
       if (const auto known = share == sharing::allowed ? find_locked(key) : 0; known != 0) {
         ++pins_.find(known)->second.uses;
         return known;
@@ -53,6 +52,15 @@ file_pins::ticket file_pins::pin(int fd, sharing share, std::error_code& ec) noe
     channel_.wait_for_room();
     ec.clear();
   }
+}
+
+// @return false, and errno, if `fd` is no descriptor.
+bool file_pins::identify(int fd, file_key& key) noexcept {
+  struct stat status{};
+  const int flags = raw::get_flags(fd);
+  if (flags < 0 || raw::get_status(fd, status) != 0) return false;
+  key = {.fd = fd, .flags = flags, .device = status.st_dev, .inode = status.st_ino};
+  return true;
 }
 
 file_pins::ticket file_pins::find_locked(const file_key& key) const noexcept {
@@ -74,31 +82,51 @@ file_pins::ticket file_pins::add_locked(int fd, sharing share, const file_key& k
     ec = std::make_error_code(std::errc::not_enough_memory);
   }
   if (!ec) ec = channel_.send(made, fd);
-  if (!ec) return made;
-  pins_.erase(made);
-  if (const auto at = shared_.find(key); at != shared_.end() && at->second == made) shared_.erase(at);
-  return 0;
+  if (ec) {
+    if (share == sharing::allowed) shared_.erase(key);
+    pins_.erase(made);
+    return 0;
+  }
+  // The program may have changed what `fd` refers to: then the file that was sent is not that of the key.
+  file_key sent{};
+  if (share == sharing::allowed && (!identify(fd, sent) || sent != key)) {
+    shared_.erase(key);
+    pins_.find(made)->second.is_shared = false;
+  }
+  return made;
 }
 
-// @return whether there was a file to receive.
-bool file_pins::receive_locked() noexcept {
-  const auto got = channel_.receive();
-  if (!got) return false;
+// The program may have lowered the limit after a file was sent, and may change it at any moment: between the attempt
+// and the look, it may have been raised again. So only a second failure means that the file cannot be had at all.
+file_pins::receipt file_pins::receive_locked() noexcept {
+  auto got = channel_.receive();
+  for (int failures = 1; got && got->fd < 0; ++failures) {
+    if (is_full(pins_.size())) return receipt::no_room;
+    if (failures == most_failures) {
+      channel_.drop();
+      break;
+    }
+    got = channel_.receive();
+  }
+  if (!got) return receipt::none;
   const auto at = pins_.find(got->word);
   if (at == pins_.end()) {
     if (got->fd >= 0) raw::close(got->fd);
-    return true;
+    return receipt::done;
   }
   at->second.is_received = true;
   at->second.number = got->fd;
-  return true;
+  return receipt::done;
 }
 
 int file_pins::number(ticket pinned) noexcept {
   const base::mutex_lock held{lock_};
   const auto at = pins_.find(pinned);
   if (at == pins_.end()) return -1;
-  while (!at->second.is_received && receive_locked()) {
+  while (!at->second.is_received) {
+    const auto got = receive_locked();
+    if (got == receipt::no_room) return no_room;
+    if (got == receipt::none) break;
   }
   return at->second.number;
 }
@@ -135,7 +163,7 @@ void file_pins::unpin(ticket pinned) noexcept {
 
 void file_pins::end_locked(pin_map::iterator pinned) noexcept {
   auto& file = pinned->second;
-  while (!file.is_received && receive_locked()) {
+  while (!file.is_received && receive_locked() == receipt::done) {
   }
   if (file.number >= 0) {
     if (file.epoll >= 0) raw::control_epoll(file.epoll, EPOLL_CTL_DEL, file.number, nullptr);
@@ -146,7 +174,7 @@ void file_pins::end_locked(pin_map::iterator pinned) noexcept {
 
 void file_pins::sweep() noexcept {
   const base::mutex_lock held{lock_};
-  while (receive_locked()) {
+  while (receive_locked() == receipt::done) {
   }
   if (!has_unused_) return;
   has_unused_ = false;

@@ -12,9 +12,10 @@
 //
 //   forbidden: the worker writes to 5 of the program's table. It has no access to that table.
 //
-// Requests that are in flight together, for the same number and the same file, share a pin: a file is sent when the first
-// of them is submitted, and closed when the last has completed. A file is the same if its device, its inode and its flags
-// are (fcntl(2) F_GETFL).
+// Requests that are in flight together, for the same number and the same file, share a pin: a file is sent when the
+// first of them is submitted, and closed when the last has completed. A file is the same if its device, its inode and
+// its flags are (fcntl(2) F_GETFL). A pin during whose making the number became another file is not shared, because
+// either file may have been sent. Not noticed: a number that becomes another file and this one again within that time.
 //
 // Thread safety: pin() and unpin() concurrently, in any thread; number() and sweep() in threads of the crew. Lock: a leaf.
 #pragma once
@@ -39,7 +40,9 @@ class file_pins {
   using ticket = std::uint64_t;
   enum class sharing { allowed, own };
 
-  file_pins(file_channel& channel, wakeup_fd& wakeup) noexcept : channel_{channel}, wakeup_{wakeup} {}
+  /// @param last tickets are higher. Those of two crews differ, so that a message of another crew names no pin.
+  file_pins(file_channel& channel, wakeup_fd& wakeup, ticket last) noexcept
+      : channel_{channel}, wakeup_{wakeup}, last_{last} {}
   file_pins(const file_pins&) = delete;
   file_pins& operator=(const file_pins&) = delete;
 
@@ -49,7 +52,10 @@ class file_pins {
   /// too_many_files_open, others of sendmsg(2).
   [[nodiscard]] ticket pin(int fd, sharing share, std::error_code& ec) noexcept;
 
-  /// The number of the file in the crew's table. -1: there is no room in the table.
+  /// There is no room in the crew's table, because RLIMIT_NOFILE has been lowered. The file stays in the channel.
+  static constexpr int no_room = -2;
+
+  /// The number of the file in the crew's table. no_room: not now; other negative numbers: never.
   [[nodiscard]] int number(ticket pinned) noexcept;
 
   /// Closes the file's number in favour of another one, which the caller has opened.
@@ -92,10 +98,12 @@ class file_pins {
   };
   using pin_map = std::map<ticket, pinned_file>;
 
+  [[nodiscard]] static bool identify(int fd, file_key& key) noexcept;
   [[nodiscard]] ticket find_locked(const file_key& key) const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] ticket add_locked(int fd, sharing share, const file_key& key, std::error_code& ec) noexcept
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  [[nodiscard]] bool receive_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  enum class receipt { done, none, no_room };
+  [[nodiscard]] receipt receive_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   void end_locked(pin_map::iterator pinned) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   void sweep_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
@@ -103,7 +111,7 @@ class file_pins {
   wakeup_fd& wakeup_;
 
   base::mutex lock_;
-  ticket last_ DOORBELL_GUARDED_BY(lock_) = 0;
+  ticket last_ DOORBELL_GUARDED_BY(lock_);
   pin_map pins_ DOORBELL_GUARDED_BY(lock_);
   std::map<file_key, ticket> shared_ DOORBELL_GUARDED_BY(lock_);
   bool has_unused_ DOORBELL_GUARDED_BY(lock_) = false;  // pins without uses, which sweep() ends

@@ -9,14 +9,12 @@
 #include <doorbell/base/thread_annotations.hpp>
 
 #include <pthread.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include <new>
 #include <thread>
 
 #include "crew.hpp"
 #include "ioctx_table.hpp"
+#include "kernel_aio.hpp"
 #include "reaper.hpp"
 #include "request_limit.hpp"
 #include "resfd.hpp"
@@ -25,24 +23,11 @@
 namespace doorbell::aio {
 namespace {
 
-// The values of the mark. The kernel sets it to unnoticed in each child.
-constexpr std::uint32_t unnoticed = 0;
-constexpr std::uint32_t noticed = 1;
-constexpr std::uint32_t being_noticed = 2;
+/// With the generation of a process: one of its threads is noticing that it is a child.
+constexpr std::uint64_t being_noticed = std::uint64_t{1} << 32;
 
 // Handlers of this process's fork(3) run, or will: the child has been noticed though it is not marked yet.
 constinit thread_local bool is_forking __attribute__((tls_model("initial-exec"))) = false;
-
-void make_mark() noexcept {
-  const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  void* const page = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (page == MAP_FAILED) return;
-  if (::madvise(page, size, MADV_WIPEONFORK) != 0) {
-    ::munmap(page, size);
-    return;
-  }
-  process_mark::here = new (page) base::atomic<std::uint32_t>{noticed};
-}
 
 // Also makes them, unless they are there: the child could not finish what another thread was just making.
 void before_fork() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
@@ -67,20 +52,20 @@ void after_fork_in_parent() noexcept {
 
 void after_fork_in_child() noexcept {
   crew::after_fork_in_child();
+  kernel_aio::forget_spares_in_child();
   unlock();
   reaper::process().forget_all();
   ioctx_table::process().forget_all();
   request_limit::process().forget_all();
   shared_bells::process().forget_all();
   sleep_record::forget_all();
-  process_mark::here->store(noticed, base::memory_order_release);
+  noticed_process::generation.store(base::process_generation(), base::memory_order_release);
   is_forking = false;
 }
 
 // Before there are threads: of handlers registered while another thread forks, that fork calls none, or only the last. No
 // lock of ours is held where RCU is used, so it is the same whose handlers come first.
 [[gnu::constructor]] void register_handlers() noexcept {
-  make_mark();
   ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
@@ -92,11 +77,17 @@ void expect_forks() noexcept {}
 // descriptors (CLONE_FILES).
 void become_child() noexcept {
   if (is_forking) return;
-  auto& mark = *process_mark::here;
-  auto expected = unnoticed;
-  if (!mark.compare_exchange_strong(expected, being_noticed, base::memory_order_acq_rel)) {
-    while (mark.load(base::memory_order_acquire) == being_noticed) std::this_thread::yield();
-    return;
+  auto& noticed = noticed_process::generation;
+  const std::uint64_t own = base::process_generation();
+  // A thread of the parent may have been noticing that the parent is a child.
+  for (auto known = noticed.load(base::memory_order_acquire);;) {
+    if (known == own) return;
+    if (known == (own | being_noticed)) {
+      std::this_thread::yield();
+      known = noticed.load(base::memory_order_acquire);
+    } else if (noticed.compare_exchange_strong(known, own | being_noticed, base::memory_order_acq_rel)) {
+      break;
+    }
   }
   base::rcu_forget_other_threads();
   crew::begin_anew();
@@ -104,8 +95,9 @@ void become_child() noexcept {
   ioctx_table::process().begin_anew();
   shared_bells::process().begin_anew();
   request_limit::process().forget_all();
+  kernel_aio::forget_spares_in_child();
   sleep_record::forget_all();
-  mark.store(noticed, base::memory_order_release);
+  noticed.store(own, base::memory_order_release);
 }
 
 }  // namespace doorbell::aio

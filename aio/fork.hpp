@@ -2,13 +2,14 @@
 //
 // fork(2): a child has none of its parent's contexts, and may make its own. So has a child that was created by the system
 // call itself (clone(2), fork(2) by syscall(2)), for which no handlers of pthread_atfork(3) run: its first call of ours
-// finds a mark of the parent gone, which the kernel clears in children (MADV_WIPEONFORK). Children that share the
-// parent's memory (vfork(2), CLONE_VM) share its contexts, as threads do.
+// finds that the process has another generation (base/process_generation.hpp) than the one that this state belongs to.
+// Children that share the parent's memory (vfork(2), CLONE_VM) share its contexts, as threads do.
 #pragma once
 
 #include <cstdint>
 
 #include <doorbell/base/atomic.hpp>
+#include <doorbell/base/process_generation.hpp>
 
 namespace doorbell::aio {
 
@@ -16,10 +17,9 @@ namespace doorbell::aio {
 /// has a call to this one in it.
 void expect_forks() noexcept;
 
-/// Not 0: this process knows that it is one. Where the kernel clears nothing, it points to a constant.
-struct process_mark {
-  static inline constinit base::atomic<std::uint32_t> of_any_process{1};
-  static inline constinit base::atomic<std::uint32_t>* here = &of_any_process;  // constant from before main
+/// The generation of the process that the library's contexts, and what belongs to them, are of.
+struct noticed_process {
+  static inline constinit base::atomic<std::uint64_t> generation{1};
 };
 
 /// Whether this process is a child for which no handlers ran.
@@ -27,7 +27,8 @@ struct process_mark {
 #ifdef DOORBELL_MODEL
   return false;
 #else
-  return process_mark::here->load(base::memory_order_acquire) != 1;
+  // Acquire pairs with the release of the thread that has noticed the child.
+  return noticed_process::generation.load(base::memory_order_acquire) != base::process_generation();
 #endif
 }
 

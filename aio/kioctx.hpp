@@ -25,6 +25,7 @@
 #include <boost/intrusive/list.hpp>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <memory>
 #include <optional>
@@ -78,6 +79,8 @@ class kioctx {
   /// `Iocb` is iocb, which rings an eventfd of ours, or iocb_abi, whose resfd is a kernel descriptor.
   template <class Iocb>
   std::size_t submit(std::span<Iocb* const> iocbs, std::error_code& ec) noexcept;
+  /// See context::read_inline().
+  [[nodiscard]] std::optional<std::int64_t> read_inline(iocb& asked) noexcept;
   std::size_t get_events(std::size_t min, std::span<io_event> events, const wait_limit& limit,
                          std::error_code& ec) noexcept;
   /// Waits until there is an event, and leaves it there. @return whether there is one.
@@ -93,8 +96,8 @@ class kioctx {
   /// A thread has come for events, by handle: this is no program that only ever looks into the ring.
   void is_asked() noexcept;
 
-  /// The requests that an ending process waits for. As engine::file_io_done(), it may be called in a signal handler that has
-  /// interrupted any other member.
+  /// The requests that an ending process waits for. As engine::file_io_done(), it may be called in a signal handler
+  /// that has interrupted any other member.
   struct file_io {
     std::uint64_t left = 0;  // accepted and not carried out
     bool must_be_reaped = false;
@@ -111,7 +114,13 @@ class kioctx {
   void release_memory() noexcept;
 
   [[nodiscard]] user_count& users() noexcept { return users_; }
-  [[nodiscard]] int descriptor() const noexcept { return engine_->descriptor(); }
+  /// For the program.
+  [[nodiscard]] int descriptor() noexcept {
+    is_polled_.store(true, base::memory_order_relaxed);
+    return engine_->descriptor();
+  }
+  [[nodiscard]] std::array<int, 2> descriptors() const noexcept { return engine_->descriptors(); }
+  [[nodiscard]] bool has_requests() const noexcept { return in_flight_.load(base::memory_order_seq_cst) > 0; }
   [[nodiscard]] bool must_be_looked_at() const noexcept { return engine_->must_be_looked_at(); }
   [[nodiscard]] std::string_view engine_name() const noexcept { return engine_->name(); }
   [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
@@ -146,6 +155,13 @@ class kioctx {
                       std::error_code& ec) noexcept;
   template <class Iocb>
   [[nodiscard]] request* prepare(Iocb* asked, provisions& left, std::error_code& ec) noexcept;
+  template <class Iocb>
+  [[nodiscard]] std::error_code check(Iocb& asked, request& made, provisions& left) noexcept;
+  [[nodiscard]] bool leave_to_kernel(iocb_abi& asked, request& made, provisions& left) noexcept;
+  [[nodiscard]] std::size_t start_checked(std::span<iocb_abi* const> iocbs, std::span<request* const> refused,
+                                          resfd_lookup& numbers, std::error_code& ec) noexcept;
+  [[nodiscard]] bool has_calls_only(provisions& left) noexcept;
+  [[nodiscard]] bool kernel_may_signal(const request& checked, provisions& left) noexcept;
   [[nodiscard]] request* make_request(const iocb_abi& asked, provisions& left) noexcept;
   [[nodiscard]] std::size_t take_slots(std::size_t wanted) noexcept;
   [[nodiscard]] std::size_t start(std::span<request* const> made) noexcept;
@@ -211,6 +227,7 @@ class kioctx {
   base::atomic<helper> helper_{helper::none};
   base::atomic<bool> is_left_to_getters_{false};  // the helper, should it be at it, is to leave off
   base::atomic<bool> has_been_asked_{false};
+  base::atomic<bool> is_polled_{false};     // the program has the descriptor
   base::atomic<unsigned> replacements_{0};  // of the engine's descriptor, that the helper knows of
 
   base::mutex active_lock_;

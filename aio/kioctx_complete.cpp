@@ -71,15 +71,17 @@ bool kioctx::reap() noexcept {
   return count > 0;
 }
 
-// Off the list, into the ring, then the bell, then the sleepers: whoever hears a bell finds the event, and whoever finds
-// the event cannot cancel it any more.
+// First the request leaves the list, then the event goes into the ring, then the eventfd is signalled, then the sleepers
+// are woken. So a thread that is signalled finds the event, and no thread that has the event can cancel the request. If
+// the kernel has signalled the eventfd, the program gets its events by calls, and this is such a call.
 void kioctx::complete(std::span<completion> done) noexcept {
   count_out_files(done);
   tell_answered(done);
   delist(done);
   publish(done);
   bells rung;
-  for (const auto& each : done) rung.add(each.done->whom.bell.get());
+  for (const auto& each : done)
+    if (!each.done->is_signalled_by_kernel) rung.add(each.done->whom.bell.get());
   rung.ring();
   let_go(done);
   in_flight_.fetch_sub(done.size(), base::memory_order_relaxed);
@@ -105,7 +107,7 @@ void kioctx::let_go(std::span<const completion> done) noexcept {
   std::array<void*, bells::capacity> memory;
   std::size_t count = 0;
   for (const auto& each : done) {
-    each.done->whom.see_to_the_rest();
+    if (!each.done->is_signalled_by_kernel) each.done->whom.see_to_the_rest();
     if (!each.done->references.put()) continue;
     if (void* const pools = request::end(*each.done)) memory[count++] = pools;
   }
@@ -113,17 +115,11 @@ void kioctx::let_go(std::span<const completion> done) noexcept {
 }
 
 void kioctx::tell_answered(std::span<const completion> done) const noexcept {
-  using answered_by = request_watcher::answered_by;
   auto* const watcher = request_watcher::current();
   if (watcher == nullptr) return;
-  const bool has_ring = engine_->name() != "threads";
   const auto now = request_watcher::clock::now();
-  for (const auto& [one, res] : done) {
-    const bool is_by_ring = has_ring && !one->is_with_threads.load(base::memory_order_relaxed);
-    const auto engine = is_by_ring ? answered_by::io_uring : answered_by::threads;
-    const auto whom = one->is_answered_by_submit ? answered_by::submit : engine;
-    watcher->answered(one->what, reported({one, res}), whom, now - one->taken_at);
-  }
+  for (const auto& [one, res] : done)
+    watcher->answered(one->what, reported({one, res}), one->answered, now - one->taken_at);
 }
 
 void kioctx::delist(std::span<const completion> done) noexcept {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <new>
+#include <tuple>
 #include <type_traits>
 
 #include "at_once.hpp"
@@ -50,6 +51,12 @@ bool is_batch(std::span<iocb* const> iocbs) noexcept {
   return iocbs.size() >= enough && iocbs.front() != nullptr && iocbs.front()->file();
 }
 bool is_batch(std::span<iocb_abi* const> /*iocbs*/) noexcept { return false; }
+
+// The kernel's io_submit(2) writes inline what extends the file, and only callers of io_submit expect that.
+bool may_use_kernel_aio(const request& checked, const file_facts& file, bool as_the_kernel) noexcept {
+  const bool is_file = S_ISREG(file.type) || S_ISBLK(file.type);
+  return is_file && file.is_direct && (is_read(checked.what) || (as_the_kernel && is_write(checked.what)));
+}
 
 bool has_bell(const iocb_abi& asked) noexcept { return (asked.flags & iocb_abi::flag_resfd) != 0; }
 
@@ -108,12 +115,16 @@ std::size_t kioctx::submit_some(std::span<Iocb* const> iocbs, std::error_code& e
   if (taken == iocbs.size()) return taken;
   std::array<request*, submit_batch> made;
   const auto requests = std::span{made}.first(prepare(iocbs.subspan(taken), made, numbers, ec));
-  const auto started = start(requests);
+  auto started = start(requests);
+  auto refusal = std::make_error_code(std::errc::resource_unavailable_try_again);
+  if constexpr (std::is_same_v<Iocb, iocb_abi>)
+    while (started < requests.size() && requests[started]->is_left_to_kernel)
+      started += start_checked(iocbs.subspan(taken + started), requests.subspan(started), numbers, refusal);
   if (std::is_same_v<Iocb, iocb_abi> && in_flight_.load(base::memory_order_relaxed) > 0) fill_ring_until_asked();
-  for (auto* unstarted : requests.subspan(started)) {
-    abandon(*unstarted);
-    ec = std::make_error_code(std::errc::resource_unavailable_try_again);
-  }
+  if (helper_.load(base::memory_order_relaxed) != helper::none && reaper::process().needs_epoll()) [[unlikely]]
+    reaper::process().restore_epoll();
+  for (auto* unstarted : requests.subspan(started)) abandon(*unstarted);
+  if (started < requests.size()) ec = refusal;
   return taken + started;
 }
 
@@ -123,8 +134,10 @@ std::size_t kioctx::submit_some(std::span<Iocb* const> iocbs, std::error_code& e
 template <class Iocb>
 std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs, resfd_lookup& numbers) noexcept {
   auto hint = iocbs.empty() ? file_hints::kind::other : hint_for(iocbs.front());
-  if (hint == file_hints::kind::other) return 0;
-  if (hint == file_hints::kind::cached && is_batch(iocbs) && engine_->takes_many_by_one_call()) return 0;
+  if (!file_hints::may_be_hot(hint)) return 0;
+  if (hint == file_hints::kind::cached && is_batch(iocbs) && !has_bell(*iocbs.front()) &&
+      engine_->takes_many_by_one_call())
+    return 0;
   ringing whom;
   if (has_bell(*iocbs.front()) && find_bell(*iocbs.front(), whom, numbers)) return 0;
   // The search has verified the descriptor that the count is written to below, and the reads in between do not wait.
@@ -142,13 +155,22 @@ std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs, resfd_lookup&
     events[count++] = {asked.data, static_cast<iocb*>(static_cast<iocb_abi*>(&asked)), *res, 0};
     if (count == slots) break;
     hint = hint_for(iocbs[count]);
-    if (hint == file_hints::kind::other || !ring_the_same(*iocbs.front(), *iocbs[count])) break;
+    if (!file_hints::may_be_hot(hint) || !ring_the_same(*iocbs.front(), *iocbs[count])) break;
   }
   publish_hot(std::span{events}.first(count), slots - count);
   if (count == 0) return 0;
   if (whom.bell != nullptr) whom.ring(count);
   announce();
   return count;
+}
+
+std::optional<std::int64_t> kioctx::read_inline(iocb& asked) noexcept {
+  const auto hint = hint_for(&asked);
+  if (!file_hints::may_be_hot(hint)) return std::nullopt;
+  const auto began = now_if_watched();
+  const auto res = read_at_once(asked, hint, hints_);
+  if (res) tell_answered_at_once(asked, *res, began);
+  return res;
 }
 
 file_hints::kind kioctx::hint_for(iocb_abi* asked) noexcept {
@@ -198,6 +220,12 @@ std::size_t kioctx::start_by_engine(std::span<request* const> made) noexcept {
   tell_given_back(made.subspan(started));
   if (started < made.size()) in_flight_.fetch_sub(weight(made.subspan(started)), base::memory_order_relaxed);
   enlist(made.first(started));
+  // Sleepers with a signal mask wait for descriptors, which do not announce all completions.
+  if (masked_.load(base::memory_order_seq_cst) > 0 && engine_->must_be_looked_at()) [[unlikely]]
+    announce_to_masked();
+  // Polls of what is there already, and reads of what is empty and does not block, have their events when submit
+  // returns.
+  if (engine_->has_finished_some()) std::ignore = reap();
   return started;
 }
 
@@ -207,7 +235,7 @@ bool kioctx::answer(request& made) noexcept {
   const auto res = carry_out_at_once(made, hints_);
   if (!res) return false;
   if (auto* const watcher = request_watcher::current()) watcher->taken(made.what);
-  made.is_answered_by_submit = true;
+  made.answered = request_watcher::answered_by::submit;
   request* const alone = &made;
   in_flight_.fetch_add(weight({&alone, 1}), base::memory_order_relaxed);
   completion done{&made, *res};
@@ -222,6 +250,8 @@ struct kioctx::provisions {
 
   resfd_lookup& numbers;
   std::size_t slots = 0;
+  enum class answer : std::uint8_t { unknown, no, yes };
+  answer has_calls_only = answer::unknown;  // the program gets all events by calls; found out when a request needs it
   std::size_t memories = 0;
   std::array<void*, submit_batch> memory;
 };
@@ -249,7 +279,6 @@ request* kioctx::make_request(const iocb_abi& asked, provisions& left) noexcept 
   return made;
 }
 
-// Checks in the kernel's order. Whoever reads it as a list of what may fail reads it right.
 template <class Iocb>
 request* kioctx::prepare(Iocb* asked, provisions& left, std::error_code& ec) noexcept {
   if (!is_writable(asked, sizeof *asked)) {
@@ -263,27 +292,93 @@ request* kioctx::prepare(Iocb* asked, provisions& left, std::error_code& ec) noe
     ec = std::make_error_code(std::errc::resource_unavailable_try_again);
     return nullptr;
   }
-  file_facts looked_up;
-  const auto& file = find_file(*asked, looked_up, ec);
-  if (!ec && has_bell(*asked)) {
-    ec = find_bell(*asked, made->whom, left.numbers);
-    if (!ec) ensure_reaper(ec);
-  }
-  if (!ec) {
-    asked->key = 0;
-    ec = check_operation(*made, file);
-  }
-  if (!ec) {
-    made->ends_by_itself =
-        !is_poll(made->what) && (file.type == S_IFREG || file.type == S_IFBLK || file.type == S_IFDIR);
-    made->is_direct = file.is_direct;
-    made->device = file.device;
-    made->inode = file.inode;
-    made->at_once = when_to_try(*made, file, std::is_same_v<Iocb, iocb_abi>, hints_);
-    return made;
-  }
+  if constexpr (std::is_same_v<Iocb, iocb_abi>)
+    if (leave_to_kernel(*asked, *made, left)) return made;
+  ec = check(*asked, *made, left);
+  if (!ec) return made;
   abandon(*made);
   return nullptr;
+}
+
+// In the kernel's order, after the layout and the slot.
+template <class Iocb>
+std::error_code kioctx::check(Iocb& asked, request& made, provisions& left) noexcept {
+  std::error_code ec;
+  file_facts looked_up;
+  const auto& file = find_file(asked, looked_up, ec);
+  if (!ec && has_bell(asked)) {
+    ec = find_bell(asked, made.whom, left.numbers);
+    if (!ec) ensure_reaper(ec);
+  }
+  if (ec) return ec;
+  asked.key = 0;
+  ec = check_operation(made, file, std::is_same_v<Iocb, iocb_abi>);
+  if (ec) return ec;
+  made.ends_by_itself = !is_poll(made.what) && (file.type == S_IFREG || file.type == S_IFBLK || file.type == S_IFDIR);
+  made.is_direct = file.is_direct;
+  made.may_use_kernel_aio = may_use_kernel_aio(made, file, std::is_same_v<Iocb, iocb_abi>);
+  made.kernel_may_signal = kernel_may_signal(made, left);
+  made.device = file.device;
+  made.inode = file.inode;
+  made.at_once = when_to_try(made, file, std::is_same_v<Iocb, iocb_abi>, hints_);
+  return {};
+}
+
+// Whether the kernel may start the request as it is: it finds file and eventfd by their numbers, as it would for a context
+// of its own. Its event is put into the ring by a call, so the program must get its events by calls. A file that is no longer open for O_DIRECT is found out after a few dozen requests; until then the kernel
+// carries them out in io_submit(2).
+bool kioctx::leave_to_kernel(iocb_abi& asked, request& made, provisions& left) noexcept {
+  const bool is_plain = (is_read(asked) || is_write(asked)) && !is_vectored(asked) && asked.rw_flags == 0 &&
+                        (asked.flags & ~iocb_abi::flag_resfd) == 0;
+  if (!is_plain) return false;
+  const bool makes_calls = has_bell(asked) ? has_calls_only(left)
+                                           : has_been_asked_.load(base::memory_order_relaxed) &&
+                                                 !is_polled_.load(base::memory_order_relaxed);
+  if (!makes_calls || hints_.of(asked.fildes) != file_hints::kind::direct) return false;
+  asked.key = 0;
+  made.ends_by_itself = true;
+  made.is_direct = true;
+  made.may_use_kernel_aio = true;
+  made.kernel_may_signal = has_bell(asked);
+  made.is_left_to_kernel = true;
+  return true;
+}
+
+// What the kernel has refused: an error that the check finds, or a lack of room. The others of this submit are likely to
+// be refused, too.
+// @return how many are started; `ec` is set to the error of the next one, if it has one.
+std::size_t kioctx::start_checked(std::span<iocb_abi* const> iocbs, std::span<request* const> refused,
+                                  resfd_lookup& numbers, std::error_code& ec) noexcept {
+  provisions left{numbers};
+  std::size_t checked = 0;
+  std::error_code error;
+  while (checked < refused.size() && refused[checked]->is_left_to_kernel) {
+    auto& made = *refused[checked];
+    made.is_left_to_kernel = false;
+    made.kernel_may_signal = false;
+    error = check(*iocbs[checked], made, left);
+    if (error) break;
+    ++checked;
+  }
+  const auto started = start(error ? refused.first(checked) : refused);
+  if (error && started == checked) ec = error;
+  return started;
+}
+
+// A program that reads the ring itself must find the event when the eventfd is signalled, and one that has asked for the
+// context's descriptor must be told by it.
+bool kioctx::has_calls_only(provisions& left) noexcept {
+  using answer = provisions::answer;
+  if (left.has_calls_only == answer::unknown) {
+    const base::mutex_lock held{ring_lock_};
+    const bool found = !is_polled_.load(base::memory_order_relaxed) && ring_.leave_to_calls();
+    left.has_calls_only = found ? answer::yes : answer::no;
+  }
+  return left.has_calls_only == answer::yes;
+}
+
+bool kioctx::kernel_may_signal(const request& checked, provisions& left) noexcept {
+  return checked.may_use_kernel_aio && checked.whom.foreign != nullptr && has_calls_only(left);
 }
 
 std::size_t kioctx::take_slots(std::size_t wanted) noexcept {
@@ -298,54 +393,6 @@ void kioctx::publish_hot(std::span<const io_event> events, std::size_t slots_lef
   for (const auto& each : events) ring_.publish(each);
   ring_.commit();
   for (; slots_left > 0; --slots_left) ring_.return_slot();
-}
-
-// A request that rings an eventfd must be completed though nobody comes to get its event.
-void kioctx::ensure_reaper(std::error_code& ec) noexcept {
-  if (helper_.load(base::memory_order_acquire) == helper::bells) return;
-  const base::mutex_lock held{helper_lock_};
-  watch_locked(helper::bells, ec);
-}
-
-// The reaper watches a descriptor that the engine does not use any more.
-void kioctx::follow_engine() noexcept {
-  const base::mutex_lock held{helper_lock_};
-  replacements_.store(engine_->replacements(), base::memory_order_relaxed);
-  if (helper_.load(base::memory_order_relaxed) == helper::none) return;
-  std::error_code refused;  // then the reaper itself tries again
-  reaper::process().forget(*this);
-  reaper::process().watch(*this, refused);
-}
-
-// The reaper may come before watch() has returned: by then it must be wanted.
-void kioctx::watch_locked(helper wanted, std::error_code& ec) noexcept {
-  if (helper_.load(base::memory_order_relaxed) == helper::none) {
-    is_left_to_getters_.store(false, base::memory_order_relaxed);
-    reaper::process().watch(*this, ec);
-  }
-  if (!ec) helper_.store(wanted, base::memory_order_release);
-}
-
-// A program may take its events out of the ring itself, and never come for them: then somebody else must fill it. If the
-// reaper cannot, they are there when it comes.
-void kioctx::fill_ring_until_asked() noexcept {
-  if (has_been_asked_.load(base::memory_order_acquire) || helper_.load(base::memory_order_acquire) != helper::none)
-    return;
-  const base::mutex_lock held{helper_lock_};
-  if (helper_.load(base::memory_order_relaxed) != helper::none) return;
-  std::error_code refused;
-  watch_locked(helper::until_asked, refused);
-}
-
-// Should a submit just be at it, the next call sees to it.
-void kioctx::is_asked() noexcept {
-  if (!has_been_asked_.load(base::memory_order_relaxed)) has_been_asked_.store(true, base::memory_order_release);
-  if (helper_.load(base::memory_order_acquire) != helper::until_asked) return;
-  const base::mutex_lock held{helper_lock_};
-  if (helper_.load(base::memory_order_relaxed) != helper::until_asked) return;
-  is_left_to_getters_.store(true, base::memory_order_relaxed);
-  reaper::process().forget(*this);
-  helper_.store(helper::none, base::memory_order_release);
 }
 
 void kioctx::abandon(request& unstarted) noexcept {

@@ -35,8 +35,8 @@
 namespace doorbell::aio {
 namespace {
 
-// Not a whole second: a signal whose handler runs between two sleeps does not end the wait, and timers of whole seconds are
-// common.
+// Not a whole second: a signal whose handler runs between two sleeps does not end the wait, and timers of whole seconds
+// are common.
 constexpr std::chrono::milliseconds follower_look{1013};
 
 }  // namespace
@@ -47,14 +47,22 @@ std::size_t kioctx::get_events(std::size_t min, std::span<io_event> events, cons
   auto result = engine::wait_result::ready;
   // What has been answered at once has never been with the engine: of it alone, the engine need not be asked. After a wait it
   // must be: what ended that may be a wake, which is nobody's request and stays there until it has been reaped.
-  bool must_reap = in_flight_.load(base::memory_order_relaxed) > 0;
-  for (;; must_reap = true) {
+  const bool had_requests = in_flight_.load(base::memory_order_relaxed) > 0;
+  bool has_slept = false;
+  for (bool must_reap = had_requests;; must_reap = true) {
     const auto seen = news_.load(base::memory_order_seq_cst);
     if (must_reap) reap_all();
     got += get_ready(events.subspan(got));
     if (got >= min || !limit.may_wait || result != engine::wait_result::ready || ec || is_dead()) break;
+    has_slept = true;
     result = wait_for_news(seen, limit, ec);
     if (has_left(limit)) break;
+  }
+  if (had_requests && !limit.may_wait) engine_->note_look();
+  if (had_requests && limit.may_wait && !has_left(limit)) {
+    const bool has_requests = in_flight_.load(base::memory_order_relaxed) > 0;
+    if (!has_slept && !has_requests) engine_->note_late();
+    if (has_requests && result == engine::wait_result::timed_out) engine_->note_departure();
   }
   if (got > 0 || min == 0) {
     ec.clear();
@@ -95,6 +103,7 @@ template <class Sleep>
 engine::wait_result kioctx::sleep(sleep_record* record, sleep_record::place what, const wait_limit& limit,
                                   Sleep sleep_now) noexcept {
   if (record != nullptr) record->begin(*this, what);
+  engine_->note_sleep();
   auto result = engine::wait_result::interrupted;
   {
     const base::outside_of_call here;
@@ -166,27 +175,28 @@ engine::wait_result kioctx::wait_masked(std::uint32_t seen, const wait_limit& li
                                         std::error_code& ec) noexcept {
   std::optional<masked_sleeper> without_record;
   auto& me = record != nullptr ? record->masked() : without_record;
-  const int descriptor = engine_->descriptor();
   if (!me.emplace()) {
     ec.assign(errno, std::system_category());
     me.reset();
     return engine::wait_result::ready;
-  }
-  // Without a descriptor nothing announces completions, so this thread looks for them every millisecond.
-  auto until = limit.until;
-  const bool must_look = descriptor < 0;
-  if (must_look) {
-    const auto next_look = std::chrono::steady_clock::now() + std::chrono::milliseconds{1};
-    until = until ? std::min(*until, next_look) : next_look;
   }
   {
     const base::mutex_lock held{masked_lock_};
     masked_sleepers_.push_back(*me);
     masked_.fetch_add(1, base::memory_order_seq_cst);
   }
+  // After that, or is_asked() might let the engine stop announcing completions there.
+  const auto descriptors = engine_->descriptors();
+  // Where nothing announces completions, this thread looks for them every millisecond.
+  auto until = limit.until;
+  const bool must_look = descriptors[0] < 0 || engine_->must_be_looked_at();
+  if (must_look) {
+    const auto next_look = std::chrono::steady_clock::now() + std::chrono::milliseconds{1};
+    until = until ? std::min(*until, next_look) : next_look;
+  }
   const auto result = sleep(record, sleep_record::place::nothing, limit, [&] {
     if (news_.load(base::memory_order_seq_cst) != seen) return engine::wait_result::ready;
-    return me->sleep(descriptor, until, limit.mask);
+    return me->sleep(descriptors, until, limit.mask);
   });
   if (has_left(limit)) return result;
   forget_masked(me);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // masked_sleeper: a thread that waits with other signals blocked than it has otherwise (io_pgetevents). Only ppoll(2) and
-// the like change the mask and sleep in one step, so it cannot sleep on a futex: it waits for two descriptors, the
-// engine's, and one of its own for what else there may be to look at.
+// the like change the mask and sleep in one step, so it cannot sleep on a futex: it waits for the
+// engine's descriptors, and for one of its own for what else there may be to look at.
 #pragma once
 
 #include <boost/intrusive/list.hpp>
@@ -34,9 +34,10 @@ class masked_sleeper : public boost::intrusive::list_base_hook<> {
     if (fd_.is_ours()) std::ignore = ::eventfd_write(fd_.get(), 1);
   }
 
-  [[nodiscard]] engine::wait_result sleep(int engine_descriptor, base::deadline until,
+  [[nodiscard]] engine::wait_result sleep(const std::array<int, 2>& of_engine, base::deadline until,
                                           const sigset_t* mask) const noexcept {
-    std::array<pollfd, 2> readable{pollfd{.fd = engine_descriptor, .events = POLLIN, .revents = 0},
+    std::array<pollfd, 3> readable{pollfd{.fd = of_engine[0], .events = POLLIN, .revents = 0},
+                                   pollfd{.fd = of_engine[1], .events = POLLIN, .revents = 0},
                                    pollfd{.fd = fd_.get(), .events = POLLIN, .revents = 0}};
     timespec left{};
     if (until) left = base::time_left(*until);

@@ -12,8 +12,8 @@
 //                                        event; take(): holds the request; client::ready()
 //
 //   legal:     a cancel takes the request before it is armed: then waiting_ does not have it any more.
-//   forbidden: the event comes while the request is not pending, and is used up. add() makes the request pending before the
-//              poller's thread can arm it, and a file that is ready when it is armed is an event.
+//   forbidden: the event comes while the request is not pending, and is used up. add() makes the request pending
+//              before the poller's thread can arm it, and a file that is ready when it is armed is an event.
 //
 // Thread safety: add() and remove() concurrently, in any thread; the others in threads of the crew. Lock: clients are called
 // without it; the lock of file_pins is taken under it.

@@ -7,12 +7,15 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
+#include <cstdlib>
 #include <new>
 #include <span>
-#include <thread>
 #include <tuple>
 
-#include "background_thread.hpp"
+#include <doorbell/base/background_thread.hpp>
+#include <doorbell/base/futex.hpp>
+
 #include "kioctx.hpp"
 
 namespace doorbell::aio {
@@ -20,6 +23,7 @@ namespace {
 
 constexpr std::chrono::milliseconds notice_loss_within{1000};
 constexpr std::chrono::milliseconds look_every{5};
+constexpr int most_rounds_without_look = 1000;  // if the epoll always has something
 
 std::error_code last_error() noexcept { return {errno, std::system_category()}; }
 
@@ -32,34 +36,45 @@ reaper& reaper::process() noexcept {
 }
 
 void reaper::watch(kioctx& ctx, std::error_code& ec) noexcept {
+  bells_by_key lost;  // ends after the lock is released
   const base::mutex_lock held{lock_};
   if (!has_thread_) start_locked(ec);
   if (ec) return;
+  if (!epoll_.is_ours()) restore_epoll_locked(lost);
   for (const auto& [key, known] : contexts_)
     if (known.ctx == &ctx) return;
-  const int descriptor = ctx.descriptor();
-  if (descriptor < 0 && !ctx.must_be_looked_at()) {
+  const auto descriptors = ctx.descriptors();
+  if (descriptors[0] < 0 && !ctx.must_be_looked_at()) {
     ec = std::make_error_code(std::errc::too_many_files_open);
     return;
   }
   const auto key = ++last_key_;
   try {
-    contexts_.emplace(key, watched{.ctx = &ctx, .descriptor = descriptor});
+    contexts_.emplace(key, watched{.ctx = &ctx, .descriptors = descriptors});
   } catch (const std::bad_alloc&) {
     ec = std::make_error_code(std::errc::not_enough_memory);
     return;
   }
-  // Without an epoll, restore_epoll() adds it.
-  if (descriptor < 0 || !epoll_.is_ours() || add_to_epoll_locked(key, contexts_.at(key))) return;
+  // Without an epoll, the reaper looks at it.
+  if (!epoll_.is_ours() || add_to_epoll_locked(key, contexts_.at(key))) return;
   ec = last_error();
+  take_off_epoll_locked(contexts_.at(key));
   contexts_.erase(key);
 }
 
-bool reaper::add_to_epoll_locked(std::uint64_t key, watched& entry) noexcept {
+bool reaper::add_to_epoll_locked(std::uint64_t key, const watched& entry) noexcept {
   epoll_event edge{};
   edge.events = EPOLLIN | EPOLLET;  // each completion is an edge, and reap_all() goes on until there is none
   edge.data.u64 = key;
-  return ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, entry.descriptor, &edge) == 0;
+  for (const int each : entry.descriptors)
+    if (each >= 0 && ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, each, &edge) != 0) return false;
+  return true;
+}
+
+void reaper::take_off_epoll_locked(const watched& entry) noexcept {
+  if (!epoll_.is_ours()) return;
+  for (const int each : entry.descriptors)
+    if (each >= 0) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, each, nullptr);
 }
 
 void reaper::start_locked(std::error_code& ec) noexcept {
@@ -70,7 +85,7 @@ void reaper::start_locked(std::error_code& ec) noexcept {
   }
   const auto body = [](void* self) noexcept { static_cast<reaper*>(self)->run(); };
   epoll_ = std::move(made);
-  ec = start_background_thread("doorbell-reaper", body, this);
+  ec = base::start_background_thread("doorbell-reaper", body, this);
   has_thread_ = !ec;
   if (ec) epoll_.reset();
 }
@@ -79,14 +94,14 @@ void reaper::forget(kioctx& ctx) noexcept {
   const base::mutex_lock held{lock_};
   for (auto at = contexts_.begin(); at != contexts_.end(); ++at) {
     if (at->second.ctx != &ctx) continue;
-    if (at->second.descriptor >= 0 && epoll_.is_ours())
-      ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, at->second.descriptor, nullptr);
+    take_off_epoll_locked(at->second);
     contexts_.erase(at);
     return;
   }
 }
 
-// Without memory or descriptors for it, what is left waits for the next signal.
+// Without memory for it, or if the epoll cannot take it, what is left waits for the next signal. Without an epoll, the
+// reaper looks at it.
 void reaper::add_when_there_is_room(const foreign_bell_ptr& bell) noexcept {
   const base::mutex_lock held{lock_};
   std::error_code ec;
@@ -101,7 +116,7 @@ void reaper::add_when_there_is_room(const foreign_bell_ptr& bell) noexcept {
   epoll_event room{};
   room.events = EPOLLOUT | EPOLLET;  // there may be some already; each read by the program is an edge
   room.data.u64 = key;
-  if (!epoll_.is_ours() || ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, bell->descriptor(), &room) != 0) full_.erase(key);
+  if (epoll_.is_ours() && ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, bell->descriptor(), &room) != 0) full_.erase(key);
 }
 
 bool reaper::find_full_locked(const foreign_bell_ptr& bell) const noexcept {
@@ -146,26 +161,49 @@ void reaper::forget_all() noexcept {
   full_ = {};
   epoll_.reset();
   has_thread_ = false;
+  needs_epoll_.store(0, base::memory_order_relaxed);
 }
 
+// @return -1: the program has closed it.
 int reaper::epoll() noexcept {
   const base::mutex_lock held{lock_};
-  return epoll_.get();
+  return epoll_.is_ours() ? epoll_.get() : -1;
 }
 
-// Without the lock: the caller is the reaper's thread, the only one that changes it.
-bool reaper::has_lost_epoll() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS { return !epoll_.is_ours(); }
+// Meanwhile it does what the epoll would have told of.
+int reaper::wait_for_epoll() noexcept {
+  for (;;) {
+    if (const int epoll = this->epoll(); epoll >= 0) return epoll;
+    needs_epoll_.store(1, base::memory_order_seq_cst);
+    const bool has_requests = look_at([](const watched& each) { return each.ctx->has_requests(); });
+    const bool has_full = look_at_full();
+    const auto next_look =
+        std::chrono::steady_clock::now() + (has_requests || has_full ? look_every : notice_loss_within);
+    std::ignore = base::futex_wait(needs_epoll_, 1, next_look);
+    end_process_without_threads();
+  }
+}
 
-// Completions and room that the old epoll would have told of are found by the new one: adding a descriptor that is ready is
-// an edge.
 void reaper::restore_epoll() noexcept {
-  decltype(full_) lost;  // ends after the lock is released, because the end of a bell takes an eventfd's lock
+  bells_by_key lost;  // ends after the lock is released
   const base::mutex_lock held{lock_};
+  if (!epoll_.is_ours()) restore_epoll_locked(lost);
+}
+
+// Completions and room that the old epoll would have told of are found by the new one: adding a descriptor that is
+// ready is an edge.
+// @param[out] lost bells that the new one cannot take. They end when the lock is released, because that takes an
+// eventfd's lock.
+void reaper::restore_epoll_locked(bells_by_key& lost) noexcept {
   epoll_ = base::private_fd{base::unique_fd{::epoll_create1(EPOLL_CLOEXEC)}};
   if (!epoll_) return;
+  needs_epoll_.store(0, base::memory_order_seq_cst);
+  base::futex_wake_all(&needs_epoll_);
   for (auto& [key, entry] : contexts_) {
-    entry.descriptor = entry.ctx->descriptor();
-    if (entry.descriptor >= 0 && !add_to_epoll_locked(key, entry)) entry.descriptor = -1;
+    entry.descriptors = entry.ctx->descriptors();
+    if (add_to_epoll_locked(key, entry)) continue;
+    take_off_epoll_locked(entry);
+    entry.descriptors = {-1, -1};
   }
   for (auto at = full_.begin(); at != full_.end();) {
     const auto each = at++;
@@ -177,38 +215,80 @@ void reaper::restore_epoll() noexcept {
   }
 }
 
-// Contexts whose completions no descriptor announces.
-void reaper::look_at_unannounced() noexcept {
-  std::uint64_t last = 0;
-  is_looking_ = false;
-  for (;;) {
+// Completes what there is in the contexts that `which` chooses. @return whether it has chosen any.
+template <class Which>
+bool reaper::look_at(Which which) noexcept {
+  bool has_some = false;
+  for (std::uint64_t last = 0;;) {
     {
       const base::mutex_lock held{lock_};
-      const auto next = std::find_if(contexts_.upper_bound(last), contexts_.end(), [](const auto& entry) {
-        return entry.second.descriptor < 0 || entry.second.ctx->must_be_looked_at();
-      });
-      if (next == contexts_.end()) return;
+      const auto next = std::find_if(contexts_.upper_bound(last), contexts_.end(),
+                                     [&](const auto& entry) { return which(entry.second); });
+      if (next == contexts_.end()) return has_some;
       last = next->first;
     }
-    is_looking_ = true;
+    has_some = true;
     if (const auto ctx = enter(last)) ctx->reap_for_others();
   }
 }
 
-void reaper::run() noexcept {
-  int epoll = this->epoll();
-  std::array<epoll_event, 64> ready;
-  for (;;) {
-    if (has_lost_epoll()) {
-      restore_epoll();
-      epoll = this->epoll();
-      if (epoll < 0) std::this_thread::sleep_for(look_every);
-      is_looking_ = true;
+// Contexts whose completions no descriptor announces.
+bool reaper::look_at_unannounced() noexcept {
+  return look_at([](const watched& each) { return each.descriptors[0] < 0 || each.ctx->must_be_looked_at(); });
+}
+
+// A bell that is full again immediately has a new key, and waits for the next look.
+// @return whether some have no room yet.
+bool reaper::look_at_full() noexcept {
+  std::uint64_t newest = 0;
+  {
+    const base::mutex_lock held{lock_};
+    newest = last_key_;
+  }
+  for (std::uint64_t last = 0;;) {
+    foreign_bell_ptr bell;
+    {
+      const base::mutex_lock held{lock_};
+      const auto next = full_.upper_bound(last);
+      if (next == full_.end() || next->first > newest) return !full_.empty();
+      last = next->first;
+      bell = next->second;
     }
-    const auto timeout = is_looking_ ? look_every : notice_loss_within;
+    add_what_fits(last, bell);
+  }
+}
+
+// As glibc ends a process whose last thread ends. Another thread, because the functions of atexit(3) may need this one.
+void reaper::end_process_without_threads() noexcept {
+  static bool has_begun = false;
+  if (has_begun || !base::only_background_threads_are_left()) return;
+  const auto end = [](void*) noexcept {
+    sigset_t none;
+    sigemptyset(&none);
+    ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
+    std::exit(EXIT_SUCCESS);
+  };
+  has_begun = !base::start_background_thread("doorbell-exit", end, nullptr);
+}
+
+void reaper::run() noexcept {
+  std::array<epoll_event, 64> ready;
+  bool is_looking = false;  // there are contexts that no descriptor tells of
+  int rounds = 0;           // since the last look at them
+  for (;;) {
+    int epoll = this->epoll();
+    if (epoll < 0) {
+      epoll = wait_for_epoll();
+      is_looking = true;
+    }
+    const auto timeout = is_looking ? look_every : notice_loss_within;
     const int count =
         ::epoll_wait(epoll, ready.data(), static_cast<int>(ready.size()), static_cast<int>(timeout.count()));
-    if (count <= 0 || is_looking_) look_at_unannounced();
+    if (count <= 0 || is_looking || ++rounds > most_rounds_without_look) {
+      is_looking = look_at_unannounced();
+      rounds = 0;
+    }
+    if (count == 0) end_process_without_threads();
     for (const auto& each : std::span{ready}.first(static_cast<std::size_t>(std::max(count, 0)))) {
       if (const auto ctx = enter(each.data.u64)) ctx->reap_for_others();
       if (const auto bell = full(each.data.u64)) add_what_fits(each.data.u64, bell);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// reaper: one thread a process, which completes requests that ring an eventfd and that nobody waits for otherwise, fills the
-// rings that the program has only ever looked into, and adds to the program's own eventfds what did not fit at once. Started when it is first needed, asleep while there is nothing to
-// do, and there until the process ends.
+// reaper: one thread a process, which completes requests that ring an eventfd and that no thread waits for otherwise,
+// fills the rings that the program has only ever looked into, and adds to the program's own eventfds what did not fit.
+// Started when it is first needed, asleep while there is nothing to do, and there until the process ends.
 //
 //   reaper                               destroy
 //   lock; finds the context              users.kill(); waits for users
@@ -14,15 +14,33 @@
 //   forbidden: a context touched after forget(), or watched after it: those who may ask for watch() are users, and gone.
 //
 // The program may close the descriptor of the epoll, which the reaper's thread cannot notice while it sleeps. It therefore
-// sleeps for at most a second, and makes a new epoll when it has lost the old one. Contexts whose descriptor is lost, too,
-// are looked at every few milliseconds.
+// sleeps for at most a second. It does not make another epoll: a thread of the library that opened and closed
+// descriptors at any time would take numbers that the program expects to get, and could close a file of the program
+// that has closed the library's. The next call of the program that starts a request makes it, and until then the reaper
+// looks at the contexts every few milliseconds while they have requests.
+//
+//   reaper                               a call of the program
+//   needs_epoll_ = 1                     in_flight_ > 0
+//   in_flight_ ? -> looks again soon     needs_epoll_ ? -> restore_epoll()
+//
+//   legal:     the reaper finds the request and looks at the context, or the call makes the epoll.
+//   forbidden: neither, and the request is completed a second late. All four are seq_cst.
+//
+// Contexts that have lost their own descriptor are looked at, too, and those for which the kernel signals the program's
+// eventfds (kernel_aio.hpp): a program that reads the ring itself, without the magic number, finds its events then.
+//
+// A process ends when its last thread does, and then runs the functions of atexit(3). The library's threads would keep
+// it from that, with all signals blocked. So once a second the reaper looks whether they are the only ones left, and
+// starts a thread that ends the process.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <new>
 #include <system_error>
 
+#include <doorbell/base/atomic.hpp>
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/private_fd.hpp>
 
@@ -46,6 +64,11 @@ class reaper {
   /// Adds what a kernel eventfd had no room for, as soon as there is: one thread for that, too, and asleep until then.
   void add_when_there_is_room(const foreign_bell_ptr& bell) noexcept;
 
+  /// Whether the program has closed the epoll. Asked in each call that has started a request.
+  [[nodiscard]] bool needs_epoll() const noexcept { return needs_epoll_.load(base::memory_order_seq_cst) != 0; }
+  /// Makes another one. In a call of the program, without a lock.
+  void restore_epoll() noexcept;
+
   /// In a fork's child, which has no reaper's thread, and starts one of its own when it needs it.
   void forget_all() noexcept;
   /// In a child that found the state as it was, perhaps half changed: the same, without closing anything.
@@ -57,8 +80,9 @@ class reaper {
  private:
   struct watched {
     kioctx* ctx;
-    int descriptor;  // on the epoll; -1: none
+    std::array<int, 2> descriptors;  // on the epoll; -1: none
   };
+  using bells_by_key = std::map<std::uint64_t, foreign_bell_ptr>;
 
   reaper() = default;
 
@@ -68,22 +92,26 @@ class reaper {
   [[nodiscard]] foreign_bell_ptr full(std::uint64_t key) noexcept;
   void add_what_fits(std::uint64_t key, const foreign_bell_ptr& bell) noexcept;
   [[nodiscard]] kioctx_user enter(std::uint64_t key) noexcept;
-  [[nodiscard]] bool add_to_epoll_locked(std::uint64_t key, watched& entry) noexcept
+  [[nodiscard]] bool add_to_epoll_locked(std::uint64_t key, const watched& entry) noexcept
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  void take_off_epoll_locked(const watched& entry) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] int epoll() noexcept;
-  [[nodiscard]] bool has_lost_epoll() noexcept;
-  void restore_epoll() noexcept;
-  void look_at_unannounced() noexcept;
+  [[nodiscard]] int wait_for_epoll() noexcept;
+  void restore_epoll_locked(bells_by_key& lost) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  template <class Which>
+  [[nodiscard]] bool look_at(Which which) noexcept;
+  [[nodiscard]] bool look_at_unannounced() noexcept;
+  [[nodiscard]] bool look_at_full() noexcept;
+  static void end_process_without_threads() noexcept;
   [[noreturn]] void run() noexcept;
 
   base::mutex lock_;  // outermost in this room: users are entered under it, and nothing else
-  // After its start only the reaper's thread changes it, under the lock.
   base::private_fd epoll_ DOORBELL_GUARDED_BY(lock_);
   bool has_thread_ DOORBELL_GUARDED_BY(lock_) = false;  // also while there is no epoll
   std::uint64_t last_key_ DOORBELL_GUARDED_BY(lock_) = 0;
   std::map<std::uint64_t, watched> contexts_ DOORBELL_GUARDED_BY(lock_);
-  std::map<std::uint64_t, foreign_bell_ptr> full_ DOORBELL_GUARDED_BY(lock_);
-  bool is_looking_ = false;  // the reaper's thread only: there are contexts that no descriptor tells of
+  bells_by_key full_ DOORBELL_GUARDED_BY(lock_);
+  base::atomic<std::uint32_t> needs_epoll_{0};
 };
 
 }  // namespace doorbell::aio

@@ -62,7 +62,8 @@ struct request : boost::intrusive::list_base_hook<> {
   enum class try_at_once : std::uint8_t { never, first, always } at_once = try_at_once::never;
   // If somebody watches.
   request_watcher::clock::time_point taken_at;
-  bool is_answered_by_submit = false;
+  /// Set by the thread that carries it out or reaps it.
+  request_watcher::answered_by answered = request_watcher::answered_by::threads;
   base::kref references{2};
   /// Somebody asked for its end; otherwise -ECANCELED is the engine's own affair, and the request is started again.
   base::atomic<bool> cancelled{false};
@@ -72,7 +73,18 @@ struct request : boost::intrusive::list_base_hook<> {
   /// Completes without anybody's help: a transfer of a file or a disk, not one that waits for a pipe or for a peer.
   bool ends_by_itself = false;
   bool is_direct = false;  ///< O_DIRECT
-  dev_t device = 0;        ///< of the file
+  /// By the kernel's own AIO: an O_DIRECT transfer that may block its submitter as in the kernel's io_submit(2).
+  bool may_use_kernel_aio = false;
+  /// Not checked, because only the kernel's AIO may start it, which checks it: its file and its eventfd are what the
+  /// kernel finds at their numbers. If the kernel refuses it, kioctx checks it and starts it again.
+  bool is_left_to_kernel = false;
+  /// The kernel's AIO may signal the program's eventfd itself, before the event is in the ring (kernel_aio.hpp).
+  bool kernel_may_signal = false;
+  /// It does so. Set before the start, and cleared if the kernel's AIO has not taken the request.
+  bool is_signalled_by_kernel = false;
+  /// Its completion in the kernel's AIO signals no descriptor of the engine.
+  bool is_unannounced = false;
+  dev_t device = 0;  ///< of the file
   ino_t inode = 0;
   /// Set before its start, if the threads of engine_failover carry it out.
   base::atomic<bool> is_with_threads{false};

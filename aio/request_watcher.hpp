@@ -17,7 +17,7 @@ namespace doorbell::aio {
 class request_watcher {
  public:
   using clock = std::chrono::steady_clock;
-  enum class answered_by : std::uint8_t { submit, io_uring, threads };
+  enum class answered_by : std::uint8_t { submit, io_uring, kernel_aio, threads };
 
   request_watcher() = default;
   request_watcher(const request_watcher&) = delete;

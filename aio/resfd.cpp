@@ -45,17 +45,21 @@ void ringing::ring(std::uint64_t times) const noexcept {
   see_to_the_rest();
 }
 
-// In a callback the signal has only been left for later; so the look is left for after it.
+// In a callback the signal has only been left for later, and when it is made there, its write to the kernel eventfd is
+// left for after it. So the look is left for later twice.
 void ringing::see_to_the_rest() const noexcept {
   if (foreign == nullptr) return;
   if (!eventfd_ctx::in_callback()) {
     add_the_rest(foreign);
     return;
   }
-  const auto look = [](void* object, std::uint64_t) noexcept {
-    add_the_rest(foreign_bell_ptr{static_cast<foreign_bell*>(object), false});
+  constexpr auto look_after_signal = [](void* object, std::uint64_t) noexcept {
+    constexpr auto look_after_write = [](void* rung, std::uint64_t) noexcept {
+      add_the_rest(foreign_bell_ptr{static_cast<foreign_bell*>(rung), false});
+    };
+    eventfd_ctx::after_callback(look_after_write, object);
   };
-  eventfd_ctx::after_callback(look, foreign_bell_ptr{foreign}.detach());
+  eventfd_ctx::after_callback(look_after_signal, foreign_bell_ptr{foreign}.detach());
 }
 
 shared_bells& shared_bells::process() noexcept {

@@ -59,9 +59,9 @@ class foreign_bell : public boost::intrusive::list_base_hook<> {  // of shared_b
   [[nodiscard]] const eventfd_ctx_ptr& bell() const noexcept { return bell_; }
 
   /// Whether something is left that did not fit, since the program does not read.
-  [[nodiscard]] bool is_full() const noexcept { return bell_->count() > 0; }
+  [[nodiscard]] bool is_full() const noexcept { return bell_->has_waiting_counts(); }
   /// Adds of that what fits now.
-  void try_again() noexcept { bell_->wake(POLLIN); }
+  void try_again() noexcept { bell_->forward_waiting(); }
   /// Where to wait for there being room.
   [[nodiscard]] int descriptor() const noexcept { return file_->get(); }
   /// By what it is held.
@@ -148,8 +148,8 @@ class foreign_bells {
   std::array<foreign_bell_ptr, 8> known_ DOORBELL_GUARDED_BY(lock_);
 };
 
-/// What the numbers in the iocbs of one submit refer to. Iocbs in a row that name the same number are looked up once: a
-/// program that uses a number again while it is being submitted cannot tell the difference.
+/// The files to which the numbers in the iocbs of one submit refer. Iocbs in a row that name the same number are looked
+/// up once: a program that uses a number again while it is being submitted cannot tell the difference.
 /// Thread safety: none; of the thread that submits.
 class resfd_lookup {
  public:

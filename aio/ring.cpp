@@ -30,6 +30,7 @@ struct alignas(io_event) ring::header {
 namespace {
 
 constexpr unsigned ring_magic = 0xa10a10a1;
+constexpr unsigned calls_only_magic = 0xa10a10a2;
 constexpr std::size_t header_bytes = 32;
 constexpr int protection = PROT_READ | PROT_WRITE;
 
@@ -119,7 +120,8 @@ bool ring::is_at(const void* address) noexcept {
 bool ring::looks_like_one(std::uintptr_t address) noexcept {
   header there{};
   const auto* const at = reinterpret_cast<const void*>(address);
-  return plausible(at, sizeof there) && read_memory(at, &there, sizeof there) && there.magic == ring_magic;
+  return plausible(at, sizeof there) && read_memory(at, &there, sizeof there) &&
+         (there.magic == ring_magic || there.magic == calls_only_magic);
 }
 
 // Nor to our own mapping, which may lie where another ring has been, whose handle somebody still tries.
@@ -142,7 +144,9 @@ bool ring::take_slot() noexcept {
 }
 
 void ring::refill_slots() noexcept {
-  const auto still_there = std::min(used(head()), published_);
+  const auto head = this->head();
+  find_own_reads(head);
+  const auto still_there = std::min(used(head), published_);
   slots_ += published_ - still_there;
   published_ = still_there;
 }
@@ -150,8 +154,27 @@ void ring::refill_slots() noexcept {
 // Release pairs with the acquire of a program that reads tail and then the events.
 void ring::commit() noexcept { base::atomic_ref<unsigned>{header_->tail}.store(tail_, base::memory_order_release); }
 
+void ring::find_own_reads(unsigned head) noexcept {
+  if (head == head_after_get_ || is_read_directly_) return;
+  is_read_directly_ = true;
+  if (!is_left_to_calls_) return;
+  is_left_to_calls_ = false;
+  base::atomic_ref<unsigned>{header_->magic}.store(ring_magic, base::memory_order_release);
+}
+
+// The program hears of a request that is started after this at the earliest, and then finds the number.
+bool ring::leave_to_calls() noexcept {
+  if (got_ < enough_got) return false;
+  find_own_reads(head());
+  if (is_read_directly_ || is_left_to_calls_) return is_left_to_calls_;
+  is_left_to_calls_ = true;
+  base::atomic_ref<unsigned>{header_->magic}.store(calls_only_magic, base::memory_order_release);
+  return true;
+}
+
 std::size_t ring::get(std::span<io_event> events) noexcept {
   const auto head = this->head();
+  find_own_reads(head);
   const auto count = std::min<std::size_t>(events.size(), used(head));
   const auto first = std::min<std::size_t>(count, capacity_ - head);
   std::copy_n(events_ + head, first, events.begin());
@@ -159,6 +182,8 @@ std::size_t ring::get(std::span<io_event> events) noexcept {
   if (count > 0) {
     const auto next = static_cast<unsigned>((head + count) % capacity_);
     base::atomic_ref<unsigned>{header_->head}.store(next, base::memory_order_release);
+    head_after_get_ = next;
+    got_ = static_cast<unsigned>(std::min<std::size_t>(got_ + count, enough_got));
   }
   return count;
 }

@@ -9,6 +9,11 @@
 // derived from the ring's fields alone: of those, only "how many are still in it" is believed, and what it can add is
 // bounded by what has been published.
 //
+// A program that gets its events by calls does not notice if an event is put in only by the call. leave_to_calls() says
+// whether that is so, as far as the program's calls and head show. Programs that look into the ring verify the magic
+// number first and, if it is another one, make the call (libaio's io_getevents does); while events may be late, it is
+// another one.
+//
 // Thread safety: none, kioctx's ring_lock_ guards it.
 #pragma once
 
@@ -58,6 +63,10 @@ class ring {
 
   [[nodiscard]] bool empty() const noexcept { return used(head()) == 0; }
 
+  /// Whether the program gets all events by calls: many so far, and none by itself. Then the header's magic number
+  /// becomes another one, until the program is found to read the ring itself.
+  [[nodiscard]] bool leave_to_calls() noexcept;
+
   /// Gets events. @return how many.
   [[nodiscard]] std::size_t get(std::span<io_event> events) noexcept;
 
@@ -69,6 +78,7 @@ class ring {
   [[nodiscard]] unsigned head() const noexcept;
   [[nodiscard]] unsigned used(unsigned head) const noexcept { return (tail_ + capacity_ - head) % capacity_; }
   void refill_slots() noexcept;
+  void find_own_reads(unsigned head) noexcept;
 
   void* address_ = nullptr;   // the program's mapping: never read or written through
   header* header_ = nullptr;  // ours
@@ -78,6 +88,12 @@ class ring {
   unsigned tail_ = 0;
   unsigned slots_ = 0;      // free ones
   unsigned published_ = 0;  // events whose slot has not been given back
+
+  static constexpr unsigned enough_got = 64;
+  unsigned got_ = 0;               // events, by get(); at most enough_got
+  unsigned head_after_get_ = 0;    // if the program moves it, it reads the ring itself
+  bool is_read_directly_ = false;  // it has done so
+  bool is_left_to_calls_ = false;  // the magic number says it
 };
 
 }  // namespace doorbell::aio

@@ -7,16 +7,23 @@
 #include <cstddef>
 #include <new>
 #include <thread>
+#include <utility>
 
 #include "kioctx.hpp"
+
+#ifdef DOORBELL_MODEL
+#include <doorbell_model/sleeps.hpp>
+#endif
 
 namespace doorbell::aio {
 namespace {
 
 #ifdef DOORBELL_MODEL
-constexpr bool are_kept = false;  // the model has no signals, and its scenarios free all that they allocate
+bool are_kept() noexcept { return model::are_sleeps_recorded(); }
+bool has_patience_for_ever() noexcept { return !model::may_lose_patience(); }
 #else
-constexpr bool are_kept = true;
+constexpr bool are_kept() noexcept { return true; }
+constexpr bool has_patience_for_ever() noexcept { return false; }
 #endif
 
 constinit base::atomic<sleep_record*> all{nullptr};
@@ -61,10 +68,12 @@ struct sleep_record::owner {
 };
 
 sleep_record* sleep_record::get() noexcept {
-  if constexpr (!are_kept) return nullptr;
+  if (!are_kept()) return nullptr;
   for (auto* each = mine_; each != nullptr; each = each->next_of_thread_)
     if (each->word_.load(base::memory_order_relaxed) == 0) return each;
+#ifndef DOORBELL_MODEL  // whose threads are fibers of one thread
   static thread_local const owner until_end_of_thread;
+#endif
   auto* found = of_ended_thread();
   if (found == nullptr) found = make();
   if (found == nullptr) return nullptr;
@@ -76,10 +85,10 @@ sleep_record* sleep_record::get() noexcept {
 sleep_record* sleep_record::make() noexcept {
   auto* const made = new (std::nothrow) sleep_record;
   if (made == nullptr) return nullptr;
-  made->next_ = all.load(base::memory_order_relaxed);
+  auto* first = all.load(base::memory_order_relaxed);
   // Release pairs with the acquires of those that go through the list.
-  while (!all.compare_exchange_weak(made->next_, made, base::memory_order_release, base::memory_order_relaxed)) {
-  }
+  do made->next_ = first;
+  while (!all.compare_exchange_weak(first, made, base::memory_order_release, base::memory_order_relaxed));
   return made;
 }
 
@@ -162,7 +171,7 @@ void sleep_record::take_all(kioctx& ctx) noexcept {
 }
 
 std::optional<std::chrono::milliseconds> sleep_record::patience() noexcept {
-  if constexpr (!are_kept) return std::nullopt;
+  if (has_patience_for_ever()) return std::nullopt;
   return std::chrono::milliseconds{100};
 }
 
@@ -177,5 +186,12 @@ void sleep_record::forget_all() noexcept {
   }
   in_use_ = 0;
 }
+
+#ifdef DOORBELL_MODEL
+void sleep_record::free_all() noexcept {
+  for (auto* each = all.exchange(nullptr, base::memory_order_relaxed); each != nullptr;)
+    delete std::exchange(each, each->next_);
+}
+#endif
 
 }  // namespace doorbell::aio

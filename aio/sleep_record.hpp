@@ -64,6 +64,10 @@ class sleep_record {
 
   /// In a child process, which has one thread: forgets all records. Calls that the thread is in go on with theirs.
   static void forget_all() noexcept;
+#ifdef DOORBELL_MODEL
+  /// When a scenario has ended, whose threads used them.
+  static void free_all() noexcept;
+#endif
 
   sleep_record(const sleep_record&) = delete;
   sleep_record& operator=(const sleep_record&) = delete;

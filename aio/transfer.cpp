@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -83,6 +84,13 @@ std::int64_t transfer_message(const request& asked, int fd) noexcept {
   });
 }
 
+// The calls with a list of buffers do not ask the file if there is nothing to transfer. The kernel's AIO does: a write of
+// 0 bytes sends an empty datagram, and a read of 0 bytes from an eventfd is too short.
+std::int64_t transfer_nothing(const request& asked, int fd) noexcept {
+  if (kind_of(fd) == file_kind::socket) return transfer_message(asked, fd);
+  return answer_of([&] { return is_read(asked.what) ? ::read(fd, nullptr, 0) : ::write(fd, nullptr, 0); });
+}
+
 attempt outcome_of(std::int64_t answer) noexcept {
   if (answer == -EAGAIN) return {attempt::outcome::not_ready};
   return {attempt::outcome::done, answer};
@@ -140,6 +148,7 @@ bool can_be_opened_again(int fd) noexcept {
 }
 
 attempt try_transfer(const request& asked, int fd) noexcept {
+  if (buffers{asked}.are_empty()) return outcome_of(transfer_nothing(asked, fd));
   const auto answer = transfer(asked, fd, asked.what.rw_flags | RWF_NOWAIT);
   if (answer != -EOPNOTSUPP) return outcome_of(answer);
   if (kind_of(fd) == file_kind::socket) return outcome_of(transfer_message(asked, fd));
@@ -161,6 +170,18 @@ std::int64_t carry_out(const request& asked, int fd) noexcept {
     default:
       return transfer(asked, fd, asked.what.rw_flags);
   }
+}
+
+// As the kernel's generic_write_checks(): a file's position is its end if it is opened for appending.
+bool starts_beyond_size_limit(const request& asked) noexcept {
+  constexpr int no_append = 0x20;  // RWF_NOAPPEND (Linux 6.9)
+  rlimit limit{};
+  if (!is_write(asked.what) || ::getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return false;
+  struct stat status{};
+  if (::fstat(asked.what.fildes, &status) != 0 || !S_ISREG(status.st_mode) || buffers{asked}.are_empty()) return false;
+  const bool may_append = (::fcntl(asked.what.fildes, F_GETFL) & O_APPEND) != 0 && !(asked.what.rw_flags & no_append);
+  const bool appends = may_append || (asked.what.rw_flags & RWF_APPEND) != 0;
+  return static_cast<rlim_t>(appends ? status.st_size : asked.what.offset) >= limit.rlim_cur;
 }
 
 bool is_ready(int fd, short events) noexcept {

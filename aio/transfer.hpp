@@ -41,6 +41,10 @@ struct attempt {
 /// Whether the program itself has asked not to wait, by O_NONBLOCK or RWF_NOWAIT.
 [[nodiscard]] bool never_waits(const request& asked) noexcept;
 
+/// Whether a write starts at or beyond the limit of a regular file's size (RLIMIT_FSIZE): it fails with EFBIG without
+/// waiting, and the thread that carries it out gets SIGXFSZ. In a thread of the program.
+[[nodiscard]] bool starts_beyond_size_limit(const request& asked) noexcept;
+
 /// Any request but a poll, to its end; may sleep.
 [[nodiscard]] std::int64_t carry_out(const request& asked, int fd) noexcept;
 

@@ -27,6 +27,8 @@ class wakeup_fd {
   [[nodiscard]] std::error_code open() noexcept;
   /// The number, which the crew's table keeps.
   [[nodiscard]] int number() const noexcept { return number_; }
+  /// Whether that number is the eventfd in the calling thread's table. The program may have closed it there before.
+  [[nodiscard]] bool is_here() const noexcept { return fd_.is_ours(); }
   /// Closes it in a child of fork(2).
   void abandon() noexcept { fd_.reset(); }
 

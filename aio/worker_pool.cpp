@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "background_thread.hpp"
+#include <doorbell/base/background_thread.hpp>
 
 namespace doorbell::aio {
 
@@ -65,7 +65,7 @@ bool worker_pool::grow_if_stalled() noexcept {
 
 std::error_code worker_pool::start_worker() noexcept {
   const auto body = [](void* self) noexcept { static_cast<worker_pool*>(self)->work(); };
-  return start_background_thread("doorbell-worker", body, this);
+  return base::start_background_thread("doorbell-worker", body, this);
 }
 
 void worker_pool::count_worker() noexcept {

@@ -5,19 +5,21 @@
 
 namespace doorbell::base {
 
-// Whoever comes here takes the lock with the contended bit set, since it cannot know whether others still sleep: one
-// needless wake at the end of a contended spell, and never a missed one.
-void counter_lock::lock_contended() noexcept {
+// A thread that comes here locks with the contended bit set, since it cannot know whether others still sleep: one
+// needless wake at the end of a contended spell, and never a missed one. The generation is read anew each time round: a
+// signal handler that interrupts the sleep may fork, and the child goes on here.
+bool counter_lock::lock_contended() noexcept {
   auto word = word_.load(memory_order_relaxed);
   for (;;) {
-    if (!word_.compare_exchange_weak(word, word | locked_bit | contended_bit, memory_order_acquire,
-                                     memory_order_relaxed))
-      continue;
-    if (!(word & locked_bit)) {
+    const auto now = generation_now();
+    const bool held = is_held(word, now);
+    const auto next = (held ? word : locked(word, now)) | contended_bit;
+    if (!word_.compare_exchange_weak(word, next, memory_order_acquire, memory_order_relaxed)) continue;
+    if (!held) {
       adopt(word);
-      return;
+      return is_inherited(word, now);
     }
-    futex_wait_high(word_, word | contended_bit);
+    futex_wait_high(word_, next);
     word = word_.load(memory_order_relaxed);
   }
 }

@@ -8,20 +8,20 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
 
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/errno_kept.hpp>
+#include <doorbell/base/uncancelled.hpp>
 
 namespace doorbell::base {
 namespace {
 
 // Low enough that the kernel's table of descriptors stays small (8 KiB), high enough for most programs.
 constexpr int usual_lowest = 600;
-// A process that may have fewer descriptors needs all of them for its files.
-constexpr rlim_t few_descriptors = 64;
 
 /// Which private_fd got a number last.
 constinit std::array<atomic<std::uint32_t>, 4096> youngest{};
@@ -44,34 +44,73 @@ unique_fd duplicate(int fd, int lowest, int at_least) noexcept {
 /// That of this thread's verified_scope.
 constinit thread_local const private_fd* verified = nullptr;
 
-/// Never closed by the library.
-constinit atomic<int> epoll_of_duplicates{-1};
+/// Makes a new owner known of a number that no other thread has. To be called before the file gets the mark: until
+/// then, an older owner of the number finds that the file is not its own.
+/// @return its token.
+std::uint32_t note_owner(int fd) noexcept {
+  const auto token = last_token.fetch_add(1, memory_order_relaxed) + 1;
+  if (is_in_table(fd)) youngest[static_cast<std::size_t>(fd)].store(token, memory_order_relaxed);
+  return token;
+}
 
-bool is_epoll_ours(int epoll) noexcept { return ::fcntl(epoll, F_GETSIG) == mark(); }
+bool has_younger_owner(int fd, std::uint32_t token) noexcept {
+  return is_in_table(fd) && youngest[static_cast<std::size_t>(fd)].load(memory_order_relaxed) != token;
+}
+
+/// A number with the token of its owner, in one word.
+struct owned_number {
+  int fd;
+  std::uint32_t token;
+};
+static_assert(sizeof(owned_number) == sizeof(std::uint64_t));
+
+/// Never closed by the library.
+constinit atomic<std::uint64_t> epoll_of_duplicates{std::bit_cast<std::uint64_t>(owned_number{.fd = -1, .token = 0})};
+
+// Another descriptor of the library may have the number by now, with the mark.
+bool is_epoll_ours(owned_number epoll) noexcept {
+  return epoll.fd >= 0 && !has_younger_owner(epoll.fd, epoll.token) && ::fcntl(epoll.fd, F_GETSIG) == mark();
+}
 
 // If two threads create it, one of the two closes its own. A descriptor that the program has closed is replaced; then the
 // duplicates that were in the old epoll are taken to be lost.
-int make_epoll_of_duplicates(int lost) noexcept {
-  if (number_limit() < few_descriptors) return -1;
+int make_epoll_of_duplicates(std::uint64_t lost) noexcept {
   unique_fd made{::epoll_create1(EPOLL_CLOEXEC)};
   if (!made) return -1;
   if (auto high = duplicate(made.get(), private_fd::lowest_number(), 3)) made = std::move(high);
+  const owned_number now{.fd = made.get(), .token = note_owner(made.get())};
   if (::fcntl(made.get(), F_SETSIG, mark()) != 0) return -1;
-  if (epoll_of_duplicates.compare_exchange_strong(lost, made.get(), memory_order_acq_rel)) return made.release();
-  return lost;
+  if (epoll_of_duplicates.compare_exchange_strong(lost, std::bit_cast<std::uint64_t>(now), memory_order_acq_rel))
+    return made.release();
+  return std::bit_cast<owned_number>(lost).fd;
 }
 
 /// @param operation EPOLL_CTL_ADD to make it known, EPOLL_CTL_MOD to ask.
 bool is_known_to_epoll(int fd, int operation) noexcept {
-  int epoll = epoll_of_duplicates.load(memory_order_acquire);
-  if (epoll < 0 || !is_epoll_ours(epoll)) epoll = operation == EPOLL_CTL_ADD ? make_epoll_of_duplicates(epoll) : -1;
+  const auto known = epoll_of_duplicates.load(memory_order_acquire);
+  int epoll = std::bit_cast<owned_number>(known).fd;
+  if (!is_epoll_ours(std::bit_cast<owned_number>(known)))
+    epoll = operation == EPOLL_CTL_ADD ? make_epoll_of_duplicates(known) : -1;
   if (epoll < 0) return false;
   epoll_event nothing{};
   // The same file may have had the same number before.
   return ::epoll_ctl(epoll, operation, fd, &nothing) == 0 || (operation == EPOLL_CTL_ADD && errno == EEXIST);
 }
 
+// Not of a file that no epoll takes, nor of a system that refuses epolls.
+bool lacks_descriptor_for_epoll() noexcept {
+  if (is_epoll_ours(std::bit_cast<owned_number>(epoll_of_duplicates.load(memory_order_acquire)))) return false;
+  const unique_fd another{::epoll_create1(EPOLL_CLOEXEC)};
+  return !another && (errno == EMFILE || errno == ENFILE);
+}
+
 }  // namespace
+
+// The mark belongs to the open file, which duplicates share.
+bool private_fd::is_of_library(int fd) noexcept {
+  const errno_kept around;
+  return ::fcntl(fd, F_GETSIG) == mark();
+}
 
 // With a low limit, the upper quarter of the numbers.
 int private_fd::lowest_number() noexcept {
@@ -80,8 +119,14 @@ int private_fd::lowest_number() noexcept {
   return std::max(first_unreserved, static_cast<int>(std::min<rlim_t>(upper_quarter, usual_lowest)));
 }
 
+// All eventfds have one inode. If the epoll cannot be had now, the duplicate of one could not be told from an eventfd
+// of the program that gets its number later.
 private_fd private_fd::duplicate_of(int programs) noexcept {
-  return private_fd{duplicate(programs, lowest_number(), first_unreserved), false, first_unreserved};
+  private_fd made{duplicate(programs, lowest_number(), first_unreserved), false, first_unreserved};
+  if (!made || made.identity_.by == identity::kind::in_epoll || !lacks_descriptor_for_epoll()) return made;
+  made.reset();
+  errno = EMFILE;
+  return {};
 }
 
 private_fd::private_fd(unique_fd fd, bool is_sole_owner, int lowest) noexcept {
@@ -89,6 +134,7 @@ private_fd::private_fd(unique_fd fd, bool is_sole_owner, int lowest) noexcept {
   const errno_kept around;
   if (fd.get() < lowest)
     if (auto high = duplicate(fd.get(), lowest, first_unreserved)) fd = std::move(high);
+  token_ = note_owner(fd.get());
   struct stat status{};
   if (is_sole_owner && ::fcntl(fd.get(), F_SETSIG, mark()) == 0) {
     identity_.by = identity::kind::mark;
@@ -99,15 +145,11 @@ private_fd::private_fd(unique_fd fd, bool is_sole_owner, int lowest) noexcept {
     identity_.inode = status.st_ino;
   }
   fd_ = fd.release();
-  token_ = last_token.fetch_add(1, memory_order_relaxed) + 1;
-  if (is_in_table(fd_)) youngest[static_cast<std::size_t>(fd_)].store(token_, memory_order_relaxed);
 }
 
 // Relaxed: the kernel gives a number out again only after the descriptor has been closed, and a thread that knows of the
 // younger owner has synchronized with it by other means.
-bool private_fd::is_superseded() const noexcept {
-  return is_in_table(fd_) && youngest[static_cast<std::size_t>(fd_)].load(memory_order_relaxed) != token_;
-}
+bool private_fd::is_superseded() const noexcept { return has_younger_owner(fd_, token_); }
 
 private_fd::verified_scope::verified_scope(const private_fd* just_verified) noexcept { verified = just_verified; }
 private_fd::verified_scope::~verified_scope() { verified = nullptr; }
@@ -130,6 +172,7 @@ bool private_fd::is_ours() const noexcept {
 
 void private_fd::reset() noexcept {
   if (fd_ < 0) return;
+  const uncancelled here;
   if (is_ours()) ::close(fd_);
   fd_ = -1;
 }

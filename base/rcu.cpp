@@ -4,6 +4,7 @@
 
 #include <cassert>
 #include <csignal>
+#include <utility>
 
 #include <doorbell/base/rcu.hpp>
 
@@ -11,8 +12,71 @@ namespace doorbell::base {
 namespace {
 
 // A child has one thread: the sections of all others are forgotten there, or its first synchronize would wait for ever.
+// For that liburcu's own handlers lock its two mutexes before a fork, and unlock them after it.
+//
+// liburcu is one shared library, though there may be several copies of this file in the process (a program linked with
+// libdoorbell.a that runs under the drop-in, two plug-ins), each of which registers these handlers. The first to run
+// locks the mutexes and leaves a mark that the others see, since they would lock the same mutexes again. The mark is
+// that this thread is inside more sections than any code opens; nothing else of liburcu's is visible to all copies, and
+// the sections are no obstacle for a thread that waits for a grace period: it cannot end while the mutexes are locked.
+//
+//   second copy (its handlers run first)  first copy
+//   before: not marked: locks, marks
+//                                         before: marked: leaves it to the other
+//                    ---- fork ----
+//                                         after: has nothing to undo
+//   after: removes the mark, unlocks
+//
+// The order does not matter: the copy that locked unlocks, and none of them uses RCU in a handler in between.
+//
+// A thread that forks inside a section (in a signal handler that interrupted a call) must not lock: another thread may
+// wait for a grace period with the mutexes locked, until the section ends. In that case no copy locks, and the child
+// does as one that has no handlers.
+enum class fork_duty { none, unlock, forget };
+
+constinit thread_local fork_duty duty __attribute__((tls_model("initial-exec"))) = fork_duty::none;
+
+/// How many sections the thread is in. Makes the thread known to liburcu, if it was not; this takes one of the mutexes,
+/// so a copy that locks them has called it before.
+int sections_of_this_thread() noexcept { return urcu_bp_read_ongoing(); }
+
+constexpr int sections_of_mark = 256;
+
+void mark() noexcept {
+  for (int i = 0; i < sections_of_mark; ++i) urcu_bp_read_lock();
+}
+
+void unmark() noexcept {
+  for (int i = 0; i < sections_of_mark; ++i) urcu_bp_read_unlock();
+}
+
+void before_fork() noexcept {
+  const int sections = sections_of_this_thread();
+  if (sections >= sections_of_mark) return;
+  duty = sections == 0 ? fork_duty::unlock : fork_duty::forget;
+  if (duty == fork_duty::unlock) urcu_bp_before_fork();
+  mark();
+}
+
+void after_fork_in_parent() noexcept {
+  const auto undone = std::exchange(duty, fork_duty::none);
+  if (undone == fork_duty::none) return;
+  unmark();
+  if (undone == fork_duty::unlock) urcu_bp_after_fork_parent();
+}
+
+void after_fork_in_child() noexcept {
+  const auto undone = std::exchange(duty, fork_duty::none);
+  if (undone == fork_duty::none) return;
+  unmark();
+  if (undone == fork_duty::unlock)
+    urcu_bp_after_fork_child();
+  else
+    rcu_forget_other_threads();
+}
+
 [[gnu::constructor]] void survive_fork() noexcept {
-  ::pthread_atfork(urcu_bp_before_fork, urcu_bp_after_fork_parent, urcu_bp_after_fork_child);
+  ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
 }  // namespace

@@ -40,6 +40,14 @@ def depth(number, *more):
     return (f"--iodepth={number}", *more)
 
 
+# The client that reads with O_DIRECT: how it gets its events, and how many threads it has.
+DIRECT_CLIENTS = {
+    "direct_calls": ("--calls",),
+    "direct_calls_by_4_threads": ("--calls", "--threads=4"),
+    "direct_ring": (),
+}
+CLIENT_DEPTHS = (1, 4, 32, 128)
+
 JOBS = {
     "hot/depth:1": Job(depth(1)),
     "hot/depth:32": Job(depth(32)),
@@ -51,9 +59,13 @@ JOBS = {
     "direct/depth:1": Job(depth(1, "--direct=1")),
     "direct/depth:32": Job(depth(32, "--direct=1")),
     "direct/depth:128": Job(depth(128, "--direct=1")),
+    "four_jobs/read": Job(depth(64, "--direct=1", "--numjobs=4", "--group_reporting")),
+    "four_jobs/write": Job(depth(64, "--direct=1", "--numjobs=4", "--group_reporting", "--rw=randwrite")),
     "submit/depth:32": Job(depth(32), cold=True, submit_time=True),
     "client/depth:1": Job(("1",), client=True),
     "client/depth:32": Job(("32",), client=True),
+    **{f"{work}/depth:{depth}": Job(("--direct", *options, str(depth)), client=True)
+       for work, options in DIRECT_CLIENTS.items() for depth in CLIENT_DEPTHS},
 }
 
 # For each side: the command that runs the program, and fio's name of the engine.
@@ -99,17 +111,19 @@ def command(name, files, arguments):
 
 
 def result_of(name, files, arguments):
-    """Nanoseconds for each read, or in each io_submit."""
+    """Nanoseconds for each read or write, or in each io_submit."""
     job, words = command(name, files, arguments)
     ended = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if ended.returncode != 0:
         raise RuntimeError(f"{name} failed:\n{ended.stdout}{ended.stderr}")
     if job.client:
-        return float(ended.stdout)
+        return float(ended.stdout.split()[0])
     told = json.loads(ended.stdout[ended.stdout.index("{"):])["jobs"][0]
     if told["error"] != 0:
         raise RuntimeError(f"{name} failed: fio's error {told['error']}")
-    return told["read"]["slat_ns"]["mean"] if job.submit_time else 1e9 / told["read"]["iops"]
+    if job.submit_time:
+        return told["read"]["slat_ns"]["mean"]
+    return 1e9 / (told["read"]["iops"] + told["write"]["iops"])
 
 
 def warm(name, files):

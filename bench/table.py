@@ -54,7 +54,7 @@ GROUPS = {
     "eventfd": (1, 2, 3, 6, 7, 8),
     "notifier": (4, 5),
     "AIO context": (9, 10),
-    "libaio drop-in: 4k random reads with fio": (12, 13, 14, 15, 16, 17),
+    "libaio drop-in: 4k random reads (20: and writes) with fio": (12, 13, 14, 15, 16, 17, 20),
     "Files in a Boost.Asio loop on epoll: 4k random reads": (18,),
 }
 EXTRA_GROUP = "Files in a Boost.Asio loop on io_uring: 4k random reads"
@@ -191,6 +191,17 @@ ROWS = (
           f"fio/client/depth:{depth}/doorbell", (
               Against("kernel AIO", f"fio/client/depth:{depth}/kernel", at_least=1.0),
           ), brief=f"polled eventfd, depth {depth}") for depth in (1, 32)),
+    *(Row(17, f"drop-in, O_DIRECT, eventfd and epoll, {how}, depth {depth}", "fio", f"fio/{work}/depth:{depth}/doorbell", (
+        Against("kernel AIO", f"fio/{work}/depth:{depth}/kernel", at_least=0.97),
+    ), brief=f"O_DIRECT and epoll, {how}, depth {depth}") for work, how in (
+        ("direct_calls", "events by io_getevents"),
+        ("direct_calls_by_4_threads", "events by io_getevents, 4 threads"),
+        ("direct_ring", "ring reaped by the program"),
+    ) for depth in (1, 4, 32, 128)),
+    *(Row(20, f"drop-in, 4k random {kind}s, O_DIRECT, 4 jobs at depth 64, engine threads", "fio",
+          f"fio/four_jobs/{kind}/threads", (
+              Against("kernel AIO", f"fio/four_jobs/{kind}/kernel", at_least=0.8),
+          ), brief=f"O_DIRECT {kind}s, 4 jobs, threads") for kind in ("read", "write")),
     *(row for asio_loop in ASIO_LOOPS for row in asio_file_rows(asio_loop)),
 )
 

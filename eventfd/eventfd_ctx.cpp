@@ -3,7 +3,19 @@
 // The count and the queue: signal, drain, poll, and the life of the files.
 #include <doorbell/eventfd_ctx.hpp>
 
+#include <pthread.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <type_traits>
+
+#include <doorbell/base/errno_kept.hpp>
 #include <doorbell/base/walk_scope.hpp>
+
+#include "attachments.hpp"
+#include "file_entry.hpp"
+#include "forwarder.hpp"
+#include "sleeper.hpp"
 
 namespace doorbell {
 namespace {
@@ -13,14 +25,16 @@ std::uint64_t next_id() noexcept {
   return last.fetch_add(1, base::memory_order_relaxed) + 1;
 }
 
-constexpr std::uint64_t saturated_sum(std::uint64_t count, std::uint64_t n) noexcept {
-  return n > UINT64_MAX - count ? UINT64_MAX : count + n;
-}
-
 }  // namespace
 
 eventfd_ctx::eventfd_ctx(std::uint64_t count, bool semaphore, bool non_blocking) noexcept
     : lock_{count}, id_{next_id()}, semaphore_{semaphore}, non_blocking_{non_blocking} {}
+
+// With this size or less, malloc(3) of glibc takes 80 bytes for one.
+static_assert(sizeof(eventfd_ctx) <= 72);
+
+// The last reference: no other thread has it, so the lock is not needed.
+eventfd_ctx::~eventfd_ctx() { delete attached_; }
 
 unsigned eventfd_ctx::poll() const noexcept {
   const auto now = count();
@@ -43,14 +57,22 @@ void eventfd_ctx::signal_slow(std::uint64_t n) noexcept {
                              this, n});
     return;
   }
-  base::walk_scope scope;
-  const eventfd_ctx_lock held{*this};
-  signal_locked(n);
+  const eventfd_ctx_walk held{*this};
+  lock_.set_value(lock_.value() + std::min(n, room_locked()));
+  announce_locked(POLLIN);
 }
 
-void eventfd_ctx::signal_locked(std::uint64_t n) noexcept {
-  lock_.set_value(saturated_sum(lock_.value(), n));
-  queue_.walk(POLLIN, base::wait_queue::exclusive::one);
+// Counts that are on their way to a kernel eventfd may come back.
+std::uint64_t eventfd_ctx::room_locked() const noexcept {
+  const auto in_flight = attached_ != nullptr ? attached_->in_flight : 0;
+  return UINT64_MAX - in_flight - lock_.value();
+}
+
+void eventfd_ctx::announce_locked(unsigned events) noexcept {
+  if (in_own_callback())
+    queue_.walk_again(events);
+  else
+    queue_.walk(events, base::wait_queue::exclusive::one);
 }
 
 std::uint64_t eventfd_ctx::drain(std::error_code& ec) noexcept {
@@ -61,12 +83,8 @@ std::uint64_t eventfd_ctx::drain(std::error_code& ec) noexcept {
   }
   std::uint64_t taken = 0;
   if (lock_.try_take(semaphore_, taken) != base::counter_lock::take_result::must_lock) return taken;
-  bool some = false;
-  {
-    const eventfd_ctx_lock held{*this};
-    some = take_locked(taken);
-  }
-  if (some) wake(POLLOUT);
+  const eventfd_ctx_walk held{*this};
+  take_locked(taken);
   return taken;
 }
 
@@ -80,14 +98,16 @@ std::uint64_t eventfd_ctx::drain() {
 bool eventfd_ctx::take_locked(std::uint64_t& taken) noexcept {
   const auto count = lock_.value();
   taken = semaphore_ && count > 0 ? 1 : count;
+  if (taken == 0) return false;
   lock_.set_value(count - taken);
-  return taken > 0;
+  announce_locked(POLLOUT);
+  return true;
 }
 
 bool eventfd_ctx::add_locked(std::uint64_t n) noexcept {
-  const auto count = lock_.value();
-  if (n >= UINT64_MAX - count) return false;
-  lock_.set_value(count + n);
+  if (n >= room_locked()) return false;
+  lock_.set_value(lock_.value() + n);
+  announce_locked(POLLIN);
   return true;
 }
 
@@ -96,20 +116,32 @@ void eventfd_ctx::after_callback(void (*run)(void*, std::uint64_t) noexcept, voi
   base::walk_scope::defer({run, object, argument});
 }
 
-void eventfd_ctx::wake(unsigned events) noexcept {
-  if (in_callback()) {
-    get();
-    base::walk_scope::defer({[](void* object, std::uint64_t what) noexcept {
-                               const eventfd_ctx_ptr ctx{static_cast<eventfd_ctx*>(object), false};
-                               ctx->wake(static_cast<unsigned>(what));
-                             },
-                             this, events});
-    return;
-  }
-  base::walk_scope scope;
-  const eventfd_ctx_lock held{*this};
-  queue_.walk(events, base::wait_queue::exclusive::one);
+// The counts that wait to be forwarded are the parent's, and go first, so that a descriptor shows the child's count.
+void eventfd_ctx::begin_in_child() noexcept {
+  const base::errno_kept around;
+  leave_waiting_to_parent();
+  queue_.begin_in_child();
 }
+
+// The walk goes on in the child, and holds the lock there. The analysis does not know that this is lock_.
+void eventfd_ctx::keep_callback_in_child() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
+  lock_.keep_in_child();
+  begin_in_child();
+}
+
+void eventfd_ctx::after_fork_in_child() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
+  static_assert(std::is_standard_layout_v<eventfd_ctx>);
+  sleeper::keep_own_in_child();
+  if (auto* const walked = base::wait_queue::walked_one()) {
+    void* const its_ctx = reinterpret_cast<std::byte*>(walked) - offsetof(eventfd_ctx, queue_);
+    static_cast<eventfd_ctx*>(its_ctx)->keep_callback_in_child();
+  }
+  file_entry::begin_all_in_child();
+}
+
+#ifndef DOORBELL_MODEL
+void eventfd_ctx::expect_forks() noexcept { ::pthread_atfork(nullptr, nullptr, after_fork_in_child); }
+#endif
 
 void eventfd_ctx::get_file() noexcept { files_.fetch_add(1, base::memory_order_relaxed); }
 
@@ -126,8 +158,7 @@ void eventfd_ctx::hang_up() noexcept {
   }
   bool last = false;
   {
-    base::walk_scope scope;
-    const eventfd_ctx_lock held{*this};
+    const eventfd_ctx_walk held{*this};
     queue_.walk(POLLHUP, base::wait_queue::exclusive::all);
     hung_up_ = true;
     last = shares_ == 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernel_eventfd.hpp"
 
+#include <doorbell/base/uncancelled.hpp>
 #include <doorbell/eventfd.hpp>
 
 #include <fcntl.h>
@@ -23,6 +24,11 @@ constexpr std::uint64_t most_one_by_one = 1024;
 
 // The kernel refuses a descriptor of O_PATH as if it were closed.
 bool kernel_eventfd::open(int fd, std::error_code& ec) noexcept {
+  const base::uncancelled here;
+  if (base::private_fd::is_of_library(fd)) {
+    ec = std::make_error_code(std::errc::invalid_argument);
+    return false;
+  }
   fd_ = base::private_fd::duplicate_of(fd);
   if (!fd_) {
     ec.assign(errno, std::system_category());
@@ -33,28 +39,32 @@ bool kernel_eventfd::open(int fd, std::error_code& ec) noexcept {
   return !ec;
 }
 
-// A write must not block, whatever the flags of the eventfd are: they are shared with its maker, and not ours to
-// change. No write to an eventfd takes flags of its own (pwritev2(2) with RWF_NOWAIT is EOPNOTSUPP), so there must be
-// room for it beforehand.
-std::uint64_t kernel_eventfd::add(std::uint64_t n) noexcept {
-  // The program has closed our descriptor, and perhaps uses its number. No way to the eventfd is left, so the count is
-  // dropped instead of being kept for ever.
-  if (!fd_.is_ours()) return n;
-  if (!may_block()) return write(n) ? n : add_by_halves(n);
-  if (n == 1) return add_one_by_one(n);
-  const auto there_is = room();
-  if (!there_is) return add_one_by_one(n);
-  const auto fits = std::min(n, *there_is);
-  return fits > 0 && write(fits) ? fits : 0;
+// If the program has closed our descriptor, and perhaps uses its number, no way to the eventfd is left. So the count is
+// dropped instead of being kept for ever.
+kernel_eventfd::outcome kernel_eventfd::add_unless_blocking(std::uint64_t n) noexcept {
+  const base::uncancelled here;
+  if (!fd_.is_ours()) return {.added = n, .may_block = false};
+  if (!is_non_blocking()) return {.added = 0, .may_block = true};
+  if (write(n)) return {.added = n, .may_block = false};
+  return add_by_halves(n);
 }
 
-// O_NONBLOCK is taken to stay set for a while: wrong only if it is cleared while the eventfd is nearly full.
-bool kernel_eventfd::may_block() noexcept {
-  if (believed_ == 0) {
-    if ((::fcntl(fd_.get(), F_GETFL) & O_NONBLOCK) == 0) return true;
-    believed_ = 64;
-  }
-  --believed_;
+std::uint64_t kernel_eventfd::add(std::uint64_t n) noexcept {
+  const base::uncancelled here;
+  const auto [added, may_block] = add_unless_blocking(n);
+  if (!may_block) return added;
+  n -= added;
+  if (n == 1) return added + add_one_by_one(n);
+  const auto there_is = room();
+  if (!there_is) return added + add_one_by_one(n);
+  const auto fits = std::min(n, *there_is);
+  return added + (fits > 0 && write(fits) ? fits : 0);
+}
+
+bool kernel_eventfd::is_non_blocking() noexcept {
+  if (is_seen_blocking_.load(base::memory_order_relaxed)) return false;
+  if ((::fcntl(fd_.get(), F_GETFL) & O_NONBLOCK) != 0) return true;
+  is_seen_blocking_.store(true, base::memory_order_relaxed);
   return false;
 }
 
@@ -65,24 +75,28 @@ bool kernel_eventfd::write(std::uint64_t n) const noexcept {
   return written == sizeof n;
 }
 
-bool kernel_eventfd::has_room() const noexcept {
+// A lost descriptor takes everything.
+bool kernel_eventfd::has_room(std::chrono::milliseconds timeout) const noexcept {
+  const base::uncancelled here;
+  if (!fd_.is_ours()) return true;
   pollfd room{.fd = fd_.get(), .events = POLLOUT, .revents = 0};
-  return ::poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) != 0;
+  return ::poll(&room, 1, static_cast<int>(timeout.count())) == 1 && (room.revents & POLLOUT) != 0;
 }
 
-// O_NONBLOCK is set, and there is room for less than `n`. Exact, unless others add or take concurrently.
-std::uint64_t kernel_eventfd::add_by_halves(std::uint64_t n) const noexcept {
+// There is room for less than `n`. Exact, unless others add or take concurrently.
+kernel_eventfd::outcome kernel_eventfd::add_by_halves(std::uint64_t n) noexcept {
   std::uint64_t added = 0;
-  if (!has_room()) return added;
+  if (!has_room()) return {.added = 0, .may_block = false};
   for (auto step = n - n / 2; n > 0; step -= step / 2) {
     const auto part = std::min(step, n);
+    if (!is_non_blocking()) return {.added = added, .may_block = true};
     if (write(part)) {
       added += part;
       n -= part;
     }
     if (step == 1) break;
   }
-  return added;
+  return {.added = added, .may_block = false};
 }
 
 // POLLOUT promises room for 1.

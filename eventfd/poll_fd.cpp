@@ -2,21 +2,40 @@
 //
 // poll_bridge: an entry on the wait queue that keeps a kernel eventfd readable exactly while the count is above 0.
 //
-// Every change of the count is followed by a walk, and each walk brings the descriptor in line with the count, under the
-// lock. Two changes may reach their walks in the other order; the walk that comes last sees both, and settles it.
+// Every change of the count is followed by a walk under the same hold of the lock, and each walk brings the descriptor
+// in line with the count. So the two agree whenever the lock is free, and each change from 0 makes an edge:
+//
+//   signaller                            reader
+//   lock; count 1; writes 1; unlock      gets the edge
+//                                        lock; takes the count; reads the 1; unlock
+//   lock; count 1; writes 1; unlock      gets the next edge
+//
+//   forbidden: lock; takes the count; unlock; the second signal, whose walk finds the 1 still there; the walk of the
+//   read,
+//              which finds the count above 0. The reader waits for an edge that nothing makes.
 #include <doorbell/base/private_fd.hpp>
+#include <doorbell/base/uncancelled.hpp>
 #include <doorbell/base/walk_scope.hpp>
 #include <doorbell/eventfd.hpp>
+
+#include <fcntl.h>
 
 #include <cerrno>
 #include <memory>
 #include <new>
 
+#include "attachments.hpp"
+#include "file_entry.hpp"
+
 namespace doorbell {
 
-class eventfd_ctx::poll_bridge final : public base::wait_entry {
+class eventfd_ctx::poll_bridge final : public file_entry {
  public:
-  poll_bridge(eventfd_ctx& ctx, base::private_fd fd) noexcept : wait_entry{&on_wake}, ctx_{ctx}, fd_{std::move(fd)} {}
+  poll_bridge(eventfd_ctx& ctx, base::private_fd fd) noexcept : file_entry{ctx, &on_wake}, fd_{std::move(fd)} {}
+
+  [[nodiscard]] static base::unique_fd make_file() noexcept {
+    return base::unique_fd{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  }
 
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
 
@@ -26,6 +45,7 @@ class eventfd_ctx::poll_bridge final : public base::wait_entry {
     const bool readable = ctx_.count_locked() > 0;
     if (readable == readable_) return;
     std::uint64_t one = 1;
+    const base::uncancelled here;
     if (!fd_.is_ours()) return;
     // Neither can fail: the descriptor holds 0 or 1, and nothing else writes to it or reads from it.
     [[maybe_unused]] const auto bytes =
@@ -33,11 +53,19 @@ class eventfd_ctx::poll_bridge final : public base::wait_entry {
     readable_ = readable;
   }
 
+  /// The child's count is not the parent's, so the file must not be either. Lock held.
+  [[nodiscard]] bool begin_in_child() noexcept override {
+    replace_file();
+    bring_in_line();
+    return true;
+  }
+
   static int on_wake(wait_entry& entry, unsigned events) noexcept {
     auto& self = static_cast<poll_bridge&>(entry);
     self.ctx_.assert_held();
     if (events & POLLHUP) {
       self.ctx_.queue_.remove(self);
+      self.ctx_.attached_->bridge = nullptr;
       base::walk_scope::defer(
           {[](void* bridge, std::uint64_t) noexcept { delete static_cast<poll_bridge*>(bridge); }, &self, 0});
     } else {
@@ -47,8 +75,26 @@ class eventfd_ctx::poll_bridge final : public base::wait_entry {
   }
 
  private:
-  eventfd_ctx& ctx_;
-  const base::private_fd fd_;
+  /// Puts another file under the number. Where no descriptor is left, the parent's file is closed first.
+  void replace_file() noexcept {
+    if (!fd_.is_ours()) return;
+    const int number = fd_.get();
+    auto made = make_file();
+    if (!made) {
+      fd_.reset();
+      made = make_file();
+    }
+    if (!made) return;
+    if (made.get() != number) {
+      if (::dup3(made.get(), number, O_CLOEXEC) < 0) return;
+      made = base::unique_fd{number};
+    }
+    [[maybe_unused]] const int same = fd_.release();
+    fd_ = base::private_fd::with_number_of(std::move(made));
+    readable_ = false;
+  }
+
+  base::private_fd fd_;
   bool readable_ = false;
 };
 
@@ -59,23 +105,27 @@ int eventfd_ctx::poll_fd(std::error_code& ec) noexcept {
   }
   {
     const eventfd_ctx_lock held{*this};
-    if (auto* there = queue_.find(&poll_bridge::on_wake)) return static_cast<poll_bridge*>(there)->fd();
+    if (attached_ != nullptr && attached_->bridge != nullptr) return attached_->bridge->fd();
   }
-  auto fd = base::private_fd::with_number_of(base::unique_fd{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)});
+  auto fd = base::private_fd::with_number_of(poll_bridge::make_file());
   if (!fd) {
     ec.assign(errno, std::system_category());
     return -1;
   }
   std::unique_ptr<poll_bridge> made{new (std::nothrow) poll_bridge{*this, std::move(fd)}};
-  if (made == nullptr) {
+  std::unique_ptr<attachments> place{new (std::nothrow) attachments};
+  if (made == nullptr || place == nullptr) {
     ec = std::make_error_code(std::errc::not_enough_memory);
     return -1;
   }
   const eventfd_ctx_lock held{*this};
-  if (auto* there = queue_.find(&poll_bridge::on_wake)) return static_cast<poll_bridge*>(there)->fd();
-  queue_.add(*made);
-  made->bring_in_line();
-  return made.release()->fd();
+  if (attached_ == nullptr) attached_ = place.release();
+  if (attached_->bridge == nullptr) {
+    attached_->bridge = made.release();
+    queue_.add(*attached_->bridge);
+    attached_->bridge->bring_in_line();
+  }
+  return attached_->bridge->fd();
 }
 
 }  // namespace doorbell

@@ -3,7 +3,8 @@
 // Reads and writes that may sleep.
 #include "sleeper.hpp"
 
-#include <optional>
+#include <memory>
+#include <new>
 
 #include <doorbell/base/walk_scope.hpp>
 
@@ -13,7 +14,7 @@ namespace doorbell {
 
 class eventfd_ctx::reader final : public sleeper {
  public:
-  explicit reader(eventfd_ctx& ctx) noexcept : sleeper{ctx, POLLIN, POLLOUT} {}
+  explicit reader(eventfd_ctx& ctx) noexcept : sleeper{ctx, POLLIN | came_back} {}
   bool attempt() noexcept override {
     ctx_.assert_held();
     return ctx_.take_locked(taken_);
@@ -26,7 +27,7 @@ class eventfd_ctx::reader final : public sleeper {
 
 class eventfd_ctx::writer final : public sleeper {
  public:
-  writer(eventfd_ctx& ctx, std::uint64_t n) noexcept : sleeper{ctx, POLLOUT, POLLIN}, n_{n} {}
+  writer(eventfd_ctx& ctx, std::uint64_t n) noexcept : sleeper{ctx, POLLOUT}, n_{n} {}
   bool attempt() noexcept override {
     ctx_.assert_held();
     return ctx_.add_locked(n_);
@@ -55,9 +56,7 @@ void eventfd_ctx::sleeper::finish(std::uint32_t how) noexcept {
 
 std::error_code eventfd_ctx::sleeper::sleep(const wait_limit& limit) noexcept {
 #ifdef __cpp_lib_jthread
-  auto nudge = [this]() noexcept { finish(nudged); };
-  std::optional<std::stop_callback<decltype(nudge)>> on_stop;
-  if (limit.stop != nullptr) on_stop.emplace(*limit.stop, nudge);
+  if (limit.stop != nullptr) on_stop_.emplace(*limit.stop, nudge{this});
 #endif
 
   std::errc reason{};
@@ -91,28 +90,45 @@ std::error_code eventfd_ctx::sleeper::outcome() const noexcept {
   return closed ? std::make_error_code(std::errc::bad_file_descriptor) : std::error_code{};
 }
 
+thread_local constinit eventfd_ctx::sleeper::scope* eventfd_ctx::sleeper::scope::innermost = nullptr;
+
+bool eventfd_ctx::sleeper::is_of_this_thread() const noexcept {
+  for (const auto* each = scope::innermost; each != nullptr; each = each->outer_)
+    if (&each->own_ == this) return true;
+  return false;
+}
+
+void eventfd_ctx::sleeper::keep_own_in_child() noexcept {
+  for (const auto* each = scope::innermost; each != nullptr; each = each->outer_)
+    each->own_.process_ = base::process_generation();
+}
+
+// A child for which no handlers ran has not called keep_own_in_child(). One that a stop token has a callback for stays
+// in memory, since the child may use the token.
+bool eventfd_ctx::sleeper::begin_in_child() noexcept {
+  if (process_ == base::process_generation()) return true;
+  if (is_of_this_thread()) {
+    keep_own_in_child();
+    return true;
+  }
+#ifdef __cpp_lib_jthread
+  if (on_stop_) return false;
+#endif
+  delete this;
+  return false;
+}
+
 // Trying and going on the queue are one step under the lock, so a signal is either there for the try or finds the entry.
-// Not inlined, so that the caller's fast path stays small. Inlined, g++ 14 would also warn of a dangling pointer: it
-// sees that the queue stores the address of the caller's local variable, but not that the caller removes it before
-// outcome().
-[[gnu::noinline]] bool eventfd_ctx::run_or_enqueue(sleeper& operation) noexcept {
-  const eventfd_ctx_lock held{*this};
+bool eventfd_ctx::run_or_enqueue(sleeper& operation) noexcept {
+  const eventfd_ctx_walk held{*this};
   if (operation.attempt()) return true;
   queue_.add(operation);
   return false;
 }
 
-void eventfd_ctx::run(sleeper& operation, const wait_limit& limit, std::error_code& ec) noexcept {
-  bool done = false;
-  if (limit.may_sleep) {
-    done = run_or_enqueue(operation);
-    if (!done) ec = operation.sleep(limit);
-  } else {
-    const eventfd_ctx_lock held{*this};
-    done = operation.attempt();
-    if (!done) ec = std::make_error_code(std::errc::resource_unavailable_try_again);
-  }
-  if (!ec) wake(operation.announces());
+std::error_code eventfd_ctx::run(sleeper& operation, const wait_limit& limit) noexcept {
+  const sleeper::scope own{operation};
+  return run_or_enqueue(operation) ? std::error_code{} : operation.sleep(limit);
 }
 
 std::uint64_t eventfd_ctx::read(const wait_limit& limit, std::error_code& ec) noexcept {
@@ -127,10 +143,25 @@ std::uint64_t eventfd_ctx::read(const wait_limit& limit, std::error_code& ec) no
     ec = std::make_error_code(std::errc::resource_deadlock_would_occur);
     return 0;
   }
-  if (lock_.try_take(semaphore_, taken) == base::counter_lock::take_result::taken) return taken;
-  reader operation{*this};
-  run(operation, limit, ec);
-  return ec ? 0 : operation.taken();
+  if (lock_.try_take(semaphore_, taken) == base::counter_lock::take_result::taken) [[likely]]
+    return taken;
+  return read_or_sleep(limit, ec);
+}
+
+// Not inlined, so that a read of what is there stays small.
+[[gnu::noinline]] std::uint64_t eventfd_ctx::read_or_sleep(const wait_limit& limit, std::error_code& ec) noexcept {
+  std::uint64_t taken = 0;
+  {
+    const eventfd_ctx_walk held{*this};
+    if (take_locked(taken)) return taken;
+  }
+  const std::unique_ptr<reader> operation{new (std::nothrow) reader{*this}};
+  if (operation == nullptr) {
+    ec = std::make_error_code(std::errc::not_enough_memory);
+    return 0;
+  }
+  ec = run(*operation, limit);
+  return ec ? 0 : operation->taken();
 }
 
 void eventfd_ctx::write(std::uint64_t n, const wait_limit& limit, std::error_code& ec) noexcept {
@@ -138,21 +169,37 @@ void eventfd_ctx::write(std::uint64_t n, const wait_limit& limit, std::error_cod
     ec = std::make_error_code(std::errc::invalid_argument);
     return;
   }
-  writer operation{*this, n};
   if (in_callback()) {
-    if (in_own_callback() && attempt_in_callback(operation)) return;
+    if (in_own_callback() && add_in_callback(n)) return;
     const bool no_room = in_own_callback() && !limit.may_sleep;
     ec = std::make_error_code(no_room ? std::errc::resource_unavailable_try_again
                                       : std::errc::resource_deadlock_would_occur);
     return;
   }
-  if (!lock_.try_add(n)) run(operation, limit, ec);
+  if (!lock_.try_add(n)) write_or_sleep(n, limit, ec);
 }
 
-bool eventfd_ctx::attempt_in_callback(sleeper& operation) noexcept {
-  if (!operation.attempt()) return false;
-  wake(operation.announces());
-  return true;
+// Not inlined, so that a write that nothing waits for stays small.
+[[gnu::noinline]] void eventfd_ctx::write_or_sleep(std::uint64_t n, const wait_limit& limit,
+                                                   std::error_code& ec) noexcept {
+  {
+    const eventfd_ctx_walk held{*this};
+    if (add_locked(n)) return;
+  }
+  if (!limit.may_sleep) {
+    ec = std::make_error_code(std::errc::resource_unavailable_try_again);
+    return;
+  }
+  const std::unique_ptr<writer> operation{new (std::nothrow) writer{*this, n}};
+  if (operation == nullptr)
+    ec = std::make_error_code(std::errc::not_enough_memory);
+  else
+    ec = run(*operation, limit);
+}
+
+bool eventfd_ctx::add_in_callback(std::uint64_t n) noexcept {
+  assert_held();
+  return add_locked(n);
 }
 
 }  // namespace doorbell

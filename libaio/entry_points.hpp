@@ -4,7 +4,7 @@
 // libaio's do: 0 or a count, or a negative errno, and errno itself is not touched.
 //
 // Thread safety: all, at once, on any context.
-// Cancellation: as libaio's they are no cancellation points, though what they call may be (uncancelled.hpp).
+// Cancellation: as libaio's they are no cancellation points, though what they call may be (uncancelled_call.hpp).
 // Stack: a few kilobytes; the callers' may be as small as PTHREAD_STACK_MIN.
 #pragma once
 
@@ -26,21 +26,19 @@ using completion = void (*)(aio_context_t, iocb_abi*, long res, long res2);
 
 extern "C" {
 // Version LIBAIO_0.1.
-DOORBELL_EXPORT int io_queue_init(int nr_events, doorbell::libaio::aio_context_t* handle) noexcept;
-DOORBELL_EXPORT int io_queue_release(doorbell::libaio::aio_context_t handle) noexcept;
+DOORBELL_EXPORT int io_queue_init(int nr_events, doorbell::libaio::aio_context_t* handle);
+DOORBELL_EXPORT int io_queue_release(doorbell::libaio::aio_context_t handle);
 DOORBELL_EXPORT int io_queue_run(doorbell::libaio::aio_context_t handle);
-DOORBELL_EXPORT int io_submit(doorbell::libaio::aio_context_t handle, long nr,
-                              doorbell::libaio::iocb_abi** iocbs) noexcept;
+DOORBELL_EXPORT int io_submit(doorbell::libaio::aio_context_t handle, long nr, doorbell::libaio::iocb_abi** iocbs);
 // LIBAIO_0.4.
-DOORBELL_EXPORT int io_setup(int nr_events, doorbell::libaio::aio_context_t* handle) noexcept;
-DOORBELL_EXPORT int io_destroy(doorbell::libaio::aio_context_t handle) noexcept;
+DOORBELL_EXPORT int io_setup(int nr_events, doorbell::libaio::aio_context_t* handle);
+DOORBELL_EXPORT int io_destroy(doorbell::libaio::aio_context_t handle);
 DOORBELL_EXPORT int io_cancel(doorbell::libaio::aio_context_t handle, doorbell::libaio::iocb_abi* request,
-                              doorbell::libaio::io_event* result) noexcept;
+                              doorbell::libaio::io_event* result);
 DOORBELL_EXPORT int io_getevents(doorbell::libaio::aio_context_t handle, long min, long nr,
-                                 doorbell::libaio::io_event* events, timespec* timeout) noexcept;
-DOORBELL_EXPORT int io_queue_wait(doorbell::libaio::aio_context_t handle, timespec* timeout) noexcept;
+                                 doorbell::libaio::io_event* events, timespec* timeout);
+DOORBELL_EXPORT int io_queue_wait(doorbell::libaio::aio_context_t handle, timespec* timeout);
 // LIBAIO_0.5.
 DOORBELL_EXPORT int io_pgetevents(doorbell::libaio::aio_context_t handle, long min, long nr,
-                                  doorbell::libaio::io_event* events, timespec* timeout,
-                                  const sigset_t* sigmask) noexcept;
+                                  doorbell::libaio::io_event* events, timespec* timeout, const sigset_t* sigmask);
 }

@@ -11,17 +11,17 @@ using doorbell::libaio::iocb_abi;
 extern "C" {
 
 // Waits for one event at least.
-DOORBELL_EXPORT int io_getevents_0_1(aio_context_t handle, long nr, io_event* events, timespec* timeout) noexcept {
+DOORBELL_EXPORT int io_getevents_0_1(aio_context_t handle, long nr, io_event* events, timespec* timeout) {
   return ::io_getevents(handle, 1, nr, events, timeout);
 }
 
 // Nobody took the event from it: it comes through the ring.
-DOORBELL_EXPORT int io_cancel_0_1(aio_context_t handle, iocb_abi* request) noexcept {
+DOORBELL_EXPORT int io_cancel_0_1(aio_context_t handle, iocb_abi* request) {
   io_event unused;
   return ::io_cancel(handle, request, &unused);
 }
 
-DOORBELL_EXPORT int io_queue_wait_0_1(aio_context_t handle, timespec* timeout) noexcept {
+DOORBELL_EXPORT int io_queue_wait_0_1(aio_context_t handle, timespec* timeout) {
   return ::io_queue_wait(handle, timeout);
 }
 }

@@ -20,7 +20,10 @@
 
 #include <doorbell/base/export.hpp>
 
+#include "statistics/counters.hpp"
+
 using doorbell::aio::file_io_pause;
+using doorbell::libaio::becoming_another_program;
 
 namespace {
 
@@ -63,6 +66,7 @@ int become(Function* function, Arguments... arguments) noexcept {
     return -1;
   }
   const file_io_pause until_failure;
+  const becoming_another_program counted;
   return function(arguments...);
 }
 

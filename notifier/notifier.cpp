@@ -1,89 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The life of a registration, as bits of one word:
+// The protocol of a registration.
 //
-//   0 --register--> busy --(lock held)--> registered|active --unregister--> leaving|active --(lock held)--> leaving --> 0
-//                                               |                              |
-//                                              HUP (lock held)                HUP (lock held)
-//                                               v                              v
-//                                          registered --------unregister-----> leaving --(passed the lock)--> 0
+//   mutex_   register_with() and unregister() hold it from begin to end, outside callbacks; the destructor takes it for
+//            good. A second unregister() waits for the first here, and so for the callback that the first one waits
+//            for. In a callback nobody waits for it. Order: mutex_, then the eventfd's lock.
+//   ctx_     whose queue. It is set and cleared under mutex_ and under the lock of that eventfd, so a thread that holds
+//            either lock and finds it set knows that it stays.
+//   active_  whether the entry is on the queue: set under the eventfd's lock with the entry. HUP, unregister() and an
+//            unregister() in a callback test and clear it with one atomic operation under that lock. Exactly one of
+//            them finds it set; that one takes the entry off and decides how the registration ended.
+//   end_     what the next unregister() says of a registration that is not active. Under the eventfd's lock.
 //
-// `registered` is what unregisters fight for: whoever turns it into `leaving` answers for the registration. The active bit is
-// what that one and HUP fight for: both test and clear it with one atomic operation, and whoever finds it set takes the
-// entry off. They do so under the lock, because up to the moment when the count may be drained every signal calls.
-// The share in the eventfd_ctx's memory belongs to `registered`, and goes when an unregister has been through the lock; so
-// the loser has a lock to pass through though the eventfd be closed:
+//   ctx_ null --register_with--> active --HUP--> not active, untold --+
+//       ^                           |                                 | unregister(), told
+//       |                           +--unregister() in a callback--> not active, told
+//       +-------- let_go(): an unregister(), also one in another's callback, a register_with(), or the own callback
+//       when
+//                 it returns
 //
-//   unregister (loser)                   close
-//                                        lock; clears active; removes the entry
-//   lock ... waits                       release() runs
-//                                        release() returns; unlock
-//   lock; finds active clear
-//   release_share(); unlock
-//   returns by_hup
+// The eventfd_ctx stays in memory while ctx_ names it (its share), although it may be closed.
 //
-//   forbidden: returning while release() runs; the caller would free what it uses.
+//   unregister()                         the callback, or release()
+//                                        runs, under the eventfd's lock
+//   mutex_; the eventfd's lock ... waits
+//                                        unregister(): clears active_, takes the entry off; ctx_ stays
+//                                        runs on; returns; try_lock fails: the holder of mutex_ lets go
+//   active_ is clear: not_registered; ctx_ = null
 //
-// A callback may unregister its own notifier, and runs on. So that there is a lock to pass through for those who come
-// from outside meanwhile, the share stays, and the word says `left`, from the one step on that claims the registration:
+//   forbidden: unregister() returns while the callback runs. It has the eventfd's lock before it returns unless ctx_ is
+//              null, and the callback clears ctx_ only after the program's function has returned.
 //
-//   registered|active --unregister in its own callback--> left --the callback has returned, or others pass the lock--> 0
-//
-//   callback                             another unregister, or the destructor
-//   unregister(): left
-//   takes the entry off                  finds `left`, makes it busy
-//   runs on                              lock ... waits
-//   returns: `left` is not there any more, so it is not ours to clear; unlock
-//                                        release_share(); unlock; 0
-//
-//   forbidden: the other finds nothing registered, or busy, and returns at once; the caller would free what the callback uses.
-//
-// Who finds the word `leaving` has nothing to take off, but a callback may run still, and no lock to pass through, because the
-// share is another's. It sets `awaited` and sleeps on the word, until that other one is through:
-//
-//   one unregister                       another                          callback
-//   leaving                                                               runs
-//   lock ... waits                       leaving|awaited; sleeps
-//                                                                         returns; unlock
-//   lock; takes the entry off; unlock
-//   0; it was awaited: wakes
-//                                        returns not_registered
-//
-//   forbidden: the other returns while the callback runs; it was told that none would.
-//
-// Only a callback of the same eventfd cannot sleep: the lock that the one waits for is its own. It takes the entry off itself,
-// answers for it, and leaves word that it did (`taken_over`): the one that waits is told not_registered then.
+// In a callback of another eventfd the lock of ctx_ must not be taken. ctx_ null means not registered; anything else is
+// refused. The acquire of ctx_ there pairs with the release in let_go(): what the last callback did has happened
+// before.
 #include <doorbell/notifier.hpp>
 
-#include <exception>
 #include <tuple>
+#include <utility>
 
 #include <doorbell/base/call_scope.hpp>
-#include <doorbell/base/futex.hpp>
+#include <doorbell/base/fatal.hpp>
 
 namespace doorbell {
 namespace {
 
-constexpr std::uint32_t registered = 1;
-constexpr std::uint32_t active = 2;
-constexpr std::uint32_t busy = 4;          // in the hands of one register_with()
-constexpr std::uint32_t leaving = 8;       // in the hands of one that passes through the lock before it is over
-constexpr std::uint32_t awaited = 16;      // somebody sleeps until `leaving` is over
-constexpr std::uint32_t taken_over = 32;   // `leaving`, but a callback has taken the entry off
-constexpr std::uint32_t left = 64;         // unregistered by its own callback, which may still run
-constexpr std::uint32_t generation = 128;  // and above: no two registrations one after the other have the same word
+constexpr auto callbacks_document = "docs/eventfd.md, In a callback";
 
 // No lock may be taken under the one that this thread holds.
-bool would_deadlock(const eventfd_ctx* ctx) noexcept {
-  return eventfd_ctx::in_callback() && ctx != nullptr && !ctx->in_own_callback();
-}
-
-// Why no registration with it can be begun, if there is a reason.
-std::errc refusal(const eventfd_ctx* ctx) noexcept {
-  if (ctx == nullptr) return std::errc::bad_file_descriptor;
-  if (would_deadlock(ctx)) return std::errc::resource_deadlock_would_occur;
-  return {};
-}
+bool would_deadlock(const eventfd_ctx& ctx) noexcept { return eventfd_ctx::in_callback() && !ctx.in_own_callback(); }
 
 template <class Outcome>
 auto tell(const Outcome& outcome, std::error_code& ec) noexcept {
@@ -107,33 +72,55 @@ auto tell(const Outcome& outcome, const char* what) {
 
 }  // namespace
 
-void notifier::start(const eventfd& bell) { tell(enter_queue(bell, sharing::every), "doorbell: notifier"); }
+void notifier::start(const eventfd& bell) {
+  tell(enter_queue(bell.unreferenced_context(), sharing::every), "doorbell: notifier");
+}
 
-void notifier::start(const eventfd& bell, std::error_code& ec) noexcept { tell(enter_queue(bell, sharing::every), ec); }
+void notifier::start(const eventfd& bell, std::error_code& ec) noexcept {
+  tell(enter_queue(bell.unreferenced_context(), sharing::every), ec);
+}
 
-// Nobody else registers or unregisters a notifier that is being destroyed, but its own callback may take it off just now: so
-// this is claimed like an unregister.
 notifier::~notifier() {
-  if (!(state_.load(base::memory_order_acquire) & (registered | left))) return;
-  switch (const auto made = begin_leaving()) {
-    case claim::taken:
-      pass_through_lock_at_end();
-      break;
-    case claim::nothing:
-      wait_until_over();
-      break;
-    case claim::by_callback:
-    case claim::by_callback_after_hup: {
-      // In its own release(), which may destroy it.
-      auto& ctx = *ctx_.load(base::memory_order_relaxed);
-      leave_in_callback(made == claim::by_callback, [](eventfd_ctx&) {});
-      end_share_in_callback(ctx);
-      break;
-    }
-    case claim::refused:
-      // Else the entry would stay on a queue, or a callback run, and its memory go.
-      std::terminate();
+  // First, because the answer of in_callback() would have to arrive before an atomic operation that follows it.
+  const bool is_locked = mutex_.try_lock_for_good();
+  if (eventfd_ctx::in_callback()) [[unlikely]] {
+    destroy_in_callback(is_locked);
+    return;
   }
+  if (!is_locked) [[unlikely]]
+    mutex_.lock_for_good();
+  if (auto* const ctx = ctx_.load(base::memory_order_relaxed)) end_with(*ctx);
+}
+
+// Under mutex_. No other thread looks at the active bit after this.
+inline void notifier::end_with(eventfd_ctx& ctx) noexcept {
+  bool last = false;
+  {
+    const eventfd_ctx_lock held{ctx};
+    if (active_.load(base::memory_order_relaxed)) ctx.detach(entry_);
+    last = ctx.release_share();
+  }
+  if (last) [[unlikely]]
+    ctx.put();
+}
+
+// No other thread uses a notifier that is being destroyed, except its callback. If it is registered, this thread holds
+// the lock that a callback runs under. If it is not, a callback that has ended its registration may still hold mutex_
+// for a moment.
+void notifier::destroy_in_callback(bool is_locked) noexcept {
+  auto* const ctx = ctx_.load(base::memory_order_acquire);
+  if (ctx == nullptr) {
+    if (!is_locked) mutex_.lock_for_good();
+    return;
+  }
+  if (!ctx->in_own_callback())
+    base::fatal("a notifier was destroyed in a callback of another eventfd while it was registered",
+                callbacks_document);
+  if (base::wait_queue::events_told_to(entry_) & POLLIN)
+    base::fatal("a notifier was destroyed in its own signal callback", callbacks_document);
+  const eventfd_ctx_lock held{*ctx};
+  std::ignore = take_off(*ctx);
+  std::ignore = ctx->release_share();
 }
 
 bool notifier::register_with(const eventfd& bell, sharing how, std::error_code& ec) noexcept {
@@ -145,36 +132,63 @@ bool notifier::register_with(const eventfd& bell, sharing how) {
 }
 
 inline notifier::outcome<bool> notifier::try_register(const eventfd& bell, sharing how) noexcept {
-  std::uint32_t idle = 0;
-  // Acquire pairs with the release that ended the registration before; or that left it, for ctx_.
-  while (!state_.compare_exchange_strong(idle, busy, base::memory_order_acquire)) {
-    if (!(idle & left)) return {std::errc::device_or_resource_busy, false};
-    if (would_deadlock(ctx_.load(base::memory_order_relaxed))) return {std::errc::resource_deadlock_would_occur, false};
-    // In its own callback, too: what is refused leaves the word as it is, for others have that callback to wait for.
-    if (const auto why = refusal(bell.unreferenced_context()); why != std::errc{}) return {why, false};
-    wait_until_over();
-    idle = 0;
+  auto* const to = bell.unreferenced_context();
+  if (eventfd_ctx::in_callback()) [[unlikely]]
+    return register_in_callback(to, how);
+  const base::fork_aware_lock held{mutex_};
+  if (auto* const before = ctx_.load(base::memory_order_relaxed)) [[unlikely]] {
+    bool last = false;
+    {
+      const eventfd_ctx_lock its{*before};
+      if (!has_ended()) return {std::errc::device_or_resource_busy, false};
+      last = let_go(*before);
+    }
+    if (last) before->put();
   }
-  const auto entered = enter_queue(bell, how);
-  if (entered.error != std::errc{}) [[unlikely]]
-    state_.store(0, base::memory_order_release);
+  return enter_queue(to, how);
+}
+
+notifier::outcome<bool> notifier::register_in_callback(eventfd_ctx* to, sharing how) noexcept {
+  auto* const before = ctx_.load(base::memory_order_acquire);
+  if (before != nullptr && before->in_own_callback()) {
+    if (!has_ended()) return {std::errc::device_or_resource_busy, false};
+    if (to == before) return enter_again(*before, how);
+  }
+  if (to == nullptr) return {std::errc::bad_file_descriptor, false};
+  if (before != nullptr) return {std::errc::resource_deadlock_would_occur, false};
+  if (!mutex_.try_lock()) return {std::errc::device_or_resource_busy, false};
+  const auto entered = ctx_.load(base::memory_order_relaxed) == nullptr
+                           ? enter_queue(to, how)
+                           : outcome<bool>{std::errc::device_or_resource_busy, false};
+  mutex_.unlock();
   return entered;
 }
 
-// The active bit is set under the lock: whoever walks the queue finds entry and bit together. The count is read there
-// too, and changes only under the lock from when we took it: a signal is in it, or will find the entry.
-inline notifier::outcome<bool> notifier::enter_queue(const eventfd& bell, sharing how) noexcept {
-  eventfd_ctx* const ctx = bell.unreferenced_context();
-  if (const auto why = refusal(ctx); why != std::errc{}) return {why, false};
-  const eventfd_ctx_lock held{*ctx};
+// Under mutex_, or before the constructor has returned.
+inline notifier::outcome<bool> notifier::enter_queue(eventfd_ctx* to, sharing how) noexcept {
+  if (to == nullptr) return {std::errc::bad_file_descriptor, false};
+  if (would_deadlock(*to)) return {std::errc::resource_deadlock_would_occur, false};
+  const eventfd_ctx_lock held{*to};
   entry_.set_exclusive(how == sharing::exclusive);
-  if (!ctx->attach(entry_)) return {std::errc::bad_file_descriptor, false};
-  if (!ctx->in_own_callback()) calling_ = false;
-  ctx_.store(ctx, base::memory_order_relaxed);
-  // Release pairs with the acquire in begin_leaving(), for ctx_.
-  generation_ += generation;
-  state_.store(generation_ | registered | active, base::memory_order_release);
-  return {std::errc{}, ctx->count_locked() > 0};
+  if (!to->attach(entry_)) return {std::errc::bad_file_descriptor, false};
+  ctx_.store(to, base::memory_order_relaxed);
+  return begin(*to);
+}
+
+// In a callback of the eventfd whose share it still has.
+notifier::outcome<bool> notifier::enter_again(eventfd_ctx& own, sharing how) noexcept {
+  const eventfd_ctx_lock held{own};
+  entry_.set_exclusive(how == sharing::exclusive);
+  if (!own.attach_again(entry_)) return {std::errc::bad_file_descriptor, false};
+  return begin(own);
+}
+
+// The active bit is set under the lock, so a walk finds entry and bit together. The count is read there too, and
+// changes only under the lock from now on: a signal is in it, or will find the entry.
+inline notifier::outcome<bool> notifier::begin(eventfd_ctx& to) noexcept {
+  to.assert_held();
+  active_.store(true, base::memory_order_relaxed);
+  return {std::errc{}, to.count_locked() > 0};
 }
 
 template <class Function>
@@ -192,194 +206,105 @@ int notifier::on_wake(base::wait_entry& woken, unsigned events) noexcept {
 template DOORBELL_EXPORT int notifier::on_wake<notifier::signal_function>(base::wait_entry& woken,
                                                                           unsigned events) noexcept;
 
+// If the callback has ended its own registration, it is over when the callback has returned, unless another thread
+// holds mutex_: that one comes for the eventfd's lock next, or leaves it to the next call. *this may be gone when
+// mutex_ is unlocked.
 void notifier::call(eventfd_ctx& ctx) noexcept {
-  calling_ = true;
   {
     const base::outside_of_call here;
     signal_(ctx);
   }
-  calling_ = false;
-  // Release pairs with the acquires of those who look next. From then on *this may be gone, and its share is ours to end.
-  auto state = state_.load(base::memory_order_relaxed);
-  if (state & left && state_.compare_exchange_strong(state, 0, base::memory_order_release, base::memory_order_relaxed))
-    end_share_in_callback(ctx);
-}
-
-// The eventfd is not hung up, or just being so, and whoever does that puts the memory.
-void notifier::end_share_in_callback(eventfd_ctx& ctx) noexcept {
+  if (active_.load(base::memory_order_relaxed)) [[likely]]
+    return;
+  if (!mutex_.try_lock()) return;
   ctx.assert_held();
-  std::ignore = ctx.release_share();
+  std::ignore = let_go(ctx);  // the eventfd is open, or the close that waits for the lock finds no share
+  mutex_.unlock();
 }
-
-// Until the registration that has ended, or that another unregister is about to end, calls no more. A callback of this very
-// notifier goes on, if it is what calls us: it has the lock that another waits for, so it does not sleep.
-void notifier::wait_until_over() noexcept {
-  // Acquire also where it is over: our caller may free what the callback used.
-  auto state = state_.load(base::memory_order_acquire);
-  const auto which = state / generation;
-  while (state & (left | leaving) && state / generation == which) {
-    if (state & leaving) {
-      if (eventfd_ctx::in_callback()) return;
-      sleep_while_leaving(state);
-    } else if (state_.compare_exchange_strong(state, (state & ~left) | leaving, base::memory_order_acquire)) {
-      pass_through_lock([](eventfd_ctx&) {});
-      end_leaving();
-      return;
-    }
-  }
-}
-
-// @param[in,out] state the word as it was, and as it is then.
-void notifier::sleep_while_leaving(std::uint32_t& state) noexcept {
-  if (!(state & awaited) && !state_.compare_exchange_strong(state, state | awaited, base::memory_order_acquire)) return;
-  base::futex_wait(state_, state | awaited);
-  state = state_.load(base::memory_order_acquire);
-}
-
-// @return the word as it was.
-inline std::uint32_t notifier::clear_active() noexcept { return state_.fetch_and(~active, base::memory_order_relaxed); }
 
 void notifier::on_hup() noexcept {
-  if (!(clear_active() & active)) return;
+  if (!active_.exchange(false, base::memory_order_relaxed)) return;
   auto& ctx = *ctx_.load(base::memory_order_relaxed);
   ctx.assert_held();
   ctx.detach(entry_);
+  end_ = end::untold;
   if (!release_ || !*release_) return;
-  calling_ = true;
   const base::outside_of_call here;
   (*release_)();
   // *this may be gone.
 }
 
-// Claims the registration. In a callback of another eventfd than that of this very registration it is refused: no lock may be
-// taken there. Nor can it be where nothing is registered.
-//
-//   callback of eventfd A                others
-//   reads the word: registered
-//                                        unregister; ctx_ is none
-//   ctx_ is none: nothing to refuse
-//                                        register with B: the word is another, by its generation
-//   fails to claim it; looks again; ctx_ is B: refuses
-//
-//   forbidden: claiming it by what was so before; it would wait for B's lock under A's.
-inline notifier::claim notifier::begin_leaving() noexcept {
-  auto state = state_.load(base::memory_order_acquire);
-  for (;;) {
-    // Acquire: where the word says `leaving` and there is none, whose callback this is finds that it is over.
-    const auto* const ctx = ctx_.load(base::memory_order_acquire);
-    if ((state & (registered | leaving | left)) && would_deadlock(ctx)) return claim::refused;
-    const auto claimed = claimed_word(state, ctx);
-    if (claimed == state) return claim::nothing;
-    if (!state_.compare_exchange_weak(state, claimed, base::memory_order_acquire)) continue;
-    if (claimed & taken_over) return claim::by_callback;
-    if (claimed & leaving) return claim::taken;
-    return state & active ? claim::by_callback : claim::by_callback_after_hup;
+// Under the eventfd's lock.
+inline decoupled notifier::take_off(eventfd_ctx& ctx) noexcept {
+  ctx.assert_held();
+  if (active_.exchange(false, base::memory_order_relaxed)) [[likely]] {
+    ctx.detach(entry_);
+    end_ = end::told;
+    return decoupled::by_us;
   }
+  return std::exchange(end_, end::told) == end::untold ? decoupled::by_hup : decoupled::not_registered;
 }
 
-// What the word says once it is claimed: itself, if there is nothing to claim. The active bit stays for whoever gets the lock.
-// Whose queue's lock this thread holds, that one's notifiers do not change hands meanwhile, and calling_ may be read.
-inline std::uint32_t notifier::claimed_word(std::uint32_t state, const eventfd_ctx* ctx) const noexcept {
-  const bool has_lock = ctx != nullptr && ctx->in_own_callback();
-  if (state & registered) {
-    if (has_lock && calling_) return (state & ~(registered | active)) | left;
-    return (state & ~registered) | leaving;
+// Under the eventfd's lock.
+inline bool notifier::has_ended() const noexcept {
+  return !active_.load(base::memory_order_relaxed) && end_ == end::told;
+}
+
+// Under mutex_ and the eventfd's lock.
+// @return whether the caller must put() the eventfd_ctx when it has released the lock.
+inline bool notifier::let_go(eventfd_ctx& ctx) noexcept {
+  ctx.assert_held();
+  ctx_.store(nullptr, base::memory_order_release);
+  return ctx.release_share();
+}
+
+// Takes the entry off unless it is off. In between it calls `under_lock`, if this call is the one that says how the
+// registration ended.
+template <class Lock, class UnderLock>
+inline notifier::outcome<decoupled> notifier::leave(UnderLock under_lock) noexcept {
+  if (eventfd_ctx::in_callback()) [[unlikely]] {
+    auto* const ctx = ctx_.load(base::memory_order_acquire);
+    if (ctx == nullptr) return {std::errc{}, decoupled::not_registered};
+    if (!ctx->in_own_callback()) return {std::errc::resource_deadlock_would_occur, decoupled::not_registered};
+    const auto ended = take_off(*ctx);
+    if (ended != decoupled::not_registered) under_lock(*ctx);
+    // It is over, unless its own callback runs, or another thread holds mutex_ and comes for the lock.
+    if (base::wait_queue::events_told_to(entry_) == 0 && mutex_.try_lock()) {
+      std::ignore = let_go(*ctx);
+      mutex_.unlock();
+    }
+    return {std::errc{}, ended};
   }
-  if (has_lock && state & leaving && state & active) return (state & ~active) | taken_over;
-  return state;
-}
-
-// The rest of an unregister in a callback, whose claim leaves the share to somebody else: to those who come while the word says
-// `left`, or who wait for the lock, which is the callback's, already.
-template <class UnderLock>
-inline decoupled notifier::leave_in_callback(bool is_on_queue, UnderLock under_lock) noexcept {
-  auto& ctx = *ctx_.load(base::memory_order_relaxed);
-  const eventfd_ctx_lock held{ctx};
-  if (is_on_queue) ctx.detach(entry_);
-  under_lock(ctx);
-  return is_on_queue ? decoupled::by_us : decoupled::by_hup;
-}
-
-// Takes the entry off unless HUP or a callback has, and ends the share in the eventfd's memory. In between it calls `under_lock`,
-// unless there is nothing left to answer for.
-template <class UnderLock>
-inline decoupled notifier::pass_through_lock(UnderLock under_lock) noexcept {
-  auto& ctx = *ctx_.load(base::memory_order_relaxed);
-  std::uint32_t found = 0;
+  const base::fork_aware_lock held{mutex_};
+  auto* const ctx = ctx_.load(base::memory_order_relaxed);
+  if (ctx == nullptr) return {std::errc{}, decoupled::not_registered};
+  auto ended = decoupled::not_registered;
   bool last = false;
   {
-    const eventfd_ctx_lock held{ctx};
-    found = clear_active();
-    if (found & active) ctx.detach(entry_);
-    if (!(found & taken_over)) under_lock(ctx);
-    last = ctx.release_share();
+    const Lock its{*ctx};
+    ended = take_off(*ctx);
+    if (ended != decoupled::not_registered) under_lock(*ctx);
+    last = let_go(*ctx);
   }
   // Not under the lock, which goes with the memory.
   if (last) [[unlikely]]
-    ctx.put();
-  if (found & taken_over) [[unlikely]]
-    return decoupled::not_registered;
-  return found & active ? decoupled::by_us : decoupled::by_hup;
-}
-
-// The same of what is being destroyed: nobody looks at the word after this, and nobody but HUP before, under the lock; so a look at
-// the active bit is enough, and is an atomic operation less.
-inline void notifier::pass_through_lock_at_end() noexcept {
-  auto& ctx = *ctx_.load(base::memory_order_relaxed);
-  bool last = false;
-  {
-    const eventfd_ctx_lock held{ctx};
-    if (state_.load(base::memory_order_relaxed) & active) ctx.detach(entry_);
-    last = ctx.release_share();
-  }
-  if (last) [[unlikely]]
-    ctx.put();
-}
-
-// After the exchange *this may be gone: those who were waiting for us may destroy it. The address is still good for a wake.
-inline void notifier::end_leaving() noexcept {
-  // Release pairs with the acquire in begin_leaving().
-  ctx_.store(nullptr, base::memory_order_release);
-  // Release pairs with the acquires of those who look next.
-  if (state_.exchange(0, base::memory_order_release) & awaited) [[unlikely]]
-    base::futex_wake_all(&state_);
-}
-
-// Inside a callback it is our own, if any, that runs: it holds the lock.
-inline notifier::outcome<decoupled> notifier::without_leaving(claim made) noexcept {
-  if (made == claim::refused) return {std::errc::resource_deadlock_would_occur, decoupled::not_registered};
-  if (!eventfd_ctx::in_callback()) wait_until_over();
-  return {std::errc{}, decoupled::not_registered};
-}
-
-template <class UnderLock>
-inline notifier::outcome<decoupled> notifier::leave(UnderLock under_lock) noexcept {
-  const auto made = begin_leaving();
-  if (made == claim::taken) [[likely]] {
-    const auto ended = pass_through_lock(under_lock);
-    end_leaving();
-    return {std::errc{}, ended};
-  }
-  if (made == claim::by_callback || made == claim::by_callback_after_hup)
-    return {std::errc{}, leave_in_callback(made == claim::by_callback, under_lock)};
-  return without_leaving(made);
+    ctx->put();
+  return {std::errc{}, ended};
 }
 
 inline notifier::outcome<decoupled> notifier::try_unregister() noexcept {
-  return leave([](eventfd_ctx&) {});
+  return leave<eventfd_ctx_lock>([](eventfd_ctx&) {});
 }
 
 notifier::outcome<decoupled> notifier::try_unregister_and_read(std::uint64_t& count) noexcept {
   count = 0;
-  eventfd_ctx_ptr drained;
-  const auto ended = leave([&](eventfd_ctx& ctx) {
+  bool some = false;
+  const auto left = leave<eventfd_ctx_walk>([&](eventfd_ctx& ctx) {
     ctx.assert_held();
-    if (ctx.take_locked(count)) drained = &ctx;
+    some = ctx.take_locked(count);
   });
-  if (ended.answer == decoupled::not_registered) return ended;
-  if (drained == nullptr) return {std::errc::resource_unavailable_try_again, ended.answer};
-  drained->wake(POLLOUT);
-  return ended;
+  if (left.answer == decoupled::not_registered || some) return left;
+  return {std::errc::resource_unavailable_try_again, left.answer};
 }
 
 decoupled notifier::unregister(std::error_code& ec) noexcept { return tell(try_unregister(), ec); }
@@ -391,7 +316,9 @@ decoupled notifier::unregister_and_read(std::uint64_t& count, std::error_code& e
 }
 
 decoupled notifier::unregister_and_read(std::uint64_t& count) {
-  return tell(try_unregister_and_read(count), "doorbell: unregister_and_read");
+  auto left = try_unregister_and_read(count);
+  if (left.answer != decoupled::not_registered) left.error = {};
+  return tell(left, "doorbell: unregister_and_read");
 }
 
 }  // namespace doorbell

@@ -30,10 +30,14 @@ set(not_emulated
   # preadv2(2) fails with ENOSYS, so submit never reads inline.
   conformance.threads.both/aio_order.what_is_in_memory_needs_a_slot_too/doorbell
   conformance.threads.both/aio_order.what_is_in_memory_has_been_read_when_submit_returns/doorbell
+  conformance.by_number.threads.both/aio_order.what_is_in_memory_needs_a_slot_too/doorbell
+  conformance.by_number.threads.both/aio_order.what_is_in_memory_has_been_read_when_submit_returns/doorbell
   # readv(2) of no bytes returns 0 even for a file that does not support reads.
   conformance.threads.both/aio_transfer.what_knows_no_reads_is_einval/doorbell
+  conformance.by_number.threads.both/aio_transfer.what_knows_no_reads_is_einval/doorbell
   # read(2) fails with EFAULT if the end of the buffer is not mapped, even if the file ends before that.
   conformance.threads.both/aio_transfer.a_length_that_no_transfer_has_is_cut_and_not_refused/doorbell
+  conformance.by_number.threads.both/aio_transfer.a_length_that_no_transfer_has_is_cut_and_not_refused/doorbell
   # These tests fork while other threads start and map memory. Occasionally the child then waits forever for a lock of the
   # emulator.
   unit.threads.aio_fork.children_of_a_process_whose_threads_are_at_it_are_whole
@@ -57,6 +61,7 @@ set(not_emulated
   dropin.threads.process.becomes_another_program_with_io_in_flight
   # sh, printf and true are the host's programs, and doorbell-run correctly refuses programs for another processor.
   dropin.doorbell_run.scripts
+  dropin.doorbell_run.statistics_of_children_without_calls
   dropin.doorbell_run.environment
   dropin.doorbell_run.arguments_status_and_signals
   dropin.doorbell_run.programs_that_gain_rights

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// doorbell-run: becomes another program, with doorbell's libaio.so.1 before all others in it. Signals and the exit
-// status are that program's own, since nothing stays between it and the caller.
+// doorbell-run: becomes another program, with doorbell's libaio.so.1 and syscall(3) before all others in it. Signals
+// and the exit status are that program's own, since nothing stays between it and the caller.
 #include <doorbell/version.hpp>
 
 #include <unistd.h>
@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <string>
 
+#include "check.hpp"
 #include "failure.hpp"
 #include "options.hpp"
 #include "program_file.hpp"
@@ -64,10 +65,19 @@ int run(int argc, char** argv) {
   const options asked = parse(argc, argv);
   if (asked.help) return print(usage);
   if (asked.version) return print("doorbell-run " DOORBELL_VERSION_STRING "\n");
+  if (asked.check) {
+    const auto found = check(*asked.command, library("libaio.so.1"), asked.with_syscall);
+    print(found.text);
+    return found.status;
+  }
   if (asked.stats) preload(library("libdoorbell-exit.so"));
   preload(library("libaio.so.1"));
+  if (asked.with_syscall) preload(library("libdoorbell-syscall.so"));
   if (asked.engine) set("DOORBELL_ENGINE", *asked.engine);
-  if (asked.stats) set("DOORBELL_STATS", *asked.stats);
+  if (asked.stats) {
+    set("DOORBELL_STATS", *asked.stats);
+    set("DOORBELL_STATS_PROCESS", std::to_string(::getpid()));
+  }
   if (asked.stats_file) set("DOORBELL_STATS_FILE", *asked.stats_file);
   become(asked.command);
 }

@@ -17,6 +17,8 @@ enum : int {
   engine_option = 'e',
   stats_option = 's',
   stats_file_option = 'f',
+  no_syscall_option = 'n',
+  check_option = 'c',
   help_option = 'h',
   version_option = 'v'
 };
@@ -44,26 +46,32 @@ std::string absolute(const char* path) {
 }  // namespace
 
 const char* const usage =
-    "usage: doorbell-run [--engine=uring|threads] [--stats[=text|json]] [--stats-file=FILE] [--] PROGRAM "
-    "[ARGUMENTS...]\n"
+    "usage: doorbell-run [--engine=uring|threads] [--stats[=text|json]] [--stats-file=FILE] [--no-syscall] [--]\n"
+    "                    PROGRAM [ARGUMENTS...]\n"
+    "       doorbell-run --check [--no-syscall] [--] PROGRAM\n"
     "\n"
-    "Runs PROGRAM with doorbell in the place of libaio.\n"
+    "Runs PROGRAM with doorbell in the place of libaio and of the calls of the kernel's AIO by syscall(2).\n"
     "\n"
     "  --engine=NAME  what carries the requests out: uring or threads; otherwise what DOORBELL_ENGINE\n"
     "                 says, or io_uring where the system allows it, and threads where it does not\n"
     "  --stats[=FORM] when the program ends, says what it asked for and what came of it, on standard error:\n"
     "                 for people (text) or for programs (json, one line for each process)\n"
     "  --stats-file=FILE  the same, at the end of FILE\n"
+    "  --no-syscall   leaves calls by syscall(2) to the kernel\n"
+    "  --check        does not run PROGRAM, and says how it will be reached, or why not\n"
     "  --help         prints this\n"
     "  --version      prints the version\n"
     "\n"
     "The exit status is PROGRAM's. 125: doorbell-run itself failed. 126: PROGRAM is there and cannot be\n"
-    "run, or not with another libaio. 127: there is no PROGRAM.\n";
+    "run, or not with another libaio. 127: there is no PROGRAM. Of --check, 0: PROGRAM is reached, or may be;\n"
+    "1: no AIO call was found in it and its libraries; 125 to 127 as above.\n";
 
 options parse(int argc, char** argv) {
-  static constexpr std::array<option, 6> known{option{"engine", required_argument, nullptr, engine_option},
+  static constexpr std::array<option, 8> known{option{"engine", required_argument, nullptr, engine_option},
                                                option{"stats", optional_argument, nullptr, stats_option},
                                                option{"stats-file", required_argument, nullptr, stats_file_option},
+                                               option{"no-syscall", no_argument, nullptr, no_syscall_option},
+                                               option{"check", no_argument, nullptr, check_option},
                                                option{"help", no_argument, nullptr, help_option},
                                                option{"version", no_argument, nullptr, version_option},
                                                option{}};
@@ -75,6 +83,10 @@ options parse(int argc, char** argv) {
       asked.stats = form_named(::optarg);
     else if (which == stats_file_option)
       asked.stats_file = absolute(::optarg);
+    else if (which == no_syscall_option)
+      asked.with_syscall = false;
+    else if (which == check_option)
+      asked.check = true;
     else if (which == help_option)
       asked.help = true;
     else if (which == version_option)

@@ -10,6 +10,8 @@ namespace doorbell::run {
 struct options {
   bool help = false;
   bool version = false;
+  bool check = false;                     ///< the program is not run, but looked at
+  bool with_syscall = true;               ///< calls by syscall(2) are reached as well
   std::optional<std::string> engine;      ///< as DOORBELL_ENGINE is to name it; none: left as it is
   std::optional<std::string> stats;       ///< text or json; none: left as it is
   std::optional<std::string> stats_file;  ///< where they go to; none: left as it is

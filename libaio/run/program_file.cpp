@@ -11,10 +11,12 @@
 
 #include <algorithm>
 #include <array>
+#include <climits>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 #include <doorbell/base/unique_fd.hpp>
 
@@ -65,15 +67,21 @@ bool is_for_this_machine(const elf_header& header) {
          (own.e_ident[EI_CLASS] == header.e_ident[EI_CLASS] && own.e_machine == header.e_machine);
 }
 
-/// Whether the program asks for a dynamic linker.
-bool is_linked_dynamically(int file, const elf_header& header) {
+/// The dynamic linker that the program asks for. Empty: none.
+std::string linker_of(int file, const elf_header& header) {
   for (unsigned n = 0; n < header.e_phnum; ++n) {
     elf_segment segment{};
-    if (!read_at(file, header.e_phoff + std::uint64_t{n} * header.e_phentsize, segment)) return false;
-    if (segment.p_type == PT_INTERP) return true;
+    if (!read_at(file, header.e_phoff + std::uint64_t{n} * header.e_phentsize, segment)) return {};
+    if (segment.p_type != PT_INTERP) continue;
+    std::array<char, PATH_MAX> path{};
+    const auto size = std::min<std::size_t>(segment.p_filesz, path.size() - 1);
+    if (::pread(file, path.data(), size, static_cast<off_t>(segment.p_offset)) <= 0) return {};
+    return path.data();
   }
-  return false;
+  return {};
 }
+
+bool is_musls(std::string_view linker) { return linker.substr(linker.rfind('/') + 1).starts_with("ld-musl"); }
 
 /// Whether the kernel heeds the marks that give a program rights which its caller has not.
 bool gives_rights(int file) {
@@ -93,15 +101,16 @@ std::optional<std::string> rights_it_gains(int file) {
   return std::nullopt;
 }
 
-std::optional<std::string> why_not(const std::string& path, int interpreters_left) {
+std::optional<std::string> why_not(const std::string& path) {
   const base::unique_fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (!file) return std::nullopt;  // it may be run without being read
-  const auto interpreter = interpreter_of(file.get());
-  if (!interpreter.empty()) return interpreters_left > 0 ? why_not(interpreter, interpreters_left - 1) : std::nullopt;
   elf_header header{};
   if (!read_at(file.get(), 0, header) || !is_elf(header)) return std::nullopt;  // for execve, or a shell, to judge
+  if (header.e_ident[EI_CLASS] == ELFCLASS32) return path + " is a 32-bit program, and the library is for 64-bit ones";
   if (!is_for_this_machine(header)) return path + " is for another kind of processor than the library";
-  if (!is_linked_dynamically(file.get(), header)) return path + " is linked statically: it loads no libraries";
+  const auto linker = linker_of(file.get(), header);
+  if (linker.empty()) return path + " is linked statically: it loads no libraries";
+  if (is_musls(linker)) return path + " is linked with musl, and the library with glibc";
   if (const auto gained = rights_it_gains(file.get()))
     return path + " " + *gained + ": it is not to be given libraries by its caller";
   return std::nullopt;
@@ -123,6 +132,17 @@ std::optional<std::string> find_program(const std::string& name) {
   return std::nullopt;
 }
 
-std::optional<std::string> why_not_preloaded(const std::string& path) { return why_not(path, most_interpreters); }
+std::string program_behind(const std::string& path) {
+  std::string program = path;
+  for (int n = 0; n <= most_interpreters; ++n) {
+    const base::unique_fd file{::open(program.c_str(), O_RDONLY | O_CLOEXEC)};
+    auto interpreter = file ? interpreter_of(file.get()) : std::string{};
+    if (interpreter.empty()) break;
+    program = std::move(interpreter);
+  }
+  return program;
+}
+
+std::optional<std::string> why_not_preloaded(const std::string& path) { return why_not(program_behind(path)); }
 
 }  // namespace doorbell::run

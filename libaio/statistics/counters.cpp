@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "counters.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <new>
 
 #include "../../aio/operation.hpp"
 
@@ -23,7 +26,21 @@ counters::number& of_errno(std::array<counters::number, counters::errnos>& table
 
 }  // namespace
 
+counters::family* counters::make_family() noexcept {
+  void* const page = ::mmap(nullptr, sizeof(family), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  return page != MAP_FAILED ? new (page) family : nullptr;
+}
+
+void counters::expect_child() noexcept {
+  if (family_ != nullptr) ++family_->processes;
+}
+
+bool counters::leave_family() noexcept {
+  return family_ != nullptr && --family_->processes == 0 && !family_->has_called;
+}
+
 void counters::called(call which, int answer, bool needs_the_kernel) noexcept {
+  if (family_ != nullptr && !family_->has_called.load(std::memory_order_relaxed)) family_->has_called = true;
   if (needs_the_kernel) ++kernel_calls;
   if (which == call::setup && answer == 0) {
     ++contexts.made;

@@ -38,6 +38,14 @@ class counters final : public aio::request_watcher {
   /// All as in the beginning: in a fork's child, which has nothing of its parent's.
   void reset() noexcept;
 
+  /// The process and the children of its fork(2), and theirs, are a family, which shares what is known of its calls.
+  /// Before a fork.
+  void expect_child() noexcept;
+  /// This process ends, or becomes another program. @return whether it is the last one, and none has made any call.
+  bool leave_family() noexcept;
+  /// It has not become another program.
+  void return_to_family() noexcept { expect_child(); }
+
   [[nodiscard]] bool is_empty() const noexcept { return contexts.made == 0 && refused_calls() == 0; }
   /// The time within which so large a part of the requests was answered, rounded up by a fiftieth at the most.
   [[nodiscard]] std::chrono::nanoseconds latency(double part) const;
@@ -50,7 +58,7 @@ class counters final : public aio::request_watcher {
   std::array<number, opcodes> requests{};
   number bytes_read{0};
   number bytes_written{0};
-  std::array<number, 3> answered_by_whom{};  // as answered_by has them
+  std::array<number, 4> answered_by_whom{};  // as answered_by has them
   number cancelled{0};
   std::array<number, errnos> failed{};  // requests, by errno; not those that were cancelled
   std::atomic<std::int64_t> in_flight{0};
@@ -63,7 +71,14 @@ class counters final : public aio::request_watcher {
   using bin = boost::histogram::accumulators::count<std::uint64_t, true>;  // counted by all threads at once
   using log_axis = boost::histogram::axis::regular<double, boost::histogram::axis::transform::log>;
 
+  struct family {
+    std::atomic<bool> has_called{false};
+    std::atomic<int> processes{1};
+  };
+  [[nodiscard]] static family* make_family() noexcept;
   [[nodiscard]] std::uint64_t refused_calls() const noexcept;
+
+  family* const family_ = make_family();  // in memory that children share; null: there was none
 
   // From 10 ns to 1000 s, 110 bins for each power of ten.
   boost::histogram::histogram<std::tuple<log_axis>, boost::histogram::dense_storage<bin>> latencies_{
@@ -72,5 +87,17 @@ class counters final : public aio::request_watcher {
 
 /// The process's, if its environment asks for them; else null.
 [[nodiscard]] counters* counting() noexcept;
+
+/// Around execve(2), which returns only if it fails. Async-signal-safe; has no effect in a child of vfork(2).
+class becoming_another_program {
+ public:
+  becoming_another_program() noexcept;
+  ~becoming_another_program();
+  becoming_another_program(const becoming_another_program&) = delete;
+  becoming_another_program& operator=(const becoming_another_program&) = delete;
+
+ private:
+  counters* const counts_;
+};
 
 }  // namespace doorbell::libaio

@@ -37,8 +37,8 @@ constexpr std::array<std::string_view, counters::opcodes> opcode_names{"pread", 
                                                                        "poll",  "noop",   "preadv", "pwritev"};
 constexpr std::array<std::string_view, calls> call_names{"io_setup", "io_destroy", "io_submit", "io_cancel",
                                                          "io_getevents"};
-constexpr std::array<std::string_view, 3> answerers{"in io_submit", "by io_uring", "by threads"};
-constexpr std::array<std::string_view, 3> answerer_keys{"submit", "io_uring", "threads"};
+constexpr std::array<std::string_view, 4> answerers{"in io_submit", "by io_uring", "by the kernel's AIO", "by threads"};
+constexpr std::array<std::string_view, 4> answerer_keys{"submit", "io_uring", "kernel_aio", "threads"};
 
 struct percentile {
   std::string_view name;
@@ -216,6 +216,12 @@ void write_text(report_text& out, const counters& all) noexcept {
   print_latency(out << "\n  latency       ", all);
   out << "\n  system calls  " << system_calls::made.load() << "; with the kernel's AIO " << all.kernel_calls.load()
       << '\n';
+}
+
+void write_no_call(report_text& out) noexcept {
+  print_program(out << "doorbell: ", "");
+  out << ", process " << static_cast<std::uint64_t>(::getpid())
+      << ": no AIO call of this program has reached doorbell; doorbell-run --check tells how it would\n";
 }
 
 void write_json(report_text& out, const counters& all) noexcept {

@@ -32,6 +32,9 @@ class report_text {
 /// For people: a few lines, with units.
 void write_text(report_text& out, const counters& all) noexcept;
 
+/// For people, of a program that has made no call.
+void write_no_call(report_text& out) noexcept;
+
 /// For programs: one object on one line. Times are in nanoseconds, sizes in bytes.
 void write_json(report_text& out, const counters& all) noexcept;
 

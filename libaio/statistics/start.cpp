@@ -41,13 +41,16 @@ void write_all(int file, std::string_view text) noexcept {
 /// handler that ends the process must not read it while it changes.
 struct {
   bool as_json = false;
+  bool reports_no_call = false;       // of the program that doorbell-run has become, and its children
   std::array<char, PATH_MAX> path{};  // empty: stderr
 } constinit wanted;
 
 // In one piece, so that those of several processes do not mix. Async-signal-safe: see report.hpp.
 void report() noexcept {
-  if (::getpid() != process.load() || of_process->is_empty()) return;
+  if (::getpid() != process.load()) return;
   if (process.exchange(0) == 0) return;  // once, although threads and signal handlers may end the process concurrently
+  const bool none_has_called = of_process->leave_family();
+  if (of_process->is_empty() && !(none_has_called && wanted.reports_no_call)) return;
   static constinit report_text text;
   base::unique_fd file;
   if (wanted.path.front() != '\0') {
@@ -55,7 +58,9 @@ void report() noexcept {
         ::open(wanted.path.data(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0666)};
     if (!file) text << "doorbell: " << wanted.path.data() << ": " << ::strerrordesc_np(errno) << '\n';
   }
-  if (wanted.as_json)
+  if (of_process->is_empty() && !wanted.as_json)
+    write_no_call(text);
+  else if (wanted.as_json)
     write_json(text, *of_process);
   else
     write_text(text, *of_process);
@@ -85,9 +90,11 @@ __attribute__((constructor)) void start() noexcept {
   of_process = new (std::nothrow) counters;
   if (of_process == nullptr) return;
   process = ::getpid();
+  const char* const started = ::secure_getenv("DOORBELL_STATS_PROCESS");
+  wanted.reports_no_call = started != nullptr && std::atol(started) == process.load();
   system_calls::are_counted = true;
   aio::request_watcher::set(*of_process);
-  ::pthread_atfork(nullptr, nullptr, [] { begin_anew_in_child(); });
+  ::pthread_atfork([] { of_process->expect_child(); }, nullptr, [] { begin_anew_in_child(); });
   std::atexit([] { report(); });
   report_at_underscore_exit();
 }
@@ -95,5 +102,14 @@ __attribute__((constructor)) void start() noexcept {
 }  // namespace
 
 counters* counting() noexcept { return of_process; }
+
+becoming_another_program::becoming_another_program() noexcept
+    : counts_{of_process != nullptr && ::getpid() == process.load() ? of_process : nullptr} {
+  if (counts_ != nullptr) counts_->leave_family();
+}
+
+becoming_another_program::~becoming_another_program() {
+  if (counts_ != nullptr) counts_->return_to_family();
+}
 
 }  // namespace doorbell::libaio

@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -56,7 +57,8 @@ DOORBELL_COUNTED(1, int, fstat, (int fd, struct stat* into), (fd, into))
 DOORBELL_COUNTED(1, int, fstatfs, (int fd, struct statfs* into), (fd, into))
 DOORBELL_COUNTED(1, int, close, (int fd), (fd))
 DOORBELL_COUNTED(1, int, isatty, (int fd), (fd))
-DOORBELL_COUNTED(1, uid_t, geteuid, (), ())
+DOORBELL_COUNTED(1, int, statx, (int fd, const char* path, int flags, unsigned what, struct statx* into),
+                 (fd, path, flags, what, into))
 DOORBELL_COUNTED(1, int, pipe2, (int* ends, int flags), (ends, flags))
 DOORBELL_COUNTED(1, int, poll, (pollfd * which, nfds_t count, int timeout), (which, count, timeout))
 DOORBELL_COUNTED(1, int, ppoll, (pollfd * which, nfds_t count, const timespec* timeout, const sigset_t* mask),
@@ -74,6 +76,7 @@ DOORBELL_COUNTED(1, int, munmap, (void* where, std::size_t size), (where, size))
 DOORBELL_COUNTED(1, int, madvise, (void* where, std::size_t size, int advice), (where, size, advice))
 DOORBELL_COUNTED(1, int, pthread_sigmask, (int how, const sigset_t* wanted, sigset_t* before), (how, wanted, before))
 DOORBELL_COUNTED(1, int, sched_yield, (), ())
+DOORBELL_COUNTED(1, int, getrlimit, (__rlimit_resource which, rlimit* into), (which, into))
 // To sleep; to take the mutex again asks nothing of the kernel, as a rule.
 DOORBELL_COUNTED(1, int, pthread_cond_clockwait,
                  (pthread_cond_t * news, pthread_mutex_t* held, clockid_t clock, const timespec* until),
@@ -88,6 +91,10 @@ DOORBELL_COUNTED(1, int, io_uring_submit, (io_uring * ring), (ring))
 DOORBELL_COUNTED(1, int, io_uring_enter2,
                  (unsigned fd, unsigned submit, unsigned wait_for, unsigned flags, sigset_t* mask, std::size_t size),
                  (fd, submit, wait_for, flags, mask, size))
+
+DOORBELL_COUNTED(1, long, doorbell_kernel_call,
+                 (long number, long first, long second, long third, long fourth, long fifth, long sixth),
+                 (number, first, second, third, fourth, fifth, sixth))
 
 // Those with arguments that may be missing: what is not there is not looked at by the kernel either.
 

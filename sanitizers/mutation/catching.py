@@ -63,6 +63,8 @@ class GoogleTest:
         environment = dict(preset.environment)
         if catcher.engine:
             environment["DOORBELL_ENGINE"] = catcher.engine
+        if tree.folder(catcher) == "dropin":
+            environment["LD_PRELOAD"] = ":".join(map(str, tree.dropin(catcher)))
         environment["DOORBELL_STRESS_SCALE"] = str(scale * float(os.environ.get("DOORBELL_STRESS_SCALE", 1)))
         command = [*preset.wrapper, tree.program(catcher), f"--gtest_filter={catcher.name}"]
         return tree.run(command, environment, limit)

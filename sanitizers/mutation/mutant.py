@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mutants, as the headers of their patches describe them."""
 import dataclasses
+import functools
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +12,11 @@ MUTANTS = ROOT / "sanitizers" / "mutants"
 
 class Trouble(Exception):
     """What makes a mutant, or a catcher named, a failure; in words for the table."""
+
+
+@functools.cache
+def presets():
+    return {preset["name"] for preset in json.loads((ROOT / "CMakePresets.json").read_text())["configurePresets"]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +61,9 @@ class Mutant:
             catchers = tuple(Catcher(*line.split()) for line in values["Caught-by"])
         except TypeError:
             raise Trouble(f"{patch.name}: Caught-by: preset program test [engine]") from None
+        for catcher in catchers:
+            if catcher.preset not in presets():
+                raise Trouble(f"{patch.name}: Caught-by: there is no preset {catcher.preset}")
         return cls(patch.stem, patch, catchers, values["Shows-as"][0], values.get("CI") == ["yes"])
 
 

@@ -87,8 +87,17 @@ class Tree:
         return found[0]
 
     def folder(self, catcher):
-        """unit, conformance, stress or model."""
+        """unit, conformance, dropin, stress or model."""
         return self.program(catcher).parent.name
+
+    def dropin(self, catcher):
+        """The libraries that are preloaded for a program of the drop-in's tests."""
+        found = []
+        for library in ("libdoorbell-syscall.so", "libaio.so.1"):
+            found += sorted(self.path.glob(f"build/{catcher.preset}/libaio/**/{library}"))
+        if len(found) != 2:
+            raise Trouble(f"no drop-in for {catcher.program}")
+        return found
 
     def run(self, command, environment, limit):
         begin = time.monotonic()

@@ -162,8 +162,9 @@ void aio_lockstep::account_for(const operation& one, int taken) {
 }
 
 bool aio_lockstep::would_sleep_in_kernel(const request_spec& one) const {
-  if (!is_transfer(one) || one.file >= target::pipe_writer || one.file == target::unblocking_pipe) return false;
-  return (kernel_.readiness(one.file, POLLIN) & (POLLIN | POLLHUP)) == 0;
+  if (!is_transfer(one) || one.file > target::pipe_writer || does_not_block(one.file)) return false;
+  const unsigned event = is_write(one) ? POLLOUT : POLLIN;
+  return (kernel_.readiness(one.file, event) & (event | POLLHUP | POLLERR)) == 0;
 }
 
 void aio_lockstep::look_for_certain_ones() {
@@ -224,6 +225,9 @@ void aio_lockstep::change_source(const operation& one) {
   for (auto* world : {&kernel_, &doorbell_}) {
     if (one.what == kind::fill) world->fill(one.number);
     if (one.what == kind::empty) world->empty(one.number);
+    if (one.what == kind::stop_up) world->stop_up(one.number);
+    if (one.what == kind::make_room) world->make_room(one.number);
+    if (one.what == kind::shut_down) world->shut_down(one.number);
     if (one.what == kind::hang_up) world->hang_up(one.number);
   }
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <memory>
@@ -158,32 +159,100 @@ TEST_P(aio_order, each_of_several_eventfds_is_rung_as_often_as_it_was_named) {
   iocb_abi silent = file_read();
   ASSERT_EQ(submit(ctx_, {&first, &second, &third, &silent, &first}), 5);
   EXPECT_EQ(events(ctx_, 5).size(), 5U);
-  EXPECT_EQ(take(one.get()), 3U);
-  EXPECT_EQ(take(other.get()), 1U);
+  EXPECT_EQ(take_until(one.get(), 3), 3U);
+  EXPECT_EQ(take_until(other.get(), 1), 1U);
 }
 
-// The limit's signal goes to the thread that submits, and can be caught there.
+/// SIGXFSZ of a size limit of one page, as long as it lives.
+class size_limit {
+ public:
+  size_limit() {
+    struct sigaction action{};
+    action.sa_handler = [](int) { (is_submitter ? here : elsewhere) += 1; };
+    ::sigaction(SIGXFSZ, &action, &action_before_);
+    ::getrlimit(RLIMIT_FSIZE, &limit_before_);
+    const rlimit small{.rlim_cur = limit, .rlim_max = limit_before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &small);
+    is_submitter = true;
+    here = elsewhere = 0;
+  }
+  ~size_limit() {
+    is_submitter = false;
+    ::setrlimit(RLIMIT_FSIZE, &limit_before_);
+    ::sigaction(SIGXFSZ, &action_before_, nullptr);
+  }
+  size_limit(const size_limit&) = delete;
+  size_limit& operator=(const size_limit&) = delete;
+
+  static int signals_here() { return here.exchange(0); }
+  static int signals_elsewhere() { return elsewhere; }
+
+  static constexpr std::int64_t limit = 4096;
+
+ private:
+  static inline std::atomic<int> here = 0;
+  static inline std::atomic<int> elsewhere = 0;
+  static inline thread_local bool is_submitter = false;
+
+  struct sigaction action_before_{};
+  rlimit limit_before_{};
+};
+
+/// Of a write that the kernel carries out in one way or another.
+struct way_to_write {
+  const char* name;
+  int open_flags = 0;
+  std::int32_t rw_flags = 0;
+  bool has_priority = false;
+  bool appends = false;  // to a file that ends at the limit
+};
+constexpr std::array ways_to_write{
+    way_to_write{"through the page cache"},
+    way_to_write{"with a priority", 0, 0, true},
+    way_to_write{"O_DSYNC", O_DSYNC},
+    way_to_write{"O_SYNC", O_SYNC},
+    way_to_write{"RWF_DSYNC", 0, RWF_DSYNC},
+    way_to_write{"RWF_SYNC", 0, RWF_SYNC},
+    way_to_write{"O_DIRECT", O_DIRECT},
+    way_to_write{"O_DIRECT and O_DSYNC", O_DIRECT | O_DSYNC},
+    way_to_write{"O_APPEND", O_APPEND, 0, false, true},
+    way_to_write{"O_APPEND and O_DSYNC", O_APPEND | O_DSYNC, 0, false, true},
+    way_to_write{"RWF_APPEND and RWF_DSYNC", 0, RWF_APPEND | RWF_DSYNC, false, true},
+};
+
+// The limit's signal goes to the thread that submits, inside io_submit, and can be caught there.
 TEST_P(aio_order, a_write_beyond_the_size_limit_sends_its_signal_to_who_submits) {
-  static volatile std::sig_atomic_t signals = 0;
-  static thread_local bool is_submitter = false;
-  struct sigaction action{};
-  struct sigaction before{};
-  action.sa_handler = [](int) {
-    if (is_submitter) signals = signals + 1;
-  };
-  ::sigaction(SIGXFSZ, &action, &before);
-  rlimit limit{};
-  ::getrlimit(RLIMIT_FSIZE, &limit);
-  const rlimit small{.rlim_cur = 100, .rlim_max = limit.rlim_max};
-  ::setrlimit(RLIMIT_FSIZE, &small);
-  is_submitter = true;
-  signals = 0;
-  EXPECT_EQ(result_of(ctx_, write_of("beyond", 100)), -EFBIG);
-  EXPECT_EQ(signals, 1);
-  EXPECT_EQ(result_of(ctx_, write_of("beyond", 97)), 3);
-  is_submitter = false;
-  ::setrlimit(RLIMIT_FSIZE, &limit);
-  ::sigaction(SIGXFSZ, &before, nullptr);
+  constexpr std::size_t page = size_limit::limit;
+  alignas(page) static const std::array<char, 2 * page> memory{};
+  for (const auto& way : ways_to_write) {
+    for (const bool rings : {false, true}) {
+      SCOPED_TRACE(testing::Message{} << way.name << (rings ? ", with an eventfd" : ""));
+      const auto original = temporary_file(way.appends ? std::string(size_limit::limit, 'x') : "");
+      const unique_fd file{
+          ::open(("/proc/self/fd/" + std::to_string(original.get())).c_str(), O_RDWR | O_CLOEXEC | way.open_flags)};
+      if (!file) continue;  // no O_DIRECT in this file system
+      const auto bell = kernel_eventfd();
+      const auto write_at = [&](std::int64_t offset, std::size_t bytes) {
+        iocb_abi made = aio::prep_pwrite(file.get(), memory.data(), bytes, way.appends ? 0 : offset);
+        made.rw_flags = way.rw_flags;
+        if (way.has_priority) {
+          made.flags |= iocb_abi::flag_ioprio;
+          made.reqprio = 2 << 13;
+        }
+        return rings ? ringing(made, bell.get()) : made;
+      };
+      const size_limit limited;
+      iocb_abi beyond = write_at(size_limit::limit, page);
+      ASSERT_EQ(submit(ctx_, beyond), 1);
+      EXPECT_EQ(size_limit::signals_here(), 1);
+      EXPECT_EQ(result(ctx_), -EFBIG);
+      EXPECT_EQ(result_of(ctx_, write_at(size_limit::limit, 0)), 0);
+      if (!way.appends) {
+        EXPECT_EQ(result_of(ctx_, write_at(0, 2 * page)), std::int64_t{page});
+      }
+      EXPECT_EQ(size_limit::signals_here() + size_limit::signals_elsewhere(), 0);
+    }
+  }
 }
 
 }  // namespace

@@ -16,26 +16,35 @@ namespace {
 using kind = operation::kind;
 using aio::opcode;
 
-constexpr std::array names{"setup",   "destroy",  "destroy twice", "submit", "submit badly", "cancel",
-                           "get all", "get some", "get badly",     "fill",   "empty",        "hang up"};
-constexpr std::array files{
-    "pipe",           "unblocking pipe", "eventfd",   "socket", "pipe writer", "memory file", "disk file",
-    "read-only file", "write-only file", "directory", "epoll",  "path",        "null device", "closed"};
+constexpr std::array names{"setup",  "destroy", "destroy twice", "submit",    "submit badly",
+                           "cancel", "get all", "get some",      "get badly", "fill",
+                           "empty",  "stop up", "make room",     "shut down", "hang up"};
+constexpr std::array files{"pipe",
+                           "unblocking pipe",
+                           "eventfd",
+                           "socket",
+                           "unblocking eventfd",
+                           "unblocking socket",
+                           "pipe writer",
+                           "memory file",
+                           "disk file",
+                           "read-only file",
+                           "write-only file",
+                           "directory",
+                           "epoll",
+                           "path",
+                           "null device",
+                           "closed"};
 
 constexpr std::array transfers{opcode::pread, opcode::pread, opcode::pwrite, opcode::preadv, opcode::pwritev};
-constexpr std::array poll_masks{
-    POLLIN,    POLLIN,   POLLIN, POLLOUT, POLLIN | POLLOUT, POLLIN | POLLRDNORM, POLLPRI, POLLHUP,
-    POLLRDHUP, POLLNVAL, 0,      0xffff};
+constexpr std::array poll_bits{POLLIN,     POLLPRI,    POLLOUT,    POLLERR,    POLLHUP, POLLNVAL,
+                               POLLRDNORM, POLLRDBAND, POLLWRNORM, POLLWRBAND, POLLMSG, POLLRDHUP};
 constexpr std::array stores{target::memory_file, target::memory_file, target::disk_file};
 
 std::uint16_t number(opcode one) { return static_cast<std::uint16_t>(one); }
 
 bool is_vectored(const request_spec& one) {
   return one.opcode == number(opcode::preadv) || one.opcode == number(opcode::pwritev);
-}
-
-bool is_write(const request_spec& one) {
-  return one.opcode == number(opcode::pwrite) || one.opcode == number(opcode::pwritev);
 }
 
 class generator {
@@ -81,7 +90,8 @@ class generator {
       return random_.one_of(std::array{kind::setup, kind::setup, kind::setup, kind::destroy, kind::destroy_twice});
     return random_.one_of(std::array{kind::submit, kind::submit, kind::submit, kind::submit, kind::submit_badly,
                                      kind::cancel, kind::cancel, kind::get_all, kind::get_some, kind::get_badly,
-                                     kind::fill, kind::fill, kind::empty, kind::hang_up});
+                                     kind::fill, kind::fill, kind::empty, kind::stop_up, kind::make_room,
+                                     kind::shut_down, kind::hang_up});
   }
 
   request_spec request() {
@@ -99,15 +109,16 @@ class generator {
       case 4:
         made = transfer();
         made.file = static_cast<target>(random_.below(sources + 1));
-        made.bytes = random_.one_of(std::array{1U, 8U, 8U, 20U});
+        made.bytes = random_.one_of(std::array{0U, 1U, 8U, 8U, 20U});
         if (random_.one_in(2)) made.offset = 0;
         break;
       default:
         made = transfer();
+        if (!is_write(made) && random_.one_in(5)) make_fail(made);
     }
     made.number = ++submitted_;
-    // The kernel has no asynchronous write for it; doorbell does it all the same.
-    if (made.file == target::eventfd && is_write(made)) made.opcode = number(opcode::pread);
+    // The kernel's AIO has no write for it; doorbell cannot tell before Linux 6.9, and writes.
+    if (is_eventfd(made.file) && is_write(made)) made.opcode = number(opcode::pread);
     if (random_.one_in(3)) made.bell = random_.one_of(std::array{bell_choice::first, bell_choice::second});
     if (random_.one_in(4)) spoil(made);
     // A pipe's reader is woken by a write that has failed, and the kernel's poll believes it.
@@ -122,10 +133,38 @@ class generator {
     request_spec made;
     made.opcode = number(opcode::poll);
     made.file = random_.one_in(6) ? target::memory_file : static_cast<target>(random_.below(sources + 1));
-    made.events = static_cast<std::uint64_t>(random_.one_of(poll_masks));
+    made.events = random_mask();
     // A socket's waker says that there may be urgent data, too; the kernel believes it, doorbell looks.
-    if (made.file == target::socket && (made.events & POLLPRI)) made.events = POLLIN;
+    if (is_socket(made.file)) made.events &= ~std::uint64_t{POLLPRI | POLLRDBAND};
     return made;
+  }
+
+  /// None, one, two, all, or any.
+  std::uint64_t random_mask() {
+    const auto bit = [this] { return static_cast<std::uint64_t>(random_.one_of(poll_bits)); };
+    switch (random_.below(8)) {
+      case 0:
+        return 0;
+      case 1:
+        return 0xffff;
+      case 2:
+        return random_.below(0x10000);
+      case 3:
+      case 4:
+        return bit() | bit();
+      case 5:
+        return POLLIN;
+      default:
+        return bit();
+    }
+  }
+
+  /// Of a read: into memory that may not be written to, as a whole or from the second buffer on.
+  void make_fail(request_spec& read) {
+    if (is_vectored(read) && random_.one_in(2))
+      read.shape = vectors::second_read_only;
+    else
+      read.buffer = where::read_only;
   }
 
   request_spec transfer() {
@@ -138,7 +177,7 @@ class generator {
     return made;
   }
 
-  // Flags that depend on what a file can do are left out: the kernel asks the file at once, doorbell says it in the event.
+  // RWF_NOWAIT is left out: a read with it may end early on one side only.
   void spoil(request_spec& made) {
     switch (random_.below(14)) {
       case 0:
@@ -168,7 +207,7 @@ class generator {
         break;
       case 6:
         made.rw_flags =
-            random_.one_of(std::array{1 << 30, RWF_HIPRI, RWF_HIPRI, RWF_DSYNC, RWF_SYNC, 0x30, 0x31, -1, 0x200});
+            random_.one_of(std::array{1 << 30, RWF_HIPRI, RWF_HIPRI, RWF_DSYNC, RWF_SYNC, 0x30, 0x31, -1, 0x200, 0x80});
         break;
       case 7:
         made.buffer = random_.one_of(std::array{where::null, where::kernels_half});
@@ -206,6 +245,10 @@ void print(std::ostream& out, const request_spec& one) {
 
 bool is_transfer(const request_spec& one) {
   return std::find(transfers.begin(), transfers.end(), static_cast<opcode>(one.opcode)) != transfers.end();
+}
+
+bool is_write(const request_spec& one) {
+  return one.opcode == number(opcode::pwrite) || one.opcode == number(opcode::pwritev);
 }
 
 bool changes_a_source(const request_spec& one) { return is_transfer(one) && one.file <= target::pipe_writer; }

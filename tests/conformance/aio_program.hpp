@@ -12,12 +12,14 @@
 
 namespace doorbell::test {
 
-/// What a request is for. The first four change by being filled, emptied and closed: sources.
+/// What a request is for. The first six change by being filled, emptied, stopped up and closed: sources.
 enum class target : std::uint8_t {
   pipe,
   unblocking_pipe,
   eventfd,
   socket,
+  unblocking_eventfd,
+  unblocking_socket,
   pipe_writer,
   memory_file,
   disk_file,
@@ -29,13 +31,22 @@ enum class target : std::uint8_t {
   null_device,
   closed,
 };
-constexpr unsigned sources = 4;
+constexpr unsigned sources = 6;
+[[nodiscard]] constexpr bool is_eventfd(target file) {
+  return file == target::eventfd || file == target::unblocking_eventfd;
+}
+[[nodiscard]] constexpr bool is_socket(target file) {
+  return file == target::socket || file == target::unblocking_socket;
+}
+[[nodiscard]] constexpr bool does_not_block(target file) {
+  return file == target::unblocking_pipe || file == target::unblocking_eventfd || file == target::unblocking_socket;
+}
 constexpr unsigned contexts = 3;  // the first of which outlives the programs
 constexpr unsigned bells = 2;
 
-enum class where : std::uint8_t { own, null, kernels_half };
+enum class where : std::uint8_t { own, null, kernels_half, read_only };
 enum class bell_choice : std::uint8_t { none, first, second, closed, no_eventfd };
-enum class vectors : std::uint8_t { good, bad_address, bad_length, both_bad };
+enum class vectors : std::uint8_t { good, bad_address, bad_length, both_bad, second_read_only };
 
 struct request_spec {
   unsigned number = 0;  // its name in the program
@@ -54,6 +65,7 @@ struct request_spec {
 };
 
 [[nodiscard]] bool is_transfer(const request_spec& one);
+[[nodiscard]] bool is_write(const request_spec& one);
 /// Alone in its submit: the order of others beside it would matter.
 [[nodiscard]] bool changes_a_source(const request_spec& one);
 
@@ -70,12 +82,15 @@ struct operation {
     get_badly,
     fill,
     empty,
+    stop_up,    // until nothing more can be written, by requests, too
+    make_room,  // by reading all of that
+    shut_down,
     hang_up,
   };
   kind what = kind::get_all;
   unsigned context = 0;
   unsigned how = 0;     // which of the ways to do it badly; how many to get
-  unsigned number = 0;  // setup: how many; cancel: which request; fill, empty, hang_up: which source
+  unsigned number = 0;  // setup: how many; cancel: which request; fill to hang_up: which source
   std::vector<request_spec> requests;
 };
 

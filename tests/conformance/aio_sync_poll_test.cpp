@@ -71,8 +71,13 @@ TEST_P(aio_poll, answers_with_the_mask_once_there_is_something) {
   EXPECT_EQ(result(ctx_, POLLIN), POLLIN);
 }
 
-TEST_P(aio_poll, answers_at_once_when_it_is_there_already) {
+TEST_P(aio_poll, answers_before_submit_returns_when_it_is_there_already) {
   fill_pipe();
+  iocb_abi poll = poll_of_pipe();
+  ASSERT_EQ(submit(ctx_, poll), 1);
+  const auto events = events_there(ctx_);
+  ASSERT_EQ(events.size(), 1U);
+  EXPECT_EQ(events[0].res, POLLIN);
   EXPECT_EQ(result_of(ctx_, poll_of_pipe()), POLLIN);
   EXPECT_EQ(result_of(ctx_, poll_of_pipe(POLLIN | POLLRDNORM | POLLOUT)), POLLIN | POLLRDNORM);
 }

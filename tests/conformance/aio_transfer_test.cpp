@@ -1,14 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // io_submit: reads and writes. What it refuses, and what comes as the event's result.
+#include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <climits>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
 
 #include "aio_row.hpp"
 #include "support/asleep.hpp"
+#include "support/child.hpp"
+
+DOORBELL_TEST_FORKS
 
 namespace doorbell::test {
 namespace {
@@ -19,11 +37,25 @@ constexpr std::int16_t idle = 3 << 13;
 
 class aio_transfer : public aio_row {
  protected:
+  /// Drops all other capabilities of those that matter here.
+  static void keep_capabilities(unsigned kept) {
+    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    std::array<__user_cap_data_struct, 2> held{};
+    EXPECT_EQ(::syscall(SYS_capget, &header, held.data()), 0);
+    held[0].effective &= kept | ~(1U << CAP_SYS_NICE | 1U << CAP_SYS_ADMIN);
+    EXPECT_EQ(::syscall(SYS_capset, &header, held.data()), 0);
+  }
   int answer_with_priority(std::int16_t priority) {
     iocb_abi request = file_read();
     request.flags = iocb_abi::flag_ioprio;
     request.reqprio = priority;
     return answer_to(ctx_, request);
+  }
+  /// Whether the kernel tells by preadv2(2) which files AIO can read.
+  [[nodiscard]] bool excluding_flags_are_einval() const {
+    char byte = 0;
+    const iovec buffer{.iov_base = &byte, .iov_len = 1};
+    return ::preadv2(pipe_.read.get(), &buffer, 1, -1, 0x30) < 0 && errno == EINVAL;
   }
   int answer_with_rw_flags(std::int32_t flags) {
     iocb_abi request = file_read();
@@ -73,6 +105,28 @@ TEST_P(aio_transfer, priorities_are_ignored_without_the_flag) {
   EXPECT_EQ(answer_to(ctx_, request), 1);
 }
 
+// Root without the capabilities is refused.
+TEST_P(aio_transfer, a_realtime_priority_needs_a_capability) {
+  const auto has = [](unsigned which) {
+    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    std::array<__user_cap_data_struct, 2> held{};
+    EXPECT_EQ(::syscall(SYS_capget, &header, held.data()), 0);
+    return (held[0].effective & which) != 0;
+  };
+  constexpr unsigned nice = 1U << CAP_SYS_NICE;
+  constexpr unsigned admin = 1U << CAP_SYS_ADMIN;
+  for (const unsigned kept : {nice | admin, nice, admin, 0U}) {
+    in_child([&] {
+      keep_capabilities(kept);
+      const auto ctx = new_context();
+      iocb_abi request = file_read();
+      request.flags = iocb_abi::flag_ioprio;
+      request.reqprio = realtime;
+      EXPECT_EQ(answer_to(ctx, request), has(nice | admin) ? 1 : -EPERM) << kept;
+    });
+  }
+}
+
 TEST_P(aio_transfer, a_bad_priority_is_told_before_bad_rw_flags) {
   iocb_abi request = file_read();
   request.flags = iocb_abi::flag_ioprio;
@@ -101,6 +155,15 @@ TEST_P(aio_transfer, rw_flags_of_newer_kernels_are_taken_where_the_kernel_has_th
     if (::preadv2(file_read().fildes, &buffer, 1, 0, flag) != 1) continue;
     EXPECT_EQ(answer_with_rw_flags(flag), 1) << flag;
   }
+}
+
+TEST_P(aio_transfer, atomic_reads_and_atomic_writes_of_a_file_without_them_are_eopnotsupp) {
+  constexpr std::int32_t rwf_atomic = 0x40;
+  EXPECT_EQ(answer_with_rw_flags(rwf_atomic), -EOPNOTSUPP);
+  const base::unique_fd in_memory{::memfd_create("doorbell-test", MFD_CLOEXEC)};
+  iocb_abi write = as_write(read_of(in_memory.get()));
+  write.rw_flags = rwf_atomic;
+  EXPECT_EQ(answer_to(ctx_, write), -EOPNOTSUPP);
 }
 
 TEST_P(aio_transfer, nobody_is_asked_to_poll_for_the_end_of_a_transfer) {
@@ -242,20 +305,136 @@ TEST_P(aio_transfer, what_knows_no_reads_is_einval) {
   EXPECT_EQ(answer_to(ctx_, as_write(read_of(epoll.get()))), -EINVAL);
 }
 
-// The kernel wants the asynchronous form of a file's operation, which these do not have.
-TEST_P(aio_transfer, beyond_what_write_can_do_a_request_can) {
+// The kernel's AIO needs another operation of the file than read(2) and write(2), which these do not have. From Linux 6.9
+// on doorbell can tell; before that it carries the requests out.
+TEST_P(aio_transfer, files_without_the_operation_are_einval) {
   const base::unique_fd full{::open("/dev/full", O_WRONLY | O_CLOEXEC)};
   const iocb_abi to_full = as_write(read_of(full.get()));
   const auto bell = kernel_eventfd();
   const std::uint64_t count = 3;
   const iocb_abi to_bell = aio::prep_pwrite(bell.get(), &count, sizeof count, 0);
-  if (on_kernel()) {
+  const base::unique_fd inotify{::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)};
+  const iocb_abi from_inotify = read_of(inotify.get());
+  if (on_kernel() || excluding_flags_are_einval()) {
     EXPECT_EQ(answer_to(ctx_, to_full), -EINVAL);
     EXPECT_EQ(answer_to(ctx_, to_bell), -EINVAL);
+    EXPECT_EQ(answer_to(ctx_, from_inotify), -EINVAL);
+    EXPECT_EQ(take(bell.get()), 0U);
   } else {
     EXPECT_EQ(result_of(ctx_, to_full), -ENOSPC);
     EXPECT_EQ(result_of(ctx_, to_bell), 8);
     EXPECT_EQ(take(bell.get()), 3U);
+  }
+}
+
+TEST_P(aio_transfer, devices_with_the_operation_are_read_and_written) {
+  const base::unique_fd null{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
+  EXPECT_EQ(result_of(ctx_, as_write(read_of(null.get()))), 5);
+  const base::unique_fd zero{::open("/dev/zero", O_RDONLY | O_CLOEXEC)};
+  EXPECT_EQ(result_of(ctx_, read_of(zero.get())), 5);
+  const auto bell = kernel_eventfd(3);
+  EXPECT_EQ(result_of(ctx_, aio::prep_pread(bell.get(), text_.data(), 8, 0)), 8);
+}
+
+// Oracle: preadv2(2) of the same file.
+TEST_P(aio_transfer, rw_flags_that_the_file_does_not_support_are_eopnotsupp) {
+  constexpr int dont_cache = 0x80;  // RWF_DONTCACHE
+  const base::unique_fd in_memory{::memfd_create("doorbell-test", MFD_CLOEXEC)};
+  ASSERT_EQ(::write(in_memory.get(), "12345678", 8), 8);
+  std::array<int, 2> sockets{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sockets.data()), 0);
+  const base::unique_fd socket{sockets[0]};
+  const base::unique_fd other_end{sockets[1]};
+  const auto expect_answers = [&](int fd, int flags) {
+    SCOPED_TRACE(testing::Message{} << std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd)) << flags);
+    char byte = 0;
+    const iovec buffer{.iov_base = &byte, .iov_len = 1};
+    const bool is_file = fd != socket.get();
+    const bool is_refused = ::preadv2(fd, &buffer, 1, is_file ? 0 : -1, flags) < 0 && errno == EOPNOTSUPP;
+    iocb_abi read = read_of(fd);
+    read.rw_flags = flags;
+    EXPECT_EQ(answer_to(ctx_, read), is_refused ? -EOPNOTSUPP : 1);
+    EXPECT_EQ(answer_to(ctx_, as_write(read)), is_refused ? -EOPNOTSUPP : 1);
+  };
+  for (const int fd : {in_memory.get(), file_.get()})
+    for (const int flags : {dont_cache, RWF_NOWAIT, RWF_NOWAIT | dont_cache}) expect_answers(fd, flags);
+  expect_answers(socket.get(), dont_cache);
+}
+
+TEST_P(aio_transfer, a_write_of_0_bytes_to_a_datagram_socket_sends_an_empty_datagram) {
+  std::array<int, 2> sockets{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, sockets.data()), 0);
+  const base::unique_fd sender{sockets[0]};
+  const base::unique_fd receiver{sockets[1]};
+  const auto received = [&] {
+    char byte = 0;
+    return ::recv(receiver.get(), &byte, 1, MSG_DONTWAIT);
+  };
+  EXPECT_EQ(received(), -1);
+  EXPECT_EQ(result_of(ctx_, aio::prep_pwrite(sender.get(), text_.data(), 0, 0)), 0);
+  EXPECT_EQ(received(), 0);
+  std::array<iovec, 2> empty{iovec{text_.data(), 0}, iovec{text_.data(), 0}};
+  EXPECT_EQ(result_of(ctx_, aio::prep_pwritev(sender.get(), empty, 0)), 0);
+  EXPECT_EQ(received(), 0);
+  EXPECT_EQ(received(), -1);
+}
+
+// What waits until there is room is sent as well.
+TEST_P(aio_transfer, beyond_a_write_of_0_bytes_waits_for_room_in_a_datagram_socket) {
+  if (on_kernel()) GTEST_SKIP() << "io_submit would wait";
+  std::array<int, 2> sockets{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, sockets.data()), 0);
+  const base::unique_fd sender{sockets[0]};
+  const base::unique_fd receiver{sockets[1]};
+  int sent = 0;
+  while (::send(sender.get(), "x", 1, MSG_DONTWAIT) == 1) ++sent;
+  iocb_abi write = aio::prep_pwrite(sender.get(), text_.data(), 0, 0);
+  ASSERT_EQ(submit(ctx_, write), 1);
+  EXPECT_TRUE(events_there(ctx_).empty());
+  char byte = 0;
+  for (; sent > 0; --sent) EXPECT_EQ(::recv(receiver.get(), &byte, 1, 0), 1);
+  EXPECT_EQ(result(ctx_), 0);
+  EXPECT_EQ(::recv(receiver.get(), &byte, 1, MSG_DONTWAIT), 0);
+}
+
+// Kernels in which timerfds and signalfds cannot be read by AIO refuse them with the same error.
+TEST_P(aio_transfer, a_read_of_0_bytes_asks_the_file) {
+  sigset_t some;
+  sigemptyset(&some);
+  sigaddset(&some, SIGUSR1);
+  const base::unique_fd bell{::eventfd(3, EFD_CLOEXEC)};
+  const base::unique_fd timer{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)};
+  const base::unique_fd signals{::signalfd(-1, &some, SFD_CLOEXEC)};
+  for (const int fd : {bell.get(), timer.get(), signals.get()}) {
+    iocb_abi read = aio::prep_pread(fd, text_.data(), 0, 0);
+    const int answer = submit(ctx_, read);
+    EXPECT_EQ(answer == 1 ? result(ctx_) : answer, -EINVAL);
+  }
+  EXPECT_EQ(take(bell.get()), 3U);
+  std::array<int, 2> sockets{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, sockets.data()), 0);
+  const base::unique_fd socket{sockets[0]};
+  const base::unique_fd other_end{sockets[1]};
+  for (const int fd : {pipe_.read.get(), socket.get(), file_.get()})
+    EXPECT_EQ(result_of(ctx_, aio::prep_pread(fd, text_.data(), 0, 0)), 0);
+}
+
+// The event is there when io_submit returns.
+TEST_P(aio_transfer, what_is_full_and_does_not_block_is_the_events_eagain) {
+  std::array<int, 2> sockets{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sockets.data()), 0);
+  const base::unique_fd socket{sockets[0]};
+  const base::unique_fd other_end{sockets[1]};
+  ::fcntl(pipe_.write.get(), F_SETFL, O_NONBLOCK);
+  const std::string some(4096, 'x');
+  for (const int fd : {pipe_.write.get(), socket.get()}) {
+    while (::write(fd, some.data(), some.size()) > 0) {
+    }
+    iocb_abi write = aio::prep_pwrite(fd, some.data(), some.size(), 0);
+    ASSERT_EQ(submit(ctx_, write), 1);
+    const auto events = events_there(ctx_);
+    ASSERT_EQ(events.size(), 1U);
+    EXPECT_EQ(events[0].res, -EAGAIN);
   }
 }
 
@@ -276,9 +455,32 @@ TEST_P(aio_transfer, beyond_io_submit_does_not_wait_for_a_pipe_to_be_filled) {
   EXPECT_EQ(result(ctx_), 1);
 }
 
-TEST_P(aio_transfer, an_empty_pipe_that_does_not_block_is_the_events_eagain) {
+// The event is there when io_submit returns.
+TEST_P(aio_transfer, what_is_empty_and_does_not_block_is_the_events_eagain) {
+  std::array<int, 2> sockets{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sockets.data()), 0);
+  sigset_t some;
+  sigemptyset(&some);
+  sigaddset(&some, SIGUSR1);
   ::fcntl(pipe_.read.get(), F_SETFL, O_NONBLOCK);
-  EXPECT_EQ(result_of(ctx_, read_of(pipe_.read.get())), -EAGAIN);
+  const base::unique_fd socket{sockets[0]};
+  const base::unique_fd other_end{sockets[1]};
+  const base::unique_fd bell{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  const base::unique_fd timer{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)};
+  const base::unique_fd signals{::signalfd(-1, &some, SFD_CLOEXEC | SFD_NONBLOCK)};
+  const base::unique_fd master{::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK)};
+  ASSERT_EQ(::unlockpt(master.get()), 0);
+  const base::unique_fd terminal{::open(::ptsname(master.get()), O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK)};
+  std::array<char, 128> into{};
+  for (const int fd :
+       {pipe_.read.get(), socket.get(), bell.get(), timer.get(), signals.get(), master.get(), terminal.get()}) {
+    SCOPED_TRACE(std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd)));
+    iocb_abi read = aio::prep_pread(fd, into.data(), into.size(), 0);
+    ASSERT_EQ(submit(ctx_, read), 1);
+    const auto events = events_there(ctx_);
+    ASSERT_EQ(events.size(), 1U);
+    EXPECT_EQ(events[0].res, -EAGAIN);
+  }
 }
 
 }  // namespace

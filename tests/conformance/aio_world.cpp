@@ -39,6 +39,17 @@ bool is_store(target file) {
          file == target::write_only_file;
 }
 
+bool is_ready(int fd, short events) {
+  pollfd asked{.fd = fd, .events = events, .revents = 0};
+  return fd >= 0 && ::poll(&asked, 1, 0) == 1 && (asked.revents & events) != 0;
+}
+
+/// Memory that may be read, and not written.
+char* read_only_page() {
+  static void* const mapped = ::mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return static_cast<char*>(mapped);
+}
+
 template <class T>
 T* address(std::uintptr_t at) {
   return reinterpret_cast<T*>(at);
@@ -91,12 +102,17 @@ void aio_world::begin_program() {
   ::fcntl(unblocking.read.get(), F_SETFL, O_NONBLOCK);
   file(target::unblocking_pipe) = std::move(unblocking.read);
   writer(target::unblocking_pipe) = std::move(unblocking.write);
-  file(target::eventfd).reset(::eventfd(0, EFD_CLOEXEC));
-  writer(target::eventfd).reset(::dup(descriptor(target::eventfd)));
-  int ends[2];
-  std::ignore = ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends);
-  file(target::socket).reset(ends[0]);
-  writer(target::socket).reset(ends[1]);
+  for (const auto name : {target::eventfd, target::unblocking_eventfd}) {
+    file(name).reset(::eventfd(0, EFD_CLOEXEC | (does_not_block(name) ? EFD_NONBLOCK : 0)));
+    writer(name).reset(::dup(descriptor(name)));
+  }
+  for (const auto name : {target::socket, target::unblocking_socket}) {
+    int ends[2];
+    const int flags = SOCK_CLOEXEC | (does_not_block(name) ? SOCK_NONBLOCK : 0);
+    std::ignore = ::socketpair(AF_UNIX, SOCK_STREAM | flags, 0, ends);
+    file(name).reset(ends[0]);
+    writer(name).reset(ends[1]);
+  }
   for (auto& bell : bells_) bell.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
 
@@ -146,6 +162,7 @@ submitted& aio_world::prepare(const request_spec& spec) {
   }
   if (spec.buffer == where::null) request.buf = 0;
   if (spec.buffer == where::kernels_half) request.buf = kernels_half;
+  if (spec.buffer == where::read_only) request.buf = reinterpret_cast<std::uintptr_t>(read_only_page());
   const auto operation = static_cast<aio::opcode>(spec.opcode);
   if (operation == aio::opcode::preadv || operation == aio::opcode::pwritev) set_vectors(made);
   if (operation == aio::opcode::poll) {
@@ -166,7 +183,10 @@ void aio_world::set_vectors(submitted& made) {
   const auto bad_length = made.spec.shape == vectors::bad_length || made.spec.shape == vectors::both_bad;
   if (bad_address) made.buffers[0].iov_base = address<void>(kernels_half);
   if (bad_length) made.buffers[1].iov_len = std::size_t{1} << 63;
-  if (made.spec.buffer == where::own) made.request.buf = reinterpret_cast<std::uintptr_t>(made.buffers.data());
+  if (made.spec.shape == vectors::second_read_only) made.buffers[1].iov_base = read_only_page();
+  if (made.spec.buffer == where::read_only) made.buffers[0].iov_base = read_only_page();
+  if (made.spec.buffer == where::own || made.spec.buffer == where::read_only)
+    made.request.buf = reinterpret_cast<std::uintptr_t>(made.buffers.data());
 }
 
 int aio_world::setup(const operation& one) { return side_.setup(one.number, &handles_.at(one.context)); }
@@ -284,8 +304,39 @@ int aio_world::get_badly(const operation& one, bool events_are_there) {
 
 void aio_world::fill(unsigned source) {
   const std::uint64_t one = 1;
-  const auto bytes = source == static_cast<unsigned>(target::eventfd) ? sizeof one : 1;
-  if (writers_.at(source)) std::ignore = ::write(writers_.at(source).get(), &one, bytes);
+  const auto bytes = is_eventfd(static_cast<target>(source)) ? sizeof one : 1;
+  const int writer = writers_.at(source).get();
+  if (is_ready(writer, POLLOUT)) std::ignore = ::write(writer, &one, bytes);
+}
+
+// A socket's requests write to it, those of a pipe to the pipe's writer.
+void aio_world::stop_up(unsigned source) {
+  const auto file = static_cast<target>(source);
+  const int writer = is_socket(file) ? descriptor(file) : writers_.at(source).get();
+  if (is_eventfd(file)) {
+    empty(source);
+    const std::uint64_t most = ~std::uint64_t{0} - 1;
+    std::ignore = ::write(writer, &most, sizeof most);
+    return;
+  }
+  const std::string some(4096, 'x');
+  while (is_ready(writer, POLLOUT)) {
+    const auto written = is_socket(file) ? ::send(writer, some.data(), some.size(), MSG_DONTWAIT)
+                                         : ::write(writer, some.data(), some.size());
+    if (written <= 0) break;
+  }
+}
+
+void aio_world::make_room(unsigned source) {
+  const auto file = static_cast<target>(source);
+  const int reader = is_socket(file) ? writers_.at(source).get() : descriptor(file);
+  std::array<char, 65536> bytes;
+  while (is_ready(reader, POLLIN) && ::read(reader, bytes.data(), bytes.size()) > 0) {
+  }
+}
+
+void aio_world::shut_down(unsigned source) {
+  if (is_socket(static_cast<target>(source))) ::shutdown(writers_.at(source).get(), SHUT_WR);
 }
 
 void aio_world::empty(unsigned source) {

@@ -63,6 +63,9 @@ class aio_world {
   int get_badly(const operation& one, bool events_are_there);
   void fill(unsigned source);
   void empty(unsigned source);
+  void stop_up(unsigned source);
+  void make_room(unsigned source);
+  void shut_down(unsigned source);
   void hang_up(unsigned source);
 
   // What there is to be compared.

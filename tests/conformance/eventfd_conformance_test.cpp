@@ -5,6 +5,7 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -17,7 +18,11 @@
 #include "doorbell_side.hpp"
 #include "kernel_side.hpp"
 #include "support/asleep.hpp"
+#include "support/child.hpp"
+#include "support/in_handler.hpp"
 #include "support/signal_handler.hpp"
+
+DOORBELL_TEST_FORKS
 
 namespace {
 
@@ -25,7 +30,10 @@ using doorbell::test::answer;
 using doorbell::test::asleep;
 using doorbell::test::call_under_signals;
 using doorbell::test::doorbell_side;
+using doorbell::test::expect_success;
 using doorbell::test::fails;
+using doorbell::test::in_child;
+using doorbell::test::in_handler;
 using doorbell::test::kernel_side;
 using doorbell::test::signal_handler;
 using doorbell::test::succeeds;
@@ -374,6 +382,58 @@ TYPED_TEST(eventfd_row, info_tells_a_semaphore) {
   if (!TypeParam::tells_semaphore()) GTEST_SKIP() << "this kernel does not";
   EXPECT_FALSE(TypeParam().semaphore());
   EXPECT_TRUE(TypeParam(0, EFD_SEMAPHORE).semaphore());
+}
+
+// fork | | the child has the count at the fork, and may use the eventfd. Afterwards the kernel's is shared by both
+// processes, and doorbell's is not; here only one of the two uses it.
+
+TYPED_TEST(eventfd_row, fork_leaves_the_child_the_count) {
+  const TypeParam bell(7, EFD_NONBLOCK);
+  in_child([&] {
+    EXPECT_EQ(bell.count(), 7U);
+    EXPECT_EQ(bell.poll(), in | out);
+    EXPECT_EQ(bell.read(), succeeds(7));
+    EXPECT_EQ(bell.read(), fails(EAGAIN));
+    EXPECT_EQ(bell.write(3), succeeds(8));
+    EXPECT_EQ(bell.read(), succeeds(3));
+  });
+}
+
+TYPED_TEST(eventfd_row, fork_leaves_sleeping_readers_in_the_parent) {
+  if (doorbell::test::ends_children_that_use_stacks_again) GTEST_SKIP() << "this ThreadSanitizer ends such children";
+  const TypeParam bell;
+  answer got;
+  asleep reader{[&] { got = bell.read(); }};
+  in_child([] {
+    const TypeParam own;
+    asleep reader_of_child{[&] { EXPECT_EQ(own.read(), succeeds(2)); }};
+    EXPECT_EQ(own.write(2), succeeds(8));
+  });
+  EXPECT_TRUE(reader.still_asleep());
+  EXPECT_EQ(bell.write(5), succeeds(8));
+  reader.join();
+  EXPECT_EQ(got, succeeds(5));
+}
+
+TYPED_TEST(eventfd_row, fork_in_a_handler_interrupts_the_read_in_both_processes) {
+  const TypeParam bell;
+  pid_t child = -1;
+  const in_handler forks{[&] { child = ::fork(); }};
+  answer got;
+  asleep reader{[&] {
+    got = bell.read();
+    if (child == 0) ::_exit(got == fails(EINTR) && bell.write(1) == succeeds(8) && bell.read() == succeeds(1) ? 0 : 1);
+  }};
+  ::pthread_kill(reader.native_handle(), SIGUSR1);
+  reader.join();
+  EXPECT_EQ(got, fails(EINTR));
+  expect_success(child);
+}
+
+TYPED_TEST(eventfd_row, fork_and_a_close_in_the_child_keep_it_open_in_the_parent) {
+  TypeParam bell(4);
+  in_child([&] { bell.close(); });
+  EXPECT_EQ(bell.read(), succeeds(4));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +24,7 @@
 
 #include "queue.hpp"
 #include "support/child.hpp"
+#include "support/eventually.hpp"
 #include "support/files.hpp"
 
 namespace {
@@ -231,6 +233,31 @@ TEST(process, ends_a_child_of_vfork_and_goes_on) {
   expect_status(fails, 43);
   written.expect_events();
   std::thread{[] { expect_reads_and_writes(); }}.join();
+}
+
+// Oracle: the process ends with status 0 although the library has threads; they look once a second.
+TEST(process, ends_when_its_last_thread_has_ended) {
+  const auto child = doorbell::test::start_child([] {
+    io_context_t context = nullptr;
+    const doorbell::test::pipe_ends pipe;
+    iocb poll;
+    ::io_prep_poll(&poll, pipe.read.get(), POLLIN);
+    iocb* asked = &poll;
+    io_event event{};
+    EXPECT_EQ(::io_setup(8, &context), 0);
+    EXPECT_EQ(::io_submit(context, 1, &asked), 1);
+    EXPECT_EQ(::write(pipe.write.get(), "x", 1), 1);
+    EXPECT_EQ(::io_getevents(context, 1, 1, &event, nullptr), 1);
+    // As pthread_exit(3), without the end of what is on the stack.
+    ::syscall(SYS_exit, testing::Test::HasFailure() ? 1 : 0);
+  });
+  int status = -1;
+  if (!doorbell::test::eventually([&] { return ::waitpid(child, &status, WNOHANG) != 0; })) {
+    ::kill(child, SIGKILL);  // the library's threads block all other signals
+    ::waitpid(child, &status, 0);
+  }
+  ASSERT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 // Oracle: the handler ends the process with its status; all writes that io_submit has accepted are in the file.

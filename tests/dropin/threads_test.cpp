@@ -181,4 +181,39 @@ TEST(threads, are_not_cancelled_inside_the_library) {
   EXPECT_EQ(results, expected);
 }
 
+/// Makes all calls, until it is cancelled.
+void* cancelled_at_any_time(void* argument) {
+  const int file = *static_cast<const int*>(argument);
+  static thread_local std::array<char, block> text;
+  ::pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, nullptr);
+  for (;;) {
+    io_context_t context = nullptr;
+    if (::io_setup(8, &context) != 0) return nullptr;
+    iocb read;
+    ::io_prep_pread(&read, file, text.data(), text.size(), 0);
+    iocb* asked = &read;
+    io_event event{};
+    timespec second{.tv_sec = 1, .tv_nsec = 0};
+    ::io_submit(context, 1, &asked);
+    ::io_getevents(context, 1, 1, &event, &second);
+    ::io_destroy(context);
+  }
+}
+
+// Oracle: the thread ends, as it does on the kernel, and the process does not. The time before the cancellation only
+// varies the instruction at which it comes.
+TEST(threads, that_may_be_cancelled_at_any_time_end_between_two_calls) {
+  const auto file = temporary_file("x");
+  int number = file.get();
+  for (int n = 0; n < 20; ++n) {
+    pthread_t thread{};
+    ASSERT_EQ(::pthread_create(&thread, nullptr, cancelled_at_any_time, &number), 0);
+    ::usleep(1000U * static_cast<unsigned>(n));
+    EXPECT_EQ(::pthread_cancel(thread), 0);
+    void* ended_by = nullptr;
+    ASSERT_EQ(::pthread_join(thread, &ended_by), 0);
+    EXPECT_EQ(ended_by, PTHREAD_CANCELED);
+  }
+}
+
 }  // namespace

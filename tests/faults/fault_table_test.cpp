@@ -69,7 +69,9 @@ const std::vector<call_kind>& call_kinds() {
                                             {"unshare", {SYS_unshare}},
                                             {"close_range", {SYS_close_range}},
                                             {"io_setup", {SYS_io_setup}},
-                                            {"io_submit", {SYS_io_submit}}};
+                                            {"io_submit", {SYS_io_submit}},
+                                            {"io_getevents", {SYS_io_getevents, SYS_io_pgetevents}, false, true},
+                                            {"io_cancel", {SYS_io_cancel}}};
   return kinds;
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <ostream>
@@ -99,6 +100,37 @@ TEST_P(loops, sleep_while_there_is_nothing) {
   gone.signal();
   sleeps.join();
   EXPECT_EQ(calls, 1);
+}
+
+// Oracle: a loop that reads once each time it is told reads everything, although another thread signals whenever the
+// count has become 0. The signaller gives up when a count is not read for ten seconds: then a change from 0 made no
+// edge.
+TEST_P(loops, are_told_of_each_change_from_0_that_another_thread_makes) {
+  constexpr std::uint64_t changes = 5'000;
+  std::uint64_t sum = 0;
+  events->watch(bell.poll_fd(), [&] {
+    std::error_code ec;
+    sum += bell.read(ec);
+    if (sum == changes) events->stop();
+  });
+  events->watch(gone.poll_fd(), [&] { events->stop(); });
+  bool is_lost = false;
+  std::jthread signaller{[&, to = bell.context()] {
+    for (std::uint64_t i = 0; i < changes; ++i) {
+      const auto too_late = std::chrono::steady_clock::now() + std::chrono::seconds{10};
+      while (to->count() != 0 && !is_lost) {
+        std::this_thread::yield();
+        is_lost = std::chrono::steady_clock::now() > too_late;
+      }
+      if (is_lost) break;
+      to->signal();
+    }
+    if (is_lost) gone.signal();
+  }};
+  events->run();
+  signaller.join();
+  EXPECT_FALSE(is_lost) << "after " << sum << " of " << changes;
+  EXPECT_EQ(sum, changes);
 }
 
 TEST_P(loops, are_woken_once_for_all_the_signals_before_they_come_round) {

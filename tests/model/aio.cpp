@@ -15,6 +15,7 @@
 
 #include <doorbell/eventfd.hpp>
 #include <doorbell/notifier.hpp>
+#include <doorbell_model/sleeps.hpp>
 
 #include "model_engine.hpp"
 #include "process_end.hpp"
@@ -22,6 +23,7 @@
 #include "request_limit.hpp"
 #include "resfd.hpp"
 #include "scenario.hpp"
+#include "sleep_record.hpp"
 
 namespace doorbell::model {
 namespace {
@@ -265,6 +267,53 @@ SCENARIO(aio_end_of_process_and_destroy, 3, "nor does the process end before fil
                const aio::file_io_pause until_the_end;
                REQUIRE(buffer == 1);
              }}});
+}
+
+/// Sleeps of its scenario are recorded, and destroy() loses its patience once, at any moment.
+struct recorded_sleeps {
+  recorded_sleeps() {
+    record_sleeps(1);
+    before_end(aio::sleep_record::free_all);
+  }
+};
+
+// Legal: the sleeper ends its record, or destroy() takes it; that one leaves the leader's place and drops the user's
+// share.
+// Forbidden: both, or neither; and a sleeper whose record was taken touches the context, or the context goes while the
+// sleeper is in the engine.
+SCENARIO(aio_sleeper_given_up, 3,
+         "a sleeper that wakes as destroy gives it up leaves the context itself or is taken out of it, once") {
+  const recorded_sleeps here;
+  one_context all;
+  together({{"getter",
+             [&] {
+               std::error_code ec;
+               std::array<aio::io_event, 1> event{};
+               REQUIRE(all.context.get_events(1, event, ec).empty() && ec);
+             }},
+            {"destroyer", [&] { all.context.destroy(); }}});
+}
+AND_WEAK(aio_sleeper_given_up, 2, 2);
+
+// Legal: as above; the record is free for the next sleep of its thread when the sleeper has woken.
+// Forbidden: the next sleep begins in a record that destroy() still uses.
+SCENARIO(aio_sleeper_given_up_and_next_sleep, 2,
+         "a thread whose sleep was given up sleeps on another context as if nothing had happened") {
+  const recorded_sleeps here;
+  one_context all;
+  one_context other;
+  other.submit();
+  std::size_t got = 0;
+  together({{"getter",
+             [&] {
+               std::error_code ec;
+               std::array<aio::io_event, 1> event{};
+               REQUIRE(all.context.get_events(1, event, ec).empty() && ec);
+               got = other.get();
+             }},
+            {"destroyer", [&] { all.context.destroy(); }},
+            {"device", [&] { other.disk->complete_one(); }}});
+  REQUIRE(got == 1);
 }
 
 SCENARIO(aio_setup_and_destroy, 3,

@@ -129,7 +129,7 @@ class file_loop final : public file_proactor {
       auto* const next = handed_over_.back();
       handed_over_.pop_back();
       lock_.unlock();
-      next->dispatch();
+      run_handed_over(*next);
       return true;
     }
     const bool turn = std::exchange(turn_is_posted_, false);
@@ -198,7 +198,7 @@ struct reading {
     std::error_code ec;
     auto facts = aio::file_facts::look_up(descriptor, ec);
     facts.is_direct = is_direct;
-    file = std::make_shared<open_file>(loop, descriptor, facts, access);
+    file = std::make_shared<open_file>(loop.link(), descriptor, facts, access);
     // The first read makes the context.
     begin_read();
     loop.run_what_is_posted();

@@ -102,7 +102,7 @@ void event_loop::run_until_ended(int operations) {
 /// An operation that tells the loop when it ends.
 class recorded_op final : public bell_op {
  public:
-  recorded_op(event_loop& loop, bell_use use, const bell_interest& interest, const void* key) noexcept
+  recorded_op(event_loop& loop, bell_use use, const bell_interest& interest, std::uint64_t key) noexcept
       : bell_op{use, interest, key}, loop_{loop} {}
 
   void post() override {
@@ -126,10 +126,23 @@ struct listening {
       : bell(0, flags), watch{std::make_shared<watch_under_test>(service, *bell.context(), loop)} {
     service.add(*watch);
   }
-  void begin_read(const void* key = nullptr) {
+  void begin_read(std::uint64_t key = 0) {
     watch->start(*new recorded_op{loop, bell_use::reads, {.events = POLLIN}, key});
   }
-  void begin_write(std::uint64_t n, const void* key = nullptr) {
+  /// As a wait for an auto-reset event.
+  void begin_event_wait(std::uint64_t key = 0) {
+    watch->start_or_finish(*new recorded_op{loop, bell_use::acquires, {.events = POLLIN}, key});
+  }
+  /// As auto_reset_event::set().
+  void set_event() {
+    watch->change([](eventfd_ctx& ctx, auto wake) {
+      if (wake(1) == 0 && ctx.count() == 0) ctx.signal();
+    });
+  }
+  /// How many waits an event has completed without an error.
+  [[nodiscard]] int completed() const noexcept { return loop.ended() - loop.failed(); }
+
+  void begin_write(std::uint64_t n, std::uint64_t key = 0) {
     watch->start(*new recorded_op{loop, bell_use::writes, {.room = n}, key});
   }
   /// As the end of the I/O object does: the looks that are posted have the watch still.
@@ -205,11 +218,11 @@ SCENARIO(asio_two_reads_and_signals, 3,
 
 SCENARIO(asio_cancel_one_of_two_reads, 3, "one that is cancelled as the signal comes leaves the other its wake") {
   listening all{EFD_SEMAPHORE};
-  const int key = 0;
-  all.begin_read(&key);
+  constexpr std::uint64_t key = 1;
+  all.begin_read(key);
   all.begin_read();
   together({{"loop", [&] { all.loop.run_until_ended(2); }},
-            {"canceller", [&] { all.watch->cancel(&key); }},
+            {"canceller", [&] { all.watch->cancel(key); }},
             {"signaller", [&] { all.bell.signal(2); }}});
   REQUIRE(all.loop.ended() == 2 && all.loop.failed() <= 1);
   REQUIRE(all.loop.read() + all.bell.context()->count() == 2);
@@ -250,6 +263,32 @@ SCENARIO(asio_shut_down_and_signal, 3,
   REQUIRE(all.loop.ended() == 0 && all.loop.forgotten() == 2);
 }
 
+SCENARIO(asio_event_set_and_cancel, 3,
+         "of two waits of which one is cancelled as the event is set, the set completes exactly one") {
+  listening all;
+  constexpr std::uint64_t key = 1;
+  all.begin_event_wait(key);
+  all.begin_event_wait();
+  together({{"setter", [&] { all.set_event(); }}, {"canceller", [&] { all.watch->cancel(key); }}});
+  REQUIRE(all.completed() == 1 && all.bell.context()->count() == 0);
+  all.watch->close();
+  REQUIRE(all.loop.ended() == 2);
+  all.loop.close();
+}
+
+SCENARIO(asio_event_sets_and_waits, 3,
+         "a set completes a wait or is stored for the next, and an event that is set has no wait") {
+  listening all;
+  together({{"setter", [&] { all.set_event(); }}, {"other setter", [&] { all.set_event(); }}, {"waiter", [&] {
+                                                                                                 all.begin_event_wait();
+                                                                                               }}});
+  REQUIRE(all.completed() == 1);
+  REQUIRE(all.bell.context()->count() <= 1);
+  all.watch->close();
+  REQUIRE(all.loop.ended() == 1);
+  all.loop.close();
+}
+
 SCENARIO(asio_write_and_drain, 3, "a write that waits for room, or is about to, ends once, and has been added") {
   listening all;
   all.bell.signal(eventfd::max);
@@ -278,11 +317,11 @@ AND_WEAK(asio_write_and_cancel, 2, 2);
 
 SCENARIO(asio_write_behind_another, 3, "a write goes on when the one before it is cancelled, though nobody reads") {
   listening all;
-  const int key = 0;
+  constexpr std::uint64_t key = 1;
   all.bell.signal(eventfd::max - 2);
-  all.begin_write(3, &key);
+  all.begin_write(3, key);
   together({{"loop", [&] { all.loop.run_until_ended(2); }},
-            {"canceller", [&] { all.watch->cancel(&key); }},
+            {"canceller", [&] { all.watch->cancel(key); }},
             {"writer", [&] { all.begin_write(2); }}});
   REQUIRE(all.loop.ended() == 2 && all.loop.failed() == 1);
   REQUIRE(all.bell.context()->count() == eventfd::max);

@@ -4,6 +4,7 @@
 #include <doorbell/eventfd.hpp>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -55,7 +56,7 @@ SCENARIO(forward_ended_while_signalled, 3,
   REQUIRE(read_all(target) + bell.context()->count() == 1);
 }
 
-SCENARIO(forward_when_full, 3,
+SCENARIO(forward_when_full, 2,
          "a signal does not block for room over there; what does not fit waits here, and moves with a later one") {
   const eventfd bell;
   const auto target = make_target(0, 0);
@@ -119,6 +120,61 @@ SCENARIO(forward_and_hup, 3, "the last close moves what is there, and closes wha
   bell.forward_to(target.get());
   together({{"closer", [&] { bell.close(); }}, {"signaller", signaller(bell)}});
   REQUIRE(read_all(target) + context->count() == 1);
+}
+
+SCENARIO(forward_against_drain, 3, "a count is drained here or read over there, and not both") {
+  const eventfd bell;
+  const auto target = make_target(0, EFD_NONBLOCK);
+  bell.forward_to(target.get());
+  std::uint64_t drained = 0;
+  together(
+      {{"first signaller", signaller(bell)}, {"second signaller", signaller(bell, 2)}, {"drainer", [&] {
+                                                                                          std::error_code ec;
+                                                                                          drained =
+                                                                                              bell.context()->drain(ec);
+                                                                                        }}});
+  REQUIRE(bell.context()->count() == 0);
+  REQUIRE(read_all(target) + drained == 3);
+}
+
+SCENARIO(forward_comes_back, 3, "a count that does not fit over there fits back here: meanwhile it takes up room") {
+  const eventfd bell{0, EFD_NONBLOCK};
+  bell.write(eventfd::max);
+  const auto target = make_target(0, EFD_NONBLOCK);
+  const std::uint64_t full = eventfd::max;
+  REQUIRE(::write(target.get(), &full, sizeof full) == sizeof full);
+  std::error_code ec;
+  together({{"forwarder", [&] { bell.forward_to(target.get()); }}, {"writer", [&] { bell.write(5, ec); }}});
+  REQUIRE(ec == std::errc::resource_unavailable_try_again);
+  REQUIRE(bell.context()->count() == eventfd::max);
+}
+
+SCENARIO(forward_comes_back_to_reader, 3,
+         "a reader that comes while a count is on its way gets it when it comes back") {
+  const eventfd bell{3};
+  const auto target = make_target(0, EFD_NONBLOCK);
+  const std::uint64_t full = eventfd::max;
+  REQUIRE(::write(target.get(), &full, sizeof full) == sizeof full);
+  std::uint64_t got = 0;
+  together({{"forwarder", [&] { bell.forward_to(target.get()); }}, {"reader", [&] { got = bell.read(); }}});
+  REQUIRE(got == 3);
+}
+
+SCENARIO(forward_and_poll_fd, 3, "once all is quiet the descriptor is readable exactly if something waits here") {
+  const eventfd bell;
+  const int fd = bell.poll_fd();
+  const auto target = make_target(0, EFD_NONBLOCK);
+  const std::uint64_t nearly_full = eventfd::max - 1;
+  REQUIRE(::write(target.get(), &nearly_full, sizeof nearly_full) == sizeof nearly_full);
+  bell.forward_to(target.get());
+  together({{"first signaller", signaller(bell)}, {"second signaller", signaller(bell)}});
+  REQUIRE(bell.context()->count() == 1);
+  pollfd asked{.fd = fd, .events = POLLIN, .revents = 0};
+  REQUIRE(::poll(&asked, 1, 0) == 1);
+  REQUIRE(read_all(target) == eventfd::max);
+  bell.signal(0);
+  REQUIRE(bell.context()->count() == 0);
+  REQUIRE(::poll(&asked, 1, 0) == 0);
 }
 
 }  // namespace doorbell::model

@@ -7,10 +7,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <string_view>
 #include <utility>
 
+#include <doorbell/base/background_thread.hpp>
+
+#include "../../eventfd/forward_helper.hpp"
 #include "at_once.hpp"
-#include "background_thread.hpp"
 #include "engine_choice.hpp"
 #include "fork.hpp"
 #include "operation.hpp"
@@ -152,6 +155,25 @@ aio::engine::wait_result model_engine::wait(base::deadline until) noexcept {
 
 }  // namespace doorbell::model
 
+namespace doorbell {
+
+// Those of the process, which there are for each execution anew. Workers sleep while there is nothing to do.
+std::error_code base::start_background_thread(const char* name, void (*body)(void*) noexcept, void* argument) noexcept {
+  const std::string_view which{name};
+  model::start_in_background(which, body, argument, which == "doorbell-worker");
+  if (which == "doorbell-reaper") model::before_end([] { aio::reaper::process().forget_all(); });
+  return {};
+}
+
+// A scenario ends by itself, not with its last thread.
+bool base::only_background_threads_are_left() noexcept { return false; }
+
+// No thread but the scenario's writes to a kernel eventfd.
+bool forward_helper::post(job& /*work*/) noexcept { return false; }
+void forward_helper::relieve() noexcept {}
+
+}  // namespace doorbell
+
 // In place of the parts that choose an engine, follow forks, and start threads: none of them is looked at here.
 namespace doorbell::aio {
 
@@ -161,13 +183,6 @@ std::unique_ptr<engine> make_engine(engine_kind /*wanted*/, unsigned /*in_flight
 
 void expect_forks() noexcept {}
 void become_child() noexcept {}
-
-// The reaper's, which there is for each execution anew.
-std::error_code start_background_thread(const char* name, void (*body)(void*) noexcept, void* argument) noexcept {
-  model::start_in_background(name, body, argument);
-  model::before_end([] { reaper::process().forget_all(); });
-  return {};
-}
 
 // Everything goes to the engine.
 bool is_plain_read(const iocb_abi& /*asked*/) noexcept { return false; }

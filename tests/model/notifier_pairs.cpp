@@ -80,6 +80,25 @@ SCENARIO(notifier_register_and_signal, 3, "a signal around register_with() is in
 }
 AND_WEAK(notifier_register_and_signal, 3, 3);
 
+SCENARIO(notifier_register_and_write, 3, "a write around register_with() is in its answer or calls, and never both") {
+  watched_bell all{at_first::not_registered};
+  notifier other{[](auto&) {}};
+  other.register_with(all.bell());
+  together({{"writer", [&] { all.bell().write(1); }}, {"registrar", all.registrar()}});
+  REQUIRE(all.calls() + (all.was_ready() ? 1 : 0) == 1);
+}
+
+SCENARIO(notifier_unregister_reading_and_a_write, 3,
+         "a write has called and is in what was read, or is still there and has not") {
+  watched_bell all;
+  notifier other{[](auto&) {}};
+  other.register_with(all.bell());
+  std::uint64_t taken = 0;
+  together({{"unregisterer", [&] { taken = all.unregister_and_read(); }}, {"writer", [&] { all.bell().write(1); }}});
+  REQUIRE(static_cast<std::uint64_t>(all.calls()) == taken);
+  REQUIRE(taken + all.bell().context()->count() == 1);
+}
+
 SCENARIO(notifier_register_and_hup, 3, "who registers while the last handle is closed gets the HUP") {
   watched_bell all{at_first::not_registered};
   together({{"registrar", all.registrar()}, {"closer", [&] { all.close(); }}});

@@ -4,10 +4,13 @@
 #include <doorbell/eventfd.hpp>
 
 #include <poll.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <cstdint>
 #include <system_error>
+
+#include <doorbell/base/unique_fd.hpp>
 
 #include "scenario.hpp"
 
@@ -55,6 +58,46 @@ SCENARIO(poll_fd_signals_and_drain, 3, "signals and a drain in any order leave t
             {"second signaller", [mine = bell.context()] { mine->signal(); }},
             {"drainer", [&] { drain(bell); }}});
   require_in_line(bell);
+}
+
+SCENARIO(poll_fd_whenever_the_lock_is_free, 3, "whoever has the lock finds the descriptor in line with the count") {
+  const eventfd bell{0, EFD_NONBLOCK};
+  const int fd = bell.poll_fd();
+  const auto look = [&] {
+    const eventfd_ctx_lock held{*bell.unreferenced_context()};
+    REQUIRE(is_readable(fd) == (bell.unreferenced_context()->count_locked() > 0));
+  };
+  together({{"signaller", [mine = bell.context()] { mine->signal(); }},
+            {"reader",
+             [&] {
+               std::error_code ec;
+               bell.read(ec);
+               look();
+             }},
+            {"writer", [&] {
+               bell.write(1);
+               look();
+             }}});
+  look();
+}
+
+SCENARIO(poll_fd_edges, 3, "a loop that is told of edges, and reads once for each, gets every count") {
+  const eventfd bell{0, EFD_NONBLOCK};
+  const base::unique_fd loop{::epoll_create1(EPOLL_CLOEXEC)};
+  epoll_event asked{.events = EPOLLIN | EPOLLET, .data = {}};
+  REQUIRE(::epoll_ctl(loop.get(), EPOLL_CTL_ADD, bell.poll_fd(), &asked) == 0);
+  std::uint64_t got = 0;
+  together({{"signaller", [mine = bell.context()] { mine->signal(); }},
+            {"writer", [&] { bell.write(1); }},
+            {"loop", [&] {
+               while (got < 2) {
+                 epoll_event told{};
+                 REQUIRE(::epoll_wait(loop.get(), &told, 1, -1) == 1);
+                 std::error_code ec;
+                 got += bell.read(ec);
+               }
+             }}});
+  REQUIRE(got == 2);
 }
 
 SCENARIO(poll_fd_made_twice, 3, "two who ask for the descriptor at once get the same one, and the other is closed") {

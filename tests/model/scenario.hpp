@@ -56,13 +56,22 @@ inline void together(std::initializer_list<part> parts) noexcept {
   scheduler::one().together({parts.begin(), parts.size()});
 }
 
-/// Starts a thread that need not end, as doorbell's own do not. It is left where it rests when the scenario has ended: where
-/// it waits for something to do, and nobody is left to give it any. A wait that the seam says is such a rest.
-inline void start_in_background(std::string_view name, void (*body)(void*) noexcept, void* argument) noexcept {
-  scheduler::one().start_in_background(name, body, argument);
+/// Runs the parts up to a fork(2) by the calling thread, which is in the child when this returns: memory is as the
+/// parts have left it, and they do not go on. Each is stopped before any of its first `steps` operations, or where it
+/// waits. The child may read what they have written as if they had ended; their stacks are gone.
+void together_until_fork(std::initializer_list<part> parts, unsigned steps) noexcept;
+
+/// Starts a thread that need not end, as doorbell's own do not. It is left where it rests when the scenario has ended:
+/// where it waits for something to do, and nobody is left to give it any. A wait that the seam says is such a rest; for
+/// a thread that `rests_asleep`, each sleep on a condition variable or a futex, too.
+inline void start_in_background(std::string_view name, void (*body)(void*) noexcept, void* argument,
+                                bool rests_asleep = false) noexcept {
+  scheduler::one().start_in_background(name, body, argument, rests_asleep);
 }
 /// Returns when all of those rest: whatever they have not done by then, they will never do.
 inline void let_background_rest() noexcept { scheduler::one().let_background_rest(); }
+/// Returns when all of those have ended: what they have used may be freed then.
+inline void join_background() noexcept { scheduler::one().join_background(); }
 /// How many of those have been started.
 [[nodiscard]] inline std::size_t in_background() noexcept { return scheduler::one().in_background(); }
 /// Has this called when the scenario has ended and they are gone, to free what the next execution is not to find.

@@ -58,7 +58,8 @@ struct queue_of_three {
   wait_queue queue;
   std::array<std::unique_ptr<counted_entry>, 3> entries;
   std::array<int, 3> visits{};
-  std::array<unsigned, 3> removals{};  // for each entry whom it removes when it is visited, a bit each
+  std::array<unsigned, 3> removals{};  // for each entry which ones it removes and frees when it is visited, a bit each
+  std::array<unsigned, 3> returns{};   // the same for those that it removes and adds again, if they have been visited
   int answer = 1;
 };
 
@@ -68,6 +69,13 @@ int counted_entry::on_wake(wait_entry& woken, unsigned /*events*/) noexcept {
   ++all.visits[self.number];
   const int answer = all.answer;
   const auto gone = all.removals[self.number];
+  const auto returning = all.returns[self.number];
+  const int visits = all.visits[self.number];
+  for (unsigned i = 0; i < 3; ++i) {
+    if (!(returning >> i & 1) || all.visits[i] < visits) continue;
+    all.queue.remove(*all.entries[i]);
+    all.queue.add(*all.entries[i]);
+  }
   for (unsigned i = 0; i < 3; ++i)
     if (gone >> i & 1) all.remove(i);
   return answer;
@@ -88,6 +96,16 @@ SCENARIO(wait_queue_walk_with_removals, 3,
   }
   all.walk();
   REQUIRE(all.visits == expected);
+}
+
+SCENARIO(wait_queue_walk_with_returns, 3, "a walk visits each entry once, though entries leave and come back") {
+  queue_of_three all{any_below(2) == 1};
+  all.answer = 0;
+  for (auto& each : all.returns) each = any_below(8);
+  all.walk();
+  REQUIRE(all.visits == (std::array{1, 1, 1}));
+  all.walk();
+  REQUIRE(all.visits == (std::array{2, 2, 2}));
 }
 
 SCENARIO(wait_queue_turns, 3,

@@ -33,8 +33,8 @@ using doorbell::test::temporary_file;
 
 constexpr std::size_t writes = 4;
 
-// By system calls that ThreadSanitizer does not see: it would report that numbers are closed while the library uses them,
-// and that numbers are opened that were not closed.
+// By system calls that ThreadSanitizer does not see: it would report that numbers are closed while the library uses
+// them, and that numbers are opened that were not closed.
 void close_number(int fd) { ASSERT_EQ(::syscall(SYS_close, fd), 0); }
 void put_at_number(const unique_fd& file, int number) {
   ASSERT_EQ(::syscall(SYS_dup3, file.get(), number, O_CLOEXEC), number);

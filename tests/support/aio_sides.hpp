@@ -4,14 +4,18 @@
 // Requests and events are spelt as doorbell's, whose layout is the kernel's.
 #pragma once
 
+#include <dlfcn.h>
 #include <linux/aio_abi.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdlib>
 #include <ctime>
+#include <memory>
 #include <ostream>
+#include <stdexcept>
 
 #include <doorbell/aio_calls.hpp>
 
@@ -28,6 +32,8 @@ class aio_side {
  public:
   virtual ~aio_side() = default;
   [[nodiscard]] virtual bool is_kernel() const = 0;
+  /// By syscall(2), which sets errno.
+  [[nodiscard]] virtual bool is_by_number() const { return false; }
   virtual int setup(unsigned nr, aio::aio_context_t* handle) const = 0;
   virtual int destroy(aio::aio_context_t handle) const = 0;
   virtual int submit(aio::aio_context_t handle, long nr, aio::iocb_abi** iocbs) const = 0;
@@ -43,10 +49,10 @@ class aio_side {
   aio_side& operator=(const aio_side&) = default;
 };
 
-/// By its system calls, past any libaio.
-class kernel_aio_side final : public aio_side {
+/// By system calls, past any libaio.
+class calls_by_number : public aio_side {
  public:
-  [[nodiscard]] bool is_kernel() const override { return true; }
+  [[nodiscard]] bool is_by_number() const override { return true; }
   int setup(unsigned nr, aio::aio_context_t* handle) const override {
     return told(::syscall(SYS_io_setup, nr, handle));
   }
@@ -67,6 +73,21 @@ class kernel_aio_side final : public aio_side {
 
  private:
   static int told(long result) { return result < 0 ? -errno : static_cast<int>(result); }
+};
+
+class kernel_aio_side final : public calls_by_number {
+ public:
+  [[nodiscard]] bool is_kernel() const override { return true; }
+};
+
+/// The drop-in, of a program that makes all calls by syscall(2): libdoorbell-syscall.so and libaio.so.1 are preloaded.
+class dropin_by_number_side final : public calls_by_number {
+ public:
+  dropin_by_number_side() {
+    if (::dlsym(RTLD_DEFAULT, "doorbell_answer_syscalls") == nullptr)
+      throw std::logic_error{"libdoorbell-syscall.so is not preloaded"};
+  }
+  [[nodiscard]] bool is_kernel() const override { return false; }
 };
 
 /// On the engine that DOORBELL_ENGINE names, or the one it chooses.
@@ -94,9 +115,13 @@ class doorbell_aio_side final : public aio_side {
   static const kernel_aio_side one;
   return one;
 }
+/// By the calls of the library, or, with DOORBELL_TEST_BY_NUMBER=1 in the environment, by the drop-in and syscall(2).
 [[nodiscard]] inline const aio_side& doorbells_aio() {
-  static const doorbell_aio_side one;
-  return one;
+  static const std::unique_ptr<const aio_side> one = []() -> std::unique_ptr<const aio_side> {
+    if (std::getenv("DOORBELL_TEST_BY_NUMBER") != nullptr) return std::make_unique<dropin_by_number_side>();
+    return std::make_unique<doorbell_aio_side>();
+  }();
+  return *one;
 }
 
 inline std::ostream& operator<<(std::ostream& out, const aio_side& side) {

@@ -38,6 +38,15 @@ inline std::uint64_t take(int fd) {
   return readable(fd) && ::read(fd, &count, sizeof count) == sizeof count ? count : 0;
 }
 
+/// What is taken from a kernel eventfd within some seconds, until it is `expected`. Another thread may still be about to
+/// signal when a request's event is in the ring, with the kernel's contexts, too.
+inline std::uint64_t take_until(int fd, std::uint64_t expected) {
+  std::uint64_t sum = 0;
+  pollfd asked{.fd = fd, .events = POLLIN, .revents = 0};
+  while (sum != expected && ::poll(&asked, 1, 20'000) == 1) sum += take(fd);
+  return sum;
+}
+
 /// Adds to a kernel eventfd.
 /// @return whether that succeeded.
 inline bool give(int fd, std::uint64_t n) { return ::write(fd, &n, sizeof n) == sizeof n; }

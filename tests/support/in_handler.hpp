@@ -13,9 +13,9 @@
 #define sigev_notify_thread_id _sigev_un._tid  // NOLINT(readability-identifier-naming): timer_create(2) names it so
 #endif
 
-// ThreadSanitizer reports each call of malloc(3) in a signal handler. The handlers of these tests never interrupt malloc(3):
-// the program's own threads allocate nothing while a signal may come, and calls of doorbell that do are not interrupted
-// by others. To be put into one of the sources of a program whose handlers make such calls.
+// ThreadSanitizer reports each call of malloc(3) in a signal handler. The handlers of these tests never interrupt
+// malloc(3): the program's own threads allocate nothing while a signal may come, and calls of doorbell that do are not
+// interrupted by others. To be put into one of the sources of a program whose handlers make such calls.
 #define DOORBELL_TEST_ALLOCATES_IN_HANDLERS \
   extern "C" [[gnu::visibility("default")]] const char* __tsan_default_options() { return "report_signal_unsafe=0"; }
 

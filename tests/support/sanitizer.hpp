@@ -34,4 +34,12 @@ inline constexpr bool thread_sanitized = false;
 inline constexpr bool thread_sanitized = false;
 #endif
 
+/// g++ 12's ThreadSanitizer ends a child whose new thread gets the stack, and so the id, of a thread of the parent
+/// ("dup thread with used id"). clang's does not.
+#if defined(__clang__)
+inline constexpr bool ends_children_that_use_stacks_again = false;
+#else
+inline constexpr bool ends_children_that_use_stacks_again = thread_sanitized;
+#endif
+
 }  // namespace doorbell::test

@@ -9,6 +9,9 @@
 #include <poll.h>
 
 #include <array>
+#include <csignal>
+#include <limits>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -381,6 +384,27 @@ TEST_F(aio_context, waiting_and_destroying_are_refused_inside_a_callback) {
   EXPECT_EQ(destroying, std::errc::resource_deadlock_would_occur);
   auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
   EXPECT_EQ(result_of(read), 5);
+}
+
+// Oracle: each call returns no event; it does not wait for one.
+TEST_F(aio_context, a_timeout_that_is_over_does_not_wait) {
+  std::array<aio::io_event, 1> events{};
+  using namespace std::chrono;
+  EXPECT_TRUE(ctx_.get_events(1, events, -1ns).empty());
+  EXPECT_TRUE(ctx_.get_events(1, events, hours{-24 * 365 * 300}).empty());
+  EXPECT_TRUE(ctx_.get_events(1, events, hours::min()).empty());
+  EXPECT_TRUE(ctx_.get_events(1, events, duration<double>{-1e300}).empty());
+  EXPECT_TRUE(ctx_.get_events(1, events, duration<double>{std::numeric_limits<double>::quiet_NaN()}).empty());
+}
+
+TEST(aio_context_end, in_a_callback_ends_the_program_and_says_why) {
+  const auto destroy = [] {
+    auto destroyed = std::make_unique<aio::context>(8);
+    const doorbell::eventfd bell;
+    const doorbell::notifier watcher{bell, [&](auto&) { destroyed.reset(); }};
+    bell.signal();
+  };
+  EXPECT_EXIT(destroy(), testing::KilledBySignal(SIGABRT), "doorbell: .* \\(docs/eventfd.md, In a callback\\)\n");
 }
 
 }  // namespace

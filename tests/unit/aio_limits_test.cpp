@@ -17,6 +17,7 @@
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <span>
 #include <vector>
 
 #include "support/child.hpp"
@@ -81,8 +82,8 @@ TEST(aio_limits, setup_without_descriptors) {
   EXPECT_EQ(aio::aio_nr(), 0U);
 }
 
-// In a child, where no reaper has been started yet: it needs a descriptor, and a kernel eventfd one. A submit that lacks one
-// may say so, or only that it cannot be carried out now.
+// In a child, where no reaper has been started yet: it needs a descriptor, and a kernel eventfd one. A submit that
+// lacks one may say so, or only that it cannot be carried out now.
 TEST(aio_limits, submit_with_a_bell_without_descriptors) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
   in_child([] {
@@ -120,6 +121,33 @@ TEST(aio_limits, a_wait_with_a_signal_mask_without_descriptors) {
   }
   ctx.let_one_complete();
   EXPECT_EQ(aio::io_pgetevents(ctx.handle, 1, 1, &event, nullptr, &mask), 1);
+}
+
+// Oracle: what submit has accepted is carried out, though the workers could not have another descriptor for a while.
+TEST(aio_limits, accepted_requests_are_carried_out_after_the_limit_of_descriptors_is_lowered) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
+  in_child([] {
+    constexpr std::size_t count = 32;
+    constexpr int rounds = 20;
+    const auto file = doorbell::test::temporary_file("text");
+    aio::context ctx{count, aio::engine_kind::threads};
+    // Each sync has a descriptor of its own, and the file is sent to the workers when it is submitted.
+    std::vector<aio::iocb> syncs(count, aio::prep_fdsync(file.get()));
+    std::vector<aio::iocb*> asked;
+    for (auto& each : syncs) asked.push_back(&each);
+    rlimit before{};
+    ::getrlimit(RLIMIT_NOFILE, &before);
+    const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+    std::array<aio::io_event, count> events{};
+    for (int round = 0; round < rounds; ++round) {
+      ASSERT_EQ(ctx.submit(asked), count);
+      ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+      const auto some = ctx.get_events(count, events, 10ms).size();
+      ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+      ASSERT_EQ(ctx.get_events(count - some, std::span{events}.subspan(some), 20s).size(), count - some);
+      for (const auto& each : events) ASSERT_EQ(each.res, 0) << "round " << round;
+    }
+  });
 }
 
 /// From now on this process can start no thread. Root always can, so it stops being that.

@@ -9,6 +9,9 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
+#include <optional>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -93,6 +96,41 @@ TEST(aio_loop, facts_of_what_is_not_open_are_none) {
   std::error_code ec;
   EXPECT_EQ(aio::file_facts::look_up(-1, ec).type, 0U);
   EXPECT_EQ(ec, std::errc::bad_file_descriptor);
+}
+
+// A read that does not wait, without an event.
+
+TEST(aio_read_inline, of_a_file_in_memory_returns_its_bytes_and_takes_no_slot) {
+  const auto file = doorbell::test::temporary_file_in("/dev/shm", "bell");
+  std::array<char, 8> text{};
+  std::array<aio::io_event, 1> events{};
+  aio::context ctx{1};
+  auto read = aio::prep_pread(file.get(), text.data(), text.size(), 1);
+  for (int i = 0; i < 1000; ++i) ASSERT_EQ(ctx.read_inline(read), 3);
+  EXPECT_EQ(std::string_view(text.data(), 3), "ell");
+  EXPECT_TRUE(ctx.get_events(0, events).empty());
+  read = aio::prep_pread(file.get(), text.data(), text.size(), 4);
+  EXPECT_EQ(ctx.read_inline(read), 0) << "at the end of the file";
+  read = aio::prep_pread(file.get(), nullptr, 1, 0);
+  EXPECT_EQ(ctx.read_inline(read), -EFAULT);
+}
+
+TEST(aio_read_inline, of_what_would_wait_or_is_no_read_has_no_effect) {
+  const doorbell::test::pipe_ends pipe;
+  const auto file = doorbell::test::temporary_file_in("/dev/shm", "bell");
+  char letter = 'x';
+  aio::context ctx{8};
+  auto asked = aio::prep_pread(pipe.read.get(), &letter, 1, 0);
+  EXPECT_EQ(ctx.read_inline(asked), std::nullopt);
+  asked = aio::prep_pwrite(file.get(), &letter, 1, 0);
+  EXPECT_EQ(ctx.read_inline(asked), std::nullopt);
+  char first = 0;
+  EXPECT_EQ(::pread(file.get(), &first, 1, 0), 1);
+  EXPECT_EQ(first, 'b');
+  asked = aio::prep_pread(file.get(), &letter, 1, 0);
+  ctx.destroy();
+  EXPECT_EQ(ctx.read_inline(asked), std::nullopt);
+  EXPECT_EQ(letter, 'x');
 }
 
 }  // namespace

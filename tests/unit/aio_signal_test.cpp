@@ -134,7 +134,8 @@ void wait_for_a_timer_of_whole_seconds() {
   EXPECT_EQ(aio::io_getevents(ctx, 1, 1, &event, nullptr), -EINTR);
 }
 
-// Oracle: each wait ends, also those whose timer expires while the library looks, from time to time, for its descriptors.
+// Oracle: each wait ends, also those whose timer expires while the library looks, from time to time, for its
+// descriptors.
 TEST(aio_timers, of_whole_seconds_interrupt_a_wait) {
   constexpr std::size_t waits = 8;
   std::vector<pid_t> children;

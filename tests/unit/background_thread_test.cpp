@@ -13,7 +13,7 @@
 #include <future>
 #include <thread>
 
-#include "../../aio/background_thread.hpp"
+#include <doorbell/base/background_thread.hpp>
 
 namespace {
 
@@ -51,7 +51,7 @@ setting of_thread_started_after(const std::function<void()>& prepare) {
   std::error_code ec;
   std::thread{[&] {
     prepare();
-    ec = doorbell::aio::start_background_thread(
+    ec = doorbell::base::start_background_thread(
         "test", [](void* to) noexcept { static_cast<std::promise<setting>*>(to)->set_value(of_this_thread()); },
         &found);
   }}.join();

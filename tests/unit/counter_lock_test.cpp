@@ -27,7 +27,7 @@ using namespace std::chrono_literals;
 using take_result = counter_lock::take_result;
 
 constexpr auto largest = std::numeric_limits<std::uint64_t>::max();
-constexpr auto widest = (1ULL << 61) - 1;  // in the word
+constexpr auto widest = (1ULL << 49) - 1;  // in the word
 
 void add_under_lock(counter_lock& lock, std::uint64_t n, bool watched) {
   lock.lock();
@@ -122,7 +122,7 @@ TEST(counter_lock, a_count_that_was_too_large_goes_back_into_the_word_when_it_fi
   EXPECT_EQ(lock.count(), 8U);
 }
 
-TEST(counter_lock, the_word_holds_61_bits_and_no_more) {
+TEST(counter_lock, the_word_holds_49_bits_and_no_more) {
   counter_lock lock{widest - 1};
   EXPECT_TRUE(lock.try_add(1));
   EXPECT_EQ(lock.count(), widest);

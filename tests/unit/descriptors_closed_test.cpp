@@ -12,17 +12,25 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <csignal>
 #include <ctime>
 #include <deque>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <tuple>
 #include <vector>
 
+#include "support/by_ring.hpp"
 #include "support/child.hpp"
+#include "support/eventually.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
 #include "support/sanitizer.hpp"
@@ -101,6 +109,7 @@ std::chrono::nanoseconds processor_time() {
 class descriptors_closed : public testing::TestWithParam<way> {
  protected:
   static void take_all(std::vector<int>& files) { GetParam().take(files); }
+  static void expect_requests_signal_new_eventfds(bool is_used_before);
 };
 
 /// A file that is read by O_DIRECT where that is possible, so that the engine carries it out.
@@ -122,16 +131,115 @@ std::int64_t read_result(aio::context& ctx, int fd) {
 
 // Oracle: requests after the loss complete, and the program's files stay open and empty.
 TEST_P(descriptors_closed, a_context_goes_on_and_the_programs_files_are_untouched) {
-  in_child([] {
+  for (const bool by_ring : {false, true})
+    in_child([&] {
+      std::vector<int> files;
+      {
+        aio::context ctx{8};
+        if (by_ring) doorbell::test::let_ring_have_requests(ctx);
+        EXPECT_EQ(read_result(ctx, file_for_engine(std::string(4096, 'x')).get()), 4096);
+        take_all(files);
+        for (int times = 0; times < 3; ++times)
+          EXPECT_EQ(read_result(ctx, file_for_engine(std::string(4096, 'y')).get()), 4096);
+        ctx.destroy();
+      }
+      expect_untouched(files);
+    });
+}
+
+std::vector<int> open_numbers() {
+  std::vector<int> open;
+  for (int fd = 0; fd < highest; ++fd)
+    if (doorbell::test::is_open(fd)) open.push_back(fd);
+  return open;
+}
+
+// A program expects the lowest free number from open(2), and none of its files to be closed. Oracle: while no call is
+// made, the same numbers are in use, and no thread keeps a processor busy; a request in flight signals its eventfd
+// meanwhile, and so does one of the next call.
+TEST_P(descriptors_closed, no_thread_of_the_library_opens_a_descriptor_by_itself) {
+  in_child([&] {
+    aio::context ctx{8};
+    doorbell::eventfd bell;
+    const auto signal_bell = [&](aio::iocb request) {
+      request.set_eventfd(bell);
+      std::error_code ec;
+      EXPECT_EQ(ctx.submit({&request}, ec), 1U) << ec;
+      return request;
+    };
+    const auto waits_for = [](int fd) {
+      static char byte = 0;
+      return aio::prep_pread(fd, &byte, 1, 0);
+    };
+    // The writing end is among what the program closes, so this read ends then.
+    doorbell::test::pipe_ends pipe;
+    const auto in_flight = signal_bell(waits_for(pipe.read.get()));
+    std::ignore = const_cast<unique_fd&>(pipe.read).release();
+    std::ignore = const_cast<unique_fd&>(pipe.write).release();
     std::vector<int> files;
-    {
-      aio::context ctx{8};
-      EXPECT_EQ(read_result(ctx, file_for_engine(std::string(4096, 'x')).get()), 4096);
-      take_all(files);
-      for (int times = 0; times < 3; ++times)
-        EXPECT_EQ(read_result(ctx, file_for_engine(std::string(4096, 'y')).get()), 4096);
-      ctx.destroy();
+    take_all(files);
+    const auto before = open_numbers();
+    for (const auto end = std::chrono::steady_clock::now() + 1500ms; std::chrono::steady_clock::now() < end;) {
+      ASSERT_EQ(open_numbers(), before);
+      std::this_thread::sleep_for(1ms);
     }
+    const auto used_before = processor_time();
+    std::this_thread::sleep_for(500ms);
+    EXPECT_LT(processor_time() - used_before, 200ms);
+    EXPECT_EQ(bell.read_for(20s), 1U);
+    const auto file = temporary_file("x");
+    const auto next = signal_bell(waits_for(file.get()));
+    EXPECT_EQ(bell.read_for(20s), 1U);
+    expect_untouched(files);
+  });
+}
+
+bool is_epoll(int fd) {
+  std::error_code none;
+  return std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), none) == "anon_inode:[eventpoll]";
+}
+
+/// How often the thread of that name has gone to sleep (proc_pid_status(5), voluntary_ctxt_switches).
+long times_of_sleep(std::string_view name) {
+  for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
+    std::string known;
+    std::getline(std::ifstream{task.path() / "comm"}, known);
+    if (known != name) continue;
+    std::ifstream status{task.path() / "status"};
+    for (std::string word; status >> word;)
+      if (word == "voluntary_ctxt_switches:") return status >> word ? std::stol(word) : 0;
+  }
+  return 0;
+}
+
+// Oracle: the reaper's epoll is gone, and after some request it is there again. Then the reaper sleeps, and does not
+// look for completions every few milliseconds.
+TEST_P(descriptors_closed, the_next_request_gives_the_reaper_an_epoll_again) {
+  in_child([&] {
+    aio::context ctx{8};
+    doorbell::eventfd bell;
+    alignas(4096) static std::array<char, 4096> block;
+    const auto read_and_signal = [&] {
+      const auto file = file_for_engine(std::string(4096, 'x'));
+      auto request = aio::prep_pread(file.get(), block.data(), block.size(), 0);
+      request.set_eventfd(bell);
+      std::error_code ec;
+      EXPECT_EQ(ctx.submit({&request}, ec), 1U) << ec;
+      EXPECT_EQ(bell.read_for(20s), 1U);
+    };
+    read_and_signal();
+    std::vector<int> files;
+    take_all(files);
+    const auto has_epoll = [] { return std::ranges::any_of(open_numbers(), is_epoll); };
+    EXPECT_FALSE(has_epoll());
+    // The reaper notices the loss within a second; the requests until then do not make an epoll.
+    EXPECT_TRUE(doorbell::test::eventually([&] {
+      read_and_signal();
+      return has_epoll();
+    }));
+    const auto before = times_of_sleep("doorbell-reaper");
+    std::this_thread::sleep_for(500ms);
+    EXPECT_LT(times_of_sleep("doorbell-reaper") - before, 20);
     expect_untouched(files);
   });
 }
@@ -207,6 +315,7 @@ TEST_P(descriptors_closed, accepted_writes_are_in_the_file) {
     block.fill('w');
     {
       aio::context ctx{64};
+      doorbell::test::let_ring_have_requests(ctx);
       const int same = ::fcntl(shared.get(), F_DUPFD_CLOEXEC, 3);
       ::fcntl(same, F_SETFL, O_DIRECT);
       std::vector<aio::iocb> writes;
@@ -234,9 +343,8 @@ TEST_P(descriptors_closed, accepted_writes_are_in_the_file) {
   EXPECT_EQ(content, std::string(64 * 4096, 'w'));
 }
 
-// Oracle: requests submitted after the loss signal the eventfd that they name, an eventfd of the program that is new.
-TEST_P(descriptors_closed, requests_signal_new_eventfds) {
-  in_child([] {
+void descriptors_closed::expect_requests_signal_new_eventfds(bool is_used_before) {
+  in_child([is_used_before] {
     std::vector<int> files;
     aio::aio_context_t ctx = 0;
     ASSERT_EQ(aio::io_setup(8, &ctx), 0);
@@ -255,11 +363,95 @@ TEST_P(descriptors_closed, requests_signal_new_eventfds) {
       aio::io_event event{};
       EXPECT_EQ(aio::io_getevents(ctx, 1, 1, &event, nullptr), 1);
     };
-    ring_once();
+    if (is_used_before) ring_once();
     take_all(files);
     for (int times = 0; times < 3; ++times) ring_once();
     EXPECT_EQ(aio::io_destroy(ctx), 0);
     expect_untouched(files);
+  });
+}
+
+// Oracle: requests submitted after the loss signal the eventfd that they name, an eventfd of the program that is new.
+TEST_P(descriptors_closed, requests_signal_new_eventfds) { expect_requests_signal_new_eventfds(true); }
+
+TEST_P(descriptors_closed, first_requests_of_a_context_signal_new_eventfds) {
+  expect_requests_signal_new_eventfds(false);
+}
+
+/// Closes what the program does not know, and nothing that has a number up to this one.
+void close_above(int highest_known) { ASSERT_EQ(::syscall(SYS_close_range, highest_known + 1, ~0U, 0), 0); }
+
+std::size_t wait_for(aio::context& ctx, std::size_t count, std::int64_t res) {
+  std::array<aio::io_event, 16> events{};
+  const auto got = ctx.get_events(count, std::span{events}.first(count), 20s);
+  for (const auto& each : got) EXPECT_EQ(each.res, res);
+  return got.size();
+}
+
+// Oracle: each byte is in the file that its request named, though requests for the first crew's workers still wait when
+// another crew gets requests of the same context.
+TEST(descriptors_closed_in_flight, requests_of_two_crews_reach_their_own_files) {
+  in_child([] {
+    constexpr std::size_t size = 4096;
+    constexpr std::size_t writes = 8;
+    alignas(4096) static std::array<char, size> first_block;
+    alignas(4096) static std::array<char, size> second_block;
+    first_block.fill('1');
+    second_block.fill('2');
+    const auto first = temporary_file();
+    const auto second = temporary_file();
+    // There is room, but not for so much: each of these has a worker until the program reads.
+    const auto full = doorbell::test::kernel_eventfd(1, 0);
+    const std::uint64_t most = UINT64_MAX - 1;
+    aio::context ctx{64, aio::engine_kind::threads};
+    std::vector<aio::iocb> requests;
+    for (int n = 0; n < 16; ++n) requests.push_back(aio::prep_pwrite(full.get(), &most, sizeof most, 0));
+    for (std::size_t n = 0; n < writes; ++n)
+      requests.push_back(aio::prep_pwrite(first.get(), first_block.data(), size, static_cast<off_t>(n * size)));
+    std::vector<aio::iocb*> asked;
+    for (auto& each : requests) asked.push_back(&each);
+    ASSERT_EQ(ctx.submit(asked), asked.size());
+    close_above(full.get());
+    std::vector<aio::iocb> later;
+    for (std::size_t n = 0; n < writes; ++n)
+      later.push_back(aio::prep_pwrite(second.get(), second_block.data(), size, static_cast<off_t>(n * size)));
+    for (auto& each : later) ASSERT_EQ(ctx.submit({&each}), 1U);
+    EXPECT_EQ(wait_for(ctx, 2 * writes, size), 2 * writes);
+    std::string content(writes * size, ' ');
+    ASSERT_EQ(::pread(first.get(), content.data(), content.size(), 0), static_cast<ssize_t>(content.size()));
+    EXPECT_EQ(content, std::string(writes * size, '1'));
+    ASSERT_EQ(::pread(second.get(), content.data(), content.size(), 0), static_cast<ssize_t>(content.size()));
+    EXPECT_EQ(content, std::string(writes * size, '2'));
+    for (int n = 0; n < 16; ++n) {
+      std::uint64_t count = 0;
+      ASSERT_EQ(::read(full.get(), &count, sizeof count), 8);
+    }
+  });
+}
+
+// Oracle: a context that knows the first crew only gets its answers after the second one is lost, too.
+TEST(descriptors_closed_in_flight, a_context_goes_on_after_two_crews_are_lost) {
+  in_child([] {
+    const doorbell::test::pipe_ends pipe;
+    const int highest_known = std::max(pipe.read.get(), pipe.write.get());
+    const auto read_byte = [&](aio::context& ctx) {
+      char byte = 0;
+      auto read = aio::prep_pread(pipe.read.get(), &byte, 1, 0);
+      std::error_code ec;
+      ASSERT_EQ(ctx.submit({&read}, ec), 1U) << ec;
+      ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+      ASSERT_EQ(wait_for(ctx, 1, 1), 1U);
+      EXPECT_EQ(byte, 'x');
+    };
+    aio::context one{8, aio::engine_kind::threads};
+    aio::context other{8, aio::engine_kind::threads};
+    read_byte(one);
+    read_byte(other);
+    close_above(highest_known);
+    read_byte(other);
+    close_above(highest_known);
+    read_byte(one);
+    read_byte(other);
   });
 }
 

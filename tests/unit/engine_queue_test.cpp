@@ -110,7 +110,7 @@ TEST_F(engine_queues, a_wake_comes_through_a_completion_queue_that_overflows) {
 TEST_F(engine_queues, a_wake_reaches_a_thread_that_waits_in_the_ring) {
   auto made = make(8);
   const auto& ring = *made;
-  engine_failover both{std::move(made)};
+  engine_failover both{std::move(made), 8};
   ASSERT_TRUE(both.begin_wait());
   both.wake();
   EXPECT_TRUE(ring.has_requests());  // the wake, which ends a wait

@@ -34,7 +34,7 @@ namespace aio = doorbell::aio;
 
 // Its threads stay until the process ends, and so does it.
 aio::crew& one_worker() {
-  static aio::crew& made = *new aio::crew{{.most_workers = 1, .idle_time = 1h, .least_workers = 1}};
+  static aio::crew& made = *new aio::crew{{.most_workers = 1, .idle_time = 1h, .least_workers = 1}, 1};
   EXPECT_FALSE(made.start());
   return made;
 }

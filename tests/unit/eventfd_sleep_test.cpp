@@ -9,6 +9,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <ratio>
 #include <stop_token>
 #include <system_error>
 #include <thread>
@@ -157,6 +159,68 @@ TEST(eventfd_sleep, a_timeout_beyond_the_clock_is_for_ever) {
   bell.signal();
   reader.join();
   EXPECT_EQ(got, 1U);
+}
+
+/// Calls call(duration) for timeouts that are over before they begin, of several types, down to the least of each.
+template <class Call>
+void for_each_timeout_that_is_over(Call call) {
+  using namespace std::chrono;
+  call(0s);
+  call(-1ns);
+  call(nanoseconds::min());
+  call(microseconds::min());
+  call(milliseconds::min());
+  call(seconds::min());
+  call(minutes::min());
+  call(hours::min());
+  call(hours{-24 * 365 * 300});
+  call(duration<std::int64_t, std::exa>::min());
+  call(duration<std::int64_t, std::exa>{0});
+  call(duration<std::int64_t, std::ratio<1, 3>>::min());
+  call(duration<double>{-1e300});
+  call(duration<float>{-std::numeric_limits<float>::infinity()});
+  call(duration<double>{std::numeric_limits<double>::quiet_NaN()});
+}
+
+// Oracle: each call returns, and says that it has timed out; it is not woken.
+TEST(eventfd_sleep, a_timeout_that_is_over_does_not_sleep) {
+  const eventfd bell;
+  const eventfd filled;
+  filled.write(eventfd::max);
+  for_each_timeout_that_is_over([&](auto timeout) {
+    EXPECT_EQ(error_of([&](auto& ec) { bell.read_for(timeout, ec); }), std::errc::timed_out);
+    EXPECT_EQ(error_of([&](auto& ec) { filled.write_for(1, timeout, ec); }), std::errc::timed_out);
+  });
+  EXPECT_EQ(error_of([&](auto& ec) { bell.read_until(steady_clock::time_point::min(), ec); }), std::errc::timed_out);
+}
+
+TEST(eventfd_sleep, a_timeout_that_is_over_takes_what_is_there) {
+  for_each_timeout_that_is_over([](auto timeout) {
+    const eventfd bell{3};
+    EXPECT_EQ(bell.read_for(timeout), 3U);
+    bell.write_for(2, timeout);
+    EXPECT_EQ(bell.info().count, 2U);
+  });
+}
+
+// Oracle: the sleeper gets what is signalled, so it was still asleep.
+TEST(eventfd_sleep, the_longest_timeout_of_each_type_sleeps) {
+  const auto sleeps_for = [](auto timeout) {
+    const eventfd bell;
+    std::uint64_t got = 0;
+    asleep reader{[&] { got = bell.read_for(timeout); }};
+    bell.signal();
+    reader.join();
+    EXPECT_EQ(got, 1U);
+  };
+  using namespace std::chrono;
+  sleeps_for(nanoseconds::max());
+  sleeps_for(minutes::max());
+  sleeps_for(hours{24 * 365 * 200});
+  sleeps_for(duration<std::int64_t, std::ratio<1, 3>>{std::int64_t{3} * 86400 * 365 * 100});
+  sleeps_for(duration<double>{std::numeric_limits<double>::infinity()});
+  sleeps_for(duration<std::uint64_t>{UINT64_MAX});
+  sleeps_for(duration<std::int64_t, std::exa>{1});
 }
 
 TEST(eventfd_sleep, a_read_that_has_timed_out_takes_nothing_later) {

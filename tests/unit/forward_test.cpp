@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -18,6 +20,7 @@
 #include "support/asleep.hpp"
 #include "support/errors.hpp"
 #include "support/fds.hpp"
+#include "support/forwarded.hpp"
 
 namespace {
 
@@ -25,6 +28,7 @@ using doorbell::eventfd;
 using doorbell::notifier;
 using doorbell::test::asleep;
 using doorbell::test::error_of;
+using doorbell::test::gets;
 using doorbell::test::give;
 using doorbell::test::kernel_eventfd;
 using doorbell::test::no_more_fds;
@@ -151,11 +155,12 @@ TEST(forward, into_a_full_eventfd_neither_blocks_nor_loses) {
     EXPECT_EQ(bell.info().count, 5U);
     EXPECT_EQ(take(there.get()), eventfd::max);
     bell.signal();
-    EXPECT_EQ(take(there.get()), 6U);
+    EXPECT_TRUE(gets(there, 6));
     EXPECT_EQ(bell.info().count, 0U);
   }
 }
 
+// The rest moves with the next signal; of a blocking eventfd it may move before, when there is room.
 TEST(forward, of_more_than_there_is_room_for_neither_blocks_nor_loses) {
   for (const int flags : {0, static_cast<int>(EFD_NONBLOCK)}) {
     const eventfd bell;
@@ -164,12 +169,14 @@ TEST(forward, of_more_than_there_is_room_for_neither_blocks_nor_loses) {
     bell.forward_to(there.get());
     bell.signal(4);
     EXPECT_EQ(take(there.get()), eventfd::max);
-    EXPECT_EQ(bell.info().count, 1U);
+    if (flags == EFD_NONBLOCK) {
+      EXPECT_EQ(bell.info().count, 1U);
+    }
     bell.write(0);
-    EXPECT_EQ(take(there.get()), 1U);
+    EXPECT_TRUE(gets(there, 1));
     EXPECT_TRUE(give(there.get(), eventfd::max - 3));
     bell.signal(3);
-    EXPECT_EQ(take(there.get()), eventfd::max);
+    EXPECT_TRUE(gets(there, eventfd::max));
   }
 }
 
@@ -265,6 +272,18 @@ TEST(forward, takes_an_eventfd_and_nothing_else) {
   EXPECT_EQ(bell.info().count, 1U);
 }
 
+// It is the library's: a count in there would make it readable although there is nothing to read.
+TEST(forward, does_not_take_a_poll_fd) {
+  const eventfd bell{1};
+  const eventfd other;
+  const unique_fd duplicate{::dup(other.poll_fd())};
+  for (const int fd : {bell.poll_fd(), other.poll_fd(), duplicate.get()})
+    EXPECT_EQ(error_of([&](auto& ec) { bell.forward_to(fd, ec); }), std::errc::invalid_argument);
+  EXPECT_EQ(bell.info().count, 1U);
+  EXPECT_TRUE(doorbell::test::readable(bell.poll_fd()));
+  EXPECT_FALSE(doorbell::test::readable(other.poll_fd()));
+}
+
 TEST(forward, to_two_at_once_is_refused) {
   const eventfd bell;
   const auto there = kernel_eventfd();
@@ -296,17 +315,20 @@ TEST(forward, without_a_descriptor_left_fails_and_loses_nothing) {
   EXPECT_EQ(take(there.get()), 3U);
 }
 
+// The first one of a process needs a second descriptor, for the epoll by which the duplicates are known.
 TEST(forward, needs_one_descriptor) {
+  rlim_t spare = 2;
   for (const int flags : {0, static_cast<int>(EFD_NONBLOCK)}) {
     const eventfd bell{3};
     const auto there = kernel_eventfd(0, flags);
     std::error_code ec;
     {
-      const no_more_fds limit{1};
+      const no_more_fds limit{spare};
       bell.forward_to(there.get(), ec);
     }
     EXPECT_FALSE(ec);
-    EXPECT_EQ(take(there.get()), 3U);
+    EXPECT_TRUE(gets(there, 3));
+    spare = 1;
   }
 }
 

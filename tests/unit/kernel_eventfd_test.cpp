@@ -118,12 +118,12 @@ class kernel_eventfd_add : public testing::TestWithParam<bool> {
     });
   }
 
-  static doorbell::kernel_eventfd open(const unique_fd& fd) {
-    doorbell::kernel_eventfd opened;
-    std::error_code ec;
-    EXPECT_TRUE(opened.open(fd.get(), ec)) << ec.message();
-    return opened;
-  }
+  struct opened : doorbell::kernel_eventfd {
+    explicit opened(const unique_fd& fd) {
+      std::error_code ec;
+      EXPECT_TRUE(open(fd.get(), ec)) << ec.message();
+    }
+  };
 };
 
 // Oracle: of each amount exactly as much is added as there is room for, and the call returns.
@@ -133,8 +133,8 @@ TEST_P(kernel_eventfd_add, adds_what_there_is_room_for) {
       for (const std::uint64_t n : {1U, 2U, 3U, 5U, 8U, 13U, 64U, 99U, 100U, 101U}) {
         const auto fd = kernel_eventfd(0, flags);
         ASSERT_TRUE(doorbell::test::give(fd.get(), most - room));
-        auto opened = open(fd);
-        EXPECT_EQ(opened.add(n), std::min(n, room)) << n << " of " << room;
+        opened there{fd};
+        EXPECT_EQ(there.add(n), std::min(n, room)) << n << " of " << room;
         EXPECT_EQ(all_of(fd), most - room + std::min(n, room));
       }
   });
@@ -143,9 +143,9 @@ TEST_P(kernel_eventfd_add, adds_what_there_is_room_for) {
 TEST_P(kernel_eventfd_add, adds_to_an_empty_one) {
   for_each_kind([](int flags) {
     const auto fd = kernel_eventfd(0, flags);
-    auto opened = open(fd);
+    opened there{fd};
     for (const std::uint64_t n : {1U, 2U, 64U, 1000U}) {
-      EXPECT_EQ(opened.add(n), n);
+      EXPECT_EQ(there.add(n), n);
       EXPECT_EQ(take(fd.get()), n);
     }
   });
@@ -155,10 +155,10 @@ TEST_P(kernel_eventfd_add, adds_to_an_empty_one) {
 TEST_P(kernel_eventfd_add, adds_a_large_count_in_a_few_calls) {
   for_each_kind([](int flags) {
     const auto fd = kernel_eventfd(0, flags);
-    auto opened = open(fd);
+    opened there{fd};
     const std::uint64_t large = 5000;
     std::uint64_t added = 0;
-    for (int calls = 0; added < large && calls < 10; ++calls) added += opened.add(large - added);
+    for (int calls = 0; added < large && calls < 10; ++calls) added += there.add(large - added);
     EXPECT_EQ(added, large);
     EXPECT_EQ(take(fd.get()), large);
   });

@@ -7,7 +7,10 @@
 
 #include <sys/epoll.h>
 
+#include <chrono>
 #include <cstdint>
+#include <ctime>
+#include <deque>
 #include <system_error>
 
 #include <doorbell/notifier.hpp>
@@ -164,6 +167,39 @@ TEST(poll_fd, is_refused_in_a_callback) {
   bell.signal();
   EXPECT_EQ(own_ec, std::errc::resource_deadlock_would_occur);
   EXPECT_EQ(other_ec, std::errc::resource_deadlock_would_occur);
+}
+
+/// How long the thread computes in `calls` calls.
+template <class Call>
+std::chrono::nanoseconds processor_time_of(int calls, Call call) {
+  const auto now = [] {
+    timespec used{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return std::chrono::seconds{used.tv_sec} + std::chrono::nanoseconds{used.tv_nsec};
+  };
+  const auto before = now();
+  for (int i = 0; i < calls; ++i) call();
+  return now() - before;
+}
+
+// Oracle: a call costs the same with and without 100000 notifiers on the queue. A search of the queue would make it
+// more than a thousand times as slow; the limit leaves room for everything else.
+TEST(poll_fd, is_found_without_a_search_of_the_queue) {
+  const eventfd bell;
+  const eventfd crowded;
+  const auto there = doorbell::test::kernel_eventfd();
+  std::deque<notifier> crowd;
+  for (int i = 0; i < 100'000; ++i) crowd.emplace_back(crowded, [](auto&) {});
+  const auto time_of = [&](const eventfd& asked) {
+    asked.poll_fd();
+    asked.forward_to(there.get());
+    return processor_time_of(200, [&] {
+      asked.poll_fd();
+      EXPECT_NE(asked.context()->forwarding_target(), nullptr);
+    });
+  };
+  const auto usual = time_of(bell);
+  EXPECT_LT(time_of(crowded), 50 * usual);
 }
 
 }  // namespace

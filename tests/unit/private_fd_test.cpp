@@ -5,8 +5,12 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <thread>
 
 #include "support/child.hpp"
@@ -46,6 +50,26 @@ TEST(private_fd, that_has_just_been_verified_is_not_verified_again_in_that_scope
   EXPECT_FALSE(own.is_ours());
   ::close(own.get());
   ::close(another.get());
+}
+
+// Oracle: another eventfd at the number of a duplicate is not taken for ours, though the epoll that knew of duplicates
+// is lost and another descriptor of the library has its number.
+TEST(private_fd, duplicate_is_told_from_another_file_after_all_descriptors_were_closed) {
+  in_child([] {
+    const auto programs = kernel_eventfd();
+    const auto other = kernel_eventfd();
+    const auto lost = private_fd::duplicate_of(programs.get());
+    const int highest_known = std::max(programs.get(), other.get());
+    ASSERT_EQ(::syscall(SYS_close_range, highest_known + 1, ~0U, 0), 0);
+    EXPECT_FALSE(lost.is_ours());
+    std::array<private_fd, 4> owned;
+    for (auto& each : owned) each = private_fd{kernel_eventfd()};
+    const auto again = private_fd::duplicate_of(programs.get());
+    ASSERT_TRUE(again.is_ours());
+    ASSERT_EQ(::dup3(other.get(), again.get(), O_CLOEXEC), again.get());
+    EXPECT_FALSE(again.is_ours());
+    ::close(again.get());
+  });
 }
 
 TEST(private_fd, has_the_upper_quarter_of_few_numbers) {
@@ -160,6 +184,38 @@ TEST(private_fd, of_nothing_is_empty_and_leaves_errno) {
   EXPECT_FALSE(none.is_ours());
   EXPECT_EQ(errno, EBADF);
   EXPECT_FALSE(private_fd::duplicate_of(-1));
+}
+
+// All eventfds have one inode. Oracle: the program's eventfd at the number is not taken for the duplicate.
+TEST(private_fd, a_duplicate_of_an_eventfd_is_told_from_another_one_with_a_low_limit) {
+  in_child([] {
+    ASSERT_EQ(::syscall(SYS_close_range, 3, ~0U, 0), 0);
+    const rlimit few{.rlim_cur = 40, .rlim_max = 40};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+    const unique_fd bell{::eventfd(0, EFD_CLOEXEC)};
+    const auto duplicate = private_fd::duplicate_of(bell.get());
+    ASSERT_TRUE(duplicate);
+    EXPECT_TRUE(duplicate.is_ours());
+    const unique_fd another{::eventfd(0, EFD_CLOEXEC)};
+    ASSERT_EQ(::dup2(another.get(), duplicate.get()), duplicate.get());
+    EXPECT_FALSE(duplicate.is_ours());
+  });
+}
+
+TEST(private_fd, no_duplicate_of_an_eventfd_is_made_that_could_not_be_told_from_another) {
+  in_child([] {
+    ASSERT_EQ(::syscall(SYS_close_range, 3, ~0U, 0), 0);
+    const unique_fd bell{::eventfd(0, EFD_CLOEXEC)};
+    int error = 0;
+    bool was_made = true;
+    {
+      const doorbell::test::no_more_fds but_one{1};
+      was_made = static_cast<bool>(private_fd::duplicate_of(bell.get()));
+      error = errno;
+    }
+    EXPECT_FALSE(was_made);
+    EXPECT_EQ(error, EMFILE);
+  });
 }
 
 }  // namespace

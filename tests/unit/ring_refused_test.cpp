@@ -12,6 +12,7 @@
 #include <ctime>
 #include <string>
 
+#include "support/by_ring.hpp"
 #include "support/child.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
@@ -48,6 +49,7 @@ TEST_P(ring_refused, requests_move_to_threads_and_those_in_the_ring_complete) {
     const doorbell::test::pipe_ends pipe;
     char byte = 0;
     aio::context ctx{8, aio::engine_kind::io_uring};
+    doorbell::test::let_ring_have_requests(ctx);
     auto wait = aio::prep_pread(pipe.read.get(), &byte, 1, 0);
     ASSERT_EQ(ctx.submit({&wait}), 1U);
     refuse();

@@ -226,6 +226,132 @@ TEST_F(wait_queue_walk, has_fixed_its_end_before_the_last_entry_adds_another) {
   remove(a_, b_);
 }
 
+TEST_F(wait_queue_walk, does_not_visit_an_entry_that_was_added_during_it) {
+  a_.then = [&](unsigned) {
+    if (!c_.linked()) queue_.add(c_);
+    if (!x_.linked()) queue_.add(x_);
+    return 0;
+  };
+  add(a_, b_);
+  EXPECT_EQ(woken(), "ab");
+  EXPECT_EQ(woken(), "abcx");
+  remove(a_, b_, c_, x_);
+}
+
+TEST_F(wait_queue_walk, of_entries_that_add_themselves_again_visits_each_once) {
+  for (auto* each : {&a_, &b_})
+    each->then = [this, each](unsigned) {
+      queue_.remove(*each);
+      queue_.add(*each);
+      return 0;
+    };
+  add(a_, b_);
+  EXPECT_EQ(woken(), "ab");
+  EXPECT_EQ(woken(), "ab");
+  remove(a_, b_);
+}
+
+TEST_F(wait_queue_walk, an_entry_that_was_added_during_it_can_be_removed_during_it) {
+  a_.then = [&](unsigned) {
+    add(b_, x_, c_);
+    remove(b_, x_);
+    return 0;
+  };
+  add(a_);
+  EXPECT_EQ(woken(), "a");
+  a_.then = [](unsigned) { return 0; };
+  EXPECT_EQ(woken(), "ac");
+  remove(a_, c_);
+}
+
+TEST_F(wait_queue_walk, makes_a_pass_for_each_input_that_a_function_announces) {
+  int calls = 0;
+  a_.then = [&](unsigned events) {
+    EXPECT_EQ(events, static_cast<unsigned>(POLLIN));
+    if (++calls == 1) {
+      queue_.walk_again(POLLIN);
+      queue_.walk_again(POLLIN);
+    }
+    return 0;
+  };
+  add(a_, b_);
+  EXPECT_EQ(woken(), "ababab");
+  EXPECT_EQ(woken(), "ab");
+  remove(a_, b_);
+}
+
+TEST_F(wait_queue_walk, makes_one_pass_for_all_the_room_that_functions_announce) {
+  std::string events_seen;
+  a_.then = [&](unsigned events) {
+    events_seen += events == POLLOUT ? 'o' : 'i';
+    return 0;
+  };
+  b_.then = [&](unsigned events) {
+    if (events == POLLOUT) return 0;
+    queue_.walk_again(POLLOUT);
+    queue_.walk_again(POLLOUT);
+    return 0;
+  };
+  add(a_, b_);
+  EXPECT_EQ(woken(), "abab");
+  EXPECT_EQ(events_seen, "io");
+  remove(a_, b_);
+}
+
+// Oracle: an entry is told of each input that is announced after it was added, and of none before.
+TEST_F(wait_queue_walk, tells_an_entry_added_during_it_of_what_is_announced_after_that) {
+  int calls = 0;
+  a_.then = [&](unsigned) {
+    if (++calls > 1) return 0;
+    queue_.walk_again(POLLIN);
+    add(c_);  // which comes too late for the first pass and for the one that has been announced
+    queue_.walk_again(POLLIN);
+    return 0;
+  };
+  add(a_, b_);
+  EXPECT_EQ(woken(), "abababc");
+  remove(a_, b_, c_);
+}
+
+TEST_F(wait_queue_walk, tells_an_entry_added_during_it_of_room) {
+  unsigned told = 0;
+  a_.then = [&](unsigned events) {
+    if (events != POLLIN) return 0;
+    add(c_, b_);
+    queue_.walk_again(POLLOUT);
+    return 0;
+  };
+  b_.then = [&](unsigned events) {
+    told = events;
+    queue_.remove(b_);
+    return 0;
+  };
+  add(a_);
+  EXPECT_EQ(woken(), "aacb");
+  EXPECT_EQ(told, static_cast<unsigned>(POLLOUT));
+  EXPECT_FALSE(b_.linked());
+  a_.then = [](unsigned) { return 0; };
+  EXPECT_EQ(woken(), "ac");
+  remove(a_, c_);
+}
+
+TEST_F(wait_queue_walk, knows_whose_function_runs_and_for_what) {
+  unsigned own = 0;
+  unsigned others = 1;
+  a_.then = [&](unsigned) {
+    queue_.remove(a_);
+    own = wait_queue::events_told_to(a_);
+    others = wait_queue::events_told_to(b_);
+    return 0;
+  };
+  add(a_, b_);
+  walk(POLLHUP, wait_queue::exclusive::all);
+  EXPECT_EQ(own, static_cast<unsigned>(POLLHUP));
+  EXPECT_EQ(others, 0U);
+  EXPECT_EQ(wait_queue::events_told_to(b_), 0U);
+  remove(b_);
+}
+
 TEST_F(wait_queue_walk, is_known_to_its_thread_while_a_function_runs_and_no_longer) {
   wait_queue other;
   bool in_this = false;
@@ -249,15 +375,6 @@ TEST_F(wait_queue_walk, is_known_to_its_thread_while_a_function_runs_and_no_long
   EXPECT_FALSE(in_other);
   EXPECT_TRUE(in_any);
   remove(a_);
-}
-
-TEST_F(wait_queue_walk, finds_the_first_entry_with_a_function) {
-  wait_entry other{[](wait_entry&, unsigned) noexcept { return 0; }};
-  add(other, b_, a_);
-  EXPECT_EQ(queue_.find(&named::on_wake), &b_);
-  remove(b_, a_);
-  EXPECT_EQ(queue_.find(&named::on_wake), nullptr);
-  remove(other);
 }
 
 TEST_F(wait_queue_walk, an_entry_can_become_exclusive_between_two_stays) {

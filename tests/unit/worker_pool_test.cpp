@@ -226,7 +226,8 @@ class counting_pool final : public worker_pool {
   std::atomic<int> started_{0};
 };
 
-// Oracle: one worker carries out all requests, though each of them comes after the time in which a worker without work ends.
+// Oracle: one worker carries out all requests, though each of them comes after the time in which a worker without work
+// ends.
 TEST(worker_pool, keeps_its_last_workers_if_asked_to) {
   requests all;
   std::string paper;

@@ -29,6 +29,7 @@
 #include <doorbell/aio_engine.hpp>
 #include <doorbell/aio_iocb.hpp>
 #include <doorbell/base/export.hpp>
+#include <doorbell/base/point_after.hpp>
 
 namespace doorbell::aio {
 
@@ -74,6 +75,14 @@ class DOORBELL_EXPORT context {
   std::size_t submit(std::initializer_list<iocb*> iocbs, std::error_code& ec) noexcept {
     return submit(as_span(iocbs), ec);
   }
+
+  /// Carries out a read now, if that does not wait: of one buffer of 1 byte or
+  /// more, from a file whose bytes are in memory. No event follows, and none is
+  /// needed: it takes no slot. Does not wait for a disk, so callbacks may call
+  /// it.
+  /// @return the res that its event would have; nothing when it has had no
+  /// effect, and submit() should find the answer.
+  [[nodiscard]] std::optional<std::int64_t> read_inline(iocb& request) noexcept;
 
   /// Waits until at least `min` events have come, and gets as many as are there and fit.
   /// @param timeout how long to wait at most; without it, for ever; 0 does not wait.
@@ -132,10 +141,8 @@ class DOORBELL_EXPORT context {
   }
   template <class Rep, class Period>
   static std::optional<clock::time_point> deadline_after(std::chrono::duration<Rep, Period> timeout) noexcept {
-    using seconds = std::chrono::duration<double>;
-    const auto now = clock::now();
-    if (seconds{timeout} >= seconds{clock::time_point::max() - now}) return std::nullopt;
-    return now + std::chrono::ceil<clock::duration>(timeout);
+    const auto ends = base::point_after(timeout);
+    return ends == clock::time_point::max() ? std::nullopt : std::optional{ends};
   }
   std::span<io_event> get(std::size_t min, std::span<io_event> events, std::optional<clock::time_point> deadline);
   std::span<io_event> get(std::size_t min, std::span<io_event> events, std::optional<clock::time_point> deadline,

@@ -6,6 +6,7 @@
 // everybody on the wait queue gets POLLHUP.
 // Thread safety: the const members may be called at once, on one handle or on copies of it. A handle itself is a value:
 // closing, assigning or destroying it while another thread uses *that handle* is a race; give each thread its copy.
+// A child of fork(2) has copies of its own (docs/eventfd.md, "fork").
 //
 // Each call that can fail comes twice: throwing std::system_error, and with a std::error_code& that is set or cleared. On
 // a closed handle all of them fail with bad_file_descriptor.
@@ -26,6 +27,7 @@
 #include <stop_token>
 #endif
 
+#include <doorbell/base/point_after.hpp>
 #include <doorbell/eventfd_ctx.hpp>
 
 namespace doorbell {
@@ -52,6 +54,9 @@ class DOORBELL_EXPORT eventfd {
   }
   ~eventfd();
 
+  /// A closed handle. Allocates nothing.
+  [[nodiscard]] static eventfd closed() noexcept { return eventfd{no_context{}}; }
+
   /// Closes this handle. The last one sends POLLHUP: notifiers' release functions run in this thread (in a callback:
   /// when the outermost callback's lock is let go). May sleep on the queue's lock.
   void close();
@@ -67,7 +72,8 @@ class DOORBELL_EXPORT eventfd {
   /// Returns the count and makes it 0; of a semaphore, returns 1 and takes 1. At 0 it sleeps, or with EFD_NONBLOCK fails
   /// with resource_unavailable_try_again. Acquires what the signallers did before they signalled.
   /// Errors: interrupted (a signal handler ran: one without SA_RESTART, as with read(2)); resource_deadlock_would_occur,
-  /// at once and whatever the count, in a callback (unless EFD_NONBLOCK: then as eventfd_ctx::drain).
+  /// at once and whatever the count, in a callback (unless EFD_NONBLOCK: then as eventfd_ctx::drain);
+  /// not_enough_memory, where it has to sleep.
   /// Source: read(2) on an eventfd.
   std::uint64_t read() const;
   std::uint64_t read(std::error_code& ec) const noexcept;
@@ -80,14 +86,15 @@ class DOORBELL_EXPORT eventfd {
 #endif
 
   /// As above, for at most so long: then timed_out. Any signal handler interrupts it, as with poll(2). EFD_NONBLOCK counts
-  /// for nothing here.
+  /// for nothing here. Every duration is legal: one of 0 or less, or that is no number, takes what is there and does
+  /// not wait; one that the clock cannot count, such as duration::max(), waits for ever.
   template <class Rep, class Period>
   std::uint64_t read_for(std::chrono::duration<Rep, Period> timeout) const {
-    return read_until(after(timeout));
+    return read_until(base::point_after(timeout));
   }
   template <class Rep, class Period>
   std::uint64_t read_for(std::chrono::duration<Rep, Period> timeout, std::error_code& ec) const noexcept {
-    return read_until(after(timeout), ec);
+    return read_until(base::point_after(timeout), ec);
   }
   std::uint64_t read_until(std::chrono::steady_clock::time_point deadline) const;
   std::uint64_t read_until(std::chrono::steady_clock::time_point deadline, std::error_code& ec) const noexcept;
@@ -101,7 +108,7 @@ class DOORBELL_EXPORT eventfd {
   /// Adds `n`, at most `max`, else invalid_argument. When the sum would exceed `max` it sleeps until it fits, or with
   /// EFD_NONBLOCK fails with resource_unavailable_try_again. Wakes with POLLIN, also when `n` is 0. Sleeping is interrupted
   /// as in read(). In a callback of this eventfd, where it would sleep, it fails with resource_deadlock_would_occur; in one of
-  /// another eventfd it always does (signal() does not).
+  /// another eventfd it always does (signal() does not). Where it has to sleep, it may fail with not_enough_memory.
   /// Source: write(2) on an eventfd.
   void write(std::uint64_t n) const;
   void write(std::uint64_t n, std::error_code& ec) const noexcept;
@@ -112,11 +119,11 @@ class DOORBELL_EXPORT eventfd {
 #endif
   template <class Rep, class Period>
   void write_for(std::uint64_t n, std::chrono::duration<Rep, Period> timeout) const {
-    write_until(n, after(timeout));
+    write_until(n, base::point_after(timeout));
   }
   template <class Rep, class Period>
   void write_for(std::uint64_t n, std::chrono::duration<Rep, Period> timeout, std::error_code& ec) const noexcept {
-    write_until(n, after(timeout), ec);
+    write_until(n, base::point_after(timeout), ec);
   }
   void write_until(std::uint64_t n, std::chrono::steady_clock::time_point deadline) const;
   void write_until(std::uint64_t n, std::chrono::steady_clock::time_point deadline, std::error_code& ec) const noexcept;
@@ -143,9 +150,12 @@ class DOORBELL_EXPORT eventfd {
   /// Moves every count that is signalled here into the kernel eventfd `fd`, until stop_forwarding() or the last close: what
   /// is read there adds up to what was signalled here, one write(2) for one wake (see docs/eventfd.md for systems without
   /// /proc). It stays the same eventfd though `fd` be closed or its number used again. What does not fit over there waits
-  /// here, and moves with a later signal; a signal never blocks for it.
-  /// Errors: bad_file_descriptor; invalid_argument for what is not an eventfd; device_or_resource_busy when
-  /// it forwards already; too_many_files_open, not_enough_memory; resource_deadlock_would_occur in a callback.
+  /// here, and moves with a later signal at the latest. A signal does not block on the kernel eventfd, whatever other
+  /// threads and processes do with it; for a blocking one a helper thread writes, and a signal waits for that 250 ms at
+  /// most.
+  /// Errors: bad_file_descriptor; invalid_argument for what is not an eventfd, or is a poll_fd();
+  /// device_or_resource_busy when it forwards already; too_many_files_open, not_enough_memory;
+  /// resource_deadlock_would_occur in a callback.
   void forward_to(int fd) const;
   void forward_to(int fd, std::error_code& ec) const noexcept;
 
@@ -154,6 +164,7 @@ class DOORBELL_EXPORT eventfd {
   [[nodiscard]] static eventfd forwarding_to(int fd);
   [[nodiscard]] static eventfd forwarding_to(int fd, std::error_code& ec) noexcept;
 
+  /// When it returns, no count moves any more, unless a write to a full eventfd is blocked (docs/eventfd.md).
   /// Errors: no_such_file_or_directory when it does not forward; resource_deadlock_would_occur in a callback.
   void stop_forwarding() const;
   void stop_forwarding(std::error_code& ec) const noexcept;
@@ -168,15 +179,9 @@ class DOORBELL_EXPORT eventfd {
   [[nodiscard]] eventfd_ctx* unreferenced_context() const noexcept { return ctx_; }
 
  private:
-  template <class Rep, class Period>
-  static std::chrono::steady_clock::time_point after(std::chrono::duration<Rep, Period> timeout) noexcept {
-    using clock = std::chrono::steady_clock;
-    const auto now = clock::now();
-    // A timeout beyond what the clock can count, such as duration::max(), is for ever.
-    using seconds = std::chrono::duration<double>;
-    if (seconds{timeout} >= seconds{clock::time_point::max() - now}) return clock::time_point::max();
-    return now + std::chrono::ceil<clock::duration>(timeout);
-  }
+  struct no_context {};
+
+  explicit eventfd(no_context /*none*/) noexcept {}
 
   [[nodiscard]] eventfd_ctx& checked() const {
     if (ctx_ == nullptr) [[unlikely]]

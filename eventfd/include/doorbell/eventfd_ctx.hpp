@@ -1,17 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// eventfd_ctx: what the handles of an eventfd share: a 64-bit count and the wait queue of those who wait for it.
+// eventfd_ctx: what the handles of an eventfd share: a 64-bit count, and the wait queue of those that wait for it.
 //
-// Two counts. The files (doorbell::eventfd handles) keep it in use: when the last is closed, everybody on the queue gets
-// POLLHUP, under the queue's lock. References (eventfd_ctx_ptr) keep the memory: requests that will signal it hold one
-// each; files and the entries on the queue hold one together, given back by the last file's close or by the last entry to
-// leave after that, whichever is later. So an entry's share is counted under the lock that it takes anyway, and a closed
-// eventfd stays in memory until its last notifier has been through unregister.
+// Two counts. The files (doorbell::eventfd handles) keep it in use: when the last is closed, each entry of the queue
+// gets POLLHUP, under the queue's lock. References (eventfd_ctx_ptr) keep the memory: requests that will signal it hold
+// one each; files and the entries of the queue hold one together, which is released by the last file's close or by the
+// last entry that leaves after it, whichever is later. So an entry's share is counted under the lock that it takes
+// anyway, and a closed eventfd stays in memory until its last notifier has been unregistered.
 //
-// Thread safety: all members may be called at once by callers that hold a reference or an open file, except those marked
-// "lock held".
-// Locks: the queue's lock is innermost but for nothing: no other lock of doorbell is taken while it is held, and system
-// calls under it are only those that cannot block.
+// Thread safety: all members may be called concurrently by callers that hold a reference or an open file, except those
+// marked "lock held".
+// Locks: while a thread holds the queue's lock it waits for no other lock of doorbell, and makes only system calls that
+// cannot block.
+// Every change of the count and the walk that tells of it are one critical section, as in the kernel. So what is on the
+// queue agrees with the count whenever the lock is free, and each change is told exactly once to each entry:
+//
+//   legal:     register; change and walk.   The entry is told, and register_with() did not count the change.
+//   legal:     change and walk; register.   register_with() finds the count, and the entry is not told.
+//   forbidden: change; register; walk.      The entry is told of what register_with() has reported.
+//   forbidden: two changes whose walks follow in the other order; a descriptor that shows the count has then missed an
+//              edge between them.
+//
 // Memory ordering: a signal releases, a read that gets its count acquires; the lock does both.
 #pragma once
 
@@ -28,6 +37,7 @@
 #include <doorbell/base/kref.hpp>
 #include <doorbell/base/thread_annotations.hpp>
 #include <doorbell/base/wait_queue.hpp>
+#include <doorbell/base/walk_scope.hpp>
 
 namespace doorbell {
 
@@ -90,8 +100,10 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
   /// The queue's lock. A thread inside a wake function of this queue holds it already, and passes. May sleep.
   // The analysis cannot follow a lock that the thread may hold already.
   void lock() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION() DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
-    if (!in_own_callback()) [[likely]]
-      lock_.lock();
+    if (in_own_callback()) [[unlikely]]
+      return;
+    if (lock_.lock()) [[unlikely]]
+      begin_in_child();
   }
   void unlock() noexcept DOORBELL_UNLOCK_FUNCTION() DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
     if (!in_own_callback()) [[likely]]
@@ -115,6 +127,13 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
     return true;
   }
 
+  /// The same for an entry that has been detached and has not released its share, which it keeps. Lock held.
+  [[nodiscard]] bool attach_again(base::wait_entry& entry) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this) {
+    if (!is_open()) return false;
+    queue_.add(entry);
+    return true;
+  }
+
   /// Takes `entry` off the queue; its function does not run any more. Lock held.
   void detach(base::wait_entry& entry) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this) { queue_.remove(entry); }
 
@@ -124,11 +143,15 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
     return --shares_ == 0 && hung_up_;
   }
 
-  /// Takes what a read would. Lock held; if the answer is true the caller then calls wake(POLLOUT), without the lock.
-  [[nodiscard]] bool take_locked(std::uint64_t& taken) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
+  /// Takes what a read would, and wakes those who wait for room, under the same hold of the lock. Lock held, by an
+  /// eventfd_ctx_walk or in a wake function of this queue; there the wake functions run when the one that runs has
+  /// returned, before the lock is released.
+  /// @return whether something was there.
+  bool take_locked(std::uint64_t& taken) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
 
-  /// Adds what a write would, if it fits. Lock held; if the answer is true the caller then calls wake(POLLIN), without the
-  /// lock.
+  /// Adds what a write would, if it fits, and wakes those who wait for POLLIN, under the same hold of the lock. Lock
+  /// held, as for take_locked().
+  /// @return whether it was added.
   [[nodiscard]] bool add_locked(std::uint64_t n) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
 
   /// The count. Lock held.
@@ -140,8 +163,10 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
   /// last close. Not in a callback of another eventfd that other threads have, too: it takes the lock.
   [[nodiscard]] const base::private_fd* forwarding_target() noexcept;
 
-  /// Walks the queue with `events`; deferred, when called in a callback.
-  void wake(unsigned events) noexcept;
+  /// Moves what waits here because the kernel eventfd had no room for it. Not in a callback.
+  void forward_waiting() noexcept;
+  /// Whether something waits here, or may come back because a helper thread has it. Not in a callback.
+  [[nodiscard]] bool has_waiting_counts() noexcept;
 
   /// Whether this thread is inside a callback of this eventfd, respectively of any: a lock is held, nothing may block.
   [[nodiscard]] bool in_own_callback() const noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
@@ -166,12 +191,21 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
   class sleeper;
   class reader;
   class writer;
+  class file_entry;
   class poll_bridge;
   class forwarder;
+  struct attachments;
   struct wait_limit;
 
   eventfd_ctx(std::uint64_t count, bool semaphore, bool non_blocking) noexcept;
-  ~eventfd_ctx() = default;
+  ~eventfd_ctx();
+
+  // A child of fork(2).
+  void begin_in_child() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
+  void leave_waiting_to_parent() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
+  void keep_callback_in_child() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
+  static void after_fork_in_child() noexcept;
+  [[gnu::constructor]] static void expect_forks() noexcept;
 
   // Files.
   void get_file() noexcept;
@@ -181,9 +215,11 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
   // Reads and writes; `ec` is set or cleared.
   std::uint64_t read(const wait_limit& limit, std::error_code& ec) noexcept;
   void write(std::uint64_t n, const wait_limit& limit, std::error_code& ec) noexcept;
+  std::uint64_t read_or_sleep(const wait_limit& limit, std::error_code& ec) noexcept;
+  void write_or_sleep(std::uint64_t n, const wait_limit& limit, std::error_code& ec) noexcept;
   bool run_or_enqueue(sleeper& operation) noexcept;
-  void run(sleeper& operation, const wait_limit& limit, std::error_code& ec) noexcept;
-  [[nodiscard]] bool attempt_in_callback(sleeper& operation) noexcept;
+  std::error_code run(sleeper& operation, const wait_limit& limit) noexcept;
+  [[nodiscard]] bool add_in_callback(std::uint64_t n) noexcept;
 
   // Descriptors.
   int poll_fd(std::error_code& ec) noexcept;
@@ -192,10 +228,17 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
   void stop_forwarding(std::error_code& ec) noexcept;
 
   void signal_slow(std::uint64_t n) noexcept;
-  void signal_locked(std::uint64_t n) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
+  void announce_locked(unsigned events) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
+  /// How much may be added: a signal fills it, a write leaves one.
+  [[nodiscard]] std::uint64_t room_locked() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
+
+  /// An event of the queue beside POLLIN: a count that forwarding had taken is here again. A reader may take it, but
+  /// entries that are told of each signal have been told of it.
+  static constexpr unsigned came_back = POLLRDNORM;
 
   base::counter_lock lock_;
   base::wait_queue queue_ DOORBELL_GUARDED_BY(this);
+  attachments* attached_ DOORBELL_GUARDED_BY(this) = nullptr;  // null until the first one
   const std::uint64_t id_;
   base::kref references_;
   base::atomic<std::uint32_t> files_{1};
@@ -217,6 +260,20 @@ class DOORBELL_SCOPED_LOCKABLE eventfd_ctx_lock {
 
  private:
   eventfd_ctx& held_;
+};
+
+/// Holds an eventfd_ctx's lock for a scope in which the queue may be walked. Work that wake functions defer runs when
+/// it has been released.
+class DOORBELL_SCOPED_LOCKABLE eventfd_ctx_walk {
+ public:
+  explicit eventfd_ctx_walk(eventfd_ctx& held) noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(held) : held_{held} {}
+  ~eventfd_ctx_walk() DOORBELL_UNLOCK_FUNCTION() {}
+  eventfd_ctx_walk(const eventfd_ctx_walk&) = delete;
+  eventfd_ctx_walk& operator=(const eventfd_ctx_walk&) = delete;
+
+ private:
+  base::walk_scope scope_;
+  eventfd_ctx_lock held_;
 };
 
 }  // namespace doorbell

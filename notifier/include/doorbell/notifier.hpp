@@ -2,21 +2,26 @@
 //
 // notifier: a callback on an eventfd's wait queue, which any thread can take off at any time, without a race.
 //
-// What is certain:
-//  - After unregister() has returned, and after the destructor has, no callback of this notifier runs, but for the one that
-//    the call is made in. So it is for each of several threads that unregister at once; one of them is told that it did.
-//  - release() runs at most once a registration: when the last handle is closed, and unregister() has not been first.
+// Guarantees:
+//  - After unregister() has returned, and after the destructor has, no callback of this notifier runs, except the one
+//    that the call is made in. This holds for each of several threads that unregister concurrently; one of them is told
+//    that it ended the registration.
+//  - release() runs at most once in a registration: when the last handle is closed before unregister() has been called.
 //    Exactly one of the two wins; unregister() says which.
 //  - No signal is lost or told twice around register_with(): what came before is in its answer, what comes after calls.
 //
 // Callbacks run in the signalling (closing) thread, under the queue's lock. They are short, do not block and do not throw.
-// Legal inside: unregister this notifier or any other on the same eventfd; signal any eventfd, this one included
-// (delivered when the outermost callback's lock is let go); close handles, also the last one of any (so is its HUP);
-// destroy this notifier, from release() only. Refused with resource_deadlock_would_occur, at once: a blocking read,
-// io_destroy, and registering with or unregistering from another eventfd.
+// Legal inside: unregister this notifier or any other on the same eventfd, and register it there again; signal any
+// eventfd, this one included (delivered when the outermost callback's lock is released); close handles, also the last
+// one of any (so is its HUP); destroy any other notifier on the same eventfd, and this one from release() only.
+// Refused immediately with resource_deadlock_would_occur: a blocking read, io_destroy, and registering with or
+// unregistering from another eventfd.
 //
-// Thread safety: register_with() and unregister() may be called at once, from any thread. Lifetime: linked in, so neither
-// copied nor moved; it holds a reference to the eventfd_ctx, never an open file, or the HUP would never come.
+// Thread safety: register_with() and unregister() may be called concurrently, from any thread. Lifetime: linked in, so
+// neither copied nor moved; it holds a reference to the eventfd_ctx, never an open file, or the HUP would never come.
+// A registration that the last close has ended counts as one until unregister() has said so: register_with() is refused
+// until then. A child of fork(2) must not use an eventfd with a notifier on the stack of a thread that it does not have
+// (docs/eventfd.md, fork).
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -33,6 +38,7 @@
 
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/export.hpp>
+#include <doorbell/base/fork_aware_mutex.hpp>
 #include <doorbell/base/wait_queue.hpp>
 #include <doorbell/eventfd.hpp>
 #include <doorbell/eventfd_ctx.hpp>
@@ -43,7 +49,7 @@ namespace doorbell {
 enum class decoupled {
   by_us,          ///< this call: release() did not run and never will
   by_hup,         ///< the last handle's close: release() has run to its end (or is what called us)
-  not_registered  ///< nobody: there was none, or another unregister() has ended it
+  not_registered  ///< there was none, or another unregister() has ended it
 };
 
 // What the two callbacks of a notifier are made of. Its constructors make them where they stay: a function whose type has
@@ -65,11 +71,13 @@ class DOORBELL_EXPORT notifier {
   };
 
   /// Not registered yet.
-  /// @param signal what makes a signal_function; it is made in place. @param release a release_function, or none.
+  /// @param signal what makes a signal_function; it is made in place. @param release what makes a release_function. A
+  /// null pointer and an empty function (of std::function, too) stand for none: then nothing is called.
   template <signal_callback Signal, release_callback Release = std::nullptr_t>
-  explicit notifier(Signal&& signal, Release&& release = {}) : entry_{*this}, signal_{std::forward<Signal>(signal)} {
+  explicit notifier(Signal&& signal, Release&& release = {})
+      : entry_{*this}, signal_{make_signal(std::forward<Signal>(signal))} {
     if constexpr (!std::same_as<std::remove_cvref_t<Release>, std::nullptr_t>)
-      release_.emplace(std::forward<Release>(release));
+      if (!is_none(release)) release_.emplace(std::forward<Release>(release));
   }
 
   /// Registered with `bell`. Errors: as register_with().
@@ -87,13 +95,16 @@ class DOORBELL_EXPORT notifier {
   notifier(const notifier&) = delete;
   notifier& operator=(const notifier&) = delete;
 
-  /// Unregisters. May sleep on the queue's lock, until a callback that runs has ended. Inside a callback of another eventfd,
-  /// where that could deadlock, it ends the program: unregister through an executor, or earlier.
+  /// Unregisters. May sleep until a callback that runs has returned. Two mistakes end the program with a sentence on
+  /// stderr: to destroy a notifier in its own signal callback, which still uses it, and to destroy one that is
+  /// registered with another eventfd in a callback, where waiting for that eventfd could deadlock.
   ~notifier();
 
-  /// Puts the notifier on the queue of `bell`. May sleep on the queue's lock.
-  /// @return whether the count is above 0 now: such signals came before, and call nobody.
-  /// Errors: device_or_resource_busy when it is registered; bad_file_descriptor when `bell` is closed;
+  /// Puts the notifier on the queue of `bell`. May sleep until a callback that runs has returned. In a callback of
+  /// `bell` it does not sleep, and the notifier is not called for the signal that the callback runs for.
+  /// @return whether the count is above 0 now: such signals came before, and do not call.
+  /// Errors: device_or_resource_busy when it is registered, or, in a callback only, when another thread is inside
+  /// register_with() or unregister() of this notifier; bad_file_descriptor when `bell` is closed;
   /// resource_deadlock_would_occur in a callback of another eventfd.
   /// Source: eventfd_notifier_register() of the eventfd notifier patch.
   bool register_with(const eventfd& bell, sharing how = sharing::every);
@@ -102,7 +113,7 @@ class DOORBELL_EXPORT notifier {
     return register_with(bell, sharing::every, ec);
   }
 
-  /// Takes the notifier off; after that it can be registered again. May sleep on the queue's lock.
+  /// Takes the notifier off; after that it can be registered again. May sleep until a callback that runs has returned.
   /// Errors: resource_deadlock_would_occur in a callback of another eventfd; it stays registered.
   /// Source: eventfd_notifier_unregister() of the eventfd notifier patch.
   decoupled unregister();
@@ -111,7 +122,8 @@ class DOORBELL_EXPORT notifier {
   /// Takes the notifier off and drains the count as a read would, in one step: a signal comes before both, and has called
   /// and is in the count, or after both, and is neither.
   /// @param[out] count what was taken.
-  /// Errors: as unregister(); resource_unavailable_try_again when the count was 0, and it is unregistered all the same.
+  /// Errors: as unregister(). The form with an error_code also says resource_unavailable_try_again when the count was
+  /// 0; the notifier has been unregistered then, too, so the throwing form does not throw.
   /// Source: eventfd_ctx_remove_wait_queue() of the Linux kernel.
   decoupled unregister_and_read(std::uint64_t& count);
   decoupled unregister_and_read(std::uint64_t& count, std::error_code& ec) noexcept;
@@ -127,42 +139,56 @@ class DOORBELL_EXPORT notifier {
   // (docs/headers.md).
   template <class Function>
   static int on_wake(base::wait_entry& woken, unsigned events) noexcept;
-  void call(eventfd_ctx& ctx) noexcept;
-  void on_hup() noexcept;
-  static void end_share_in_callback(eventfd_ctx& ctx) noexcept;
-  void wait_until_over() noexcept;
-  void sleep_while_leaving(std::uint32_t& state) noexcept;
   // An error is an errc until it is told to the caller: an error_code that says "none" costs a call.
   template <class Answer>
   struct outcome {
     std::errc error;
     Answer answer;
   };
+  template <class Function>
+  [[nodiscard]] static bool is_none(const Function& function) noexcept {
+    if constexpr (requires { static_cast<bool>(function == nullptr); })
+      return function == nullptr;
+    else
+      return false;
+  }
+  // So that call() need not look whether there is one.
+  template <class Signal>
+  [[nodiscard]] static signal_function make_signal(Signal&& signal) {
+    if (is_none(signal)) return signal_function{[](eventfd_ctx&) {}};
+    return signal_function{std::forward<Signal>(signal)};
+  }
+
+  /// Of a registration whose active bit is clear.
+  enum class end : std::uint8_t {
+    untold,  ///< by HUP, which the next unregister() says
+    told     ///< by HUP or by an unregister() in a callback, and a caller has been told so
+  };
+
+  void call(eventfd_ctx& ctx) noexcept;
+  void on_hup() noexcept;
   void start(const eventfd& bell);
   void start(const eventfd& bell, std::error_code& ec) noexcept;
   outcome<bool> try_register(const eventfd& bell, sharing how) noexcept;
-  outcome<bool> enter_queue(const eventfd& bell, sharing how) noexcept;
+  outcome<bool> register_in_callback(eventfd_ctx* to, sharing how) noexcept;
+  outcome<bool> enter_queue(eventfd_ctx* to, sharing how) noexcept;
+  outcome<bool> enter_again(eventfd_ctx& own, sharing how) noexcept;
+  outcome<bool> begin(eventfd_ctx& to) noexcept;
   outcome<decoupled> try_unregister() noexcept;
   outcome<decoupled> try_unregister_and_read(std::uint64_t& count) noexcept;
-  enum class claim : std::uint8_t { taken, by_callback, by_callback_after_hup, nothing, refused };
-  [[nodiscard]] claim begin_leaving() noexcept;
-  [[nodiscard]] std::uint32_t claimed_word(std::uint32_t state, const eventfd_ctx* ctx) const noexcept;
-  template <class UnderLock>
-  decoupled leave_in_callback(bool is_on_queue, UnderLock under_lock) noexcept;
-  std::uint32_t clear_active() noexcept;
-  template <class UnderLock>
-  decoupled pass_through_lock(UnderLock under_lock) noexcept;
-  void pass_through_lock_at_end() noexcept;
-  void end_leaving() noexcept;
-  outcome<decoupled> without_leaving(claim made) noexcept;
-  template <class UnderLock>
+  template <class Lock, class UnderLock>
   outcome<decoupled> leave(UnderLock under_lock) noexcept;
+  [[nodiscard]] decoupled take_off(eventfd_ctx& ctx) noexcept;
+  [[nodiscard]] bool has_ended() const noexcept;
+  [[nodiscard]] bool let_go(eventfd_ctx& ctx) noexcept;
+  void destroy_in_callback(bool is_locked) noexcept;
+  void end_with(eventfd_ctx& ctx) noexcept;
 
   entry entry_;
-  base::atomic<std::uint32_t> state_{0};
-  std::uint32_t generation_ = 0;             // of whoever has made state_ busy
-  base::atomic<eventfd_ctx*> ctx_{nullptr};  // whose queue; while registered
-  bool calling_ = false;                     // one of the two below is on the stack; under the queue's lock
+  base::fork_aware_mutex mutex_;
+  base::atomic<eventfd_ctx*> ctx_{nullptr};
+  base::atomic<bool> active_{false};
+  end end_ = end::told;
   signal_function signal_;
   std::optional<release_function> release_;  // an empty function is still a call to destroy
 };

@@ -51,8 +51,13 @@ const arena::block& arena::release(void* at, thread_id by) noexcept {
   return *found;
 }
 
+void arena::let_stay(thread_id made_by) noexcept {
+  for (auto& each : blocks_)
+    if (each.made_by == made_by) each.may_stay = true;
+}
+
 const arena::block* arena::first_live() const noexcept {
-  const auto found = std::ranges::find_if(blocks_, [](const auto& each) { return !each.freed; });
+  const auto found = std::ranges::find_if(blocks_, [](const auto& each) { return !each.freed && !each.may_stay; });
   return found != blocks_.end() ? &*found : nullptr;
 }
 

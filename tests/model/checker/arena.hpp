@@ -21,6 +21,7 @@ class arena {
     thread_id made_by;
     bool freed = false;
     thread_id freed_by = 0;
+    bool may_stay = false;
   };
 
   enum class state : std::uint8_t { never_allocated, live, freed };
@@ -39,7 +40,10 @@ class arena {
   }
   [[nodiscard]] state state_at(std::size_t offset) const noexcept { return states_[offset]; }
 
-  /// The first that has not been freed, or null.
+  /// Of those that thread has made, none need be freed.
+  void let_stay(thread_id made_by) noexcept;
+
+  /// The first that has not been freed and need be, or null.
   [[nodiscard]] const block* first_live() const noexcept;
   /// What lies there, in words.
   [[nodiscard]] std::string describe(const void* at) const;

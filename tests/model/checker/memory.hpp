@@ -34,6 +34,8 @@ class memory {
   void set_stack_end(thread_id of, const void* end) noexcept { stack_ends_[of] = end; }
   [[nodiscard]] const stacks& all_stacks() const noexcept { return stacks_; }
 
+  /// A thread that a fork has left behind does not free what it has allocated.
+  void let_stay(thread_id made_by) noexcept { heap_.let_stay(made_by); }
   /// Fails when something has not been freed.
   void expect_no_leak() const noexcept;
   void clear() noexcept;

@@ -41,14 +41,30 @@ bool have_joined(const void* all) noexcept {
   });
 }
 
+bool cannot_go_on(const thread& each) noexcept {
+  return each.finished || (each.pending.ready != nullptr && !each.pending.ready(each.pending.asked));
+}
+
+bool fork_comes(const void* all) noexcept {
+  return std::ranges::all_of(*static_cast<const all_threads*>(all),
+                             [](const auto& each) { return !each.in_parent_only || cannot_go_on(each); });
+}
+
 bool background_rests(const void* all) noexcept {
   return std::ranges::all_of(*static_cast<const all_threads*>(all),
                              [](const auto& each) { return !each.in_background || each.rests(); });
 }
 
+bool background_has_ended(const void* all) noexcept {
+  return std::ranges::all_of(*static_cast<const all_threads*>(all),
+                             [](const auto& each) { return !each.in_background || each.finished; });
+}
+
 // Which only asks for what is said of the others.
 bool waits_for_others(const thread& scenario) noexcept {
-  return scenario.id == 0 && (scenario.pending.ready == have_joined || scenario.pending.ready == background_rests);
+  const auto asks = scenario.pending.ready;
+  return scenario.id == 0 &&
+         (asks == have_joined || asks == fork_comes || asks == background_rests || asks == background_has_ended);
 }
 
 }  // namespace
@@ -74,12 +90,13 @@ void scheduler::begin(thread& made, std::string_view name, const std::function<v
   made.locals = thread_locals{};
   made.pending = {};
   made.finished = made.yielded = made.woken = false;
-  made.in_background = false;
+  made.in_background = made.in_parent_only = made.rests_asleep = false;
   made.order = current().order;
   made.happened = current().happened;
   made.happened.tick(id);
   made.sleeps_on = nullptr;
   made.cpu = id % 2;
+  made.table = current().table;
   made.sections = 0;
   made.locks.clear();
   const auto& all = memory_.all_stacks();
@@ -144,6 +161,7 @@ void scheduler::run_thread(thread& me) noexcept {
 
 void scheduler::step(const operation& next_operation) noexcept {
   auto& me = current();
+  if (me.in_parent_only && me.steps_left-- == 0) stop_for_ever(me);
   me.pending = next_operation;
   me.pending.object = memory_.first_mapping_of(next_operation.object);
   if (alive_ > 1) strategy_->announced(threads_, me, objects_);
@@ -234,12 +252,49 @@ void scheduler::together(std::span<const part> parts) noexcept {
   }
 }
 
-void scheduler::start_in_background(std::string_view name, void (*body)(void*) noexcept, void* argument) noexcept {
+void scheduler::stop_for_ever(thread& me) noexcept {
+  me.finished = true;
+  memory_.set_stack_end(me.id, memory_.all_stacks().top(me.id));
+  --alive_;
+  next_ = next();
+  me.host = std::move(me.host).resume();
+}
+
+// A limit for each thread, instead of one for all: the steps of threads that do not depend on each other are tried in
+// one order only, and the fork may come after any number of them.
+void scheduler::together_until_fork(std::span<const part> parts, unsigned steps) noexcept {
+  const not_tracked here;
+  auto& me = current();
+  for (const auto& each : parts) {
+    auto& made = free_thread();
+    begin(made, each.name, each.run);
+    made.in_parent_only = true;
+    made.steps_left = pick(steps);
+  }
+  me.happened.tick(me.id);
+  step({.name = "fork", .ready = fork_comes, .asked = &threads_});
+  for (auto& each : threads_) {
+    if (!each.in_parent_only) continue;
+    // The kernel copies the memory between two steps, so all that was done before is seen in the child.
+    me.order.join(each.order);
+    me.happened.join(each.happened);
+    if (!each.finished) --alive_;
+    memory_.let_stay(each.id);
+    memory_.set_stack_end(each.id, memory_.all_stacks().top(each.id));
+    if (each.fiber) leave_for_good(each.fiber);
+    each.body = nullptr;
+    each.in_parent_only = false;
+  }
+}
+
+void scheduler::start_in_background(std::string_view name, void (*body)(void*) noexcept, void* argument,
+                                    bool rests_asleep) noexcept {
   const not_tracked here;
   auto& made = free_thread();
   made.own_body = [body, argument] { body(argument); };
   begin(made, name, made.own_body);
   made.in_background = true;
+  made.rests_asleep = rests_asleep;
   current().happened.tick(current().id);
 }
 
@@ -250,6 +305,17 @@ void scheduler::let_background_rest() noexcept {
   step({.name = "let the background rest", .ready = background_rests, .asked = &threads_});
   for (const auto& each : threads_)
     if (each.in_background) current().order.join(each.order);
+}
+
+void scheduler::join_background() noexcept {
+  const not_tracked here;
+  auto& me = current();
+  step({.name = "join the background", .ready = background_has_ended, .asked = &threads_});
+  for (const auto& each : threads_) {
+    if (!each.in_background) continue;
+    me.order.join(each.order);
+    me.happened.join(each.happened);
+  }
 }
 
 std::size_t scheduler::in_background() const noexcept {

@@ -66,10 +66,18 @@ class scheduler {
   [[nodiscard]] unsigned pick_older(unsigned alternatives) noexcept;
   /// Starts threads, and waits for them.
   void together(std::span<const part> parts) noexcept;
+  /// The same until a fork(2) by the calling thread: each of the others has done a number of steps by then, below
+  /// `steps`, of which all are tried, or waits for what does not come. None of them goes on in the child, which this is
+  /// from then on.
+  void together_until_fork(std::span<const part> parts, unsigned steps) noexcept;
   /// Starts one that nobody waits for. When the scenario has ended it is given the time to come to rest, and is left there.
-  void start_in_background(std::string_view name, void (*body)(void*) noexcept, void* argument) noexcept;
+  /// @param rests_asleep it rests where it sleeps on a condition variable or a futex, too.
+  void start_in_background(std::string_view name, void (*body)(void*) noexcept, void* argument,
+                           bool rests_asleep) noexcept;
   /// Waits until all of those rest: what they had to do is done.
   void let_background_rest() noexcept;
+  /// Waits until all of those have ended: what they did happens before what the caller does next.
+  void join_background() noexcept;
   /// How many of those have been started.
   [[nodiscard]] std::size_t in_background() const noexcept;
   /// Has this called, once, when this execution's scenario has ended and those in the background are gone: as code under
@@ -96,6 +104,7 @@ class scheduler {
   void begin(thread& made, std::string_view name, const std::function<void()>& body);
   [[nodiscard]] thread& free_thread() noexcept;
   void end_background() noexcept;
+  void stop_for_ever(thread& me) noexcept;
   void run_thread(thread& me) noexcept;
   void take_step(thread& me) noexcept;
   [[nodiscard]] thread_id next() noexcept;

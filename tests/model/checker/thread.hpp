@@ -22,6 +22,8 @@ struct thread {
   const std::function<void()>* body = nullptr;
   std::function<void()> own_body;  // of one in the background
   bool in_background = false;      // nobody waits for its end, and it may have none
+  bool in_parent_only = false;     // gone after the fork, wherever it is then
+  bool rests_asleep = false;       // of one in the background: while it sleeps, it waits for something to do
 
   boost::context::fiber fiber;  // where it goes on
   boost::context::fiber host;   // where whoever switches threads goes on, while it runs
@@ -29,7 +31,8 @@ struct thread {
 
   operation pending;  // what it does when it goes next
   bool finished = false;
-  bool yielded = false;  // others first
+  bool yielded = false;     // others first
+  unsigned steps_left = 0;  // of one that exists only in the parent
 
   vector_clock order;     // what its operations depend on
   vector_clock happened;  // what happens before, in the sense of C++
@@ -38,13 +41,15 @@ struct thread {
   bool woken = false;
 
   unsigned cpu = 0;
+  unsigned table = 0;     // of descriptors; its creator's, unless it has entered one of its own
   unsigned sections = 0;  // of RCU, one in the other
   std::uint64_t in_section_since = 0;
   std::vector<const void*> locks;  // that it holds
 
   /// Whether it has nothing to do, and never will have unless another sees to it.
   [[nodiscard]] bool rests() const noexcept {
-    return finished || (pending.rests && pending.ready != nullptr && !pending.ready(pending.asked));
+    const bool may_rest = pending.rests || (rests_asleep && pending.sleeps);
+    return finished || (may_rest && pending.ready != nullptr && !pending.ready(pending.asked));
   }
 };
 

@@ -13,7 +13,7 @@ namespace doorbell::model {
 using thread_id = unsigned;
 
 /// The scenario's own, which is thread 0, and those it starts.
-inline constexpr unsigned max_threads = 6;
+inline constexpr unsigned max_threads = 8;
 
 /// A set of threads.
 using thread_mask = std::uint32_t;

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernel's epolls, edge-triggered, on the eventfds of kernel.cpp. As in the kernel, an edge is a write or a read of the
-// file, whatever it changed, and epoll_wait looks at the file itself before it says anything. Files that lose their last
+// The kernel's epolls, on the eventfds of kernel.cpp. As in the kernel, an edge is a write or a read of the file,
+// whatever it changed, and epoll_wait looks at the file itself before it says anything. Without EPOLLET it looks at a
+// file that was ready again the next time, and after an event of EPOLLONESHOT no more. Files that lose their last
 // descriptor are watched no longer.
 #include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "checker/failure.hpp"
 #include "checker/tracking.hpp"
@@ -14,8 +18,14 @@
 namespace doorbell::model {
 namespace {
 
-bool has_edges(const void* epoll) noexcept {
-  return std::ranges::any_of(static_cast<const kernel_epoll*>(epoll)->watched, &watched_file::is_ready);
+bool has_edges(const void* asked) noexcept {
+  const auto& epoll = *static_cast<const kernel_epoll*>(asked);
+  return epoll.is_late || std::ranges::any_of(epoll.watched, &watched_file::is_ready);
+}
+
+std::vector<std::weak_ptr<kernel_epoll>>& all_epolls() {
+  static std::vector<std::weak_ptr<kernel_epoll>> all;
+  return all;
 }
 
 std::vector<std::shared_ptr<watched_file>> take_edges(kernel_epoll& epoll, std::size_t most) {
@@ -29,13 +39,18 @@ std::vector<std::shared_ptr<watched_file>> take_edges(kernel_epoll& epoll, std::
 }
 
 /// @return whether there is something to say of it.
-bool look_at(scheduler& all, const watched_file& one, epoll_event& said) {
+bool look_at(scheduler& all, watched_file& one, epoll_event& said) {
   const auto file = one.file.lock();
   if (file == nullptr) return false;
   all.step({.name = "look at the file", .object = file.get(), .writes = false});
   said = one.asked;
   said.events = file->events() & one.asked.events;
-  return said.events != 0;
+  if (said.events == 0) return false;
+  if (one.asked.events & EPOLLONESHOT)
+    one.asked.events = 0;
+  else if ((one.asked.events & EPOLLET) == 0)
+    one.is_ready = true;
+  return true;
 }
 
 int look_at_edges(scheduler& all, kernel_epoll& epoll, std::span<epoll_event> said) {
@@ -50,10 +65,15 @@ auto find_watched(kernel_epoll& epoll, int number, const std::shared_ptr<kernel_
                               [&](const auto& each) { return each->number == number && each->file.lock() == file; });
 }
 
+void expect_known(const epoll_event& asked) {
+  constexpr unsigned known = EPOLLIN | EPOLLOUT | EPOLLET | EPOLLONESHOT;
+  if ((asked.events & ~known) != 0)
+    fail(failure::broken_scenario, "the model checker's epoll knows EPOLLIN and EPOLLOUT only");
+}
+
 int watch(scheduler& all, const std::shared_ptr<kernel_epoll>& epoll, const descriptor& of, int number,
           const epoll_event& asked) {
-  if ((asked.events & ~(EPOLLIN | EPOLLOUT)) != EPOLLET)
-    fail(failure::broken_scenario, "the model checker's epoll knows edges of EPOLLIN and EPOLLOUT only");
+  expect_known(asked);
   if (find_watched(*epoll, number, of.file) != epoll->watched.end()) return failed(EEXIST);
   const auto made = std::make_shared<watched_file>(watched_file{.number = number, .file = of.file, .asked = asked});
   all.step({.name = "watch the file", .object = of.file.get()});
@@ -62,6 +82,19 @@ int watch(scheduler& all, const std::shared_ptr<kernel_epoll>& epoll, const desc
   all.step({.name = "EPOLL_CTL_ADD", .object = epoll.get()});
   epoll->watched.push_back(made);
   if (is_there) made->is_ready = true;
+  return 0;
+}
+
+/// The file is looked at again, as by EPOLL_CTL_ADD.
+int watch_again(scheduler& all, kernel_epoll& epoll, const descriptor& of, int number, const epoll_event& asked) {
+  expect_known(asked);
+  all.step({.name = "EPOLL_CTL_MOD", .object = &epoll});
+  const auto found = find_watched(epoll, number, of.file);
+  if (found == epoll.watched.end()) return failed(ENOENT);
+  auto& one = **found;
+  one.asked = asked;
+  all.step({.name = "look at the file", .object = of.file.get(), .writes = false});
+  if ((of.file->events() & asked.events) != 0) one.is_ready = true;
   return 0;
 }
 
@@ -77,6 +110,16 @@ int unwatch(scheduler& all, const std::shared_ptr<kernel_epoll>& epoll, const de
 }
 
 }  // namespace
+
+void let_time_pass() {
+  const not_tracked here;
+  for (const auto& each : all_epolls()) {
+    const auto epoll = each.lock();
+    if (epoll == nullptr) continue;
+    scheduler::one().step({.name = "time passes", .object = epoll.get()});
+    epoll->is_late = true;
+  }
+}
 
 // An edge that comes with the change is told to those who watched when it came.
 void tell_epolls(scheduler& all, const kernel_eventfd& file, unsigned events) {
@@ -103,7 +146,10 @@ int __real_epoll_wait(int, epoll_event*, int, int);
 int __wrap_epoll_create1(int flags) {
   if (!scheduler::one().running()) return __real_epoll_create1(flags);
   const not_tracked here;
-  return add_descriptor({.file = nullptr, .epoll = std::make_shared<kernel_epoll>()});
+  const auto made = std::make_shared<kernel_epoll>();
+  std::erase_if(all_epolls(), [](const auto& each) { return each.expired(); });
+  all_epolls().push_back(made);
+  return add_descriptor({.file = nullptr, .epoll = made});
 }
 
 int __wrap_epoll_ctl(int number, int command, int of, epoll_event* asked) {
@@ -117,11 +163,13 @@ int __wrap_epoll_ctl(int number, int command, int of, epoll_event* asked) {
   if (epoll == nullptr || target->file == nullptr || target->is_fdinfo) return failed(EINVAL);
   const auto file = *target;
   if (command == EPOLL_CTL_ADD) return watch(scheduler::one(), epoll, file, of, *asked);
+  if (command == EPOLL_CTL_MOD) return watch_again(scheduler::one(), *epoll, file, of, *asked);
   if (command == EPOLL_CTL_DEL) return unwatch(scheduler::one(), epoll, file, of);
   return failed(EINVAL);
 }
 
-// A timeout does not pass: the threads that have one use it only to notice a descriptor that the program has closed.
+// A timeout passes only when the scenario lets it (let_time_pass): the threads that have one use it only to notice a
+// descriptor that the program has closed.
 // The function holds nothing while it waits, because a thread that is left at rest never releases it.
 int __wrap_epoll_wait(int number, epoll_event* said, int most, int timeout) {
   if (!is_ours(number)) return __real_epoll_wait(number, said, most, timeout);
@@ -134,7 +182,7 @@ int __wrap_epoll_wait(int number, epoll_event* said, int most, int timeout) {
   for (;;) {
     all.step({.name = "epoll_wait", .object = &epoll, .ready = has_edges, .asked = &epoll, .rests = true});
     const int count = look_at_edges(all, epoll, {said, static_cast<std::size_t>(most)});
-    if (count > 0) return count;
+    if (count > 0 || std::exchange(epoll.is_late, false)) return count;
   }
 }
 

@@ -5,7 +5,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdarg>
 #include <cstdint>
@@ -28,14 +31,26 @@ constexpr int first_number = 1000;
 constexpr int dupfd_query = 1024 + 3;  // of linux/fcntl.h, since Linux 6.10
 constexpr std::string_view fdinfo_folder = "/proc/thread-self/fdinfo/";
 
-std::map<int, descriptor>& descriptors() {
-  static std::map<int, descriptor> all;
-  return all;
-}
+using descriptor_table = std::map<int, descriptor>;
 
+constexpr std::size_t usual_room = 16;  // of a socket, in messages
+
+struct {
+  std::array<descriptor_table, max_threads> tables;  // the first one is the program's
+  unsigned tables_entered = 0;
+  std::uint64_t last_inode = 0;
+  std::size_t room = usual_room;
+  bool program_closes_ours = false;
+} state;
+
+descriptor_table& descriptors() { return state.tables[scheduler::one().current().table]; }
+
+/// The kernel closes what is in a table whose threads have ended.
 void expect_all_closed() {
-  if (!descriptors().empty())
-    fail(failure::leak, "descriptor " + std::to_string(descriptors().begin()->first) + " is never closed");
+  const auto& programs = state.tables.front();
+  if (!programs.empty())
+    fail(failure::leak, "descriptor " + std::to_string(programs.begin()->first) + " is never closed");
+  state = {};
 }
 
 /// A step: which number is whose is common to all threads.
@@ -92,8 +107,22 @@ ssize_t write_eventfd(scheduler& all, kernel_eventfd& file, const void* buffer) 
   return sizeof n;
 }
 
+bool has_room(const void* asked) noexcept {
+  const auto& socket = *static_cast<const kernel_socket*>(asked);
+  return socket.messages.size() < socket.room;
+}
+
+/// Until there is room in the socket: a timeout does not pass.
+int wait_for_room(scheduler& all, pollfd& asked, const kernel_socket& socket) {
+  all.step({.name = "poll", .object = &socket, .writes = false, .ready = has_room, .asked = &socket});
+  asked.revents = POLLOUT;
+  return 1;
+}
+
 int ready_events(scheduler& all, pollfd& asked) {
-  const auto file = find_file(asked.fd);
+  const auto* const there = find_descriptor(asked.fd);
+  if (there != nullptr && there->socket != nullptr) return wait_for_room(all, asked, *there->socket);
+  const auto file = there != nullptr ? there->file : nullptr;
   if (file == nullptr) {
     asked.revents = POLLNVAL;
     return 1;
@@ -141,6 +170,42 @@ int add_descriptor(const descriptor& made) {
   return number;
 }
 
+void enter_new_table(std::span<const int> kept) {
+  change_table();
+  auto& old = descriptors();
+  scheduler::one().current().table = ++state.tables_entered;
+  for (const auto number : kept)
+    if (const auto found = old.find(number); found != old.end()) descriptors().insert(*found);
+}
+
+unsigned this_table() noexcept { return scheduler::one().current().table; }
+void use_table(unsigned which) noexcept { scheduler::one().current().table = which; }
+
+std::uint64_t inode_of(int number) noexcept {
+  if (!is_ours(number)) return 0;
+  const auto found = descriptors().find(number);
+  return found != descriptors().end() && found->second.file != nullptr ? found->second.file->inode : 0;
+}
+
+void let_program_close_ours() noexcept { state.program_closes_ours = true; }
+
+bool is_still(int number, std::uint64_t inode) noexcept {
+  if (!state.program_closes_ours || !is_ours(number)) return true;
+  const auto* const there = find_descriptor(number);
+  return there != nullptr && inode_of(number) == inode;
+}
+
+std::shared_ptr<kernel_socket> make_socket() {
+  return std::make_shared<kernel_socket>(kernel_socket{.room = state.room});
+}
+
+void limit_messages(std::size_t most) noexcept { state.room = most; }
+
+long references_to(int number) noexcept {
+  const auto found = descriptors().find(number);
+  return found != descriptors().end() ? found->second.file.use_count() : 0;
+}
+
 }  // namespace doorbell::model
 
 using namespace doorbell::model;
@@ -151,6 +216,8 @@ extern "C" {
 int __real_close(int);
 int __real_fcntl(int, int, ...);
 int __real_open(const char*, int, ...);
+int __real_dup3(int, int, int);
+int __real_fstatat(int, const char*, struct stat*, int);
 int __real_poll(pollfd*, nfds_t, int);
 int __real_eventfd(unsigned, int);
 ssize_t __real_pread(int, void*, size_t, off_t);
@@ -160,9 +227,11 @@ ssize_t __real_write(int, const void*, size_t);
 int __wrap_eventfd(unsigned initial, int flags) {
   if (!scheduler::one().running()) return __real_eventfd(initial, flags);
   const not_tracked here;
-  const auto made =
-      std::make_shared<kernel_eventfd>(initial, (flags & EFD_SEMAPHORE) != 0, (flags & EFD_NONBLOCK) != 0);
-  return add_descriptor({.file = made, .epoll = nullptr});
+  const auto made = std::make_shared<kernel_eventfd>(kernel_eventfd{.count = initial,
+                                                                    .semaphore = (flags & EFD_SEMAPHORE) != 0,
+                                                                    .non_blocking = (flags & EFD_NONBLOCK) != 0,
+                                                                    .inode = ++state.last_inode});
+  return add_descriptor({.file = made});
 }
 
 int __wrap_close(int number) {
@@ -170,6 +239,26 @@ int __wrap_close(int number) {
   const not_tracked here;
   change_table();
   return descriptors().erase(number) != 0 ? 0 : failed(EBADF);
+}
+
+int __wrap_dup3(int from, int to, int flags) {
+  if (!is_ours(from)) return __real_dup3(from, to, flags);
+  const not_tracked here;
+  change_table();
+  const auto found = descriptors().find(from);
+  if (found == descriptors().end()) return failed(EBADF);
+  descriptors()[to] = found->second;
+  return to;
+}
+
+int __wrap_fstatat(int number, const char* path, struct stat* status, int flags) {
+  if (!is_ours(number)) return __real_fstatat(number, path, status, flags);
+  const not_tracked here;
+  const auto file = find_file(number);
+  if (file == nullptr) return failed(EBADF);
+  *status = {};
+  status->st_ino = file->inode;
+  return 0;
 }
 
 int __wrap_fcntl(int number, int command, ...) {
@@ -188,7 +277,7 @@ int __wrap_open(const char* path, int flags, ...) {
   const not_tracked here;
   const auto file = find_file(std::atoi(path + fdinfo_folder.size()));
   if (file == nullptr) return failed(ENOENT);
-  return add_descriptor({.file = file, .epoll = nullptr, .is_fdinfo = true});
+  return add_descriptor({.file = file, .is_fdinfo = true});
 }
 
 ssize_t __wrap_pread(int number, void* buffer, size_t bytes, off_t from) {

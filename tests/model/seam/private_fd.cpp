@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// base::private_fd without its protection: no scenario closes a descriptor of the library, and the steps of the
-// protection would be explored in each of them.
+// base::private_fd without its protection, unless the scenario says that the program closes descriptors of the library:
+// the steps of the protection would be explored in each scenario.
 #include <doorbell/base/private_fd.hpp>
 
 #include <fcntl.h>
+
+#include "checker/tracking.hpp"
+#include "kernel.hpp"
 
 namespace doorbell::base {
 
@@ -14,16 +17,24 @@ private_fd private_fd::duplicate_of(int programs) noexcept {
   return private_fd{unique_fd{::fcntl(programs, F_DUPFD_CLOEXEC, 0)}, false, 0};
 }
 
-private_fd::private_fd(unique_fd fd, bool /*is_sole_owner*/, int /*lowest*/) noexcept : fd_{fd.release()} {}
+private_fd::private_fd(unique_fd fd, bool /*is_sole_owner*/, int /*lowest*/) noexcept : fd_{fd.release()} {
+  identity_.inode = model::inode_of(fd_);
+}
 
 private_fd::verified_scope::verified_scope(const private_fd* /*just_verified*/) noexcept {}
 private_fd::verified_scope::~verified_scope() = default;
 
+bool private_fd::is_of_library(int /*fd*/) noexcept { return false; }
+
 bool private_fd::is_superseded() const noexcept { return false; }
-bool private_fd::is_ours() const noexcept { return fd_ >= 0; }
+bool private_fd::is_ours() const noexcept {
+  const model::not_tracked here;
+  return fd_ >= 0 && model::is_still(fd_, identity_.inode);
+}
 
 void private_fd::reset() noexcept {
-  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  if (fd_ >= 0 && is_ours()) ::close(fd_);
+  fd_ = -1;
 }
 
 }  // namespace doorbell::base

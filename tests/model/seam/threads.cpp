@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the standard library's headers ask the system about threads (std::stop_token does): who one is, to let others go
-// first, and to sleep. The linker sends it here.
+// first, and to sleep. The linker sends it here, together with all system calls made by number (aio/raw_calls.hpp).
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <climits>
 #include <cstdarg>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
 
 #include "checker/scheduler.hpp"
 #include "checker/tracking.hpp"
@@ -30,6 +38,35 @@ long futex(const void* at, int operation, std::uint32_t value) {
   doorbell::model::sleep_while(at, sizeof value, value, ~std::uint64_t{0}, false);
   errno = EAGAIN;  // whoever asks looks again
   return -1;
+}
+
+/// Goes on by the function of that name, which is wrapped, too. @return nothing: no call on a descriptor.
+std::optional<long> call_on_descriptor(long number, const std::array<long, 4>& with) {
+  const auto fd = static_cast<int>(with[0]);
+  switch (number) {
+    case SYS_close:
+      return ::close(fd);
+    case SYS_fcntl:
+      return ::fcntl(fd, static_cast<int>(with[1]), with[2]);
+    case SYS_read:
+      return ::read(fd, reinterpret_cast<void*>(with[1]), static_cast<std::size_t>(with[2]));
+    case SYS_write:
+      return ::write(fd, reinterpret_cast<const void*>(with[1]), static_cast<std::size_t>(with[2]));
+    case SYS_recvmsg:
+      return ::recvmsg(fd, reinterpret_cast<msghdr*>(with[1]), static_cast<int>(with[2]));
+    case SYS_sendmsg:
+      return ::sendmsg(fd, reinterpret_cast<const msghdr*>(with[1]), static_cast<int>(with[2]));
+    case SYS_epoll_create1:
+      return ::epoll_create1(fd);
+    case SYS_epoll_ctl:
+      return ::epoll_ctl(fd, static_cast<int>(with[1]), static_cast<int>(with[2]),
+                         reinterpret_cast<epoll_event*>(with[3]));
+    case SYS_epoll_pwait:
+      return ::epoll_wait(fd, reinterpret_cast<epoll_event*>(with[1]), static_cast<int>(with[2]),
+                          static_cast<int>(with[3]));
+    default:
+      return std::nullopt;
+  }
 }
 
 }  // namespace
@@ -64,9 +101,11 @@ long __wrap_syscall(long number, ...) {
   const long fifth = va_arg(rest, long);
   const long sixth = va_arg(rest, long);
   va_end(rest);
-  if (number != SYS_futex || !scheduler::one().running())
-    return __real_syscall(number, first, second, third, fourth, fifth, sixth);
-  return futex(reinterpret_cast<const void*>(first), static_cast<int>(second), static_cast<std::uint32_t>(third));
+  if (!scheduler::one().running()) return __real_syscall(number, first, second, third, fourth, fifth, sixth);
+  if (number == SYS_futex)
+    return futex(reinterpret_cast<const void*>(first), static_cast<int>(second), static_cast<std::uint32_t>(third));
+  if (const auto answer = call_on_descriptor(number, {first, second, third, fourth})) return *answer;
+  return __real_syscall(number, first, second, third, fourth, fifth, sixth);
 }
 
 }  // extern "C"

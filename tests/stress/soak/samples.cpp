@@ -34,8 +34,8 @@ struct allowance {
 constexpr std::array<const char*, counted_things> names{"heap KiB", "resident KiB", "mappings",   "rings",
                                                         "threads",  "helpers",      "descriptors"};
 
-// Helpers come and go by need. The heap has caches, mappings are merged and split. A sanitizer keeps what was freed, and
-// remembers what it has seen.
+// Helpers come and go by need, and a slow disk makes more of them: 32 at most, which a short run may reach late. The
+// heap has caches, mappings are merged and split. A sanitizer keeps what was freed, and remembers what it has seen.
 constexpr std::array<allowance, counted_things> allowances{
     allowance{.absolute = 256, .per_cent = 2, .from = {}},
     allowance{.absolute = test::sanitized ? 64 * kib : 4 * kib,
@@ -44,7 +44,7 @@ constexpr std::array<allowance, counted_things> allowances{
     allowance{.absolute = 16, .per_cent = 5, .from = std::chrono::minutes{2}},
     allowance{.absolute = 0, .per_cent = 0, .from = {}},
     allowance{.absolute = 0, .per_cent = 0, .from = {}},
-    allowance{.absolute = 8, .per_cent = 0, .from = {}},
+    allowance{.absolute = 8, .per_cent = 0, .from = std::chrono::minutes{2}},
     allowance{.absolute = 0, .per_cent = 0, .from = {}}};
 
 std::size_t heap_bytes() {
@@ -105,20 +105,23 @@ void samples::print_table(std::FILE* out) const {
 }
 
 // The least of each: what comes and goes is at its least now and then, what leaks never again.
-bool samples::print_verdict(std::FILE* out) const {
-  const auto third = all_.size() / 3;
-  if (third == 0) {
+bool samples::print_verdict(std::FILE* out, periods compared) const {
+  const bool by_thirds = compared == periods::second_and_last_third;
+  const auto length = all_.size() / (by_thirds ? 3 : 10);
+  if (length == 0) {
     std::fputs("too short to tell whether it is flat\n", out);
     return true;
   }
-  const auto before = std::span{all_}.subspan(third, third);
-  const auto after = std::span{all_}.last(third);
+  const auto before = std::span{all_}.subspan(by_thirds ? length : 0, length);
+  const auto after = std::span{all_}.last(length);
   bool flat = true;
   for (std::size_t at = 0; at < counted_things; ++at) {
     const auto what = static_cast<counted>(at);
     const auto had = least(before, what);
     const auto has = least(after, what);
-    const auto& allowed = allowances.at(at);
+    auto allowed = allowances.at(at);
+    // Those of the library that a close has taken away, and that it has not needed again yet.
+    if (!by_thirds && what == counted::descriptors) allowed.absolute += 6;
     if (all_.back().at < allowed.from || has <= had + allowed.absolute + had * allowed.per_cent / 100) continue;
     std::fprintf(out, "not flat: %s grew from %zu to %zu\n", names.at(at), had, has);
     flat = false;

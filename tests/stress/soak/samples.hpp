@@ -41,11 +41,14 @@ class samples {
   [[nodiscard]] const sample& last() const { return all_.back(); }
   [[nodiscard]] bool empty() const { return all_.empty(); }
 
+  /// Which samples the verdict compares.
+  enum class periods : std::uint8_t { second_and_last_third, first_and_last_tenth };
+
   /// All of them, or as many as can be read.
   void print_table(std::FILE* out) const;
   /// Says of what there is more at the end.
   /// @return whether there is nothing of that kind.
-  [[nodiscard]] bool print_verdict(std::FILE* out) const;
+  [[nodiscard]] bool print_verdict(std::FILE* out, periods compared = periods::second_and_last_third) const;
 
  private:
   std::vector<sample> all_;

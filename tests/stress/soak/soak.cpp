@@ -16,6 +16,7 @@
 #include <doorbell/aio.hpp>
 
 #include "crew.hpp"
+#include "events.hpp"
 #include "invariant.hpp"
 #include "load.hpp"
 #include "options.hpp"
@@ -164,6 +165,7 @@ class soak {
 int main(int argc, char** argv) {
   const auto asked = parse_options(argc, argv);
   ::signal(SIGPIPE, SIG_IGN);
+  if (asked.events) return run_events(asked) ? EXIT_SUCCESS : EXIT_FAILURE;
   const interrupts early_end;
   soak all{asked};
   all.run(early_end);

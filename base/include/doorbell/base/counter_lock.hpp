@@ -4,9 +4,9 @@
 // as soon as somebody holds the lock or hangs on the wait queue that it protects. The kernel guards an eventfd's count
 // with its wait queue's lock; so do we, but only while there is a queue to speak of.
 //
-//   word_   free:   |0 0 0|            count            |      anybody may change it by compare-exchange
-//           locked: |L c s|        what it was          |      the count is in value_, the holder's to change
-//           slow:   |- - S|              0              |      unlocked, but the count is in value_: come in and lock
+//   word_   free:   |0 0 0|     0      |      count       |  any thread may change it by compare-exchange
+//           locked: |L c s| generation |   what it was    |  the count is in value_, the holder's to change
+//           slow:   |0 0 S| generation |        0         |  unlocked, but the count is in value_: lock to change it
 //
 // Whether a signaller must walk the queue and whether its count was added are thus decided by one compare-exchange on
 // one word. There is no handshake of two variables, hence no order between them to get wrong:
@@ -15,8 +15,17 @@
 //              for the lock, and finds the waiter.
 //   forbidden: both (a signal reported twice) and neither (a signal lost). A word has one modification order.
 //
-// Thread safety: all members, at once. Memory ordering: whoever takes a count, or only sees it, has acquired what each adder
-// did before it added; and whoever adds where there was no room has acquired what was done before room was made.
+// A child of fork(2) has none of its parent's other threads. While the word is locked or slow, it names the process
+// (process_generation.hpp) that locked it last, so the child can tell
+//   - a lock that is held by a thread of the parent: the child takes it over. If the word is not slow, the count is
+//     what the word says, and the holder's change of it is dropped; otherwise it is value_, changed or not;
+//   - a queue that it has inherited, which may hold entries of such threads: the lock() that changes the generation
+//     says so, once, before any thread of the child walks the queue.
+// The generation is its lowest 12 bits: a child of the 4096th generation after the last lock() is not told.
+//
+// Thread safety: all members may be called concurrently. Memory ordering: whoever takes a count, or only sees it, has
+// acquired what each adder did before it added; and whoever adds where there was no room has acquired what was done
+// before room was made.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -25,6 +34,7 @@
 
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/export.hpp>
+#include <doorbell/base/process_generation.hpp>
 #include <doorbell/base/thread_annotations.hpp>
 
 namespace doorbell::base {
@@ -34,7 +44,7 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE counter_lock {
   enum class take_result { taken, empty, must_lock };
 
   explicit counter_lock(std::uint64_t count) noexcept : word_{count & count_mask}, value_{count} {
-    if (count > count_mask) word_.store(slow_bit, memory_order_relaxed);
+    if (count > count_mask) word_.store(slow_bit | generation_now(), memory_order_relaxed);
   }
   counter_lock(const counter_lock&) = delete;
   counter_lock& operator=(const counter_lock&) = delete;
@@ -66,34 +76,64 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE counter_lock {
   /// The count, as it was at some moment during the call. Never blocks. Acquires what was done before it was added.
   // While the word says locked but not slow, the queue was empty when the lock was taken: no callback runs, and the
   // holder has published nothing before it unlocks, so what the word still shows is the count. While it says slow,
-  // value_ is the count, up to the unlock that clears the bit, which is later than our load of the word.
+  // value_ is the count. The two are not read together, so the word is read again:
+  //
+  //   count()                              others
+  //   reads the word: slow
+  //                                        unlock: 0, not slow; 5 is added in the word
+  //                                        lock: value_ = 5; value_ = 0, to be published by unlock
+  //   reads value_: 0
+  //   reads the word: not slow, 5
+  //
+  //   legal:     5, the count until the unlock.
+  //   forbidden: 0, after which the same thread can read 5 in the word, though nothing is added any more.
+  //
+  // Twice is enough. A holder that found the word not slow stores value_ with release after its lock, so a thread that
+  // acquires that value_ finds the word locked and not slow, or what the unlock made of it. If the second word is slow,
+  // value_ was the count at a moment after the first read: while the word was slow, at the unlock that cleared the bit,
+  // or under a lock that has been released since.
   [[nodiscard]] std::uint64_t count() const noexcept {
+    if (const auto word = word_.load(memory_order_acquire); !(word & slow_bit)) return word & count_mask;
+    const auto value = value_.load(memory_order_acquire);
     const auto word = word_.load(memory_order_acquire);
-    return (word & slow_bit) ? value_.load(memory_order_acquire) : word & count_mask;
+    return (word & slow_bit) ? value : word & count_mask;
   }
 
   /// Takes the lock; may sleep. Not recursive.
-  void lock() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION() {
+  /// @return whether a process that is an ancestor of this one was the last to lock it: the queue may hold entries of
+  /// threads that do not exist here. Only the first lock() of a process says so.
+  bool lock() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION() {
+    const auto now = generation_now();
     auto word = word_.load(memory_order_relaxed);
-    while (!(word & locked_bit)) {
+    while (!is_held(word, now)) {
       // Acquire pairs with the release in unlock(), try_add() and try_take().
-      if (word_.compare_exchange_weak(word, word | locked_bit, memory_order_acquire, memory_order_relaxed)) [[likely]] {
+      if (word_.compare_exchange_weak(word, locked(word, now), memory_order_acquire, memory_order_relaxed)) [[likely]] {
         adopt(word);
-        return;
+        return is_inherited(word, now);
       }
     }
-    lock_contended();
+    return lock_contended();
   }
 
   /// Gives the lock back. While `watched`, every change of the count comes through the lock.
   void unlock(bool watched) noexcept DOORBELL_UNLOCK_FUNCTION() {
     const auto value = value_.load(memory_order_relaxed);
-    const auto next = watched || value > count_mask ? slow_bit : value;
+    // The generation at the time of lock(): a thread that forks between lock() and unlock() has not looked at the queue
+    // that the child has inherited.
+    const auto generation = word_.load(memory_order_relaxed) & generation_mask;
+    const auto next = watched || value > count_mask ? slow_bit | generation : value;
     // By the time of the wake another thread may have taken the lock, given it back and freed *this.
     const auto* word = &word_;
     // Release pairs with the acquire of whoever changes the word next, and in count().
     if (word_.exchange(next, memory_order_release) & contended_bit) [[unlikely]]
       wake_next(word);
+  }
+
+  /// For a thread that has forked while it holds the lock: the lock is the child's from now on, as after a lock() in
+  /// the child that said that the queue was inherited.
+  void keep_in_child() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this) {
+    const auto word = word_.load(memory_order_relaxed);
+    word_.store(locked(word, generation_now()), memory_order_relaxed);
   }
 
   /// The count, and a new one. Lock held.
@@ -107,14 +147,32 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE counter_lock {
   static constexpr std::uint64_t locked_bit = 1ULL << 63;
   static constexpr std::uint64_t contended_bit = 1ULL << 62;  // somebody may be asleep on the word
   static constexpr std::uint64_t slow_bit = 1ULL << 61;
-  static constexpr std::uint64_t count_mask = slow_bit - 1;
+  static constexpr unsigned count_bits = 49;
+  static constexpr std::uint64_t count_mask = (1ULL << count_bits) - 1;
+  static constexpr std::uint64_t generation_mask = (slow_bit - 1) & ~count_mask;
+
+  [[nodiscard]] static std::uint64_t generation_now() noexcept {
+    return std::uint64_t{process_generation()} << count_bits & generation_mask;
+  }
+  /// Whether a thread of the process of generation `now` holds the lock.
+  [[nodiscard]] static bool is_held(std::uint64_t word, std::uint64_t now) noexcept {
+    return (word & locked_bit) && (word & generation_mask) == now;
+  }
+  /// Whether the word is of an ancestor of that process.
+  [[nodiscard]] static bool is_inherited(std::uint64_t word, std::uint64_t now) noexcept {
+    return (word & (locked_bit | slow_bit)) && (word & generation_mask) != now;
+  }
+  /// The word after that process has locked it. Threads of an ancestor that sleep on the word do not count.
+  [[nodiscard]] static std::uint64_t locked(std::uint64_t word, std::uint64_t now) noexcept {
+    return locked_bit | now | (word & (slow_bit | count_mask));
+  }
 
   /// The first thing under the lock: the count moves from the word to value_, unless it is there already.
   // Release pairs with the acquire in count(), whose word may be one from before, which said slow.
   void adopt(std::uint64_t word) noexcept {
     if (!(word & slow_bit)) value_.store(word & count_mask, memory_order_release);
   }
-  void lock_contended() noexcept;
+  bool lock_contended() noexcept;
   static void wake_next(const atomic<std::uint64_t>* word) noexcept;
 
   atomic<std::uint64_t> word_;

@@ -6,7 +6,6 @@
 
 #include <doorbell/base/requires_cxx20.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <ctime>
@@ -22,7 +21,8 @@ using deadline = std::optional<std::chrono::steady_clock::time_point>;
 /// How long it is until `when`, for system calls that take a timeout: 0 when it is past.
 inline timespec time_left(std::chrono::steady_clock::time_point when) noexcept {
   using namespace std::chrono;
-  const auto left = std::max(when - steady_clock::now(), steady_clock::duration::zero());
+  const auto now = steady_clock::now();
+  const auto left = when > now ? when - now : steady_clock::duration::zero();
   const auto whole = duration_cast<seconds>(left);
   return {.tv_sec = static_cast<time_t>(whole.count()),
           .tv_nsec = static_cast<long>(duration_cast<nanoseconds>(left - whole).count())};

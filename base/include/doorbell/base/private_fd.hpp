@@ -76,6 +76,9 @@ class private_fd {
   /// Whether a younger private_fd has the number, so that the program must have closed this one. No system call.
   [[nodiscard]] bool is_superseded() const noexcept;
 
+  /// Whether the program's descriptor `fd` refers to a file of the library, by this number or by another one.
+  [[nodiscard]] static bool is_of_library(int fd) noexcept;
+
   /// Gives the number up without closing it.
   [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
 

@@ -9,6 +9,8 @@
 
 #include <utility>
 
+#include <doorbell/base/uncancelled.hpp>
+
 namespace doorbell::base {
 
 class unique_fd {
@@ -32,7 +34,9 @@ class unique_fd {
   /// Closes what is held and takes `fd`. close(2) is not repeated on EINTR: on Linux the descriptor is gone by then.
   void reset(int fd = -1) noexcept {
     const int old = std::exchange(fd_, fd);
-    if (old >= 0) ::close(old);
+    if (old < 0) return;
+    const uncancelled here;  // close(2) is a cancellation point, and destructors are noexcept
+    ::close(old);
   }
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// walk_scope: what a thread knows of the walk it is in, and the work that its wake functions left for later.
+// walk_scope: the work that wake functions leave for later.
 //
 // Every lock-and-walk stands inside a walk_scope:
 //
@@ -18,11 +18,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include <doorbell/base/call_scope.hpp>
+#include <doorbell/base/export.hpp>
 #include <doorbell/base/wait_queue.hpp>
 
 namespace doorbell::base {
@@ -63,18 +65,26 @@ class deferred_list {
   void push_back_more(const deferred& work) noexcept;
 
   std::size_t count_ = 0;
-  std::array<deferred, 8> few_;  // uninitialized: each slow path makes a walk_scope, and few defer work
+  std::array<deferred, 8> few_;  // uninitialized
   std::vector<deferred> more_;
 };
 
-class walk_scope {
+class DOORBELL_EXPORT walk_scope {
  public:
+// g++ 14 sees that the address of a local variable is stored, but not that the destructor takes it back.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdangling-pointer"
+#endif
   walk_scope() noexcept {
     if (current_ == nullptr) current_ = this;
   }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
   ~walk_scope() {
     if (current_ != this) return;
-    if (!later_.empty()) [[unlikely]]
+    if (later_) [[unlikely]]
       run_deferred();
     current_ = nullptr;
   }
@@ -89,20 +99,19 @@ class walk_scope {
   /// silently.
   static void defer(const deferred& work) noexcept {
     const inside_of_call here;  // a signal handler in the callback that defers must not defer as well
-    current_->later_.push_back(work);
+    auto& later = current_->later_;
+    if (!later) later.emplace();
+    later->push_back(work);
   }
 
  private:
-  friend class wait_queue;
-
   void run_deferred() noexcept;
 
   // Initial-exec: doorbell is loaded with the program, and this is read on every slow path.
   static thread_local constinit walk_scope* current_ __attribute__((tls_model("initial-exec")));
 
-  wait_links* next_ = nullptr;     // where the walk goes on; moved along when a wake function removes that entry
-  wait_entry* visited_ = nullptr;  // whose function runs; null once that has removed it
-  deferred_list later_;
+  std::optional<deferred_list>
+      later_;  // made for the first entry: each slow path makes a walk_scope, and few defer work
 };
 
 }  // namespace doorbell::base

@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "background_thread.hpp"
+#include <doorbell/base/background_thread.hpp>
 
 #include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 
-#include "signals_blocked.hpp"
+#include <doorbell/base/process_generation.hpp>
+#include <doorbell/base/signals_blocked.hpp>
 
-namespace doorbell::aio {
+namespace doorbell::base {
 namespace {
 
 // Callbacks of the program may run in these threads.
@@ -89,14 +94,31 @@ struct start {
   void* argument;
 };
 
+/// How many threads there are, below the number of the process, whose child has none of them. Counted by the threads
+/// themselves, so never more than there are. No memory is ordered by it.
+constinit std::atomic<std::uint64_t> running{0};
+
+std::uint32_t count_in(std::uint64_t word) noexcept {
+  return word >> 32 == process_generation() ? static_cast<std::uint32_t>(word) : 0;
+}
+
+void count(std::uint32_t change) noexcept {
+  auto word = running.load(std::memory_order_relaxed);
+  std::uint64_t next = 0;
+  do next = std::uint64_t{process_generation()} << 32 | (count_in(word) + change);
+  while (!running.compare_exchange_weak(word, next, std::memory_order_relaxed));
+}
+
 void* run(void* begun) noexcept {
   const auto [name, body, argument] = *std::unique_ptr<start>{static_cast<start*>(begun)};
+  count(1);
   pthread_setname_np(pthread_self(), name);
   const pid_t process = ::getpid();
   adopt_affinity(process);
   adopt_niceness(process);
   adopt_io_priority(process);
   body(argument);
+  count(-1U);
   return nullptr;
 }
 
@@ -108,7 +130,28 @@ int create(pthread_attr_t* made_with, std::unique_ptr<start>& begun) noexcept {
   return error;
 }
 
+// A thread without memory is one that has ended; the process keeps its first one until all have.
+bool has_first_thread_ended() noexcept {
+  char there = 0;
+  char here = 0;
+  const iovec to{.iov_base = &here, .iov_len = 1};
+  const iovec from{.iov_base = &there, .iov_len = 1};
+  return ::process_vm_readv(::getpid(), &to, 1, &from, 1, 0) < 0 && errno == ESRCH;
+}
+
+/// @return 0: it cannot be told. Without a descriptor, so that no number is taken.
+unsigned count_threads() noexcept {
+  constexpr nlink_t of_the_folder = 2;
+  struct stat tasks{};
+  if (::stat("/proc/self/task", &tasks) != 0 || tasks.st_nlink <= of_the_folder) return 0;
+  return static_cast<unsigned>(tasks.st_nlink - of_the_folder);
+}
+
 }  // namespace
+
+bool only_background_threads_are_left() noexcept {
+  return has_first_thread_ended() && count_threads() == count_in(running.load(std::memory_order_relaxed)) + 1;
+}
 
 std::error_code start_background_thread(const char* name, void (*body)(void*) noexcept, void* argument) noexcept {
   std::unique_ptr<start> begun{new (std::nothrow) start{.name = name, .body = body, .argument = argument}};
@@ -132,4 +175,4 @@ std::error_code start_background_thread(const char* name, void (*body)(void*) no
   return std::make_error_code(std::errc::resource_unavailable_try_again);
 }
 
-}  // namespace doorbell::aio
+}  // namespace doorbell::base

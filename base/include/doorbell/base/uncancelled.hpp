@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #include <pthread.h>
 
-namespace doorbell::aio {
+namespace doorbell::base {
 
 /// During its lifetime pthread_cancel(3) does not end the calling thread; the request stays pending until later.
-/// The kernel's AIO calls are not cancellation points, but reads, polls and sleeps are. A thread that ended inside one of
-/// these functions would leave locks held, and its unwinding through a noexcept function would end the process.
+/// The functions of the C library that read, write, poll, open, close or sleep are cancellation points. A thread that
+/// ended inside one of them would leave locks held, and its unwinding through a noexcept function would end the
+/// process. System calls by number (futex(2)) are none, but ThreadSanitizer does not see them: a write(2) to an eventfd
+/// orders memory.
 class uncancelled {
  public:
   uncancelled() noexcept { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
@@ -19,4 +23,4 @@ class uncancelled {
   int before_ = PTHREAD_CANCEL_ENABLE;
 };
 
-}  // namespace doorbell::aio
+}  // namespace doorbell::base

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #include <pthread.h>
 
 #include <csignal>
 
-namespace doorbell::aio {
+namespace doorbell::base {
 
 /// During its lifetime the calling thread, and each thread that it creates, has all signals blocked.
 class all_signals_blocked {
@@ -26,4 +28,4 @@ class all_signals_blocked {
   sigset_t before_{};
 };
 
-}  // namespace doorbell::aio
+}  // namespace doorbell::base

@@ -8,9 +8,11 @@
 // It must touch nothing that is destroyed before the process ends, or be waited for by other means.
 #pragma once
 
+#include <doorbell/base/requires_cxx20.hpp>
+
 #include <system_error>
 
-namespace doorbell::aio {
+namespace doorbell::base {
 
 /// Starts a thread that runs `body(argument)`.
 /// @param name at most 15 characters, for those who look at the process's threads.
@@ -18,4 +20,10 @@ namespace doorbell::aio {
 [[nodiscard]] std::error_code start_background_thread(const char* name, void (*body)(void*) noexcept,
                                                       void* argument) noexcept;
 
-}  // namespace doorbell::aio
+/// Whether all threads of the program have ended, its first one by pthread_exit(3), so that the background threads keep
+/// the process alive, and block its signals. Called in a background thread.
+/// @return false also where that cannot be told: without /proc, or with background threads of another copy of the
+/// library.
+[[nodiscard]] bool only_background_threads_are_left() noexcept;
+
+}  // namespace doorbell::base

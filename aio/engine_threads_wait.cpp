@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// engine_threads: its completions, and the threads and descriptors that wait for them.
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "engine_threads.hpp"
+#include "raw_calls.hpp"
+
+namespace doorbell::aio {
+namespace {
+
+constexpr std::chrono::milliseconds look_every{1};
+
+}  // namespace
+
+// The thread that reaps the last completion may then destroy the engine. So after the lock is released, this uses the
+// address of the word only.
+void engine_threads::complete(request& done) noexcept {
+  const auto* const word = &word_;
+  bool was_asleep = false;
+  {
+    const base::mutex_lock held{completion_lock_};
+    done.answered = request_watcher::answered_by::threads;
+    completions_.push_back(done);
+    was_asleep = wake_in_kernel(tell(completions_bit));
+    // After the bit, which reap() reads without the lock: a thread that the descriptor wakes finds a completion.
+    if (is_watched()) ring_descriptor();
+  }
+  if (was_asleep) base::futex_wake_all(word);
+}
+
+// In a thread of the crew, the program's number refers to nothing, or to another file.
+void engine_threads::ring_descriptor() const noexcept {
+  auto* const here = crew::of_this_thread();
+  bool has_rung = false;
+  if (here == nullptr) {
+    has_rung = descriptor_.is_ours() && ::eventfd_write(descriptor_.get(), 1) == 0;
+  } else if (here == rung_by_) {
+    if (const int fd = here->pins.number(pinned_descriptor_); fd >= 0)
+      has_rung = raw::add_to_eventfd(fd);
+    else
+      is_unannounced_.store(true, base::memory_order_relaxed);
+  }
+  if (has_rung) rings_due_.fetch_add(1, base::memory_order_relaxed);
+}
+
+void engine_threads::unpin_descriptor() const noexcept {
+  if (pinned_descriptor_ != 0) rung_by_->pins.unpin(std::exchange(pinned_descriptor_, 0));
+  rung_by_ = nullptr;
+}
+
+// If that fails, the reaper looks for completions from time to time, and the next request tries again.
+void engine_threads::pin_descriptor() const noexcept {
+  unpin_descriptor();
+  if (!descriptor_.is_ours()) return;
+  auto* const now = crew_.load(base::memory_order_acquire);
+  auto ec = now->start();
+  if (!ec) pinned_descriptor_ = now->pins.pin(descriptor_.get(), file_pins::sharing::own, ec);
+  if (!ec) rung_by_ = now;
+  is_unannounced_.store(static_cast<bool>(ec), base::memory_order_relaxed);
+}
+
+// @return what the word said. Release pairs with the acquires in wait() and reap().
+std::uint32_t engine_threads::tell(std::uint32_t news) noexcept {
+  return word_.fetch_or(news, base::memory_order_seq_cst);
+}
+
+// Wakes the sleeper in the kernel's AIO. @return whether there is one on the futex instead.
+bool engine_threads::wake_in_kernel(std::uint32_t word) noexcept {
+  if ((word & in_kernel_bit) != 0) direct_.wake();
+  return (word & asleep_bit) != 0 && (word & in_kernel_bit) == 0;
+}
+
+void engine_threads::add_locked(std::span<const completion> fetched) noexcept {
+  std::uint64_t files = 0;
+  std::int64_t announced = 0;
+  for (const auto& [done, res] : fetched) {
+    done->by_threads.res = res;
+    done->answered = request_watcher::answered_by::kernel_aio;
+    completions_.push_back(*done);
+    if (done->ends_by_itself) ++files;
+    if (!done->is_unannounced) ++announced;
+  }
+  files_done_.fetch_add(files, base::memory_order_seq_cst);
+  rings_due_.fetch_add(announced, base::memory_order_relaxed);
+}
+
+// If the alarm has been used up, the next sleeper in the kernel needs another.
+void engine_threads::fetch_direct_locked() noexcept {
+  std::array<completion, kernel_aio::batch> fetched;
+  add_locked(std::span{fetched}.first(direct_.take(fetched)));
+  if (!direct_.is_armed() && direct_.has_requests() && descriptor_.is_ours()) direct_.arm(descriptor_.get());
+}
+
+std::size_t engine_threads::reap(std::span<completion> completions) noexcept {
+  const bool is_worth_it = (word_.load(base::memory_order_acquire) & completions_bit) != 0 ||
+                           direct_.has_completions() ||
+                           (is_watched() && rings_due_.load(base::memory_order_relaxed) > 0);
+  if (!is_worth_it) return 0;
+  const base::mutex_lock held{completion_lock_};
+  fetch_direct_locked();
+  std::size_t filled = 0;
+  for (; filled < completions.size() && !completions_.empty(); ++filled) {
+    auto& done = completions_.front();
+    completions_.pop_front();
+    completions[filled] = {&done, done.by_threads.res};
+    if (done.ends_by_itself) files_done_.fetch_sub(1, base::memory_order_seq_cst);
+    has_left_crew(done);
+  }
+  if (completions_.empty())
+    nothing_left();
+  else
+    tell(completions_bit);
+  return filled;
+}
+
+void engine_threads::has_left_crew(request& done) noexcept {
+  if (std::exchange(done.by_threads.with, nullptr) != nullptr) with_crew_.fetch_sub(1, base::memory_order_relaxed);
+}
+
+void engine_threads::nothing_left() noexcept {
+  word_.fetch_and(~completions_bit, base::memory_order_acq_rel);
+  if (is_watched()) empty_descriptor();
+}
+
+// Counts of completions that are not fetched may be among those that this takes out.
+void engine_threads::empty_descriptor() const noexcept {
+  const auto due = rings_due_.load(base::memory_order_relaxed);
+  if (due <= 0) return;
+  eventfd_t rung = 0;
+  if (descriptor_.is_ours() && ::eventfd_read(descriptor_.get(), &rung) == 0)
+    rings_due_.store(due - static_cast<std::int64_t>(rung), base::memory_order_relaxed);
+  if (has_reader_) rings_due_.store(0, base::memory_order_relaxed);
+  if (direct_.carried_out() > 0) ring_descriptor();
+}
+
+// Waiting.
+
+engine::wait_result engine_threads::wait(base::deadline until) noexcept {
+  for (;;) {
+    auto word = word_.load(base::memory_order_acquire);
+    if (word & (completions_bit | woken_bit)) return wake_up(wait_result::ready);
+    const bool in_kernel = direct_.has_requests();
+    if (in_kernel) direct_.begin_sleep();
+    // Bits of a sleeper that this thread has interrupted, or that does not return, may be there.
+    const auto asleep = in_kernel ? asleep_bit | in_kernel_bit : asleep_bit;
+    if (word != asleep && !word_.compare_exchange_strong(word, asleep, base::memory_order_seq_cst)) continue;
+    if (in_kernel) return sleep_in_kernel(until);
+    if (direct_.has_requests()) return wake_up(wait_result::ready);
+    // A deadline, be it never, makes every signal handler interrupt the sleep, as io_getevents(2) has it.
+    switch (base::futex_wait(word_, asleep_bit, until.value_or(std::chrono::steady_clock::time_point::max()))) {
+      case base::futex_result::timed_out:
+        return wake_up(wait_result::timed_out);
+      case base::futex_result::interrupted:
+        return wake_up(wait_result::interrupted);
+      case base::futex_result::woken:
+        break;
+    }
+  }
+}
+
+engine::wait_result engine_threads::sleep_in_kernel(base::deadline until) noexcept {
+  using clock = std::chrono::steady_clock;
+  // Without a limit, because the kernel would program a timer for it, which costs several microseconds.
+  std::optional<std::chrono::nanoseconds> longest;
+  if (until) longest = std::max<clock::duration>(*until - clock::now(), clock::duration::zero());
+  if (!direct_.is_armed()) longest = std::min<std::chrono::nanoseconds>(longest.value_or(look_every), look_every);
+  if (has_news()) return wake_up(wait_result::ready);
+  switch (direct_.wait(longest)) {
+    case kernel_aio::woken_by::signal:
+      return wake_up(wait_result::interrupted);
+    case kernel_aio::woken_by::timeout:
+      return wake_up(until && *until <= clock::now() ? wait_result::timed_out : wait_result::ready);
+    case kernel_aio::woken_by::news:
+      break;
+  }
+  return wake_up(wait_result::ready);
+}
+
+engine::wait_result engine_threads::wake_up(wait_result because) noexcept {
+  word_.fetch_and(~(asleep_bit | in_kernel_bit | woken_bit), base::memory_order_acq_rel);
+  direct_.end_sleep();
+  return because;
+}
+
+void engine_threads::wake() noexcept {
+  if (wake_in_kernel(tell(woken_bit))) base::futex_wake_all(&word_);
+}
+
+// Without the lock: who held it may not have been inherited.
+void engine_threads::abandon_in_child() noexcept {
+  descriptor_.reset();
+  direct_.abandon_in_child();
+}
+
+int engine_threads::descriptor() const noexcept {
+  const base::mutex_lock held{completion_lock_};
+  has_reader_ = false;
+  return watch_locked();
+}
+
+int engine_threads::descriptor_for_reader() const noexcept {
+  const base::mutex_lock held{completion_lock_};
+  has_reader_ = true;
+  return watch_locked();
+}
+
+void engine_threads::ignore_descriptors() noexcept {
+  const base::mutex_lock held{completion_lock_};
+  is_watched_.store(false, base::memory_order_relaxed);
+}
+
+int engine_threads::watch_locked() const noexcept {
+  const bool was_watched = is_watched_.exchange(true, base::memory_order_relaxed);
+  const int number = descriptor_locked();
+  if (was_watched || number < 0) return number;
+  if (rung_by_ == nullptr) pin_descriptor();
+  empty_descriptor();
+  // A thread that completed a request meanwhile has not rung.
+  if (!completions_.empty()) ring_descriptor();
+  return number;
+}
+
+// Another one announces the completions that the one before was to announce.
+int engine_threads::descriptor_locked() const noexcept {
+  if (!descriptor_.is_ours()) {
+    const bool has_some = !completions_.empty() || direct_.carried_out() > 0;
+    const unsigned already = has_some ? 1 : 0;
+    descriptor_ = base::private_fd{base::unique_fd{::eventfd(already, EFD_CLOEXEC | EFD_NONBLOCK)}};
+    rings_due_.store(already, base::memory_order_relaxed);
+    unpin_descriptor();
+    if (is_watched()) pin_descriptor();
+  }
+  return descriptor_.get();
+}
+
+}  // namespace doorbell::aio

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <doorbell/base/process_generation.hpp>
+
+#include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace doorbell::base::seam {
+namespace {
+
+/// The last number given out by this process and its ancestors. Inherited, unlike the page.
+constinit atomic<std::uint32_t> last{process_page::first};
+
+/// Until begin() the page is empty as it is in a child.
+constinit bool has_begun = false;
+constinit bool is_cleared_by_kernel = false;
+
+std::uint32_t next_number() noexcept {
+  auto number = last.fetch_add(1, memory_order_relaxed) + 1;
+  if (number == 0) number = last.fetch_add(1, memory_order_relaxed) + 1;
+  return number;
+}
+
+// Registered first, so it runs before the other handlers of the library, which read the number.
+void change_in_child() noexcept {
+  if (!is_cleared_by_kernel) process_page::here.number.store(next_number(), memory_order_release);
+}
+
+// The kernel clears whole pages of anonymous memory, which .bss is. The variable has a page of its own unless pages are
+// larger than expected, or the linker has moved it into the program (a copy relocation) without its alignment.
+bool has_own_page() noexcept {
+  return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) <= sizeof(process_page) &&
+         reinterpret_cast<std::uintptr_t>(&process_page::here) % alignof(process_page) == 0;
+}
+
+[[gnu::constructor(101)]] void begin() noexcept {
+  process_page::here.number.store(process_page::first, memory_order_relaxed);
+  has_begun = true;
+  is_cleared_by_kernel = has_own_page() && ::madvise(&process_page::here, sizeof(process_page), MADV_WIPEONFORK) == 0;
+  ::pthread_atfork(nullptr, nullptr, change_in_child);
+}
+
+}  // namespace
+
+constinit process_page process_page::here{};
+
+// Acquire pairs with the release of the thread that has noticed the child: what it saw, others may rely on.
+std::uint32_t process_page::generation_of_child() noexcept {
+  const auto known = number.load(memory_order_acquire);
+  if (known != 0) return known;
+  return has_begun ? notice_child() : first;
+}
+
+// The number is taken before it is published: a child of this process, forked in between, finds both its page and this
+// one's number used up, and so never has the number of an ancestor. Of several threads one publishes, and the numbers
+// of the others are left out.
+std::uint32_t process_page::notice_child() noexcept {
+  const auto next = next_number();
+  std::uint32_t known = 0;
+  // Release pairs with the acquire in generation_of_child().
+  if (number.compare_exchange_strong(known, next, memory_order_acq_rel, memory_order_acquire)) return next;
+  return known;
+}
+
+}  // namespace doorbell::base::seam

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "forward_helper.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <system_error>
+
+#include <doorbell/base/atomic.hpp>
+#include <doorbell/base/background_thread.hpp>
+#include <doorbell/base/fork_aware_mutex.hpp>
+#include <doorbell/base/futex.hpp>
+#include <doorbell/base/process_generation.hpp>
+
+namespace doorbell::forward_helper {
+namespace {
+
+constexpr std::chrono::seconds idle_time{5};
+// So many are started without a look whether the others are blocked.
+constexpr unsigned usual_threads = 4;
+
+class crew {
+ public:
+  [[nodiscard]] bool post(job& work) noexcept {
+    {
+      const hold held{*this};
+      if (idle_ == 0 && threads_ < usual_threads && !start_locked() && threads_ == 0) return false;
+      *last_ = &work;
+      last_ = &work.next;
+      posted_.fetch_add(1, base::memory_order_relaxed);
+    }
+    base::futex_wake_one(&posted_);
+    return true;
+  }
+
+  void relieve() noexcept {
+    const hold held{*this};
+    if (first_ != nullptr && idle_ == 0) (void)start_locked();
+  }
+
+ private:
+  /// Holds the lock. In a child, threads and jobs of the parent are forgotten first.
+  class DOORBELL_SCOPED_LOCKABLE hold {
+   public:
+    explicit hold(crew& held) noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(held.lock_) : held_{held} {
+      held.lock_.lock();
+      if (held.generation_ != base::process_generation()) held.begin_anew_locked();
+    }
+    ~hold() DOORBELL_UNLOCK_FUNCTION() { held_.lock_.unlock(); }
+    hold(const hold&) = delete;
+    hold& operator=(const hold&) = delete;
+
+   private:
+    crew& held_;
+  };
+
+  void begin_anew_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    generation_ = base::process_generation();
+    first_ = nullptr;
+    last_ = &first_;
+    threads_ = idle_ = 0;
+  }
+
+  [[nodiscard]] bool start_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    const auto body = [](void* self) noexcept { static_cast<crew*>(self)->run(); };
+    if (base::start_background_thread("doorbell-fwd", body, this)) return false;
+    ++threads_;
+    return true;
+  }
+
+  void run() noexcept {
+    while (auto* const work = next()) work->serve();
+  }
+
+  /// Waits for a job. @return null: the thread is to end.
+  [[nodiscard]] job* next() noexcept {
+    for (;;) {
+      std::uint32_t seen = 0;
+      {
+        const hold held{*this};
+        if (auto* const work = take_locked()) return work;
+        seen = posted_.load(base::memory_order_relaxed);
+        ++idle_;
+      }
+      const auto until = std::chrono::steady_clock::now() + idle_time;
+      const bool is_over = base::futex_wait(posted_, seen, until) == base::futex_result::timed_out;
+      const hold held{*this};
+      --idle_;
+      if (!is_over || first_ != nullptr) continue;
+      --threads_;
+      return nullptr;
+    }
+  }
+
+  [[nodiscard]] job* take_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    auto* const work = first_;
+    if (work == nullptr) return nullptr;
+    first_ = work->next;
+    work->next = nullptr;
+    if (first_ == nullptr) last_ = &first_;
+    return work;
+  }
+
+  base::fork_aware_mutex lock_;  // a leaf
+  std::uint32_t generation_ DOORBELL_GUARDED_BY(lock_) = 0;
+  job* first_ DOORBELL_GUARDED_BY(lock_) = nullptr;
+  job** last_ DOORBELL_GUARDED_BY(lock_) = nullptr;
+  unsigned threads_ DOORBELL_GUARDED_BY(lock_) = 0;
+  unsigned idle_ DOORBELL_GUARDED_BY(lock_) = 0;  // those that wait for a job
+  base::atomic<std::uint32_t> posted_{0};         // how many jobs there were; changes under the lock
+};
+
+// Needs no initialization at run time, whose lock a child could inherit, and no destruction: threads may use it until
+// the process ends.
+constinit crew process;
+
+}  // namespace
+
+bool post(job& work) noexcept { return process.post(work); }
+
+void relieve() noexcept { process.relieve(); }
+
+}  // namespace doorbell::forward_helper

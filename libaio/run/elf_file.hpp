@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// An executable file or a library, as far as it can be told from the file how it makes the calls of the kernel's AIO.
+// The file may be any: all offsets in it are checked.
+#pragma once
+
+#include <elf.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace doorbell::run {
+
+class elf_file {
+ public:
+  /// None: it cannot be read, or is no ELF file for this machine.
+  [[nodiscard]] static std::optional<elf_file> open(const std::string& path);
+  ~elf_file();
+  elf_file(elf_file&& other) noexcept
+      : bytes_{std::exchange(other.bytes_, {})},
+        segments_{std::move(other.segments_)},
+        dynamic_{std::move(other.dynamic_)} {}
+  elf_file& operator=(elf_file&&) = delete;
+
+  /// Its dynamic linker; empty if it asks for none.
+  [[nodiscard]] std::string interpreter() const;
+  /// Whether it asks for a library of this name.
+  [[nodiscard]] bool needs(std::string_view library) const;
+  /// Whether it asks other libraries for a function of this name.
+  [[nodiscard]] bool calls(std::string_view function) const;
+  /// Whether it calls this function of another library at most `within` bytes after an `instruction`. On arm64, whether
+  /// it has both.
+  [[nodiscard]] bool calls_after(std::string_view instruction, std::string_view function, std::size_t within) const;
+  /// Whether this text is anywhere in the file.
+  [[nodiscard]] bool contains(std::string_view text) const;
+  /// Whether there is a `second` among the instructions, at most `within` bytes after a `first`.
+  [[nodiscard]] bool executes(std::string_view first, std::string_view second, std::size_t within) const;
+
+ private:
+  explicit elf_file(std::span<const std::byte> bytes) : bytes_{bytes} {}
+
+  template <class T>
+  [[nodiscard]] std::optional<T> read(std::uint64_t offset) const;
+  [[nodiscard]] std::string_view all() const;
+  [[nodiscard]] std::string_view text_at(std::uint64_t offset) const;
+  [[nodiscard]] std::optional<std::uint64_t> offset_of(std::uint64_t address) const;
+  [[nodiscard]] std::optional<std::uint64_t> dynamic_entry(std::int64_t tag) const;
+  [[nodiscard]] std::uint64_t undefined_symbols_end() const;
+#if defined(__x86_64__)
+  [[nodiscard]] std::vector<std::uint64_t> slots_of(std::string_view function) const;
+  [[nodiscard]] bool calls_by_slot(std::uint64_t code, std::span<const std::uint64_t> slots) const;
+  [[nodiscard]] std::uint64_t relative(std::uint64_t code, std::uint64_t operand) const;
+#endif
+
+  /// Calls `visit` with the address behind each of these instructions, until it returns true. @return whether it did.
+  template <class Visit>
+  bool any_behind(std::string_view instruction, Visit visit) const;
+  void read_segments();
+  void read_dynamic_section();
+
+  std::span<const std::byte> bytes_;  // mapped
+  std::vector<Elf64_Phdr> segments_;
+  std::vector<Elf64_Dyn> dynamic_;
+};
+
+}  // namespace doorbell::run

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <pthread.h>
+
+namespace doorbell::libaio {
+
+/// Calls `Function`, which is noexcept and not inlined, for the program. During the call pthread_cancel(3) does not end
+/// the thread. One that can be cancelled at any time (PTHREAD_CANCEL_ASYNCHRONOUS) may be unwound at each instruction
+/// before and after it, also in the caller of this. Neither has an object with a destructor or is noexcept: then the
+/// compiler makes no table for its unwinding, in which the runtime would miss the instruction, and end the process.
+template <auto Function, class... Arguments>
+[[gnu::always_inline]] inline auto uncancelled_call(Arguments... arguments) {
+  int before = PTHREAD_CANCEL_ENABLE;
+  ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+  const auto answer = Function(arguments...);
+  int type = PTHREAD_CANCEL_DEFERRED;
+  ::pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
+  ::pthread_setcancelstate(before, nullptr);
+  // pthread_setcancelstate(3) of glibc 2.36 would end the thread with another result than PTHREAD_CANCELED.
+  if (type == PTHREAD_CANCEL_ASYNCHRONOUS) {
+    ::pthread_testcancel();
+    ::pthread_setcanceltype(type, nullptr);
+  }
+  return answer;
+}
+
+}  // namespace doorbell::libaio

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The crew: its start, its end, and the next one of a process whose program has closed the descriptors of the first
+// one. Each request that the crew has accepted is carried out: a byte is in its file.
+#include "crew.hpp"
+
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <system_error>
+
+#include <doorbell/aio.hpp>
+
+#include "crew_parts.hpp"
+#include "engine_threads.hpp"
+#include "scenario.hpp"
+
+namespace doorbell::model {
+namespace {
+
+using aio::crew;
+
+constexpr aio::worker_pool::limits one_worker{
+    .most_workers = 1, .idle_time = std::chrono::seconds{5}, .usual_workers = 1, .least_workers = 1};
+
+/// Requests of a program for a crew.
+class program final : public aio::worker_pool::lane {
+ public:
+  explicit program(crew& with) : with_{with} {}
+
+  /// @return whether the crew has accepted a request for the file.
+  bool submit(std::size_t which, const unique_fd& file) {
+    auto& asked = requests_[which];
+    std::error_code ec;
+    asked.by_threads.pinned = with_.pins.pin(file.get(), aio::file_pins::sharing::allowed, ec);
+    REQUIRE(!ec || ec == std::errc::not_connected);
+    if (!ec) REQUIRE(with_.workers.push(*this, asked) == aio::worker_pool::pushed::queued);
+    return !ec;
+  }
+
+  void carry_out(aio::request& taken) noexcept override {
+    REQUIRE(aio::raw::add_to_eventfd(with_.pins.number(taken.by_threads.pinned)));
+  }
+  void conclude(aio::request& done) noexcept override { with_.pins.unpin(done.by_threads.pinned); }
+
+ private:
+  crew& with_;
+  std::array<aio::request, 2> requests_{aio::request{aio::iocb_abi{}, nullptr}, aio::request{aio::iocb_abi{}, nullptr}};
+};
+
+/// A crew that is not the process's, and the requests for it.
+class own_crew {
+ public:
+  /// Its threads end, as those of a crew that has been replaced. Its wakeup may be lost: it looks from time to time.
+  ~own_crew() {
+    all.retire();
+    let_background_rest();
+    let_time_pass();
+    join_background();
+  }
+  own_crew() = default;
+  own_crew(const own_crew&) = delete;
+  own_crew& operator=(const own_crew&) = delete;
+
+  crew all{one_worker};
+  program requests{all};
+};
+
+void close_in_program(int number) { REQUIRE(::close(number) == 0); }
+
+}  // namespace
+
+// Legal: the second thread waits for the start that the first one has begun, or finds the crew running.
+// Forbidden: it starts the threads a second time, or sends its file before they have their table.
+SCENARIO(crew_started_by_two, 2,
+         "of two threads that need the crew concurrently one starts it, and the requests of both are carried out") {
+  const auto file = make_file();
+  const auto other = make_file();
+  own_crew mine;
+  together({{"submitter",
+             [&] {
+               REQUIRE(!mine.all.start());
+               REQUIRE(mine.requests.submit(0, file));
+             }},
+            {"other submitter", [&] {
+               REQUIRE(!mine.all.start());
+               REQUIRE(mine.requests.submit(1, other));
+             }}});
+  let_background_rest();
+  REQUIRE(in_background() == 2);
+  REQUIRE(bytes_in(file) == 1 && bytes_in(other) == 1);
+}
+
+// Legal: the pin is refused, for the crew has lost its wakeup; or it comes first, and the poller's thread stays until
+// the request has been carried out.
+// Forbidden: the pin is accepted when the poller's thread has found that there is nothing left to do.
+SCENARIO(crew_retired_as_a_file_is_pinned, 2,
+         "a request that a crew accepts as it is given up is carried out before its threads end") {
+  const auto file = make_file();
+  let_program_close_ours();
+  bool is_accepted = false;
+  {
+    own_crew mine;
+    REQUIRE(!mine.all.start());
+    close_in_program(mine.all.wakeup.number());
+    together({{"submitter", [&] { is_accepted = mine.requests.submit(0, file); }}, {"other submitter", [&] {
+                                                                                      mine.all.wakeup.wake();
+                                                                                      REQUIRE(
+                                                                                          mine.all.wakeup.is_lost());
+                                                                                      mine.all.retire();
+                                                                                      let_time_pass();
+                                                                                    }}});
+  }
+  REQUIRE(bytes_in(file) == (is_accepted ? 1U : 0U));
+}
+
+// Legal: each thread names the crew that it has tried, and the second one is given the crew that the first one has got.
+// Forbidden: the second one replaces that crew, too; or a request is left with a crew whose threads have ended.
+SCENARIO(crew_replaced_by_two, 1,
+         "two threads that find the crew lost concurrently get the same next one, which carries out both requests") {
+  const auto file = make_file();
+  const auto other = make_file();
+  let_program_close_ours();
+  std::error_code ec;
+  const auto lost = crew::process(ec);
+  REQUIRE(!lost->start());
+  close_in_program(lost->wakeup.number());
+  lost->wakeup.wake();
+  {
+    aio::engine_threads engine{*lost};
+    std::array requests{aio::request{aio::prep_pwrite(file.get(), nullptr, 1, 0), nullptr},
+                        aio::request{aio::prep_pwrite(other.get(), nullptr, 1, 0), nullptr}};
+    const auto submit = [&](std::size_t which) {
+      return [&, which] {
+        const std::array some{&requests[which]};
+        REQUIRE(engine.start(some) == 1);
+      };
+    };
+    together({{"submitter", submit(0)}, {"other submitter", submit(1)}});
+    let_background_rest();
+    std::array<aio::completion, 3> done{};
+    REQUIRE(engine.reap(done) == 2);
+  }
+  REQUIRE(bytes_in(file) == 1 && bytes_in(other) == 1);
+  const auto next = crew::process(ec);
+  REQUIRE(next != lost);
+  next->retire();
+  let_time_pass();
+  join_background();
+  crew::begin_anew();
+  next->put();  // the reference of the process, which has forgotten this crew
+}
+
+}  // namespace doorbell::model

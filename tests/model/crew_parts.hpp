@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Shared by the scenarios of the crew's parts: files, a table of the crew's, and threads of it. A file is an eventfd of
+// the model checker, and each byte that is written to it counts.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdint>
+#include <system_error>
+
+#include <doorbell/base/mutex.hpp>
+#include <doorbell/base/unique_fd.hpp>
+
+#include "file_channel.hpp"
+#include "file_pins.hpp"
+#include "poller.hpp"
+#include "private_table.hpp"
+#include "raw_calls.hpp"
+#include "scenario.hpp"
+#include "seam/kernel.hpp"
+#include "wakeup_fd.hpp"
+
+namespace doorbell::model {
+
+using base::unique_fd;
+using ticket = aio::file_pins::ticket;
+
+[[nodiscard]] inline unique_fd make_file() { return unique_fd{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)}; }
+/// Another descriptor of the file.
+[[nodiscard]] inline unique_fd same_file(const unique_fd& file) {
+  return unique_fd{::fcntl(file.get(), F_DUPFD_CLOEXEC, 0)};
+}
+inline void write_byte(const unique_fd& file) {
+  const std::uint64_t one = 1;
+  REQUIRE(::write(file.get(), &one, sizeof one) == sizeof one);
+}
+/// How many bytes have been written since the last call.
+[[nodiscard]] inline std::uint64_t bytes_in(const unique_fd& file) {
+  std::uint64_t count = 0;
+  return ::read(file.get(), &count, sizeof count) == sizeof count ? count : 0;
+}
+
+/// The pins and the poller of a crew whose threads the scenario plays.
+class crew_parts {
+ public:
+  crew_parts() {
+    REQUIRE(!channel.open() && !wakeup.open());
+    const std::array kept{channel.receiving_end(), wakeup.number()};
+    REQUIRE(!aio::enter_private_table(kept));
+    table_ = this_table();
+    REQUIRE(!waits.open());
+    use_table(0);
+    channel.hand_over();
+  }
+  ~crew_parts() {
+    channel.abandon();
+    wakeup.abandon();
+  }
+  crew_parts(const crew_parts&) = delete;
+  crew_parts& operator=(const crew_parts&) = delete;
+
+  /// As long as it lasts, the calling thread is one of the crew.
+  class scope {
+   public:
+    explicit scope(const crew_parts& of) { use_table(of.table_); }
+    ~scope() { use_table(0); }
+    scope(const scope&) = delete;
+    scope& operator=(const scope&) = delete;
+  };
+
+  /// In a thread of the program.
+  [[nodiscard]] ticket pin(int fd, aio::file_pins::sharing share = aio::file_pins::sharing::allowed) {
+    std::error_code ec;
+    const auto made = pins.pin(fd, share, ec);
+    REQUIRE(!ec);
+    return made;
+  }
+  /// In a thread of the crew: writes a byte to a request's file.
+  void write(ticket pinned) { REQUIRE(aio::raw::add_to_eventfd(pins.number(pinned))); }
+  /// In a thread of the crew: what it does with a request.
+  void carry_out(ticket pinned) {
+    write(pinned);
+    pins.unpin(pinned);
+  }
+
+  /// Starts the poller's thread.
+  void start_poller() {
+    const auto body = [](void* self) noexcept {
+      auto& all = *static_cast<crew_parts*>(self);
+      use_table(all.table_);
+      for (;;) {
+        all.waits.poll_once(1000);
+        all.pins.sweep();
+      }
+    };
+    start_in_background("poller", body, this);
+  }
+
+  aio::file_channel channel;
+  aio::wakeup_fd wakeup;
+  aio::file_pins pins{channel, wakeup, 0};
+  aio::poller waits{pins, wakeup};
+
+ private:
+  unsigned table_ = 0;
+};
+
+/// Hands requests from a submitter to a worker.
+class mailbox {
+ public:
+  void put(ticket one) {
+    const base::mutex_lock held{lock_};
+    tickets_[filled_++] = one;
+    filled_some_.notify_one();
+  }
+  [[nodiscard]] ticket take() {
+    const base::mutex_lock held{lock_};
+    while (taken_ == filled_) filled_some_.wait(lock_);
+    return tickets_[taken_++];
+  }
+
+ private:
+  base::mutex lock_;
+  base::condition_variable filled_some_;
+  std::array<ticket, 4> tickets_ DOORBELL_GUARDED_BY(lock_){};
+  unsigned filled_ DOORBELL_GUARDED_BY(lock_) = 0;
+  unsigned taken_ DOORBELL_GUARDED_BY(lock_) = 0;
+};
+
+}  // namespace doorbell::model

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// An eventfd in a child of fork(2), whose parent's other threads were anywhere.
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
+
+#include <cstdint>
+#include <system_error>
+
+#include "scenario.hpp"
+
+namespace doorbell::model {
+namespace {
+
+/// More than a read takes that sleeps, and a signal that wakes it.
+constexpr unsigned steps_of_a_call = 24;
+
+/// The child's calls: none is answered by a thread of the parent, or waits for one.
+void use_in_child(const eventfd& bell, std::uint64_t most_inherited) {
+  const auto inherited = bell.context()->count();
+  REQUIRE(inherited <= most_inherited);
+  bell.signal(5);
+  REQUIRE(bell.context()->count() == inherited + 5);
+  REQUIRE(bell.read() == inherited + 5);
+  std::uint64_t got = 0;
+  together({{"reader of the child", [&] { got = bell.read(); }}, {"signaller of the child", [&] { bell.signal(3); }}});
+  REQUIRE(got == 3);
+}
+
+}  // namespace
+
+SCENARIO(eventfd_fork_and_reader, 1,
+         "a child's counts are its own, wherever a reader and a signaller of the parent were") {
+  const eventfd bell;
+  together_until_fork({{"reader", [&] { bell.read(); }}, {"signaller", [mine = bell.context()] { mine->signal(1); }}},
+                      steps_of_a_call);
+  use_in_child(bell, 1);
+}
+
+SCENARIO(eventfd_fork_and_readers, 1, "a child's counts are its own, wherever two readers of the parent were") {
+  const eventfd bell;
+  together_until_fork({{"first reader", [&] { bell.read(); }}, {"second reader", [&] { bell.read(); }}},
+                      steps_of_a_call);
+  use_in_child(bell, 0);
+}
+
+SCENARIO(eventfd_fork_and_notifier, 1,
+         "a child's notifier is told of its signals, wherever the parent's threads were") {
+  const eventfd bell;
+  int signals = 0;
+  notifier watch{bell, [&](eventfd_ctx&) { ++signals; }};
+  together_until_fork({{"reader", [&] { bell.read(); }}, {"signaller", [mine = bell.context()] { mine->signal(1); }}},
+                      steps_of_a_call);
+  const int before = signals;
+  bell.signal(5);
+  REQUIRE(signals == before + 1);
+  REQUIRE(watch.unregister() == decoupled::by_us);
+  use_in_child(bell, 6);
+}
+
+}  // namespace doorbell::model

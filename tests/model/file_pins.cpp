@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Files that the crew's requests were submitted for: which requests share a pin, which file a request works on, and
+// when the crew closes it. The oracle of each is in the bytes: they are in the file that the number referred to at
+// submission.
+#include "file_pins.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <system_error>
+
+#include "crew_parts.hpp"
+#include "scenario.hpp"
+
+namespace doorbell::model {
+
+// Legal: the second request finds the pin, and the file stays open for it; or the pin has ended, and the file is sent
+// again.
+// Forbidden: the second request has a pin that the first one's end closes.
+SCENARIO(pins_shared_as_the_last_use_ends, 3,
+         "a request for the file of another one that just ends shares its pin or gets a new one, and has a file") {
+  crew_parts all;
+  const auto file = make_file();
+  const auto first = all.pin(file.get());
+  ticket second = 0;
+  together({{"submitter", [&] { second = all.pin(file.get()); }}, {"worker", [&] {
+                                                                     const crew_parts::scope here{all};
+                                                                     all.carry_out(first);
+                                                                   }}});
+  {
+    const crew_parts::scope here{all};
+    all.carry_out(second);
+  }
+  REQUIRE(bytes_in(file) == 2);
+  REQUIRE(all.pins.size() == 0 && references_to(file.get()) == 1);
+}
+
+// Legal: the file is sent once, by the thread that comes first.
+// Forbidden: it is sent twice, and a request of the one pin ends the other.
+SCENARIO(pins_of_two_submitters, 3,
+         "requests for one file that are submitted concurrently share a pin, which ends with the last one") {
+  crew_parts all;
+  const auto file = make_file();
+  std::array<ticket, 2> made{};
+  together({{"submitter", [&] { made[0] = all.pin(file.get()); }},
+            {"other submitter", [&] { made[1] = all.pin(file.get()); }}});
+  REQUIRE(made[0] == made[1]);
+  const auto work = [&](ticket one) {
+    return [&all, one] {
+      const crew_parts::scope here{all};
+      all.carry_out(one);
+    };
+  };
+  together({{"worker", work(made[0])}, {"other worker", work(made[1])}});
+  REQUIRE(bytes_in(file) == 2);
+  REQUIRE(all.pins.size() == 0 && references_to(file.get()) == 1);
+}
+
+// Legal: each request works on the file that its number referred to when it was submitted, whenever the worker comes.
+// Forbidden: the second request shares the pin of the first one, because the number is the same.
+SCENARIO(pins_number_used_again, 3,
+         "a request keeps its file though its number is another file's by now, and the next request gets that one") {
+  crew_parts all;
+  mailbox submitted;
+  auto file = make_file();
+  const auto first = same_file(file);
+  const int number = file.get();
+  together({{"program",
+             [&] {
+               submitted.put(all.pin(number));
+               file.reset();
+               file = make_file();
+               REQUIRE(file.get() == number);
+               submitted.put(all.pin(number));
+             }},
+            {"worker", [&] {
+               const crew_parts::scope here{all};
+               all.carry_out(submitted.take());
+               all.carry_out(submitted.take());
+             }}});
+  REQUIRE(bytes_in(first) == 1 && bytes_in(file) == 1);
+  REQUIRE(all.pins.size() == 0 && references_to(file.get()) == 1);
+}
+
+// Legal: the first request works on either file, for its submission is not ordered with the program's dup3(2).
+// Forbidden: the second request, which is submitted when the number refers to the first file again, shares a pin that
+// has the other file.
+SCENARIO(pins_number_used_again_at_submit, 3,
+         "a number that becomes another file's as it is pinned does not mislead the requests that come later") {
+  crew_parts all;
+  const auto file = make_file();
+  const auto first = same_file(file);
+  const auto other = make_file();
+  ticket racing = 0;
+  together({{"submitter", [&] { racing = all.pin(file.get()); }},
+            {"program", [&] { REQUIRE(::dup3(other.get(), file.get(), O_CLOEXEC) == file.get()); }}});
+  REQUIRE(::dup3(first.get(), file.get(), O_CLOEXEC) == file.get());
+  const auto second = all.pin(file.get());
+  {
+    const crew_parts::scope here{all};
+    all.carry_out(second);
+  }
+  REQUIRE(bytes_in(first) == 1);
+  {
+    const crew_parts::scope here{all};
+    all.carry_out(racing);
+  }
+  REQUIRE(bytes_in(first) + bytes_in(other) == 1);
+  REQUIRE(all.pins.size() == 0);
+}
+
+// Legal: the submitter finds the channel full, wakes the poller's thread, and sleeps until that has received a file.
+// Forbidden: it sleeps on though there is room, or no thread receives.
+SCENARIO(pins_channel_full, 3, "a file that the channel has no room for is sent when the crew has received others") {
+  limit_messages(1);
+  crew_parts all;
+  all.start_poller();
+  const auto first = make_file();
+  const auto second = make_file();
+  std::array<ticket, 2> made{};
+  together({{"submitter", [&] { made[0] = all.pin(first.get()); }},
+            {"other submitter", [&] { made[1] = all.pin(second.get()); }}});
+  let_background_rest();
+  {
+    const crew_parts::scope here{all};
+    all.carry_out(made[0]);
+    all.carry_out(made[1]);
+  }
+  REQUIRE(bytes_in(first) == 1 && bytes_in(second) == 1);
+  REQUIRE(all.pins.size() == 0);
+}
+
+// Legal: the poller's thread closes the file between the unpin and the end of the wait, and the other request has a pin
+// of its own or has kept the old one.
+// Forbidden: the wait ends while the file is open, or never; or the sweep closes a file that a request still has.
+SCENARIO(pins_ended_by_the_program, 2,
+         "a file whose last request a thread of the program has ended is closed when the wait for that returns") {
+  crew_parts all;
+  all.start_poller();
+  const auto file = make_file();
+  const auto other = make_file();
+  const auto cancelled = all.pin(file.get());
+  const auto kept = all.pin(other.get());
+  together({{"canceller",
+             [&] {
+               all.pins.unpin(cancelled);
+               all.pins.wait_until_swept();
+               REQUIRE(references_to(file.get()) == 1);
+             }},
+            {"submitter", [&] { REQUIRE(all.pin(other.get()) == kept); }}});
+  let_background_rest();
+  {
+    const crew_parts::scope here{all};
+    all.carry_out(kept);
+    all.carry_out(kept);
+  }
+  REQUIRE(bytes_in(other) == 2 && all.pins.size() == 0);
+}
+
+}  // namespace doorbell::model

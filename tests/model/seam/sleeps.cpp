@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Whether sleeps are recorded (aio/sleep_record.hpp), and how often a destroy may lose its patience with a sleeper.
+#include <doorbell_model/sleeps.hpp>
+
+#include "checker/scheduler.hpp"
+#include "checker/tracking.hpp"
+
+namespace doorbell::model {
+namespace {
+
+struct {
+  bool are_recorded = false;
+  unsigned losses_left = 0;
+} sleeps;
+
+}  // namespace
+
+void record_sleeps(unsigned most_losses_of_patience) noexcept {
+  const not_tracked here;
+  sleeps = {.are_recorded = true, .losses_left = most_losses_of_patience};
+  scheduler::one().at_end([] { sleeps = {}; });
+}
+
+bool are_sleeps_recorded() noexcept { return sleeps.are_recorded; }
+
+bool may_lose_patience() noexcept {
+  if (sleeps.losses_left == 0) return false;
+  --sleeps.losses_left;
+  return true;
+}
+
+}  // namespace doorbell::model

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The worker pool: when it grows and shrinks, and which thread goes on with a request. The clock of a worker that has
+// nothing to do may run out at any moment.
+#include "worker_pool.hpp"
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <system_error>
+#include <thread>
+
+#include <doorbell/base/mutex.hpp>
+
+#include "scenario.hpp"
+
+namespace doorbell::model {
+namespace {
+
+using aio::request;
+using aio::worker_pool;
+
+constexpr std::chrono::seconds idle_time{5};
+constexpr worker_pool::limits one_that_stays{.most_workers = 1, .idle_time = idle_time, .least_workers = 1};
+constexpr worker_pool::limits one_that_leaves{.most_workers = 1, .idle_time = idle_time};
+constexpr worker_pool::limits two_that_leave{.most_workers = 2, .idle_time = idle_time};
+constexpr worker_pool::limits two_if_stalled{.most_workers = 2, .idle_time = idle_time, .usual_workers = 1};
+
+/// Counts what is carried out, in plain variables: two workers with one request would be a race.
+class plain_lane : public worker_pool::lane {
+ public:
+  request& operator[](std::size_t which) noexcept { return requests_[which]; }
+  [[nodiscard]] unsigned carried_out(std::size_t which) const noexcept { return carried_out_[which]; }
+  [[nodiscard]] unsigned concluded(std::size_t which) const noexcept { return concluded_[which]; }
+
+  void carry_out(request& taken) noexcept override { ++carried_out_[number_of(taken)]; }
+  void conclude(request& done) noexcept override { ++concluded_[number_of(done)]; }
+
+ protected:
+  [[nodiscard]] std::size_t number_of(const request& one) const noexcept {
+    return static_cast<std::size_t>(&one - requests_.data());
+  }
+
+ private:
+  std::array<request, 2> requests_{request{aio::iocb_abi{}, nullptr}, request{aio::iocb_abi{}, nullptr}};
+  std::array<unsigned, 2> carried_out_{};
+  std::array<unsigned, 2> concluded_{};
+};
+
+/// Its first request ends when its second one is carried out.
+class dependent_lane final : public plain_lane {
+ public:
+  void carry_out(request& taken) noexcept override {
+    plain_lane::carry_out(taken);
+    const base::mutex_lock held{lock_};
+    if (number_of(taken) == 1) {
+      is_open_ = true;
+      opened_.notify_all();
+    }
+    while (!is_open_) opened_.wait(lock_);
+  }
+
+ private:
+  base::mutex lock_;
+  base::condition_variable opened_;
+  bool is_open_ DOORBELL_GUARDED_BY(lock_) = false;
+};
+
+/// Its first thread is the last that can be had.
+class pool_without_threads final : public worker_pool {
+ public:
+  using worker_pool::worker_pool;
+
+ private:
+  std::error_code start_worker() noexcept override {
+    if (has_started_) return std::make_error_code(std::errc::resource_unavailable_try_again);
+    has_started_ = true;
+    return worker_pool::start_worker();
+  }
+
+  bool has_started_ = false;  // guarded by the pool's lock
+};
+
+/// A thread looks for a stall of it when the pool has asked for that.
+class watched_pool final : public worker_pool {
+ public:
+  using worker_pool::worker_pool;
+
+  /// The thread. Between two looks, the workers go on as far as they can.
+  void look_for_stalls() noexcept {
+    {
+      const base::mutex_lock held{lock_};
+      while (!is_asked_) asked_.wait(lock_);
+    }
+    while (grow_if_stalled()) std::this_thread::yield();
+  }
+
+ private:
+  void expect_stall() noexcept override {
+    const base::mutex_lock held{lock_};
+    is_asked_ = true;
+    asked_.notify_one();
+  }
+
+  base::mutex lock_;
+  base::condition_variable asked_;
+  bool is_asked_ DOORBELL_GUARDED_BY(lock_) = false;
+};
+
+void push(worker_pool& pool, plain_lane& lane, std::size_t which) {
+  REQUIRE(pool.push(lane, lane[which]) == worker_pool::pushed::queued);
+}
+
+}  // namespace
+
+// Legal: the worker takes the request although its time is up, or it has left and the push starts another one.
+// Forbidden: it leaves with a request in the lane, or the push counts on a worker that has left.
+SCENARIO(pool_push_as_the_last_worker_leaves, 3,
+         "a request that is pushed as the last worker's time is up is carried out, by it or by another worker") {
+  plain_lane lane;
+  worker_pool pool{one_that_leaves};
+  together({{"submitter", [&] {
+               push(pool, lane, 0);
+               push(pool, lane, 1);
+             }}});
+  let_background_rest();
+  REQUIRE(pool.is_idle());
+  REQUIRE(lane.concluded(0) == 1 && lane.concluded(1) == 1);
+}
+
+// Legal: each push starts a worker, or counts on one that is idle and has a request less than there are idle workers.
+// Forbidden: two pushes count on the same worker.
+SCENARIO(pool_two_pushes, 3,
+         "of two requests that are pushed concurrently, none waits behind the other while a worker may be started") {
+  dependent_lane lane;
+  worker_pool pool{two_that_leave};
+  together({{"submitter", [&] { push(pool, lane, 0); }}, {"other submitter", [&] { push(pool, lane, 1); }}});
+  let_background_rest();
+  REQUIRE(pool.is_idle());
+  REQUIRE(lane.concluded(0) == 1 && lane.concluded(1) == 1);
+}
+
+// Legal: the thread that looks finds the second request waiting twice, and starts a worker for it.
+// Forbidden: the request waits for ever, because the look is not asked for, or ends while the request waits.
+SCENARIO(pool_stalled, 2,
+         "a request does not wait for ever for a worker that is blocked: the pool grows beyond its usual size") {
+  dependent_lane lane;
+  watched_pool pool{two_if_stalled};
+  together({{"submitter",
+             [&] {
+               push(pool, lane, 0);
+               push(pool, lane, 1);
+             }},
+            {"poller", [&] { pool.look_for_stalls(); }}});
+  let_background_rest();
+  REQUIRE(pool.is_idle());
+  REQUIRE(lane.concluded(0) == 1 && lane.concluded(1) == 1);
+}
+
+// Legal: the cancel takes the request, in the lane or before it lies there, or the worker does.
+// Forbidden: both, or neither; and a worker touches a request that the cancel has taken and ended.
+SCENARIO(pool_cancel, 3, "a request that is cancelled as it is pushed and carried out is ended by one thread, once") {
+  plain_lane lane;
+  worker_pool pool{one_that_stays};
+  auto& asked = lane[0];
+  bool by_submitter = false;
+  bool by_canceller = false;
+  together({{"submitter", [&] { by_submitter = pool.push(lane, asked) == worker_pool::pushed::was_cancelled; }},
+            {"canceller", [&] {
+               asked.cancelled.store(true, base::memory_order_seq_cst);
+               by_canceller = asked.by_threads.take();
+               if (by_canceller) pool.remove(lane, asked);
+             }}});
+  let_background_rest();
+  REQUIRE(pool.is_idle());
+  REQUIRE(lane.concluded(0) + (by_submitter ? 1U : 0U) + (by_canceller ? 1U : 0U) == 1);
+}
+AND_WEAK(pool_cancel, 2, 2);
+
+// Legal: the worker takes the second request, or it has left and the submitter is told that there is no worker.
+// Forbidden: the request is queued, and no worker is left.
+SCENARIO(pool_without_more_threads, 3,
+         "a request that no new worker can be had for is carried out by the last one, or refused as that has left") {
+  plain_lane lane;
+  pool_without_threads pool{two_that_leave};
+  bool is_refused = false;
+  together({{"submitter", [&] {
+               push(pool, lane, 0);
+               is_refused = pool.push(lane, lane[1]) == worker_pool::pushed::no_worker;
+             }}});
+  let_background_rest();
+  REQUIRE(pool.is_idle());
+  REQUIRE(lane.concluded(0) == 1 && lane.concluded(1) == (is_refused ? 0U : 1U));
+}
+
+}  // namespace doorbell::model

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <system_error>
+
+#include <doorbell/aio.hpp>
+
+namespace doorbell::test {
+
+/// From now on requests may go to the context's ring, if it has one, whichever thread submits them: as in a program
+/// whose loop waits for the descriptor.
+inline void let_ring_have_requests(const aio::context& ctx) {
+  std::error_code ec;
+  EXPECT_GE(ctx.descriptor(ec), 0) << ec.message();
+}
+
+}  // namespace doorbell::test

@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Eventfds in a child of fork(2): copies of the parent's, which belong to the child.
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
+
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <latch>
+#include <list>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "support/asleep.hpp"
+#include "support/child.hpp"
+#include "support/in_handler.hpp"
+#include "support/sanitizer.hpp"
+#include "support/threads.hpp"
+
+DOORBELL_TEST_FORKS
+
+namespace {
+
+using doorbell::eventfd;
+using doorbell::eventfd_ctx;
+using doorbell::notifier;
+using doorbell::test::asleep;
+using doorbell::test::expect_success;
+using doorbell::test::in_child;
+using doorbell::test::in_handler;
+using doorbell::test::run_together;
+using namespace std::chrono_literals;
+
+bool is_readable(int fd) {
+  pollfd one{.fd = fd, .events = POLLIN, .revents = 0};
+  return ::poll(&one, 1, 0) == 1;
+}
+
+std::uint64_t kernel_count(int fd) {
+  std::uint64_t count = 0;
+  return ::read(fd, &count, sizeof count) == sizeof count ? count : 0;
+}
+
+/// Threads asleep in a read; of this process only.
+class readers {
+ public:
+  readers(const eventfd& bell, std::size_t number) : bell_{bell} {
+    for (std::size_t i = 0; i < number; ++i)
+      all_.emplace_back([mine = bell] {
+        std::error_code ec;
+        mine.read(ec);
+      });
+  }
+  ~readers() {
+    for (std::size_t i = 0; i < all_.size(); ++i) {
+      bell_.signal();
+      while (bell_.info().count > 0 && i + 1 < all_.size()) std::this_thread::yield();
+    }
+  }
+  readers(const readers&) = delete;
+  readers& operator=(const readers&) = delete;
+
+ private:
+  eventfd bell_;
+  std::list<asleep> all_;
+};
+
+/// Has the stacks of new threads written to, which the C library makes of those of threads that are no more.
+void use_stacks(std::size_t threads) {
+  run_together(threads, [](std::size_t) {
+    volatile char bytes[4096];
+    for (auto& each : bytes) each = 0x41;
+  });
+}
+
+TEST(eventfd_in_child, has_no_readers_that_sleep_in_the_parent) {
+  const eventfd bell;
+  const readers sleeping{bell, 1};
+  in_child([&] {
+    bell.signal(5);
+    EXPECT_EQ(bell.info().count, 5U);
+    EXPECT_EQ(bell.read(), 5U);
+  });
+}
+
+TEST(eventfd_in_child, has_no_writers_that_sleep_in_the_parent) {
+  const eventfd bell;
+  bell.write(eventfd::max);
+  asleep writer{[mine = bell] { mine.write(7); }};
+  in_child([&] {
+    EXPECT_EQ(bell.read(), eventfd::max);
+    EXPECT_EQ(bell.info().count, 0U);
+  });
+  EXPECT_EQ(bell.read(), eventfd::max);
+  writer.join();
+  EXPECT_EQ(bell.read(), 7U);
+}
+
+TEST(eventfd_in_child, does_not_write_to_stacks_that_the_parents_readers_had) {
+  if (doorbell::test::ends_children_that_use_stacks_again) GTEST_SKIP() << "this ThreadSanitizer ends such children";
+  constexpr std::size_t threads = 8;
+  const eventfd bell;
+  const readers sleeping{bell, threads};
+  in_child([&] {
+    use_stacks(threads);
+    bell.signal(5);
+    use_stacks(threads);
+    EXPECT_EQ(bell.read(), 5U);
+  });
+}
+
+TEST(eventfd_in_child, has_readers_of_its_own_next_to_those_of_the_parent) {
+  if (doorbell::test::ends_children_that_use_stacks_again) GTEST_SKIP() << "this ThreadSanitizer ends such children";
+  const eventfd bell;
+  const readers sleeping{bell, 2};
+  in_child([&] {
+    asleep own{[&] { EXPECT_EQ(bell.read(), 5U); }};
+    bell.signal(5);
+    own.join();
+    EXPECT_EQ(bell.info().count, 0U);
+  });
+}
+
+TEST(eventfd_in_child, has_none_of_the_readers_of_its_ancestors) {
+  if (doorbell::test::ends_children_that_use_stacks_again) GTEST_SKIP() << "this ThreadSanitizer ends such children";
+  const eventfd bell;
+  const readers sleeping{bell, 1};
+  in_child([&] {
+    const readers of_child{bell, 1};
+    in_child([&] {
+      bell.signal(5);
+      EXPECT_EQ(bell.read(), 5U);
+    });
+  });
+}
+
+TEST(eventfd_in_child, keeps_its_notifiers) {
+  const eventfd bell;
+  int signals = 0;
+  int releases = 0;
+  notifier watch{bell, [&](eventfd_ctx&) { ++signals; }, [&] { ++releases; }};
+  const readers sleeping{bell, 1};
+  in_child([&] {
+    bell.signal();
+    EXPECT_EQ(signals, 1);
+    EXPECT_EQ(bell.read(), 1U);
+    EXPECT_EQ(watch.unregister(), doorbell::decoupled::by_us);
+    EXPECT_EQ(releases, 0);
+  });
+  EXPECT_EQ(signals, 0);
+}
+
+TEST(eventfd_in_child, has_no_readers_of_a_parent_that_it_left_by_a_system_call) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has handlers for fork(3), too, which do not run";
+  const eventfd bell;
+  const readers sleeping{bell, 1};
+  const auto child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    ::alarm(doorbell::test::child_patience_in_seconds);
+    bell.signal(5);
+    std::error_code ec;
+    ::_exit(bell.info().count == 5 && bell.read_for(0ns, ec) == 5 ? 0 : 1);
+  }
+  expect_success(child);
+}
+
+// The signal handler runs in the reader, so the child's only thread is one that sleeps in a read.
+TEST(eventfd_in_child, a_read_that_a_forking_handler_interrupted_goes_on_in_the_child) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "the sanitizers themselves do not survive this; see sanitizer.hpp";
+  const eventfd bell;
+  pid_t child = -1;
+  const in_handler forks{[&] {
+                           child = ::fork();
+                           if (child != 0) return;
+                           ::alarm(doorbell::test::child_patience_in_seconds);
+                           std::thread{[&] {
+                             use_stacks(2);
+                             bell.signal(5);
+                           }}.detach();
+                         },
+                         SA_RESTART};
+  std::uint64_t taken = 0;
+  asleep reader{[&] {
+    taken = bell.read();
+    if (child == 0) ::_exit(taken == 5 ? 0 : 1);
+  }};
+  ::pthread_kill(reader.native_handle(), SIGUSR1);
+  while (child < 0) std::this_thread::yield();
+  expect_success(child);
+  EXPECT_TRUE(reader.still_asleep());
+  bell.signal(3);
+  reader.join();
+  EXPECT_EQ(taken, 3U);
+}
+
+TEST(eventfd_in_child, a_read_that_a_forking_handler_interrupted_says_so_in_the_child) {
+  const eventfd bell;
+  pid_t child = -1;
+  const in_handler forks{[&] {
+    child = ::fork();
+    if (child == 0) ::alarm(doorbell::test::child_patience_in_seconds);
+    if (child == 0) bell.signal(0);
+  }};
+  std::error_code ec;
+  asleep reader{[&] {
+    bell.read(ec);
+    if (child != 0) return;
+    bell.signal(5);
+    std::error_code none;
+    ::_exit(ec == std::errc::interrupted && bell.read(none) == 5 ? 0 : 1);
+  }};
+  ::pthread_kill(reader.native_handle(), SIGUSR1);
+  reader.join();
+  EXPECT_EQ(ec, std::errc::interrupted);
+  expect_success(child);
+}
+
+TEST(eventfd_in_child, takes_over_the_lock_from_a_callback_that_runs_in_the_parent) {
+  const eventfd bell;
+  std::latch is_in_callback{1};
+  std::latch may_go_on{1};
+  notifier watch{bell, [&](eventfd_ctx&) {
+                   is_in_callback.count_down();
+                   may_go_on.wait();
+                 }};
+  std::thread signaller{[&] { bell.signal(2); }};
+  is_in_callback.wait();
+  in_child([&] {
+    EXPECT_EQ(bell.info().count, 2U);
+    EXPECT_EQ(bell.read(), 2U);
+    EXPECT_EQ(bell.info().count, 0U);
+  });
+  may_go_on.count_down();
+  signaller.join();
+}
+
+// The callback holds the lock, in both processes.
+TEST(eventfd_in_child, of_a_callback_is_locked_by_that_callback_and_has_no_readers_of_the_parent) {
+  const eventfd bell;
+  pid_t child = -1;
+  notifier watch{bell, [&](eventfd_ctx&) {
+                   if (child >= 0) return;
+                   child = ::fork();
+                   if (child == 0) ::alarm(doorbell::test::child_patience_in_seconds);
+                 }};
+  const readers sleeping{bell, 1};
+  bell.signal(5);
+  if (child == 0)
+    ::_exit(bell.info().count == 5 && bell.read() == 5 && watch.unregister() == doorbell::decoupled::by_us ? 0 : 1);
+  expect_success(child);
+}
+
+TEST(poll_fd_in_child, is_another_file_under_the_same_number) {
+  const eventfd bell{0, EFD_NONBLOCK};
+  const int fd = bell.poll_fd();
+  in_child([&] {
+    bell.signal();
+    EXPECT_EQ(bell.poll_fd(), fd);
+    EXPECT_TRUE(is_readable(fd));
+  });
+  EXPECT_FALSE(is_readable(fd));
+}
+
+TEST(poll_fd_in_child, is_readable_by_the_childs_count) {
+  const eventfd bell{3, EFD_NONBLOCK};
+  const eventfd empty{0, EFD_NONBLOCK};
+  const int fd = bell.poll_fd();
+  const int of_empty = empty.poll_fd();
+  in_child([&] {
+    EXPECT_TRUE(is_readable(fd));
+    EXPECT_FALSE(is_readable(of_empty));
+    EXPECT_EQ(bell.read(), 3U);
+    EXPECT_FALSE(is_readable(fd));
+  });
+  EXPECT_TRUE(is_readable(fd));
+  EXPECT_EQ(bell.read(), 3U);
+  EXPECT_FALSE(is_readable(fd));
+}
+
+TEST(poll_fd_in_child, is_the_childs_before_the_child_has_used_the_eventfd) {
+  const eventfd bell{0, EFD_NONBLOCK};
+  const int fd = bell.poll_fd();
+  int news[2] = {};
+  ASSERT_EQ(::pipe(news), 0);
+  const auto child = doorbell::test::start_child([&] {
+    char byte = 0;
+    EXPECT_EQ(::read(news[0], &byte, 1), 1);
+    EXPECT_FALSE(is_readable(fd));
+  });
+  bell.signal();
+  EXPECT_EQ(::write(news[1], "", 1), 1);
+  expect_success(child);
+  EXPECT_TRUE(is_readable(fd));
+  for (const int end : news) ::close(end);
+}
+
+TEST(poll_fd_in_child, is_another_file_where_no_descriptor_is_left) {
+  const eventfd bell{0, EFD_NONBLOCK};
+  const int fd = bell.poll_fd();
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  auto none_left = before;
+  none_left.rlim_cur = static_cast<rlim_t>(fd) + 1;
+  std::vector<int> all;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none_left), 0);
+  for (int one = ::open("/dev/null", O_RDONLY | O_CLOEXEC); one >= 0; one = ::open("/dev/null", O_RDONLY | O_CLOEXEC))
+    all.push_back(one);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(doorbell::test::child_patience_in_seconds);
+    bell.signal();
+    ::_exit(is_readable(fd) ? 0 : 1);
+  }
+  expect_success(child);
+  EXPECT_FALSE(is_readable(fd));
+  for (const int one : all) ::close(one);
+  EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+TEST(poll_fd_in_child, of_which_the_program_has_closed_the_number_stays_closed) {
+  const eventfd bell{0, EFD_NONBLOCK};
+  const int fd = bell.poll_fd();
+  ::close(fd);
+  const int others = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  ASSERT_EQ(::dup2(others, fd), fd);
+  in_child([&] {
+    char byte = 0;
+    EXPECT_EQ(::read(fd, &byte, 1), 0) << "it is the program's file still";
+  });
+  ::close(fd);
+  if (others != fd) ::close(others);
+}
+
+TEST(forwarding_in_child, leaves_to_the_parent_what_waits) {
+  const int target = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  const std::uint64_t all = eventfd::max;
+  ASSERT_EQ(::write(target, &all, sizeof all), static_cast<ssize_t>(sizeof all));
+  eventfd bell;
+  bell.forward_to(target);
+  bell.signal(10);
+  ASSERT_EQ(bell.info().count, 10U);
+  ASSERT_EQ(kernel_count(target), all);
+  in_child([&] {
+    EXPECT_EQ(bell.info().count, 0U);
+    bell.close();
+  });
+  EXPECT_EQ(bell.info().count, 10U);
+  bell.close();
+  EXPECT_EQ(kernel_count(target), 10U);
+  ::close(target);
+}
+
+TEST(forwarding_in_child, moves_what_the_child_signals) {
+  const int target = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  const eventfd bell;
+  bell.forward_to(target);
+  in_child([&] {
+    bell.signal(3);
+    EXPECT_EQ(bell.info().count, 0U);
+  });
+  EXPECT_EQ(kernel_count(target), 3U);
+  ::close(target);
+}
+
+// Oracle: each child of a process whose other threads make, use and close eventfds finds its own count, whatever the
+// others were at.
+TEST(eventfd_in_child, counts_right_though_others_were_registering) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a child of a busy process has a sanitizer's locks as they are";
+  const eventfd bell;
+  std::atomic<bool> stop = false;
+  std::vector<std::thread> others;
+  for (int i = 0; i < 2; ++i)
+    others.emplace_back([&] {
+      while (!stop) {
+        notifier watch{bell, [](eventfd_ctx&) {}};
+        std::error_code ec;
+        bell.read_for(1us, ec);
+        eventfd other;
+        other.poll_fd();
+      }
+    });
+  for (int round = 0; round < 100; ++round)
+    in_child([&] {
+      std::error_code ec;
+      bell.read_for(0ns, ec);
+      bell.signal(5);
+      EXPECT_EQ(bell.read(), 5U);
+      notifier watch{bell, [](eventfd_ctx&) {}};
+      bell.signal(2);
+      EXPECT_EQ(bell.read(), 2U);
+    });
+  stop = true;
+  for (auto& each : others) each.join();
+}
+
+}  // namespace

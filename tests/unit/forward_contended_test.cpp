@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// forward_to: a kernel eventfd that other threads and processes fill, or whose flags they change.
+#include <doorbell/eventfd.hpp>
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fcntl.h>
+#include <pthread.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <system_error>
+#include <thread>
+
+#include <doorbell/notifier.hpp>
+
+#include "support/asleep.hpp"
+#include "support/eventually.hpp"
+#include "support/fds.hpp"
+#include "support/forwarded.hpp"
+
+namespace {
+
+using doorbell::eventfd;
+using doorbell::notifier;
+using doorbell::test::asleep;
+using doorbell::test::eventually;
+using doorbell::test::gets;
+using doorbell::test::give;
+using doorbell::test::kernel_eventfd;
+using doorbell::test::polled;
+using doorbell::test::take;
+using doorbell::test::unique_fd;
+
+/// Changes O_NONBLOCK of the open file, as each of those that share it may.
+void set_non_blocking(const unique_fd& fd, bool on) {
+  const int flags = ::fcntl(fd.get(), F_GETFL);
+  ASSERT_EQ(::fcntl(fd.get(), F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK), 0);
+}
+
+// Oracle: signals return, of one thread and of another, though the target is full and was non-blocking at the last
+// signal but blocks now; the counts arrive when it is read.
+TEST(forward, does_not_block_when_o_nonblock_is_cleared_in_between) {
+  const eventfd bell;
+  const auto there = kernel_eventfd();
+  bell.forward_to(there.get());
+  bell.signal();
+  EXPECT_EQ(take(there.get()), 1U);
+  set_non_blocking(there, false);
+  EXPECT_TRUE(give(there.get(), eventfd::max));
+  bell.signal();
+  std::thread{[&] { bell.signal(2); }}.join();
+  EXPECT_EQ(bell.info().count, 3U);
+  EXPECT_EQ(take(there.get()), eventfd::max);
+  EXPECT_TRUE(gets(there, 3));
+  EXPECT_EQ(bell.info().count, 0U);
+}
+
+// Oracle: signals go on, whatever another thread does that shares the blocking eventfd. It fills the eventfd whenever
+// it is empty, also between a look at its room and a write, and reads it only when it sees that a signal has returned
+// since.
+TEST(forward, is_not_stopped_by_one_that_fills_a_blocking_eventfd) {
+  const eventfd bell;
+  const auto there = kernel_eventfd(0, 0);
+  bell.forward_to(there.get());
+  bell.signal();
+  EXPECT_TRUE(gets(there, 1));
+  std::atomic<int> signals{0};
+  std::atomic<bool> is_over{false};
+  std::thread other{[&] {
+    for (int seen = 0; !is_over;) {
+      if (!doorbell::test::readable(there.get())) {
+        set_non_blocking(there, true);  // or it would block itself
+        give(there.get(), eventfd::max);
+        set_non_blocking(there, false);
+      }
+      if (const int now = signals; now != seen) {
+        seen = now;
+        take(there.get());
+      }
+    }
+  }};
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{2};
+  while (std::chrono::steady_clock::now() < end) {
+    bell.signal();
+    ++signals;
+  }
+  is_over = true;
+  other.join();
+  EXPECT_GT(signals, 1);
+  take(there.get());
+}
+
+// Oracle: the helper, which waits for room, lets the descriptor go; the count stays here.
+TEST(forward, stopped_while_a_blocking_eventfd_is_full_leaves_the_count_here) {
+  const eventfd bell;
+  const auto there = kernel_eventfd(0, 0);
+  EXPECT_TRUE(give(there.get(), eventfd::max));
+  bell.forward_to(there.get());
+  bell.signal(5);
+  bell.stop_forwarding();
+  EXPECT_EQ(take(there.get()), eventfd::max);
+  EXPECT_EQ(bell.read(), 5U);
+}
+
+TEST(forward, of_what_does_not_fit_serves_a_reader_that_sleeps_here) {
+  const eventfd bell;
+  const auto there = kernel_eventfd();
+  EXPECT_TRUE(give(there.get(), eventfd::max));
+  bell.forward_to(there.get());
+  std::uint64_t got = 0;
+  asleep reader{[&] { got = bell.read(); }};
+  bell.signal(4);
+  reader.join();
+  EXPECT_EQ(got, 4U);
+  EXPECT_EQ(take(there.get()), eventfd::max);
+}
+
+// Oracle: a notifier is called once for each signal, also for those that come back because they do not fit.
+TEST(forward, tells_a_notifier_of_each_signal_once) {
+  const eventfd bell;
+  const auto there = kernel_eventfd();
+  EXPECT_TRUE(give(there.get(), eventfd::max));
+  bell.forward_to(there.get());
+  int calls = 0;
+  const notifier counts{bell, [&](auto&) { ++calls; }};
+  for (int i = 0; i < 3; ++i) bell.signal();
+  EXPECT_EQ(calls, 3);
+  EXPECT_EQ(bell.info().count, 3U);
+}
+
+// Oracle: in sum, what is read over there and what is left here is what was signalled, whatever others do with the
+// eventfd meanwhile: they fill and read it and change O_NONBLOCK, and forwarding begins and ends.
+TEST(forward, loses_and_doubles_nothing_while_others_fill_the_eventfd) {
+  constexpr std::uint64_t rounds = 500;
+  const eventfd bell;
+  const auto there = kernel_eventfd();
+  std::atomic<bool> is_over{false};
+  std::uint64_t sum = 0;  // of what is read there, less what is written there: may wrap
+  std::thread other{[&] {
+    for (std::uint64_t n = 0; !is_over; ++n) {
+      set_non_blocking(there, true);
+      if (give(there.get(), n % 2 == 0 ? eventfd::max - n : 7)) sum -= n % 2 == 0 ? eventfd::max - n : 7;
+      set_non_blocking(there, n % 3 == 0);
+      sum += take(there.get());
+    }
+  }};
+  std::thread ender{[&] {
+    while (!is_over) {
+      bell.forward_to(there.get());
+      std::this_thread::yield();
+      bell.stop_forwarding();
+    }
+  }};
+  std::array<std::thread, 2> signallers;
+  for (auto& each : signallers)
+    each = std::thread{[&] {
+      for (std::uint64_t n = 0; n < rounds; ++n) bell.signal(1 + n % 2);
+    }};
+  for (auto& each : signallers) each.join();
+  is_over = true;
+  ender.join();
+  other.join();
+  // A write that was blocked at the end arrives after it.
+  EXPECT_TRUE(eventually([&] {
+    sum += take(there.get());
+    return sum + bell.info().count == 3 * rounds;
+  }));
+}
+
+// Oracle: the thread ends where it asks to, and not inside a signal; the eventfd works after that.
+TEST(forward, and_poll_fd_have_no_cancellation_point) {
+  const eventfd bell;
+  const auto there = kernel_eventfd();
+  bell.forward_to(there.get());
+  const eventfd polled;
+  polled.poll_fd();
+  std::atomic<bool> begun{false};
+  std::thread rings{[&] {
+    for (;;) {
+      bell.signal();
+      polled.signal();
+      polled.context()->drain();
+      begun = true;
+      pthread_testcancel();
+    }
+  }};
+  while (!begun) std::this_thread::yield();
+  EXPECT_EQ(::pthread_cancel(rings.native_handle()), 0);
+  rings.join();
+  take(there.get());
+  bell.signal();
+  EXPECT_EQ(take(there.get()), 1U);
+}
+
+}  // namespace

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// O_DIRECT transfers for which the kernel signals the program's eventfd itself, because the program gets all its events by
+// calls; and programs that read the ring, which find the event there when the eventfd is signalled.
+#include <doorbell/aio_calls.hpp>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <cstring>
+#include <ctime>
+#include <initializer_list>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "direct_transfers.hpp"
+#include "support/child.hpp"
+#include "support/eventually.hpp"
+#include "support/fds.hpp"
+#include "support/files.hpp"
+#include "support/refused_calls.hpp"
+#include "support/ring_header.hpp"
+#include "support/threads.hpp"
+
+namespace {
+
+namespace aio = doorbell::aio;
+using doorbell::base::unique_fd;
+using doorbell::test::block_size;
+using doorbell::test::blocks;
+using doorbell::test::by_handle;
+using doorbell::test::kernel_eventfd;
+using doorbell::test::letter_of;
+using doorbell::test::take_until;
+
+constexpr unsigned ring_magic = 0xa10a10a1;
+
+class kernel_signal : public doorbell::test::direct {
+ protected:
+  [[nodiscard]] aio::iocb_abi signalling_read(std::size_t block, const unique_fd& eventfd) const {
+    auto made = read_of(block, memory[block]);
+    made.flags = aio::iocb_abi::flag_resfd;
+    made.resfd = static_cast<std::uint32_t>(eventfd.get());
+    return made;
+  }
+  void submit_reads(const by_handle& ctx, std::size_t count, const unique_fd& eventfd) {
+    asked_.clear();
+    for (std::size_t block = 0; block < count; ++block) asked_.push_back(signalling_read(block, eventfd));
+    ASSERT_EQ(ctx.submit(asked_), static_cast<int>(count));
+  }
+  /// Many events by calls: what makes a context leave the eventfd to the kernel.
+  void get_many_by_calls(const by_handle& ctx) {
+    submit_reads(ctx, blocks, bell);
+    ASSERT_EQ(ctx.events(blocks).size(), blocks);
+    ASSERT_EQ(take_until(bell.get(), blocks), blocks);
+    submit_reads(ctx, 1, bell);
+    ASSERT_EQ(ctx.events(1).size(), 1U);
+    ASSERT_EQ(take_until(bell.get(), 1), 1U);
+  }
+  static unsigned magic_of(const by_handle& ctx) {
+    return std::atomic_ref<unsigned>{doorbell::test::header_at(ctx.handle()).magic}.load();
+  }
+  /// The events that the program reads in the ring by itself.
+  static std::size_t read_ring(const by_handle& ctx) {
+    auto& ring = doorbell::test::header_at(ctx.handle());
+    const auto tail = std::atomic_ref<unsigned>{ring.tail}.load(std::memory_order_acquire);
+    const std::atomic_ref<unsigned> head{ring.head};
+    const auto count = (tail + ring.nr - head) % ring.nr;
+    head.store(tail, std::memory_order_release);
+    return count;
+  }
+  static bool is_signalled(const unique_fd& eventfd) {
+    pollfd signalled{.fd = eventfd.get(), .events = POLLIN, .revents = 0};
+    return ::poll(&signalled, 1, 20'000) == 1;
+  }
+
+  unique_fd bell = kernel_eventfd();
+
+ private:
+  std::vector<aio::iocb_abi> asked_;
+};
+
+// Oracle: the eventfd counts each request once, and the events are there for the call that follows its signal.
+TEST_F(kernel_signal, a_loop_that_gets_events_by_calls_gets_each_when_it_is_signalled) {
+  const by_handle ctx{blocks};
+  std::uint64_t signalled = 0;
+  std::size_t got = 0;
+  for (std::size_t round = 0; round < 200; ++round) {
+    const auto count = round % blocks + 1;
+    submit_reads(ctx, count, bell);
+    for (std::size_t left = count; left > 0;) {
+      ASSERT_TRUE(is_signalled(bell));
+      const auto added = doorbell::test::take(bell.get());
+      ASSERT_LE(added, left);
+      std::array<aio::io_event, blocks> some{};
+      timespec none{};
+      const int there = aio::io_getevents(ctx.handle(), 0, static_cast<long>(added), some.data(), &none);
+      ASSERT_EQ(there, static_cast<int>(added));
+      for (const auto& each : std::span{some}.first(added)) ASSERT_EQ(each.res, block_size);
+      left -= added;
+      signalled += added;
+      got += added;
+    }
+  }
+  EXPECT_EQ(signalled, got);
+  EXPECT_NE(magic_of(ctx), ring_magic);
+  for (std::size_t block = 0; block < blocks; ++block) EXPECT_EQ(memory[block][0], letter_of(block));
+}
+
+// Oracle: as QEMU does, which never makes a call for events: when the eventfd is signalled, the event is in the ring.
+TEST_F(kernel_signal, a_loop_that_reads_the_ring_finds_each_event_when_it_is_signalled) {
+  const by_handle ctx{blocks};
+  for (int round = 0; round < 200; ++round) {
+    submit_reads(ctx, 1, bell);
+    ASSERT_TRUE(is_signalled(bell));
+    ASSERT_EQ(doorbell::test::take(bell.get()), 1U);
+    ASSERT_EQ(magic_of(ctx), ring_magic);
+    ASSERT_EQ(read_ring(ctx), 1U);
+  }
+}
+
+// Oracle: as libaio's io_getevents without a timeout does: with the magic number, it returns without a call if the ring is
+// empty. When the eventfd is signalled, it gets the event.
+TEST_F(kernel_signal, a_loop_that_looks_into_the_ring_first_gets_each_event_when_it_is_signalled) {
+  const by_handle ctx{blocks};
+  const auto& ring = doorbell::test::header_at(ctx.handle());
+  for (int round = 0; round < 400; ++round) {
+    submit_reads(ctx, 1, bell);
+    ASSERT_TRUE(is_signalled(bell));
+    ASSERT_EQ(doorbell::test::take(bell.get()), 1U);
+    const bool is_empty = magic_of(ctx) == ring_magic &&
+                          std::atomic_ref<const unsigned>{ring.tail}.load(std::memory_order_acquire) == ring.head;
+    ASSERT_FALSE(is_empty) << "round " << round;
+    ASSERT_EQ(ctx.events(1).size(), 1U);
+  }
+}
+
+TEST_F(kernel_signal, a_program_that_begins_to_read_the_ring_is_found_out) {
+  const by_handle ctx{blocks};
+  get_many_by_calls(ctx);
+  ASSERT_NE(magic_of(ctx), ring_magic);
+  // It does not verify the magic number, and finds the event late the first time.
+  submit_reads(ctx, 1, bell);
+  ASSERT_TRUE(doorbell::test::eventually([&] { return read_ring(ctx) == 1; }));
+  ASSERT_EQ(take_until(bell.get(), 1), 1U);
+  for (int round = 0; round < 200; ++round) {
+    submit_reads(ctx, 1, bell);
+    ASSERT_TRUE(is_signalled(bell));
+    ASSERT_EQ(doorbell::test::take(bell.get()), 1U);
+    ASSERT_EQ(read_ring(ctx), 1U);
+  }
+  EXPECT_EQ(magic_of(ctx), ring_magic);
+}
+
+// Oracle: the sleeper has its event long before the reaper's look, which comes once a second.
+TEST_F(kernel_signal, a_sleeper_with_a_signal_mask_gets_events_of_another_threads_requests) {
+  const by_handle ctx{blocks};
+  get_many_by_calls(ctx);
+  for (int round = 0; round < 20; ++round) {
+    doorbell::test::sleeper asleep;
+    int got = 0;
+    std::thread waiter{[&] {
+      sigset_t none;
+      sigemptyset(&none);
+      const aio::aio_sigset mask{.sigmask = &none, .sigsetsize = 8};
+      aio::io_event event{};
+      timespec patience{.tv_sec = 20, .tv_nsec = 0};
+      asleep.here();
+      got = aio::io_pgetevents(ctx.handle(), 1, 1, &event, &patience, &mask);
+    }};
+    EXPECT_TRUE(asleep.wait_until_asleep());
+    const auto began = std::chrono::steady_clock::now();
+    submit_reads(ctx, 1, bell);
+    waiter.join();
+    EXPECT_EQ(got, 1);
+    EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::milliseconds{500});
+    EXPECT_EQ(take_until(bell.get(), 1), 1U);
+  }
+}
+
+TEST_F(kernel_signal, a_sleeper_gets_events_of_another_threads_requests) {
+  const by_handle ctx{blocks};
+  get_many_by_calls(ctx);
+  const doorbell::test::pipe_ends pipe;
+  aio::iocb_abi endless = aio::prep_poll(pipe.read.get(), POLLIN);
+  ASSERT_EQ(ctx.submit({&endless, 1}), 1);
+  for (int round = 0; round < 20; ++round) {
+    doorbell::test::sleeper asleep;
+    std::size_t got = 0;
+    std::thread waiter{[&] {
+      asleep.here();
+      got = ctx.events(1).size();
+    }};
+    EXPECT_TRUE(asleep.wait_until_asleep());
+    const auto began = std::chrono::steady_clock::now();
+    submit_reads(ctx, 1, bell);
+    waiter.join();
+    EXPECT_EQ(got, 1U);
+    EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::milliseconds{500});
+    EXPECT_EQ(take_until(bell.get(), 1), 1U);
+  }
+}
+
+// Oracle: no handler has run, so io_getevents has no reason for EINTR. The end of a context's ring interrupts a later
+// sleep of the thread that has made it.
+TEST_F(kernel_signal, the_end_of_another_context_does_not_interrupt_a_sleep) {
+  const by_handle ctx{blocks};
+  for (int round = 0; round < 200; ++round) {
+    {
+      const by_handle other{blocks};
+    }
+    submit_reads(ctx, 1, bell);
+    ASSERT_EQ(ctx.events(1).size(), 1U) << "round " << round;
+    ASSERT_EQ(take_until(bell.get(), 1), 1U);
+  }
+}
+
+// Oracle: an eventfd of any kind counts what the kernel's own contexts would count.
+TEST_F(kernel_signal, eventfds_of_all_kinds_count_each_request) {
+  const by_handle ctx{blocks};
+  get_many_by_calls(ctx);
+  for (const int flags : std::initializer_list<int>{0, EFD_NONBLOCK, EFD_SEMAPHORE, EFD_SEMAPHORE | EFD_NONBLOCK}) {
+    const auto other = kernel_eventfd(0, flags);
+    submit_reads(ctx, 5, other);
+    EXPECT_EQ(ctx.events(5).size(), 5U);
+    EXPECT_EQ(take_until(other.get(), 5), 5U);
+    EXPECT_FALSE(doorbell::test::readable(other.get()));
+  }
+}
+
+// Oracle: the count goes to the eventfd that had the number when the request was submitted.
+TEST_F(kernel_signal, a_number_that_is_used_again_does_not_get_the_count) {
+  const by_handle ctx{blocks};
+  get_many_by_calls(ctx);
+  const auto other = kernel_eventfd();
+  for (int round = 0; round < 100; ++round) {
+    unique_fd number{::fcntl(bell.get(), F_DUPFD_CLOEXEC, 0)};
+    submit_reads(ctx, blocks, number);
+    ASSERT_EQ(::dup3(other.get(), number.get(), O_CLOEXEC), number.get());
+    ASSERT_EQ(ctx.events(blocks).size(), blocks);
+    ASSERT_EQ(take_until(bell.get(), blocks), blocks);
+  }
+  EXPECT_FALSE(doorbell::test::readable(other.get()));
+}
+
+// Oracle: io_destroy returns when each request has signalled.
+TEST_F(kernel_signal, destroy_waits_for_the_kernels_signals) {
+  for (int round = 0; round < 20; ++round) {
+    {
+      const by_handle ctx{blocks};
+      get_many_by_calls(ctx);
+      submit_reads(ctx, blocks, bell);
+    }
+    ASSERT_EQ(doorbell::test::take(bell.get()), blocks);
+  }
+}
+
+// Oracle: each of the threads' requests has one event, and is counted once.
+TEST_F(kernel_signal, threads_that_submit_and_get_together_have_each_event_once) {
+  constexpr std::size_t threads = 4;
+  constexpr std::size_t rounds = 300;
+  const by_handle ctx{blocks};
+  get_many_by_calls(ctx);
+  std::atomic<std::size_t> got{0};
+  doorbell::test::run_together(threads, [&](std::size_t me) {
+    for (std::size_t round = 0; round < rounds; ++round) {
+      auto asked = signalling_read(me, bell);
+      ASSERT_EQ(ctx.submit({&asked, 1}), 1);
+      got += ctx.events(1).size();
+    }
+  });
+  EXPECT_EQ(got.load(), threads * rounds);
+  EXPECT_EQ(take_until(bell.get(), threads * rounds), threads * rounds);
+}
+
+// Oracle: the eventfd counts each of the requests once, which are checked before the kernel gets them.
+TEST_F(kernel_signal, vectored_requests_are_counted_once) {
+  const by_handle ctx{blocks};
+  get_many_by_calls(ctx);
+  const std::array parts{iovec{.iov_base = memory[0], .iov_len = block_size},
+                         iovec{.iov_base = memory[1], .iov_len = block_size}};
+  for (int round = 0; round < 50; ++round) {
+    aio::iocb_abi asked = aio::prep_preadv(file.get(), parts, 0);
+    asked.flags = aio::iocb_abi::flag_resfd;
+    asked.resfd = static_cast<std::uint32_t>(bell.get());
+    ASSERT_EQ(ctx.submit({&asked, 1}), 1);
+    ASSERT_EQ(ctx.events(1).size(), 1U);
+    ASSERT_EQ(take_until(bell.get(), 1), 1U);
+  }
+}
+
+// Oracle: io_submit(2)'s answers, though the last requests for the same numbers needed no check.
+TEST_F(kernel_signal, a_number_that_has_changed_its_meaning_has_the_kernels_answer) {
+  const by_handle ctx{blocks};
+  get_many_by_calls(ctx);
+  const unique_fd number{::fcntl(file.get(), F_DUPFD_CLOEXEC, 0)};
+  const auto ask = [&](int resfd) {
+    auto asked = signalling_read(0, bell);
+    asked.fildes = number.get();
+    asked.resfd = static_cast<std::uint32_t>(resfd);
+    return ctx.result_of(asked);
+  };
+  const auto use_number_for = [&](int other) { ASSERT_EQ(::dup3(other, number.get(), O_CLOEXEC), number.get()); };
+  const unique_fd null{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
+  const unique_fd for_writing{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
+  const auto cached = doorbell::test::temporary_file("twelve bytes");
+  const doorbell::test::pipe_ends pipe;
+  ASSERT_EQ(::write(pipe.write.get(), "p", 1), 1);
+  ASSERT_EQ(ask(bell.get()), block_size);
+  use_number_for(for_writing.get());
+  EXPECT_EQ(ask(bell.get()), -EBADF);
+  use_number_for(cached.get());
+  EXPECT_EQ(ask(bell.get()), 12);
+  use_number_for(pipe.read.get());
+  EXPECT_EQ(ask(bell.get()), 1);
+  use_number_for(file.get());
+  EXPECT_EQ(ask(null.get()), -EINVAL);
+  EXPECT_EQ(ask(-1), -EBADF);
+  EXPECT_EQ(ask(bell.get()), block_size);
+  EXPECT_EQ(take_until(bell.get(), 4), 4U);
+  EXPECT_FALSE(doorbell::test::readable(bell.get()));
+}
+
+// Oracle: io_submit answers with the number of requests before the one that is refused, and those have their events.
+TEST_F(kernel_signal, requests_before_one_that_is_refused_are_started) {
+  const by_handle ctx{blocks};
+  get_many_by_calls(ctx);
+  std::vector<aio::iocb_abi> asked;
+  for (std::size_t block = 0; block < 5; ++block) asked.push_back(signalling_read(block, bell));
+  asked[3].fildes = -1;
+  ASSERT_EQ(ctx.submit(asked), 3);
+  ASSERT_EQ(ctx.events(3).size(), 3U);
+  EXPECT_EQ(take_until(bell.get(), 3), 3U);
+  EXPECT_EQ(ctx.submit(std::span{asked}.subspan(3)), -EBADF);
+}
+
+// Oracle: each request has its event, and is counted once, also those for which the kernel's context has no room.
+TEST_F(kernel_signal, more_requests_than_the_kernels_context_holds_are_all_counted) {
+  constexpr std::size_t many = 2000;
+  const by_handle ctx{many};
+  get_many_by_calls(ctx);
+  std::vector<aio::iocb_abi> asked;
+  for (std::size_t n = 0; n < many; ++n) asked.push_back(signalling_read(n % blocks, bell));
+  ASSERT_EQ(ctx.submit(asked), static_cast<int>(many));
+  const auto all = ctx.events(many);
+  ASSERT_EQ(all.size(), many);
+  for (const auto& each : all) EXPECT_EQ(each.res, block_size);
+  EXPECT_EQ(take_until(bell.get(), many), many);
+}
+
+TEST_F(kernel_signal, requests_are_counted_when_the_kernel_begins_to_refuse_them) {
+  doorbell::test::in_child([&] {
+    const by_handle ctx{blocks};
+    get_many_by_calls(ctx);
+    doorbell::test::refuse(SYS_io_submit, EPERM);
+    submit_reads(ctx, blocks, bell);
+    EXPECT_EQ(ctx.events(blocks).size(), blocks);
+    EXPECT_EQ(take_until(bell.get(), blocks), blocks);
+  });
+}
+
+TEST_F(kernel_signal, writes_are_left_to_the_kernel_too) {
+  const by_handle ctx{blocks};
+  get_many_by_calls(ctx);
+  for (std::size_t block = 0; block < blocks; ++block) std::memset(memory[block], 'w', block_size);
+  std::vector<aio::iocb_abi> asked;
+  for (std::size_t block = 0; block < blocks; ++block) {
+    asked.push_back(signalling_read(block, bell));
+    asked.back().lio_opcode = static_cast<std::uint16_t>(aio::opcode::pwrite);
+  }
+  ASSERT_EQ(ctx.submit(asked), static_cast<int>(blocks));
+  for (const auto& each : ctx.events(blocks)) EXPECT_EQ(each.res, block_size);
+  EXPECT_EQ(take_until(bell.get(), blocks), blocks);
+  std::memset(memory[0], 0, block_size);
+  EXPECT_EQ(ctx.result_of(read_of(blocks - 1, memory[0])), block_size);
+  EXPECT_EQ(memory[0][block_size - 1], 'w');
+}
+
+}  // namespace

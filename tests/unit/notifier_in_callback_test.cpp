@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Calls that callbacks make: on their own notifier, on others, and on eventfds.
+#include <doorbell/notifier.hpp>
+
+#include <gtest/gtest.h>
+
+#include <poll.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <system_error>
+
+#include <doorbell/eventfd.hpp>
+
+#include "support/asleep.hpp"
+
+namespace {
+
+using doorbell::decoupled;
+using doorbell::eventfd;
+using doorbell::eventfd_ctx;
+using doorbell::notifier;
+using doorbell::test::asleep;
+
+TEST(notifier, registering_on_another_eventfd_in_a_callback_is_refused) {
+  const eventfd bell;
+  const eventfd other;
+  notifier second{[](auto&) {}};
+  std::error_code ec;
+  const notifier watcher{bell, [&](auto&) { second.register_with(other, ec); }};
+  bell.signal();
+  EXPECT_EQ(ec, std::errc::resource_deadlock_would_occur);
+  EXPECT_EQ(second.unregister(), decoupled::not_registered);
+}
+
+TEST(notifier, registering_on_the_same_eventfd_in_a_callback_is_fine) {
+  const eventfd bell;
+  int calls = 0;
+  bool ready = false;
+  notifier second{[&](auto&) { ++calls; }};
+  notifier* self = nullptr;
+  notifier watcher{bell, [&](auto&) {
+                     ready = second.register_with(bell);
+                     self->unregister();
+                   }};
+  self = &watcher;
+  bell.signal();
+  EXPECT_TRUE(ready);
+  EXPECT_EQ(calls, 0) << "that signal came before";
+  bell.signal();
+  EXPECT_EQ(calls, 1);
+}
+
+// Oracle: the answer of register_with() and the calls report each signal exactly once.
+TEST(notifier, registered_in_a_callback_is_not_told_of_the_signal_of_that_callback_again) {
+  const eventfd bell;
+  int calls = 0;
+  bool ready = false;
+  notifier late{[&](auto&) { ++calls; }};
+  const notifier first{bell, [&](auto&) {
+                         std::error_code ec;
+                         if (late.register_with(bell, ec)) ready = true;
+                       }};
+  const notifier last{bell, [](auto&) {}};
+  bell.signal();
+  EXPECT_TRUE(ready);
+  EXPECT_EQ(calls, 0);
+  bell.signal();
+  EXPECT_EQ(calls, 1);
+  late.unregister();
+}
+
+TEST(notifier, registered_in_a_callback_is_told_of_the_write_that_a_later_callback_makes) {
+  const eventfd bell;
+  int calls = 0;
+  int rounds = 0;
+  notifier late{[&](auto&) { ++calls; }};
+  const notifier first{bell, [&](auto&) {
+                         std::error_code ec;
+                         late.register_with(bell, ec);
+                       }};
+  const notifier second{bell, [&](auto&) {
+                          if (++rounds == 1) bell.write(1);
+                        }};
+  bell.signal();
+  EXPECT_EQ(rounds, 2);
+  EXPECT_EQ(calls, 1);
+  late.unregister();
+}
+
+TEST(notifier, two_that_register_themselves_again_are_called_once_for_each_signal) {
+  const eventfd bell;
+  int calls = 0;
+  notifier* first = nullptr;
+  notifier* second = nullptr;
+  const auto again_by = [&](notifier*& self) {
+    return [&](auto&) {
+      ++calls;
+      self->unregister();
+      self->register_with(bell);
+    };
+  };
+  notifier one{bell, again_by(first)};
+  notifier other{bell, again_by(second)};
+  first = &one;
+  second = &other;
+  bell.signal();
+  EXPECT_EQ(calls, 2);
+  bell.signal();
+  EXPECT_EQ(calls, 4);
+}
+
+TEST(notifier, that_release_has_ended_can_be_destroyed_in_a_callback_of_another_eventfd) {
+  eventfd gone;
+  const eventfd here;
+  const eventfd other;
+  std::optional<notifier> moved;
+  moved.emplace(gone, [](auto&) {}, [] {});
+  gone.close();
+  EXPECT_EQ(moved->unregister(), decoupled::by_hup);
+  auto ended = decoupled::not_registered;
+  {
+    const notifier mover{here, [&](auto&) {
+                           moved->register_with(here);
+                           ended = moved->unregister();
+                         }};
+    here.signal();
+  }
+  EXPECT_EQ(ended, decoupled::by_us);
+  const notifier destroyer{other, [&](auto&) { moved.reset(); }};
+  other.signal();
+  EXPECT_FALSE(moved);
+}
+
+TEST(notifier, a_callback_may_destroy_another_on_the_same_eventfd) {
+  const eventfd bell;
+  int calls = 0;
+  std::optional<notifier> other;
+  const notifier first{bell, [&](auto&) { other.reset(); }};
+  other.emplace(bell, [&](auto&) { ++calls; });
+  bell.signal();
+  EXPECT_EQ(calls, 0);
+}
+
+void destroy_in_own_callback() {
+  const eventfd bell;
+  std::optional<notifier> watcher;
+  watcher.emplace(bell, [&](auto&) { watcher.reset(); });
+  bell.signal();
+}
+
+void destroy_in_callback_of_another() {
+  const eventfd bell;
+  const eventfd other;
+  std::optional<notifier> watcher;
+  watcher.emplace(bell, [](auto&) {});
+  const notifier destroyer{other, [&](auto&) { watcher.reset(); }};
+  other.signal();
+}
+
+TEST(notifier_death_test, destroyed_in_a_callback_says_which_rule_is_broken) {
+  EXPECT_DEATH(destroy_in_own_callback(),
+               "doorbell: a notifier was destroyed in its own signal callback .*docs/eventfd.md");
+  EXPECT_DEATH(destroy_in_callback_of_another(),
+               "doorbell: a notifier was destroyed in a callback of another eventfd .*docs/eventfd.md");
+}
+
+TEST(notifier, a_callback_may_read_what_does_not_block) {
+  const eventfd bell(0, EFD_NONBLOCK);
+  std::uint64_t first = 0;
+  std::error_code second;
+  const notifier watcher{bell, [&](auto&) {
+                           first = bell.read();
+                           bell.read(second);
+                         }};
+  bell.signal(5);
+  EXPECT_EQ(first, 5U);
+  EXPECT_EQ(second, std::errc::resource_unavailable_try_again);
+}
+
+TEST(notifier, a_callback_may_drain_its_own_eventfd_and_no_other) {
+  const eventfd bell;
+  const eventfd other{3};
+  std::uint64_t own = 0;
+  std::error_code ec;
+  const notifier watcher{bell, [&](auto& ctx) {
+                           own += ctx.drain();
+                           other.context()->drain(ec);
+                         }};
+  bell.signal(5);
+  EXPECT_EQ(own, 5U);
+  EXPECT_EQ(bell.info().count, 0U);
+  EXPECT_EQ(ec, std::errc::resource_deadlock_would_occur);
+  EXPECT_EQ(other.read(), 3U);
+}
+
+TEST(notifier, a_callback_sees_the_count_and_what_to_poll) {
+  const eventfd bell{2};
+  std::uint64_t count = 0;
+  unsigned events = 0;
+  const notifier watcher{bell, [&](auto& ctx) {
+                           count = ctx.info().count;
+                           events = ctx.poll();
+                         }};
+  bell.signal(3);
+  EXPECT_EQ(count, 5U);
+  EXPECT_EQ(events, static_cast<unsigned>(POLLIN | POLLOUT));
+}
+
+TEST(notifier, a_callback_that_drains_makes_room_for_a_sleeping_writer) {
+  const eventfd bell;
+  bell.write(eventfd::max);
+  asleep writer{[&] { bell.write(7); }};
+  std::uint64_t drained = 0;
+  notifier watcher{bell, [&](auto& ctx) { drained += ctx.drain() % eventfd::max; }};
+  bell.signal();
+  writer.join();
+  watcher.unregister();
+  EXPECT_EQ(drained + bell.context()->drain(), 1U + 7U);
+}
+
+TEST(notifier, a_callback_may_write_where_that_does_not_sleep) {
+  const eventfd bell;
+  int calls = 0;
+  std::error_code fits;
+  std::error_code full;
+  const notifier watcher{bell, [&](auto&) {
+                           if (++calls > 1) return;
+                           bell.write(2, fits);
+                           bell.write(eventfd::max, full);
+                         }};
+  bell.signal();
+  EXPECT_FALSE(fits);
+  EXPECT_EQ(full, std::errc::resource_deadlock_would_occur);
+  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(bell.read(), 3U);
+}
+
+TEST(notifier, a_callback_that_writes_to_an_eventfd_that_does_not_block_is_told_that_there_is_no_room) {
+  const eventfd bell(0, EFD_NONBLOCK);
+  std::error_code full;
+  std::error_code timed;
+  const notifier watcher{bell, [&](auto&) {
+                           bell.write(eventfd::max, full);
+                           bell.write_for(eventfd::max, std::chrono::seconds{1}, timed);
+                         }};
+  bell.signal();
+  EXPECT_EQ(full, std::errc::resource_unavailable_try_again);
+  EXPECT_EQ(timed, std::errc::resource_deadlock_would_occur);
+}
+
+TEST(notifier, a_callback_may_not_write_to_another_eventfd) {
+  const eventfd bell;
+  const eventfd other;
+  std::error_code ec;
+  const notifier watcher{bell, [&](auto&) { other.write(1, ec); }};
+  bell.signal();
+  EXPECT_EQ(ec, std::errc::resource_deadlock_would_occur);
+  EXPECT_EQ(other.info().count, 0U);
+}
+
+TEST(notifier, in_a_callback_is_told_apart_by_eventfd) {
+  const eventfd bell;
+  const eventfd other;
+  bool own = false;
+  bool others = true;
+  bool any = false;
+  const notifier watcher{bell, [&](auto& ctx) {
+                           own = ctx.in_own_callback();
+                           others = other.unreferenced_context()->in_own_callback();
+                           any = eventfd_ctx::in_callback();
+                         }};
+  bell.signal();
+  EXPECT_TRUE(own);
+  EXPECT_FALSE(others);
+  EXPECT_TRUE(any);
+  EXPECT_FALSE(eventfd_ctx::in_callback());
+}
+
+}  // namespace
