@@ -34,6 +34,10 @@ elseif(NOT DEFINED DOORBELL_BUILD_ASIO)
   set(DOORBELL_BUILD_ASIO AUTO)
 endif()
 
+if(PROJECT_IS_TOP_LEVEL)
+  set(DOORBELL_SANITIZE "" CACHE STRING "Compile doorbell and what links it with -fsanitize=: thread, address, undefined")
+endif()
+
 string(TOUPPER "${DOORBELL_BUILD_ASIO}" asio_choice)
 if(NOT asio_choice MATCHES "^(AUTO|ON|OFF|TRUE|FALSE|YES|NO|1|0)$")
   message(FATAL_ERROR "DOORBELL_BUILD_ASIO is AUTO, ON or OFF, not \"${DOORBELL_BUILD_ASIO}\".")

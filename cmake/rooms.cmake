@@ -16,6 +16,16 @@ set_target_properties(doorbell PROPERTIES
   VERSION ${PROJECT_VERSION}
   SOVERSION ${DOORBELL_ABI})
 
+# doorbell_sanitize(target): with DOORBELL_SANITIZE, compiles and links the target and what links it with that sanitizer.
+# A sanitizer that has not instrumented the library's atomic operations reports races in programs that have none.
+function(doorbell_sanitize target)
+  if(DOORBELL_SANITIZE)
+    target_compile_options(${target} PUBLIC -fsanitize=${DOORBELL_SANITIZE})
+    target_link_options(${target} PUBLIC -fsanitize=${DOORBELL_SANITIZE})
+  endif()
+endfunction()
+doorbell_sanitize(doorbell)
+
 # doorbell_add_room(name
 #   SOURCES file...     none: header-only, a product of its own (doorbell::name) on top of doorbell::doorbell
 #   HEADERS file...     under include/doorbell/; installed, and each compiled alone by the tests
@@ -52,8 +62,11 @@ function(doorbell_add_room name)
   # his own in the place of ours, so the compiler may inline them all the same.
   set_target_properties(${target} PROPERTIES
     VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL} POSITION_INDEPENDENT_CODE ON)
-  target_compile_options(${target} PRIVATE -fno-semantic-interposition)
+  # Thread-local variables are initial-exec, since doorbell is loaded with the program. The general model calls a function,
+  # which allocates memory the first time if the library was loaded later, and signal handlers read some of them.
+  target_compile_options(${target} PRIVATE -fno-semantic-interposition -ftls-model=initial-exec)
   doorbell_enable_warnings(${target})
+  doorbell_sanitize(${target})
 
   list(TRANSFORM room_HEADERS PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/")
   target_sources(doorbell

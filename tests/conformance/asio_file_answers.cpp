@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cinttypes>
 #include <cstdint>
@@ -57,6 +58,7 @@ class asked {
   void all() {
     copies();
     opening();
+    stopping();
     random_access();
     stream();
     not_open();
@@ -120,6 +122,42 @@ class asked {
     say("open what is missing", ec);
     file.open(folder_, file_base::read_write, ec);
     say("open a folder", ec);
+    std::array<char, 8> text{};
+    files::stream_file folder{io_, folder_, file_base::read_only};
+    files::random_access_file same{io_, folder_, file_base::read_only};
+    say("read a folder", ec, folder.read_some(net::buffer(text), ec));
+    folder.async_read_some(net::buffer(text), answer("async read of a folder"));
+    run();
+    same.async_read_some_at(0, net::buffer(text), answer("async read of a folder at an offset"));
+    run();
+    same.async_read_some_at(0, net::buffer(text, 0), answer("async read of nothing of a folder"));
+    run();
+  }
+
+  // Reads, each started by the handler of the one before.
+  void read_series(files::random_access_file& file, int& left, bool& stops) {
+    file.async_read_some_at(0, net::buffer(byte_), [&, this](const error_code&, std::size_t) {
+      if (stops) io_.stop();
+      if (--left > 0) read_series(file, left, stops);
+    });
+  }
+  void stopping() {
+    constexpr int length = 40;
+    files::random_access_file file{io_, "/proc/self/exe", file_base::read_only};
+    int left = length;
+    bool stops = true;
+    read_series(file, left, stops);
+    run();
+    say("handlers until stop() ends run()", {}, static_cast<std::uint64_t>(length - left));
+    stops = false;
+    io_.restart();
+    int most = 0;
+    while (left > 0) {
+      const int before = left;
+      io_.run_one();
+      most = std::max(most, before - left);
+    }
+    say("most handlers in one run_one()", {}, static_cast<std::uint64_t>(most));
   }
 
   void random_access() {
@@ -231,6 +269,7 @@ class asked {
 
   const std::string folder_;
   net::io_context io_;
+  std::array<char, 1> byte_{};
 };
 // NOLINTEND(bugprone-unused-return-value)
 

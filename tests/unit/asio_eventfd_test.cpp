@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <csignal>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -359,6 +360,17 @@ TEST_F(asio_eventfd, a_slot_outlives_the_object) {
   stop.emit(net::cancellation_type::terminal);
   io.run();
   EXPECT_EQ(reads.size(), 1U);
+}
+
+TEST_F(asio_eventfd, destroyed_in_a_callback_of_another_ends_the_program_and_says_why) {
+  const auto destroy = [] {
+    net::io_context loop;
+    std::optional<doorbell::asio::eventfd> destroyed{loop};
+    const doorbell::eventfd other;
+    const doorbell::notifier watcher{other, [&](auto&) { destroyed.reset(); }};
+    other.signal();
+  };
+  EXPECT_EXIT(destroy(), testing::KilledBySignal(SIGABRT), "doorbell: .* \\(docs/asio.md, Threads\\)\n");
 }
 
 }  // namespace

@@ -10,9 +10,11 @@
 #include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -182,16 +184,16 @@ TEST_F(asio_file, that_is_not_open_says_bad_descriptor) {
   EXPECT_TRUE(refused());
   EXPECT_EQ(closed.size(ec), 0U);
   EXPECT_TRUE(refused());
-  closed.resize(1, ec);
+  EXPECT_EQ(closed.resize(1, ec), net::error::bad_descriptor);
   EXPECT_TRUE(refused());
-  closed.sync_all(ec);
+  EXPECT_EQ(closed.sync_all(ec), net::error::bad_descriptor);
   EXPECT_TRUE(refused());
-  closed.sync_data(ec);
+  EXPECT_EQ(closed.sync_data(ec), net::error::bad_descriptor);
   EXPECT_TRUE(refused());
-  closed.cancel(ec);
+  EXPECT_EQ(closed.cancel(ec), net::error::bad_descriptor);
   EXPECT_TRUE(refused());
   EXPECT_THROW(closed.cancel(), boost::system::system_error);
-  closed.close(ec);
+  EXPECT_FALSE(closed.close(ec));
   EXPECT_FALSE(ec);
   EXPECT_EQ(closed.release(), -1);
 
@@ -206,21 +208,49 @@ TEST_F(asio_file, that_is_not_open_says_bad_descriptor) {
 TEST_F(asio_file, open_tells_what_is_wrong) {
   random_access_file other{io_};
   error_code ec;
-  other.open("/no/such/file", file_base::read_only, ec);
+  EXPECT_EQ(other.open("/no/such/file", file_base::read_only, ec), ec);
   EXPECT_EQ(ec, boost::system::errc::no_such_file_or_directory);
   EXPECT_THROW((random_access_file{io_, std::string{"/no/such/file"}, file_base::read_only}),
                boost::system::system_error);
-  file_.open(name(), file_base::read_only, ec);
+  EXPECT_EQ(file_.open(name(), file_base::read_only, ec), net::error::already_open);
   EXPECT_EQ(ec, net::error::already_open);
-  file_.assign(0, ec);
+  EXPECT_EQ(file_.assign(0, ec), net::error::already_open);
   EXPECT_EQ(ec, net::error::already_open);
-  other.assign(-1, ec);
+  EXPECT_EQ(other.assign(-1, ec), net::error::bad_descriptor);
   EXPECT_EQ(ec, net::error::bad_descriptor);
   other.open(name(), file_base::read_only);
   told result;
   other.async_write_some_at(0, net::buffer("x", 1), result.handler());
   run();
   EXPECT_EQ(result.ec, net::error::bad_descriptor);
+}
+
+// A class that converts as Boost.Asio's parameters do.
+template <class To>
+struct converts {
+  std::string text;
+  explicit(false) operator To() const {
+    if constexpr (std::is_same_v<To, const char*>)
+      return text.c_str();
+    else
+      return text;
+  }
+};
+
+TEST_F(asio_file, is_opened_by_any_kind_of_path) {
+  const auto opens = [&](const auto& path) {
+    random_access_file file{io_, path, file_base::read_only};
+    random_access_file other{file.get_executor(), path, file_base::read_only};
+    file.close();
+    file.open(path, file_base::read_only);
+    return file.size() == text.size() && other.size() == text.size();
+  };
+  EXPECT_TRUE(opens(name()));
+  EXPECT_TRUE(opens(name().c_str()));
+  EXPECT_TRUE(opens(std::filesystem::path{name()}));
+  EXPECT_TRUE(opens(std::filesystem::path{"/proc/self/fd"} / std::to_string(file_.native_handle())));
+  EXPECT_TRUE(opens(converts<const char*>{name()}));
+  EXPECT_TRUE(opens(converts<std::string>{name()}));
 }
 
 TEST_F(asio_file, sizes_and_syncs) {

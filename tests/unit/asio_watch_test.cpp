@@ -10,15 +10,21 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <future>
 #include <memory>
 #include <optional>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include <boost/asio/bind_allocator.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/executor_work_guard.hpp>
@@ -30,6 +36,7 @@
 #include <doorbell/notifier.hpp>
 
 #include "support/child.hpp"
+#include "support/counting_allocator.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
 
@@ -301,6 +308,74 @@ TEST_F(asio_watch, any_executor_will_do) {
   awaited.close();
   io.poll();
   EXPECT_TRUE(aborted);
+}
+
+TEST_F(asio_watch, moves_to_another_type_of_executor_with_its_waits) {
+  const auto strand = net::make_strand(io);
+  doorbell::asio::basic_watch<std::remove_const_t<decltype(strand)>> first{strand, bell, source()};
+  first.async_wait(append_to(ends));
+  doorbell::asio::watch second{std::move(first)};
+  EXPECT_FALSE(first.is_open());
+  ASSERT_TRUE(give(others.get(), 1));
+  io.poll();
+  EXPECT_EQ(count_of(bell), 1U);
+  EXPECT_TRUE(ends.empty());
+  second = doorbell::asio::basic_watch<std::remove_const_t<decltype(strand)>>{strand};
+  io.run();
+  EXPECT_EQ(ends, std::vector<error_code>{net::error::operation_aborted});
+
+  io.restart();
+  pipe_ends pipe;
+  auto awaited = net::use_awaitable.as_default_on(doorbell::asio::watch{io, bell, pipe.read.release()});
+  pipe.write.reset();
+  std::exception_ptr ended;
+  net::co_spawn(io, awaited.async_wait(), [&](std::exception_ptr thrown) { ended = std::move(thrown); });
+  io.run();
+  EXPECT_TRUE(ended);
+}
+
+TEST_F(asio_watch, a_slot_ends_all_waits_that_are_bound_to_it_and_the_watching_goes_on) {
+  doorbell::asio::watch watch{io, bell, source()};
+  std::vector<error_code> unbound;
+  watch.async_wait(append_to(unbound));
+  for (const auto type :
+       {net::cancellation_type::terminal, net::cancellation_type::partial, net::cancellation_type::total}) {
+    net::cancellation_signal stop;
+    for (int i = 0; i < 2; ++i) watch.async_wait(net::bind_cancellation_slot(stop.slot(), append_to(ends)));
+    stop.emit(type);
+    io.poll();
+    EXPECT_EQ(std::exchange(ends, {}), std::vector<error_code>(2, net::error::operation_aborted));
+  }
+  ASSERT_TRUE(give(others.get(), 1));
+  io.poll();
+  EXPECT_EQ(count_of(bell), 1U);
+  EXPECT_TRUE(unbound.empty());
+}
+
+TEST_F(asio_watch, a_wait_uses_the_executor_and_the_allocator_of_its_handler) {
+  net::io_context others_loop;
+  doorbell::test::memory_count memory;
+  doorbell::asio::watch watch{io, bell, source()};
+  watch.async_wait(
+      net::bind_executor(others_loop.get_executor(),
+                         net::bind_allocator(doorbell::test::counting_allocator<std::byte>{memory}, append_to(ends))));
+  EXPECT_EQ(memory.ever, 1U);
+  error_code ec;
+  EXPECT_EQ(watch.close(ec), error_code{});
+  io.run();
+  EXPECT_TRUE(ends.empty());
+  others_loop.run();
+  EXPECT_EQ(ends, std::vector<error_code>{net::error::operation_aborted});
+  EXPECT_EQ(memory.live, 0U);
+}
+
+TEST_F(asio_watch, a_count_that_goes_over_creates_no_eventfd) {
+  const doorbell::asio::watch watch{io, bell, source()};
+  io.poll();
+  const auto before = doorbell::eventfd{}.info().id;
+  ASSERT_TRUE(give(others.get(), 3));
+  while (count_of(bell) < 3) io.run_one();
+  EXPECT_EQ(doorbell::eventfd{}.info().id, before + 1);
 }
 
 TEST_F(asio_watch, a_loop_that_owns_it_destroys_it) {

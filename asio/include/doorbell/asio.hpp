@@ -10,4 +10,5 @@
 #include <doorbell/asio/file_base.hpp>
 #include <doorbell/asio/random_access_file.hpp>
 #include <doorbell/asio/stream_file.hpp>
+#include <doorbell/asio/sync.hpp>
 #include <doorbell/asio/watch.hpp>

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // basic_file: what random_access_file and stream_file have in common: opening, closing, sizes, syncs. Names, flags, signatures
-// and errors are those of Boost.Asio's own files; besides, any flags of open(2) (file_base::read_only | O_DIRECT),
-// async_sync_all() and async_sync_data(). Files are opened with O_CLOEXEC.
+// and errors are those of Boost.Asio's own files (docs/asio.md, "Files, member by member"); besides, any flags of open(2)
+// (file_base::read_only | O_DIRECT), async_sync_all() and async_sync_data(). Files are opened with O_CLOEXEC.
+//
+// Members that take an error_code& return what Boost.Asio's return: BOOST_ASIO_SYNC_OP_VOID, which is error_code, and the
+// value of the argument; void with BOOST_ASIO_NO_DEPRECATED.
 //
 // Operations go through one aio::context for each execution context, by whichever engine the process has (docs/aio.md), and end
 // in the threads that run the loop: with io_uring there are no others.
 //
 // Handlers are called from the executor, never inside the initiating function, with one exception: if the initiating
-// function refuses the operation, or if there is nothing to transfer, a handler that is bound to an immediate executor
-// (boost::asio::bind_immediate_executor, Boost 1.82 and later) is submitted to that executor. Associated executors,
+// function refuses the operation, if there is nothing to transfer, or if it is a read of a file whose bytes are in
+// memory, a handler that is bound to an immediate executor (boost::asio::bind_immediate_executor, Boost 1.82 and later)
+// is submitted to that executor. Each call of run_one() or poll_one() calls one handler at most. Associated executors,
 // allocators and cancellation slots are honoured. A slot accepts every type of cancellation: a cancelled operation has
 // had no effect and ends with operation_aborted; an operation that can no longer be stopped ends with its result
 // (docs/aio.md, "What a cancel can stop").
@@ -17,7 +21,8 @@
 // Thread safety: distinct objects: safe. One object: from one implicit or explicit strand, but for blocking reads and writes at
 // offsets, which may be at once. Any number of operations may be outstanding, each with buffers of its own, which stay until its
 // handler is called or destroyed.
-// Lifetime: the object goes before its execution context, or with it. The descriptor is closed when nothing uses it any more:
+// Lifetime: the object goes before its execution context, or with it. A file that is kept longer can be used by blocking
+// calls, released, closed and destroyed; it starts no operation, but destroys the handler. The descriptor is closed when nothing uses it any more:
 // close() cancels, and leaves it to the last operation that could not be stopped. The end of the execution context waits for what
 // cannot be stopped, and then destroys the handlers.
 // In callbacks of notifiers: nothing of this blocks but what says so, and all that does not may be called; the end of the
@@ -30,8 +35,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -40,6 +47,7 @@
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/detail/config.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/system/error_code.hpp>
@@ -67,67 +75,78 @@ class basic_file : public file_base {
     using other = basic_file<Other>;
   };
 
+  /// Not open.
+  explicit basic_file(const executor_type& executor) : basic_file{executor, detail::file_access::random} {}
+  /// Opens. Errors: as open().
+  explicit basic_file(const executor_type& executor, const path_name& path, native_flags how) : basic_file{executor} {
+    open(path, how);
+  }
+  /// Takes a descriptor over. Errors: as assign().
+  basic_file(const executor_type& executor, const native_handle_type& native_file) : basic_file{executor} {
+    assign(native_file);
+  }
+
+  /// The same for the executor of an execution context.
+  template <class Context>
+    requires std::is_convertible_v<Context&, boost::asio::execution_context&>
+  explicit basic_file(Context& context) : basic_file{executor_of(context)} {}
+  template <class Context>
+    requires std::is_convertible_v<Context&, boost::asio::execution_context&>
+  explicit basic_file(Context& context, const path_name& path, native_flags how)
+      : basic_file{executor_of(context), path, how} {}
+  template <class Context>
+    requires std::is_convertible_v<Context&, boost::asio::execution_context&>
+  basic_file(Context& context, const native_handle_type& native_file) : basic_file{executor_of(context), native_file} {}
+
   basic_file(const basic_file&) = delete;
   basic_file& operator=(const basic_file&) = delete;
+
+  /// What is outstanding moves along. What was moved from is not open, and keeps its executor.
+  basic_file(basic_file&& other) noexcept : basic_file{other.executor_, other.access_, std::move(other.file_)} {}
+  /// Closes what was here.
+  basic_file& operator=(basic_file&& other) noexcept {
+    if (this == &other) return *this;
+    static_cast<void>(try_close());
+    executor_ = other.executor_;
+    file_ = std::move(other.file_);
+    return *this;
+  }
+  template <class Other>
+    requires std::is_convertible_v<Other, Executor>
+  explicit(false) basic_file(basic_file<Other>&& other) noexcept
+      : basic_file{executor_type{other.executor_}, other.access_, std::move(other.file_)} {}
+  template <class Other>
+    requires std::is_convertible_v<Other, Executor>
+  basic_file& operator=(basic_file<Other>&& other) noexcept {
+    return *this = basic_file{std::move(other)};
+  }
 
   [[nodiscard]] const executor_type& get_executor() noexcept { return executor_; }
 
   /// Opens a file, with mode 0777 if it is created.
   /// Errors: already_open; what open(2) says.
-  void open(path_name path, native_flags how) {
-    error_code ec;
-    open(path, how, ec);
-    detail::throw_if(ec, "open");
-  }
-  void open(path_name path, native_flags how, error_code& ec) {
-    if (!check_closed(ec)) return;
-    constexpr mode_t mode = 0777;
-    base::unique_fd opened{::open(path.c_str(), how.value() | O_CLOEXEC, mode)};
-    if (!opened) {
-      ec = detail::last_error();
-      return;
-    }
-    // Advice; what does not take it does without.
-    ::posix_fadvise(opened.get(), 0, 0, is_stream() ? POSIX_FADV_SEQUENTIAL : POSIX_FADV_RANDOM);
-    assign(opened.get(), ec);
-    if (!ec) static_cast<void>(opened.release());
+  void open(const path_name& path, native_flags how) { detail::throw_if(try_open(path, how), "open"); }
+  BOOST_ASIO_SYNC_OP_VOID open(const path_name& path, native_flags how, error_code& ec) {
+    ec = try_open(path, how);
+    BOOST_ASIO_SYNC_OP_VOID_RETURN(ec);
   }
 
   /// Takes a descriptor over. O_DIRECT may be set on it before, and not switched later.
   /// Errors: already_open, bad_descriptor.
-  void assign(const native_handle_type& native_file) {
-    error_code ec;
-    assign(native_file, ec);
-    detail::throw_if(ec, "assign");
-  }
-  void assign(const native_handle_type& native_file, error_code& ec) {
-    if (!check_closed(ec)) return;
-    std::error_code refused;
-    const auto facts = aio::file_facts::look_up(native_file, refused);
-    if (refused) {
-      ec.assign(refused.value(), boost::system::system_category());
-      return;
-    }
-    auto& service = boost::asio::use_service<detail::file_service>(detail::context_of(executor_));
-    service.set_loop(detail::loop_of(executor_));
-    file_ = std::make_shared<detail::open_file>(service, native_file, facts, access_);
+  void assign(const native_handle_type& native_file) { detail::throw_if(try_assign(native_file), "assign"); }
+  BOOST_ASIO_SYNC_OP_VOID assign(const native_handle_type& native_file, error_code& ec) {
+    ec = try_assign(native_file);
+    BOOST_ASIO_SYNC_OP_VOID_RETURN(ec);
   }
 
   [[nodiscard]] bool is_open() const noexcept { return file_ != nullptr; }
 
   /// Cancels, and closes the descriptor, or leaves that to what cannot be stopped. May block as close(2) does.
   /// Errors: what close(2) says, if it is done here. Not open: none.
-  void close() {
-    error_code ec;
-    close(ec);
-    detail::throw_if(ec, "close");
-  }
-  void close(error_code& ec) {
-    ec = {};
-    const auto file = std::exchange(file_, nullptr);
-    if (file == nullptr) return;
-    file->service().cancel(*file);
-    if (file->service().is_idle(*file)) file->close(ec);
+  void close() { detail::throw_if(try_close(), "close"); }
+  BOOST_ASIO_SYNC_OP_VOID close(error_code& ec) {
+    ec = try_close();
+    BOOST_ASIO_SYNC_OP_VOID_RETURN(ec);
   }
 
   /// Cancels, and gives the descriptor to the caller, who keeps it open until the handlers of what was outstanding have been
@@ -140,8 +159,10 @@ class basic_file : public file_base {
     ec = {};
     const auto file = std::exchange(file_, nullptr);
     if (file == nullptr) return -1;
-    file->service().cancel(*file);
-    return file->service().release(*file);
+    auto* const service = file->service();
+    if (service == nullptr) return file->release();
+    service->cancel(*file);
+    return service->release(*file);
   }
 
   /// The descriptor; -1 when it is not open.
@@ -149,13 +170,10 @@ class basic_file : public file_base {
 
   /// Ends what is outstanding, with operation_aborted where the engine can stop it. Does not block.
   /// Errors: bad_descriptor.
-  void cancel() {
-    error_code ec;
-    cancel(ec);
-    detail::throw_if(ec, "cancel");
-  }
-  void cancel(error_code& ec) {
-    if (check_open(ec)) file_->service().cancel(*file_);
+  void cancel() { detail::throw_if(try_cancel(), "cancel"); }
+  BOOST_ASIO_SYNC_OP_VOID cancel(error_code& ec) {
+    ec = try_cancel();
+    BOOST_ASIO_SYNC_OP_VOID_RETURN(ec);
   }
 
   /// In bytes. Errors: bad_descriptor.
@@ -167,33 +185,30 @@ class basic_file : public file_base {
   }
   [[nodiscard]] std::uint64_t size(error_code& ec) const {
     struct stat about{};
-    set(ec, ::fstat(native_handle(), &about));
+    ec = error_of(::fstat(native_handle(), &about));
     return ec ? 0 : static_cast<std::uint64_t>(about.st_size);
   }
 
   /// Errors: what ftruncate(2) says.
-  void resize(std::uint64_t bytes) {
-    error_code ec;
-    resize(bytes, ec);
-    detail::throw_if(ec, "resize");
+  void resize(std::uint64_t bytes) { detail::throw_if(try_resize(bytes), "resize"); }
+  BOOST_ASIO_SYNC_OP_VOID resize(std::uint64_t bytes, error_code& ec) {
+    ec = try_resize(bytes);
+    BOOST_ASIO_SYNC_OP_VOID_RETURN(ec);
   }
-  void resize(std::uint64_t bytes, error_code& ec) { set(ec, ::ftruncate(native_handle(), static_cast<off_t>(bytes))); }
 
   /// Writes to the disk what has been written into the file, and what is known about it. Blocks. Errors: what fsync(2) says.
-  void sync_all() {
-    error_code ec;
-    sync_all(ec);
-    detail::throw_if(ec, "sync_all");
+  void sync_all() { detail::throw_if(try_sync_all(), "sync_all"); }
+  BOOST_ASIO_SYNC_OP_VOID sync_all(error_code& ec) {
+    ec = try_sync_all();
+    BOOST_ASIO_SYNC_OP_VOID_RETURN(ec);
   }
-  void sync_all(error_code& ec) { set(ec, ::fsync(native_handle())); }
 
   /// The same, of the file's data, and of what is known about it as much as is needed to read them. Errors: fdatasync(2).
-  void sync_data() {
-    error_code ec;
-    sync_data(ec);
-    detail::throw_if(ec, "sync_data");
+  void sync_data() { detail::throw_if(try_sync_data(), "sync_data"); }
+  BOOST_ASIO_SYNC_OP_VOID sync_data(error_code& ec) {
+    ec = try_sync_data();
+    BOOST_ASIO_SYNC_OP_VOID_RETURN(ec);
   }
-  void sync_data(error_code& ec) { set(ec, ::fdatasync(native_handle())); }
 
   /// As sync_all(), and does not block. In no order with writes that are outstanding: what had completed is on the disk.
   /// @param token of signature void(error_code): what fsync(2) says, operation_aborted, bad_descriptor.
@@ -212,23 +227,8 @@ class basic_file : public file_base {
  protected:
   basic_file(const executor_type& executor, detail::file_access access) : basic_file{executor, access, nullptr} {}
 
-  basic_file(basic_file&& other) noexcept : basic_file{other.executor_, other.access_, std::move(other.file_)} {}
-  template <class Other>
-  explicit basic_file(basic_file<Other>&& other) noexcept
-      : basic_file{executor_type{other.executor_}, other.access_, std::move(other.file_)} {}
-  basic_file& operator=(basic_file&& other) noexcept {
-    if (this == &other) return *this;
-    error_code ignored;
-    close(ignored);
-    executor_ = other.executor_;
-    file_ = std::move(other.file_);
-    return *this;
-  }
   /// Closes.
-  ~basic_file() {
-    error_code ignored;
-    close(ignored);
-  }
+  ~basic_file() { static_cast<void>(try_close()); }
 
   template <class Context>
   [[nodiscard]] static executor_type executor_of(Context& context) {
@@ -289,37 +289,101 @@ class basic_file : public file_base {
     basic_file* self_;
   };
 
-  static void set(error_code& ec, int answer) noexcept { ec = answer == 0 ? error_code{} : detail::last_error(); }
+  [[nodiscard]] static error_code error_of(int answer) noexcept {
+    return answer == 0 ? error_code{} : detail::last_error();
+  }
+
+  [[nodiscard]] error_code try_open(const path_name& path, native_flags how) {
+    if (is_open()) return boost::asio::error::already_open;
+    constexpr mode_t mode = 0777;
+    base::unique_fd opened{::open(path.c_str(), how.value() | O_CLOEXEC, mode)};
+    if (!opened) return detail::last_error();
+    // Advice; what does not take it does without.
+    ::posix_fadvise(opened.get(), 0, 0, is_stream() ? POSIX_FADV_SEQUENTIAL : POSIX_FADV_RANDOM);
+    const auto refused = try_assign(opened.get());
+    if (!refused) static_cast<void>(opened.release());
+    return refused;
+  }
+  [[nodiscard]] error_code try_assign(native_handle_type native_file) {
+    if (is_open()) return boost::asio::error::already_open;
+    std::error_code refused;
+    const auto facts = aio::file_facts::look_up(native_file, refused);
+    if (refused) return {refused.value(), boost::system::system_category()};
+    auto& service = boost::asio::use_service<detail::file_service>(detail::context_of(executor_));
+    service.set_loop(detail::loop_of(executor_));
+    file_ = std::make_shared<detail::open_file>(service.link(), native_file, facts, access_);
+    return {};
+  }
+  [[nodiscard]] error_code try_close() {
+    error_code ec;
+    const auto file = std::exchange(file_, nullptr);
+    if (file == nullptr) return ec;
+    auto* const service = file->service();
+    if (service != nullptr) service->cancel(*file);
+    if (service == nullptr || service->is_idle(*file)) file->close(ec);
+    return ec;
+  }
+  [[nodiscard]] error_code try_cancel() {
+    error_code ec;
+    if (check_open(ec) && file_->service() != nullptr) file_->service()->cancel(*file_);
+    return ec;
+  }
+  [[nodiscard]] error_code try_resize(std::uint64_t bytes) noexcept {
+    return error_of(::ftruncate(native_handle(), static_cast<off_t>(bytes)));
+  }
+  [[nodiscard]] error_code try_sync_all() noexcept { return error_of(::fsync(native_handle())); }
+  [[nodiscard]] error_code try_sync_data() noexcept { return error_of(::fdatasync(native_handle())); }
 
   /// @param asks_for_nothing whether the operation has no bytes to transfer.
   template <detail::file_use Use, std::size_t Vectors, class Handler, class Prepare>
   void start(Handler&& handler, bool asks_for_nothing, Prepare prepare) {
     using handler_type = std::decay_t<Handler>;
+    if (is_open() && file_->service() == nullptr) return;  // no loop is left to call the handler
     error_code ec;
-    const bool is_possible = check_open(ec);
+    const bool is_over = !check_possible<Use>(asks_for_nothing, ec) || asks_for_nothing;
     if constexpr (detail::has_immediate_executor<handler_type>) {
+      const auto now = is_over ? std::optional{detail::file_result{ec}} : try_inline<Use, Vectors>(prepare);
       using completion = detail::file_completion<Use, handler_type>;
-      if (!is_possible || asks_for_nothing)
-        return detail::dispatch_immediately(executor_, completion{handler_type(std::forward<Handler>(handler)), ec, 0});
+      if (now)
+        return detail::dispatch_immediately(
+            executor_, completion{handler_type(std::forward<Handler>(handler)), now->ec, now->bytes});
     }
     using op_type = detail::file_op_for<Use, Vectors, handler_type, executor_type>;
     const void* const key = detail::connect(boost::asio::get_associated_cancellation_slot(handler), file_);
     auto& op = op_type::make(std::forward<Handler>(handler), executor_, key);
-    if (!is_possible || asks_for_nothing) {
+    if (is_over) {
       op.fail(ec);
       return op.post();
     }
     prepare(op, file_->descriptor());
     op.request().set_file(file_->facts());
     op.file = file_.get();
-    file_->service().start(op);
+    file_->service()->start(op);
   }
 
-  [[nodiscard]] bool check_closed(error_code& ec) const noexcept {
-    ec = {};
-    if (is_open()) ec = boost::asio::error::already_open;
-    return !is_open();
+  template <detail::file_use Use>
+  [[nodiscard]] bool check_possible(bool asks_for_nothing, error_code& ec) const noexcept {
+    if (!check_open(ec)) return false;
+    // As read(2); io_submit(2) says EINVAL.
+    if (Use == detail::file_use::reads && file_->is_directory() && !asks_for_nothing)
+      ec = {EISDIR, boost::system::system_category()};
+    return !ec;
   }
+
+  /// Carries out a read that does not wait. @return nothing: it is not one, and
+  /// has had no effect.
+  template <detail::file_use Use, std::size_t Vectors, class Prepare>
+  [[nodiscard]] std::optional<detail::file_result> try_inline(Prepare prepare) {
+    if constexpr (Use == detail::file_use::reads) {
+      detail::inline_read<Vectors> read;
+      prepare(read, file_->descriptor());
+      read.request().set_file(file_->facts());
+      if (const auto res = file_->service()->read_inline(*file_, read.request()))
+        return detail::result_of(Use, *res, false);
+    }
+    return std::nullopt;
+  }
+
   [[nodiscard]] bool is_stream() const noexcept { return access_ == detail::file_access::stream; }
 
   executor_type executor_;

@@ -2,13 +2,17 @@
 //
 // doorbell::asio::eventfd: an eventfd as an I/O object of Boost.Asio: waits, reads and writes that a loop carries out.
 //
-//   doorbell::asio::eventfd bell{io};                   // a bell of its own; bell.bell() is the handle to give copies of
-//   doorbell::asio::eventfd ear{io, others_bell};       // listens to a bell of others
+//   doorbell::asio::eventfd created{io};                         // creates an eventfd; created.bell() is its handle
+//   doorbell::asio::eventfd permits{io, 2, EFD_SEMAPHORE};       // the same, with a first count and flags
+//   doorbell::asio::eventfd listener{io, handle, listen_only};   // listens to the eventfd of `handle`
+//   doorbell::asio::eventfd holder{io, handle, hold_handle};     // the same, and holds a handle: here a copy
 //
-// What keeps what: an object that makes its bell, or is given a handle by move, holds that handle as any other holder
-// does. An object that shares a bell holds the memory of it and no handle, or it would keep the last close from happening:
-// when the others have closed theirs, reads still get the count that is left, and then everything ends with
-// boost::asio::error::eof.
+// (The tags are doorbell::asio::listen_only and doorbell::asio::hold_handle. Without a tag, a handle that is given by
+// move is held, and any other is listened to.)
+//
+// Ownership: an object that holds a handle keeps the eventfd open, as any other handle does. A listener holds only the
+// memory, so that the last close can happen: when all handles are closed, reads still get the count that is left, and
+// then every operation ends with boost::asio::error::eof.
 //
 // Handlers are called from the executor, never inside the initiating function and never in the signaller's thread, with
 // one exception: if the initiating function refuses the operation, a handler that is bound to an immediate executor
@@ -16,7 +20,9 @@
 // many signals come before the loop gets round to it, it is woken once, and the counts that are read add up to what was
 // signalled. Reads that wait at once are served in the order they came, and so are writes. Associated executors,
 // allocators and cancellation slots are honoured; a slot takes every type of cancellation, since an operation has no
-// effect before it completes. Operations that wait keep the loop busy, as outstanding work.
+// effect before it completes. One slot may be bound to several operations of one object, and its signal then ends all
+// of them; of operations on different objects it ends only those on the last one, since a slot holds one function
+// object. Operations that wait keep the loop busy, as outstanding work.
 //
 // Thread safety: all but moving, closing and destroying one object may be called at once from any thread; those exclude
 // everything else, as with Asio's own objects.
@@ -28,7 +34,6 @@
 #include <doorbell/asio/detail/requires_boost.hpp>
 
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -36,18 +41,36 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/async_result.hpp>
-#include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/system/error_code.hpp>
 
+#include <doorbell/asio/detail/bell_canceller.hpp>
 #include <doorbell/asio/detail/bell_op.hpp>
 #include <doorbell/asio/detail/bell_watch.hpp>
 #include <doorbell/asio/detail/errors.hpp>
 #include <doorbell/asio/detail/immediate.hpp>
+#include <doorbell/base/fatal.hpp>
 #include <doorbell/eventfd.hpp>
 
 namespace doorbell::asio {
+
+namespace detail {
+template <class Executor>
+class sync_object;
+}
+
+/// Says that an I/O object listens to an eventfd and holds no handle on it.
+struct listen_only_t {
+  explicit listen_only_t() = default;
+};
+inline constexpr listen_only_t listen_only{};
+
+/// Says that an I/O object holds a handle on an eventfd: the one that it is given by move, or a copy.
+struct hold_handle_t {
+  explicit hold_handle_t() = default;
+};
+inline constexpr hold_handle_t hold_handle{};
 
 template <class Executor = boost::asio::any_io_executor>
 class basic_eventfd {
@@ -65,34 +88,64 @@ class basic_eventfd {
   static constexpr unsigned wait_write = POLLOUT;
   static constexpr unsigned wait_error = POLLERR;
 
-  /// With a new bell of its own, and its first handle. Errors: not_enough_memory.
-  explicit basic_eventfd(const executor_type& executor) : basic_eventfd{executor, doorbell::eventfd{}} {}
+  /// Creates an eventfd, and holds its first handle.
+  /// @param initial the first count. @param flags EFD_CLOEXEC and EFD_NONBLOCK (no effect), EFD_SEMAPHORE.
+  /// Errors: invalid_argument for other flags; not_enough_memory.
+  explicit basic_eventfd(const executor_type& executor, unsigned initial = 0, int flags = 0)
+      : basic_eventfd{executor, make_handle(initial, flags), hold_handle} {}
 
-  /// Listens to `bell`, and holds no handle on it. If that is closed, so is the object.
-  basic_eventfd(const executor_type& executor, const doorbell::eventfd& bell)
-      : executor_{executor}, watch_{make_watch(executor, bell)} {}
+  /// Listens to the eventfd of `shared`, and holds no handle on it. If `shared` is closed, so is the object.
+  basic_eventfd(const executor_type& executor, const doorbell::eventfd& shared, listen_only_t /*tag*/)
+      : executor_{executor}, watch_{make_watch(executor, shared)} {}
+  /// The handle would be closed by the end of the expression, perhaps as the last one.
+  basic_eventfd(const executor_type& executor, doorbell::eventfd&& temporary, listen_only_t tag) = delete;
 
-  /// Takes the handle over: the same as making one, with flags or a first count.
-  basic_eventfd(const executor_type& executor, doorbell::eventfd&& bell)
-      : executor_{executor}, bell_{std::move(bell)}, watch_{make_watch(executor, bell_)} {}
+  /// Holds `handle`: an lvalue is copied. If it is closed, so is the object.
+  basic_eventfd(const executor_type& executor, doorbell::eventfd handle, hold_handle_t /*tag*/)
+      : executor_{executor}, bell_{std::move(handle)}, watch_{make_watch(executor, bell_)} {}
+
+  /// As with listen_only.
+  basic_eventfd(const executor_type& executor, const doorbell::eventfd& shared)
+      : basic_eventfd{executor, shared, listen_only} {}
+  /// As with hold_handle.
+  basic_eventfd(const executor_type& executor, doorbell::eventfd&& handle)
+      : basic_eventfd{executor, std::move(handle), hold_handle} {}
 
   /// The same for the executor of an execution context.
   template <class Context>
     requires std::is_convertible_v<Context&, boost::asio::execution_context&>
-  explicit basic_eventfd(Context& context) : basic_eventfd{executor_type{context.get_executor()}} {}
+  explicit basic_eventfd(Context& context, unsigned initial = 0, int flags = 0)
+      : basic_eventfd{executor_type{context.get_executor()}, initial, flags} {}
   template <class Context>
     requires std::is_convertible_v<Context&, boost::asio::execution_context&>
-  basic_eventfd(Context& context, const doorbell::eventfd& bell)
-      : basic_eventfd{executor_type{context.get_executor()}, bell} {}
+  basic_eventfd(Context& context, const doorbell::eventfd& shared, listen_only_t tag)
+      : basic_eventfd{executor_type{context.get_executor()}, shared, tag} {}
   template <class Context>
     requires std::is_convertible_v<Context&, boost::asio::execution_context&>
-  basic_eventfd(Context& context, doorbell::eventfd&& bell)
-      : basic_eventfd{executor_type{context.get_executor()}, std::move(bell)} {}
+  basic_eventfd(Context& context, doorbell::eventfd&& temporary, listen_only_t tag) = delete;
+  template <class Context>
+    requires std::is_convertible_v<Context&, boost::asio::execution_context&>
+  basic_eventfd(Context& context, doorbell::eventfd handle, hold_handle_t tag)
+      : basic_eventfd{executor_type{context.get_executor()}, std::move(handle), tag} {}
+  template <class Context>
+    requires std::is_convertible_v<Context&, boost::asio::execution_context&>
+  basic_eventfd(Context& context, const doorbell::eventfd& shared)
+      : basic_eventfd{executor_type{context.get_executor()}, shared} {}
+  template <class Context>
+    requires std::is_convertible_v<Context&, boost::asio::execution_context&>
+  basic_eventfd(Context& context, doorbell::eventfd&& handle)
+      : basic_eventfd{executor_type{context.get_executor()}, std::move(handle)} {}
 
-  /// The operations that wait move along. What was moved from is closed, and keeps its executor.
+  /// Waiting operations move along. The moved-from object is closed, and keeps its executor.
   basic_eventfd(basic_eventfd&& other) noexcept
       : basic_eventfd{other.executor_, std::move(other.bell_), std::move(other.watch_)} {}
-  /// Closes what was here.
+  /// The same from an object with another type of executor, for example by `use_awaitable.as_default_on(object)`.
+  template <class Other>
+    requires std::is_convertible_v<Other, Executor>
+  explicit(false) basic_eventfd(basic_eventfd<Other>&& other)
+      : basic_eventfd{executor_type(other.executor_), std::move(other.bell_), std::move(other.watch_)} {}
+
+  /// Closes this object first, then moves.
   basic_eventfd& operator=(basic_eventfd&& other) noexcept {
     basic_eventfd taken{std::move(other)};
     std::swap(executor_, taken.executor_);
@@ -100,19 +153,25 @@ class basic_eventfd {
     std::swap(watch_, taken.watch_);
     return *this;
   }
+  template <class Other>
+    requires std::is_convertible_v<Other, Executor>
+  basic_eventfd& operator=(basic_eventfd<Other>&& other) {
+    return *this = basic_eventfd{std::move(other)};
+  }
 
   /// Closes. May sleep on the queue's lock, until a wake function that runs has ended.
   ~basic_eventfd() {
     if (!is_open()) return;
     error_code ec;
     close(ec);
-    if (ec) std::terminate();  // else the wake function would outlive what it posts to
+    if (ec)  // the wake function would outlive what it posts to
+      base::fatal("an asio::eventfd was destroyed in a callback of another eventfd", "docs/asio.md, Threads");
   }
 
   [[nodiscard]] executor_type get_executor() const noexcept { return executor_; }
   [[nodiscard]] bool is_open() const noexcept { return watch_ != nullptr; }
 
-  /// The handle that this object holds, to be copied for others; a closed one if it only listens.
+  /// The handle that this object holds, to be copied for others; a closed handle if it only listens.
   [[nodiscard]] const doorbell::eventfd& bell() const noexcept { return bell_; }
   /// What it listens to; null when it is closed. Keeps the memory and not the eventfd open.
   [[nodiscard]] eventfd_ctx_ptr context() const noexcept {
@@ -180,15 +239,16 @@ class basic_eventfd {
     return initiate<detail::bell_use::writes, WriteToken, void(error_code)>(token, {.room = n});
   }
 
-  /// Ends what waits, with operation_aborted. What has completed already, though its handler has not been called yet,
-  /// stays as it is. Errors: bad_descriptor; resource_deadlock_would_occur in a callback.
+  /// Ends the waiting operations, with operation_aborted. An operation that has completed, though its handler has not
+  /// been called yet, stays as it is. Errors: bad_descriptor; resource_deadlock_would_occur in a callback.
   void cancel() {
     error_code ec;
     cancel(ec);
     detail::throw_if(ec, "doorbell: cancel");
   }
-  void cancel(error_code& ec) {
+  error_code cancel(error_code& ec) {
     if (check_open(ec) && detail::check_no_callback(ec)) watch_->cancel();
+    return ec;
   }
 
   /// Cancels, stops listening and closes the handle if it holds one: the last one sends the hang-up, in this thread.
@@ -198,32 +258,64 @@ class basic_eventfd {
     close(ec);
     detail::throw_if(ec, "doorbell: close");
   }
-  void close(error_code& ec) {
-    if (!check_open(ec) || !detail::check_no_callback(ec)) return;
+  error_code close(error_code& ec) {
+    if (!check_open(ec) || !detail::check_no_callback(ec)) return ec;
     std::exchange(watch_, nullptr)->close();
     std::error_code never_had_one;
     bell_.close(never_had_one);
+    return ec;
+  }
+
+  /// Opens a closed object, as the constructors with the same tag do.
+  /// Errors: already_open; bad_descriptor for a closed handle; not_enough_memory is thrown as std::bad_alloc.
+  void assign(const doorbell::eventfd& shared, listen_only_t tag) {
+    error_code ec;
+    assign(shared, tag, ec);
+    detail::throw_if(ec, "doorbell: assign");
+  }
+  error_code assign(const doorbell::eventfd& shared, listen_only_t /*tag*/, error_code& ec) {
+    if (check_assignable(shared, ec)) watch_ = make_watch(executor_, shared);
+    return ec;
+  }
+  void assign(doorbell::eventfd&& temporary, listen_only_t tag) = delete;
+  error_code assign(doorbell::eventfd&& temporary, listen_only_t tag, error_code& ec) = delete;
+  void assign(doorbell::eventfd handle, hold_handle_t tag) {
+    error_code ec;
+    assign(std::move(handle), tag, ec);
+    detail::throw_if(ec, "doorbell: assign");
+  }
+  error_code assign(doorbell::eventfd handle, hold_handle_t /*tag*/, error_code& ec) {
+    if (!check_assignable(handle, ec)) return ec;
+    watch_ = make_watch(executor_, handle);
+    bell_ = std::move(handle);
+    return ec;
+  }
+
+  /// As close(), except that the handle stays open.
+  /// @return the handle, which the caller now holds; a closed one if the object only listened, or when `ec` is set.
+  /// Errors: as cancel().
+  [[nodiscard]] doorbell::eventfd release() {
+    error_code ec;
+    auto handle = release(ec);
+    detail::throw_if(ec, "doorbell: release");
+    return handle;
+  }
+  [[nodiscard]] doorbell::eventfd release(error_code& ec) {
+    if (!check_open(ec) || !detail::check_no_callback(ec)) return doorbell::eventfd::closed();
+    std::exchange(watch_, nullptr)->close();
+    return std::exchange(bell_, doorbell::eventfd::closed());
   }
 
  private:
-  using watch_type = detail::bell_watch_on<executor_type>;
+  template <class>
+  friend class basic_eventfd;
+  template <class>
+  friend class detail::sync_object;
 
-  basic_eventfd(executor_type executor, doorbell::eventfd&& bell, std::shared_ptr<watch_type>&& watch) noexcept
-      : executor_{std::move(executor)}, bell_{std::move(bell)}, watch_{std::move(watch)} {}
+  using watch_pointer = std::shared_ptr<detail::bell_watch>;
 
-  // What a cancellation slot calls. Its address is the key, which no two operations share: the next one connected to that
-  // slot takes this one's place.
-  class canceller {
-   public:
-    explicit canceller(const std::shared_ptr<watch_type>& watch) noexcept : watch_{watch} {}
-    void operator()(boost::asio::cancellation_type_t type) const {
-      if (type == boost::asio::cancellation_type::none) return;
-      if (const auto watch = watch_.lock()) watch->cancel(this);
-    }
-
-   private:
-    const std::weak_ptr<watch_type> watch_;
-  };
+  basic_eventfd(executor_type executor, doorbell::eventfd&& handle, watch_pointer&& watch) noexcept
+      : executor_{std::move(executor)}, bell_{std::move(handle)}, watch_{std::move(watch)} {}
 
   template <detail::bell_use Use>
   class initiation {
@@ -247,7 +339,7 @@ class basic_eventfd {
     return boost::asio::async_initiate<Token, Signature>(initiation<Use>{*this}, token, interest);
   }
 
-  template <detail::bell_use Use, class Handler>
+  template <detail::bell_use Use, auto Start = &detail::bell_watch::start, class Handler>
   void start(Handler&& handler, const detail::bell_interest& interest) {
     using handler_type = std::decay_t<Handler>;
     error_code ec;
@@ -258,34 +350,44 @@ class basic_eventfd {
         return detail::dispatch_immediately(executor_, completion{handler_type(std::forward<Handler>(handler)), ec, 0});
     }
     using op_type = detail::bell_op_for<Use, handler_type, executor_type>;
-    const void* const key = connect(boost::asio::get_associated_cancellation_slot(handler));
+    const auto key = is_possible ? connect(boost::asio::get_associated_cancellation_slot(handler)) : 0;
     auto& op = op_type::make(std::forward<Handler>(handler), executor_, interest, key);
-    if (is_possible) return watch_->start(op);
+    if (is_possible) return ((*watch_).*Start)(op);
     op.fail(ec);
     op.post();
   }
 
   template <class Slot>
-  [[nodiscard]] const void* connect(Slot slot) const {
-    if (!slot.is_connected()) return nullptr;
-    return &slot.template emplace<canceller>(watch_);
+  [[nodiscard]] std::uint64_t connect(Slot slot) const {
+    return detail::bell_canceller::connect(slot, watch_);
   }
 
-  [[nodiscard]] static std::shared_ptr<watch_type> make_watch(const executor_type& executor,
-                                                              const doorbell::eventfd& bell) {
-    auto* const ctx = bell.unreferenced_context();
-    return ctx != nullptr ? watch_type::make(executor, *ctx) : nullptr;
+  [[nodiscard]] static doorbell::eventfd make_handle(unsigned initial, int flags) {
+    std::error_code ec;
+    doorbell::eventfd made{initial, flags, ec};
+    detail::throw_if(ec, "doorbell: eventfd");
+    return made;
+  }
+  [[nodiscard]] static watch_pointer make_watch(const executor_type& executor, const doorbell::eventfd& handle) {
+    auto* const ctx = handle.unreferenced_context();
+    return ctx != nullptr ? detail::bell_watch_on<executor_type>::make(executor, *ctx) : nullptr;
   }
 
   [[nodiscard]] bool check_open(error_code& ec) const noexcept { return detail::check_open(is_open(), ec); }
+  [[nodiscard]] bool check_assignable(const doorbell::eventfd& handle, error_code& ec) const noexcept {
+    ec = {};
+    if (!handle.is_open()) ec = boost::asio::error::bad_descriptor;
+    if (is_open()) ec = boost::asio::error::already_open;
+    return !ec;
+  }
   [[nodiscard]] static bool check_possible(const detail::bell_interest& interest, error_code& ec) noexcept {
     if (interest.is_none()) ec = boost::asio::error::invalid_argument;
     return !ec;
   }
 
   executor_type executor_;
-  doorbell::eventfd bell_;
-  std::shared_ptr<watch_type> watch_;
+  doorbell::eventfd bell_ = doorbell::eventfd::closed();
+  watch_pointer watch_;
 };
 
 /// The one for everyday use.

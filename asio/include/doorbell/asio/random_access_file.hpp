@@ -37,7 +37,7 @@ class basic_random_access_file : public basic_file<Executor> {
   explicit basic_random_access_file(const executor_type& executor) : base_type{executor, detail::file_access::random} {}
 
   /// Opens. Errors: as open().
-  basic_random_access_file(const executor_type& executor, path_name path, native_flags how)
+  basic_random_access_file(const executor_type& executor, const path_name& path, native_flags how)
       : basic_random_access_file{executor} {
     this->open(path, how);
   }
@@ -54,7 +54,7 @@ class basic_random_access_file : public basic_file<Executor> {
   explicit basic_random_access_file(Context& context) : basic_random_access_file{base_type::executor_of(context)} {}
   template <class Context>
     requires std::is_convertible_v<Context&, boost::asio::execution_context&>
-  basic_random_access_file(Context& context, path_name path, native_flags how)
+  basic_random_access_file(Context& context, const path_name& path, native_flags how)
       : basic_random_access_file{base_type::executor_of(context), path, how} {}
   template <class Context>
     requires std::is_convertible_v<Context&, boost::asio::execution_context&>

@@ -39,7 +39,8 @@ class basic_stream_file : public basic_file<Executor> {
   explicit basic_stream_file(const executor_type& executor) : base_type{executor, detail::file_access::stream} {}
 
   /// Opens. Errors: as open().
-  basic_stream_file(const executor_type& executor, path_name path, native_flags how) : basic_stream_file{executor} {
+  basic_stream_file(const executor_type& executor, const path_name& path, native_flags how)
+      : basic_stream_file{executor} {
     this->open(path, how);
   }
 
@@ -55,7 +56,7 @@ class basic_stream_file : public basic_file<Executor> {
   explicit basic_stream_file(Context& context) : basic_stream_file{base_type::executor_of(context)} {}
   template <class Context>
     requires std::is_convertible_v<Context&, boost::asio::execution_context&>
-  basic_stream_file(Context& context, path_name path, native_flags how)
+  basic_stream_file(Context& context, const path_name& path, native_flags how)
       : basic_stream_file{base_type::executor_of(context), path, how} {}
   template <class Context>
     requires std::is_convertible_v<Context&, boost::asio::execution_context&>
@@ -79,15 +80,15 @@ class basic_stream_file : public basic_file<Executor> {
 
   /// Moves the position, by so many bytes from the beginning, from where it is, or from the end.
   /// @return bytes from the beginning. Errors: bad_descriptor, invalid_argument (before the beginning), what lseek(2) says.
-  std::uint64_t seek(std::int64_t offset, file_base::seek_basis whence) {
+  std::uint64_t seek(std::int64_t offset, file_base::any_seek_basis whence) {
     error_code ec;
     const auto at = seek(offset, whence, ec);
     detail::throw_if(ec, "seek");
     return at;
   }
-  std::uint64_t seek(std::int64_t offset, file_base::seek_basis whence, error_code& ec) {
+  std::uint64_t seek(std::int64_t offset, file_base::any_seek_basis whence, error_code& ec) {
     if (!base_type::check_open(ec)) return 0;
-    return this->file()->seek(offset, whence, ec);
+    return this->file()->seek(offset, whence.value(), ec);
   }
 
   /// Reads, up to the buffers' size, from the position on, and moves it. Blocks.

@@ -24,21 +24,22 @@
 
 #include <doorbell/asio/detail/requires_boost.hpp>
 
-#include <exception>
 #include <memory>
 #include <type_traits>
 #include <utility>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/async_result.hpp>
-#include <boost/asio/compose.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/system/error_code.hpp>
 
+#include <doorbell/asio/detail/count_source.hpp>
 #include <doorbell/asio/detail/errors.hpp>
-#include <doorbell/asio/detail/immediate.hpp>
 #include <doorbell/asio/detail/source_watch.hpp>
+#include <doorbell/asio/detail/told_why.hpp>
+#include <doorbell/asio/eventfd.hpp>
+#include <doorbell/base/fatal.hpp>
 #include <doorbell/eventfd.hpp>
 
 namespace doorbell::asio {
@@ -56,7 +57,7 @@ class basic_watch {
   };
 
   /// Closed.
-  explicit basic_watch(executor_type executor) noexcept : executor_{std::move(executor)} {}
+  explicit basic_watch(const executor_type& executor) : over_{executor, doorbell::eventfd::closed(), hold_handle} {}
 
   /// Watches `source`, and rings `bell`. Takes `source` over, unless it throws. Errors: as assign().
   basic_watch(const executor_type& executor, doorbell::eventfd bell, native_handle_type source)
@@ -73,14 +74,25 @@ class basic_watch {
   basic_watch(Context& context, doorbell::eventfd bell, native_handle_type source)
       : basic_watch{executor_type{context.get_executor()}, std::move(bell), source} {}
 
-  /// The watching goes on. What was moved from is closed, and keeps its executor.
-  basic_watch(basic_watch&& other) noexcept : basic_watch{other.executor_} { watch_ = std::move(other.watch_); }
-  /// Closes what was here.
+  /// The watching goes on, and waits for its end move along. The moved-from object is closed, and keeps its executor.
+  basic_watch(basic_watch&& other) noexcept : over_{std::move(other.over_)}, watch_{std::move(other.watch_)} {}
+  /// The same from an object with another type of executor, for example by `use_awaitable.as_default_on(object)`.
+  template <class Other>
+    requires std::is_convertible_v<Other, Executor>
+  explicit(false) basic_watch(basic_watch<Other>&& other)
+      : over_{std::move(other.over_)}, watch_{std::move(other.watch_)} {}
+
+  /// Closes this object first, then moves.
   basic_watch& operator=(basic_watch&& other) noexcept {
     basic_watch taken{std::move(other)};
-    std::swap(executor_, taken.executor_);
+    std::swap(over_, taken.over_);
     std::swap(watch_, taken.watch_);
     return *this;
+  }
+  template <class Other>
+    requires std::is_convertible_v<Other, Executor>
+  basic_watch& operator=(basic_watch<Other>&& other) {
+    return *this = basic_watch{std::move(other)};
   }
 
   /// Closes. May sleep as close() does.
@@ -88,10 +100,11 @@ class basic_watch {
     if (!is_open()) return;
     error_code ec;
     close(ec);
-    if (ec) std::terminate();  // else it would ring on
+    if (ec)  // it would signal an eventfd that the program no longer watches
+      base::fatal("an asio::watch was destroyed in a callback", "docs/asio.md, Threads");
   }
 
-  [[nodiscard]] executor_type get_executor() const noexcept { return executor_; }
+  [[nodiscard]] executor_type get_executor() const noexcept { return over_.get_executor(); }
   /// Whether there is a descriptor; also when the watching of it is over.
   [[nodiscard]] bool is_open() const noexcept { return watch_ != nullptr; }
   /// -1 when closed. It stays the object's.
@@ -105,14 +118,18 @@ class basic_watch {
     assign(std::move(bell), source, ec);
     detail::throw_if(ec, "doorbell: watch");
   }
-  void assign(doorbell::eventfd bell, native_handle_type source, error_code& ec) {
+  error_code assign(doorbell::eventfd bell, native_handle_type source, error_code& ec) {
     ec = {};
     if (is_open()) ec = boost::asio::error::already_open;
     if (!bell.is_open()) ec = boost::asio::error::bad_descriptor;
-    if (ec || !detail::check_no_callback(ec)) return;
-    auto made = std::make_shared<watch_type>(executor_, std::move(bell));
+    if (ec || !detail::check_no_callback(ec)) return ec;
+    const auto made = std::make_shared<detail::source_watch<executor_type>>(get_executor(), std::move(bell));
+    basic_eventfd<executor_type> over{get_executor(), made->over(), listen_only};
     made->start(source, ec);
-    if (!ec) watch_ = std::move(made);
+    if (ec) return ec;
+    over_ = std::move(over);
+    watch_ = made;
+    return ec;
   }
 
   /// Waits until the watching is over; at once if it is.
@@ -122,8 +139,7 @@ class basic_watch {
   template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
                 WaitToken = boost::asio::default_completion_token_t<executor_type>>
   auto async_wait(WaitToken&& token = {}) {
-    return boost::asio::async_compose<WaitToken, void(error_code)>(wait_for_the_end{executor_, watch_}, token,
-                                                                   executor_);
+    return boost::asio::async_initiate<WaitToken, void(error_code)>(initiation{*this}, token);
   }
 
   /// Ends the waits for the end, with operation_aborted. The watching goes on.
@@ -133,9 +149,7 @@ class basic_watch {
     cancel(ec);
     detail::throw_if(ec, "doorbell: cancel");
   }
-  void cancel(error_code& ec) {
-    if (check_open(ec) && detail::check_no_callback(ec)) watch_->over().cancel(ec);
-  }
+  error_code cancel(error_code& ec) { return over_.cancel(ec); }
 
   /// Ends the watching and closes the descriptor and the handle on the bell. When it returns nothing is rung any more: it
   /// may sleep, until a ring that is on its way in another thread has come to its end. What had been read and waited for room
@@ -146,8 +160,9 @@ class basic_watch {
     close(ec);
     detail::throw_if(ec, "doorbell: close");
   }
-  void close(error_code& ec) {
-    if (check_open(ec) && detail::check_no_callback(ec)) static_cast<void>(std::exchange(watch_, nullptr)->close());
+  error_code close(error_code& ec) {
+    static_cast<void>(end(ec));
+    return ec;
   }
 
   /// As close(), but that the descriptor stays open.
@@ -158,40 +173,37 @@ class basic_watch {
     detail::throw_if(ec, "doorbell: release");
     return source;
   }
-  [[nodiscard]] native_handle_type release(error_code& ec) {
-    if (!check_open(ec) || !detail::check_no_callback(ec)) return -1;
-    return std::exchange(watch_, nullptr)->close().release();
-  }
+  [[nodiscard]] native_handle_type release(error_code& ec) { return end(ec).release(); }
 
  private:
-  using watch_type = detail::source_watch<executor_type>;
+  template <class>
+  friend class basic_watch;
 
-  // Starts in the initiating function, which calls the handler only if that is bound to an immediate executor.
-  struct wait_for_the_end {
-    executor_type executor;
-    std::shared_ptr<watch_type> watch;
-    bool begun = false;
+  class initiation {
+   public:
+    using executor_type = basic_watch::executor_type;
 
-    template <class Self>
-    void operator()(Self& self, error_code ec = {}) {
-      if (std::exchange(begun, true)) return self.complete(why(ec));
-      const auto waited_for = watch;
-      if (waited_for != nullptr)
-        waited_for->over().async_wait(POLLIN, std::move(self));
-      else
-        detail::complete_immediately(executor_type{executor}, std::move(self));
+    explicit initiation(basic_watch& self) noexcept : self_{&self} {}
+    [[nodiscard]] executor_type get_executor() const noexcept { return self_->get_executor(); }
+
+    template <class Handler>
+    void operator()(Handler&& handler) const {
+      self_->over_.async_wait(POLLIN,
+                              detail::told_why<std::decay_t<Handler>>{self_->watch_, std::forward<Handler>(handler)});
     }
 
-    [[nodiscard]] error_code why(error_code ec) const {
-      if (ec) return ec;
-      return watch != nullptr ? watch->why() : boost::asio::error::bad_descriptor;
-    }
+   private:
+    basic_watch* self_;
   };
 
-  [[nodiscard]] bool check_open(error_code& ec) const noexcept { return detail::check_open(is_open(), ec); }
+  /// Closes. @return the source, none when `ec` is set.
+  [[nodiscard]] detail::count_source end(error_code& ec) {
+    over_.close(ec);
+    return ec ? detail::count_source{} : std::exchange(watch_, nullptr)->close();
+  }
 
-  executor_type executor_;
-  std::shared_ptr<watch_type> watch_;
+  basic_eventfd<executor_type> over_;  // listens to the count that says that the watching is over
+  std::shared_ptr<detail::watched_source> watch_;
 };
 
 /// The one for everyday use.

@@ -33,9 +33,10 @@ using boost::system::error_code;
 
 /// What an operation does with a bell that is ready.
 enum class bell_use {
-  waits,   ///< leaves the count alone
-  reads,   ///< takes what a read would
-  writes,  ///< adds what a write would
+  waits,     ///< leaves the count alone
+  reads,     ///< takes what a read would
+  acquires,  ///< the same, and does not tell how much
+  writes,    ///< adds what a write would
 };
 
 class bell_op : public boost::intrusive::list_base_hook<> {
@@ -45,21 +46,16 @@ class bell_op : public boost::intrusive::list_base_hook<> {
 
   [[nodiscard]] const bell_interest& interest() const noexcept { return interest_; }
   [[nodiscard]] bool is_write() const noexcept { return use_ == bell_use::writes; }
-  /// Tells it from all others that a cancellation slot has been or will be connected to; null when none is.
-  [[nodiscard]] const void* cancellation_key() const noexcept { return cancellation_key_; }
+  /// Shared by the operations that are bound to one cancellation slot (bell_canceller.hpp); 0 if it is bound to none.
+  [[nodiscard]] std::uint64_t cancellation_key() const noexcept { return cancellation_key_; }
 
   /// Carries it out if the bell is ready for it. After a hang-up every operation ends: a count that is there is still
   /// read, so that none is lost, and waits for it succeed; then comes eof.
-  /// @return whether it is finished. What others wait for after that, the caller tells them by announce().
+  /// @return whether it is finished.
   [[nodiscard]] bool attempt(eventfd_ctx& ctx, bool hung_up) noexcept {
     if (carry_out(ctx, hung_up)) return true;
     if (hung_up) result_ = boost::asio::error::eof;
     return hung_up;
-  }
-
-  /// Wakes those who wait for what a write has added. May call others' callbacks: with no lock held.
-  void announce(eventfd_ctx& ctx) const noexcept {
-    if (is_write() && !result_) ctx.wake(POLLIN);
   }
 
   void fail(error_code why) noexcept { result_ = why; }
@@ -72,7 +68,7 @@ class bell_op : public boost::intrusive::list_base_hook<> {
   virtual void destroy() noexcept = 0;
 
  protected:
-  bell_op(bell_use use, const bell_interest& interest, const void* cancellation_key) noexcept
+  bell_op(bell_use use, const bell_interest& interest, std::uint64_t cancellation_key) noexcept
       : use_{use}, interest_{interest}, cancellation_key_{cancellation_key} {}
   ~bell_op() = default;
 
@@ -84,6 +80,7 @@ class bell_op : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] bool carry_out(eventfd_ctx& ctx, bool hung_up) noexcept {
     switch (use_) {
       case bell_use::reads:
+      case bell_use::acquires:
         return read(ctx);
       case bell_use::writes:
         return write(ctx);
@@ -100,7 +97,7 @@ class bell_op : public boost::intrusive::list_base_hook<> {
 
   // What nobody can read any more is not written: whoever finds it closed gets to know of the hang-up next.
   [[nodiscard]] bool write(eventfd_ctx& ctx) const noexcept {
-    const eventfd_ctx_lock held{ctx};
+    const eventfd_ctx_walk held{ctx};
     return ctx.is_open() && ctx.add_locked(interest_.room);
   }
 
@@ -112,7 +109,7 @@ class bell_op : public boost::intrusive::list_base_hook<> {
 
   const bell_use use_;
   const bell_interest interest_;
-  const void* const cancellation_key_;
+  const std::uint64_t cancellation_key_;
   error_code result_;
   std::uint64_t count_ = 0;
 };
@@ -155,7 +152,7 @@ class bell_op_for final : public bell_op {
  public:
   /// @param executor of the I/O object.
   [[nodiscard]] static bell_op& make(Handler handler, const Executor& executor, const bell_interest& interest,
-                                     const void* key) {
+                                     std::uint64_t key) {
     allocator memory{allocator_for(handler)};
     auto* place = traits::allocate(memory, 1);
     try {
@@ -183,7 +180,7 @@ class bell_op_for final : public bell_op {
   using allocator = typename std::allocator_traits<op_allocator<Handler>>::template rebind_alloc<bell_op_for>;
   using traits = std::allocator_traits<allocator>;
 
-  bell_op_for(Handler&& handler, const Executor& executor, const bell_interest& interest, const void* key)
+  bell_op_for(Handler&& handler, const Executor& executor, const bell_interest& interest, std::uint64_t key)
       : bell_op{Use, interest, key},
         place_{boost::asio::get_associated_executor(handler, executor), executor},
         work_{executor},

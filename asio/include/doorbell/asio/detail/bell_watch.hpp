@@ -30,6 +30,7 @@
 
 #include <doorbell/asio/detail/requires_boost.hpp>
 
+#include <algorithm>
 #include <cassert>
 #include <cstdint>
 #include <memory>
@@ -44,6 +45,7 @@
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/thread_annotations.hpp>
 #include <doorbell/base/wait_queue.hpp>
+#include <doorbell/base/walk_scope.hpp>
 #include <doorbell/eventfd_ctx.hpp>
 
 namespace doorbell::asio::detail {
@@ -58,17 +60,44 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   void start(bell_op& op) {
     {
       const base::mutex_lock held{mutex_};
-      if (!closed_) {
-        waiting_.push_back(op);
-        if (!posted_.load(base::memory_order_relaxed) && !arm(op.interest())) wake_loop();
-        return;
-      }
+      if (enqueue(op)) return;
     }
     op.fail(boost::asio::error::bad_descriptor);
     op.post();
   }
 
-  /// Ends the operations that wait, or the one with that key, with operation_aborted.
+  /// The same, except that an operation that no other is before, and that can be carried out now, is: it needs no look,
+  /// and so not the loop. Of an eventfd on which all operations are started so, one only waits while the count is 0.
+  void start_or_finish(bell_op& op) {
+    {
+      const base::walk_scope scope;
+      const base::mutex_lock held{mutex_};
+      const bool is_finished = !closed_ && waiting_.empty() && op.attempt(*ctx_, hung_up_);
+      if (!is_finished && enqueue(op)) return;
+      if (!is_finished) op.fail(boost::asio::error::bad_descriptor);
+    }
+    op.post();
+  }
+
+  /// Calls `step(ctx, finish)`, where `finish(n)` finishes the first n operations that wait as if the eventfd were
+  /// ready for them, and returns how many they were. No operation starts, ends or is cancelled during the step.
+  template <class Step>
+  void change(const Step& step) {
+    bell_op_list finished;
+    {
+      const base::walk_scope scope;
+      const base::mutex_lock held{mutex_};
+      step(*ctx_, first_of_waiting{*this, finished});
+    }
+    post_all(finished);
+  }
+
+  /// A key for operations that are bound to a cancellation slot, which no other operations of this eventfd have.
+  [[nodiscard]] std::uint64_t make_cancellation_key() noexcept {
+    return last_key_.fetch_add(1, base::memory_order_relaxed) + 1;
+  }
+
+  /// Ends the operations that wait, or those with that key, with operation_aborted.
   /// @return how many.
   std::size_t cancel() {
     bell_op_list ended;
@@ -79,14 +108,14 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     }
     return abort(ended);
   }
-  std::size_t cancel(const void* key) {
+  std::size_t cancel(std::uint64_t key) {
     bell_op_list ended;
     {
       const base::mutex_lock held{mutex_};
       take_keyed(key, ended);
       if (waiting_.empty())
         disarm();
-      else if (!ended.empty() && ended.front().is_write())
+      else if (has_write(ended))
         arm_for_those_behind();
     }
     return abort(ended);
@@ -113,16 +142,37 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   void look() {
     bell_op_list finished;
     {
+      const base::walk_scope scope;  // what wake functions defer runs without mutex_
       const base::mutex_lock held{mutex_};
       do attempt_all(finished);
       while (!waiting_.empty() && !arm_for_all());
       if (waiting_.empty()) posted_.store(false, base::memory_order_relaxed);
     }
-    for (const auto& op : finished) op.announce(*ctx_);
     hand_over(finished);
   }
 
  private:
+  class first_of_waiting {
+   public:
+    first_of_waiting(bell_watch& watch, bell_op_list& finished) noexcept : watch_{watch}, finished_{finished} {}
+    // The analysis cannot see that change() holds the mutex.
+    std::size_t operator()(std::size_t most) const noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
+      return watch_.take_first_of_waiting(most, finished_);
+    }
+
+   private:
+    bell_watch& watch_;
+    bell_op_list& finished_;
+  };
+
+  /// @return false: closed.
+  [[nodiscard]] bool enqueue(bell_op& op) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (closed_) return false;
+    waiting_.push_back(op);
+    if (!posted_.load(base::memory_order_relaxed) && !arm(op.interest())) wake_loop();
+    return true;
+  }
+
   static int on_wake(wait_entry& entry, unsigned events) noexcept {
     auto& self = static_cast<bell_watch&>(entry);
     self.ctx_->assert_held();
@@ -194,8 +244,8 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     if (linked()) unhook();
   }
 
-  // In the order they came, so that reads and writes are served fairly. A read lets writers in, whose wake functions run
-  // here: they finish a write or post a look, and none of them comes for mutex_.
+  // In the order they came, so that reads and writes are served fairly. The wake functions of the queue run here, under
+  // mutex_: none of them may come for it, for calls of this layer are refused in a callback.
   void attempt_all(bell_op_list& finished) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     bool a_write_waits = false;
     for (auto at = waiting_.begin(); at != waiting_.end();) {
@@ -211,13 +261,28 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     }
   }
 
-  void take_keyed(const void* key, bell_op_list& taken) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    for (auto& op : waiting_) {
-      if (op.cancellation_key() != key) continue;
-      waiting_.erase(waiting_.iterator_to(op));
-      taken.push_back(op);
-      return;
+  void take_keyed(std::uint64_t key, bell_op_list& taken) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    for (auto at = waiting_.begin(); at != waiting_.end();) {
+      auto& op = *at++;
+      if (op.cancellation_key() == key) move_to(taken, op);
     }
+  }
+
+  std::size_t take_first_of_waiting(std::size_t most, bell_op_list& taken) noexcept
+      DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    std::size_t count = 0;
+    for (; count < most && !waiting_.empty(); ++count) move_to(taken, waiting_.front());
+    if (count > 0 && waiting_.empty()) disarm();
+    return count;
+  }
+
+  void move_to(bell_op_list& taken, bell_op& op) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    waiting_.erase(waiting_.iterator_to(op));
+    taken.push_back(op);
+  }
+
+  [[nodiscard]] static bool has_write(const bell_op_list& ops) noexcept {
+    return std::any_of(ops.begin(), ops.end(), [](const bell_op& op) { return op.is_write(); });
   }
 
   /// @return false: it has ended before.
@@ -274,6 +339,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   // mutex_ and finds it set, or the entry not linked, knows that nobody changes them.
   base::atomic<bool> posted_{false};
   pending_posts posts_;
+  base::atomic<std::uint64_t> last_key_{0};
 
   bell_interest interest_
       DOORBELL_GUARDED_BY(ctx_);  // of all that waits; perhaps of waits and reads that have left, too

@@ -24,7 +24,8 @@ class file_canceller {
   // Its address is the key, which no two operations share: the next one connected to that slot takes this one's place.
   void operator()(boost::asio::cancellation_type_t type) const {
     if (type == boost::asio::cancellation_type::none) return;
-    if (const auto file = file_.lock()) file->service().cancel(*file, this);
+    const auto file = file_.lock();
+    if (file != nullptr && file->service() != nullptr) file->service()->cancel(*file, this);
   }
 
  private:

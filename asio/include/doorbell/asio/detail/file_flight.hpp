@@ -10,9 +10,11 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
 #include <memory>
 #include <new>
+#include <optional>
 #include <span>
 #include <system_error>
 
@@ -54,6 +56,12 @@ class file_flight {
     take_off(ready, context_->submit(std::span<aio::iocb* const>{requests}.first(offered), ec), offered);
   }
 
+  /// Carries out a read now, if that does not wait. @return the res of its
+  /// event; nothing when it has had no effect.
+  [[nodiscard]] std::optional<std::int64_t> read_inline(aio::iocb& request) noexcept {
+    return context_->read_inline(request);
+  }
+
   /// Fetches events of what the engine has let go of, as far as there is room.
   [[nodiscard]] std::span<const aio::io_event> reap(std::span<aio::io_event> room) noexcept {
     if (empty()) return {};
@@ -69,18 +77,13 @@ class file_flight {
     context_->cancel(op.request(), ec);
   }
 
-  /// Whether the first of them is for a disk that has nothing to do, as far as is known here.
-  [[nodiscard]] bool is_to_idle_disk(const file_op_queue& ready) const noexcept {
-    return empty() && ready.front().file->facts().is_direct;
-  }
-
  private:
   static constexpr unsigned at_once = 512;
   static constexpr std::size_t first_batch = 8;
 
   // An idle disk is given a few first: it would be so until the call that has them all returns.
   [[nodiscard]] std::size_t most_at_once(const file_op_queue& ready) const noexcept {
-    return is_to_idle_disk(ready) ? first_batch : batch;
+    return empty() && ready.front().file->facts().is_direct ? first_batch : batch;
   }
 
   // Where they will be is said while they are at hand: when submit returns, what it has read fills the caches.

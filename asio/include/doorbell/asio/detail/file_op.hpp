@@ -36,9 +36,24 @@
 
 namespace doorbell::asio::detail {
 
+class file_proactor;
 class open_file;
 
 enum class file_use { reads, writes, syncs };
+
+/// How an operation has ended, and how many bytes it has transferred.
+struct file_result {
+  error_code ec;
+  std::size_t bytes = 0;
+};
+
+/// @param res of the request's event. @param asks_for_nothing whether it has no
+/// bytes to transfer.
+[[nodiscard]] inline file_result result_of(file_use use, std::int64_t res, bool asks_for_nothing) noexcept {
+  if (res < 0) return {{static_cast<int>(-res), boost::system::system_category()}};
+  if (res == 0 && use == file_use::reads && !asks_for_nothing) return {boost::asio::error::eof};
+  return {{}, use != file_use::syncs ? static_cast<std::size_t>(res) : 0};
+}
 
 class file_op {
  public:
@@ -57,17 +72,10 @@ class file_op {
   [[nodiscard]] const void* cancellation_key() const noexcept { return cancellation_key_; }
 
   /// What was transferred.
-  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+  [[nodiscard]] std::size_t bytes() const noexcept { return result_.bytes; }
 
   /// The request has ended: `res` is its event's.
-  void complete(std::int64_t res) noexcept {
-    if (res < 0)
-      fail({static_cast<int>(-res), boost::system::system_category()});
-    else if (res == 0 && use_ == file_use::reads && !asks_for_nothing())
-      fail(boost::asio::error::eof);
-    else if (use_ != file_use::syncs)
-      bytes_ = static_cast<std::size_t>(res);
-  }
+  void complete(std::int64_t res) noexcept { result_ = result_of(use_, res, asks_for_nothing()); }
 
   /// Of a file that does not block: whether it is not over with that result, but has another request now: to wait until the file
   /// is ready, and then to try again.
@@ -88,7 +96,7 @@ class file_op {
     return true;
   }
 
-  void fail(error_code why) noexcept { result_ = why; }
+  void fail(error_code why) noexcept { result_ = {why}; }
 
   /// Frees the operation and has its handler called from the loop, with the result.
   virtual void post() = 0;
@@ -114,6 +122,7 @@ class file_op {
   place where = place::lane;
   open_file* file = nullptr;        ///< until it ends
   std::shared_ptr<open_file> kept;  ///< then, if it was the last one, to be let go of with no lock held
+  file_proactor* handed_over_alone_by = nullptr;
 
  protected:
   file_op(file_use use, const void* cancellation_key) noexcept : use_{use}, cancellation_key_{cancellation_key} {
@@ -121,7 +130,7 @@ class file_op {
   }
   ~file_op() = default;
 
-  [[nodiscard]] error_code result() const noexcept { return result_; }
+  [[nodiscard]] error_code result() const noexcept { return result_.ec; }
 
  private:
   const file_use use_;
@@ -129,14 +138,28 @@ class file_op {
   aio::iocb request_;
   aio::iocb_abi transfer_;  // what was asked, while the request waits for the file to be ready for it
   bool polls_ = false;
-  error_code result_;
-  std::size_t bytes_ = 0;
+  file_result result_;
 };
 
 using file_op_queue = boost::intrusive::list<
     file_op, boost::intrusive::member_hook<file_op, boost::intrusive::list_member_hook<>, &file_op::queue_hook>>;
 using file_ops_of_file = boost::intrusive::list<
     file_op, boost::intrusive::member_hook<file_op, boost::intrusive::list_member_hook<>, &file_op::file_hook>>;
+
+/// A read that is carried out where it is started: of it what a file_op has to
+/// be prepared.
+/// @tparam Vectors how many buffers it may have.
+template <std::size_t Vectors>
+class inline_read {
+ public:
+  [[nodiscard]] aio::iocb& request() noexcept { return request_; }
+  [[nodiscard]] std::array<iovec, Vectors>& vectors() noexcept { return vectors_; }
+  void set_offset(std::uint64_t from) noexcept { request_.offset = static_cast<std::int64_t>(from); }
+
+ private:
+  aio::iocb request_;
+  std::array<iovec, Vectors> vectors_;
+};
 
 template <file_use Use, class Handler>
 void call(Handler&& handler, const error_code& result, std::size_t bytes) {

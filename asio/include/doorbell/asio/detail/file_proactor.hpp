@@ -9,13 +9,25 @@
 // call) and when the context's descriptor is readable, for which the loop is asked only while something is in flight: what
 // submit answers itself, or the engine at once, needs no more than the turn that submitted it.
 //
-// What does not fit into the context stays ready, and goes with the turn of the next events.
+// The loop counts a turn as a handler, so a turn calls one handler at most, and
+// posts the others: run_one() runs one, stop() stops after the one that called
+// it, and what was posted before comes before.
+//
+// What a handler starts goes by the next turn, with what others start. Where
+// that handler is the only one (only_handler), its first operation has nothing
+// to be submitted with, and goes where it is started: a read of what is in
+// memory is carried out there, and only its handler is posted; anything else is
+// submitted there. This costs a round of the loop less.
+//
+// What does not fit into the context stays ready, and goes with the turn of the
+// next events.
 //
 //   turn                                 starter
 //   no turn is posted now; submits what is ready
 //                                        one more is ready: posts a turn, unless one is posted
 //
-//   legal:     a turn that is posted has not begun, and finds it. A starter that is in a turn's only handler may submit it itself,
+//   legal:     a turn that is posted has not begun, and finds it. A starter
+//   that is an only handler may submit it itself,
 //              in the same hold of mutex_, and looks whether it was answered.
 //   forbidden: something ready, nothing in flight, and no turn to come.
 //
@@ -47,6 +59,8 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -55,6 +69,7 @@
 #include <doorbell/asio/detail/file_op.hpp>
 #include <doorbell/asio/detail/only_handler.hpp>
 #include <doorbell/asio/detail/open_file.hpp>
+#include <doorbell/base/atomic.hpp>
 #include <doorbell/base/mutex.hpp>
 
 namespace doorbell::asio::detail {
@@ -70,13 +85,39 @@ class file_proactor {
     {
       const base::mutex_lock held{mutex_};
       if (!is_shut_down_) {
-        if (op.file->enter(op)) make_ready(op);
-        if (!submit_alone()) ask_for_turn();
+        const bool is_alone = ready_.empty() && only_handler::take_first_start(*this);
+        if (is_alone && answer_inline(op)) return;
+        if (!op.file->enter(op)) return;
+        make_ready(op);
+        if (!is_alone || !submit_alone()) ask_for_turn();
         return;
       }
     }
     op.destroy();
   }
+
+  /// Carries a read out in the calling thread, if that does not wait and no
+  /// other of its stream is before it.
+  /// @return the res of its event; nothing when it has had no effect.
+  [[nodiscard]] std::optional<std::int64_t> read_inline(open_file& file, aio::iocb& read) {
+    const base::mutex_lock held{mutex_};
+    std::error_code ec;
+    if (is_shut_down_ || !ensure_open(ec)) return std::nullopt;
+    return read_inline_locked(file, read);
+  }
+
+  /// Calls the handler of an operation that post_hand_over() was given: by a
+  /// thread that runs the loop.
+  static void run_handed_over(file_op& ended) {
+    auto* const turns = ended.handed_over_alone_by;
+    if (turns == nullptr) return ended.dispatch();
+    const bool is_only = turns->alone_.fetch_sub(1, base::memory_order_relaxed) == 1;
+    const only_handler here{is_only ? turns : nullptr};
+    ended.dispatch();
+  }
+
+  /// For the files, that may be there longer.
+  [[nodiscard]] const proactor_link& link() const noexcept { return link_; }
 
   /// Ends the operations of a file, or the one with that cancellation key, with operation_aborted; those that are in flight when
   /// the engine has stopped them, or with their result when it cannot.
@@ -100,7 +141,7 @@ class file_proactor {
 
  protected:
   file_proactor() = default;
-  ~file_proactor() = default;
+  ~file_proactor() { *link_ = nullptr; }
 
   // The loop's, for the derived class to say. None of them calls back.
 
@@ -109,7 +150,7 @@ class file_proactor {
   /// @param moved whether anything has just been submitted or has ended.
   /// @return whether it is to look for what is in flight again before it sleeps: busy polling.
   virtual bool is_to_look_again(bool moved) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
-  /// Has its dispatch() called by one.
+  /// Has it given to run_handed_over() by one.
   virtual void post_hand_over(file_op& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
   /// This is the descriptor from now on.
   virtual void watch(int descriptor, std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
@@ -154,7 +195,6 @@ class file_proactor {
   base::mutex mutex_;
 
  private:
-  static constexpr int turns_in_a_row = 16;
   static constexpr int looks_in_a_row = 8;
 
   // Starting.
@@ -168,19 +208,44 @@ class file_proactor {
     if (!std::exchange(turn_is_posted_, true)) post_turn();
   }
 
-  // What a turn's only handler starts for a disk that has nothing to do is submitted where it is started: it need not wait for a
-  // turn. Were it answered at once, its handler is still called from the loop.
+  // A read that does not wait is carried out where it is started. Its handler
+  // is still called from the loop.
+  // @return false: it has had no effect.
+  [[nodiscard]] bool answer_inline(file_op& op) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (op.use() != file_use::reads || !flight_.is_open()) return false;
+    const auto res = read_inline_locked(*op.file, op.request());
+    if (!res) return false;
+    op.complete(*res);
+    op.file = nullptr;
+    hand_over_alone(op);
+    return true;
+  }
+  [[nodiscard]] std::optional<std::int64_t> read_inline_locked(open_file& file, aio::iocb& read) noexcept
+      DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (!file.begin_inline(read)) return std::nullopt;
+    const auto res = flight_.read_inline(read);
+    if (res) file.end_inline(read, *res);
+    return res;
+  }
+
+  // What submit has answered is handed over from here: no edge tells of it.
   // @return whether nothing is left for a turn.
   [[nodiscard]] bool submit_alone() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (only_handler::of_turn() != this || ready_.size() != 1 || !flight_.is_to_idle_disk(ready_)) return false;
     file_op_queue ended;
     advance(ended);
+    if (ended.size() == 1) hand_over_alone(take_first(ended));
     pass_on_locked(ended);
     return ready_.empty();
   }
 
-  // A handler that is alone and starts the next operation has it carried out right here, for a while: it costs the loop a round
-  // otherwise. Where there are several, one round is for all that their handlers start.
+  // Its handler is the only one if no other that was handed over so is still to
+  // be called.
+  void hand_over_alone(file_op& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    ended.handed_over_alone_by = this;
+    alone_.fetch_add(1, base::memory_order_relaxed);
+    post_hand_over(ended);
+  }
+
   void turn(bool file_proactor::* asked_for) {
     file_op_queue ended;
     {
@@ -188,11 +253,7 @@ class file_proactor {
       this->*asked_for = false;
       advance(ended);
     }
-    for (int more = turns_in_a_row; hand_over_all(ended) == 1 && more > 0; --more) {
-      const base::mutex_lock held{mutex_};
-      if (ready_.empty()) return;
-      advance(ended);
-    }
+    hand_over_all(ended);
   }
 
   // Busy polling, a turn that finds nothing looks again by itself, for a while: a look costs less than a round of the loop.
@@ -275,27 +336,25 @@ class file_proactor {
       ask_when_readable();
   }
 
-  // The first handler may be called right here, and may throw: by then the others are on their way, each by itself, so that other
-  // threads may take them.
-  // @return how many.
-  std::size_t hand_over_all(file_op_queue& ops) {
-    if (ops.empty()) return 0;
+  // The first handler may be called right here, and may throw: by then the
+  // others are on their way, each by itself, so that other threads may take
+  // them.
+  void hand_over_all(file_op_queue& ops) {
+    if (ops.empty()) return;
     auto& first = take_first(ops);
-    const auto others = pass_on(ops);
-    const only_handler here{others == 0 ? this : nullptr};
+    const bool is_only = ops.empty() && alone_.load(base::memory_order_relaxed) == 0;
+    pass_on(ops);
+    const only_handler here{is_only ? this : nullptr};
     first.dispatch();
-    return 1 + others;
   }
 
-  std::size_t pass_on(file_op_queue& ops) noexcept {
-    if (ops.empty()) return 0;
+  void pass_on(file_op_queue& ops) noexcept {
+    if (ops.empty()) return;
     const base::mutex_lock held{mutex_};
-    return pass_on_locked(ops);
+    pass_on_locked(ops);
   }
-  std::size_t pass_on_locked(file_op_queue& ops) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    std::size_t count = 0;
-    for (; !ops.empty(); ++count) post_hand_over(take_first(ops));
-    return count;
+  void pass_on_locked(file_op_queue& ops) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    while (!ops.empty()) post_hand_over(take_first(ops));
   }
 
   static void post_all(file_op_queue& ops) {
@@ -369,6 +428,10 @@ class file_proactor {
   bool turn_is_posted_ DOORBELL_GUARDED_BY(mutex_) = false;
   bool loop_is_asked_ DOORBELL_GUARDED_BY(mutex_) = false;
   bool is_shut_down_ DOORBELL_GUARDED_BY(mutex_) = false;
+  // Of those handed over alone, how many handlers are still to be called. It
+  // decides no more than what is submitted together.
+  base::atomic<int> alone_{0};
+  const proactor_link link_ = std::make_shared<file_proactor*>(this);
 };
 
 }  // namespace doorbell::asio::detail

@@ -16,6 +16,7 @@
 #include <boost/system/error_code.hpp>
 
 #include <doorbell/asio/detail/file_op.hpp>
+#include <doorbell/asio/detail/file_proactor.hpp>
 
 namespace doorbell::asio::detail {
 
@@ -55,7 +56,7 @@ class hand_over {
   explicit hand_over(file_op& ended) noexcept : op_{&ended}, memory_{&ended.carried_in} {}
 
   [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type{*memory_}; }
-  void operator()() { op_.release()->dispatch(); }
+  void operator()() { file_proactor::run_handed_over(*op_.release()); }
   /// As a read is called of which nobody wants to know what it has read.
   void operator()(const boost::system::error_code& /*ec*/, std::size_t /*bytes*/) { (*this)(); }
 

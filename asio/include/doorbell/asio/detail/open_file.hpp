@@ -33,13 +33,17 @@ namespace doorbell::asio::detail {
 
 class file_proactor;
 
+/// From a file to the file_proactor of its execution context, or to null once
+/// that has been destroyed: programs may keep a file longer.
+using proactor_link = std::shared_ptr<file_proactor*>;
+
 /// How a file is read and written.
 enum class file_access { random, stream };
 
 class open_file : public std::enable_shared_from_this<open_file> {
  public:
-  open_file(file_proactor& service, int fd, const aio::file_facts& facts, file_access access) noexcept
-      : service_{service}, descriptor_{fd}, facts_{facts}, is_stream_{access == file_access::stream} {
+  open_file(proactor_link service, int fd, const aio::file_facts& facts, file_access access) noexcept
+      : service_{std::move(service)}, descriptor_{fd}, facts_{facts}, is_stream_{access == file_access::stream} {
     const auto at = is_stream_ ? ::lseek(fd, 0, SEEK_CUR) : -1;
     has_position_ = at >= 0;
     if (has_position_) set_position(static_cast<std::uint64_t>(at));
@@ -48,9 +52,11 @@ class open_file : public std::enable_shared_from_this<open_file> {
   open_file& operator=(const open_file&) = delete;
   ~open_file() = default;
 
-  [[nodiscard]] file_proactor& service() const noexcept { return service_; }
+  /// Null once the execution context has been destroyed.
+  [[nodiscard]] file_proactor* service() const noexcept { return *service_; }
   [[nodiscard]] int descriptor() const noexcept { return descriptor_.get(); }
   [[nodiscard]] const aio::file_facts& facts() const noexcept { return facts_; }
+  [[nodiscard]] bool is_directory() const noexcept { return facts_.type == S_IFDIR; }
   [[nodiscard]] bool has_position() const noexcept { return has_position_; }
   [[nodiscard]] std::uint64_t position() const noexcept { return position_.load(base::memory_order_relaxed); }
   void set_position(std::uint64_t at) noexcept { position_.store(at, base::memory_order_relaxed); }
@@ -90,6 +96,18 @@ class open_file : public std::enable_shared_from_this<open_file> {
   }
 
   // By file_proactor, its mutex held.
+
+  /// Of a read that is to be carried out without entering: sets its offset.
+  /// @return false: others of its stream are before it.
+  [[nodiscard]] bool begin_inline(aio::iocb& read) const noexcept {
+    if (!is_stream_) return true;
+    if (!has_position_ || lanes_.front().is_busy) return false;
+    read.offset = static_cast<std::int64_t>(position());
+    return true;
+  }
+  void end_inline(const aio::iocb& read, std::int64_t res) noexcept {
+    if (is_stream_ && res > 0) set_position(static_cast<std::uint64_t>(read.offset + res));
+  }
 
   /// @return whether the operation may go now; otherwise it stands in its lane.
   [[nodiscard]] bool enter(file_op& op) noexcept {
@@ -148,7 +166,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
   }
   void go(file_op& op) const noexcept { op.set_offset(has_position_ ? position() : 0); }
 
-  file_proactor& service_;
+  const proactor_link service_;
   base::unique_fd descriptor_;
   const aio::file_facts facts_;
   const bool is_stream_;

@@ -41,15 +41,40 @@
 
 namespace doorbell::asio::detail {
 
-template <class Executor>
-class source_watch final : public std::enable_shared_from_this<source_watch<Executor>>, public bell_service::client {
+/// A source_watch, whatever the type of its executor: the I/O object may be moved to another type.
+class watched_source {
  public:
   using error_code = boost::system::error_code;
 
+  watched_source(const watched_source&) = delete;
+  watched_source& operator=(const watched_source&) = delete;
+
+  /// Its count is above 0 as soon as nothing is watched any more.
+  [[nodiscard]] const doorbell::eventfd& over() const noexcept { return over_; }
+  /// Why the watching is over.
+  [[nodiscard]] virtual error_code why() = 0;
+  [[nodiscard]] virtual int source() = 0;
+  /// Ends the watching, if it is not over: nothing is rung after that.
+  /// @return the source, which it gives up.
+  [[nodiscard]] virtual count_source close() = 0;
+
+ protected:
+  watched_source() = default;
+  ~watched_source() = default;
+
+ private:
+  const doorbell::eventfd over_;
+};
+
+template <class Executor>
+class source_watch final : public std::enable_shared_from_this<source_watch<Executor>>,
+                           public bell_service::client,
+                           public watched_source {
+ public:
   /// Watches nothing before start().
   source_watch(const Executor& executor, doorbell::eventfd&& bell)
       : service_{boost::asio::use_service<bell_service>(context_of(executor))},
-        over_{executor},
+        executor_{executor},
         bell_{std::move(bell)},
         readiness_{std::in_place, executor} {}
 
@@ -66,23 +91,18 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
     wait();
   }
 
-  /// Its count is above 0 as soon as nothing is watched any more.
-  [[nodiscard]] basic_eventfd<Executor>& over() noexcept { return over_; }
-  /// Why it is over.
-  [[nodiscard]] error_code why() {
+  [[nodiscard]] error_code why() override {
     const base::mutex_lock held{mutex_};
     return why_;
   }
 
-  [[nodiscard]] int source() {
+  [[nodiscard]] int source() override {
     const base::mutex_lock held{mutex_};
     return source_.fd();
   }
 
-  /// Ends the watching, if it is not over: nothing is rung after that.
-  /// @return the source, which it gives up.
-  [[nodiscard]] count_source close() {
-    doorbell::eventfd last;
+  [[nodiscard]] count_source close() override {
+    auto last = doorbell::eventfd::closed();
     const base::mutex_lock held{mutex_};
     if (is_on()) last = end(boost::asio::error::operation_aborted);
     return std::move(source_);
@@ -100,12 +120,12 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
       readiness_->async_wait(boost::asio::posix::descriptor_base::wait_read, std::move(look));
       return;
     }
-    if (!room_) room_.emplace(over_.get_executor(), bell_);
+    if (!room_) room_.emplace(executor_, bell_, listen_only);
     room_->async_wait(basic_eventfd<Executor>::wait_write, std::move(look));
   }
 
   void look(error_code ec) {
-    doorbell::eventfd last;
+    auto last = doorbell::eventfd::closed();
     const base::mutex_lock held{mutex_};
     if (!is_on()) return;
     if (!ec) move_counts(ec);
@@ -146,7 +166,7 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
   [[nodiscard]] doorbell::eventfd end(error_code why) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     service_.remove(*this);
     why_ = why;
-    over_.signal();
+    over().signal();
     return let_go();
   }
 
@@ -159,13 +179,13 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
 
   void shut_down() override {
     const auto self = this->shared_from_this();
-    doorbell::eventfd last;
+    auto last = doorbell::eventfd::closed();
     const base::mutex_lock held{mutex_};
     last = let_go();
   }
 
   bell_service& service_;
-  basic_eventfd<Executor> over_;
+  const Executor executor_;
 
   base::mutex mutex_;
   count_source source_ DOORBELL_GUARDED_BY(mutex_);

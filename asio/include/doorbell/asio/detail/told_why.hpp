@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// told_why: the handler of a wait for the end of an asio::watch: calls the program's handler with the reason of the
+// end. It has the executor, the allocator, the cancellation slot and the immediate executor of the program's handler.
+#pragma once
+
+#include <doorbell/asio/detail/requires_boost.hpp>
+
+#include <memory>
+#include <utility>
+
+#include <boost/asio/associator.hpp>
+#include <boost/system/error_code.hpp>
+
+#include <doorbell/asio/detail/source_watch.hpp>
+
+namespace doorbell::asio::detail {
+
+template <class Handler>
+struct told_why {
+  std::shared_ptr<watched_source> watch;
+  Handler handler;
+
+  void operator()(boost::system::error_code ec) {
+    if (!ec) ec = watch->why();
+    std::move(handler)(ec);
+  }
+};
+
+}  // namespace doorbell::asio::detail
+
+template <template <class, class> class Associator, class Handler, class Default>
+struct boost::asio::associator<Associator, doorbell::asio::detail::told_why<Handler>, Default>
+    : Associator<Handler, Default> {
+  // No decltype: the associator of immediate executors has no such member.
+  static typename Associator<Handler, Default>::type get(const doorbell::asio::detail::told_why<Handler>& of) noexcept {
+    return Associator<Handler, Default>::get(of.handler);
+  }
+  static auto get(const doorbell::asio::detail::told_why<Handler>& of, const Default& otherwise) noexcept
+      -> decltype(Associator<Handler, Default>::get(of.handler, otherwise)) {
+    return Associator<Handler, Default>::get(of.handler, otherwise);
+  }
+};

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How file operations share a loop with other handlers: run_one(), poll_one() and stop() treat each handler as one, and
+// what was posted is not kept waiting by files. What a file does once its loop is gone.
+#include <doorbell/asio/random_access_file.hpp>
+#include <doorbell/asio/stream_file.hpp>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+
+#include "support/files.hpp"
+#include "support/witness.hpp"
+
+namespace {
+
+namespace net = boost::asio;
+using boost::system::error_code;
+using doorbell::asio::file_base;
+using doorbell::asio::random_access_file;
+using doorbell::asio::stream_file;
+
+const std::string text(64, 'x');
+
+/// A kind of operation that ends without an error however often it is started.
+enum class kind { read, read_in_memory, vectored_read, stream_read, write, sync };
+
+class asio_file_loop : public testing::TestWithParam<kind> {
+ protected:
+  asio_file_loop() {
+    const char* const folder = GetParam() == kind::read_in_memory ? "/dev/shm" : "/var/tmp";
+    const auto there = doorbell::test::temporary_file_in(folder, text);
+    file_.assign(::dup(there.get()));
+    stream_.assign(::open(("/proc/self/fd/" + std::to_string(there.get())).c_str(), O_RDONLY | O_CLOEXEC));
+  }
+
+  template <class Handler>
+  void start(Handler handler) {
+    const std::array parts{net::buffer(room_.data(), 2), net::buffer(room_.data() + 2, 2)};
+    switch (GetParam()) {
+      case kind::read:
+      case kind::read_in_memory:
+        return file_.async_read_some_at(1, net::buffer(room_), handler);
+      case kind::vectored_read:
+        return file_.async_read_some_at(1, parts, handler);
+      case kind::stream_read:
+        stream_.seek(1, file_base::seek_set);
+        return stream_.async_read_some(net::buffer(room_), handler);
+      case kind::write:
+        return file_.async_write_some_at(1, net::buffer(text, 4), handler);
+      case kind::sync:
+        return file_.async_sync_data([handler](error_code ec) mutable { handler(ec, 4); });
+    }
+  }
+
+  /// Operations, each started by the handler of the one before.
+  void start_series() {
+    start([this](error_code ec, std::size_t bytes) {
+      EXPECT_FALSE(ec);
+      EXPECT_EQ(bytes, 4U);
+      ++called_;
+      in_handler_();
+      if (called_ < length) start_series();
+    });
+  }
+  /// Oracle: each call of `run` calls one handler at most, and all of them are called.
+  template <class Run>
+  void expect_one_at_a_time(int expected, Run run) {
+    while (called_ < expected) {
+      const int before = called_;
+      run();
+      ASSERT_LE(called_, before + 1);
+    }
+    EXPECT_EQ(called_, expected);
+  }
+
+  static constexpr int length = 60;
+  net::io_context io_;
+  random_access_file file_{io_};
+  stream_file stream_{io_};
+  std::array<char, 4> room_{};
+  int called_ = 0;
+  std::function<void()> in_handler_ = [] {};
+};
+
+TEST_P(asio_file_loop, stop_in_a_handler_ends_run_after_that_handler) {
+  in_handler_ = [this] { io_.stop(); };
+  start_series();
+  for (int runs = 1; runs <= length; ++runs) {
+    io_.run();
+    ASSERT_EQ(called_, runs);
+    io_.restart();
+  }
+}
+
+TEST_P(asio_file_loop, run_one_calls_one_handler) {
+  start_series();
+  expect_one_at_a_time(length, [this] { EXPECT_EQ(io_.run_one(), 1U); });
+}
+
+TEST_P(asio_file_loop, poll_one_calls_one_handler) {
+  start_series();
+  expect_one_at_a_time(length, [this] { EXPECT_LE(io_.poll_one(), 1U); });
+}
+
+// Operations that need no position, so that several are outstanding.
+class asio_file_loop_at_offsets : public asio_file_loop {};
+
+TEST_P(asio_file_loop_at_offsets, run_one_calls_one_handler_of_several_that_are_outstanding) {
+  constexpr int several = 20;
+  for (int i = 0; i < several; ++i) start([this](error_code, std::size_t) { ++called_; });
+  expect_one_at_a_time(several, [this] { EXPECT_EQ(io_.run_one(), 1U); });
+}
+
+// Oracle: at most one handler of the series is called between a post and what it has posted.
+TEST_P(asio_file_loop, what_is_posted_does_not_wait_for_a_series) {
+  int posted = 0;
+  in_handler_ = [&] {
+    net::post(io_, [&, before = called_] {
+      ++posted;
+      EXPECT_LE(called_, before + 1);
+    });
+  };
+  start_series();
+  io_.run();
+  EXPECT_EQ(called_, length);
+  EXPECT_EQ(posted, length);
+}
+
+// Oracle: a series that several others have joined calls each handler once; none is forgotten.
+TEST_P(asio_file_loop_at_offsets, series_join_and_part_and_all_end) {
+  constexpr int series = 5;
+  std::vector<int> left(series, length);
+  std::function<void(std::size_t)> next = [&](std::size_t which) {
+    start([&, which](error_code ec, std::size_t) {
+      EXPECT_FALSE(ec);
+      // The first begins the second when it is half through, and so on.
+      if (--left[which] == length / 2 && which + 1 < series) next(which + 1);
+      if (left[which] > 0) next(which);
+    });
+  };
+  next(0);
+  io_.run();
+  EXPECT_EQ(left, std::vector<int>(series, 0));
+}
+
+std::string name_of(const testing::TestParamInfo<kind>& info) {
+  constexpr std::array names{"read", "read_in_memory", "vectored_read", "stream_read", "write", "sync"};
+  return names.at(static_cast<std::size_t>(info.param));
+}
+
+INSTANTIATE_TEST_SUITE_P(each, asio_file_loop,
+                         testing::Values(kind::read, kind::read_in_memory, kind::vectored_read, kind::stream_read,
+                                         kind::write, kind::sync),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(each, asio_file_loop_at_offsets,
+                         testing::Values(kind::read, kind::read_in_memory, kind::vectored_read, kind::write,
+                                         kind::sync),
+                         name_of);
+
+TEST(asio_file_series, reads_of_a_stream_go_on_where_the_last_one_ended) {
+  std::string letters;
+  for (int i = 0; i < 1000; ++i) letters += static_cast<char>('a' + i % 23);
+  net::io_context io;
+  stream_file file{io, doorbell::test::temporary_file(letters).release()};
+  std::string read;
+  error_code end;
+  std::array<char, 3> room{};
+  std::function<void()> next = [&] {
+    file.async_read_some(net::buffer(room), [&](error_code ec, std::size_t bytes) {
+      read.append(room.data(), bytes);
+      end = ec;
+      if (!ec) next();
+    });
+  };
+  next();
+  io.run();
+  EXPECT_EQ(end, net::error::eof);
+  EXPECT_EQ(read, letters);
+  EXPECT_EQ(file.seek(0, file_base::seek_cur), letters.size());
+}
+
+TEST(asio_file_series, a_handler_that_starts_many_operations_is_told_of_each) {
+  constexpr int many = 100;
+  net::io_context io;
+  random_access_file file{io, doorbell::test::temporary_file(text).release()};
+  std::array<char, many> room{};
+  int read = 0;
+  file.async_read_some_at(0, net::buffer(room), [&](error_code, std::size_t) {
+    for (auto& each : room)
+      file.async_read_some_at(0, net::buffer(&each, 1), [&](error_code ec, std::size_t n) { read += ec ? 0 : int(n); });
+    EXPECT_EQ(read, 0) << "a handler was called inside the initiating function";
+  });
+  io.run();
+  EXPECT_EQ(read, many);
+}
+
+// A directory. Blocking and asynchronous calls say the same, and Boost.Asio's say it too.
+
+TEST(asio_directory, that_is_read_says_so) {
+  net::io_context io;
+  stream_file stream{io, "/tmp", file_base::read_only};
+  random_access_file file{io, "/tmp", file_base::read_only};
+  std::array<char, 8> room{};
+  const std::array parts{net::buffer(room.data(), 4), net::buffer(room.data() + 4, 4)};
+  error_code blocking;
+  std::vector<error_code> told;
+  const auto tell = [&](error_code ec, std::size_t bytes) {
+    told.push_back(ec);
+    EXPECT_EQ(bytes, 0U);
+  };
+  EXPECT_EQ(stream.read_some(net::buffer(room), blocking), 0U);
+  EXPECT_EQ(blocking, (error_code{EISDIR, boost::system::system_category()}));
+  stream.async_read_some(net::buffer(room), tell);
+  stream.async_read_some(parts, tell);
+  file.async_read_some_at(0, net::buffer(room), tell);
+  file.async_read_some_at(0, parts, tell);
+  io.run();
+  EXPECT_EQ(told, std::vector<error_code>(4, blocking));
+}
+
+TEST(asio_directory, of_which_nothing_is_read_or_which_is_synced_has_no_error) {
+  net::io_context io;
+  random_access_file file{io, "/var/tmp", file_base::read_only};
+  int good = 0;
+  file.async_read_some_at(0, net::mutable_buffer{}, [&](error_code ec, std::size_t) { good += ec ? 0 : 1; });
+  file.async_sync_all([&](error_code ec) { good += ec ? 0 : 1; });
+  file.sync_all();
+  io.run();
+  EXPECT_EQ(good, 2);
+}
+
+// A file that outlives its execution context.
+
+class asio_file_without_loop : public testing::Test {
+ protected:
+  asio_file_without_loop() {
+    io_.emplace();
+    file_.emplace(*io_, doorbell::test::temporary_file(text).release());
+    stream_.emplace(*io_, doorbell::test::temporary_file(text).release());
+  }
+
+  std::array<char, 4> room_{};
+  std::optional<net::io_context> io_;
+  std::optional<random_access_file> file_;
+  std::optional<stream_file> stream_;
+};
+
+TEST_F(asio_file_without_loop, can_be_read_closed_and_destroyed) {
+  file_->async_read_some_at(0, net::buffer(room_), [](error_code, std::size_t) { FAIL(); });
+  io_.reset();
+  EXPECT_EQ(file_->read_some_at(0, net::buffer(room_)), 4U);
+  EXPECT_EQ(stream_->read_some(net::buffer(room_)), 4U);
+  file_->cancel();
+  const int fd = file_->native_handle();
+  file_->close();
+  EXPECT_FALSE(file_->is_open());
+  EXPECT_EQ(::fcntl(fd, F_GETFD), -1) << "the descriptor is still open";
+  const doorbell::base::unique_fd released{stream_->release()};
+  EXPECT_EQ(::lseek(released.get(), 0, SEEK_CUR), 4);
+}
+
+TEST_F(asio_file_without_loop, destroys_handlers_and_calls_none) {
+  io_.reset();
+  bool gone = false;
+  file_->async_read_some_at(0, net::buffer(room_),
+                            [seen = doorbell::test::witness{gone}](error_code, std::size_t) { FAIL(); });
+  EXPECT_TRUE(gone);
+}
+
+TEST_F(asio_file_without_loop, is_not_touched_by_a_slot_that_is_emitted) {
+  net::cancellation_signal signal;
+  int called = 0;
+  file_->async_read_some_at(0, net::buffer(room_),
+                            net::bind_cancellation_slot(signal.slot(), [&](error_code, std::size_t) { ++called; }));
+  io_->run();
+  io_.reset();
+  signal.emit(net::cancellation_type::terminal);
+  EXPECT_EQ(called, 1);
+}
+
+}  // namespace
