@@ -90,7 +90,6 @@ std::size_t engine_failover::start_by_ring(std::span<request* const> requests) n
 // ring). Requests for files the crew always takes.
 bool engine_failover::start_by_ring_instead(request& refused) noexcept {
   if (refused.ends_by_itself || !ring_->works() || would_complete_too_early(refused)) return false;
-  refused.is_with_threads.store(false, base::memory_order_relaxed);
   request* const one = &refused;
   return start_by_ring({&one, 1}) == 1;
 }
@@ -103,6 +102,7 @@ std::size_t engine_failover::start_by_crew(std::span<request* const> requests) n
   const auto started = others->start(requests);
   if (started < requests.size())
     with_crew_.fetch_sub(static_cast<std::uint32_t>(requests.size() - started), base::memory_order_relaxed);
+  for (auto* refused : requests.subspan(started)) refused->is_with_threads.store(false, base::memory_order_relaxed);
   if (started == 0) return 0;
   if (is_polled()) watch_crew();
   tell_sleeper(at_crew);
@@ -168,10 +168,7 @@ bool engine_failover::restart(request& orphan) noexcept {
   if (!still_names_its_file(orphan)) return false;
   const base::intrusive_ptr<request> held{&orphan};
   request* const again = &orphan;
-  if (start_by_crew({&again, 1}) == 0) {
-    orphan.is_with_threads.store(false, base::memory_order_relaxed);
-    if (start_by_ring({&again, 1}) == 0) return false;
-  }
+  if (start_by_crew({&again, 1}) == 0 && start_by_ring({&again, 1}) == 0) return false;
   if (orphan.cancelled.load(base::memory_order_seq_cst)) std::ignore = cancel(orphan);
   return true;
 }

@@ -168,6 +168,28 @@ TEST_F(ring_and_crew, all_may_go_to_the_ring_once_a_loop_has_the_descriptor) {
   EXPECT_EQ(carrier_of_read(), answered_by::io_uring);
 }
 
+// Oracle: the engine that has started the request at last is the one that cancels it.
+TEST_F(ring_and_crew, a_request_that_the_crew_refused_is_cancelled_in_the_ring) {
+  gain_habit();
+  const doorbell::test::pipe_ends empty;
+  char byte = 0;
+  const auto what = prep_pread(empty.read.get(), &byte, 1, 0);
+  request read{what, &what};
+  read.ends_by_itself = true;
+  read.is_direct = true;
+  read.may_use_kernel_aio = true;
+  read.is_left_to_kernel = true;
+  read.what.fildes = -1;
+  request* const one = &read;
+  EXPECT_EQ(both_.start({&one, 1}), 0U);
+  read.what.fildes = empty.read.get();
+  read.is_left_to_kernel = false;
+  start(read);
+  EXPECT_EQ(both_.cancel(read), engine::cancel_result::asked);
+  EXPECT_EQ(next(), &read);
+  EXPECT_EQ(read.answered, answered_by::io_uring);
+}
+
 /// A read of an empty pipe that waits in the ring, and a poll of another pipe that waits with the crew.
 class asleep_at_both : public ring_and_crew {
  protected:
