@@ -216,6 +216,7 @@ TEST_F(aio_resfd, a_program_that_closes_the_duplicate_loses_no_later_count) {
     const auto bell = kernel_eventfd();
     requests_.complete(first, bell.get());
     requests_.complete(second, bell.get());
+    EXPECT_EQ(take_until(bell.get(), 4), 4U);  // a count that is on its way when the descriptor is closed is lost
     int closed = 0;
     for (int fd = 3; fd < 1024; ++fd)
       if (fd != bell.get() && doorbell::test::is_open(fd) && aio::is_same_file(bell.get(), fd)) {
@@ -226,7 +227,7 @@ TEST_F(aio_resfd, a_program_that_closes_the_duplicate_loses_no_later_count) {
     EXPECT_EQ(closed, 1);
     requests_.complete(second, bell.get());
     requests_.complete(first, bell.get());
-    EXPECT_EQ(take_until(bell.get(), 8), 8U);
+    EXPECT_EQ(take_until(bell.get(), 4), 4U);
     EXPECT_EQ(descriptors_of(bell.get()), 2U);
   });
 }
