@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Makes requests from iocbs, and checks them.
+#include <sys/stat.h>
+
+#include <array>
+#include <type_traits>
+
+#include "at_once.hpp"
+#include "check.hpp"
+#include "iocb_bell.hpp"
+#include "kioctx.hpp"
+#include "operation.hpp"
+#include "user_memory.hpp"
+
+namespace doorbell::aio {
+namespace {
+
+// What is known of it, or has been looked up, into `room`. Errors: bad_file_descriptor.
+const file_facts& find_file(const iocb_abi& asked, file_facts& room, std::error_code& ec) noexcept {
+  ec = look_up_file(asked, room);
+  return room;
+}
+const file_facts& find_file(const iocb& asked, file_facts& room, std::error_code& ec) noexcept {
+  const auto& known = asked.file();
+  return known ? *known : find_file(static_cast<const iocb_abi&>(asked), room, ec);
+}
+
+// The kernel's io_submit(2) writes inline what extends the file, and only callers of io_submit expect that.
+bool may_use_kernel_aio(const request& checked, const file_facts& file, bool as_the_kernel) noexcept {
+  const bool is_file = S_ISREG(file.type) || S_ISBLK(file.type);
+  return is_file && file.is_direct && (is_read(checked.what) || (as_the_kernel && is_write(checked.what)));
+}
+
+}  // namespace
+
+// What requests are made of, taken for all of them at once.
+struct kioctx::provisions {
+  explicit provisions(resfd_lookup& of_this_submit) noexcept : numbers{of_this_submit} {}
+
+  resfd_lookup& numbers;
+  std::size_t slots = 0;
+  enum class answer : std::uint8_t { unknown, no, yes };
+  answer has_calls_only = answer::unknown;  // the program gets all events by calls; found out when a request needs it
+  std::size_t memories = 0;
+  std::array<void*, submit_batch> memory;
+};
+
+// @return how many, up to the first that is refused.
+template <class Iocb>
+std::size_t kioctx::prepare(std::span<Iocb* const> iocbs, std::span<request*> made, resfd_lookup& numbers,
+                            std::error_code& ec) noexcept {
+  provisions left{numbers};
+  left.slots = take_slots(iocbs.size());
+  left.memories = requests_.take(std::span{left.memory}.first(iocbs.size()));
+  std::size_t count = 0;
+  while (count < iocbs.size() && (made[count] = prepare(iocbs[count], left, ec)) != nullptr) ++count;
+  if (left.slots > 0) publish_hot({}, left.slots);
+  requests_.give_back(std::span{left.memory}.first(left.memories));
+  return count;
+}
+
+template std::size_t kioctx::prepare(std::span<iocb* const>, std::span<request*>, resfd_lookup&,
+                                     std::error_code&) noexcept;
+template std::size_t kioctx::prepare(std::span<iocb_abi* const>, std::span<request*>, resfd_lookup&,
+                                     std::error_code&) noexcept;
+
+// @return null: there is no slot, or no memory.
+request* kioctx::make_request(const iocb_abi& asked, provisions& left) noexcept {
+  if (left.slots == 0) return nullptr;
+  void* const memory = left.memories > 0 ? left.memory[--left.memories] : nullptr;
+  auto* const made = request::make(requests_, memory, asked, &asked);
+  if (made != nullptr) --left.slots;
+  return made;
+}
+
+template <class Iocb>
+request* kioctx::prepare(Iocb* asked, provisions& left, std::error_code& ec) noexcept {
+  if (!is_writable(asked, sizeof *asked)) {
+    ec = std::make_error_code(std::errc::bad_address);
+    return nullptr;
+  }
+  ec = check_layout(*asked);
+  if (ec) return nullptr;
+  auto* const made = make_request(*asked, left);
+  if (made == nullptr) {
+    ec = std::make_error_code(std::errc::resource_unavailable_try_again);
+    return nullptr;
+  }
+  if constexpr (std::is_same_v<Iocb, iocb_abi>)
+    if (leave_to_kernel(*asked, *made, left)) return made;
+  ec = check(*asked, *made, left);
+  if (!ec) return made;
+  abandon(*made);
+  return nullptr;
+}
+
+// In the kernel's order, after the layout and the slot.
+template <class Iocb>
+std::error_code kioctx::check(Iocb& asked, request& made, provisions& left) noexcept {
+  std::error_code ec;
+  file_facts looked_up;
+  const auto& file = find_file(asked, looked_up, ec);
+  if (!ec && has_bell(asked)) {
+    ec = find_bell(asked, made.whom, left.numbers);
+    if (!ec) ensure_reaper(ec);
+  }
+  if (ec) return ec;
+  asked.key = 0;
+  ec = check_operation(made, file, std::is_same_v<Iocb, iocb_abi>);
+  if (ec) return ec;
+  made.ends_by_itself = !is_poll(made.what) && (file.type == S_IFREG || file.type == S_IFBLK || file.type == S_IFDIR);
+  made.is_direct = file.is_direct;
+  made.may_use_kernel_aio = may_use_kernel_aio(made, file, std::is_same_v<Iocb, iocb_abi>);
+  made.kernel_may_signal = kernel_may_signal(made, left);
+  made.device = file.device;
+  made.inode = file.inode;
+  made.at_once = when_to_try(made, file, std::is_same_v<Iocb, iocb_abi>, hints_);
+  return {};
+}
+
+// Whether the kernel may start the request as it is: it finds file and eventfd by their numbers, as it would for a context
+// of its own. Its event is put into the ring by a call, so the program must get its events by calls. If the file is not
+// open for O_DIRECT any more, the library notices after a few dozen requests; until then the kernel carries them out in
+// io_submit(2).
+bool kioctx::leave_to_kernel(iocb_abi& asked, request& made, provisions& left) noexcept {
+  const bool is_plain = (is_read(asked) || is_write(asked)) && !is_vectored(asked) && asked.rw_flags == 0 &&
+                        (asked.flags & ~iocb_abi::flag_resfd) == 0;
+  if (!is_plain) return false;
+  const bool makes_calls = has_bell(asked) ? has_calls_only(left)
+                                           : has_been_asked_.load(base::memory_order_relaxed) &&
+                                                 !is_polled_.load(base::memory_order_relaxed);
+  if (!makes_calls || hints_.of(asked.fildes) != file_hints::kind::direct) return false;
+  asked.key = 0;
+  made.ends_by_itself = true;
+  made.is_direct = true;
+  made.may_use_kernel_aio = true;
+  made.kernel_may_signal = has_bell(asked);
+  made.is_left_to_kernel = true;
+  return true;
+}
+
+// What the kernel has refused: an error that the check finds, or a lack of room. The others of this submit are likely to
+// be refused, too.
+// @return how many are started; `ec` is set to the error of the next one, if it has one.
+std::size_t kioctx::start_checked(std::span<iocb_abi* const> iocbs, std::span<request* const> refused,
+                                  resfd_lookup& numbers, std::error_code& ec) noexcept {
+  provisions left{numbers};
+  std::size_t checked = 0;
+  std::error_code error;
+  while (checked < refused.size() && refused[checked]->is_left_to_kernel) {
+    auto& made = *refused[checked];
+    made.is_left_to_kernel = false;
+    made.kernel_may_signal = false;
+    error = check(*iocbs[checked], made, left);
+    if (error) break;
+    ++checked;
+  }
+  const auto started = start(error ? refused.first(checked) : refused);
+  if (error && started == checked) ec = error;
+  return started;
+}
+
+// A program that reads the ring itself must find the event when the eventfd is signalled, and one that has asked for the
+// context's descriptor must be told by it.
+bool kioctx::has_calls_only(provisions& left) noexcept {
+  using answer = provisions::answer;
+  if (left.has_calls_only == answer::unknown) {
+    const base::mutex_lock held{ring_lock_};
+    const bool found = !is_polled_.load(base::memory_order_relaxed) && ring_.leave_to_calls();
+    left.has_calls_only = found ? answer::yes : answer::no;
+  }
+  return left.has_calls_only == answer::yes;
+}
+
+bool kioctx::kernel_may_signal(const request& checked, provisions& left) noexcept {
+  return checked.may_use_kernel_aio && checked.whom.foreign != nullptr && has_calls_only(left);
+}
+
+}  // namespace doorbell::aio
