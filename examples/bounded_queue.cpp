@@ -2,7 +2,7 @@
 //
 // A bounded queue from threads to coroutines, with two semaphores: one counts the free places, the other the items. A
 // thread that finds no place sleeps; a coroutine that finds no item is suspended.
-#include <doorbell/asio/sync.hpp>
+#include <doorbell/asio/semaphore.hpp>
 
 #include <algorithm>
 #include <cstddef>

@@ -2,7 +2,7 @@
 //
 // A thread pool computes, and a coroutine in a loop takes the results: as many as there are, each time the event says
 // that there are some.
-#include <doorbell/asio/sync.hpp>
+#include <doorbell/asio/event.hpp>
 
 #include <cstdint>
 #include <cstdio>

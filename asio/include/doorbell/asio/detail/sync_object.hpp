@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// sync_object: what events, the condition variable and the semaphore have in common: an asio::eventfd, and the operations
+// that wait for it. Whether a wait completes is decided under the lock of bell_watch, with set(), reset(), notify and
+// cancel.
+//
+// Thread safety: as of basic_auto_reset_event.
+#pragma once
+
+#include <doorbell/asio/detail/requires_boost.hpp>
+
+#include <concepts>
+#include <type_traits>
+#include <utility>
+
+#include <boost/asio/async_result.hpp>
+#include <boost/system/error_code.hpp>
+
+#include <doorbell/asio/detail/bell_op.hpp>
+#include <doorbell/asio/detail/bell_watch.hpp>
+#include <doorbell/asio/detail/errors.hpp>
+#include <doorbell/asio/eventfd.hpp>
+
+namespace doorbell::asio::detail {
+
+template <class Executor>
+class sync_object {
+ public:
+  using executor_type = Executor;
+  using error_code = boost::system::error_code;
+
+  [[nodiscard]] executor_type get_executor() const noexcept { return eventfd_.get_executor(); }
+  [[nodiscard]] bool is_open() const noexcept { return eventfd_.is_open(); }
+
+  /// Ends the waiting operations, with operation_aborted. Errors: bad_descriptor; resource_deadlock_would_occur.
+  void cancel() { eventfd_.cancel(); }
+  error_code cancel(error_code& ec) { return eventfd_.cancel(ec); }
+  /// Cancels. Operations that are started later end with bad_descriptor. Errors: as cancel().
+  void close() { eventfd_.close(); }
+  error_code close(error_code& ec) { return eventfd_.close(ec); }
+
+ protected:
+  explicit sync_object(basic_eventfd<Executor>&& eventfd) noexcept : eventfd_{std::move(eventfd)} {}
+  sync_object(sync_object&&) noexcept = default;
+  template <class Other>
+  explicit sync_object(sync_object<Other>&& other) : eventfd_{std::move(other.eventfd_)} {}
+  sync_object& operator=(sync_object&&) noexcept = default;
+  ~sync_object() = default;
+
+  template <bell_use Use, class Handler>
+  void start(Handler&& handler, unsigned events) {
+    eventfd_.template start<Use, &bell_watch::start_or_finish>(std::forward<Handler>(handler), {.events = events});
+  }
+  template <bell_use Use, class Token>
+  auto initiate(std::remove_reference_t<Token>& token, unsigned events) {
+    return boost::asio::async_initiate<Token, void(error_code)>(initiation<Use>{*this}, token, events);
+  }
+  [[nodiscard]] bool can_wait(error_code& ec) const noexcept {
+    return eventfd_.check_open(ec) && check_no_callback(ec);
+  }
+
+  /// Calls `step(ctx, wake)` with the lock held; wake(n) completes the first n waits, and returns how many there were.
+  template <class Step>
+  error_code change(error_code& ec, const Step& step) {
+    if (can_wait(ec)) eventfd_.watch_->change(step);
+    return ec;
+  }
+
+  basic_eventfd<Executor> eventfd_;
+
+ private:
+  template <class>
+  friend class sync_object;
+
+  template <bell_use Use>
+  class initiation {
+   public:
+    using executor_type = Executor;
+
+    explicit initiation(sync_object& self) noexcept : self_{&self} {}
+    [[nodiscard]] executor_type get_executor() const noexcept { return self_->get_executor(); }
+
+    template <class Handler>
+    void operator()(Handler&& handler, unsigned events) const {
+      self_->template start<Use>(std::forward<Handler>(handler), events);
+    }
+
+   private:
+    sync_object* self_;
+  };
+};
+
+/// An executor of that type, or an execution context that has one.
+template <class Where, class Executor>
+concept executor_or_context = std::constructible_from<basic_eventfd<Executor>, Where, unsigned, int>;
+
+}  // namespace doorbell::asio::detail
