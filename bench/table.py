@@ -211,9 +211,8 @@ SETTINGS = """\
 - Kernel eventfd: blocking, direct system calls (no cancellation points); in Asio a non-blocking `stream_descriptor`.
 - boost::signals2: default settings, which include its mutex. `dummy_mutex` would be faster and is not thread-safe.
 - std::stop_callback: on one std::stop_source, with an existing token. It registers in its constructor, so it is
-  compared with the notifier's constructor and destructor. A notifier that is registered again executes two more atomic
-  operations, by which concurrent register_with() and unregister() calls agree on which of them acts: six in all, as in
-  a stop_callback.
+  compared with the notifier's constructor and destructor. register_with() and unregister() lock the notifier's mutex in
+  addition, so that concurrent calls agree on which of them acts.
 - Asio: one thread for each io_context, with the concurrency hint 1. Ping-pong: threads pinned to their CPUs.
 - Asio's files: any_io_executor, 4 KiB at random offsets of 64 MiB. A Boost.Asio file executes one read at a time, so
   there is one file object for each outstanding read; doorbell uses one object for all. busy_poll: 100 us, longer than
