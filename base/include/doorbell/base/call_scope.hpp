@@ -139,18 +139,21 @@ class [[nodiscard]] inside_of_call {
   const bool before_;
 };
 
-/// A part of a call that is the program's code, or a sleep without a lock.
+/// A part of a call that is the program's code, or a sleep without a lock. Outside of calls it stores nothing: a store in
+/// a callback delays the atomic operation that unlocks the eventfd after it.
 class [[nodiscard]] outside_of_call {
  public:
-  outside_of_call() noexcept : before_{seam::call_flags::inside.load(std::memory_order_relaxed)} {
-    seam::call_flags::set_inside(false);
+  outside_of_call() noexcept : was_inside_{seam::call_flags::inside.load(std::memory_order_relaxed)} {
+    if (was_inside_) seam::call_flags::set_inside(false);
   }
-  ~outside_of_call() { seam::call_flags::set_inside(before_); }
+  ~outside_of_call() {
+    if (was_inside_) seam::call_flags::set_inside(true);
+  }
   outside_of_call(const outside_of_call&) = delete;
   outside_of_call& operator=(const outside_of_call&) = delete;
 
  private:
-  const bool before_;
+  const bool was_inside_;
 };
 
 #endif
