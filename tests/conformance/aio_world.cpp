@@ -314,6 +314,7 @@ void aio_world::stop_up(unsigned source) {
   const auto file = static_cast<target>(source);
   const int writer = is_socket(file) ? descriptor(file) : writers_.at(source).get();
   if (is_eventfd(file)) {
+    if (!is_ready(writer, POLLOUT)) return;  // it would be writable for a moment; whether a poll sees that is a race
     empty(source);
     const std::uint64_t most = ~std::uint64_t{0} - 1;
     std::ignore = ::write(writer, &most, sizeof most);
