@@ -98,7 +98,8 @@ std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs, resfd_lookup&
     return 0;
   ringing whom;
   if (has_bell(*iocbs.front()) && find_bell(*iocbs.front(), whom, numbers)) return 0;
-  // The search has verified the descriptor that the count is written to below, and the reads in between do not wait.
+  // The search has compared the descriptor that the count is written to below with the program's, and the reads in
+  // between do not wait.
   const base::private_fd::verified_scope verified{whom.foreign != nullptr ? &whom.foreign->file() : nullptr};
   const auto slots = take_slots(iocbs.size());
   std::array<io_event, submit_batch> events;

@@ -30,9 +30,11 @@ foreign_bell_ptr foreign_bell::make(int resfd, std::error_code& ec) noexcept {
   return made;
 }
 
-// If the program uses our number, the comparison of the number with itself would say yes.
+// If the program uses our number, the comparison of the number with itself would say yes. That ours is still the file
+// that it was follows from the comparison, unless the program has put one other file in the places of both; then the
+// descriptor is verified before it is written to (kernel_eventfd.hpp).
 bool foreign_bell::is_named_by(int fd) const noexcept {
-  return fd != file_->get() && file_->is_ours() && is_same_file(file_->get(), fd);
+  return fd != file_->get() && !file_->is_superseded() && is_same_file(file_->get(), fd);
 }
 
 void foreign_bell::end() noexcept {
@@ -41,6 +43,10 @@ void foreign_bell::end() noexcept {
 }
 
 void ringing::ring(std::uint64_t times) const noexcept {
+  if (foreign != nullptr && !eventfd_ctx::in_callback()) {
+    times = bell->forward_directly(times);
+    if (times == 0) return;
+  }
   bell->signal(times);
   see_to_the_rest();
 }

@@ -267,6 +267,9 @@ const base::private_fd* eventfd_ctx::forwarding_target() noexcept {
   return there != nullptr ? &there->descriptor() : nullptr;
 }
 
+// The pointers do not change any more: the caller has found the forwarding under the lock before.
+std::uint64_t eventfd_ctx::forward_directly(std::uint64_t n) noexcept { return n - attached_->forwarding->add(n); }
+
 // Otherwise a count would move twice, by the parent and by the child.
 void eventfd_ctx::leave_waiting_to_parent() noexcept {
   if (attached_ == nullptr) return;

@@ -62,6 +62,9 @@ class eventfd_ctx::forwarder final : public file_entry, private forward_helper::
   [[nodiscard]] std::uint64_t claim() noexcept;
   /// Writes what was claimed, or has it written. Without the lock; the caller has references to both.
   void move(std::uint64_t claimed) noexcept;
+  /// Writes what never was a count here, as much as fits and cannot block. Without the lock.
+  /// @return how much.
+  [[nodiscard]] std::uint64_t add(std::uint64_t n) noexcept { return target_.add_unless_blocking(n).added; }
   /// Waits until nothing is in flight, but not for long. Without the lock.
   void wait_until_arrived() noexcept;
   /// Whether a helper thread has counts that may come back. Lock held.

@@ -20,6 +20,9 @@ namespace {
 // So many are added by one call without fdinfo, each with two system calls; the rest is added later.
 constexpr std::uint64_t most_one_by_one = 1024;
 
+/// Those that F_SETFL changes.
+constexpr int changeable_flags = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
+
 }  // namespace
 
 // The kernel refuses a descriptor of O_PATH as if it were closed.
@@ -32,11 +35,13 @@ bool kernel_eventfd::open(int fd, std::error_code& ec) noexcept {
   fd_ = base::private_fd::duplicate_of(fd);
   if (!fd_) {
     ec.assign(errno, std::system_category());
-  } else if (!is_eventfd(fd_.get())) {
-    const bool is_path = (::fcntl(fd_.get(), F_GETFL) & O_PATH) != 0;
-    ec = std::make_error_code(is_path ? std::errc::bad_file_descriptor : std::errc::invalid_argument);
+    return false;
   }
-  return !ec;
+  constant_flags_ = ::fcntl(fd_.get(), F_GETFL) & ~changeable_flags;
+  if (is_eventfd(fd_.get())) return true;
+  const bool is_path = (constant_flags_ & O_PATH) != 0;
+  ec = std::make_error_code(is_path ? std::errc::bad_file_descriptor : std::errc::invalid_argument);
+  return false;
 }
 
 // If the program has closed our descriptor, and perhaps uses its number, no way to the eventfd is left. So the count is
@@ -44,7 +49,8 @@ bool kernel_eventfd::open(int fd, std::error_code& ec) noexcept {
 kernel_eventfd::outcome kernel_eventfd::add_unless_blocking(std::uint64_t n) noexcept {
   const base::uncancelled here;
   if (!fd_.is_ours()) return {.added = n, .may_block = false};
-  if (!is_non_blocking()) return {.added = 0, .may_block = true};
+  if (const auto found = look_at_flags(); found != flags::non_blocking)
+    return found == flags::blocking ? outcome{.added = 0, .may_block = true} : outcome{.added = n, .may_block = false};
   if (write(n)) return {.added = n, .may_block = false};
   return add_by_halves(n);
 }
@@ -61,11 +67,13 @@ std::uint64_t kernel_eventfd::add(std::uint64_t n) noexcept {
   return added + (fits > 0 && write(fits) ? fits : 0);
 }
 
-bool kernel_eventfd::is_non_blocking() noexcept {
-  if (is_seen_blocking_.load(base::memory_order_relaxed)) return false;
-  if ((::fcntl(fd_.get(), F_GETFL) & O_NONBLOCK) != 0) return true;
+kernel_eventfd::flags kernel_eventfd::look_at_flags() noexcept {
+  if (is_seen_blocking_.load(base::memory_order_relaxed)) return flags::blocking;
+  const int now = ::fcntl(fd_.get(), F_GETFL);
+  if (now < 0 || (now & ~changeable_flags) != constant_flags_) return flags::of_another_file;
+  if ((now & O_NONBLOCK) != 0) return flags::non_blocking;
   is_seen_blocking_.store(true, base::memory_order_relaxed);
-  return false;
+  return flags::blocking;
 }
 
 bool kernel_eventfd::write(std::uint64_t n) const noexcept {
@@ -89,7 +97,7 @@ kernel_eventfd::outcome kernel_eventfd::add_by_halves(std::uint64_t n) noexcept 
   if (!has_room()) return {.added = 0, .may_block = false};
   for (auto step = n - n / 2; n > 0; step -= step / 2) {
     const auto part = std::min(step, n);
-    if (!is_non_blocking()) return {.added = added, .may_block = true};
+    if (look_at_flags() != flags::non_blocking) return {.added = added, .may_block = true};
     if (write(part)) {
       added += part;
       n -= part;

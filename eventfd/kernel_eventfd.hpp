@@ -15,6 +15,10 @@
 // An eventfd that was once found without the flag is not trusted again: who toggles it cannot wait for the moment
 // between look and write.
 //
+// The look at the flag also verifies the flags that cannot be changed. A file that was opened by its path has another one
+// (O_LARGEFILE). So in a verified_scope, which a comparison with the program's own descriptor is enough for, no file is
+// written to that the program has put in the places of both descriptors.
+//
 // Thread safety: add() is called by one thread at a time; all else may be called concurrently. descriptor() does not
 // change after open().
 #pragma once
@@ -54,13 +58,15 @@ class kernel_eventfd {
   [[nodiscard]] const base::private_fd& descriptor() const noexcept { return fd_; }
 
  private:
-  [[nodiscard]] bool is_non_blocking() noexcept;
+  enum class flags { of_another_file, blocking, non_blocking };
+  [[nodiscard]] flags look_at_flags() noexcept;
   [[nodiscard]] bool write(std::uint64_t n) const noexcept;
   [[nodiscard]] outcome add_by_halves(std::uint64_t n) noexcept;
   [[nodiscard]] std::uint64_t add_one_by_one(std::uint64_t n) const noexcept;
   [[nodiscard]] std::optional<std::uint64_t> room() noexcept;
 
   base::private_fd fd_;
+  int constant_flags_ = 0;
   base::private_fd info_;  // of add(), from the first time that several are added to a blocking one
   base::atomic<bool> is_seen_blocking_{false};  // relaxed: it says nothing of other memory
 };

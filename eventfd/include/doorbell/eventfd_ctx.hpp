@@ -163,6 +163,12 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
   /// last close. Not in a callback of another eventfd that other threads have, too: it takes the lock.
   [[nodiscard]] const base::private_fd* forwarding_target() noexcept;
 
+  /// Adds to the kernel eventfd that counts move to, without a count here in between and without the lock: as much as
+  /// fits there now, and as long as O_NONBLOCK is set there. Only while nobody can stop the forwarding or close the last
+  /// handle. Not in a callback.
+  /// @return what is left of `n`, for signal().
+  [[nodiscard]] std::uint64_t forward_directly(std::uint64_t n) noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS;
+
   /// Moves what waits here because the kernel eventfd had no room for it. Not in a callback.
   void forward_waiting() noexcept;
   /// Whether something waits here, or may come back because a helper thread has it. Not in a callback.

@@ -66,7 +66,8 @@ class private_fd {
   /// thread. Scopes do not nest.
   class verified_scope {
    public:
-    /// @param just_verified null: none.
+    /// @param just_verified null: none. Also one that has been compared with a descriptor of the program, if whatever is
+    /// written to it then is what the program has asked for.
     explicit verified_scope(const private_fd* just_verified) noexcept;
     ~verified_scope();
     verified_scope(const verified_scope&) = delete;
