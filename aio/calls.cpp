@@ -51,7 +51,7 @@ int get_events(aio_context_t handle, long min, long nr, io_event* events, const 
   if (timeout != nullptr && !is_readable(timeout, sizeof *timeout)) return -EFAULT;
   auto user = ioctx_table::process().lookup(handle);
   if (!user || min < 0 || min > nr) return -EINVAL;
-  user->is_asked();
+  user->on_getevents();
   const auto count = static_cast<std::size_t>(nr);
   const auto length = length_of(timeout);
   const bool may_wait = min > 0 && length != std::chrono::nanoseconds::zero();

@@ -93,8 +93,14 @@ class kioctx {
   void reap_all() noexcept;
   /// The same, by the reaper: as long as nobody else will.
   void reap_for_others() noexcept;
-  /// A thread has come for events, by handle: this is no program that only ever looks into the ring.
-  void is_asked() noexcept;
+  /// io_getevents() was called: the reaper need not fill the ring until the program stops calling.
+  void on_getevents() noexcept;
+  /// Called by the reaper about once a second, for contexts whose ring it does not fill.
+  void on_round() noexcept;
+  /// Whether there are requests, and the program looks for their events in the ring only.
+  [[nodiscard]] bool is_only_looked_into() const noexcept {
+    return last_call_.load(base::memory_order_relaxed) == last_call::never && has_requests();
+  }
 
   /// The requests that an ending process waits for. As engine::file_io_done(), it may be called in a signal handler
   /// that has interrupted any other member.
@@ -134,8 +140,19 @@ class kioctx {
   friend class ioctx_table;
   struct unpublished;
   struct provisions;
-  /// For whom the reaper completes requests, if for anybody.
-  enum class helper : std::uint8_t { none, until_asked, bells };
+  /// What the reaper does for the context.
+  enum class helper : std::uint8_t {
+    none,         ///< it does not know the context
+    in_rounds,    ///< it looks once a second whether the program still calls io_getevents()
+    until_asked,  ///< it completes requests until the program calls io_getevents()
+    bells         ///< it completes requests, some of which signal eventfds
+  };
+  /// When io_getevents() was called; the reaper changes it once a second.
+  enum class last_call : std::uint8_t {
+    never,         ///< never, or not for two rounds although there were requests
+    before_round,  ///< before the last round
+    since_round    ///< since the last round
+  };
   using active_list = boost::intrusive::list<request, boost::intrusive::constant_time_size<false>>;
   static constexpr std::size_t submit_batch = 64;
   static constexpr std::uint64_t files_unit = std::uint64_t{1} << 32;
@@ -174,6 +191,16 @@ class kioctx {
   void fill_ring_until_asked() noexcept;
   void follow_engine() noexcept;
   void watch_locked(helper wanted, std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(helper_lock_);
+  void visit_in_rounds_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(helper_lock_);
+  /// Whether the reaper completes requests as soon as it can.
+  [[nodiscard]] bool has_filler() const noexcept {
+    const auto what = helper_.load(base::memory_order_relaxed);
+    return what == helper::until_asked || what == helper::bells;
+  }
+  [[nodiscard]] bool calls_for_events() const noexcept {
+    return last_call_.load(base::memory_order_relaxed) != last_call::never;
+  }
+  [[nodiscard]] bool has_sleepers() const noexcept;
   void abandon(request& unstarted) noexcept;
   void enlist(std::span<request* const> started) noexcept;
 
@@ -225,10 +252,10 @@ class kioctx {
   // Changed under helper_lock_, which is taken before the reaper's.
   base::mutex helper_lock_;
   base::atomic<helper> helper_{helper::none};
-  base::atomic<bool> is_left_to_getters_{false};  // the helper, should it be at it, is to leave off
-  base::atomic<bool> has_been_asked_{false};
-  base::atomic<bool> is_polled_{false};     // the program has the descriptor
-  base::atomic<unsigned> replacements_{0};  // of the engine's descriptor, that the helper knows of
+  base::atomic<bool> is_left_to_getters_{false};         // the helper, should it be at it, is to leave off
+  base::atomic<last_call> last_call_{last_call::never};  // also changed by calls, without the lock
+  base::atomic<bool> is_polled_{false};                  // the program has the descriptor
+  base::atomic<unsigned> replacements_{0};               // of the engine's descriptor, that the helper knows of
 
   base::mutex active_lock_;
   active_list active_ DOORBELL_GUARDED_BY(active_lock_);  // what cancel() finds

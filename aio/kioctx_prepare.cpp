@@ -127,9 +127,8 @@ bool kioctx::leave_to_kernel(iocb_abi& asked, request& made, provisions& left) n
   const bool is_plain = (is_read(asked) || is_write(asked)) && !is_vectored(asked) && asked.rw_flags == 0 &&
                         (asked.flags & ~iocb_abi::flag_resfd) == 0;
   if (!is_plain) return false;
-  const bool makes_calls = has_bell(asked) ? has_calls_only(left)
-                                           : has_been_asked_.load(base::memory_order_relaxed) &&
-                                                 !is_polled_.load(base::memory_order_relaxed);
+  const bool makes_calls =
+      has_bell(asked) ? has_calls_only(left) : calls_for_events() && !is_polled_.load(base::memory_order_relaxed);
   if (!makes_calls || hints_.of(asked.fildes) != file_hints::kind::direct) return false;
   asked.key = 0;
   made.ends_by_itself = true;

@@ -79,7 +79,7 @@ std::size_t kioctx::submit_some(std::span<Iocb* const> iocbs, std::error_code& e
     while (started < requests.size() && requests[started]->is_left_to_kernel)
       started += start_checked(iocbs.subspan(taken + started), requests.subspan(started), numbers, refusal);
   if (std::is_same_v<Iocb, iocb_abi> && in_flight_.load(base::memory_order_relaxed) > 0) fill_ring_until_asked();
-  if (helper_.load(base::memory_order_relaxed) != helper::none && reaper::process().needs_epoll()) [[unlikely]]
+  if (has_filler() && reaper::process().needs_epoll()) [[unlikely]]
     reaper::process().restore_epoll();
   for (auto* unstarted : requests.subspan(started)) abandon(*unstarted);
   if (started < requests.size()) ec = refusal;

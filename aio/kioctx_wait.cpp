@@ -185,7 +185,7 @@ engine::wait_result kioctx::wait_masked(std::uint32_t seen, const wait_limit& li
     masked_sleepers_.push_back(*me);
     masked_.fetch_add(1, base::memory_order_seq_cst);
   }
-  // After that, or is_asked() might let the engine stop announcing completions there.
+  // After that, or on_getevents() might let the engine stop announcing completions there.
   const auto descriptors = engine_->descriptors();
   // Where nothing announces completions, this thread looks for them every millisecond.
   auto until = limit.until;

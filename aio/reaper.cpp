@@ -23,7 +23,7 @@ namespace {
 
 constexpr std::chrono::milliseconds notice_loss_within{1000};
 constexpr std::chrono::milliseconds look_every{5};
-constexpr int most_rounds_without_look = 1000;  // if the epoll always has something
+constexpr int most_wakeups_without_look = 1000;  // if the epoll always has something
 
 std::error_code last_error() noexcept { return {errno, std::system_category()}; }
 
@@ -41,25 +41,54 @@ void reaper::watch(kioctx& ctx, std::error_code& ec) noexcept {
   if (!has_thread_) start_locked(ec);
   if (ec) return;
   if (!epoll_.is_ours()) restore_epoll_locked(lost);
-  for (const auto& [key, known] : contexts_)
-    if (known.ctx == &ctx) return;
+  auto at = find_locked(ctx);
+  const bool is_new = at == contexts_.end();
+  if (!is_new && !at->second.is_in_rounds) return;
   const auto descriptors = ctx.descriptors();
   if (descriptors[0] < 0 && !ctx.must_be_looked_at()) {
     ec = std::make_error_code(std::errc::too_many_files_open);
     return;
   }
-  const auto key = ++last_key_;
-  try {
-    contexts_.emplace(key, watched{.ctx = &ctx, .descriptors = descriptors});
-  } catch (const std::bad_alloc&) {
-    ec = std::make_error_code(std::errc::not_enough_memory);
+  if (is_new) at = add_locked(ctx, ec);
+  if (ec) return;
+  auto& entry = at->second;
+  entry.descriptors = descriptors;
+  // Without an epoll, the reaper looks at it.
+  if (!epoll_.is_ours() || add_to_epoll_locked(at->first, entry)) {
+    entry.is_in_rounds = false;
     return;
   }
-  // Without an epoll, the reaper looks at it.
-  if (!epoll_.is_ours() || add_to_epoll_locked(key, contexts_.at(key))) return;
   ec = last_error();
-  take_off_epoll_locked(contexts_.at(key));
-  contexts_.erase(key);
+  take_off_epoll_locked(entry);
+  entry.descriptors = {-1, -1};
+  if (is_new) contexts_.erase(at);
+}
+
+void reaper::visit_in_rounds(kioctx& ctx, std::error_code& ec) noexcept {
+  const base::mutex_lock held{lock_};
+  if (!has_thread_) start_if_due_locked(ec);
+  if (ec) return;
+  auto at = find_locked(ctx);
+  if (at == contexts_.end()) at = add_locked(ctx, ec);
+  if (ec) return;
+  take_off_epoll_locked(at->second);
+  at->second.descriptors = {-1, -1};
+  at->second.is_in_rounds = true;
+  has_rounds_.store(true, base::memory_order_relaxed);
+}
+
+reaper::contexts_by_key::iterator reaper::find_locked(const kioctx& ctx) noexcept {
+  return std::ranges::find_if(contexts_, [&](const auto& entry) { return entry.second.ctx == &ctx; });
+}
+
+// Without descriptors as yet. Errors: not_enough_memory.
+reaper::contexts_by_key::iterator reaper::add_locked(kioctx& ctx, std::error_code& ec) noexcept {
+  try {
+    return contexts_.emplace(++last_key_, watched{.ctx = &ctx, .descriptors = {-1, -1}}).first;
+  } catch (const std::bad_alloc&) {
+    ec = std::make_error_code(std::errc::not_enough_memory);
+    return contexts_.end();
+  }
 }
 
 bool reaper::add_to_epoll_locked(std::uint64_t key, const watched& entry) noexcept {
@@ -90,14 +119,23 @@ void reaper::start_locked(std::error_code& ec) noexcept {
   if (ec) epoll_.reset();
 }
 
-void reaper::forget(kioctx& ctx) noexcept {
-  const base::mutex_lock held{lock_};
-  for (auto at = contexts_.begin(); at != contexts_.end(); ++at) {
-    if (at->second.ctx != &ctx) continue;
-    take_off_epoll_locked(at->second);
-    contexts_.erase(at);
+// Each submit of a program may need the thread, and where there can be none, an attempt takes long.
+void reaper::start_if_due_locked(std::error_code& ec) noexcept {
+  const auto now = std::chrono::steady_clock::now();
+  if (now < next_start_) {
+    ec = std::make_error_code(std::errc::resource_unavailable_try_again);
     return;
   }
+  start_locked(ec);
+  if (ec) next_start_ = now + notice_loss_within;
+}
+
+void reaper::forget(kioctx& ctx) noexcept {
+  const base::mutex_lock held{lock_};
+  const auto at = find_locked(ctx);
+  if (at == contexts_.end()) return;
+  take_off_epoll_locked(at->second);
+  contexts_.erase(at);
 }
 
 // Without memory for it, or if the epoll cannot take it, what is left waits for the next signal. Without an epoll, the
@@ -162,6 +200,9 @@ void reaper::forget_all() noexcept {
   epoll_.reset();
   has_thread_ = false;
   needs_epoll_.store(0, base::memory_order_relaxed);
+  has_rounds_.store(false, base::memory_order_relaxed);
+  next_start_ = {};
+  next_round_ = {};
 }
 
 // @return -1: the program has closed it.
@@ -175,7 +216,10 @@ int reaper::wait_for_epoll() noexcept {
   for (;;) {
     if (const int epoll = this->epoll(); epoll >= 0) return epoll;
     needs_epoll_.store(1, base::memory_order_seq_cst);
-    const bool has_requests = look_at([](const watched& each) { return each.ctx->has_requests(); });
+    std::ignore = make_round_if_due(false);
+    const bool has_requests = look_at([](const watched& each) {
+      return each.is_in_rounds ? each.ctx->is_only_looked_into() : each.ctx->has_requests();
+    });
     const bool has_full = look_at_full();
     const auto next_look =
         std::chrono::steady_clock::now() + (has_requests || has_full ? look_every : notice_loss_within);
@@ -200,6 +244,7 @@ void reaper::restore_epoll_locked(bells_by_key& lost) noexcept {
   needs_epoll_.store(0, base::memory_order_seq_cst);
   base::futex_wake_all(&needs_epoll_);
   for (auto& [key, entry] : contexts_) {
+    if (entry.is_in_rounds) continue;
     entry.descriptors = entry.ctx->descriptors();
     if (add_to_epoll_locked(key, entry)) continue;
     take_off_epoll_locked(entry);
@@ -215,9 +260,9 @@ void reaper::restore_epoll_locked(bells_by_key& lost) noexcept {
   }
 }
 
-// Completes what there is in the contexts that `which` chooses. @return whether it has chosen any.
-template <class Which>
-bool reaper::look_at(Which which) noexcept {
+// Enters the contexts that `which` chooses. @return whether it has chosen any.
+template <class Which, class What>
+bool reaper::visit(Which which, What what) noexcept {
   bool has_some = false;
   for (std::uint64_t last = 0;;) {
     {
@@ -228,13 +273,39 @@ bool reaper::look_at(Which which) noexcept {
       last = next->first;
     }
     has_some = true;
-    if (const auto ctx = enter(last)) ctx->reap_for_others();
+    if (const auto ctx = enter(last)) what(*ctx.operator->());
   }
+}
+
+// Completes what there is.
+template <class Which>
+bool reaper::look_at(Which which) noexcept {
+  return visit(which, [](kioctx& ctx) { ctx.reap_for_others(); });
 }
 
 // Contexts whose completions no descriptor announces.
 bool reaper::look_at_unannounced() noexcept {
-  return look_at([](const watched& each) { return each.descriptors[0] < 0 || each.ctx->must_be_looked_at(); });
+  return look_at([](const watched& each) {
+    return each.is_in_rounds ? each.ctx->is_only_looked_into()
+                             : each.descriptors[0] < 0 || each.ctx->must_be_looked_at();
+  });
+}
+
+// @param has_slept_through whether the thread has slept since its last call of this function, for as long as a round.
+// @return whether it was due.
+bool reaper::make_round_if_due(bool has_slept_through) noexcept {
+  if (!has_rounds_.load(base::memory_order_relaxed)) return false;
+  const auto now = std::chrono::steady_clock::now();
+  if (!has_slept_through && now < next_round_) return false;
+  next_round_ = now + notice_loss_within;
+  const auto is_in_rounds = [](const watched& each) { return each.is_in_rounds; };
+  {
+    const base::mutex_lock held{lock_};
+    has_rounds_.store(std::ranges::any_of(contexts_, [&](const auto& entry) { return is_in_rounds(entry.second); }),
+                      base::memory_order_relaxed);
+  }
+  visit(is_in_rounds, [](kioctx& ctx) { ctx.on_round(); });
+  return true;
 }
 
 // A bell that is full again immediately has a new key, and waits for the next look.
@@ -274,7 +345,7 @@ void reaper::end_process_without_threads() noexcept {
 void reaper::run() noexcept {
   std::array<epoll_event, 64> ready;
   bool is_looking = false;  // there are contexts that no descriptor tells of
-  int rounds = 0;           // since the last look at them
+  int wakeups = 0;          // since the last look at them
   for (;;) {
     int epoll = this->epoll();
     if (epoll < 0) {
@@ -284,9 +355,10 @@ void reaper::run() noexcept {
     const auto timeout = is_looking ? look_every : notice_loss_within;
     const int count =
         ::epoll_wait(epoll, ready.data(), static_cast<int>(ready.size()), static_cast<int>(timeout.count()));
-    if (count <= 0 || is_looking || ++rounds > most_rounds_without_look) {
+    const bool has_made_round = make_round_if_due(count == 0 && !is_looking);
+    if (count <= 0 || is_looking || has_made_round || ++wakeups > most_wakeups_without_look) {
       is_looking = look_at_unannounced();
-      rounds = 0;
+      wakeups = 0;
     }
     if (count == 0) end_process_without_threads();
     for (const auto& each : std::span{ready}.first(static_cast<std::size_t>(std::max(count, 0)))) {

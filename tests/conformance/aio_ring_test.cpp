@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The ring at the handle: what a program finds there, what it may do to it, and the slots.
+#include <poll.h>
 #include <sched.h>
 #include <sys/mman.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstring>
+#include <thread>
 
 #include "aio_row.hpp"
 #include "support/by_engine.hpp"
@@ -146,6 +149,81 @@ TEST_P(aio_ring, a_program_that_asks_at_last_gets_what_is_left) {
     ASSERT_EQ(submit(ctx, {&reads[0], &reads[1], &reads[2]}), 3);
     EXPECT_EQ(events(ctx, 3).size(), 3U);
   }
+  EXPECT_EQ(header_at(ctx).head, header_at(ctx).tail);
+}
+
+/// A program that makes calls for its events first, and then reads them in the ring by itself.
+class aio_ring_after_calls : public aio_ring {
+ protected:
+  /// Submits one poll after another, which become ready after the submit. The first event may be late, because the
+  /// library notices within a few seconds that calls have ceased.
+  void find_events_in_ring(aio_context_t handle) {
+    auto& header = header_at(handle);
+    const std::atomic_ref tail{header.tail};
+    for (int n = 0; n < 10; ++n) {
+      iocb_abi poll = poll_of_pipe();
+      ASSERT_EQ(submit(handle, poll), 1);
+      const auto began = std::chrono::steady_clock::now();
+      fill_pipe();
+      ASSERT_TRUE(eventually([&] { return tail.load(std::memory_order_acquire) != header.head; })) << n;
+      const auto limit = n == 0 ? std::chrono::milliseconds{10'000} : std::chrono::milliseconds{500};
+      EXPECT_LT(std::chrono::steady_clock::now() - began, limit) << n;
+      EXPECT_EQ(event_in(handle, header.head).res & POLLIN, POLLIN);
+      header.head = (header.head + 1) % header.nr;
+      empty_pipe();
+    }
+  }
+  /// Requests whose events the program sleeps for.
+  void get_events_by_calls(aio_context_t handle, int times) {
+    for (int n = 0; n < times; ++n) {
+      iocb_abi poll = poll_of_pipe();
+      ASSERT_EQ(submit(handle, poll), 1);
+      std::thread writer{[&] { fill_pipe(); }};
+      EXPECT_EQ(result(handle, POLLIN), POLLIN);
+      writer.join();
+      empty_pipe();
+    }
+  }
+  void empty_pipe() {
+    char byte = 0;
+    ASSERT_EQ(::read(pipe_.read.get(), &byte, 1), 1);
+  }
+};
+ON_BOTH_SIDES(aio_ring_after_calls);
+
+// Oracle of these four: each event is found in the ring, though no call asks for it; only the first may be late.
+TEST_P(aio_ring_after_calls, a_program_that_called_once_finds_its_events_there) {
+  const auto ctx = new_context();
+  get_events_by_calls(ctx, 1);
+  find_events_in_ring(ctx);
+}
+
+TEST_P(aio_ring_after_calls, a_program_that_slept_for_many_events_finds_the_next_there) {
+  const auto ctx = new_context();
+  get_events_by_calls(ctx, 20);
+  iocb_abi read = by_engine(file_read());
+  ASSERT_EQ(submit(ctx, read), 1);
+  auto& header = header_at(ctx);
+  const std::atomic_ref tail{header.tail};
+  ASSERT_TRUE(eventually([&] { return tail.load(std::memory_order_acquire) != header.head; }));
+  EXPECT_EQ(event_in(ctx, header.head).res, 5);
+  header.head = (header.head + 1) % header.nr;
+  find_events_in_ring(ctx);
+}
+
+TEST_P(aio_ring_after_calls, a_program_that_called_before_its_first_request_finds_its_events_there) {
+  const auto ctx = new_context();
+  EXPECT_TRUE(events_there(ctx).empty());
+  find_events_in_ring(ctx);
+}
+
+TEST_P(aio_ring_after_calls, a_program_that_calls_again_gets_its_events_and_finds_later_ones_there) {
+  const auto ctx = new_context();
+  for (int round = 0; round < 2; ++round) {
+    get_events_by_calls(ctx, 3);
+    find_events_in_ring(ctx);
+  }
+  get_events_by_calls(ctx, 3);
   EXPECT_EQ(header_at(ctx).head, header_at(ctx).tail);
 }
 

@@ -22,6 +22,7 @@
 #include "model_engine.hpp"
 #include "resfd.hpp"
 #include "scenario.hpp"
+#include "seam/kernel.hpp"
 
 namespace doorbell::model {
 namespace {
@@ -111,6 +112,12 @@ class a_context {
   std::shared_ptr<device> disk_;
   std::array<aio::iocb, 2> requests_;
 };
+
+/// The reaper visits the contexts that it does not watch.
+void pass_a_round() {
+  let_time_pass();
+  let_background_rest();
+}
 
 }  // namespace
 
@@ -374,6 +381,63 @@ SCENARIO(ring_filled_no_longer, 3, "a context whose program has come for its eve
   REQUIRE(all.get(0) == 0);
   let_background_rest();
   together({{"device", [&] { all.disk().complete_one_if_any(); }}, {"destroyer", [&] { all.destroy(); }}});
+}
+
+SCENARIO(ring_filled_again, 2,
+         "a request is completed by a call or by the reaper's next rounds; then the ring is filled until a call") {
+  a_context all;
+  all.submit_without_bell();
+  REQUIRE(all.get(0) == 0);
+  pass_a_round();
+  int got = 0;
+  together({{"time", [&] { let_time_pass(); }}, {"getter", [&] { got = all.get(0); }}, {"device", [&] {
+                                                                                          all.complete_one();
+                                                                                        }}});
+  let_background_rest();
+  for (int round = 0; round < 3; ++round) pass_a_round();  // the reaper may be looking more often, at first
+  REQUIRE(got + static_cast<int>(all.in_ring()) == 1);
+  if (got == 0) REQUIRE(all.get(0) == 1);
+  all.submit_without_bell();
+  for (int round = 0; round < 3; ++round) pass_a_round();
+  all.complete_one();
+  pass_a_round();
+  REQUIRE(all.in_ring() == 1);
+  all.submit_without_bell();
+  all.complete_one();
+  let_background_rest();
+  REQUIRE(all.in_ring() == 2);
+  REQUIRE(all.get(0) == 2);
+  all.submit_without_bell();
+  all.complete_one();
+  let_background_rest();
+  REQUIRE(all.in_ring() == 0);
+}
+
+SCENARIO(ring_visited_until_destroyed, 3, "a context that ends as the reaper visits it is not touched after") {
+  a_context all;
+  all.submit_without_bell();
+  REQUIRE(all.get(0) == 0);
+  pass_a_round();
+  together({{"time", [&] { let_time_pass(); }},
+            {"device", [&] { all.disk().complete_one_if_any(); }},
+            {"destroyer", [&] { all.destroy(); }}});
+  let_background_rest();
+}
+AND_WEAK(ring_visited_until_destroyed, 1, 2);
+
+SCENARIO(ring_visited_until_there_is_a_bell, 2,
+         "an eventfd is signalled though the reaper visits the context as the submit has it watched") {
+  a_context all;
+  const auto bell = make_bell(EFD_NONBLOCK);
+  all.submit_without_bell();
+  REQUIRE(all.get(0) == 0);
+  pass_a_round();
+  together({{"time", [&] { let_time_pass(); }}, {"submitter", [&] { all.submit(bell, 1); }}});
+  all.complete_one();
+  all.complete_one();
+  let_background_rest();
+  REQUIRE(all.in_ring() == 2);
+  REQUIRE(read_from(bell) == 1);
 }
 
 SCENARIO(ring_filled_until_there_is_a_bell, 3,

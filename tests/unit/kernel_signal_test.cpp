@@ -162,6 +162,25 @@ TEST_F(kernel_signal, a_program_that_begins_to_read_the_ring_is_found_out) {
   EXPECT_EQ(magic_of(ctx), ring_magic);
 }
 
+// Oracle: each event is found in the ring without a call, though the kernel announced no completion of the first ones.
+TEST_F(kernel_signal, a_program_that_has_stopped_calling_finds_events_without_an_eventfd_in_the_ring) {
+  const by_handle ctx{blocks};
+  const auto submit_one = [&](std::size_t block) {
+    auto asked = read_of(block, memory[block]);
+    ASSERT_EQ(ctx.submit({&asked, 1}), 1);
+  };
+  for (std::size_t block = 0; block < blocks; ++block) {
+    submit_one(block);
+    ASSERT_EQ(ctx.events(1).size(), 1U);
+  }
+  for (int round = 0; round < 200; ++round) {
+    submit_one(static_cast<std::size_t>(round) % blocks);
+    ASSERT_TRUE(doorbell::test::eventually([&] { return read_ring(ctx) == 1; })) << round;
+  }
+  submit_one(0);
+  EXPECT_EQ(ctx.events(1).size(), 1U);
+}
+
 // Oracle: the sleeper has its event long before the reaper's look, which comes once a second.
 TEST_F(kernel_signal, a_sleeper_with_a_signal_mask_gets_events_of_another_threads_requests) {
   const by_handle ctx{blocks};
