@@ -52,12 +52,26 @@ bool ends_at(int fd, std::uint64_t offset) noexcept {
   return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && static_cast<std::uint64_t>(status.st_size) <= offset;
 }
 
+// The kernel answers -EAGAIN also while another thread holds a lock of the file or of the page for a moment, although
+// the page is in the cache. Of a file whose last reads were not all hits, the first answer is believed: reads from the
+// disk do not pay for more calls.
+// @param[in,out] retries how many calls have followed such an answer.
+std::int64_t read_without_waiting(int fd, std::span<const iovec> buffers, std::int64_t offset, int flags,
+                                  file_hints& hints, int& retries) noexcept {
+  constexpr int most_retries = 2;
+  for (;;) {
+    const auto got = ::preadv2(fd, buffers.data(), static_cast<int>(buffers.size()), offset, flags | RWF_NOWAIT);
+    if (got >= 0 || errno != EAGAIN || retries == most_retries || !hints.is_hit_in_a_row(fd)) return got;
+    ++retries;
+  }
+}
+
 // A read that ends before all buffers are full has come to the end of the file, or to a page that is not in the cache,
 // or to a buffer that is no memory. The answer does not tell the first two apart; Linux 5.9 and 5.10 return 0 for both
 // (readv(2), BUGS). The size of the file does. -EFAULT means that the page is in the cache, so a read that may wait
 // would say the same.
-std::optional<std::int64_t> read_cached(int fd, std::span<const iovec> buffers, std::int64_t offset,
-                                        int flags) noexcept {
+std::optional<std::int64_t> read_cached(int fd, std::span<const iovec> buffers, std::int64_t offset, int flags,
+                                        file_hints& hints) noexcept {
   constexpr int most_reads = 4;
   constexpr std::uint64_t max_transfer = 0x7ffff000;  // what one call moves, MAX_RW_COUNT
   const auto wanted = total(buffers);
@@ -65,8 +79,9 @@ std::optional<std::int64_t> read_cached(int fd, std::span<const iovec> buffers, 
   std::array<iovec, 8> room;
   auto left = buffers;
   std::int64_t done = 0;
+  int retries = 0;
   for (int reads = 0; reads < most_reads; ++reads) {
-    const auto got = ::preadv2(fd, left.data(), static_cast<int>(left.size()), offset + done, flags | RWF_NOWAIT);
+    const auto got = read_without_waiting(fd, left, offset + done, flags, hints, retries);
     if (got < 0 && errno != EFAULT) return std::nullopt;
     if (got < 0) return done > 0 ? done : -EFAULT;
     done += got;
@@ -93,7 +108,7 @@ std::optional<std::int64_t> read_from(int fd, file_hints::kind hint, std::span<c
     case file_hints::kind::cached:
       break;
   }
-  const auto answer = read_cached(fd, buffers, offset, flags);
+  const auto answer = read_cached(fd, buffers, offset, flags, hints);
   if (answer)
     hints.hit(fd);
   else

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include <algorithm>
 #include <bit>
 
 namespace doorbell::aio {
@@ -53,17 +54,22 @@ file_hints::kind file_hints::of(int fd) noexcept {
 
 void file_hints::hit(int fd) noexcept {
   auto known = load(fd);
-  if (known.fd != fd || known.misses == 0) return;
-  known.misses = 0;
+  if (known.fd != fd || known.row == -enough_hits) return;
+  known.row = static_cast<std::int8_t>(std::min<int>(known.row, 0) - 1);
   store(known);
 }
 
 void file_hints::missed(int fd) noexcept {
   auto known = load(fd);
   if (known.fd != fd) return;
-  if (known.misses < most_misses) known.misses = static_cast<std::uint8_t>(2 * known.misses + 1);
-  known.skip = known.misses;
+  known.row = static_cast<std::int8_t>(std::min(2 * std::max<int>(known.row, 0) + 1, int{most_misses}));
+  known.skip = static_cast<std::uint8_t>(known.row);
   store(known);
+}
+
+bool file_hints::is_hit_in_a_row(int fd) noexcept {
+  const auto known = load(fd);
+  return known.fd == fd && known.row == -enough_hits;
 }
 
 }  // namespace doorbell::aio

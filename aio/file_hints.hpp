@@ -34,18 +34,23 @@ class file_hints {
   /// What came of a try to read a cached one at once. The more tries in a row are in vain, the rarer they get.
   void hit(int fd) noexcept;
   void missed(int fd) noexcept;
+  /// Whether several tries in a row, up to the last one, have found all in the cache.
+  [[nodiscard]] bool is_hit_in_a_row(int fd) noexcept;
+
+  static constexpr std::int8_t enough_hits = 8;
 
  private:
   struct entry {
     std::int32_t fd = -1;
     kind what = kind::other;
-    std::uint8_t uses = 0;    // left, until it is looked at again
-    std::uint8_t misses = 0;  // in a row, as a number of requests to leave out; all its bits are ones
-    std::uint8_t skip = 0;    // of them, how many are left
+    std::uint8_t uses = 0;  // left, until it is looked at again
+    // Misses in a row, as a number of requests to leave out, all its bits are ones; or hits in a row, negative.
+    std::int8_t row = 0;
+    std::uint8_t skip = 0;  // of the requests to leave out, how many are left
   };
   static constexpr std::size_t size = 32;
   static constexpr std::uint8_t most_uses = 64;
-  static constexpr std::uint8_t most_misses = 15;
+  static constexpr std::int8_t most_misses = 15;
 
   [[nodiscard]] base::atomic<std::uint64_t>& at(int fd) noexcept { return entries_[static_cast<unsigned>(fd) % size]; }
   [[nodiscard]] entry load(int fd) noexcept;

@@ -17,6 +17,7 @@
 #include "aio_row.hpp"
 #include "support/child.hpp"
 #include "support/refused_calls.hpp"
+#include "support/supervised_child.hpp"
 
 DOORBELL_TEST_FORKS
 
@@ -176,6 +177,66 @@ TEST_F(aio_nowait_answers_0, at_the_end_of_a_file_which_is_there_when_submit_ret
     ASSERT_EQ(ctx.get_events(0, events).size(), 1U);
     EXPECT_EQ(events[0].res, 0);
   });
+}
+
+/// Reads with RWF_NOWAIT, some of which answer -EAGAIN as when the kernel cannot have a lock immediately.
+class aio_nowait_answers_eagain : public testing::Test {
+ protected:
+  static constexpr int hot = 32;    // reads that find all in the cache, first of all
+  static constexpr int tried = 16;  // at most, of 100 in a row that are in vain
+
+  static void SetUpTestSuite() {
+    if (!can_refuse()) GTEST_SKIP() << "no seccomp(2)";
+  }
+
+  /// In a child: reads `count` times. Each event comes; those of the first `there` are in the ring when io_submit returns.
+  void read(int count, int there) {
+    aio_context_t handle = 0;
+    ASSERT_EQ(aio::io_setup(8, &handle), 0);
+    for (int n = 0; n < count && !testing::Test::HasFailure(); ++n) {
+      std::array<char, 12> text{};
+      auto request = aio::prep_pread(file_.get(), text.data(), text.size(), 0);
+      iocb_abi* asked = &request;
+      ASSERT_EQ(aio::io_submit(handle, 1, &asked), 1);
+      io_event event{};
+      timespec none{};
+      ASSERT_EQ(aio::io_getevents(handle, 1, 1, &event, n < there ? &none : nullptr), 1) << n;
+      EXPECT_EQ(event.res, 12);
+      EXPECT_EQ(std::string(text.data(), text.size()), "hello, world");
+    }
+    EXPECT_EQ(aio::io_destroy(handle), 0);
+  }
+  /// @return how many calls with the flag there have been. @param is_refused whether the one of that number fails.
+  template <class Refused>
+  int calls_of(int count, int there, Refused is_refused) {
+    int calls = 0;
+    const std::array reads{long{SYS_preadv2}};
+    supervised_child child{reads, [&] { read(count, there); }};
+    child.supervise(std::chrono::seconds{40}, [&](const supervised_call& call) {
+      if ((call.arguments[5] & RWF_NOWAIT) == 0) return supervised_child::pass;
+      return is_refused(calls++) ? EAGAIN : supervised_child::pass;
+    });
+    return calls;
+  }
+
+  base::unique_fd file_ = temporary_file("hello, world");
+};
+
+// Oracle: the events are in the ring when io_submit returns, with two calls more for each read.
+TEST_F(aio_nowait_answers_eagain, twice_for_each_read_of_a_file_whose_reads_are_hits) {
+  constexpr int disturbed = 20;
+  const auto is_refused = [](int call) { return call >= hot && (call - hot) % 3 != 2; };
+  EXPECT_EQ(calls_of(hot + disturbed, hot + disturbed, is_refused), hot + 3 * disturbed);
+}
+
+// Oracle: the engine reads, after two calls more for the first read only.
+TEST_F(aio_nowait_answers_eagain, from_then_on_for_a_file_whose_reads_were_hits) {
+  EXPECT_LE(calls_of(hot + 100, hot, [](int call) { return call >= hot; }), hot + tried + 2);
+}
+
+// Oracle: the engine reads, after one call for each read that is tried.
+TEST_F(aio_nowait_answers_eagain, always_for_a_file_that_is_not_in_the_cache) {
+  EXPECT_LE(calls_of(100, 0, [](int) { return true; }), tried);
 }
 
 }  // namespace
