@@ -104,7 +104,7 @@ std::size_t engine_threads::start_direct(std::span<request* const> requests) noe
   // Programs that make calls do not wait for the descriptor. A thread of the library that begins to wait for it later asks
   // has_unannounced().
   const bool must_announce = std::ranges::any_of(requests, [watched = is_watched()](const auto* each) {
-    return !each->kernel_may_signal && (watched || !each->is_left_to_kernel);
+    return !each->kernel_may_signal && (watched || !each->is_left_to_kernel || each->whom.bell != nullptr);
   });
   const auto make_descriptor = [this] {
     const base::mutex_lock held{completion_lock_};

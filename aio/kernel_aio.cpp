@@ -168,7 +168,9 @@ void prepare(iocb_abi& made, request& asked, int announce) noexcept {
     made.flags |= iocb_abi::flag_resfd;
     made.resfd = static_cast<std::uint32_t>(signalled);
   }
-  if (is_vectored(asked.what)) made.buf = reinterpret_cast<std::uintptr_t>(asked.buffers().data());
+  // One that has not been checked has the program's list of buffers, which the kernel copies.
+  if (is_vectored(asked.what) && !asked.is_left_to_kernel)
+    made.buf = reinterpret_cast<std::uintptr_t>(asked.buffers().data());
 }
 
 }  // namespace

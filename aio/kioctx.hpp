@@ -175,6 +175,7 @@ class kioctx {
   template <class Iocb>
   [[nodiscard]] std::error_code check(Iocb& asked, request& made, provisions& left) noexcept;
   [[nodiscard]] bool leave_to_kernel(iocb_abi& asked, request& made, provisions& left) noexcept;
+  [[nodiscard]] bool find_bell_for_reaper(const iocb_abi& asked, request& made, provisions& left) noexcept;
   [[nodiscard]] std::size_t start_checked(std::span<iocb_abi* const> iocbs, std::span<request* const> refused,
                                           resfd_lookup& numbers, std::error_code& ec) noexcept;
   [[nodiscard]] bool has_calls_only(provisions& left) noexcept;

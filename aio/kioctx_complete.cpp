@@ -18,24 +18,24 @@ namespace {
 /// One signal of n for n completions in a batch that ring the same eventfd.
 class bells {
  public:
-  void add(eventfd_ctx* bell) noexcept {
-    if (bell == nullptr) return;
+  void add(const ringing& whom) noexcept {
+    if (whom.bell == nullptr) return;
     for (auto& known : std::span{rung_}.first(size_)) {
-      if (known.bell != bell) continue;
+      if (known.whom->bell != whom.bell) continue;
       ++known.times;
       return;
     }
-    rung_[size_++] = {bell, 1};
+    rung_[size_++] = {&whom, 1};
   }
   void ring() noexcept {
-    for (const auto& known : std::span{rung_}.first(size_)) known.bell->signal(known.times);
+    for (const auto& known : std::span{rung_}.first(size_)) known.whom->ring(known.times);
   }
 
   static constexpr std::size_t capacity = 64;
 
  private:
   struct rung {
-    eventfd_ctx* bell;
+    const ringing* whom;
     std::uint64_t times;
   };
   std::array<rung, capacity> rung_;
@@ -81,7 +81,7 @@ void kioctx::complete(std::span<completion> done) noexcept {
   publish(done);
   bells rung;
   for (const auto& each : done)
-    if (!each.done->is_signalled_by_kernel) rung.add(each.done->whom.bell.get());
+    if (!each.done->is_signalled_by_kernel) rung.add(each.done->whom);
   rung.ring();
   let_go(done);
   in_flight_.fetch_sub(done.size(), base::memory_order_relaxed);
@@ -107,7 +107,6 @@ void kioctx::let_go(std::span<const completion> done) noexcept {
   std::array<void*, bells::capacity> memory;
   std::size_t count = 0;
   for (const auto& each : done) {
-    if (!each.done->is_signalled_by_kernel) each.done->whom.see_to_the_rest();
     if (!each.done->references.put()) continue;
     if (void* const pools = request::end(*each.done)) memory[count++] = pools;
   }

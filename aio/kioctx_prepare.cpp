@@ -119,24 +119,35 @@ std::error_code kioctx::check(Iocb& asked, request& made, provisions& left) noex
   return {};
 }
 
-// Whether the kernel may start the request as it is: it finds file and eventfd by their numbers, as it would for a context
-// of its own. Its event is put into the ring by a call, so the program must get its events by calls. If the file is not
-// open for O_DIRECT any more, the library notices after a few dozen requests; until then the kernel carries them out in
+// Whether the kernel may start the request as it is: it finds the file by its number, as it would for a context of its
+// own. If the program gets all events by calls, the kernel signals the program's eventfd, too, and a call puts the event
+// into the ring; else the kernel signals one of the library's, and the reaper does both. If the file is not open for
+// O_DIRECT any more, the library notices after a few dozen requests; until then the kernel carries them out in
 // io_submit(2).
 bool kioctx::leave_to_kernel(iocb_abi& asked, request& made, provisions& left) noexcept {
-  const bool is_plain = (is_read(asked) || is_write(asked)) && !is_vectored(asked) && asked.rw_flags == 0 &&
-                        (asked.flags & ~iocb_abi::flag_resfd) == 0;
-  if (!is_plain) return false;
-  const bool makes_calls =
-      has_bell(asked) ? has_calls_only(left) : calls_for_events() && !is_polled_.load(base::memory_order_relaxed);
-  if (!makes_calls || hints_.of(asked.fildes) != file_hints::kind::direct) return false;
+  const bool is_plain =
+      (is_read(asked) || is_write(asked)) && asked.rw_flags == 0 && (asked.flags & ~iocb_abi::flag_resfd) == 0;
+  if (!is_plain || hints_.of(asked.fildes) != file_hints::kind::direct) return false;
+  if (!has_bell(asked)) {
+    if (!calls_for_events() || is_polled_.load(base::memory_order_relaxed)) return false;
+  } else if (has_calls_only(left)) {
+    made.kernel_may_signal = true;
+  } else if (!find_bell_for_reaper(asked, made, left)) {
+    return false;
+  }
   asked.key = 0;
   made.ends_by_itself = true;
   made.is_direct = true;
   made.may_use_kernel_aio = true;
-  made.kernel_may_signal = has_bell(asked);
   made.is_left_to_kernel = true;
   return true;
+}
+
+// @return false: the check finds the error.
+bool kioctx::find_bell_for_reaper(const iocb_abi& asked, request& made, provisions& left) noexcept {
+  auto ec = find_bell(asked, made.whom, left.numbers);
+  if (!ec) ensure_reaper(ec);
+  return !ec;
 }
 
 // What the kernel has refused: an error that the check finds, or a lack of room. The others of this submit are likely to

@@ -75,8 +75,9 @@ struct request : boost::intrusive::list_base_hook<> {
   bool is_direct = false;  ///< O_DIRECT
   /// By the kernel's own AIO: an O_DIRECT transfer that may block its submitter as in the kernel's io_submit(2).
   bool may_use_kernel_aio = false;
-  /// Not checked, because only the kernel's AIO may start it, which checks it: its file and its eventfd are what the
-  /// kernel finds at their numbers. If the kernel refuses it, kioctx checks it and starts it again.
+  /// Not checked, because only the kernel's AIO may start it, which checks it: its file, its list of buffers and, if
+  /// kernel_may_signal, its eventfd are what the kernel finds. If the kernel refuses it, kioctx checks it and starts it
+  /// again.
   bool is_left_to_kernel = false;
   /// The kernel's AIO may signal the program's eventfd itself, before the event is in the ring (kernel_aio.hpp).
   bool kernel_may_signal = false;

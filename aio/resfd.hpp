@@ -89,11 +89,12 @@ class foreign_bell : public boost::intrusive::list_base_hook<> {  // of shared_b
 struct ringing {
   /// Signals it. What does not fit into a kernel eventfd is added as soon as its program has read.
   void ring(std::uint64_t times) const noexcept;
-  /// The same, after somebody else has signalled `bell`.
-  void see_to_the_rest() const noexcept;
 
   eventfd_ctx_ptr bell;      ///< pins the eventfd_ctx, not its file; null: nobody
   foreign_bell_ptr foreign;  ///< whose bell it is, where it stands for a kernel eventfd; else null
+
+ private:
+  void see_to_the_rest() const noexcept;
 };
 
 /// Those of the process, by the number that the program named each by. It holds no references.

@@ -20,6 +20,7 @@
 #include <ctime>
 #include <initializer_list>
 #include <span>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -78,6 +79,17 @@ class kernel_signal : public doorbell::test::direct {
     const auto count = (tail + ring.nr - head) % ring.nr;
     head.store(tail, std::memory_order_release);
     return count;
+  }
+  /// The result in the only event that is in the ring, which it takes; -ENODATA: there are more or less.
+  static std::int64_t last_in_ring(const by_handle& ctx) {
+    auto& ring = doorbell::test::header_at(ctx.handle());
+    const auto at = std::atomic_ref<unsigned>{ring.head}.load(std::memory_order_relaxed);
+    const auto* const events = reinterpret_cast<const aio::io_event*>(ctx.handle() + sizeof ring);
+    const auto tail = std::atomic_ref<unsigned>{ring.tail}.load(std::memory_order_acquire);
+    if ((tail + ring.nr - at) % ring.nr != 1) return -ENODATA;
+    const auto res = events[at].res;
+    std::atomic_ref<unsigned>{ring.head}.store(tail, std::memory_order_release);
+    return res;
   }
   static bool is_signalled(const unique_fd& eventfd) {
     pollfd signalled{.fd = eventfd.get(), .events = POLLIN, .revents = 0};
@@ -302,7 +314,7 @@ TEST_F(kernel_signal, threads_that_submit_and_get_together_have_each_event_once)
   EXPECT_EQ(take_until(bell.get(), threads * rounds), threads * rounds);
 }
 
-// Oracle: the eventfd counts each of the requests once, which are checked before the kernel gets them.
+// Oracle: the eventfd counts each of the requests once, and a list of buffers that cannot be read has the kernel's answer.
 TEST_F(kernel_signal, vectored_requests_are_counted_once) {
   const by_handle ctx{blocks};
   get_many_by_calls(ctx);
@@ -312,10 +324,49 @@ TEST_F(kernel_signal, vectored_requests_are_counted_once) {
     aio::iocb_abi asked = aio::prep_preadv(file.get(), parts, 0);
     asked.flags = aio::iocb_abi::flag_resfd;
     asked.resfd = static_cast<std::uint32_t>(bell.get());
+    asked.rw_flags = round % 2 == 0 ? 0 : RWF_HIPRI;  // one with flags is checked before the kernel gets it
     ASSERT_EQ(ctx.submit({&asked, 1}), 1);
     ASSERT_EQ(ctx.events(1).size(), 1U);
     ASSERT_EQ(take_until(bell.get(), 1), 1U);
+    asked.buf = 8;
+    ASSERT_EQ(ctx.submit({&asked, 1}), -EFAULT);
   }
+  EXPECT_EQ(memory[0][0], letter_of(0));
+  EXPECT_EQ(memory[1][0], letter_of(1));
+}
+
+// Oracle: the same for a program that reads the ring, as QEMU does: io_submit(2)'s answers, and events in the ring when
+// the eventfd is signalled, though the last requests for the same numbers needed no check.
+TEST_F(kernel_signal, a_program_that_reads_the_ring_has_the_kernels_answers) {
+  const by_handle ctx{blocks};
+  const std::array parts{iovec{.iov_base = memory[2], .iov_len = block_size},
+                         iovec{.iov_base = memory[3], .iov_len = block_size}};
+  const unique_fd number{::fcntl(file.get(), F_DUPFD_CLOEXEC, 0)};
+  const auto ask = [&](int resfd, std::uint64_t list) {
+    aio::iocb_abi asked = aio::prep_preadv(number.get(), parts, 2 * block_size);
+    asked.buf = list;
+    asked.flags = aio::iocb_abi::flag_resfd;
+    asked.resfd = static_cast<std::uint32_t>(resfd);
+    if (const int answer = ctx.submit({&asked, 1}); answer != 1) return std::int64_t{answer};
+    if (!is_signalled(bell) || doorbell::test::take(bell.get()) != 1) return std::int64_t{-ETIME};
+    return last_in_ring(ctx);
+  };
+  const auto list = reinterpret_cast<std::uintptr_t>(parts.data());
+  const auto use_number_for = [&](int other) { ASSERT_EQ(::dup3(other, number.get(), O_CLOEXEC), number.get()); };
+  std::string text(2 * block_size, '.');
+  text.append("twelve bytes");
+  const auto cached = doorbell::test::temporary_file(text);
+  for (int round = 0; round < 20; ++round) {
+    ASSERT_EQ(ask(bell.get(), list), 2 * block_size);
+    EXPECT_EQ(ask(bell.get(), 8), -EFAULT);
+    EXPECT_EQ(ask(-1, list), -EBADF);
+    EXPECT_EQ(ask(file.get(), list), -EINVAL);
+    use_number_for(cached.get());
+    EXPECT_EQ(ask(bell.get(), list), 12);
+    use_number_for(file.get());
+  }
+  EXPECT_FALSE(doorbell::test::readable(bell.get()));
+  EXPECT_EQ(magic_of(ctx), ring_magic);
 }
 
 // Oracle: io_submit(2)'s answers, though the last requests for the same numbers needed no check.
