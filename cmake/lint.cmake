@@ -26,6 +26,8 @@ add_custom_target(format COMMAND ${CLANG_FORMAT} -i ${sources})
 # Each file once, and not those that CMake generates below the build folder: what is compiled several times, with other options
 # (the rooms for the model checker), has no other text then.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
+# docs/races.md says what the headers of the mutants say.
+add_test(NAME race_tables COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/sanitizers/race_tables")
 set(commands "${PROJECT_BINARY_DIR}/lint")
 add_test(NAME clang-tidy.commands
   COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/cmake/first_commands.py"

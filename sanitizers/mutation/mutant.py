@@ -36,6 +36,8 @@ class Catcher:
 class Mutant:
     name: str
     patch: Path
+    origin: str
+    essence: str
     catchers: tuple
     shows_as: str
     in_ci: bool
@@ -64,7 +66,7 @@ class Mutant:
         for catcher in catchers:
             if catcher.preset not in presets():
                 raise Trouble(f"{patch.name}: Caught-by: there is no preset {catcher.preset}")
-        return cls(patch.stem, patch, catchers, values["Shows-as"][0], values.get("CI") == ["yes"])
+        return cls(patch.stem, patch, values["Origin"][0], values["Essence"][0], catchers, values["Shows-as"][0], values.get("CI") == ["yes"])
 
 
 def read_mutants(names, ci):
