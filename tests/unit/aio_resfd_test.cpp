@@ -241,6 +241,7 @@ TEST_F(aio_resfd, a_file_in_the_places_of_the_eventfd_and_its_duplicate_is_not_w
     requests_.complete(ctx, bell.get());
     EXPECT_EQ(take_until(bell.get(), 2), 2U);
     const auto file = doorbell::test::temporary_file();
+    ASSERT_EQ(::fcntl(file.get(), F_SETFL, O_NONBLOCK), 0);  // as of an eventfd that never blocks
     int replaced = 0;
     for (int fd = 3; fd < 1024; ++fd)
       if (fd != bell.get() && doorbell::test::is_open(fd) && aio::is_same_file(bell.get(), fd)) {
