@@ -42,4 +42,5 @@ endfunction()
 doorbell_add_clang_tidy(clang-tidy.product "(base|eventfd|notifier|aio|asio|libaio|examples|bench)")
 doorbell_add_clang_tidy(clang-tidy.tests "(tests|sanitizers)")
 set_tests_properties(clang-tidy.commands PROPERTIES FIXTURES_SETUP commands)
-set_tests_properties(clang-format clang-tidy.product clang-tidy.tests clang-tidy.commands PROPERTIES LABELS lint)
+set_tests_properties(clang-format clang-tidy.product clang-tidy.tests clang-tidy.commands race_tables
+  PROPERTIES LABELS lint)
