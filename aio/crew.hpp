@@ -27,7 +27,7 @@
 // forgets the parent's crew, whatever state it is in, and makes its own on first need.
 //
 // Lock order: the lock that guards which crew is the process's, then the lock of the start, then the poller's, then
-// that of the pins.
+// that of the pins. An engine's completion lock comes before that of the start.
 #pragma once
 
 #include <system_error>

@@ -50,8 +50,8 @@
 // file_io_done() counts requests in the kernel's AIO when the kernel has published their completions. The kernel also
 // waits for accepted ones in exit and execve (exit_aio), but finish_file_io() promises that they are in their files.
 //
-// Locks: completion_lock_ is taken before that of the pins; those of the workers and of the poller are never taken together
-// with it. The crew's one_at_a_time is held by a worker while it transfers.
+// Locks: kernel_aio's, the crew's start lock and that of the pins are taken under completion_lock_; those of the
+// workers and of the poller never. The crew's one_at_a_time is held by a worker while it transfers.
 // Memory ordering: by the locks, except for what passes through the kernel's AIO, which orders it (kernel_aio.hpp).
 #pragma once
 

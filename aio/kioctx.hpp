@@ -18,8 +18,8 @@
 // Completions are reaped by whoever comes first: a thread in get_events(), the process's reaper, destroy(). They are
 // users while they do; the last to touch a context is therefore destroy() itself, and no completion ever is.
 //
-// Locks, all leaves but helper_lock_: active_lock_, ring_lock_, masked_lock_, the engine's. None is held while an eventfd's
-// lock is taken, since wake functions may call back into submit().
+// Locks: ring_lock_ and masked_lock_ are leaves. The engine's are taken under active_lock_, the reaper's and the
+// engine's under helper_lock_. None is held while an eventfd's lock is taken, since its callbacks may call submit().
 #pragma once
 
 #include <boost/intrusive/list.hpp>

@@ -10,8 +10,8 @@
 //
 // Thread safety: all members may be called concurrently by callers that hold a reference or an open file, except those
 // marked "lock held".
-// Locks: while a thread holds the queue's lock it waits for no other lock of doorbell, and makes only system calls that
-// cannot block.
+// Locks: while a thread holds the queue's lock, this layer takes no other lock and makes no system call that can block.
+// Callbacks that call io_submit take locks of AIO contexts, none of which is held while a queue's lock is taken.
 // Every change of the count and the walk that tells of it are one critical section, as in the kernel. So what is on the
 // queue agrees with the count whenever the lock is free, and each change is told exactly once to each entry:
 //
