@@ -28,6 +28,8 @@ add_custom_target(format COMMAND ${CLANG_FORMAT} -i ${sources})
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 # docs/races.md says what the headers of the mutants say.
 add_test(NAME race_tables COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/sanitizers/race_tables")
+# docs/architecture.md and docs/layers.svg say what the CMakeLists.txt, the #include lines and the mutants say.
+add_test(NAME architecture COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/architecture.py")
 set(commands "${PROJECT_BINARY_DIR}/lint")
 add_test(NAME clang-tidy.commands
   COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/cmake/first_commands.py"
@@ -42,5 +44,5 @@ endfunction()
 doorbell_add_clang_tidy(clang-tidy.product "(base|eventfd|notifier|aio|asio|libaio|examples|bench)")
 doorbell_add_clang_tidy(clang-tidy.tests "(tests|sanitizers)")
 set_tests_properties(clang-tidy.commands PROPERTIES FIXTURES_SETUP commands)
-set_tests_properties(clang-format clang-tidy.product clang-tidy.tests clang-tidy.commands race_tables
+set_tests_properties(clang-format clang-tidy.product clang-tidy.tests clang-tidy.commands race_tables architecture
   PROPERTIES LABELS lint)
