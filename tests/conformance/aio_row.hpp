@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the rows of AIO's semantics share: a test body that is run with the kernel's calls, and again with doorbell's.
+// Rows of AIO (docs/architecture.md): a test body that is run with the kernel's calls, and again with doorbell's.
 // Where doorbell goes beyond the kernel on purpose, the test's name says so, and its body has both answers.
 #pragma once
 
@@ -64,7 +64,7 @@ class aio_row : public testing::TestWithParam<std::reference_wrapper<const aio_s
 
   [[nodiscard]] static const aio_side& side() { return GetParam().get(); }
   [[nodiscard]] static bool on_kernel() { return side().is_kernel(); }
-  /// Of a row marked "beyond".
+  /// Of a row where doorbell goes beyond the kernel on purpose.
   [[nodiscard]] static int beyond(int kernels, int doorbells) { return on_kernel() ? kernels : doorbells; }
 
   aio_context_t new_context(unsigned nr = 8) {

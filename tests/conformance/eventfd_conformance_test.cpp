@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Each row of the semantics of an eventfd, asked of the running kernel and of doorbell in the same words.
+// What an eventfd's calls answer: each row (docs/architecture.md) is run against the kernel and against doorbell.
 #include <gtest/gtest.h>
 
 #include <poll.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What wait queue and notifier promise, points 5 to 8: what a callback may do and may not, and whom a signal is for.
+// The contract of wait queue and notifier (docs/architecture.md, Contracts), points 5 to 8: what a callback may do, and
+// which entries a signal wakes.
 #include <doorbell/notifier.hpp>
 
 #include <gtest/gtest.h>

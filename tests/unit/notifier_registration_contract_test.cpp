@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What wait queue and notifier promise, point by point, in the order of the design: points 1 to 4, the end of a registration.
+// The contract of wait queue and notifier (docs/architecture.md, Contracts), points 1 to 4: the end of a registration.
 // Each holds here in one interleaving, brought about on purpose; the stress tests look for the others.
 #include <doorbell/notifier.hpp>
 
