@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <sched.h>
 
 namespace doorbell::libaio {
 
@@ -12,10 +13,14 @@ namespace doorbell::libaio {
 template <auto Function, class... Arguments>
 [[gnu::always_inline]] inline auto uncancelled_call(Arguments... arguments) {
   int before = PTHREAD_CANCEL_ENABLE;
-  ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
-  const auto answer = Function(arguments...);
   int type = PTHREAD_CANCEL_DEFERRED;
+  ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+  // A cancellation that has begun before comes as a signal, whose handler in glibc 2.36 looks at the type only. It has
+  // come when this system call returns, and finds that the thread cannot be cancelled at any time.
   ::pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
+  if (type == PTHREAD_CANCEL_ASYNCHRONOUS) [[unlikely]]
+    ::sched_yield();
+  const auto answer = Function(arguments...);
   ::pthread_setcancelstate(before, nullptr);
   // pthread_setcancelstate(3) of glibc 2.36 would end the thread with another result than PTHREAD_CANCELED.
   if (type == PTHREAD_CANCEL_ASYNCHRONOUS) {
