@@ -8,11 +8,13 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <thread>
 
 #include "support/child.hpp"
 #include "support/files.hpp"
@@ -113,6 +115,24 @@ TEST(strict, vectors_are_read_where_a_sandbox_forbids_to_look) {
   doorbell::test::in_child([] {
     doorbell::test::refuse(SYS_process_vm_readv, EPERM);
     expect_works();
+  });
+}
+
+// Oracle: as before the end of the first thread, after which the process's number is that of no memory.
+TEST(strict, so_they_are_after_the_first_thread_has_ended) {
+  doorbell::test::in_child([] {
+    ::setenv("DOORBELL_STRICT", "1", 1);
+    std::thread{[] {
+      char byte = 'x';
+      char copy = 0;
+      const iovec from{.iov_base = &byte, .iov_len = 1};
+      const iovec to{.iov_base = &copy, .iov_len = 1};
+      while (::process_vm_readv(::getpid(), &to, 1, &from, 1, 0) == 1) std::this_thread::yield();
+      expect_works();
+      expect_refuses();
+      ::_exit(testing::Test::HasFailure() ? EXIT_FAILURE : EXIT_SUCCESS);
+    }}.detach();
+    ::syscall(SYS_exit, 0);
   });
 }
 
