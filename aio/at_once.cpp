@@ -73,7 +73,6 @@ std::int64_t read_without_waiting(int fd, std::span<const iovec> buffers, std::i
 std::optional<std::int64_t> read_cached(int fd, std::span<const iovec> buffers, std::int64_t offset, int flags,
                                         file_hints& hints) noexcept {
   constexpr int most_reads = 4;
-  constexpr std::uint64_t max_transfer = 0x7ffff000;  // what one call moves, MAX_RW_COUNT
   const auto wanted = total(buffers);
   if (wanted > max_transfer) return std::nullopt;
   std::array<iovec, 8> room;
@@ -151,15 +150,15 @@ std::optional<std::int64_t> read_at_once(const iocb_abi& asked, file_hints::kind
   return answer == -EFAULT && !is_taken_by_submit(asked) ? std::nullopt : answer;
 }
 
-request::try_at_once when_to_try(const request& checked, const file_facts& file, bool as_the_kernel,
+request::try_at_once when_to_try(const request& checked, const file_facts& file, bool as_the_kernel, bool was_tried,
                                  file_hints& hints) noexcept {
   using when = request::try_at_once;
   const bool is_file = S_ISREG(file.type) || S_ISBLK(file.type);
   if (!is_file || !is_transfer(checked.what)) return when::never;
   if (is_read(checked.what) && as_the_kernel && !file.is_direct && reads_block()) return when::always;
   if ((checked.what.flags & iocb_abi::flag_ioprio) != 0) return when::never;
-  // A plain one has been tried before it was checked, or comes after one that was not at once.
-  if (is_read(checked.what)) return file.is_direct || is_plain_read(checked.what) ? when::never : when::first;
+  if (is_read(checked.what))
+    return file.is_direct || (was_tried && is_plain_read(checked.what)) ? when::never : when::first;
   if (hints.of(checked.what.fildes) == file_hints::kind::memory) return when::always;
   const bool waits = file.is_direct || file.is_synced || (checked.what.rw_flags & (RWF_DSYNC | RWF_SYNC)) != 0;
   return as_the_kernel && !waits ? when::always : when::never;
@@ -169,7 +168,10 @@ std::optional<std::int64_t> carry_out_at_once(const request& checked, file_hints
   const auto& asked = checked.what;
   if (!is_read(checked.what) || checked.at_once == request::try_at_once::always)
     return carry_out(checked, asked.fildes);
-  const auto buffer = buffer_of(asked);
+  // The kernel's AIO cuts the length off before it looks at the buffer; pread(2) does not. Only here: before the check,
+  // the length may be one that is refused.
+  auto buffer = buffer_of(asked);
+  buffer.iov_len = static_cast<std::size_t>(std::min(asked.nbytes, max_transfer));
   const auto buffers = is_vectored(asked) ? checked.buffers() : std::span{&buffer, 1};
   return read_from(asked.fildes, hints.of(asked.fildes), buffers, asked.offset, asked.rw_flags, hints);
 }

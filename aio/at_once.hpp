@@ -36,11 +36,12 @@ namespace doorbell::aio {
 [[nodiscard]] std::optional<std::int64_t> read_at_once(const iocb_abi& asked, file_hints::kind hint,
                                                        file_hints& hints) noexcept;
 
-/// When a request that has been checked should be tried: reads of what may be in memory, if nothing before them goes to the
-/// engine; writes, and reads that block, always, in their place among the others.
+/// When submit tries to carry a checked request out itself: reads of what may be in memory, if all requests of the same
+/// call before them are complete; writes, and reads that block, always, in their order.
 /// @param as_the_kernel whether it is asked of a call by handle.
+/// @param was_tried whether submit has tried it before the check, if it is a plain read.
 [[nodiscard]] request::try_at_once when_to_try(const request& checked, const file_facts& file, bool as_the_kernel,
-                                               file_hints& hints) noexcept;
+                                               bool was_tried, file_hints& hints) noexcept;
 
 /// Tries it. @return as read_at_once(); a write, or a read that blocks, always says something.
 [[nodiscard]] std::optional<std::int64_t> carry_out_at_once(const request& checked, file_hints& hints) noexcept;

@@ -28,7 +28,6 @@ constexpr std::uint64_t max_poll_events = 0xffff;
 constexpr std::uint64_t always_there = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 constexpr std::uint64_t max_vectors = 1024;  // UIO_MAXIOV
 constexpr auto max_size = static_cast<std::uint64_t>(std::numeric_limits<ssize_t>::max());
-constexpr std::uint64_t max_transfer = 0x7ffff000;  // what the kernel moves at once, MAX_RW_COUNT
 // From RWF_HIPRI to RWF_NOSIGNAL (Linux 6.18). A flag that the kernel or the file does not support makes the request fail.
 constexpr std::int32_t known_rw_flags = 0x1ff;
 constexpr std::int32_t append_and_not = 0x30;  // RWF_APPEND and RWF_NOAPPEND

@@ -16,7 +16,8 @@
 namespace doorbell::aio {
 namespace {
 
-// What is known of it, or has been looked up, into `room`. Errors: bad_file_descriptor.
+// Finds the facts about the file of an iocb, which this looks up into `room` if they are not known. Errors:
+// bad_file_descriptor.
 const file_facts& find_file(const iocb_abi& asked, file_facts& room, std::error_code& ec) noexcept {
   ec = look_up_file(asked, room);
   return room;
@@ -34,12 +35,13 @@ bool may_use_kernel_aio(const request& checked, const file_facts& file, bool as_
 
 }  // namespace
 
-// What requests are made of, taken for all of them at once.
+// Slots, memory and answers that a submit takes once for all its requests.
 struct kioctx::provisions {
   explicit provisions(resfd_lookup& of_this_submit) noexcept : numbers{of_this_submit} {}
 
   resfd_lookup& numbers;
   std::size_t slots = 0;
+  bool is_front = true;  // the next request is the one at which answer_hot_reads() has stopped
   enum class answer : std::uint8_t { unknown, no, yes };
   answer has_calls_only = answer::unknown;  // the program gets all events by calls; found out when a request needs it
   std::size_t memories = 0;
@@ -54,7 +56,8 @@ std::size_t kioctx::prepare(std::span<Iocb* const> iocbs, std::span<request*> ma
   left.slots = take_slots(iocbs.size());
   left.memories = requests_.take(std::span{left.memory}.first(iocbs.size()));
   std::size_t count = 0;
-  while (count < iocbs.size() && (made[count] = prepare(iocbs[count], left, ec)) != nullptr) ++count;
+  for (; count < iocbs.size() && (made[count] = prepare(iocbs[count], left, ec)) != nullptr; ++count)
+    left.is_front = false;
   if (left.slots > 0) publish_hot({}, left.slots);
   requests_.give_back(std::span{left.memory}.first(left.memories));
   return count;
@@ -115,7 +118,7 @@ std::error_code kioctx::check(Iocb& asked, request& made, provisions& left) noex
   made.kernel_may_signal = kernel_may_signal(made, left);
   made.device = file.device;
   made.inode = file.inode;
-  made.at_once = when_to_try(made, file, std::is_same_v<Iocb, iocb_abi>, hints_);
+  made.at_once = when_to_try(made, file, std::is_same_v<Iocb, iocb_abi>, left.is_front, hints_);
   return {};
 }
 
@@ -150,12 +153,13 @@ bool kioctx::find_bell_for_reaper(const iocb_abi& asked, request& made, provisio
   return !ec;
 }
 
-// What the kernel has refused: an error that the check finds, or a lack of room. The others of this submit are likely to
-// be refused, too.
+// Checks requests that the kernel has refused, for an error that the check finds or for lack of room, and starts them.
+// The kernel is likely to refuse the others of this submit, too.
 // @return how many are started; `ec` is set to the error of the next one, if it has one.
 std::size_t kioctx::start_checked(std::span<iocb_abi* const> iocbs, std::span<request* const> refused,
                                   resfd_lookup& numbers, std::error_code& ec) noexcept {
   provisions left{numbers};
+  left.is_front = false;
   std::size_t checked = 0;
   std::error_code error;
   while (checked < refused.size() && refused[checked]->is_left_to_kernel) {

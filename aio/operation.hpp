@@ -3,9 +3,14 @@
 // What kind of thing an iocb asks for.
 #pragma once
 
+#include <cstdint>
+
 #include <doorbell/aio_iocb.hpp>
 
 namespace doorbell::aio {
+
+/// The bytes that one read or write moves at most: MAX_RW_COUNT.
+inline constexpr std::uint64_t max_transfer = 0x7ffff000;
 
 [[nodiscard]] inline opcode operation_of(const iocb_abi& asked) noexcept {
   return static_cast<opcode>(asked.lio_opcode);

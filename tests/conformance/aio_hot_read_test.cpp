@@ -81,6 +81,21 @@ TEST_P(aio_hot_read, into_a_bad_buffer_behind_a_good_one_ends_there) {
   }
 }
 
+// Oracle: both events are there, and the read sees the write.
+TEST_P(aio_hot_read, behind_a_write_of_the_same_submit_is_there_when_submit_returns) {
+  for (const int fd : {file_.get(), memory_.get()})
+    for (int round = 0; round < rounds && !HasFailure(); ++round) {
+      std::array letter{static_cast<char>('a' + round % 26)};
+      iocb_abi write = aio::prep_pwrite(fd, letter.data(), 1, 0);
+      iocb_abi read = aio::prep_pread(fd, text_.data(), 1, 0);
+      ASSERT_EQ(submit(ctx_, {&write, &read}), 2);
+      const auto there = events_there(ctx_);
+      EXPECT_EQ(there.size(), 2U);
+      for (auto missing = there.size(); missing < 2; ++missing) EXPECT_EQ(result(ctx_), 1);
+      EXPECT_EQ(text_[0], letter[0]);
+    }
+}
+
 // What a check refuses is refused, though a read of it faults, too.
 TEST_P(aio_hot_read, that_is_refused_has_no_event) {
   iocb_abi request = aio::prep_pread(file_.get(), kernels_address<char>(), 8, 0);

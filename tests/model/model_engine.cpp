@@ -191,7 +191,7 @@ std::optional<std::int64_t> read_at_once(const iocb_abi& /*asked*/, file_hints::
   return std::nullopt;
 }
 request::try_at_once when_to_try(const request& /*checked*/, const file_facts& /*file*/, bool /*as_the_kernel*/,
-                                 file_hints& /*hints*/) noexcept {
+                                 bool /*was_tried*/, file_hints& /*hints*/) noexcept {
   return request::try_at_once::never;
 }
 std::optional<std::int64_t> carry_out_at_once(const request& /*checked*/, file_hints& /*hints*/) noexcept {
