@@ -37,7 +37,12 @@ bool kernel_eventfd::open(int fd, std::error_code& ec) noexcept {
     ec.assign(errno, std::system_category());
     return false;
   }
-  constant_flags_ = ::fcntl(fd_.get(), F_GETFL) & ~changeable_flags;
+  const int flags_now = ::fcntl(fd_.get(), F_GETFL);
+  if (flags_now < 0) {
+    ec.assign(errno, std::system_category());
+    return false;
+  }
+  constant_flags_ = flags_now & ~changeable_flags;
   if (is_eventfd(fd_.get())) return true;
   const bool is_path = (constant_flags_ & O_PATH) != 0;
   ec = std::make_error_code(is_path ? std::errc::bad_file_descriptor : std::errc::invalid_argument);
