@@ -8,16 +8,15 @@
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 
-#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <functional>
 #include <list>
 #include <string>
-#include <thread>
 
 #include "aio_row.hpp"
 #include "support/child.hpp"
+#include "support/eventually.hpp"
 #include "support/refused_calls.hpp"
 
 DOORBELL_TEST_FORKS
@@ -204,14 +203,7 @@ class aio_poll_mask : public aio_row {
     EXPECT_GE(::poll(&asked, 1, 0), 0);
     return static_cast<unsigned short>(asked.revents);
   }
-  /// Until what happens has happened.
-  static void settle(const source& of) {
-    pollfd asked{.fd = of.polled.get(), .events = 0x7ff, .revents = 0};
-    const auto before = found(of, 0xffff & ~unsigned{POLLNVAL});
-    for (int n = 0; n < 20 && found(of, 0xffff & ~unsigned{POLLNVAL}) == before; ++n)
-      std::this_thread::sleep_for(std::chrono::milliseconds{1});
-    EXPECT_GE(::poll(&asked, 1, 1000), 0);
-  }
+  static unsigned all_found(const source& of) { return found(of, 0xffff & ~unsigned{POLLNVAL}); }
 
   void submit_all(const source& of) {
     for (const auto mask : masks) {
@@ -262,12 +254,24 @@ class aio_poll_mask : public aio_row {
       EXPECT_EQ(res, there);
     }
   }
-  /// Of all, until so many have completed, and a moment longer.
+  /// The events until so many polls have completed, and one that begins to wait and becomes ready after that.
   void fetch(std::size_t enough) {
-    const auto last = std::chrono::steady_clock::now() + std::chrono::seconds{5};
-    while (completed() < enough && std::chrono::steady_clock::now() < last) note(events_there(ctx_));
-    std::this_thread::sleep_for(std::chrono::milliseconds{10});
-    note(events_there(ctx_));
+    EXPECT_TRUE(eventually([&] {
+      note(events_there(ctx_));
+      return completed() >= enough;
+    }));
+    const base::unique_fd later{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    iocb_abi last = aio::prep_poll(later.get(), POLLIN);
+    const int answer = submit(ctx_, last);
+    if (answer == -EAGAIN && may_be_refused(POLLIN)) return;
+    ASSERT_EQ(answer, 1);
+    const std::uint64_t one = 1;
+    ASSERT_EQ(::write(later.get(), &one, sizeof one), 8);
+    EXPECT_TRUE(eventually([&] {
+      const auto events = events_there(ctx_);
+      note(events);
+      return std::ranges::any_of(events, [&](const auto& event) { return static_cast<iocb_abi*>(event.obj) == &last; });
+    }));
   }
   [[nodiscard]] std::size_t completed() const {
     return static_cast<std::size_t>(std::ranges::count_if(polls_, [](auto& each) { return each.has_completed; }));
@@ -293,8 +297,9 @@ class aio_poll_mask : public aio_row {
     std::vector<waiting*> later;
     for (auto& each : polls_)
       if (!each.has_completed) later.push_back(&each);
+    const auto before = all_found(of);
     one.happens(of);
-    settle(of);
+    EXPECT_TRUE(eventually([&] { return all_found(of) != before; }));
     fetch(there_are(of));
     for (const auto* each : later) expect(of, *each, one.in_steps);
     for (auto& each : polls_) {
