@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // O_DIRECT transfers for which the kernel signals the program's eventfd itself, because the program gets all its events by
-// calls; and programs that read the ring, which find the event there when the eventfd is signalled.
+// calls.
 #include <doorbell/aio_calls.hpp>
 
 #include <fcntl.h>
@@ -15,22 +15,20 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <ctime>
 #include <initializer_list>
 #include <span>
-#include <string>
 #include <thread>
 #include <vector>
 
-#include "direct_transfers.hpp"
+#include "kernel_signal.hpp"
 #include "support/child.hpp"
-#include "support/eventually.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
 #include "support/refused_calls.hpp"
-#include "support/ring_header.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -41,66 +39,10 @@ using doorbell::test::block_size;
 using doorbell::test::blocks;
 using doorbell::test::by_handle;
 using doorbell::test::kernel_eventfd;
+using doorbell::test::kernel_signal;
 using doorbell::test::letter_of;
+using doorbell::test::ring_magic;
 using doorbell::test::take_until;
-
-constexpr unsigned ring_magic = 0xa10a10a1;
-
-class kernel_signal : public doorbell::test::direct {
- protected:
-  [[nodiscard]] aio::iocb_abi signalling_read(std::size_t block, const unique_fd& eventfd) const {
-    auto made = read_of(block, memory[block]);
-    made.flags = aio::iocb_abi::flag_resfd;
-    made.resfd = static_cast<std::uint32_t>(eventfd.get());
-    return made;
-  }
-  void submit_reads(const by_handle& ctx, std::size_t count, const unique_fd& eventfd) {
-    asked_.clear();
-    for (std::size_t block = 0; block < count; ++block) asked_.push_back(signalling_read(block, eventfd));
-    ASSERT_EQ(ctx.submit(asked_), static_cast<int>(count));
-  }
-  /// Many events by calls: what makes a context leave the eventfd to the kernel.
-  void get_many_by_calls(const by_handle& ctx) {
-    submit_reads(ctx, blocks, bell);
-    ASSERT_EQ(ctx.events(blocks).size(), blocks);
-    ASSERT_EQ(take_until(bell.get(), blocks), blocks);
-    submit_reads(ctx, 1, bell);
-    ASSERT_EQ(ctx.events(1).size(), 1U);
-    ASSERT_EQ(take_until(bell.get(), 1), 1U);
-  }
-  static unsigned magic_of(const by_handle& ctx) {
-    return std::atomic_ref<unsigned>{doorbell::test::header_at(ctx.handle()).magic}.load();
-  }
-  /// The events that the program reads in the ring by itself.
-  static std::size_t read_ring(const by_handle& ctx) {
-    auto& ring = doorbell::test::header_at(ctx.handle());
-    const auto tail = std::atomic_ref<unsigned>{ring.tail}.load(std::memory_order_acquire);
-    const std::atomic_ref<unsigned> head{ring.head};
-    const auto count = (tail + ring.nr - head) % ring.nr;
-    head.store(tail, std::memory_order_release);
-    return count;
-  }
-  /// The result in the only event that is in the ring, which it takes; -ENODATA: there are more or less.
-  static std::int64_t last_in_ring(const by_handle& ctx) {
-    auto& ring = doorbell::test::header_at(ctx.handle());
-    const auto at = std::atomic_ref<unsigned>{ring.head}.load(std::memory_order_relaxed);
-    const auto* const events = reinterpret_cast<const aio::io_event*>(ctx.handle() + sizeof ring);
-    const auto tail = std::atomic_ref<unsigned>{ring.tail}.load(std::memory_order_acquire);
-    if ((tail + ring.nr - at) % ring.nr != 1) return -ENODATA;
-    const auto res = events[at].res;
-    std::atomic_ref<unsigned>{ring.head}.store(tail, std::memory_order_release);
-    return res;
-  }
-  static bool is_signalled(const unique_fd& eventfd) {
-    pollfd signalled{.fd = eventfd.get(), .events = POLLIN, .revents = 0};
-    return ::poll(&signalled, 1, 20'000) == 1;
-  }
-
-  unique_fd bell = kernel_eventfd();
-
- private:
-  std::vector<aio::iocb_abi> asked_;
-};
 
 // Oracle: the eventfd counts each request once, and the events are there for the call that follows its signal.
 TEST_F(kernel_signal, a_loop_that_gets_events_by_calls_gets_each_when_it_is_signalled) {
@@ -127,70 +69,6 @@ TEST_F(kernel_signal, a_loop_that_gets_events_by_calls_gets_each_when_it_is_sign
   EXPECT_EQ(signalled, got);
   EXPECT_NE(magic_of(ctx), ring_magic);
   for (std::size_t block = 0; block < blocks; ++block) EXPECT_EQ(memory[block][0], letter_of(block));
-}
-
-// Oracle: as QEMU does, which never makes a call for events: when the eventfd is signalled, the event is in the ring.
-TEST_F(kernel_signal, a_loop_that_reads_the_ring_finds_each_event_when_it_is_signalled) {
-  const by_handle ctx{blocks};
-  for (int round = 0; round < 200; ++round) {
-    submit_reads(ctx, 1, bell);
-    ASSERT_TRUE(is_signalled(bell));
-    ASSERT_EQ(doorbell::test::take(bell.get()), 1U);
-    ASSERT_EQ(magic_of(ctx), ring_magic);
-    ASSERT_EQ(read_ring(ctx), 1U);
-  }
-}
-
-// Oracle: as libaio's io_getevents without a timeout does: with the magic number, it returns without a call if the ring is
-// empty. When the eventfd is signalled, it gets the event.
-TEST_F(kernel_signal, a_loop_that_looks_into_the_ring_first_gets_each_event_when_it_is_signalled) {
-  const by_handle ctx{blocks};
-  const auto& ring = doorbell::test::header_at(ctx.handle());
-  for (int round = 0; round < 400; ++round) {
-    submit_reads(ctx, 1, bell);
-    ASSERT_TRUE(is_signalled(bell));
-    ASSERT_EQ(doorbell::test::take(bell.get()), 1U);
-    const bool is_empty = magic_of(ctx) == ring_magic &&
-                          std::atomic_ref<const unsigned>{ring.tail}.load(std::memory_order_acquire) == ring.head;
-    ASSERT_FALSE(is_empty) << "round " << round;
-    ASSERT_EQ(ctx.events(1).size(), 1U);
-  }
-}
-
-TEST_F(kernel_signal, a_program_that_begins_to_read_the_ring_is_found_out) {
-  const by_handle ctx{blocks};
-  get_many_by_calls(ctx);
-  ASSERT_NE(magic_of(ctx), ring_magic);
-  // It does not verify the magic number, and finds the event late the first time.
-  submit_reads(ctx, 1, bell);
-  ASSERT_TRUE(doorbell::test::eventually([&] { return read_ring(ctx) == 1; }));
-  ASSERT_EQ(take_until(bell.get(), 1), 1U);
-  for (int round = 0; round < 200; ++round) {
-    submit_reads(ctx, 1, bell);
-    ASSERT_TRUE(is_signalled(bell));
-    ASSERT_EQ(doorbell::test::take(bell.get()), 1U);
-    ASSERT_EQ(read_ring(ctx), 1U);
-  }
-  EXPECT_EQ(magic_of(ctx), ring_magic);
-}
-
-// Oracle: each event is found in the ring without a call, though the kernel announced no completion of the first ones.
-TEST_F(kernel_signal, a_program_that_has_stopped_calling_finds_events_without_an_eventfd_in_the_ring) {
-  const by_handle ctx{blocks};
-  const auto submit_one = [&](std::size_t block) {
-    auto asked = read_of(block, memory[block]);
-    ASSERT_EQ(ctx.submit({&asked, 1}), 1);
-  };
-  for (std::size_t block = 0; block < blocks; ++block) {
-    submit_one(block);
-    ASSERT_EQ(ctx.events(1).size(), 1U);
-  }
-  for (int round = 0; round < 200; ++round) {
-    submit_one(static_cast<std::size_t>(round) % blocks);
-    ASSERT_TRUE(doorbell::test::eventually([&] { return read_ring(ctx) == 1; })) << round;
-  }
-  submit_one(0);
-  EXPECT_EQ(ctx.events(1).size(), 1U);
 }
 
 // Oracle: the sleeper has its event long before the reaper's look, which comes once a second.
@@ -333,40 +211,6 @@ TEST_F(kernel_signal, vectored_requests_are_counted_once) {
   }
   EXPECT_EQ(memory[0][0], letter_of(0));
   EXPECT_EQ(memory[1][0], letter_of(1));
-}
-
-// Oracle: the same for a program that reads the ring, as QEMU does: io_submit(2)'s answers, and events in the ring when
-// the eventfd is signalled, though the last requests for the same numbers needed no check.
-TEST_F(kernel_signal, a_program_that_reads_the_ring_has_the_kernels_answers) {
-  const by_handle ctx{blocks};
-  const std::array parts{iovec{.iov_base = memory[2], .iov_len = block_size},
-                         iovec{.iov_base = memory[3], .iov_len = block_size}};
-  const unique_fd number{::fcntl(file.get(), F_DUPFD_CLOEXEC, 0)};
-  const auto ask = [&](int resfd, std::uint64_t list) {
-    aio::iocb_abi asked = aio::prep_preadv(number.get(), parts, 2 * block_size);
-    asked.buf = list;
-    asked.flags = aio::iocb_abi::flag_resfd;
-    asked.resfd = static_cast<std::uint32_t>(resfd);
-    if (const int answer = ctx.submit({&asked, 1}); answer != 1) return std::int64_t{answer};
-    if (!is_signalled(bell) || doorbell::test::take(bell.get()) != 1) return std::int64_t{-ETIME};
-    return last_in_ring(ctx);
-  };
-  const auto list = reinterpret_cast<std::uintptr_t>(parts.data());
-  const auto use_number_for = [&](int other) { ASSERT_EQ(::dup3(other, number.get(), O_CLOEXEC), number.get()); };
-  std::string text(2 * block_size, '.');
-  text.append("twelve bytes");
-  const auto cached = doorbell::test::temporary_file(text);
-  for (int round = 0; round < 20; ++round) {
-    ASSERT_EQ(ask(bell.get(), list), 2 * block_size);
-    EXPECT_EQ(ask(bell.get(), 8), -EFAULT);
-    EXPECT_EQ(ask(-1, list), -EBADF);
-    EXPECT_EQ(ask(file.get(), list), -EINVAL);
-    use_number_for(cached.get());
-    EXPECT_EQ(ask(bell.get(), list), 12);
-    use_number_for(file.get());
-  }
-  EXPECT_FALSE(doorbell::test::readable(bell.get()));
-  EXPECT_EQ(magic_of(ctx), ring_magic);
 }
 
 // Oracle: io_submit(2)'s answers, though the last requests for the same numbers needed no check.
