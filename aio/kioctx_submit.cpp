@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Starts the requests of a submit, or answers them at once.
+// Starts the requests of a submit, or carries them out in the submitting thread.
 #include <algorithm>
 #include <array>
 #include <new>

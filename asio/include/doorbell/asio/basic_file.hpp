@@ -101,7 +101,7 @@ class basic_file : public file_base {
   basic_file(const basic_file&) = delete;
   basic_file& operator=(const basic_file&) = delete;
 
-  /// What is outstanding moves along. What was moved from is not open, and keeps its executor.
+  /// Outstanding operations move along. The other object is closed then, and keeps its executor.
   basic_file(basic_file&& other) noexcept : basic_file{other.executor_, other.access_, std::move(other.file_)} {}
   /// Closes what was here.
   basic_file& operator=(basic_file&& other) noexcept {

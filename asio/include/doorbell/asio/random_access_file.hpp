@@ -61,7 +61,7 @@ class basic_random_access_file : public basic_file<Executor> {
   basic_random_access_file(Context& context, const native_handle_type& native_file)
       : basic_random_access_file{base_type::executor_of(context), native_file} {}
 
-  /// What is outstanding moves along. What was moved from is not open, and keeps its executor.
+  /// Outstanding operations move along. The other object is closed then, and keeps its executor.
   basic_random_access_file(basic_random_access_file&& other) noexcept = default;
   /// Closes what was here.
   basic_random_access_file& operator=(basic_random_access_file&& other) noexcept = default;

@@ -63,7 +63,7 @@ class basic_stream_file : public basic_file<Executor> {
   basic_stream_file(Context& context, const native_handle_type& native_file)
       : basic_stream_file{base_type::executor_of(context), native_file} {}
 
-  /// What is outstanding moves along. What was moved from is not open, and keeps its executor.
+  /// Outstanding operations move along. The other object is closed then, and keeps its executor.
   basic_stream_file(basic_stream_file&& other) noexcept = default;
   /// Closes what was here.
   basic_stream_file& operator=(basic_stream_file&& other) noexcept = default;

@@ -13,21 +13,17 @@
 // posts the others: run_one() runs one, stop() stops after the one that called
 // it, and what was posted before comes before.
 //
-// What a handler starts goes by the next turn, with what others start. Where
-// that handler is the only one (only_handler), its first operation has nothing
-// to be submitted with, and goes where it is started: a read of what is in
-// memory is carried out there, and only its handler is posted; anything else is
-// submitted there. This costs a round of the loop less.
+// The next turn submits the operations that handlers start, all together. If a handler is the only one (only_handler),
+// there is no other operation to submit its first one with. So it is submitted where it is started, or, if it reads what
+// is in memory, carried out there, and only its handler is posted. This saves a round of the loop.
 //
-// What does not fit into the context stays ready, and goes with the turn of the
-// next events.
+// Operations for which the context has no room stay ready, and the turn of the next events submits them.
 //
 //   turn                                 starter
 //   no turn is posted now; submits what is ready
 //                                        one more is ready: posts a turn, unless one is posted
 //
-//   legal:     a turn that is posted has not begun, and finds it. A starter
-//   that is an only handler may submit it itself,
+//   legal:     a turn that is posted has not begun, and finds it. A starter that is an only handler may submit it itself,
 //              in the same hold of mutex_, and looks whether it was answered.
 //   forbidden: something ready, nothing in flight, and no turn to come.
 //
@@ -228,7 +224,7 @@ class file_proactor {
     return res;
   }
 
-  // What submit has answered is handed over from here: no edge tells of it.
+  // Hands over an operation that submit has answered: no edge announces it.
   // @return whether nothing is left for a turn.
   [[nodiscard]] bool submit_alone() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     file_op_queue ended;
