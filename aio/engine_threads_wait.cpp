@@ -55,14 +55,20 @@ void engine_threads::unpin_descriptor() const noexcept {
   rung_by_ = nullptr;
 }
 
-// If that fails, the reaper looks for completions from time to time, and the next request tries again.
+// Does not wait for room in the channel: the thread that makes it may wait for completion_lock_. If there is none, the
+// reaper looks for completions from time to time, and the next request tries again.
 void engine_threads::pin_descriptor() const noexcept {
   unpin_descriptor();
   if (!descriptor_.is_ours()) return;
   auto* const now = crew_.load(base::memory_order_acquire);
   auto ec = now->start();
-  if (!ec) pinned_descriptor_ = now->pins.pin(descriptor_.get(), file_pins::sharing::own, ec);
-  if (!ec) rung_by_ = now;
+  if (!ec) {
+    pinned_descriptor_ = now->pins.pin(descriptor_.get(), file_pins::sharing::own, ec, file_pins::when_full::fail);
+  }
+  if (!ec) {
+    rung_by_ = now;
+    now->wakeup.wake();  // no request follows for which the crew receives it, and others may wait for room
+  }
   is_unannounced_.store(static_cast<bool>(ec), base::memory_order_relaxed);
 }
 

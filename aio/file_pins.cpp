@@ -25,7 +25,7 @@ bool is_full(std::size_t files) noexcept {
 
 }  // namespace
 
-file_pins::ticket file_pins::pin(int fd, sharing share, std::error_code& ec) noexcept {
+file_pins::ticket file_pins::pin(int fd, sharing share, std::error_code& ec, when_full then) noexcept {
   file_key key{};
   if (share == sharing::allowed && !identify(fd, key)) {
     ec.assign(errno, std::system_category());
@@ -45,7 +45,7 @@ file_pins::ticket file_pins::pin(int fd, sharing share, std::error_code& ec) noe
         return known;
       }
       const auto added = add_locked(fd, share, key, ec);
-      if (ec != std::errc::resource_unavailable_try_again) return added;
+      if (ec != std::errc::resource_unavailable_try_again || then == when_full::fail) return added;
     }
     // The socket is full. The poller's thread receives the files.
     wakeup_.wake();

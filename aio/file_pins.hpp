@@ -39,6 +39,9 @@ class file_pins {
   /// Names a pin. 0: none.
   using ticket = std::uint64_t;
   enum class sharing { allowed, own };
+  /// What pin() does while the channel is full. The crew's threads make room, so a thread that waits for them must not
+  /// hold a lock that they need to complete requests.
+  enum class when_full { wait, fail };
 
   /// @param last tickets are higher. Those of two crews differ, so that a message of another crew names no pin.
   file_pins(file_channel& channel, wakeup_fd& wakeup, ticket last) noexcept
@@ -49,8 +52,8 @@ class file_pins {
   /// Pins the file that `fd` refers to now. Called in a thread of the program.
   /// @param share own: no other pin has the same number in the crew's table, which an epoll needs.
   /// Errors: bad_file_descriptor (`fd`), not_connected (the program has closed the crew's descriptor), not_enough_memory,
-  /// too_many_files_open, others of sendmsg(2).
-  [[nodiscard]] ticket pin(int fd, sharing share, std::error_code& ec) noexcept;
+  /// too_many_files_open, resource_unavailable_try_again (the channel is full), others of sendmsg(2).
+  [[nodiscard]] ticket pin(int fd, sharing share, std::error_code& ec, when_full then = when_full::wait) noexcept;
 
   /// There is no room in the crew's table, because RLIMIT_NOFILE has been lowered. The file stays in the channel.
   static constexpr int no_room = -2;

@@ -4,6 +4,7 @@
 // one. Each request that the crew has accepted is carried out: a byte is in its file.
 #include "crew.hpp"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <array>
@@ -68,6 +69,15 @@ class own_crew {
   program requests{all};
 };
 
+/// Ends the threads of the process's crew.
+void end_process_crew(crew& of_process) {
+  of_process.retire();
+  let_time_pass();
+  join_background();
+  crew::begin_anew();
+  of_process.put();  // the reference of the process, which has forgotten this crew
+}
+
 void close_in_program(int number) { REQUIRE(::close(number) == 0); }
 
 }  // namespace
@@ -116,6 +126,40 @@ SCENARIO(crew_retired_as_a_file_is_pinned, 2,
   REQUIRE(bytes_in(file) == (is_accepted ? 1U : 0U));
 }
 
+// Legal: the channel has room for the engine's descriptor; or it has none, and the engine goes on without it.
+// Forbidden: the thread that asks for the descriptor waits for room, with the engine's lock, while the poller's thread,
+// which makes room, waits for that lock to complete a request.
+SCENARIO(crew_descriptor_sent_into_a_full_channel, 1,
+         "a thread that asks an engine for its descriptor while the channel is full does not hold up a completion") {
+  limit_messages(1);
+  const auto file = make_file();
+  const auto other = make_file();
+  std::error_code ec;
+  const auto all = crew::process(ec);
+  REQUIRE(!all->start());
+  {
+    aio::engine_threads engine{*all};
+    aio::request polled{aio::prep_poll(file.get(), POLLIN), nullptr};
+    const std::array some{&polled};
+    REQUIRE(engine.start(some) == 1);
+    ticket pinned = 0;
+    together({{"writer", [&] { write_byte(file); }},
+              {"submitter",
+               [&] {
+                 std::error_code refused;
+                 pinned = all->pins.pin(other.get(), aio::file_pins::sharing::allowed, refused);
+                 REQUIRE(!refused);
+               }},
+              {"watcher", [&] { REQUIRE(engine.descriptor() >= 0); }}});
+    let_background_rest();
+    std::array<aio::completion, 2> done{};
+    REQUIRE(engine.reap(done) == 1);
+    all->pins.unpin(pinned);
+    let_background_rest();
+  }
+  end_process_crew(*all);
+}
+
 // Legal: each thread names the crew that it has tried, and the second one is given the crew that the first one has got.
 // Forbidden: the second one replaces that crew, too; or a request is left with a crew whose threads have ended.
 SCENARIO(crew_replaced_by_two, 1,
@@ -146,11 +190,7 @@ SCENARIO(crew_replaced_by_two, 1,
   REQUIRE(bytes_in(file) == 1 && bytes_in(other) == 1);
   const auto next = crew::process(ec);
   REQUIRE(next != lost);
-  next->retire();
-  let_time_pass();
-  join_background();
-  crew::begin_anew();
-  next->put();  // the reference of the process, which has forgotten this crew
+  end_process_crew(*next);
 }
 
 }  // namespace doorbell::model
