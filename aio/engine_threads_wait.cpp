@@ -11,6 +11,7 @@
 
 #include "engine_threads.hpp"
 #include "raw_calls.hpp"
+#include "reaper_thread.hpp"
 
 namespace doorbell::aio {
 namespace {
@@ -138,7 +139,7 @@ void engine_threads::nothing_left() noexcept {
 // Counts of completions that are not fetched may be among those that this takes out.
 void engine_threads::empty_descriptor() const noexcept {
   const auto due = rings_due_.load(base::memory_order_relaxed);
-  if (due <= 0) return;
+  if (due <= 0 || reaper_thread::is_this_thread()) return;
   eventfd_t rung = 0;
   if (descriptor_.is_ours() && ::eventfd_read(descriptor_.get(), &rung) == 0)
     rings_due_.store(due - static_cast<std::int64_t>(rung), base::memory_order_relaxed);

@@ -5,14 +5,14 @@
 
 #include "call.hpp"
 #include "ioctx_table.hpp"
-#include "kernel_aio.hpp"
+#include "kernel_context.hpp"
 
 namespace doorbell::aio {
 
 bool may_be_foreign(aio_context_t handle) noexcept {
   const base::errno_kept around;
   const call inside;
-  return inside && handle != 0 && !ioctx_table::process().lookup(handle) && !kernel_aio::is_own(handle);
+  return inside && handle != 0 && !ioctx_table::process().lookup(handle) && !kernel_context::is_own(handle);
 }
 
 }  // namespace doorbell::aio

@@ -13,8 +13,10 @@
 #include <thread>
 
 #include "crew.hpp"
+#include "eventfd_signal.hpp"
 #include "ioctx_table.hpp"
 #include "kernel_aio.hpp"
+#include "kernel_context.hpp"
 #include "reaper.hpp"
 #include "request_limit.hpp"
 #include "resfd.hpp"
@@ -53,6 +55,8 @@ void after_fork_in_parent() noexcept {
 void after_fork_in_child() noexcept {
   crew::after_fork_in_child();
   kernel_aio::forget_spares_in_child();
+  eventfd_signal::forget_context_in_child();
+  kernel_context::forget_all_in_child();
   unlock();
   reaper::process().forget_all();
   ioctx_table::process().forget_all();
@@ -96,6 +100,8 @@ void become_child() noexcept {
   shared_bells::process().begin_anew();
   request_limit::process().forget_all();
   kernel_aio::forget_spares_in_child();
+  eventfd_signal::forget_context_in_child();
+  kernel_context::forget_all_in_child();
   sleep_record::forget_all();
   noticed.store(own, base::memory_order_release);
 }

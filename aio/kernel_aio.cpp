@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "kernel_call.hpp"
+#include "kernel_context.hpp"
 #include "kernel_hop.hpp"
 #include "operation.hpp"
 
@@ -20,15 +21,10 @@ namespace doorbell::aio {
 namespace {
 
 using namespace std::chrono_literals;
-using handle = std::uintptr_t;
+using kernel_context::handle;
+using kernel_context::mapped_ring;
+using kernel_context::ring_of;
 
-// By the instruction: libaio's functions of these names, and syscall(3), may be the ones that this library replaces.
-
-long io_setup(unsigned nr, handle& made) noexcept { return kernel_call(SYS_io_setup, nr, &made); }
-long io_destroy(handle context) noexcept { return kernel_call(SYS_io_destroy, context); }
-long io_submit(handle context, std::span<iocb_abi*> iocbs) noexcept {
-  return kernel_call(SYS_io_submit, context, static_cast<long>(iocbs.size()), iocbs.data());
-}
 // Sleeps until there is an event, which it leaves in the ring. @return -1 and EFAULT then; 0 after the timeout.
 // By io_pgetevents(2), which the kernel restarts after an interruption for which no handler has run: the end of a ring
 // of io_uring interrupts the threads that have used it. A sandbox may know io_getevents(2) only.
@@ -50,29 +46,10 @@ bool can_cancel(handle context) noexcept {
   return errno == EINVAL;
 }
 
-/// The header of the ring that the kernel maps. Its address is the context's handle; the events follow it.
-struct mapped_ring {
-  unsigned id;
-  unsigned nr;
-  unsigned head;
-  unsigned tail;
-  unsigned magic;
-  unsigned compatible_features;
-  unsigned incompatible_features;
-  unsigned header_length;
-};
-constexpr unsigned ring_magic = 0xa10a10a1;
-
-mapped_ring& ring_of(handle context) noexcept { return *reinterpret_cast<mapped_ring*>(context); }
-
 // Other threads read and write entries while one moves the head.
 base::atomic_ref<void*> data_of(handle context, unsigned at) noexcept {
   auto* const events = reinterpret_cast<io_event*>(context + sizeof(mapped_ring));
   return base::atomic_ref<void*>{events[at].data};
-}
-
-bool is_understood(const mapped_ring& ring) noexcept {
-  return ring.magic == ring_magic && ring.incompatible_features == 0 && ring.header_length == sizeof ring;
 }
 
 constexpr unsigned largest = 1024;
@@ -82,27 +59,6 @@ constexpr std::chrono::nanoseconds patience = 10ms;  // with a poll that has bee
 
 /// Contexts without requests, for the next that needs one. Spares hold nothing that a destructor would have to release.
 constinit std::array<base::atomic<handle>, 4> spares{};
-
-/// The contexts that this copy of doorbell has made. A handle of the program's that is no longer valid may be the
-/// address of one of them. Those for which there is no room are counted.
-constinit std::array<base::atomic<handle>, 256> own_contexts{};
-constinit base::atomic<unsigned> other_own_contexts{0};
-
-void note_own(handle context) noexcept {
-  for (auto& each : own_contexts) {
-    handle none = 0;
-    if (each.compare_exchange_strong(none, context, base::memory_order_acq_rel)) return;
-  }
-  other_own_contexts.fetch_add(1, base::memory_order_acq_rel);
-}
-
-void forget_own(handle context) noexcept {
-  for (auto& each : own_contexts) {
-    handle its = context;
-    if (each.compare_exchange_strong(its, 0, base::memory_order_acq_rel)) return;
-  }
-  other_own_contexts.fetch_sub(1, base::memory_order_acq_rel);
-}
 
 handle take_spare() noexcept {
   for (auto& each : spares)
@@ -122,28 +78,6 @@ base::atomic<std::uintptr_t> last_alarm{1};
 
 void* name_of_alarm() noexcept { return reinterpret_cast<void*>(last_alarm.fetch_add(2, base::memory_order_relaxed)); }
 bool is_alarm(const void* data) noexcept { return reinterpret_cast<std::uintptr_t>(data) % 2 != 0; }
-
-/// The system has refused io_setup(2) or io_submit(2).
-constinit base::atomic<bool> is_refused{false};
-
-bool note_refusal() noexcept {
-  const bool refused = errno == ENOSYS || errno == EPERM || errno == EACCES;
-  if (refused) is_refused.store(true, base::memory_order_relaxed);
-  return refused;
-}
-
-handle create(unsigned nr) noexcept {
-  handle made = 0;
-  if (io_setup(nr, made) != 0) return 0;
-  kernel_hop::mapped();
-  if (is_understood(ring_of(made))) {
-    note_own(made);
-    return made;
-  }
-  io_destroy(made);
-  errno = ENOSYS;
-  return 0;
-}
 
 timespec to_timespec(std::chrono::nanoseconds time) noexcept {
   const auto whole = std::chrono::duration_cast<std::chrono::seconds>(time);
@@ -195,35 +129,25 @@ kernel_aio::~kernel_aio() {
     }
     if (keep_as_spare(context)) return;
   }
-  kernel_hop::unmap();
-  io_destroy(context);
-  forget_own(context);
+  kernel_context::destroy(context);
 }
 
 void kernel_aio::forget_spares_in_child() noexcept {
   for (auto& each : spares) each.store(0, base::memory_order_relaxed);
-  for (auto& each : own_contexts) each.store(0, base::memory_order_relaxed);
-  other_own_contexts.store(0, base::memory_order_relaxed);
-}
-
-bool kernel_aio::is_own(std::uintptr_t context) noexcept {
-  return other_own_contexts.load(base::memory_order_acquire) > 0 ||
-         std::ranges::any_of(own_contexts,
-                             [&](const auto& each) { return each.load(base::memory_order_acquire) == context; });
 }
 
 // @return 0: there is none now.
 kernel_aio::handle kernel_aio::context() noexcept {
   if (const auto known = context_.load(base::memory_order_acquire)) return known;
-  if (is_refused.load(base::memory_order_relaxed)) return 0;
+  if (kernel_context::is_refused()) return 0;
   const base::mutex_lock held{creation_lock_};
   if (const auto known = context_.load(base::memory_order_relaxed)) return known;
   const auto now = std::chrono::steady_clock::now();
   if (now < next_attempt_) return 0;
   is_spare_size_ = wanted_ <= usual_size;
   auto made = is_spare_size_ ? take_spare() : handle{0};
-  if (made == 0) made = create(is_spare_size_ ? usual_size : std::min(wanted_, largest));
-  if (made == 0 && !note_refusal()) next_attempt_ = now + retry_after;
+  if (made == 0) made = kernel_context::create(is_spare_size_ ? usual_size : std::min(wanted_, largest));
+  if (made == 0 && !kernel_context::note_refusal()) next_attempt_ = now + retry_after;
   context_.store(made, base::memory_order_release);
   return made;
 }
@@ -244,8 +168,8 @@ std::size_t kernel_aio::start(std::span<request* const> requests, int announce) 
   in_flight_.fetch_add(static_cast<std::uint32_t>(count), base::memory_order_seq_cst);
   const auto silent = std::ranges::count(requests.first(count), true, &request::is_unannounced);
   if (silent > 0) unannounced_.fetch_add(static_cast<std::uint32_t>(silent), base::memory_order_seq_cst);
-  const auto answer = io_submit(context, std::span{pointers}.first(count));
-  if (answer < 0) note_refusal();
+  const auto answer = kernel_context::submit(context, std::span{pointers}.first(count));
+  if (answer < 0) kernel_context::note_refusal();
   const auto started = static_cast<std::size_t>(std::max(answer, 0L));
   in_flight_.fetch_sub(static_cast<std::uint32_t>(count - started), base::memory_order_relaxed);
   for (auto* each : requests.subspan(started, count - started)) {
@@ -330,7 +254,7 @@ bool kernel_aio::arm(int pollable) noexcept {
   if (context == 0 || !can_cancel(context)) return false;
   alarm_.fildes = pollable;
   iocb_abi* one = &alarm_;
-  is_armed_.store(io_submit(context, {&one, 1}) == 1, base::memory_order_seq_cst);
+  is_armed_.store(kernel_context::submit(context, {&one, 1}) == 1, base::memory_order_seq_cst);
   return is_armed();
 }
 

@@ -111,9 +111,6 @@ class kernel_aio {
   /// The same, for those that are kept for later.
   static void forget_spares_in_child() noexcept;
 
-  /// Whether it is a context that a kernel_aio has made, or may be: there are too many to know each. Async-signal-safe.
-  [[nodiscard]] static bool is_own(std::uintptr_t context) noexcept;
-
   static constexpr std::size_t batch = 64;
   /// Of a context that can be kept for later.
   static constexpr unsigned usual_size = 128;

@@ -7,6 +7,13 @@
 // posts the completion with release before we read it with acquire. What is missing is only the kernel's own part.
 #pragma once
 
+#include <unistd.h>
+
+#include <cstdint>
+#include <tuple>
+
+#include <doorbell/base/private_fd.hpp>
+
 #if defined(__SANITIZE_THREAD__)
 #define DOORBELL_THREAD_SANITIZER 1
 #elif defined(__has_feature)
@@ -25,6 +32,15 @@ namespace doorbell::aio::kernel_hop {
 inline void depart([[maybe_unused]] void* request) noexcept {
 #if defined(DOORBELL_THREAD_SANITIZER)
   __tsan_release(request);
+#endif
+}
+
+/// Before the kernel adds to an eventfd. ThreadSanitizer finds the edge in the write, which writes nothing. Pairs with the
+/// read of the eventfd.
+inline void depart_by([[maybe_unused]] const base::private_fd& eventfd) noexcept {
+#if defined(DOORBELL_THREAD_SANITIZER)
+  const std::uint64_t nothing = 0;
+  std::ignore = ::write(eventfd.get(), &nothing, 0);
 #endif
 }
 

@@ -153,6 +153,7 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
     ring_.unmap();
   }
   release_memory();
+  shared_bells::process().delete_ended();
 }
 
 void kioctx::release_memory() noexcept {

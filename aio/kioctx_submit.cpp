@@ -118,7 +118,7 @@ std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs, resfd_lookup&
   }
   publish_hot(std::span{events}.first(count), slots - count);
   if (count == 0) return 0;
-  if (whom.bell != nullptr) whom.ring(count);
+  if (whom.bell != nullptr) whom.ring_verified(count);
   announce();
   return count;
 }

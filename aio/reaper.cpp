@@ -17,6 +17,7 @@
 #include <doorbell/base/futex.hpp>
 
 #include "kioctx.hpp"
+#include "reaper_thread.hpp"
 
 namespace doorbell::aio {
 namespace {
@@ -343,6 +344,7 @@ void reaper::end_process_without_threads() noexcept {
 }
 
 void reaper::run() noexcept {
+  reaper_thread::note_this_thread();
   std::array<epoll_event, 64> ready;
   bool is_looking = false;  // there are contexts that no descriptor tells of
   int wakeups = 0;          // since the last look at them

@@ -5,7 +5,9 @@
 #include <new>
 #include <utility>
 
+#include "eventfd_signal.hpp"
 #include "reaper.hpp"
+#include "reaper_thread.hpp"
 #include "same_file.hpp"
 
 namespace doorbell::aio {
@@ -37,18 +39,24 @@ bool foreign_bell::is_named_by(int fd) const noexcept {
   return fd != file_->get() && !file_->is_superseded() && is_same_file(file_->get(), fd);
 }
 
-void foreign_bell::end() noexcept {
-  shared_bells::process().forget(*this);
-  delete this;
-}
+void foreign_bell::end() noexcept { shared_bells::process().end(*this); }
 
+// By a write only if the system refuses the kernel's AIO: between the look at the descriptor and the write, the program
+// may put a file in its place.
 void ringing::ring(std::uint64_t times) const noexcept {
   if (foreign != nullptr && !eventfd_ctx::in_callback()) {
-    times = bell->forward_directly(times);
+    times = eventfd_signal::add(foreign->file(), times);
+    if (times > 0) times = bell->forward_directly(times);
     if (times == 0) return;
   }
   bell->signal(times);
   see_to_the_rest();
+}
+
+// What is left after the write did not fit, or the write might have blocked.
+void ringing::ring_verified(std::uint64_t times) const noexcept {
+  if (foreign != nullptr && !eventfd_ctx::in_callback()) times = bell->forward_directly(times);
+  if (times > 0) ring(times);
 }
 
 // In a callback the signal has only been left for later, and when it is made there, its write to the kernel eventfd is
@@ -100,6 +108,7 @@ foreign_bell_ptr shared_bells::replace(const foreign_bell_ptr& known, const fore
 
 // Without the lock while it asks the kernel what the number refers to, and while it makes a new one.
 foreign_bell_ptr shared_bells::find(int resfd, std::error_code& ec) noexcept {
+  delete_ended();
   auto known = get(resfd);
   foreign_bell_ptr made;
   for (;;) {
@@ -110,14 +119,31 @@ foreign_bell_ptr shared_bells::find(int resfd, std::error_code& ec) noexcept {
   }
 }
 
-void shared_bells::forget(foreign_bell& ended) noexcept {
-  const base::mutex_lock held{lock_};
-  if (ended.is_linked()) place_of(ended.number_).erase(list::s_iterator_to(ended));
+void shared_bells::end(foreign_bell& ended) noexcept {
+  {
+    const base::mutex_lock held{lock_};
+    if (ended.is_linked()) place_of(ended.number_).erase(list::s_iterator_to(ended));
+    if (reaper_thread::is_this_thread()) {
+      ended_.push_back(ended);
+      return;
+    }
+  }
+  delete &ended;
+}
+
+void shared_bells::delete_ended() noexcept {
+  list ended;
+  {
+    const base::mutex_lock held{lock_};
+    ended.swap(ended_);
+  }
+  ended.clear_and_dispose([](foreign_bell* each) { delete each; });
 }
 
 void shared_bells::forget_all() noexcept {
   const base::mutex_lock held{lock_};
   for (auto& each : known_) each.clear();
+  ended_.clear();
 }
 
 void shared_bells::begin_anew() noexcept { new (this) shared_bells; }

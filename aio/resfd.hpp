@@ -22,12 +22,12 @@
 //   put(): no reference is left
 //                                        lock; at the number; get_unless_zero() fails; unlock
 //                                        makes another one; lock; puts it in its place; unlock
-//   forget(): lock; is not known any
+//   end(): lock; is not known any
 //     more; unlock
 //   is deleted
 //
-//   forbidden: find gets a reference to one that is being deleted. forget() needs the lock, so under the lock the
-//              memory is there, and get_unless_zero() is enough.
+//   forbidden: find gets a reference to one that is being deleted. end() needs the lock, so under the lock the memory is
+//              there, and get_unless_zero() is enough.
 #pragma once
 
 #include <boost/intrusive/list.hpp>
@@ -87,8 +87,11 @@ class foreign_bell : public boost::intrusive::list_base_hook<> {  // of shared_b
 
 /// Whom a request rings.
 struct ringing {
-  /// Signals it. What does not fit into a kernel eventfd is added as soon as its program has read.
+  /// Signals it. A kernel eventfd stops at 2^64-1, as for the kernel's own AIO; if the system refuses the kernel's AIO,
+  /// what does not fit is added as soon as the program has read.
   void ring(std::uint64_t times) const noexcept;
+  /// The same in a verified_scope of the descriptor (private_fd.hpp), by fewer system calls.
+  void ring_verified(std::uint64_t times) const noexcept;
 
   eventfd_ctx_ptr bell;      ///< pins the eventfd_ctx, not its file; null: nobody
   foreign_bell_ptr foreign;  ///< whose bell it is, where it stands for a kernel eventfd; else null
@@ -106,8 +109,11 @@ class shared_bells {
 
   /// That of `resfd`, as it is now. Errors: as foreign_bell::make.
   [[nodiscard]] foreign_bell_ptr find(int resfd, std::error_code& ec) noexcept;
-  /// That no reference is left to. Its memory may go when this has returned.
-  void forget(foreign_bell& ended) noexcept;
+  /// Ends one that no reference is left to. The reaper does not close descriptors, because the program may put a file in
+  /// the place of one between the look and the close: it leaves them to the next call of delete_ended().
+  void end(foreign_bell& ended) noexcept;
+  /// In a thread of the program, without a lock. Called by find(), and when a context is destroyed.
+  void delete_ended() noexcept;
 
   /// In a fork's child: those of the parent stay the parent's.
   void forget_all() noexcept;
@@ -131,6 +137,7 @@ class shared_bells {
 
   base::mutex lock_;  // a leaf
   std::array<list, 64> known_ DOORBELL_GUARDED_BY(lock_);
+  list ended_ DOORBELL_GUARDED_BY(lock_);  // in the reaper's thread, and not deleted yet
 };
 
 /// Those that a context was told of last, so that not each request looks among the process's.

@@ -135,7 +135,7 @@ private_fd::private_fd(unique_fd fd, bool is_sole_owner, int lowest) noexcept {
   if (fd.get() < lowest)
     if (auto high = duplicate(fd.get(), lowest, first_unreserved)) fd = std::move(high);
   token_ = note_owner(fd.get());
-  struct stat status{};
+  struct stat status {};
   if (is_sole_owner && ::fcntl(fd.get(), F_SETSIG, mark()) == 0) {
     identity_.by = identity::kind::mark;
   } else if (!is_sole_owner && is_known_to_epoll(fd.get(), EPOLL_CTL_ADD)) {
@@ -155,10 +155,14 @@ private_fd::verified_scope::verified_scope(const private_fd* just_verified) noex
 private_fd::verified_scope::~verified_scope() { verified = nullptr; }
 
 bool private_fd::is_ours() const noexcept {
+  if (verified == this) return fd_ >= 0 && !is_superseded();
+  return verify();
+}
+
+bool private_fd::verify() const noexcept {
   if (fd_ < 0 || is_superseded()) return false;
-  if (verified == this) return true;
   const errno_kept around;
-  struct stat status{};
+  struct stat status {};
   switch (identity_.by) {
     case identity::kind::mark:
       return ::fcntl(fd_, F_GETSIG) == mark();

@@ -56,7 +56,7 @@ set(not_emulated
   unit.kernel_eventfd_add.adds_to_an_empty_one/without_proc
   unit.kernel_eventfd_add.adds_a_large_count_in_a_few_calls/without_proc
   unit.threads.aio_resfd_restricted.eventfds_are_signalled_and_other_files_refused/without_proc
-  unit.threads.aio_resfd_restricted.a_full_eventfd_gets_the_rest_when_it_is_read/without_proc
+  unit.threads.aio_resfd_restricted.without_kernel_aio_a_full_eventfd_gets_the_rest_when_it_is_read/without_proc
   # execve(2) is executed by the host's kernel, which cannot start a program for another processor.
   dropin.threads.process.becomes_another_program_with_io_in_flight
   # sh, printf and true are the host's programs, and doorbell-run correctly refuses programs for another processor.

@@ -23,6 +23,7 @@
 #include "support/file_kinds.hpp"
 #include "support/files.hpp"
 #include "support/inventory.hpp"
+#include "support/refused_calls.hpp"
 #include "support/restricted.hpp"
 #include "support/threads.hpp"
 
@@ -129,11 +130,13 @@ TEST_P(aio_resfd_restricted, eventfds_are_signalled_and_other_files_refused) {
   });
 }
 
-// Oracle: submit and getevents return, and what had no room is added when the program reads.
-TEST_P(aio_resfd_restricted, a_full_eventfd_gets_the_rest_when_it_is_read) {
+// Oracle: submit and getevents return. What had no room is added when the program reads, if the kernel, which would drop
+// it, does not signal.
+TEST_P(aio_resfd_restricted, without_kernel_aio_a_full_eventfd_gets_the_rest_when_it_is_read) {
   in_child([] {
     reads requests;
     if (!GetParam().apply()) return;
+    doorbell::test::refuse_kernel_aio();
     const a_context ctx;
     for (const int flags : {0, static_cast<int>(EFD_NONBLOCK)}) {
       const auto bell = kernel_eventfd(0, flags);
@@ -257,6 +260,43 @@ TEST_F(aio_resfd, a_file_in_the_places_of_the_eventfd_and_its_duplicate_is_not_w
     }
     EXPECT_EQ(::lseek(file.get(), 0, SEEK_END), 0);
     EXPECT_EQ(::lseek(file.get(), 0, SEEK_CUR), 0);
+  });
+}
+
+// Oracle: when the reaper has dropped the last reference, because the context remembers another eventfd in its place, the
+// library's duplicate is there until the program makes a call that may close it.
+TEST_F(aio_resfd, the_reaper_leaves_the_close_of_a_duplicate_to_the_program) {
+  in_child([&] {
+    const doorbell::test::pipe_ends pipe;
+    const a_context ctx;
+    const a_context other;
+    const auto first = kernel_eventfd();
+    constexpr int places = 8;  // of eventfds that a context remembers
+    const unique_fd second{::fcntl(kernel_eventfd().get(), F_DUPFD_CLOEXEC, first.get() + places)};
+    ASSERT_EQ(second.get(), first.get() + places);
+    const auto poll_signalling = [&](const unique_fd& eventfd) {
+      auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
+      poll.flags |= aio::iocb_abi::flag_resfd;
+      poll.resfd = static_cast<std::uint32_t>(eventfd.get());
+      return poll;
+    };
+    char byte = 0;
+    auto of_first = poll_signalling(first);
+    auto of_second = poll_signalling(second);
+    ASSERT_EQ(ctx.submit({&of_first}), 1);
+    ASSERT_EQ(ctx.submit({&of_second}), 1);
+    ASSERT_EQ(::write(pipe.write.get(), &byte, 1), 1);
+    EXPECT_EQ(take_until(first.get(), 1), 1U);
+    EXPECT_EQ(take_until(second.get(), 1), 1U);
+    // When this one is signalled, the reaper has finished with those before.
+    ASSERT_EQ(::read(pipe.read.get(), &byte, 1), 1);
+    ASSERT_EQ(ctx.submit({&of_second}), 1);
+    ASSERT_EQ(::write(pipe.write.get(), &byte, 1), 1);
+    EXPECT_EQ(take_until(second.get(), 1), 1U);
+    EXPECT_EQ(descriptors_of(first.get()), 2U);
+    const auto third = kernel_eventfd();
+    requests_.complete(other, third.get());
+    EXPECT_EQ(descriptors_of(first.get()), 1U);
   });
 }
 

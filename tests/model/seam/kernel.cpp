@@ -41,6 +41,7 @@ struct {
   std::uint64_t last_inode = 0;
   std::size_t room = usual_room;
   bool program_closes_ours = false;
+  bool allows_kernel_aio = false;
 } state;
 
 descriptor_table& descriptors() { return state.tables[scheduler::one().current().table]; }
@@ -193,6 +194,22 @@ bool is_still(int number, std::uint64_t inode) noexcept {
   if (!state.program_closes_ours || !is_ours(number)) return true;
   const auto* const there = find_descriptor(number);
   return there != nullptr && inode_of(number) == inode;
+}
+
+void make_regular(int number) { descriptors().at(number).file->is_regular = true; }
+
+void allow_kernel_aio() noexcept { state.allows_kernel_aio = true; }
+bool allows_kernel_aio() noexcept { return state.allows_kernel_aio; }
+
+bool signal_eventfd(int number, std::uint64_t n) {
+  const auto file = find_file(number);
+  if (file == nullptr || file->is_regular) return false;
+  auto& all = scheduler::one();
+  all.step({.name = "signal", .object = file.get()});
+  file->count += std::min(n, UINT64_MAX - file->count);
+  if (all.has_trace()) all.tell(std::to_string(n));
+  tell_epolls(all, *file, EPOLLIN);
+  return true;
 }
 
 std::shared_ptr<kernel_socket> make_socket() {

@@ -47,6 +47,7 @@ struct kernel_eventfd {
   const bool semaphore;
   const bool non_blocking;
   const std::uint64_t inode;
+  bool is_regular = false;  // another kind of file: the count says how much has been written to it
   std::vector<watcher> watchers = {};
 
   static constexpr std::uint64_t most = UINT64_MAX - 1;
@@ -97,6 +98,14 @@ void use_table(unsigned which) noexcept;
 void let_program_close_ours() noexcept;
 /// A step, if it may. @return whether the number refers to the file with that inode.
 [[nodiscard]] bool is_still(int number, std::uint64_t inode) noexcept;
+
+/// Not a step. The file of that number is not an eventfd.
+void make_regular(int number);
+/// For the rest of the execution: the system allows the kernel's AIO, which signals eventfds (aio/eventfd_signal.hpp).
+void allow_kernel_aio() noexcept;
+[[nodiscard]] bool allows_kernel_aio() noexcept;
+/// A step: as the kernel signals the eventfd of that number for a request. @return false: EBADF, or EINVAL.
+[[nodiscard]] bool signal_eventfd(int number, std::uint64_t n);
 
 [[nodiscard]] std::shared_ptr<kernel_socket> make_socket();
 /// For the rest of the execution: a socket pair has room for so many messages.

@@ -27,7 +27,8 @@ private_fd::verified_scope::~verified_scope() = default;
 bool private_fd::is_of_library(int /*fd*/) noexcept { return false; }
 
 bool private_fd::is_superseded() const noexcept { return false; }
-bool private_fd::is_ours() const noexcept {
+bool private_fd::is_ours() const noexcept { return verify(); }
+bool private_fd::verify() const noexcept {
   const model::not_tracked here;
   return fd_ >= 0 && model::is_still(fd_, identity_.inode);
 }

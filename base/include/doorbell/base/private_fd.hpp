@@ -61,6 +61,9 @@ class private_fd {
   /// Whether the number still refers to the file. One system call, or two for a duplicate. errno stays as it was.
   [[nodiscard]] bool is_ours() const noexcept;
 
+  /// The same, also in a verified_scope.
+  [[nodiscard]] bool verify() const noexcept;
+
   /// A scope of a thread that has just verified a descriptor: as long as it lasts, is_ours() of that descriptor makes
   /// no system call in this thread. Only for calls that do not wait, and in which no code of the program runs in this
   /// thread. Scopes do not nest.

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A count for an eventfd of the program, while the program closes the library's descriptors and uses their numbers.
+#include <doorbell/base/unique_fd.hpp>
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <system_error>
+
+#include "resfd.hpp"
+#include "scenario.hpp"
+#include "seam/kernel.hpp"
+
+namespace doorbell::model {
+namespace {
+
+using base::unique_fd;
+
+/// A kernel eventfd of the program, and what the library holds it by.
+class a_bell {
+ public:
+  a_bell() {
+    std::error_code ec;
+    whom_.foreign = aio::foreign_bell::make(programs.get(), ec);
+    REQUIRE(!ec);
+    whom_.bell = whom_.foreign->bell();
+    allow_kernel_aio();
+    let_program_close_ours();
+  }
+
+  void ring(std::uint64_t n = 1) const { whom_.ring(n); }
+  [[nodiscard]] int ours() const { return whom_.foreign->descriptor(); }
+  [[nodiscard]] std::uint64_t count() const {
+    std::uint64_t there = 0;
+    return ::read(programs.get(), &there, sizeof there) == sizeof there ? there : 0;
+  }
+
+  const unique_fd programs{::eventfd(0, EFD_NONBLOCK)};
+
+ private:
+  aio::ringing whom_;
+};
+
+// Legal: the count arrives, or is dropped because the program has closed the library's descriptor.
+// Forbidden: something is written to the file.
+SCENARIO(resfd_number_of_ours_becomes_a_files, 3,
+         "a program that puts a file at the number of the library's duplicate finds nothing written to it") {
+  const a_bell bell;
+  const unique_fd file{::eventfd(0, EFD_NONBLOCK)};
+  make_regular(file.get());
+  together({{"library", [&] { bell.ring(); }},
+            {"program", [&, ours = bell.ours()] { REQUIRE(::dup3(file.get(), ours, O_CLOEXEC) == ours); }}});
+  let_background_rest();
+  std::uint64_t written = 0;
+  REQUIRE(::read(file.get(), &written, sizeof written) < 0);
+  REQUIRE(bell.count() <= 1);
+  REQUIRE(::close(bell.ours()) == 0);
+}
+
+SCENARIO(resfd_signalled_by_two, 2, "two threads that signal concurrently lose no count") {
+  const a_bell bell;
+  together({{"library", [&] { bell.ring(2); }}, {"other", [&] { bell.ring(); }}});
+  let_background_rest();
+  REQUIRE(bell.count() == 3);
+}
+
+}  // namespace
+}  // namespace doorbell::model
