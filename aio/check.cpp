@@ -71,9 +71,11 @@ std::error_code check_vectors(std::span<const iovec> buffers) noexcept {
   return {};
 }
 
+// The kernel takes the low 32 bits of the number of buffers.
 std::error_code fetch_vectors(request& made) noexcept {
-  if (made.what.nbytes > max_vectors) return error(std::errc::invalid_argument);
-  const auto count = static_cast<std::size_t>(made.what.nbytes);
+  const auto count = static_cast<std::uint32_t>(made.what.nbytes);
+  if (count > max_vectors) return error(std::errc::invalid_argument);
+  made.what.nbytes = count;
   auto* const room = made.room_for_vectors(count);
   if (room == nullptr) return error(std::errc::not_enough_memory);
   const auto* const there = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(made.what.buf));

@@ -269,6 +269,21 @@ TEST_P(aio_transfer, no_vector_transfers_nothing) {
   EXPECT_EQ(result_of(ctx_, aio::prep_preadv(file_.get(), std::span<const iovec>{}, 0)), 0);
 }
 
+TEST_P(aio_transfer, the_number_of_vectors_has_32_bits) {
+  std::array<iovec, 2> buffers{iovec{text_.data(), 3}, iovec{text_.data() + 3, 2}};
+  for (const bool writes : {false, true}) {
+    auto request = writes ? aio::prep_pwritev(file_.get(), buffers, 0) : aio::prep_preadv(file_.get(), buffers, 0);
+    request.nbytes |= std::uint64_t{1} << 32;
+    EXPECT_EQ(result_of(ctx_, request), 5);
+    request.nbytes = std::uint64_t{1} << 32;
+    EXPECT_EQ(result_of(ctx_, request), 0);
+    request.nbytes |= 1025;
+    EXPECT_EQ(answer_to(ctx_, request), -EINVAL);
+    request.nbytes = std::uint64_t{1} << 63;
+    EXPECT_EQ(answer_to(ctx_, request), -EINVAL);
+  }
+}
+
 TEST_P(aio_transfer, vectors_lengths_are_checked_and_then_their_addresses) {
   iovec good{text_.data(), 5};
   iovec long_one{text_.data(), std::size_t{1} << 63};
