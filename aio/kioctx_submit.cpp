@@ -138,14 +138,16 @@ file_hints::kind kioctx::hint_for(iocb_abi* asked) noexcept {
 }
 
 // In their order, up to the first that the engine does not take: what is taken is always the first so many. So what is
-// tried at once is tried after the engine has taken those before it; a read is not worth that, and follows them.
+// tried at once is tried after the engine has taken those before it. A read is worth that only if it is likely to be in
+// the cache; otherwise it follows them.
 std::size_t kioctx::start(std::span<request* const> made) noexcept {
   std::size_t started = 0;  // by the engine, or answered
   std::size_t next = 0;
   for (; next < made.size(); ++next) {
     using when = request::try_at_once;
     const auto wish = made[next]->at_once;
-    if (wish == when::never || (wish == when::first && started < next)) continue;
+    if (wish == when::never) continue;
+    if (wish == when::first && started < next && !hints_.is_hit_in_a_row(made[next]->what.fildes)) continue;
     started += start_by_engine(made.subspan(started, next - started));
     if (started < next) return started;
     if (answer(*made[next])) ++started;

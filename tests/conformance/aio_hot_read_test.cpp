@@ -96,6 +96,24 @@ TEST_P(aio_hot_read, behind_a_write_of_the_same_submit_is_there_when_submit_retu
     }
 }
 
+// The reads before make the file one whose reads are hits.
+TEST_P(aio_hot_read, behind_a_poll_that_waits_is_there_when_submit_returns) {
+  for (int round = 0; round < rounds; ++round)
+    EXPECT_EQ(result_there(aio::prep_pread(file_.get(), text_.data(), 12, 0)), 12);
+  for (int round = 0; round < rounds && !HasFailure(); ++round) {
+    iocb_abi poll = poll_of_pipe();
+    iocb_abi read = aio::prep_pread(file_.get(), text_.data(), 12, 0);
+    ASSERT_EQ(submit(ctx_, {&poll, &read}), 2);
+    const auto there = events_there(ctx_);
+    ASSERT_EQ(there.size(), 1U);
+    EXPECT_EQ(there.front().res, 12);
+    fill_pipe();
+    EXPECT_EQ(result(ctx_, POLLIN), POLLIN);
+    char byte = 0;
+    ASSERT_EQ(::read(pipe_.read.get(), &byte, 1), 1);
+  }
+}
+
 // What a check refuses is refused, though a read of it faults, too.
 TEST_P(aio_hot_read, that_is_refused_has_no_event) {
   iocb_abi request = aio::prep_pread(file_.get(), kernels_address<char>(), 8, 0);
