@@ -105,7 +105,7 @@ class kioctx {
   /// The requests that an ending process waits for. As engine::file_io_done(), it may be called in a signal handler
   /// that has interrupted any other member.
   struct file_io {
-    std::uint64_t left = 0;  // accepted and not carried out
+    std::uint64_t left = 0;  // accepted, and not carried out, or their eventfds not signalled
     bool must_be_reaped = false;
   };
   [[nodiscard]] file_io file_io_left() const noexcept;
@@ -183,9 +183,16 @@ class kioctx {
   [[nodiscard]] request* make_request(const iocb_abi& asked, provisions& left) noexcept;
   [[nodiscard]] std::size_t take_slots(std::size_t wanted) noexcept;
   [[nodiscard]] std::size_t start(std::span<request* const> made) noexcept;
+  /// Whether the file I/O of an accepted request is only over when the library has signalled an eventfd: another process
+  /// may wait for it.
+  [[nodiscard]] static bool owes_signal(const request& made) noexcept {
+    return made.ends_by_itself && made.whom.foreign != nullptr && !made.kernel_may_signal;
+  }
   /// By how much requests increase in_flight_.
   [[nodiscard]] static std::uint64_t weight(std::span<request* const> made) noexcept;
   [[nodiscard]] bool count_in(std::span<request* const> made) noexcept;
+  void count_out(std::span<request* const> made) noexcept;
+  void count_signals_left(std::span<request* const> made) noexcept;
   [[nodiscard]] std::size_t start_by_engine(std::span<request* const> made) noexcept;
   [[nodiscard]] bool answer(request& made) noexcept;
   void ensure_reaper(std::error_code& ec) noexcept;
@@ -249,6 +256,7 @@ class kioctx {
   base::atomic<bool> dead_{false};
   base::atomic<std::uint32_t> memory_users_{1};  // destroy(), and sleepers whose records it has taken
   base::atomic<std::uint64_t> in_flight_{0};     // requests; files_unit for each of those that end by themselves
+  base::atomic<std::uint64_t> signals_left_{0};  // requests that owe one (owes_signal()); raised before in_flight_
 
   // Changed under helper_lock_, which is taken before the reaper's.
   base::mutex helper_lock_;

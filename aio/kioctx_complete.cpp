@@ -83,6 +83,8 @@ void kioctx::complete(std::span<completion> done) noexcept {
   for (const auto& each : done)
     if (!each.done->is_signalled_by_kernel) rung.add(each.done->whom);
   rung.ring();
+  const auto signalled = std::ranges::count_if(done, [](const auto& each) { return owes_signal(*each.done); });
+  if (signalled > 0) signals_left_.fetch_sub(static_cast<std::uint64_t>(signalled), base::memory_order_seq_cst);
   let_go(done);
   in_flight_.fetch_sub(done.size(), base::memory_order_relaxed);
   announce();
@@ -98,9 +100,13 @@ void kioctx::count_out_files(std::span<const completion> done) noexcept {
 // that are carried out are counted later than all of them, so none is missed.
 kioctx::file_io kioctx::file_io_left() const noexcept {
   const auto files = in_flight_.load(base::memory_order_seq_cst) / files_unit;
-  if (files == 0) return {};
-  const auto done = engine_->file_io_done();
-  return {.left = files - std::min(files, done.carried_out), .must_be_reaped = done.must_be_reaped};
+  if (files > 0) {
+    const auto done = engine_->file_io_done();
+    if (const auto left = files - std::min(files, done.carried_out); left > 0)
+      return {.left = left, .must_be_reaped = done.must_be_reaped};
+  }
+  const auto signals = signals_left_.load(base::memory_order_seq_cst);
+  return {.left = signals, .must_be_reaped = signals > 0};
 }
 
 void kioctx::let_go(std::span<const completion> done) noexcept {

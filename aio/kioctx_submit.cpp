@@ -160,14 +160,27 @@ std::uint64_t kioctx::weight(std::span<request* const> made) noexcept {
   return made.size() + static_cast<std::uint64_t>(files) * files_unit;
 }
 
+void kioctx::count_signals_left(std::span<request* const> made) noexcept {
+  const auto owed = std::ranges::count_if(made, [](const auto* each) { return owes_signal(*each); });
+  if (owed > 0) signals_left_.fetch_add(static_cast<std::uint64_t>(owed), base::memory_order_seq_cst);
+}
+
+// Requests that have not been accepted.
+void kioctx::count_out(std::span<request* const> made) noexcept {
+  in_flight_.fetch_sub(weight(made), base::memory_order_relaxed);
+  const auto owed = std::ranges::count_if(made, [](const auto* each) { return owes_signal(*each); });
+  if (owed > 0) signals_left_.fetch_sub(static_cast<std::uint64_t>(owed), base::memory_order_seq_cst);
+}
+
 // Seq_cst, as the ending thread's accesses; see process_end.hpp.
 // @return false: the process ends, and takes no more requests.
 bool kioctx::count_in(std::span<request* const> made) noexcept {
   const auto added = weight(made);
   for (;;) {
+    count_signals_left(made);
     in_flight_.fetch_add(added, base::memory_order_seq_cst);
     if (added < files_unit || !submission_gate::is_closed()) return true;
-    in_flight_.fetch_sub(added, base::memory_order_relaxed);
+    count_out(made);
     if (!submission_gate::wait_until_open()) return false;
   }
 }
@@ -179,7 +192,7 @@ std::size_t kioctx::start_by_engine(std::span<request* const> made) noexcept {
   if (engine_->replacements() != replacements_.load(base::memory_order_relaxed)) [[unlikely]]
     follow_engine();
   tell_given_back(made.subspan(started));
-  if (started < made.size()) in_flight_.fetch_sub(weight(made.subspan(started)), base::memory_order_relaxed);
+  if (started < made.size()) count_out(made.subspan(started));
   enlist(made.first(started));
   // Sleepers with a signal mask wait for descriptors, which do not announce all completions.
   if (masked_.load(base::memory_order_seq_cst) > 0 && engine_->must_be_looked_at()) [[unlikely]]
@@ -198,6 +211,7 @@ bool kioctx::answer(request& made) noexcept {
   if (auto* const watcher = request_watcher::current()) watcher->taken(made.what);
   made.answered = request_watcher::answered_by::submit;
   request* const alone = &made;
+  count_signals_left({&alone, 1});
   in_flight_.fetch_add(weight({&alone, 1}), base::memory_order_relaxed);
   completion done{&made, *res};
   complete({&done, 1});

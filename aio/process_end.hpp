@@ -16,8 +16,18 @@
 //
 // The ending thread may run a signal handler that has interrupted any function, also one of doorbell's that holds locks.
 // It therefore takes no lock, allocates nothing and calls no callback: it reads counters inside RCU sections, and sleeps
-// between them. The exception is a request that io_uring has given back because the thread that submitted it has ended: an
-// ending thread that has not interrupted a call of doorbell's reaps it, so that it is started again.
+// between them. An ending thread that has not interrupted a call of doorbell's makes two exceptions, and reaps a context:
+//   - A request that io_uring has given back because the thread that submitted it has ended is started again.
+//   - A count that is due to a kernel eventfd is added. Another process may have the eventfd, and the kernel signals it
+//     for each request, also when the process that has submitted it ends.
+//
+//   a thread that reaps                  ending thread
+//   in_flight_ -= the file               file I/O left? no
+//   signals                              signals left? yes -> looks again
+//   signals_left_ -= 1
+//
+//   forbidden: the process ends between the first two. signals_left_ is raised before in_flight_, and lowered after the
+//              signal.
 //
 // A child of vfork(2) or clone(2) that has made no context neither waits nor closes the gate.
 //

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A count for an eventfd of the program, while the program closes the library's descriptors and uses their numbers.
+// A count for an eventfd of the program, while the program closes the library's descriptors and uses their numbers, or
+// while the process ends.
+#include <doorbell/aio_calls.hpp>
 #include <doorbell/base/unique_fd.hpp>
 
 #include <fcntl.h>
@@ -10,6 +12,8 @@
 #include <cstdint>
 #include <system_error>
 
+#include "model_engine.hpp"
+#include "process_end.hpp"
 #include "resfd.hpp"
 #include "scenario.hpp"
 #include "seam/kernel.hpp"
@@ -65,6 +69,32 @@ SCENARIO(resfd_signalled_by_two, 2, "two threads that signal concurrently lose n
   together({{"library", [&] { bell.ring(2); }}, {"other", [&] { bell.ring(); }}});
   let_background_rest();
   REQUIRE(bell.count() == 3);
+}
+
+const int regular_file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+// Legal: the ending thread waits for the signal of the thread that reaps, or reaps itself.
+// Forbidden: the process may end, and the eventfd, for which another process may wait, has no count.
+SCENARIO(resfd_of_a_process_that_ends, 2, "a process that may end has signalled the eventfds of its file I/O") {
+  const unique_fd bell{::eventfd(0, EFD_NONBLOCK)};
+  aio::aio_context_t ctx = 0;
+  REQUIRE(aio::io_setup(2, &ctx) == 0);
+  const auto disk = device::take_last();
+  char buffer = 0;
+  auto read = static_cast<aio::iocb_abi>(aio::prep_pread(regular_file, &buffer, 1, 0));
+  read.flags = aio::iocb_abi::flag_resfd;
+  read.resfd = static_cast<std::uint32_t>(bell.get());
+  aio::iocb_abi* one = &read;
+  REQUIRE(aio::io_submit(ctx, 1, &one) == 1);
+  together({{"device", [&] { disk->complete_one(); }}, {"ending thread", [&] {
+                                                          const aio::file_io_pause until_the_end;
+                                                          std::uint64_t count = 0;
+                                                          REQUIRE(::read(bell.get(), &count, sizeof count) ==
+                                                                  sizeof count);
+                                                          REQUIRE(count == 1);
+                                                        }}});
+  let_background_rest();
+  REQUIRE(aio::io_destroy(ctx) == 0);
 }
 
 }  // namespace
