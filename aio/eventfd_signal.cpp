@@ -71,7 +71,7 @@ refusal classify(int error, const base::private_fd& eventfd) noexcept {
 // The kernel has no slot left if other threads have signalled, and not discarded their events yet.
 std::uint64_t add(const base::private_fd& eventfd, std::uint64_t n) noexcept {
   const base::errno_kept around;
-  if (!eventfd.is_ours()) return 0;
+  if (!eventfd.refers_to_its_file()) return 0;
   auto one = signal_by(eventfd.get());
   std::array<iocb_abi*, batch> same;
   same.fill(&one);

@@ -33,6 +33,11 @@ bool may_use_kernel_aio(const request& checked, const file_facts& file, bool as_
   return is_file && file.is_direct && (is_read(checked.what) || (as_the_kernel && is_write(checked.what)));
 }
 
+// io_submit(2) says only EBADF or EINVAL of an eventfd. A shortage of descriptors, threads or memory is the library's own.
+bool is_shortage(const std::error_code& ec) noexcept {
+  return ec && ec != std::errc::bad_file_descriptor && ec != std::errc::invalid_argument;
+}
+
 }  // namespace
 
 // Slots, memory and answers that a submit takes once for all its requests.
@@ -107,6 +112,8 @@ std::error_code kioctx::check(Iocb& asked, request& made, provisions& left) noex
   if (!ec && has_bell(asked)) {
     ec = find_bell(asked, made.whom, left.numbers);
     if (!ec) ensure_reaper(ec);
+    if (std::is_same_v<Iocb, iocb_abi> && is_shortage(ec))
+      ec = std::make_error_code(std::errc::resource_unavailable_try_again);
   }
   if (ec) return ec;
   asked.key = 0;

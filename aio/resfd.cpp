@@ -36,7 +36,7 @@ foreign_bell_ptr foreign_bell::make(int resfd, std::error_code& ec) noexcept {
 // that it was follows from the comparison, unless the program has put one other file in the places of both; then the
 // descriptor is verified before it is written to (kernel_eventfd.hpp).
 bool foreign_bell::is_named_by(int fd) const noexcept {
-  return fd != file_->get() && !file_->is_superseded() && is_same_file(file_->get(), fd);
+  return fd != file_->get() && !file_->is_superseded() && !file_->is_doubtful() && is_same_file(file_->get(), fd);
 }
 
 void foreign_bell::end() noexcept { shared_bells::process().end(*this); }

@@ -15,6 +15,7 @@
 
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/errno_kept.hpp>
+#include <doorbell/base/same_file.hpp>
 #include <doorbell/base/uncancelled.hpp>
 
 namespace doorbell::base {
@@ -72,6 +73,13 @@ bool is_epoll_ours(owned_number epoll) noexcept {
   return epoll.fd >= 0 && !has_younger_owner(epoll.fd, epoll.token) && ::fcntl(epoll.fd, F_GETSIG) == mark();
 }
 
+/// The token of the epoll that was last found to be lost.
+constinit atomic<std::uint32_t> lost_epoll{0};
+
+std::uint32_t token_of_epoll() noexcept {
+  return std::bit_cast<owned_number>(epoll_of_duplicates.load(memory_order_acquire)).token;
+}
+
 // If two threads create it, one of the two closes its own. A descriptor that the program has closed is replaced; then the
 // duplicates that were in the old epoll are taken to be lost.
 int make_epoll_of_duplicates(std::uint64_t lost) noexcept {
@@ -89,8 +97,10 @@ int make_epoll_of_duplicates(std::uint64_t lost) noexcept {
 bool is_known_to_epoll(int fd, int operation) noexcept {
   const auto known = epoll_of_duplicates.load(memory_order_acquire);
   int epoll = std::bit_cast<owned_number>(known).fd;
-  if (!is_epoll_ours(std::bit_cast<owned_number>(known)))
+  if (!is_epoll_ours(std::bit_cast<owned_number>(known))) {
+    lost_epoll.store(std::bit_cast<owned_number>(known).token, memory_order_relaxed);
     epoll = operation == EPOLL_CTL_ADD ? make_epoll_of_duplicates(known) : -1;
+  }
   if (epoll < 0) return false;
   epoll_event nothing{};
   // The same file may have had the same number before.
@@ -123,6 +133,8 @@ int private_fd::lowest_number() noexcept {
 // of the program that gets its number later.
 private_fd private_fd::duplicate_of(int programs) noexcept {
   private_fd made{duplicate(programs, lowest_number(), first_unreserved), false, first_unreserved};
+  made.identity_.programs = programs;
+  if (!made && errno == EINVAL) errno = EMFILE;  // the limit is lower than the lowest number that was asked for
   if (!made || made.identity_.by == identity::kind::in_epoll || !lacks_descriptor_for_epoll()) return made;
   made.reset();
   errno = EMFILE;
@@ -135,11 +147,12 @@ private_fd::private_fd(unique_fd fd, bool is_sole_owner, int lowest) noexcept {
   if (fd.get() < lowest)
     if (auto high = duplicate(fd.get(), lowest, first_unreserved)) fd = std::move(high);
   token_ = note_owner(fd.get());
-  struct stat status {};
+  struct stat status{};
   if (is_sole_owner && ::fcntl(fd.get(), F_SETSIG, mark()) == 0) {
     identity_.by = identity::kind::mark;
   } else if (!is_sole_owner && is_known_to_epoll(fd.get(), EPOLL_CTL_ADD)) {
     identity_.by = identity::kind::in_epoll;
+    identity_.epoll = token_of_epoll();
   } else if (::fstat(fd.get(), &status) == 0) {
     identity_.device = status.st_dev;
     identity_.inode = status.st_ino;
@@ -162,7 +175,7 @@ bool private_fd::is_ours() const noexcept {
 bool private_fd::verify() const noexcept {
   if (fd_ < 0 || is_superseded()) return false;
   const errno_kept around;
-  struct stat status {};
+  struct stat status{};
   switch (identity_.by) {
     case identity::kind::mark:
       return ::fcntl(fd_, F_GETSIG) == mark();
@@ -172,6 +185,18 @@ bool private_fd::verify() const noexcept {
       break;
   }
   return ::fstat(fd_, &status) == 0 && status.st_dev == identity_.device && status.st_ino == identity_.inode;
+}
+
+bool private_fd::is_doubtful() const noexcept {
+  return identity_.by == identity::kind::in_epoll &&
+         (identity_.epoll != token_of_epoll() || identity_.epoll == lost_epoll.load(memory_order_relaxed));
+}
+
+bool private_fd::refers_to_its_file() const noexcept {
+  if (is_ours()) return true;
+  if (fd_ < 0 || is_superseded() || !is_doubtful()) return false;
+  const errno_kept around;
+  return compare_files(fd_, identity_.programs).value_or(false);
 }
 
 void private_fd::reset() noexcept {

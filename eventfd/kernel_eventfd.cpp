@@ -53,7 +53,7 @@ bool kernel_eventfd::open(int fd, std::error_code& ec) noexcept {
 // dropped instead of being kept for ever.
 kernel_eventfd::outcome kernel_eventfd::add_unless_blocking(std::uint64_t n) noexcept {
   const base::uncancelled here;
-  if (!fd_.is_ours()) return {.added = n, .may_block = false};
+  if (!fd_.refers_to_its_file()) return {.added = n, .may_block = false};
   if (const auto found = look_at_flags(); found != flags::non_blocking)
     return found == flags::blocking ? outcome{.added = 0, .may_block = true} : outcome{.added = n, .may_block = false};
   if (write(n)) return {.added = n, .may_block = false};
@@ -91,7 +91,7 @@ bool kernel_eventfd::write(std::uint64_t n) const noexcept {
 // A lost descriptor takes everything.
 bool kernel_eventfd::has_room(std::chrono::milliseconds timeout) const noexcept {
   const base::uncancelled here;
-  if (!fd_.is_ours()) return true;
+  if (!fd_.refers_to_its_file()) return true;
   pollfd room{.fd = fd_.get(), .events = POLLOUT, .revents = 0};
   return ::poll(&room, 1, static_cast<int>(timeout.count())) == 1 && (room.revents & POLLOUT) != 0;
 }

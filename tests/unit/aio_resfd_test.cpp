@@ -10,8 +10,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -260,6 +262,60 @@ TEST_F(aio_resfd, a_file_in_the_places_of_the_eventfd_and_its_duplicate_is_not_w
     }
     EXPECT_EQ(::lseek(file.get(), 0, SEEK_END), 0);
     EXPECT_EQ(::lseek(file.get(), 0, SEEK_CUR), 0);
+  });
+}
+
+/// Descriptors of epolls.
+std::vector<int> epolls() {
+  std::vector<int> found;
+  for (int fd = 3; fd < 1024; ++fd) {
+    std::error_code none;
+    const auto link = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), none);
+    if (link == "anon_inode:[eventpoll]") found.push_back(fd);
+  }
+  return found;
+}
+
+// Oracle: each later request is counted, once. The library knows its duplicates of eventfds by one of its epolls.
+TEST_F(aio_resfd, a_program_that_closes_an_epoll_of_the_library_loses_no_later_count) {
+  for (const std::size_t which : {0U, 1U, 2U})
+    in_child([&] {
+      const a_context ctx;
+      const std::array bells{kernel_eventfd(), kernel_eventfd(0, 0)};
+      for (const auto& each : bells) {
+        requests_.complete(ctx, each.get());
+        EXPECT_EQ(take_until(each.get(), 2), 2U);
+      }
+      const auto all = epolls();
+      if (which >= all.size()) return;
+      ASSERT_EQ(::syscall(SYS_close, all[which]), 0);
+      for (int round = 0; round < 3; ++round)
+        for (const auto& each : bells) {
+          requests_.complete(ctx, each.get());
+          EXPECT_EQ(take_until(each.get(), 2), 2U) << which;
+        }
+    });
+}
+
+// Oracle: the program's descriptors stay, and each request is counted.
+TEST_F(aio_resfd, a_program_may_put_its_own_duplicates_at_the_numbers_of_the_library) {
+  in_child([&] {
+    const a_context ctx;
+    const auto bell = kernel_eventfd();
+    requests_.complete(ctx, bell.get());
+    EXPECT_EQ(take_until(bell.get(), 2), 2U);
+    std::vector<int> own;
+    for (int fd = bell.get() + 1; fd < 1024; ++fd)
+      if (doorbell::test::is_open(fd) && fd >= 600) {
+        ASSERT_EQ(::syscall(SYS_dup3, bell.get(), fd, O_CLOEXEC), fd);
+        own.push_back(fd);
+      }
+    ASSERT_FALSE(own.empty());
+    for (int round = 0; round < 3; ++round) {
+      requests_.complete(ctx, bell.get());
+      EXPECT_EQ(take_until(bell.get(), 2), 2U);
+    }
+    for (const int each : own) EXPECT_TRUE(aio::is_same_file(each, bell.get())) << each;
   });
 }
 

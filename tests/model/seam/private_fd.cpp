@@ -33,6 +33,9 @@ bool private_fd::verify() const noexcept {
   return fd_ >= 0 && model::is_still(fd_, identity_.inode);
 }
 
+bool private_fd::is_doubtful() const noexcept { return false; }
+bool private_fd::refers_to_its_file() const noexcept { return is_ours(); }
+
 void private_fd::reset() noexcept {
   if (fd_ >= 0 && is_ours()) ::close(fd_);
   fd_ = -1;

@@ -64,6 +64,13 @@ class private_fd {
   /// The same, also in a verified_scope.
   [[nodiscard]] bool verify() const noexcept;
 
+  /// For a duplicate: as is_ours(). But if the program has closed the epoll by which the library knows its duplicates,
+  /// whether the number refers to the same file as the program's descriptor that was duplicated. The number may then be
+  /// a descriptor of the program, so it may be written to, and must not be closed.
+  [[nodiscard]] bool refers_to_its_file() const noexcept;
+  /// Whether that has happened, as far as is known. No system call.
+  [[nodiscard]] bool is_doubtful() const noexcept;
+
   /// A scope of a thread that has just verified a descriptor: as long as it lasts, is_ours() of that descriptor makes
   /// no system call in this thread. Only for calls that do not wait, and in which no code of the program runs in this
   /// thread. Scopes do not nest.
@@ -97,6 +104,8 @@ class private_fd {
   /// The properties that tell whether the number still refers to the same file.
   struct identity {
     enum class kind : unsigned char { inode, mark, in_epoll } by = kind::inode;
+    std::uint32_t epoll = 0;  // the token of the epoll
+    int programs = -1;        // the program's descriptor that was duplicated
     dev_t device = 0;
     ino_t inode = 0;
   };
