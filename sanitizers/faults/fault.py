@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a fault is: a range of a source file, and the text that is put around it."""
+import dataclasses
+
+KINDS = {
+    "negated": "a condition or a comparison is negated",
+    "dropped": "the statement behind an if is never executed, or an operand of && or || is left out",
+    "comparison": "<, <=, > or >= is exchanged for the comparison next to it",
+    "constant": "a number is one more, or a bool is the other one",
+    "errno": "an error number is another one",
+    "call": "a statement that is a call is left out",
+    "assignment": "a statement that assigns, increments or decrements is left out",
+    "flag": "an operand of | is left out",
+    "returned": "a function returns 0, false, null or an empty object without computing its result",
+    "scope": "a variable that locks, or restores something at the end of its scope, is left out",
+    "order": "a memory order is relaxed",
+}
+
+
+class Trouble(Exception):
+    """Why the tool cannot go on, in words for its user."""
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Fault:
+    """One fault. `start` and `end` are byte offsets; `before` and `after` contain NUMBER where its number belongs."""
+
+    path: str  # from the top of the tree
+    line: int
+    column: int
+    start: int
+    end: int
+    kind: str
+    before: str
+    after: str
+    original: str
+    mutated: str
+
+    NUMBER = "\x00"
+
+    @property
+    def place(self):
+        return f"{self.path}:{self.line}:{self.column}"
+
+    def __str__(self):
+        return f"{self.place} {self.kind}: {self.original}  ->  {self.mutated}"
+
+
+def on_one_line(text, limit=100):
+    """The text as the report shows it."""
+    words = " ".join(text.split())
+    return words if len(words) <= limit else words[: limit - 3] + "..."

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tests of a build, as ctest knows them, and how one is run."""
+import ctypes
+import dataclasses
+import json
+import os
+import select
+import signal
+import subprocess
+import time
+
+from .fault import Trouble
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclasses.dataclass(frozen=True)
+class Test:
+    name: str
+    command: tuple
+    environment: tuple  # of "NAME=value"
+    folder: str
+    timeout: float
+    labels: tuple
+    skip_code: int | None
+    will_fail: bool
+
+
+def list_tests(folder):
+    """The tests of a build folder."""
+    ended = subprocess.run(["ctest", "--test-dir", str(folder), "--show-only=json-v1"], stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, text=True)
+    if ended.returncode != 0:
+        raise Trouble(f"ctest cannot list the tests:\n{ended.stderr[-3000:]}")
+    return [read_test(entry, str(folder)) for entry in json.loads(ended.stdout)["tests"] if "command" in entry]
+
+
+def read_test(entry, folder):
+    """One entry of `ctest --show-only=json-v1`."""
+    settings = {each["name"]: each["value"] for each in entry.get("properties", [])}
+    return Test(name=entry["name"], command=tuple(entry["command"]), environment=tuple(settings.get("ENVIRONMENT", [])),
+                folder=settings.get("WORKING_DIRECTORY", folder), timeout=float(settings.get("TIMEOUT", 60)),
+                labels=tuple(settings.get("LABELS", [])), skip_code=settings.get("SKIP_RETURN_CODE"),
+                will_fail=bool(settings.get("WILL_FAIL", False)))
+
+
+def adopt_orphans():
+    """What a test's processes leave behind becomes a child of this process, which ends it."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_children():
+    while True:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            children = [int(word) for word in file.read().split()]
+        if not children:
+            return
+        for child in children:
+            try:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+            except (ProcessLookupError, ChildProcessError):
+                pass
+
+
+def run_test(test, settings, limit):
+    """Runs a test with additional environment variables. To be called by the main thread of a process that has called
+    adopt_orphans() and has no other children. @return "passed", "failed" or "hung", and the seconds that it took."""
+    environment = {**os.environ, **dict(each.split("=", 1) for each in test.environment), **settings}
+    begin = time.monotonic()
+    running = subprocess.Popen(test.command, cwd=test.folder, env=environment, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    descriptor = os.pidfd_open(running.pid)
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    has_ended = bool(poller.poll(limit * 1000))
+    os.close(descriptor)
+    if not has_ended:
+        running.kill()
+    status = running.wait()
+    _end_children()
+    seconds = time.monotonic() - begin
+    if not has_ended:
+        return "hung", seconds
+    passed = status == 0 or status == test.skip_code
+    return ("passed" if passed != test.will_fail else "failed"), seconds
