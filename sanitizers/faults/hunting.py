@@ -6,9 +6,11 @@ import dataclasses
 import os
 from pathlib import Path
 
-from .running import adopt_orphans, run_test
+from .running import adopt_orphans, program_of, run_test, together
 
 LIMIT_FACTOR = 5  # a test may take so much longer with a fault
+ALONE = 6  # so many tests are run alone first
+MOST_TOGETHER = 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,21 +91,57 @@ def choose_tests(reaches, budget):
     return chosen
 
 
-def hunt(number, chosen, timeout):
-    """Runs the tests with the fault until one fails. A failure counts if the test fails twice in three runs, because some
-    tests depend on the time."""
-    settings = {"DOORBELL_FAULT": str(number)}
+def kills(reach, settings, timeout):
+    """Whether a test notices the fault. A failure counts if the test fails twice in three runs, because some tests depend on
+    the time. @return "failed", "hung" or "", and the seconds that it took."""
+    limit = timeout + LIMIT_FACTOR * reach.seconds
+    outcomes = collections.Counter()
     spent = 0.0
-    for count, reach in enumerate(chosen, 1):
-        limit = timeout + LIMIT_FACTOR * reach.seconds
-        outcomes = collections.Counter()
-        while outcomes["passed"] == 0 or (outcomes["failed"] > 0 and outcomes.total() < 3):
-            outcome, seconds = run_test(reach.test, settings, limit)
-            outcomes[outcome] += 1
+    while outcomes["passed"] == 0 or (outcomes["failed"] > 0 and outcomes.total() < 3):
+        outcome, seconds = run_test(reach.test, settings, limit)
+        outcomes[outcome] += 1
+        spent += seconds
+        if outcome == "hung" or outcomes["failed"] == 2:
+            return outcome, spent
+    return "", spent
+
+
+def in_groups(chosen):
+    """Lists of tests: each of the first alone, then those of a program together, since most of the time of a short test is the
+    start of its program."""
+    groups = [[reach] for reach in chosen[:ALONE]]
+    by_program = {}
+    for reach in chosen[ALONE:]:
+        program = program_of(reach.test)
+        if program is None:
+            groups.append([reach])
+        elif program in by_program and len(by_program[program]) < MOST_TOGETHER:
+            by_program[program].append(reach)
+        else:
+            by_program[program] = [reach]
+            groups.append(by_program[program])
+    return groups
+
+
+def hunt(number, chosen, timeout):
+    """Runs the tests with the fault until one notices it. Tests that pass together are not run alone."""
+    settings = {"DOORBELL_FAULT": str(number)}
+    spent, count = 0.0, 0
+    for group in in_groups(chosen):
+        if len(group) > 1:
+            limit = timeout + LIMIT_FACTOR * sum(reach.seconds for reach in group)
+            outcome, seconds = run_test(together([reach.test for reach in group]), settings, limit)
             spent += seconds
-            if outcome == "hung" or outcomes["failed"] == 2:
-                return Verdict(number, "killed", reach.test.name, outcome, count, spent)
-    return Verdict(number, "survived" if chosen else "unreached", tests_run=len(chosen), seconds=spent)
+            if outcome == "passed":
+                count += len(group)
+                continue
+        for reach in group:
+            count += 1
+            how, seconds = kills(reach, settings, timeout)
+            spent += seconds
+            if how:
+                return Verdict(number, "killed", reach.test.name, how, count, spent)
+    return Verdict(number, "survived" if chosen else "unreached", tests_run=count, seconds=spent)
 
 
 def hunt_all(pool, faults, reaches, budget, timeout):

@@ -26,6 +26,25 @@ class Test:
     will_fail: bool
 
 
+GTEST_FILTER = "--gtest_filter="
+
+
+def together(tests):
+    """One test that is all of these, which are cases of the same GoogleTest program in the same settings."""
+    first = tests[0]
+    names = [word.removeprefix(GTEST_FILTER) for test in tests for word in test.command if word.startswith(GTEST_FILTER)]
+    command = [word for word in first.command if not word.startswith(GTEST_FILTER)]
+    return dataclasses.replace(first, name=f"{len(tests)} with {first.name}", timeout=sum(test.timeout for test in tests),
+                               command=(*command, GTEST_FILTER + ":".join(names), "--gtest_fail_fast"))
+
+
+def program_of(test):
+    """What tests have in common that can be run together; None if it has to be run alone."""
+    if not any(word.startswith(GTEST_FILTER) for word in test.command) or test.will_fail or test.skip_code is not None:
+        return None
+    return (tuple(word for word in test.command if not word.startswith(GTEST_FILTER)), test.environment, test.folder)
+
+
 def list_tests(folder):
     """The tests of a build folder."""
     ended = subprocess.run(["ctest", "--test-dir", str(folder), "--show-only=json-v1"], stdout=subprocess.PIPE,
@@ -63,9 +82,15 @@ def _end_children():
                 pass
 
 
+def busy_factor():
+    """By how much a busy machine makes a test slower: what runs beside it is no reason to say that it hangs."""
+    return min(max(1.0, os.getloadavg()[0] / os.cpu_count()), 4.0)
+
+
 def run_test(test, settings, limit):
     """Runs a test with additional environment variables. To be called by the main thread of a process that has called
-    adopt_orphans() and has no other children. @return "passed", "failed" or "hung", and the seconds that it took."""
+    adopt_orphans() and has no other children. @param limit: seconds, for a machine that does nothing else.
+    @return "passed", "failed" or "hung", and the seconds that it took."""
     environment = {**os.environ, **dict(each.split("=", 1) for each in test.environment), **settings}
     begin = time.monotonic()
     running = subprocess.Popen(test.command, cwd=test.folder, env=environment, stdin=subprocess.DEVNULL,
@@ -73,7 +98,7 @@ def run_test(test, settings, limit):
     descriptor = os.pidfd_open(running.pid)
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
-    has_ended = bool(poller.poll(limit * 1000))
+    has_ended = bool(poller.poll(limit * busy_factor() * 1000))
     os.close(descriptor)
     if not has_ended:
         running.kill()
