@@ -11,6 +11,7 @@ import time
 
 from .fault import Trouble
 
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -64,8 +65,11 @@ def read_test(entry, folder):
 
 
 def adopt_orphans():
-    """What a test's processes leave behind becomes a child of this process, which ends it."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    """What a test's processes leave behind becomes a child of this process, which ends it. This process ends with its
+    parent."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _end_children():
