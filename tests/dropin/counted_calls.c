@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// counted_calls READ WRITTEN: makes calls of each kind a known number of times, for the statistics of doorbell-run. Reads
+// READ bytes and writes WRITTEN. Prints how many calls the kernel's AIO would have needed. A child of fork(2) makes one call.
+//
+// At most two requests are in flight: a poll, which lasts 20 ms and is cancelled, and one other at a time.
+// NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's
+#define _GNU_SOURCE
+#include <errno.h>
+#include <libaio.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static int calls_made = 0;
+
+static void expect(const char* what, long answer, long wanted) {
+  if (answer == wanted) return;
+  fprintf(stderr, "%s: %ld, not %ld\n", what, answer, wanted);
+  exit(EXIT_FAILURE);
+}
+
+static void expect_call(const char* what, long answer, long wanted) {
+  ++calls_made;
+  expect(what, answer, wanted);
+}
+
+static void carry_out(io_context_t context, struct iocb* request, long wanted) {
+  struct io_event event;
+  expect_call("io_submit", io_submit(context, 1, &request), 1);
+  expect_call("io_getevents", io_getevents(context, 1, 1, &event, NULL), 1);
+  expect("the result", (long)event.res, wanted);
+}
+
+static void make_refused_calls(io_context_t context, int file) {
+  struct io_event events[2];
+  struct iocb request;
+  struct iocb* list = &request;
+  io_context_t none = NULL;
+  expect_call("io_setup of nothing", io_setup(0, &none), -EINVAL);
+  expect_call("io_destroy of no context", io_destroy((io_context_t)8), -EINVAL);
+  expect_call("io_destroy of no context", io_destroy((io_context_t)16), -EINVAL);
+  io_prep_pread(&request, -1, events, 1, 0);
+  expect_call("io_submit of no file", io_submit(context, 1, &list), -EBADF);
+  io_prep_pread(&request, file, events, 1, 0);
+  expect_call("io_cancel of what is not there", io_cancel(context, &request, events), -EINVAL);
+  expect_call("io_getevents of too few", io_getevents(context, 2, 1, events, NULL), -EINVAL);
+}
+
+static void make_looks(io_context_t context) {
+  struct io_event event;
+  struct timespec none = {0, 0};
+  struct timespec short_time = {0, 1000};
+  // libaio sees in the ring that there is nothing, and calls the kernel only if it is to wait.
+  expect("io_getevents of nothing", io_getevents(context, 0, 1, &event, &none), 0);
+  expect_call("io_getevents for a short time", io_getevents(context, 1, 1, &event, &short_time), 0);
+}
+
+int main(int count, char** arguments) {
+  expect("the number of arguments", count, 3);
+  const size_t to_read = strtoul(arguments[1], NULL, 10);
+  const size_t to_write = strtoul(arguments[2], NULL, 10);
+  char* const bytes = calloc(1, to_read > to_write ? to_read : to_write);
+  char path[] = "counted-XXXXXX";
+  const int file = mkstemp(path);
+  int ends[2];
+  expect("a pipe", pipe(ends), 0);
+  expect("unlink", unlink(path), 0);
+
+  io_context_t first = NULL;
+  io_context_t second = NULL;
+  io_context_t third = NULL;
+  expect_call("io_setup", io_setup(4, &first), 0);
+  expect_call("io_setup", io_setup(1, &second), 0);
+  expect_call("io_destroy", io_destroy(second), 0);
+  expect_call("io_setup", io_setup(1, &third), 0);
+
+  struct iocb poll_request;
+  struct iocb* waiting = &poll_request;
+  io_prep_poll(&poll_request, ends[0], POLLIN);
+  expect_call("io_submit of a poll", io_submit(first, 1, &waiting), 1);
+  make_looks(first);
+
+  struct iocb request;
+  io_prep_pwrite(&request, file, bytes, to_write, 0);
+  carry_out(first, &request, (long)to_write);
+  io_prep_pread(&request, file, bytes, to_read, 0);
+  carry_out(first, &request, (long)to_read);
+  io_prep_pread(&request, file, (void*)8, 1, 0);
+  carry_out(first, &request, -EFAULT);
+  io_prep_fsync(&request, file);
+  carry_out(first, &request, 0);
+  make_refused_calls(first, file);
+
+  const struct timespec a_while = {0, 20000000};
+  nanosleep(&a_while, NULL);
+  struct io_event event;
+  expect_call("io_cancel", io_cancel(first, &poll_request, &event), -EINPROGRESS);
+  expect_call("io_getevents of the poll", io_getevents(first, 1, 1, &event, NULL), 1);
+  expect("the result of the poll", (long)event.res, 0);
+
+  const pid_t child = fork();
+  if (child == 0) {
+    io_context_t own = NULL;
+    expect("io_setup in the child", io_setup(1, &own), 0);
+    return 0;
+  }
+  int status = -1;
+  expect("waitpid", waitpid(child, &status, 0), child);
+  expect("the child's status", status, 0);
+  printf("%d\n", calls_made);
+  free(bytes);
+  return 0;
+}
