@@ -11,6 +11,7 @@ from .running import adopt_orphans, program_of, run_test, together
 LIMIT_FACTOR = 5  # a test may take so much longer with a fault
 ALONE = 6  # so many tests are run alone first
 MOST_TOGETHER = 40
+FEW = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,10 +79,10 @@ def record_all(pool, tests, limit, progress):
 
 def choose_tests(reaches, budget):
     """The tests to run for a fault, in their order: the short ones that reach little else, for half of the budget in
-    seconds; then those that reach most. At least one."""
+    seconds; then those that reach most. If few tests reach it, all of them are long, and so some may exceed the budget."""
     specific = collections.deque(sorted(reaches, key=lambda each: (each.seconds * len(each.places), each.test.name)))
     chosen, spent = [], 0.0
-    while specific and (not chosen or spent + specific[0].seconds <= budget / 2):
+    while specific and (not chosen or spent + specific[0].seconds <= (budget / 2 if len(chosen) >= FEW else 4 * budget)):
         chosen.append(specific.popleft())
         spent += chosen[-1].seconds
     for each in sorted(specific, key=lambda each: (-len(each.places), each.seconds, each.test.name)):

@@ -45,10 +45,19 @@ class Statements(Expressions):
                     self.K.COMPOUND_ASSIGNMENT_OPERATOR: "assignment", self.K.UNARY_OPERATOR: "assignment"}.get(bare.kind)
             if self.operator_of(bare) == "Assign" or (kind == "call" and bare.spelling in ("operator=", "operator+=")):
                 kind = "assignment"
-            if kind:
+            if kind and not self._never_returns(bare):
                 self.add(kind, cursor.extent.start.offset, cursor.extent.end.offset,
                           f"({IS_ACTIVE} ? (void)0 : (void)(", "))", "(nothing)")
         self._visit(cursor, place)
+
+    def _never_returns(self, call):
+        """Without such a call, execution would run into whatever function comes next."""
+        called = call.referenced
+        if call.kind != self.K.CALL_EXPR or called is None:
+            return False
+        attributes = [child for child in called.get_children() if child.kind.is_attribute()]
+        return "noreturn" in called.type.spelling or any(
+            "noreturn" in token.spelling for attribute in attributes for token in attribute.get_tokens())
 
     def _visit_condition(self, cursor, place, may_be_dropped):
         self.negate(cursor)

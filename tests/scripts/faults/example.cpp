@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <system_error>
 
 #define TWICE(x) ((x) + (x))
@@ -46,6 +47,8 @@ class counter {
   std::atomic<int> changes_{0};
 };
 
+[[noreturn]] void give_up() { std::abort(); }
+
 constexpr int square(int x) { return x * x + 1; }
 
 int flags_of(bool writes) { return O_CLOEXEC | O_NONBLOCK | (writes ? O_WRONLY : O_RDONLY); }
@@ -78,6 +81,7 @@ T* first(T* begin, T* end) {
 
 int run() {
   counter total;
+  if (total.sum() != 0) give_up();
   const auto more = [&](int amount) { return total.add(amount) && total.sum() >= 3; };
   int numbers[] = {0, 5};
   more(3);
