@@ -225,6 +225,7 @@ static void queues(void) {
   io_context_t queue = (io_context_t)&calls;  // whatever is there is written over
   EXPECT_AIO(io_queue_init(0, &queue), -EINVAL);
   EXPECT_AIO(io_queue_init(-1, &queue), -EINVAL);
+  EXPECT(queue == (io_context_t)&calls, 1);  // but not by a setup that is refused
   EXPECT_AIO(io_queue_init(8, &queue), 0);
   EXPECT_AIO(io_queue_wait(queue, NULL), 0);
   EXPECT_AIO(io_queue_wait(queue, &soon), 0);
@@ -258,6 +259,7 @@ static void queues(void) {
   EXPECT_AIO(io_queue_release(queue), 0);
   EXPECT_AIO(io_queue_release(queue), -EINVAL);
   EXPECT_AIO(io_queue_run(NULL), -EINVAL);
+  EXPECT_AIO(io_queue_wait(NULL, NULL), -EINVAL);
 }
 
 int main(void) {

@@ -58,4 +58,5 @@ int main(void) {
 
   EXPECT_AIO(io_queue_release(ctx), 0);
   EXPECT_AIO(old_getevents(NULL, 1, events, NULL), -EINVAL);
+  EXPECT_AIO(old_queue_wait(NULL, NULL), -EINVAL);
 }

@@ -196,12 +196,21 @@ TEST(process, fails_to_become_another_program_and_goes_on) {
   writes_in_flight written;
   const waiting_poll waiting;
   std::array<char*, 2> arguments{const_cast<char*>("nothing"), nullptr};
-  errno = 0;
-  EXPECT_EQ(::execv("/nonexistent/program", arguments.data()), -1);
-  EXPECT_EQ(errno, ENOENT);
-  errno = 0;
-  EXPECT_EQ(::execl("/nonexistent/program", "nothing", nullptr), -1);
-  EXPECT_EQ(errno, ENOENT);
+  constexpr const char* nowhere = "/nonexistent/program";
+  const auto expect_failed = [](const char* function, auto call, int error) {
+    errno = 0;
+    EXPECT_EQ(call(), -1) << function;
+    EXPECT_EQ(errno, error) << function;
+  };
+  expect_failed("execve", [&] { return ::execve(nowhere, arguments.data(), environ); }, ENOENT);
+  expect_failed("execv", [&] { return ::execv(nowhere, arguments.data()); }, ENOENT);
+  expect_failed("execvp", [&] { return ::execvp(nowhere, arguments.data()); }, ENOENT);
+  expect_failed("execvpe", [&] { return ::execvpe(nowhere, arguments.data(), environ); }, ENOENT);
+  expect_failed("execl", [&] { return ::execl(nowhere, "nothing", nullptr); }, ENOENT);
+  expect_failed("execlp", [&] { return ::execlp(nowhere, "nothing", nullptr); }, ENOENT);
+  expect_failed("execle", [&] { return ::execle(nowhere, "nothing", nullptr, environ); }, ENOENT);
+  expect_failed("fexecve", [&] { return ::fexecve(written.file.get(), arguments.data(), environ); }, EACCES);
+  expect_failed("execveat", [&] { return ::execveat(-1, "program", arguments.data(), environ, 0); }, EBADF);
   written.expect_events();
   EXPECT_EQ(writes_in_flight::found_in(written.file.get()), writes_in_flight::count);
   std::thread{[] { expect_reads_and_writes(); }}.join();
