@@ -55,9 +55,12 @@ int flags_of(bool writes) { return O_CLOEXEC | O_NONBLOCK | (writes ? O_WRONLY :
 
 int check(int value) {
   switch (value) {
-    case 1: return -EINVAL;
-    case TWICE(2): return TWICE(3);
-    default: break;
+    case 1:
+      return -EINVAL;
+    case TWICE(2):
+      return TWICE(3);
+    default:
+      break;
   }
   char buffer[4] = {};
   buffer[0] = static_cast<char>(value);  // equivalent fault: the buffer is not read
