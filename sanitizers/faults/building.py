@@ -48,7 +48,9 @@ class Build:
             rewritten = self._rewrite(faults)
             self._write({path: each.text for path, each in rewritten.items()})
             self.progress(f"builds with {len(faults)} faults, round {round_number}")
-            status, output = self._run(["cmake", "--build", str(self.folder), "-j", str(self.jobs), "--", "-k", "0"])
+            targets = ["--target", "model"] if self.preset == "model" else []
+            status, output = self._run(
+                ["cmake", "--build", str(self.folder), "-j", str(self.jobs), *targets, "--", "-k", "0"])
             if status == 0:
                 return faults
             wrong = self.wrong_faults(output, rewritten)
