@@ -24,13 +24,14 @@ constexpr clock::duration retry_after = std::chrono::seconds{1};
 
 constinit base::atomic<handle> made_context{0};
 constinit base::atomic<clock::rep> next_attempt{0};  // to make it
-/// The kernel does not complete such reads. Older kernels refuse them when they are submitted.
-constinit base::atomic<bool> is_unsupported{false};
+/// The kernel refuses such reads when they are submitted, as older ones do, or a sandbox refuses io_submit(2) for good.
+constinit base::atomic<bool> is_unavailable{false};
 
 // Without a lock, because a signal handler may have interrupted the thread that makes it.
 handle context() noexcept {
+  if (is_unavailable.load(base::memory_order_relaxed)) return 0;
   if (const auto known = made_context.load(base::memory_order_acquire)) return known;
-  if (kernel_context::is_refused() || is_unsupported.load(base::memory_order_relaxed)) return 0;
+  if (kernel_context::is_refused()) return 0;
   const auto now = clock::now().time_since_epoch();
   if (now.count() < next_attempt.load(base::memory_order_relaxed)) return 0;
   const auto made = kernel_context::create(context_size);
@@ -92,7 +93,7 @@ std::uint64_t add(const base::private_fd& eventfd, std::uint64_t n) noexcept {
       case refusal::lost:
         return 0;
       case refusal::lasting:
-        is_unsupported.store(true, base::memory_order_relaxed);
+        is_unavailable.store(true, base::memory_order_relaxed);
         return n;
       case refusal::transient:
         break;

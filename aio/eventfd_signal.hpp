@@ -8,18 +8,26 @@
 //                                        close(number); opens a file, which gets the number
 //   write(number): 8 bytes in the file
 //
-//   forbidden: the above. No look before the write prevents it. So the count is added by io_submit(2), as
-//              IOCB_FLAG_RESFD: the kernel takes the eventfd that the number refers to, or fails with EBADF or EINVAL.
+//   forbidden: the above. No look before the write prevents it. So io_submit(2) adds the count (IOCB_FLAG_RESFD): the
+//              kernel takes the eventfd that the number refers to, or fails with EBADF or EINVAL.
 //
-// The request that carries the flag is a read of 0 bytes from the eventfd. An eventfd refuses it with EINVAL at once,
-// which completes the request, and each request that completes adds 1. The process has one context of the kernel's AIO
-// for all such requests. Nobody reads their events: a thread that has submitted some moves the head of the ring to its
-// tail. If it stores an older tail than another thread has stored, the kernel takes slots to be in use that are free,
-// until the next signal.
+// The flag needs a request. add() submits a read of 0 bytes from the eventfd: the eventfd fails the read with EINVAL at
+// once, and the kernel adds 1 for each request that ends. One context of the kernel's AIO serves the whole process.
+// Nobody reads its events: each thread that has submitted requests moves the head of the ring to the tail.
 //
-// If another eventfd gets the number after the look that comes first, it is signalled instead.
+//   thread A                             thread B
+//   submits; reads the tail: 5
+//                                        submits; reads the tail: 6; stores the head: 6
+//   stores the head: 5
 //
-// As for the kernel's own AIO, an eventfd stops at 2^64-1, and no signal sleeps, whether or not O_NONBLOCK is set.
+//   legal:     the head is older than the tail: the kernel counts free slots as used until the next signal. If it has
+//              none left, add() stores the head and tries once more.
+//   forbidden: the kernel overwrites an event that somebody needs. There is none.
+//
+// add() looks at the number first. If the program puts another eventfd there after the look, the kernel signals that
+// one.
+//
+// The count stops at 2^64-1, as for contexts of the kernel. add() never sleeps, whether or not O_NONBLOCK is set.
 //
 // Thread safety: all functions may be called concurrently. Async-signal-safe. Memory ordering: what the caller did
 // before is seen by a thread that reads the count; the kernel orders them.

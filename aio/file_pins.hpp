@@ -39,8 +39,8 @@ class file_pins {
   /// Names a pin. 0: none.
   using ticket = std::uint64_t;
   enum class sharing { allowed, own };
-  /// What pin() does while the channel is full. The crew's threads make room, so a thread that waits for them must not
-  /// hold a lock that they need to complete requests.
+  /// What pin() does while the channel is full. The crew's threads make room, and they complete requests. A thread that
+  /// waits for room must not hold a lock that completing a request takes.
   enum class when_full { wait, fail };
 
   /// @param last tickets are higher. Those of two crews differ, so that a message of another crew names no pin.

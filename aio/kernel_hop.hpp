@@ -35,8 +35,8 @@ inline void depart([[maybe_unused]] void* request) noexcept {
 #endif
 }
 
-/// Before the kernel adds to an eventfd. ThreadSanitizer finds the edge in the write, which writes nothing. Pairs with the
-/// read of the eventfd.
+/// Before the kernel adds to an eventfd. ThreadSanitizer takes the write of 0 bytes for the release that the program's
+/// read of the eventfd acquires.
 inline void depart_by([[maybe_unused]] const base::private_fd& eventfd) noexcept {
 #if defined(DOORBELL_THREAD_SANITIZER)
   const std::uint64_t nothing = 0;

@@ -137,9 +137,9 @@ file_hints::kind kioctx::hint_for(iocb_abi* asked) noexcept {
   return is_candidate ? hints_.of(asked->fildes) : file_hints::kind::other;
 }
 
-// In their order, up to the first that the engine does not take: what is taken is always the first so many. So what is
-// tried at once is tried after the engine has taken those before it. A read is worth that only if it is likely to be in
-// the cache; otherwise it follows them.
+// Starts the requests in their order, up to the first that the engine does not take. Before this thread carries a
+// request out, the engine starts those before it. Only a read that is likely to be in the cache is worth that extra
+// call of the engine; another read goes to the engine with the requests before it.
 std::size_t kioctx::start(std::span<request* const> made) noexcept {
   std::size_t started = 0;  // by the engine, or answered
   std::size_t next = 0;

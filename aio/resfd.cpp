@@ -41,8 +41,7 @@ bool foreign_bell::is_named_by(int fd) const noexcept {
 
 void foreign_bell::end() noexcept { shared_bells::process().end(*this); }
 
-// By a write only if the system refuses the kernel's AIO: between the look at the descriptor and the write, the program
-// may put a file in its place.
+// The kernel's AIO first: between a look at the descriptor and a write, the program may put a file at its number.
 void ringing::ring(std::uint64_t times) const noexcept {
   if (foreign != nullptr && !eventfd_ctx::in_callback()) {
     times = eventfd_signal::add(foreign->file(), times);
@@ -53,7 +52,7 @@ void ringing::ring(std::uint64_t times) const noexcept {
   see_to_the_rest();
 }
 
-// What is left after the write did not fit, or the write might have blocked.
+// write(2) first. ring() adds the rest, if the write did not fit or might have blocked.
 void ringing::ring_verified(std::uint64_t times) const noexcept {
   if (foreign != nullptr && !eventfd_ctx::in_callback()) times = bell->forward_directly(times);
   if (times > 0) ring(times);

@@ -90,8 +90,7 @@ class Expressions(Collector):
             self.replace("constant", cursor, other)
 
     def _visit_reference(self, cursor, place):
-        """The name of an error or of a memory order is exchanged. What may stand behind it, template arguments, is not
-        evaluated."""
+        """Exchanges the name of an error or of a memory order, except in template arguments, which are constants."""
         text = self.text_of(cursor)
         name = cursor.spelling
         declared = cursor.referenced

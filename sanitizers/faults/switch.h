@@ -56,7 +56,7 @@ __attribute__((no_sanitize("thread"))) inline bool doorbell_fault(int number) no
 
 namespace doorbell_faults {
 
-/// What a fault returns in place of a result.
+/// The value that a fault returns instead of the result.
 template <class T>
 std::remove_cvref_t<T> zero() {
   return std::remove_cvref_t<T>();

@@ -73,7 +73,7 @@ int main(int count, char** arguments) {
   io_context_t second = NULL;
   io_context_t third = NULL;
   expect_call("io_setup", io_setup(4, &first), 0);
-  // That these are refused does not make the contexts fewer.
+  // Refused calls do not change the number of contexts.
   expect_call("io_destroy of no context", io_destroy((io_context_t)8), -EINVAL);
   expect_call("io_destroy of no context", io_destroy((io_context_t)16), -EINVAL);
   expect_call("io_setup", io_setup(1, &second), 0);
@@ -97,8 +97,9 @@ int main(int count, char** arguments) {
   carry_out(first, &request, 0);
   make_refused_calls(first, file);
 
-  const struct timespec a_while = {0, 20000000};
-  nanosleep(&a_while, NULL);
+  // The poll takes at least this long. The test expects the longest latency of the statistics to say so.
+  const struct timespec least_latency = {0, 20000000};
+  nanosleep(&least_latency, NULL);
   struct io_event event;
   expect_call("io_cancel", io_cancel(first, &waiting_request, &event), -EINPROGRESS);
   expect_call("io_getevents of the poll", io_getevents(first, 1, 1, &event, NULL), 1);

@@ -132,8 +132,8 @@ TEST_P(aio_resfd_restricted, eventfds_are_signalled_and_other_files_refused) {
   });
 }
 
-// Oracle: submit and getevents return. What had no room is added when the program reads, if the kernel, which would drop
-// it, does not signal.
+// Oracle: submit and getevents return. The kernel's AIO, which would drop counts that do not fit, is refused; so the
+// library adds them when the program reads.
 TEST_P(aio_resfd_restricted, without_kernel_aio_a_full_eventfd_gets_the_rest_when_it_is_read) {
   in_child([] {
     reads requests;
@@ -287,7 +287,8 @@ TEST_F(aio_resfd, a_program_that_closes_an_epoll_of_the_library_loses_no_later_c
         EXPECT_EQ(take_until(each.get(), 2), 2U);
       }
       const auto all = epolls();
-      if (which >= all.size()) return;
+      ASSERT_FALSE(all.empty());
+      if (which >= all.size()) return;  // the number of epolls depends on the engine
       ASSERT_EQ(::syscall(SYS_close, all[which]), 0);
       for (int round = 0; round < 3; ++round)
         for (const auto& each : bells) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What sanitizers/run_faults finds in this file is in example.expected. It is no part of a build.
+// example.expected lists the faults that sanitizers/run_faults generates for this file. No build compiles the file.
 #include <fcntl.h>
 
 #include <atomic>
