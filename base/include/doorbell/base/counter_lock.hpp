@@ -174,6 +174,7 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE counter_lock {
   }
   bool lock_contended() noexcept;
   static void wake_next(const atomic<std::uint64_t>* word) noexcept;
+  bool lock_asleep() noexcept;
 
   atomic<std::uint64_t> word_;
   atomic<std::uint64_t> value_;  // written under the lock; read by count() while slow
