@@ -37,11 +37,16 @@ inline ssize_t receive(int fd, msghdr& message, int flags) noexcept {
 inline ssize_t send(int fd, const msghdr& message, int flags) noexcept {
   return ::syscall(SYS_sendmsg, fd, &message, flags);
 }
+// The kernel takes the offset in two halves, and the second one is unused where a register holds all of it.
+static_assert(sizeof(long) == sizeof(off_t));
 /// preadv2(2) or pwritev2(2).
 inline ssize_t transfer(bool reads, int fd, const iovec* buffers, int count, off_t offset, int flags) noexcept {
-  // The kernel takes the offset in two halves, and the second one is unused where a register holds all of it.
-  static_assert(sizeof(long) == sizeof(off_t));
   return ::syscall(reads ? SYS_preadv2 : SYS_pwritev2, fd, buffers, count, offset, 0L, flags);
+}
+/// preadv(2) or pwritev(2); with offset -1 readv(2) or writev(2), as the calls with flags do.
+inline ssize_t transfer_without_flags(bool reads, int fd, const iovec* buffers, int count, off_t offset) noexcept {
+  if (offset == -1) return ::syscall(reads ? SYS_readv : SYS_writev, fd, buffers, count);
+  return ::syscall(reads ? SYS_preadv : SYS_pwritev, fd, buffers, count, offset, 0L);
 }
 inline bool add_to_eventfd(int fd) noexcept {
   const std::uint64_t one = 1;

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A sandbox that refuses preadv2(2) and pwritev2(2), and allows the calls of the kernel's AIO, which does not make them.
+// Oracle: each request has the result that the kernel's AIO gives, and moves the same bytes.
+#include <doorbell/aio_calls.hpp>
+
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <ctime>
+#include <string>
+
+#include "support/by_engine.hpp"
+#include "support/child.hpp"
+#include "support/fds.hpp"
+#include "support/files.hpp"
+#include "support/refused_calls.hpp"
+
+DOORBELL_TEST_FORKS
+
+namespace {
+
+namespace aio = doorbell::aio;
+using doorbell::test::by_engine;
+using doorbell::test::temporary_file;
+using doorbell::test::unique_fd;
+
+constexpr std::int64_t no_event = -ETIME;
+
+class transfer_refused : public testing::TestWithParam<int> {
+ protected:
+  /// The body runs in a child, in which the calls are refused.
+  template <class Body>
+  static void in_sandbox(Body body) {
+    if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp(2)";
+    doorbell::test::in_child([&] {
+      doorbell::test::refuse(SYS_preadv2, GetParam());
+      doorbell::test::refuse(SYS_pwritev2, GetParam());
+      body();
+    });
+  }
+};
+
+class context {
+ public:
+  context() { EXPECT_EQ(aio::io_setup(8, &handle_), 0); }
+  ~context() { EXPECT_EQ(aio::io_destroy(handle_), 0); }
+  context(const context&) = delete;
+  context& operator=(const context&) = delete;
+
+  [[nodiscard]] int submit(aio::iocb request) const {
+    aio::iocb_abi* asked = &request;
+    return aio::io_submit(handle_, 1, &asked);
+  }
+  [[nodiscard]] std::int64_t result() const {
+    timespec limit{.tv_sec = 20, .tv_nsec = 0};
+    std::array<aio::io_event, 1> events{};
+    return aio::io_getevents(handle_, 1, 1, events.data(), &limit) == 1 ? events[0].res : no_event;
+  }
+  [[nodiscard]] std::int64_t result_of(const aio::iocb& request) const {
+    const int taken = submit(request);
+    return taken == 1 ? result() : taken;
+  }
+
+ private:
+  aio::aio_context_t handle_ = 0;
+};
+
+std::string text_of(int fd) {
+  std::string text(64, '\0');
+  const auto bytes = ::pread(fd, text.data(), text.size(), 0);
+  text.resize(bytes < 0 ? 0 : static_cast<std::size_t>(bytes));
+  return text;
+}
+
+TEST_P(transfer_refused, reads_of_a_file_have_its_bytes) {
+  in_sandbox([] {
+    const auto file = temporary_file("hello, world");
+    const context ctx;
+    std::array<char, 16> text{};
+    EXPECT_EQ(ctx.result_of(aio::prep_pread(file.get(), text.data(), 5, 0)), 5);
+    EXPECT_EQ((std::string{text.data(), 5}), "hello");
+    EXPECT_EQ(ctx.result_of(by_engine(aio::prep_pread(file.get(), text.data(), text.size(), 7))), 5);
+    EXPECT_EQ((std::string{text.data(), 5}), "world");
+    EXPECT_EQ(ctx.result_of(aio::prep_pread(file.get(), text.data(), text.size(), 100)), 0);
+    const std::array<iovec, 2> parts{iovec{text.data(), 2}, iovec{text.data() + 8, 3}};
+    EXPECT_EQ(ctx.result_of(aio::prep_preadv(file.get(), parts, 1)), 5);
+    EXPECT_EQ((std::string{text.data(), 2} + std::string{text.data() + 8, 3}), "ello,");
+  });
+}
+
+TEST_P(transfer_refused, writes_reach_the_file_at_their_offset) {
+  in_sandbox([] {
+    const auto file = temporary_file("hello, world");
+    const context ctx;
+    std::string there = "there";
+    EXPECT_EQ(ctx.result_of(aio::prep_pwrite(file.get(), there.data(), there.size(), 7)), 5);
+    EXPECT_EQ(text_of(file.get()), "hello, there");
+    const std::array<iovec, 2> parts{iovec{there.data(), 2}, iovec{there.data() + 3, 2}};
+    EXPECT_EQ(ctx.result_of(by_engine(aio::prep_pwritev(file.get(), parts, 0))), 4);
+    EXPECT_EQ(text_of(file.get()), "threo, there");
+  });
+}
+
+TEST_P(transfer_refused, reads_and_writes_of_a_pipe_wait_for_it) {
+  in_sandbox([] {
+    const doorbell::test::pipe_ends pipe;
+    const context ctx;
+    char byte = 0;
+    ASSERT_EQ(ctx.submit(aio::prep_pread(pipe.read.get(), &byte, 1, 0)), 1);
+    ASSERT_EQ(::write(pipe.write.get(), "b", 1), 1);
+    EXPECT_EQ(ctx.result(), 1);
+    EXPECT_EQ(byte, 'b');
+    char sent = 's';
+    EXPECT_EQ(ctx.result_of(aio::prep_pwrite(pipe.write.get(), &sent, 1, 0)), 1);
+    EXPECT_EQ(::read(pipe.read.get(), &byte, 1), 1);
+    EXPECT_EQ(byte, 's');
+  });
+}
+
+TEST_P(transfer_refused, reads_of_a_socket_wait_for_its_peer) {
+  in_sandbox([] {
+    std::array<int, 2> ends{-1, -1};
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    const unique_fd own{ends[0]};
+    const unique_fd peer{ends[1]};
+    const context ctx;
+    char byte = 0;
+    ASSERT_EQ(ctx.submit(aio::prep_pread(own.get(), &byte, 1, 0)), 1);
+    ASSERT_EQ(::write(peer.get(), "p", 1), 1);
+    EXPECT_EQ(ctx.result(), 1);
+    EXPECT_EQ(byte, 'p');
+    EXPECT_EQ(ctx.result_of(aio::prep_pwrite(own.get(), &byte, 1, 0)), 1);
+    byte = 0;
+    EXPECT_EQ(::read(peer.get(), &byte, 1), 1);
+    EXPECT_EQ(byte, 'p');
+  });
+}
+
+TEST_P(transfer_refused, a_read_of_an_eventfd_has_its_count_or_says_that_it_is_empty) {
+  in_sandbox([] {
+    const unique_fd event{::eventfd(7, EFD_CLOEXEC | EFD_NONBLOCK)};
+    const context ctx;
+    std::uint64_t count = 0;
+    EXPECT_EQ(ctx.result_of(aio::prep_pread(event.get(), &count, sizeof count, 0)), 8);
+    EXPECT_EQ(count, 7U);
+    EXPECT_EQ(ctx.result_of(aio::prep_pread(event.get(), &count, sizeof count, 0)), -EAGAIN);
+  });
+}
+
+// EPERM is also an answer of files.
+TEST_P(transfer_refused, a_write_that_the_file_refuses_has_the_error_of_the_file) {
+  in_sandbox([] {
+    const unique_fd sealed{::memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+    ASSERT_EQ(::fcntl(sealed.get(), F_ADD_SEALS, F_SEAL_WRITE), 0);
+    const context ctx;
+    char byte = 'x';
+    EXPECT_EQ(ctx.result_of(aio::prep_pwrite(sealed.get(), &byte, 1, 0)), -EPERM);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(errors, transfer_refused, testing::Values(EPERM, ENOSYS, EACCES));
+
+}  // namespace
