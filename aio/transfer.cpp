@@ -190,9 +190,15 @@ std::int64_t carry_out(const request& asked, int fd) noexcept {
       return answer_of([&] { return ::fsync(fd); });
     case opcode::fdsync:
       return answer_of([&] { return ::fdatasync(fd); });
-    default:
+    case opcode::pread:
+    case opcode::pwrite:
+    case opcode::preadv:
+    case opcode::pwritev:
       return transfer(asked, fd, asked.what.rw_flags);
+    case opcode::poll:  // waits in the poller and moves no bytes
+      break;
   }
+  return -EINVAL;
 }
 
 // As the kernel's generic_write_checks(): a file's position is its end if it is opened for appending.
