@@ -26,9 +26,11 @@ class Tally:
 class Report:
     """@param faults: by number. @param verdicts: by number."""
 
-    def __init__(self, faults, verdicts, equivalent, not_compiled, unusable):
+    def __init__(self, faults, verdicts, paths, kinds, equivalent, not_compiled, unusable):
         self.faults = faults
         self.verdicts = verdicts
+        self.paths = paths  # in which faults were looked for
+        self.kinds = kinds
         self.equivalent = equivalent  # how many faults are marked so in the source
         self.not_compiled = not_compiled
         self.unusable = unusable  # tests that fail without a fault
@@ -69,6 +71,7 @@ class Report:
         return json.dumps({
             "killed": self.total.killed, "total": self.total.total, "equivalent": self.equivalent,
             "not_compiled": self.not_compiled, "unusable_tests": self.unusable,
+            "files": list(self.paths), "kinds": list(self.kinds),
             "faults": [{"number": number, "file": fault.path, "line": fault.line, "column": fault.column,
                         "kind": fault.kind, "original": fault.original, "mutated": fault.mutated,
                         "outcome": verdict.outcome, "test": verdict.test, "how": verdict.how,

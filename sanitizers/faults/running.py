@@ -26,6 +26,11 @@ class Test:
     skip_code: int | None
     will_fail: bool
 
+    @property
+    def is_scenario(self):
+        """Of the model checker: it runs the same schedules each time, and reports hangs itself."""
+        return "model" in self.labels
+
 
 GTEST_FILTER = "--gtest_filter="
 

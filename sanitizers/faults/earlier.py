@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an earlier run has found, as its report.json says."""
+import dataclasses
+import difflib
+import json
+from pathlib import Path
+
+from .fault import Fault, Trouble
+from .hunting import Verdict
+
+
+def _same_faults(old, new):
+    """The places in the two lists of the faults that are the same. The lines of a file that has changed have moved."""
+    places = {(fault.line, *_without_line(fault)): place for place, fault in enumerate(new)}
+    exact = [(place, places.get((fault.line, *_without_line(fault)))) for place, fault in enumerate(old)]
+    if all(found is not None for _, found in exact):
+        return exact
+    matcher = difflib.SequenceMatcher(None, [_without_line(each) for each in old], [_without_line(each) for each in new],
+                                      autojunk=False)
+    return [(block.a + step, block.b + step) for block in matcher.get_matching_blocks() for step in range(block.size)]
+
+
+def _without_line(fault):
+    return fault.column, fault.kind, fault.original, fault.mutated
+
+
+@dataclasses.dataclass(frozen=True)
+class Earlier:
+    paths: tuple  # of the files that it looked for faults in
+    kinds: frozenset
+    not_compiled: int
+    faults: dict  # by number, without their ranges
+    verdicts: dict  # by number
+
+    @classmethod
+    def read(cls, path):
+        try:
+            told = json.loads(Path(path).read_text())
+            faults = {each["number"]: Fault(each["file"], each["line"], each["column"], 0, 0, each["kind"], "", "",
+                                            each["original"], each["mutated"]) for each in told["faults"]}
+            verdicts = {each["number"]: Verdict(each["number"], each["outcome"], each["test"], each["how"],
+                                                each["tests_run"], each["seconds"]) for each in told["faults"]}
+            return cls(tuple(told["files"]), frozenset(told["kinds"]), told["not_compiled"], faults, verdicts)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise Trouble(f"{path} is no report.json of an earlier run: {error!r}") from None
+
+    def choose(self, faults, kinds):
+        """@param faults: by number, in their order, of all kinds. @param kinds: that this run is about.
+        @return the numbers of the faults to hunt, which are those that survived the earlier run and those of kinds that it
+        did not know; the earlier verdicts by number; and how many verdicts are about faults that are not there any more."""
+        verdicts, gone = {}, 0
+        for path in sorted({fault.path for fault in faults.values()}):
+            old, new = ([number for number, fault in some.items() if fault.path == path] for some in (self.faults, faults))
+            same = _same_faults([self.faults[number] for number in old], [faults[number] for number in new])
+            verdicts |= {new[there]: dataclasses.replace(self.verdicts[old[here]], number=new[there]) for here, there in same}
+            gone += len(old) - len(same)
+        hunted = {number for number, fault in faults.items() if fault.kind in kinds and (
+            verdicts[number].outcome != "killed" if number in verdicts else fault.kind not in self.kinds)}
+        return hunted, verdicts, gone
