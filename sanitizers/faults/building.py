@@ -18,11 +18,13 @@ LOCATION = re.compile(r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+):(?P<column>\d+): 
 class Build:
     """The copy in `folder`, built with one of the presets."""
 
-    def __init__(self, root, folder, preset, jobs, progress):
+    def __init__(self, root, folder, preset, targets, jobs, progress):
+        """@param targets: of the build; none means all that the tests of the preset need."""
         self.root = root
         self.copy = folder / "tree"
         self.folder = self.copy / "build" / preset
         self.preset = preset
+        self.targets = targets or (["model"] if preset == "model" else [])
         self.jobs = jobs
         self.progress = progress
         self.header = self.copy / "sanitizers" / "faults" / "switch.h"
@@ -48,7 +50,7 @@ class Build:
             rewritten = self._rewrite(faults)
             self._write({path: each.text for path, each in rewritten.items()})
             self.progress(f"builds with {len(faults)} faults, round {round_number}")
-            targets = ["--target", "model"] if self.preset == "model" else []
+            targets = ["--target", *self.targets] if self.targets else []
             status, output = self._run(
                 ["cmake", "--build", str(self.folder), "-j", str(self.jobs), *targets, "--", "-k", "0"])
             if status == 0:
@@ -59,6 +61,12 @@ class Build:
             for number in wrong:
                 del faults[number]
         raise Trouble(f"the build still fails after {ROUNDS} rounds:\n{output[-6000:]}")
+
+    def built(self, tests):
+        """@return those of the tests whose programs and libraries are there."""
+        inside = re.compile(re.escape(f"{self.folder}/") + r"[^:;=\s]+")
+        return [test for test in tests if not test.name.endswith("_NOT_BUILT") and all(
+            os.path.exists(path) for word in (*test.command, *test.environment) for path in inside.findall(word))]
 
     def _rewrite(self, faults):
         by_path = {}
