@@ -23,9 +23,11 @@ class crew {
   [[nodiscard]] bool post(job& work) noexcept {
     {
       const hold held{*this};
-      if (idle_ == 0 && threads_ < usual_threads && !start_locked() && threads_ == 0) return false;
+      if (idle_ == 0 && threads_ < usual_threads) start_locked();
+      if (threads_ == 0) return false;
       *last_ = &work;
       last_ = &work.next;
+      // equivalent fault (constant): that it changes is enough
       posted_.fetch_add(1, base::memory_order_relaxed);
     }
     base::futex_wake_one(&posted_);
@@ -34,7 +36,7 @@ class crew {
 
   void relieve() noexcept {
     const hold held{*this};
-    if (first_ != nullptr && idle_ == 0) (void)start_locked();
+    if (first_ != nullptr && idle_ == 0) start_locked();
   }
 
  private:
@@ -60,11 +62,9 @@ class crew {
     threads_ = idle_ = 0;
   }
 
-  [[nodiscard]] bool start_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+  void start_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     const auto body = [](void* self) noexcept { static_cast<crew*>(self)->run(); };
-    if (base::start_background_thread("doorbell-fwd", body, this)) return false;
-    ++threads_;
-    return true;
+    if (!base::start_background_thread("doorbell-fwd", body, this)) ++threads_;
   }
 
   void run() noexcept {
@@ -74,7 +74,7 @@ class crew {
   /// Waits for a job. @return null: the thread is to end.
   [[nodiscard]] job* next() noexcept {
     for (;;) {
-      std::uint32_t seen = 0;
+      std::uint32_t seen = 0;  // equivalent fault (constant): it is set below
       {
         const hold held{*this};
         if (auto* const work = take_locked()) return work;

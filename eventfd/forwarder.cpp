@@ -42,7 +42,7 @@ std::uint64_t eventfd_ctx::forwarder::claim() noexcept {
 bool eventfd_ctx::forwarder::begin_in_child() noexcept {
   in_flight_ = helpers_ = handed_over_ = 0;
   settled_ = hand_overs_;
-  is_helped_ = is_stuck_ = is_awaited_ = false;
+  is_helped_ = is_stuck_ = is_full_ = is_awaited_ = false;
   return true;
 }
 
@@ -105,9 +105,9 @@ void eventfd_ctx::forwarder::settle_locked(settlement of) noexcept {
 
 // Without a helper thread the count is written here: as good as it gets.
 void eventfd_ctx::forwarder::hand_over(std::uint64_t claimed) noexcept {
-  std::uint32_t mine = 0;
-  bool is_first = false;
-  bool is_stuck = false;
+  std::uint32_t mine = 0;  // equivalent fault (constant): it is set under the lock
+  bool is_first = false;   // equivalent fault (constant): it is set under the lock
+  bool is_stuck = false;   // equivalent fault (constant): it is set under the lock
   {
     const eventfd_ctx_lock held{ctx_};
     handed_over_ += claimed;
@@ -134,8 +134,8 @@ void eventfd_ctx::forwarder::serve() noexcept { serve_as(helper::may_wait); }
 // One thread at a time, as is_helped_ says.
 void eventfd_ctx::forwarder::serve_as(helper who) noexcept {
   const eventfd_ctx_ptr ctx{&ctx_, false};
-  std::uint64_t claimed = 0;
-  std::uint32_t with = 0;
+  std::uint64_t claimed = 0;  // equivalent fault (constant): has_more() sets it
+  std::uint32_t with = 0;     // equivalent fault (constant): has_more() sets it
   while (has_more(who, claimed, with)) {
     if (claimed > 0)
       move_by_helper(claimed, with);
@@ -145,6 +145,8 @@ void eventfd_ctx::forwarder::serve_as(helper who) noexcept {
   put();
 }
 
+// When no helper waits for room any more, the next signal must not leave its count here after a look at the room, as it
+// may while one does: its own write posts the next helper.
 /// @param[out] claimed what was handed over; 0 if what is here waits for room.
 bool eventfd_ctx::forwarder::has_more(helper who, std::uint64_t& claimed, std::uint32_t& with) noexcept {
   const eventfd_ctx_lock held{ctx_};
@@ -152,6 +154,7 @@ bool eventfd_ctx::forwarder::has_more(helper who, std::uint64_t& claimed, std::u
   with = hand_overs_;
   const bool waits = who == helper::may_wait && linked() && ctx_.count_locked() > 0;
   is_helped_ = claimed > 0 || waits;
+  is_full_ = is_full_ && is_helped_;
   return is_helped_;
 }
 

@@ -189,6 +189,15 @@ TEST(sum_stress, forwarded) {
   expect_exact_sum(0, {read_there});
 }
 
+TEST(sum_stress, forwarded_by_a_helper_thread) {
+  const auto read_there = [](const eventfd& bell, goal& sum) {
+    const auto there = kernel_eventfd(0, 0);
+    bell.forward_to(there.get());
+    while (!sum.reached()) sum.read(take(there.get()));
+  };
+  expect_exact_sum(0, {read_there});
+}
+
 // Oracle: here and there together it adds up, though forwarding begins and ends all the time.
 TEST(sum_stress, forwarded_now_and_then_among_other_readers) {
   const auto read_there = [](const eventfd& bell, goal& sum) {
