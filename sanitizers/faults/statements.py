@@ -45,7 +45,7 @@ class Statements(Expressions):
                     self.K.COMPOUND_ASSIGNMENT_OPERATOR: "assignment", self.K.UNARY_OPERATOR: "assignment"}.get(bare.kind)
             if self.operator_of(bare) == "Assign" or (kind == "call" and bare.spelling in ("operator=", "operator+=")):
                 kind = "assignment"
-            if kind and not self._never_returns(bare):
+            if kind and not self._never_returns(bare) and not self._does_nothing(bare):
                 self.add(kind, cursor.extent.start.offset, cursor.extent.end.offset,
                           f"({IS_ACTIVE} ? (void)0 : (void)(", "))", "(nothing)")
         self._visit(cursor, place)
@@ -58,6 +58,12 @@ class Statements(Expressions):
         attributes = [child for child in called.get_children() if child.kind.is_attribute()]
         return "noreturn" in called.type.spelling or any(
             "noreturn" in token.spelling for attribute in attributes for token in attribute.get_tokens())
+
+    def _does_nothing(self, call):
+        """Whether it calls a function whose body is empty, such as one that only annotates for the compiler."""
+        called = call.referenced.get_definition() if call.kind == self.K.CALL_EXPR and call.referenced is not None else None
+        body = next((child for child in called.get_children() if child.kind == self.K.COMPOUND_STMT), None) if called else None
+        return body is not None and not list(body.get_children())
 
     def _visit_condition(self, cursor, place, may_be_dropped):
         self.negate(cursor)

@@ -47,6 +47,8 @@ class counter {
   std::atomic<int> changes_{0};
 };
 
+void annotate(const counter&) {}
+
 [[noreturn]] void give_up() { std::abort(); }
 
 constexpr int square(int x) { return x * x + 1; }
@@ -87,6 +89,7 @@ int run() {
   if (total.sum() != 0) give_up();
   const auto more = [&](int amount) { return total.add(amount) && total.sum() >= 3; };
   int numbers[] = {0, 5};
+  annotate(total);
   more(3);
   return total.sum() + check(1) + flags_of(false) + refuse(1).value() + (first(numbers, numbers + 2) != nullptr);
 }
