@@ -27,6 +27,12 @@ set(not_emulated
   # The emulator has mappings of its own, and does not pass RLIMIT_AS on to the host.
   unit.threads.aio_limits.setup_without_mappings
   unit.threads.aio_limits.setup_without_memory
+  unit.background_thread.is_started_where_there_is_no_room_for_its_stack
+  # The emulator has threads of its own, and waits for the program's first one.
+  unit.background_thread.knows_when_only_such_threads_are_left
+  # /proc tells the number of the host's system call.
+  unit.forward_helper.ends_when_it_is_idle_and_is_started_again
+  unit.forward_helper.waits_for_room_again_after_the_count_was_taken_here
   # preadv2(2) fails with ENOSYS, so submit never reads inline.
   conformance.threads.both/aio_order.what_is_in_memory_needs_a_slot_too/doorbell
   conformance.threads.both/aio_order.what_is_in_memory_has_been_read_when_submit_returns/doorbell
@@ -46,6 +52,9 @@ set(not_emulated
   # cannot tell them from those of the program.
   unit.private_fd.does_not_close_a_file_of_the_program_under_its_number
   unit.private_fd.tells_apart_a_duplicate_of_an_eventfd_and_another_eventfd
+  unit.private_fd.is_known_as_the_librarys_by_each_of_its_numbers
+  unit.private_fd.duplicate_refers_to_its_file_though_the_epoll_that_knew_it_is_lost
+  unit.private_fd.duplicate_that_a_younger_owner_has_replaced_does_not_refer_to_its_file
   unit.forward.does_not_touch_an_eventfd_that_the_program_puts_at_its_number
   unit.threads.descriptors_closed.requests_signal_new_eventfds/dup2_of_eventfds
   # write(2) from an address without memory fails with EFAULT whatever its length is, so that eventfds are recognised by

@@ -2,21 +2,43 @@
 //
 // Threads of doorbell's own that are started by a thread with a policy, processors and priorities of its own.
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
 #include <functional>
 #include <future>
+#include <string>
+#include <system_error>
 #include <thread>
 
 #include <doorbell/base/background_thread.hpp>
 
+#include "support/child.hpp"
+#include "support/eventually.hpp"
+#include "support/refused_calls.hpp"
+#include "support/sanitizer.hpp"
+
+DOORBELL_TEST_FORKS
+
 namespace {
 
+using doorbell::test::eventually;
+using doorbell::test::in_child;
 using namespace std::chrono_literals;
 
 /// What a thread runs with.
@@ -26,6 +48,9 @@ struct setting {
   int niceness = 0;
   long io_priority = -1;
   std::size_t stack = 0;
+  bool is_detached = false;
+  bool blocks_all_signals = false;
+  std::string name;
 };
 
 setting of_this_thread() {
@@ -38,9 +63,21 @@ setting of_this_thread() {
   now.io_priority = ::syscall(SYS_ioprio_get, 1, 0);
   pthread_attr_t attributes;
   if (::pthread_getattr_np(::pthread_self(), &attributes) == 0) {
+    int detached = PTHREAD_CREATE_JOINABLE;
     ::pthread_attr_getstacksize(&attributes, &now.stack);
+    ::pthread_attr_getdetachstate(&attributes, &detached);
     ::pthread_attr_destroy(&attributes);
+    now.is_detached = detached == PTHREAD_CREATE_DETACHED;
   }
+  sigset_t blocked;
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
+  now.blocks_all_signals = true;
+  for (int number = 1; number <= SIGRTMAX; ++number)
+    if (number != SIGKILL && number != SIGSTOP && (number < SIGSYS + 1 || number >= SIGRTMIN))
+      now.blocks_all_signals = now.blocks_all_signals && ::sigismember(&blocked, number) == 1;
+  std::array<char, 16> name{};
+  ::pthread_getname_np(::pthread_self(), name.data(), name.size());
+  now.name = name.data();
   return now;
 }
 
@@ -122,6 +159,146 @@ TEST(background_thread, is_started_where_its_policy_is_refused) {
     ::syscall(SYS_setresuid, nobody, nobody, nobody);
   });
   EXPECT_TRUE(now.policy == SCHED_IDLE || now.policy == SCHED_OTHER) << now.policy;
+}
+
+// A joinable thread that no thread joins keeps its stack for ever; a signal handler of the program must not run in it.
+TEST(background_thread, is_detached_has_its_name_and_blocks_signals) {
+  const auto now = of_thread_started_after([] {});
+  EXPECT_TRUE(now.is_detached);
+  EXPECT_TRUE(now.blocks_all_signals);
+  EXPECT_EQ(now.name, "test");
+  sigset_t before;
+  sigset_t after;
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &before);
+  EXPECT_FALSE(doorbell::base::start_background_thread("ends", [](void*) noexcept {}, nullptr));
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &after);
+  for (int number = 1; number <= SIGRTMAX; ++number)
+    EXPECT_EQ(::sigismember(&before, number), ::sigismember(&after, number)) << number;
+}
+
+/// Makes a system call end the process from now on.
+void forbid(long number) {
+  std::array<sock_filter, 4> program{
+      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(number), 0, 1),
+      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog filter{.len = program.size(), .filter = program.data()};
+  ASSERT_EQ(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+}
+
+// Oracle: in a sandbox that ends a process which changes a policy, processors or a priority, a thread starts that has
+// nothing to change.
+TEST(background_thread, asks_for_nothing_that_is_so_already) {
+  if (!doorbell::test::can_refuse()) GTEST_SKIP() << "there is no seccomp(2)";
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer makes calls of its own";
+  in_child([] {
+    const sched_param none{};
+    ASSERT_EQ(::sched_setscheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, &none), 0);
+    for (const long call : {SYS_sched_setscheduler, SYS_sched_setaffinity, SYS_setpriority, SYS_ioprio_set})
+      forbid(call);
+    std::promise<void> runs;
+    EXPECT_FALSE(doorbell::base::start_background_thread(
+        "test", [](void* to) noexcept { static_cast<std::promise<void>*>(to)->set_value(); }, &runs));
+    EXPECT_EQ(runs.get_future().wait_for(20s), std::future_status::ready);
+  });
+}
+
+TEST(background_thread, that_cannot_be_started_is_to_be_tried_again) {
+  if (!doorbell::test::can_refuse()) GTEST_SKIP() << "there is no seccomp(2)";
+  for (const int error : {EPERM, EAGAIN, ENOMEM})
+    in_child([error] {
+      doorbell::test::refuse(SYS_clone3, ENOSYS);
+      doorbell::test::refuse(SYS_clone, error);
+      sigset_t before;
+      sigset_t after;
+      ::pthread_sigmask(SIG_SETMASK, nullptr, &before);
+      EXPECT_EQ(doorbell::base::start_background_thread(
+                    "test", [](void*) noexcept { ::abort(); }, nullptr),
+                std::errc::resource_unavailable_try_again);
+      ::pthread_sigmask(SIG_SETMASK, nullptr, &after);
+      EXPECT_EQ(::sigismember(&before, SIGUSR1), ::sigismember(&after, SIGUSR1));
+    });
+}
+
+// The default stack of the program's threads is small here, and there is no room for a larger one.
+TEST(background_thread, is_started_where_there_is_no_room_for_its_stack) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs more addresses than the limit leaves";
+  in_child([] {
+    pthread_attr_t small;
+    ASSERT_EQ(::pthread_getattr_default_np(&small), 0);
+    ASSERT_EQ(::pthread_attr_setstacksize(&small, 128 << 10), 0);
+    ASSERT_EQ(::pthread_setattr_default_np(&small), 0);
+    std::promise<void> runs;
+    auto done = runs.get_future();
+    long pages = 0;
+    std::ifstream{"/proc/self/statm"} >> pages;
+    rlimit limit{};
+    ASSERT_EQ(::getrlimit(RLIMIT_AS, &limit), 0);
+    limit.rlim_cur = static_cast<rlim_t>(pages * ::sysconf(_SC_PAGESIZE)) + (768 << 10);
+    ASSERT_EQ(::setrlimit(RLIMIT_AS, &limit), 0);
+    EXPECT_FALSE(doorbell::base::start_background_thread(
+        "test", [](void* to) noexcept { static_cast<std::promise<void>*>(to)->set_value(); }, &runs));
+    EXPECT_EQ(done.wait_for(20s), std::future_status::ready);
+  });
+}
+
+/// Whether the process's first thread has ended, which the process keeps until all threads have.
+bool has_first_thread_ended() {
+  std::string line;
+  std::ifstream status{"/proc/self/task/" + std::to_string(::getpid()) + "/status"};
+  while (std::getline(status, line))
+    if (line.starts_with("State:")) return line.find('Z') != std::string::npos;
+  return false;
+}
+
+/// What the threads of a child tell each other.
+struct ending {
+  std::atomic<bool> is_observed{false};
+  std::atomic<bool> may_others_end{false};
+};
+
+/// In a background thread: ends the process with 0 if it was told rightly, at each stage, who is left.
+void observe(void* told) noexcept {
+  using doorbell::base::only_background_threads_are_left;
+  auto& stage = *static_cast<ending*>(told);
+  bool is_right = !only_background_threads_are_left();
+  stage.is_observed = true;
+  is_right = eventually(has_first_thread_ended) && !only_background_threads_are_left() && is_right;
+  stage.may_others_end = true;
+  is_right = eventually(only_background_threads_are_left) && is_right;
+  ::_exit(is_right ? 0 : 1);
+}
+
+// Oracle: the answer is no while the first thread lives, and while another thread of the program does; then it is yes,
+// though background threads have ended before, and others of the parent are not here.
+TEST(background_thread, knows_when_only_such_threads_are_left) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has a thread of its own";
+  static std::atomic<bool> may_end{false};
+  EXPECT_FALSE(
+      doorbell::base::start_background_thread("parents", [](void*) noexcept { may_end.wait(false); }, nullptr));
+  in_child([] {
+    static ending stage;
+    std::promise<void> runs;
+    EXPECT_FALSE(doorbell::base::start_background_thread(
+        "short", [](void* to) noexcept { static_cast<std::promise<void>*>(to)->set_value(); }, &runs));
+    runs.get_future().wait();
+    std::thread{[] {
+      while (!stage.may_others_end) std::this_thread::yield();
+    }}.detach();
+    EXPECT_FALSE(doorbell::base::start_background_thread(
+        "rests",
+        [](void*) noexcept {
+          for (;;) ::pause();
+        },
+        nullptr));
+    EXPECT_FALSE(doorbell::base::start_background_thread("observes", observe, &stage));
+    while (!stage.is_observed) std::this_thread::yield();
+    ::syscall(SYS_exit, 0);  // of this thread only
+  });
+  may_end = true;
+  may_end.notify_all();
 }
 
 }  // namespace

@@ -231,6 +231,24 @@ TEST(counter_lock, several_sleepers_get_the_lock_one_after_the_other) {
   }
 }
 
+// Oracle: the next holder finds what was added between the unlock and its lock, though it has slept.
+TEST(counter_lock, a_sleeper_finds_what_is_added_before_it_has_the_lock) {
+  for (budget rounds{50, 2s}; rounds.next();) {
+    counter_lock lock{0};
+    sleeper waiter;
+    lock.lock();
+    std::jthread other{[&] {
+      waiter.here();
+      add_under_lock(lock, 1, false);
+    }};
+    EXPECT_TRUE(waiter.wait_until_asleep());
+    lock.unlock(false);
+    if (!lock.try_add(5)) add_under_lock(lock, 5, false);
+    other.join();
+    EXPECT_EQ(lock.count(), 6U);
+  }
+}
+
 // Oracle: never both and never neither: a signal is found by the waiter that comes after it, or finds the waiter that
 // came before.
 TEST(counter_lock, a_waiter_that_arrives_and_a_signaller_find_each_other_exactly_once) {

@@ -33,7 +33,7 @@ class waiting_thread {
   explicit waiting_thread(fork_aware_mutex& mutex)
       : thread_{[this, &mutex] {
           sleeper_.here();
-          mutex.lock();
+          EXPECT_FALSE(mutex.lock()) << "it was not taken over";
           mutex.unlock();
         }} {
     EXPECT_TRUE(sleeper_.wait_until_asleep());
@@ -100,6 +100,8 @@ TEST(fork_aware_mutex, is_held_by_one_thread) {
   const bool locked = mutex.try_lock();
   EXPECT_TRUE(locked);
   if (locked) mutex.unlock();
+  EXPECT_FALSE(mutex.lock());
+  mutex.unlock();
 }
 
 // Oracle: no increment of a plain variable under the mutex is lost.
@@ -155,7 +157,14 @@ TEST(fork_aware_mutex, who_locks_it_for_good_waits_for_the_holder) {
   done = 1;
   mutex.unlock();
   other.join();
-  EXPECT_FALSE(mutex.try_lock_for_good());
+  const auto expect_locked = [&] {
+    EXPECT_FALSE(mutex.try_lock_for_good());
+    const bool locked = mutex.try_lock();
+    EXPECT_FALSE(locked);
+    if (locked) mutex.unlock();
+  };
+  expect_locked();
+  in_child(expect_locked);
 }
 
 TEST(fork_aware_mutex, a_child_takes_it_over_from_a_thread_of_the_parent_and_is_told) {

@@ -5,13 +5,16 @@
 
 #include <pthread.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <thread>
 
+#include "support/eventually.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -21,6 +24,7 @@ using doorbell::base::deadline;
 using doorbell::base::futex_result;
 using doorbell::base::futex_wait;
 using doorbell::base::futex_wake_one;
+using doorbell::test::eventually;
 using doorbell::test::run_together;
 using doorbell::test::sleeper;
 using namespace std::chrono_literals;
@@ -91,6 +95,34 @@ TEST(futex_high, no_wake_is_lost_while_the_lower_half_moves) {
     }
   });
   EXPECT_EQ(word.load() >> 32, turns);
+}
+
+// Oracle: of two threads asleep on a word one wake ends one wait, and says that it was woken, whatever errno was before.
+TEST(futex, one_wake_ends_one_wait) {
+  const atomic<std::uint32_t> word{0};
+  const atomic<std::uint64_t> wide{0};
+  const auto expect_one_after_the_other = [](auto wait, auto wake) {
+    std::atomic<int> ended{0};
+    std::array<sleeper, 2> waiters;
+    std::jthread others{[&] {
+      run_together(waiters.size(), [&](std::size_t index) {
+        errno = index == 0 ? ETIMEDOUT : EINTR;
+        waiters.at(index).here();
+        wait();
+        ++ended;
+      });
+    }};
+    for (const auto& each : waiters) EXPECT_TRUE(each.wait_until_asleep());
+    wake();
+    EXPECT_TRUE(eventually([&] { return ended == 1; }));
+    EXPECT_TRUE(eventually([&] { return waiters[0].wait_until_asleep() || waiters[1].wait_until_asleep(); }));
+    EXPECT_EQ(ended, 1);
+    wake();
+  };
+  expect_one_after_the_other([&] { EXPECT_EQ(futex_wait(word, 0), futex_result::woken); },
+                             [&] { futex_wake_one(&word); });
+  expect_one_after_the_other([&] { doorbell::base::futex_wait_high(wide, 0); },
+                             [&] { doorbell::base::futex_wake_one_high(&wide); });
 }
 
 std::atomic<int> handled{0};

@@ -9,13 +9,17 @@
 #include <sys/stat.h>
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <system_error>
 #include <thread>
 
 #include "../../eventfd/eventfd_recognition.hpp"
+#include "../../eventfd/fdinfo.hpp"
 #include "support/child.hpp"
 #include "support/fds.hpp"
 #include "support/file_kinds.hpp"
+#include "support/files.hpp"
 #include "support/restricted.hpp"
 
 DOORBELL_TEST_FORKS
@@ -104,6 +108,20 @@ TEST(eventfd_recognition, changes_nothing) {
   struct stat status{};
   ASSERT_EQ(::fstat(others.all().front().fd.get(), &status), 0);
   EXPECT_EQ(status.st_size, 4);
+}
+
+// Oracle: the count is what the line says, in base 16; no other text has one.
+TEST(eventfd_recognition, reads_the_count_from_the_text_of_an_eventfd_only) {
+  const auto count_in = [](const std::string& text) {
+    return doorbell::read_eventfd_count(doorbell::test::temporary_file(text).get());
+  };
+  EXPECT_EQ(count_in("pos:\t0\neventfd-count:               1f\neventfd-id: 3\n"), 31U);
+  EXPECT_EQ(count_in("eventfd-count: 0\n"), 0U);
+  EXPECT_EQ(count_in("eventfd-count: fffffffffffffffe"), most);
+  for (const auto* const text : {"", "pos:\t0\nflags:\t02\n", "eventfd-count:", "eventfd-count: \t", "eventfd-count: x",
+                                 "eventfd-count: 10000000000000000"})
+    EXPECT_EQ(count_in(text), std::nullopt) << text;
+  EXPECT_EQ(doorbell::read_eventfd_count(-1), std::nullopt);
 }
 
 /// With /proc, and without.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include <doorbell/base/percpu_ref.hpp>
+#include <doorbell/base/this_cpu.hpp>
 
 #include "support/cpus.hpp"
 #include "support/threads.hpp"
@@ -56,6 +58,22 @@ TEST(percpu_ref, while_it_lives_every_way_of_taking_a_reference_succeeds_and_no_
   for (int taken = 0; taken < 3; ++taken) ref.put();
   EXPECT_EQ(ref.releases, 0);
   EXPECT_TRUE(ref.tryget_live());
+  EXPECT_TRUE(ref.kill());
+  EXPECT_EQ(ref.releases, 0);
+  ref.put();
+  EXPECT_EQ(ref.releases, 1);
+}
+
+TEST(this_cpu, is_the_cpu_that_the_thread_is_kept_on) {
+  for (const auto cpu : allowed_cpus()) {
+    const on_cpu here{cpu};
+    EXPECT_EQ(doorbell::base::this_cpu(), cpu);
+  }
+}
+
+TEST(this_cpu, is_one_of_the_possible_ones) {
+  for (int round = 0; round < 2; ++round)
+    EXPECT_EQ(doorbell::base::possible_cpus(), static_cast<unsigned>(::sysconf(_SC_NPROCESSORS_CONF)));
 }
 
 TEST(percpu_ref, release_comes_with_the_last_put_of_what_was_taken_before_kill) {

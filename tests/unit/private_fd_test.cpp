@@ -5,13 +5,17 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <string>
+#include <string_view>
 #include <thread>
+#include <utility>
 
 #include "support/child.hpp"
 #include "support/fds.hpp"
@@ -77,6 +81,7 @@ TEST(private_fd, has_the_upper_quarter_of_few_numbers) {
     const rlimit few{.rlim_cur = 64, .rlim_max = 64};
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
     const private_fd own{kernel_eventfd()};
+    EXPECT_EQ(private_fd::lowest_number(), 48);
     EXPECT_GE(own.get(), 48);
     EXPECT_LT(own.get(), 64);
   });
@@ -184,6 +189,177 @@ TEST(private_fd, of_nothing_is_empty_and_leaves_errno) {
   EXPECT_FALSE(none.is_ours());
   EXPECT_EQ(errno, EBADF);
   EXPECT_FALSE(private_fd::duplicate_of(-1));
+}
+
+// Oracle: both the new owner and the one that is assigned to know their files, and no file is closed twice or left open.
+TEST(private_fd, keeps_its_file_when_it_is_moved) {
+  const auto programs = kernel_eventfd();
+  for (const bool is_duplicate : {false, true}) {
+    const auto make = [&] {
+      return is_duplicate ? private_fd::duplicate_of(programs.get()) : private_fd{kernel_eventfd()};
+    };
+    auto first = make();
+    const int number = first.get();
+    private_fd second{std::move(first)};
+    EXPECT_EQ(first.get(), -1);  // NOLINT(bugprone-use-after-move): it is specified
+    EXPECT_EQ(second.get(), number);
+    EXPECT_TRUE(second.is_ours());
+    auto third = make();
+    const int replaced = third.get();
+    third = std::move(second);
+    EXPECT_EQ(second.get(), -1);  // NOLINT(bugprone-use-after-move)
+    EXPECT_EQ(third.get(), number);
+    EXPECT_TRUE(third.is_ours());
+    EXPECT_FALSE(is_open(replaced));
+    auto& same = third;
+    third = std::move(same);
+    EXPECT_EQ(third.get(), number);
+    EXPECT_TRUE(third.is_ours());
+    EXPECT_EQ(third.release(), number);
+    EXPECT_FALSE(third.is_ours());
+    third.reset();
+    EXPECT_TRUE(is_open(number));
+    ::close(number);
+  }
+}
+
+TEST(private_fd, leaves_errno_alone) {
+  constexpr int untouched = EXFULL;
+  const auto file = temporary_file();
+  private_fd own{kernel_eventfd()};
+  const private_fd lost{kernel_eventfd()};
+  const auto lost_duplicate = private_fd::duplicate_of(file.get());
+  ASSERT_EQ(::close(lost.get()), 0);
+  ASSERT_EQ(::close(lost_duplicate.get()), 0);
+  auto another = kernel_eventfd();
+  errno = untouched;
+  EXPECT_FALSE(private_fd::is_of_library(-1));
+  EXPECT_FALSE(private_fd::is_of_library(another.get()));
+  EXPECT_TRUE(own.is_ours());
+  EXPECT_FALSE(lost.is_ours());
+  EXPECT_FALSE(lost_duplicate.is_ours());
+  EXPECT_FALSE(lost_duplicate.refers_to_its_file());
+  EXPECT_EQ(errno, untouched);
+  const auto taken_over = private_fd::with_number_of(std::move(another));
+  EXPECT_TRUE(taken_over);
+  EXPECT_EQ(errno, untouched);
+}
+
+TEST(private_fd, is_known_as_the_librarys_by_each_of_its_numbers) {
+  const private_fd own{kernel_eventfd()};
+  const unique_fd duplicate{::dup(own.get())};
+  const auto programs = kernel_eventfd();
+  const auto duplicate_of_programs = private_fd::duplicate_of(programs.get());
+  EXPECT_TRUE(private_fd::is_of_library(own.get()));
+  EXPECT_TRUE(private_fd::is_of_library(duplicate.get()));
+  EXPECT_FALSE(private_fd::is_of_library(programs.get()));
+  EXPECT_FALSE(private_fd::is_of_library(duplicate_of_programs.get()));
+}
+
+TEST(private_fd, is_inherited_by_no_program) {
+  const auto programs = kernel_eventfd();
+  const private_fd own{unique_fd{::eventfd(0, 0)}};
+  const auto duplicate = private_fd::duplicate_of(programs.get());
+  for (const int fd : {own.get(), duplicate.get()}) EXPECT_EQ(::fcntl(fd, F_GETFD), FD_CLOEXEC);
+}
+
+/// Closes all epolls of the process, as a program may that closes descriptors that it does not know.
+/// @return how many there were.
+int close_epolls() {
+  int closed = 0;
+  for (int fd = 3; fd < 4096; ++fd) {
+    std::array<char, 64> name{};
+    const auto link = "/proc/self/fd/" + std::to_string(fd);
+    if (::readlink(link.c_str(), name.data(), name.size() - 1) <= 0) continue;
+    if (std::string_view{name.data()} != "anon_inode:[eventpoll]") continue;
+    ::close(fd);
+    ++closed;
+  }
+  return closed;
+}
+
+// Oracle: while the number of the duplicate refers to the file of the program's descriptor, counts may go there; when the
+// program has changed one or the other, they may not. It is closed in neither case, for it may be the program's.
+TEST(private_fd, duplicate_refers_to_its_file_though_the_epoll_that_knew_it_is_lost) {
+  in_child([] {
+    const auto programs = kernel_eventfd();
+    const auto other = kernel_eventfd();
+    auto duplicate = private_fd::duplicate_of(programs.get());
+    EXPECT_FALSE(duplicate.is_doubtful());
+    EXPECT_TRUE(duplicate.refers_to_its_file());
+    ASSERT_GT(close_epolls(), 0);
+    EXPECT_FALSE(duplicate.is_ours());
+    for (int new_epolls = 0; new_epolls < 3; ++new_epolls) {
+      private_fd newer;
+      if (new_epolls > 0) newer = private_fd::duplicate_of(other.get());
+      EXPECT_FALSE(newer.is_doubtful());
+      EXPECT_TRUE(duplicate.is_doubtful());
+      EXPECT_FALSE(duplicate.is_ours());
+      EXPECT_TRUE(duplicate.refers_to_its_file());
+      const unique_fd kept{::dup(programs.get())};
+      ASSERT_EQ(::dup3(other.get(), programs.get(), O_CLOEXEC), programs.get());
+      EXPECT_FALSE(duplicate.refers_to_its_file());
+      ASSERT_EQ(::dup3(kept.get(), programs.get(), O_CLOEXEC), programs.get());
+      ASSERT_EQ(::dup3(other.get(), duplicate.get(), O_CLOEXEC), duplicate.get());
+      EXPECT_FALSE(duplicate.refers_to_its_file());
+      ASSERT_EQ(::dup3(programs.get(), duplicate.get(), O_CLOEXEC), duplicate.get());
+      if (new_epolls == 0) continue;
+      EXPECT_EQ(close_epolls(), 1);
+      EXPECT_FALSE(newer.is_ours());
+    }
+    const int number = duplicate.get();
+    duplicate.reset();
+    EXPECT_TRUE(is_open(number));
+  });
+}
+
+TEST(private_fd, duplicate_that_a_younger_owner_has_replaced_does_not_refer_to_its_file) {
+  in_child([] {
+    const auto programs = kernel_eventfd();
+    const auto old = private_fd::duplicate_of(programs.get());
+    ASSERT_GT(close_epolls(), 0);
+    EXPECT_FALSE(old.is_ours());
+    ::close(old.get());
+    const auto young = private_fd::duplicate_of(programs.get());
+    ASSERT_EQ(young.get(), old.get());
+    EXPECT_FALSE(old.refers_to_its_file());
+    EXPECT_TRUE(young.refers_to_its_file());
+  });
+}
+
+// The root folders of /proc and /sys have the same inode number. No epoll takes a folder.
+TEST(private_fd, duplicate_is_told_from_a_file_of_another_device) {
+  const unique_fd programs{::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  const unique_fd other{::open("/sys", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  struct stat one{};
+  struct stat another{};
+  if (::fstat(programs.get(), &one) != 0 || ::fstat(other.get(), &another) != 0 || one.st_ino != another.st_ino)
+    GTEST_SKIP() << "there are no such folders";
+  const auto duplicate = private_fd::duplicate_of(programs.get());
+  EXPECT_TRUE(duplicate.is_ours());
+  ASSERT_EQ(::dup3(other.get(), duplicate.get(), O_CLOEXEC), duplicate.get());
+  EXPECT_FALSE(duplicate.is_ours());
+  ::close(duplicate.get());
+}
+
+// Oracle: with no other number, 0 is a number as any other; without any, the error says that there are too few.
+TEST(private_fd, where_no_other_number_is_free_keeps_0) {
+  in_child([] {
+    ::close(0);
+    auto file = kernel_eventfd();
+    ASSERT_EQ(file.get(), 0);
+    const rlimit none{.rlim_cur = 1, .rlim_max = 1};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+    errno = 0;
+    EXPECT_FALSE(private_fd::duplicate_of(0));
+    EXPECT_EQ(errno, EMFILE);
+    private_fd own{std::move(file)};
+    EXPECT_TRUE(own);
+    EXPECT_EQ(own.get(), 0);
+    EXPECT_TRUE(own.is_ours());
+    own.reset();
+    EXPECT_FALSE(is_open(0));
+  });
 }
 
 // All eventfds have one inode. Oracle: the program's eventfd at the number is not taken for the duplicate.

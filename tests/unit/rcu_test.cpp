@@ -9,11 +9,14 @@
 #include <csignal>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <thread>
+#include <vector>
 
 #include <doorbell/base/rcu.hpp>
 #include <doorbell/base/unique_fd.hpp>
 
+#include "support/child.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -22,6 +25,7 @@ using doorbell::base::rcu_pointer;
 using doorbell::base::rcu_read_guard;
 using doorbell::base::rcu_synchronize;
 using doorbell::base::unique_fd;
+using doorbell::test::in_child;
 using doorbell::test::run_together;
 using doorbell::test::sleeper;
 
@@ -156,6 +160,41 @@ TEST(rcu, a_childs_synchronize_does_not_wait_for_the_parents_readers) {
   forked = true;
   forked.notify_one();
   EXPECT_TRUE(ended_by_itself(child));
+}
+
+std::vector<int> blocked_signals() {
+  sigset_t mask;
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+  std::vector<int> blocked;
+  for (int number = 1; number <= SIGRTMAX; ++number)
+    if (::sigismember(&mask, number) == 1) blocked.push_back(number);
+  return blocked;
+}
+
+// Oracle: each process has the mask from before. liburcu blocks all signals while a thread forks.
+TEST(rcu, a_fork_leaves_the_signal_mask_alone_in_both_processes) {
+  sigset_t some;
+  ::sigemptyset(&some);
+  ::sigaddset(&some, SIGUSR2);
+  sigset_t before;
+  ::pthread_sigmask(SIG_BLOCK, &some, &before);
+  const auto expected = blocked_signals();
+  for (const bool is_in_section : {false, true}) {
+    std::optional<rcu_read_guard> reading;
+    if (is_in_section) reading.emplace();
+    in_child([&] { EXPECT_EQ(blocked_signals(), expected); });
+    EXPECT_EQ(blocked_signals(), expected);
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+TEST(rcu, a_child_that_forgets_other_threads_keeps_its_signal_mask) {
+  in_child([] {
+    const auto expected = blocked_signals();
+    doorbell::base::rcu_forget_other_threads();
+    EXPECT_EQ(blocked_signals(), expected);
+    rcu_synchronize();
+  });
 }
 
 }  // namespace

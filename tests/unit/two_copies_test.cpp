@@ -9,7 +9,9 @@
 
 #include <atomic>
 #include <latch>
+#include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "support/asleep.hpp"
@@ -76,15 +78,18 @@ TEST_F(two_copies, fork_while_others_synchronize_and_read) {
 }
 
 // As in a signal handler that has interrupted a section. The other thread holds liburcu's mutexes, and waits for the
-// section.
+// section. Oracle: a grace period of the child, which has no other threads, ends.
 TEST_F(two_copies, fork_in_a_section_that_another_thread_waits_for) {
   std::latch is_reading{1};
   std::latch may_end{1};
   std::jthread reader{[&] {
-    const rcu_read_guard reading;
+    std::optional<rcu_read_guard> reading{std::in_place};
     is_reading.count_down();
     may_end.wait();
-    in_child([] { EXPECT_TRUE(true); });
+    in_child([&] {
+      reading.reset();
+      synchronize_by_both();
+    });
   }};
   is_reading.wait();
   doorbell::test::asleep waits{[] { rcu_synchronize(); }};

@@ -388,4 +388,52 @@ TEST_F(wait_queue_walk, an_entry_can_become_exclusive_between_two_stays) {
   remove(a_, b_, c_);
 }
 
+/// An entry of a process that its child has no use for.
+struct parents_only : doorbell::base::process_entry {
+  explicit parents_only(std::string& into) : process_entry{&on_wake}, log{into} {}
+  static int on_wake(wait_entry& entry, unsigned /*events*/) noexcept {
+    static_cast<parents_only&>(entry).log += 'p';
+    return 0;
+  }
+  [[nodiscard]] bool begin_in_child() noexcept override {
+    ++begun;
+    return false;
+  }
+  std::string& log;
+  int begun = 0;
+};
+
+// As in a child of a fork(2) in a wake function. Oracle: the pass goes on with exactly the entries that are left, wherever
+// those that go were on the queue.
+TEST_F(wait_queue_walk, goes_on_in_a_child_without_the_entries_that_it_has_no_use_for) {
+  parents_only first{log_};
+  parents_only second{log_};
+  parents_only third{log_};
+  a_.then = [&](unsigned) {
+    queue_.begin_in_child();
+    return 0;
+  };
+  add(first, a_, second, b_, third, x_, y_);
+  EXPECT_EQ(woken(), "pabxy") << "the first one was told before the fork";
+  a_.then = [](unsigned) { return 0; };
+  EXPECT_EQ(woken(), "abxy");
+  add(c_);
+  EXPECT_EQ(woken(), "abcxy") << "an entry that is not exclusive comes before those that are";
+  EXPECT_EQ(first.begun + second.begun + third.begun, 3);
+  remove(y_, x_, b_, a_, c_);
+  EXPECT_TRUE(queue_.empty());
+}
+
+TEST_F(wait_queue_walk, goes_on_in_a_child_after_a_next_entry_that_it_has_no_use_for) {
+  parents_only next{log_};
+  a_.then = [&](unsigned) {
+    if (next.begun == 0) queue_.begin_in_child();
+    return 0;
+  };
+  add(a_, next, b_);
+  EXPECT_EQ(woken(), "ab");
+  EXPECT_EQ(woken(), "ab");
+  remove(a_, b_);
+}
+
 }  // namespace

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// pthread_cancel(3) of a thread that uses eventfds.
+#include <doorbell/eventfd.hpp>
+
+#include <gtest/gtest.h>
+#include <pthread.h>
+
+#include <fcntl.h>
+
+#include <array>
+#include <chrono>
+#include <system_error>
+#include <thread>
+
+#include <doorbell/notifier.hpp>
+
+#include "support/fds.hpp"
+
+namespace {
+
+using doorbell::eventfd;
+using doorbell::notifier;
+using doorbell::test::give;
+using doorbell::test::kernel_eventfd;
+using doorbell::test::unique_fd;
+using namespace std::chrono_literals;
+
+/// Files that are opened before the thread is asked to end: open(2) and write(2) are cancellation points.
+struct program_files {
+  program_files() {
+    give(full.get(), eventfd::max - 2);
+    give(full_and_blocking.get(), eventfd::max - 2);
+  }
+  const unique_fd there = kernel_eventfd();
+  const unique_fd full = kernel_eventfd();
+  const unique_fd full_and_blocking = kernel_eventfd(0, 0);
+  const unique_fd other_file{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
+};
+
+struct named_call {
+  const char* name;
+  void (*call)(const program_files& files);
+};
+
+constexpr std::array interruptible_calls{
+    named_call{"poll_fd and its end",
+               [](const program_files&) {
+                 const eventfd bell;
+                 bell.poll_fd();
+                 bell.signal();
+                 bell.read();
+               }},
+    named_call{"a forwarding that is begun, stopped and refused",
+               [](const program_files& files) {
+                 const eventfd bell{3};
+                 bell.forward_to(files.there.get());
+                 bell.signal();
+                 bell.stop_forwarding();
+                 std::error_code ec;
+                 bell.forward_to(files.other_file.get(), ec);
+               }},
+    named_call{"signals into an eventfd that is full",
+               [](const program_files& files) {
+                 const auto bell = eventfd::forwarding_to(files.full.get());
+                 bell.signal(1);
+                 bell.signal(4);
+                 bell.signal(1);
+               }},
+    named_call{"signals into a blocking eventfd that is full",
+               [](const program_files& files) {
+                 const auto bell = eventfd::forwarding_to(files.full_and_blocking.get());
+                 bell.signal(1);
+                 bell.signal(4);
+                 bell.signal(1);
+               }},
+    named_call{"reads and writes that sleep",
+               [](const program_files&) {
+                 const eventfd bell;
+                 std::error_code ec;
+                 bell.read_for(1ms, ec);
+                 bell.write(eventfd::max);
+                 bell.write_for(1, 1ms, ec);
+               }},
+    named_call{"a notifier that drains",
+               [](const program_files&) {
+                 const eventfd bell;
+                 const notifier watch{bell, [](auto& ctx) { ctx.drain(); }};
+                 bell.poll_fd();
+                 bell.signal();
+               }},
+};
+
+// Oracle: a thread that was asked to end before its call makes the whole call, and ends where it asks to. Most functions
+// of the library are noexcept, so a cancellation point inside of one would end the process.
+TEST(cancellation, that_is_pending_has_no_effect_inside_a_call) {
+  for (const auto& [name, call] : interruptible_calls) {
+    SCOPED_TRACE(name);
+    const program_files files;
+    bool has_returned = false;
+    bool has_passed_the_end = false;
+    std::thread{[&] {
+      ::pthread_cancel(::pthread_self());
+      call(files);
+      has_returned = true;
+      ::pthread_testcancel();
+      has_passed_the_end = true;
+    }}.join();
+    EXPECT_TRUE(has_returned);
+    EXPECT_FALSE(has_passed_the_end);
+  }
+}
+
+}  // namespace
