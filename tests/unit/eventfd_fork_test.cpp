@@ -21,6 +21,7 @@
 #include <cstring>
 #include <latch>
 #include <list>
+#include <stop_token>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -206,6 +207,54 @@ TEST(eventfd_in_child, a_read_that_a_forking_handler_interrupted_goes_on_in_the_
   bell.signal(3);
   reader.join();
   EXPECT_EQ(taken, 3U);
+}
+
+// The system call has no handlers of the library, so the first call of the child finds the read that the handler has
+// interrupted.
+TEST(eventfd_in_child, a_read_goes_on_in_a_child_that_a_handler_has_created_by_a_system_call) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has handlers for fork(3), too, which do not run";
+  const eventfd bell;
+  std::atomic<pid_t> child{-1};
+  const in_handler forks{[&] {
+                           child =
+                               static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+                           if (child != 0) return;
+                           ::alarm(doorbell::test::child_patience_in_seconds);
+                           bell.signal(5);
+                         },
+                         SA_RESTART};
+  std::uint64_t taken = 0;
+  asleep reader{[&] {
+    taken = bell.read();
+    if (child == 0) ::_exit(taken == 5 ? 0 : 1);
+  }};
+  ::pthread_kill(reader.native_handle(), SIGUSR1);
+  while (child < 0) std::this_thread::yield();
+  expect_success(child);
+  EXPECT_TRUE(reader.still_asleep());
+  bell.signal(3);
+  reader.join();
+  EXPECT_EQ(taken, 3U);
+}
+
+// Oracle: the child may use the stop token of a read that sleeps in the parent, though the memory of others is used again.
+TEST(eventfd_in_child, may_stop_what_would_have_stopped_a_read_of_the_parent) {
+  const eventfd bell;
+  std::stop_source stop;
+  std::error_code ec;
+  asleep reader{[&] { bell.read(stop.get_token(), ec); }};
+  in_child([&] {
+    bell.signal(5);
+    EXPECT_EQ(bell.read(), 5U);
+    std::vector<std::vector<char>> used_again;
+    for (std::size_t size = 16; size < 1024; size += 8) used_again.emplace_back(size, 'A');
+    EXPECT_TRUE(stop.request_stop());
+    bell.signal(2);
+    EXPECT_EQ(bell.read(), 2U);
+  });
+  stop.request_stop();
+  reader.join();
+  EXPECT_EQ(ec, std::errc::operation_canceled);
 }
 
 TEST(eventfd_in_child, a_read_that_a_forking_handler_interrupted_says_so_in_the_child) {

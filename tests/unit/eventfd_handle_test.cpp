@@ -211,4 +211,13 @@ TEST(eventfd_handle, a_closed_one_polls_as_invalid) {
   EXPECT_EQ(bell.poll(), static_cast<unsigned>(POLLNVAL));
 }
 
+TEST(eventfd_handle, signals_with_and_without_an_error_code_alike) {
+  const eventfd bell;
+  std::error_code ec;
+  bell.signal(3, ec);
+  EXPECT_FALSE(ec);
+  bell.signal(4);
+  EXPECT_EQ(bell.read(), 7U);
+}
+
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -33,6 +34,9 @@ using doorbell::test::kernel_eventfd;
 using doorbell::test::run_together;
 using doorbell::test::take;
 using doorbell::test::unique_fd;
+
+using namespace std::chrono_literals;
+using std::chrono::steady_clock;
 
 constexpr int blocking = 0;
 
@@ -74,6 +78,18 @@ struct full_target {
   const eventfd bell;
 };
 
+TEST(forward_helper, is_not_started_for_an_eventfd_that_does_not_block) {
+  in_child([] {
+    const auto there = kernel_eventfd();
+    EXPECT_TRUE(give(there.get(), eventfd::max - 2));
+    const eventfd bell;
+    bell.forward_to(there.get());
+    for (int signals = 0; signals < 3; ++signals) bell.signal(3);
+    EXPECT_EQ(bell.info().count, 7U);
+    EXPECT_EQ(helpers(), 0);
+  });
+}
+
 TEST(forward_helper, ends_when_it_is_idle_and_is_started_again) {
   in_child([] {
     const auto there = kernel_eventfd(0, blocking);
@@ -82,9 +98,12 @@ TEST(forward_helper, ends_when_it_is_idle_and_is_started_again) {
     for (std::uint64_t n = 1; n <= 2; ++n) {
       bell.signal(n);
       EXPECT_TRUE(gets(there, n));
+      EXPECT_EQ(helpers(), 1);
       EXPECT_TRUE(eventually(are_helpers_idle));
+      const auto begin = steady_clock::now();
       bell.signal(n);
       EXPECT_TRUE(gets(there, n));
+      EXPECT_LT(steady_clock::now() - begin, 4s) << "it was not woken, but has looked before its end";
       EXPECT_EQ(helpers(), 1) << "the idle one is taken";
       EXPECT_TRUE(eventually([] { return helpers() == 0; }));
     }

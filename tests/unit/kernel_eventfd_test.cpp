@@ -176,6 +176,10 @@ TEST_P(kernel_eventfd_add, adds_a_large_count_in_a_few_calls) {
     opened there{fd};
     const std::uint64_t large = 5000;
     std::uint64_t added = 0;
+    if (GetParam()) {
+      EXPECT_EQ(there.add(large), large) << "the room is known";
+      EXPECT_EQ(take(fd.get()), large);
+    }
     for (int calls = 0; added < large && calls < 10; ++calls) added += there.add(large - added);
     EXPECT_EQ(added, large);
     EXPECT_EQ(take(fd.get()), large);
@@ -195,6 +199,26 @@ TEST(kernel_eventfd, adds_when_the_thread_that_added_first_has_ended) {
   std::thread{[&] { EXPECT_EQ(opened.add(3), 3U); }}.join();
   EXPECT_EQ(opened.add(10), 5U);
   EXPECT_EQ(take(fd.get()), most);
+}
+
+// Oracle: a text of the program that has the number of the library's is not taken for it.
+TEST(kernel_eventfd, does_not_believe_a_text_that_the_program_puts_at_a_number_of_its_own) {
+  const auto fd = kernel_eventfd(0, 0);
+  const auto text = doorbell::test::temporary_file("eventfd-count: fffffffffffffffe\n");
+  doorbell::kernel_eventfd opened;
+  std::error_code ec;
+  ASSERT_TRUE(opened.open(fd.get(), ec));
+  EXPECT_EQ(opened.add(2), 2U);
+  std::vector<unique_fd> programs;
+  for (int number = doorbell::base::private_fd::lowest_number(); number < 1024; ++number) {
+    struct stat status{};
+    if (number == opened.descriptor().get() || ::fstat(number, &status) != 0 || !S_ISREG(status.st_mode)) continue;
+    ASSERT_EQ(::dup3(text.get(), number, O_CLOEXEC), number);
+    programs.emplace_back(number);
+  }
+  EXPECT_EQ(programs.size(), 1U);
+  EXPECT_EQ(opened.add(2), 2U);
+  EXPECT_EQ(take(fd.get()), 4U);
 }
 
 // Oracle: the program's file that has the number of the library's text is open and unread when the library has ended.

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <system_error>
 
@@ -277,6 +278,48 @@ TEST(notifier, in_a_callback_is_told_apart_by_eventfd) {
   EXPECT_FALSE(others);
   EXPECT_TRUE(any);
   EXPECT_FALSE(eventfd_ctx::in_callback());
+}
+
+// Oracle: with an error the answer, which would say that there is a count, is no.
+TEST(notifier, that_is_not_registered_says_so_and_nothing_else) {
+  const eventfd bell{1};
+  const eventfd other{1};
+  const auto closed = eventfd::closed();
+  notifier watch{bell, [](auto&) {}};
+  std::error_code ec;
+  EXPECT_FALSE(watch.register_with(other, notifier::sharing::every, ec));
+  EXPECT_EQ(ec, std::errc::device_or_resource_busy);
+  watch.unregister();
+  EXPECT_FALSE(watch.register_with(closed, notifier::sharing::every, ec));
+  EXPECT_EQ(ec, std::errc::bad_file_descriptor);
+  const eventfd source;
+  notifier idle{other, [](auto&) {}};
+  idle.unregister();
+  const notifier caller{source, [&](auto&) {
+                          EXPECT_FALSE(idle.register_with(other, notifier::sharing::every, ec));
+                          EXPECT_EQ(ec, std::errc::resource_deadlock_would_occur);
+                          EXPECT_FALSE(idle.register_with(closed, notifier::sharing::every, ec));
+                          EXPECT_EQ(ec, std::errc::bad_file_descriptor);
+                          EXPECT_EQ(other.context()->drain(ec), 0U);
+                          EXPECT_EQ(ec, std::errc::resource_deadlock_would_occur);
+                        }};
+  source.signal();
+  std::optional<notifier> own;
+  own.emplace(bell, [&](auto&) {
+    EXPECT_FALSE(own->register_with(bell, notifier::sharing::every, ec));
+    EXPECT_EQ(ec, std::errc::device_or_resource_busy);
+  });
+  bell.signal();
+}
+
+TEST(notifier, whose_release_function_is_empty_is_ended_by_the_last_close) {
+  eventfd bell;
+  const std::function<void()> nothing;
+  notifier watch{bell, [](auto&) {}, nothing};
+  notifier other{bell, [](auto&) {}, notifier::release_function{}};
+  bell.close();
+  EXPECT_EQ(watch.unregister(), doorbell::decoupled::by_hup);
+  EXPECT_EQ(other.unregister(), doorbell::decoupled::by_hup);
 }
 
 }  // namespace

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Calls that find no memory: what they say, and that nothing is lost.
+#include <doorbell/eventfd.hpp>
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <iterator>
+#include <new>
+#include <system_error>
+
+#include "support/fds.hpp"
+
+namespace {
+
+/// How many allocations that may fail succeed until one fails; negative: all succeed. Of the calling thread.
+thread_local constinit int left = -1;
+thread_local constinit bool has_failed = false;
+
+}  // namespace
+
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  if (left == 0) {
+    has_failed = true;
+    return nullptr;
+  }
+  if (left > 0) --left;
+  try {
+    return ::operator new(size);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+
+namespace {
+
+using doorbell::eventfd;
+
+using doorbell::test::kernel_eventfd;
+using doorbell::test::take;
+using namespace std::chrono_literals;
+
+std::ptrdiff_t descriptors() {
+  return std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, std::filesystem::directory_iterator{});
+}
+
+/// Calls call(ec) with each of its allocations failing, until none is left to fail.
+/// @return how many there are. Oracle: each failure says so, and leaves no descriptor behind.
+template <class Call>
+int fail_each_allocation(Call call) {
+  for (int count = 0;; ++count) {
+    const auto before = descriptors();
+    std::error_code ec;
+    left = count;
+    has_failed = false;
+    call(ec);
+    left = -1;
+    if (!has_failed) {
+      EXPECT_NE(ec, std::errc::not_enough_memory);
+      return count;
+    }
+    EXPECT_EQ(ec, std::errc::not_enough_memory);
+    EXPECT_EQ(descriptors(), before);
+  }
+}
+
+TEST(no_memory, for_an_eventfd_closes_the_handle) {
+  EXPECT_EQ(fail_each_allocation([](auto& ec) {
+              const eventfd bell{3, 0, ec};
+              EXPECT_EQ(bell.is_open(), !ec);
+            }),
+            1);
+}
+
+TEST(no_memory, for_a_descriptor_makes_none) {
+  const eventfd bell{3};
+  EXPECT_EQ(fail_each_allocation([&](auto& ec) {
+              const int fd = bell.poll_fd(ec);
+              EXPECT_EQ(fd < 0, static_cast<bool>(ec));
+            }),
+            2);
+  EXPECT_EQ(bell.info().count, 3U);
+  EXPECT_TRUE(doorbell::test::readable(bell.poll_fd()));
+}
+
+TEST(no_memory, to_forward_leaves_the_count_here) {
+  const auto there = kernel_eventfd();
+  {
+    const eventfd warm_up;
+    warm_up.forward_to(there.get());
+  }
+  const eventfd bell{3};
+  EXPECT_EQ(fail_each_allocation([&](auto& ec) {
+              bell.forward_to(there.get(), ec);
+              EXPECT_EQ(bell.info().count, ec ? 3U : 0U);
+            }),
+            2);
+  EXPECT_EQ(take(there.get()), 3U);
+  EXPECT_EQ(fail_each_allocation([&](auto& ec) {
+              const auto made = eventfd::forwarding_to(there.get(), ec);
+              EXPECT_EQ(made.is_open(), !ec);
+            }),
+            3);
+}
+
+TEST(no_memory, to_sleep_takes_and_adds_nothing) {
+  const eventfd empty;
+  const eventfd full;
+  full.write(eventfd::max);
+  EXPECT_EQ(fail_each_allocation([&](auto& ec) { EXPECT_EQ(empty.read_for(1ms, ec), 0U); }), 1);
+  EXPECT_EQ(fail_each_allocation([&](auto& ec) { full.write_for(1, 1ms, ec); }), 1);
+  empty.signal(2);
+  EXPECT_EQ(empty.read(), 2U);
+  EXPECT_EQ(full.read(), eventfd::max);
+  EXPECT_EQ(full.info().count, 0U);
+}
+
+}  // namespace
