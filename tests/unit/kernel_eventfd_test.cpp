@@ -5,9 +5,12 @@
 #include "../../eventfd/kernel_eventfd.hpp"
 
 #include <gtest/gtest.h>
+#include <linux/aio_abi.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -199,6 +202,44 @@ TEST(kernel_eventfd, adds_when_the_thread_that_added_first_has_ended) {
   std::thread{[&] { EXPECT_EQ(opened.add(3), 3U); }}.join();
   EXPECT_EQ(opened.add(10), 5U);
   EXPECT_EQ(take(fd.get()), most);
+}
+
+/// Has the kernel's AIO signal an eventfd that is full: its count is one more than write(2) can make it.
+bool saturate(const unique_fd& fd) {
+  const auto file = doorbell::test::temporary_file("text");
+  std::array<char, 4> buffer{};
+  iocb read{};
+  read.aio_lio_opcode = IOCB_CMD_PREAD;
+  read.aio_fildes = static_cast<std::uint32_t>(file.get());
+  read.aio_buf = reinterpret_cast<std::uintptr_t>(buffer.data());
+  read.aio_nbytes = buffer.size();
+  read.aio_flags = IOCB_FLAG_RESFD;
+  read.aio_resfd = static_cast<std::uint32_t>(fd.get());
+  iocb* const one = &read;
+  io_event done{};
+  aio_context_t context = 0;
+  if (::syscall(SYS_io_setup, 1, &context) != 0) return false;
+  const bool is_done = ::syscall(SYS_io_submit, context, 1, &one) == 1 &&
+                       ::syscall(SYS_io_getevents, context, 1, 1, &done, nullptr) == 1;
+  ::syscall(SYS_io_destroy, context);
+  return is_done && (doorbell::test::polled(fd.get()) & POLLERR) != 0;
+}
+
+// Oracle: nothing is added, and the call returns: poll(2) says that there is an error, and not that there is room.
+TEST(kernel_eventfd, adds_nothing_to_a_count_that_the_kernel_has_saturated) {
+  for (const int flags : {0, static_cast<int>(EFD_NONBLOCK)})
+    for (const std::uint64_t n : {1U, 2U}) {
+      const auto fd = kernel_eventfd(0, flags);
+      ASSERT_TRUE(doorbell::test::give(fd.get(), most));
+      if (!saturate(fd)) GTEST_SKIP() << "the kernel has no AIO";
+      doorbell::kernel_eventfd opened;
+      std::error_code ec;
+      ASSERT_TRUE(opened.open(fd.get(), ec));
+      EXPECT_FALSE(opened.has_room());
+      EXPECT_EQ(opened.add(n), 0U);
+      EXPECT_EQ(take(fd.get()), UINT64_MAX);
+      EXPECT_EQ(opened.add(n), n);
+    }
 }
 
 // Oracle: a text of the program that has the number of the library's is not taken for it.
