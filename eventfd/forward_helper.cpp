@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "forward_helper.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <system_error>
@@ -23,10 +24,11 @@ class crew {
   [[nodiscard]] bool post(job& work) noexcept {
     {
       const hold held{*this};
-      if (idle_ == 0 && threads_ < usual_threads) start_locked();
+      if (waiting_ >= idle_ && threads_ < usual_threads) start_locked();
       if (threads_ == 0) return false;
       *last_ = &work;
       last_ = &work.next;
+      ++waiting_;
       // equivalent fault (constant): that it changes is enough
       posted_.fetch_add(1, base::memory_order_relaxed);
     }
@@ -34,9 +36,11 @@ class crew {
     return true;
   }
 
+  // A thread for each job that waits: the first one takes the job that has waited longest, which need not be the
+  // caller's.
   void relieve() noexcept {
     const hold held{*this};
-    if (first_ != nullptr && idle_ == 0) start_locked();
+    for (auto missing = waiting_ - std::min(waiting_, idle_); missing > 0; --missing) start_locked();
   }
 
  private:
@@ -59,16 +63,22 @@ class crew {
     generation_ = base::process_generation();
     first_ = nullptr;
     last_ = &first_;
-    threads_ = idle_ = 0;
+    waiting_ = threads_ = idle_ = 0;
   }
 
   void start_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     const auto body = [](void* self) noexcept { static_cast<crew*>(self)->run(); };
-    if (!base::start_background_thread("doorbell-fwd", body, this)) ++threads_;
+    if (base::start_background_thread("doorbell-fwd", body, this)) return;
+    ++threads_;
+    ++idle_;
   }
 
   void run() noexcept {
-    while (auto* const work = next()) work->serve();
+    while (auto* const work = next()) {
+      work->serve();
+      const hold held{*this};
+      ++idle_;
+    }
   }
 
   /// Waits for a job. @return null: the thread is to end.
@@ -79,13 +89,12 @@ class crew {
         const hold held{*this};
         if (auto* const work = take_locked()) return work;
         seen = posted_.load(base::memory_order_relaxed);
-        ++idle_;
       }
       const auto until = std::chrono::steady_clock::now() + idle_time;
       const bool is_over = base::futex_wait(posted_, seen, until) == base::futex_result::timed_out;
       const hold held{*this};
-      --idle_;
       if (!is_over || first_ != nullptr) continue;
+      --idle_;
       --threads_;
       return nullptr;
     }
@@ -97,6 +106,8 @@ class crew {
     first_ = work->next;
     work->next = nullptr;
     if (first_ == nullptr) last_ = &first_;
+    --waiting_;
+    --idle_;
     return work;
   }
 
@@ -104,8 +115,9 @@ class crew {
   std::uint32_t generation_ DOORBELL_GUARDED_BY(lock_) = 0;
   job* first_ DOORBELL_GUARDED_BY(lock_) = nullptr;
   job** last_ DOORBELL_GUARDED_BY(lock_) = nullptr;
+  unsigned waiting_ DOORBELL_GUARDED_BY(lock_) = 0;  // how many jobs that is
   unsigned threads_ DOORBELL_GUARDED_BY(lock_) = 0;
-  unsigned idle_ DOORBELL_GUARDED_BY(lock_) = 0;  // those that wait for a job
+  unsigned idle_ DOORBELL_GUARDED_BY(lock_) = 0;  // those without a job, including those that have not begun
   base::atomic<std::uint32_t> posted_{0};         // how many jobs there were; changes under the lock
 };
 
