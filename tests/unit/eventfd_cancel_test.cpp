@@ -91,8 +91,8 @@ constexpr std::array interruptible_calls{
                }},
 };
 
-// Oracle: a thread that was asked to end before its call makes the whole call, and ends where it asks to. Most functions
-// of the library are noexcept, so a cancellation point inside of one would end the process.
+// Oracle: a thread that was asked to end before its call makes the whole call, and ends where it asks to. Most
+// functions of the library are noexcept, so a cancellation point inside of one would end the process.
 TEST(cancellation, that_is_pending_has_no_effect_inside_a_call) {
   for (const auto& [name, call] : interruptible_calls) {
     SCOPED_TRACE(name);

@@ -237,7 +237,7 @@ TEST(eventfd_in_child, a_read_goes_on_in_a_child_that_a_handler_has_created_by_a
   EXPECT_EQ(taken, 3U);
 }
 
-// Oracle: the child may use the stop token of a read that sleeps in the parent, though the memory of others is used again.
+// Oracle: the child may use the stop token of a read that sleeps in the parent, though memory is used again.
 TEST(eventfd_in_child, may_stop_what_would_have_stopped_a_read_of_the_parent) {
   const eventfd bell;
   std::stop_source stop;

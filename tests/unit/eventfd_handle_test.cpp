@@ -220,4 +220,16 @@ TEST(eventfd_handle, signals_with_and_without_an_error_code_alike) {
   EXPECT_EQ(bell.read(), 7U);
 }
 
+TEST(eventfd_handle, that_is_closed_transfers_nothing) {
+  auto bell = eventfd::closed();
+  EXPECT_FALSE(bell.is_open());
+  std::error_code ec;
+  std::array<std::byte, 8> buffer{};
+  EXPECT_EQ(bell.read(ec), 0U);
+  EXPECT_EQ(bell.read(buffer, ec), 0U);
+  EXPECT_EQ(ec, std::errc::bad_file_descriptor);
+  EXPECT_EQ(bell.write(buffer, ec), 0U);
+  EXPECT_EQ(bell.poll_fd(ec), -1);
+}
+
 }  // namespace

@@ -110,8 +110,8 @@ TEST(forward_helper, ends_when_it_is_idle_and_is_started_again) {
   });
 }
 
-// Oracle: a count arrives though each helper thread that there was waits for room elsewhere; those that wait arrive, too,
-// when there is room. Some of the signallers wait for a helper thread concurrently.
+// Oracle: a count arrives though each helper thread that there was waits for room elsewhere; those that wait arrive,
+// too, when there is room. Some of the signallers wait for a helper thread concurrently.
 TEST(forward_helper, is_found_for_an_eventfd_while_many_others_are_full) {
   in_child([] {
     std::array<full_target, 6> full;

@@ -97,7 +97,7 @@ TEST(futex_high, no_wake_is_lost_while_the_lower_half_moves) {
   EXPECT_EQ(word.load() >> 32, turns);
 }
 
-// Oracle: of two threads asleep on a word one wake ends one wait, and says that it was woken, whatever errno was before.
+// Oracle: of two threads asleep on a word one wake ends one wait, and says that it was woken, whatever errno was.
 TEST(futex, one_wake_ends_one_wait) {
   const atomic<std::uint32_t> word{0};
   const atomic<std::uint64_t> wide{0};

@@ -191,7 +191,7 @@ TEST(private_fd, of_nothing_is_empty_and_leaves_errno) {
   EXPECT_FALSE(private_fd::duplicate_of(-1));
 }
 
-// Oracle: both the new owner and the one that is assigned to know their files, and no file is closed twice or left open.
+// Oracle: both the new owner and the one that is assigned to know their files, and none is closed twice or stays open.
 TEST(private_fd, keeps_its_file_when_it_is_moved) {
   const auto programs = kernel_eventfd();
   for (const bool is_duplicate : {false, true}) {
@@ -278,8 +278,8 @@ int close_epolls() {
   return closed;
 }
 
-// Oracle: while the number of the duplicate refers to the file of the program's descriptor, counts may go there; when the
-// program has changed one or the other, they may not. It is closed in neither case, for it may be the program's.
+// Oracle: while the number of the duplicate refers to the file of the program's descriptor, counts may go there; when
+// the program has changed one or the other, they may not. It is closed in neither case, for it may be the program's.
 TEST(private_fd, duplicate_refers_to_its_file_though_the_epoll_that_knew_it_is_lost) {
   in_child([] {
     const auto programs = kernel_eventfd();

@@ -403,8 +403,8 @@ struct parents_only : doorbell::base::process_entry {
   int begun = 0;
 };
 
-// As in a child of a fork(2) in a wake function. Oracle: the pass goes on with exactly the entries that are left, wherever
-// those that go were on the queue.
+// As in a child of a fork(2) in a wake function. Oracle: the pass goes on with exactly the entries that are left,
+// wherever those that go were on the queue.
 TEST_F(wait_queue_walk, goes_on_in_a_child_without_the_entries_that_it_has_no_use_for) {
   parents_only first{log_};
   parents_only second{log_};
