@@ -45,7 +45,7 @@ class attributes {
 
 // The default may be a stack for the program's own threads, however small those need it.
 void choose_stack(pthread_attr_t& made_with) noexcept {
-  std::size_t size = 0;
+  std::size_t size = 0;  // equivalent fault (constant): pthread_attr_getstacksize(3) sets it
   ::pthread_attr_getstacksize(&made_with, &size);
   if (size < least_stack) ::pthread_attr_setstacksize(&made_with, least_stack);
 }
@@ -66,7 +66,7 @@ void adopt_affinity(pid_t process) noexcept {
   std::array<unsigned long, 128> mine{};
   std::array<unsigned long, 128> processs{};
   const auto get = [](pid_t thread, auto& mask) {
-    return ::syscall(SYS_sched_getaffinity, thread, sizeof mask, mask.data()) > 0;
+    return ::syscall(SYS_sched_getaffinity, thread, sizeof mask, mask.data()) != -1;
   };
   if (get(0, mine) && get(process, processs) && mine != processs)
     ::syscall(SYS_sched_setaffinity, 0, sizeof processs, processs.data());
@@ -132,8 +132,8 @@ int create(pthread_attr_t* made_with, std::unique_ptr<start>& begun) noexcept {
 
 // A thread without memory is one that has ended; the process keeps its first one until all have.
 bool has_first_thread_ended() noexcept {
-  char there = 0;
-  char here = 0;
+  char there = 0;  // equivalent fault (constant): only whether it can be read is asked
+  char here = 0;   // equivalent fault (constant): nothing reads it
   const iovec to{.iov_base = &here, .iov_len = 1};
   const iovec from{.iov_base = &there, .iov_len = 1};
   return ::process_vm_readv(::getpid(), &to, 1, &from, 1, 0) < 0 && errno == ESRCH;

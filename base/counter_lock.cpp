@@ -42,6 +42,7 @@ bool counter_lock::lock_asleep() noexcept {
       return is_inherited(word, now);
     }
     futex_wait_high(word_, next);
+    // equivalent fault (assignment): the compare-exchange that fails loads the word
     word = word_.load(memory_order_relaxed);
   }
 }

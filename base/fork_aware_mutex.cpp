@@ -16,6 +16,7 @@ bool fork_aware_mutex::lock_contended() noexcept {
     if (!word_.compare_exchange_weak(word, next, memory_order_acquire, memory_order_relaxed)) continue;
     if (!held) return word != 0;
     futex_wait(word_, next);
+    // equivalent fault (assignment): the compare-exchange that fails loads the word
     word = word_.load(memory_order_relaxed);
   }
 }

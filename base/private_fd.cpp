@@ -49,6 +49,7 @@ constinit thread_local const private_fd* verified = nullptr;
 /// then, an older owner of the number finds that the file is not its own.
 /// @return its token.
 std::uint32_t note_owner(int fd) noexcept {
+  // equivalent fault (constant): each token is another one
   const auto token = last_token.fetch_add(1, memory_order_relaxed) + 1;
   if (is_in_table(fd)) youngest[static_cast<std::size_t>(fd)].store(token, memory_order_relaxed);
   return token;
@@ -84,7 +85,7 @@ std::uint32_t token_of_epoll() noexcept {
 // duplicates that were in the old epoll are taken to be lost.
 int make_epoll_of_duplicates(std::uint64_t lost) noexcept {
   unique_fd made{::epoll_create1(EPOLL_CLOEXEC)};
-  if (!made) return -1;
+  if (!made) return -1;  // equivalent fault (dropped): what follows fails for -1, too
   if (auto high = duplicate(made.get(), private_fd::lowest_number(), 3)) made = std::move(high);
   const owned_number now{.fd = made.get(), .token = note_owner(made.get())};
   if (::fcntl(made.get(), F_SETSIG, mark()) != 0) return -1;
@@ -101,7 +102,6 @@ bool is_known_to_epoll(int fd, int operation) noexcept {
     lost_epoll.store(std::bit_cast<owned_number>(known).token, memory_order_relaxed);
     epoll = operation == EPOLL_CTL_ADD ? make_epoll_of_duplicates(known) : -1;
   }
-  if (epoll < 0) return false;
   epoll_event nothing{};
   // The same file may have had the same number before.
   return ::epoll_ctl(epoll, operation, fd, &nothing) == 0 || (operation == EPOLL_CTL_ADD && errno == EEXIST);

@@ -37,6 +37,7 @@ bool has_own_page() noexcept {
 }
 
 [[gnu::constructor(101)]] void begin() noexcept {
+  // equivalent fault (call): the first thread that asks would publish a number
   process_page::here.number.store(process_page::first, memory_order_relaxed);
   has_begun = true;
   is_cleared_by_kernel = has_own_page() && ::madvise(&process_page::here, sizeof(process_page), MADV_WIPEONFORK) == 0;

@@ -140,7 +140,7 @@ void eventfd::write_until(std::uint64_t n, std::chrono::steady_clock::time_point
 
 std::size_t eventfd::write(std::span<const std::byte> buffer, std::error_code& ec) const noexcept {
   if (checked(ec) == nullptr) return 0;
-  std::uint64_t n = 0;
+  std::uint64_t n = 0;  // equivalent fault (constant): memcpy(3) sets it
   if (buffer.size() != sizeof n) {
     ec = std::make_error_code(std::errc::invalid_argument);
     return 0;

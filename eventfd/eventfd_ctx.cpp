@@ -22,6 +22,7 @@ namespace {
 
 std::uint64_t next_id() noexcept {
   static base::atomic<std::uint64_t> last{0};
+  // equivalent fault (constant): each is another one
   return last.fetch_add(1, base::memory_order_relaxed) + 1;
 }
 
@@ -82,6 +83,7 @@ std::uint64_t eventfd_ctx::drain(std::error_code& ec) noexcept {
     return 0;
   }
   std::uint64_t taken = 0;
+  // equivalent fault (dropped): it is taken under the lock
   if (lock_.try_take(semaphore_, taken) != base::counter_lock::take_result::must_lock) return taken;
   const eventfd_ctx_walk held{*this};
   take_locked(taken);

@@ -40,7 +40,7 @@ namespace doorbell {
   if (at == std::string_view::npos) return std::nullopt;
   const auto digits = text.find_first_not_of(" \t", at + key.size());
   if (digits == std::string_view::npos) return std::nullopt;
-  std::uint64_t count = 0;
+  std::uint64_t count = 0;  // equivalent fault (constant): it is returned only if from_chars() has set it
   const auto parsed = std::from_chars(text.data() + digits, text.data() + text.size(), count, 16);
   return parsed.ec == std::errc{} ? std::optional{count} : std::nullopt;
 }

@@ -67,6 +67,7 @@ class eventfd_ctx::poll_bridge final : public file_entry {
       self.ctx_.queue_.remove(self);
       self.ctx_.attached_->bridge = nullptr;
       base::walk_scope::defer(
+          // equivalent fault (constant): the argument is not used
           {[](void* bridge, std::uint64_t) noexcept { delete static_cast<poll_bridge*>(bridge); }, &self, 0});
     } else {
       self.bring_in_line();

@@ -40,6 +40,7 @@ class eventfd_ctx::writer final : public sleeper {
 int eventfd_ctx::sleeper::on_wake(wait_entry& entry, unsigned events) noexcept {
   auto& self = static_cast<sleeper&>(entry);
   const bool hangs_up = (events & POLLHUP) != 0;
+  // equivalent fault (constant): only the answers of exclusive entries are compared with 0
   if (!hangs_up && !((events & self.waits_for_) && self.attempt())) return 0;
   self.ctx_.assert_held();
   self.ctx_.queue_.remove(self);
@@ -153,7 +154,7 @@ std::uint64_t eventfd_ctx::read(const wait_limit& limit, std::error_code& ec) no
   std::uint64_t taken = 0;
   {
     const eventfd_ctx_walk held{*this};
-    if (take_locked(taken)) return taken;
+    if (take_locked(taken)) return taken;  // equivalent fault (dropped): run() takes it, with an allocation
   }
   const std::unique_ptr<reader> operation{new (std::nothrow) reader{*this}};
   if (operation == nullptr) {

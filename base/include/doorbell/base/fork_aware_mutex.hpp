@@ -38,6 +38,7 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE fork_aware_mutex {
   bool lock() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION() {
     std::uint32_t word = 0;
     // Acquire pairs with the release in unlock().
+    // equivalent fault (dropped): lock_contended() locks a free mutex, too
     if (word_.compare_exchange_strong(word, held_now(), memory_order_acquire, memory_order_relaxed)) [[likely]]
       return false;
     return lock_contended();
@@ -58,6 +59,7 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE fork_aware_mutex {
   /// Takes it and never gives it back, which ends the life of what it guards: a try_lock() fails from now on. May
   /// sleep. In a child that is forked afterwards it stays locked: no thread uses there what was being destroyed.
   void lock_for_good() noexcept {
+    // equivalent fault (dropped): so does what follows, if the mutex is free
     if (try_lock_for_good()) [[likely]]
       return;
     std::ignore = lock_contended();

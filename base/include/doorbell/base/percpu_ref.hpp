@@ -121,6 +121,7 @@ class alignas(64) percpu_ref {
   static constexpr std::int64_t closed = std::int64_t{1} << 62;
   static constexpr std::int64_t bias = std::int64_t{1} << 62;
 
+  // equivalent fault (comparison, constant): no count gets near to a half or a third of `closed`
   static bool was_open(std::int64_t before) noexcept { return before < closed / 2; }
   atomic<std::int64_t>& my_shard() noexcept { return shards_[this_cpu() & mask_].count; }
 

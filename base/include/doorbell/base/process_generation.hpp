@@ -55,6 +55,7 @@ struct DOORBELL_EXPORT process_page {
 // branch is predicted; the number itself would have to arrive first.
 [[nodiscard]] inline std::uint32_t process_generation() noexcept {
   auto& page = seam::process_page::here;
+  // equivalent fault (dropped): generation_of_child() returns it, too
   if (page.number.load(memory_order_acquire) == seam::process_page::first) [[likely]]
     return seam::process_page::first;
   return page.generation_of_child();

@@ -26,6 +26,7 @@ inline unsigned this_cpu() noexcept {
   const void* const found = static_cast<const char*>(__builtin_thread_pointer()) + __rseq_offset;
   const auto* const area = static_cast<const struct rseq*>(found);
   const auto cpu = static_cast<int>(__atomic_load_n(&area->cpu_id, __ATOMIC_RELAXED));
+  // equivalent fault (comparison, dropped, negated): sched_getcpu(3) tells it, too
   if (cpu >= 0) [[likely]]
     return static_cast<unsigned>(cpu);
 #endif
