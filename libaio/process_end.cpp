@@ -83,7 +83,7 @@ int execute_found(const char* file, strings arguments, strings environment) noex
 std::size_t count(std::va_list& rest) noexcept {
   std::va_list counted;
   va_copy(counted, rest);
-  std::size_t number = 1;
+  std::size_t number = 1;  // equivalent fault (constant): the array has room for one more
   while (va_arg(counted, char*) != nullptr) ++number;
   va_end(counted);
   return number;

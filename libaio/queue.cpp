@@ -2,20 +2,37 @@
 //
 // The io_queue_* functions: a context whose requests each bring the function that is to be called.
 #include <cerrno>
+#include <tuple>
 
+#include <doorbell/base/errno_kept.hpp>
+
+#include "../aio/user_memory.hpp"
 #include "entry_points.hpp"
+#include "uncancelled_call.hpp"
 
 using doorbell::libaio::aio_context_t;
 using doorbell::libaio::completion;
 using doorbell::libaio::io_event;
+using doorbell::libaio::uncancelled_call;
+
+namespace {
+
+// @return 0. If the handle cannot be written, io_setup says so.
+[[gnu::noinline]] int clear(aio_context_t* handle) noexcept {
+  const doorbell::base::errno_kept around;
+  constexpr aio_context_t none = 0;
+  std::ignore = doorbell::aio::write_memory(handle, &none, sizeof none);
+  return 0;
+}
+
+}  // namespace
 
 extern "C" {
 
-// As io_setup, whatever *handle was before. A setup of no events changes nothing, and says whether there is a handle.
+// As io_setup, whatever *handle was before.
 int io_queue_init(int nr_events, aio_context_t* handle) {
   if (nr_events <= 0) return -EINVAL;
-  if (doorbell::aio::io_setup(0, handle) == -EFAULT) return -EFAULT;
-  *handle = 0;
+  uncancelled_call<clear>(handle);
   return ::io_setup(nr_events, handle);
 }
 
@@ -24,13 +41,15 @@ int io_queue_release(aio_context_t handle) { return ::io_destroy(handle); }
 // One at a time: the function that is called may itself run the queue, or release it. And it may throw, when the
 // program is in C++.
 int io_queue_run(aio_context_t handle) {
-  timespec at_once{};
-  io_event event{};
-  int got = 0;
-  while ((got = ::io_getevents(handle, 0, 1, &event, &at_once)) == 1)
+  for (;;) {
+    timespec no_time{};
+    io_event event{};
+    constexpr long least = 0;
+    const int got = ::io_getevents(handle, least, 1, &event, &no_time);
+    if (got <= 0) return got;
     reinterpret_cast<completion>(event.data)(handle, event.obj, static_cast<long>(event.res),
                                              static_cast<long>(event.res2));
-  return got;
+  }
 }
 
 // In spite of its name it has never waited: for no event at all, io_getevents has no reason to.

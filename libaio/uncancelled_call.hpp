@@ -22,11 +22,9 @@ template <auto Function, class... Arguments>
     ::sched_yield();
   const auto answer = Function(arguments...);
   ::pthread_setcancelstate(before, nullptr);
-  // pthread_setcancelstate(3) of glibc 2.36 would end the thread with another result than PTHREAD_CANCELED.
-  if (type == PTHREAD_CANCEL_ASYNCHRONOUS) {
-    ::pthread_testcancel();
-    ::pthread_setcanceltype(type, nullptr);
-  }
+  // If the thread was cancelled meanwhile, this ends it. While the type is PTHREAD_CANCEL_DEFERRED, the call above does
+  // not: pthread_setcancelstate(3) of glibc 2.36 would end it with another result than PTHREAD_CANCELED.
+  if (type == PTHREAD_CANCEL_ASYNCHRONOUS) ::pthread_setcanceltype(type, nullptr);
   return answer;
 }
 

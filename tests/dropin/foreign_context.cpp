@@ -104,6 +104,12 @@ void test_contexts_of_both() {
   require(is_kernels(kernels), "the C library's call makes a context of the kernel's");
   require(!is_kernels(doorbells), "the program's call makes one of doorbell's");
   read_by(kernels, "a read by the kernel's context");
+  for (const int before : {ENOSYS, EPERM, EACCES}) {
+    io_event event{};
+    timespec no_time{};
+    errno = before;
+    require(by_number::get_events(kernels, 0, 1, &event, &no_time) == 0 && errno == before, "errno is left alone");
+  }
   read_by(doorbells, "a read by doorbell's context");
   require(by_number::destroy(kernels) == 0, "the kernel's context is destroyed");
   require(by_number::destroy(kernels) == -1 && errno == EINVAL, "and gone");

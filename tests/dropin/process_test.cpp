@@ -19,7 +19,9 @@
 #include <cstdint>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "queue.hpp"
@@ -214,6 +216,35 @@ TEST(process, fails_to_become_another_program_and_goes_on) {
   written.expect_events();
   EXPECT_EQ(writes_in_flight::found_in(written.file.get()), writes_in_flight::count);
   std::thread{[] { expect_reads_and_writes(); }}.join();
+}
+
+template <std::size_t... Numbers>
+int run_with_arguments(const char* function, std::index_sequence<Numbers...>) {
+  constexpr const char* count = "exit $#";
+  const auto argument = [](std::size_t) { return "argument"; };
+  char* const end = nullptr;
+  const std::string_view name{function};
+  if (name == "execl") return ::execl("/bin/sh", "sh", "-c", count, "sh", argument(Numbers)..., end);
+  if (name == "execlp") return ::execlp("sh", "sh", "-c", count, "sh", argument(Numbers)..., end);
+  if (name == "execle") return ::execle("/bin/sh", "sh", "-c", count, "sh", argument(Numbers)..., end, environ);
+  return ::execl("/nonexistent/program", "nothing", argument(Numbers)..., end);
+}
+
+// Oracle: the other program has all arguments; if there is none, the caller's stack is as it was.
+TEST(process, passes_many_arguments_to_another_program) {
+  constexpr std::size_t count = 200;
+  constexpr std::make_index_sequence<count> arguments;
+  for (const char* const function : {"execl", "execlp", "execle"}) {
+    const pid_t child = doorbell::test::start_child([&] { run_with_arguments(function, arguments); });
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFEXITED(status)) << function << ": signal " << WTERMSIG(status);
+    EXPECT_EQ(WEXITSTATUS(status), static_cast<int>(count)) << function;
+  }
+  in_child([&] {
+    EXPECT_EQ(run_with_arguments("none", arguments), -1);
+    EXPECT_EQ(errno, ENOENT);
+  });
 }
 
 // Oracle: the child's end does not wait for the parent's requests, and the parent's contexts go on.
