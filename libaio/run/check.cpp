@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "check.hpp"
 
+#include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <fcntl.h>
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <sstream>
 #include <string_view>
 #include <vector>
@@ -32,7 +30,6 @@ std::string read_all(int file) {
   std::array<char, 4096> part;
   for (;;) {
     const auto got = ::read(file, part.data(), part.size());
-    if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return text;
     text.append(part.data(), static_cast<std::size_t>(got));
   }
@@ -45,21 +42,23 @@ std::string output_of(std::vector<std::string> command) {
   const base::unique_fd from{ends[0]};
   base::unique_fd into{ends[1]};
   std::vector<char*> arguments;
-  arguments.reserve(command.size() + 1);
   for (auto& each : command) arguments.push_back(each.data());
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_adddup2(&actions, into.get(), STDOUT_FILENO);
-  ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-  pid_t child = 0;
-  const int error = ::posix_spawn(&child, arguments[0], &actions, nullptr, arguments.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  into.reset();
-  if (error != 0) return {};
-  auto text = read_all(from.get());
-  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  constexpr int no_mode = 0;
+  ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, no_mode);
+  std::string text;
+  pid_t child{};
+  if (::posix_spawn(&child, arguments.front(), &actions, nullptr, arguments.data(), environ) == 0) {
+    into.reset();
+    text = read_all(from.get());
+    constexpr int until_it_ends = 0;
+    ::waitpid(child, nullptr, until_it_ends);  // equivalent fault (call): the child has nothing more to print
   }
+  // equivalent fault (call): its memory is freed when this process ends, which is soon
+  ::posix_spawn_file_actions_destroy(&actions);
   return text;
 }
 
@@ -71,11 +70,13 @@ std::vector<std::string> libraries_of(const std::string& program, const std::str
   const auto linker = self ? self->interpreter() : std::string{};
   std::vector<std::string> found;
   std::istringstream lines{output_of({linker, "--preload", ours, "--list", program})};
+  // "\tlibc.so.6 => /lib/libc.so.6 (0x00007f...)", or without an arrow if the program itself names the path
   for (std::string line; std::getline(lines, line);) {
-    const auto arrow = line.find(" => ");
-    const auto end = line.rfind(" (0x");
-    if (arrow == std::string::npos || end == std::string::npos || end < arrow + 4) continue;
-    found.push_back(line.substr(arrow + 4, end - arrow - 4));
+    constexpr std::string_view sign = " => ";
+    constexpr std::size_t without_tab = 1;
+    const auto arrow = line.find(sign);
+    const auto start = arrow != std::string::npos ? arrow + sign.size() : std::min(without_tab, line.size());
+    found.push_back(line.substr(start, line.rfind(" (0x") - start));
   }
   return found;
 }

@@ -16,7 +16,8 @@ namespace doorbell::run {
 std::optional<elf_file> elf_file::open(const std::string& path) {
   const base::unique_fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   struct stat about{};
-  if (!file || ::fstat(file.get(), &about) != 0 || !S_ISREG(about.st_mode)) return std::nullopt;
+  ::fstat(file.get(), &about);  // if there is no file, the mode stays 0
+  if (!S_ISREG(about.st_mode)) return std::nullopt;
   const auto size = static_cast<std::size_t>(about.st_size);
   if (size < sizeof(Elf64_Ehdr)) return std::nullopt;
   void* const mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
@@ -36,7 +37,8 @@ elf_file::~elf_file() {
 
 template <class T>
 std::optional<T> elf_file::read(std::uint64_t offset) const {
-  if (offset > bytes_.size() || bytes_.size() - offset < sizeof(T)) return std::nullopt;
+  static_assert(sizeof(T) <= sizeof(Elf64_Ehdr), "each file is as large as that");
+  if (offset > bytes_.size() - sizeof(T)) return std::nullopt;
   T made;
   std::memcpy(&made, bytes_.data() + offset, sizeof made);
   return made;
@@ -61,24 +63,41 @@ void elf_file::read_dynamic_section() {
 
 std::string_view elf_file::all() const { return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()}; }
 
+std::string_view elf_file::rest_at(std::uint64_t offset) const {
+  return all().substr(std::min<std::uint64_t>(offset, bytes_.size()));
+}
+
 // Up to the null character. Empty: there is none.
 std::string_view elf_file::text_at(std::uint64_t offset) const {
-  if (offset >= bytes_.size()) return {};
-  const auto* const start = reinterpret_cast<const char*>(bytes_.data() + offset);
-  const auto* const end = static_cast<const char*>(std::memchr(start, '\0', bytes_.size() - offset));
-  return end != nullptr ? std::string_view{start, static_cast<std::size_t>(end - start)} : std::string_view{};
+  const auto rest = rest_at(offset);
+  const auto end = rest.find('\0');
+  return end != std::string_view::npos ? rest.substr(0, end) : std::string_view{};
 }
 
-std::optional<std::uint64_t> elf_file::offset_of(std::uint64_t address) const {
-  for (const auto& segment : segments_)
-    if (segment.p_type == PT_LOAD && address >= segment.p_vaddr && address - segment.p_vaddr < segment.p_filesz)
-      return address - segment.p_vaddr + segment.p_offset;
-  return std::nullopt;
+std::uint64_t elf_file::offset_of(std::uint64_t address) const {
+  for (const auto& segment : segments_) {
+    const auto distance = address - segment.p_vaddr;  // of an address before the segment, a very large number
+    if (segment.p_type == PT_LOAD && distance < segment.p_filesz) return segment.p_offset + distance;
+  }
+  return bytes_.size();
 }
 
-std::optional<std::uint64_t> elf_file::dynamic_entry(std::int64_t tag) const {
+/// 0: there is no such entry.
+std::uint64_t elf_file::dynamic_value(std::int64_t tag) const {
   const auto found = std::ranges::find(dynamic_, tag, &Elf64_Dyn::d_tag);
-  return found != dynamic_.end() ? std::optional{found->d_un.d_val} : std::nullopt;
+  return found != dynamic_.end() ? found->d_un.d_val : 0;
+}
+
+/// The offset of a table of the dynamic section.
+std::uint64_t elf_file::table(std::int64_t tag) const {
+  const auto found = std::ranges::find(dynamic_, tag, &Elf64_Dyn::d_tag);
+  return found != dynamic_.end() ? offset_of(found->d_un.d_ptr) : bytes_.size();
+}
+
+std::string_view elf_file::name_at(std::uint64_t name) const { return text_at(table(DT_STRTAB) + name); }
+
+std::optional<Elf64_Sym> elf_file::symbol(std::uint64_t number) const {
+  return read<Elf64_Sym>(table(DT_SYMTAB) + number * sizeof(Elf64_Sym));
 }
 
 std::string elf_file::interpreter() const {
@@ -88,10 +107,9 @@ std::string elf_file::interpreter() const {
 }
 
 bool elf_file::needs(std::string_view library) const {
-  const auto names = offset_of(dynamic_entry(DT_STRTAB).value_or(0));
-  return names && std::ranges::any_of(dynamic_, [&](const Elf64_Dyn& entry) {
-           return entry.d_tag == DT_NEEDED && text_at(*names + entry.d_un.d_val) == library;
-         });
+  return std::ranges::any_of(dynamic_, [&](const Elf64_Dyn& entry) {
+    return entry.d_tag == DT_NEEDED && name_at(entry.d_un.d_val) == library;
+  });
 }
 
 // The hash tables tell how many symbols there are: the older one all, the newer one those that are not defined here,
@@ -103,24 +121,16 @@ std::uint64_t elf_file::undefined_symbols_end() const {
   struct hash {
     std::uint32_t buckets, symbols;
   };
-  if (const auto table = dynamic_entry(DT_GNU_HASH))
-    if (const auto offset = offset_of(*table))
-      if (const auto start = read<gnu_hash>(*offset)) return start->first_defined;
-  if (const auto table = dynamic_entry(DT_HASH))
-    if (const auto offset = offset_of(*table))
-      if (const auto start = read<hash>(*offset)) return start->symbols;
-  return 0;
+  if (const auto start = read<gnu_hash>(table(DT_GNU_HASH))) return start->first_defined;
+  if (const auto start = read<hash>(table(DT_HASH))) return start->symbols;
+  return 0;  // equivalent fault (constant): symbol 0 has no name
 }
 
 bool elf_file::calls(std::string_view function) const {
-  const auto names = offset_of(dynamic_entry(DT_STRTAB).value_or(0));
-  const auto symbols = offset_of(dynamic_entry(DT_SYMTAB).value_or(0));
-  if (!names || !symbols) return false;
   for (std::uint64_t n = 0, end = undefined_symbols_end(); n < end; ++n) {
-    const auto symbol = read<Elf64_Sym>(*symbols + n * sizeof(Elf64_Sym));
-    if (!symbol) return false;
-    if (symbol->st_shndx == SHN_UNDEF && symbol->st_name != 0 && text_at(*names + symbol->st_name) == function)
-      return true;
+    const auto each = symbol(n);
+    if (!each) return false;
+    if (each->st_shndx == SHN_UNDEF && name_at(each->st_name) == function) return true;
   }
   return false;
 }
@@ -130,19 +140,19 @@ bool elf_file::contains(std::string_view text) const { return all().find(text) !
 template <class Visit>
 bool elf_file::any_behind(std::string_view instruction, Visit visit) const {
   for (const auto& segment : segments_) {
-    if (segment.p_type != PT_LOAD || (segment.p_flags & PF_X) == 0 || segment.p_offset > bytes_.size()) continue;
-    const auto code = all().substr(segment.p_offset, segment.p_filesz);
-    for (auto at = code.find(instruction); at != std::string_view::npos; at = code.find(instruction, at + 1))
-      if (visit(segment.p_vaddr + at + instruction.size())) return true;
+    if (segment.p_type != PT_LOAD || (segment.p_flags & PF_X) == 0) continue;
+    const auto code = rest_at(segment.p_offset).substr(0, segment.p_filesz);
+    for (auto at = code.find(instruction); at != std::string_view::npos; at = code.find(instruction, at + 1)) {
+      const auto behind = at + instruction.size();
+      if (visit(code.substr(behind), segment.p_vaddr + behind)) return true;
+    }
   }
   return false;
 }
 
 bool elf_file::executes(std::string_view first, std::string_view second, std::size_t within) const {
-  return any_behind(first, [&](std::uint64_t code) {
-    const auto offset = offset_of(code);
-    return offset &&
-           all().substr(std::min<std::uint64_t>(*offset, bytes_.size()), within).find(second) != std::string_view::npos;
+  return any_behind(first, [&](std::string_view code, std::uint64_t /*address*/) {
+    return code.substr(0, within).find(second) != std::string_view::npos;
   });
 }
 
@@ -151,18 +161,15 @@ bool elf_file::executes(std::string_view first, std::string_view second, std::si
 // The words in which the dynamic linker puts the address of a function.
 std::vector<std::uint64_t> elf_file::slots_of(std::string_view function) const {
   std::vector<std::uint64_t> found;
-  const auto names = offset_of(dynamic_entry(DT_STRTAB).value_or(0));
-  const auto symbols = offset_of(dynamic_entry(DT_SYMTAB).value_or(0));
-  if (!names || !symbols) return found;
-  for (const auto& [table, size] : {std::pair{DT_JMPREL, DT_PLTRELSZ}, std::pair{DT_RELA, DT_RELASZ}}) {
-    const auto start = offset_of(dynamic_entry(table).value_or(0));
-    for (std::uint64_t at = 0, end = dynamic_entry(size).value_or(0); start && at < end; at += sizeof(Elf64_Rela)) {
-      const auto entry = read<Elf64_Rela>(*start + at);
+  for (const auto& [entries, bytes] : {std::pair{DT_JMPREL, DT_PLTRELSZ}, std::pair{DT_RELA, DT_RELASZ}}) {
+    const auto start = table(entries);
+    for (std::uint64_t at = 0, end = dynamic_value(bytes); at < end; at += sizeof(Elf64_Rela)) {
+      const auto entry = read<Elf64_Rela>(start + at);
       if (!entry) break;
       const auto type = ELF64_R_TYPE(entry->r_info);
       if (type != R_X86_64_JUMP_SLOT && type != R_X86_64_GLOB_DAT) continue;
-      const auto symbol = read<Elf64_Sym>(*symbols + ELF64_R_SYM(entry->r_info) * sizeof(Elf64_Sym));
-      if (symbol && text_at(*names + symbol->st_name) == function) found.push_back(entry->r_offset);
+      const auto wanted = symbol(ELF64_R_SYM(entry->r_info));
+      if (name_at(wanted ? wanted->st_name : 0) == function) found.push_back(entry->r_offset);
     }
   }
   return found;
@@ -170,16 +177,16 @@ std::vector<std::uint64_t> elf_file::slots_of(std::string_view function) const {
 
 /// The address that an instruction names by its distance from the instruction's end, in its last four bytes.
 std::uint64_t elf_file::relative(std::uint64_t code, std::uint64_t operand) const {
-  const auto offset = offset_of(code + operand);
-  const auto distance = offset ? read<std::int32_t>(*offset) : std::nullopt;
+  const auto distance = read<std::int32_t>(offset_of(code + operand));
+  // equivalent fault (constant): neither 0 nor 1 is the address of a slot or of code
   return distance ? code + operand + sizeof *distance + static_cast<std::uint64_t>(std::int64_t{*distance}) : 0;
 }
 
 // Calls and jumps, directly or through an entry of the procedure linkage table: [endbr64] [bnd] jmp *slot.
 bool elf_file::calls_by_slot(std::uint64_t code, std::span<const std::uint64_t> slots) const {
   const auto byte_at = [&](std::uint64_t address) -> unsigned {
-    const auto offset = offset_of(address);
-    return offset ? read<std::uint8_t>(*offset).value_or(0) : 0;
+    // equivalent fault (constant): neither 0 nor 1 is a byte that is looked for
+    return read<std::uint8_t>(offset_of(address)).value_or(0);
   };
   const auto goes_through_slot = [&](std::uint64_t address) {
     const bool is_indirect = byte_at(address) == 0xff && (byte_at(address + 1) == 0x15 || byte_at(address + 1) == 0x25);
@@ -195,9 +202,9 @@ bool elf_file::calls_by_slot(std::uint64_t code, std::span<const std::uint64_t> 
 
 bool elf_file::calls_after(std::string_view instruction, std::string_view function, std::size_t within) const {
   const auto slots = slots_of(function);
-  return !slots.empty() && any_behind(instruction, [&](std::uint64_t code) {
+  return any_behind(instruction, [&](std::string_view /*code*/, std::uint64_t address) {
     for (std::size_t at = 0; at < within; ++at)
-      if (calls_by_slot(code + at, slots)) return true;
+      if (calls_by_slot(address + at, slots)) return true;
     return false;
   });
 }
@@ -205,7 +212,7 @@ bool elf_file::calls_after(std::string_view instruction, std::string_view functi
 #else
 
 bool elf_file::calls_after(std::string_view instruction, std::string_view function, std::size_t /*within*/) const {
-  return calls(function) && any_behind(instruction, [](std::uint64_t) { return true; });
+  return calls(function) && any_behind(instruction, [](std::string_view, std::uint64_t) { return true; });
 }
 
 #endif

@@ -45,12 +45,17 @@ class elf_file {
  private:
   explicit elf_file(std::span<const std::byte> bytes) : bytes_{bytes} {}
 
+  // An offset is a place in the file. What is not in the file has the offset of its end, where nothing can be read.
   template <class T>
   [[nodiscard]] std::optional<T> read(std::uint64_t offset) const;
   [[nodiscard]] std::string_view all() const;
+  [[nodiscard]] std::string_view rest_at(std::uint64_t offset) const;
   [[nodiscard]] std::string_view text_at(std::uint64_t offset) const;
-  [[nodiscard]] std::optional<std::uint64_t> offset_of(std::uint64_t address) const;
-  [[nodiscard]] std::optional<std::uint64_t> dynamic_entry(std::int64_t tag) const;
+  [[nodiscard]] std::uint64_t offset_of(std::uint64_t address) const;
+  [[nodiscard]] std::uint64_t dynamic_value(std::int64_t tag) const;
+  [[nodiscard]] std::uint64_t table(std::int64_t tag) const;
+  [[nodiscard]] std::string_view name_at(std::uint64_t name) const;
+  [[nodiscard]] std::optional<Elf64_Sym> symbol(std::uint64_t number) const;
   [[nodiscard]] std::uint64_t undefined_symbols_end() const;
 #if defined(__x86_64__)
   [[nodiscard]] std::vector<std::uint64_t> slots_of(std::string_view function) const;
@@ -58,7 +63,8 @@ class elf_file {
   [[nodiscard]] std::uint64_t relative(std::uint64_t code, std::uint64_t operand) const;
 #endif
 
-  /// Calls `visit` with the address behind each of these instructions, until it returns true. @return whether it did.
+  /// Calls `visit` with the code behind each of these instructions and its address, until it returns true.
+  /// @return whether it did.
   template <class Visit>
   bool any_behind(std::string_view instruction, Visit visit) const;
   void read_segments();

@@ -37,7 +37,8 @@ std::string library(const char* name) {
 }
 
 void set(const char* variable, const std::string& value) {
-  if (::setenv(variable, value.c_str(), 1) != 0)
+  constexpr int replace = 1;
+  if (::setenv(variable, value.c_str(), replace) != 0)
     throw failure{failure::of_doorbell_run, std::string{variable} + ": " + std::strerror(errno)};
 }
 

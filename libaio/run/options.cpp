@@ -20,7 +20,8 @@ enum : int {
   no_syscall_option = 'n',
   check_option = 'c',
   help_option = 'h',
-  version_option = 'v'
+  version_option = 'v',
+  no_more_options = -1
 };
 
 std::string engine_named(std::string_view name) {
@@ -76,7 +77,9 @@ options parse(int argc, char** argv) {
                                                option{"version", no_argument, nullptr, version_option},
                                                option{}};
   options asked;
-  for (int which = 0; (which = ::getopt_long(argc, argv, "+", known.data(), nullptr)) != -1;) {
+  for (;;) {
+    const int which = ::getopt_long(argc, argv, "+", known.data(), nullptr);
+    if (which == no_more_options) break;
     if (which == engine_option)
       asked.engine = engine_named(::optarg);
     else if (which == stats_option)

@@ -11,8 +11,6 @@
 
 #include <algorithm>
 #include <array>
-#include <climits>
-#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
@@ -20,65 +18,40 @@
 
 #include <doorbell/base/unique_fd.hpp>
 
+#include "elf_file.hpp"
+
 namespace doorbell::run {
 namespace {
 
-using elf_header = Elf64_Ehdr;
-using elf_segment = Elf64_Phdr;
+#if defined(__x86_64__)
+constexpr Elf64_Half this_machine = EM_X86_64;
+#else
+constexpr Elf64_Half this_machine = EM_AARCH64;
+#endif
 
-/// As many scripts that are interpreters of scripts as the kernel follows.
-constexpr int most_interpreters = 5;
+/// So many scripts, each run by the next one, the kernel follows.
+constexpr int most_scripts = 5;
 
 bool is_runnable(const std::string& path) {
   struct stat about{};
-  return ::stat(path.c_str(), &about) == 0 && S_ISREG(about.st_mode) && ::access(path.c_str(), X_OK) == 0;
+  ::stat(path.c_str(), &about);  // if it fails, the mode stays 0
+  return S_ISREG(about.st_mode) && ::access(path.c_str(), X_OK) == 0;
 }
 
-std::string search_path() {
-  if (const char* const path = std::getenv("PATH")) return path;
-  std::string standard(::confstr(_CS_PATH, nullptr, 0), '\0');
-  ::confstr(_CS_PATH, standard.data(), standard.size());
-  standard.resize(std::strlen(standard.c_str()));
-  return standard;
-}
-
-template <class Header>
-bool read_at(int file, std::uint64_t offset, Header& into) {
-  return ::pread(file, &into, sizeof into, static_cast<off_t>(offset)) == static_cast<ssize_t>(sizeof into);
+const char* search_path() {
+  const char* const path = std::getenv("PATH");
+  return path != nullptr ? path : "/bin:/usr/bin";  // as execvp(3) has it
 }
 
 /// What follows #!, without arguments. Empty: it is no script.
 std::string interpreter_of(int file) {
   std::array<char, 256> text{};  // the kernel looks no further
   const auto got = ::pread(file, text.data(), text.size(), 0);
-  if (got < 2 || text[0] != '#' || text[1] != '!') return {};
+  if (text[0] != '#' || text[1] != '!') return {};
   std::string_view line{text.data() + 2, static_cast<std::size_t>(got) - 2};
   line = line.substr(0, line.find('\n'));
   line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
   return std::string{line.substr(0, line.find_first_of(" \t"))};
-}
-
-bool is_elf(const elf_header& header) { return std::memcmp(header.e_ident, ELFMAG, SELFMAG) == 0; }
-
-bool is_for_this_machine(const elf_header& header) {
-  const base::unique_fd self{::open("/proc/self/exe", O_RDONLY | O_CLOEXEC)};
-  elf_header own{};
-  return !read_at(self.get(), 0, own) ||
-         (own.e_ident[EI_CLASS] == header.e_ident[EI_CLASS] && own.e_machine == header.e_machine);
-}
-
-/// The dynamic linker that the program asks for. Empty: none.
-std::string linker_of(int file, const elf_header& header) {
-  for (unsigned n = 0; n < header.e_phnum; ++n) {
-    elf_segment segment{};
-    if (!read_at(file, header.e_phoff + std::uint64_t{n} * header.e_phentsize, segment)) return {};
-    if (segment.p_type != PT_INTERP) continue;
-    std::array<char, PATH_MAX> path{};
-    const auto size = std::min<std::size_t>(segment.p_filesz, path.size() - 1);
-    if (::pread(file, path.data(), size, static_cast<off_t>(segment.p_offset)) <= 0) return {};
-    return path.data();
-  }
-  return {};
 }
 
 bool is_musls(std::string_view linker) { return linker.substr(linker.rfind('/') + 1).starts_with("ld-musl"); }
@@ -86,29 +59,38 @@ bool is_musls(std::string_view linker) { return linker.substr(linker.rfind('/') 
 /// Whether the kernel heeds the marks that give a program rights which its caller has not.
 bool gives_rights(int file) {
   struct statvfs where{};
-  const bool nosuid = ::fstatvfs(file, &where) == 0 && (where.f_flag & ST_NOSUID) != 0;
-  return !nosuid && ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1;
+  ::fstatvfs(file, &where);  // if it fails, the flags stay 0
+  return (where.f_flag & ST_NOSUID) == 0 && ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1;
+}
+
+bool has_capabilities(int file) {
+  // equivalent fault (comparison): the attribute is never empty
+  return ::fgetxattr(file, "security.capability", nullptr, 0) > 0;
 }
 
 // As the kernel sees it (AT_SECURE in getauxval(3)): what counts is that the rights change, so for root less does.
 std::optional<std::string> rights_it_gains(int file) {
   struct stat about{};
-  if (::fstat(file, &about) != 0 || !gives_rights(file)) return std::nullopt;
+  ::fstat(file, &about);
+  if (!gives_rights(file)) return std::nullopt;
   if ((about.st_mode & S_ISUID) && about.st_uid != ::getuid()) return "is setuid";
   const mode_t setgid = S_ISGID | S_IXGRP;
   if ((about.st_mode & setgid) == setgid && about.st_gid != ::getgid()) return "is setgid";
-  if (::getuid() != 0 && ::fgetxattr(file, "security.capability", nullptr, 0) > 0) return "has capabilities";
+  if (::getuid() != 0 && has_capabilities(file)) return "has capabilities";
   return std::nullopt;
 }
 
 std::optional<std::string> why_not(const std::string& path) {
+  // A file that cannot be read may be run nevertheless. What is no ELF file is for execve(2), or a shell, to judge.
   const base::unique_fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  if (!file) return std::nullopt;  // it may be run without being read
-  elf_header header{};
-  if (!read_at(file.get(), 0, header) || !is_elf(header)) return std::nullopt;  // for execve, or a shell, to judge
+  Elf64_Ehdr header{};
+  if (::pread(file.get(), &header, sizeof header, 0) != static_cast<ssize_t>(sizeof header)) return std::nullopt;
+  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return std::nullopt;
   if (header.e_ident[EI_CLASS] == ELFCLASS32) return path + " is a 32-bit program, and the library is for 64-bit ones";
-  if (!is_for_this_machine(header)) return path + " is for another kind of processor than the library";
-  const auto linker = linker_of(file.get(), header);
+  if (header.e_machine != this_machine) return path + " is for another kind of processor than the library";
+  const auto program = elf_file::open(path);
+  if (!program) return std::nullopt;
+  const auto linker = program->interpreter();
   if (linker.empty()) return path + " is linked statically: it loads no libraries";
   if (is_musls(linker)) return path + " is linked with musl, and the library with glibc";
   if (const auto gained = rights_it_gains(file.get()))
@@ -120,10 +102,10 @@ std::optional<std::string> why_not(const std::string& path) {
 
 std::optional<std::string> find_program(const std::string& name) {
   if (name.find('/') != std::string::npos) return is_runnable(name) ? std::optional{name} : std::nullopt;
-  const std::string folders = search_path();
+  const std::string_view folders = search_path();
   for (std::size_t at = 0; at <= folders.size();) {
     const std::size_t end = std::min(folders.find(':', at), folders.size());
-    std::string path = folders.substr(at, end - at);
+    std::string path{folders.substr(at, end - at)};
     if (!path.empty()) path += '/';  // an empty one is the working directory
     path += name;
     if (is_runnable(path)) return path;
@@ -134,9 +116,10 @@ std::optional<std::string> find_program(const std::string& name) {
 
 std::string program_behind(const std::string& path) {
   std::string program = path;
-  for (int n = 0; n <= most_interpreters; ++n) {
+  // equivalent fault (comparison): execve(2) refuses a longer chain, whatever its last program is
+  for (int n = 0; n < most_scripts; ++n) {
     const base::unique_fd file{::open(program.c_str(), O_RDONLY | O_CLOEXEC)};
-    auto interpreter = file ? interpreter_of(file.get()) : std::string{};
+    auto interpreter = interpreter_of(file.get());
     if (interpreter.empty()) break;
     program = std::move(interpreter);
   }
