@@ -16,6 +16,7 @@ namespace {
 void raise_to(counters::number& most, std::int64_t now) noexcept {
   const auto value = static_cast<std::uint64_t>(std::max<std::int64_t>(now, 0));
   auto known = most.load();
+  // equivalent fault (comparison): an equal value is stored once more
   while (known < value && !most.compare_exchange_weak(known, value)) {
   }
 }
@@ -26,21 +27,19 @@ counters::number& of_errno(std::array<counters::number, counters::errnos>& table
 
 }  // namespace
 
-counters::family* counters::make_family() noexcept {
-  void* const page = ::mmap(nullptr, sizeof(family), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  return page != MAP_FAILED ? new (page) family : nullptr;
+counters::family& counters::make_family() noexcept {
+  constexpr int no_file = -1;
+  void* const page = ::mmap(nullptr, sizeof(family), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, no_file, 0);
+  return page != MAP_FAILED ? *new (page) family : *new family;
 }
 
-void counters::expect_child() noexcept {
-  if (family_ != nullptr) ++family_->processes;
-}
+void counters::expect_child() noexcept { ++family_.processes; }
 
-bool counters::leave_family() noexcept {
-  return family_ != nullptr && --family_->processes == 0 && !family_->has_called;
-}
+bool counters::leave_family() noexcept { return --family_.processes == 0 && !family_.has_called; }
 
 void counters::called(call which, int answer, bool needs_the_kernel) noexcept {
-  if (family_ != nullptr && !family_->has_called.load(std::memory_order_relaxed)) family_->has_called = true;
+  // equivalent fault (dropped): what is set already is set once more
+  if (!family_.has_called.load(std::memory_order_relaxed)) family_.has_called = true;
   if (needs_the_kernel) ++kernel_calls;
   if (which == call::setup && answer == 0) {
     ++contexts.made;
@@ -97,7 +96,7 @@ std::uint64_t counters::refused_calls() const noexcept {
   return sum;
 }
 
-// Nobody else is there yet.
+// No other thread exists yet.
 void counters::reset() noexcept {
   const auto clear = [](auto& table) {
     for (auto& each : table) each = 0;

@@ -75,10 +75,10 @@ class counters final : public aio::request_watcher {
     std::atomic<bool> has_called{false};
     std::atomic<int> processes{1};
   };
-  [[nodiscard]] static family* make_family() noexcept;
+  [[nodiscard]] static family& make_family() noexcept;
   [[nodiscard]] std::uint64_t refused_calls() const noexcept;
 
-  family* const family_ = make_family();  // in memory that children share; null: there was none
+  family& family_ = make_family();  // in memory that children share, if there was any
 
   // From 10 ns to 1000 s, 110 bins for each power of ten.
   boost::histogram::histogram<std::tuple<log_axis>, boost::histogram::dense_storage<bin>> latencies_{

@@ -12,7 +12,6 @@
 #include <climits>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 #include <string_view>
 
 #include <doorbell/base/unique_fd.hpp>
@@ -27,13 +26,16 @@ namespace {
 // Never destroyed: other threads may submit until the very end.
 constinit counters* of_process = nullptr;
 // Whose numbers these are. A child of vfork(2) shares them, and has none of its own.
-constinit std::atomic<pid_t> process{0};
+constexpr pid_t none = 0;
+constinit std::atomic<pid_t> process{none};
 
 void write_all(int file, std::string_view text) noexcept {
   while (!text.empty()) {
     const auto written = ::write(file, text.data(), text.size());
-    if (written < 0 && errno != EINTR) return;  // nobody is left to be told
-    if (written > 0) text.remove_prefix(static_cast<std::size_t>(written));
+    if (written >= 0)  // equivalent fault (comparison): nothing is removed if nothing was written
+      text.remove_prefix(static_cast<std::size_t>(written));
+    else if (errno != EINTR)
+      return;  // the error cannot be reported
   }
 }
 
@@ -41,14 +43,14 @@ void write_all(int file, std::string_view text) noexcept {
 /// handler that ends the process must not read it while it changes.
 struct {
   bool as_json = false;
-  bool reports_no_call = false;       // of the program that doorbell-run has become, and its children
-  std::array<char, PATH_MAX> path{};  // empty: stderr
+  bool reports_no_call = false;           // of the program that doorbell-run has become, and its children
+  std::array<char, PATH_MAX + 1> path{};  // empty: stderr
 } constinit wanted;
 
 // In one piece, so that those of several processes do not mix. Async-signal-safe: see report.hpp.
 void report() noexcept {
-  if (::getpid() != process.load()) return;
-  if (process.exchange(0) == 0) return;  // once, although threads and signal handlers may end the process concurrently
+  // Once, although threads and signal handlers may end the process concurrently.
+  if (auto own = ::getpid(); !process.compare_exchange_strong(own, none)) return;
   const bool none_has_called = of_process->leave_family();
   if (of_process->is_empty() && !(none_has_called && wanted.reports_no_call)) return;
   static constinit report_text text;
@@ -58,10 +60,10 @@ void report() noexcept {
         ::open(wanted.path.data(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0666)};
     if (!file) text << "doorbell: " << wanted.path.data() << ": " << ::strerrordesc_np(errno) << '\n';
   }
-  if (of_process->is_empty() && !wanted.as_json)
-    write_no_call(text);
-  else if (wanted.as_json)
+  if (wanted.as_json)
     write_json(text, *of_process);
+  else if (of_process->is_empty())
+    write_no_call(text);
   else
     write_text(text, *of_process);
   write_all(file ? file.get() : STDERR_FILENO, text.view());
@@ -70,7 +72,7 @@ void report() noexcept {
 void begin_anew_in_child() noexcept {
   process = ::getpid();
   of_process->reset();
-  system_calls::made = 0;
+  system_calls::made = {};
 }
 
 // libdoorbell-exit.so, which doorbell-run loads for this, calls it where a process ends without exit(3).
@@ -84,11 +86,10 @@ __attribute__((constructor)) void start() noexcept {
   const char* const form = ::secure_getenv("DOORBELL_STATS");
   if (form == nullptr || *form == '\0') return;
   wanted.as_json = std::string_view{form} == "json";
-  // A path that is too long for the kernel is cut, and refused by open(2) as well.
+  // A path that is too long for the kernel is cut to a length that is too long, too, so open(2) refuses it.
   if (const char* const path = ::secure_getenv("DOORBELL_STATS_FILE"))
     ::memccpy(wanted.path.data(), path, '\0', wanted.path.size() - 1);
-  of_process = new (std::nothrow) counters;
-  if (of_process == nullptr) return;
+  of_process = new counters;
   process = ::getpid();
   const char* const started = ::secure_getenv("DOORBELL_STATS_PROCESS");
   wanted.reports_no_call = started != nullptr && std::atol(started) == process.load();
@@ -104,7 +105,7 @@ __attribute__((constructor)) void start() noexcept {
 counters* counting() noexcept { return of_process; }
 
 becoming_another_program::becoming_another_program() noexcept
-    : counts_{of_process != nullptr && ::getpid() == process.load() ? of_process : nullptr} {
+    : counts_{::getpid() == process.load() ? of_process : nullptr} {
   if (counts_ != nullptr) counts_->leave_family();
 }
 
