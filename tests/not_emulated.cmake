@@ -81,7 +81,10 @@ set(not_emulated
   dropin.doorbell_run.programs_by_path
   dropin.doorbell_run.chains_of_scripts
   dropin.doorbell_run.files_of_other_owners
-  dropin.doorbell_run.preloads_and_options
+  dropin.doorbell_run.preload_that_is_empty
+  dropin.doorbell_run.environment_of_an_engine
+  dropin.doorbell_run.environment_of_statistics
+  dropin.doorbell_run.folder_that_is_gone
   dropin.doorbell_run.statistics_of_calls_by_number
   dropin.doorbell_run.statistics_of_looks
   dropin.doorbell_run.statistics_of_calls_without_a_system_call

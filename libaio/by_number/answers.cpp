@@ -54,7 +54,7 @@ int carry_out(long number, const arguments& all) noexcept {
 call kind_of(long number) noexcept {
   switch (number) {
     case SYS_io_setup:
-      return call::setup;
+      return call::setup;  // equivalent fault (returned): it is 0
     case SYS_io_destroy:
       return call::destroy;
     case SYS_io_submit:

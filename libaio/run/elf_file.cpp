@@ -54,9 +54,9 @@ void elf_file::read_dynamic_section() {
   for (const auto& segment : segments_) {
     if (segment.p_type != PT_DYNAMIC) continue;
     for (std::uint64_t at = 0; at < segment.p_filesz; at += sizeof(Elf64_Dyn)) {
-      const auto entry = read<Elf64_Dyn>(segment.p_offset + at);
-      if (!entry || entry->d_tag == DT_NULL) return;
-      dynamic_.push_back(*entry);
+      const auto entry = read<Elf64_Dyn>(segment.p_offset + at).value_or(Elf64_Dyn{.d_tag = DT_NULL, .d_un = {}});
+      if (entry.d_tag == DT_NULL) return;
+      dynamic_.push_back(entry);
     }
   }
 }
@@ -127,6 +127,7 @@ std::uint64_t elf_file::undefined_symbols_end() const {
 }
 
 bool elf_file::calls(std::string_view function) const {
+  // equivalent fault (constant): symbol 0 has no name
   for (std::uint64_t n = 0, end = undefined_symbols_end(); n < end; ++n) {
     const auto each = symbol(n);
     if (!each) return false;

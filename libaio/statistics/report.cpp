@@ -117,6 +117,7 @@ void print_time(report_text& out, std::uint64_t ns) noexcept {
 
 void print_errors(report_text& out, const errors& table, between& comma, std::string_view before,
                   std::string_view space) noexcept {
+  // equivalent fault (constant): nothing fails with 0
   for (std::size_t error = 0; error < table.size(); ++error) {
     if (table[error] == 0) continue;
     print_name(out << comma << before << space, error);
@@ -166,6 +167,7 @@ void print_latency(report_text& out, const counters& all) noexcept {
 void write_errors(report_text& out, const errors& table) noexcept {
   between comma{","};
   out << '{';
+  // equivalent fault (constant): nothing fails with 0
   for (std::size_t error = 0; error < table.size(); ++error) {
     if (table[error] == 0) continue;
     print_name(out << comma << '"', error);

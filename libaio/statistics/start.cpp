@@ -56,8 +56,8 @@ void report() noexcept {
   static constinit report_text text;
   base::unique_fd file;
   if (wanted.path.front() != '\0') {
-    file = base::unique_fd{
-        ::open(wanted.path.data(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0666)};
+    // Opened for writing only, a terminal does not become the controlling one of this process.
+    file = base::unique_fd{::open(wanted.path.data(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666)};
     if (!file) text << "doorbell: " << wanted.path.data() << ": " << ::strerrordesc_np(errno) << '\n';
   }
   if (wanted.as_json)

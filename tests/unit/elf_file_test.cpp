@@ -262,7 +262,10 @@ TEST(elf_file, needs_no_library_that_has_no_name_in_the_file) {
   far_away.set(DT_NEEDED, std::uint64_t{1} << 40);
   EXPECT_FALSE(far_away.open().needs("libaio.so.1"));
   far_away.set(DT_STRTAB, address_of(data_end));  // the first address that is not in the file
-  EXPECT_FALSE(far_away.open().needs("libaio.so.1"));
+  for (const std::size_t start : {std::size_t{0}, data_at}) {
+    far_away.set(DT_NEEDED, start + name_of("libaio.so.1"));
+    EXPECT_FALSE(far_away.open().needs("libaio.so.1"));
+  }
 
   program beyond;  // a dynamic section of which there is only the start
   beyond.segments[4].p_filesz = std::uint64_t{1} << 60;

@@ -275,6 +275,13 @@ TEST(statistics, a_report_of_nothing_has_all_its_lines) {
                 ": no AIO call of this program has reached doorbell; doorbell-run --check tells how it would\n");
 }
 
+TEST(statistics, an_error_without_a_name_is_a_number_in_a_report) {
+  counters all;
+  carry_out(all, opcode::pread, -41);
+  EXPECT_NE(report([&](auto& out) { write_text(out, all); }).find("\n  failed        41 1\n"), std::string::npos);
+  EXPECT_NE(report([&](auto& out) { write_json(out, all); }).find(R"("failed":{"41":1})"), std::string::npos);
+}
+
 TEST(statistics, the_name_of_a_program_cannot_imitate_a_report) {
   const counters all;
   const named program{"a\x01\nb\x1f c\x7f\xc3\xa4"s};

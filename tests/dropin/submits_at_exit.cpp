@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A thread that submits a write while another one ends the process. libdoorbell-exit.so is preloaded behind libaio.so.1,
+// so its hook runs after the process has waited for its file I/O. Oracle: no write is accepted from then on, because it
+// would be lost.
+#include <dlfcn.h>
+#include <libaio.h>
+#include <linux/fs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <thread>
+
+#include "support/files.hpp"
+#include "support/threads.hpp"
+
+namespace {
+
+std::atomic<bool> is_ending{false};
+std::atomic<bool> is_accepted{false};
+doorbell::test::sleeper submitter;
+
+void submit_when_the_process_ends(io_context_t context, int file) {
+  static char text = 'x';
+  static iocb write;
+  ::io_prep_pwrite(&write, file, &text, 1, 0);
+  write.aio_rw_flags = RWF_DSYNC;  // it is not carried out inside io_submit
+  iocb* list = &write;
+  while (!is_ending) std::this_thread::yield();
+  submitter.here();
+  is_accepted = ::io_submit(context, 1, &list) == 1;
+}
+
+// Returns when the other thread has waited for some time, or when its call has returned and it has ended.
+void expect_no_submission() {
+  is_ending = true;
+  for (int n = 0; n < 50 && submitter.wait_until_asleep(); ++n) ::usleep(1000);
+  if (is_accepted) ::syscall(SYS_exit_group, EXIT_FAILURE);
+}
+
+}  // namespace
+
+int main() {
+  using hook = void (*)(void (*)());
+  const auto before_exit = reinterpret_cast<hook>(::dlsym(RTLD_DEFAULT, "doorbell_before_exit"));
+  io_context_t context = nullptr;
+  if (before_exit == nullptr || ::io_setup(8, &context) != 0) return EXIT_FAILURE;
+  before_exit(expect_no_submission);
+  std::thread{submit_when_the_process_ends, context, doorbell::test::temporary_file().release()}.detach();
+  ::_exit(EXIT_SUCCESS);
+}
