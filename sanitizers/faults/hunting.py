@@ -59,6 +59,7 @@ def record(test, folder, size, limit):
     """Runs the test without a fault. @return the outcome and a Reach."""
     path = Path(folder) / f"reached-{os.getpid()}"
     path.write_bytes(bytes(size))
+    path.chmod(0o666)  # some tests become another user
     outcome, seconds = run_test(test, {"DOORBELL_FAULT_REACHED": str(path)}, min(limit, test.timeout))
     places = frozenset(number for number, byte in enumerate(path.read_bytes()) if byte)
     return outcome, Reach(test, seconds, places)
