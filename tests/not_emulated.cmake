@@ -33,7 +33,7 @@ set(not_emulated
   # /proc tells the number of the host's system call.
   unit.forward_helper.ends_when_it_is_idle_and_is_started_again
   unit.forward_helper.waits_for_room_again_after_the_count_was_taken_here
-  unit.elf_file.what_cannot_be_mapped_is_not_opened
+  unit.elf_file.a_file_that_cannot_be_mapped_is_not_opened
   # preadv2(2) fails with ENOSYS, so submit never reads inline.
   conformance.threads.both/aio_order.what_is_in_memory_needs_a_slot_too/doorbell
   conformance.threads.both/aio_order.what_is_in_memory_has_been_read_when_submit_returns/doorbell

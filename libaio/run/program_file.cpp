@@ -29,7 +29,7 @@ constexpr Elf64_Half this_machine = EM_X86_64;
 constexpr Elf64_Half this_machine = EM_AARCH64;
 #endif
 
-/// So many scripts, each run by the next one, the kernel follows.
+/// The length of the longest chain of scripts, each the interpreter of the one before, that the kernel follows.
 constexpr int most_scripts = 5;
 
 bool is_runnable(const std::string& path) {
@@ -81,7 +81,7 @@ std::optional<std::string> rights_it_gains(int file) {
 }
 
 std::optional<std::string> why_not(const std::string& path) {
-  // A file that cannot be read may be run nevertheless. What is no ELF file is for execve(2), or a shell, to judge.
+  // A file that cannot be read may be run nevertheless, and execve(2), or a shell, judges files that are no ELF files.
   const base::unique_fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   Elf64_Ehdr header{};
   if (::pread(file.get(), &header, sizeof header, 0) != static_cast<ssize_t>(sizeof header)) return std::nullopt;

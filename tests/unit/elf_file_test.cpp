@@ -152,7 +152,7 @@ std::string header_of(unsigned char elf_class = ELFCLASS64) {
   return made;
 }
 
-TEST(elf_file, what_is_none_is_not_opened) {
+TEST(elf_file, a_file_of_another_kind_is_not_opened) {
   EXPECT_FALSE(elf_file::open("/no/such/file"));
   EXPECT_FALSE(elf_file::open("/"));
   EXPECT_FALSE(elf_file::open("/dev/zero"));
@@ -177,7 +177,7 @@ TEST(elf_file, a_header_alone_is_one_that_asks_for_nothing) {
   EXPECT_FALSE(file->calls_after("\x7f", "syscall", 64));
 }
 
-TEST(elf_file, what_cannot_be_mapped_is_not_opened) {
+TEST(elf_file, a_file_that_cannot_be_mapped_is_not_opened) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs all addresses";
   doorbell::test::in_child([] {
     const auto file = doorbell::test::temporary_file(header_of());
