@@ -90,6 +90,7 @@ set(not_emulated
   dropin.doorbell_run.statistics_of_calls_without_a_system_call
   dropin.doorbell_run.statistics_of_failed_execs
   dropin.doorbell_run.statistics_that_are_interrupted
+  dropin.doorbell_run.statistics_that_are_interrupted_in_part
   # The emulator itself needs descriptors.
   dropin.doorbell_run.check_with_few_descriptors)
 

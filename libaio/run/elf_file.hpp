@@ -45,8 +45,8 @@ class elf_file {
  private:
   explicit elf_file(std::span<const std::byte> bytes) : bytes_{bytes} {}
 
-  // An offset is a place in the file. An address or a table that is not in the file has the offset of the file's end, where
-  // nothing can be read.
+  // An offset is a place in the file. An address or a table that is not in the file has the offset of the file's end,
+  // where nothing can be read.
   template <class T>
   [[nodiscard]] std::optional<T> read(std::uint64_t offset) const;
   [[nodiscard]] std::string_view all() const;
