@@ -96,7 +96,7 @@ bool engine_failover::start_by_ring_instead(request& refused) noexcept {
 
 std::size_t engine_failover::start_by_crew(std::span<request* const> requests) noexcept {
   auto* const others = stand_in();
-  if (others == nullptr) return 0;
+  if (others == nullptr || (is_polled() && !watch_crew())) return 0;
   for (auto* each : requests) each->is_with_threads.store(true, base::memory_order_relaxed);
   with_crew_.fetch_add(static_cast<std::uint32_t>(requests.size()), base::memory_order_seq_cst);
   const auto started = others->start(requests);
@@ -104,7 +104,6 @@ std::size_t engine_failover::start_by_crew(std::span<request* const> requests) n
     with_crew_.fetch_sub(static_cast<std::uint32_t>(requests.size() - started), base::memory_order_relaxed);
   for (auto* refused : requests.subspan(started)) refused->is_with_threads.store(false, base::memory_order_relaxed);
   if (started == 0) return 0;
-  if (is_polled()) watch_crew();
   tell_sleeper(at_crew);
   return started;
 }
@@ -121,10 +120,12 @@ void engine_failover::tell_sleeper(std::uint32_t where) noexcept {
 }
 
 // In vain if the ring takes no entry now, or has failed; then must_be_looked_at().
-void engine_failover::watch_crew() const noexcept {
+// @return false: the crew's completions would not be announced at the ring's descriptor.
+bool engine_failover::watch_crew() const noexcept {
   const auto* const others = threads();
-  if (others == nullptr || ring_->is_watching() || !ring_->works()) return;
-  if (const int news = others->descriptor_for_reader(); news >= 0) std::ignore = ring_->watch(news);
+  if (others == nullptr || ring_->is_watching() || !ring_->works()) return true;
+  const int news = others->descriptor_for_reader();
+  return news >= 0 && ring_->watch(news);
 }
 
 engine::cancel_result engine_failover::cancel(request& started) noexcept {
@@ -142,7 +143,7 @@ std::size_t engine_failover::reap(std::span<completion> completions) noexcept {
   }
   auto* const others = threads();
   if (others == nullptr) return from_ring;
-  if (is_polled()) watch_crew();
+  if (is_polled()) std::ignore = watch_crew();
   if (from_ring == completions.size()) return from_ring;
   const auto from_crew = others->reap(completions.subspan(from_ring));
   if (from_crew > 0) with_crew_.fetch_sub(static_cast<std::uint32_t>(from_crew), base::memory_order_relaxed);
@@ -245,7 +246,7 @@ void engine_failover::abandon_in_child() noexcept {
 int engine_failover::descriptor() const noexcept {
   is_polled_.store(true, base::memory_order_relaxed);
   const auto* const others = threads();
-  watch_crew();
+  std::ignore = watch_crew();
   // The ring may notice only now that it is lost.
   const int of_ring = ring_->descriptor();
   return others != nullptr && of_ring < 0 ? others->descriptor() : of_ring;
