@@ -122,7 +122,7 @@ class file_op {
   place where = place::lane;
   open_file* file = nullptr;        ///< until it ends
   std::shared_ptr<open_file> kept;  ///< then, if it was the last one, to be let go of with no lock held
-  file_proactor* handed_over_alone_by = nullptr;
+  file_proactor* handed_over_by = nullptr;
 
  protected:
   file_op(file_use use, const void* cancellation_key) noexcept : use_{use}, cancellation_key_{cancellation_key} {

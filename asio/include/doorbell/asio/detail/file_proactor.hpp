@@ -105,9 +105,8 @@ class file_proactor {
   /// Calls the handler of an operation that post_hand_over() was given: by a
   /// thread that runs the loop.
   static void run_handed_over(file_op& ended) {
-    auto* const turns = ended.handed_over_alone_by;
-    if (turns == nullptr) return ended.dispatch();
-    const bool is_only = turns->alone_.fetch_sub(1, base::memory_order_relaxed) == 1;
+    auto* const turns = ended.handed_over_by;
+    const bool is_only = turns->handed_over_.fetch_sub(1, base::memory_order_relaxed) == 1;
     const only_handler here{is_only ? turns : nullptr};
     ended.dispatch();
   }
@@ -213,7 +212,7 @@ class file_proactor {
     if (!res) return false;
     op.complete(*res);
     op.file = nullptr;
-    hand_over_alone(op);
+    hand_over_later(op);
     return true;
   }
   [[nodiscard]] std::optional<std::int64_t> read_inline_locked(open_file& file, aio::iocb& read) noexcept
@@ -229,16 +228,15 @@ class file_proactor {
   [[nodiscard]] bool submit_alone() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     file_op_queue ended;
     advance(ended);
-    if (ended.size() == 1) hand_over_alone(take_first(ended));
     pass_on_locked(ended);
     return ready_.empty();
   }
 
-  // Its handler is the only one if no other that was handed over so is still to
-  // be called.
-  void hand_over_alone(file_op& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    ended.handed_over_alone_by = this;
-    alone_.fetch_add(1, base::memory_order_relaxed);
+  // Its handler is the only one if no other that was handed over is still to be
+  // called.
+  void hand_over_later(file_op& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    ended.handed_over_by = this;
+    handed_over_.fetch_add(1, base::memory_order_relaxed);
     post_hand_over(ended);
   }
 
@@ -332,13 +330,15 @@ class file_proactor {
       ask_when_readable();
   }
 
-  // The first handler may be called right here, and may throw: by then the
-  // others are on their way, each by itself, so that other threads may take
-  // them.
+  // The first handler may be called right here, unless others were handed over
+  // before and are still to be called: of a stream they would be called in
+  // another order than they ended. It may throw: by then the others are on their
+  // way, each by itself, so that other threads may take them.
   void hand_over_all(file_op_queue& ops) {
     if (ops.empty()) return;
+    if (handed_over_.load(base::memory_order_relaxed) != 0) return pass_on(ops);
     auto& first = take_first(ops);
-    const bool is_only = ops.empty() && alone_.load(base::memory_order_relaxed) == 0;
+    const bool is_only = ops.empty();
     pass_on(ops);
     const only_handler here{is_only ? this : nullptr};
     first.dispatch();
@@ -350,7 +350,7 @@ class file_proactor {
     pass_on_locked(ops);
   }
   void pass_on_locked(file_op_queue& ops) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    while (!ops.empty()) post_hand_over(take_first(ops));
+    while (!ops.empty()) hand_over_later(take_first(ops));
   }
 
   static void post_all(file_op_queue& ops) {
@@ -424,9 +424,9 @@ class file_proactor {
   bool turn_is_posted_ DOORBELL_GUARDED_BY(mutex_) = false;
   bool loop_is_asked_ DOORBELL_GUARDED_BY(mutex_) = false;
   bool is_shut_down_ DOORBELL_GUARDED_BY(mutex_) = false;
-  // Of those handed over alone, how many handlers are still to be called. It
-  // decides no more than what is submitted together.
-  base::atomic<int> alone_{0};
+  // How many handlers are still to be called of those that were handed over. The threads of a loop call them in any
+  // order; a thread that is the only one sees its own changes.
+  base::atomic<int> handed_over_{0};
   const proactor_link link_ = std::make_shared<file_proactor*>(this);
 };
 
