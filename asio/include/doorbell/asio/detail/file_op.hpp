@@ -77,22 +77,19 @@ class file_op {
   /// The request has ended: `res` is its event's.
   void complete(std::int64_t res) noexcept { result_ = result_of(use_, res, asks_for_nothing()); }
 
+  /// A cancel has found it in flight: it waits for the file no more. If it cannot be stopped, it ends with its result.
+  void ask_for_end() noexcept { is_to_end_ = true; }
+
   /// Of a file that does not block: whether it is not over with that result, but has another request now: to wait until the file
   /// is ready, and then to try again.
   [[nodiscard]] bool goes_on(std::int64_t& res) noexcept {
-    if (polls_) {
-      if (res == 0) res = -ECANCELED;  // what a poll says then
-      if (res < 0) return false;
-      static_cast<aio::iocb_abi&>(request_) = transfer_;
-      polls_ = false;
-      return true;
+    const bool is_over = polls_ ? res < 0 : res != -EAGAIN;
+    if (is_over) return false;
+    if (is_to_end_ || res == 0) {  // 0 is what a poll says when it has been cancelled
+      res = -ECANCELED;
+      return false;
     }
-    if (res != -EAGAIN) return false;
-    transfer_ = request_;
-    polls_ = true;
-    auto& poll = static_cast<aio::iocb_abi&>(request_);
-    poll = aio::prep_poll(request_.fildes, use_ == file_use::reads ? POLLIN : POLLOUT);
-    poll.data = this;
+    polls_ ? transfer_again() : wait_until_ready();
     return true;
   }
 
@@ -133,11 +130,24 @@ class file_op {
   [[nodiscard]] error_code result() const noexcept { return result_.ec; }
 
  private:
+  void transfer_again() noexcept {
+    static_cast<aio::iocb_abi&>(request_) = transfer_;
+    polls_ = false;
+  }
+  void wait_until_ready() noexcept {
+    transfer_ = request_;
+    polls_ = true;
+    auto& poll = static_cast<aio::iocb_abi&>(request_);
+    poll = aio::prep_poll(request_.fildes, use_ == file_use::reads ? POLLIN : POLLOUT);
+    poll.data = this;
+  }
+
   const file_use use_;
   const void* const cancellation_key_;
   aio::iocb request_;
   aio::iocb_abi transfer_;  // what was asked, while the request waits for the file to be ready for it
   bool polls_ = false;
+  bool is_to_end_ = false;
   file_result result_;
 };
 

@@ -402,6 +402,7 @@ class file_proactor {
         end(op, -ECANCELED, ended);
         break;
       case file_op::place::in_flight:
+        op.ask_for_end();
         flight_.cancel(op);
         break;
     }
