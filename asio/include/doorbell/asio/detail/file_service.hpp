@@ -106,6 +106,7 @@ class file_service final : public boost::asio::execution_context::service, publi
         watch_again();
         break;
       case boost::asio::execution_context::fork_child:
+        forget_descriptor();
         begin_anew_in_child();
         break;
     }
@@ -114,6 +115,11 @@ class file_service final : public boost::asio::execution_context::service, publi
   void let_go_of_descriptor() {
     const base::mutex_lock held{mutex_};
     if (reactor_.is_open()) reactor_.release();
+  }
+  // begin_anew_in_child() closes it, and its number may name another file by the next fork.
+  void forget_descriptor() {
+    const base::mutex_lock held{mutex_};
+    readable_ = -1;
   }
   void watch_again() {
     const base::mutex_lock held{mutex_};
