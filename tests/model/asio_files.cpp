@@ -160,7 +160,7 @@ class file_loop final : public file_proactor {
 /// A read that tells the loop when it ends, and whose handler starts others.
 class recorded_read final : public file_op {
  public:
-  recorded_read(file_loop& loop, open_file& from, const void* key, int others = 0) noexcept
+  recorded_read(file_loop& loop, open_file& from, std::uint64_t key, int others = 0) noexcept
       : file_op{file_use::reads, key}, loop_{loop}, from_{from}, others_{others} {
     asio::detail::ask_for_transfer(request(), true, from.descriptor(), {&buffer_, 1});
     request().set_file(from.facts());
@@ -174,7 +174,7 @@ class recorded_read final : public file_op {
   }
   void dispatch() override {
     loop_.finish(result(), bytes());
-    if (others_ > 0) loop_.start(*new recorded_read{loop_, from_, nullptr, others_ - 1});
+    if (others_ > 0) loop_.start(*new recorded_read{loop_, from_, 0, others_ - 1});
     delete this;
   }
   void destroy() noexcept override {
@@ -207,8 +207,8 @@ struct reading {
     loop.run_until_ended(1);
   }
 
-  void begin_read(const void* key = nullptr) { loop.start(*new recorded_read{loop, *file, key}); }
-  void begin_reads_in_a_row(int count) { loop.start(*new recorded_read{loop, *file, nullptr, count - 1}); }
+  void begin_read(std::uint64_t key = 0) { loop.start(*new recorded_read{loop, *file, key}); }
+  void begin_reads_in_a_row(int count) { loop.start(*new recorded_read{loop, *file, 0, count - 1}); }
   /// As the end of the I/O object does.
   void close() {
     const auto last = std::move(file);
@@ -231,11 +231,11 @@ struct reading {
 
 /// The first, while either is completed; at the end both are over.
 void cancel_one_of_two(reading& all) {
-  const int key = 0;
-  all.begin_read(&key);
+  const std::uint64_t key = 1;
+  all.begin_read(key);
   all.begin_read();
   together({{"loop", [&] { all.loop.run_until_ended(2); }},
-            {"canceller", [&] { all.loop.cancel(*all.file, &key); }},
+            {"canceller", [&] { all.loop.cancel(*all.file, key); }},
             {"device", [&] { all.disk->complete_one(); }}});
   all.finish(2);
   REQUIRE(all.loop.ended() == 3 && all.loop.failed() <= 1);
@@ -280,14 +280,14 @@ SCENARIO(asio_file_cancel_one_of_two, 3, "of two reads the one that is cancelled
 SCENARIO(asio_file_cancel_fetches, 3,
          "what a cancel has fetched, since the engine was busy, is handed over all the same") {
   reading all;
-  const int key = 0;
+  const std::uint64_t key = 1;
   all.begin_read();
-  all.begin_read(&key);
+  all.begin_read(key);
   all.loop.run_what_is_posted();
   all.disk->refuse_next_cancel();
   all.disk->ignore_cancels();
   together({{"loop", [&] { all.loop.run_until_ended(2); }},
-            {"canceller", [&] { all.loop.cancel(*all.file, &key); }},
+            {"canceller", [&] { all.loop.cancel(*all.file, key); }},
             {"device", [&] { all.disk->complete_one(); }}});
   all.finish(2);
   REQUIRE(all.loop.ended() == 3 && all.loop.failed() == 0 && all.loop.bytes() == 3);

@@ -54,11 +54,11 @@
 
 #include <doorbell/asio/detail/context_of.hpp>
 #include <doorbell/asio/detail/errors.hpp>
-#include <doorbell/asio/detail/file_canceller.hpp>
 #include <doorbell/asio/detail/file_op.hpp>
 #include <doorbell/asio/detail/file_service.hpp>
 #include <doorbell/asio/detail/immediate.hpp>
 #include <doorbell/asio/detail/open_file.hpp>
+#include <doorbell/asio/detail/slot_canceller.hpp>
 #include <doorbell/asio/file_base.hpp>
 
 namespace doorbell::asio {
@@ -349,7 +349,7 @@ class basic_file : public file_base {
             executor_, completion{handler_type(std::forward<Handler>(handler)), now->ec, now->bytes});
     }
     using op_type = detail::file_op_for<Use, Vectors, handler_type, executor_type>;
-    const void* const key = detail::connect(boost::asio::get_associated_cancellation_slot(handler), file_);
+    const auto key = detail::connect_to_slot(boost::asio::get_associated_cancellation_slot(handler), file_);
     auto& op = op_type::make(std::forward<Handler>(handler), executor_, key);
     if (is_over) {
       op.fail(ec);

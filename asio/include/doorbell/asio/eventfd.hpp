@@ -45,11 +45,11 @@
 #include <boost/asio/execution_context.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/bell_canceller.hpp>
 #include <doorbell/asio/detail/bell_op.hpp>
 #include <doorbell/asio/detail/bell_watch.hpp>
 #include <doorbell/asio/detail/errors.hpp>
 #include <doorbell/asio/detail/immediate.hpp>
+#include <doorbell/asio/detail/slot_canceller.hpp>
 #include <doorbell/base/fatal.hpp>
 #include <doorbell/eventfd.hpp>
 
@@ -359,7 +359,7 @@ class basic_eventfd {
 
   template <class Slot>
   [[nodiscard]] std::uint64_t connect(Slot slot) const {
-    return detail::bell_canceller::connect(slot, watch_);
+    return detail::connect_to_slot(slot, watch_);
   }
 
   [[nodiscard]] static doorbell::eventfd make_handle(unsigned initial, int flags) {

@@ -46,7 +46,7 @@ class bell_op : public boost::intrusive::list_base_hook<> {
 
   [[nodiscard]] const bell_interest& interest() const noexcept { return interest_; }
   [[nodiscard]] bool is_write() const noexcept { return use_ == bell_use::writes; }
-  /// Shared by the operations that are bound to one cancellation slot (bell_canceller.hpp); 0 if it is bound to none.
+  /// Shared by the operations that are bound to one cancellation slot (slot_canceller.hpp); 0 if it is bound to none.
   [[nodiscard]] std::uint64_t cancellation_key() const noexcept { return cancellation_key_; }
 
   /// Carries it out if the bell is ready for it. After a hang-up every operation ends: a count that is there is still

@@ -98,17 +98,16 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   }
 
   /// Ends the operations that wait, or those with that key, with operation_aborted.
-  /// @return how many.
-  std::size_t cancel() {
+  void cancel() {
     bell_op_list ended;
     {
       const base::mutex_lock held{mutex_};
       ended.swap(waiting_);
       disarm();
     }
-    return abort(ended);
+    abort(ended);
   }
-  std::size_t cancel(std::uint64_t key) {
+  void cancel(std::uint64_t key) {
     bell_op_list ended;
     {
       const base::mutex_lock held{mutex_};
@@ -118,7 +117,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
       else if (has_write(ended))
         arm_for_those_behind();
     }
-    return abort(ended);
+    abort(ended);
   }
 
   /// Ends the watch: no wake function runs after it, and what waits is cancelled.
@@ -293,11 +292,9 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     return !std::exchange(closed_, true);
   }
 
-  static std::size_t abort(bell_op_list& ops) {
-    const auto count = ops.size();
+  static void abort(bell_op_list& ops) {
     for (auto& op : ops) op.fail(boost::asio::error::operation_aborted);
     post_all(ops);
-    return count;
   }
 
   static void post_all(bell_op_list& ops) {

@@ -68,8 +68,8 @@ class file_op {
   [[nodiscard]] std::uint64_t offset() const noexcept { return static_cast<std::uint64_t>(request_.offset); }
   void set_offset(std::uint64_t from) noexcept { request_.offset = static_cast<std::int64_t>(from); }
   [[nodiscard]] bool asks_for_nothing() const noexcept { return use_ != file_use::syncs && request_.nbytes == 0; }
-  /// Tells it from all others that a cancellation slot has been or will be connected to; null when none is.
-  [[nodiscard]] const void* cancellation_key() const noexcept { return cancellation_key_; }
+  /// Shared by the operations of its file that are bound to one cancellation slot (slot_canceller.hpp); 0 if it is bound to none.
+  [[nodiscard]] std::uint64_t cancellation_key() const noexcept { return cancellation_key_; }
 
   /// What was transferred.
   [[nodiscard]] std::size_t bytes() const noexcept { return result_.bytes; }
@@ -122,7 +122,7 @@ class file_op {
   file_proactor* handed_over_by = nullptr;
 
  protected:
-  file_op(file_use use, const void* cancellation_key) noexcept : use_{use}, cancellation_key_{cancellation_key} {
+  file_op(file_use use, std::uint64_t cancellation_key) noexcept : use_{use}, cancellation_key_{cancellation_key} {
     request_.data = this;
   }
   ~file_op() = default;
@@ -143,7 +143,7 @@ class file_op {
   }
 
   const file_use use_;
-  const void* const cancellation_key_;
+  const std::uint64_t cancellation_key_;
   aio::iocb request_;
   aio::iocb_abi transfer_;  // what was asked, while the request waits for the file to be ready for it
   bool polls_ = false;
@@ -207,7 +207,7 @@ template <file_use Use, std::size_t Vectors, class Handler, class Executor>
 class file_op_for final : public file_op {
  public:
   /// @param executor of the I/O object.
-  [[nodiscard]] static file_op_for& make(Handler handler, const Executor& executor, const void* key) {
+  [[nodiscard]] static file_op_for& make(Handler handler, const Executor& executor, std::uint64_t key) {
     allocator memory{allocator_for(handler)};
     auto* place = traits::allocate(memory, 1);
     try {
@@ -237,7 +237,7 @@ class file_op_for final : public file_op {
   using allocator = typename std::allocator_traits<op_allocator<Handler>>::template rebind_alloc<file_op_for>;
   using traits = std::allocator_traits<allocator>;
 
-  file_op_for(Handler&& handler, const Executor& executor, const void* key)
+  file_op_for(Handler&& handler, const Executor& executor, std::uint64_t key)
       : file_op{Use, key},
         place_{boost::asio::get_associated_executor(handler, executor), executor},
         handler_{std::move(handler)} {}

@@ -119,7 +119,7 @@ class file_proactor {
   void cancel(open_file& file) {
     cancel_if(file, [](const file_op&) { return true; });
   }
-  void cancel(open_file& file, const void* meant) {
+  void cancel(open_file& file, std::uint64_t meant) {
     cancel_if(file, [meant](const file_op& op) { return op.cancellation_key() == meant; });
   }
 
@@ -430,5 +430,9 @@ class file_proactor {
   base::atomic<int> handed_over_{0};
   const proactor_link link_ = std::make_shared<file_proactor*>(this);
 };
+
+inline void open_file::cancel(std::uint64_t key) {
+  if (auto* const turns = service()) turns->cancel(*this, key);
+}
 
 }  // namespace doorbell::asio::detail

@@ -87,6 +87,13 @@ class open_file : public std::enable_shared_from_this<open_file> {
     set_position(end >= 0 ? static_cast<std::uint64_t>(end) : from + bytes);
   }
 
+  /// A key for operations that are bound to a cancellation slot, which no other operations of this file have.
+  [[nodiscard]] std::uint64_t make_cancellation_key() noexcept {
+    return last_key_.fetch_add(1, base::memory_order_relaxed) + 1;
+  }
+  /// Ends the operations with that key; none once the execution context has been destroyed.
+  void cancel(std::uint64_t key);
+
   /// Closes the descriptor, that nobody else uses any more.
   void close(error_code& ec) noexcept { ec = ::close(descriptor_.release()) == 0 ? error_code{} : last_error(); }
   /// Gives it away, where the position is, as the program sees it.
@@ -172,6 +179,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
   const bool is_stream_;
   bool has_position_ = false;  // constant after construction
   base::atomic<std::uint64_t> position_{0};
+  base::atomic<std::uint64_t> last_key_{0};
   std::array<lane, 2> lanes_;
   std::shared_ptr<open_file> kept_;  // itself, while something is outstanding
 };
