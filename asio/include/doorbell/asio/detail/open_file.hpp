@@ -70,7 +70,8 @@ class open_file : public std::enable_shared_from_this<open_file> {
   std::uint64_t seek(std::int64_t by, int whence, error_code& ec) noexcept {
     // The descriptor's own is where we last sought: it says what there is to say, and is not read by anybody.
     if (has_position_ && whence == SEEK_CUR) {
-      by += static_cast<std::int64_t>(position());
+      // What does not fit becomes negative, and lseek(2) refuses that.
+      by = static_cast<std::int64_t>(static_cast<std::uint64_t>(by) + position());
       whence = SEEK_SET;
     }
     const auto at = ::lseek(descriptor(), by, whence);
