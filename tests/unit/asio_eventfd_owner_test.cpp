@@ -298,6 +298,15 @@ TEST_F(asio_eventfd_owner, a_refused_operation_leaves_the_slot_to_the_operation_
   EXPECT_EQ(refused, std::vector<error_code>{net::error::invalid_argument});
 }
 
+TEST_F(asio_eventfd_owner, a_slot_that_is_emitted_with_the_type_none_ends_nothing) {
+  doorbell::asio::eventfd object{io};
+  object.async_read(append_unless_stopped());
+  stop.emit(net::cancellation_type::none);
+  object.signal();
+  io.run();
+  EXPECT_EQ(told, std::vector<error_code>{error_code{}});
+}
+
 TEST_F(asio_eventfd_owner, a_slot_follows_the_operations_of_a_moved_object) {
   auto first = std::make_unique<doorbell::asio::eventfd>(io);
   first->async_read(append_unless_stopped());

@@ -5,8 +5,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <string>
@@ -16,9 +18,12 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
+#include "support/asleep.hpp"
+#include "support/eventually.hpp"
 #include "support/files.hpp"
 #include "support/signal_handler.hpp"
 
@@ -103,6 +108,39 @@ TEST_F(asio_stream_file, takes_part_in_composed_operations) {
   EXPECT_EQ(read, large);
 }
 
+// Oracle: of a sequence the first 64 buffers that are not empty take part, and each gets its bytes.
+TEST_F(asio_stream_file, transfers_64_buffers_of_a_longer_sequence_without_those_that_are_empty) {
+  constexpr std::size_t many = 100;
+  constexpr std::size_t most = 64;
+  std::string bytes;
+  for (std::size_t i = 0; i < many; ++i) bytes += static_cast<char>('!' + i % 90);
+  std::vector<net::const_buffer> from(70);
+  for (const auto& each : bytes) from.emplace_back(&each, 1);
+  std::string room(many, '-');
+  std::vector<net::mutable_buffer> to(70);
+  for (auto& each : room) to.emplace_back(&each, 1);
+  const auto expected = bytes.substr(0, most) + std::string(many - most, '-');
+  for (const bool blocks : {false, true}) {
+    SCOPED_TRACE(blocks ? "blocking" : "asynchronous");
+    std::size_t written = 0;
+    std::size_t read = 0;
+    const auto into = [](std::size_t& count) { return [&count](error_code, std::size_t n) { count = n; }; };
+    file_.resize(0);
+    file_.seek(0, file_base::seek_set);
+    blocks ? void(written = file_.write_some(from)) : file_.async_write_some(from, into(written));
+    run();
+    EXPECT_EQ(written, most);
+    EXPECT_EQ(file_.size(), most);
+    file_.seek(0, file_base::seek_set);
+    file_.resize(many);
+    std::fill(room.begin(), room.end(), '-');
+    blocks ? void(read = file_.read_some(to)) : file_.async_read_some(to, into(read));
+    run();
+    EXPECT_EQ(read, most);
+    EXPECT_EQ(room, expected);
+  }
+}
+
 class asio_pipe : public testing::Test {
  protected:
   explicit asio_pipe(int flags = 0) {
@@ -147,6 +185,40 @@ TEST_F(asio_pipe, is_waited_for_and_ends) {
   EXPECT_EQ(ec, boost::system::errc::invalid_seek);
 }
 
+// The loop has a turn posted when the reactor brings about another one: by then a read has ended whose handler is posted
+// behind the first turn. Oracle: the handlers of a stream are called in the order of their reads, if one thread runs the
+// loop.
+TEST_F(asio_pipe, handlers_are_called_in_the_order_of_their_reads) {
+  const auto bytes_in_pipe = [this] {
+    int bytes = 0;
+    EXPECT_EQ(::ioctl(write_.get(), FIONREAD, &bytes), 0);
+    return bytes;
+  };
+  stream_file other{io_, doorbell::test::temporary_file(alphabet).release()};
+  std::array<char, 1> unused{};
+  for (int round = 0; round < 50; ++round) {
+    std::string read;
+    std::array<char, 3> rooms{};
+    const auto add = [&](std::size_t which) {
+      return [&, which](error_code ec, std::size_t bytes) {
+        EXPECT_FALSE(ec);
+        read.append(&rooms.at(which), bytes);
+        if (which > 0) return;
+        EXPECT_EQ(::write(write_.get(), "c", 1), 1);
+        EXPECT_TRUE(doorbell::test::eventually([&] { return bytes_in_pipe() < 2; }));
+      };
+    };
+    io_.restart();
+    for (std::size_t i = 0; i < rooms.size(); ++i) reader_.async_read_some(net::buffer(&rooms.at(i), 1), add(i));
+    begin();
+    net::post(io_, [&] { other.async_read_some(net::buffer(unused), [](error_code, std::size_t) {}); });
+    ASSERT_EQ(::write(write_.get(), "ab", 2), 2);
+    EXPECT_TRUE(doorbell::test::eventually([&] { return bytes_in_pipe() == 1; }));
+    io_.run();
+    ASSERT_EQ(read, "abc");
+  }
+}
+
 TEST_F(asio_pipe, cancel_ends_what_is_in_flight_and_what_stands_behind_it) {
   std::optional<error_code> first;
   std::optional<error_code> second;
@@ -178,6 +250,18 @@ TEST_F(asio_pipe, a_slot_ends_its_operation_and_no_other) {
   EXPECT_EQ(second, error_code{});
   EXPECT_EQ(other[0], 'x');
   signal.emit(net::cancellation_type::total);
+}
+
+TEST_F(asio_pipe, a_slot_that_is_emitted_with_the_type_none_ends_nothing) {
+  std::optional<error_code> result;
+  net::cancellation_signal signal;
+  reader_.async_read_some(net::buffer(block_),
+                          net::bind_cancellation_slot(signal.slot(), [&](error_code ec, std::size_t) { result = ec; }));
+  begin();
+  signal.emit(net::cancellation_type::none);
+  ASSERT_EQ(::write(write_.get(), "x", 1), 1);
+  io_.run();
+  EXPECT_EQ(result, error_code{});
 }
 
 TEST_F(asio_pipe, a_slot_ends_what_has_not_been_submitted) {
@@ -221,6 +305,28 @@ TEST_F(asio_non_blocking_pipe, a_signal_interrupts_a_blocking_read_that_waits) {
   error_code ec;
   doorbell::test::call_under_signals([&] { reader_.read_some(net::buffer(block_), ec); });
   EXPECT_EQ(ec, net::error::interrupted);
+}
+
+// Oracle: the thread sleeps in a blocking call until another one has made it possible, and then has its result.
+TEST_F(asio_non_blocking_pipe, a_blocking_read_waits_for_bytes_and_a_blocking_write_for_room) {
+  error_code ec;
+  std::size_t bytes = 0;
+  doorbell::test::asleep reading{[&] { bytes = reader_.read_some(net::buffer(block_), ec); }};
+  ASSERT_EQ(::write(write_.get(), "bell", 4), 4);
+  reading.join();
+  EXPECT_EQ(ec, error_code{});
+  EXPECT_EQ(bytes, 4U);
+
+  ASSERT_EQ(::fcntl(write_.get(), F_SETFL, O_NONBLOCK), 0);
+  std::string much(4096, 'x');
+  while (::write(write_.get(), much.data(), much.size()) > 0) {
+  }
+  stream_file writer{io_, write_.release()};
+  doorbell::test::asleep writing{[&] { bytes = writer.write_some(net::buffer(much), ec); }};
+  EXPECT_EQ(::read(reader_.native_handle(), much.data(), much.size()), static_cast<ssize_t>(much.size()));
+  writing.join();
+  EXPECT_EQ(ec, error_code{});
+  EXPECT_EQ(bytes, much.size());
 }
 
 TEST_F(asio_non_blocking_pipe, can_be_cancelled_while_it_waits) {

@@ -7,9 +7,11 @@
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -39,6 +41,7 @@
 #include "support/counting_allocator.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
+#include "support/refused_calls.hpp"
 
 namespace {
 
@@ -97,6 +100,46 @@ TEST_F(asio_watch, takes_a_semaphore_to_its_end) {
   const doorbell::asio::watch watch{io, bell, ::dup(semaphore.get())};
   io.poll();
   EXPECT_EQ(count_of(bell), permits);
+}
+
+// Oracle: a handler that was posted before is called before all counts have gone over.
+TEST_F(asio_watch, of_a_semaphore_with_many_counts_does_not_hold_other_handlers_up) {
+  constexpr unsigned permits = 1000;
+  const auto semaphore = kernel_eventfd(permits, EFD_SEMAPHORE);
+  const doorbell::asio::watch watch{io, bell, ::dup(semaphore.get())};
+  while (count_of(bell) == 0) io.run_one();
+  EXPECT_LT(count_of(bell), permits);
+  while (count_of(bell) < permits) io.run_one();
+  EXPECT_EQ(take(semaphore.get()), 0U);
+}
+
+// A timerfd before Linux 6.10 refuses to be read without waiting. Oracle: counts, the absence of counts and the hang-up
+// are told as by a kernel that does not refuse.
+TEST_F(asio_watch, reads_where_the_kernel_cannot_be_asked_not_to_wait) {
+  if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp(2)";
+  doorbell::test::in_child([this] {
+    doorbell::test::refuse(SYS_preadv2, EOPNOTSUPP);
+    net::io_context loop;
+    pipe_ends pipe;
+    ASSERT_TRUE(give(pipe.write.get(), 3));
+    ASSERT_TRUE(give(others.get(), 40));
+    const doorbell::asio::watch of_eventfd{loop, bell, source()};
+    doorbell::asio::watch of_pipe{loop, bell, pipe.read.release()};
+    of_pipe.async_wait(append_to(ends));
+    loop.poll();
+    EXPECT_EQ(count_of(bell), 43U);
+    ASSERT_TRUE(give(others.get(), 2));
+    ASSERT_TRUE(give(pipe.write.get(), 4));
+    loop.poll();
+    EXPECT_EQ(count_of(bell), 49U);
+    EXPECT_TRUE(ends.empty());
+    pipe.write.reset();
+    loop.poll();
+    EXPECT_EQ(ends, std::vector<error_code>{net::error::eof});
+    ASSERT_TRUE(give(others.get(), 1));
+    loop.poll();
+    EXPECT_EQ(count_of(bell), 50U) << "the other one watches on";
+  });
 }
 
 TEST_F(asio_watch, counts_what_a_timer_does) {

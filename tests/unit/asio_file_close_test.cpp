@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How a file ends: each way to end it, with each state of its operations. What the handlers are told, when the descriptor
+// is closed, and which executor the object has then.
+#include <doorbell/asio.hpp>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include "support/fds.hpp"
+#include "support/files.hpp"
+#include "support/inventory.hpp"
+
+namespace {
+
+namespace net = boost::asio;
+using boost::system::error_code;
+using doorbell::asio::file_base;
+using doorbell::asio::random_access_file;
+using doorbell::asio::stream_file;
+using doorbell::test::is_open;
+using doorbell::test::nothing_left_behind;
+using doorbell::test::pipe_ends;
+using doorbell::test::unique_fd;
+using net::error::operation_aborted;
+
+enum class way { close, destruction, move_assignment, move_assignment_of_another_type, release, cancel };
+constexpr std::array way_names{"close",   "destruction", "move_assignment", "move_assignment_of_another_type",
+                               "release", "cancel"};
+
+/// Where the operations are when the file ends.
+enum class state { none, started, in_flight, in_flight_and_behind };
+constexpr std::array state_names{"none", "started", "in_flight", "in_flight_and_behind"};
+
+// The same for both types of file.
+void start_read(stream_file& file, net::mutable_buffer room, auto handler) { file.async_read_some(room, handler); }
+void start_read(random_access_file& file, net::mutable_buffer room, auto handler) {
+  file.async_read_some_at(0, room, handler);
+}
+using exact_executor = net::io_context::executor_type;
+template <class File>
+using exact = typename File::template rebind_executor<exact_executor>::other;
+
+/// A file of a pipe that nothing is written to, whose reads end by what ends the file.
+template <class File>
+class ending_file {
+ public:
+  explicit ending_file(state when) {
+    number_ = pipe_.read.get();
+    file_.emplace(io_, pipe_.read.release());
+    if (when == state::none) return;
+    start();
+    if (when == state::started) return;
+    io_.poll();
+    if (when == state::in_flight_and_behind) start();
+  }
+
+  void end(way how) {
+    switch (how) {
+      case way::close:
+        return file_->close();
+      case way::destruction:
+        return file_.reset();
+      case way::move_assignment: {
+        File other{others_, ::dup(pipe_.write.get())};
+        *file_ = std::move(other);
+        EXPECT_FALSE(other.is_open());  // NOLINT(bugprone-use-after-move): it is said to be closed
+        EXPECT_EQ(other.get_executor(), net::any_io_executor{others_.get_executor()});
+        return;
+      }
+      case way::move_assignment_of_another_type:
+        *file_ = exact<File>{others_, ::dup(pipe_.write.get())};
+        return;
+      case way::release:
+        released_.reset(file_->release());
+        return;
+      case way::cancel:
+        return file_->cancel();
+    }
+  }
+
+  // Oracle: no handler is called by what ends the file; then each is called once with operation_aborted, and the loop
+  // has nothing left to do. The descriptor is closed when no operation uses it any more, and neither before nor never.
+  void expect_end(way how) {
+    EXPECT_TRUE(told_.empty()) << "a handler was called by the function that ends the file";
+    const bool stays = how == way::release || how == way::cancel;
+    const bool in_use = started_ > 0 && !told_now_;
+    EXPECT_TRUE(!(stays || in_use) || is_open(number_)) << "closed under an operation";
+    EXPECT_GE(io_.run(), started_);
+    EXPECT_EQ(told_, std::vector<error_code>(started_, operation_aborted));
+    EXPECT_EQ(is_open(number_), stays);
+  }
+  void expect_object(way how) {
+    switch (how) {
+      case way::move_assignment:
+      case way::move_assignment_of_another_type:
+        EXPECT_EQ(file_->get_executor(), net::any_io_executor{others_.get_executor()});
+        EXPECT_TRUE(file_->is_open());
+        return;
+      case way::close:
+      case way::release:
+        EXPECT_FALSE(file_->is_open());
+        EXPECT_EQ(file_->native_handle(), -1);
+        EXPECT_EQ(released_.get(), how == way::release ? number_ : -1);
+        file_->assign(::dup(pipe_.write.get()));
+        EXPECT_TRUE(file_->is_open()) << "it can be opened anew";
+        return;
+      case way::cancel:
+        EXPECT_EQ(file_->native_handle(), number_);
+        return expect_reads();
+      case way::destruction:
+        return;
+    }
+  }
+  /// What has not been submitted is ended by the function that ends the file: nothing uses the descriptor then.
+  void nothing_is_in_flight() { told_now_ = true; }
+
+ private:
+  void start() {
+    ++started_;
+    start_read(*file_, net::buffer(room_), [this](error_code ec, std::size_t bytes) {
+      EXPECT_EQ(bytes, 0U);
+      told_.push_back(ec);
+    });
+  }
+  void expect_reads() {
+    std::size_t read = 0;
+    start_read(*file_, net::buffer(room_), [&](error_code ec, std::size_t bytes) { read = ec ? 0 : bytes; });
+    EXPECT_EQ(::write(pipe_.write.get(), "bell", 4), 4);
+    io_.restart();
+    io_.run();
+    EXPECT_EQ(read, 4U) << "a cancelled read has taken it";
+  }
+
+  pipe_ends pipe_;
+  int number_ = -1;
+  net::io_context io_;
+  net::io_context others_;
+  std::optional<File> file_;
+  unique_fd released_;
+  std::array<char, 8> room_{};
+  std::size_t started_ = 0;
+  bool told_now_ = false;
+  std::vector<error_code> told_;
+};
+
+class asio_file_close : public testing::TestWithParam<std::tuple<way, state>> {
+ protected:
+  template <class File>
+  static void expect_well() {
+    const auto [how, when] = GetParam();
+    const nothing_left_behind checks;
+    ending_file<File> file{when};
+    if (when == state::started || when == state::none) file.nothing_is_in_flight();
+    file.end(how);
+    file.expect_end(how);
+    file.expect_object(how);
+  }
+};
+
+TEST_P(asio_file_close, of_a_stream_ends_its_operations_and_then_closes_the_descriptor) { expect_well<stream_file>(); }
+TEST_P(asio_file_close, of_a_random_access_file_ends_its_operations_and_then_closes_the_descriptor) {
+  expect_well<random_access_file>();
+}
+
+std::string name_of_end(const testing::TestParamInfo<std::tuple<way, state>>& info) {
+  const auto [how, when] = info.param;
+  return std::string{way_names.at(static_cast<std::size_t>(how))} + "_with_" +
+         state_names.at(static_cast<std::size_t>(when));
+}
+INSTANTIATE_TEST_SUITE_P(
+    each, asio_file_close,
+    testing::Combine(testing::Values(way::close, way::destruction, way::move_assignment,
+                                     way::move_assignment_of_another_type, way::release, way::cancel),
+                     testing::Values(state::none, state::started, state::in_flight, state::in_flight_and_behind)),
+    name_of_end);
+
+class asio_file_object : public testing::Test {
+ protected:
+  net::io_context io_;
+  pipe_ends pipe_;
+  std::array<char, 8> room_{};
+  std::vector<error_code> told_;
+  auto tell() {
+    return [this](error_code ec, std::size_t) { told_.push_back(ec); };
+  }
+};
+
+TEST_F(asio_file_object, that_is_assigned_to_itself_stays_open_and_its_reads_go_on) {
+  stream_file file{io_, pipe_.read.release()};
+  file.async_read_some(net::buffer(room_), tell());
+  io_.poll();
+  auto& same = file;
+  file = std::move(same);
+  EXPECT_TRUE(file.is_open());
+  EXPECT_EQ(::write(pipe_.write.get(), "x", 1), 1);
+  io_.run();
+  EXPECT_EQ(told_, std::vector<error_code>{error_code{}});
+}
+
+// Oracle: whatever opens a file, the descriptor is closed by execve(2), and one that is given keeps the flag that it has.
+TEST_F(asio_file_object, opens_with_close_on_exec_and_leaves_a_given_descriptor_as_it_is) {
+  const auto there = doorbell::test::temporary_file("text");
+  const auto name = "/proc/self/fd/" + std::to_string(there.get());
+  random_access_file file{io_, name, file_base::read_only};
+  stream_file stream{io_.get_executor(), name, file_base::read_only};
+  EXPECT_EQ(::fcntl(file.native_handle(), F_GETFD), FD_CLOEXEC);
+  EXPECT_EQ(::fcntl(stream.native_handle(), F_GETFD), FD_CLOEXEC);
+  stream_file moved{std::move(stream)};
+  EXPECT_EQ(::fcntl(moved.native_handle(), F_GETFD), FD_CLOEXEC);
+  const unique_fd released{moved.release()};
+  EXPECT_EQ(::fcntl(released.get(), F_GETFD), FD_CLOEXEC);
+  random_access_file given{io_, ::dup(there.get())};
+  EXPECT_EQ(::fcntl(given.native_handle(), F_GETFD), 0);
+}
+
+TEST_F(asio_file_object, creates_with_mode_0777_without_the_bits_of_the_umask) {
+  std::string folder = "/var/tmp/doorbell-test-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  const auto name = folder + "/made";
+  const auto before = ::umask(0);
+  stream_file made{io_, name, file_base::write_only | file_base::create | file_base::exclusive};
+  ::umask(before);
+  struct stat about{};
+  EXPECT_EQ(::fstat(made.native_handle(), &about), 0);
+  EXPECT_EQ(about.st_mode, S_IFREG | 0777U);
+  EXPECT_EQ(::unlink(name.c_str()), 0);
+  EXPECT_EQ(::rmdir(folder.c_str()), 0);
+}
+
+TEST_F(asio_file_object, whose_descriptor_cannot_be_closed_says_so) {
+  const int number = pipe_.read.release();
+  stream_file file{io_, number};
+  ASSERT_EQ(::close(number), 0);
+  error_code ec;
+  EXPECT_EQ(file.close(ec), net::error::bad_descriptor);
+  EXPECT_EQ(ec, net::error::bad_descriptor);
+  EXPECT_FALSE(file.is_open());
+}
+
+// Oracle: a stream's position is where its reads and writes have left it, also in what it is moved to and released as.
+TEST_F(asio_file_object, carries_the_position_of_its_stream_along) {
+  constexpr std::string_view letters = "abcdefghij";
+  stream_file first{io_, doorbell::test::temporary_file(letters).release()};
+  EXPECT_EQ(first.seek(2, file_base::seek_set), 2U);
+  first.async_read_some(net::buffer(room_, 3), tell());
+  net::io_context others;
+  stream_file second{others};
+  second = std::move(first);
+  io_.run();
+  EXPECT_EQ(second.seek(0, file_base::seek_cur), 5U);
+  const int number = second.release();
+  EXPECT_EQ(::lseek(number, 0, SEEK_CUR), 5);
+  second.assign(number);
+  EXPECT_EQ(second.read_some(net::buffer(room_, 2)), 2U);
+  EXPECT_EQ(std::string_view(room_.data(), 2), "fg");
+}
+
+// The second signal's function object may stand where the first one's stood. Oracle: a signal ends its own operation.
+TEST_F(asio_file_object, has_reads_that_no_signal_ends_except_the_one_that_they_are_bound_to) {
+  random_access_file file{io_, pipe_.read.release()};
+  std::array<std::array<char, 1>, 8> rooms{};
+  std::vector<error_code> unbound;
+  for (auto& room : rooms) {
+    std::optional<net::cancellation_signal> signal{std::in_place};
+    file.async_read_some_at(
+        0, net::buffer(room),
+        net::bind_cancellation_slot(signal->slot(), [&](error_code ec, std::size_t) { unbound.push_back(ec); }));
+    signal->slot().clear();
+    signal.emplace();
+    file.async_read_some_at(0, net::buffer(room_), net::bind_cancellation_slot(signal->slot(), tell()));
+    io_.poll();
+    signal->emit(net::cancellation_type::terminal);
+  }
+  io_.poll();
+  EXPECT_EQ(told_, std::vector<error_code>(rooms.size(), operation_aborted));
+  EXPECT_TRUE(unbound.empty());
+  file.cancel();
+  io_.run();
+  EXPECT_EQ(unbound.size(), rooms.size());
+}
+
+TEST_F(asio_file_object, has_reads_that_share_a_slot_and_end_by_its_signal) {
+  stream_file file{io_, pipe_.read.release()};
+  net::cancellation_signal signal;
+  for (int i = 0; i < 3; ++i)
+    file.async_read_some(net::buffer(room_), net::bind_cancellation_slot(signal.slot(), tell()));
+  bool is_left = true;
+  file.async_read_some(net::buffer(room_), [&](error_code, std::size_t) { is_left = false; });
+  io_.poll();
+  signal.emit(net::cancellation_type::partial);
+  io_.poll();
+  EXPECT_EQ(told_, std::vector<error_code>(3, operation_aborted));
+  EXPECT_TRUE(is_left);
+  file.cancel();
+  io_.run();
+}
+
+// A read of a pipe that does not block waits by a poll. If the poll has completed, and another reader has taken the bytes
+// before the loop looks, there is nothing to read: the operation would wait again. Oracle: it ends as cancelled instead.
+TEST_F(asio_file_object, is_cancelled_although_its_descriptor_has_just_become_ready_for_another_reader) {
+  ASSERT_EQ(::fcntl(pipe_.read.get(), F_SETFL, O_NONBLOCK), 0);
+  const unique_fd others{::dup(pipe_.read.get())};
+  for (const bool closes : {false, true}) {
+    stream_file file{io_, ::dup(others.get())};
+    file.async_read_some(net::buffer(room_), tell());
+    io_.poll();
+    ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1);
+    ASSERT_EQ(::read(others.get(), room_.data(), 1), 1);
+    closes ? file.close() : file.cancel();
+    io_.restart();
+    io_.run_for(std::chrono::seconds{5});
+    EXPECT_EQ(std::exchange(told_, {}), std::vector<error_code>{operation_aborted});
+  }
+}
+
+TEST_F(asio_file_object, of_a_fork_s_child_that_forks_again_can_be_used) {
+  random_access_file file{io_, doorbell::test::temporary_file("text").release()};
+  file.async_read_some_at(0, net::buffer(room_), tell());
+  io_.run();
+  // What a child does after its fork, and then before and after a fork of its own.
+  io_.notify_fork(net::execution_context::fork_prepare);
+  io_.notify_fork(net::execution_context::fork_child);
+  io_.notify_fork(net::execution_context::fork_prepare);
+  EXPECT_NO_THROW(io_.notify_fork(net::execution_context::fork_parent));
+  io_.restart();
+  file.async_read_some_at(0, net::buffer(room_), tell());
+  io_.run();
+  EXPECT_EQ(told_, std::vector<error_code>(2));
+}
+
+}  // namespace

@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Random programs of calls on a stream_file, compared with the same calls of the system on a file of the same content;
+// and both directions of a socket, each with several operations outstanding. The seeds are fixed.
+#include <doorbell/asio.hpp>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_future.hpp>
+#if __has_include(<boost/asio/bind_immediate_executor.hpp>)
+#include <boost/asio/bind_immediate_executor.hpp>
+#include <boost/asio/system_executor.hpp>
+#define HAS_IMMEDIATE_EXECUTORS 1
+#else
+#define HAS_IMMEDIATE_EXECUTORS 0
+#endif
+
+#include "support/files.hpp"
+#include "support/random_programs.hpp"
+
+namespace {
+
+namespace net = boost::asio;
+using boost::system::error_code;
+using doorbell::asio::file_base;
+using doorbell::asio::stream_file;
+using doorbell::base::unique_fd;
+using doorbell::test::random_numbers;
+
+/// What a call answers.
+struct answer {
+  error_code ec;
+  std::uint64_t number = 0;
+  std::string bytes{};  // that were read
+
+  bool operator==(const answer&) const = default;
+  friend std::ostream& operator<<(std::ostream& out, const answer& told) {
+    return out << told.ec << ", " << told.number << ", \"" << told.bytes << '"';
+  }
+};
+
+/// Memory in up to five parts, some of them empty.
+class parts {
+ public:
+  parts(random_numbers& random, char fill, bool may_be_empty) {
+    constexpr std::array sizes{0UL, 1UL, 2UL, 7UL, 64UL};
+    const auto count = 1 + random.below(5);
+    if (!may_be_empty) memory_.emplace_back(1, fill);
+    for (std::size_t i = 0; i < count; ++i) memory_.emplace_back(random.one_of(sizes), fill++);
+  }
+  [[nodiscard]] std::vector<net::mutable_buffer> buffers() { return {memory_.begin(), memory_.end()}; }
+  [[nodiscard]] std::vector<iovec> vectors() {
+    std::vector<iovec> made;
+    for (auto& each : memory_) made.push_back({each.data(), each.size()});
+    return made;
+  }
+  [[nodiscard]] std::size_t size() const {
+    std::size_t sum = 0;
+    for (const auto& each : memory_) sum += each.size();
+    return sum;
+  }
+  [[nodiscard]] std::string text(std::size_t bytes) const {
+    std::string all;
+    for (const auto& each : memory_) all.append(each.data(), each.size());
+    return all.substr(0, bytes);
+  }
+
+ private:
+  struct buffer : std::vector<char> {
+    buffer(std::size_t size, char fill) : std::vector<char>(size, fill) {}
+    explicit(false) operator net::mutable_buffer() { return net::buffer(*this); }
+  };
+  std::vector<buffer> memory_;
+};
+
+answer of_errno(std::int64_t result) {
+  if (result < 0) return {error_code{errno, boost::system::system_category()}};
+  return {{}, static_cast<std::uint64_t>(result)};
+}
+
+/// The system's side: a file with a position of its own.
+class system_side {
+ public:
+  explicit system_side(unique_fd file) : file_{std::move(file)} {}
+
+  answer read(parts memory) {
+    const auto vectors = memory.vectors();
+    auto told = of_errno(::readv(file_.get(), vectors.data(), static_cast<int>(vectors.size())));
+    told.bytes = memory.text(told.number);
+    if (!told.ec && told.number == 0 && memory.size() > 0) told.ec = net::error::eof;
+    return told;
+  }
+  answer write(parts memory) {
+    const auto vectors = memory.vectors();
+    return of_errno(::writev(file_.get(), vectors.data(), static_cast<int>(vectors.size())));
+  }
+  answer seek(std::int64_t by, int whence) { return of_errno(::lseek(file_.get(), by, whence)); }
+  answer resize(std::uint64_t size) { return of_errno(::ftruncate(file_.get(), static_cast<off_t>(size))); }
+  [[nodiscard]] int descriptor() const { return file_.get(); }
+
+ private:
+  unique_fd file_;
+};
+
+/// How a read or a write is called.
+enum class call { asynchronous, blocking, inline_completion };
+
+/// doorbell's side.
+class doorbell_side {
+ public:
+  explicit doorbell_side(unique_fd file) { stream_.emplace(io_, file.release()); }
+
+  // Several may be outstanding; settle() fills their answers in.
+  void start_read(parts memory, call how, answer& told) {
+    const auto kept = std::make_shared<parts>(std::move(memory));
+    const auto end = [kept, &told](error_code ec, std::size_t bytes) { told = {ec, bytes, kept->text(bytes)}; };
+    if (how == call::blocking) {
+      settle();
+      error_code ec;
+      const auto bytes = stream_->read_some(kept->buffers(), ec);
+      return end(ec, bytes);
+    }
+#if HAS_IMMEDIATE_EXECUTORS
+    if (how == call::inline_completion)
+      return stream_->async_read_some(kept->buffers(), net::bind_immediate_executor(net::system_executor{}, end));
+#endif
+    stream_->async_read_some(kept->buffers(), end);
+  }
+  void start_write(parts memory, call how, answer& told) {
+    const auto kept = std::make_shared<parts>(std::move(memory));
+    const auto end = [kept, &told](error_code ec, std::size_t bytes) { told = {ec, bytes, {}}; };
+    if (how == call::blocking) {
+      settle();
+      error_code ec;
+      const auto bytes = stream_->write_some(kept->buffers(), ec);
+      return end(ec, bytes);
+    }
+    stream_->async_write_some(kept->buffers(), end);
+  }
+  answer seek(std::int64_t by, int whence) {
+    settle();
+    constexpr std::array bases{file_base::seek_set, file_base::seek_cur, file_base::seek_end};
+    answer told;
+    told.number = stream_->seek(by, bases.at(static_cast<std::size_t>(whence)), told.ec);
+    return told;
+  }
+  answer resize(std::uint64_t size) {
+    settle();
+    answer told;
+    stream_->resize(size, told.ec);
+    return told;
+  }
+  // Gives the descriptor away and takes it again.
+  void pass_on() {
+    settle();
+    const int released = stream_->release();
+    stream_->assign(released);
+  }
+  void settle() {
+    io_.restart();
+    io_.run();
+  }
+  [[nodiscard]] int descriptor() const { return stream_->native_handle(); }
+
+ private:
+  net::io_context io_;
+  std::optional<stream_file> stream_;
+};
+
+std::string content(int fd) {
+  std::string all(1 << 16, '\0');
+  const auto bytes = ::pread(fd, all.data(), all.size(), 0);
+  all.resize(bytes > 0 ? static_cast<std::size_t>(bytes) : 0);
+  return all;
+}
+
+/// How the file is opened, and where it lies.
+struct stream_kind {
+  const char* name;
+  int flags;
+  const char* folder;
+};
+
+class asio_stream_program : public testing::TestWithParam<stream_kind> {
+ protected:
+  static unique_fd open() {
+    const auto& kind = GetParam();
+    const auto there = doorbell::test::temporary_file_in(kind.folder, "the text that is there at first");
+    unique_fd opened{::open(("/proc/self/fd/" + std::to_string(there.get())).c_str(), kind.flags | O_CLOEXEC)};
+    if (opened) ::lseek(opened.get(), 5, SEEK_SET);
+    return opened;
+  }
+
+  // Oracle: each call has the same result, reads the same bytes and leaves the position and the content of the file as the
+  // call of the system does, though several operations may be outstanding.
+  static void run_program(std::uint64_t seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    random_numbers random{seed};
+    system_side theirs{open()};
+    doorbell_side ours{open()};
+    std::vector<answer> expected;
+    std::vector<std::unique_ptr<answer>> told;
+    const auto next = [&]() -> answer& { return *told.emplace_back(std::make_unique<answer>()); };
+    constexpr std::array calls{call::asynchronous, call::asynchronous, call::blocking, call::inline_completion};
+    // An operation that asks for nothing ends without an error, though the file may not be open for it.
+    const bool may_be_empty = (GetParam().flags & O_ACCMODE) == O_RDWR;
+    for (int i = 0; i < 40; ++i) {
+      const auto how = random.one_of(calls);
+      switch (random.below(8)) {
+        case 0:
+        case 1:
+        case 2: {
+          const parts memory{random, '-', may_be_empty};
+          expected.push_back(theirs.read(memory));
+          ours.start_read(memory, how, next());
+          break;
+        }
+        case 3:
+        case 4: {
+          const parts memory{random, static_cast<char>('a' + i % 20), may_be_empty};
+          expected.push_back(theirs.write(memory));
+          ours.start_write(memory, how, next());
+          break;
+        }
+        case 5: {
+          const auto by = random.one_in(8) ? INT64_MAX : static_cast<std::int64_t>(random.below(80)) - 30;
+          const auto whence = static_cast<int>(random.below(3));
+          expected.push_back(theirs.seek(by, whence));
+          next() = ours.seek(by, whence);
+          break;
+        }
+        case 6: {
+          const auto size = random.below(200);
+          expected.push_back(theirs.resize(size));
+          next() = ours.resize(size);
+          break;
+        }
+        default:
+          ours.pass_on();
+      }
+    }
+    expected.push_back(theirs.seek(0, SEEK_CUR));
+    next() = ours.seek(0, SEEK_CUR);
+    ASSERT_EQ(expected.size(), told.size());
+    for (std::size_t i = 0; i < told.size(); ++i) ASSERT_EQ(*told[i], expected[i]) << "call " << i;
+    ASSERT_EQ(content(ours.descriptor()), content(theirs.descriptor()));
+  }
+};
+
+TEST_P(asio_stream_program, has_the_results_and_the_position_of_the_system_s_calls) {
+  if (!open()) GTEST_SKIP() << "not in this file system";
+  for (std::uint64_t seed = 1; seed <= 40 && !HasFatalFailure(); ++seed) run_program(seed);
+}
+
+INSTANTIATE_TEST_SUITE_P(each, asio_stream_program,
+                         testing::Values(stream_kind{"on_a_disk", O_RDWR, "/var/tmp"},
+                                         stream_kind{"in_memory", O_RDWR, "/dev/shm"},
+                                         stream_kind{"appended_to", O_RDWR | O_APPEND, "/dev/shm"},
+                                         stream_kind{"read_only", O_RDONLY, "/dev/shm"},
+                                         stream_kind{"write_only", O_WRONLY, "/var/tmp"}),
+                         [](const auto& kind) { return std::string{kind.param.name}; });
+
+/// The sockets of one connection, as streams of one loop.
+class asio_duplex : public testing::TestWithParam<bool> {
+ protected:
+  asio_duplex() {
+    std::array<int, 2> ends{};
+    const int flags = GetParam() ? static_cast<int>(SOCK_NONBLOCK) : 0;
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0, ends.data()), 0);
+    first_.emplace(io_, ends[0]);
+    second_.emplace(io_, ends[1]);
+  }
+
+  struct side {
+    std::string sent;
+    std::string received;
+    std::vector<std::size_t> order;  // in which the writes have ended
+  };
+  // Each read starts the next one, until it is cancelled.
+  void keep_reading(stream_file& from, side& to) {
+    const auto room = std::make_shared<std::string>(1000, '\0');
+    from.async_read_some(net::buffer(*room), [&, room](error_code ec, std::size_t bytes) {
+      EXPECT_TRUE(!ec || ec == net::error::operation_aborted) << ec;
+      to.received.append(*room, 0, bytes);
+      if (!ec) keep_reading(from, to);
+    });
+  }
+  // Each is small enough to be written as a whole.
+  void write_several(stream_file& to, side& from) {
+    for (std::size_t i = 0; i < several; ++i) {
+      const auto text = std::make_shared<std::string>(size, static_cast<char>('a' + i % 26));
+      from.sent += *text;
+      to.async_write_some(net::buffer(*text), [&from, text, i](error_code ec, std::size_t bytes) {
+        EXPECT_FALSE(ec);
+        EXPECT_EQ(bytes, size);
+        from.order.push_back(i);
+      });
+    }
+  }
+
+  /// Until no write of any size goes without waiting.
+  void fill() {
+    const std::string much(4096, 'x');
+    while (::send(first_->native_handle(), much.data(), much.size(), MSG_DONTWAIT) > 0) {
+    }
+  }
+
+  static constexpr std::size_t several = 300;
+  static constexpr std::size_t size = 3000;
+  static constexpr auto all = several * size;
+  net::io_context io_;
+  std::optional<stream_file> first_;
+  std::optional<stream_file> second_;
+};
+
+// Oracle: what each side receives is what the other has sent, in its order, though reads wait all the while and there is
+// not room for all that is written.
+TEST_P(asio_duplex, carries_both_directions_in_order_with_reads_and_writes_outstanding) {
+  side here;
+  side there;
+  for (int i = 0; i < 3; ++i) keep_reading(*first_, there);
+  for (int i = 0; i < 3; ++i) keep_reading(*second_, here);
+  io_.poll();
+  write_several(*first_, here);
+  write_several(*second_, there);
+  const auto is_over = [](const side& each) { return each.received.size() == all && each.order.size() == several; };
+  while (!is_over(here) || !is_over(there)) ASSERT_GT(io_.run_one(), 0U);
+  first_->cancel();
+  second_->cancel();
+  io_.run();
+  EXPECT_TRUE(here.received == here.sent);
+  EXPECT_TRUE(there.received == there.sent);
+  EXPECT_TRUE(std::ranges::is_sorted(here.order));
+  EXPECT_TRUE(std::ranges::is_sorted(there.order));
+}
+
+// Oracle: a read that waits keeps no write from ending, and a write that waits no read.
+TEST_P(asio_duplex, waits_in_one_direction_without_holding_the_other_up) {
+  std::array<char, 1000> room{};
+  int written = 0;
+  first_->async_read_some(net::buffer(room), [](error_code ec, std::size_t) { EXPECT_TRUE(ec); });
+  io_.poll();
+  for (int i = 0; i < 2; ++i)
+    first_->async_write_some(net::buffer("bell", 4), [&](error_code ec, std::size_t n) { written += ec ? 0 : int(n); });
+  while (written < 8) ASSERT_GT(io_.run_one(), 0U);
+
+  first_->cancel();
+  io_.run();
+
+  io_.restart();
+  fill();
+  error_code of_write;
+  std::size_t read = 0;
+  first_->async_write_some(net::buffer(room), [&](error_code ec, std::size_t) { of_write = ec; });
+  io_.poll();
+  EXPECT_EQ(::write(second_->native_handle(), "answer", 6), 6);
+  first_->async_read_some(net::buffer(room), [&](error_code ec, std::size_t n) { read = ec ? 0 : n; });
+  while (read == 0) ASSERT_GT(io_.run_one(), 0U);
+  EXPECT_EQ(read, 6U);
+  first_->cancel();
+  io_.run();
+  EXPECT_EQ(of_write, net::error::operation_aborted);
+}
+
+// Oracle: each operation is told of the cancel once, whichever direction it waits in, in flight or behind another one.
+TEST_P(asio_duplex, cancels_what_waits_in_both_directions) {
+  std::array<char, 1000> room{};
+  std::vector<error_code> told;
+  const auto tell = [&](error_code ec, std::size_t) { told.push_back(ec); };
+  fill();
+  for (int i = 0; i < 2; ++i) {
+    first_->async_read_some(net::buffer(room), tell);
+    first_->async_write_some(net::buffer(room), tell);
+    io_.poll();
+  }
+  EXPECT_TRUE(told.empty());
+  first_->cancel();
+  io_.run();
+  EXPECT_EQ(told, std::vector<error_code>(4, net::error::operation_aborted));
+}
+
+INSTANTIATE_TEST_SUITE_P(each, asio_duplex, testing::Values(false, true), [](const auto& sockets) {
+  return std::string{sockets.param ? "of_sockets_that_do_not_block" : "of_sockets_that_block"};
+});
+
+// The loop of a pool is told of by Asio's reactor alone. Oracle: as for an io_context.
+TEST(asio_stream_in_a_pool, reads_and_writes_in_order) {
+  net::thread_pool pool{2};
+  stream_file file{pool, doorbell::test::temporary_file("abcdef").release()};
+  std::array<char, 2> first{};
+  std::array<char, 3> second{};
+  auto one = file.async_read_some(net::buffer(first), net::use_future);
+  auto two = file.async_read_some(net::buffer(second), net::use_future);
+  auto three = file.async_write_some(net::buffer("XYZ", 3), net::use_future);
+  EXPECT_EQ(one.get() + two.get() + three.get(), 8U);
+  EXPECT_EQ(std::string(first.data(), 2) + std::string(second.data(), 3), "abcde");
+  EXPECT_EQ(file.seek(0, file_base::seek_cur), 8U);
+  EXPECT_EQ(file.size(), 8U);
+  pool.join();
+}
+
+}  // namespace
