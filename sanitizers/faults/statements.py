@@ -156,11 +156,15 @@ class Statements(Expressions):
         elif kind == T.POINTER or T.BOOL.value < kind.value <= T.LONGDOUBLE.value or kind == T.ENUM:
             zero = f"doorbell_faults::zero<decltype({text})>()"
             self.replace("returned", value, zero, "nullptr" if kind == T.POINTER else "0")
-        elif kind not in (T.VOID, T.LVALUEREFERENCE, T.RVALUEREFERENCE) and not place.is_lambda:
+        elif kind not in (T.VOID, T.LVALUEREFERENCE, T.RVALUEREFERENCE) and not place.is_lambda and not self._is_deduced(place):
             end = statement.extent.end.offset
             if self.text[end:end + 1] == b";" and text.replace(" ", "") not in ("{}", "std::nullopt"):
                 self.add("returned", statement.extent.start.offset, end + 1,
                           f"{{ if ({IS_ACTIVE}) return {{}}; ", " }", "return {};")
+
+    def _is_deduced(self, place):
+        """Whether the function returns `auto`: an empty object has no type to be deduced."""
+        return "auto" in place.function.result_type.spelling.split()
 
     def _visit_variable(self, cursor, place):
         end = cursor.location.offset
