@@ -24,7 +24,8 @@ namespace doorbell::test {
 class aio_lockstep {
  public:
   /// @param log gets every operation and its answer, if it is not null.
-  explicit aio_lockstep(std::ostream* log) : log_{log} {}
+  explicit aio_lockstep(std::ostream* log, const aio_side& doorbells = doorbells_aio())
+      : log_{log}, doorbell_{doorbells} {}
 
   /// @return what differed, if anything did.
   [[nodiscard]] std::optional<std::string> run(const aio_program& program);
@@ -44,9 +45,10 @@ class aio_lockstep {
   void setup(const operation& one);
   void destroy(const operation& one);
   void submit(const operation& one);
+  void compare_keys(const operation& one, int taken);
   void account_for(const operation& one, int taken);
   void cancel(const operation& one);
-  void get(unsigned context, unsigned count);
+  void get(unsigned context, unsigned count, manner how = manner::with_timeout);
   void change_source(const operation& one);
 
   void settle();
@@ -66,7 +68,7 @@ class aio_lockstep {
   // Work for an io_uring that a thread has used interrupts the kernel's io_getevents in that thread, like a signal.
   other_thread kernels_thread_;
   aio_world kernel_{kernels_aio()};
-  aio_world doorbell_{doorbells_aio()};
+  aio_world doorbell_;
   std::map<unsigned, in_flight> in_flight_;
   std::array<unsigned, contexts> got_{};  // of those certain
   std::array<std::uint64_t, bells> rings_{};

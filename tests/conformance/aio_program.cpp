@@ -16,9 +16,9 @@ namespace {
 using kind = operation::kind;
 using aio::opcode;
 
-constexpr std::array names{"setup",  "destroy", "destroy twice", "submit",    "submit badly",
-                           "cancel", "get all", "get some",      "get badly", "fill",
-                           "empty",  "stop up", "make room",     "shut down", "hang up"};
+constexpr std::array names{
+    "setup",     "destroy", "destroy twice", "submit",  "submit badly", "cancel",    "get all", "get some",
+    "get badly", "fill",    "empty",         "stop up", "make room",    "shut down", "hang up", "exchange numbers"};
 constexpr std::array files{"pipe",
                            "unblocking pipe",
                            "eventfd",
@@ -34,12 +34,17 @@ constexpr std::array files{"pipe",
                            "epoll",
                            "path",
                            "null device",
+                           "appended file",
+                           "direct file",
+                           "synced file",
                            "closed"};
+static_assert(files.size() == targets);
 
 constexpr std::array transfers{opcode::pread, opcode::pread, opcode::pwrite, opcode::preadv, opcode::pwritev};
 constexpr std::array poll_bits{POLLIN,     POLLPRI,    POLLOUT,    POLLERR,    POLLHUP, POLLNVAL,
                                POLLRDNORM, POLLRDBAND, POLLWRNORM, POLLWRBAND, POLLMSG, POLLRDHUP};
-constexpr std::array stores{target::memory_file, target::memory_file, target::disk_file};
+constexpr std::array stores{target::memory_file, target::memory_file, target::memory_file, target::disk_file,
+                            target::disk_file,   target::append_file, target::direct_file};
 
 std::uint16_t number(opcode one) { return static_cast<std::uint16_t>(one); }
 
@@ -72,12 +77,24 @@ class generator {
         break;
       case kind::submit:
       case kind::submit_badly:
+        if (random_.one_in(40)) {
+          made.requests = many();
+          break;
+        }
         for (auto left = 1 + random_.below(4); left > 0; --left) made.requests.push_back(request());
         for (const auto& each : std::vector{made.requests})
-          if (changes_a_source(each)) made.requests = {each};
+          if (must_be_alone(each)) made.requests = {each};
+        if (random_.one_in(10)) made.end = random_.one_of(std::array{list_end::null, list_end::kernels_half});
         break;
       case kind::cancel:
         made.number = static_cast<unsigned>(random_.below(submitted_ + 1));
+        break;
+      case kind::get_all:
+      case kind::get_some:
+        made.get = static_cast<manner>(random_.below(4));
+        break;
+      case kind::exchange_numbers:
+        made.number = static_cast<unsigned>(random_.below(std::uint64_t{targets} * targets));
         break;
       default:
         made.number = static_cast<unsigned>(random_.below(sources));
@@ -91,7 +108,17 @@ class generator {
     return random_.one_of(std::array{kind::submit, kind::submit, kind::submit, kind::submit, kind::submit_badly,
                                      kind::cancel, kind::cancel, kind::get_all, kind::get_some, kind::get_badly,
                                      kind::fill, kind::fill, kind::empty, kind::stop_up, kind::make_room,
-                                     kind::shut_down, kind::hang_up});
+                                     kind::shut_down, kind::hang_up, kind::exchange_numbers});
+  }
+
+  /// More than are started together.
+  std::vector<request_spec> many() {
+    std::vector<request_spec> made;
+    for (auto left = 60 + random_.below(40); left > 0; --left) {
+      auto next = request();
+      if (!must_be_alone(next)) made.push_back(next);
+    }
+    return made;
   }
 
   request_spec request() {
@@ -171,9 +198,35 @@ class generator {
     request_spec made;
     made.opcode = number(random_.one_of(transfers));
     made.file = random_.one_of(stores);
+    if (random_.one_in(50)) made.file = target::synced_file;
+    if (made.file == target::direct_file) return direct(made);
     made.bytes = is_vectored(made) ? random_.below(4) : random_.below(200);
-    // No write makes a file longer: how much is read must not depend on which comes first.
+    if (is_vectored(made) && random_.one_in(5)) {
+      made.shape = vectors::small;
+      made.bytes = 5 + random_.below(40);
+    }
+    // No write makes a file longer: how much is read must not depend on which comes first. One that appends does, and
+    // is alone.
     made.offset = static_cast<std::int64_t>(random_.below(is_write(made) ? 7900 : 9000));
+    if (made.file == target::append_file) {
+      made.offset = static_cast<std::int64_t>(random_.below(300));
+      if (random_.one_in(4)) made.rw_flags = random_.one_of(std::array{0x10, 0x20, RWF_DSYNC});
+    }
+    return made;
+  }
+
+  /// One block or two, or what O_DIRECT does not allow.
+  request_spec direct(request_spec made) {
+    const auto block = static_cast<std::int64_t>(direct_block);
+    const bool is_second = random_.one_in(2);
+    made.offset = is_second ? block : 0;
+    made.bytes = is_second || random_.one_in(2) ? direct_block : 2 * direct_block;
+    if (is_vectored(made)) made.bytes /= direct_block;
+    if (!is_write(made) && random_.one_in(4)) made.offset = random_.one_of(std::array{block, 2 * block, 3 * block});
+    if (!random_.one_in(6)) return made;
+    if (!is_vectored(made)) made.bytes = random_.one_of(std::array{0U, 100U, 512U, 512U});
+    if (random_.one_in(2)) made.offset += random_.one_of(std::array{1, 512});
+    if (random_.one_in(2)) made.buffer = where::odd;
     return made;
   }
 
@@ -194,6 +247,7 @@ class generator {
       case 2:
         made.file = random_.one_of(std::array{target::read_only_file, target::write_only_file, target::directory,
                                               target::epoll, target::path, target::closed});
+        made.bytes %= 200;
         break;
       case 3:
         made.bell = random_.one_of(std::array{bell_choice::closed, bell_choice::no_eventfd});
@@ -253,10 +307,19 @@ bool is_write(const request_spec& one) {
 
 bool changes_a_source(const request_spec& one) { return is_transfer(one) && one.file <= target::pipe_writer; }
 
+bool must_be_alone(const request_spec& one) {
+  return changes_a_source(one) || (is_write(one) && one.file == target::append_file);
+}
+
 aio_program random_aio_program(std::uint64_t seed) { return generator{seed}.program(); }
 
 std::vector<operation> simpler(const operation& one) {
   std::vector<operation> all;
+  if (const auto half = one.requests.size() / 2; half > 1) {
+    all.assign(2, one);
+    all[0].requests.resize(half);
+    all[1].requests.erase(all[1].requests.begin(), all[1].requests.begin() + static_cast<std::ptrdiff_t>(half));
+  }
   for (std::size_t at = 0; at < one.requests.size() && one.requests.size() > 1; ++at) {
     all.push_back(one);
     all.back().requests.erase(all.back().requests.begin() + static_cast<std::ptrdiff_t>(at));
@@ -271,7 +334,7 @@ std::vector<operation> simpler(const operation& one) {
 
 std::ostream& operator<<(std::ostream& out, const operation& one) {
   out << names[static_cast<std::size_t>(one.what)] << ", context " << one.context << ", number " << one.number
-      << ", how " << one.how;
+      << ", how " << one.how << ", end " << static_cast<int>(one.end) << ", get " << static_cast<int>(one.get);
   for (const auto& each : one.requests) print(out, each);
   return out;
 }

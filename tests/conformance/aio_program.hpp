@@ -29,8 +29,12 @@ enum class target : std::uint8_t {
   epoll,
   path,
   null_device,
+  append_file,
+  direct_file,  // closed, where the file system has no O_DIRECT
+  synced_file,
   closed,
 };
+constexpr unsigned targets = static_cast<unsigned>(target::closed) + 1;
 constexpr unsigned sources = 6;
 [[nodiscard]] constexpr bool is_eventfd(target file) {
   return file == target::eventfd || file == target::unblocking_eventfd;
@@ -41,12 +45,13 @@ constexpr unsigned sources = 6;
 [[nodiscard]] constexpr bool does_not_block(target file) {
   return file == target::unblocking_pipe || file == target::unblocking_eventfd || file == target::unblocking_socket;
 }
+constexpr std::uint64_t direct_block = 4096;
 constexpr unsigned contexts = 3;  // the first of which outlives the programs
 constexpr unsigned bells = 2;
 
-enum class where : std::uint8_t { own, null, kernels_half, read_only };
+enum class where : std::uint8_t { own, null, kernels_half, read_only, odd };
 enum class bell_choice : std::uint8_t { none, first, second, closed, no_eventfd };
-enum class vectors : std::uint8_t { good, bad_address, bad_length, both_bad, second_read_only };
+enum class vectors : std::uint8_t { good, bad_address, bad_length, both_bad, second_read_only, small };
 
 struct request_spec {
   unsigned number = 0;  // its name in the program
@@ -66,8 +71,14 @@ struct request_spec {
 
 [[nodiscard]] bool is_transfer(const request_spec& one);
 [[nodiscard]] bool is_write(const request_spec& one);
-/// Alone in its submit: the order of others beside it would matter.
 [[nodiscard]] bool changes_a_source(const request_spec& one);
+/// Alone in its submit: the order of others beside it would matter.
+[[nodiscard]] bool must_be_alone(const request_spec& one);
+
+/// What a submit's list has behind its requests.
+enum class list_end : std::uint8_t { nothing, null, kernels_half };
+/// How events are asked for.
+enum class manner : std::uint8_t { with_timeout, with_mask, for_more, without_mask };
 
 struct operation {
   enum class kind : std::uint8_t {
@@ -86,11 +97,14 @@ struct operation {
     make_room,  // by reading all of that
     shut_down,
     hang_up,
+    exchange_numbers,  // of two files: what a number was before says nothing
   };
   kind what = kind::get_all;
   unsigned context = 0;
   unsigned how = 0;     // which of the ways to do it badly; how many to get
-  unsigned number = 0;  // setup: how many; cancel: which request; fill to hang_up: which source
+  unsigned number = 0;  // setup: how many; cancel: which request; fill to hang_up: which source; exchange: which two
+  list_end end = list_end::nothing;
+  manner get = manner::with_timeout;
   std::vector<request_spec> requests;
 };
 

@@ -78,7 +78,8 @@ class aio_ring : public aio_row {
 ON_BOTH_SIDES(aio_ring);
 
 TEST_P(aio_ring, holds_whole_pages_of_events) {
-  for (const unsigned nr : {1U, 64U, 128U, 1024U}) EXPECT_EQ(header_at(new_context(nr)).nr, ring_capacity(nr)) << nr;
+  for (const unsigned nr : {1U, 2U, 61U, 62U, 63U, 64U, 125U, 126U, 127U, 128U, 254U, 255U, 1022U, 1023U, 1024U})
+    EXPECT_EQ(header_at(new_context(nr)).nr, ring_capacity(nr)) << nr;
 }
 
 TEST_P(aio_ring, has_the_sizes_that_are_known_for_2_processors) {

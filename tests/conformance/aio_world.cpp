@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <csignal>
+#include <span>
 #include <string>
 #include <tuple>
 
@@ -20,7 +22,8 @@ namespace doorbell::test {
 namespace {
 
 constexpr std::size_t file_bytes = 8192;
-constexpr unsigned lasting_context_room = 64;
+constexpr unsigned lasting_context_room = 128;
+constexpr std::size_t piece = 5;  // of a small vector
 constexpr std::uint32_t untouched_key = 77;
 constexpr std::uintptr_t kernels_half = 0xffff800000000000;
 constexpr timespec patience{.tv_sec = 20, .tv_nsec = 0};
@@ -34,9 +37,10 @@ std::string whole_content() {
   return text;
 }
 
-bool is_store(target file) {
-  return file == target::memory_file || file == target::disk_file || file == target::read_only_file ||
-         file == target::write_only_file;
+bool is_read(const request_spec& one) { return is_transfer(one) && !is_write(one); }
+
+void add_to_hash(std::uint64_t& hash, std::span<const char> bytes) {
+  for (const char each : bytes) hash = (hash ^ static_cast<unsigned char>(each)) * 0x100000001b3;
 }
 
 bool is_ready(int fd, short events) {
@@ -79,6 +83,9 @@ aio_world::aio_world(const aio_side& side) : side_{side} {
   file(target::epoll).reset(::epoll_create1(EPOLL_CLOEXEC));
   file(target::path).reset(::open("/", O_PATH | O_CLOEXEC));
   file(target::null_device).reset(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  file(target::append_file) = opened_again(doorbell::test::temporary_file(), O_RDWR | O_APPEND);
+  file(target::direct_file) = opened_again(doorbell::test::temporary_file(content), O_RDWR | O_DIRECT);
+  file(target::synced_file) = opened_again(doorbell::test::temporary_file(content), O_RDWR | O_DSYNC);
   forget_contexts();
 }
 
@@ -113,7 +120,9 @@ void aio_world::begin_program() {
     file(name).reset(ends[0]);
     writer(name).reset(ends[1]);
   }
+  side_.forget_eventfds();
   for (auto& bell : bells_) bell.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  std::ignore = ::ftruncate(descriptor(target::append_file), 0);
 }
 
 void aio_world::end_program() {
@@ -139,11 +148,7 @@ int aio_world::bell_descriptor(bell_choice bell) const {
 submitted& aio_world::prepare(const request_spec& spec) {
   auto& made = *(requests_[spec.number] = std::make_unique<submitted>());
   made.spec = spec;
-  for (std::size_t at = 0; at < made.buffer.size(); ++at) {
-    const auto offset = std::max<std::int64_t>(spec.offset, 0) % static_cast<std::int64_t>(file_bytes);
-    made.buffer[at] = content_at(offset + static_cast<std::int64_t>(at));
-    made.second_buffer[at] = content_at(offset + static_cast<std::int64_t>(at) + 64);
-  }
+  set_buffers(made);
   auto& request = made.request;
   request.data = &made;
   request.key = untouched_key;
@@ -155,7 +160,7 @@ submitted& aio_world::prepare(const request_spec& spec) {
   request.offset = spec.offset;
   request.reserved2 = spec.reserved;
   request.flags = spec.more_flags;
-  request.buf = reinterpret_cast<std::uintptr_t>(made.buffer.data());
+  request.buf = reinterpret_cast<std::uintptr_t>(first_buffer(made));
   if (spec.bell != bell_choice::none) {
     request.flags |= aio::iocb_abi::flag_resfd;
     request.resfd = static_cast<std::uint32_t>(bell_descriptor(spec.bell));
@@ -173,19 +178,45 @@ submitted& aio_world::prepare(const request_spec& spec) {
   return made;
 }
 
+char* aio_world::first_buffer(submitted& made) {
+  if (made.blocks == nullptr) return made.buffer.data();
+  return made.blocks->bytes.data() + (made.spec.buffer == where::odd ? 1 : 0);
+}
+
+// What a write writes is there already. A read overwrites something else.
+void aio_world::set_buffers(submitted& made) {
+  const auto offset = std::max<std::int64_t>(made.spec.offset, 0) % static_cast<std::int64_t>(file_bytes);
+  const auto fill = [&, writes = is_write(made.spec)](std::span<char> bytes, std::int64_t from) {
+    for (char& each : bytes) each = writes ? content_at(from++) : '-';
+  };
+  fill(made.buffer, offset);
+  fill(made.second_buffer, offset + 64);
+  if (made.spec.file != target::direct_file || !is_transfer(made.spec)) return;
+  made.blocks = std::make_unique<direct_buffer>();
+  fill(std::span{first_buffer(made), 2 * direct_block}, offset);
+}
+
 void aio_world::set_vectors(submitted& made) {
   // Two halves, and nothing more: what the third and fourth say is empty.
   made.buffers = {iovec{made.buffer.data(), 64}, iovec{made.second_buffer.data(), 64}, iovec{made.buffer.data(), 0},
                   iovec{made.buffer.data(), 0}};
   made.buffers.resize(std::max<std::size_t>(4, std::min<std::size_t>(made.spec.bytes, 1100)),
                       iovec{made.buffer.data(), 0});
+  if (made.blocks != nullptr) {
+    made.buffers[0] = {first_buffer(made), direct_block};
+    made.buffers[1] = {first_buffer(made) + direct_block, direct_block};
+  }
+  if (made.spec.shape == vectors::small) {
+    std::size_t at = 0;
+    for (auto& each : made.buffers) each = {made.buffer.data() + piece * at++, piece};
+  }
   const auto bad_address = made.spec.shape == vectors::bad_address || made.spec.shape == vectors::both_bad;
   const auto bad_length = made.spec.shape == vectors::bad_length || made.spec.shape == vectors::both_bad;
   if (bad_address) made.buffers[0].iov_base = address<void>(kernels_half);
   if (bad_length) made.buffers[1].iov_len = std::size_t{1} << 63;
   if (made.spec.shape == vectors::second_read_only) made.buffers[1].iov_base = read_only_page();
   if (made.spec.buffer == where::read_only) made.buffers[0].iov_base = read_only_page();
-  if (made.spec.buffer == where::own || made.spec.buffer == where::read_only)
+  if (made.spec.buffer != where::null && made.spec.buffer != where::kernels_half)
     made.request.buf = reinterpret_cast<std::uintptr_t>(made.buffers.data());
 }
 
@@ -202,6 +233,8 @@ int aio_world::destroy_twice(unsigned context) {
 int aio_world::submit(const operation& one) {
   std::vector<aio::iocb_abi*> list;
   for (const auto& spec : one.requests) list.push_back(&prepare(spec).request);
+  if (one.end != list_end::nothing)
+    list.push_back(one.end == list_end::null ? nullptr : address<aio::iocb_abi>(kernels_half));
   return side_.submit(handles_.at(one.context), static_cast<long>(list.size()), list.data());
 }
 
@@ -258,20 +291,33 @@ told_event aio_world::tell(const aio::io_event& event) {
                   .res = event.res,
                   .res2 = event.res2,
                   .data_comes_back = static_cast<const void*>(event.obj) == &from.request,
-                  .content_is_right = true};
+                  .read = 0};
   // The kernel tells of all that a poll was woken for, doorbell of what was asked for.
   if (from.spec.opcode == static_cast<std::uint16_t>(aio::opcode::poll) && event.res > 0)
     told.res &= static_cast<std::int64_t>(from.spec.events | POLLERR | POLLHUP);
-  if (from.spec.opcode == static_cast<std::uint16_t>(aio::opcode::pread) && is_store(from.spec.file))
-    for (std::int64_t at = 0; at < event.res; ++at)
-      told.content_is_right &= from.buffer.at(static_cast<std::size_t>(at)) == content_at(from.spec.offset + at);
+  // O_DIRECT may fill the rest of a block behind the end of the file.
+  if (!is_read(from.spec) || event.res < 0) return told;
+  if (from.blocks != nullptr) {
+    const auto bytes = std::min<std::size_t>(static_cast<std::size_t>(event.res), from.blocks->bytes.size());
+    add_to_hash(told.read, std::span{from.blocks->bytes}.first(bytes));
+  }
+  add_to_hash(told.read, from.buffer);
+  add_to_hash(told.read, from.second_buffer);
   return told;
 }
 
-int aio_world::get(unsigned context, long count) {
-  std::vector<aio::io_event> events(static_cast<std::size_t>(count));
+int aio_world::get(unsigned context, long count, manner how) {
+  const long room = how == manner::for_more ? count + 3 : count;
+  std::vector<aio::io_event> events(static_cast<std::size_t>(room));
   timespec timeout = patience;
-  const int answer = side_.getevents(handles_.at(context), count, count, events.data(), &timeout);
+  sigset_t mask;
+  sigemptyset(&mask);
+  sigaddset(&mask, SIGUSR1);
+  const bool is_masked = how == manner::with_mask;
+  const aio::aio_sigset blocked{.sigmask = is_masked ? &mask : nullptr, .sigsetsize = is_masked ? sizeof(long) : 0};
+  const int answer = how == manner::with_timeout || how == manner::for_more
+                         ? side_.getevents(handles_.at(context), count, room, events.data(), &timeout)
+                         : side_.pgetevents(handles_.at(context), count, room, events.data(), &timeout, &blocked);
   for (int at = 0; at < answer; ++at) got_.at(context).push_back(tell(events[static_cast<std::size_t>(at)]));
   return answer;
 }
@@ -351,16 +397,26 @@ void aio_world::hang_up(unsigned source) {
   if (source == static_cast<unsigned>(target::pipe)) files_[static_cast<std::size_t>(target::pipe_writer)].reset();
 }
 
+// The kernel's file descriptions stay those of their names.
+void aio_world::exchange_numbers(target one, target other) {
+  auto& first = files_[static_cast<std::size_t>(one)];
+  auto& second = files_[static_cast<std::size_t>(other)];
+  if (!first || !second || &first == &second) return;
+  const base::unique_fd kept{::fcntl(first.get(), F_DUPFD_CLOEXEC, 0)};
+  std::ignore = ::dup3(second.get(), first.get(), O_CLOEXEC);
+  std::ignore = ::dup3(kept.get(), second.get(), O_CLOEXEC);
+  std::swap(first, second);
+}
+
 std::vector<told_event> aio_world::take_events(unsigned context) {
   auto events = std::exchange(got_.at(context), {});
   std::sort(events.begin(), events.end());
   return events;
 }
 
-std::pair<unsigned, unsigned> aio_world::ring(unsigned context) const {
+std::array<unsigned, 3> aio_world::ring(unsigned context) const {
   const auto* const header = address<const unsigned>(handles_.at(context));
-  const auto nr = header[1];
-  return {nr, (header[3] + nr - header[2]) % nr};
+  return {header[1], header[2], header[3]};
 }
 
 unsigned aio_world::readiness(target file, unsigned events) const {
@@ -384,9 +440,26 @@ bool aio_world::has_rung(unsigned bell, std::uint64_t times) {
   return rung == times;
 }
 
+// Those of the direct file that are not aligned are the file's own affair.
 bool aio_world::files_are_intact() const {
-  return holds_content(files_[static_cast<std::size_t>(target::memory_file)]) &&
-         holds_content(files_[static_cast<std::size_t>(target::disk_file)]);
+  const std::array written{target::memory_file, target::disk_file, target::synced_file};
+  return std::ranges::all_of(written,
+                             [&](target file) { return holds_content(files_[static_cast<std::size_t>(file)]); });
+}
+
+std::string aio_world::appended() const {
+  std::string text(file_bytes, '\0');
+  const auto size = ::pread(descriptor(target::append_file), text.data(), text.size(), 0);
+  text.resize(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+  return text;
+}
+
+std::vector<std::int64_t> aio_world::positions() const {
+  std::vector<std::int64_t> all;
+  for (const auto file : {target::memory_file, target::disk_file, target::read_only_file, target::write_only_file,
+                          target::append_file, target::direct_file, target::synced_file})
+    all.push_back(::lseek(descriptor(file), 0, SEEK_CUR));
+  return all;
 }
 
 }  // namespace doorbell::test

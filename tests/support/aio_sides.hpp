@@ -42,6 +42,8 @@ class aio_side {
                         timespec* timeout) const = 0;
   virtual int pgetevents(aio::aio_context_t handle, long min, long nr, aio::io_event* events, timespec* timeout,
                          const aio::aio_sigset* blocked) const = 0;
+  /// The numbers of eventfds may be those of others from now on.
+  virtual void forget_eventfds() const {}
 
  protected:
   aio_side() = default;

@@ -20,21 +20,47 @@ namespace doorbell::test {
 /// Whether refuse() works: it needs seccomp(2), which qemu-user does not offer to its programs.
 [[nodiscard]] inline bool can_refuse() { return ::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0; }
 
+/// Which calls fail: all of a number; only those whose argument has one of the flags; or only those whose argument has
+/// the value, in its lower half.
+struct refused_call {
+  long number;
+  int error;
+  unsigned argument = 0;
+  std::uint32_t flags = 0;
+  const std::uint32_t* value = nullptr;
+};
+
+/// From now on such calls fail, for good: of this thread and those that it starts, or of all threads of the process.
+inline void refuse(const refused_call& which, bool of_all_threads) {
+  const auto offset = static_cast<std::uint32_t>(offsetof(seccomp_data, args) + which.argument * sizeof(std::uint64_t));
+  const auto all = sock_filter BPF_JUMP(BPF_JMP | BPF_JA, 0, 0, 0);
+  const auto with_flag = sock_filter BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, which.flags, 0, 1);
+  const auto with_value = [](std::uint32_t value) {
+    return sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1);
+  };
+  std::array<sock_filter, 6> program{
+      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(which.number), 0, 3),
+      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset),
+      which.value != nullptr ? with_value(*which.value) : (which.flags != 0 ? with_flag : all),
+      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(which.error)),
+      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog filter{.len = program.size(), .filter = program.data()};
+  const unsigned long threads = of_all_threads ? SECCOMP_FILTER_FLAG_TSYNC : 0;
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, threads, &filter) != 0)
+    throw std::system_error{errno, std::system_category(), "seccomp"};
+}
+
 /// From now on, in this process and for good, a system call fails with `error`. With `flags`, only when its argument
 /// number `argument` has one of them.
 inline void refuse(long number, int error, unsigned argument = 0, std::uint32_t flags = 0) {
-  const auto offset = static_cast<std::uint32_t>(offsetof(seccomp_data, args) + argument * sizeof(std::uint64_t));
-  std::array<sock_filter, 6> program{
-      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(number), 0, 3),
-      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset),
-      flags != 0 ? sock_filter BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, flags, 0, 1)
-                 : sock_filter BPF_JUMP(BPF_JMP | BPF_JA, 0, 0, 0),
-      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(error)),
-      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-  const sock_fprog filter{.len = program.size(), .filter = program.data()};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
-    throw std::system_error{errno, std::system_category(), "seccomp"};
+  refuse({.number = number, .error = error, .argument = argument, .flags = flags}, false);
+}
+
+/// The same in all threads, when its argument number `argument` has the value `value`.
+inline void refuse_value(long number, int error, unsigned argument, std::uint32_t value) {
+  refuse({.number = number, .error = error, .argument = argument, .value = &value}, true);
 }
 
 /// Makes the system calls of the kernel's AIO fail with ENOSYS. In qemu-user they fail with ENOSYS in any case.
