@@ -38,6 +38,7 @@ int __real_io_uring_enter2(unsigned fd, unsigned to_submit, unsigned min_complet
                            size_t size);
 int __wrap_io_uring_enter2(unsigned fd, unsigned to_submit, unsigned min_complete, unsigned flags, sigset_t* argument,
                            size_t size) {
+  if (doorbell::test::knows_no_timeouts && (flags & IORING_ENTER_EXT_ARG)) return -EINVAL;
   const int refusal = doorbell::test::waiting.next();
   return refusal != 0 ? refusal : __real_io_uring_enter2(fd, to_submit, min_complete, flags, argument, size);
 }

@@ -46,6 +46,8 @@ inline constinit failure submitting;
 inline constinit failure waiting;
 /// As Linux 5.10 has it: nothing is taken while the completion queue is full.
 inline constinit std::atomic<bool> busy_when_full{false};
+/// As before Linux 5.11: new rings say that io_uring_enter(2) takes no timeout, and with one it fails.
+inline constinit std::atomic<bool> knows_no_timeouts{false};
 
 /// Ends what has been injected.
 struct injections {
@@ -56,6 +58,7 @@ struct injections {
     submitting.stop();
     waiting.stop();
     busy_when_full = false;
+    knows_no_timeouts = false;
   }
 };
 
