@@ -37,6 +37,7 @@ constexpr std::array files{"pipe",
                            "appended file",
                            "direct file",
                            "synced file",
+                           "block device",
                            "closed"};
 static_assert(files.size() == targets);
 
@@ -131,7 +132,8 @@ class generator {
         break;
       case 3:
         made.opcode = number(random_.one_of(std::array{opcode::fsync, opcode::fdsync}));
-        made.file = random_.one_of(std::array{target::memory_file, target::pipe, target::null_device, target::eventfd});
+        made.file = random_.one_of(
+            std::array{target::memory_file, target::pipe, target::null_device, target::eventfd, target::block_device});
         break;
       case 4:
         made = transfer();
@@ -159,7 +161,8 @@ class generator {
   request_spec poll() {
     request_spec made;
     made.opcode = number(opcode::poll);
-    made.file = random_.one_in(6) ? target::memory_file : static_cast<target>(random_.below(sources + 1));
+    made.file = static_cast<target>(random_.below(sources + 1));
+    if (random_.one_in(6)) made.file = random_.one_in(2) ? target::memory_file : target::block_device;
     made.events = random_mask();
     // A socket's waker says that there may be urgent data, too; the kernel believes it, doorbell looks.
     if (is_socket(made.file)) made.events &= ~std::uint64_t{POLLPRI | POLLRDBAND};
@@ -199,6 +202,7 @@ class generator {
     made.opcode = number(random_.one_of(transfers));
     made.file = random_.one_of(stores);
     if (random_.one_in(50)) made.file = target::synced_file;
+    if (random_.one_in(50)) made.file = target::block_device;
     if (made.file == target::direct_file) return direct(made);
     made.bytes = is_vectored(made) ? random_.below(4) : random_.below(200);
     if (is_vectored(made) && random_.one_in(5)) {

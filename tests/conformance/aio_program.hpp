@@ -32,6 +32,7 @@ enum class target : std::uint8_t {
   append_file,
   direct_file,  // closed, where the file system has no O_DIRECT
   synced_file,
+  block_device,  // closed, where the process may not open one
   closed,
 };
 constexpr unsigned targets = static_cast<unsigned>(target::closed) + 1;

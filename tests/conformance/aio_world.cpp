@@ -83,6 +83,7 @@ aio_world::aio_world(const aio_side& side) : side_{side} {
   file(target::epoll).reset(::epoll_create1(EPOLL_CLOEXEC));
   file(target::path).reset(::open("/", O_PATH | O_CLOEXEC));
   file(target::null_device).reset(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  file(target::block_device).reset(::open("/dev/loop0", O_RDONLY | O_CLOEXEC));
   file(target::append_file) = opened_again(doorbell::test::temporary_file(), O_RDWR | O_APPEND);
   file(target::direct_file) = opened_again(doorbell::test::temporary_file(content), O_RDWR | O_DIRECT);
   file(target::synced_file) = opened_again(doorbell::test::temporary_file(content), O_RDWR | O_DSYNC);

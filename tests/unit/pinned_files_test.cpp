@@ -4,6 +4,7 @@
 #include <doorbell/aio.hpp>
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -300,16 +301,39 @@ TEST(files_of_the_crew, threads_that_lose_it_concurrently_get_the_same_next_one)
   });
 }
 
-TEST(files_of_the_crew, a_container_may_refuse_close_range) {
+// Oracle: once the program has closed its descriptors of a pipe, no thread has one. Those next to the crew's own count.
+void expect_crew_has_no_other_file() {
+  pipe_ends pipe;
+  const auto first = doorbell::base::private_fd::lowest_number();
+  std::vector<unique_fd> copies;
+  for (int number = first; number < first + 40; ++number) {
+    if (number % 3 == 0) continue;
+    ASSERT_EQ(::dup3(pipe.read.get(), number, O_CLOEXEC), number);
+    copies.emplace_back(number);
+  }
+  aio::context ctx{64, aio::engine_kind::threads};
+  const auto file = temporary_file("hello");
+  auto sync = aio::prep_fsync(file.get());
+  ASSERT_EQ(ctx.submit({&sync}), 1U);
+  EXPECT_EQ(events_of(ctx, 1)[0].res, 0);
+  EXPECT_TRUE(doorbell::test::is_open(file.get()));
+  std::error_code ec;
+  const int wakeup = aio::crew::process(ec)->wakeup.number();
+  EXPECT_TRUE(doorbell::test::is_open(wakeup - 1) && doorbell::test::is_open(wakeup + 1)) << wakeup;
+  copies.clear();
+  pipe.read.reset();
+  pollfd writer{.fd = pipe.write.get(), .events = 0, .revents = 0};
+  EXPECT_EQ(::poll(&writer, 1, 0), 1);
+  EXPECT_EQ(writer.revents, POLLERR);
+}
+
+TEST(files_of_the_crew, its_table_has_no_other_file_of_the_program) { in_child(expect_crew_has_no_other_file); }
+
+TEST(files_of_the_crew, its_table_has_no_other_file_where_a_container_refuses_close_range) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
   in_child([] {
     doorbell::test::refuse(SYS_close_range, EPERM);
-    aio::context ctx{64, aio::engine_kind::threads};
-    const auto file = temporary_file("hello");
-    auto sync = aio::prep_fsync(file.get());
-    ASSERT_EQ(ctx.submit({&sync}), 1U);
-    EXPECT_EQ(events_of(ctx, 1)[0].res, 0);
-    EXPECT_TRUE(doorbell::test::is_open(file.get()));
+    expect_crew_has_no_other_file();
   });
 }
 

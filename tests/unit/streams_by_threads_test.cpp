@@ -209,6 +209,31 @@ TEST_P(streams_by_threads, where_the_program_does_not_wait_neither_does_a_read) 
   });
 }
 
+// Oracle: when the program has closed the descriptor, the other end hears that nobody reads: no thread holds the file.
+TEST_P(streams_by_threads, the_file_is_closed_with_its_last_request) {
+  if (GetParam().name == "eventfd") GTEST_SKIP() << "an eventfd does not tell whether another descriptor is open";
+  then_and_now([] {
+    auto ends = make();
+    std::array<char, 64> text{};
+    asked one;
+    for (const bool is_cancelled : {false, true}) {
+      auto read = aio::prep_pread(ends.read.get(), text.data(), text.size(), 0);
+      one.ctx.submit({&read});
+      EXPECT_EQ(one.there(), 0U);
+      if (is_cancelled)
+        one.ctx.cancel(read);
+      else
+        ends.send();
+      EXPECT_EQ(one.get_one().res, is_cancelled ? -ECANCELED : static_cast<std::int64_t>(ends.message.size()));
+    }
+    one.ctx.destroy();
+    ends.read.reset();
+    pollfd writer{.fd = ends.write.get(), .events = 0, .revents = 0};
+    EXPECT_EQ(::poll(&writer, 1, 10'000), 1);
+    EXPECT_NE(writer.revents & (POLLERR | POLLHUP), 0);
+  });
+}
+
 INSTANTIATE_TEST_SUITE_P(kinds, streams_by_threads,
                          testing::Values(kind_of_stream{"pipe", pipe_stream}, kind_of_stream{"socket", socket_stream},
                                          kind_of_stream{"terminal", terminal_stream},
