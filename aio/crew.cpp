@@ -123,9 +123,7 @@ std::error_code crew::set_up() noexcept {
   if (!channel.has_receiving_end() || !wakeup.is_here()) return std::make_error_code(std::errc::not_connected);
   enlist_this_thread();
   if (const auto error = waits.open()) return error;
-  const auto error = workers.create_first();
-  if (error) waits.close();
-  return error;
+  return workers.create_first();
 }
 
 void crew::run() noexcept {
@@ -141,7 +139,6 @@ void crew::run() noexcept {
         !is_retired_.load(base::memory_order_acquire) || !waits.is_empty() || !workers.is_idle() || pins.size() > 0;
   }
   workers.end();
-  waits.close();
   put();
 }
 

@@ -37,14 +37,7 @@ std::error_code poller::open() noexcept {
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.u64 = of_wakeup;
-  if (raw::control_epoll(epoll_, EPOLL_CTL_ADD, wakeup_.number(), &event)) return {};
-  const auto error = last_error();
-  close();
-  return error;
-}
-
-void poller::close() noexcept {
-  if (epoll_ >= 0) raw::close(std::exchange(epoll_, -1));
+  return raw::control_epoll(epoll_, EPOLL_CTL_ADD, wakeup_.number(), &event) ? std::error_code{} : last_error();
 }
 
 std::error_code poller::add(client& whose, request& held, unsigned events) noexcept {

@@ -56,10 +56,9 @@ class poller {
   poller(const poller&) = delete;
   poller& operator=(const poller&) = delete;
 
-  /// Creates the epoll, in the table of the calling thread. Errors: those of epoll_create1(2) and epoll_ctl(2).
+  /// Creates the epoll, in the table of the calling thread, with which it goes.
+  /// Errors: those of epoll_create1(2) and epoll_ctl(2).
   [[nodiscard]] std::error_code open() noexcept;
-  /// Closes it.
-  void close() noexcept;
 
   /// Lets a pinned request that the caller holds wait for its file, and lets go of the request.
   /// Errors, and then the caller still holds the request: operation_canceled (meanwhile), not_enough_memory.
