@@ -91,6 +91,7 @@ class engine {
   [[nodiscard]] virtual int descriptor() const noexcept = 0;
   /// The same for the library's own threads, which can wait for two: each completion is an edge of one of them.
   /// @return -1 in the place of one that there is not; if there is only one, it is the first.
+  // equivalent fault (constant): each negative number is no descriptor
   [[nodiscard]] virtual std::array<int, 2> descriptors() const noexcept { return {descriptor(), -1}; }
   /// No thread waits for these any more, until they are asked for again.
   virtual void ignore_descriptors() noexcept {}

@@ -140,7 +140,7 @@ void engine_threads::nothing_left() noexcept {
 void engine_threads::empty_descriptor() const noexcept {
   const auto due = rings_due_.load(base::memory_order_relaxed);
   if (due <= 0 || reaper_thread::is_this_thread()) return;
-  eventfd_t rung = 0;
+  eventfd_t rung = 0;  // equivalent fault (constant): used only after a read has stored it
   if (descriptor_.is_ours() && ::eventfd_read(descriptor_.get(), &rung) == 0)
     rings_due_.store(due - static_cast<std::int64_t>(rung), base::memory_order_relaxed);
   if (has_reader_) rings_due_.store(0, base::memory_order_relaxed);

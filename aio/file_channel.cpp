@@ -35,7 +35,7 @@ std::error_code last_error() noexcept { return {errno, std::system_category()}; 
 }  // namespace
 
 std::error_code file_channel::open() noexcept {
-  std::array<int, 2> ends{-1, -1};
+  std::array<int, 2> ends{-1, -1};  // equivalent fault (constant): used only after socketpair(2) has stored it
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()) != 0) return last_error();
   sender_ = base::private_fd{base::unique_fd{ends[0]}};
   receiver_ = base::private_fd{base::unique_fd{ends[1]}};

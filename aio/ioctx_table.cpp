@@ -39,6 +39,7 @@ struct ioctx_table::slots {
 
   [[nodiscard]] std::size_t first_place(std::uintptr_t key) const noexcept {
     // Handles are page addresses: the page's number, spread.
+    // equivalent fault (constant): with any other numbers, each key has a first place, too
     return ((key >> 12) * 0x9e3779b97f4a7c15U >> 32) & mask;
   }
 

@@ -35,6 +35,7 @@ unsigned ring_events(unsigned nr_events) noexcept {
 
 std::uint64_t next_serial() noexcept {
   static base::atomic<std::uint64_t> last{0};
+  // equivalent fault (constant): serials differ by whatever is added
   return last.fetch_add(1, base::memory_order_relaxed) + 1;
 }
 

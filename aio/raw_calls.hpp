@@ -61,6 +61,7 @@ inline bool control_epoll(int epoll, int operation, int fd, epoll_event* event) 
   return ::syscall(SYS_epoll_ctl, epoll, operation, fd, event) == 0;
 }
 inline int wait_in_epoll(int epoll, epoll_event* events, int count, int milliseconds) noexcept {
+  // equivalent fault (constant): the size of a mask that there is not
   return static_cast<int>(::syscall(SYS_epoll_pwait, epoll, events, count, milliseconds, nullptr, std::size_t{8}));
 }
 

@@ -25,6 +25,7 @@ namespace {
 constexpr std::chrono::milliseconds notice_loss_within{1000};
 constexpr std::chrono::milliseconds look_every{5};
 constexpr int most_wakeups_without_look = 1000;  // if the epoll always has something
+constexpr std::array no_descriptors{-1, -1};
 
 std::error_code last_error() noexcept { return {errno, std::system_category()}; }
 
@@ -61,7 +62,7 @@ void reaper::watch(kioctx& ctx, std::error_code& ec) noexcept {
   }
   ec = last_error();
   take_off_epoll_locked(entry);
-  entry.descriptors = {-1, -1};
+  entry.descriptors = no_descriptors;
   if (is_new) contexts_.erase(at);
 }
 
@@ -73,7 +74,7 @@ void reaper::visit_in_rounds(kioctx& ctx, std::error_code& ec) noexcept {
   if (at == contexts_.end()) at = add_locked(ctx, ec);
   if (ec) return;
   take_off_epoll_locked(at->second);
-  at->second.descriptors = {-1, -1};
+  at->second.descriptors = no_descriptors;
   at->second.is_in_rounds = true;
   has_rounds_.store(true, base::memory_order_relaxed);
 }
@@ -85,7 +86,7 @@ reaper::contexts_by_key::iterator reaper::find_locked(const kioctx& ctx) noexcep
 // Without descriptors as yet. Errors: not_enough_memory.
 reaper::contexts_by_key::iterator reaper::add_locked(kioctx& ctx, std::error_code& ec) noexcept {
   try {
-    return contexts_.emplace(++last_key_, watched{.ctx = &ctx, .descriptors = {-1, -1}}).first;
+    return contexts_.emplace(++last_key_, watched{.ctx = &ctx, .descriptors = no_descriptors}).first;
   } catch (const std::bad_alloc&) {
     ec = std::make_error_code(std::errc::not_enough_memory);
     return contexts_.end();
@@ -249,7 +250,7 @@ void reaper::restore_epoll_locked(bells_by_key& lost) noexcept {
     entry.descriptors = entry.ctx->descriptors();
     if (add_to_epoll_locked(key, entry)) continue;
     take_off_epoll_locked(entry);
-    entry.descriptors = {-1, -1};
+    entry.descriptors = no_descriptors;
   }
   for (auto at = full_.begin(); at != full_.end();) {
     const auto each = at++;

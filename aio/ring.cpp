@@ -108,6 +108,7 @@ bool ring::is_at(const void* address) noexcept {
   const auto before = id.load(base::memory_order_relaxed);
   bool same = true;
   for (int times = 0; times < 2; ++times) {
+    // equivalent fault (constant): marks differ by whatever is added
     const auto mark = marks.fetch_add(1, base::memory_order_relaxed) + 1;
     id.store(mark, base::memory_order_seq_cst);
     unsigned seen = 0;

@@ -204,8 +204,10 @@ std::int64_t carry_out(const request& asked, int fd) noexcept {
 // As the kernel's generic_write_checks(): a file's position is its end if it is opened for appending.
 bool starts_beyond_size_limit(const request& asked) noexcept {
   constexpr int no_append = 0x20;  // RWF_NOAPPEND (Linux 6.9)
+  if (!is_write(asked.what)) return false;
   rlimit limit{};
-  if (!is_write(asked.what) || ::getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return false;
+  // equivalent fault (dropped): getrlimit(2) does not fail, and no offset is behind the limit that is none
+  if (::getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return false;
   struct stat status{};
   if (::fstat(asked.what.fildes, &status) != 0 || !S_ISREG(status.st_mode) || buffers{asked}.are_empty()) return false;
   const bool may_append = (::fcntl(asked.what.fildes, F_GETFL) & O_APPEND) != 0 && !(asked.what.rw_flags & no_append);

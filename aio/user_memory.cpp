@@ -32,6 +32,7 @@ outcome copy(copy_call how, void* here, void* there, std::size_t bytes) noexcept
 // Sandboxes forbid process_vm_readv(2), even of oneself. A pipe has the kernel look at both addresses, too.
 bool copy_through_pipe(const void* from, void* to, std::size_t bytes) noexcept {
   std::array<int, 2> ends{-1, -1};
+  // equivalent fault (dropped): a write(2) to no descriptor fails, too
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return false;
   const base::unique_fd out{ends[0]};
   const base::unique_fd in{ends[1]};
