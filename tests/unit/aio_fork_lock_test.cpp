@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// fork(2) while another thread holds a lock of the library: the child would inherit it locked, and no thread that unlocks
+// it. Interleavings without luck: the lock is held until the forking thread sleeps.
+#include <doorbell/aio.hpp>
+#include <doorbell/eventfd.hpp>
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <ostream>
+#include <system_error>
+
+#include "../../aio/crew.hpp"
+#include "../../aio/ioctx_table.hpp"
+#include "../../aio/reaper.hpp"
+#include "../../aio/resfd.hpp"
+#include "support/asleep.hpp"
+#include "support/child.hpp"
+#include "support/files.hpp"
+#include "support/watchdog.hpp"
+
+DOORBELL_TEST_FORKS
+
+namespace {
+
+using namespace std::chrono_literals;
+namespace aio = doorbell::aio;
+
+// Found before a lock is held: to ask for it takes another lock.
+doorbell::base::intrusive_ptr<aio::crew> crew;
+
+struct held_lock {
+  const char* name;
+  void (*lock)();
+  void (*unlock)();
+
+  friend std::ostream& operator<<(std::ostream& out, const held_lock& each) { return out << each.name; }
+};
+
+constexpr std::array locks{
+    held_lock{"of_the_reaper", [] { aio::reaper::process().lock_for_fork(); },
+              [] { aio::reaper::process().unlock_after_fork(); }},
+    held_lock{"of_the_table_of_contexts", [] { aio::ioctx_table::process().lock_for_fork(); },
+              [] { aio::ioctx_table::process().unlock_after_fork(); }},
+    held_lock{"of_the_crew", [] { aio::crew::before_fork(); }, [] { aio::crew::after_fork_in_parent(); }},
+    held_lock{"of_the_poller", [] { crew->waits.lock_for_fork(); }, [] { crew->waits.unlock_after_fork(); }},
+    held_lock{"of_the_pinned_files", [] { crew->pins.lock_for_fork(); }, [] { crew->pins.unlock_after_fork(); }},
+    held_lock{"of_the_eventfds", [] { aio::shared_bells::process().lock_for_fork(); },
+              [] { aio::shared_bells::process().unlock_after_fork(); }},
+};
+
+// By each thread of the library.
+void use_a_context() {
+  const auto file = doorbell::test::temporary_file("hello");
+  const doorbell::eventfd bell;
+  aio::context ctx{8, aio::engine_kind::threads};
+  auto sync = aio::prep_fsync(file.get());
+  sync.set_eventfd(bell);
+  ASSERT_EQ(ctx.submit({&sync}), 1U);
+  EXPECT_EQ(bell.read_for(20s), 1U);
+  std::array<aio::io_event, 1> events{};
+  EXPECT_EQ(ctx.get_events(1, events, 20s).size(), 1U);
+}
+
+class fork_waits_for_the_lock : public testing::TestWithParam<held_lock> {
+ protected:
+  const doorbell::test::watchdog dog_;
+};
+
+// Oracle: the thread that forks sleeps until the lock is free, and then parent and child both work.
+TEST_P(fork_waits_for_the_lock, and_parent_and_child_go_on) {
+  use_a_context();
+  std::error_code ec;
+  crew = aio::crew::process(ec);
+  std::atomic<bool> has_forked{false};
+  GetParam().lock();
+  doorbell::test::asleep forker{[&] {
+    const auto child = doorbell::test::start_child(use_a_context);
+    has_forked = true;
+    doorbell::test::expect_success(child);
+  }};
+  EXPECT_FALSE(has_forked);
+  GetParam().unlock();
+  forker.join();
+  EXPECT_TRUE(has_forked);
+  use_a_context();
+  crew = nullptr;
+}
+
+INSTANTIATE_TEST_SUITE_P(, fork_waits_for_the_lock, testing::ValuesIn(locks), testing::PrintToStringParamName());
+
+}  // namespace
