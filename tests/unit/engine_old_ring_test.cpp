@@ -24,6 +24,8 @@ extern "C" {
 // NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): the linker's names
 int __real_io_uring_queue_init_params(unsigned entries, io_uring* ring, io_uring_params* params);
 int __wrap_io_uring_queue_init_params(unsigned entries, io_uring* ring, io_uring_params* params) {
+  const unsigned most = doorbell::test::most_completions;
+  if (most != 0 && params->cq_entries > most) return -ENOMEM;
   const int answer = __real_io_uring_queue_init_params(entries, ring, params);
   if (doorbell::test::knows_no_timeouts) ring->features &= ~static_cast<unsigned>(IORING_FEAT_EXT_ARG);
   return answer;

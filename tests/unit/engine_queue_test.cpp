@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "failing_uring.hpp"
 #include "support/files.hpp"
 #include "support/watchdog.hpp"
 
@@ -80,6 +81,30 @@ TEST_F(engine_queues, more_completions_than_the_completion_queue_holds) {
   const auto reads = make_reads(500);  // the queue has 2
   ASSERT_EQ(engine->start(pointers(reads)), reads.size());
   EXPECT_EQ(reap(*engine, reads.size()), reads.size());
+}
+
+// Oracle: each is started, in whatever number of calls, and completes once.
+TEST_F(engine_queues, entries_that_the_kernel_takes_one_by_one) {
+  const doorbell::test::injections injected;
+  const auto engine = make(200);
+  const auto reads = make_reads(150);
+  doorbell::test::takes_one_entry = true;
+  ASSERT_EQ(engine->start(pointers(reads)), reads.size());
+  EXPECT_EQ(reap(*engine, reads.size()), reads.size());
+}
+
+// Oracle: the ring has fewer completions than there are requests, and each request completes once.
+TEST_F(engine_queues, a_smaller_ring_where_there_is_no_memory_for_a_large_one) {
+  const doorbell::test::injections injected;
+  doorbell::test::most_completions = 128;
+  const auto engine = make(4000);
+  const auto reads = make_reads(1000);
+  ASSERT_EQ(engine->start(pointers(reads)), reads.size());
+  EXPECT_EQ(reap(*engine, reads.size()), reads.size());
+  doorbell::test::most_completions = 1;
+  std::error_code ec;
+  EXPECT_EQ(engine_uring::make(4000, ec), nullptr);
+  EXPECT_EQ(ec, std::errc::not_enough_memory);
 }
 
 // Oracle: whoever else reaps, the one whom the wake was for does not sleep.

@@ -48,6 +48,10 @@ inline constinit failure waiting;
 inline constinit std::atomic<bool> busy_when_full{false};
 /// As before Linux 5.11: new rings say that io_uring_enter(2) takes no timeout, and with one it fails.
 inline constinit std::atomic<bool> knows_no_timeouts{false};
+/// The kernel takes one entry in each call.
+inline constinit std::atomic<bool> takes_one_entry{false};
+/// For a new ring with more completions there is no memory. 0: there is.
+inline constinit std::atomic<unsigned> most_completions{0};
 
 /// Ends what has been injected.
 struct injections {
@@ -58,7 +62,8 @@ struct injections {
     submitting.stop();
     waiting.stop();
     busy_when_full = false;
-    knows_no_timeouts = false;
+    knows_no_timeouts = takes_one_entry = false;
+    most_completions = 0;
   }
 };
 
