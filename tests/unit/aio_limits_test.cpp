@@ -150,6 +150,36 @@ TEST(aio_limits, accepted_requests_are_carried_out_after_the_limit_of_descriptor
   });
 }
 
+// Oracle: submit refuses what the crew has no descriptor for, and what it accepts completes with its own answer; then
+// there is room again.
+TEST(aio_limits, as_many_requests_wait_as_there_are_descriptors) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
+  in_child([] {
+    constexpr std::size_t count = 200;
+    rlimit limit{};
+    ::getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = 64;
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+    const doorbell::test::pipe_ends pipe;
+    aio::context ctx{count, aio::engine_kind::threads};
+    std::vector<aio::iocb> polls(count, aio::prep_poll(pipe.read.get(), POLLIN));
+    std::array<aio::io_event, count> events{};
+    for (int round = 0; round < 3; ++round) {
+      std::size_t accepted = 0;
+      std::error_code ec;
+      while (accepted < count && ctx.submit({&polls[accepted]}, ec) == 1) ++accepted;
+      EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+      EXPECT_GT(accepted, 32U);
+      EXPECT_LT(accepted, 64U);
+      ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+      ASSERT_EQ(ctx.get_events(accepted, events, 20s).size(), accepted);
+      for (const auto& each : std::span{events}.first(accepted)) ASSERT_EQ(each.res, POLLIN);
+      char byte = 0;
+      ASSERT_EQ(::read(pipe.read.get(), &byte, 1), 1);
+    }
+  });
+}
+
 /// From now on this process can start no thread. Root always can, so it stops being that.
 bool start_no_more_threads(rlimit& before) {
   ::getrlimit(RLIMIT_NPROC, &before);
