@@ -316,6 +316,7 @@ int aio_world::get(unsigned context, long count, manner how) {
   sigaddset(&mask, SIGUSR1);
   const bool is_masked = how == manner::with_mask;
   const aio::aio_sigset blocked{.sigmask = is_masked ? &mask : nullptr, .sigsetsize = is_masked ? sizeof(long) : 0};
+  errno = EINTR;  // of some call before
   const int answer = how == manner::with_timeout || how == manner::for_more
                          ? side_.getevents(handles_.at(context), count, room, events.data(), &timeout)
                          : side_.pgetevents(handles_.at(context), count, room, events.data(), &timeout, &blocked);

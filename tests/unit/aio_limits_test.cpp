@@ -188,6 +188,31 @@ bool start_no_more_threads(rlimit& before) {
   return ::setrlimit(RLIMIT_NPROC, &none) == 0 && (::geteuid() != 0 || ::setuid(nobody) == 0);
 }
 
+// Oracle: a request for a file is carried out by the thread that submits it, and one that waits is refused; neither is
+// left to a crew without workers.
+TEST(aio_limits, a_crew_that_gets_one_thread_only_is_not_used) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has a thread of its own";
+  if (::geteuid() != 0) GTEST_SKIP() << "needs a user who has no other processes";
+  in_child([] {
+    const rlimit two{.rlim_cur = 2, .rlim_max = 2};
+    ASSERT_EQ(::setrlimit(RLIMIT_NPROC, &two), 0);
+    ASSERT_EQ(::setuid(1'000'000 + static_cast<uid_t>(::getpid())), 0);
+    aio::context ctx{8, aio::engine_kind::threads};
+    const doorbell::test::pipe_ends pipe;
+    char byte = 0;
+    auto read = aio::prep_pread(pipe.read.get(), &byte, 1, 0);
+    std::error_code ec;
+    EXPECT_EQ(ctx.submit({&read}, ec), 0U);
+    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+    const auto file = doorbell::test::temporary_file("text");
+    auto sync = aio::prep_fsync(file.get());
+    ASSERT_EQ(ctx.submit({&sync}), 1U);
+    std::array<aio::io_event, 1> events{};
+    ASSERT_EQ(ctx.get_events(1, events, 20s).size(), 1U);
+    EXPECT_EQ(events[0].res, 0);
+  });
+}
+
 TEST(aio_limits, submit_with_a_bell_without_threads) {
   in_child([] {
     aio::context ctx{8};

@@ -60,10 +60,10 @@ TEST(aio_loop, descriptor_of_a_destroyed_context_is_none) {
   EXPECT_EQ(ec, std::errc::invalid_argument);
 }
 
-TEST(aio_loop, reads_of_a_known_file_are_all_there_after_submit_or_come_in_time) {
+/// Submits reads of a file in the cache. @return how many of their events were there when submit returned.
+std::size_t read_known_file(aio::context& ctx) {
   const auto file = doorbell::test::temporary_file("0123456789abcdef");
   const auto facts = facts_of(file.get());
-  aio::context ctx{16};
   std::array<char, 16> text{};
   std::vector<aio::iocb> reads;
   std::vector<aio::iocb*> asked;
@@ -72,11 +72,25 @@ TEST(aio_loop, reads_of_a_known_file_are_all_there_after_submit_or_come_in_time)
     reads.back().set_file(facts);
   }
   for (auto& each : reads) asked.push_back(&each);
-  ASSERT_EQ(ctx.submit(asked), asked.size());
+  EXPECT_EQ(ctx.submit(asked), asked.size());
   std::array<aio::io_event, 16> events{};
-  ASSERT_EQ(ctx.get_events(events.size(), events).size(), events.size());
+  const auto there = ctx.get_events(0, events).size();
+  const auto rest = std::span{events}.subspan(there);
+  EXPECT_EQ(ctx.get_events(rest.size(), rest).size(), rest.size());
   for (const auto& event : events) EXPECT_EQ(event.res, 1);
   EXPECT_EQ(std::string_view(text.data(), text.size()), "0123456789abcdef");
+  return there;
+}
+
+TEST(aio_loop, reads_of_a_known_file_are_all_there_after_submit_or_come_in_time) {
+  aio::context ctx{16};
+  EXPECT_LE(read_known_file(ctx), 16U);
+}
+
+// The crew would need a worker for each of them.
+TEST(aio_loop, reads_of_a_known_file_are_all_there_after_submit_with_threads) {
+  aio::context ctx{16, aio::engine_kind::threads};
+  EXPECT_EQ(read_known_file(ctx), 16U);
 }
 
 TEST(aio_loop, a_known_file_is_refused_what_its_mode_does_not_allow) {
@@ -94,8 +108,11 @@ TEST(aio_loop, a_known_file_is_refused_what_its_mode_does_not_allow) {
 
 TEST(aio_loop, facts_of_what_is_not_open_are_none) {
   std::error_code ec;
-  EXPECT_EQ(aio::file_facts::look_up(-1, ec).type, 0U);
-  EXPECT_EQ(ec, std::errc::bad_file_descriptor);
+  const doorbell::base::unique_fd path{::open("/", O_PATH | O_CLOEXEC)};
+  for (const int number : {-1, path.get()}) {
+    EXPECT_EQ(aio::file_facts::look_up(number, ec).type, 0U);
+    EXPECT_EQ(ec, std::errc::bad_file_descriptor);
+  }
 }
 
 // A read that does not wait, without an event.

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <string_view>
@@ -137,7 +138,7 @@ TEST_F(engine_choice, io_uring_by_the_environment_is_io_uring_or_nothing) {
   });
 }
 
-TEST_F(engine_choice, a_name_that_is_none_is_an_error_and_said_once) {
+void expect_error_for_a_name_that_is_none() {
   doorbell::test::in_child([] {
     ::setenv("DOORBELL_ENGINE", "thread", 1);
     testing::internal::CaptureStderr();
@@ -148,6 +149,15 @@ TEST_F(engine_choice, a_name_that_is_none_is_an_error_and_said_once) {
     }
     EXPECT_EQ(testing::internal::GetCapturedStderr(),
               "doorbell: DOORBELL_ENGINE=thread names no engine; there are io_uring (or uring) and threads\n");
+  });
+}
+
+TEST_F(engine_choice, a_name_that_is_none_is_an_error_and_said_once) { expect_error_for_a_name_that_is_none(); }
+
+TEST_F(engine_choice, a_name_that_is_none_is_an_error_where_io_uring_is_refused) {
+  doorbell::test::in_child([] {
+    doorbell::test::refuse(SYS_io_uring_setup, EPERM);
+    expect_error_for_a_name_that_is_none();
   });
 }
 

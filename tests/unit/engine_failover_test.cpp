@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -51,7 +52,8 @@ class ring_and_crew : public testing::Test {
     for (;;) {
       if (auto* const done = reap()) return done;
       EXPECT_TRUE(both_.begin_wait());
-      std::ignore = both_.wait({});
+      errno = EINTR;  // of some call before
+      EXPECT_NE(both_.wait({}), engine::wait_result::interrupted);
       both_.end_wait();
     }
   }
@@ -85,6 +87,18 @@ TEST_F(ring_and_crew, those_of_a_thread_that_sleeps_for_events_go_to_the_ring) {
   both_.note_sleep();
   EXPECT_EQ(carrier_of_read(), answered_by::io_uring);
   EXPECT_TRUE(both_.takes_many_by_one_call());
+}
+
+// Of writes through the page cache, the ring would give each to a thread of its own.
+TEST_F(ring_and_crew, only_direct_writes_go_to_the_ring) {
+  gain_habit();
+  const char byte = 'x';
+  const auto what = prep_pwrite(file_.get(), &byte, 1, 0);
+  for (const bool is_direct : {false, true}) {
+    request write{what, &what};
+    write.is_direct = is_direct;
+    EXPECT_EQ(carrier_of(write), is_direct ? answered_by::io_uring : answered_by::threads);
+  }
 }
 
 TEST_F(ring_and_crew, those_of_other_threads_go_to_the_crew) {

@@ -4,6 +4,7 @@
 #include <doorbell/aio.hpp>
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -31,6 +32,7 @@
 #include "support/files.hpp"
 #include "support/locked_file.hpp"
 #include "support/refused_calls.hpp"
+#include "support/sanitizer.hpp"
 #include "support/threads.hpp"
 
 DOORBELL_TEST_FORKS
@@ -276,6 +278,33 @@ TEST(files_of_the_crew, another_crew_serves_a_program_that_takes_the_wakeups_num
     for (int n = 0; n < 3; ++n) read_pipe();
     EXPECT_EQ(size_of(other.get()), 0);
     EXPECT_EQ(aio::crew::process(ec)->serial, first->serial + 1);
+  });
+}
+
+// Oracle: however many crews are lost, the process does not grow by them.
+TEST(files_of_the_crew, a_lost_crew_leaves_no_memory_behind) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer's allocator does not tell, and looks for leaks itself";
+  in_child([] {
+    constexpr std::size_t crews = 50;
+    const auto file = temporary_file("hello");
+    const auto lose_a_crew = [&] {
+      aio::context ctx{8, aio::engine_kind::threads};
+      for (int times = 0; times < 2; ++times) {
+        auto sync = aio::prep_fsync(file.get());
+        ASSERT_EQ(ctx.submit({&sync}), 1U);
+        EXPECT_EQ(events_of(ctx, 1)[0].res, 0);
+        std::error_code ec;
+        const int number = aio::crew::process(ec)->wakeup.number();
+        if (times == 0) {
+          ASSERT_EQ(::syscall(SYS_dup3, file.get(), number, O_CLOEXEC), number);
+        }
+      }
+    };
+    lose_a_crew();
+    const auto before = ::mallinfo2().uordblks;
+    for (std::size_t n = 0; n < crews; ++n) lose_a_crew();
+    EXPECT_TRUE(
+        doorbell::test::eventually([&] { return ::mallinfo2().uordblks < before + crews / 2 * sizeof(aio::crew); }));
   });
 }
 
