@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Each call in a signal handler that has interrupted another call of the library. The handler is left out: the test says
+// itself that the thread is inside a call.
+#include <doorbell/aio.hpp>
+#include <doorbell/aio_calls.hpp>
+#include <doorbell/base/call_scope.hpp>
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <optional>
+#include <system_error>
+
+#include "support/files.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+namespace aio = doorbell::aio;
+
+class aio_interrupted_call : public testing::Test {
+ protected:
+  // Oracle: nothing that was refused has had an effect.
+  void expect_untouched(aio::context& ctx) {
+    std::array<aio::io_event, 2> events{};
+    EXPECT_TRUE(ctx.get_events(0, events).empty());
+    EXPECT_EQ(ctx.submit({&read_}), 1U);
+    EXPECT_EQ(ctx.get_events(1, events, 20s).size(), 1U);
+  }
+
+  const doorbell::base::unique_fd file_ = doorbell::test::temporary_file("hello, world");
+  std::array<char, 8> text_{};
+  aio::iocb read_ = aio::prep_pread(file_.get(), text_.data(), 5, 0);
+};
+
+TEST_F(aio_interrupted_call, of_a_context_is_refused) {
+  aio::context ctx{8};
+  const auto handle = ctx.handle();
+  {
+    const doorbell::base::call_scope interrupted;
+    std::error_code ec;
+    std::array<aio::io_event, 2> events{};
+    const aio::context none{8, ec};
+    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+    EXPECT_EQ(ctx.submit({&read_}, ec), 0U);
+    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+    EXPECT_EQ(ctx.read_inline(read_), std::nullopt);
+    EXPECT_TRUE(ctx.get_events(1, events, ec).empty());
+    EXPECT_EQ(ec, std::errc::interrupted);
+    ctx.cancel(read_, ec);
+    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+    EXPECT_EQ(ctx.descriptor(ec), -1);
+    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+    EXPECT_EQ(ctx.handle(), handle);
+    EXPECT_EQ(ctx.engine(), "");
+    ec.clear();
+    ctx.destroy(ec);
+    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+  }
+  expect_untouched(ctx);
+}
+
+TEST_F(aio_interrupted_call, by_handle_is_refused) {
+  aio::context ctx{8};
+  const auto handle = ctx.handle();
+  {
+    const doorbell::base::call_scope interrupted;
+    aio::aio_context_t other = 0;
+    EXPECT_EQ(aio::io_setup(8, &other), -EAGAIN);
+    EXPECT_EQ(other, 0U);
+    aio::iocb_abi* list = &read_;
+    EXPECT_EQ(aio::io_submit(handle, 1, &list), -EAGAIN);
+    EXPECT_EQ(aio::io_cancel(handle, &read_, nullptr), -EAGAIN);
+    std::array<aio::io_event, 2> events{};
+    EXPECT_EQ(aio::io_getevents(handle, 1, 2, events.data(), nullptr), -EINTR);
+    sigset_t mask;
+    sigemptyset(&mask);
+    const aio::aio_sigset blocked{.sigmask = &mask, .sigsetsize = 8};
+    EXPECT_EQ(aio::io_pgetevents(handle, 1, 2, events.data(), nullptr, &blocked), -EINTR);
+    EXPECT_EQ(aio::io_destroy(handle), -EAGAIN);
+  }
+  expect_untouched(ctx);
+}
+
+}  // namespace
