@@ -88,6 +88,7 @@ struct crew {
 
   /// @param number which crew of the process it is.
   explicit crew(worker_pool::limits within, unsigned number = 0) noexcept
+      // equivalent fault (constant): the tickets of two crews differ, too, if they are farther apart
       : serial{number}, pins{channel, wakeup, file_pins::ticket{number} << 32U}, workers{within, *this} {}
 
   /// The process, the poller's thread, and each engine that has given it requests have a reference. The last one waits

@@ -96,6 +96,7 @@ class engine {
   /// No thread waits for these any more, until they are asked for again.
   virtual void ignore_descriptors() noexcept {}
   /// How often descriptor() or descriptors() have become others.
+  // equivalent fault (constant): only a change counts
   [[nodiscard]] virtual unsigned replacements() const noexcept { return 0; }
   /// Whether neither the descriptors nor wait() announce some completions, so that a thread must call reap() regularly.
   [[nodiscard]] virtual bool must_be_looked_at() const noexcept { return false; }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <new>
+#include <span>
 
 #include "kioctx.hpp"
 
@@ -15,6 +16,7 @@ struct ioctx_table::slots {
   explicit slots(std::size_t count) : mask{count - 1}, at{std::make_unique<base::atomic<kioctx*>[]>(count)} {}
 
   [[nodiscard]] std::size_t size() const noexcept { return mask + 1; }
+  [[nodiscard]] std::span<base::atomic<kioctx*>> all() const noexcept { return {at.get(), size()}; }
   [[nodiscard]] bool crowded() const noexcept { return 2 * (used + 1) > size(); }
 
   /// Writers only.
@@ -27,14 +29,14 @@ struct ioctx_table::slots {
   }
 
   void erase(const kioctx& ctx) noexcept {
-    for (std::size_t place = 0; place < size(); ++place)
-      if (at[place].load(base::memory_order_relaxed) == &ctx) at[place].store(freed(), base::memory_order_release);
+    for (auto& each : all())
+      if (each.load(base::memory_order_relaxed) == &ctx) each.store(freed(), base::memory_order_release);
   }
 
   template <class Visit>
   void for_each(Visit visit) const {
-    for (std::size_t place = 0; place < size(); ++place)
-      if (auto* const ctx = at[place].load(base::memory_order_acquire); is_context(ctx)) visit(*ctx);
+    for (const auto& each : all())
+      if (auto* const ctx = each.load(base::memory_order_acquire); is_context(ctx)) visit(*ctx);
   }
 
   [[nodiscard]] std::size_t first_place(std::uintptr_t key) const noexcept {

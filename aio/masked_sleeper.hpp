@@ -43,6 +43,7 @@ class masked_sleeper : public boost::intrusive::list_base_hook<> {
     if (until) left = base::time_left(*until);
     const int ready = ::ppoll(readable.data(), readable.size(), until ? &left : nullptr, mask);
     if (ready == 0) return engine::wait_result::timed_out;
+    // equivalent fault (comparison): 0 has been answered
     return ready < 0 && errno == EINTR ? engine::wait_result::interrupted : engine::wait_result::ready;
   }
 
