@@ -102,7 +102,7 @@ TEST_P(refused_with, submit_says_try_again_and_can_be_tried_again) {
     auto read = ring.pipe_read();
     // Often enough to fill the submission queue with what was refused.
     submitting.inject(GetParam(), 1000);
-    for (int times = 0; times < 40; ++times) {
+    for (int times = 0; times < 100; ++times) {
       std::error_code ec;
       EXPECT_EQ(ring.ctx_.submit({&read, &read, &read}, ec), 0U);
       EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
