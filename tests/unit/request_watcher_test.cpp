@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a watcher is told of requests: each is taken once and answered once, with its result, by the carrier that it was
+// meant for.
+#include "../../aio/request_watcher.hpp"
+
+#include <doorbell/aio_calls.hpp>
+
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "direct_transfers.hpp"
+#include "support/by_engine.hpp"
+#include "support/fds.hpp"
+#include "support/files.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+namespace aio = doorbell::aio;
+using answered_by = aio::request_watcher::answered_by;
+using doorbell::test::block_size;
+using doorbell::test::by_handle;
+
+/// Keeps what it is told, by the request's data.
+class record final : public aio::request_watcher {
+ public:
+  struct told {
+    int taken = 0;
+    int given_back = 0;
+    int answered = 0;
+    std::int64_t res = 0;
+    answered_by whom = answered_by::submit;
+    clock::duration after{-1};
+  };
+
+  void taken(const aio::iocb_abi& what) noexcept override {
+    const std::lock_guard held{lock_};
+    ++of_[what.data].taken;
+  }
+  void given_back(const aio::iocb_abi& what) noexcept override {
+    const std::lock_guard held{lock_};
+    ++of_[what.data].given_back;
+  }
+  void answered(const aio::iocb_abi& what, std::int64_t res, answered_by whom,
+                clock::duration after) noexcept override {
+    const std::lock_guard held{lock_};
+    auto& mine = of_[what.data];
+    ++mine.answered;
+    mine.res = res;
+    mine.whom = whom;
+    mine.after = after;
+  }
+  void forget() {
+    const std::lock_guard held{lock_};
+    of_.clear();
+  }
+  [[nodiscard]] told of(const void* data) {
+    const std::lock_guard held{lock_};
+    return of_[data];
+  }
+
+ private:
+  std::mutex lock_;
+  std::map<const void*, told> of_;
+};
+
+class request_watcher : public doorbell::test::direct {
+ protected:
+  request_watcher() {
+    told_.forget();
+    aio::request_watcher::set(told_);
+  }
+
+  /// Submits it, and expects what is told of it. @param whom more than one: any of them.
+  void expect_answered(aio::iocb_abi asked, std::int64_t res, const std::vector<answered_by>& whom) {
+    names_.push_back(std::make_unique<char>());
+    asked.data = names_.back().get();
+    EXPECT_EQ(ctx_.result_of(asked), res);
+    const auto told = told_.of(asked.data);
+    EXPECT_EQ(told.taken, 1);
+    EXPECT_EQ(told.given_back, 0);
+    EXPECT_EQ(told.answered, 1);
+    EXPECT_EQ(told.res, res);
+    EXPECT_NE(std::ranges::find(whom, told.whom), whom.end()) << static_cast<int>(told.whom);
+    EXPECT_GE(told.after, 0s);
+    EXPECT_LT(told.after, 20s);
+  }
+  void expect_refused(aio::iocb_abi asked) {
+    names_.push_back(std::make_unique<char>());
+    asked.data = names_.back().get();
+    EXPECT_LT(ctx_.submit({&asked, 1}), 0);
+    const auto told = told_.of(asked.data);
+    EXPECT_EQ(told.taken, told.given_back);
+    EXPECT_EQ(told.answered, 0);
+  }
+
+  static inline record told_;
+  std::vector<std::unique_ptr<char>> names_;
+  by_handle ctx_{64};
+};
+
+TEST_F(request_watcher, is_told_of_requests_that_submit_or_the_crew_has_answered) {
+  const auto cached = doorbell::test::temporary_file("hello");
+  const doorbell::test::pipe_ends pipe;
+  std::array<char, 8> text{};
+  expect_answered(aio::prep_pread(cached.get(), text.data(), 5, 0), 5, {answered_by::submit});
+  expect_answered(aio::prep_pwrite(cached.get(), text.data(), 5, 0), 5, {answered_by::submit});
+  expect_answered(doorbell::test::by_engine(aio::prep_pread(cached.get(), text.data(), 5, 0)), 5,
+                  {answered_by::threads, answered_by::io_uring});
+  expect_answered(aio::prep_fsync(cached.get()), 0, {answered_by::threads});
+  expect_answered(aio::prep_poll(pipe.write.get(), POLLOUT), POLLOUT, {answered_by::threads});
+  expect_refused(aio::prep_fsync(-1));
+}
+
+// Oracle: the kernel's AIO is not only asked, but carries these out; so there is no thread for each.
+TEST_F(request_watcher, is_told_of_requests_that_the_kernels_aio_has_answered) {
+  const auto bell = doorbell::test::kernel_eventfd();
+  const std::vector by_kernel{answered_by::kernel_aio};
+  // Also when the program is known to make calls for its events, and when they signal an eventfd.
+  for (int round = 0; round < 100; ++round) {
+    aio::iocb_abi read = read_of(3, memory[0]);
+    if (round % 2 == 0) {
+      read.flags |= aio::iocb_abi::flag_resfd;
+      read.resfd = static_cast<std::uint32_t>(bell.get());
+    }
+    expect_answered(read, block_size, by_kernel);
+    expect_answered(aio::prep_pwrite(file.get(), memory[0], block_size, 5 * block_size), block_size, by_kernel);
+    const std::array parts{iovec{.iov_base = memory[2], .iov_len = block_size}};
+    expect_answered(aio::prep_preadv(file.get(), parts, 6 * block_size), block_size, by_kernel);
+    if (HasFailure()) break;
+  }
+}
+
+}  // namespace
