@@ -3,13 +3,18 @@
 // fork(2) while another thread holds a lock of the library: the child would inherit it locked, and no thread that unlocks
 // it. Interleavings without luck: the lock is held until the forking thread sleeps.
 #include <doorbell/aio.hpp>
+#include <doorbell/aio_calls.hpp>
 #include <doorbell/eventfd.hpp>
 
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <csignal>
+#include <cstdint>
 #include <ostream>
 #include <system_error>
 
@@ -19,7 +24,9 @@
 #include "../../aio/resfd.hpp"
 #include "support/asleep.hpp"
 #include "support/child.hpp"
+#include "support/fds.hpp"
 #include "support/files.hpp"
+#include "support/sanitizer.hpp"
 #include "support/watchdog.hpp"
 
 DOORBELL_TEST_FORKS
@@ -63,6 +70,14 @@ void use_a_context() {
   EXPECT_EQ(bell.read_for(20s), 1U);
   std::array<aio::io_event, 1> events{};
   EXPECT_EQ(ctx.get_events(1, events, 20s).size(), 1U);
+  // By handle, which looks for the eventfd of a number.
+  const auto kernels = doorbell::test::kernel_eventfd();
+  aio::iocb_abi again = sync;
+  again.flags = aio::iocb_abi::flag_resfd;
+  again.resfd = static_cast<std::uint32_t>(kernels.get());
+  aio::iocb_abi* list = &again;
+  ASSERT_EQ(aio::io_submit(ctx.handle(), 1, &list), 1);
+  EXPECT_EQ(ctx.get_events(1, events, 20s).size(), 1U);
 }
 
 class fork_waits_for_the_lock : public testing::TestWithParam<held_lock> {
@@ -87,6 +102,25 @@ TEST_P(fork_waits_for_the_lock, and_parent_and_child_go_on) {
   forker.join();
   EXPECT_TRUE(has_forked);
   use_a_context();
+  crew = nullptr;
+}
+
+// Oracle: a child by the system call, for which no handler runs, does not find the lock of a thread that it does not have.
+TEST_P(fork_waits_for_the_lock, and_a_child_without_handlers_finds_it_free) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer does not know such a child";
+  use_a_context();
+  std::error_code ec;
+  crew = aio::crew::process(ec);
+  GetParam().lock();
+  const auto child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, 0L));
+  if (child == 0) {
+    ::alarm(20);
+    use_a_context();
+    ::_exit(testing::Test::HasFailure() ? 1 : 0);
+  }
+  GetParam().unlock();
+  ASSERT_GT(child, 0);
+  doorbell::test::expect_success(child);
   crew = nullptr;
 }
 
