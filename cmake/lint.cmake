@@ -23,13 +23,16 @@ file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${patterns})
 add_test(NAME clang-format COMMAND ${CLANG_FORMAT} --dry-run -Werror ${sources})
 add_custom_target(format COMMAND ${CLANG_FORMAT} -i ${sources})
 
-# Each file once, and not those that CMake generates below the build folder: what is compiled several times, with other options
-# (the rooms for the model checker), has no other text then.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 # docs/races.md says what the headers of the mutants say.
 add_test(NAME race_tables COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/sanitizers/race_tables")
 # docs/architecture.md and docs/layers.svg say what the CMakeLists.txt, the #include lines and the mutants say.
 add_test(NAME architecture COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/architecture.py")
+# The tests of docs/sentences.py. The script itself is no test until the tree meets its target.
+add_test(NAME sentences_test
+  COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/tests/scripts/sentences_test.py" "${PROJECT_SOURCE_DIR}")
+# clang-tidy checks each file once, although the model checker compiles the layers a second time with other options. It
+# leaves out files that CMake generates below the build folder.
 set(commands "${PROJECT_BINARY_DIR}/lint")
 add_test(NAME clang-tidy.commands
   COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/cmake/first_commands.py"
@@ -45,4 +48,5 @@ doorbell_add_clang_tidy(clang-tidy.product "(base|eventfd|notifier|aio|asio|liba
 doorbell_add_clang_tidy(clang-tidy.tests "(tests|sanitizers)")
 set_tests_properties(clang-tidy.commands PROPERTIES FIXTURES_SETUP commands)
 set_tests_properties(clang-format clang-tidy.product clang-tidy.tests clang-tidy.commands race_tables architecture
+  sentences_test
   PROPERTIES LABELS lint)
