@@ -28,9 +28,13 @@ find_package(Python3 REQUIRED COMPONENTS Interpreter)
 add_test(NAME race_tables COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/sanitizers/race_tables")
 # docs/architecture.md and docs/layers.svg say what the CMakeLists.txt, the #include lines and the mutants say.
 add_test(NAME architecture COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/architecture.py")
-# The tests of docs/sentences.py. The script itself is no test until the tree meets its target.
-add_test(NAME sentences_test
-  COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/tests/scripts/sentences_test.py" "${PROJECT_SOURCE_DIR}")
+# The tests, scenarios, mutants and files that documents cite exist, and the catchers that mutants name.
+add_test(NAME cited_names COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/cited_names.py")
+# The tests of these scripts. docs/sentences.py itself is no test until the tree meets its target.
+foreach(script IN ITEMS cited_names sentences)
+  add_test(NAME ${script}_test
+    COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/tests/scripts/${script}_test.py" "${PROJECT_SOURCE_DIR}")
+endforeach()
 # clang-tidy checks each file once, although the model checker compiles the layers a second time with other options. It
 # leaves out files that CMake generates below the build folder.
 set(commands "${PROJECT_BINARY_DIR}/lint")
@@ -48,5 +52,5 @@ doorbell_add_clang_tidy(clang-tidy.product "(base|eventfd|notifier|aio|asio|liba
 doorbell_add_clang_tidy(clang-tidy.tests "(tests|sanitizers)")
 set_tests_properties(clang-tidy.commands PROPERTIES FIXTURES_SETUP commands)
 set_tests_properties(clang-format clang-tidy.product clang-tidy.tests clang-tidy.commands race_tables architecture
-  sentences_test
+  cited_names cited_names_test sentences_test
   PROPERTIES LABELS lint)

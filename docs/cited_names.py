@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Checks that tests, scenarios, mutants and files that the documents cite exist.
+
+A document cites a test as `suite.name`, with or without the prefix of its instantiation, and with * for a part of a
+name; a mutant as "mutant 19" or "mutants 71a to 71c"; a file or folder by its path from the top, or a public header by
+its path below doorbell/. Checks the lines Caught-by of the mutants as well. Prints each name that does not exist, and
+ends with 1 if there is one.
+"""
+import argparse
+import fnmatch
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MUTANTS = ROOT / "sanitizers" / "mutants"
+DOCUMENTS = sorted({path for pattern in ("*.md", "*/*.md", "sanitizers/*/*.md") for path in ROOT.glob(pattern)})
+NOT_IN_TREE = {"build"}  # folders at the top that a build makes
+
+TEST = re.compile(r"^ *(?:TEST|TEST_F|TEST_P|TYPED_TEST)\((\w+),\s*(\w+)\)", re.MULTILINE)
+INSTANCE = re.compile(r"INSTANTIATE_(?:TYPED_)?TEST_SUITE_P\((\w+),\s*(\w+)")
+SCENARIO = re.compile(r"^(?:SCENARIO|WEAK_SCENARIO|LITMUS)\((\w+)", re.MULTILINE)
+WEAK_VARIANT = re.compile(r"^AND_WEAK\((\w+)", re.MULTILINE)
+# Files and settings are written with a dot, too.
+NO_TEST = re.compile(r".*\.(\w{1,4}|cmake|json|conf|lock|\d+)$|LIBAIO_|kernel\.|model\.NAME$")
+
+
+def names_in_tests():
+    """All tests as suite.name, the instantiations' prefixes, the scenarios, and the tests of CMake."""
+    tests, prefixes, scenarios, of_cmake = set(), set(), set(), ""
+    for path in sorted((ROOT / "tests").rglob("*")):
+        if path.suffix in (".cpp", ".hpp"):
+            text = path.read_text()
+            tests |= {f"{suite}.{name}" for suite, name in TEST.findall(text)}
+            prefixes |= {prefix for prefix, _ in INSTANCE.findall(text)}
+            scenarios |= set(SCENARIO.findall(text)) | {f"{name}_weak" for name in WEAK_VARIANT.findall(text)}
+        elif path.name == "CMakeLists.txt" or path.suffix == ".cmake":
+            of_cmake += path.read_text()
+    return tests, prefixes, scenarios, of_cmake
+
+
+class Names:
+    def __init__(self):
+        self.tests, self.prefixes, self.scenarios, self.of_cmake = names_in_tests()
+        self.mutants = {patch.name.split("-")[0] for patch in MUTANTS.glob("*.patch")}
+
+    def is_test(self, cited):
+        """A GoogleTest filter of one test or several, or a test of CMake: the name behind the dot is looked for."""
+        group, _, name = cited.partition(".")
+        prefix, found, suite = group.rpartition("/")
+        if found and prefix not in self.prefixes:
+            return False
+        name = name.partition("/")[0]
+        if fnmatch.filter(self.tests, f"{suite}.{name}"):
+            return True
+        return "*" not in name and re.search(rf"\b{name}\b", self.of_cmake) is not None
+
+    def is_path(self, cited):
+        return any(any(ROOT.glob(each)) or any(ROOT.glob(f"*/include/doorbell/{each}"))
+                   for each in expanded(cited.rstrip("/")))
+
+
+def expanded(pattern):
+    braces = re.search(r"\{([^}]*)\}", pattern)
+    if braces is None:
+        return [pattern]
+    return [each for part in braces.group(1).split(",")
+            for each in expanded(pattern[:braces.start()] + part + pattern[braces.end():])]
+
+
+CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+MUTANT_LIST = re.compile(r"\bmutants? ((?:\d+[a-z]?(?:, | and | to )?)+)", re.IGNORECASE)
+
+
+def wrong_names(text, names):
+    """Yields the offset of each name that does not exist, and the name. Blocks of code are skipped."""
+    text = CODE_BLOCK.sub(lambda block: re.sub(r"[^\n]", " ", block.group()), text)
+    tops = {each.name for each in ROOT.iterdir()} - NOT_IN_TREE
+    for found in re.finditer(r"`([^`\n]+)`", text):
+        cited = found.group(1)
+        if re.fullmatch(r"(?:[\w*]+/)?[a-z][\w*]*\.[\w*]+(?:/\w+)?", cited) and not NO_TEST.match(cited):
+            if not names.is_test(cited):
+                yield found.start(), cited
+        elif re.fullmatch(r"[\w.-]+/[\w./*{},-]*", cited) and cited.split("/")[0] in tops:
+            if not names.is_path(cited):
+                yield found.start(), cited
+    for found in MUTANT_LIST.finditer(text):
+        for cited in re.findall(r"\d+[a-z]?", found.group(1)):
+            if cited not in names.mutants:
+                yield found.start(), f"mutant {cited}"
+
+
+def wrong_catchers(patch, names):
+    for number, line in enumerate(patch.read_text().split("\n"), 1):
+        if line.startswith("diff --git"):
+            return
+        if not line.startswith("Caught-by:"):
+            continue
+        _, preset, _, cited, *_ = line.split()
+        if preset == "model":
+            exists = cited in names.scenarios
+        else:
+            exists = "." not in cited or names.is_test(cited)  # *name: a filter without a suite
+        if not exists:
+            yield number, cited
+
+
+def main():
+    about, _, details = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(prog="docs/cited_names.py", description=about, epilog=details,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    names = Names()
+    wrong = []
+    for path in DOCUMENTS:
+        text = path.read_text()
+        wrong += [(path, text.count("\n", 0, at) + 1, cited) for at, cited in wrong_names(text, names)]
+    for path in sorted(MUTANTS.glob("*.patch")):
+        wrong += [(path, number, cited) for number, cited in wrong_catchers(path, names)]
+    for path, number, cited in wrong:
+        print(f"{path.relative_to(ROOT)}:{number}: there is no {cited}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
