@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that tests, scenarios, mutants and files that the documents cite exist.
+"""Checks that tests, scenarios, mutants, files and sections that the documents cite exist.
 
 A document cites a test as `suite.name`, with or without the prefix of its instantiation, and with * for a part of a
 name; a mutant as "mutant 19" or "mutants 71a to 71c"; a file or folder by its path from the top, or a public header by
-its path below doorbell/. Checks the lines Caught-by of the mutants as well. Prints each name that does not exist, and
-ends with 1 if there is one.
+its path below doorbell/. Links to files and to sections of documents are checked, and so are the lines Caught-by of the
+mutants. In docs/architecture.md and docs/proof.md each identifier with an underscore must occur in a source file.
+Prints each name that does not exist, and ends with 1 if there is one.
 """
 import argparse
 import fnmatch
@@ -15,8 +16,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MUTANTS = ROOT / "sanitizers" / "mutants"
-DOCUMENTS = sorted({path for pattern in ("*.md", "*/*.md", "sanitizers/*/*.md") for path in ROOT.glob(pattern)})
 NOT_IN_TREE = {"build"}  # folders at the top that a build makes
+DOCUMENTS = sorted({path for pattern in ("*.md", "*/*.md", "sanitizers/*/*.md") for path in ROOT.glob(pattern)
+                    if path.relative_to(ROOT).parts[0] not in NOT_IN_TREE})
+OF_THE_SOURCES = {ROOT / "docs" / "architecture.md", ROOT / "docs" / "proof.md"}  # their identifiers are checked
+SOURCE_FOLDERS = ("aio", "asio", "base", "eventfd", "notifier", "libaio", "tests", "sanitizers", "bench", "cmake")
 
 TEST = re.compile(r"^ *(?:TEST|TEST_F|TEST_P|TYPED_TEST)\((\w+),\s*(\w+)\)", re.MULTILINE)
 INSTANCE = re.compile(r"INSTANTIATE_(?:TYPED_)?TEST_SUITE_P\((\w+),\s*(\w+)")
@@ -73,9 +77,14 @@ CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 MUTANT_LIST = re.compile(r"\bmutants? ((?:\d+[a-z]?(?:, | and | to )?)+)", re.IGNORECASE)
 
 
+def without_code(text):
+    """The text with blanks in the place of its blocks of code."""
+    return CODE_BLOCK.sub(lambda block: re.sub(r"[^\n]", " ", block.group()), text)
+
+
 def wrong_names(text, names):
-    """Yields the offset of each name that does not exist, and the name. Blocks of code are skipped."""
-    text = CODE_BLOCK.sub(lambda block: re.sub(r"[^\n]", " ", block.group()), text)
+    """Yields the offset of each name that does not exist, and the name."""
+    text = without_code(text)
     tops = {each.name for each in ROOT.iterdir()} - NOT_IN_TREE
     for found in re.finditer(r"`([^`\n]+)`", text):
         cited = found.group(1)
@@ -89,6 +98,41 @@ def wrong_names(text, names):
         for cited in re.findall(r"\d+[a-z]?", found.group(1)):
             if cited not in names.mutants:
                 yield found.start(), f"mutant {cited}"
+
+
+def section_names(text):
+    """Of a document, as GitHub makes links to them."""
+    headings = re.findall(r"^#+ (.*)$", without_code(text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def wrong_links(path, text):
+    for found in re.finditer(r"\]\(([^)\s]+)\)", without_code(text)):
+        file, _, section = found.group(1).partition("#")
+        if "://" in found.group(1):
+            continue
+        target = path.parent / file
+        if not target.exists() or (section and section not in section_names(target.read_text() if file else text)):
+            yield found.start(), found.group(1)
+
+
+def words_of_sources():
+    words = set()
+    for folder in SOURCE_FOLDERS:
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and path.suffix in (".hpp", ".cpp", ".c", ".h", ".py", ".txt", ".cmake", ".map"):
+                words |= {path.stem, *re.findall(r"\w*_\w+", path.read_text())}
+    return words
+
+
+def wrong_identifiers(text, words):
+    """Not of patterns and paths, which are checked as such. A variant of a scenario has a name that no source has."""
+    for found in re.finditer(r"`([^`\n]+)`", without_code(text)):
+        if re.search(r"[*{}/.]", found.group(1)):
+            continue
+        for word in re.findall(r"\w*[a-z]_\w+", found.group(1)):
+            if word not in words and word.removesuffix("_weak") not in words:
+                yield found.start(), word
 
 
 def wrong_catchers(patch, names):
@@ -112,10 +156,14 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
     names = Names()
+    words = words_of_sources()
     wrong = []
     for path in DOCUMENTS:
         text = path.read_text()
-        wrong += [(path, text.count("\n", 0, at) + 1, cited) for at, cited in wrong_names(text, names)]
+        places = [*wrong_names(text, names), *wrong_links(path, text)]
+        if path in OF_THE_SOURCES:
+            places += wrong_identifiers(text, words)
+        wrong += [(path, text.count("\n", 0, at) + 1, cited) for at, cited in places]
     for path in sorted(MUTANTS.glob("*.patch")):
         wrong += [(path, number, cited) for number, cited in wrong_catchers(path, names)]
     for path, number, cited in wrong:

@@ -48,6 +48,18 @@ class CitedNames(unittest.TestCase):
         [(at, _)] = cited_names.wrong_names(text, NAMES)
         self.assertEqual(text.count("\n", 0, at), 4)
 
+    def test_link_to_no_file_or_section_is_found(self):
+        path = cited_names.ROOT / "docs" / "asio.md"
+        text = ("[a](asio.md#threads) [b](asio.md#no-such-section) [c](no_such.md) [d](https://a.b/c)\n"
+                "[e](#here-it-is)\n## `Here` it, is\n```\n[f](eventfd_ctx&)\n```\n")
+        self.assertEqual([cited for _, cited in cited_names.wrong_links(path, text)],
+                         ["asio.md#no-such-section", "no_such.md"])
+
+    def test_identifier_that_no_source_has_is_found(self):
+        text = "`tail_`, `kioctx::no_such_member`, `next_id()`, `kref_last_put_weak`, `no_such_*`"
+        words = {"tail_", "next_id", "kref_last_put"}
+        self.assertEqual([cited for _, cited in cited_names.wrong_identifiers(text, words)], ["no_such_member"])
+
 
 if __name__ == "__main__":
     unittest.main()
