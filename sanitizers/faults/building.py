@@ -75,8 +75,8 @@ class Build:
         return {path: rewrite((self.root / path).read_bytes(), each, self.header) for path, each in by_path.items()}
 
     def wrong_faults(self, output, rewritten):
-        """The numbers of the faults that the compiler's errors are about. An error in a header of another library belongs
-        to the line of ours that is named with it."""
+        """The numbers of the faults that the compiler's errors are about. An error in a header of another library
+        belongs to the line of ours that is named with it."""
         wrong, uncertain = set(), set()
         is_of_error = False
         names = {}

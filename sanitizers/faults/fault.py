@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a fault is: a range of a source file, and the text that is put around it."""
+"""A fault: a range of a source file, and the text that is put around it."""
 import dataclasses
 
 KINDS = {

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The faults of one file: its syntax tree is walked, and each kind of place has its faults.
 
-Left out are constant expressions (constexpr functions and variables, static_assert, case labels, template arguments, sizes
-of arrays), default arguments and initializers of members, and all that a macro expands to.
+Left out are constant expressions (constexpr functions and variables, static_assert, case labels, template arguments,
+sizes of arrays), default arguments and initializers of members, and all that a macro expands to.
 """
 from .statements import Place, Statements
 

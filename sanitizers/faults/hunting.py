@@ -16,7 +16,7 @@ FEW = 4
 
 @dataclasses.dataclass(frozen=True)
 class Reach:
-    """What a test reaches without a fault, and how long it takes."""
+    """The places that a test reaches without a fault, and how long it takes."""
 
     test: object
     seconds: float
@@ -80,7 +80,8 @@ def record_all(pool, tests, limit, progress):
 
 def choose_tests(reaches, budget):
     """The tests to run for a fault, in their order: the short ones that reach little else, for half of the budget in
-    seconds; then those that reach most. If few tests reach it, all of them are long, and so some may exceed the budget."""
+    seconds; then those that reach most. If few tests reach it, all of them are long, and so some may exceed the
+    budget."""
     specific = collections.deque(sorted(reaches, key=lambda each: (each.seconds * len(each.places), each.test.name)))
     chosen, spent = [], 0.0
     while specific and (not chosen or spent + specific[0].seconds <= (budget / 2 if len(chosen) >= FEW else 4 * budget)):
@@ -113,8 +114,8 @@ def kills(reach, settings, timeout):
 
 
 def in_groups(chosen):
-    """Lists of tests: each of the first alone, then those of a program together, since most of the time of a short test is the
-    start of its program."""
+    """Lists of tests: each of the first alone, then those of a program together, since most of the time of a short
+    test is the start of its program."""
     groups = [[reach] for reach in chosen[:ALONE]]
     by_program = {}
     for reach in chosen[ALONE:]:
@@ -161,8 +162,8 @@ def hunt_all(pool, faults, reaches, budget, timeout):
 
 
 def run_again(pool, verdicts, tests):
-    """Runs those tests once more, without a fault, that have killed one: a fault may have left something behind that makes
-    them fail. @return a line for each that fails now, whose kills are doubtful."""
+    """Runs those tests once more, without a fault, that have killed one: a fault may have left something behind that
+    makes them fail. @return a line for each that fails now, whose kills are doubtful."""
     killers = {verdict.test for verdict in verdicts.values() if verdict.outcome == "killed"}
     again = [test for test in tests if test.name in killers]
     ended = pool.map(record, ((test, pool.folder, pool.size, test.timeout) for test in again))

@@ -38,7 +38,8 @@ def clang():
 
 
 def compile_options(database):
-    """@param database: a compile_commands.json. @return for each file, by absolute path, the options that its parse needs."""
+    """@param database: a compile_commands.json. @return for each file, by absolute path, the options that its parse
+    needs."""
     kept_with_value = ("-isystem", "-include")
     options = {}
     for entry in json.loads(Path(database).read_text()):

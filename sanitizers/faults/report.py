@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run has found, as a table for people and as JSON for programs."""
+"""The results of a run, as a table for people and as JSON for programs."""
 import collections
 import json
 

@@ -47,8 +47,8 @@ class Rewritten:
 
 
 def rewrite(text, faults, header):
-    """@param faults: pairs of a number and a Fault of this file. @param header: the path of switch.h. The line numbers of
-    the text stay as they are, except that those of the new text are greater by HEADER_LINES."""
+    """@param faults: pairs of a number and a Fault of this file. @param header: the path of switch.h. The line
+    numbers of the text stay as they are, except that those of the new text are greater by HEADER_LINES."""
     # From the outermost range to the innermost: by start, and of those that start together the longer one first.
     ordered = sorted(faults, key=lambda each: (each[1].start, -each[1].end, each[0]))
     new = bytearray(f'#include "{header}"\n#line 1\n'.encode())

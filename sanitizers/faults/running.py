@@ -45,7 +45,7 @@ def together(tests):
 
 
 def program_of(test):
-    """What tests have in common that can be run together; None if it has to be run alone."""
+    """A key that is equal for tests that can be run together; None if the test has to be run alone."""
     if not any(word.startswith(GTEST_FILTER) for word in test.command) or test.will_fail or test.skip_code is not None:
         return None
     return (tuple(word for word in test.command if not word.startswith(GTEST_FILTER)), test.environment, test.folder)
@@ -70,7 +70,7 @@ def read_test(entry, folder):
 
 
 def adopt_orphans():
-    """What a test's processes leave behind becomes a child of this process, which ends it. This process ends with its
+    """Processes that a test leaves behind become children of this process, which ends them. This process ends with its
     parent."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

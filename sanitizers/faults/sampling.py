@@ -6,10 +6,11 @@ ROUNDS = 10
 
 
 def sample(sizes, count, seed, find):
-    """Draws files, larger ones more often, and for each draw one of the faults of the file. Files without faults, and those
-    whose faults have all been drawn, are replaced by others.
+    """Draws files, larger ones more often, and for each draw one of the faults of the file. Files without faults,
+    and those whose faults have all been drawn, are replaced by others.
 
-    @param sizes: of the files, in bytes, by path. @param find: returns the faults of the files of a list, in their order.
+    @param sizes: of the files, in bytes, by path.
+    @param find: returns the faults of the files of a list, in their order.
     @return up to `count` faults in their order, the same ones for the same seed, files and faults."""
     generator = random.Random(seed)
     paths = sorted(sizes)

@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What sanitizers/run_mutants is made of: which mutants there are, how a catcher is run, where, and what comes of it."""
+"""The modules of sanitizers/run_mutants: the mutants, the runs of their catchers, the copies of the tree, the
+results."""

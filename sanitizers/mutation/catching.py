@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the programs that catchers are in are run, and what they say."""
+"""Runs the programs that contain the catchers, and reads their output."""
 import dataclasses
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .mutant import ROOT, Catcher, Trouble
 
-# What a sanitizer's report begins with, and by whom it is. Anything else that goes wrong the test itself has found.
+# The first words of a report, and the sanitizer that prints it. All other failures are found by the test itself.
 REPORTS = {
     "WARNING: ThreadSanitizer": "TSan",
     "ERROR: AddressSanitizer": "ASan",
@@ -19,7 +19,7 @@ REPORTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Catch:
-    """A line of the table: who has caught a mutant, and how much that took."""
+    """A line of the table: the catcher of a mutant, and its effort."""
 
     who: str
     effort: str
@@ -47,7 +47,7 @@ class Preset:
 
     @property
     def wrapper(self):
-        """What g++ 12's ThreadSanitizer needs where the kernel randomizes more than it can bear."""
+        """g++ 12's ThreadSanitizer needs this where the kernel randomizes more bits than it supports."""
         bits = int(Path("/proc/sys/vm/mmap_rnd_bits").read_text())
         return ["setarch", "-R"] if self.name == "tsan" and bits > 28 else []
 
@@ -75,7 +75,7 @@ class GoogleTest:
 
     @staticmethod
     def catch(tree, catcher, run, mutant):
-        """What it has caught, or None."""
+        """The Catch, or None if the mutant survived."""
         if run.green or (run.hangs and not mutant.may_hang):
             return None
         reported = [sanitizer for beginning, sanitizer in REPORTS.items() if beginning in run.output]
@@ -98,7 +98,7 @@ class Model:
 
     @staticmethod
     def catch(_tree, catcher, run, _mutant):
-        """What it has caught, or None. A deadlock is a report as any other: nothing hangs."""
+        """The Catch, or None if the mutant survived. The model checker reports a deadlock and does not hang."""
         well = re.search(r"^\S+: (?!broken scenario).*\n  in the schedule after (\d+) that were well;", run.output,
                          re.MULTILINE)
         return Catch("model", f"schedule {int(well[1]) + 1}", catcher) if well else None

@@ -11,7 +11,7 @@ MUTANTS = ROOT / "sanitizers" / "mutants"
 
 
 class Trouble(Exception):
-    """What makes a mutant, or a catcher named, a failure; in words for the table."""
+    """A failure of a mutant or of a named catcher, in words for the table."""
 
 
 @functools.cache
@@ -21,7 +21,7 @@ def presets():
 
 @dataclasses.dataclass(frozen=True)
 class Catcher:
-    """What a Caught-by line names."""
+    """A test or scenario that a Caught-by line names."""
 
     preset: str
     program: str
@@ -66,11 +66,13 @@ class Mutant:
         for catcher in catchers:
             if catcher.preset not in presets():
                 raise Trouble(f"{patch.name}: Caught-by: there is no preset {catcher.preset}")
-        return cls(patch.stem, patch, values["Origin"][0], values["Essence"][0], catchers, values["Shows-as"][0], values.get("CI") == ["yes"])
+        return cls(patch.stem, patch, values["Origin"][0], values["Essence"][0], catchers, values["Shows-as"][0],
+                   values.get("CI") == ["yes"])
 
 
 def read_mutants(names, ci):
-    """Those whose names begin so (all, if none is given). For CI only those that say so, each with its first catcher."""
+    """Mutants whose names begin so (all, if none is given). For CI only those with "CI: yes", each with its first
+    catcher."""
     every = [Mutant.read(patch) for patch in sorted(MUTANTS.glob("*.patch"))]
     for name in names:
         if not any(mutant.name.startswith(name) for mutant in every):

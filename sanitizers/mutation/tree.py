@@ -29,7 +29,7 @@ class Run:
 
 
 def files_of(tree):
-    """Everything but what is built, and what git keeps."""
+    """All files except those that are built and those of git."""
     tops = [top for top in tree.iterdir() if top.name not in ("build", ".git")] if tree.is_dir() else []
     return {path.relative_to(tree) for top in tops for path in (top, *top.rglob("*")) if path.is_file()}
 
@@ -42,7 +42,7 @@ class Tree:
         self.build_jobs = build_jobs
 
     def refresh(self):
-        """Makes it the working tree again. What has not changed is left alone, and not built again."""
+        """Makes it the working tree again. Unchanged files keep their time, and are not built again."""
         wanted = files_of(ROOT)
         for name in wanted:
             copy, original = self.path / name, ROOT / name
@@ -55,7 +55,7 @@ class Tree:
             (self.path / name).unlink()
 
     def apply(self, mutant):
-        # The copy is no repository, though it lies in one: else git would look for the files at its top.
+        # The copy is no repository, although it is inside of one: otherwise git would look for the files at its top.
         outside = {**os.environ, "GIT_CEILING_DIRECTORIES": str(COPIES)}
         ended = subprocess.run(["git", "apply", mutant.patch], cwd=self.path, env=outside, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True)
@@ -65,7 +65,7 @@ class Tree:
     def build(self, preset, programs):
         folder = self.path / "build" / preset
         if not (folder / "build.ninja").is_file():
-            # A mutant may leave something unused: a test is to find it, not the compiler.
+            # A mutant may leave a variable unused: a test must catch it, not the compiler.
             options = ["-DDOORBELL_WERROR=OFF", "-DDOORBELL_BUILD_EXAMPLES=OFF", "-DDOORBELL_BUILD_BENCH=OFF"]
             if shutil.which("ccache"):
                 options.append("-DCMAKE_CXX_COMPILER_LAUNCHER=ccache")
@@ -73,7 +73,7 @@ class Tree:
         self._run_tool(["cmake", "--build", folder, "-j", str(self.build_jobs), "--target", *programs])
 
     def _run_tool(self, command):
-        # What one copy has compiled, the others need not.
+        # So that a copy gets from ccache what another copy has compiled.
         cached = {**os.environ, "CCACHE_BASEDIR": str(self.path), "CCACHE_NOHASHDIR": "1"}
         ended = subprocess.run(command, cwd=self.path, env=cached, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                text=True)
@@ -101,8 +101,8 @@ class Tree:
 
     def run(self, command, environment, limit):
         begin = time.monotonic()
-        # In a session of its own, so that a test's children end with it. What it writes goes to a file: one that hangs may
-        # have left a child that keeps a pipe open.
+        # In a session of its own, so that a test's children end with it. Its output goes to a file, because a test that
+        # hangs may have left a child that keeps a pipe open.
         with open(self.path / "build" / "output", "w+b") as output:
             running = subprocess.Popen(command, cwd=self.path, env={**os.environ, **environment},
                                        stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
