@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// by_turns: several sides of a comparison in one benchmark, each for a short while, over and over. A disk, or a processor that has
-// to be woken up, takes longer or shorter by a fifth from one second to the next: so that falls on all sides alike, and the ratio
-// of two of them is what each repetition has seen of it.
+// by_turns: runs several sides of a comparison in one benchmark, interleaved, each for a short time. The speed of a
+// disk, or of a processor that has to be woken up, varies by a fifth from one second to the next. This affects all
+// sides alike, so each repetition measures the ratio of two of them.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -18,14 +18,14 @@ namespace doorbell::bench {
 
 class by_turns {
  public:
-  /// @param round what it does when it is its turn.
+  /// @param round the work of one turn.
   void add(std::string name, std::function<void()> round) { sides_.push_back({std::move(name), std::move(round), {}}); }
 
   /// In each iteration all have their turn; each time another one is the first.
   /// Reports the nanoseconds of an operation of each, as a counter of its name.
   /// @param operations of a round.
   void run(benchmark::State& state, benchmark::IterationCount operations) {
-    for (auto& each : sides_) each.round();  // what is made by the first round is there
+    for (auto& each : sides_) each.round();  // objects that the first round creates exist then
     for (auto _ : state) {
       for (auto& each : sides_) each.took += time_of(each.round);
       std::ranges::rotate(sides_, sides_.begin() + 1);

@@ -20,7 +20,7 @@ namespace {
 
 constexpr unsigned requests = 64;
 
-// What every io_submit and io_getevents begins and ends with.
+// Every io_submit and io_getevents begins and ends with this.
 void lookup_doorbell(benchmark::State& state) {
   static const aio::context ctx{requests};
   auto& table = aio::ioctx_table::process();

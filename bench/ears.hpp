@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a thread can ring, and how an Asio loop hears it: doorbell's eventfd, and the kernel's in a stream_descriptor.
+// The eventfds that a thread signals and an Asio loop waits for: doorbell's, and the kernel's in a stream_descriptor.
 #pragma once
 
 #include <boost/asio/buffer.hpp>

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Row 18: random reads of 4 KiB from an Asio loop, so many at once, each started by the handler of the one before. Compiled twice:
-// with Asio's loop on epoll, as everybody has it, and on io_uring (BOOST_ASIO_DISABLE_EPOLL).
+// Row 18: random reads of 4 KiB from an Asio loop, several outstanding, each started by the handler of the one before.
+// Compiled twice: with Asio's loop on epoll, the default, and on io_uring (BOOST_ASIO_DISABLE_EPOLL).
 //
 // A disk's answer to one read alone is measured with loops that do not sleep, too.
 //
-// Boost.Asio's file carries out one read at a time, so the peer has a file for each read that is outstanding. Ours has one.
+// Boost.Asio's file carries out one read at a time, so the peer has a file for each read that is outstanding. Ours has
+// one.
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -81,7 +82,7 @@ struct freed {
   void operator()(void* memory) const noexcept { std::free(memory); }
 };
 
-/// One of the reads that are outstanding at once, over and over.
+/// One of the outstanding reads, repeated.
 template <class File>
 class reader {
  public:
@@ -107,7 +108,8 @@ class reader {
   std::unique_ptr<void, freed> memory_;
 };
 
-/// How the loop waits: ours has a setting for it that does not sleep; a program whose library has none calls poll() over and over.
+/// How the loop waits: ours has a setting for it that does not sleep; a program whose library has none calls poll()
+/// over and over.
 enum class waiting { asleep, busy_poll, by_poll };
 
 constexpr std::chrono::microseconds busy_poll{100};

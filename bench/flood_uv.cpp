@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Row 6, the peer that loses counts: libuv's uv_async_send. It wakes the loop and does not say how often it was called, so
-// it does less than the others; the counter "lost" is the share of the sends that no callback was called for.
+// Row 6, the peer that loses counts: libuv's uv_async_send. It wakes the loop and does not say how often it was called,
+// so it does less than the others; the counter "lost" is the share of the sends that no callback was called for.
 #include <benchmark/benchmark.h>
 #include <uv.h>
 

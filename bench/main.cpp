@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every benchmark program here has in common: a second thread that sleeps all the time, the versions of the peers in
-// the output, and an exit status that tells of a benchmark that failed.
+// The main function of every benchmark program here: a second thread that sleeps all the time, the versions of the
+// peers in the output, and an exit status that reports a benchmark that failed.
 #include <benchmark/benchmark.h>
 #include <gnu/libc-version.h>
 #include <unistd.h>
@@ -16,8 +16,8 @@
 
 namespace {
 
-// glibc's locks and malloc take short cuts, and shared pointers count without atomics, in a process that has one thread.
-// No program that needs an eventfd is such a process, so nobody is measured in one.
+// glibc's locks and malloc take short cuts, and shared pointers count without atomics, in a process that has one
+// thread. No program that needs an eventfd is such a process, so the peers are not measured in one.
 void sleep_until_stopped(const std::stop_token& stop) {
   std::mutex mutex;
   std::condition_variable_any never;

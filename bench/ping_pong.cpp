@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Row 7: two Asio loops, a thread each, that answer each other: the near one on the first CPU, the far one on the first or
-// the second. The time is for one round trip.
+// Row 7: two Asio loops, a thread each, that answer each other: the near one on the first CPU, the far one on the first
+// or the second. The time is for one round trip.
 #include <benchmark/benchmark.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * resfd_client [--direct] [--calls] [--threads=N] FILE DEPTH: reads random blocks of a file for a while, as an event loop or
- * a virtual machine monitor does: its requests signal an eventfd that it waits for with epoll. It reads the events in the
- * ring as QEMU does, or gets them by calls as tgtd and nginx do. Prints nanoseconds for each read, nanoseconds of CPU time
- * for each read, and how often epoll_wait returned EINTR. It knows only libaio.h, and runs with Debian's library and ours.
+ * resfd_client [--direct] [--calls] [--threads=N] FILE DEPTH: reads random blocks of a file for a while, as an event
+ * loop or a virtual machine monitor does: its requests signal an eventfd that it waits for with epoll. It reads the
+ * events in the ring as QEMU does, or gets them by calls as tgtd and nginx do. Prints nanoseconds for each read,
+ * nanoseconds of CPU time for each read, and how often epoll_wait returned EINTR. It knows only libaio.h, and runs with
+ * Debian's library and ours.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,7 @@
 
 enum { block = 4096, most_depth = 128, most_threads = 16, rounds_between_looks = 100 };
 
-/* What stands at a context's address. */
+/* The header of the ring, at a context's address. */
 struct ring {
   unsigned id;
   unsigned nr;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rows 1 to 3: an eventfd that nobody waits for.
+// Rows 1 to 3: an eventfd without a waiter.
 #include <benchmark/benchmark.h>
 
 #include <atomic>

@@ -16,8 +16,9 @@ set_target_properties(doorbell PROPERTIES
   VERSION ${PROJECT_VERSION}
   SOVERSION ${DOORBELL_ABI})
 
-# doorbell_sanitize(target): with DOORBELL_SANITIZE, compiles and links the target and what links it with that sanitizer.
-# A sanitizer that has not instrumented the library's atomic operations reports races in programs that have none.
+# doorbell_sanitize(target): with DOORBELL_SANITIZE, compiles and links the target and what links it with that
+# sanitizer. A sanitizer that has not instrumented the library's atomic operations reports races in programs that have
+# none.
 function(doorbell_sanitize target)
   if(DOORBELL_SANITIZE)
     target_compile_options(${target} PUBLIC -fsanitize=${DOORBELL_SANITIZE})
@@ -58,12 +59,13 @@ function(doorbell_add_room name)
   target_sources(${target} PUBLIC ${headers})
   target_link_libraries(${target} PUBLIC ${room_USES} ${room_PUBLIC} PRIVATE ${room_PRIVATE})
   target_compile_features(${target} PUBLIC cxx_std_20)
-  # Position independent whatever the product is, for libaio.so.1, which is always shared. Nobody is to put functions of
-  # his own in the place of ours, so the compiler may inline them all the same.
+  # Position independent whatever the product is, for libaio.so.1, which is always shared. Other libraries must not
+  # replace functions of ours, so the compiler may inline them nevertheless.
   set_target_properties(${target} PROPERTIES
     VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL} POSITION_INDEPENDENT_CODE ON)
-  # Thread-local variables are initial-exec, since doorbell is loaded with the program. The general model calls a function,
-  # which allocates memory the first time if the library was loaded later, and signal handlers read some of them.
+  # Thread-local variables are initial-exec, since doorbell is loaded with the program. The general model calls a
+  # function, which allocates memory the first time if the library was loaded later, and signal handlers read some of
+  # them.
   target_compile_options(${target} PRIVATE -fno-semantic-interposition -ftls-model=initial-exec)
   doorbell_enable_warnings(${target})
   doorbell_sanitize(${target})

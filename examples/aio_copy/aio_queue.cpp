@@ -52,7 +52,7 @@ void aio_queue::submit_soon() {
   });
 }
 
-// What finds no slot stays for the turn after the next event. What is refused ends as if it had failed later.
+// Requests that find no slot wait for the next event. A refused request ends as if it had failed later.
 void aio_queue::submit() {
   while (!ready_.empty()) {
     std::error_code ec;

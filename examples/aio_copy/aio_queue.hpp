@@ -3,7 +3,8 @@
 // aio_queue: AIO requests that coroutines await.
 //
 // Requests that are started in one turn of the loop are submitted together; their completions ring one eventfd, which
-// the loop awaits, and however many have come by then are handed out in one turn. No thread of the program waits for I/O.
+// the loop awaits, and however many have come by then are handed out in one turn. No thread of the program waits for
+// I/O.
 #pragma once
 
 #include <cstddef>
@@ -24,12 +25,12 @@ namespace aio_copy {
 
 class aio_queue {
  public:
-  /// @param depth how many requests may be in flight at once.
+  /// @param depth the greatest number of requests in flight.
   aio_queue(boost::asio::io_context& io, unsigned depth);
   aio_queue(const aio_queue&) = delete;
   aio_queue& operator=(const aio_queue&) = delete;
-  /// Cancels what is in flight and waits for it: no buffer is touched after that. Then destroys the coroutines that
-  /// await it; they are not resumed.
+  /// Cancels the requests in flight and waits for them: no buffer is touched after that. Then destroys the coroutines
+  /// that await it; they are not resumed.
   ~aio_queue() = default;
 
   /// Carries a request out.

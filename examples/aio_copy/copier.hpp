@@ -2,8 +2,8 @@
 //
 // copier: the whole job, from the first read to the rename.
 //
-// As many coroutines as requests may be in flight share the blocks of the file among themselves, each with a buffer and a
-// request of its own: read a block, write it, take the next. Blocks are finished in any order.
+// As many coroutines as requests may be in flight share the blocks of the file among themselves, each with a buffer and
+// a request of its own: read a block, write it, take the next. Blocks are finished in any order.
 #pragma once
 
 #include <cstddef>
@@ -26,10 +26,10 @@ class copier {
   copier(const options& how, const source_file& source, partial_file& copy, aio_queue& queue) noexcept
       : how_{how}, source_{source}, copy_{copy}, queue_{queue} {}
 
-  /// Copies, syncs, verifies, and puts the copy in its place. Throws what is for the user to read.
+  /// Copies, syncs, verifies, and puts the copy in its place. Throws an exception with a message for the user.
   boost::asio::awaitable<void> run();
 
-  /// What has been done, for the user to read.
+  /// A summary for the user.
   [[nodiscard]] const std::string& report() const noexcept { return report_; }
 
  private:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The two files. Whatever is wrong with them is thrown as std::system_error or std::runtime_error, its text made for the
-// user.
+// The two files. Whatever is wrong with them is thrown as std::system_error or std::runtime_error, its text made for
+// the user.
 #pragma once
 
 #include <sys/stat.h>
@@ -40,12 +40,12 @@ class source_file {
   struct stat status_;
 };
 
-/// The copy while it is made: a file beside the destination, of a name of its own. It takes the destination's place, and its
-/// mode, in one step at the end; or it is removed.
+/// The copy while it is made: a file beside the destination, of a name of its own. It takes the destination's place,
+/// and its mode, in one step at the end; or it is removed.
 class partial_file {
  public:
-  /// Refuses a destination that is a directory, a device, write-protected or `source` itself. Of a symbolic link, what it
-  /// points to is the destination.
+  /// Refuses a destination that is a directory, a device, write-protected or `source` itself. Of a symbolic link, what
+  /// it points to is the destination.
   partial_file(const std::filesystem::path& destination, const source_file& source);
   partial_file(const partial_file&) = delete;
   partial_file& operator=(const partial_file&) = delete;

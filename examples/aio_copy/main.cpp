@@ -37,7 +37,7 @@ int complain(const char* what) {
   return EXIT_FAILURE;
 }
 
-/// What ended the loop: the job, well or badly, or a signal.
+/// The cause of the loop's end: the job, successful or failed, or a signal.
 struct ending {
   std::exception_ptr failure;
   int signal = 0;

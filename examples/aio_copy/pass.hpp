@@ -19,7 +19,7 @@ namespace aio_copy {
 
 class pass {
  public:
-  /// What is read.
+  /// The file to read.
   struct input {
     int fd;
     std::int64_t size;

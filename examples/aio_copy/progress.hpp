@@ -11,7 +11,7 @@ namespace aio_copy {
 
 class progress {
  public:
-  /// @param doing what, such as "copying". @param total bytes that there are to do.
+  /// @param doing the activity, such as "copying". @param total the number of bytes to process.
   progress(std::string doing, std::int64_t total);
   progress(const progress&) = delete;
   progress& operator=(const progress&) = delete;

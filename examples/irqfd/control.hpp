@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// control: a UNIX socket on which irqfds are assigned and deassigned while all runs. A line is a command, and each has one line
-// for its answer:
+// control: a UNIX socket on which irqfds are assigned and deassigned while all runs. A line is a command, and each has
+// one line for its answer:
 //
 //   assign VECTOR       ok COUNT     how often the vector had been injected before
 //   deassign VECTOR     ok COUNT     and how often until now; it does not change any more until the next assign

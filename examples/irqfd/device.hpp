@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// device: a disk, in a loop of its own. The guest rings the kick; the device starts AIO for what it finds in the queue, and
-// the completions ring an eventfd that the loop awaits; for each of them it signals the line.
+// device: a disk, in a loop of its own. The guest rings the kick; the device starts AIO for what it finds in the queue,
+// and the completions ring an eventfd that the loop awaits; for each of them it signals the line.
 #pragma once
 
 #include <cstddef>

@@ -2,8 +2,8 @@
 //
 // interrupts: the guest's interrupt controller. Anybody injects; the guest's processor halts until there is something.
 //
-// It also watches over the rule that this example is about: an interrupt of a vector that nothing is assigned to is counted
-// as late.
+// It also watches over the rule that this example is about: an interrupt of a vector that nothing is assigned to is
+// counted as late.
 #pragma once
 
 #include <array>

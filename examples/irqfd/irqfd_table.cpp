@@ -10,7 +10,7 @@ bool irqfd_table::assign(unsigned vector) {
   if (place != nullptr) return false;
   guest_.expect(vector);
   place = std::make_unique<doorbell::notifier>([this, vector](doorbell::eventfd_ctx& line) { inject(line, vector); });
-  // What was signalled while nothing was assigned has called nobody; no signal is missed in between.
+  // Signals while nothing was assigned have called no function; register_with() reports them, so that none is missed.
   if (place->register_with(line_)) inject(*line_.unreferenced_context(), vector);
   return true;
 }

@@ -2,9 +2,9 @@
 //
 // irqfd_table: which of the guest's vectors the device's line is assigned to.
 //
-// An irqfd is a notifier on the eventfd that the device signals: the interrupt is injected by the thread that signals, with no
-// thread in between. To deassign is to unregister the notifier, and when that has returned there is no interrupt any more,
-// however busy the line is.
+// An irqfd is a notifier on the eventfd that the device signals: the interrupt is injected by the thread that signals,
+// with no thread in between. To deassign is to unregister the notifier, and when that has returned there is no
+// interrupt any more, however busy the line is.
 //
 // Thread safety: one thread at a time; the line may be signalled meanwhile.
 #pragma once

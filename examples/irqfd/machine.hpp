@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// machine: guest, device and control, a thread each, from its construction to stop(). What goes wrong in one of them ends the
-// program: the others would wait for it for ever.
+// machine: guest, device and control, a thread each, from its construction to stop(). An error in one of them ends the
+// program, because the others would wait for it for ever.
 #pragma once
 
 #include <cstddef>

@@ -11,7 +11,7 @@
 //   irqfd_table     the interrupts: notifiers on the line, which inject in the thread that signals it
 //   control         a thread: a UNIX socket on which irqfds come and go while all this runs
 //
-// What it shows: once a deassign has returned, not one interrupt comes any more, and none is lost around an assign.
+// It shows that no interrupt comes after a deassign has returned, and that none is lost around an assign.
 #include <absl/strings/str_format.h>
 #include <unistd.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// machine_operator: somebody at the control socket who assigns and deassigns, again and again, and keeps count.
+// machine_operator: a client of the control socket that assigns and deassigns repeatedly, and counts the cycles.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ class machine_operator {
  public:
   explicit machine_operator(const std::filesystem::path& socket);
 
-  /// Each cycle assigns a vector and deassigns it; every other one waits for interrupts in between, the others race for them.
-  /// Throws when it is answered with an error.
+  /// Each cycle assigns a vector and deassigns it; every other one waits for interrupts in between, the others race for
+  /// them. Throws when it is answered with an error.
   void cycle(std::uint64_t times);
 
   /// Interrupts between the end of a deassign and the next assign of the same vector.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What becomes of a coroutine's exception: whoever runs the loop has it.
+// A coroutine's exception is thrown again in the thread that runs the loop.
 #pragma once
 
 #include <exception>

@@ -2,8 +2,8 @@
 //
 // ring: passes values from one thread to another, in order.
 //
-// Memory ordering: push() releases with tail_, pop() acquires; pop() releases with head_, so that a place is written again
-// only after it has been read.
+// Memory ordering: push() releases with tail_, pop() acquires; pop() releases with head_, so that a place is written
+// again only after it has been read.
 #pragma once
 
 #include <atomic>

@@ -5,8 +5,8 @@
 
 namespace doorbell::test {
 
-/// The request, so that an engine carries it out, though what it reads is in memory and it could be answered at once: it has
-/// a priority, if none in particular, and that is for engines.
+/// Makes an engine carry the request out, even if it reads cached pages and could complete inside submit: it gets the
+/// default priority, and requests with a priority go to engines.
 template <class Iocb>
 [[nodiscard]] Iocb by_engine(Iocb request) noexcept {
   request.flags |= aio::iocb_abi::flag_ioprio;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A body run in a child process of its own. Its expectations count as the parent's: a child that failed one, or hung, or
-// died, fails the test.
+// A body run in a child process of its own. Its expectations count as the parent's: a child that failed one, or hung,
+// or died, fails the test.
 //
-// A program whose threads fork under ThreadSanitizer, and whose children start threads, needs DOORBELL_TEST_FORKS in one of
-// its sources.
+// A program whose threads fork under ThreadSanitizer, and whose children start threads, needs DOORBELL_TEST_FORKS in
+// one of its sources.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -27,8 +27,8 @@ namespace doorbell::test {
 /// How long a child may take; a multiple of what it needs, also under a sanitizer and with other programs about.
 inline constexpr unsigned child_patience_in_seconds = 40;
 
-/// Forks; under a sanitizer, once the other threads sleep: a thread that starts holds one of the sanitizer's locks, the child
-/// inherits it as it is (sanitizer.hpp), and needs it for threads of its own, or at its exit to look for leaks.
+/// Forks; under a sanitizer, once the other threads sleep: a thread that starts holds one of the sanitizer's locks, the
+/// child inherits it as it is (sanitizer.hpp), and needs it for threads of its own, or at its exit to look for leaks.
 [[nodiscard]] inline pid_t fork_when_quiet() {
   if constexpr (sanitized) expect_others_fall_asleep();
   return ::fork();

@@ -6,7 +6,7 @@
 
 namespace doorbell::test {
 
-/// What has been taken of it.
+/// The memory that a counting_allocator has allocated.
 struct memory_count {
   std::size_t live = 0;  ///< bytes
   std::size_t ever = 0;  ///< allocations

@@ -7,7 +7,7 @@
 
 namespace doorbell::test {
 
-/// What `call(ec)` sets its error_code to. It finds an error there, which success has to clear.
+/// The value to which `call(ec)` sets its error_code. It contains an error before the call, which success must clear.
 template <class Call>
 [[nodiscard]] std::error_code error_of(Call call) {
   auto ec = std::make_error_code(std::errc::not_supported);
@@ -15,7 +15,7 @@ template <class Call>
   return ec;
 }
 
-/// What the system_error thrown by `call()` carries; success, when none is.
+/// The code of the system_error that `call()` throws; success if it throws none.
 template <class Call>
 [[nodiscard]] std::error_code thrown_by(Call call) {
   try {

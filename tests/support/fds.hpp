@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What tests ask of file descriptors.
+// Questions of tests about file descriptors.
 #pragma once
 
 #include <fcntl.h>
@@ -21,7 +21,7 @@ using base::unique_fd;
   return unique_fd{::eventfd(initial, flags | EFD_CLOEXEC)};
 }
 
-/// What poll(2) tells of `fd`, now.
+/// The events that poll(2) reports for `fd` now.
 [[nodiscard]] inline unsigned polled(int fd) {
   pollfd asked{.fd = fd, .events = POLLIN | POLLOUT, .revents = 0};
   ::poll(&asked, 1, 0);
@@ -38,8 +38,8 @@ inline std::uint64_t take(int fd) {
   return readable(fd) && ::read(fd, &count, sizeof count) == sizeof count ? count : 0;
 }
 
-/// What is taken from a kernel eventfd within some seconds, until it is `expected`. Another thread may still be about to
-/// signal when a request's event is in the ring, with the kernel's contexts, too.
+/// The sum of the counts that are read from a kernel eventfd, until it is `expected` or some seconds have passed.
+/// Another thread may still be about to signal when a request's event is in the ring, with the kernel's contexts, too.
 inline std::uint64_t take_until(int fd, std::uint64_t expected) {
   std::uint64_t sum = 0;
   pollfd asked{.fd = fd, .events = POLLIN, .revents = 0};
@@ -51,8 +51,8 @@ inline std::uint64_t take_until(int fd, std::uint64_t expected) {
 /// @return whether that succeeded.
 inline bool give(int fd, std::uint64_t n) { return ::write(fd, &n, sizeof n) == sizeof n; }
 
-/// For as long as it lives, this process gets no new descriptor, or only `spare` of them. Verdicts wait until it is gone:
-/// UndefinedBehaviorSanitizer needs descriptors, too, before it trusts a virtual call.
+/// For as long as it lives, this process gets no new descriptor, or only `spare` of them. Verdicts wait until it is
+/// gone: UndefinedBehaviorSanitizer needs descriptors, too, before it trusts a virtual call.
 class no_more_fds {
  public:
   explicit no_more_fds(rlim_t spare = 0) {

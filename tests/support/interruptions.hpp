@@ -15,9 +15,9 @@
 
 namespace doorbell::test {
 
-/// For as long as it lives, holds its thread up again and again, for some microseconds, wherever it is at that moment. The
-/// gaps between two instructions, a few nanoseconds wide, become wide enough for another thread to do something in them.
-/// The handler restarts what it interrupts.
+/// For as long as it lives, holds its thread up again and again, for some microseconds, wherever it is at that moment.
+/// The gaps between two instructions, a few nanoseconds wide, become wide enough for another thread to do something in
+/// them. The handler restarts what it interrupts.
 class interruptions {
  public:
   interruptions() {

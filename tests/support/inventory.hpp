@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a process has, as /proc shows it: to compare before and after.
+// The resources of a process, as /proc shows them: to compare before and after.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -32,7 +32,8 @@ struct inventory {
     return {.descriptors = count_descriptors(), .threads = count_threads(), .mappings = count_mappings()};
   }
 
-  /// The same, waiting a while for it to be no more than `expected`: a thread that has been joined may still stand in /proc.
+  /// The same, waiting a while for it to be no more than `expected`: a thread that has been joined may still stand in
+  /// /proc.
   [[nodiscard]] static inventory settled(const inventory& expected) {
     const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds{10};
     auto seen = now();

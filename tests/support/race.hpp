@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Races, run again and again: bounded in rounds and in time, both scaled by DOORBELL_STRESS_SCALE (1 when unset). A verdict
-// never depends on how far a race came.
+// Races, run again and again: bounded in rounds and in time, both scaled by DOORBELL_STRESS_SCALE (1 when unset). A
+// verdict never depends on how far a race came.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -66,7 +66,8 @@ class meeting {
   std::atomic<std::size_t> round_{0};
 };
 
-/// Passes a few nanoseconds to a microsecond, so that races do not always run in step; now and then lets others go first.
+/// Passes a few nanoseconds to a microsecond, so that races do not always run in step; now and then lets others go
+/// first.
 class stagger {
  public:
   explicit stagger(std::size_t seed) : random_{static_cast<std::minstd_rand::result_type>(seed + 1)} {}
@@ -92,8 +93,8 @@ void run_disturbed(std::size_t threads, Body body) {
   });
 }
 
-/// Rounds of: `prepare()` alone; `body(index)` in each of the threads, which `run` runs, all at once; `check()` alone. For
-/// what cannot be raced many times in a row: the threads spend most of their time waiting for each other.
+/// Rounds of: `prepare()` alone; `body(index)` in each of the threads that `run` runs, concurrently; `check()` alone.
+/// For code that cannot be raced many times in a row: the threads wait for each other most of the time.
 template <class Run, class Prepare, class Body, class Check>
 void race_in(Run run, std::size_t threads, budget rounds, Prepare prepare, Body body, Check check) {
   meeting start{threads};

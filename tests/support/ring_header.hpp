@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What stands at a context's handle, before its events. Spelt here once more than in aio/ring.cpp: the tests hold ours against
-// what programs expect, not against itself.
+// The header of a context's ring, which is at the context's handle, before the events. It is declared here as well as
+// in aio/ring.cpp, so that the tests compare ours with the header that programs expect.
 #pragma once
 
 #include <doorbell/aio_calls.hpp>

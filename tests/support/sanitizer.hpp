@@ -16,10 +16,10 @@ inline constexpr bool sanitized = false;
 inline constexpr bool sanitized = false;
 #endif
 
-// In a child of a process with threads, no sanitizer of g++ 12 is itself: ThreadSanitizer ends the child as soon as that
-// starts threads of its own ("dup thread with used id"), and AddressSanitizer may have inherited its locks from a thread
-// that is not there, and then a new thread never gets to its first instruction. (clang 19's takes them around the fork;
-// with that one, the tests that are skipped for this pass.)
+// In a child of a process with threads, no sanitizer of g++ 12 is itself: ThreadSanitizer ends the child as soon as
+// that starts threads of its own ("dup thread with used id"), and AddressSanitizer may have inherited its locks from a
+// thread that is not there, and then a new thread never gets to its first instruction. (clang 19's takes them around
+// the fork; with that one, the tests that are skipped for this pass.)
 
 /// Whether that is ThreadSanitizer.
 #if defined(__SANITIZE_THREAD__)

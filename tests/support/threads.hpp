@@ -18,7 +18,7 @@
 
 namespace doorbell::test {
 
-/// Runs `body(0)` to `body(threads - 1)` in a thread each, all let go at once, and returns when the last has ended.
+/// Runs `body(0)` to `body(threads - 1)` in a thread each, which start together, and returns when the last has ended.
 template <class Body>
 void run_together(std::size_t threads, Body body) {
   std::barrier start{static_cast<std::ptrdiff_t>(threads)};
@@ -31,8 +31,8 @@ void run_together(std::size_t threads, Body body) {
     });
 }
 
-/// Spins until `condition()`: threads that wait so come out within nanoseconds of each other. Gives way when it takes long,
-/// since the thread that it waits for may want this CPU.
+/// Spins until `condition()`: threads that wait so come out within nanoseconds of each other. Gives way when it takes
+/// long, since the thread that it waits for may want this CPU.
 template <class Condition>
 void spin_until(Condition condition) {
   for (int spins = 0; !condition(); ++spins)

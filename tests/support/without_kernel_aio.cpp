@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// without_kernel_aio PROGRAM [ARGUMENTS...]: becomes a program to which the kernel refuses all AIO. What it does with AIO
-// all the same, a library has done.
+// without_kernel_aio PROGRAM [ARGUMENTS...]: becomes a program to which the kernel refuses all AIO. If AIO works in it
+// all the same, a library carries it out.
 #include <unistd.h>
 
 #include <cstdio>
