@@ -3,12 +3,12 @@
 // The switch of sanitizers/run_faults. The tool includes this header in each file that it rewrites, in a copy of the
 // tree; no file of the tree includes it.
 //
-// doorbell_fault(n) is true if the environment variable DOORBELL_FAULT is n. DOORBELL_FAULT_REACHED may name a file: byte
-// n of it becomes 1 when doorbell_fault(n) is called. The file is mapped shared, so what a process has reached is kept
-// when it ends by _exit(2), by execve(2) or by a signal, and its children add to it.
+// doorbell_fault(n) is true if the environment variable DOORBELL_FAULT is n. DOORBELL_FAULT_REACHED may name a file:
+// byte n of it becomes 1 when doorbell_fault(n) is called. The file is mapped shared, so what a process has reached is
+// kept when it ends by _exit(2), by execve(2) or by a signal, and its children add to it.
 //
-// Thread safety: doorbell_fault() may be called concurrently and in signal handlers. The variables are set before main()
-// and before the constructors of the program.
+// Thread safety: doorbell_fault() may be called concurrently and in signal handlers. The variables are set before
+// main() and before the constructors of the program.
 #pragma once
 
 #include <fcntl.h>
@@ -30,8 +30,9 @@ __attribute__((weak, visibility("hidden"))) int doorbell_fault_active = 0;
 __attribute__((weak, visibility("hidden"))) long doorbell_fault_places = 0;
 __attribute__((weak, visibility("hidden"))) char* doorbell_fault_reached = nullptr;
 
-// libaio.so.1 counts its calls of open, mmap and close, and the model checker stands in for them; hence the other names.
-// The model checker must not be told of the accesses here, which it would take for those of the code that it explores.
+// libaio.so.1 counts its calls of open, mmap and close, and the model checker stands in for them; hence the other
+// names. The model checker must not be told of the accesses here, which it would take for those of the code that it
+// explores.
 __attribute__((constructor(101), no_sanitize("thread"))) static void doorbell_fault_start() {
   if (doorbell_fault_started) return;
   doorbell_fault_started = true;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// AIO contexts: set-up, submission, completion, cancel, getting events and the end, on an engine that the scenario plays.
+// AIO contexts: set-up, submission, completion, cancel, getting events and the end, on an engine that the scenario
+// plays.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 
@@ -32,7 +33,8 @@ const int some_file = ::open("/dev/null", O_RDWR | O_CLOEXEC);
 
 const int regular_file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 
-// What is the process's is made before any scenario, and found as it was by each: a context has been there, and is gone.
+// Objects of the process are created before any scenario, and each scenario finds them in the same state: after a
+// context was created and destroyed.
 [[maybe_unused]] const bool is_warm = [] {
   aio::reaper::process();
   aio::shared_bells::process();
@@ -83,7 +85,8 @@ SCENARIO(aio_submit_complete_get, 3,
 }
 AND_WEAK(aio_submit_complete_get, 2, 3);
 
-SCENARIO(aio_two_getters, 3, "of two who wait each gets its event, and none sleeps on what the other has reaped") {
+SCENARIO(aio_two_getters, 3,
+         "two threads that wait each get an event, and neither sleeps for one that the other has reaped") {
   one_context all;
   std::size_t first = 0;
   std::size_t second = 0;
@@ -104,7 +107,8 @@ SCENARIO(aio_two_getters, 3, "of two who wait each gets its event, and none slee
 AND_WEAK(aio_two_getters, 3, 2);
 
 SCENARIO(aio_leader_hand_over, 3,
-         "when the leader's time is up as the event comes, somebody gets it, and nobody is left without a leader") {
+         "when the leader's timeout expires as the event comes, one thread gets it, and no follower sleeps without a "
+         "leader") {
   one_context all;
   std::size_t timed = 0;
   std::size_t patient = 0;
@@ -126,7 +130,7 @@ SCENARIO(aio_leader_hand_over, 3,
 AND_WEAK(aio_leader_hand_over, 2, 2);
 
 SCENARIO(aio_cancel_and_complete, 3,
-         "a request that is cancelled as it completes has one event, which says what became of it") {
+         "a request that is cancelled as it completes has one event, which has its result") {
   one_context all;
   all.submit();
   std::error_code ec;
@@ -141,7 +145,7 @@ SCENARIO(aio_cancel_and_complete, 3,
 }
 AND_WEAK(aio_cancel_and_complete, 2, 3);
 
-SCENARIO(aio_submit_and_destroy, 3, "a submit is refused, or what it started is over when destroy returns") {
+SCENARIO(aio_submit_and_destroy, 3, "a submit is refused, or its request has ended when destroy returns") {
   one_context all;
   std::error_code refused;
   together({{"submitter", [&] { all.context.submit({&all.requests[0]}, refused); }},
@@ -150,7 +154,7 @@ SCENARIO(aio_submit_and_destroy, 3, "a submit is refused, or what it started is 
 AND_WEAK(aio_submit_and_destroy, 3, 3);
 
 SCENARIO(aio_get_and_destroy, 3,
-         "who waits for events when the context is destroyed wakes, with an error or with what there was") {
+         "a thread that waits for events when the context is destroyed wakes, with an error or with an event") {
   one_context all;
   all.submit();
   std::error_code ec;
@@ -165,7 +169,7 @@ SCENARIO(aio_get_and_destroy, 3,
 }
 AND_WEAK(aio_get_and_destroy, 3, 3);
 
-SCENARIO(aio_two_getters_and_destroy, 3, "of two who wait when the context is destroyed both wake") {
+SCENARIO(aio_two_getters_and_destroy, 3, "two threads that wait when the context is destroyed both wake") {
   one_context all;
   const auto wait = [&] {
     std::error_code ec;
@@ -176,7 +180,7 @@ SCENARIO(aio_two_getters_and_destroy, 3, "of two who wait when the context is de
 }
 AND_WEAK(aio_two_getters_and_destroy, 2, 1);
 
-SCENARIO(aio_two_destroys, 3, "of two destroys one does it, and the other is told that there is nothing") {
+SCENARIO(aio_two_destroys, 3, "one of two destroys destroys the context, and the other finds none") {
   one_context all;
   all.submit();
   std::error_code first;
@@ -195,7 +199,7 @@ SCENARIO(aio_lookup_and_destroy, 3, "a lookup finds a context that stays until i
 }
 AND_WEAK(aio_lookup_and_destroy, 2, 2);
 
-SCENARIO(aio_complete_and_destroy, 3, "destroy returns when the last completion is over, whoever reaps it") {
+SCENARIO(aio_complete_and_destroy, 3, "destroy returns after the last completion, whichever thread reaps it") {
   one_context all;
   all.submit();
   together({{"reaper",
@@ -210,7 +214,7 @@ SCENARIO(aio_complete_and_destroy, 3, "destroy returns when the last completion 
 AND_WEAK(aio_complete_and_destroy, 2, 2);
 
 SCENARIO(aio_destroy_waits, 3,
-         "what cannot be cancelled is over when destroy returns: the buffer is not touched any more") {
+         "a request that cannot be cancelled has ended when destroy returns: the buffer is not touched any more") {
   one_context all;
   all.disk->ignore_cancels();
   all.submit();
@@ -238,7 +242,7 @@ SCENARIO(aio_destroy_waits_for_files, 3,
                                                                    }}});
 }
 
-SCENARIO(aio_end_of_process, 3, "what submit has accepted is carried out when the process may end") {
+SCENARIO(aio_end_of_process, 3, "file I/O that submit has accepted is carried out before the process ends") {
   one_context all;
   char buffer = 0;
   auto read = aio::prep_pread(regular_file, &buffer, 1, 0);
@@ -256,7 +260,7 @@ SCENARIO(aio_end_of_process, 3, "what submit has accepted is carried out when th
 }
 AND_WEAK(aio_end_of_process, 2, 2);
 
-SCENARIO(aio_end_of_process_and_destroy, 3, "nor does the process end before file I/O that a destroy waits for") {
+SCENARIO(aio_end_of_process_and_destroy, 3, "the process does not end before file I/O for which a destroy waits") {
   one_context all;
   char buffer = 0;
   auto read = aio::prep_pread(regular_file, &buffer, 1, 0);
@@ -317,7 +321,7 @@ SCENARIO(aio_sleeper_given_up_and_next_sleep, 2,
 }
 
 SCENARIO(aio_setup_and_destroy, 3,
-         "a context whose handle another thread knows beforehand is destroyed once, by it or by us") {
+         "a context whose handle another thread guesses is destroyed once, by that thread or by its owner") {
   const auto handle = next_handle();
   aio::aio_context_t made = 0;
   int by_other = 0;
@@ -328,7 +332,7 @@ SCENARIO(aio_setup_and_destroy, 3,
   device::forget_last();
 }
 
-SCENARIO(aio_setup_refused, 3, "a context that is refused for the limit has never been there for others to find") {
+SCENARIO(aio_setup_refused, 3, "a context that the limit refuses is never visible to other threads") {
   const auto handle = next_handle();
   auto& limit = aio::request_limit::process();
   const auto rest = limit.max() - limit.charged();
@@ -341,7 +345,7 @@ SCENARIO(aio_setup_refused, 3, "a context that is refused for the limit has neve
 }
 
 // The other one who reaps is the process's reaper.
-SCENARIO(aio_bell, 3, "whoever is told by the eventfd finds the event in the ring") {
+SCENARIO(aio_bell, 3, "a thread that reads the eventfd's count finds the event in the ring") {
   one_context all;
   const eventfd bell;
   all.requests[0].set_eventfd(bell);
@@ -359,7 +363,7 @@ SCENARIO(aio_bell, 3, "whoever is told by the eventfd finds the event in the rin
              }}});
 }
 
-SCENARIO(aio_bell_that_is_closed, 3, "a request keeps the eventfd that it rings in memory until it has rung") {
+SCENARIO(aio_bell_that_is_closed, 3, "a request keeps its eventfd in memory until it has signalled it") {
   one_context all;
   eventfd bell;
   all.requests[0].set_eventfd(bell);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Operations on files on the loop's side: started, cancelled and ended while they complete; on the engine that the scenario plays,
-// and with a loop of the scenario's own in the place of Asio's, which watches the context's descriptor by an epoll.
+// Operations on files on the loop's side: started, cancelled and ended while they complete; on the engine that the
+// scenario plays, and with a loop of the scenario's own in the place of Asio's, which watches the context's descriptor
+// by an epoll.
 #include <doorbell/asio/detail/file_proactor.hpp>
 #include <doorbell/asio/detail/open_file.hpp>
 
@@ -32,7 +33,7 @@ using asio::detail::file_proactor;
 using asio::detail::file_use;
 using asio::detail::open_file;
 
-/// What it does not know of Asio's: how long it runs is said by the scenario, in operations that end.
+/// Unlike Asio's loop, it runs until a number of operations have ended, which the scenario chooses.
 class file_loop final : public file_proactor {
  public:
   file_loop() { watch_by_epoll(wakes_.get()); }
@@ -51,7 +52,7 @@ class file_loop final : public file_proactor {
   }
   /// How often to look before it sleeps: busy polling.
   void look_busily(int times) noexcept { looks_ = times; }
-  /// When nobody runs it any more.
+  /// To be called when no thread runs it any more.
   void shut_down() {
     file_proactor::shut_down();
     for (auto* each : handed_over_) each->destroy();
@@ -214,7 +215,8 @@ struct reading {
     const auto last = std::move(file);
     loop.cancel(*last);
   }
-  /// What nobody has cancelled, and the device has not completed yet.
+  /// Runs until the reads that were not cancelled have ended, and completes those that the device has not completed
+  /// yet.
   void finish(int reads) {
     while (loop.ended() < 1 + reads) {
       loop.run_what_is_posted();
@@ -243,8 +245,7 @@ void cancel_one_of_two(reading& all) {
 
 }  // namespace
 
-SCENARIO(asio_file_read_and_complete, 3,
-         "a read that completes while the loop is at it ends once, with what was read") {
+SCENARIO(asio_file_read_and_complete, 3, "a read that completes while the loop polls ends once, with its result") {
   reading all;
   together({{"loop", [&] { all.loop.run_until_ended(2); }},
             {"reader", [&] { all.begin_read(); }},
@@ -252,8 +253,7 @@ SCENARIO(asio_file_read_and_complete, 3,
   REQUIRE(all.loop.ended() == 2 && all.loop.failed() == 0 && all.loop.bytes() == 2);
 }
 
-SCENARIO(asio_file_look_and_complete, 3,
-         "a read that completes when the loop has looked for the last time ends all the same") {
+SCENARIO(asio_file_look_and_complete, 3, "a read that completes after the loop's last poll ends, too") {
   reading all;
   all.loop.look_busily(2);
   together({{"loop", [&] { all.loop.run_until_ended(2); }},
@@ -278,7 +278,7 @@ SCENARIO(asio_file_cancel_one_of_two, 3, "of two reads the one that is cancelled
 }
 
 SCENARIO(asio_file_cancel_fetches, 3,
-         "what a cancel has fetched, since the engine was busy, is handed over all the same") {
+         "a completion that a cancel has fetched, because the engine was busy, reaches its handler") {
   reading all;
   const std::uint64_t key = 1;
   all.begin_read();
@@ -293,7 +293,7 @@ SCENARIO(asio_file_cancel_fetches, 3,
   REQUIRE(all.loop.ended() == 3 && all.loop.failed() == 0 && all.loop.bytes() == 3);
 }
 
-SCENARIO(asio_file_two_loops, 2, "where two threads run the loop each of two reads ends once") {
+SCENARIO(asio_file_two_loops, 2, "if two threads run the loop, each of two reads ends once") {
   reading all;
   all.begin_read();
   all.begin_read();
@@ -306,7 +306,7 @@ SCENARIO(asio_file_two_loops, 2, "where two threads run the loop each of two rea
   REQUIRE(all.loop.ended() == 3 && all.loop.failed() == 0 && all.loop.bytes() == 3);
 }
 
-SCENARIO(asio_file_two_readers, 2, "of reads that are started at once none is forgotten") {
+SCENARIO(asio_file_two_readers, 2, "of reads that are started concurrently none is forgotten") {
   reading all;
   together({{"loop", [&] { all.loop.run_until_ended(3); }},
             {"one reader", [&] { all.begin_read(); }},
@@ -319,7 +319,7 @@ SCENARIO(asio_file_two_readers, 2, "of reads that are started at once none is fo
 }
 
 SCENARIO(asio_file_reads_in_a_row, 2,
-         "a read of a disk that a handler starts goes, whatever else is started meanwhile") {
+         "a read of a disk that a handler starts is submitted, whatever else is started meanwhile") {
   reading all{file_access::random, true};
   all.begin_reads_in_a_row(2);
   together({{"loop", [&] { all.loop.run_until_ended(4); }},
@@ -331,7 +331,7 @@ SCENARIO(asio_file_reads_in_a_row, 2,
 }
 
 SCENARIO(asio_file_close_and_complete, 3,
-         "the file that is closed as its read completes is there until that has ended, and not longer") {
+         "a file that is closed as its read completes exists until the read has ended, and not longer") {
   reading all;
   const std::weak_ptr<open_file> there = all.file;
   all.begin_read();
@@ -341,14 +341,15 @@ SCENARIO(asio_file_close_and_complete, 3,
   REQUIRE(all.loop.ended() == 2 && there.expired());
 }
 
-SCENARIO(asio_file_lane, 3, "behind the read of a stream that is cancelled, or completes, the next one goes on") {
+SCENARIO(asio_file_lane, 3, "behind a stream's read that is cancelled or completes, the next one is started") {
   reading all{file_access::stream};
   cancel_one_of_two(all);
   REQUIRE(all.file->position() == all.loop.bytes());
 }
 
 SCENARIO(asio_file_shut_down_and_complete, 3,
-         "of what completes as the context goes no handler is called: it is destroyed, when its buffer is free") {
+         "the handler of an operation that completes as the context ends is destroyed, not called, when its buffer is "
+         "free") {
   reading all;
   all.begin_read();
   all.loop.run_what_is_posted();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What waits of doorbell::asio::eventfd on the loop's side: its wake function, its looks and its cancel; with a loop of
-// the scenario's own in the place of Asio's.
+// The part of doorbell::asio::eventfd that waits, on the loop's side: its wake function, its looks and its cancel, with
+// a loop of the scenario's own instead of Asio's.
 #include <doorbell/asio/detail/bell_watch.hpp>
 
 #include <cstdint>
@@ -27,7 +27,7 @@ using asio::detail::bell_watch;
 
 class watch_under_test;
 
-/// What runs looks, and knows of operations that have ended.
+/// Runs looks, and counts the operations that have ended.
 class event_loop {
  public:
   void post(std::shared_ptr<watch_under_test> what) {
@@ -166,7 +166,7 @@ struct listening {
 
 }  // namespace
 
-SCENARIO(asio_read_and_signal, 3, "a read that waits, or is about to, ends once, with what was signalled") {
+SCENARIO(asio_read_and_signal, 3, "a read that waits, or is about to, ends once, with the count of the signal") {
   listening all;
   together({{"loop", [&] { all.loop.run_until_ended(1); }},
             {"reader", [&] { all.begin_read(); }},
@@ -176,7 +176,7 @@ SCENARIO(asio_read_and_signal, 3, "a read that waits, or is about to, ends once,
 }
 
 SCENARIO(asio_cancel_and_signal, 3,
-         "a read that is cancelled as the signal comes ends once: it has got it, or left it there") {
+         "a read that is cancelled as the signal comes ends once: it has taken the count or left it") {
   listening all;
   all.begin_read();
   together({{"loop", [&] { all.loop.run_until_ended(1); }},
@@ -203,7 +203,7 @@ SCENARIO(asio_close_and_signal, 3, "once close() has returned nothing is posted,
 }
 
 SCENARIO(asio_two_reads_and_signals, 3,
-         "each of two reads that wait ends once, and what they read is what was signalled") {
+         "each of two reads that wait ends once, and their sum is the sum of the signals") {
   listening all;
   all.begin_read();
   all.begin_read();
@@ -216,7 +216,8 @@ SCENARIO(asio_two_reads_and_signals, 3,
   all.loop.close();
 }
 
-SCENARIO(asio_cancel_one_of_two_reads, 3, "one that is cancelled as the signal comes leaves the other its wake") {
+SCENARIO(asio_cancel_one_of_two_reads, 3,
+         "a read that is cancelled as the signal comes leaves the wakeup to the other one") {
   listening all{EFD_SEMAPHORE};
   constexpr std::uint64_t key = 1;
   all.begin_read(key);
@@ -239,7 +240,7 @@ SCENARIO(asio_read_and_hup, 3, "a read that waits when the last handle is closed
   all.loop.close();
 }
 
-SCENARIO(asio_destroyed_and_signal, 3, "a read ends once, though its object goes as the signal comes") {
+SCENARIO(asio_destroyed_and_signal, 3, "a read ends once, although its object is destroyed as the signal comes") {
   listening all;
   all.begin_read();
   together({{"loop", [&] { all.loop.run_until_ended(1); }}, {"owner", [&] { all.destroy(); }}, {"signaller", [&] {
@@ -315,7 +316,8 @@ SCENARIO(asio_write_and_cancel, 3, "a write that is cancelled as room is made en
 }
 AND_WEAK(asio_write_and_cancel, 2, 2);
 
-SCENARIO(asio_write_behind_another, 3, "a write goes on when the one before it is cancelled, though nobody reads") {
+SCENARIO(asio_write_behind_another, 3,
+         "a write is added when the one before it is cancelled, although no thread reads") {
   listening all;
   constexpr std::uint64_t key = 1;
   all.bell.signal(eventfd::max - 2);

@@ -33,8 +33,8 @@ std::uint64_t take(counter_lock& count, bool one) {
   return taken;
 }
 
-/// What two threads write before they add, each a bit of its own. Plain: whoever comes to know of a count must have acquired
-/// what its adder did.
+/// Two threads write this before they add, each a bit of its own. Plain: a thread that sees a count must have acquired
+/// what its adder wrote.
 struct published {
   published() {
     if (any_below(2) == 0) return;
@@ -58,7 +58,8 @@ struct published {
 
 }  // namespace
 
-SCENARIO(counter_lock_sum, 3, "what is added is taken or still there, once, whether in the word or under the lock") {
+SCENARIO(counter_lock_sum, 3,
+         "each count that is added is taken once or is still there, in the word or under the lock") {
   counter_lock count{1};
   std::uint64_t taken = 0;
   together({{"adder", [&] { add(count, 2); }},
@@ -85,7 +86,7 @@ SCENARIO(counter_lock_semaphore, 3, "of a semaphore's count each one is taken on
 }
 AND_WEAK(counter_lock_semaphore, 3, 3);
 
-SCENARIO(counter_lock_contended, 3, "three who want the lock get it one after another, and none sleeps on") {
+SCENARIO(counter_lock_contended, 3, "three threads get the lock one after another, and none sleeps on") {
   counter_lock count{0};
   int inside = 0;  // plain: a second one inside would be a race
   const auto enter = [&] {
@@ -98,7 +99,7 @@ SCENARIO(counter_lock_contended, 3, "three who want the lock get it one after an
 }
 AND_WEAK(counter_lock_contended, 3, 3);
 
-SCENARIO(counter_lock_watched, 3, "while the queue is watched nobody changes the count past the lock") {
+SCENARIO(counter_lock_watched, 3, "while the queue is watched no thread changes the count without the lock") {
   counter_lock count{0};
   bool watched = false;  // guarded by the lock
   int seen = 0;
@@ -159,7 +160,7 @@ WEAK_SCENARIO(counter_lock_forwards, 3, 3,
              }}});
 }
 
-SCENARIO(counter_lock_taken, 3, "whoever takes a count has acquired what was done before it was added") {
+SCENARIO(counter_lock_taken, 3, "a thread that takes a count has acquired everything before its addition") {
   published all;
   together({{"first adder", all.adder(0)},
             {"second adder", all.adder(1)},
@@ -167,7 +168,7 @@ SCENARIO(counter_lock_taken, 3, "whoever takes a count has acquired what was don
 }
 AND_WEAK(counter_lock_taken, 3, 2);
 
-SCENARIO(counter_lock_seen, 3, "whoever sees a count has acquired what was done before it was added") {
+SCENARIO(counter_lock_seen, 3, "a thread that sees a count has acquired everything before its addition") {
   published all;
   together({{"adder", all.adder(0)},
             {"holder",
@@ -181,7 +182,7 @@ SCENARIO(counter_lock_seen, 3, "whoever sees a count has acquired what was done 
 }
 AND_WEAK(counter_lock_seen, 3, 2);
 
-SCENARIO(counter_lock_room, 3, "whoever finds room in the word has acquired what was done before it was made") {
+SCENARIO(counter_lock_room, 3, "a thread that finds room in the word has acquired everything before it was made") {
   counter_lock count{(std::uint64_t{1} << 49) - 1};  // the most that the word can hold
   int written = 0;
   together({{"taker",

@@ -10,7 +10,7 @@
 
 namespace doorbell::model {
 
-SCENARIO(files_copied_and_closed, 3, "whoever closes the last of the copies that threads make hangs up, once") {
+SCENARIO(files_copied_and_closed, 3, "the thread that closes the last of several concurrent copies hangs up, once") {
   eventfd handles[2];
   handles[1] = handles[0];
   int releases = 0;
@@ -44,7 +44,7 @@ SCENARIO(files_last_close, 3, "release() has seen what each closer did before it
   REQUIRE(releases == 2);
 }
 
-SCENARIO(files_ids, 3, "eventfds that are made at once have ids of their own") {
+SCENARIO(files_ids, 3, "eventfds that are created concurrently have different ids") {
   std::uint64_t first = 0;
   std::uint64_t second = 0;
   together({{"first", [&] { first = eventfd{}.info().id; }}, {"second", [&] { second = eventfd{}.info().id; }}});

@@ -37,7 +37,7 @@ auto signaller(const eventfd& bell, std::uint64_t n = 1) {
 }  // namespace
 
 SCENARIO(forward_begun_while_signalled, 3,
-         "what is read over there and what is left here add up to what was signalled") {
+         "the counts that are read there and left here add up to the sum of the signals") {
   const eventfd bell;
   const auto target = make_target(0, EFD_NONBLOCK);
   together({{"forwarder", [&] { bell.forward_to(target.get()); }},
@@ -48,7 +48,7 @@ SCENARIO(forward_begun_while_signalled, 3,
 }
 
 SCENARIO(forward_ended_while_signalled, 3,
-         "a count is over there or here when forwarding ends, and never in both or in neither") {
+         "a count is there or here when forwarding ends, never in both or in neither") {
   const eventfd bell;
   const auto target = make_target(0, EFD_NONBLOCK);
   bell.forward_to(target.get());
@@ -57,13 +57,13 @@ SCENARIO(forward_ended_while_signalled, 3,
 }
 
 SCENARIO(forward_when_full, 2,
-         "a signal does not block for room over there; what does not fit waits here, and moves with a later one") {
+         "a signal does not block for room there; the rest waits here, and moves with a later signal") {
   const eventfd bell;
   const auto target = make_target(0, 0);
   const std::uint64_t full = eventfd::max;
   REQUIRE(::write(target.get(), &full, sizeof full) == sizeof full);
   bell.forward_to(target.get());
-  bell.signal();  // while nobody reads over there
+  bell.signal();  // while no thread reads there
   std::uint64_t got = 0;
   together({{"signaller", signaller(bell)}, {"other signaller", signaller(bell)}, {"reader over there", [&] {
                                                                                      got = read_all(target);
@@ -83,8 +83,7 @@ SCENARIO(forward_makes_room, 3, "a write that waits for room here gets it when f
   REQUIRE(bell.context()->count() == 5);
 }
 
-SCENARIO(forward_makes_room_later, 3,
-         "a write that waits for room here gets it from a signal that moves what is here") {
+SCENARIO(forward_makes_room_later, 3, "a write that waits for room here gets it from a signal that moves the count") {
   const eventfd bell;
   const auto target = make_target(0, EFD_NONBLOCK);
   bell.write(eventfd::max);
@@ -113,7 +112,7 @@ SCENARIO(forward_number_used_again, 3,
   REQUIRE(read_all(other) == 0);
 }
 
-SCENARIO(forward_and_hup, 3, "the last close moves what is there, and closes what forwarding held") {
+SCENARIO(forward_and_hup, 3, "the last close moves the count, and closes forwarding's descriptor") {
   eventfd bell;
   const auto target = make_target(0, EFD_NONBLOCK);
   const auto context = bell.context();
@@ -122,7 +121,7 @@ SCENARIO(forward_and_hup, 3, "the last close moves what is there, and closes wha
   REQUIRE(read_all(target) + context->count() == 1);
 }
 
-SCENARIO(forward_against_drain, 3, "a count is drained here or read over there, and not both") {
+SCENARIO(forward_against_drain, 3, "a count is drained here or read there, never both") {
   const eventfd bell;
   const auto target = make_target(0, EFD_NONBLOCK);
   bell.forward_to(target.get());
@@ -160,7 +159,7 @@ SCENARIO(forward_comes_back_to_reader, 3,
   REQUIRE(got == 3);
 }
 
-SCENARIO(forward_and_poll_fd, 3, "once all is quiet the descriptor is readable exactly if something waits here") {
+SCENARIO(forward_and_poll_fd, 3, "in the end the descriptor is readable exactly if a count waits here") {
   const eventfd bell;
   const int fd = bell.poll_fd();
   const auto target = make_target(0, EFD_NONBLOCK);

@@ -37,7 +37,7 @@ SCENARIO(kref_last_put, 3, "exactly one of three puts frees, and it has seen wha
 AND_WEAK(kref_last_put, 3, 3);
 
 SCENARIO(kref_get_and_put, 3,
-         "while somebody holds a reference, others may take and give back more, and only the last put frees") {
+         "while one reference is held, other threads may get and put more, and only the last put frees") {
   auto* const shared = new counted{kref{2}};
   const auto holder = [shared](int index) {
     return [shared, index] {
@@ -52,7 +52,7 @@ SCENARIO(kref_get_and_put, 3,
 AND_WEAK(kref_get_and_put, 3, 3);
 
 SCENARIO(kref_get_unless_zero, 3,
-         "whoever is given a reference holds one, and after the last put nobody is given any") {
+         "a thread that gets a reference holds one, and no thread gets one after the last put") {
   kref references;
   int last = 0;
   const auto put = [&] {

@@ -73,7 +73,7 @@ void independent_reads(memory_order stores, memory_order loads) {
   outcome({seen[0], seen[1], seen[2], seen[3]});
 }
 
-// What one has read from another it passes on to a third.
+// A thread passes a value that it has read from another thread on to a third.
 void write_to_read_causality(memory_order passes, memory_order looks) {
   variable x{0};
   variable y{0};
@@ -93,7 +93,7 @@ void write_to_read_causality(memory_order passes, memory_order looks) {
   outcome({passed, looked, read});
 }
 
-// A release, what another does to the same atomic, and who acquires that.
+// A release, an operation of another thread on the same atomic, and a thread that acquires its result.
 template <class Between>
 void release_sequence(const Between& between) {
   variable data{0};
@@ -113,7 +113,7 @@ void release_sequence(const Between& between) {
   outcome({saw, read});
 }
 
-// Each stores to both, in the opposite order. What is there in the end?
+// Each stores to both, in the opposite order. The outcome is the final values.
 void two_writes_each(memory_order order) {
   variable x{0};
   variable y{0};
@@ -258,7 +258,7 @@ LITMUS(litmus_iriw_seq_cst, "0000 0001 0010 0011 0100 0101 0110 0111 1000 1001 1
   independent_reads(memory_order_seq_cst, memory_order_seq_cst);
 }
 
-LITMUS(litmus_wrc_release_acquire, "000 001 010 011 100 101 111", "what is passed on was read before") {
+LITMUS(litmus_wrc_release_acquire, "000 001 010 011 100 101 111", "a value that is passed on was read before") {
   write_to_read_causality(memory_order_release, memory_order_acquire);
 }
 

@@ -20,7 +20,7 @@ using variable = base::atomic<int>;
 
 }  // namespace
 
-LITMUS(litmus_mutex, "00 11", "what was stored under a mutex is read under it") {
+LITMUS(litmus_mutex, "00 11", "a value that was stored under a mutex is read under it") {
   base::mutex lock;
   bool there = false;
   variable data{0};

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// model_engine: what carries requests out in scenarios, with a device that a thread of the scenario plays. It does what
-// engine.hpp demands of an engine, and nothing sooner than it must. The device is there for as long as somebody knows it,
-// as hardware is.
+// model_engine: the engine of the scenarios, with a device that a thread of the scenario plays. It does what engine.hpp
+// requires of an engine, and everything as late as it may. The device exists as long as there is a reference to it.
 //
-// Thread safety: all members, at once, but that one thread at a time waits.
+// Thread safety: all members may be called concurrently, except that one thread at a time waits.
 #pragma once
 
 #include <cstddef>
@@ -24,14 +23,14 @@ namespace doorbell::model {
 
 class device {
  public:
-  /// That of the context that was made last; asked for once.
+  /// The device of the context that was created last. Returns it once.
   [[nodiscard]] static std::shared_ptr<device> take_last() noexcept;
-  /// For those who do not ask.
+  /// For scenarios that do not need the device.
   static void forget_last() noexcept { [[maybe_unused]] const auto unwanted = take_last(); }
 
   device();
 
-  /// From now on what has been started runs to its end, though it be cancelled.
+  /// From now on started requests run to their end, even if they are cancelled.
   void ignore_cancels() { stubborn_ = true; }
   /// The next cancel is refused, as by an engine that has no room for it just now.
   void refuse_next_cancel() { busy_ = true; }

@@ -32,7 +32,7 @@ struct shared_bell {
 
 }  // namespace
 
-SCENARIO(exclusive_turns, 3, "of two signals at once each tells one of the two, and not both the same") {
+SCENARIO(exclusive_turns, 3, "two concurrent signals call one of two notifiers each, and not the same one") {
   shared_bell all;
   together({{"first signaller", all.signaller()}, {"second signaller", all.signaller()}});
   REQUIRE(all.told[0] == 1 && all.told[1] == 1);

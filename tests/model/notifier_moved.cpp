@@ -44,7 +44,7 @@ void while_it_runs_on(Next next) {
 
 }  // namespace
 
-SCENARIO(notifier_moved, 3, "whoever registers it after an unregister finds it as that has left it") {
+SCENARIO(notifier_moved, 3, "a thread that registers it after an unregister sees everything that the unregister did") {
   const eventfd here;
   const eventfd there;
   notifier watcher{here, [](auto&) {}};
@@ -57,7 +57,7 @@ SCENARIO(notifier_moved, 3, "whoever registers it after an unregister finds it a
 }
 AND_WEAK(notifier_moved, 3, 3);
 
-SCENARIO(notifier_moved_after_a_refusal, 3, "a registration that is refused in between takes nothing of that away") {
+SCENARIO(notifier_moved_after_a_refusal, 3, "the same with a refused registration in between") {
   const eventfd here;
   const eventfd there;
   eventfd closed;
@@ -99,12 +99,12 @@ SCENARIO(notifier_left_and_destroyed, 3,
   while_it_runs_on([](self_removing& all) { all.owner = nullptr; });
 }
 
-SCENARIO(notifier_left_and_unregistered, 3, "so does an unregister, which finds nothing registered") {
+SCENARIO(notifier_left_and_unregistered, 3, "an unregister does so, too, and finds nothing registered") {
   while_it_runs_on([](self_removing& all) { REQUIRE(all.watcher.unregister() == decoupled::not_registered); });
 }
 
 SCENARIO(notifier_leaves_and_unregistered, 3,
-         "so does an unregister at the same time, whoever of the two takes it off") {
+         "a concurrent unregister does so, too, whichever of the two takes it off") {
   self_removing all;
   together({{"signaller", [&] { all.signal(); }}, {"other", [&] {
                                                      all.watcher.unregister();
@@ -113,7 +113,7 @@ SCENARIO(notifier_leaves_and_unregistered, 3,
 }
 AND_WEAK(notifier_leaves_and_unregistered, 3, 3);
 
-SCENARIO(notifier_leaves_and_destroyed, 3, "so does a destructor at the same time") {
+SCENARIO(notifier_leaves_and_destroyed, 3, "a concurrent destructor does so, too") {
   self_removing all;
   together({{"signaller", [&] { all.signal(); }}, {"other", [&] {
                                                      all.owner = nullptr;
@@ -122,12 +122,12 @@ SCENARIO(notifier_leaves_and_destroyed, 3, "so does a destructor at the same tim
 }
 AND_WEAK(notifier_leaves_and_destroyed, 3, 3);
 
-SCENARIO(notifier_left_and_moved, 3, "so does a registration elsewhere") {
+SCENARIO(notifier_left_and_moved, 3, "a registration elsewhere does so, too") {
   const eventfd there;
   while_it_runs_on([&](self_removing& all) { all.watcher.register_with(there); });
 }
 
-SCENARIO(notifier_left_and_two_others, 3, "one of two who come waits for it, and whoever registers after that, too") {
+SCENARIO(notifier_left_and_two_others, 3, "one of two threads waits for it, and so does a later registration") {
   const eventfd there;
   self_removing all;
   together({{"signaller", [&] { all.signal(); }},

@@ -14,7 +14,8 @@ namespace {
 
 constexpr unsigned ways_to_be_refused = 9;
 
-/// What takes the lock of `elsewhere`, where `watcher` is registered; called in a callback of another eventfd.
+/// Makes one of the calls that take the lock of `elsewhere`, where `watcher` is registered; called in a callback of
+/// another eventfd.
 void try_one(unsigned way, const eventfd& elsewhere, notifier& watcher) {
   std::error_code ec;
   std::uint64_t count = 0;
@@ -45,7 +46,7 @@ SCENARIO(nested_signal_of_itself, 3, "a signal that a callback makes on its own 
 }
 
 SCENARIO(nested_signal_around_a_circle, 3,
-         "two eventfds that signal each other from callbacks neither recurse nor block, in two threads at once") {
+         "two eventfds that signal each other from callbacks neither recurse nor block, in two concurrent threads") {
   const eventfd one;
   const eventfd other;
   int calls_one = 0;
@@ -62,7 +63,7 @@ SCENARIO(nested_signal_around_a_circle, 3,
 }
 
 SCENARIO(nested_signal_of_one_that_goes, 3,
-         "what a callback signals stays in memory until that is delivered, also if it has been closed by then") {
+         "an eventfd that a callback signals stays in memory until the delivery, even if it is closed by then") {
   const eventfd bell;
   eventfd other;
   eventfd given = other;
@@ -80,10 +81,10 @@ SCENARIO(nested_signal_of_one_that_goes, 3,
 }
 
 SCENARIO(nested_signal_of_one_that_is_freed, 3,
-         "what a callback signals is freed after that is delivered, though nobody else keeps it") {
+         "an eventfd that a callback signals is freed after the delivery if there is no other reference") {
   const eventfd bell;
   eventfd other;
-  other.poll_fd();  // so that somebody waits there, who keeps nothing
+  other.poll_fd();  // so that an entry waits there that keeps nothing in memory
   eventfd given = other;
   const notifier on_bell{bell, [&](auto&) {
                            const eventfd mine = std::move(given);
@@ -93,7 +94,7 @@ SCENARIO(nested_signal_of_one_that_is_freed, 3,
 }
 
 SCENARIO(nested_last_close_and_drain, 3,
-         "a callback that takes itself off, closes the last handle and then drains still has the memory") {
+         "a callback that unregisters itself, closes the last handle and then drains still has the memory") {
   eventfd bell;
   notifier* itself = nullptr;
   int calls = 0;
@@ -129,7 +130,7 @@ SCENARIO(nested_unregister, 3,
 }
 
 SCENARIO(nested_refused, 3,
-         "what would take another eventfd's lock in a callback is refused: so two that cross do not block") {
+         "a call in a callback that would take another eventfd's lock is refused, so that two do not deadlock") {
   const eventfd one;
   const eventfd other;
   const auto way = any_below(ways_to_be_refused);

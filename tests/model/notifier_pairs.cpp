@@ -12,7 +12,7 @@ using at_first = watched_bell::at_first;
 }  // namespace
 
 SCENARIO(notifier_unregister_and_hup, 3,
-         "one of the two takes it off, says so, and the loser returns when release() is over") {
+         "one of the two takes it off, says so, and the loser returns after release()") {
   watched_bell all;
   together({{"unregisterer", [&] { all.unregister(); }}, {"closer", [&] { all.close(); }}});
   REQUIRE(all.releases() == (all.outcome() == decoupled::by_hup ? 1 : 0));
@@ -37,7 +37,7 @@ SCENARIO(notifier_unregister_reading_and_signal, 3,
 }
 AND_WEAK(notifier_unregister_reading_and_signal, 3, 3);
 
-SCENARIO(notifier_unregister_reading_and_hup, 3, "whoever drains on the way out may be the last to touch the memory") {
+SCENARIO(notifier_unregister_reading_and_hup, 3, "an unregister that drains may be the last to touch the memory") {
   watched_bell all;
   all.bell().signal();
   std::uint64_t taken = 0;
@@ -56,8 +56,7 @@ SCENARIO(notifier_unregister_reading_and_write, 3,
   REQUIRE(all.bell().context()->count() == 1);
 }
 
-SCENARIO(notifier_unregister_twice, 3,
-         "of two unregisters one has taken it off, and the other is told that it was not registered") {
+SCENARIO(notifier_unregister_twice, 3, "of two unregisters one takes it off, and the other returns not_registered") {
   watched_bell all;
   auto first = decoupled::not_registered;
   auto second = decoupled::not_registered;
@@ -99,7 +98,7 @@ SCENARIO(notifier_unregister_reading_and_a_write, 3,
   REQUIRE(taken + all.bell().context()->count() == 1);
 }
 
-SCENARIO(notifier_register_and_hup, 3, "who registers while the last handle is closed gets the HUP") {
+SCENARIO(notifier_register_and_hup, 3, "a thread that registers while the last handle is closed gets the HUP") {
   watched_bell all{at_first::not_registered};
   together({{"registrar", all.registrar()}, {"closer", [&] { all.close(); }}});
   REQUIRE(all.releases() == 1);
@@ -107,7 +106,7 @@ SCENARIO(notifier_register_and_hup, 3, "who registers while the last handle is c
 }
 AND_WEAK(notifier_register_and_hup, 3, 3);
 
-SCENARIO(notifier_register_and_unregister, 3, "an unregister at the same time finds the registration, or nothing") {
+SCENARIO(notifier_register_and_unregister, 3, "a concurrent unregister finds the registration, or nothing") {
   watched_bell all{at_first::not_registered};
   auto outcome = decoupled::not_registered;
   together({{"registrar", all.registrar()}, {"unregisterer", [&] { outcome = all.try_unregister(); }}});
@@ -116,8 +115,7 @@ SCENARIO(notifier_register_and_unregister, 3, "an unregister at the same time fi
 }
 AND_WEAK(notifier_register_and_unregister, 3, 3);
 
-SCENARIO(notifier_register_twice, 3,
-         "of two registrations at once one succeeds, and the other is told that it is busy") {
+SCENARIO(notifier_register_twice, 3, "of two concurrent registrations one succeeds, and the other returns busy") {
   const eventfd bell;
   notifier watcher{[](auto&) {}};
   std::error_code first;

@@ -11,8 +11,7 @@ using at_first = watched_bell::at_first;
 
 }  // namespace
 
-SCENARIO(notifier_unregister_hup_signal, 3,
-         "one of unregister and HUP takes it off, and what was signalled before has called") {
+SCENARIO(notifier_unregister_hup_signal, 3, "one of unregister and HUP takes it off, and earlier signals have called") {
   watched_bell all;
   together(
       {{"unregisterer", [&] { all.unregister(); }}, {"closer", [&] { all.close(); }}, {"signaller", all.signaller()}});
@@ -49,7 +48,7 @@ SCENARIO(notifier_hup_and_two_signals, 3, "release() runs once, after the last c
 }
 
 SCENARIO(notifier_register_hup_signal, 3,
-         "who registers gets the HUP, and a signal that it was not told of calls unless the HUP came first") {
+         "the registrar gets the HUP, and a signal that its result does not report calls, unless the HUP came first") {
   watched_bell all{at_first::not_registered};
   together({{"registrar", all.registrar()}, {"closer", [&] { all.close(); }}, {"signaller", all.signaller()}});
   REQUIRE(all.releases() == 1);
@@ -58,7 +57,7 @@ SCENARIO(notifier_register_hup_signal, 3,
 }
 
 SCENARIO(notifier_register_unregister_signal, 3,
-         "a signal is in the answer, or calls, or comes when nobody is registered; never two of them") {
+         "a signal is in the result, or calls, or comes when nothing is registered; never two of these") {
   watched_bell all{at_first::not_registered};
   auto outcome = decoupled::not_registered;
   together({{"registrar", all.registrar()},
@@ -69,7 +68,7 @@ SCENARIO(notifier_register_unregister_signal, 3,
 }
 
 SCENARIO(notifier_register_unregister_hup, 3,
-         "whoever ends a registration says so, and the loser returns when release() is over") {
+         "the call that ends a registration says so, and the loser returns after release()") {
   watched_bell all{at_first::not_registered};
   auto outcome = decoupled::not_registered;
   together({{"registrar", all.registrar()}, {"unregisterer", [&] { outcome = all.try_unregister(); }}, {"closer", [&] {
@@ -79,7 +78,7 @@ SCENARIO(notifier_register_unregister_hup, 3,
 }
 
 SCENARIO(notifier_unregister_reading_hup_signal, 3,
-         "each signal that is read has called, and what is not read is still there") {
+         "each signal that is read has called, and the others are still there") {
   watched_bell all;
   std::uint64_t taken = 0;
   const auto context = all.bell().context();

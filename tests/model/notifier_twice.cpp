@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// notifier: one that several take off at once, some of them in callbacks. Who is told that it is not registered has been promised
-// as much as the one who took it off: none of its callbacks runs, or will.
+// notifier: several threads unregister it concurrently, some of them in callbacks. The result not_registered promises
+// as much to its thread as by_us to the other: no callback runs, or will.
 #include "scenario.hpp"
 
 #include <array>
@@ -15,7 +15,7 @@
 namespace doorbell::model {
 namespace {
 
-/// What a callback uses, and two others, each a part of it, as soon as they have unregistered.
+/// Used by a callback, and then, a part each, by two threads as soon as they have unregistered.
 struct used_by_callback {
   void use() {
     for (auto& part : parts) ++part;
@@ -48,7 +48,7 @@ SCENARIO(notifier_twice_and_signal, 3, "each of two unregisters returns when no 
 }
 AND_WEAK(notifier_twice_and_signal, 2, 2);
 
-SCENARIO(notifier_twice_and_left, 3, "so they do when the callback has taken its notifier off, and runs on") {
+SCENARIO(notifier_twice_and_left, 3, "they do so, too, when the callback has unregistered its notifier and continues") {
   const eventfd bell;
   used_by_callback used;
   notifier* itself = nullptr;
@@ -64,7 +64,7 @@ SCENARIO(notifier_twice_and_left, 3, "so they do when the callback has taken its
 }
 
 SCENARIO(notifier_twice_and_registered_again, 3,
-         "a callback that registers its notifier again meanwhile has done so, or is told that it is busy") {
+         "a callback that registers its notifier again meanwhile succeeds, or returns busy") {
   const eventfd bell;
   notifier* itself = nullptr;
   std::error_code ec;
@@ -81,7 +81,7 @@ SCENARIO(notifier_twice_and_registered_again, 3,
 }
 
 SCENARIO(notifier_twice_and_elsewhere, 3,
-         "a callback of another eventfd is refused, or told that it is over; it does not wait") {
+         "a callback of another eventfd is refused, or finds nothing registered; it does not wait") {
   const eventfd bell;
   const eventfd elsewhere;
   used_by_callback used;
@@ -118,7 +118,7 @@ SCENARIO(notifier_taken_over_by_itself, 3,
 AND_WEAK(notifier_taken_over_by_itself, 3, 3);
 
 SCENARIO(notifier_taken_over_by_another, 3,
-         "nor is it called once another's callback has unregistered it; who was to drain leaves the count alone") {
+         "it is not called after another callback has unregistered it, and the loser does not drain the count") {
   const eventfd bell;
   bool gone = false;
   auto inside = decoupled::not_registered;
@@ -140,8 +140,7 @@ SCENARIO(notifier_taken_over_by_another, 3,
 }
 AND_WEAK(notifier_taken_over_by_another, 3, 3);
 
-SCENARIO(notifier_taken_over_and_hup, 3,
-         "of these and a HUP one takes it off, and the others return when release() is over") {
+SCENARIO(notifier_taken_over_and_hup, 3, "one of these and a HUP takes it off, and the others return after release()") {
   eventfd bell;
   int releases = 0;
   auto inside = decoupled::not_registered;

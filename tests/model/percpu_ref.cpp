@@ -53,7 +53,7 @@ void look_up(used& object, int which) {
 
 }  // namespace
 
-SCENARIO(percpu_ref_kill_against_tryget, 3, "release runs once, after the last put, and nobody is let in after it") {
+SCENARIO(percpu_ref_kill_against_tryget, 3, "release runs once, after the last put, and no tryget succeeds after it") {
   used object;
   together({{"owner", [&] { REQUIRE(object.kill()); }},
             {"first user", [&] { look_up(object, 0); }},
@@ -87,7 +87,7 @@ SCENARIO(percpu_ref_put_on_another_cpu, 3,
 AND_WEAK(percpu_ref_put_on_another_cpu, 3, 3);
 
 SCENARIO(percpu_ref_holders, 3,
-         "while it dies those who hold a reference may take more, and release waits for all of them") {
+         "while it dies the holders of a reference may get more, and release waits for all of them") {
   used object;
   object.get();
   together({{"owner", [&] { REQUIRE(object.kill()); }}, {"holder", [&] {
@@ -102,8 +102,7 @@ SCENARIO(percpu_ref_holders, 3,
 }
 AND_WEAK(percpu_ref_holders, 3, 3);
 
-SCENARIO(percpu_ref_try_while_it_dies, 3,
-         "a try while it dies is given a reference, which release waits for, or none") {
+SCENARIO(percpu_ref_try_while_it_dies, 3, "a try while it dies gets a reference, for which release waits, or none") {
   used object;
   const auto try_it = [&](int which) {
     return [&object, which] {
@@ -117,7 +116,7 @@ SCENARIO(percpu_ref_try_while_it_dies, 3,
 }
 AND_WEAK(percpu_ref_try_while_it_dies, 3, 3);
 
-SCENARIO(percpu_ref_two_kills, 3, "of two kills one is told that it did it, and release runs once") {
+SCENARIO(percpu_ref_two_kills, 3, "one of two kills succeeds, and release runs once") {
   used object;
   int killers = 0;
   bool first = false;
@@ -131,7 +130,7 @@ SCENARIO(percpu_ref_two_kills, 3, "of two kills one is told that it did it, and 
 }
 AND_WEAK(percpu_ref_two_kills, 3, 3);
 
-SCENARIO(percpu_ref_dying_is_final, 3, "whoever has seen that it is dying is not let in any more") {
+SCENARIO(percpu_ref_dying_is_final, 3, "a thread that has seen that it is dying gets no reference any more") {
   used object;
   together({{"owner", [&] { REQUIRE(object.kill()); }}, {"user", [&] {
                                                            const bool dying = object.is_dying();
@@ -146,7 +145,7 @@ SCENARIO(percpu_ref_dying_is_final, 3, "whoever has seen that it is dying is not
 AND_WEAK(percpu_ref_dying_is_final, 3, 3);
 
 SCENARIO(percpu_ref_lookup, 3,
-         "a lookup under RCU holds the object until its put, or is told no while the memory is still there") {
+         "a lookup under RCU holds the object until its put, or fails while the memory still exists") {
   rcu_pointer<looked_up> table{new looked_up};
   const auto look_it_up = [&] {
     looked_up* found = nullptr;

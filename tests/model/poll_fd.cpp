@@ -22,7 +22,7 @@ bool is_readable(int fd) {
   return ::poll(&asked, 1, 0) == 1;
 }
 
-/// What the kernel's counter holds, which is gone then.
+/// Reads the kernel's counter, which sets it to 0.
 std::uint64_t take_kernel_count(int fd) {
   std::uint64_t count = 0;
   return ::read(fd, &count, sizeof count) == sizeof count ? count : 0;
@@ -42,8 +42,7 @@ void require_in_line(const eventfd& bell) {
 
 }  // namespace
 
-SCENARIO(poll_fd_made_while_signalled, 3,
-         "once all is quiet the descriptor is readable exactly if the count is above 0") {
+SCENARIO(poll_fd_made_while_signalled, 3, "in the end the descriptor is readable exactly if the count is above 0") {
   const eventfd bell;
   together({{"maker", [&] { bell.poll_fd(); }},
             {"signaller", [mine = bell.context()] { mine->signal(); }},
@@ -51,7 +50,8 @@ SCENARIO(poll_fd_made_while_signalled, 3,
   require_in_line(bell);
 }
 
-SCENARIO(poll_fd_signals_and_drain, 3, "signals and a drain in any order leave the descriptor in line with the count") {
+SCENARIO(poll_fd_signals_and_drain, 3,
+         "signals and a drain in any order leave the descriptor consistent with the count") {
   const eventfd bell;
   bell.poll_fd();
   together({{"first signaller", [mine = bell.context()] { mine->signal(); }},
@@ -60,7 +60,8 @@ SCENARIO(poll_fd_signals_and_drain, 3, "signals and a drain in any order leave t
   require_in_line(bell);
 }
 
-SCENARIO(poll_fd_whenever_the_lock_is_free, 3, "whoever has the lock finds the descriptor in line with the count") {
+SCENARIO(poll_fd_whenever_the_lock_is_free, 3,
+         "a thread that holds the lock finds the descriptor consistent with the count") {
   const eventfd bell{0, EFD_NONBLOCK};
   const int fd = bell.poll_fd();
   const auto look = [&] {
@@ -81,7 +82,7 @@ SCENARIO(poll_fd_whenever_the_lock_is_free, 3, "whoever has the lock finds the d
   look();
 }
 
-SCENARIO(poll_fd_edges, 3, "a loop that is told of edges, and reads once for each, gets every count") {
+SCENARIO(poll_fd_edges, 3, "a loop that reads once for each edge gets every count") {
   const eventfd bell{0, EFD_NONBLOCK};
   const base::unique_fd loop{::epoll_create1(EPOLL_CLOEXEC)};
   epoll_event asked{.events = EPOLLIN | EPOLLET, .data = {}};
@@ -100,7 +101,8 @@ SCENARIO(poll_fd_edges, 3, "a loop that is told of edges, and reads once for eac
   REQUIRE(got == 2);
 }
 
-SCENARIO(poll_fd_made_twice, 3, "two who ask for the descriptor at once get the same one, and the other is closed") {
+SCENARIO(poll_fd_made_twice, 3,
+         "two concurrent calls of poll_fd() get the same descriptor, and the other one is closed") {
   const eventfd bell;
   int first = -1;
   int second = -1;
@@ -108,7 +110,7 @@ SCENARIO(poll_fd_made_twice, 3, "two who ask for the descriptor at once get the 
   REQUIRE(first == second);
 }
 
-SCENARIO(poll_fd_and_hup, 3, "the last close takes the descriptor along, whoever signals meanwhile") {
+SCENARIO(poll_fd_and_hup, 3, "the last close closes the descriptor, whichever thread signals meanwhile") {
   eventfd bell;
   bell.poll_fd();
   together({{"closer", [&] { bell.close(); }}, {"signaller", [mine = bell.context()]() mutable {

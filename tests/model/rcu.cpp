@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// RCU as doorbell uses it. What is explored is doorbell's side: liburcu is stood in for by what it promises.
+// RCU as doorbell uses it. Doorbell's side is explored; a model of liburcu's guarantees replaces liburcu.
 #include <doorbell/base/rcu.hpp>
 
 #include "scenario.hpp"
@@ -34,7 +34,7 @@ SCENARIO(rcu_taken_away, 3,
 }
 AND_WEAK(rcu_taken_away, 3, 3);
 
-SCENARIO(rcu_published, 3, "whoever finds an object finds it as it was built") {
+SCENARIO(rcu_published, 3, "a reader that finds an object finds it completely built") {
   rcu_pointer<int> shared;
   const auto read = [&] {
     const rcu_read_guard reading;
@@ -46,7 +46,7 @@ SCENARIO(rcu_published, 3, "whoever finds an object finds it as it was built") {
 }
 AND_WEAK(rcu_published, 3, 3);
 
-SCENARIO(rcu_two_updaters, 3, "of two who exchange it each has what the other published, whole, to free it") {
+SCENARIO(rcu_two_updaters, 3, "two threads that exchange it each get the other's complete object, to free it") {
   rcu_pointer<int> shared{new int{1}};
   const auto update = [&] {
     const int* const old = shared.exchange(new int{2});

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The process's reaper, and the kernel eventfds that programs name in their requests: what is completed though nobody comes
-// for it, and where its count goes. The calls are those by handle, as an unmodified program makes them.
+// The process's reaper, and the kernel eventfds that programs name in their requests: which requests complete although
+// no thread calls for their events, and where the counts go. The calls are those by handle, as an unmodified program
+// makes them.
 #include <doorbell/aio_calls.hpp>
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/unique_fd.hpp>
@@ -122,7 +123,7 @@ void pass_a_round() {
 }  // namespace
 
 SCENARIO(reaper_rings, 3,
-         "a request that nobody asks for is completed: whoever is told by the kernel's eventfd finds the event") {
+         "a request without a call for its event completes: a thread that reads the kernel's eventfd finds the event") {
   a_context all;
   const auto bell = make_bell();
   all.submit(bell);
@@ -148,7 +149,7 @@ SCENARIO(reaper_rings_for_each, 3, "the eventfd gets 1 for each request, though 
   REQUIRE(all.in_ring() == 2);
 }
 
-SCENARIO(reaper_and_getter, 3, "a completion that the reaper and a getter both come for is told once") {
+SCENARIO(reaper_and_getter, 3, "a completion that the reaper and a getter both reap is signalled once") {
   a_context all;
   const auto bell = make_bell(EFD_NONBLOCK);
   all.submit(bell);
@@ -159,7 +160,7 @@ SCENARIO(reaper_and_getter, 3, "a completion that the reaper and a getter both c
   REQUIRE(read_from(bell) == 1);
 }
 
-SCENARIO(reaper_starts, 3, "requests that need it at once start one reaper, which hears of both contexts") {
+SCENARIO(reaper_starts, 3, "concurrent requests that need it start one reaper, which watches both contexts") {
   a_context first;
   a_context second;
   const auto bell = make_bell(EFD_NONBLOCK);
@@ -174,7 +175,8 @@ SCENARIO(reaper_starts, 3, "requests that need it at once start one reaper, whic
   REQUIRE(read_from(other_bell) == 1);
 }
 
-SCENARIO(reaper_starts_for_one, 2, "of two submits that need it for the same context at once, each has its bell rung") {
+SCENARIO(reaper_starts_for_one, 2,
+         "two concurrent submits that need it for the same context each have their eventfd signalled") {
   a_context all;
   const auto bell = make_bell(EFD_NONBLOCK);
   together({{"submitter", [&] { all.submit(bell, 0); }}, {"other submitter", [&] { all.submit(bell, 1); }}});
@@ -186,7 +188,7 @@ SCENARIO(reaper_starts_for_one, 2, "of two submits that need it for the same con
 }
 
 SCENARIO(reaper_and_destroy, 3,
-         "a completion that is reaped as its context ends is told, and nobody touches it after") {
+         "a completion that is reaped as its context ends is signalled, and the context is not touched afterwards") {
   a_context all;
   const auto bell = make_bell(EFD_NONBLOCK);
   all.submit(bell);
@@ -196,7 +198,7 @@ SCENARIO(reaper_and_destroy, 3,
 }
 AND_WEAK(reaper_and_destroy, 2, 2);
 
-SCENARIO(reaper_and_two_ends, 2, "a context that ends is forgotten, and the other's request is told all the same") {
+SCENARIO(reaper_and_two_ends, 2, "a context that ends is forgotten, and the other's request is signalled") {
   a_context ends;
   a_context stays;
   const auto bell = make_bell(EFD_NONBLOCK);
@@ -270,7 +272,8 @@ SCENARIO(resfd_shared_found_as_it_ends, 3,
 }
 AND_WEAK(resfd_shared_found_as_it_ends, 2, 2);
 
-SCENARIO(resfd_shared_by_two_finders, 2, "two who name an eventfd for the first time concurrently share one") {
+SCENARIO(resfd_shared_by_two_finders, 2,
+         "two threads that name an eventfd for the first time concurrently share one duplicate") {
   const auto bell = make_bell(EFD_NONBLOCK);
   std::array<aio::foreign_bell_ptr, 2> found;
   const auto find = [&](std::size_t which) {
@@ -283,8 +286,7 @@ SCENARIO(resfd_shared_by_two_finders, 2, "two who name an eventfd for the first 
   REQUIRE(found[0] != nullptr && found[0] == found[1]);
 }
 
-SCENARIO(resfd_full, 3,
-         "what a full eventfd has no room for is added when the program reads, neither lost nor doubled") {
+SCENARIO(resfd_full, 3, "the count that does not fit into a full eventfd is added when the program reads, once") {
   a_context all;
   const auto bell = make_bell();
   REQUIRE(write_to(bell, full));
@@ -304,7 +306,7 @@ SCENARIO(resfd_full, 3,
 }
 
 SCENARIO(resfd_full_for_a_getter, 3,
-         "what a getter that reaps has no room for, as the program reads, is added by the reaper") {
+         "the reaper adds the count for which a getter found no room as the program reads") {
   a_context all;
   const auto bell = make_bell();
   REQUIRE(write_to(bell, full));
@@ -361,14 +363,14 @@ SCENARIO(ring_filled_until_asked, 2,
 }
 AND_WEAK(ring_filled_until_asked, 1, 2);
 
-SCENARIO(ring_filled_though_nobody_asks, 3, "a program that only ever looks into the ring finds its event there") {
+SCENARIO(ring_filled_without_a_call, 3, "a program that only ever looks into the ring finds its event there") {
   a_context all;
   together({{"program", [&] { all.submit_without_bell(); }}, {"device", [&] { all.complete_one(); }}});
   let_background_rest();
   REQUIRE(all.in_ring() == 1);
 }
 
-SCENARIO(ring_filled_until_destroyed, 3, "a ring that the reaper fills as its context ends is not touched after") {
+SCENARIO(ring_filled_until_destroyed, 3, "a ring that the reaper fills as its context ends is not touched afterwards") {
   a_context all;
   all.submit_without_bell();
   together({{"device", [&] { all.disk().complete_one_if_any(); }}, {"destroyer", [&] { all.destroy(); }}});
@@ -413,7 +415,7 @@ SCENARIO(ring_filled_again, 2,
   REQUIRE(all.in_ring() == 0);
 }
 
-SCENARIO(ring_visited_until_destroyed, 3, "a context that ends as the reaper visits it is not touched after") {
+SCENARIO(ring_visited_until_destroyed, 3, "a context that ends as the reaper visits it is not touched afterwards") {
   a_context all;
   all.submit_without_bell();
   REQUIRE(all.get(0) == 0);
@@ -441,7 +443,8 @@ SCENARIO(ring_visited_until_there_is_a_bell, 2,
 }
 
 SCENARIO(ring_filled_until_there_is_a_bell, 3,
-         "a getter that has the reaper let go of the context, as a request comes that rings, leaves that one rung") {
+         "a getter that makes the reaper forget the context, as a request with an eventfd comes, does not prevent its "
+         "signal") {
   a_context all;
   const auto bell = make_bell(EFD_NONBLOCK);
   all.submit_without_bell();

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a scenario is written with:
+// The interface for scenarios:
 //
-//   // What could go wrong, and the oracle in one sentence:
+//   // The possible bug, and the oracle in one sentence:
 //   SCENARIO(kref_last_put, 3, "exactly one put is told that it was the last") {
 //     kref references{2};                        // set up, alone
 //     int last = 0;
-//     together({{"first", [&] { if (references.put()) ++last; }},      // these run at once, in every order
+//     together({{"first", [&] { if (references.put()) ++last; }},      // run concurrently, in every order
 //               {"second", [&] { if (references.put()) ++last; }}});
 //     REQUIRE(last == 1);                        // alone again
 //   }
 //
-// It runs from its beginning for each schedule, so all that it uses it makes itself, and frees; and it does the same each
-// time: nothing in it is random, or depends on the time.
+// It runs from its beginning for each schedule, so all that it uses it makes itself, and frees; and it does the same
+// each time: nothing in it is random, or depends on the time.
 //
-// The values of its atomics are sequentially consistent, but for
+// The values of its atomics are sequentially consistent, except in
 //
 //   AND_WEAK(kref_last_put, 3, 2);               // which is kref_last_put_weak: 3 preemptions, and 2 older values
 //   WEAK_SCENARIO(ring_publication, 3, 2, "...") { ... }
@@ -48,10 +48,10 @@ struct scenario {
 
 [[nodiscard]] std::span<const scenario> all_scenarios() noexcept;
 bool add_scenario(const scenario& one);
-/// What has come of the executions since it was asked last, with a blank between them.
+/// The outcomes of the executions since the last call, with a blank between them.
 [[nodiscard]] std::string take_outcomes();
 
-/// Runs them at once, and returns when all have ended.
+/// Runs them concurrently, and returns when all have ended.
 inline void together(std::initializer_list<part> parts) noexcept {
   scheduler::one().together({parts.begin(), parts.size()});
 }
@@ -62,7 +62,7 @@ inline void together(std::initializer_list<part> parts) noexcept {
 void together_until_fork(std::initializer_list<part> parts, unsigned steps) noexcept;
 
 /// Starts a thread that need not end, as doorbell's own do not. It is left where it rests when the scenario has ended:
-/// where it waits for something to do, and nobody is left to give it any. A wait that the seam says is such a rest; for
+/// where it waits for work, and no thread is left that could give it any. A wait that the seam says is such a rest; for
 /// a thread that `rests_asleep`, each sleep on a condition variable or a futex, too.
 inline void start_in_background(std::string_view name, void (*body)(void*) noexcept, void* argument,
                                 bool rests_asleep = false) noexcept {
@@ -83,7 +83,7 @@ void require(bool condition, const char* text) noexcept;
 /// From now on the calling thread runs on that CPU, of two. Threads begin on one each, in turn.
 void run_on_cpu(unsigned number) noexcept;
 
-/// What has come of this execution, in digits.
+/// The outcome of this execution, in digits.
 void outcome(std::initializer_list<int> what);
 
 /// A number below `limit`, each of which is tried.

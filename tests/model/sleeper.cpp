@@ -26,7 +26,7 @@ auto signaller(const eventfd& bell, std::uint64_t n) {
 
 }  // namespace
 
-SCENARIO(sleeper_read_and_signal, 3, "a read that sleeps, or is about to, is woken by the signal and gets it") {
+SCENARIO(sleeper_read_and_signal, 3, "a read that sleeps, or is about to, is woken by the signal and gets the count") {
   const eventfd bell;
   std::uint64_t got = 0;
   together({{"reader", [&] { got = bell.read(); }}, {"signaller", signaller(bell, 3)}});
@@ -60,7 +60,7 @@ SCENARIO(sleeper_two_reads_of_a_semaphore, 3, "two readers of a semaphore get on
 AND_WEAK(sleeper_two_reads_of_a_semaphore, 2, 1);
 
 SCENARIO(sleeper_timed_read_and_signal, 3,
-         "a read whose time is up as the signal comes has got it, or has left it there") {
+         "a read whose timeout expires as the signal comes has taken the count or left it") {
   const eventfd bell;
   std::uint64_t got = 0;
   std::error_code ec;
@@ -88,7 +88,7 @@ SCENARIO(sleeper_timed_read_and_hup, 3,
 }
 AND_WEAK(sleeper_timed_read_and_hup, 3, 2);
 
-SCENARIO(sleeper_timed_and_untimed, 3, "what a reader whose time is up leaves there wakes the other one") {
+SCENARIO(sleeper_timed_and_untimed, 3, "the count that a reader leaves at its timeout wakes the other one") {
   const eventfd bell{0, EFD_SEMAPHORE};
   std::uint64_t first = 0;
   std::uint64_t second = 0;
@@ -133,7 +133,7 @@ SCENARIO(sleeper_writes_that_may_not_sleep, 3, "of two writes, of which one fits
   REQUIRE(bell.context()->count() == eventfd::max);
 }
 
-SCENARIO(sleeper_stop_and_signal, 3, "a read that is stopped as the signal comes has got it, or has left it there") {
+SCENARIO(sleeper_stop_and_signal, 3, "a read that is stopped as the signal comes has taken the count or left it") {
   const eventfd bell;
   std::stop_source stop;
   std::uint64_t got = 0;
@@ -146,7 +146,7 @@ SCENARIO(sleeper_stop_and_signal, 3, "a read that is stopped as the signal comes
 }
 AND_WEAK(sleeper_stop_and_signal, 2, 2);
 
-SCENARIO(sleeper_drain_against_read, 3, "of a drain and a read at once each count goes to one of them") {
+SCENARIO(sleeper_drain_against_read, 3, "each count goes to one of a concurrent drain and read") {
   const eventfd bell{1};
   std::uint64_t drained = 0;
   std::uint64_t got = 0;

@@ -24,7 +24,7 @@ class watched_bell {
     if (how == at_first::registered) watcher_->register_with(bell_, shared);
   }
 
-  // What threads do.
+  // The bodies of threads.
 
   /// A thread to signal, with a reference of its own, which it drops when it has.
   [[nodiscard]] auto signaller(std::uint64_t n = 1) {
@@ -34,12 +34,12 @@ class watched_bell {
     };
   }
   void close() { bell_.close(); }
-  /// Unregisters, and frees the notifier: from now on nobody may call it.
+  /// Unregisters, and frees the notifier: it may not be called from now on.
   void unregister() {
     finish(watcher_->unregister());
     watcher_.reset();
   }
-  /// The same, draining. @return what was read.
+  /// The same, draining. @return the count that was read.
   std::uint64_t unregister_and_read() {
     std::uint64_t count = 0;
     std::error_code ec;
@@ -61,11 +61,11 @@ class watched_bell {
     };
   }
 
-  // What has come of it; asked when they have ended.
+  // The results; to be called when the threads have ended.
 
   [[nodiscard]] int calls() const noexcept { return calls_; }
   [[nodiscard]] int releases() const noexcept { return releases_; }
-  /// What register_with() said.
+  /// The result of register_with().
   [[nodiscard]] bool was_ready() const noexcept { return ready_; }
   [[nodiscard]] decoupled outcome() const noexcept { return outcome_; }
   [[nodiscard]] eventfd& bell() noexcept { return bell_; }
@@ -78,7 +78,7 @@ class watched_bell {
     ++calls_;
   }
   void on_release() {
-    // Not over at once: the loser of the race has time to get away, if nothing holds it.
+    // In two steps, so that the loser of the race has time to return if it does not wait.
     releasing_.store(true);
     ++releases_;
   }

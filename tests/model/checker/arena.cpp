@@ -33,7 +33,7 @@ void* arena::allocate(std::size_t bytes, std::size_t alignment, thread_id by) no
   if (end + gap > size) fail(failure::broken_scenario, "one execution allocates more than the model checker has");
   used_ = end;
   std::fill(states_ + begin, states_ + end, state::live);
-  // Whoever reads what has not been written reads the same each time.
+  // Uninitialized memory has the same value in each execution.
   std::memset(memory_ + begin, 0xa5, end - begin);
   blocks_.push_back({.begin = memory_ + begin, .bytes = end - begin, .made_by = by});
   return memory_ + begin;

@@ -45,7 +45,7 @@ class arena {
 
   /// The first that has not been freed and need be, or null.
   [[nodiscard]] const block* first_live() const noexcept;
-  /// What lies there, in words.
+  /// A description of the memory at the address, in words.
   [[nodiscard]] std::string describe(const void* at) const;
 
   /// Another execution begins.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// depth_first: all schedules with at most so many preemptions, but for those that differ only in the order of operations
-// that do not depend on each other. (Coons, Musuvathi, McKinley: Bounded partial-order reduction, OOPSLA 2013; without the
-// bound it is Flanagan and Godefroid's dynamic partial-order reduction.)
+// depth_first: all schedules with at most so many preemptions, except those that differ only in the order of operations
+// that do not depend on each other. (Coons, Musuvathi, McKinley: Bounded partial-order reduction, OOPSLA 2013; without
+// the bound it is Flanagan and Godefroid's dynamic partial-order reduction.)
 //
-// A schedule is run to its end; on the way, wherever an operation could have come before one that it depends on, its thread
-// is noted there, to be tried later. With a bound that is not enough: coming first may be one preemption too many. So it
-// is noted at the beginning of that thread's turn, too, where it costs none.
+// A schedule is run to its end. On the way, wherever an operation could have come before one that it depends on, its
+// thread is recorded there, to be tried later. With a bound this is not enough, because coming first may be one
+// preemption too many. So it is recorded at the beginning of that thread's turn, too, where it costs none.
 #pragma once
 
 #include <vector>

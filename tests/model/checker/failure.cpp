@@ -74,7 +74,7 @@ void catch_crashes() noexcept {
 
 }  // namespace doorbell::model
 
-// What assert() calls; this one comes before the C library's.
+// assert() calls this function, which is found before the C library's.
 // NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming): whose name it is
 extern "C" void __assert_fail(const char* what, const char* file, unsigned line, const char* /*function*/) noexcept {
   const doorbell::model::not_tracked here;

@@ -42,7 +42,7 @@ class failure_sink {
 void set_failure_sink(failure_sink& sink) noexcept;
 
 /// Ends the execution.
-/// @param text what is wrong, in a sentence without its end.
+/// @param text the failure, in a sentence without a full stop.
 [[noreturn]] void fail(failure what, const std::string& text) noexcept;
 
 /// The name of a thread, for texts.

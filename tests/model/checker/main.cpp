@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The model checker's program. An execution that fails leaves its threads wherever they are, so the program starts itself
-// again to replay it: what is shown is what a replay shows.
+// The model checker's program. An execution that fails leaves its threads wherever they are, so the program starts
+// itself again to replay it: what is shown is what a replay shows.
 #include <sys/single_threaded.h>
 #include <unistd.h>
 

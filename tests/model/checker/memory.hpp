@@ -20,7 +20,7 @@ class memory {
   void release(const accessor& by, void* at) noexcept;
   [[nodiscard]] bool owns(const void* at) const noexcept { return heap_.owns(at); }
 
-  /// Fails when it is not there, or races. What is of none of the three is not looked after.
+  /// Fails if the memory is not allocated, or if the access races. Other memory is not checked.
   void access(const accessor& by, const void* at, std::size_t bytes, access_kind how) noexcept;
 
   /// It has mapped some.
@@ -30,7 +30,8 @@ class memory {
   /// By which an address is known: what is mapped twice is one.
   [[nodiscard]] const void* first_mapping_of(const void* at) const noexcept;
 
-  /// Where the stack of a thread that does not run now ends: what is below was left by those who have returned.
+  /// The end of the stack of a thread that does not run now: the memory below it belonged to functions that have
+  /// returned.
   void set_stack_end(thread_id of, const void* end) noexcept { stack_ends_[of] = end; }
   [[nodiscard]] const stacks& all_stacks() const noexcept { return stacks_; }
 

@@ -25,9 +25,9 @@ struct object {
   std::uint32_t round = 0;
   unsigned number = 0;  // in the order in which they came
 
-  vector_clock released;  // C++: what an acquire gets to know
+  vector_clock released;  // C++: the clock that an acquire gets
   past_stores past;       // of an atomic, with weak memory
-  vector_clock wakers;    // what those who have called wake() knew
+  vector_clock wakers;    // the union of what the callers of wake() knew
 
   // Dependences, for the depth-first search.
   vector_clock visited;
@@ -52,7 +52,7 @@ class objects {
     }
   }
 
-  /// What is there now is something new.
+  /// The address has a new object from now on.
   void forget(const void* at) noexcept {
     auto& known = find(at);
     const auto number = known.number;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is asked of the model checker on its command line.
+// The command line of the model checker.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct options {
   unsigned depth = 3;                 ///< of the bugs that they look for
   unsigned runs = 10000;              ///< of them
   std::vector<std::string> scenarios;
-  std::string wrong;  ///< what was not understood
+  std::string wrong;  ///< the argument that was not understood
 };
 
 [[nodiscard]] options parse_options(int count, char** words);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // past_stores: what has been stored in one atomic, in its modification order, and how much of it a thread may still
-// take for the latest. A load may get an older store unless the thread knows of a later one: because it has stored or read
-// that itself, or because such a store or read happens before its own load. (As in the view-based machines of the
+// take for the latest. A load may get an older store unless the thread knows of a later one: because it has stored or
+// read that itself, or because such a store or read happens before its own load. (As in the view-based machines of the
 // literature: Kang, Hur, Lahav, Vafeiadis, Dreyer: A promising semantics for relaxed-memory concurrency, POPL 2017,
 // without its promises. Here vector clocks stand in for the views.)
 //
@@ -20,7 +20,7 @@
 
 namespace doorbell::model {
 
-/// What a load gets: a value, and what an acquire gets to know with it.
+/// The result of a load: a value, and the clock that an acquire gets with it.
 struct past_store {
   std::uint64_t value = 0;
   vector_clock released;
@@ -29,14 +29,14 @@ struct past_store {
 
 class past_stores {
  public:
-  /// Who loads or stores, and what it must not miss.
+  /// The thread that loads or stores, and what it must not miss.
   struct accessor {
     thread_id thread;
     const vector_clock& happened;
     bool seq_cst;
   };
 
-  /// Nothing has been stored here but this, which everybody knows.
+  /// This is the only store so far, and all threads know it.
   void begin(const past_store& only) {
     stores_.assign(1, only);
     known_.clear();

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// race_detector: two accesses to the same memory, one of them a write and not both atomic, of which neither happens before
-// the other in the sense of C++: by the memory orders that the code gives, whatever the schedule was. Freeing is a write of
-// all that is freed; so memory that is freed too early is found in schedules in which it just so went well.
+// race_detector: two accesses to the same memory, one of them a write and not both atomic, of which neither happens
+// before the other in the sense of C++: by the memory orders that the code gives, whatever the schedule was. Freeing is
+// a write of all that is freed; so memory that is freed too early is found in schedules in which it did no harm.
 //
 // Each byte of the arena has, for each thread, the thread's clock at its last access of each kind. Stacks and mappings
-// have no such record. What others access on a stack is remembered, and compared with what its owner does later; in a
-// mapping, what anybody accesses.
+// have no such record. Accesses of other threads to a stack are recorded, and compared with later ones of its owner; in
+// a mapping, accesses of all threads are.
 #pragma once
 
 #include <array>
@@ -21,7 +21,7 @@ namespace doorbell::model {
 
 enum class access_kind : std::uint8_t { read, write, atomic };
 
-/// Who accesses, and what has happened before.
+/// The thread that accesses, and what has happened before.
 struct accessor {
   thread_id thread;
   const vector_clock& happened;
@@ -53,7 +53,7 @@ class race_detector {
   history* const histories_;
 };
 
-/// What has been accessed where there is no such record.
+/// Accesses to memory without such a record.
 class sparse_accesses {
  public:
   void clear() noexcept { all_.clear(); }

@@ -24,7 +24,7 @@ class schedule {
   [[nodiscard]] static std::optional<schedule> parse(std::string_view text);
 
   [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
-  /// What is next at `place`: a thread, or an alternative. Nothing, if it is something else, or the schedule has ended.
+  /// The entry at `place`: a thread, or an alternative. Nothing if it is of the other kind, or the schedule has ended.
   [[nodiscard]] std::optional<thread_id> step_at(std::size_t place) const noexcept { return at(place, false); }
   [[nodiscard]] std::optional<unsigned> pick_at(std::size_t place) const noexcept { return at(place, true); }
 

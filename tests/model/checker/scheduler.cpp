@@ -298,7 +298,7 @@ void scheduler::start_in_background(std::string_view name, void (*body)(void*) n
   current().happened.tick(current().id);
 }
 
-// What they have done is not thereby ordered before what the caller does, in the sense of C++: nobody has told it.
+// In the sense of C++ this does not order their operations before those of the caller, which has acquired nothing.
 void scheduler::let_background_rest() noexcept {
   if (in_background() == 0) return;
   const not_tracked here;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// scheduler: runs a scenario's threads one at a time, and at each of their operations asks the strategy who goes next.
+// scheduler: runs a scenario's threads one at a time, and at each of their operations asks the strategy for the next
+// thread.
 #pragma once
 
 #include <array>
@@ -38,7 +39,7 @@ class scheduler {
 
   /// One execution, from its beginning to its end.
   void execute(strategy& how, void (*body)());
-  /// Who went when, in the execution that runs or has run.
+  /// The order of the threads in the execution that runs or has run.
   [[nodiscard]] const schedule& taken() const noexcept { return taken_; }
   /// Writes down what the threads do; null: nothing.
   void set_trace(trace* where) noexcept { trace_ = where; }
@@ -56,7 +57,7 @@ class scheduler {
   [[nodiscard]] bool running() const noexcept { return strategy_ != nullptr; }
   [[nodiscard]] thread& current() noexcept { return threads_[current_]; }
   [[nodiscard]] std::span<thread> threads() noexcept { return threads_; }
-  /// Returns when the calling thread may carry the operation out; until its next one nobody else runs.
+  /// Returns when the calling thread may carry the operation out; until its next one no other thread runs.
   void step(const operation& next) noexcept;
   /// Lets others go first, if there are any.
   void yield() noexcept;
@@ -70,7 +71,7 @@ class scheduler {
   /// `steps`, of which all are tried, or waits for what does not come. None of them goes on in the child, which this is
   /// from then on.
   void together_until_fork(std::span<const part> parts, unsigned steps) noexcept;
-  /// Starts one that nobody waits for. When the scenario has ended it is given the time to come to rest, and is left there.
+  /// Starts a thread that is not waited for. When the scenario has ended it runs until it rests, and is left there.
   /// @param rests_asleep it rests where it sleeps on a condition variable or a futex, too.
   void start_in_background(std::string_view name, void (*body)(void*) noexcept, void* argument,
                            bool rests_asleep) noexcept;
@@ -80,16 +81,16 @@ class scheduler {
   void join_background() noexcept;
   /// How many of those have been started.
   [[nodiscard]] std::size_t in_background() const noexcept;
-  /// Has this called, once, when this execution's scenario has ended and those in the background are gone: as code under
-  /// test, to take down what they have left.
+  /// Has this called, once, when this execution's scenario has ended and those in the background are gone: as code
+  /// under test, to take down what they have left.
   void before_end(void (*finish)());
 
-  // For those who carry out its operation.
+  // For the code that carries out its operation.
 
   [[nodiscard]] bool is_weak() const noexcept { return most_older_ > 0; }
   [[nodiscard]] object& object_at(const void* at) noexcept { return objects_.find(memory_.first_mapping_of(at)); }
   void new_object(const void* at) noexcept { objects_.forget(memory_.first_mapping_of(at)); }
-  /// What the current thread has done comes before what others do with `what` from now on.
+  /// Orders what the current thread has done before later operations of other threads on `what`.
   void leave(const void* what) noexcept { strategy_->leaves(current(), objects_.find(what)); }
   [[nodiscard]] accessor who() noexcept { return {current_, current().happened}; }
   [[nodiscard]] memory& all_memory() noexcept { return memory_; }

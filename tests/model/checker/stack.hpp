@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// stacks: one for each thread of a scenario, used again in every execution. Side by side, so that an address tells whose.
+// stacks: one for each thread of a scenario, used again in every execution. Side by side, so that an address tells
+// whose.
 #pragma once
 
 #include <cstddef>

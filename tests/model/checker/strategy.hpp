@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// strategy: who goes next. One for an exploration, which runs a scenario again and again.
+// strategy: chooses the next thread. There is one for an exploration, which runs a scenario repeatedly.
 #pragma once
 
 #include <span>
@@ -11,7 +11,7 @@
 
 namespace doorbell::model {
 
-/// Those who could go next; not nobody.
+/// The threads that could go next; at least one.
 struct candidates {
   thread_mask ready;
   thread_mask timed;  ///< if their time is up now
@@ -22,7 +22,7 @@ struct candidates {
   [[nodiscard]] bool is_preemption(thread_id next) const noexcept {
     return next != previous && (ready & only(previous)) != 0;
   }
-  /// Who goes if nothing speaks for anybody: the previous one for as long as it can.
+  /// The default: the previous thread as long as it can continue.
   [[nodiscard]] thread_id by_default() const noexcept {
     if (ready & only(previous)) return previous;
     return static_cast<thread_id>(__builtin_ctz(ready != 0 ? ready : timed));

@@ -21,21 +21,21 @@ struct thread {
   std::string name;
   const std::function<void()>* body = nullptr;
   std::function<void()> own_body;  // of one in the background
-  bool in_background = false;      // nobody waits for its end, and it may have none
+  bool in_background = false;      // its end is not waited for, and need not come
   bool in_parent_only = false;     // gone after the fork, wherever it is then
   bool rests_asleep = false;       // of one in the background: while it sleeps, it waits for something to do
 
   boost::context::fiber fiber;  // where it goes on
-  boost::context::fiber host;   // where whoever switches threads goes on, while it runs
+  boost::context::fiber host;   // where the code that switches threads goes on, while it runs
   thread_locals locals;
 
-  operation pending;  // what it does when it goes next
+  operation pending;  // its next operation
   bool finished = false;
   bool yielded = false;     // others first
   unsigned steps_left = 0;  // of one that exists only in the parent
 
-  vector_clock order;     // what its operations depend on
-  vector_clock happened;  // what happens before, in the sense of C++
+  vector_clock order;     // the operations that its own depend on
+  vector_clock happened;  // happens-before, in the sense of C++
 
   const void* sleeps_on = nullptr;
   bool woken = false;
@@ -44,9 +44,9 @@ struct thread {
   unsigned table = 0;     // of descriptors; its creator's, unless it has entered one of its own
   unsigned sections = 0;  // of RCU, one in the other
   std::uint64_t in_section_since = 0;
-  std::vector<const void*> locks;  // that it holds
+  std::vector<const void*> locks;  // the mutexes that it holds
 
-  /// Whether it has nothing to do, and never will have unless another sees to it.
+  /// Whether it has nothing to do unless another thread gives it work.
   [[nodiscard]] bool rests() const noexcept {
     const bool may_rest = pending.rests || (rests_asleep && pending.sleeps);
     return finished || (may_rest && pending.ready != nullptr && !pending.ready(pending.asked));

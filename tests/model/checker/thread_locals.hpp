@@ -16,7 +16,7 @@ class thread_locals {
   /// Those of a thread that begins: as the program was loaded.
   thread_locals();
 
-  /// What is kept here becomes current; what was current is kept in `other`.
+  /// Makes the values kept here current, and keeps the former ones in `other`.
   void replace(thread_locals& other) noexcept;
 
  private:

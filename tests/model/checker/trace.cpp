@@ -50,7 +50,7 @@ std::string variable_in(const std::string& text) {
     const auto end = text.find(operation);
     if (end == std::string::npos) continue;
     auto begin = end;
-    int brackets = 0;  // that are open, seen from the end
+    int brackets = 0;  // open ones, seen from the end
     while (begin > 0) {
       const char each = text[begin - 1];
       if (each == ')') ++brackets;

@@ -22,7 +22,7 @@ class trace {
   /// A thread carries out an operation; called from where it does.
   /// @param together whether others might have gone instead.
   void step(thread_id who, const char* name, bool together);
-  /// What came of it.
+  /// Records the result of the operation.
   void tell(const std::string& what);
   /// Where a failure was noticed; called from there.
   void end(thread_id who, const std::string& what);

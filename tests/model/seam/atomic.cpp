@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Atomic operations. What happens before what follows C++: a release is known to whoever acquires it or a later RMW in
-// its release sequence. The values are sequentially consistent, so that an operation takes effect for all when it is
+// Atomic operations. Happens-before follows C++: a release is known to a thread that acquires it or a later RMW in its
+// release sequence. The values are sequentially consistent, so that an operation takes effect for all when it is
 // carried out; unless the scenario is explored with weak memory, in which a load may get an older one.
 #include <doorbell_model/calls.hpp>
 
@@ -86,11 +86,12 @@ class location {
     all.all_memory().access(all.who(), at, bytes, access_kind::atomic);
     known_ = &all.object_at(at);
     found_ = latest();
-    // What was written here without an atomic operation, as its construction is, everybody knows: it would race else.
+    // All threads know a value that was written here without an atomic operation, such as the initial one: otherwise it
+    // would race.
     if (all.is_weak() && (known_->past.empty() || known_->past.at(0).value != found_.value)) known_->past.begin(found_);
   }
 
-  /// From now on it knows what those knew who have called wake() here.
+  /// From now on it knows what the callers of wake() here knew.
   void trust_wakers() noexcept {
     with_wakers_ = all_.current().happened;
     with_wakers_.join(known_->wakers);
@@ -172,7 +173,7 @@ std::uint64_t atomic_step(atomic_operation what, void* at, std::size_t bytes, st
     if (!loads) write(at, bytes, after(what, before, operand));
     return before;
   }
-  // What a seq_cst load gets, later ones of other threads must not miss: their order counts.
+  // Later seq_cst loads of other threads must not miss the store that this one gets: their order counts.
   const bool counts = all.is_weak() && order == std::memory_order_seq_cst;
   location here_is{all, at, bytes, name_of(what), !loads || counts};
   here_is.find(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// std::chrono::steady_clock. Time stands still in a scenario, so that nothing depends on how fast it runs; timeouts pass
-// when the seam says so (futex.cpp, epoll.cpp).
+// std::chrono::steady_clock. Time stands still in a scenario, so that nothing depends on how fast it runs; timeouts
+// pass when the seam says so (futex.cpp, epoll.cpp).
 #include <chrono>
 #include <cstdint>
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// aio/eventfd_signal, as on a system that refuses io_setup(2), unless the scenario says that it allows the kernel's AIO.
+// aio/eventfd_signal, as on a system that refuses io_setup(2), unless the scenario says that it allows the kernel's
+// AIO.
 #include "eventfd_signal.hpp"
 
 #include <tuple>

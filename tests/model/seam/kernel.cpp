@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernel's descriptors and eventfds, as far as doorbell uses them: the system calls of the code under test come here
-// (the linker wraps them), and are steps of their threads. Descriptors that are not of here go on to the kernel.
+// The kernel's descriptors and eventfds, as far as doorbell uses them: the system calls of the code under test come
+// here (the linker wraps them), and are steps of their threads. Descriptors that are not of here go on to the kernel.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -65,7 +65,7 @@ std::shared_ptr<kernel_eventfd> find_file(int number) {
 
 bool is_readable(const void* file) noexcept { return static_cast<const kernel_eventfd*>(file)->count > 0; }
 
-/// What a write waits for.
+/// A write waits for this.
 struct room {
   const kernel_eventfd& file;
   std::uint64_t n;

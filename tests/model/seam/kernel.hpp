@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the kernel has in the place of which the seam stands: eventfds, epolls and socket pairs, and the tables of
-// descriptors by which they are known. Whoever waits at an epoll is told by whatever changes a file.
+// The objects of the kernel that the seam replaces: eventfds, epolls and socket pairs, and the tables of their
+// descriptors. Each change of a file wakes the threads that wait in an epoll for it.
 //
 // A scenario's threads share the program's table; a thread that enters a private table (aio/private_table.hpp) has
 // another one, which those that it starts share. Where a scenario is about files, eventfds are the files: each has an
@@ -24,7 +24,7 @@ namespace doorbell::model {
 
 struct kernel_eventfd;
 
-/// What an epoll watches.
+/// A file that an epoll watches.
 struct watched_file {
   int number;
   std::weak_ptr<kernel_eventfd> file;
@@ -51,7 +51,7 @@ struct kernel_eventfd {
   std::vector<watcher> watchers = {};
 
   static constexpr std::uint64_t most = UINT64_MAX - 1;
-  /// What poll(2) and epoll say of it.
+  /// The events that poll(2) and epoll report.
   [[nodiscard]] unsigned events() const noexcept { return (count > 0 ? EPOLLIN : 0U) | (count < most ? EPOLLOUT : 0U); }
 };
 
@@ -65,7 +65,7 @@ struct descriptor {
   std::shared_ptr<kernel_socket> socket = nullptr;
 };
 
-/// What one end sends, the other end receives: words, each with a file.
+/// One end receives what the other sends: words, each with a file.
 struct kernel_socket {
   struct message {
     std::uint64_t word;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Mutexes, and sleeping until somebody wakes: what condition variables and futexes are made of.
+// Mutexes, and the sleep and wake operations of condition variables and futexes.
 #include <doorbell_model/calls.hpp>
 
 #include <algorithm>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The code under test is compiled for ThreadSanitizer, and linked with this in its place: so the model checker sees each
-// plain access to memory, and each atomic operation that does not come through doorbell's seam (the standard library's,
-// in headers).
+// The code under test is compiled for ThreadSanitizer, and linked with this in its place: so the model checker sees
+// each plain access to memory, and each atomic operation that does not come through doorbell's seam (the standard
+// library's, in headers).
 #include <doorbell_model/calls.hpp>
 
 #include <cstddef>
@@ -40,7 +40,7 @@ bool exchange_if(volatile Word* at, Word* expected, Word desired, int success, i
 
 }  // namespace
 
-// The names and arguments that the compilers call, which are nobody's to choose.
+// The compilers define these names and arguments.
 // NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming,bugprone-macro-parentheses)
 extern "C" {
 

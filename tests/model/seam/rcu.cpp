@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// In place of base/rcu.cpp and liburcu: a section is a number in its thread, and a grace period is over when the sections
-// that were open at its beginning have ended. No sooner: that is what makes a missing one show.
+// In place of base/rcu.cpp and liburcu: a section is a number in its thread, and a grace period is over when the
+// sections that were open at its beginning have ended. No sooner: that is what makes a missing one show.
 //
 // Of any section and any grace period, one thing is so, and no more: all of the section happens before the end of the
 // grace period, or the beginning of the grace period happens before all of the section. Which of the two is decided by
@@ -21,7 +21,7 @@
 namespace doorbell::model {
 namespace {
 
-constinit char grace_periods = 0;   // what sections and grace periods have in common
+constinit char grace_periods = 0;   // the object of all sections and grace periods
 constinit char sections_ended = 0;  // the edges that base/rcu.hpp promises
 constinit char grace_period_begun = 0;
 constinit std::uint64_t last_section = 0;

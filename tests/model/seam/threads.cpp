@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the standard library's headers ask the system about threads (std::stop_token does): who one is, to let others go
-// first, and to sleep. The linker sends it here, together with all system calls made by number (aio/raw_calls.hpp).
+// The calls about threads that the standard library's headers make (std::stop_token does): the own id, a yield, and a
+// sleep. The linker redirects them here, together with all system calls made by number (aio/raw_calls.hpp).
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -36,7 +36,7 @@ long futex(const void* at, int operation, std::uint32_t value) {
     return 0;
   }
   doorbell::model::sleep_while(at, sizeof value, value, ~std::uint64_t{0}, false);
-  errno = EAGAIN;  // whoever asks looks again
+  errno = EAGAIN;  // the caller checks again
   return -1;
 }
 

@@ -27,8 +27,8 @@ using std::memory_order_seq_cst;
 
 namespace seam {
 
-// NOLINTBEGIN(bugprone-sizeof-expression,bugprone-multi-level-implicit-pointer-conversion): T may be a pointer, and it is its
-// own bytes that are looked at
+// NOLINTBEGIN(bugprone-sizeof-expression,bugprone-multi-level-implicit-pointer-conversion): T may be a pointer, and it
+// is its own bytes that are looked at
 
 /// Atomic operations on an object that lies elsewhere.
 template <class T>
@@ -101,8 +101,8 @@ class atomic_ref : public seam::atomic_operations<T> {
   explicit atomic_ref(T& where) noexcept : seam::atomic_operations<T>{&where} {}
 };
 
-/// As std::atomic; what is not here doorbell does not use. Its construction is a plain write: who gets to it without having
-/// been told of it races.
+/// As std::atomic; what is not here doorbell does not use. Its construction is a plain write: who gets to it without
+/// having been told of it races.
 template <class T>
 class atomic {
   using order = std::memory_order;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the seam's types call in the model checker. Each call is a step of the calling thread unless it says otherwise:
-// before it takes effect, the scheduler may let other threads go first.
+// The functions of the model checker that the seam's types call. Each call is a step of the calling thread unless it
+// says otherwise: before it takes effect, the scheduler may let other threads go first.
 #pragma once
 
 #include <atomic>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What doorbell/base/this_cpu.hpp offers, under the model checker: the CPU is the one that the scenario says.
+// doorbell/base/this_cpu.hpp for the model checker: the scenario chooses the CPU.
 #pragma once
 
 #include <doorbell_model/calls.hpp>
