@@ -17,10 +17,10 @@ static void expect(const char* what, long got, long wanted, int line) {
   exit(EXIT_FAILURE);
 }
 
-/// That an expression has a value.
+/// Requires that an expression has a value.
 #define EXPECT(expression, wanted) expect(#expression, (long)(expression), (long)(wanted), __LINE__)
 
-/// That a call of libaio answers so, and leaves errno alone.
+/// Requires that a call of libaio has a result, and leaves errno alone.
 #define EXPECT_AIO(call, wanted)          \
   do {                                    \
     errno = errno_before;                 \

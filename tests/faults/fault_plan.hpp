@@ -46,7 +46,7 @@ struct schedule {
 inline constexpr schedule schedules[] = {{"1st", 1, 0},      {"2nd", 2, 0},      {"3rd", 3, 0},     {"every_5th", 5, 5},
                                          {"from_1st", 1, 1}, {"from_2nd", 2, 1}, {"from_5th", 5, 1}};
 
-/// What the child and its supervisor know of each other. In memory that they share.
+/// The state that the child and its supervisor share, in shared memory.
 struct fault_state {
   std::atomic<bool> armed{false};   ///< calls may fail
   std::atomic<bool> inside{false};  ///< the child's main thread is inside the library; its other threads always are
@@ -57,7 +57,7 @@ struct fault_state {
   std::atomic<unsigned> accepted{0};
   std::atomic<unsigned> answered_by_error{0};
   std::atomic<unsigned> refused{0};
-  std::atomic<unsigned> descriptors{0};  ///< that the library had created, and has kept
+  std::atomic<unsigned> descriptors{0};  ///< created by the library, and kept
 
   void arm() noexcept {
     calls = failed = 0;

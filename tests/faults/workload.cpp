@@ -165,7 +165,7 @@ workload::op& workload::make_ringing(const char* name, const aio::iocb_abi& what
   return made;
 }
 
-// What is refused is submitted again, up to three times.
+// Submits refused requests again, up to three times.
 void workload::submit(std::vector<op*> ops, manner how) {
   int refusals = 0;
   while (!ops.empty()) {

@@ -82,7 +82,7 @@ class workload {
   char byte_ = 0;
   char idle_byte_ = 0;
   char fill_ = 'a';
-  std::uint64_t rings_ = 0;  // that the eventfd has had
+  std::uint64_t rings_ = 0;  // of the eventfd
 };
 
 }  // namespace doorbell::test

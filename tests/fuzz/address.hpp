@@ -5,7 +5,7 @@
 
 namespace doorbell::fuzz {
 
-/// What is at a number.
+/// The address with that number.
 template <class T>
 T* address(std::uint64_t at) noexcept {
   return reinterpret_cast<T*>(static_cast<std::uintptr_t>(at));

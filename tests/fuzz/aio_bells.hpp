@@ -44,7 +44,7 @@ class aio_bells {
     keep(bell);
   }
 
-  /// What is at that number now, to expect() by.
+  /// The file that the number refers to now, for expect().
   [[nodiscard]] std::size_t file(std::size_t bell) const { return current_.at(bell); }
   void expect(std::size_t file) { ++files_.at(file).expected; }
 

@@ -33,7 +33,7 @@ void aio_contexts::made(fuzzed_context& one, aio::aio_context_t handle, unsigned
 void aio_contexts::destroyed(fuzzed_context& one, std::span<slot> slots) {
   for (auto& each : slots)
     if (each.owner == one.serial) each.in_flight = 0;
-  // What has been put in the ring's place is the program's.
+  // A mapping that replaced the ring belongs to the program.
   if (!one.ring_is_there) ::munmap(reinterpret_cast<void*>(one.handle), one.bytes);
   one.handle = 0;
   one.nr = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the fuzzer knows of its contexts: enough to say what is certain of them.
+// The fuzzer's knowledge of its contexts: enough for the oracles that are certain.
 #pragma once
 
 #include <array>
@@ -27,7 +27,7 @@ struct fuzzed_context {
   bool orderly = true;
   /// The ring is still mapped where the handle says, and nothing else.
   bool ring_is_there = true;
-  /// What it was made as, where an engine was asked for: that is not how it is used, nor destroyed.
+  /// The object that created it, where an engine was asked for. It is used and destroyed by its handle.
   std::optional<aio::context> made_as;
 };
 
@@ -41,12 +41,12 @@ class aio_contexts {
   [[nodiscard]] fuzzed_context& at(std::size_t index) { return all_.at(index); }
   [[nodiscard]] std::span<fuzzed_context> all() noexcept { return all_; }
 
-  /// After an io_setup that succeeded. @param by what made it, if it was not io_setup itself.
+  /// After an io_setup that succeeded. @param by the object that created it, if it was not io_setup itself.
   void made(fuzzed_context& one, aio::aio_context_t handle, unsigned nr, std::optional<aio::context> by);
   /// After an io_destroy that succeeded.
   void destroyed(fuzzed_context& one, std::span<slot> slots);
 
-  /// What the limit knows is what is there.
+  /// Requires that the limit counts the existing contexts.
   void check_charge() const;
 
   [[nodiscard]] static ring_header& ring(const fuzzed_context& one) noexcept { return test::header_at(one.handle); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The descriptors that requests of the fuzzer name. All were made here, or cannot be anybody's: never 0 to 2, and never a
-// number that may be in use for something else.
+// The descriptors that requests of the fuzzer name. All were made here, or cannot be anybody's: never 0 to 2, and never
+// a number that may be in use for something else.
 #pragma once
 
 #include <array>
@@ -18,7 +18,7 @@ enum class file : std::uint8_t {
   unblocking_pipe,
   eventfd,
   socket,
-  // What never ends, or at once.
+  // Requests for these never end, or end immediately.
   pipe_writer,
   timer,
   inotify,
@@ -29,7 +29,7 @@ enum class file : std::uint8_t {
   disk_file,
   read_only_file,
   write_only_file,
-  // What cannot be read or written.
+  // These cannot be read or written.
   directory,
   epoll,
   path,

@@ -19,7 +19,7 @@ using aio::io_event;
 
 constexpr std::size_t most_operations = 64;
 constexpr std::size_t inputs_between_counts = 256;
-// What a sanitizer or the fuzzer may open meanwhile.
+// Descriptors that a sanitizer or the fuzzer may open meanwhile.
 constexpr std::size_t others_descriptors = 16;
 constexpr timespec patience{.tv_sec = 10, .tv_nsec = 0};
 
@@ -48,7 +48,7 @@ void aio_play::step(input& bytes) {
 void aio_play::run(input bytes) {
   const bool collect = bytes.below(2) == 0;
   for (std::size_t left = most_operations; left > 0 && !bytes.at_end(); --left) {
-    // What the helper began runs along with the operation after it.
+    // A call that the helper began runs concurrently with the operation after it.
     const bool together = aside_.what != call_aside::kind::none;
     step(bytes);
     if (together) finish_aside();
@@ -79,7 +79,7 @@ std::size_t aio_play::open_descriptors() {
   return static_cast<std::size_t>(std::distance(begin(open), end(open)));
 }
 
-// What doorbell opens once, on first need, is open from then on: the reaper's and the poller's descriptors.
+// Descriptors that doorbell opens once, on first need, stay open: the reaper's and the poller's.
 void aio_play::warm_up() {
   for (const auto engine : {engine_kind::io_uring, engine_kind::threads}) {
     std::error_code refused;
@@ -141,7 +141,7 @@ void aio_play::see_to_its_end(fuzzed_context& one) {
   contexts_.destroyed(one, slots_.used());
 }
 
-// What is cancelled has an event all the same; what cannot be cancelled ends by itself.
+// A cancelled request has an event, too; one that cannot be cancelled ends by itself.
 void aio_play::collect_events(fuzzed_context& one) {
   if (one.handle == 0 || !one.orderly) return;
   for (auto& each : slots_.used()) {
@@ -267,7 +267,7 @@ void aio_play::get(input& bytes) {
   for (int at = 0; at < got; ++at) aio_contexts::account_for(events.at(static_cast<std::size_t>(at)), one, slots_);
 }
 
-// What goes on around them.
+// Changes of the files.
 
 void aio_play::change_stream(input& bytes) {
   const auto stream = bytes.below(stream_count);
@@ -287,7 +287,7 @@ void aio_play::change_stream(input& bytes) {
 
 void aio_play::replace_bell(input& bytes) { bells_.replace(bytes.below(aio_bells::count)); }
 
-// Two calls at once.
+// Two concurrent calls.
 
 void aio_play::begin_aside(input& bytes) {
   using kind = call_aside::kind;

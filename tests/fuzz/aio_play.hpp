@@ -2,13 +2,13 @@
 //
 // aio_play: an input as a sequence of calls on AIO contexts, by handle; good ones, and all that a program can get wrong.
 //
-// What it holds doorbell to:
+// Its oracles:
 //  - no crash, no hang, nothing for a sanitizer to report;
 //  - a request has one event, with its own data, in the context that took it: never two, never none; also when it is
 //    cancelled, and when the program takes events out of the ring itself;
 //  - it rings the eventfd that it named once, even if the ring was scribbled on, moved or replaced by then;
-//  - of those who destroy a context one succeeds; after that no buffer is touched, and nothing is charged or left open.
-// Only contexts whose ring nobody has scribbled on are held to the second.
+//  - one of several destroys of a context succeeds; after that no buffer is touched, and nothing is charged or left open.
+// The second applies only to contexts whose ring was not overwritten.
 //
 // It waits without a limit only for requests that end by themselves.
 #pragma once
@@ -43,7 +43,7 @@ class aio_play {
   using operation = void (aio_play::*)(input&);
   static constexpr std::size_t most_events = 64;
 
-  /// What the helper's call was and answered.
+  /// The helper's call and its result.
   struct call_aside {
     enum class kind : std::uint8_t { none, destroy, get, cancel };
     kind what = kind::none;

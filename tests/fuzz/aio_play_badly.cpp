@@ -18,7 +18,7 @@ namespace {
 
 using aio::io_event;
 
-/// What no call may take for an address: it answers EFAULT, or does not look.
+/// An invalid address: a call returns EFAULT, or does not use it.
 template <class T>
 T* no_address(input& bytes) noexcept {
   return address<T>(bytes.one_of(std::array<std::uint64_t, 4>{0, kernels_half, 8, UINT64_MAX}));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a program does with the ring itself: it takes events out of it, moves it, scribbles on it, or puts something else there.
+// Operations of a program on the ring itself: it takes events out of it, moves it, overwrites it, or maps something
+// else there.
 #include <sys/mman.h>
 
 #include <array>

@@ -32,7 +32,7 @@ constexpr std::array<std::int32_t, 10> flags{RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF
 constexpr std::size_t iovecs_room = 1024;
 constexpr std::size_t most_iovecs = 4;
 
-/// What is written there is not looked at: it takes more than there is, and sanitizers believe it.
+/// These files do not read the written data: they accept more than the buffer has, and sanitizers do not notice.
 bool takes_anything(file one) noexcept { return one == file::null_device || one == file::zeroes; }
 
 bool is_vectored(std::uint16_t asked) noexcept {
@@ -41,7 +41,7 @@ bool is_vectored(std::uint16_t asked) noexcept {
 
 std::uint64_t address(const std::byte* at) noexcept { return reinterpret_cast<std::uintptr_t>(at); }
 
-/// Somewhere that is no memory: null, the kernel's half, what nobody may touch.
+/// An address without memory: null, the kernel's half, or a guard page.
 std::uint64_t nowhere(input& bytes, std::uint64_t guard) {
   return bytes.one_of(std::array<std::uint64_t, 4>{0, kernels_half, guard, UINT64_MAX - 7});
 }

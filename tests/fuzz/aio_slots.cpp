@@ -13,8 +13,8 @@
 namespace doorbell::fuzz {
 namespace {
 
-// As a number it is small: many may be written into an eventfd before one does not fit, and would wait there, in a thread,
-// until somebody reads (docs/aio.md, "What a cancel can stop").
+// As a number it is small: many can be written into an eventfd before one does not fit, and waits in a thread until
+// another reads (docs/aio.md, "What a cancel can stop").
 constexpr std::uint64_t untouched = 0xa5a5a5a5;
 
 std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }

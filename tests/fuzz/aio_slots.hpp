@@ -4,8 +4,8 @@
 //
 //   page of slot 0 | guard | page of slot 1 | guard | ...
 //
-// A request is submitted from a slot that no other request of the same input uses: reads in flight at once share no
-// buffer. Behind each page is a guard, which nobody may touch, so a request may name any length: it ends there.
+// A request is submitted from a slot that no other request of the same input uses: concurrent reads share no buffer.
+// Behind each page is an inaccessible guard page, so a request may name any length: it ends there.
 #pragma once
 
 #include <array>
@@ -19,12 +19,12 @@
 
 namespace doorbell::fuzz {
 
-/// What the kernel, and doorbell, refuse to look at; and what is not mapped, which only shows when it is used.
+/// The kernel and doorbell refuse this address without an access; an unmapped one is refused only when it is used.
 constexpr std::uint64_t kernels_half = 0xffff800000000000;
 
 struct slot {
   aio::iocb_abi request;
-  file on = file::closed;       // what it is for, whatever that file's number is by now
+  file on = file::closed;       // the file of the request, whatever its number is by now
   std::span<std::byte> memory;  // a page, and nothing behind it
   std::uint64_t owner = 0;      // serial of the context that took it
   unsigned in_flight = 0;       // how often
@@ -49,9 +49,9 @@ class aio_slots {
   /// The slot with that request, whatever it is that an event says.
   [[nodiscard]] slot* find(const void* request) noexcept;
 
-  /// When no request is in flight any more: nobody writes into the memory of slots from now on.
+  /// To be called when no request is in flight: the memory of slots must not be written from now on.
   void leave_alone() noexcept;
-  /// Before the next input: nobody has.
+  /// Before the next input: requires that it was not.
   void renew() noexcept;
 
  private:

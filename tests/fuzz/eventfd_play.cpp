@@ -125,7 +125,7 @@ void eventfd_play::decide_on_calls(input& bytes) {
   }
 }
 
-// Playing, by all at once.
+// Playing, by all threads concurrently.
 
 void eventfd_play::play(std::size_t thread) {
   auto& mine = programs_.at(thread);

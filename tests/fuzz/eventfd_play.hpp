@@ -3,9 +3,9 @@
 // eventfd_play: an input as two or three threads' calls on three eventfds, and on notifiers with callbacks that signal,
 // drain, unregister, close, and ask for what must be refused.
 //
-// What it holds doorbell to, besides what fuzzed_bell, fuzzed_notifier and rest_room say of theirs:
+// Its oracles, besides those of fuzzed_bell, fuzzed_notifier and rest_room:
 //  - no crash, no hang, nothing for a sanitizer to report;
-//  - a descriptor for loops is readable exactly if there is a count, once nobody changes it;
+//  - a descriptor for loops is readable exactly if there is a count, when no thread changes it any more;
 //  - a notifier that lives until its eventfd is closed is released, and may be destroyed by that.
 #pragma once
 

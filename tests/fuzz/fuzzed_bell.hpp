@@ -47,7 +47,7 @@ struct fuzzed_bell {
   bool saturates = false;  // the input adds so much that counts get lost, as they should
   std::atomic<std::uint64_t> added{0};
   std::atomic<std::uint64_t> taken{0};
-  const base::unique_fd there{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};  // what it forwards to
+  const base::unique_fd there{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};  // the eventfd that it forwards to
 };
 
 }  // namespace doorbell::fuzz

@@ -2,9 +2,9 @@
 //
 // A notifier of an input, with what its callbacks do, and the book that is kept of its registrations.
 //
-// What it holds doorbell to: a registration ends once, by an unregister or by a HUP; release() runs once for each that a
-// HUP ended, and never else; no two callbacks of one notifier run at once; and none runs that its owner, who alone
-// registers and unregisters it from outside, has unregistered.
+// Its oracles: a registration ends once, by an unregister or by a HUP; release() runs once for each that a HUP ended,
+// and never otherwise; no two callbacks of one notifier run concurrently; and none runs after its owner, which alone
+// registers and unregisters it from outside, has unregistered it.
 #pragma once
 
 #include <array>
@@ -23,7 +23,7 @@ namespace doorbell::fuzz {
 
 class fuzzed_notifier {
  public:
-  /// What the callback does, besides keeping book.
+  /// The action of the callback, besides its bookkeeping.
   enum class action : std::uint8_t {
     nothing,
     signal,            // an eventfd, perhaps its own
@@ -31,7 +31,7 @@ class fuzzed_notifier {
     unregister,        // itself
     unregister_other,  // on the same eventfd; on another that is refused
     close,             // a handle, perhaps the last one
-    ask_too_much,      // what must be refused, at once
+    ask_too_much,      // a call that must be refused immediately
   };
   static constexpr std::size_t actions = static_cast<std::size_t>(action::ask_too_much) + 1;
 

@@ -14,7 +14,7 @@ namespace doorbell::fuzz {
 class helper {
  public:
   helper() {
-    // Never ends, so nobody joins it. A helper lives as long as the process.
+    // Never ends, so it is not joined. A helper lives as long as the process.
     std::thread{[this] { work(); }}.detach();
   }
   ~helper() = delete;

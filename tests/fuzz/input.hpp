@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the fuzzer hands over, read as decisions. After its last byte everything is 0: any bytes are a program, and bytes
-// that are cut off make a shorter one.
+// The fuzzer's input, read as decisions. After its last byte everything is 0: any bytes are a program, and bytes that
+// are cut off make a shorter one.
 #pragma once
 
 #include <cstddef>

@@ -7,7 +7,7 @@
 namespace doorbell::fuzz {
 
 /// Ends the program where `holds` is false, so that the fuzzer keeps the input that led there.
-/// @param sentence what should have held. @param seen a number that helps to see why it did not.
+/// @param sentence the oracle. @param seen a number that helps to see why it did not.
 inline void require(bool holds, const char* sentence, long long seen = 0) {
   if (holds) [[likely]]
     return;

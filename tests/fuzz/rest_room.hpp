@@ -2,9 +2,9 @@
 //
 // rest_room: threads that may sleep for ever, and who wakes them in the end.
 //
-// A thread tells before it begins a call that may sleep, and when it has ended. The one that finds all others asleep or at
-// their end, and is about to be so itself, ends all sleep by the stop token. Before it does, it looks whether any sleeper
-// has what it waits for: that one has missed its wakeup.
+// A thread tells before it begins a call that may sleep, and when it has ended. The one that finds all others asleep or
+// at their end, and is about to be so itself, ends all sleep by the stop token. Before it does, it looks whether any
+// sleeper has what it waits for: that one has missed its wakeup.
 #pragma once
 
 #include <algorithm>
@@ -24,7 +24,7 @@ namespace doorbell::fuzz {
 
 class rest_room {
  public:
-  /// What a thread sleeps for: a count, or room for one.
+  /// The cause of a thread's sleep: it waits for a count, or for room for one.
   struct sleep {
     eventfd_ctx* bell;
     std::uint64_t room;  // 0: it reads
@@ -43,7 +43,7 @@ class rest_room {
     stop_ = std::stop_source{};
   }
 
-  /// What ends a sleep in here.
+  /// Ends a sleep in here.
   [[nodiscard]] std::stop_token token() const { return stop_.get_token(); }
 
   void enter(const sleep& mine) {
@@ -72,7 +72,7 @@ class rest_room {
   using clock = std::chrono::steady_clock;
   static constexpr auto patience = std::chrono::seconds{10};
 
-  // Somebody else who is awake, or is about to wake up, will come by here later.
+  // Another thread that is awake, or is about to wake up, will come here later.
   void see_to_the_others(const sleep* mine) {
     const auto give_up = clock::now() + patience;
     for (;;) {

@@ -4,6 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 
-/// What a fuzz target defines and libFuzzer calls: one input, run to its end. It returns 0, or does not return.
+/// Defined by a fuzz target and called by libFuzzer: runs one input to its end. It returns 0, or does not return.
 // NOLINTNEXTLINE(readability-identifier-naming): libFuzzer names it so
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);

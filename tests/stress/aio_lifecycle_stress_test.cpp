@@ -28,7 +28,7 @@ constexpr std::size_t places = 3;
 constexpr std::size_t steps = 12;
 constexpr long batch = 6;
 
-/// What the threads share. They know each other's contexts by handles that may have been destroyed, and even used again.
+/// Shared by the threads. They know each other's contexts by handles that may have been destroyed, and even used again.
 class playground {
  public:
   playground() {
@@ -123,7 +123,7 @@ class playground {
   }
 
   [[nodiscard]] std::array<aio::iocb_abi, batch> make_requests() {
-    // What many have in flight at once writes into no buffer that they share.
+    // Requests that many threads have in flight concurrently write into no shared buffer.
     return {ringing(aio::prep_pwrite(file_.get(), "world", 5, 0)),
             aio::prep_pwrite(file_.get(), "hello", 5, 0),
             ringing(aio::prep_pread(pipe_.read.get(), text_.data(), 1, 0)),
@@ -146,8 +146,8 @@ class playground {
   doorbell::test::inventory before_;
 };
 
-// Oracle: every context made is destroyed once, each request taken with a bell has rung it once by then, nothing is charged
-// any more; and at the end there is no thread, descriptor or mapping more than at the start.
+// Oracle: every context made is destroyed once, each request taken with a bell has rung it once by then, nothing is
+// charged any more; and at the end there is no thread, descriptor or mapping more than at the start.
 TEST(aio_lifecycle, contexts_come_and_go_under_threads_that_use_them) {
   playground shared;
   race_undisturbed(

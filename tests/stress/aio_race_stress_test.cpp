@@ -47,8 +47,8 @@ std::vector<aio::io_event> get(aio::context& ctx, std::size_t count) {
   return events;
 }
 
-// Oracle: of those who destroy the same contexts, in the same order, each context has one who succeeds.
-TEST(aio_race, destroys_at_once_have_one_winner) {
+// Oracle: if threads destroy the same contexts in the same order, one destroy of each context succeeds.
+TEST(aio_race, concurrent_destroys_have_one_winner) {
   constexpr std::size_t racers = 2;
   constexpr std::size_t contexts = 16;
   std::array<aio::aio_context_t, contexts> handles{};
@@ -78,8 +78,8 @@ TEST(aio_race, destroys_at_once_have_one_winner) {
       });
 }
 
-// Oracle: each context is destroyed once, by one who knows its handle from before, of another context at that address, be
-// it while its maker is still in io_setup; who then returns, having touched nothing that is no more.
+// Oracle: each context is destroyed once, by one who knows its handle from before, of another context at that address,
+// be it while its maker is still in io_setup; who then returns, having touched nothing that is no more.
 TEST(aio_race, a_context_may_be_destroyed_before_its_setup_has_returned) {
   constexpr std::size_t each = 20;
   std::atomic<aio::aio_context_t> known{0};
@@ -135,8 +135,9 @@ TEST(aio_race, a_setup_that_fails_leaves_nothing_to_destroy) {
   EXPECT_EQ(aio::io_destroy(large), 0);
 }
 
-// Oracle: what submit has taken by the time the context dies rings its bell, and takes nothing from the pipe later.
-TEST(aio_race, what_slips_in_before_destroy_is_cancelled_by_it) {
+// Oracle: a request that submit has accepted by the time the context dies signals its eventfd, and takes nothing from
+// the pipe later.
+TEST(aio_race, a_request_submitted_before_destroy_is_cancelled_by_it) {
   constexpr std::size_t many = 60;
   const doorbell::test::pipe_ends pipe;
   const doorbell::eventfd bell{0, EFD_NONBLOCK};
@@ -299,7 +300,7 @@ TEST(aio_race, a_completion_may_come_before_submit_returns) {
 
 // Oracle: so many events for so many who each wait for one, with no time limit; all of them return. The bells make the
 // process's reaper fetch completions, too, that a sleeper sleeps for.
-TEST(aio_race, nobody_sleeps_on_what_another_has_reaped) {
+TEST(aio_race, no_thread_sleeps_for_an_event_that_another_has_reaped) {
   constexpr std::size_t waiters = 3;
   constexpr std::size_t each = 4;
   const doorbell::test::pipe_ends pipe;
@@ -358,8 +359,8 @@ TEST(aio_race, a_leader_that_gives_up_is_succeeded) {
       [&] { EXPECT_EQ(get(ctx, 1)[0].res, 1); });
 }
 
-// Oracle: those who wait with a signal mask of their own, and those who do not, share the events: all return.
-TEST(aio_race, masked_and_other_waiters_leave_nobody_asleep) {
+// Oracle: threads that wait with a signal mask of their own and threads that do not share the events: all return.
+TEST(aio_race, masked_and_other_waiters_all_wake) {
   constexpr std::size_t waiters = 4;
   const doorbell::test::pipe_ends pipe;
   aio::aio_context_t ctx = 0;

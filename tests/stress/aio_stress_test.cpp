@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Contexts under several threads at once. Bounded in count; nothing here waits for a time.
+// Contexts that several threads use concurrently. Bounded in count; nothing here waits for a time.
 #include <doorbell/aio.hpp>
 #include <doorbell/eventfd.hpp>
 
@@ -24,8 +24,8 @@ namespace {
 using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
 
-// Oracle: a buffer that is overwritten as soon as destroy() has returned keeps what was written; a request still in flight
-// would put file contents over it.
+// Oracle: a buffer that is overwritten as soon as destroy() has returned keeps what was written; a request still in
+// flight would put file contents over it.
 TEST(aio_stress, no_buffer_is_touched_after_destroy) {
   constexpr int rounds = 200;
   constexpr std::size_t block = 4096;
@@ -55,7 +55,8 @@ TEST(aio_stress, no_buffer_is_touched_after_destroy) {
   }
 }
 
-// Oracle: by the time destroy() has returned nothing of the context is mapped any more, however its last requests ended.
+// Oracle: by the time destroy() has returned nothing of the context is mapped any more, however its last requests
+// ended.
 TEST(aio_stress, the_ring_is_gone_when_destroy_returns) {
   constexpr int rounds = 100;
   const doorbell::test::pipe_ends pipe;
@@ -113,8 +114,8 @@ TEST(aio_stress, requests_events_and_counts_agree_until_destroy) {
   }
 }
 
-// Oracle: each request has one event, with its result or as cancelled, however often and by whomever it is cancelled while
-// it becomes ready; never two, never none.
+// Oracle: each request has one event, with its result or as cancelled, however often and by whomever it is cancelled
+// while it becomes ready; never two, never none.
 TEST(aio_stress, cancel_against_completion) {
   constexpr int rounds = 300;
   constexpr std::size_t depth = 8;

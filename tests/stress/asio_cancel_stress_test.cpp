@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What ends an operation of doorbell::asio::eventfd against what completes it: a cancellation slot, cancel(), close() or the
+// Ends of an operation of doorbell::asio::eventfd against its completion: a cancellation slot, cancel(), close() or the
 // last close, against signals and reads, with a loop run by two threads.
 #include <doorbell/asio.hpp>
 
@@ -140,11 +140,12 @@ class waiting_operations {
   std::array<std::optional<doorbell::asio::eventfd>, 2> ears_;
   std::array<std::optional<operation>, size> operations_;
   std::uint64_t rung_ = 0;
-  std::uint64_t taken_ = 0;  // what it was full of included; modulo 2^64, as all of the sum
+  std::uint64_t taken_ = 0;  // including its count at first; modulo 2^64, as the whole sum
 };
 
-// Oracle: whatever ends it and whatever completes it, each handler is called once; what is read and what is left is what was
-// rung, what was taken and what is left is what was there and what was written with success; and nothing waits any more.
+// Oracle: whatever ends it and whatever completes it, each handler is called once; what is read and what is left is
+// what was rung, what was taken and what is left is what was there and what was written with success; and nothing waits
+// any more.
 class asio_cancel_stress : public testing::TestWithParam<ending> {};
 
 TEST_P(asio_cancel_stress, against_completion) {

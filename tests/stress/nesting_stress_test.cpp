@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Signals, closes and last references from inside callbacks, from several threads at once.
+// Signals, closes and last references from inside callbacks, in several concurrent threads.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -52,7 +52,8 @@ TEST(nesting_stress, signals_in_a_circle_from_two_threads) {
   EXPECT_EQ(b.read(), calls_of_b);
 }
 
-// Oracle: a signal made in a callback arrives, or its eventfd was closed before; either way its memory is there (ASan's).
+// Oracle: a signal made in a callback arrives, or its eventfd was closed before; either way its memory is there
+// (ASan's).
 TEST(nesting_stress, a_signal_in_a_callback_against_the_end_of_what_it_signals) {
   const eventfd outer;
   std::optional<eventfd> inner;
@@ -87,8 +88,8 @@ TEST(nesting_stress, a_signal_in_a_callback_against_the_end_of_what_it_signals) 
       });
 }
 
-// Oracle: a callback that closes the last handle of another eventfd, at the same time as it is unregistered from: exactly
-// one winner, as for any close.
+// Oracle: a callback that closes the last handle of another eventfd, at the same time as it is unregistered from:
+// exactly one winner, as for any close.
 TEST(nesting_stress, a_last_close_in_a_callback_against_unregister) {
   const eventfd outer;
   eventfd inner;

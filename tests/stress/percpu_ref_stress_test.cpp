@@ -24,7 +24,7 @@ using doorbell::test::on_cpu;
 using doorbell::test::run_together;
 using doorbell::test::spin_until;
 
-// What a context is to its users: found in a table, used while a reference is held, released when the last one goes.
+// Like a context: found in a table, used while a reference is held, released with the last one.
 struct object {
   static void release(percpu_ref& ref) noexcept {
     auto& self = static_cast<counted&>(ref).owner;
@@ -37,7 +37,7 @@ struct object {
     object& owner;
   };
 
-  /// What a holder does: it reads and writes what only holders may.
+  /// The work of a holder: reads and writes data that only holders may access.
   void use() {
     ASSERT_EQ(releases, 0);
     ++uses;

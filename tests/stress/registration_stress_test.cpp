@@ -29,8 +29,8 @@ using doorbell::test::run_disturbed;
 using doorbell::test::stagger;
 using sharing = notifier::sharing;
 
-/// An eventfd with one handle, and a notifier on it that writes down what happens to it. What is not atomic is ordered by
-/// the contract alone: ThreadSanitizer reports it when the contract is broken.
+/// An eventfd with one handle, and a notifier on it that records its calls. Plain members are ordered by the contract
+/// alone: ThreadSanitizer reports a race when the contract is broken.
 struct watched {
   eventfd bell;
   eventfd_ctx_ptr context = bell.context();
@@ -51,8 +51,8 @@ struct watched {
                    }};
 };
 
-// Oracle: exactly one wins. by_us: release() has not run and never does; by_hup: it has run, once, and to its end. After
-// unregister nothing runs. Nothing is left in memory, or used after it has gone (the sanitizers').
+// Oracle: exactly one wins. by_us: release() has not run and never does; by_hup: it has run, once, and to its end.
+// After unregister nothing runs. Nothing is left in memory, or used after it has gone (the sanitizers').
 TEST(registration_stress, unregister_against_the_last_close_and_signals) {
   std::optional<watched> subject;
   auto winner = decoupled::not_registered;
@@ -78,7 +78,7 @@ TEST(registration_stress, unregister_against_the_last_close_and_signals) {
       });
 }
 
-// Oracle: as above, where nobody but the notifier's share keeps the memory: the closer or the unregister frees it.
+// Oracle: as above, where only the notifier's share keeps the memory: the closer or the unregister frees it.
 TEST(registration_stress, unregister_against_the_last_close_with_no_other_reference) {
   std::optional<watched> subject;
   auto winner = decoupled::not_registered;
@@ -125,8 +125,8 @@ TEST(registration_stress, many_unregisters_against_the_last_close) {
       });
 }
 
-// Oracle: each of the unregisters returns when no callback runs any more, whoever of them has taken it off, or whether the
-// callback itself has: none uses what one of them has got back.
+// Oracle: each of the unregisters returns when no callback runs any more, whoever of them has taken it off, or whether
+// the callback itself has: none uses what one of them has got back.
 TEST(registration_stress, many_unregisters_against_a_callback_that_may_be_faster) {
   constexpr std::size_t threads = 4;
   struct shared {
@@ -223,8 +223,8 @@ TEST(registration_stress, register_against_a_signal) {
       });
 }
 
-// Oracle: what is taken on the way out is what called before, and the rest is still there: no signal is taken that did not
-// call, none called that was left.
+// Oracle: what is taken on the way out is what called before, and the rest is still there: no signal is taken that did
+// not call, none called that was left.
 TEST(registration_stress, unregister_and_read_against_signals) {
   constexpr std::uint64_t each = 3;
   eventfd bell;
@@ -252,8 +252,8 @@ TEST(registration_stress, unregister_and_read_against_signals) {
       });
 }
 
-// Oracle: of the signals since the last time, those that came before the registration make it answer `ready`, and each of
-// those that came after it calls; there is no third kind.
+// Oracle: of the signals since the last time, those that came before the registration make it answer `ready`, and each
+// of those that came after it calls; there is no third kind.
 TEST(registration_stress, register_and_unregister_and_read_amid_signals) {
   const eventfd bell;
   std::uint64_t calls = 0;

@@ -112,8 +112,8 @@ TEST(registration_stress, handles_copied_and_closed_from_many_threads) {
       });
 }
 
-// Oracle: while at least one exclusive notifier is registered, each signal calls exactly one of them, though others come
-// and go.
+// Oracle: while at least one exclusive notifier is registered, each signal calls exactly one of them, though others
+// come and go.
 TEST(registration_stress, exclusive_notifiers_that_come_and_go_against_signals) {
   constexpr std::uint64_t each = 10;
   const eventfd bell;
@@ -142,8 +142,8 @@ TEST(registration_stress, exclusive_notifiers_that_come_and_go_against_signals) 
       });
 }
 
-// Oracle: a registration is ended by its owner or by a callback of the eventfd it is on: what a callback of another ended
-// would be missing here and too much there (and its thread would have taken a second lock under the first).
+// Oracle: a registration is ended by its owner or by a callback of the eventfd it is on: what a callback of another
+// ended would be missing here and too much there (and its thread would have taken a second lock under the first).
 TEST(registration_stress, callbacks_end_registrations_on_their_own_eventfd_only) {
   const std::array<eventfd, 2> bells;
   std::array<std::uint64_t, 2> registered{};
@@ -208,8 +208,9 @@ struct shared_notifier {
   }
 };
 
-// Oracle: each registration ends once, each HUP that ended one released once, and no two callbacks of one notifier run at
-// once, though threads register and unregister the same notifiers on eventfds that others open, signal and close.
+// Oracle: each registration ends once, each HUP that ended one released once, and no two callbacks of one notifier run
+// concurrently, although threads register and unregister the same notifiers on eventfds that others open, signal and
+// close.
 TEST(registration_stress, notifiers_shared_by_threads_on_eventfds_that_come_and_go) {
   constexpr std::size_t threads = 4;
   constexpr int steps = 1'000;

@@ -82,7 +82,8 @@ TEST(sleeper_stress, a_read_against_a_stop_request_and_a_signal) {
       });
 }
 
-// Oracle: the read that took the count away is all the write waited for: it has written, or timed out and written nothing.
+// Oracle: the read that took the count away is all the write waited for: it has written, or timed out and written
+// nothing.
 TEST(sleeper_stress, a_timed_write_against_a_read) {
   eventfd bell;
   std::error_code ec;
@@ -105,8 +106,8 @@ TEST(sleeper_stress, a_timed_write_against_a_read) {
       });
 }
 
-// Oracle: what is signalled is taken, by one of several that may give up at that moment, or is left: never lost in one that
-// gives up, never taken by two.
+// Oracle: what is signalled is taken, by one of several that may give up at that moment, or is left: never lost in one
+// that gives up, never taken by two.
 TEST(sleeper_stress, several_timed_reads_against_signals) {
   constexpr std::size_t readers = 3;
   eventfd bell;
@@ -124,7 +125,8 @@ TEST(sleeper_stress, several_timed_reads_against_signals) {
       [&] { EXPECT_EQ(got[0] + got[1] + got[2] + bell.info().count, 2U); });
 }
 
-// Oracle: one count for each read is enough to end them all, the last ones too: nobody sleeps while there is a count.
+// Oracle: one count for each read is enough to end them all, the last ones too: no reader sleeps while there is a
+// count.
 TEST(sleeper_stress, no_reader_is_left_asleep) {
   constexpr std::size_t readers = 3;
   const eventfd bell(0, EFD_SEMAPHORE);
@@ -147,7 +149,7 @@ TEST(sleeper_stress, no_reader_is_left_asleep) {
   EXPECT_EQ(reads + bell.info().count, signals + readers);
 }
 
-// Oracle: room for as much as is written ends all writes: nobody sleeps while it would fit.
+// Oracle: room for as much as is written ends all writes: no writer sleeps while its count would fit.
 TEST(sleeper_stress, no_writer_is_left_asleep) {
   constexpr std::size_t writers = 3;
   const eventfd bell(0, EFD_SEMAPHORE);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sums: what is read is what was signalled, whichever ways the two go, and all of them at once.
+// Sums: the counts that are read add up to the signals, for each way to read and signal, and for all of them
+// concurrently.
 #include <gtest/gtest.h>
 
 #include <sys/epoll.h>
@@ -37,7 +38,8 @@ using doorbell::test::take;
 using doorbell::test::unique_fd;
 using namespace std::chrono_literals;
 
-/// What is still to be read. Whoever reads the last of it, when there is no more to come, ends all readers.
+/// The counts that are still to be read. The thread that reads the last one, after the producers have ended, ends all
+/// readers.
 class goal {
  public:
   /// One for each producer, until it has ended.
@@ -131,14 +133,14 @@ void expect_exact_sum(int flags, const std::vector<reader>& readers) {
   EXPECT_EQ(bell.info().count, 0U);
 }
 
-// Oracle, of each: what the readers were given adds up to what was signalled and written, and nothing is left. (What is
-// lost shows as a reader that waits for ever.)
+// Oracle of each: the counts of the readers add up to the signals and writes, and nothing is left. (A lost count shows
+// as a reader that waits for ever.)
 
 TEST(sum_stress, blocking_reads) { expect_exact_sum(0, {read_until_stopped, read_until_stopped}); }
 
 TEST(sum_stress, timed_reads) { expect_exact_sum(0, {read_with_tiny_timeouts, read_with_tiny_timeouts}); }
 
-// Oracle: what is taken adds up to what was added: nobody is given what another was faster to take.
+// Oracle: the counts that are taken add up to those that were added: no thread gets a count that another one has taken.
 TEST(sum_stress, drains_that_compete_for_each_signal) {
   const eventfd bell;
   std::array<std::uint64_t, 2> signalled{};
@@ -160,11 +162,11 @@ TEST(sum_stress, drains_of_a_semaphore) {
 
 TEST(sum_stress, polled_descriptor) { expect_exact_sum(0, {drain_when_polled}); }
 
-TEST(sum_stress, all_ways_to_read_at_once) {
+TEST(sum_stress, all_ways_to_read_concurrently) {
   expect_exact_sum(0, {read_until_stopped, read_with_tiny_timeouts, drain_when_polled});
 }
 
-TEST(sum_stress, all_ways_to_read_a_semaphore_at_once) {
+TEST(sum_stress, all_ways_to_read_a_semaphore_concurrently) {
   expect_exact_sum(EFD_SEMAPHORE, {read_until_stopped, read_with_tiny_timeouts, drain_when_polled});
 }
 
@@ -212,8 +214,8 @@ TEST(sum_stress, forwarded_now_and_then_among_other_readers) {
   expect_exact_sum(0, {read_there, read_with_tiny_timeouts, drain_when_polled});
 }
 
-// Oracle: every way to the kernel is closed in the end: whatever the order in which signals, drains and the making of the
-// descriptor came, it is readable exactly if there is a count, and there is one of it.
+// Oracle: every way to the kernel is closed in the end: whatever the order in which signals, drains and the making of
+// the descriptor came, it is readable exactly if there is a count, and there is one of it.
 TEST(sum_stress, a_descriptor_made_amid_signals_and_drains_agrees_with_the_count) {
   eventfd bell;
   std::array<int, 2> fds{};

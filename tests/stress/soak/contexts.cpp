@@ -63,7 +63,7 @@ class contexts final : public load {
       require(std::ranges::all_of(each.buffer, [](char one) { return one == untouched; }),
               "no buffer is touched after destroy");
     pipe_.emplace();
-    // A pipe that is full takes no more, and nobody waits for it.
+    // A write into a full pipe fails, and no thread waits for room.
     ::fcntl(pipe_->write.get(), F_SETFL, O_NONBLOCK);
     bell_ = eventfd{0, EFD_NONBLOCK};
     ctx_.emplace(static_cast<unsigned>(places_.size()), engine_);
@@ -136,7 +136,7 @@ class contexts final : public load {
     one.request.data = &one;
   }
 
-  // Rings one of ours, one of the kernel's, or nobody.
+  // Signals one of our eventfds, one of the kernel's, or none.
   void submit(place& one, std::size_t bell) {
     bool taken = false;
     if (bell == 0) {

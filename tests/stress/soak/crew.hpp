@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// crew: the threads of a load, round after round, and how all loads come to rest at once.
+// crew: the threads of a load, which run its rounds; gate: brings all loads to rest at the same time.
 #pragma once
 
 #include <atomic>
@@ -22,7 +22,7 @@ namespace doorbell::soak {
 /// Where loads come by between two rounds.
 class gate {
  public:
-  /// Goes on at once, or when the gate is open again. @return false when there is to be no other round.
+  /// Returns immediately, or when the gate is open again. @return false if there is to be no other round.
   bool pass() {
     std::unique_lock held{lock_};
     ++at_rest_;
@@ -32,7 +32,7 @@ class gate {
     return !ended_;
   }
 
-  /// From now on nobody passes. @return whether so many have come to rest, in time.
+  /// From now on no load passes. @return whether so many have come to rest, in time.
   [[nodiscard]] bool close(std::size_t loads, std::chrono::seconds patience) {
     std::unique_lock held{lock_};
     open_ = false;

@@ -27,7 +27,7 @@ constexpr char untouched = '.';
 constexpr auto longest_call = 40s;
 constexpr std::size_t most_at_once = 6;
 
-/// What calls return while a limit is lowered: too few descriptors, threads or locked memory.
+/// An error that calls may return while a limit is lowered: too few descriptors, threads or locked memory.
 bool is_shortage(int error) noexcept { return error == EAGAIN || error == EMFILE || error == ENOMEM; }
 
 timespec as_timespec(std::chrono::nanoseconds length) {
@@ -106,7 +106,7 @@ void event_worker::set_up() {
   handle_.store(ctx_->handle(), std::memory_order_release);
   steps_of_context_ = 0;
   longest_life_ = 1 + static_cast<unsigned>(random_() % 60);
-  // What is left of the requests of the context before.
+  // Drops the data that the requests of the former context have left.
   while (test::readable(files_.pipe.read.get())) {
     char byte = 0;
     std::ignore = ::read(files_.pipe.read.get(), &byte, 1);
@@ -178,7 +178,7 @@ void event_worker::check_counts() {
     std::this_thread::sleep_for(100us);
     kernels += test::take(files_.kernel_eventfd.get());
   }
-  // What was not there at the last check, when it may have been dropped, may have been late.
+  // A count that was missing at the last check, when it could have been dropped, may have been late.
   require(kernels <= kernel_rings_ + kernel_late_ && (may_be_dropped() || kernels >= kernel_rings_),
           "each request signals its kernel eventfd once", static_cast<long long>(kernel_rings_ - kernels));
   kernel_late_ = kernel_rings_ - std::min(kernel_rings_, kernels);

@@ -26,7 +26,7 @@
 
 namespace doorbell::soak {
 
-/// What the threads of the load share.
+/// Shared by the threads of the load.
 struct event_world {
   explicit event_world(limits& of_process) noexcept : lowered{of_process} {}
 
@@ -95,7 +95,7 @@ class event_worker {
     signals rings = signals::none;
     std::size_t number = 0;
     test::blocks buffer;
-    std::array<char, 2> letter{'a', 'a'};  // what its block of the file has, by is_direct
+    std::array<char, 2> letter{'a', 'a'};  // the content of its block of the file, by is_direct
     char written = 'a';                    // by the write in flight
     std::optional<limits::look> since_submit;
   };

@@ -14,7 +14,7 @@ inline std::atomic<std::size_t>& violations() {
 }
 
 /// Says so when `holds` is false, and remembers it; the soak ends by it.
-/// @param sentence what should have held. @param seen a number that helps to see why it did not.
+/// @param sentence the invariant. @param seen a number that helps to see why it did not.
 inline void require(bool holds, const char* sentence, long long seen = 0) {
   constexpr std::size_t enough = 20;
   if (!holds && violations().fetch_add(1) < enough) std::fprintf(stderr, "violated: %s (%lld)\n", sentence, seen);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A load: one kind of use, by a few threads, in rounds. Between two rounds nothing of it is left: no object, no request in
-// flight, no descriptor that was not there before.
+// A load: one kind of use, by a few threads, in rounds. Between two rounds nothing of it is left: no object, no request
+// in flight, no descriptor that was not there before.
 #pragma once
 
 #include <cstddef>
@@ -22,8 +22,8 @@ class load {
   [[nodiscard]] virtual std::string_view name() const noexcept = 0;
   [[nodiscard]] virtual std::size_t threads() const noexcept = 0;
 
-  // A round: prepare() alone, work() in all threads at once, end() alone. It takes milliseconds, and waits for nobody but
-  // the others in it.
+  // A round: prepare() alone, work() in all threads concurrently, end() alone. It takes milliseconds, and waits only
+  // for threads of the same round.
   virtual void prepare() = 0;
   virtual void work(std::size_t thread) = 0;
   virtual void end() = 0;

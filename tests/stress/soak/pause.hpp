@@ -21,7 +21,7 @@ class pause {
     empty,          ///< besides, there is no context
   };
 
-  /// What the calling thread of the load is to complete before it calls rest().
+  /// The work that the calling thread of the load must complete before it calls rest().
   [[nodiscard]] depth asked() const noexcept { return asked_.load(std::memory_order_acquire); }
 
   /// Returns when the pause has ended.

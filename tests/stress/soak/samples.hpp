@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the process has, time after time, with everything at rest; and whether that grows.
+// Samples of the process's resources, with everything at rest; and whether they grow.
 #pragma once
 
 #include <array>
@@ -12,7 +12,7 @@
 
 namespace doorbell::soak {
 
-/// What is counted, by its place in a sample.
+/// The counted resources, by their place in a sample.
 enum class counted : std::uint8_t {
   heap,         ///< KiB that the program has allocated and not freed
   resident,     ///< KiB of memory that it occupies

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Everything at once, for as long as one likes; see --help.
+// All loads concurrently, for any length of time; see --help.
 #include <unistd.h>
 
 #include <algorithm>

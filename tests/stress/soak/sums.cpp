@@ -36,7 +36,7 @@ class sums final : public load {
     reached_ = std::stop_source{};
   }
 
-  // Each to the end of the sum; it is exact, or somebody would wait for ever.
+  // Each thread runs to the end of the sum, which must be exact: otherwise a thread would wait for ever.
   void work(std::size_t thread) override {
     const auto& bell = handles_.at(thread);
     switch (thread) {
