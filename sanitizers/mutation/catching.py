@@ -99,9 +99,8 @@ class Model:
     @staticmethod
     def catch(_tree, catcher, run, _mutant):
         """The Catch, or None if the mutant survived. The model checker reports a deadlock and does not hang."""
-        well = re.search(r"^\S+: (?!broken scenario).*\n  in the schedule after (\d+) that were well;", run.output,
-                         re.MULTILINE)
-        return Catch("model", f"schedule {int(well[1]) + 1}", catcher) if well else None
+        failed = re.search(r"^\S+: (?!broken scenario).*\n  in schedule (\d+); to replay it:", run.output, re.MULTILINE)
+        return Catch("model", f"schedule {failed[1]}", catcher) if failed else None
 
 
 def kind_of(catcher):

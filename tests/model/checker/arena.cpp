@@ -42,7 +42,7 @@ void* arena::allocate(std::size_t bytes, std::size_t alignment, thread_id by) no
 const arena::block& arena::release(void* at, thread_id by) noexcept {
   const auto found =
       std::find_if(blocks_.rbegin(), blocks_.rend(), [at](const auto& each) { return each.begin == at; });
-  if (found == blocks_.rend()) fail(failure::crash, "what is freed has not been allocated");
+  if (found == blocks_.rend()) fail(failure::crash, "a pointer is freed that was not allocated");
   if (found->freed) fail(failure::double_free, "freed again: " + describe(at));
   found->freed = true;
   found->freed_by = by;

@@ -41,8 +41,8 @@ class replaying final : public failure_sink {
     if (schedule.empty()) schedule.push_back(letter_of(0));  // the scenario failed before its threads began
     words_.insert(words_.begin(), "model");
     words_.insert(words_.end(), {"--replay", schedule, name_});
-    std::printf("%s: %s: %s\n  in the schedule after %lu that were well; to see it again:\n ", name_.c_str(),
-                std::string{to_string(what)}.c_str(), text.c_str(), schedules_);
+    std::printf("%s: %s: %s\n  in schedule %lu; to replay it:\n ", name_.c_str(), std::string{to_string(what)}.c_str(),
+                text.c_str(), schedules_ + 1);
     for (const auto& word : words_) std::printf(" %s", word.c_str());
     std::printf("\n\n");
     std::fflush(stdout);
@@ -98,7 +98,7 @@ class showing final : public failure_sink {
 void expect_outcomes(const scenario& what) {
   const auto found = take_outcomes();
   if (found == what.outcomes) return;
-  std::printf("%s: of this could come: %s\n  but there came: %s\n", std::string{what.name}.c_str(),
+  std::printf("%s: allowed outcomes: %s\n  found: %s\n", std::string{what.name}.c_str(),
               std::string{what.outcomes}.c_str(), found.c_str());
   std::exit(1);
 }

@@ -52,7 +52,7 @@ void memory::access_heap(const accessor& by, const void* at, std::size_t bytes, 
       case arena::state::freed:
         fail(failure::use_after_free, thread_name(by.thread) + " accesses " + heap_.describe(at));
       case arena::state::never_allocated:
-        fail(failure::out_of_bounds, thread_name(by.thread) + " accesses what nobody has allocated");
+        fail(failure::out_of_bounds, thread_name(by.thread) + " accesses memory that was not allocated");
     }
   }
   races_.access(by, at, bytes, how);
@@ -65,8 +65,8 @@ void memory::access_stack(const accessor& by, thread_id owner, const void* at, s
     return;
   }
   if (at < stack_ends_[owner])
-    fail(failure::use_after_free, thread_name(by.thread) + " accesses what a function of " + thread_name(owner) +
-                                      " that has returned had on its stack");
+    fail(failure::use_after_free, thread_name(by.thread) + " accesses the stack frame of a function of " +
+                                      thread_name(owner) + " that has returned");
   on_stacks_[owner].add(by, at, bytes, how);
 }
 

@@ -33,10 +33,10 @@ bool set(options& asked, std::string_view name, std::string_view value) {
 const char* const usage =
     "usage: model [--list] [--bound N] [--weak N] [--full] [--seed N [--pct D] [--runs N]] [--replay SCHEDULE] "
     "[SCENARIO...]\n"
-    "Explores the schedules of scenarios (all of them, if none is named) on doorbell's real code, and says how many\n"
-    "there were. Ends with the first that fails: its interleaving, and what to call to see it again.\n"
+    "Explores the schedules of scenarios (all of them, if none is named) on doorbell's real code, and prints their\n"
+    "number. Ends with the first that fails: its interleaving, and the command that replays it.\n"
     "\n"
-    "  --list             names each scenario, its bound, and what it says is true\n"
+    "  --list             prints each scenario, its bound and its oracle\n"
     "  --bound N          explores all schedules with at most N preemptions, from 0 on, instead of the scenario's own\n"
     "  --weak N           as many atomic operations take an older value for the latest, where their order lets them "
     "(0,\n"
@@ -45,7 +45,7 @@ const char* const usage =
     "  --seed N           instead runs with random priorities (PCT), the same ones for the same N\n"
     "  --pct D            ... looking for bugs that need D orderings (3)\n"
     "  --runs N           ... so many times (10000)\n"
-    "  --replay SCHEDULE  runs one scenario once, and shows what its threads do\n"
+    "  --replay SCHEDULE  runs one scenario once, and prints the steps of its threads\n"
     "\n"
     "A preemption is a switch away from a thread that could have gone on. With --weak 0 values are sequentially\n"
     "consistent, and memory orders count for data races only.\n";

@@ -47,7 +47,7 @@ void outcome(std::initializer_list<int> what) {
 void require(bool condition, const char* text) noexcept {
   if (condition) return;
   const not_tracked here;
-  fail(failure::assertion, std::string{"not so: "} + text);
+  fail(failure::assertion, std::string{"false: "} + text);
 }
 
 void run_on_cpu(unsigned number) noexcept { scheduler::one().current().cpu = number; }

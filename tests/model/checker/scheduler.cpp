@@ -187,7 +187,7 @@ void scheduler::take_step(thread& me) noexcept {
   previous_ = me.id;
   for (auto& other : threads_)
     if (other.id != me.id) other.yielded = false;
-  if (++steps_ > too_many_steps) fail(failure::livelock, "the threads go on and on, and get nowhere");
+  if (++steps_ > too_many_steps) fail(failure::livelock, "the threads do not end");
   if (alive_ > 1) strategy_->steps(threads_, me, objects_);
   if (trace_ != nullptr) trace_->step(me.id, me.pending.name, alive_ > 1);
 }
@@ -234,8 +234,8 @@ void scheduler::stuck() noexcept {
     if (!each.pending.sleeps && !each.rests()) all_asleep = false;
     text += (text.empty() ? "" : ", ") + each.name + (each.rests() ? " rests in " : " is in ") + each.pending.name;
   }
-  if (all_asleep) fail(failure::lost_wakeup, "all who are left sleep, and nobody is there to wake them: " + text);
-  fail(failure::deadlock, "nobody can go on: " + text);
+  if (all_asleep) fail(failure::lost_wakeup, "all remaining threads sleep, and none is left to wake them: " + text);
+  fail(failure::deadlock, "no thread can continue: " + text);
 }
 
 void scheduler::together(std::span<const part> parts) noexcept {

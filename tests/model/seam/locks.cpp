@@ -110,7 +110,7 @@ void wake(const void* at, unsigned sleepers) noexcept {
   all.object_at(at).wakers.join(me.happened);
   me.happened.tick(me.id);
   auto asleep = sleepers_on(all, at);
-  if (all.has_trace()) all.tell(asleep.empty() ? "nobody sleeps there" : std::to_string(asleep.size()) + " asleep");
+  if (all.has_trace()) all.tell(asleep.empty() ? "no thread sleeps there" : std::to_string(asleep.size()) + " asleep");
   for (; sleepers > 0 && !asleep.empty(); --sleepers) {
     const auto which = sleepers >= asleep.size() ? 0 : all.pick(static_cast<unsigned>(asleep.size()));
     asleep[which]->woken = true;
