@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rows 9 and 10: finding a context and letting it go, making one and destroying it.
+// Rows 9 and 10: looking a context up and releasing it, creating one and destroying it.
 #include <benchmark/benchmark.h>
 #include <linux/aio_abi.h>
 #include <sys/syscall.h>

@@ -114,7 +114,7 @@ enum class waiting { asleep, busy_poll, by_poll };
 
 constexpr std::chrono::microseconds busy_poll{100};
 
-/// So many readers of a file, in a loop of their own.
+/// A number of readers of a file, in a loop of their own.
 template <class File>
 class reading {
  public:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rows 4 and 5: one callback on an eventfd's wait queue. Each callback counts its calls, so that everybody calls the
-// same.
+// Rows 4 and 5: one callback on an eventfd's wait queue. Each callback counts its calls, so that all sides run the same
+// code.
 #include <benchmark/benchmark.h>
 #include <boost/signals2/signal.hpp>
 

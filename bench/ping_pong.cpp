@@ -78,7 +78,7 @@ class futex_flag {
   std::atomic<std::uint32_t> word_{0};
 };
 
-/// The same without loops: of the threads' sleep alone. The near one is who plays the round.
+/// The same without loops, for the threads' sleep alone. The near thread starts each round.
 class futex_game {
  public:
   explicit futex_game(std::size_t far_cpu)

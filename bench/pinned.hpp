@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// pinned: keeps a thread on one CPU for a scope. Where threads wake each other by turns, the scheduler puts them on one
-// CPU in one run and on two in the next, which makes a difference of four times: it would decide every comparison.
+// pinned: keeps a thread on one CPU for a scope. If threads wake each other in turn, the scheduler runs them on one CPU
+// in one run and on two in the next, which makes a difference of a factor of four and would decide every comparison.
 #pragma once
 
 #include <sched.h>

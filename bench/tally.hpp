@@ -10,7 +10,7 @@ namespace doorbell::bench {
 
 class tally {
  public:
-  /// The waiting thread, before it lets anything happen that is to be counted.
+  /// Called by the waiting thread, before anything that is to be counted.
   void expect(std::uint64_t n) noexcept { goal_.store(goal_.load(std::memory_order_relaxed) + n); }
   /// The waiting thread. @return whether exactly as much has come as was expected.
   [[nodiscard]] bool wait() noexcept {

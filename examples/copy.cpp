@@ -27,7 +27,7 @@ boost::asio::awaitable<void> copy(boost::asio::io_context& io, const char* from,
   co_await out.async_sync_all(boost::asio::use_awaitable);
 }
 
-// The last handle is closed when the copy is done, and that is the end of the counting.
+// The last handle is closed when the copy is done, which ends the counting.
 int main(int argc, char** argv) try {
   if (argc != 3) {
     std::fputs("usage: copy FROM TO\n", stderr);

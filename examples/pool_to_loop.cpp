@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A thread pool computes, and a coroutine in a loop takes the results: as many as there are, each time the event says
-// that there are some.
+// A thread pool computes, and a coroutine in a loop takes all results that are there each time the event is set.
 #include <doorbell/asio/event.hpp>
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A loop that counts how often two threads ring. However late it comes round, no ring is missed or counted twice; and
-// when the last handle is closed, the wait ends.
+// A loop that counts the signals of two threads. However late it reads, no signal is missed or counted twice; and when
+// the last handle is closed, the wait ends.
 #include <doorbell/asio.hpp>
 
 #include <cinttypes>

@@ -24,7 +24,7 @@ aio_queue::aio_queue(net::io_context& io, unsigned depth) : io_{io}, bell_{io}, 
   net::co_spawn(io, hand_out_when_rung(), net::detached);
 }
 
-// The request stands in the coroutine's frame, and so stays where it is until the event has come.
+// The request is in the coroutine's frame, and so keeps its address until the event has come.
 net::awaitable<std::int64_t> aio_queue::run(aio::iocb request) {
   request.set_eventfd(bell_.bell());
   auto initiate = [this](auto resume, aio::iocb* started) {

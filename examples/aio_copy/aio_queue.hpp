@@ -2,8 +2,8 @@
 //
 // aio_queue: AIO requests that coroutines await.
 //
-// Requests that are started in one turn of the loop are submitted together; their completions ring one eventfd, which
-// the loop awaits, and however many have come by then are handed out in one turn. No thread of the program waits for
+// Requests that are started in one round of the loop are submitted together; their completions signal one eventfd, for
+// which the loop waits, and all completions that are there are handled in one round. No thread of the program waits for
 // I/O.
 #pragma once
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// depth_meter: how many requests are in flight, at most and on the mean over time.
+// depth_meter: the number of requests in flight: the maximum, and the mean over time.
 #pragma once
 
 #include <algorithm>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The two files. Whatever is wrong with them is thrown as std::system_error or std::runtime_error, its text made for
-// the user.
+// The two files. Errors are thrown as std::system_error or std::runtime_error, with a text for the user.
 #pragma once
 
 #include <sys/stat.h>
@@ -44,8 +43,8 @@ class source_file {
 /// and its mode, in one step at the end; or it is removed.
 class partial_file {
  public:
-  /// Refuses a destination that is a directory, a device, write-protected or `source` itself. Of a symbolic link, what
-  /// it points to is the destination.
+  /// Refuses a destination that is a directory, a device, write-protected or `source` itself. If it is a symbolic link,
+  /// its target is the destination.
   partial_file(const std::filesystem::path& destination, const source_file& source);
   partial_file(const partial_file&) = delete;
   partial_file& operator=(const partial_file&) = delete;
@@ -57,7 +56,7 @@ class partial_file {
 
   /// Sets the size, which ends a hole at the end.
   void resize(std::int64_t size);
-  /// Has the disk asked, not the page cache, when the file is read next. Only what is synced.
+  /// Makes the next reads of the file come from the disk, not from the page cache. Affects synced data only.
   void forget_cached_pages() const noexcept;
   /// Takes the destination's place.
   void commit();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// pass: one way through a file, shared by those who work on it, each on a block at a time.
-// Belongs to the loop's thread.
+// pass: one pass over a file, shared by the coroutines that process it, each a block at a time. Belongs to the loop's
+// thread.
 #pragma once
 
 #include <cstddef>
@@ -47,7 +47,7 @@ class pass {
     return std::nullopt;
   }
 
-  /// There is no next any more, because something has failed.
+  /// There is no next block any more, because an operation has failed.
   void stop() noexcept { stopped_ = true; }
 
   void has_read(std::int64_t offset, std::span<const std::byte> data) { crc_.add_data(offset, data); }

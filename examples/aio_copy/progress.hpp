@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How far a pass over the file has come: a bar that is drawn over and over on a terminal, else a line for each tenth.
+// The progress of a pass over the file: a bar that is redrawn on a terminal, otherwise a line for each tenth.
 #pragma once
 
 #include <chrono>

@@ -62,7 +62,7 @@ void device::start(const request& asked) {
     ++in_flight_;
 }
 
-// First into the queue, then the line: whoever is interrupted finds it there.
+// First into the queue, then the line, so that an interrupted guest finds it there.
 void device::complete(std::size_t slot, std::int64_t result) {
   queue_.used.push({slot, result});
   line_.signal();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// disk_image: a file whose blocks the device reads, and what is in them, for the guest to verify.
+// disk_image: a file whose blocks the device reads, and their content, for the guest to verify.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +13,8 @@ namespace irqfd {
 
 class disk_image {
  public:
-  /// A file, or, without a name, one of 4 MiB that is made for this run and is gone after it. Reads all of it.
-  /// Throws what is for the user to read.
+  /// A file, or, without a name, one of 4 MiB that is made for this run and is gone after it. Reads all of it. Throws
+  /// an exception with a message for the user.
   explicit disk_image(const std::filesystem::path& path);
   disk_image(const disk_image&) = delete;
   disk_image& operator=(const disk_image&) = delete;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// disk_queue: what guest and device share: two rings, and the guest's memory that blocks are read into.
+// disk_queue: shared by guest and device: two rings, and the guest's memory for the blocks.
 #pragma once
 
 #include <cstddef>

@@ -22,10 +22,10 @@ class guest {
   /// The vector that the driver waits for.
   static constexpr unsigned disk_vector = 0;
 
-  /// All of them outlive the guest. run() closes its handle on the kick at the end: the device is told by that.
+  /// All of them outlive the guest. run() closes its handle on the kick at the end, which ends the device.
   guest(disk_queue& queue, const disk_image& disk, interrupts& pending, doorbell::eventfd kick);
 
-  /// Returns after stop(), when all it has asked for has come.
+  /// Returns after stop(), when all its requests have completed.
   void run();
   /// From any thread.
   void stop();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// interrupts: the guest's interrupt controller. Anybody injects; the guest's processor halts until there is something.
+// interrupts: the guest's interrupt controller. Any thread injects; the guest's processor halts until there is an
+// interrupt.
 //
-// It also watches over the rule that this example is about: an interrupt of a vector that nothing is assigned to is
-// counted as late.
+// It also checks the rule that this example shows: an interrupt of a vector without an assignment is counted as late.
 #pragma once
 
 #include <array>

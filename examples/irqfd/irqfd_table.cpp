@@ -24,7 +24,7 @@ bool irqfd_table::deassign(unsigned vector) {
   return true;
 }
 
-// The count is taken as the interrupt is injected, so that it is not injected once more for the next who is assigned.
+// The count is taken as the interrupt is injected, so that the next assignment does not inject it again.
 void irqfd_table::inject(doorbell::eventfd_ctx& line, unsigned vector) noexcept {
   std::error_code never;  // it is its own callback
   line.drain(never);

@@ -5,7 +5,7 @@
 
 namespace irqfd {
 
-// The guest's handle on the kick is the only one, from here on: its end is the device's.
+// From here on, the guest's handle on the kick is the only one: its close ends the device.
 machine::machine(const std::filesystem::path& image, std::size_t depth, const std::filesystem::path& socket)
     : image_{image},
       queue_{depth},

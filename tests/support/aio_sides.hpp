@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernel's AIO and doorbell's, by the same calls: each answers 0 or a count, or a negative errno.
-// Requests and events are spelt as doorbell's, whose layout is the kernel's.
+// The kernel's AIO and doorbell's, by the same calls: each returns 0 or a count, or a negative errno. Requests and
+// events are doorbell's types, whose layout is the kernel's.
 #pragma once
 
 #include <dlfcn.h>

@@ -8,7 +8,7 @@
 
 namespace doorbell::test {
 
-/// Memory for O_DIRECT is made of these.
+/// Memory for O_DIRECT consists of these.
 inline constexpr std::size_t block = 4096;
 
 struct freed {

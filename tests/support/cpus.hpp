@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where a thread runs: for what is split by CPU, and whose parts a test wants to meet one by one.
+// Chooses the CPU of a thread, for tests of data that is split by CPU.
 #pragma once
 
 #include <sched.h>

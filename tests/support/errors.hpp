@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a call failed, in either of its two forms, as a value that a test can compare.
+// The error of a call, in either of its two forms, as a value that a test can compare.
 #pragma once
 
 #include <system_error>

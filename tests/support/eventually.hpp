@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Waiting for what other threads will do, where there is nothing to sleep on.
+// Waits for effects of other threads that a test cannot sleep for.
 #pragma once
 
 #include <chrono>

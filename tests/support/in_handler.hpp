@@ -56,7 +56,7 @@ class alarm_clock {
   alarm_clock(const alarm_clock&) = delete;
   alarm_clock& operator=(const alarm_clock&) = delete;
 
-  /// Once in so many nanoseconds, which are not 0, and then again and again after `interval` unless that is 0.
+  /// Once in so many nanoseconds, which are not 0, and then repeatedly after `interval`, unless that is 0.
   [[nodiscard]] bool set(long nanoseconds, long interval = 0) {
     const auto time = [](long ns) { return timespec{.tv_sec = ns / 1'000'000'000, .tv_nsec = ns % 1'000'000'000}; };
     const itimerspec when{.it_interval = time(interval), .it_value = time(nanoseconds)};

@@ -15,9 +15,9 @@
 
 namespace doorbell::test {
 
-/// For as long as it lives, holds its thread up again and again, for some microseconds, wherever it is at that moment.
-/// The gaps between two instructions, a few nanoseconds wide, become wide enough for another thread to do something in
-/// them. The handler restarts what it interrupts.
+/// While it exists, interrupts its thread repeatedly for some microseconds, at any instruction. The gaps between two
+/// instructions, a few nanoseconds wide, become wide enough for another thread to do something in them. The handler
+/// restarts what it interrupts.
 class interruptions {
  public:
   interruptions() {
@@ -39,7 +39,7 @@ class interruptions {
   interruptions& operator=(const interruptions&) = delete;
 
  private:
-  // Once and for good: one that is on its way when the timer goes must still find it.
+  // Set once and never removed: a signal that is pending when the timer is deleted must still find it.
   static void install_handler() {
     struct sigaction action{};
     action.sa_handler = &hold_up;

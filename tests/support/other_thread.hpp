@@ -8,7 +8,7 @@
 
 namespace doorbell::test {
 
-/// A thread that does what it is told, one thing after the other, while the caller waits.
+/// A thread that runs the functions that the caller passes to it, while the caller waits.
 class other_thread {
  public:
   ~other_thread() { hand_over(nullptr, true); }

@@ -29,7 +29,7 @@ namespace doorbell::test {
 }
 
 /// Returns once every other thread of this process sleeps, and none has run since the first of them was looked at: none
-/// then holds a lock of the allocator or of a sanitizer. Expects that it comes to that within ten seconds.
+/// then holds a lock of the allocator or of a sanitizer. Expects this within ten seconds.
 inline void expect_others_fall_asleep() {
   const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds{10};
   for (std::string before, now; std::chrono::steady_clock::now() < give_up; before = now) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Two threads on one CPU, the first of which gives way to the other whenever it wakes it. So what the other would do
-// between two steps of the first, one moment in a million, it does there every time.
+// Two threads on one CPU, the first of which yields to the other whenever it wakes it. So steps of the other thread
+// that would rarely come between two steps of the first come there every time.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -13,7 +13,8 @@
 
 namespace doorbell::test {
 
-/// From now on, whomever that thread wakes on its CPU runs before it goes on. Cannot be taken back.
+/// From now on, a thread that the calling thread wakes on its CPU runs before the calling thread continues. Cannot be
+/// undone.
 inline void be_overtaken(pthread_t slow = ::pthread_self()) {
   const sched_param none{};
   EXPECT_EQ(::pthread_setschedparam(slow, SCHED_IDLE, &none), 0);

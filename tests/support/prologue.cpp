@@ -1,3 +1,3 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Nothing: what is compiled with it is what tests begin with (tests/CMakeLists.txt).
+// Empty: the headers that most tests include are compiled with it (tests/CMakeLists.txt).

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Races, run again and again: bounded in rounds and in time, both scaled by DOORBELL_STRESS_SCALE (1 when unset). A
-// verdict never depends on how far a race came.
+// Races, run repeatedly: bounded in rounds and in time, both scaled by DOORBELL_STRESS_SCALE (1 when unset). A verdict
+// never depends on the number of rounds.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -124,7 +124,8 @@ void race(std::size_t threads, budget rounds, Prepare prepare, Body body, Check 
           check);
 }
 
-/// In threads that are not: for those who sleep, since an interruption wakes one whom everybody else has forgotten.
+/// In threads without interruptions: for tests of sleeping threads, because an interruption would wake one whose wakeup
+/// was lost.
 template <class Prepare, class Body, class Check>
 void race_undisturbed(std::size_t threads, budget rounds, Prepare prepare, Body body, Check check) {
   const watchdog dog;

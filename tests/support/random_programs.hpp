@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Random programs, run on the kernel and on doorbell: options, workers, and how a program that shows a difference is
-// made as short as it can be. A program is a list of operations; number n of a run with seed s is that of the seed s +
-// n alone.
+// Random programs, run on the kernel and on doorbell: options, workers, and the reduction of a program that shows a
+// difference. A program is a list of operations; number n of a run with seed s is that of the seed s + n alone.
 #pragma once
 
 #include <sys/wait.h>

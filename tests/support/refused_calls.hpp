@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// System calls that are to fail, for good: for child processes.
+// Makes system calls fail for the rest of the process's life: for child processes.
 #pragma once
 
 #include <linux/filter.h>

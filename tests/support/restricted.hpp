@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Processes that have less than others: for children. Each returns whether the process has it so now; root may do all
-// of it, other users where the system lets them have user namespaces.
+// Processes with fewer rights or resources: for children. Each returns whether the process has it so now; root may do
+// all of it, other users where the system lets them have user namespaces.
 #pragma once
 
 #include <fcntl.h>
@@ -35,7 +35,7 @@ namespace doorbell::test {
   return ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
 }
 
-/// Is in a user namespace of its own, in which it has no user.
+/// Is in a user namespace of its own, which maps no user.
 [[nodiscard]] inline bool enter_user_namespace() { return ::unshare(CLONE_NEWUSER) == 0; }
 
 /// A kind of such a process.

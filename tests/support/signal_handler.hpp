@@ -26,7 +26,7 @@ class signal_handler {
   struct sigaction before_{};
 };
 
-/// Runs `call` in a thread of its own, and signals that thread again and again until it has returned.
+/// Runs `call` in a thread of its own, and signals that thread repeatedly until it has returned.
 template <class Call>
 void call_under_signals(Call call) {
   std::atomic<bool> ended{false};
