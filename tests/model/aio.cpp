@@ -273,7 +273,7 @@ SCENARIO(aio_end_of_process_and_destroy, 3, "the process does not end before fil
              }}});
 }
 
-/// Sleeps of its scenario are recorded, and destroy() loses its patience once, at any moment.
+/// Sleeps of its scenario are recorded, and destroy() stops waiting for a sleeper once, at any moment.
 struct recorded_sleeps {
   recorded_sleeps() {
     record_sleeps(1);
@@ -281,10 +281,9 @@ struct recorded_sleeps {
   }
 };
 
-// Legal: the sleeper ends its record, or destroy() takes it; that one leaves the leader's place and drops the user's
-// share.
-// Forbidden: both, or neither; and a sleeper whose record was taken touches the context, or the context goes while the
-// sleeper is in the engine.
+// Legal: the sleeper ends its record, or destroy() takes it. The one that does so ends the leadership and drops the
+// user's reference. Forbidden: both, or neither; and a sleeper whose record was taken touches the context, or the
+// context goes while the sleeper is in the engine.
 SCENARIO(aio_sleeper_given_up, 3,
          "a sleeper that wakes as destroy gives it up leaves the context itself or is taken out of it, once") {
   const recorded_sleeps here;
@@ -344,7 +343,7 @@ SCENARIO(aio_setup_refused, 3, "a context that the limit refuses is never visibl
   device::forget_last();
 }
 
-// The other one who reaps is the process's reaper.
+// The other thread that reaps is the process's reaper.
 SCENARIO(aio_bell, 3, "a thread that reads the eventfd's count finds the event in the ring") {
   one_context all;
   const eventfd bell;

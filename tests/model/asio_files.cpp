@@ -42,7 +42,8 @@ class file_loop final : public file_proactor {
     while (run_one_posted()) {
     }
   }
-  /// Runs what is posted, and turns, until so many operations have ended. By several threads, each wakes the next.
+  /// Runs posted functions and turns until so many operations have ended. If several threads do so, each wakes the
+  /// next.
   void run_until_ended(int operations) {
     for (;;) {
       run_what_is_posted();
@@ -65,7 +66,7 @@ class file_loop final : public file_proactor {
     bytes_ += bytes;
   }
   void forget() { ++forgotten_; }
-  /// Has a thread that waits look again.
+  /// Makes a waiting thread check again.
   void wake() noexcept {
     const std::uint64_t one = 1;
     REQUIRE(::write(wakes_.get(), &one, sizeof one) == sizeof one);
@@ -95,7 +96,7 @@ class file_loop final : public file_proactor {
     wake();
   }
   void watch(int descriptor, std::error_code& /*ec*/) noexcept override { descriptor_ = descriptor; }
-  // As a reactor does that is asked once for each edge: what is there already counts.
+  // Like a reactor that is asked once for each edge: an event that is there already counts.
   void ask_when_readable() noexcept override {
     is_asked_.store(true, base::memory_order_relaxed);
     watch_by_epoll(descriptor_);
@@ -111,7 +112,7 @@ class file_loop final : public file_proactor {
     epoll_event asked{.events = EPOLLIN | EPOLLET, .data = {.fd = descriptor}};
     REQUIRE(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, descriptor, &asked) == 0);
   }
-  // A descriptor that had an edge is asked for anew, so each turn is the answer to one question.
+  // A descriptor that had an edge is added again, so each turn follows one wait.
   void wait() {
     epoll_event said{};
     REQUIRE(::epoll_wait(epoll_.get(), &said, 1, -1) == 1);
@@ -231,7 +232,7 @@ struct reading {
   std::shared_ptr<device> disk;
 };
 
-/// The first, while either is completed; at the end both are over.
+/// Cancels the first while either completes; at the end both have ended.
 void cancel_one_of_two(reading& all) {
   const std::uint64_t key = 1;
   all.begin_read(key);

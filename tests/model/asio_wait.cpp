@@ -139,13 +139,13 @@ struct listening {
       if (wake(1) == 0 && ctx.count() == 0) ctx.signal();
     });
   }
-  /// How many waits an event has completed without an error.
+  /// The number of waits that an event has completed without an error.
   [[nodiscard]] int completed() const noexcept { return loop.ended() - loop.failed(); }
 
   void begin_write(std::uint64_t n, std::uint64_t key = 0) {
     watch->start(*new recorded_op{loop, bell_use::writes, {.room = n}, key});
   }
-  /// As the end of the I/O object does: the looks that are posted have the watch still.
+  /// Like the end of the I/O object: posted looks still refer to the watch.
   void destroy() {
     const auto last = std::move(watch);
     last->close();

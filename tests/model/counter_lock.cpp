@@ -12,10 +12,10 @@ namespace {
 
 using base::counter_lock;
 
-/// More than lock, change and unlock take.
+/// More steps than lock, change and unlock need.
 constexpr unsigned steps_of_a_change = 14;
 
-/// Adds, by whichever of the two ways is open.
+/// Adds in the word if possible, otherwise under the lock.
 void add(counter_lock& count, std::uint64_t n) {
   if (count.try_add(n)) return;
   count.lock();

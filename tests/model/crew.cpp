@@ -54,7 +54,8 @@ class program final : public aio::worker_pool::lane {
 /// A crew that is not the process's, and the requests for it.
 class own_crew {
  public:
-  /// Its threads end, as those of a crew that has been replaced. Its wakeup may be lost: it looks from time to time.
+  /// Its threads end, like those of a crew that has been replaced. Its wakeup may be lost, so it checks from time to
+  /// time.
   ~own_crew() {
     all.retire();
     let_background_rest();
@@ -103,9 +104,9 @@ SCENARIO(crew_started_by_two, 2,
   REQUIRE(bytes_in(file) == 1 && bytes_in(other) == 1);
 }
 
-// Legal: the pin is refused, for the crew has lost its wakeup; or it comes first, and the poller's thread stays until
-// the request has been carried out.
-// Forbidden: the pin is accepted when the poller's thread has found that there is nothing left to do.
+// Legal: the pin is refused, because the crew has lost its wakeup; or the pin is first, and the poller's thread stays
+// until the request has been carried out. Forbidden: the pin is accepted when the poller's thread has found that there
+// is nothing left to do.
 SCENARIO(crew_retired_as_a_file_is_pinned, 2,
          "a request that a crew accepts as it is given up is carried out before its threads end") {
   const auto file = make_file();
@@ -160,7 +161,7 @@ SCENARIO(crew_descriptor_sent_into_a_full_channel, 1,
   end_process_crew(*all);
 }
 
-// Legal: each thread names the crew that it has tried, and the second one is given the crew that the first one has got.
+// Legal: each thread names the crew that it has tried, and the second one gets the crew that the first one has got.
 // Forbidden: the second one replaces that crew, too; or a request is left with a crew whose threads have ended.
 SCENARIO(crew_replaced_by_two, 1,
          "two threads that find the crew lost concurrently get the same next one, which carries out both requests") {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An eventfd in a child of fork(2), whose parent's other threads were anywhere.
+// An eventfd in a child of fork(2), for each position of the parent's other threads.
 #include <doorbell/eventfd.hpp>
 #include <doorbell/notifier.hpp>
 
@@ -12,10 +12,10 @@
 namespace doorbell::model {
 namespace {
 
-/// More than a read takes that sleeps, and a signal that wakes it.
+/// More steps than a read that sleeps and a signal that wakes it need.
 constexpr unsigned steps_of_a_call = 24;
 
-/// The child's calls: none is answered by a thread of the parent, or waits for one.
+/// The child's calls: none is served by a thread of the parent, or waits for one.
 void use_in_child(const eventfd& bell, std::uint64_t most_inherited) {
   const auto inherited = bell.context()->count();
   REQUIRE(inherited <= most_inherited);

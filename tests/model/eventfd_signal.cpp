@@ -23,7 +23,7 @@ namespace {
 
 using base::unique_fd;
 
-/// A kernel eventfd of the program, and what the library holds it by.
+/// A kernel eventfd of the program, and the library's duplicate.
 class a_bell {
  public:
   a_bell() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Handles: which close is the last one, and what it has seen.
+// Handles: exactly one close is the last, and it has acquired what the others did.
 #include <cstdint>
 
 #include <doorbell/eventfd.hpp>

@@ -10,7 +10,7 @@ namespace {
 
 using base::fork_aware_mutex;
 
-/// More than lock, change and unlock take.
+/// More steps than lock, change and unlock need.
 constexpr unsigned steps_of_a_change = 12;
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// kref: who frees, and what that one sees.
+// kref: exactly one put frees, and it has acquired what the others did.
 #include <doorbell/base/kref.hpp>
 
 #include "scenario.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Litmus tests of the model checker's own weak memory: the small programs of the literature, each with all that C++
-// lets come of it. (Load buffering is the one where C++ allows more.) The names are those of Alglave, Maranget,
+// Litmus tests of the model checker's own weak memory: the small programs of the literature, each with all outcomes
+// that C++ allows. (Load buffering is the one where C++ allows more.) The names are those of Alglave, Maranget,
 // Tautschnig: Herding cats, TOPLAS 2014.
 #include <doorbell/base/atomic.hpp>
 
@@ -18,7 +18,7 @@ using base::memory_order_seq_cst;
 using std::memory_order;
 using variable = base::atomic<int>;
 
-// Two store, and read what the other has stored.
+// Two threads store, and read the other's variable.
 void store_buffering(memory_order stores, memory_order loads) {
   variable x{0};
   variable y{0};
@@ -36,7 +36,7 @@ void store_buffering(memory_order stores, memory_order loads) {
   outcome({first, second});
 }
 
-// Data, and then that it is there.
+// Data, and then a flag.
 void message_passing(memory_order publishes, memory_order looks) {
   variable data{0};
   variable there{0};
@@ -54,7 +54,7 @@ void message_passing(memory_order publishes, memory_order looks) {
   outcome({saw_it, read});
 }
 
-// Two readers of what two have written, in the opposite order.
+// Two readers of two variables, in opposite order.
 void independent_reads(memory_order stores, memory_order loads) {
   variable x{0};
   variable y{0};
@@ -129,7 +129,7 @@ void two_writes_each(memory_order order) {
   outcome({x.load(), y.load()});
 }
 
-// A store that comes after a read of what came after the other's store: S.
+// A store after a read of a value that was stored after the other's store: S.
 void store_after_read(memory_order publishes, memory_order looks) {
   variable x{0};
   variable y{0};

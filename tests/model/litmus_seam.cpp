@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Litmus tests of what stands in for locks, futexes, RCU and threads: what it orders in weak memory, and what not.
+// Litmus tests of the replacements of locks, futexes, RCU and threads: the orders that they make in weak memory, and
+// those that they do not.
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/futex.hpp>
 #include <doorbell/base/mutex.hpp>

@@ -30,7 +30,7 @@ std::shared_ptr<device> made_last;
 std::shared_ptr<device> device::take_last() noexcept { return std::move(made_last); }
 
 device::device() {
-  // Kept from growing while the device is at work: that is not what is looked at.
+  // Does not grow while the device works: the scenarios do not explore that.
   in_flight_.reserve(8);
   completed_.reserve(8);
 }
@@ -48,7 +48,7 @@ bool device::complete_one_if_any() {
   return any;
 }
 
-// As hardware does, it writes to the buffer until it says that it has read.
+// Like hardware, it writes to the buffer until it reports the completion.
 void device::complete_first_locked() {
   const auto& what = in_flight_.front()->what;
   if (aio::operation_of(what) == aio::opcode::pread)
@@ -157,7 +157,7 @@ aio::engine::wait_result model_engine::wait(base::deadline until) noexcept {
 
 namespace doorbell {
 
-// Those of the process, which there are for each execution anew. Workers sleep while there is nothing to do.
+// The process's objects, which are created again for each execution. Workers sleep while there is nothing to do.
 std::error_code base::start_background_thread(const char* name, void (*body)(void*) noexcept, void* argument) noexcept {
   const std::string_view which{name};
   model::start_in_background(which, body, argument, which == "doorbell-worker");
@@ -174,7 +174,7 @@ void forward_helper::relieve() noexcept {}
 
 }  // namespace doorbell
 
-// In place of the parts that choose an engine, follow forks, and start threads: none of them is looked at here.
+// Replaces the parts that choose an engine, follow forks, and start threads, which the scenarios do not explore.
 namespace doorbell::aio {
 
 std::unique_ptr<engine> make_engine(engine_kind /*wanted*/, unsigned /*in_flight*/, std::error_code& /*ec*/) noexcept {

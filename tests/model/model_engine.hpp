@@ -34,7 +34,7 @@ class device {
   void ignore_cancels() { stubborn_ = true; }
   /// The next cancel is refused, as by an engine that has no room for it just now.
   void refuse_next_cancel() { busy_ = true; }
-  /// From now on who reaps is given one completion at a time, though there be more.
+  /// From now on each reap gets one completion, even if there are more.
   void give_singly() { singly_ = true; }
   /// Completes a request: waits for one, if there is none.
   void complete_one();
@@ -49,7 +49,7 @@ class device {
   void wake() noexcept;
   [[nodiscard]] bool is_idle();
   [[nodiscard]] std::uint64_t files_done() const noexcept { return files_done_.load(base::memory_order_seq_cst); }
-  /// Made when it is first asked for.
+  /// Created on first use.
   [[nodiscard]] int descriptor();
   void close_descriptor();
 

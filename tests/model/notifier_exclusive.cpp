@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// notifier: exclusive ones, of which each signal tells one.
+// Exclusive notifiers: each signal calls one.
 #include "scenario.hpp"
 
 #include <memory>

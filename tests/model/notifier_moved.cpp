@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// notifier: one that is registered with one eventfd after another, while others are at it.
+// notifier: it is registered with one eventfd after another, while other threads use it.
 #include "scenario.hpp"
 
 #include <memory>
@@ -19,7 +19,7 @@ struct self_removing {
   void signal() { bell.signal(); }
 
   const eventfd bell;
-  base::atomic<bool> removed{false};  // of no order, or it would stand in for the notifier's
+  base::atomic<bool> removed{false};  // relaxed, or it would order what the notifier must order
   bool begun = false;                 // the callback has
   int done = 0;                       // the last that the callback does
   std::unique_ptr<notifier> owner = std::make_unique<notifier>([this](auto&) {

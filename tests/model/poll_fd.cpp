@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// poll_fd: a kernel descriptor in line with the count.
+// poll_fd: a kernel descriptor that is consistent with the count.
 #include <doorbell/eventfd.hpp>
 
 #include <poll.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The poller: how its thread hears of new requests, and which thread goes on with a request.
+// The poller: the wakeup of its thread for new requests, and the thread that continues with a request.
 #include "poller.hpp"
 
 #include <poll.h>
@@ -16,7 +16,7 @@
 namespace doorbell::model {
 namespace {
 
-/// Counts what is ready, in plain variables of the poller's thread.
+/// Counts ready requests, in plain variables of the poller's thread.
 class listener final : public aio::poller::client {
  public:
   explicit listener(crew_parts& of) : all_{of} {}
@@ -60,10 +60,9 @@ class listener final : public aio::poller::client {
 
 }  // namespace
 
-// Legal: a submitter finds the wakeup silent and writes, or finds it rung; then the poller's thread has not looked yet.
-// Forbidden: the wakeup says that it is rung, the eventfd is empty, and the poller's thread sleeps. Then that thread
-// does not hear of this request, or of the next one, until another event wakes it; so one file only becomes ready
-// first.
+// Legal: a submitter finds no pending wakeup and writes, or finds one; then the poller's thread has not checked yet.
+// Forbidden: a wakeup is marked as pending, the eventfd is empty, and the poller's thread sleeps. Then that thread does
+// not notice this request, or the next one, until another event wakes it; so one file becomes ready first.
 SCENARIO(poller_hears_of_two_requests, 2,
          "of requests that are submitted as the poller's thread wakes and goes to sleep, none is left unheard") {
   crew_parts all;

@@ -36,7 +36,7 @@ constexpr std::uint64_t full = eventfd::max;
 
 unique_fd make_bell(int flags = 0) { return unique_fd{::eventfd(0, flags)}; }
 
-/// Waits for a count, if there is none and the descriptor blocks. @return 0 if it does not.
+/// Waits for a count, if there is none and the descriptor blocks. @return 0 if it does not block.
 std::uint64_t read_from(const unique_fd& bell) {
   std::uint64_t count = 0;
   return ::read(bell.get(), &count, sizeof count) == sizeof count ? count : 0;
@@ -396,7 +396,7 @@ SCENARIO(ring_filled_again, 2,
                                                                                           all.complete_one();
                                                                                         }}});
   let_background_rest();
-  for (int round = 0; round < 3; ++round) pass_a_round();  // the reaper may be looking more often, at first
+  for (int round = 0; round < 3; ++round) pass_a_round();  // the reaper may check more often at first
   REQUIRE(got + static_cast<int>(all.in_ring()) == 1);
   if (got == 0) REQUIRE(all.get(0) == 1);
   all.submit_without_bell();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ring: what a program reads by itself, past doorbell, at a context's handle.
+// ring: a program reads it itself, at a context's handle, without a call of doorbell.
 #include "ring.hpp"
 
 #include <cstdint>

@@ -11,15 +11,15 @@
 //     REQUIRE(last == 1);                        // alone again
 //   }
 //
-// It runs from its beginning for each schedule, so all that it uses it makes itself, and frees; and it does the same
-// each time: nothing in it is random, or depends on the time.
+// It runs from its beginning for each schedule, so it creates and frees all objects that it uses. It does the same each
+// time: nothing in it is random, or depends on the time.
 //
 // The values of its atomics are sequentially consistent, except in
 //
 //   AND_WEAK(kref_last_put, 3, 2);               // which is kref_last_put_weak: 3 preemptions, and 2 older values
 //   WEAK_SCENARIO(ring_publication, 3, 2, "...") { ... }
 //
-// and for litmus tests, which say all that can come of them; the model checker is to find neither less nor more:
+// and in litmus tests, which list all possible outcomes; the model checker must find exactly these:
 //
 //   LITMUS(litmus_store_buffering, "00 01 10 11", "...") { ... outcome({first, second}); }
 //
@@ -68,13 +68,13 @@ inline void start_in_background(std::string_view name, void (*body)(void*) noexc
                                 bool rests_asleep = false) noexcept {
   scheduler::one().start_in_background(name, body, argument, rests_asleep);
 }
-/// Returns when all of those rest: whatever they have not done by then, they will never do.
+/// Returns when all of those rest. They do nothing more afterwards.
 inline void let_background_rest() noexcept { scheduler::one().let_background_rest(); }
-/// Returns when all of those have ended: what they have used may be freed then.
+/// Returns when all of those have ended: the memory that they used may be freed then.
 inline void join_background() noexcept { scheduler::one().join_background(); }
 /// How many of those have been started.
 [[nodiscard]] inline std::size_t in_background() noexcept { return scheduler::one().in_background(); }
-/// Has this called when the scenario has ended and they are gone, to free what the next execution is not to find.
+/// Calls `finish` when the scenario has ended and they are gone, to free objects that the next execution must not find.
 inline void before_end(void (*finish)()) { scheduler::one().before_end(finish); }
 
 /// Fails with `text` unless the condition holds.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads and writes that sleep, against those who come to wake them.
+// Reads and writes that sleep, against calls that wake them.
 #include <doorbell/eventfd.hpp>
 
 #include <array>
@@ -16,7 +16,7 @@
 namespace doorbell::model {
 namespace {
 
-// Any moment may be the one.
+// The deadline may pass at any moment.
 const auto some_time = std::chrono::steady_clock::time_point{} + std::chrono::hours{1};
 
 /// A thread to signal, with a reference of its own.

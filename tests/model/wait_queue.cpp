@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// wait_queue: walks during which entries go.
+// wait_queue: walks during which entries are removed.
 #include <doorbell/base/wait_queue.hpp>
 
 #include <array>

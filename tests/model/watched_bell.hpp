@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// watched_bell: an eventfd with a notifier, and what threads do to them; for scenarios.
+// watched_bell: an eventfd with a notifier, and the bodies of threads that use them; for scenarios.
 #pragma once
 
 #include <cstdint>

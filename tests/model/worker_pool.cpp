@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The worker pool: when it grows and shrinks, and which thread goes on with a request. The clock of a worker that has
-// nothing to do may run out at any moment.
+// The worker pool: it grows and shrinks, and one thread continues with a request. The timeout of an idle worker may
+// expire at any moment.
 #include "worker_pool.hpp"
 
 #include <array>
@@ -26,7 +26,7 @@ constexpr worker_pool::limits one_that_leaves{.most_workers = 1, .idle_time = id
 constexpr worker_pool::limits two_that_leave{.most_workers = 2, .idle_time = idle_time};
 constexpr worker_pool::limits two_if_stalled{.most_workers = 2, .idle_time = idle_time, .usual_workers = 1};
 
-/// Counts what is carried out, in plain variables: two workers with one request would be a race.
+/// Counts executed requests, in plain variables: two workers with one request would be a race.
 class plain_lane : public worker_pool::lane {
  public:
   request& operator[](std::size_t which) noexcept { return requests_[which]; }
@@ -81,12 +81,12 @@ class pool_without_threads final : public worker_pool {
   bool has_started_ = false;  // guarded by the pool's lock
 };
 
-/// A thread looks for a stall of it when the pool has asked for that.
+/// A thread checks whether it stalls when the pool has asked for that.
 class watched_pool final : public worker_pool {
  public:
   using worker_pool::worker_pool;
 
-  /// The thread. Between two looks, the workers go on as far as they can.
+  /// The thread. Between two checks, the workers continue as far as they can.
   void look_for_stalls() noexcept {
     {
       const base::mutex_lock held{lock_};

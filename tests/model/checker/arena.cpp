@@ -11,7 +11,7 @@
 namespace doorbell::model {
 namespace {
 
-// Between two blocks, so that an access beyond the end of one is none of the next.
+// A gap between two blocks, so that an access beyond the end of one does not hit the next.
 constexpr std::size_t gap = 16;
 
 void* map(std::size_t bytes) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// arena: the heap of the code under test. Within an execution no address is used twice: what has been freed stays in
-// quarantine, and whoever touches it is found out.
+// arena: the heap of the code under test. Within an execution no address is used twice: freed memory stays in
+// quarantine, so that each access to it is found.
 #pragma once
 
 #include <cstddef>
@@ -40,10 +40,10 @@ class arena {
   }
   [[nodiscard]] state state_at(std::size_t offset) const noexcept { return states_[offset]; }
 
-  /// Of those that thread has made, none need be freed.
+  /// The blocks of that thread need not be freed.
   void let_stay(thread_id made_by) noexcept;
 
-  /// The first that has not been freed and need be, or null.
+  /// The first block that was not freed and must be, or null.
   [[nodiscard]] const block* first_live() const noexcept;
   /// A description of the memory at the address, in words.
   [[nodiscard]] std::string describe(const void* at) const;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where a thread is, and what that is called in the source.
+// The call stack of a thread, and its functions and lines in the source.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,7 @@ struct source_place {
   unsigned line = 0;
 };
 
-/// For each address the functions that it is in, those that were compiled into it first. Asks addr2line(1); without it
-/// there is nothing.
+/// The functions of each address, inlined ones first. Calls addr2line(1); empty without it.
 [[nodiscard]] std::map<std::uintptr_t, std::vector<source_place>> look_up(const std::vector<std::uintptr_t>& addresses);
 
 }  // namespace doorbell::model

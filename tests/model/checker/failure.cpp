@@ -14,7 +14,7 @@ namespace {
 
 failure_sink* the_sink = nullptr;
 
-// Faults are told from a stack of their own: the thread's may be what is broken.
+// Faults are handled on a separate stack, because the thread's own may be invalid.
 alignas(16) std::array<char, std::size_t{1} << 18> fault_stack;
 
 void on_fault(int signal) noexcept {

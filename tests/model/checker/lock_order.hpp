@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// lock_order: which mutex was taken while which was held. A circle may be a deadlock in another schedule.
+// lock_order: the pairs of mutexes of which one was taken while the other was held. A circle may be a deadlock in
+// another schedule.
 #pragma once
 
 #include <span>

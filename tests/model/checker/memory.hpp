@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// memory: all that the code under test allocates and accesses: on its heap, on its threads' stacks, in what it maps.
+// memory: all memory of the code under test: its heap, its threads' stacks, and its mappings.
 #pragma once
 
 #include <array>
@@ -23,11 +23,11 @@ class memory {
   /// Fails if the memory is not allocated, or if the access races. Other memory is not checked.
   void access(const accessor& by, const void* at, std::size_t bytes, access_kind how) noexcept;
 
-  /// It has mapped some.
+  /// Adds a mapping.
   void add_mapping(const void* at, std::size_t bytes) { add_mapping(at, bytes, at); }
-  /// The same as lies at `first` already.
+  /// Adds a second mapping of the memory at `first`.
   void add_mapping(const void* at, std::size_t bytes, const void* first);
-  /// By which an address is known: what is mapped twice is one.
+  /// The address of the same byte in the first mapping, for memory that is mapped twice.
   [[nodiscard]] const void* first_mapping_of(const void* at) const noexcept;
 
   /// The end of the stack of a thread that does not run now: the memory below it belonged to functions that have

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// objects: what is known of the addresses that operations were done on, in this execution.
+// objects: the state of the addresses that the operations of this execution have used.
 #pragma once
 
 #include <array>
@@ -13,7 +13,7 @@
 
 namespace doorbell::model {
 
-/// Where in the path of an execution a thread has last been at an object.
+/// The last operation of a thread on an object, as a place in the path of an execution.
 struct last_visit {
   static constexpr int never = -1;
   int step = never;

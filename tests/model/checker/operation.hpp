@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// operation: what a thread is about to do. The scheduler knows it of every thread before it decides who goes first.
+// operation: the next operation of a thread. The scheduler knows it for every thread before it chooses one.
 #pragma once
 
 namespace doorbell::model {
 
 struct operation {
   const char* name = "begin";    ///< for whoever reads a schedule
-  const void* object = nullptr;  ///< on what; null: on nothing that others could notice
+  const void* object = nullptr;  ///< the object; null: none that other threads use
   /// Two operations on one object depend on each other unless both leave it as it is.
   bool writes = true;
   /// Whether it can be done now; null: always.
@@ -17,7 +17,7 @@ struct operation {
   bool timed = false;
   /// The thread sleeps until another wakes it; else, if it is not ready, it waits for a lock or the like.
   bool sleeps = false;
-  /// A thread in the background may be left in it for good: it waits for something to do.
+  /// A background thread may be left in it at the end: it waits for work.
   bool rests = false;
 };
 

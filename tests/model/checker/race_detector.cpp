@@ -67,7 +67,7 @@ void sparse_accesses::add(const accessor& who, const void* at, std::size_t bytes
   compare(who, at, bytes, how);
   const auto* const begin = static_cast<const std::byte*>(at);
   const seen now{begin, begin + bytes, who.thread, who.happened.of(who.thread), how};
-  // A later one stands for the earlier: whoever comes after it comes after both.
+  // A later access replaces the earlier one: an access that is ordered after it is ordered after both.
   const auto known = std::ranges::find_if(all_, [&](const auto& each) {
     return each.begin == now.begin && each.end == now.end && each.thread == now.thread && each.how == now.how;
   });

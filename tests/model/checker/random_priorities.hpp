@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// random_priorities: for what is too large to be explored. Each thread has a random priority, and the highest goes; at
-// d - 1 random moments of an execution the one that goes falls behind all others. A bug that needs d orderings is found
-// by each execution with a probability of at least 1 / (threads * steps^(d-1)). (Burckhardt, Kothari, Musuvathi,
-// Nagarakatte: A randomized scheduler with probabilistic guarantees of finding bugs, ASPLOS 2010.)
+// random_priorities: for scenarios that are too large to be explored. Each thread has a random priority, and the
+// highest runs; at d - 1 random moments of an execution the running thread gets the lowest priority. A bug that needs d
+// orderings is found by each execution with a probability of at least 1 / (threads * steps^(d-1)). (Burckhardt,
+// Kothari, Musuvathi, Nagarakatte: A randomized scheduler with probabilistic guarantees of finding bugs, ASPLOS 2010.)
 #pragma once
 
 #include <array>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// replay: one schedule again. Beyond its end each thread goes on for as long as it can.
+// replay: runs one schedule again. Beyond its end each thread runs as long as it can.
 #pragma once
 
 #include <utility>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// schedule: who went when, in an execution; written as "a3.b.a12.=1.b2": three steps of the first thread, one of the
-// second, twelve of the first; then, where the scenario or the kernel had a choice, the second alternative.
+// schedule: the order of the threads in an execution, written as "a3.b.a12.=1.b2": three steps of the first thread, one
+// of the second, twelve of the first; then, where the scenario or the kernel had a choice, the second alternative.
 #pragma once
 
 #include <optional>
@@ -43,7 +43,7 @@ class schedule {
   std::vector<entry> entries_;
 };
 
-/// By which a thread is called in a schedule: m, the scenario itself, then a, b, c...
+/// The letter of a thread in a schedule: m for the scenario itself, then a, b, c...
 [[nodiscard]] constexpr char letter_of(thread_id thread) noexcept {
   return thread == 0 ? 'm' : static_cast<char>('a' + thread - 1);
 }

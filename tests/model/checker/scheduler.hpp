@@ -41,14 +41,14 @@ class scheduler {
   void execute(strategy& how, void (*body)());
   /// The order of the threads in the execution that runs or has run.
   [[nodiscard]] const schedule& taken() const noexcept { return taken_; }
-  /// Writes down what the threads do; null: nothing.
+  /// Records the steps of the threads; null: none.
   void set_trace(trace* where) noexcept { trace_ = where; }
 
   /// From now on as many operations of an execution as this take an older store of their atomic for the latest. With 0
   /// the values are sequentially consistent.
   void set_weak(unsigned most_older) noexcept { most_older_ = most_older; }
 
-  /// Has this called at the end of this execution, once: to look whether all is as it should be, and to make it so.
+  /// Calls `finish` at the end of this execution, once, to check and restore the state.
   void at_end(void (*finish)());
 
   // For the threads of the scenario.
@@ -59,30 +59,30 @@ class scheduler {
   [[nodiscard]] std::span<thread> threads() noexcept { return threads_; }
   /// Returns when the calling thread may carry the operation out; until its next one no other thread runs.
   void step(const operation& next) noexcept;
-  /// Lets others go first, if there are any.
+  /// Lets other threads run first, if there are any.
   void yield() noexcept;
   /// A choice that is not about threads. @return an alternative, below their number.
   [[nodiscard]] unsigned pick(unsigned alternatives) noexcept;
-  /// The same for which store of an atomic: 0 is the latest, the only one when there have been enough of the others.
+  /// The same for the stores of an atomic: 0 is the latest, and the only alternative when enough older ones were taken.
   [[nodiscard]] unsigned pick_older(unsigned alternatives) noexcept;
   /// Starts threads, and waits for them.
   void together(std::span<const part> parts) noexcept;
-  /// The same until a fork(2) by the calling thread: each of the others has done a number of steps by then, below
-  /// `steps`, of which all are tried, or waits for what does not come. None of them goes on in the child, which this is
-  /// from then on.
+  /// The same until a fork(2) by the calling thread: each of the others has made a number of steps by then, below
+  /// `steps`, all of which are tried, or waits for ever. The execution then continues as the child, in which none of
+  /// them runs.
   void together_until_fork(std::span<const part> parts, unsigned steps) noexcept;
   /// Starts a thread that is not waited for. When the scenario has ended it runs until it rests, and is left there.
   /// @param rests_asleep it rests where it sleeps on a condition variable or a futex, too.
   void start_in_background(std::string_view name, void (*body)(void*) noexcept, void* argument,
                            bool rests_asleep) noexcept;
-  /// Waits until all of those rest: what they had to do is done.
+  /// Waits until all of those rest, that is, until their work is done.
   void let_background_rest() noexcept;
-  /// Waits until all of those have ended: what they did happens before what the caller does next.
+  /// Waits until all of those have ended: their operations happen before the caller's next one.
   void join_background() noexcept;
   /// How many of those have been started.
   [[nodiscard]] std::size_t in_background() const noexcept;
-  /// Has this called, once, when this execution's scenario has ended and those in the background are gone: as code
-  /// under test, to take down what they have left.
+  /// Calls `finish`, once, when this execution's scenario has ended and the background threads are gone: as code under
+  /// test, to free their objects.
   void before_end(void (*finish)());
 
   // For the code that carries out its operation.
@@ -96,7 +96,7 @@ class scheduler {
   [[nodiscard]] memory& all_memory() noexcept { return memory_; }
   [[nodiscard]] lock_order& locks() noexcept { return lock_order_; }
   [[nodiscard]] bool has_trace() const noexcept { return trace_ != nullptr; }
-  /// Says what the operation did. Only with a trace.
+  /// Records the effect of the operation. Only with a trace.
   void tell(const std::string& what) { trace_->tell(what); }
 
  private:

@@ -18,7 +18,7 @@ struct candidates {
   thread_id previous;
 
   [[nodiscard]] thread_mask all() const noexcept { return ready | timed; }
-  /// Whether the previous one, which could go on, would have to wait for this one.
+  /// Whether the previous thread, which could continue, would have to wait for this one.
   [[nodiscard]] bool is_preemption(thread_id next) const noexcept {
     return next != previous && (ready & only(previous)) != 0;
   }
@@ -45,7 +45,7 @@ class strategy {
   virtual void announced(std::span<thread> /*threads*/, thread& /*who*/, objects& /*all*/) {}
   /// The one that has been chosen is about to carry it out.
   virtual void steps(std::span<thread> /*threads*/, thread& /*who*/, objects& /*all*/) {}
-  /// All that a thread has done comes before what others do with `what` from now on.
+  /// All operations of a thread so far come before later ones of others on `what`.
   virtual void leaves(const thread& /*who*/, object& /*what*/) {}
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// thread_locals: what is thread_local in this program, and the exceptions in flight, kept for a thread of the scenario
-// while others run. All scenario threads run in one real thread, so a thread_local has one address; its content is what
-// changes, for every thread_local there is, and the code that has them need not know.
+// thread_locals: the thread_local variables of this program, and the exceptions in flight, saved for a thread of the
+// scenario while others run. All scenario threads run in one real thread, so a thread_local has one address. Its
+// content is exchanged instead, for all thread_locals, without changes to the code that has them.
 #pragma once
 
 #include <array>

@@ -23,7 +23,7 @@ bool is_ours(const source_place& place) {
          place.file.find("/model/seam/") != std::string::npos || place.file.ends_with("/model/scenario.hpp");
 }
 
-// Those whose names say nothing that the operation's does not.
+// Functions whose names add nothing to the operation's.
 bool is_wrapper(const source_place& place) {
   return place.file.find("/doorbell/base/mutex.hpp") != std::string::npos || place.file.starts_with("/usr/");
 }
@@ -80,7 +80,7 @@ std::vector<std::string> wrap(const std::string& text, std::size_t width, std::s
   return lines;
 }
 
-/// Where it is, without what only carries it out, and who has come there.
+/// The place, without the functions of the model checker, and its callers.
 std::string place_of(const places& inward) {
   const auto here =
       std::ranges::find_if(inward, [](const auto& place) { return !is_ours(place) && !is_wrapper(place); });

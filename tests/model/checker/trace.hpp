@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// trace: one execution written down for whoever wants to understand it, with a column for each thread.
+// trace: a readable record of one execution, with a column for each thread.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Whether what runs is the code under test, whose memory is looked after, or the model checker's own.
+// Whether the code under test runs, whose memory is checked, or the model checker's own.
 #pragma once
 
 #include <utility>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// vector_clock: how much of each thread has come before.
+// vector_clock: for each thread, the number of its operations that come before.
 #pragma once
 
 #include <algorithm>
