@@ -12,7 +12,8 @@ from .fault import Trouble
 from .rewriting import HEADER_LINES, rewrite
 
 ROUNDS = 12
-LOCATION = re.compile(r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+):(?P<column>\d+): +(?P<what>error|required from|.*)", re.M)
+LOCATION = re.compile(r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+):(?P<column>\d+): +(?P<what>error|required from|.*)",
+                      re.M)
 
 
 class Build:
@@ -115,6 +116,7 @@ class Build:
     def _run(self, command):
         environment = {**os.environ, "CCACHE_BASEDIR": str(self.copy), "CCACHE_NOHASHDIR": "1",
                        "CCACHE_IGNOREOPTIONS": "-Werror"}
-        ended = subprocess.run(command, cwd=self.copy, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ended = subprocess.run(command, cwd=self.copy, env=environment,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                text=True, errors="replace")
         return ended.returncode, ended.stdout

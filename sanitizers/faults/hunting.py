@@ -68,7 +68,8 @@ def record(test, folder, size, limit):
 def record_all(pool, tests, limit, progress):
     """@return a Reach of each test that passes within the limit, and the names of those that do not."""
     reaches, unusable = [], []
-    for count, (outcome, reach) in enumerate(pool.map(record, ((test, pool.folder, pool.size, limit) for test in tests)), 1):
+    jobs = ((test, pool.folder, pool.size, limit) for test in tests)
+    for count, (outcome, reach) in enumerate(pool.map(record, jobs), 1):
         if outcome == "passed":
             reaches.append(reach)
         else:
@@ -84,7 +85,8 @@ def choose_tests(reaches, budget):
     budget."""
     specific = collections.deque(sorted(reaches, key=lambda each: (each.seconds * len(each.places), each.test.name)))
     chosen, spent = [], 0.0
-    while specific and (not chosen or spent + specific[0].seconds <= (budget / 2 if len(chosen) >= FEW else 4 * budget)):
+    while specific and (not chosen or
+                        spent + specific[0].seconds <= (budget / 2 if len(chosen) >= FEW else 4 * budget)):
         chosen.append(specific.popleft())
         spent += chosen[-1].seconds
     for each in sorted(specific, key=lambda each: (-len(each.places), each.seconds, each.test.name)):

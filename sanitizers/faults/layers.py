@@ -12,7 +12,8 @@ MARK = re.compile(r"// equivalent fault(?: \(([a-z, ]*)\))?(.*)")
 
 def files_of_layer(root, layer):
     """The C++ files of a layer, from the top of the tree. Its C files are assembly and a few lines beside it."""
-    return sorted(str(path.relative_to(root)) for pattern in ("*.cpp", "*.hpp") for path in (root / layer).rglob(pattern))
+    return sorted(str(path.relative_to(root)) for pattern in ("*.cpp", "*.hpp")
+                  for path in (root / layer).rglob(pattern))
 
 
 def changed_files(root):

@@ -56,7 +56,8 @@ class Report:
         lines = []
         for title, key in (("file", lambda fault: fault.path), ("kind", lambda fault: fault.kind),
                            ("layer", lambda fault: fault.path.partition("/")[0])):
-            lines += [f"killed of each {title}:", *(f"  {tally}  {name}" for name, tally in self.tally(key).items()), ""]
+            tallies = (f"  {tally}  {name}" for name, tally in self.tally(key).items())
+            lines += [f"killed of each {title}:", *tallies, ""]
         survivors = self.survivors()
         if survivors:
             lines.append("survivors:")

@@ -38,9 +38,11 @@ GTEST_FILTER = "--gtest_filter="
 def together(tests):
     """One test that is all of these, which are cases of the same GoogleTest program in the same settings."""
     first = tests[0]
-    names = [word.removeprefix(GTEST_FILTER) for test in tests for word in test.command if word.startswith(GTEST_FILTER)]
+    names = [word.removeprefix(GTEST_FILTER)
+             for test in tests for word in test.command if word.startswith(GTEST_FILTER)]
     command = [word for word in first.command if not word.startswith(GTEST_FILTER)]
-    return dataclasses.replace(first, name=f"{len(tests)} with {first.name}", timeout=sum(test.timeout for test in tests),
+    return dataclasses.replace(first, name=f"{len(tests)} with {first.name}",
+                               timeout=sum(test.timeout for test in tests),
                                command=(*command, GTEST_FILTER + ":".join(names), "--gtest_fail_fast"))
 
 

@@ -42,7 +42,8 @@ class Statements(Expressions):
         if cursor.kind.is_expression():
             bare = self.bare(cursor)
             kind = {self.K.CALL_EXPR: "call", self.K.CXX_DELETE_EXPR: "call",
-                    self.K.COMPOUND_ASSIGNMENT_OPERATOR: "assignment", self.K.UNARY_OPERATOR: "assignment"}.get(bare.kind)
+                    self.K.COMPOUND_ASSIGNMENT_OPERATOR: "assignment",
+                    self.K.UNARY_OPERATOR: "assignment"}.get(bare.kind)
             if self.operator_of(bare) == "Assign" or (kind == "call" and bare.spelling in ("operator=", "operator+=")):
                 kind = "assignment"
             if kind and not self._never_returns(bare) and not self._does_nothing(bare):
@@ -213,6 +214,7 @@ class Statements(Expressions):
                 self._visit_capture(child, place)
 
     def _visit_capture(self, cursor, place):
-        """An initializer of a capture. A capture by name is a reference, and no expression that can be put into others."""
+        """An initializer of a capture. A capture by name is a reference, and no expression that can be put into
+        others."""
         if self.bare(cursor).kind not in (self.K.DECL_REF_EXPR, self.K.VARIABLE_REF):
             self._visit(cursor, place)
