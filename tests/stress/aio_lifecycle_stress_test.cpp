@@ -62,7 +62,7 @@ class playground {
     }
   }
 
-  /// Alone: ends the round's contexts, and looks at what is left of them.
+  /// Alone: ends the round's contexts, and checks that nothing is left of them.
   void check() {
     for (auto& place : handles_) destroy(place);
     EXPECT_EQ(destroyed_, made_);
@@ -88,7 +88,7 @@ class playground {
     if (const auto other = place.exchange(handle)) destroyed_ += aio::io_destroy(other) == 0;
   }
 
-  // Not taken out of its place: others go on using the handle, and may destroy it as well.
+  // It stays in its place: other threads continue to use the handle, and may destroy it as well.
   void destroy(const std::atomic<aio::aio_context_t>& place) {
     const int answer = aio::io_destroy(place);
     EXPECT_TRUE(answer == 0 || answer == -EINVAL) << answer;
@@ -146,8 +146,8 @@ class playground {
   doorbell::test::inventory before_;
 };
 
-// Oracle: every context made is destroyed once, each request taken with a bell has rung it once by then, nothing is
-// charged any more; and at the end there is no thread, descriptor or mapping more than at the start.
+// Oracle: every context is destroyed once, each accepted request with an eventfd has signalled it once by then, and
+// nothing is charged any more. At the end there are no more threads, descriptors or mappings than at the start.
 TEST(aio_lifecycle, contexts_come_and_go_under_threads_that_use_them) {
   playground shared;
   race_undisturbed(

@@ -78,8 +78,8 @@ TEST(aio_race, concurrent_destroys_have_one_winner) {
       });
 }
 
-// Oracle: each context is destroyed once, by one who knows its handle from before, of another context at that address,
-// be it while its maker is still in io_setup; who then returns, having touched nothing that is no more.
+// Oracle: each context is destroyed once, by a thread that knows its handle from an earlier context at that address,
+// even while its creator is still in io_setup. The creator then returns, and has touched nothing after the destroy.
 TEST(aio_race, a_context_may_be_destroyed_before_its_setup_has_returned) {
   constexpr std::size_t each = 20;
   std::atomic<aio::aio_context_t> known{0};
@@ -106,7 +106,8 @@ TEST(aio_race, a_context_may_be_destroyed_before_its_setup_has_returned) {
       [&](std::size_t me) { me == 0 ? make() : destroy_by_guess(); }, [&] { EXPECT_EQ(destroyed, each); });
 }
 
-// Oracle: a setup that fails has published nothing that could be destroyed; all it charged or mapped is given back.
+// Oracle: a setup that fails has published nothing that could be destroyed, and has released all that it charged or
+// mapped.
 TEST(aio_race, a_setup_that_fails_leaves_nothing_to_destroy) {
   constexpr std::size_t each = 50;
   aio::aio_context_t known = 0;
@@ -168,7 +169,7 @@ TEST(aio_race, a_request_submitted_before_destroy_is_cancelled_by_it) {
       });
 }
 
-// Oracle: of a read that is cancelled while its byte arrives there is one event; either it has the byte, or the byte is
+// Oracle: a read that is cancelled while its byte arrives has one event; either the read has the byte, or the byte is
 // still in the pipe.
 TEST(aio_race, cancel_and_completion_make_one_event) {
   const doorbell::test::pipe_ends pipe;
@@ -228,7 +229,7 @@ TEST(aio_race, bytes_are_read_once_whatever_is_cancelled) {
       });
 }
 
-// Oracle: whichever comes first, the time or the byte, the event is got: by the one who waits, or by the next to ask.
+// Oracle: whether the timeout or the byte comes first, the event is returned: to the waiting call, or to the next one.
 TEST(aio_race, an_event_that_comes_as_the_time_is_up_is_not_lost) {
   using clock = std::chrono::steady_clock;
   const doorbell::test::pipe_ends pipe;
@@ -267,8 +268,8 @@ TEST(aio_race, an_event_that_comes_as_the_time_is_up_is_not_lost) {
       });
 }
 
-// Oracle: a completion that another thread reaps while submit has yet to return leaves submit a request to finish with;
-// each has one event, and none can be cancelled after it.
+// Oracle: if another thread reaps a completion before submit has returned, submit may still use the request; each
+// request has one event, and none can be cancelled after it.
 TEST(aio_race, a_completion_may_come_before_submit_returns) {
   constexpr std::size_t writes = 32;
   const auto file = doorbell::test::temporary_file("hello");
@@ -298,7 +299,7 @@ TEST(aio_race, a_completion_may_come_before_submit_returns) {
       });
 }
 
-// Oracle: so many events for so many who each wait for one, with no time limit; all of them return. The bells make the
+// Oracle: as many events as threads that wait for one each, without a timeout; all of them return. The bells make the
 // process's reaper fetch completions, too, that a sleeper sleeps for.
 TEST(aio_race, no_thread_sleeps_for_an_event_that_another_has_reaped) {
   constexpr std::size_t waiters = 3;
@@ -328,8 +329,8 @@ TEST(aio_race, no_thread_sleeps_for_an_event_that_another_has_reaped) {
       });
 }
 
-// Oracle: when the one who sleeps in the engine leaves, because its time is up, another takes its place: those who wait
-// without a limit get the events that come after.
+// Oracle: when the thread that sleeps in the engine times out, another takes its place: threads that wait without a
+// timeout get the later events.
 TEST(aio_race, a_leader_that_gives_up_is_succeeded) {
   const doorbell::test::pipe_ends pipe;
   aio::context ctx{4};

@@ -55,8 +55,7 @@ TEST(aio_stress, no_buffer_is_touched_after_destroy) {
   }
 }
 
-// Oracle: by the time destroy() has returned nothing of the context is mapped any more, however its last requests
-// ended.
+// Oracle: after destroy() has returned nothing of the context is mapped, however its last requests ended.
 TEST(aio_stress, the_ring_is_gone_when_destroy_returns) {
   constexpr int rounds = 100;
   const doorbell::test::pipe_ends pipe;
@@ -73,8 +72,8 @@ TEST(aio_stress, the_ring_is_gone_when_destroy_returns) {
   }
 }
 
-// Oracle: every submit that was taken has one event and one count; none twice, none missing; whatever mix of threads
-// submits, gets events, reads the bell and finally destroys.
+// Oracle: every accepted request has one event and one count, none twice and none missing, for each mix of threads that
+// submit, get events, read the eventfd and finally destroy.
 TEST(aio_stress, requests_events_and_counts_agree_until_destroy) {
   constexpr int rounds = 20;
   constexpr std::uint64_t requests_each = 100;
@@ -114,8 +113,8 @@ TEST(aio_stress, requests_events_and_counts_agree_until_destroy) {
   }
 }
 
-// Oracle: each request has one event, with its result or as cancelled, however often and by whomever it is cancelled
-// while it becomes ready; never two, never none.
+// Oracle: each request has one event, with its result or as cancelled, however many threads cancel it while it becomes
+// ready; never two, never none.
 TEST(aio_stress, cancel_against_completion) {
   constexpr int rounds = 300;
   constexpr std::size_t depth = 8;

@@ -30,7 +30,7 @@ using doorbell::test::stagger;
 
 enum class ending { slots, cancel, close, last_close };
 
-/// One operation, and what has come of it. The handler's alone, until the loop has nothing left to do.
+/// One operation, and its result. Used by the handler only, until the loop has nothing left to do.
 struct operation {
   net::cancellation_signal stop;
   int handled = 0;

@@ -48,7 +48,7 @@ struct object {
   counted users{*this};
 };
 
-// Oracle: whoever was given a reference does not see release run until its put, and it runs once.
+// Oracle: release does not run before the put of a thread that got a reference, and it runs once.
 TEST(percpu_ref_stress, takers_against_kill) {
   constexpr std::size_t takers = 3;
   for (int round = 0; round < 2000; ++round) {
@@ -74,9 +74,9 @@ TEST(percpu_ref_stress, takers_against_kill) {
   }
 }
 
-// Oracle: however gets and puts are spread over CPUs, and on whichever side of the switch each comes, release does not
-// come before the last put, and comes with it. All were taken on the CPU whose shard is closed last, and go back on the
-// one whose shard is closed first: most of them would bring the count to zero if the switch did not hold it up.
+// Oracle: on whichever CPU and side of the switch the gets and puts come, release runs with the last put and not
+// before. All were taken on the CPU whose shard is closed last, and go back on the one whose shard is closed first:
+// most of them would bring the count to zero if the switch did not hold it up.
 TEST(percpu_ref_stress, references_cross_cpus_while_the_count_is_switched) {
   const auto cpus = allowed_cpus();
   if (cpus.size() < 2) GTEST_SKIP() << "there is one CPU";
@@ -107,7 +107,7 @@ TEST(percpu_ref_stress, references_cross_cpus_while_the_count_is_switched) {
 }
 
 // Oracle: a lookup finds an object that is not released and not freed while it holds a reference, or finds none; each
-// object is released once. Memory is the sanitizers' to watch.
+// object is released once. The sanitizers check the memory.
 TEST(percpu_ref_stress, lookups_of_objects_that_are_taken_away) {
   constexpr std::size_t readers = 3;
   constexpr int rounds = 300;

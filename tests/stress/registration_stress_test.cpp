@@ -52,7 +52,7 @@ struct watched {
 };
 
 // Oracle: exactly one wins. by_us: release() has not run and never does; by_hup: it has run, once, and to its end.
-// After unregister nothing runs. Nothing is left in memory, or used after it has gone (the sanitizers').
+// After unregister nothing runs. No memory leaks or is used after it was freed (checked by the sanitizers).
 TEST(registration_stress, unregister_against_the_last_close_and_signals) {
   std::optional<watched> subject;
   auto winner = decoupled::not_registered;
@@ -100,7 +100,7 @@ TEST(registration_stress, unregister_against_the_last_close_with_no_other_refere
       });
 }
 
-// Oracle: of the unregisters exactly one is told that it ended the registration, whoever did.
+// Oracle: exactly one of the unregisters returns that it ended the registration.
 TEST(registration_stress, many_unregisters_against_the_last_close) {
   constexpr std::size_t threads = 4;
   std::optional<watched> subject;
@@ -125,8 +125,8 @@ TEST(registration_stress, many_unregisters_against_the_last_close) {
       });
 }
 
-// Oracle: each of the unregisters returns when no callback runs any more, whoever of them has taken it off, or whether
-// the callback itself has: none uses what one of them has got back.
+// Oracle: each unregister returns when no callback runs any more, whichever of them, or the callback itself, has ended
+// the registration: no callback uses what the caller may reuse then.
 TEST(registration_stress, many_unregisters_against_a_callback_that_may_be_faster) {
   constexpr std::size_t threads = 4;
   struct shared {
@@ -168,7 +168,7 @@ TEST(registration_stress, many_unregisters_against_a_callback_that_may_be_faster
       });
 }
 
-// Oracle: the destructor is an unregister: nothing runs in what has been destroyed.
+// Oracle: the destructor unregisters: no callback runs in a destroyed notifier.
 TEST(registration_stress, destruction_against_the_last_close_and_signals) {
   struct alone {
     explicit alone(const eventfd& bell) : watcher{bell, [this](auto&) { ++runs; }, [this] { ++runs; }} {}
@@ -223,8 +223,8 @@ TEST(registration_stress, register_against_a_signal) {
       });
 }
 
-// Oracle: what is taken on the way out is what called before, and the rest is still there: no signal is taken that did
-// not call, none called that was left.
+// Oracle: the count that an unregister takes is that of the signals that called before, and the rest is still there: no
+// signal is taken that did not call, and none is left that called.
 TEST(registration_stress, unregister_and_read_against_signals) {
   constexpr std::uint64_t each = 3;
   eventfd bell;

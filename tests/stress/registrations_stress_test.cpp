@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Registrations of many: entries, handles and notifiers that threads share, and that come and go.
+// Many registrations: entries, handles and notifiers that threads share, create and destroy.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -29,7 +29,7 @@ using doorbell::test::run_disturbed;
 using doorbell::test::stagger;
 using sharing = notifier::sharing;
 
-// Oracle: an entry that attach() has taken hears of the last close, once; one that it refused never does.
+// Oracle: an entry that attach() has accepted is told of the last close, once; a refused one never is.
 TEST(registration_stress, attach_against_the_last_close) {
   struct entry : doorbell::base::wait_entry {
     entry() : wait_entry{&on_wake} {}
@@ -76,7 +76,7 @@ TEST(registration_stress, attach_against_the_last_close) {
       });
 }
 
-// Oracle: release() runs once, and by then each of those who closed a handle had begun to.
+// Oracle: release() runs once, after each closing thread has begun its close.
 TEST(registration_stress, handles_copied_and_closed_from_many_threads) {
   constexpr std::size_t threads = 4;
   std::array<eventfd, threads> handles;
@@ -112,7 +112,7 @@ TEST(registration_stress, handles_copied_and_closed_from_many_threads) {
       });
 }
 
-// Oracle: while at least one exclusive notifier is registered, each signal calls exactly one of them, though others
+// Oracle: while at least one exclusive notifier is registered, each signal calls exactly one of them, although others
 // come and go.
 TEST(registration_stress, exclusive_notifiers_that_come_and_go_against_signals) {
   constexpr std::uint64_t each = 10;
@@ -142,8 +142,8 @@ TEST(registration_stress, exclusive_notifiers_that_come_and_go_against_signals) 
       });
 }
 
-// Oracle: a registration is ended by its owner or by a callback of the eventfd it is on: what a callback of another
-// ended would be missing here and too much there (and its thread would have taken a second lock under the first).
+// Oracle: a registration is ended by its owner or by a callback of its eventfd. If a callback of another eventfd ended
+// it, the tallies would differ (and its thread would have taken a second lock under the first).
 TEST(registration_stress, callbacks_end_registrations_on_their_own_eventfd_only) {
   const std::array<eventfd, 2> bells;
   std::array<std::uint64_t, 2> registered{};
@@ -178,7 +178,7 @@ TEST(registration_stress, callbacks_end_registrations_on_their_own_eventfd_only)
   EXPECT_EQ(ended[1], registered[1]);
 }
 
-/// A notifier that several threads register and unregister, and the tally of what they were told.
+/// A notifier that several threads register and unregister, and the tally of the results.
 struct shared_notifier {
   std::atomic<int> registered{0};
   std::atomic<int> by_us{0};

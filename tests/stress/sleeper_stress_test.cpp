@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sleeping reads and writes against what ends them: a signal, a timeout, a stop request, all at the same moment.
+// Sleeping reads and writes against a signal, a timeout and a stop request that end them, all at the same moment.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -25,7 +25,7 @@ using doorbell::test::race;
 using doorbell::test::run_disturbed;
 using doorbell::test::stagger;
 
-/// A time so short that it may well be over before whoever waits is asleep.
+/// A timeout so short that it may expire before the waiting thread is asleep.
 std::chrono::nanoseconds moment(stagger& random) { return std::chrono::nanoseconds{random.below(20'000)}; }
 
 // Oracle: a read either has the count or has timed out and left it: never both, never neither.
@@ -82,8 +82,7 @@ TEST(sleeper_stress, a_read_against_a_stop_request_and_a_signal) {
       });
 }
 
-// Oracle: the read that took the count away is all the write waited for: it has written, or timed out and written
-// nothing.
+// Oracle: the write waited only for the read that took the count: it has written, or timed out and written nothing.
 TEST(sleeper_stress, a_timed_write_against_a_read) {
   eventfd bell;
   std::error_code ec;
@@ -106,7 +105,7 @@ TEST(sleeper_stress, a_timed_write_against_a_read) {
       });
 }
 
-// Oracle: what is signalled is taken, by one of several that may give up at that moment, or is left: never lost in one
+// Oracle: a signal is taken by one of several readers that may give up at that moment, or is left: never lost in one
 // that gives up, never taken by two.
 TEST(sleeper_stress, several_timed_reads_against_signals) {
   constexpr std::size_t readers = 3;

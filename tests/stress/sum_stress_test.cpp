@@ -178,7 +178,7 @@ TEST(sum_stress, callbacks_that_drain_among_other_readers) {
   expect_exact_sum(0, {drain_in_callbacks, read_with_tiny_timeouts});
 }
 
-// Oracle: what is read over there adds up to what was signalled here.
+// Oracle: the counts that are read there add up to the signals here.
 TEST(sum_stress, forwarded) {
   const auto read_there = [](const eventfd& bell, goal& sum) {
     const auto there = kernel_eventfd();
@@ -214,8 +214,8 @@ TEST(sum_stress, forwarded_now_and_then_among_other_readers) {
   expect_exact_sum(0, {read_there, read_with_tiny_timeouts, drain_when_polled});
 }
 
-// Oracle: every way to the kernel is closed in the end: whatever the order in which signals, drains and the making of
-// the descriptor came, it is readable exactly if there is a count, and there is one of it.
+// Oracle: in whatever order signals, drains and the creation of the descriptor came, in the end it is readable exactly
+// if there is a count, and there is one descriptor.
 TEST(sum_stress, a_descriptor_made_amid_signals_and_drains_agrees_with_the_count) {
   eventfd bell;
   std::array<int, 2> fds{};
