@@ -28,6 +28,8 @@ find_package(Python3 REQUIRED COMPONENTS Interpreter)
 add_test(NAME race_tables COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/sanitizers/race_tables")
 # docs/architecture.md and docs/layers.svg say what the CMakeLists.txt, the #include lines and the mutants say.
 add_test(NAME architecture COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/architecture.py")
+# docs/proof.md says what the scenarios of the model checker, their numbers of schedules and the mutants say.
+add_test(NAME proof COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/proof.py")
 # The tests, scenarios, mutants and files that documents cite exist, and the catchers that mutants name.
 add_test(NAME cited_names COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/cited_names.py")
 # The tests of these scripts. docs/sentences.py itself is no test until the tree meets its target.
@@ -52,5 +54,5 @@ doorbell_add_clang_tidy(clang-tidy.product "(base|eventfd|notifier|aio|asio|liba
 doorbell_add_clang_tidy(clang-tidy.tests "(tests|sanitizers)")
 set_tests_properties(clang-tidy.commands PROPERTIES FIXTURES_SETUP commands)
 set_tests_properties(clang-format clang-tidy.product clang-tidy.tests clang-tidy.commands race_tables architecture
-  cited_names cited_names_test sentences_test
+  proof cited_names cited_names_test sentences_test
   PROPERTIES LABELS lint)
