@@ -33,7 +33,7 @@ add_test(NAME proof COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/
 # The tests, scenarios, mutants and files that documents cite exist, and the catchers that mutants name.
 add_test(NAME cited_names COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/cited_names.py")
 # The tests of these scripts. docs/sentences.py itself is no test until the tree meets its target.
-foreach(script IN ITEMS cited_names sentences)
+foreach(script IN ITEMS cited_names proof sentences)
   add_test(NAME ${script}_test
     COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/tests/scripts/${script}_test.py" "${PROJECT_SOURCE_DIR}")
 endforeach()
@@ -54,5 +54,5 @@ doorbell_add_clang_tidy(clang-tidy.product "(base|eventfd|notifier|aio|asio|liba
 doorbell_add_clang_tidy(clang-tidy.tests "(tests|sanitizers)")
 set_tests_properties(clang-tidy.commands PROPERTIES FIXTURES_SETUP commands)
 set_tests_properties(clang-format clang-tidy.product clang-tidy.tests clang-tidy.commands race_tables architecture
-  proof cited_names cited_names_test sentences_test
+  proof cited_names cited_names_test proof_test sentences_test
   PROPERTIES LABELS lint)
