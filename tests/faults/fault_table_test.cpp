@@ -89,8 +89,8 @@ struct cell {
   }
 };
 
-/// Some calls have no error except EBADF, for a number that has been closed. The library takes each error for that, and
-/// leaves alone what it has lost. descriptors_closed_test closes.
+/// Some calls have no error except EBADF, for a number that has been closed. The library treats each error as that one,
+/// and does not touch the lost descriptor. descriptors_closed_test closes.
 bool can_fail(const supervised_call& asked) {
   if (asked.number == SYS_epoll_ctl) return asked.arguments[1] == EPOLL_CTL_ADD;
   if (asked.number == SYS_fcntl) return asked.arguments[1] == F_DUPFD || asked.arguments[1] == F_DUPFD_CLOEXEC;
@@ -99,7 +99,7 @@ bool can_fail(const supervised_call& asked) {
 
 std::size_t memory_in_use() { return sanitized ? 0 : ::mallinfo2().uordblks; }
 
-/// The cells that the slower presets run.
+/// The cells that slower presets run.
 bool is_sample(const error_kind& error, const schedule& when) {
   return (error.number == EAGAIN || error.number == EPERM) && when.first != 3 && when.first != 5;
 }

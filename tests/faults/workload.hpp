@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// workload: requests of each kind on one context by handle, and what must be true of their answers.
+// workload: requests of each kind on one context by handle, and the oracles for their results.
 #pragma once
 
 #include <array>

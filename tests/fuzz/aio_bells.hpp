@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Kernel eventfds for requests to ring, and how often each is to be rung.
+// Kernel eventfds that requests signal, and the expected number of signals of each.
 //
-// The program may close one and use its number for another while requests are in flight: they ring what they named when
-// they were submitted. So each file is kept open by a descriptor that the program does not know.
+// The program may close one and use its number for another while requests are in flight: they signal the eventfd that
+// they named when they were submitted. So each file is kept open by a descriptor that the program does not know.
 #pragma once
 
 #include <fcntl.h>
@@ -48,7 +48,7 @@ class aio_bells {
   [[nodiscard]] std::size_t file(std::size_t bell) const { return current_.at(bell); }
   void expect(std::size_t file) { ++files_.at(file).expected; }
 
-  /// Once no request is in flight any more.
+  /// To be called when no request is in flight any more.
   void check() const {
     for (const auto& each : files_) {
       eventfd_t rung = 0;

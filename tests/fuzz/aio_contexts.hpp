@@ -23,7 +23,7 @@ struct fuzzed_context {
   unsigned nr = 0;                // as asked for
   std::size_t bytes = 0;          // of the ring
   std::uint64_t serial = 0;
-  /// Nothing has been done to its ring but what a program may do: each event is there once, and is what it should be.
+  /// The program has used its ring correctly: each event is there once, with its own result.
   bool orderly = true;
   /// The ring is still mapped where the handle says, and nothing else.
   bool ring_is_there = true;
@@ -50,9 +50,9 @@ class aio_contexts {
   void check_charge() const;
 
   [[nodiscard]] static ring_header& ring(const fuzzed_context& one) noexcept { return test::header_at(one.handle); }
-  /// Takes note of an event that a context has given.
+  /// Records an event of a context.
   static void account_for(const aio::io_event& event, const fuzzed_context& from, aio_slots& slots);
-  /// How many events are sure to come, whatever anybody does.
+  /// The number of events that must come in any case.
   [[nodiscard]] static std::size_t sure_events(const fuzzed_context& one, std::span<const slot> slots);
   [[nodiscard]] static std::size_t in_flight(const fuzzed_context& one, std::span<const slot> slots);
 

@@ -41,7 +41,7 @@ aio_files::aio_files() {
   at(file::disk_file) = test::temporary_file();
   at(file::read_only_file) = opened_again(descriptor(file::memory_file), O_RDONLY);
   at(file::write_only_file) = opened_again(descriptor(file::memory_file), O_WRONLY);
-  // One that a sync does not make wait for a disk.
+  // A file for which a sync does not wait for a disk.
   at(file::directory).reset(::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   at(file::epoll).reset(::epoll_create1(EPOLL_CLOEXEC));
   at(file::path).reset(::open("/", O_PATH | O_CLOEXEC));
@@ -84,7 +84,7 @@ void aio_files::renew() {
   }
 }
 
-// Never waits, though requests in flight write there, too: what is full stays so.
+// Never waits, although requests in flight write there, too: a full file stays full.
 void aio_files::fill(std::size_t stream) noexcept {
   const int fd = writers_.at(stream).get();
   const std::uint64_t one = 1;
@@ -95,7 +95,7 @@ void aio_files::fill(std::size_t stream) noexcept {
   ::fcntl(fd, F_SETFL, flags);
 }
 
-// Nor does this, though a request may be quicker.
+// This does not wait either, although a request may be faster.
 void aio_files::empty(std::size_t stream) noexcept {
   const int fd = made_.at(stream).get();
   std::array<char, 512> bytes;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The descriptors that requests of the fuzzer name. All were made here, or cannot be anybody's: never 0 to 2, and never
-// a number that may be in use for something else.
+// The descriptors that requests of the fuzzer name. All were created here, or are numbers that cannot be in use: never
+// 0 to 2, and never a number that may refer to another file.
 #pragma once
 
 #include <array>
@@ -13,7 +13,7 @@
 namespace doorbell::fuzz {
 
 enum class file : std::uint8_t {
-  // Streams: what they have to give changes.
+  // Streams: the data in them changes.
   pipe,
   unblocking_pipe,
   eventfd,
@@ -55,11 +55,11 @@ class aio_files {
   void renew();
   /// Gives a stream something to read.
   void fill(std::size_t stream) noexcept;
-  /// Takes what is there.
+  /// Reads all that is there.
   void empty(std::size_t stream) noexcept;
-  /// Closes what is written to.
+  /// Closes the writing end.
   void hang_up(std::size_t stream) noexcept { writers_.at(stream).reset(); }
-  /// Closes what is read: its number is anybody's, while requests may still be in flight.
+  /// Closes the reading end: its number may be used again while requests are still in flight.
   void close(std::size_t stream) noexcept { made_.at(stream).reset(); }
 
  private:

@@ -27,14 +27,14 @@ constexpr timespec patience{.tv_sec = 10, .tv_nsec = 0};
 
 aio_play::aio_play() {
   ::signal(SIGPIPE, SIG_IGN);
-  // Few enough to run into, and no ring takes long to map.
+  // Small enough that inputs reach the limit, and that no ring takes long to map.
   ::setenv("DOORBELL_AIO_MAX_NR", "1000", 1);
   bells_.renew();
   warm_up();
   descriptors_ = open_descriptors();
 }
 
-// The order is what inputs are made of: new operations come at the end.
+// Inputs are numbers in this order: new operations go to the end.
 void aio_play::step(input& bytes) {
   static constexpr std::array<operation, 18> operations{
       &aio_play::setup,        &aio_play::submit,       &aio_play::get,           &aio_play::cancel,
@@ -229,7 +229,7 @@ void aio_play::cancel(input& bytes) {
 
 // Events.
 
-// Those that end are at most a millisecond long, whichever way they say so.
+// Waits that end are at most a millisecond long, in each form of the timeout.
 timespec* aio_play::choose_timeout(input& bytes, timespec& room, bool may_be_endless) const {
   static constexpr std::array limited{timespec{.tv_sec = 0, .tv_nsec = 0}, timespec{.tv_sec = 0, .tv_nsec = 1000},
                                       timespec{.tv_sec = 0, .tv_nsec = 1000000},

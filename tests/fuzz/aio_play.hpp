@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// aio_play: an input as a sequence of calls on AIO contexts, by handle; good ones, and all that a program can get wrong.
+// aio_play: runs an input as a sequence of calls on AIO contexts, by handle: correct ones, and all kinds of wrong ones.
 //
 // Its oracles:
 //  - no crash, no hang, nothing for a sanitizer to report;
 //  - a request has one event, with its own data, in the context that took it: never two, never none; also when it is
 //    cancelled, and when the program takes events out of the ring itself;
 //  - it rings the eventfd that it named once, even if the ring was scribbled on, moved or replaced by then;
-//  - one of several destroys of a context succeeds; after that no buffer is touched, and nothing is charged or left open.
-// The second applies only to contexts whose ring was not overwritten.
+//  - one of several destroys of a context succeeds; after that no buffer is touched, and nothing is charged or left
+//    open. The second applies only to contexts whose ring was not overwritten.
 //
 // It waits without a limit only for requests that end by themselves.
 #pragma once
@@ -36,7 +36,7 @@ class aio_play {
   aio_play(const aio_play&) = delete;
   aio_play& operator=(const aio_play&) = delete;
 
-  /// One input, from nothing to nothing.
+  /// Runs one input, and leaves nothing behind.
   void run(input bytes);
 
  private:

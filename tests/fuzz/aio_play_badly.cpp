@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Calls that a program gets wrong: each says so, and changes nothing.
+// Wrong calls: each returns an error, and changes nothing.
 #include <algorithm>
 #include <array>
 #include <cerrno>

@@ -45,7 +45,7 @@ void aio_play::scribble(input& bytes) {
   finish_aside();
   if (one.handle == 0 || !one.ring_is_there) return;
   one.orderly = false;
-  // The header is what is worth the most.
+  // Changes of the header have the most effect.
   const auto at = place % 4 != 0 ? place % sizeof(ring_header) : place % (one.bytes - size);
   std::memcpy(address<std::uint8_t>(one.handle) + at, what.data(), size);
 }
@@ -66,7 +66,7 @@ void aio_play::move_ring(input& bytes) {
           "and only there");
 }
 
-// Something of the program's, where the ring has been: nothing, a copy of its header, or what cannot be read.
+// Another mapping at the ring's address: none, a copy of its header, or memory that cannot be read.
 void aio_play::replace_ring(input& bytes) {
   auto& one = choose_context(bytes);
   const auto what = bytes.below(3);

@@ -43,10 +43,10 @@ class aio_slots {
   /// Memory that is there and cannot be touched.
   [[nodiscard]] std::uint64_t guard() const noexcept;
 
-  /// One that this input has not used; null when there is none left.
+  /// A slot that this input has not used; null when there is none left.
   [[nodiscard]] slot* next() noexcept { return used_ < count ? &slots_[used_++] : nullptr; }
   [[nodiscard]] std::span<slot> used() noexcept { return std::span{slots_}.first(used_); }
-  /// The slot with that request, whatever it is that an event says.
+  /// The slot of a request, for any value in an event.
   [[nodiscard]] slot* find(const void* request) noexcept;
 
   /// To be called when no request is in flight: the memory of slots must not be written from now on.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// By libaio's names, where two have the same arguments by either; what libaio leaves no room for (a signal set of another size)
-// goes by handle.
+// By libaio's names if the function has the same arguments; calls that libaio does not support (a signal set of another
+// size) go by handle.
 #include <unistd.h>
 
 #include <cerrno>
@@ -25,7 +25,7 @@ int with_errno_kept(Call call) noexcept {
   return answer;
 }
 
-/// As good as any coin, and the same each time.
+/// An arbitrary choice, but the same each time.
 bool is_odd_page(aio::aio_context_t handle) noexcept {
   return (handle / static_cast<unsigned long>(::sysconf(_SC_PAGESIZE))) % 2 != 0;
 }

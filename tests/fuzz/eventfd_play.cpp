@@ -94,7 +94,7 @@ void eventfd_play::decide_on_notifiers(input& bytes) {
   for (auto& bell : bells_) bell.first.close();
 }
 
-// The order is what inputs are made of: new calls come at the end.
+// Inputs are numbers in this order: new calls go to the end.
 void eventfd_play::decide_on_calls(input& bytes) {
   static constexpr std::array<operation, 16> calls{&eventfd_play::signal,
                                                    &eventfd_play::read,
@@ -129,7 +129,7 @@ void eventfd_play::decide_on_calls(input& bytes) {
 
 void eventfd_play::play(std::size_t thread) {
   auto& mine = programs_.at(thread);
-  // Spinning: all leave within a moment, which those woken from sleep would not.
+  // Spins, so that all threads leave at nearly the same time, unlike threads that are woken.
   arrived_.fetch_add(1);
   while (arrived_.load() < threads_) std::this_thread::yield();
   for (const auto& one : mine.calls) (this->*one.what)(mine, one);

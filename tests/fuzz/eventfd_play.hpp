@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// eventfd_play: an input as two or three threads' calls on three eventfds, and on notifiers with callbacks that signal,
-// drain, unregister, close, and ask for what must be refused.
+// eventfd_play: runs an input as calls of two or three threads on three eventfds, and on notifiers with callbacks that
+// signal, drain, unregister, close, and make calls that must be refused.
 //
 // Its oracles, besides those of fuzzed_bell, fuzzed_notifier and rest_room:
 //  - no crash, no hang, nothing for a sanitizer to report;
@@ -32,7 +32,7 @@ class eventfd_play {
   eventfd_play(const eventfd_play&) = delete;
   eventfd_play& operator=(const eventfd_play&) = delete;
 
-  /// One input, from nothing to nothing.
+  /// Runs one input, and leaves nothing behind.
   void run(input bytes);
 
  private:

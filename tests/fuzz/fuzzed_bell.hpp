@@ -13,7 +13,7 @@
 
 namespace doorbell::fuzz {
 
-/// An eventfd of an input, and the book that is kept of it: what was added to it and what was taken, from anywhere.
+/// An eventfd of an input, and the sums that all threads have added to it and taken.
 struct fuzzed_bell {
   fuzzed_bell() { require(there.get() > 2, "there are eventfds to fuzz with"); }
 
@@ -33,7 +33,7 @@ struct fuzzed_bell {
     if (::eventfd_read(there.get(), &count) == 0) taken += count;
   }
 
-  /// When all handles are closed: what was added has been taken, or is left.
+  /// When all handles are closed: requires that the added counts were taken or are left.
   void check_sum() {
     take_from_there();
     const auto left = ctx->count();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A notifier of an input, with what its callbacks do, and the book that is kept of its registrations.
+// A notifier of an input, with the actions of its callbacks, and a record of its registrations.
 //
 // Its oracles: a registration ends once, by an unregister or by a HUP; release() runs once for each that a HUP ended,
 // and never otherwise; no two callbacks of one notifier run concurrently; and none runs after its owner, which alone
@@ -56,7 +56,7 @@ class fuzzed_notifier {
     if (made.what == action::close || made.what == action::ask_too_much) handle_ = made.on->first;
   }
 
-  /// By its owner, or by anybody if it has none. @param handle one of `bell`.
+  /// By its owner, or by any thread if it has none. @param handle one of `bell`.
   void register_with(const eventfd& handle, fuzzed_bell& bell, notifier::sharing how) {
     // While it is registered, callbacks read it.
     if (owned_ && !armed_) armed_ = true;
@@ -160,7 +160,7 @@ class fuzzed_notifier {
     if (plan_.release_signals) signal();
   }
 
-  // Each at most so often, or a circle of them would never end.
+  // Each a limited number of times, because a circle of them would never end.
   void signal() {
     if (plan_.on == nullptr || fuel_.fetch_sub(1) <= 0) return;
     ++plan_.on->added;
@@ -204,8 +204,7 @@ class fuzzed_notifier {
   std::atomic<int> by_hup_{0};
   std::atomic<int> releases_{0};
   std::atomic<int> running_{0};
-  // Not atomic: what orders the owner's writes with the callbacks' reads is the contract alone, which is what
-  // ThreadSanitizer then looks at.
+  // Not atomic: only the contract orders the owner's writes and the callbacks' reads, and ThreadSanitizer checks it.
   bool owned_ = false;
   bool armed_ = false;
   fuzzed_bell* where_ = nullptr;  // the owner's

@@ -9,7 +9,7 @@
 
 namespace doorbell::fuzz {
 
-/// A thread that lasts as long as the process, and does one thing while its owner does others. Threads of their own for
+/// A thread that exists as long as the process, and runs a task while its owner continues. Threads of their own for
 /// each input would take longer than the input.
 class helper {
  public:

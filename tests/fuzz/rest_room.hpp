@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// rest_room: threads that may sleep for ever, and who wakes them in the end.
+// rest_room: ends the sleep of threads that would otherwise sleep for ever.
 //
-// A thread tells before it begins a call that may sleep, and when it has ended. The one that finds all others asleep or
-// at their end, and is about to be so itself, ends all sleep by the stop token. Before it does, it looks whether any
-// sleeper has what it waits for: that one has missed its wakeup.
+// A thread enters before a call that may sleep, and leaves afterwards. A thread that finds all others asleep or ended,
+// and is about to sleep or end itself, ends all sleeps by the stop token. Before that, it checks whether the condition
+// of any sleeper holds: such a sleeper has missed its wakeup.
 #pragma once
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// loop: what the tests want of an event loop. Each of the others in this folder is one, made of the real library: it waits for
+// loop: the event loop of the tests. Each of the others in this folder implements it with a real library: it waits for
 // descriptors in one thread and calls back in that thread.
 #pragma once
 
@@ -22,7 +22,7 @@ class loop {
   /// Does not run, and watches nothing any more.
   virtual ~loop() = default;
 
-  /// Has `on_readable` called in the loop.
+  /// Makes the loop call `on_readable`.
   virtual void watch(int fd, std::function<void()> on_readable) = 0;
   /// Calls back, and sleeps when there is nothing to call back for, until stop().
   virtual void run() = 0;

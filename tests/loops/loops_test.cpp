@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An eventfd's poll_fd in the event loops of others: the counts are read from the eventfd, the descriptor only says when.
+// An eventfd's poll_fd in the event loops of other libraries: the descriptor reports that there is a count, which is
+// read from the eventfd.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -61,8 +62,7 @@ class loops : public testing::TestWithParam<kind> {
   const std::unique_ptr<loop> events = GetParam().make();
 };
 
-// Oracle: when the loop is told that the last writer has closed its handle, and not before, what it has read is what was
-// signalled.
+// Oracle: when the loop is told that the last writer has closed its handle, it has read all signals.
 TEST_P(loops, count_two_threads_exactly_and_end_with_their_hang_up) {
   doorbell::eventfd writers;
   std::error_code ec;
@@ -83,7 +83,7 @@ TEST_P(loops, count_two_threads_exactly_and_end_with_their_hang_up) {
   EXPECT_EQ(sum, 2 * flood);
 }
 
-// Oracle: the loop's thread is asleep in the kernel before a signal and after what it has done for it, and is called back once.
+// Oracle: the loop's thread sleeps in the kernel before a signal and after its callback, and there is one callback.
 TEST_P(loops, sleep_while_there_is_nothing) {
   int calls = 0;
   doorbell::eventfd done;
