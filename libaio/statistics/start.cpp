@@ -89,6 +89,7 @@ __attribute__((constructor)) void start() noexcept {
   // A path that is too long for the kernel is cut to a length that is too long, too, so open(2) refuses it.
   if (const char* const path = ::secure_getenv("DOORBELL_STATS_FILE"))
     ::memccpy(wanted.path.data(), path, '\0', wanted.path.size() - 1);
+  // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): a process without memory at its start ends
   of_process = new counters;
   process = ::getpid();
   const char* const started = ::secure_getenv("DOORBELL_STATS_PROCESS");
