@@ -52,7 +52,7 @@ class count_source {
   /// Takes a count. Never blocks, as long as nobody else reads where the kernel cannot be asked not to.
   /// Errors: would_block; eof when the writers have hung up; bad_message for fewer than 8 bytes; as read(2).
   [[nodiscard]] std::uint64_t read(boost::system::error_code& ec) const noexcept {
-    std::uint64_t count = 0;
+    std::uint64_t count = 0;  // equivalent fault (constant): it is read into, or not looked at
     const auto bytes = read_now(count);
     if (bytes == sizeof count) return count;
     if (bytes < 0)
@@ -75,10 +75,10 @@ class count_source {
 
   // A timerfd before Linux 6.10.
   [[nodiscard]] ssize_t read_if_readable(std::uint64_t& count) const noexcept {
-    pollfd asked{.fd = fd(), .events = POLLIN, .revents = 0};
+    pollfd asked{.fd = fd(), .events = POLLIN, .revents = 0};  // equivalent fault (constant): poll(2) writes it
     if (::poll(&asked, 1, 0) != 0) return ::read(fd(), &count, sizeof count);
     errno = EAGAIN;
-    return -1;
+    return -1;  // equivalent fault (constant): any negative number is an error
   }
 
   // g++ 12's ThreadSanitizer does not know preadv2, and would not see the edge from the write to the read. It knows readv, of

@@ -41,8 +41,10 @@ template <class Transfer>
   for (;;) {
     const ssize_t done = transfer();
     ec = done >= 0 ? error_code{} : last_error();
+    // equivalent fault (comparison): 0 bytes are 0 in either branch
     if (ec != boost::asio::error::would_block) return done >= 0 ? static_cast<std::size_t>(done) : 0;
-    pollfd ready{.fd = fd, .events = events, .revents = 0};
+    pollfd ready{.fd = fd, .events = events, .revents = 0};  // equivalent fault (constant): poll(2) writes it
+    // equivalent fault (comparison): without a timeout poll(2) does not return 0
     if (::poll(&ready, 1, -1) >= 0) continue;
     ec = last_error();
     return 0;

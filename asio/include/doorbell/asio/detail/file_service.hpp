@@ -119,10 +119,11 @@ class file_service final : public boost::asio::execution_context::service, publi
   // begin_anew_in_child() closes it, and its number may name another file by the next fork.
   void forget_descriptor() {
     const base::mutex_lock held{mutex_};
-    readable_ = -1;
+    readable_ = -1;  // equivalent fault (constant): any negative number is none
   }
   void watch_again() {
     const base::mutex_lock held{mutex_};
+    // equivalent fault (comparison): the library's descriptors are never 0
     if (readable_ >= 0) reactor_.assign(readable_);
   }
 
