@@ -79,6 +79,7 @@ TEST_F(asio_busy_poll, looks_until_there_is_something) {
   std::promise<void> begun;
   const std::jthread writer{[&] {
     begun.get_future().wait();
+    std::this_thread::sleep_for(20ms);  // a loop that does not look again is over by then
     write();
   }};
   begin_read();

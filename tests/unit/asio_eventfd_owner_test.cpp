@@ -193,6 +193,18 @@ TEST_F(asio_eventfd_owner, moves_to_another_type_of_executor_with_its_operations
   EXPECT_EQ(told, (std::vector<error_code>{operation_aborted, error_code{}})) << "assigning closes what was there";
 }
 
+TEST_F(asio_eventfd_owner, assigning_takes_the_executor_and_the_handle_along) {
+  net::io_context others;
+  doorbell::asio::eventfd object{io};
+  const auto before = object.context();
+  object = doorbell::asio::eventfd{others, theirs, hold_handle};
+  EXPECT_EQ(object.get_executor(), net::any_io_executor{others.get_executor()});
+  EXPECT_TRUE(object.bell().is_open());
+  EXPECT_EQ(object.bell().context(), theirs.context());
+  EXPECT_EQ(object.context(), theirs.context());
+  EXPECT_FALSE(before->is_open()) << "the handle that was there is closed";
+}
+
 TEST_F(asio_eventfd_owner, a_default_token_is_bound_to_an_object) {
   auto awaited = net::use_awaitable.as_default_on(doorbell::asio::eventfd{io, 6});
   std::uint64_t read = 0;

@@ -74,6 +74,18 @@ TEST_F(asio_eventfd, many_signals_before_the_loop_comes_round_wake_it_once) {
   EXPECT_EQ(reads[0].count, 1000U);
 }
 
+// Oracle: the loop is woken once: it has nothing to call except the handlers.
+TEST_F(asio_eventfd, operations_that_start_after_a_signal_do_not_wake_the_loop_again) {
+  bell.async_wait(POLLIN, into(waits));
+  bell.signal();
+  for (int i = 0; i < 5; ++i) {
+    bell.async_wait(POLLIN, into(waits));
+    bell.signal();
+  }
+  EXPECT_EQ(io.poll(), 6U);
+  EXPECT_EQ(waits.size(), 6U);
+}
+
 TEST_F(asio_eventfd, reads_that_wait_at_once_are_served_in_order) {
   outcomes second;
   bell.async_read(into(reads));

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -165,6 +166,20 @@ TEST_F(asio_immediate, a_handler_bound_to_an_inline_immediate_executor_is_called
   io.run();
   expect_all_called(1);
   expect_results();
+}
+
+TEST_F(asio_immediate, a_wait_that_is_refused_has_unlocked_its_mutex_when_its_handler_is_called_inline) {
+  doorbell::asio::condition_variable changed{io};
+  changed.close();
+  std::mutex mutex;
+  std::unique_lock lock{mutex};
+  bool is_unlocked = false;
+  changed.async_wait(lock, net::bind_immediate_executor(net::system_executor{}, [&](error_code ec) {
+                       EXPECT_EQ(ec, net::error::bad_descriptor);
+                       is_unlocked = !lock.owns_lock() && mutex.try_lock();
+                       if (is_unlocked) mutex.unlock();
+                     }));
+  EXPECT_TRUE(is_unlocked);
 }
 
 TEST_F(asio_immediate, operations_are_completed_inline_in_a_thread_of_their_loop) {

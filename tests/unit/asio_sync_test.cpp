@@ -352,6 +352,19 @@ TEST_F(asio_semaphore, acquires_complete_in_order_while_there_are_permits) {
   EXPECT_FALSE(permits.try_acquire());
 }
 
+TEST_F(asio_semaphore, an_acquire_does_not_overtake_one_that_waits_and_has_been_released) {
+  doorbell::asio::semaphore permits{io, 0};
+  permits.async_acquire(wait(0));
+  poll();
+  permits.release();
+  permits.async_acquire(wait(1));
+  poll();
+  EXPECT_EQ(done, numbers{0});
+  permits.release();
+  poll();
+  EXPECT_EQ(done, (numbers{0, 1}));
+}
+
 TEST_F(asio_semaphore, a_cancelled_acquire_takes_no_permit) {
   doorbell::asio::semaphore permits{io, 0};
   permits.async_acquire(net::bind_cancellation_slot(stop.slot(), wait(0)));
@@ -377,8 +390,17 @@ TEST_F(asio_semaphore, shares_the_permits_of_a_handle) {
 }
 
 TEST_F(asio_semaphore, refuses_a_handle_that_is_no_semaphore) {
-  EXPECT_THROW((doorbell::asio::semaphore{io, doorbell::eventfd{}}), boost::system::system_error);
-  EXPECT_THROW((doorbell::asio::semaphore{io, doorbell::eventfd::closed()}), boost::system::system_error);
+  for (auto& handle : {doorbell::eventfd{}, doorbell::eventfd::closed()}) {
+    error_code thrown;
+    try {
+      const doorbell::asio::semaphore permits{io, handle};
+    } catch (const boost::system::system_error& error) {
+      thrown = error.code();
+    }
+    EXPECT_EQ(thrown, net::error::invalid_argument);
+  }
+  const doorbell::asio::semaphore permits{io, 1};
+  EXPECT_EQ(permits.get_executor(), net::any_io_executor{io.get_executor()});
 }
 
 TEST_F(asio_semaphore, release_is_legal_in_a_callback_and_try_acquire_is_refused_there) {

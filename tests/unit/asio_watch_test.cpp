@@ -7,11 +7,13 @@
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -226,6 +228,25 @@ TEST_F(asio_watch, is_over_when_what_is_read_is_no_count) {
   EXPECT_EQ(count_of(bell), 0U);
 }
 
+// A signalfd refuses to be read by 8 bytes.
+TEST_F(asio_watch, is_over_when_the_descriptor_cannot_be_read) {
+  sigset_t one;
+  ::sigemptyset(&one);
+  ::sigaddset(&one, SIGUSR2);
+  ASSERT_EQ(::pthread_sigmask(SIG_BLOCK, &one, nullptr), 0);
+  unique_fd signals{::signalfd(-1, &one, SFD_CLOEXEC)};
+  doorbell::asio::watch watch{io, bell, signals.release()};
+  watch.async_wait(append_to(ends));
+  io.poll();
+  EXPECT_TRUE(ends.empty());
+  ASSERT_EQ(::pthread_kill(::pthread_self(), SIGUSR2), 0);
+  io.poll();
+  EXPECT_EQ(ends, std::vector<error_code>{net::error::invalid_argument});
+  const timespec none{};
+  EXPECT_EQ(::sigtimedwait(&one, nullptr, &none), SIGUSR2);
+  ASSERT_EQ(::pthread_sigmask(SIG_UNBLOCK, &one, nullptr), 0);
+}
+
 TEST_F(asio_watch, refuses_what_it_cannot_wait_for_and_leaves_it_to_the_caller) {
   doorbell::asio::watch watch{io};
   error_code ec;
@@ -251,6 +272,30 @@ TEST_F(asio_watch, refuses_what_it_cannot_wait_for_and_leaves_it_to_the_caller) 
   EXPECT_FALSE(ec);
   watch.assign(bell, others.get(), ec);
   EXPECT_EQ(ec, net::error::already_open);
+}
+
+TEST_F(asio_watch, returns_the_error_code_that_it_sets) {
+  doorbell::asio::watch watch{io.get_executor()};
+  EXPECT_EQ(watch.get_executor(), net::any_io_executor{io.get_executor()});
+  error_code ec;
+  EXPECT_EQ(watch.close(ec), net::error::bad_descriptor);
+  EXPECT_EQ(watch.cancel(ec), net::error::bad_descriptor);
+  EXPECT_EQ(watch.assign(doorbell::eventfd::closed(), others.get(), ec), net::error::bad_descriptor);
+  EXPECT_EQ(watch.assign(bell, -1, ec), net::error::bad_descriptor);
+  EXPECT_EQ(watch.assign(bell, source(), ec), error_code{});
+  EXPECT_EQ(watch.assign(bell, others.get(), ec), net::error::already_open);
+}
+
+TEST_F(asio_watch, destroyed_in_a_callback_ends_the_program_and_says_why) {
+  const auto destroy = [] {
+    net::io_context loop;
+    std::optional<doorbell::asio::watch> destroyed{std::in_place, loop, doorbell::eventfd{},
+                                                   kernel_eventfd().release()};
+    const doorbell::eventfd other;
+    const doorbell::notifier watcher{other, [&](auto&) { destroyed.reset(); }};
+    other.signal();
+  };
+  EXPECT_EXIT(destroy(), testing::KilledBySignal(SIGABRT), "doorbell: an asio::watch .* \\(docs/asio.md, Threads\\)\n");
 }
 
 TEST_F(asio_watch, closing_ends_the_ringing_the_waits_and_the_work) {
