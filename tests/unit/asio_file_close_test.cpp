@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a file ends: each way to end it, with each state of its operations. What the handlers are told, when the descriptor
-// is closed, and which executor the object has then.
+// How a file ends: each way to end it, with each state of its operations. What the handlers are told, when the
+// descriptor is closed, and which executor the object has then.
 #include <doorbell/asio.hpp>
 
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <optional>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -23,9 +24,11 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include "support/asleep.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
 #include "support/inventory.hpp"
+#include "support/used_files.hpp"
 
 namespace {
 
@@ -165,6 +168,7 @@ class asio_file_close : public testing::TestWithParam<std::tuple<way, state>> {
   template <class File>
   static void expect_well() {
     const auto [how, when] = GetParam();
+    doorbell::test::use_files_once();
     const nothing_left_behind checks;
     ending_file<File> file{when};
     if (when == state::started || when == state::none) file.nothing_is_in_flight();
@@ -214,7 +218,8 @@ TEST_F(asio_file_object, that_is_assigned_to_itself_stays_open_and_its_reads_go_
   EXPECT_EQ(told_, std::vector<error_code>{error_code{}});
 }
 
-// Oracle: whatever opens a file, the descriptor is closed by execve(2), and one that is given keeps the flag that it has.
+// Oracle: whatever opens a file, the descriptor is closed by execve(2), and one that is given keeps the flag that it
+// has.
 TEST_F(asio_file_object, opens_with_close_on_exec_and_leaves_a_given_descriptor_as_it_is) {
   const auto there = doorbell::test::temporary_file("text");
   const auto name = "/proc/self/fd/" + std::to_string(there.get());
@@ -312,8 +317,9 @@ TEST_F(asio_file_object, has_reads_that_share_a_slot_and_end_by_its_signal) {
   io_.run();
 }
 
-// A read of a pipe that does not block waits by a poll. If the poll has completed, and another reader has taken the bytes
-// before the loop looks, there is nothing to read: the operation would wait again. Oracle: it ends as cancelled instead.
+// A read of a pipe that does not block waits by a poll. If the poll has completed, and another reader has taken the
+// bytes before the loop looks, there is nothing to read: the operation would wait again. Oracle: it ends as cancelled
+// instead.
 TEST_F(asio_file_object, is_cancelled_although_its_descriptor_has_just_become_ready_for_another_reader) {
   ASSERT_EQ(::fcntl(pipe_.read.get(), F_SETFL, O_NONBLOCK), 0);
   const unique_fd others{::dup(pipe_.read.get())};
@@ -322,12 +328,81 @@ TEST_F(asio_file_object, is_cancelled_although_its_descriptor_has_just_become_re
     file.async_read_some(net::buffer(room_), tell());
     io_.poll();
     ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1);
+    std::this_thread::sleep_for(std::chrono::milliseconds{20});  // in which the poll completes, or the test shows less
     ASSERT_EQ(::read(others.get(), room_.data(), 1), 1);
     closes ? file.close() : file.cancel();
     io_.restart();
     io_.run_for(std::chrono::seconds{5});
     EXPECT_EQ(std::exchange(told_, {}), std::vector<error_code>{operation_aborted});
   }
+}
+
+// Oracle: an operation that is refused is told so, whatever else is in flight.
+TEST_F(asio_file_object, that_refuses_an_operation_says_so_while_others_are_in_flight) {
+  stream_file reader{io_, ::dup(pipe_.read.get())};
+  const auto there = doorbell::test::temporary_file("text");
+  random_access_file only{io_, "/proc/self/fd/" + std::to_string(there.get()), file_base::read_only};
+  error_code of_read;
+  reader.async_read_some(net::buffer(room_), [&](error_code ec, std::size_t) { of_read = ec; });
+  io_.poll();
+  only.async_write_some_at(0, net::buffer("x", 1), tell());
+  io_.poll();
+  EXPECT_EQ(told_, std::vector<error_code>{net::error::bad_descriptor});
+  reader.cancel();
+  io_.run();
+  EXPECT_EQ(of_read, operation_aborted);
+}
+
+// What a process does around a fork, in one process. Oracle: what there was no room for, and what waits for its handler
+// to be called, goes on in the child; what was in flight ends there.
+TEST_F(asio_file_object, in_a_forks_child_carries_out_what_had_no_room_in_the_parent) {
+  constexpr std::size_t many = 3000;
+  random_access_file reader{io_, pipe_.read.release()};
+  std::array<char, many> rooms{};
+  std::size_t aborted = 0;
+  std::size_t read = 0;
+  for (auto& room : rooms)
+    reader.async_read_some_at(0, net::buffer(&room, 1), [&](error_code ec, std::size_t bytes) {
+      aborted += ec == operation_aborted ? 1U : 0U;
+      read += bytes;
+    });
+  io_.poll();
+  io_.notify_fork(net::execution_context::fork_prepare);
+  io_.notify_fork(net::execution_context::fork_child);
+  io_.poll();
+  EXPECT_GT(aborted, 0U);
+  EXPECT_LT(aborted, many);
+  const std::string bytes(many - aborted, 'x');
+  EXPECT_EQ(::write(pipe_.write.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  io_.run();
+  EXPECT_EQ(read, many - aborted);
+}
+
+TEST_F(asio_file_object, in_a_forks_child_calls_handlers_that_start_reads) {
+  random_access_file file{io_, doorbell::test::temporary_file_in("/dev/shm", "text").release()};
+  for (int i = 0; i < 2; ++i)
+    file.async_read_some_at(0, net::buffer(room_), [&](error_code ec, std::size_t) {
+      told_.push_back(ec);
+      file.async_read_some_at(0, net::buffer(room_), tell());
+    });
+  while (told_.empty()) io_.run_one();
+  io_.notify_fork(net::execution_context::fork_prepare);
+  io_.notify_fork(net::execution_context::fork_child);
+  io_.run();
+  EXPECT_EQ(told_, std::vector<error_code>(4));
+}
+
+// Oracle: the loop of the parent sleeps after the fork, and is woken by what it waits for.
+TEST_F(asio_file_object, in_a_forks_parent_waits_as_before) {
+  stream_file reader{io_, pipe_.read.release()};
+  reader.async_read_some(net::buffer(room_), tell());
+  io_.poll();
+  io_.notify_fork(net::execution_context::fork_prepare);
+  io_.notify_fork(net::execution_context::fork_parent);
+  doorbell::test::asleep loop{[&] { io_.run(); }};
+  EXPECT_EQ(::write(pipe_.write.get(), "x", 1), 1);
+  loop.join();
+  EXPECT_EQ(told_, std::vector<error_code>(1));
 }
 
 TEST_F(asio_file_object, of_a_fork_s_child_that_forks_again_can_be_used) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Files of one execution context, each used by a thread of its own, while other threads run the loop: operations that are
-// started, cancelled, and completed in the function that starts them; files that are opened, moved, released and closed.
+// Files of one execution context, each used by a thread of its own, while other threads run the loop: operations that
+// are started, cancelled, and completed in the function that starts them; files that are opened, moved, released and
+// closed.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>
@@ -36,6 +37,7 @@
 #include "support/files.hpp"
 #include "support/inventory.hpp"
 #include "support/random_programs.hpp"
+#include "support/used_files.hpp"
 
 namespace {
 
@@ -80,7 +82,7 @@ class user {
       case 3:
         return read_inline();
       case 4:
-        return sync();
+        return random_.one_in(2) ? sync() : ring();
       case 5:
       case 6:
         return read_pipe();
@@ -149,6 +151,17 @@ class user {
       ++told_.ended;
     });
   }
+  // An eventfd that comes and goes.
+  void ring() {
+    doorbell::asio::eventfd bell{context_};
+    ++told_.started;
+    bell.async_read([this](error_code ec, std::uint64_t count) {
+      if (ec ? count != 0 || ec != net::error::operation_aborted : count != 1) ++told_.wrong;
+      ++told_.ended;
+    });
+    bell.signal();
+    if (random_.one_in(2)) bell.cancel();
+  }
   // Some wait one behind the other; a slot ends one of them, or a byte does.
   void read_pipe() {
     const auto byte = std::make_shared<char>();
@@ -177,8 +190,8 @@ class user {
   tally told_;
 };
 
-// Oracle: each operation ends once, with the bytes that are there or as cancelled; the loop has nothing left to do then,
-// and no descriptor stays open.
+// Oracle: each operation ends once, with the bytes that are there or as cancelled; the loop has nothing left to do
+// then, and no descriptor stays open.
 template <class Context>
 void expect_all_end(Context& context) {
   constexpr int calls = 1500;
@@ -202,6 +215,7 @@ void expect_all_end(Context& context) {
 }
 
 TEST(asio_files_threads, of_a_loop_of_two_threads_all_operations_end_once) {
+  doorbell::test::use_files_once();
   const doorbell::test::nothing_left_behind checks;
   net::io_context io;
   auto work = std::make_optional(net::make_work_guard(io));
@@ -213,6 +227,7 @@ TEST(asio_files_threads, of_a_loop_of_two_threads_all_operations_end_once) {
 }
 
 TEST(asio_files_threads, of_a_pool_all_operations_end_once) {
+  doorbell::test::use_files_once();
   const doorbell::test::nothing_left_behind checks;
   net::thread_pool pool{2};
   expect_all_end(pool);

@@ -4,6 +4,7 @@
 // code: of closed objects, of open ones, and in a callback of a notifier.
 #include <doorbell/asio.hpp>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -22,6 +23,7 @@
 
 #include "support/fds.hpp"
 #include "support/files.hpp"
+#include "support/inventory.hpp"
 
 namespace {
 
@@ -347,6 +349,16 @@ TEST_F(asio_file_members, that_open_say_what_the_system_says) {
       file_.close();
     }
   }
+}
+
+// O_PATH opens a descriptor that cannot be read, and so cannot be taken over. Oracle: it is closed, and the error told.
+TEST_F(asio_file_members, that_open_what_cannot_be_taken_over_leave_no_descriptor_open) {
+  const doorbell::test::nothing_left_behind checks;
+  for (const auto& each :
+       {member{"open", [&](auto& ec) { file_.open(name(), O_PATH, ec); }, [&] { file_.open(name(), O_PATH); }},
+        member{"open", [&](auto& ec) { stream_.open(name(), O_PATH, ec); }, [&] { stream_.open(name(), O_PATH); }}})
+    each.expect_both(bad_descriptor);
+  EXPECT_FALSE(file_.is_open() || stream_.is_open());
 }
 
 TEST_F(asio_file_members, of_files_opened_by_their_constructors_read_them) {

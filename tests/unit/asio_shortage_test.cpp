@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What operations of a loop are told when there is a shortage: of descriptors, of threads, of memory, of what the kernel
-// has to wait with. The next operation, after the shortage, is carried out.
+// What operations of a loop are told when there is a shortage: of descriptors, of threads, of memory, of what the
+// kernel has to wait with. The next operation, after the shortage, is carried out.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>
@@ -33,6 +33,7 @@
 #include "support/files.hpp"
 #include "support/inventory.hpp"
 #include "support/refused_calls.hpp"
+#include "support/used_files.hpp"
 
 DOORBELL_TEST_FORKS
 
@@ -122,6 +123,7 @@ class two_files {
 // Oracle: with each number of descriptors that are left, each operation is carried out or is told of the shortage, and
 // has moved no position then. When there are descriptors again, all of them go; and none of the descriptors stays open.
 TEST(asio_shortage, of_descriptors_is_told_to_the_handlers_and_is_over_when_it_is_over) {
+  doorbell::test::use_files_once();
   const nothing_left_behind checks;
   bool has_gone = false;
   for (rlim_t spare = 0; !has_gone; ++spare) {
@@ -158,9 +160,10 @@ TEST(asio_shortage, of_what_epoll_needs_is_told_to_the_handlers_and_leaves_no_de
   });
 }
 
-// Oracle: whichever allocation fails as the files begin to be used, each operation is carried out or told of the shortage,
-// and all of them go afterwards.
+// Oracle: whichever allocation fails as the files begin to be used, each operation is carried out or told of the
+// shortage, and all of them go afterwards.
 TEST(asio_shortage, of_memory_for_the_context_of_the_files_is_told_to_the_handlers) {
+  doorbell::test::use_files_once();
   const nothing_left_behind checks;
   bool has_failed = true;
   for (int allocations = 0; has_failed; ++allocations) {
@@ -272,8 +275,8 @@ class each_operation : public testing::Test {
   random_access_file closed_{io_};
 };
 
-// Oracle: what starts an operation throws; no handler is called, nothing is left for the loop to do, and all objects can be
-// used as before.
+// Oracle: what starts an operation throws; no handler is called, nothing is left for the loop to do, and all objects
+// can be used as before.
 TEST_F(each_operation, of_a_handler_without_memory_throws_and_leaves_the_object_as_it_was) {
   memory_count memory;
   int called = 0;

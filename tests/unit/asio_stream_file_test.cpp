@@ -185,9 +185,9 @@ TEST_F(asio_pipe, is_waited_for_and_ends) {
   EXPECT_EQ(ec, boost::system::errc::invalid_seek);
 }
 
-// The loop has a turn posted when the reactor brings about another one: by then a read has ended whose handler is posted
-// behind the first turn. Oracle: the handlers of a stream are called in the order of their reads, if one thread runs the
-// loop.
+// The loop has a turn posted when the reactor brings about another one: by then a read has ended whose handler is
+// posted behind the first turn. Oracle: the handlers of a stream are called in the order of their reads, if one thread
+// runs the loop.
 TEST_F(asio_pipe, handlers_are_called_in_the_order_of_their_reads) {
   const auto bytes_in_pipe = [this] {
     int bytes = 0;

@@ -209,8 +209,8 @@ class asio_stream_program : public testing::TestWithParam<stream_kind> {
     return opened;
   }
 
-  // Oracle: each call has the same result, reads the same bytes and leaves the position and the content of the file as the
-  // call of the system does, though several operations may be outstanding.
+  // Oracle: each call has the same result, reads the same bytes and leaves the position and the content of the file as
+  // the call of the system does, though several operations may be outstanding.
   static void run_program(std::uint64_t seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     random_numbers random{seed};
@@ -331,8 +331,8 @@ class asio_duplex : public testing::TestWithParam<bool> {
   std::optional<stream_file> second_;
 };
 
-// Oracle: what each side receives is what the other has sent, in its order, though reads wait all the while and there is
-// not room for all that is written.
+// Oracle: what each side receives is what the other has sent, in its order, though reads wait all the while and there
+// is not room for all that is written.
 TEST_P(asio_duplex, carries_both_directions_in_order_with_reads_and_writes_outstanding) {
   side here;
   side there;
