@@ -16,6 +16,8 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <filesystem>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -326,8 +328,13 @@ TEST(files_of_the_crew, a_lost_crew_leaves_no_memory_behind) {
       sync_file();
       EXPECT_EQ(aio::crew::process(ec)->serial, serial + 1);
     };
-    // Until the C library has made its arenas for threads.
+    // Until the C library has made its arenas for threads, and the lost crews' threads have ended.
     for (std::size_t n = 0; n < crews; ++n) lose_a_crew();
+    const auto is_settled = [] {
+      const std::filesystem::directory_iterator threads{"/proc/self/task"};
+      return std::distance(begin(threads), end(threads)) <= 3;  // and the poller and the worker of the last crew
+    };
+    EXPECT_TRUE(doorbell::test::eventually(is_settled));
     const auto before = ::mallinfo2().uordblks;
     for (std::size_t n = 0; n < crews; ++n) lose_a_crew();
     EXPECT_TRUE(doorbell::test::eventually([&] {
