@@ -163,7 +163,7 @@ void aio_lockstep::submit(const operation& one) {
   if (changes) settle();
 }
 
-// Doorbell sets the keys of a request that it leaves to the kernel and of those behind it before the kernel refuses one.
+// Doorbell sets the key of a request that it leaves to the kernel, and those behind it, before the kernel refuses one.
 void aio_lockstep::compare_keys(const operation& one, int taken) {
   for (int at = 0; at < taken; ++at) {
     const auto number = one.requests[static_cast<std::size_t>(at)].number;
