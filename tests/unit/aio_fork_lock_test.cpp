@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// fork(2) while another thread holds a lock of the library: the child would inherit it locked, and no thread that unlocks
-// it. Interleavings without luck: the lock is held until the forking thread sleeps.
+// fork(2) while another thread holds a lock of the library: the child would inherit it locked, and no thread that
+// unlocks it. Interleavings without luck: the lock is held until the forking thread sleeps.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 #include <doorbell/eventfd.hpp>
@@ -105,7 +105,8 @@ TEST_P(fork_waits_for_the_lock, and_parent_and_child_go_on) {
   crew = nullptr;
 }
 
-// Oracle: a child by the system call, for which no handler runs, does not find the lock of a thread that it does not have.
+// Oracle: a child by the system call, for which no handler runs, does not find the lock of a thread that it does not
+// have.
 TEST_P(fork_waits_for_the_lock, and_a_child_without_handlers_finds_it_free) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer does not know such a child";
   use_a_context();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A process with requests that wait, events that no thread has got, and threads that sleep for more: none of its threads
-// uses the processor.
+// A process with requests that wait, events that no thread has got, and threads that sleep for more: none of its
+// threads uses the processor.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 

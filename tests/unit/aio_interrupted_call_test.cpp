@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Each call in a signal handler that has interrupted another call of the library. The handler is left out: the test says
-// itself that the thread is inside a call.
+// Each call in a signal handler that has interrupted another call of the library. The handler is left out: the test
+// says itself that the thread is inside a call.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 #include <doorbell/base/call_scope.hpp>

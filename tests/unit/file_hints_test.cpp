@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What file_hints says of a number: the kind of its file, soon after it has become another file, too; and whether a read
-// is worth a try.
+// What file_hints says of a number: the kind of its file, soon after it has become another file, too; and whether a
+// read is worth a try.
 #include "../../aio/file_hints.hpp"
 
 #include <fcntl.h>
