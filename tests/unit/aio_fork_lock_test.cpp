@@ -6,6 +6,8 @@
 #include <doorbell/aio_calls.hpp>
 #include <doorbell/eventfd.hpp>
 
+#include <doorbell/base/thread_annotations.hpp>
+
 #include <gtest/gtest.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -47,16 +49,22 @@ struct held_lock {
   friend std::ostream& operator<<(std::ostream& out, const held_lock& each) { return out << each.name; }
 };
 
+// A lambda locks, another one unlocks.
 constexpr std::array locks{
-    held_lock{"of_the_reaper", [] { aio::reaper::process().lock_for_fork(); },
-              [] { aio::reaper::process().unlock_after_fork(); }},
-    held_lock{"of_the_table_of_contexts", [] { aio::ioctx_table::process().lock_for_fork(); },
-              [] { aio::ioctx_table::process().unlock_after_fork(); }},
-    held_lock{"of_the_crew", [] { aio::crew::before_fork(); }, [] { aio::crew::after_fork_in_parent(); }},
-    held_lock{"of_the_poller", [] { crew->waits.lock_for_fork(); }, [] { crew->waits.unlock_after_fork(); }},
-    held_lock{"of_the_pinned_files", [] { crew->pins.lock_for_fork(); }, [] { crew->pins.unlock_after_fork(); }},
-    held_lock{"of_the_eventfds", [] { aio::shared_bells::process().lock_for_fork(); },
-              [] { aio::shared_bells::process().unlock_after_fork(); }},
+    held_lock{"of_the_reaper", []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::reaper::process().lock_for_fork(); },
+              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::reaper::process().unlock_after_fork(); }},
+    held_lock{"of_the_table_of_contexts",
+              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::ioctx_table::process().lock_for_fork(); },
+              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::ioctx_table::process().unlock_after_fork(); }},
+    held_lock{"of_the_crew", []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::crew::before_fork(); },
+              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::crew::after_fork_in_parent(); }},
+    held_lock{"of_the_poller", []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { crew->waits.lock_for_fork(); },
+              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { crew->waits.unlock_after_fork(); }},
+    held_lock{"of_the_pinned_files", []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { crew->pins.lock_for_fork(); },
+              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { crew->pins.unlock_after_fork(); }},
+    held_lock{"of_the_eventfds",
+              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::shared_bells::process().lock_for_fork(); },
+              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::shared_bells::process().unlock_after_fork(); }},
 };
 
 // By each thread of the library.

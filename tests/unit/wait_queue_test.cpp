@@ -389,7 +389,7 @@ TEST_F(wait_queue_walk, an_entry_can_become_exclusive_between_two_stays) {
 }
 
 /// An entry of a process that its child has no use for.
-struct parents_only : doorbell::base::process_entry {
+struct parents_only final : doorbell::base::process_entry {
   explicit parents_only(std::string& into) : process_entry{&on_wake}, log{into} {}
   static int on_wake(wait_entry& entry, unsigned /*events*/) noexcept {
     static_cast<parents_only&>(entry).log += 'p';
