@@ -78,11 +78,17 @@ std::int64_t transfer_by_older_call(const request& asked, int fd, off_t offset) 
   });
 }
 
+// A file may give the same errors as a sandbox, but not for a descriptor that is none.
+bool is_refused_by_sandbox(bool reads) noexcept {
+  return raw::transfer(reads, -1, nullptr, 0, 0, 0) < 0 && errno != EBADF;
+}
+
 // A sandbox may refuse preadv2(2) and pwritev2(2), which are younger than many lists of allowed calls. The kernel's own
-// AIO does not depend on them. A file may answer -EPERM, too; then it answers the older call in the same way.
+// AIO does not depend on them.
 std::int64_t transfer_at(const request& asked, int fd, off_t offset, int flags) noexcept {
   const auto answer = transfer_by_newest_call(asked, fd, offset, flags);
-  if (answer != -ENOSYS && answer != -EPERM && answer != -EACCES) return answer;
+  const bool may_be_refused = answer == -ENOSYS || answer == -EPERM || answer == -EACCES;
+  if (!may_be_refused || !is_refused_by_sandbox(is_read(asked.what))) return answer;
   if (flags == RWF_NOWAIT) return -EOPNOTSUPP;
   return flags == 0 ? transfer_by_older_call(asked, fd, offset) : answer;
 }

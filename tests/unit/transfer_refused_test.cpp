@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A sandbox that refuses preadv2(2) and pwritev2(2), and allows the calls of the kernel's AIO, which does not make them.
-// Oracle: each request has the result that the kernel's AIO gives, and moves the same bytes.
+// A sandbox that refuses preadv2(2) and pwritev2(2), and allows the calls of the kernel's AIO, which does not make
+// them. Oracle: each request has the result that the kernel's AIO gives, and moves the same bytes.
 #include <doorbell/aio_calls.hpp>
 
 #include <gtest/gtest.h>
+#include <linux/fs.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -164,6 +166,32 @@ TEST_P(transfer_refused, a_write_that_the_file_refuses_has_the_error_of_the_file
     char byte = 'x';
     EXPECT_EQ(ctx.result_of(aio::prep_pwrite(sealed.get(), &byte, 1, 0)), -EPERM);
   });
+}
+
+// Without a sandbox. RWF_NOWAIT is the flag that doorbell sets, too, and for which a refusal of the call has another
+// meaning than an error of the file. Oracle: the answer of pwritev2(2).
+TEST(transfer_not_refused, a_write_to_an_immutable_file_has_the_error_of_the_file) {
+  if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp(2)";
+  const auto file = temporary_file("hello");
+  if (::fcntl(file.get(), F_SETFL, O_DIRECT) != 0) GTEST_SKIP() << "the file system has no O_DIRECT";
+  int before = 0;
+  if (::ioctl(file.get(), FS_IOC_GETFLAGS, &before) != 0) GTEST_SKIP() << "the file system has no such flags";
+  int immutable = before | FS_IMMUTABLE_FL;
+  if (::ioctl(file.get(), FS_IOC_SETFLAGS, &immutable) != 0) GTEST_SKIP() << "may not make files immutable";
+  doorbell::test::in_child([&] {
+    doorbell::test::refuse_kernel_aio();
+    const context ctx;
+    alignas(4096) std::array<char, 4096> block{};
+    const iovec buffer{.iov_base = block.data(), .iov_len = block.size()};
+    for (const int flags : {0, RWF_NOWAIT}) {
+      ASSERT_EQ(::pwritev2(file.get(), &buffer, 1, 0, flags), -1);
+      const auto expected = -errno;
+      auto write = aio::prep_pwrite(file.get(), block.data(), block.size(), 0);
+      write.rw_flags = flags;
+      EXPECT_EQ(ctx.result_of(write), expected) << "flags " << flags;
+    }
+  });
+  EXPECT_EQ(::ioctl(file.get(), FS_IOC_SETFLAGS, &before), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(errors, transfer_refused, testing::Values(EPERM, ENOSYS, EACCES));
