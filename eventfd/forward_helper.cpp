@@ -24,8 +24,7 @@ class crew {
   [[nodiscard]] bool post(job& work) noexcept {
     {
       const hold held{*this};
-      if (waiting_ >= idle_ && threads_ < usual_threads) start_locked();
-      if (threads_ == 0) return false;
+      if (waiting_ >= idle_ && threads_ < usual_threads && !start_locked() && threads_ == 0) return false;
       *last_ = &work;
       last_ = &work.next;
       ++waiting_;
@@ -40,7 +39,8 @@ class crew {
   // caller's.
   void relieve() noexcept {
     const hold held{*this};
-    for (auto missing = waiting_ - std::min(waiting_, idle_); missing > 0; --missing) start_locked();
+    for (auto missing = waiting_ - std::min(waiting_, idle_); missing > 0 && start_locked(); --missing) {
+    }
   }
 
  private:
@@ -66,11 +66,12 @@ class crew {
     waiting_ = threads_ = idle_ = 0;
   }
 
-  void start_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+  [[nodiscard]] bool start_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     const auto body = [](void* self) noexcept { static_cast<crew*>(self)->run(); };
-    if (base::start_background_thread("doorbell-fwd", body, this)) return;
+    if (base::start_background_thread("doorbell-fwd", body, this)) return false;
     ++threads_;
     ++idle_;
+    return true;
   }
 
   void run() noexcept {
