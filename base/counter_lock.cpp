@@ -8,8 +8,8 @@
 namespace doorbell::base {
 
 // A thread looks for a while whether the lock is free before it sleeps. A walk may wake a thread whose first step is to
-// lock, such as a reader in an epoll loop with poll_fd(): if the lock put that thread to sleep again each time, a signal
-// and its read would take 17 times as long as those of a kernel eventfd.
+// lock, such as a reader in an epoll loop with poll_fd(): if the lock put that thread to sleep again each time, a
+// signal and its read would take 17 times as long as those of a kernel eventfd.
 bool counter_lock::lock_contended() noexcept {
   for (int looks = spin_wait::looks(); looks > 0; --looks) {
     const auto now = generation_now();

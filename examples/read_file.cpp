@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// read_file FILE: reads the first 4096 bytes through an AIO context, and prints their number. The program of the manual,
-// word for word.
-// clang-format off
+// read_file FILE: reads the first 4096 bytes through an AIO context, and prints their number. The program of the
+// manual, word for word. clang-format off
 #include <doorbell/aio.hpp>
 #include <doorbell/eventfd.hpp>
 #include <array>

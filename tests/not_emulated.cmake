@@ -45,8 +45,8 @@ set(not_emulated
   # read(2) fails with EFAULT if the end of the buffer is not mapped, even if the file ends before that.
   conformance.threads.both/aio_transfer.a_length_that_no_transfer_has_is_cut_and_not_refused/doorbell
   conformance.by_number.threads.both/aio_transfer.a_length_that_no_transfer_has_is_cut_and_not_refused/doorbell
-  # These tests fork while other threads start and map memory. Occasionally the child then waits forever for a lock of the
-  # emulator.
+  # These tests fork while other threads start and map memory. Occasionally the child then waits forever for a lock of
+  # the emulator.
   unit.threads.aio_fork.children_of_a_process_whose_threads_are_at_it_are_whole
   unit.threads.aio_first_use.a_child_forked_during_its_parents_first_setup_is_whole
   # fcntl(2) fails with EINVAL for F_SETSIG, with which the library marks its eventfds and epolls. Without the mark it
@@ -70,7 +70,8 @@ set(not_emulated
   # execve(2) is executed by the host's kernel, which cannot start a program for another processor.
   dropin.threads.process.becomes_another_program_with_io_in_flight
   dropin.threads.process.passes_many_arguments_to_another_program
-  # sh, ls, python3, printf and true are the host's programs, and doorbell-run correctly refuses programs for another processor.
+  # sh, ls, python3, printf and true are the host's programs, and doorbell-run correctly refuses programs for another
+  # processor.
   dropin.doorbell_run.scripts
   dropin.doorbell_run.statistics_of_children_without_calls
   dropin.doorbell_run.environment

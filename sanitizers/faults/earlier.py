@@ -15,8 +15,8 @@ def _same_faults(old, new):
     exact = [(place, places.get((fault.line, *_without_line(fault)))) for place, fault in enumerate(old)]
     if all(found is not None for _, found in exact):
         return exact
-    matcher = difflib.SequenceMatcher(None, [_without_line(each) for each in old], [_without_line(each) for each in new],
-                                      autojunk=False)
+    before, now = ([_without_line(each) for each in some] for some in (old, new))
+    matcher = difflib.SequenceMatcher(None, before, now, autojunk=False)
     return [(block.a + step, block.b + step) for block in matcher.get_matching_blocks() for step in range(block.size)]
 
 
@@ -46,13 +46,16 @@ class Earlier:
 
     def choose(self, faults, kinds):
         """@param faults: by number, in their order, of all kinds. @param kinds: that this run is about.
-        @return the numbers of the faults to hunt, which are those that survived the earlier run and those of kinds that it
-        did not know; the earlier verdicts by number; and how many verdicts are about faults that are not there any more."""
+        @return the numbers of the faults to hunt, which are those that survived the earlier run and those of kinds that
+        it did not know; the earlier verdicts by number; and how many verdicts are about faults that do not exist any
+        more."""
         verdicts, gone = {}, 0
         for path in sorted({fault.path for fault in faults.values()}):
-            old, new = ([number for number, fault in some.items() if fault.path == path] for some in (self.faults, faults))
+            old, new = ([number for number, fault in some.items() if fault.path == path]
+                        for some in (self.faults, faults))
             same = _same_faults([self.faults[number] for number in old], [faults[number] for number in new])
-            verdicts |= {new[there]: dataclasses.replace(self.verdicts[old[here]], number=new[there]) for here, there in same}
+            verdicts |= {new[there]: dataclasses.replace(self.verdicts[old[here]], number=new[there])
+                         for here, there in same}
             gone += len(old) - len(same)
         hunted = {number for number, fault in faults.items() if fault.kind in kinds and (
             verdicts[number].outcome != "killed" if number in verdicts else fault.kind not in self.kinds)}

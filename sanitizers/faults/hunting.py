@@ -97,8 +97,8 @@ def choose_tests(reaches, budget):
 
 
 def kills(reach, settings, timeout):
-    """Whether a test notices the fault. A failure counts if the test fails twice in three runs, because some tests depend on
-    the time. A scenario may have many more schedules with a fault, so it does not hang.
+    """Whether a test notices the fault. A failure counts if the test fails twice in three runs, because some tests
+    depend on the time. A scenario may have many more schedules with a fault, so it does not hang.
     @return "failed", "hung" or "", and the seconds that it took."""
     limit = timeout + LIMIT_FACTOR * reach.seconds
     if reach.test.is_scenario:

@@ -62,8 +62,10 @@ class Statements(Expressions):
 
     def _does_nothing(self, call):
         """Whether it calls a function whose body is empty, such as one that only annotates for the compiler."""
-        called = call.referenced.get_definition() if call.kind == self.K.CALL_EXPR and call.referenced is not None else None
-        body = next((child for child in called.get_children() if child.kind == self.K.COMPOUND_STMT), None) if called else None
+        is_call = call.kind == self.K.CALL_EXPR and call.referenced is not None
+        called = call.referenced.get_definition() if is_call else None
+        children = called.get_children() if called else ()
+        body = next((child for child in children if child.kind == self.K.COMPOUND_STMT), None)
         return body is not None and not list(body.get_children())
 
     def _visit_condition(self, cursor, place, may_be_dropped):
@@ -157,7 +159,8 @@ class Statements(Expressions):
         elif kind == T.POINTER or T.BOOL.value < kind.value <= T.LONGDOUBLE.value or kind == T.ENUM:
             zero = f"doorbell_faults::zero<decltype({text})>()"
             self.replace("returned", value, zero, "nullptr" if kind == T.POINTER else "0")
-        elif kind not in (T.VOID, T.LVALUEREFERENCE, T.RVALUEREFERENCE) and not place.is_lambda and not self._is_deduced(place):
+        elif (kind not in (T.VOID, T.LVALUEREFERENCE, T.RVALUEREFERENCE) and not place.is_lambda
+              and not self._is_deduced(place)):
             end = statement.extent.end.offset
             if self.text[end:end + 1] == b";" and text.replace(" ", "") not in ("{}", "std::nullopt"):
                 self.add("returned", statement.extent.start.offset, end + 1,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A program that signals interrupt while it writes its statistics: a dot on stdout for each signal. When a line arrives on
-// stdin, another thread starts a program that prints its descriptors, and the signals end.
+// A program that signals interrupt while it writes its statistics: a dot on stdout for each signal. When a line arrives
+// on stdin, another thread starts a program that prints its descriptors, and the signals end.
 // NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's
 #define _GNU_SOURCE
 #include <libaio.h>

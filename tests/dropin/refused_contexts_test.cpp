@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Calls by syscall(2) for contexts that are not doorbell's, where a sandbox refuses the kernel's AIO. The program gets the
-// answer for a context that does not exist, because the kernel has none for it.
+// Calls by syscall(2) for contexts that are not doorbell's, where a sandbox refuses the kernel's AIO. The program gets
+// the answer for a context that does not exist, because the kernel has none for it.
 #include "by_number.hpp"
 
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Files as compilers and linkers make them, in small, and files that are damaged: what doorbell-run --check tells of them.
-// Each file is made of bytes that a test names, so a table may end where the file ends.
+// Files as compilers and linkers make them, in small, and files that are damaged: what doorbell-run --check tells of
+// them. Each file is made of bytes that a test names, so a table may end where the file ends.
 #include <elf.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>

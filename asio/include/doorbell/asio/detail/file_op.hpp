@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// file_op: one asynchronous operation on a file, from its initiation to its handler. As with bell_op, its memory is from its
-// handler's associated allocator (Asio's recycling one by default, as for Asio's own operations), given back before the handler is
-// called, and it is outstanding work on its handler's executor; the file_service is, all the while, on the I/O object's. The
-// request and its list of buffers stand in it, so it stays where it is while it is in flight.
+// file_op: one asynchronous operation on a file, from its initiation to its handler. As with bell_op, its memory is
+// from its handler's associated allocator (Asio's recycling one by default, as for Asio's own operations), given back
+// before the handler is called, and it is outstanding work on its handler's executor; the file_service is, all the
+// while, on the I/O object's. The request and its list of buffers stand in it, so it stays where it is while it is in
+// flight.
 //
-// Thread safety: belongs to whoever has it: the initiating function, then the file_proactor's lists, under its mutex, then
-// whoever has taken it from there.
+// Thread safety: belongs to whoever has it: the initiating function, then the file_proactor's lists, under its mutex,
+// then whoever has taken it from there.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -68,7 +69,8 @@ class file_op {
   [[nodiscard]] std::uint64_t offset() const noexcept { return static_cast<std::uint64_t>(request_.offset); }
   void set_offset(std::uint64_t from) noexcept { request_.offset = static_cast<std::int64_t>(from); }
   [[nodiscard]] bool asks_for_nothing() const noexcept { return use_ != file_use::syncs && request_.nbytes == 0; }
-  /// Shared by the operations of its file that are bound to one cancellation slot (slot_canceller.hpp); 0 if it is bound to none.
+  /// Shared by the operations of its file that are bound to one cancellation slot (slot_canceller.hpp); 0 if it is
+  /// bound to none.
   [[nodiscard]] std::uint64_t cancellation_key() const noexcept { return cancellation_key_; }
 
   /// What was transferred.
@@ -80,8 +82,8 @@ class file_op {
   /// A cancel has found it in flight: it waits for the file no more. If it cannot be stopped, it ends with its result.
   void ask_for_end() noexcept { is_to_end_ = true; }
 
-  /// Of a file that does not block: whether it is not over with that result, but has another request now: to wait until the file
-  /// is ready, and then to try again.
+  /// Of a file that does not block: whether it is not over with that result, but has another request now: to wait until
+  /// the file is ready, and then to try again.
   [[nodiscard]] bool goes_on(std::int64_t& res) noexcept {
     const bool is_over = polls_ ? res < 0 : res != -EAGAIN;
     if (is_over) return false;
