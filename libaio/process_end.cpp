@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The functions of the C library that end the process without exit(3), or make another program of it. Those here come
-// first where this library is preloaded or linked, wait for accepted file I/O as the kernel would, and call the next ones.
+// first where this library is preloaded or linked, wait for accepted file I/O as the kernel would, and call the next
+// ones.
 //
 // They have no version: a program that was linked with this library must not depend on finding them in a libaio.so.1.
 //

@@ -2,7 +2,6 @@
 //
 // The io_queue_* functions: a context whose requests each bring the function that is to be called.
 #include <cerrno>
-#include <tuple>
 
 #include <doorbell/base/errno_kept.hpp>
 
@@ -17,12 +16,10 @@ using doorbell::libaio::uncancelled_call;
 
 namespace {
 
-// @return 0. If the handle cannot be written, io_setup says so.
 [[gnu::noinline]] int clear(aio_context_t* handle) noexcept {
   const doorbell::base::errno_kept around;
   constexpr aio_context_t none = 0;
-  std::ignore = doorbell::aio::write_memory(handle, &none, sizeof none);
-  return 0;  // equivalent fault (constant): no caller uses it
+  return doorbell::aio::write_memory(handle, &none, sizeof none) ? 0 : -EFAULT;
 }
 
 }  // namespace
@@ -32,7 +29,7 @@ extern "C" {
 // As io_setup, whatever *handle was before.
 int io_queue_init(int nr_events, aio_context_t* handle) {
   if (nr_events <= 0) return -EINVAL;
-  uncancelled_call<clear>(handle);
+  if (const int failed = uncancelled_call<clear>(handle)) return failed;
   return ::io_setup(nr_events, handle);
 }
 

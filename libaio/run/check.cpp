@@ -57,7 +57,7 @@ std::string output_of(std::vector<std::string> command) {
     constexpr int until_it_ends = 0;
     ::waitpid(child, nullptr, until_it_ends);  // equivalent fault (call): the child has nothing more to print
   }
-  // equivalent fault (call): its memory is freed when this process ends, which is soon
+  // equivalent fault (call): the process ends soon, and its memory with it
   ::posix_spawn_file_actions_destroy(&actions);
   return text;
 }
@@ -76,7 +76,9 @@ std::vector<std::string> libraries_of(const std::string& program, const std::str
     constexpr std::size_t without_tab = 1;
     const auto arrow = line.find(sign);
     const auto start = arrow != std::string::npos ? arrow + sign.size() : std::min(without_tab, line.size());
-    found.push_back(line.substr(start, line.rfind(" (0x") - start));
+    const auto library = line.substr(start, line.rfind(" (0x") - start);
+    // Not the kernel's, which has no file, nor words of the dynamic linker.
+    if (library.find('/') != std::string::npos) found.push_back(library);
   }
   return found;
 }

@@ -19,7 +19,7 @@ namespace doorbell::run {
 
 class elf_file {
  public:
-  /// None: it cannot be read, or is no ELF file for this machine.
+  /// None: it cannot be read, or is no 64-bit ELF file.
   [[nodiscard]] static std::optional<elf_file> open(const std::string& path);
   ~elf_file();
   elf_file(elf_file&& other) noexcept

@@ -25,7 +25,7 @@ namespace {
 
 #if defined(__x86_64__)
 constexpr Elf64_Half this_machine = EM_X86_64;
-#else
+#elif defined(__aarch64__)
 constexpr Elf64_Half this_machine = EM_AARCH64;
 #endif
 
@@ -116,7 +116,6 @@ std::optional<std::string> find_program(const std::string& name) {
 
 std::string program_behind(const std::string& path) {
   std::string program = path;
-  // equivalent fault (comparison): execve(2) refuses a longer chain, whatever its last program is
   for (int n = 0; n < most_scripts; ++n) {
     const base::unique_fd file{::open(program.c_str(), O_RDONLY | O_CLOEXEC)};
     auto interpreter = interpreter_of(file.get());

@@ -59,8 +59,8 @@ void print_name(report_text& out, std::size_t error) noexcept {
     out << error;
 }
 
-/// The caller of a program chooses its name (argv[0]). A control character in it, for example the end of a line, would let
-/// the caller add text of its own to the report of a more privileged program.
+/// The caller of a program chooses its name (argv[0]). A control character in it, for example the end of a line, would
+/// let the caller add text of its own to the report of a more privileged program.
 void print_program(report_text& out, std::string_view special) noexcept {
   for (const char each : std::string_view{program_invocation_short_name}) {
     const bool is_control = static_cast<unsigned char>(each) < 0x20 || each == 0x7f;

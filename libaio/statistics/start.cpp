@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From when the library is loaded until the process ends: counts, if the environment asks for it, and says so at the end.
+// From when the library is loaded until the process ends: counts, if the environment asks for it, and says so at the
+// end.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -12,6 +13,7 @@
 #include <climits>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <string_view>
 
 #include <doorbell/base/unique_fd.hpp>
@@ -32,7 +34,7 @@ constinit std::atomic<pid_t> process{none};
 void write_all(int file, std::string_view text) noexcept {
   while (!text.empty()) {
     const auto written = ::write(file, text.data(), text.size());
-    if (written >= 0)  // equivalent fault (comparison): nothing is removed if nothing was written
+    if (written >= 0)  // equivalent fault (comparison): write(2) of some bytes does not return 0
       text.remove_prefix(static_cast<std::size_t>(written));
     else if (errno != EINTR)
       return;  // the error cannot be reported
@@ -86,11 +88,11 @@ __attribute__((constructor)) void start() noexcept {
   const char* const form = ::secure_getenv("DOORBELL_STATS");
   if (form == nullptr || *form == '\0') return;
   wanted.as_json = std::string_view{form} == "json";
-  // A path that is too long for the kernel is cut to a length that is too long, too, so open(2) refuses it.
+  // A path that is too long is cut to PATH_MAX bytes, which open(2) refuses as well.
   if (const char* const path = ::secure_getenv("DOORBELL_STATS_FILE"))
     ::memccpy(wanted.path.data(), path, '\0', wanted.path.size() - 1);
-  // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): a process without memory at its start ends
-  of_process = new counters;
+  of_process = new (std::nothrow) counters;
+  if (of_process == nullptr) return;
   process = ::getpid();
   const char* const started = ::secure_getenv("DOORBELL_STATS_PROCESS");
   wanted.reports_no_call = started != nullptr && std::atol(started) == process.load();

@@ -37,6 +37,8 @@ DOORBELL_COUNTED(1, ssize_t, write, (int fd, const void* from, std::size_t size)
 DOORBELL_COUNTED(1, ssize_t, pread, (int fd, void* into, std::size_t size, off_t at), (fd, into, size, at))
 DOORBELL_COUNTED(1, ssize_t, readv, (int fd, const iovec* into, int count), (fd, into, count))
 DOORBELL_COUNTED(1, ssize_t, writev, (int fd, const iovec* from, int count), (fd, from, count))
+DOORBELL_COUNTED(1, ssize_t, preadv, (int fd, const iovec* into, int count, off_t at), (fd, into, count, at))
+DOORBELL_COUNTED(1, ssize_t, pwritev, (int fd, const iovec* from, int count, off_t at), (fd, from, count, at))
 DOORBELL_COUNTED(1, ssize_t, preadv2, (int fd, const iovec* into, int count, off_t at, int flags),
                  (fd, into, count, at, flags))
 DOORBELL_COUNTED(1, ssize_t, pwritev2, (int fd, const iovec* from, int count, off_t at, int flags),

@@ -22,10 +22,15 @@ TEST(queue_handles, that_cannot_be_written_are_refused) {
   EXPECT_EQ(init(8, nullptr), -EFAULT);
   EXPECT_EQ(init(0, nullptr), -EINVAL);
   constexpr std::size_t page = 4096;
-  void* const memory = ::mmap(nullptr, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* const memory = ::mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(memory, MAP_FAILED);
   auto* const handle = static_cast<io_context_t*>(memory);
-  EXPECT_EQ(init(8, handle), -EFAULT);
+  for (const bool is_null : {true, false}) {
+    *handle = is_null ? nullptr : reinterpret_cast<io_context_t>(memory);
+    ASSERT_EQ(::mprotect(memory, page, PROT_READ), 0);
+    EXPECT_EQ(init(8, handle), -EFAULT);
+    ASSERT_EQ(::mprotect(memory, page, PROT_READ | PROT_WRITE), 0);
+  }
   ASSERT_EQ(::mprotect(memory, page, PROT_NONE), 0);
   EXPECT_EQ(init(8, handle), -EFAULT);
   ASSERT_EQ(::mprotect(memory, page, PROT_READ | PROT_WRITE), 0);
