@@ -56,6 +56,16 @@ TEST_F(asio_eventfd, read_takes_what_was_signalled_before) {
   EXPECT_EQ(bell.context()->count(), 0U);
 }
 
+TEST_F(asio_eventfd, read_in_a_callback_of_the_same_eventfd_takes_the_count) {
+  std::uint64_t taken = 0;
+  error_code ec = eof;
+  const doorbell::notifier reads_there{bell.bell(), [&](auto&) { taken = bell.read(ec); }};
+  bell.signal(5);
+  EXPECT_EQ(ec, error_code{});
+  EXPECT_EQ(taken, 5U);
+  EXPECT_EQ(bell.context()->count(), 0U);
+}
+
 TEST_F(asio_eventfd, read_waits_for_a_signal) {
   bell.async_read(into(reads));
   EXPECT_EQ(io.poll(), 0U);

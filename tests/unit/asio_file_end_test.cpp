@@ -64,6 +64,43 @@ TEST(asio_file_end, a_context_that_goes_destroys_the_handlers_of_what_is_in_flig
   EXPECT_EQ(::poll(&without_reader, 1, 0), 1) << "the descriptor is still open";
 }
 
+// Oracle: the handler gets bad_descriptor, and the signal of its slot ends nothing.
+TEST(asio_file_end, an_operation_with_a_slot_on_a_closed_file_says_bad_descriptor) {
+  net::io_context io;
+  net::cancellation_signal signal;
+  std::array<char, 8> block{};
+  std::vector<error_code> told;
+  const auto tell = [&](error_code ec, std::size_t /*bytes*/) { told.push_back(ec); };
+  random_access_file never_opened{io};
+  never_opened.async_read_some_at(0, net::buffer(block), net::bind_cancellation_slot(signal.slot(), tell));
+  stream_file closed{io, doorbell::test::temporary_file("text").release()};
+  closed.close();
+  closed.async_write_some(net::buffer(block), net::bind_cancellation_slot(signal.slot(), tell));
+  signal.emit(net::cancellation_type::all);
+  io.run();
+  EXPECT_EQ(told, (std::vector<error_code>{net::error::bad_descriptor, net::error::bad_descriptor}));
+}
+
+// Oracle: the signal ends the read that waits, although a later operation with the same slot was over immediately.
+TEST(asio_file_end, an_operation_that_is_over_leaves_its_slot_to_one_that_waits) {
+  doorbell::test::pipe_ends pipe;
+  net::io_context io;
+  net::cancellation_signal signal;
+  std::array<char, 8> block{};
+  std::vector<error_code> told;
+  stream_file reader{io, pipe.read.release()};
+  random_access_file never_opened{io};
+  reader.async_read_some(
+      net::buffer(block),
+      net::bind_cancellation_slot(signal.slot(), [&](error_code ec, std::size_t) { told.push_back(ec); }));
+  io.poll();
+  never_opened.async_read_some_at(0, net::buffer(block),
+                                  net::bind_cancellation_slot(signal.slot(), [](error_code, std::size_t) {}));
+  signal.emit(net::cancellation_type::all);
+  io.run();
+  EXPECT_EQ(told, (std::vector<error_code>{net::error::operation_aborted}));
+}
+
 net::awaitable<void> read_for_ever(int fd, witness) {
   stream_file own{co_await net::this_coro::executor, fd};
   std::array<char, 8> block{};

@@ -349,7 +349,9 @@ class basic_file : public file_base {
             executor_, completion{handler_type(std::forward<Handler>(handler)), now->ec, now->bytes});
     }
     using op_type = detail::file_op_for<Use, Vectors, handler_type, executor_type>;
-    const auto key = detail::connect_to_slot(boost::asio::get_associated_cancellation_slot(handler), file_);
+    // An operation that is over leaves the slot to those that wait. There may be no file.
+    const auto key =
+        is_over ? 0 : detail::connect_to_slot(boost::asio::get_associated_cancellation_slot(handler), file_);
     auto& op = op_type::make(std::forward<Handler>(handler), executor_, key);
     if (is_over) {
       op.fail(ec);

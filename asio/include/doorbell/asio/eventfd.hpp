@@ -35,6 +35,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <system_error>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -198,10 +200,13 @@ class basic_eventfd {
     return count;
   }
   std::uint64_t read(error_code& ec) const noexcept {
-    if (!check_open(ec) || !detail::check_no_callback(ec)) return 0;
-    std::error_code never;  // it refuses in callbacks only
-    const auto count = watch_->ctx().drain(never);
-    if (count == 0) ec = boost::asio::error::would_block;
+    if (!check_open(ec)) return 0;
+    std::error_code refused;
+    const auto count = watch_->ctx().drain(refused);
+    if (refused)  // in a callback of another eventfd
+      std::ignore = detail::check_no_callback(ec);
+    else if (count == 0)
+      ec = boost::asio::error::would_block;
     return count;
   }
 

@@ -175,7 +175,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   static int on_wake(wait_entry& entry, unsigned events) noexcept {
     auto& self = static_cast<bell_watch&>(entry);
     self.ctx_->assert_held();  // equivalent fault: it tells the compiler's analysis, and has no code
-    // equivalent fault (constant): the answer counts for exclusive entries only
+    // equivalent fault (constant): only a negative answer counts for an entry that is not exclusive
     if (!(events & POLLHUP) && !self.is_ready()) return 0;
     self.unhook();
     self.posted_.store(true, base::memory_order_relaxed);

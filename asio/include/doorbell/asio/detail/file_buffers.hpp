@@ -48,7 +48,7 @@ template <class Buffer, class Buffers>
 /// together costs as much as all else that is done to start it.
 inline void ask_for_transfer(aio::iocb& request, bool reads, int fd, std::span<const iovec> vectors) noexcept {
   using aio::opcode;
-  const bool is_list = vectors.size() > 1;  // equivalent fault (comparison): a list of one asks for the same
+  const bool is_list = vectors.size() > 1;
   const auto one = vectors.empty() ? iovec{} : vectors.front();
   const auto plain = reads ? opcode::pread : opcode::pwrite;
   const auto vectored = reads ? opcode::preadv : opcode::pwritev;

@@ -79,7 +79,8 @@ class file_op {
   /// The request has ended: `res` is its event's.
   void complete(std::int64_t res) noexcept { result_ = result_of(use_, res, asks_for_nothing()); }
 
-  /// A cancel has found it in flight: it waits for the file no more. If it cannot be stopped, it ends with its result.
+  /// For a cancel that finds the operation in flight: the operation does not wait for the file again. If the engine cannot
+  /// stop its request, the operation ends with the result of that.
   void ask_for_end() noexcept { is_to_end_ = true; }
 
   /// Of a file that does not block: whether it is not over with that result, but has another request now: to wait until

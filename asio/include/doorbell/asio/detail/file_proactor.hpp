@@ -114,7 +114,7 @@ class file_proactor {
   /// For the files, that may be there longer.
   [[nodiscard]] const proactor_link& link() const noexcept { return link_; }
 
-  /// Ends the operations of a file, or the one with that cancellation key, with operation_aborted; those that are in flight when
+  /// Ends the operations of a file, or those with that cancellation key, with operation_aborted; those that are in flight when
   /// the engine has stopped them, or with their result when it cannot.
   void cancel(open_file& file) {
     cancel_if(file, [](const file_op&) { return true; });

@@ -123,7 +123,7 @@ class file_service final : public boost::asio::execution_context::service, publi
   }
   void watch_again() {
     const base::mutex_lock held{mutex_};
-    // equivalent fault (comparison): the library's descriptors are never 0
+    // equivalent fault (comparison): 0 only if no other number is free
     if (readable_ >= 0) reactor_.assign(readable_);
   }
 

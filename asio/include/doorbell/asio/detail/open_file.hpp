@@ -70,7 +70,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
   std::uint64_t seek(std::int64_t by, int whence, error_code& ec) noexcept {
     // The descriptor's own is where we last sought: it says what there is to say, and is not read by anybody.
     if (has_position_ && whence == SEEK_CUR) {
-      // What does not fit becomes negative, and lseek(2) refuses that.
+      // A sum that does not fit is negative, and lseek(2) refuses it.
       by = static_cast<std::int64_t>(static_cast<std::uint64_t>(by) + position());
       whence = SEEK_SET;
     }
