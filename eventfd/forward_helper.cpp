@@ -116,7 +116,7 @@ class crew {
   std::uint32_t generation_ DOORBELL_GUARDED_BY(lock_) = 0;
   job* first_ DOORBELL_GUARDED_BY(lock_) = nullptr;
   job** last_ DOORBELL_GUARDED_BY(lock_) = nullptr;
-  unsigned waiting_ DOORBELL_GUARDED_BY(lock_) = 0;  // how many jobs that is
+  unsigned waiting_ DOORBELL_GUARDED_BY(lock_) = 0;  // jobs in the list
   unsigned threads_ DOORBELL_GUARDED_BY(lock_) = 0;
   unsigned idle_ DOORBELL_GUARDED_BY(lock_) = 0;  // those without a job, including those that have not begun
   base::atomic<std::uint32_t> posted_{0};         // how many jobs there were; changes under the lock

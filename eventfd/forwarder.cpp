@@ -23,11 +23,12 @@ constexpr std::chrono::milliseconds longest_look{250};
 
 }  // namespace
 
-// While it is full each signal looks for room first: a claim that does not fit costs two more holds of the lock.
+// While it is full each signal looks for room first: a claim that does not fit costs two more holds of the lock. If a
+// write would wait for room, a helper must wait for it; so a signal without a helper claims its count, and hands it over.
 std::uint64_t eventfd_ctx::forwarder::claim() noexcept {
   ctx_.assert_held();
   const auto count = ctx_.count_locked();
-  if (count == 0 || (is_full_ && !target_.has_room())) return 0;
+  if (count == 0 || (is_full_ && !target_.has_room() && (is_helped_ || !target_.blocks()))) return 0;
   is_full_ = false;
   const auto claimed = std::min(count, eventfd::max);
   ctx_.lock_.set_value(count - claimed);
@@ -145,8 +146,7 @@ void eventfd_ctx::forwarder::serve_as(helper who) noexcept {
   put();
 }
 
-// When no helper waits for room any more, the next signal must not leave its count here after a look at the room, as it
-// may while one does: its own write posts the next helper.
+// Without a helper that waits for room, the next signal must claim its count, because only its write posts a helper.
 /// @param[out] claimed what was handed over; 0 if what is here waits for room.
 bool eventfd_ctx::forwarder::has_more(helper who, std::uint64_t& claimed, std::uint32_t& with) noexcept {
   const eventfd_ctx_lock held{ctx_};

@@ -55,6 +55,9 @@ class kernel_eventfd {
   /// The same; waits for it.
   [[nodiscard]] bool has_room(std::chrono::milliseconds timeout) const noexcept;
 
+  /// Whether a write that does not fit would wait for room, now.
+  [[nodiscard]] bool blocks() noexcept { return look_at_flags() == flags::blocking; }
+
   [[nodiscard]] const base::private_fd& descriptor() const noexcept { return fd_; }
 
  private:

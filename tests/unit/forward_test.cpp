@@ -180,6 +180,20 @@ TEST(forward, of_more_than_there_is_room_for_neither_blocks_nor_loses) {
   }
 }
 
+// Oracle: after the program has cleared O_NONBLOCK of a full eventfd, the counts of both signals arrive when it is read.
+TEST(forward, of_a_full_eventfd_that_becomes_a_blocking_one_arrives_when_that_is_read) {
+  const eventfd bell;
+  const auto there = kernel_eventfd(0, EFD_NONBLOCK);
+  EXPECT_TRUE(give(there.get(), eventfd::max));
+  bell.forward_to(there.get());
+  bell.signal(2);
+  ASSERT_EQ(::fcntl(there.get(), F_SETFL, 0), 0);
+  bell.signal(3);
+  EXPECT_EQ(take(there.get()), eventfd::max);
+  EXPECT_TRUE(gets(there, 5));
+  EXPECT_EQ(bell.info().count, 0U);
+}
+
 TEST(forward, does_not_change_the_flags_of_what_it_writes_to) {
   const auto there = kernel_eventfd(0, 0);
   const int before = ::fcntl(there.get(), F_GETFL);
