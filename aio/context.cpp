@@ -53,7 +53,7 @@ context::context(unsigned nr_events, engine_kind carried_by) {
 }
 
 context::~context() {
-  if (handle_ == 0) return;  // none was made, as in a signal handler where that was refused, or it is another's by now
+  if (handle_ == 0) return;  // none was made, as in a signal handler where that was refused, or it was moved from
   std::error_code ec;
   destroy(ec);
   // Requests would go on writing into buffers whose owner believes them done.

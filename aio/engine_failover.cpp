@@ -123,7 +123,7 @@ void engine_failover::tell_sleeper(std::uint32_t where) noexcept {
 // @return false: the crew's completions would not be announced at the ring's descriptor.
 bool engine_failover::watch_crew() const noexcept {
   const auto* const others = threads();
-  if (others == nullptr || ring_->is_watching() || !ring_->works()) return true;
+  if (others == nullptr || !ring_->works()) return true;
   const int news = others->descriptor_for_reader();
   return news >= 0 && ring_->watch(news);
 }
@@ -143,7 +143,8 @@ std::size_t engine_failover::reap(std::span<completion> completions) noexcept {
   }
   auto* const others = threads();
   if (others == nullptr) return from_ring;
-  if (is_polled()) std::ignore = watch_crew();
+  // If that fails while further requests are with the crew, a loop is told of them by the next request.
+  if (is_polled() && !ring_->is_watching()) std::ignore = watch_crew();
   if (from_ring == completions.size()) return from_ring;
   const auto from_crew = others->reap(completions.subspan(from_ring));
   if (from_crew > 0) with_crew_.fetch_sub(static_cast<std::uint32_t>(from_crew), base::memory_order_relaxed);

@@ -136,7 +136,7 @@ class engine_failover final : public engine {
   [[nodiscard]] bool start_by_ring_instead(request& refused) noexcept;
   [[nodiscard]] std::size_t restart_orphans(std::span<completion> from_ring) noexcept;
   [[nodiscard]] bool restart(request& orphan) noexcept;
-  bool watch_crew() const noexcept;
+  [[nodiscard]] bool watch_crew() const noexcept;
   [[nodiscard]] std::uint32_t where_requests_are() const noexcept;
   void tell_sleeper(std::uint32_t where) noexcept;
   [[nodiscard]] wait_result sleep(std::uint32_t where, base::deadline until) noexcept;

@@ -184,9 +184,17 @@ bool engine_uring::has_requests() const noexcept {
   return taken - reaped > (is_watching() ? 1U : 0U);
 }
 
+//   submitter                            another submitter
+//   lock; is_watching_ = true
+//   the ring takes no entry:
+//     is_watching_ = false; unlock
+//                                        lock; is_watching_ ? no: tries itself
+//
+//   forbidden: the other one finds is_watching_ before the ring has refused the entry. It would start a request that
+//              nothing announces.
 bool engine_uring::watch(int eventfd) noexcept {
-  if (is_watching_.exchange(true, base::memory_order_acq_rel)) return true;
   const base::mutex_lock held{submission_lock_};
+  if (is_watching_.exchange(true, base::memory_order_acq_rel)) return true;
   if (auto* const entry = next_entry()) {
     io_uring_prep_read(entry, eventfd, &watched_count_, sizeof watched_count_, 0);
     io_uring_sqe_set_data64(entry, of_watch);

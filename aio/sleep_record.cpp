@@ -172,7 +172,7 @@ void sleep_record::take_all(kioctx& ctx) noexcept {
 
 std::optional<std::chrono::milliseconds> sleep_record::patience() noexcept {
   if (has_patience_for_ever()) return std::nullopt;
-  return std::chrono::milliseconds{100};  // equivalent fault (constant): a millisecond more
+  return std::chrono::milliseconds{100};  // equivalent fault (constant): any such time will do
 }
 
 // Records in use stay as they are, since nothing is known of their contexts' locks.

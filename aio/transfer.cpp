@@ -212,7 +212,6 @@ bool starts_beyond_size_limit(const request& asked) noexcept {
   constexpr int no_append = 0x20;  // RWF_NOAPPEND (Linux 6.9)
   if (!is_write(asked.what)) return false;
   rlimit limit{};
-  // equivalent fault (dropped): getrlimit(2) does not fail, and no offset is behind the limit that is none
   if (::getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return false;
   struct stat status{};
   if (::fstat(asked.what.fildes, &status) != 0 || !S_ISREG(status.st_mode) || buffers{asked}.are_empty()) return false;

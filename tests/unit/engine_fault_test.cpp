@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -31,6 +32,7 @@ int __wrap_io_uring_submit(io_uring* ring) {
   using namespace doorbell::test;
   if (busy_when_full && io_uring_cq_ready(ring) >= ring->cq.ring_entries) return -EBUSY;
   const int refusal = submitting.next();
+  if (refusal != 0 && before_a_refusal) before_a_refusal();
   if (refusal != 0) return refusal;
   if (!takes_one_entry) return __real_io_uring_submit(ring);
   ring->sq.sqe_head = ring->sq.sqe_tail;
@@ -197,6 +199,36 @@ TEST_F(refusing_uring, an_interrupted_wait_says_so_and_loses_nothing) {
   ASSERT_EQ(ctx_.submit({&read}), 1U);
   ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1);
   EXPECT_EQ(events_within(20s), 1U);
+}
+
+// Oracle: each request that was taken is announced at the descriptor, although the ring refused the entry that another
+// submitter wanted to have it announced by.
+TEST_F(refusing_uring, a_request_is_announced_although_the_ring_refuses_the_watch_of_another_submitter) {
+  std::error_code ec;
+  const int descriptor = ctx_.descriptor(ec);
+  ASSERT_FALSE(ec);
+  auto mine = pipe_read();
+  auto others = pipe_read();
+  std::size_t taken = 0;
+  std::optional<doorbell::test::asleep> other;
+  submitting.inject(ENOMEM, 1);
+  doorbell::test::before_a_refusal = [&] {
+    other.emplace([&] {
+      std::error_code refused;
+      taken = ctx_.submit({&others}, refused);
+    });
+  };
+  const auto taken_of_mine = ctx_.submit({&mine}, ec);
+  ASSERT_TRUE(other);
+  other->join();
+  ASSERT_EQ(::write(pipe_.write.get(), "xx", 2), 2);
+  for (std::size_t left = taken + taken_of_mine; left > 0;) {
+    pollfd readable{.fd = descriptor, .events = POLLIN, .revents = 0};
+    ASSERT_EQ(::poll(&readable, 1, 20'000), 1) << left << " requests are not announced";
+    std::array<aio::io_event, 2> events{};
+    left -= ctx_.get_events(0, events).size();
+  }
+  EXPECT_EQ(taken, 1U);
 }
 
 TEST_F(refusing_uring, destroy_is_not_interrupted) {

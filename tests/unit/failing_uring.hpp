@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <functional>
 
 namespace doorbell::test {
 
@@ -42,6 +43,8 @@ class failure {
   std::atomic<unsigned> calls_{0};
 };
 
+/// Called before a submit is refused; under the ring's lock. Empty: nothing.
+inline std::function<void()> before_a_refusal;
 inline constinit failure submitting;
 inline constinit failure waiting;
 /// As Linux 5.10 has it: nothing is taken while the completion queue is full.
@@ -59,6 +62,7 @@ struct injections {
   injections(const injections&) = delete;
   injections& operator=(const injections&) = delete;
   ~injections() {
+    before_a_refusal = nullptr;
     submitting.stop();
     waiting.stop();
     busy_when_full = false;
