@@ -19,6 +19,8 @@ import textwrap
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from names_in_tree import SCENARIO, expanded
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "architecture.md"
 PICTURE = ROOT / "docs" / "layers.svg"
@@ -201,7 +203,7 @@ def draw(layers):
 
 def scenarios():
     for path in sorted((ROOT / "tests" / "model").glob("*.cpp")):
-        yield from re.findall(r"^(?:WEAK_SCENARIO|SCENARIO|LITMUS)\((\w+)", path.read_text(), re.MULTILINE)
+        yield from SCENARIO.findall(path.read_text())
 
 
 def mutants_by_file():
@@ -214,11 +216,7 @@ def mutants_by_file():
 
 def matching(pattern, names):
     """`base/kref.*` and `aio/{ring,request}.*`, as a shell would."""
-    braces = re.search(r"\{([^}]*)\}", pattern)
-    if braces is None:
-        return fnmatch.filter(names, pattern)
-    return [name for each in braces.group(1).split(",")
-            for name in matching(pattern[:braces.start()] + each + pattern[braces.end():], names)]
+    return [name for each in expanded(pattern) for name in fnmatch.filter(names, each)]
 
 
 class Map:
@@ -280,14 +278,6 @@ def check_document(text):
         for named in re.findall(r"`([\w.-]+/[\w./*{},-]+)`", line):
             if named.split("/")[0] in tops and not any(ROOT.glob(each) for each in expanded(named)):
                 sys.exit(f"docs/architecture.md:{number}: there is no {named}")
-
-
-def expanded(pattern):
-    braces = re.search(r"\{([^}]*)\}", pattern)
-    if braces is None:
-        return [pattern.rstrip("/")]
-    return [each for part in braces.group(1).split(",")
-            for each in expanded(pattern[:braces.start()] + part + pattern[braces.end():])]
 
 
 def main():

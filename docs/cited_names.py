@@ -14,6 +14,8 @@ import re
 import sys
 from pathlib import Path
 
+from names_in_tree import SCENARIO, expanded
+
 ROOT = Path(__file__).resolve().parent.parent
 MUTANTS = ROOT / "sanitizers" / "mutants"
 NOT_IN_TREE = {"build"}  # folders at the top that a build makes
@@ -24,7 +26,6 @@ SOURCE_FOLDERS = ("aio", "asio", "base", "eventfd", "notifier", "libaio", "tests
 
 TEST = re.compile(r"^ *(?:TEST|TEST_F|TEST_P|TYPED_TEST)\((\w+),\s*(\w+)\)", re.MULTILINE)
 INSTANCE = re.compile(r"INSTANTIATE_(?:TYPED_)?TEST_SUITE_P\((\w+),\s*(\w+)")
-SCENARIO = re.compile(r"^(?:SCENARIO|WEAK_SCENARIO|LITMUS)\((\w+)", re.MULTILINE)
 WEAK_VARIANT = re.compile(r"^AND_WEAK\((\w+)", re.MULTILINE)
 # Files and settings are written with a dot, too.
 NO_TEST = re.compile(r".*\.(\w{1,4}|cmake|json|conf|lock|\d+)$|LIBAIO_|kernel\.|model\.NAME$")
@@ -63,14 +64,6 @@ class Names:
     def is_path(self, cited):
         return any(any(ROOT.glob(each)) or any(ROOT.glob(f"*/include/doorbell/{each}"))
                    for each in expanded(cited.rstrip("/")))
-
-
-def expanded(pattern):
-    braces = re.search(r"\{([^}]*)\}", pattern)
-    if braces is None:
-        return [pattern]
-    return [each for part in braces.group(1).split(",")
-            for each in expanded(pattern[:braces.start()] + part + pattern[braces.end():])]
 
 
 CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

@@ -127,10 +127,6 @@ def read_counts(scenarios):
 
 # The parts of the document.
 
-def short_name(mutant):
-    return mutant.name.split("-")[0]
-
-
 def scenarios_that_catch(mutant):
     return [each.name for each in mutant.catchers if each.preset == "model"]
 
@@ -175,7 +171,7 @@ class Tree:
 
     def caught_by(self, scenarios):
         names = {each.name for each in scenarios}
-        return [short_name(each) for each in self.mutants if names & set(scenarios_that_catch(each))]
+        return [each.short_name for each in self.mutants if names & set(scenarios_that_catch(each))]
 
     # Generated parts, by name.
 
@@ -204,8 +200,8 @@ class Tree:
             for file in sorted(set(re.findall(r"^diff --git a/(\S+)", mutant.patch.read_text(), re.MULTILINE))):
                 by_file.setdefault(file, []).append(mutant)
         for file, mutants in sorted(by_file.items()):
-            by_model = [short_name(each) for each in mutants if scenarios_that_catch(each)]
-            by_tests = [short_name(each) for each in mutants if not scenarios_that_catch(each)]
+            by_model = [each.short_name for each in mutants if scenarios_that_catch(each)]
+            by_tests = [each.short_name for each in mutants if not scenarios_that_catch(each)]
             said = [f"{', '.join(names)} by {catchers}"
                     for names, catchers in ((by_model, "scenarios"), (by_tests, "tests")) if names]
             yield wrapped(f"`{file}`: {'; '.join(said)}", "- ", "  ") + "\n"
@@ -215,7 +211,7 @@ class Tree:
         for mutant in self.mutants:
             names = scenarios_that_catch(mutant)
             if names and self._is_weak_only(mutant):
-                yield f"| {short_name(mutant)} | {', '.join(f'`{each}`' for each in names)} |\n"
+                yield f"| {mutant.short_name} | {', '.join(f'`{each}`' for each in names)} |\n"
 
     def all_scenarios(self):
         for file in sorted({each.file for each in self.scenarios}):

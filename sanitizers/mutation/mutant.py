@@ -43,6 +43,10 @@ class Mutant:
     in_ci: bool
 
     @property
+    def short_name(self):
+        return self.name.split("-")[0]
+
+    @property
     def may_hang(self):
         return "deadlock" in self.shows_as
 
