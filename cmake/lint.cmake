@@ -28,7 +28,7 @@ find_package(Python3 REQUIRED COMPONENTS Interpreter)
 add_test(NAME race_tables COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/sanitizers/race_tables")
 # docs/architecture.md and docs/layers.svg say what the CMakeLists.txt, the #include lines and the mutants say.
 add_test(NAME architecture COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/architecture.py")
-# docs/proof.md says what the scenarios of the model checker, their numbers of schedules and the mutants say.
+# docs/proof.md agrees with the scenarios of the model checker, their numbers of schedules and the mutants.
 add_test(NAME proof COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/proof.py")
 # The tests, scenarios, mutants and files that documents cite exist, and the catchers that mutants name.
 add_test(NAME cited_names COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/cited_names.py")
@@ -43,7 +43,7 @@ set(commands "${PROJECT_BINARY_DIR}/lint")
 add_test(NAME clang-tidy.commands
   COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/cmake/first_commands.py"
           "${PROJECT_BINARY_DIR}/compile_commands.json" "${commands}")
-# In two tests, because the tests' sources take most of the time: .ci/run runs the first only.
+# In two tests, because the tests' sources take most of the time. .ci/run leaves both out.
 function(doorbell_add_clang_tidy name folders)
   add_test(NAME ${name}
     COMMAND ${RUN_CLANG_TIDY} -clang-tidy-binary ${CLANG_TIDY} -p ${commands} -quiet

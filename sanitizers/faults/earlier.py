@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an earlier run has found, as its report.json says."""
+"""The results of an earlier run, from its report.json."""
 import dataclasses
 import difflib
 import json
