@@ -97,10 +97,21 @@ TEST(cancelled_threads, that_are_cancelled_at_cancellation_points_go_on_after_th
   EXPECT_EQ(waiting.event.obj, &waiting.poll);
 }
 
+// Oracle: after the end of a cancelled thread, other threads' calls do not yield.
 TEST(cancelled_threads, are_no_reason_for_others_to_give_way_in_each_call) {
+  waiting_thread waiting{PTHREAD_CANCEL_ASYNCHRONOUS};
+  waiting.cancel();
+  EXPECT_TRUE(waiting.is_asleep());
+  EXPECT_EQ(waiting.end(), PTHREAD_CANCELED);
   yields = 0;
   for (int n = 0; n < 10; ++n) EXPECT_EQ(::io_destroy(nullptr), -EINVAL);
   EXPECT_EQ(yields, 0U);
+  // Control: a thread that may be cancelled at any time yields in each call, and sched_yield() above counts it.
+  ::pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, nullptr);
+  const int answer = ::io_destroy(nullptr);
+  ::pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, nullptr);
+  EXPECT_EQ(answer, -EINVAL);
+  EXPECT_EQ(yields, 1U);
 }
 
 TEST(cancelled_threads, have_after_a_call_the_settings_that_they_had_before) {
