@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -15,6 +16,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <vector>
 
 #include "support/child.hpp"
 #include "support/eventually.hpp"
@@ -40,30 +42,57 @@ using std::chrono::steady_clock;
 
 constexpr int blocking = 0;
 
-/// How many helper threads this process has.
-int helpers() {
-  int found = 0;
+/// The number of the system call that each helper thread of this process sleeps in, or another word if it does not
+/// sleep. A helper thread is not found before it has set its name.
+std::vector<std::string> calls_of_helpers() {
+  std::vector<std::string> calls;
   for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
     std::string name;
+    std::string call;
     std::ifstream{task.path() / "comm"} >> name;  // empty if the thread has ended
-    found += name == "doorbell-fwd";
+    std::ifstream{task.path() / "syscall"} >> call;
+    if (name == "doorbell-fwd") calls.push_back(call);
   }
-  return found;
+  return calls;
 }
+
+/// How many helper threads this process has.
+std::size_t helpers() { return calls_of_helpers().size(); }
 
 std::ptrdiff_t descriptors() {
   return std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, std::filesystem::directory_iterator{});
 }
 
-/// Whether each helper thread sleeps on a futex: it has nothing to do, and does not poll an eventfd for room.
-bool are_helpers_idle() {
-  for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
-    std::string name;
-    std::string call;
-    std::ifstream{task.path() / "comm"} >> name;
-    std::ifstream{task.path() / "syscall"} >> call;
-    if (name == "doorbell-fwd" && call != std::to_string(SYS_futex)) return false;
-  }
+bool is_in_futex(const std::string& call) { return call == std::to_string(SYS_futex); }
+
+bool is_in_poll(const std::string& call) {
+#ifdef SYS_poll
+  if (call == std::to_string(SYS_poll)) return true;
+#endif
+  return call == std::to_string(SYS_ppoll);
+}
+
+/// Whether no helper thread has anything to do: each sleeps on a futex, or has been idle for so long that it has ended.
+/// The caller knows that a helper thread has begun: before that, none is found.
+bool are_helpers_idle_or_ended() { return std::ranges::all_of(calls_of_helpers(), is_in_futex); }
+
+/// Whether a helper thread polls an eventfd for room.
+bool is_a_helper_waiting_for_room() { return std::ranges::any_of(calls_of_helpers(), is_in_poll); }
+
+/// Signals n, and n again when the helper thread is idle; expects that one helper thread has moved both.
+/// @return false if this took so long that the helper thread may have ended meanwhile.
+bool moves_two_counts_by_one_helper(const eventfd& bell, const unique_fd& there, std::uint64_t n) {
+  const auto begin = steady_clock::now();
+  bell.signal(n);
+  EXPECT_TRUE(gets(there, n));
+  const auto first = helpers();
+  EXPECT_TRUE(eventually(are_helpers_idle_or_ended));
+  bell.signal(n);
+  EXPECT_TRUE(gets(there, n));
+  const auto second = helpers();
+  if (steady_clock::now() - begin >= 4s) return false;
+  EXPECT_EQ(first, 1U);
+  EXPECT_EQ(second, 1U) << "the idle one is taken";
   return true;
 }
 
@@ -86,35 +115,34 @@ TEST(forward_helper, is_not_started_for_an_eventfd_that_does_not_block) {
     bell.forward_to(there.get());
     for (int signals = 0; signals < 3; ++signals) bell.signal(3);
     EXPECT_EQ(bell.info().count, 7U);
-    EXPECT_EQ(helpers(), 0);
+    EXPECT_EQ(helpers(), 0U);
   });
 }
 
+// Oracle: one helper thread moves two counts, of which the second one wakes it before its idle time of 5 s is over, and
+// then ends.
 TEST(forward_helper, ends_when_it_is_idle_and_is_started_again) {
   in_child([] {
     const auto there = kernel_eventfd(0, blocking);
     const eventfd bell;
     bell.forward_to(there.get());
     for (std::uint64_t n = 1; n <= 2; ++n) {
-      bell.signal(n);
-      EXPECT_TRUE(gets(there, n));
-      EXPECT_EQ(helpers(), 1);
-      EXPECT_TRUE(eventually(are_helpers_idle));
-      const auto begin = steady_clock::now();
-      bell.signal(n);
-      EXPECT_TRUE(gets(there, n));
-      EXPECT_LT(steady_clock::now() - begin, 4s) << "it was not woken, but has looked before its end";
-      EXPECT_EQ(helpers(), 1) << "the idle one is taken";
-      EXPECT_TRUE(eventually([] { return helpers() == 0; }));
+      bool is_in_time = false;
+      for (int tries = 0; tries < 3 && !is_in_time; ++tries) {
+        is_in_time = moves_two_counts_by_one_helper(bell, there, n);
+        EXPECT_TRUE(eventually([] { return helpers() == 0; }));
+      }
+      ASSERT_TRUE(is_in_time) << "it was not woken, but has looked before its end";
     }
   });
 }
 
-// Oracle: a count arrives though each helper thread that there was waits for room elsewhere; those that wait arrive,
-// too, when there is room. Some of the signallers wait for a helper thread concurrently.
+// Oracle: a count arrives though each helper thread that there was waits for room elsewhere, and the counts that wait
+// arrive when there is room.
 TEST(forward_helper, is_found_for_an_eventfd_while_many_others_are_full) {
   in_child([] {
     std::array<full_target, 6> full;
+    // Some of the signallers wait for a helper thread concurrently.
     run_together(full.size(), [&](std::size_t index) { full.at(index).bell.signal(3); });
     const auto there = kernel_eventfd(0, blocking);
     const eventfd bell;
@@ -150,8 +178,8 @@ TEST(forward_helper, keeps_no_descriptor_when_the_forwarding_has_ended) {
   });
 }
 
-// Oracle: what the child signals arrives, though it has none of the helper threads of its parent, of which one is idle
-// and one waits for room.
+// Oracle: what the child signals arrives, though it has none of the helper threads of its parent, of which at least one
+// waits for room.
 TEST(forward_helper, of_the_parent_is_replaced_in_a_child) {
   const auto there = kernel_eventfd(0, blocking);
   const eventfd bell;
@@ -174,14 +202,14 @@ TEST(forward_helper, of_the_parent_is_replaced_in_a_child) {
   EXPECT_EQ(full.bell.info().count, 0U);
 }
 
-// Oracle: what does not fit moves when the blocking eventfd is read, without a later signal; also if the count that the
-// helper waited with before was taken here.
+// Oracle: when the blocking eventfd is read, a count that did not fit moves without a later signal, though the helper
+// thread waited for room for another count before, which was taken here.
 TEST(forward_helper, waits_for_room_again_after_the_count_was_taken_here) {
   const full_target full;
   full.bell.signal(5);
-  EXPECT_FALSE(are_helpers_idle());
+  ASSERT_TRUE(eventually(is_a_helper_waiting_for_room));
   EXPECT_EQ(full.bell.read(), 5U);
-  ASSERT_TRUE(eventually(are_helpers_idle));
+  ASSERT_TRUE(eventually(are_helpers_idle_or_ended));
   full.bell.signal(3);
   EXPECT_EQ(full.bell.info().count, 3U);
   EXPECT_EQ(take(full.there.get()), eventfd::max);
@@ -189,7 +217,8 @@ TEST(forward_helper, waits_for_room_again_after_the_count_was_taken_here) {
   EXPECT_EQ(full.bell.info().count, 0U);
 }
 
-TEST(forward_helper, is_not_needed_where_no_thread_can_be_started) {
+// Oracle: where no helper thread can be started, each signal moves what fits, of its own count and of those before it.
+TEST(forward_helper, signals_move_what_fits_where_no_helper_can_be_started) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "there is no seccomp(2)";
   in_child([] {
     doorbell::test::refuse(SYS_clone3, ENOSYS);
