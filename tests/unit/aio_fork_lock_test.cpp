@@ -124,7 +124,7 @@ TEST_P(fork_waits_for_the_lock, and_a_child_without_handlers_finds_it_free) {
   GetParam().lock();
   const auto child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, 0L));
   if (child == 0) {
-    ::alarm(20);
+    ::alarm(doorbell::test::child_patience_in_seconds);
     use_a_context();
     ::_exit(testing::Test::HasFailure() ? 1 : 0);
   }

@@ -21,6 +21,7 @@
 #include "support/child.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
+#include "support/others_asleep.hpp"
 
 DOORBELL_TEST_FORKS
 
@@ -37,7 +38,7 @@ std::chrono::nanoseconds used_by_process() {
 
 // Long enough for threads that look now and then, and for those that look all the time.
 void expect_idle(const char* what) {
-  ::poll(nullptr, 0, 50);
+  doorbell::test::expect_others_fall_asleep();
   const auto before = used_by_process();
   ::poll(nullptr, 0, 300);
   EXPECT_LT(used_by_process() - before, 60ms) << what;

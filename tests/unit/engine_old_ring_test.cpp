@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -17,6 +18,7 @@
 #include "support/by_ring.hpp"
 #include "support/files.hpp"
 #include "support/signal_handler.hpp"
+#include "support/threads.hpp"
 #include "support/watchdog.hpp"
 
 extern "C" {
@@ -47,6 +49,24 @@ class old_ring : public testing::Test {
     return ec;
   }
 
+  /// Has a read complete while another thread waits with this timeout.
+  /// @return whether that thread was asleep and has got the event. If it has not got it, this thread gets it.
+  bool gets_completion_during(std::chrono::milliseconds time) {
+    doorbell::test::sleeper place;
+    std::jthread waiter{[&] {
+      place.here();
+      EXPECT_FALSE(wait(time));
+    }};
+    const bool was_asleep = place.wait_until_asleep();
+    EXPECT_EQ(ctx_.submit({&read_}), 1U);
+    EXPECT_EQ(::write(pipe_.write.get(), "x", 1), 1);
+    waiter.join();
+    if (got_ == 1) return was_asleep;
+    EXPECT_FALSE(wait(20s));
+    EXPECT_EQ(got_, 1U);
+    return false;
+  }
+
   const doorbell::test::watchdog dog_;
   const doorbell::test::injections injected_ = [] {
     doorbell::test::knows_no_timeouts = true;
@@ -59,28 +79,31 @@ class old_ring : public testing::Test {
   std::size_t got_ = 0;
 };
 
-// Oracle: not before it, and before a ring that is not watched would be looked at.
+// Oracle: a wait ends after its timeout, and earlier than the next periodic look at a ring without timeouts.
 TEST_F(old_ring, a_wait_ends_at_its_deadline) {
   for (const auto time : {30ms, 1100ms}) {
-    const auto begun = std::chrono::steady_clock::now();
-    EXPECT_FALSE(wait(time));
-    EXPECT_EQ(got_, 0U);
-    const auto taken = std::chrono::steady_clock::now() - begun;
-    EXPECT_GE(taken, time);
-    EXPECT_LT(taken, time + 700ms);
+    // The best of five tries counts: this thread may be without a CPU for long.
+    auto best = std::chrono::steady_clock::duration::max();
+    for (int tries = 0; tries < 5 && best >= time + 700ms; ++tries) {
+      const auto begun = std::chrono::steady_clock::now();
+      EXPECT_FALSE(wait(time));
+      EXPECT_EQ(got_, 0U);
+      const auto taken = std::chrono::steady_clock::now() - begun;
+      EXPECT_GE(taken, time);
+      best = std::min(best, taken);
+    }
+    EXPECT_LT(best, time + 700ms);
   }
   EXPECT_EQ(ctx_.engine(), "io_uring");
 }
 
 TEST_F(old_ring, a_wait_ends_with_a_completion) {
   doorbell::test::let_ring_have_requests(ctx_);
-  for (const auto time : {500ms, 20'000ms}) {
-    doorbell::test::asleep sleeper{[&] { EXPECT_FALSE(wait(time)); }};
-    ASSERT_EQ(ctx_.submit({&read_}), 1U);
-    ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1);
-    sleeper.join();
-    EXPECT_EQ(got_, 1U);
-  }
+  // Five tries: the short wait may end before the completion is there if this thread is without a CPU for long.
+  bool is_got = false;
+  for (int tries = 0; tries < 5 && !is_got; ++tries) is_got = gets_completion_during(500ms);
+  EXPECT_TRUE(is_got);
+  EXPECT_TRUE(gets_completion_during(20s));
   EXPECT_EQ(ctx_.engine(), "io_uring");
 }
 
