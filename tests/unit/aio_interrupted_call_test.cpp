@@ -15,12 +15,14 @@
 #include <optional>
 #include <system_error>
 
+#include "support/errors.hpp"
 #include "support/files.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
+using doorbell::test::error_of;
 
 class aio_interrupted_call : public testing::Test {
  protected:
@@ -42,24 +44,17 @@ TEST_F(aio_interrupted_call, of_a_context_is_refused) {
   const auto handle = ctx.handle();
   {
     const doorbell::base::call_scope interrupted;
-    std::error_code ec;
+    const auto refused = std::make_error_code(std::errc::resource_unavailable_try_again);
     std::array<aio::io_event, 2> events{};
-    const aio::context none{8, ec};
-    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
-    EXPECT_EQ(ctx.submit({&read_}, ec), 0U);
-    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+    EXPECT_EQ(error_of([&](auto& ec) { const aio::context none{8, ec}; }), refused);
+    EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(ctx.submit({&read_}, ec), 0U); }), refused);
     EXPECT_EQ(ctx.read_inline(read_), std::nullopt);
-    EXPECT_TRUE(ctx.get_events(1, events, ec).empty());
-    EXPECT_EQ(ec, std::errc::interrupted);
-    ctx.cancel(read_, ec);
-    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
-    EXPECT_EQ(ctx.descriptor(ec), -1);
-    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+    EXPECT_EQ(error_of([&](auto& ec) { EXPECT_TRUE(ctx.get_events(1, events, ec).empty()); }), std::errc::interrupted);
+    EXPECT_EQ(error_of([&](auto& ec) { ctx.cancel(read_, ec); }), refused);
+    EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(ctx.descriptor(ec), -1); }), refused);
     EXPECT_EQ(ctx.handle(), handle);
     EXPECT_EQ(ctx.engine(), "");
-    ec.clear();
-    ctx.destroy(ec);
-    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
+    EXPECT_EQ(error_of([&](auto& ec) { ctx.destroy(ec); }), refused);
   }
   expect_untouched(ctx);
 }

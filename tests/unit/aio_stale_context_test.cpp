@@ -15,12 +15,14 @@
 #include <vector>
 
 #include "support/by_engine.hpp"
+#include "support/errors.hpp"
 #include "support/files.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
+using doorbell::test::error_of;
 
 class aio_stale_context : public testing::Test {
  protected:
@@ -38,23 +40,17 @@ class aio_stale_context : public testing::Test {
   }
 
   void expect_every_call_is_refused() {
-    std::error_code ec;
-    EXPECT_EQ(ctx_->submit({&read_}, ec), 0U);
-    EXPECT_EQ(ec, std::errc::invalid_argument);
+    const auto refused = std::make_error_code(std::errc::invalid_argument);
     std::array<aio::io_event, 1> events{};
-    EXPECT_TRUE(ctx_->get_events(0, events, ec).empty());
-    EXPECT_EQ(ec, std::errc::invalid_argument);
-    EXPECT_TRUE(ctx_->get_events(1, events, 20s, ec).empty());
-    EXPECT_EQ(ec, std::errc::invalid_argument);
+    EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(ctx_->submit({&read_}, ec), 0U); }), refused);
+    EXPECT_EQ(error_of([&](auto& ec) { EXPECT_TRUE(ctx_->get_events(0, events, ec).empty()); }), refused);
+    EXPECT_EQ(error_of([&](auto& ec) { EXPECT_TRUE(ctx_->get_events(1, events, 20s, ec).empty()); }), refused);
     EXPECT_EQ(ctx_->read_inline(read_), std::nullopt);
-    ctx_->cancel(read_, ec);
-    EXPECT_EQ(ec, std::errc::invalid_argument);
-    EXPECT_EQ(ctx_->descriptor(ec), -1);
-    EXPECT_EQ(ec, std::errc::invalid_argument);
+    EXPECT_EQ(error_of([&](auto& ec) { ctx_->cancel(read_, ec); }), refused);
+    EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(ctx_->descriptor(ec), -1); }), refused);
     EXPECT_EQ(ctx_->handle(), 0U);
     EXPECT_EQ(ctx_->engine(), "");
-    ctx_->destroy(ec);
-    EXPECT_EQ(ec, std::errc::invalid_argument);
+    EXPECT_EQ(error_of([&](auto& ec) { ctx_->destroy(ec); }), refused);
   }
 
   doorbell::base::unique_fd file_ = doorbell::test::temporary_file("hello, world");

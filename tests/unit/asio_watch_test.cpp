@@ -277,13 +277,20 @@ TEST_F(asio_watch, refuses_what_it_cannot_wait_for_and_leaves_it_to_the_caller) 
 TEST_F(asio_watch, returns_the_error_code_that_it_sets) {
   doorbell::asio::watch watch{io.get_executor()};
   EXPECT_EQ(watch.get_executor(), net::any_io_executor{io.get_executor()});
-  error_code ec;
-  EXPECT_EQ(watch.close(ec), net::error::bad_descriptor);
-  EXPECT_EQ(watch.cancel(ec), net::error::bad_descriptor);
-  EXPECT_EQ(watch.assign(doorbell::eventfd::closed(), others.get(), ec), net::error::bad_descriptor);
-  EXPECT_EQ(watch.assign(bell, -1, ec), net::error::bad_descriptor);
-  EXPECT_EQ(watch.assign(bell, source(), ec), error_code{});
-  EXPECT_EQ(watch.assign(bell, others.get(), ec), net::error::already_open);
+  const auto closed = doorbell::eventfd::closed();
+  // The error that a call sets and returns; the variable contains another one before.
+  const auto said_by = [](auto call) {
+    error_code ec = net::error::operation_not_supported;
+    const error_code returned = call(ec);
+    EXPECT_EQ(returned, ec);
+    return ec;
+  };
+  EXPECT_EQ(said_by([&](auto& ec) { return watch.close(ec); }), net::error::bad_descriptor);
+  EXPECT_EQ(said_by([&](auto& ec) { return watch.cancel(ec); }), net::error::bad_descriptor);
+  EXPECT_EQ(said_by([&](auto& ec) { return watch.assign(closed, others.get(), ec); }), net::error::bad_descriptor);
+  EXPECT_EQ(said_by([&](auto& ec) { return watch.assign(bell, -1, ec); }), net::error::bad_descriptor);
+  EXPECT_EQ(said_by([&](auto& ec) { return watch.assign(bell, source(), ec); }), error_code{});
+  EXPECT_EQ(said_by([&](auto& ec) { return watch.assign(bell, others.get(), ec); }), net::error::already_open);
 }
 
 TEST_F(asio_watch, destroyed_in_a_callback_ends_the_program_and_says_why) {

@@ -223,13 +223,12 @@ TEST(eventfd_handle, signals_with_and_without_an_error_code_alike) {
 TEST(eventfd_handle, that_is_closed_transfers_nothing) {
   auto bell = eventfd::closed();
   EXPECT_FALSE(bell.is_open());
-  std::error_code ec;
+  const auto refused = std::make_error_code(std::errc::bad_file_descriptor);
   std::array<std::byte, 8> buffer{};
-  EXPECT_EQ(bell.read(ec), 0U);
-  EXPECT_EQ(bell.read(buffer, ec), 0U);
-  EXPECT_EQ(ec, std::errc::bad_file_descriptor);
-  EXPECT_EQ(bell.write(buffer, ec), 0U);
-  EXPECT_EQ(bell.poll_fd(ec), -1);
+  EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(bell.read(ec), 0U); }), refused);
+  EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(bell.read(buffer, ec), 0U); }), refused);
+  EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(bell.write(buffer, ec), 0U); }), refused);
+  EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(bell.poll_fd(ec), -1); }), refused);
 }
 
 }  // namespace
