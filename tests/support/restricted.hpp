@@ -8,12 +8,15 @@
 #include <grp.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstdlib>
 
 #include <doorbell/base/unique_fd.hpp>
+
+#include "support/child.hpp"
 
 namespace doorbell::test {
 
@@ -25,6 +28,14 @@ namespace doorbell::test {
   const bool changed = ::chroot(folder.data()) == 0 || (::unshare(CLONE_NEWUSER) == 0 && ::chroot(folder.data()) == 0);
   ::unlinkat(outside.get(), folder.data() + 1, AT_REMOVEDIR);
   return changed && ::chdir("/") == 0 && ::access("/proc/self", F_OK) != 0;
+}
+
+/// Whether lose_proc() succeeds in a child: where chroot(2) is refused, it does not.
+[[nodiscard]] inline bool can_lose_proc() {
+  const pid_t child = fork_when_quiet();
+  if (child == 0) ::_exit(lose_proc() ? EXIT_SUCCESS : EXIT_FAILURE);
+  int status = EXIT_FAILURE;
+  return child > 0 && ::waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS;
 }
 
 /// Is another user's, and not dumpable: its folder in /proc is root's, whose files older kernels let only root read.
