@@ -13,6 +13,7 @@
 #include <optional>
 #include <string_view>
 #include <system_error>
+#include <tuple>
 #include <vector>
 
 #include "support/files.hpp"
@@ -60,7 +61,8 @@ TEST(aio_loop, descriptor_of_a_destroyed_context_is_none) {
   EXPECT_EQ(ec, std::errc::invalid_argument);
 }
 
-/// Submits reads of a file in the cache. @return how many of their events were there when submit returned.
+/// Submits reads of a file in the cache, and expects that each completes.
+/// @return how many of their events were there when submit returned.
 std::size_t read_known_file(aio::context& ctx) {
   const auto file = doorbell::test::temporary_file("0123456789abcdef");
   const auto facts = facts_of(file.get());
@@ -82,9 +84,11 @@ std::size_t read_known_file(aio::context& ctx) {
   return there;
 }
 
+// Oracle: each read has its event and its byte, as read_known_file() expects, however many events are there when submit
+// returns.
 TEST(aio_loop, reads_of_a_known_file_are_all_there_after_submit_or_come_in_time) {
   aio::context ctx{16};
-  EXPECT_LE(read_known_file(ctx), 16U);
+  std::ignore = read_known_file(ctx);
 }
 
 // The crew would need a worker for each of them.

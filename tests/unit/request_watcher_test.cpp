@@ -13,9 +13,11 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "direct_transfers.hpp"
@@ -73,6 +75,13 @@ class record final : public aio::request_watcher {
   std::mutex lock_;
   std::map<const void*, told> of_;
 };
+
+std::string line_of(const char* path) {
+  std::string line;
+  std::ifstream file{path};
+  std::getline(file, line);
+  return line;
+}
 
 class request_watcher : public doorbell::test::direct {
  protected:
@@ -137,7 +146,8 @@ TEST_F(request_watcher, is_told_of_requests_that_the_kernels_aio_has_answered) {
     expect_answered(aio::prep_pwrite(file.get(), memory[0], block_size, 5 * block_size), block_size, by_kernel);
     const std::array parts{iovec{.iov_base = memory[2], .iov_len = block_size}};
     expect_answered(aio::prep_preadv(file.get(), parts, 6 * block_size), block_size, by_kernel);
-    if (HasFailure()) break;
+    ASSERT_FALSE(HasFailure()) << "/proc/sys/fs/aio-nr: " << line_of("/proc/sys/fs/aio-nr")
+                               << ", aio-max-nr: " << line_of("/proc/sys/fs/aio-max-nr");
   }
 }
 
