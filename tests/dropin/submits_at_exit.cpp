@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A thread that submits a write while another one ends the process. libdoorbell-exit.so is preloaded behind
-// libaio.so.1, so its hook runs after the process has waited for its file I/O. Oracle: no write is accepted from then
-// on, because it would be lost.
+// libaio.so.1, so its hook runs after the process has waited for its file I/O. Oracle: from then on io_submit sleeps
+// until the process has ended, and accepts no write, because it would be lost.
 #include <dlfcn.h>
 #include <libaio.h>
 #include <linux/fs.h>
@@ -33,11 +33,16 @@ void submit_when_the_process_ends(io_context_t context, int file) {
   is_accepted = ::io_submit(context, 1, &list) == 1;
 }
 
-// Returns when the other thread has waited for some time, or when its call has returned and it has ended.
+// Returns when the other thread has slept in its call for some time. Ends the process with an error if it has not slept,
+// or if its call has returned.
 void expect_no_submission() {
   is_ending = true;
-  for (int n = 0; n < 50 && submitter.wait_until_asleep(); ++n) ::usleep(1000);
-  if (is_accepted) ::syscall(SYS_exit_group, EXIT_FAILURE);
+  bool sleeps = submitter.wait_until_asleep();
+  for (int n = 0; n < 50 && sleeps; ++n) {
+    ::usleep(1000);
+    sleeps = submitter.wait_until_asleep();
+  }
+  if (!sleeps || is_accepted) ::syscall(SYS_exit_group, EXIT_FAILURE);
 }
 
 }  // namespace
