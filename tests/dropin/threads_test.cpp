@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "queue.hpp"
+#include "support/eventually.hpp"
 #include "support/files.hpp"
 #include "support/threads.hpp"
 
@@ -181,34 +182,44 @@ TEST(threads, are_not_cancelled_inside_the_library) {
   EXPECT_EQ(results, expected);
 }
 
-/// Makes all calls, until it is cancelled.
+struct repeated_calls {
+  int file = -1;
+  std::atomic<int> rounds{0};  // of all calls, that have been completed
+};
+
+/// Makes all calls again and again, until it is cancelled.
 void* cancelled_at_any_time(void* argument) {
-  const int file = *static_cast<const int*>(argument);
+  auto& calls = *static_cast<repeated_calls*>(argument);
   static thread_local std::array<char, block> text;
   ::pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, nullptr);
   for (;;) {
     io_context_t context = nullptr;
-    if (::io_setup(8, &context) != 0) return nullptr;
+    if (const int failed = ::io_setup(8, &context); failed != 0) {
+      ADD_FAILURE() << "io_setup: " << failed;
+      return nullptr;
+    }
     iocb read;
-    ::io_prep_pread(&read, file, text.data(), text.size(), 0);
+    ::io_prep_pread(&read, calls.file, text.data(), text.size(), 0);
     iocb* asked = &read;
     io_event event{};
     timespec second{.tv_sec = 1, .tv_nsec = 0};
     ::io_submit(context, 1, &asked);
     ::io_getevents(context, 1, 1, &event, &second);
     ::io_destroy(context);
+    ++calls.rounds;
   }
 }
 
-// Oracle: the thread ends, as it does on the kernel, and the process does not. The time before the cancellation only
-// varies the instruction at which it comes.
+// Oracle: the thread ends, as it does on the kernel, and the process does not. Each thread has made all calls more often
+// than the one before it when it is cancelled.
 TEST(threads, that_may_be_cancelled_at_any_time_end_between_two_calls) {
   const auto file = temporary_file("x");
-  int number = file.get();
+  repeated_calls calls{.file = file.get()};
   for (int n = 0; n < 20; ++n) {
+    calls.rounds = 0;
     pthread_t thread{};
-    ASSERT_EQ(::pthread_create(&thread, nullptr, cancelled_at_any_time, &number), 0);
-    ::usleep(1000U * static_cast<unsigned>(n));
+    ASSERT_EQ(::pthread_create(&thread, nullptr, cancelled_at_any_time, &calls), 0);
+    EXPECT_TRUE(doorbell::test::eventually([&] { return calls.rounds >= n; }));
     EXPECT_EQ(::pthread_cancel(thread), 0);
     void* ended_by = nullptr;
     ASSERT_EQ(::pthread_join(thread, &ended_by), 0);
