@@ -28,6 +28,7 @@
 
 #include "support/asleep.hpp"
 #include "support/child.hpp"
+#include "support/eventually.hpp"
 #include "support/in_handler.hpp"
 #include "support/sanitizer.hpp"
 #include "support/threads.hpp"
@@ -40,6 +41,7 @@ using doorbell::eventfd;
 using doorbell::eventfd_ctx;
 using doorbell::notifier;
 using doorbell::test::asleep;
+using doorbell::test::eventually;
 using doorbell::test::expect_success;
 using doorbell::test::in_child;
 using doorbell::test::in_handler;
@@ -180,19 +182,19 @@ TEST(eventfd_in_child, has_no_readers_of_a_parent_that_it_left_by_a_system_call)
   expect_success(child);
 }
 
-// The signal handler runs in the reader, so the child's only thread is one that sleeps in a read.
-TEST(eventfd_in_child, a_read_that_a_forking_handler_interrupted_goes_on_in_the_child) {
-  if (doorbell::test::sanitized) GTEST_SKIP() << "the sanitizers themselves do not survive this; see sanitizer.hpp";
+/// Forks by `create` in a signal handler that interrupts a read of an eventfd, and calls `in_child_handler` with the
+/// eventfd in the child's handler. The handler runs in the reader, so the child's only thread is one that sleeps in a
+/// read. Oracle: the child's read goes on and gets the 5 that `in_child_handler` has signalled; the parent's sleeps on
+/// and gets the 3.
+template <class Fork, class InChild>
+void expect_read_goes_on(Fork create, InChild in_child_handler) {
   const eventfd bell;
-  pid_t child = -1;
+  std::atomic<pid_t> child{-1};
   const in_handler forks{[&] {
-                           child = ::fork();
+                           child = create();
                            if (child != 0) return;
                            ::alarm(doorbell::test::child_patience_in_seconds);
-                           std::thread{[&] {
-                             use_stacks(2);
-                             bell.signal(5);
-                           }}.detach();
+                           in_child_handler(bell);
                          },
                          SA_RESTART};
   std::uint64_t taken = 0;
@@ -201,44 +203,36 @@ TEST(eventfd_in_child, a_read_that_a_forking_handler_interrupted_goes_on_in_the_
     if (child == 0) ::_exit(taken == 5 ? 0 : 1);
   }};
   ::pthread_kill(reader.native_handle(), SIGUSR1);
-  while (child < 0) std::this_thread::yield();
+  EXPECT_TRUE(eventually([&] { return child >= 0; }));
   expect_success(child);
   EXPECT_TRUE(reader.still_asleep());
   bell.signal(3);
   reader.join();
   EXPECT_EQ(taken, 3U);
+}
+
+TEST(eventfd_in_child, a_read_that_a_forking_handler_interrupted_goes_on_in_the_child) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "the sanitizers themselves do not survive this; see sanitizer.hpp";
+  expect_read_goes_on([] { return ::fork(); },
+                      [](const eventfd& bell) {
+                        std::thread{[&bell] {
+                          use_stacks(2);
+                          bell.signal(5);
+                        }}.detach();
+                      });
 }
 
 // The system call has no handlers of the library, so the first call of the child finds the read that the handler has
 // interrupted.
 TEST(eventfd_in_child, a_read_goes_on_in_a_child_that_a_handler_has_created_by_a_system_call) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has handlers for fork(3), too, which do not run";
-  const eventfd bell;
-  std::atomic<pid_t> child{-1};
-  const in_handler forks{[&] {
-                           child =
-                               static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
-                           if (child != 0) return;
-                           ::alarm(doorbell::test::child_patience_in_seconds);
-                           bell.signal(5);
-                         },
-                         SA_RESTART};
-  std::uint64_t taken = 0;
-  asleep reader{[&] {
-    taken = bell.read();
-    if (child == 0) ::_exit(taken == 5 ? 0 : 1);
-  }};
-  ::pthread_kill(reader.native_handle(), SIGUSR1);
-  while (child < 0) std::this_thread::yield();
-  expect_success(child);
-  EXPECT_TRUE(reader.still_asleep());
-  bell.signal(3);
-  reader.join();
-  EXPECT_EQ(taken, 3U);
+  expect_read_goes_on(
+      [] { return static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr)); },
+      [](const eventfd& bell) { bell.signal(5); });
 }
 
 // Oracle: the child may use the stop token of a read that sleeps in the parent, though memory is used again.
-TEST(eventfd_in_child, may_stop_what_would_have_stopped_a_read_of_the_parent) {
+TEST(eventfd_in_child, may_request_the_stop_of_a_read_that_sleeps_in_the_parent) {
   const eventfd bell;
   std::stop_source stop;
   std::error_code ec;
