@@ -34,15 +34,10 @@
 #include <boost/asio/system_executor.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#if __has_include(<boost/asio/bind_immediate_executor.hpp>)
-#include <boost/asio/bind_immediate_executor.hpp>
-#define HAS_IMMEDIATE_EXECUTORS 1
-#else
-#define HAS_IMMEDIATE_EXECUTORS 0
-#endif
 
 #include "support/counting_allocator.hpp"
 #include "support/files.hpp"
+#include "support/immediately.hpp"
 
 namespace {
 
@@ -158,7 +153,7 @@ TEST_F(asio_immediate, a_handler_bound_to_another_executor_is_called_by_that) {
   expect_results();
 }
 
-#if HAS_IMMEDIATE_EXECUTORS
+#if DOORBELL_TEST_HAS_IMMEDIATE_EXECUTORS
 TEST_F(asio_immediate, a_handler_bound_to_an_inline_immediate_executor_is_called_by_the_initiating_function) {
   start_all([](auto handler) { return net::bind_immediate_executor(net::system_executor{}, handler); });
   expect_all_called(1);

@@ -25,15 +25,9 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_future.hpp>
-#if __has_include(<boost/asio/bind_immediate_executor.hpp>)
-#include <boost/asio/bind_immediate_executor.hpp>
-#include <boost/asio/system_executor.hpp>
-#define HAS_IMMEDIATE_EXECUTORS 1
-#else
-#define HAS_IMMEDIATE_EXECUTORS 0
-#endif
 
 #include "support/files.hpp"
+#include "support/immediately.hpp"
 #include "support/random_programs.hpp"
 
 namespace {
@@ -138,10 +132,8 @@ class doorbell_side {
       const auto bytes = stream_->read_some(kept->buffers(), ec);
       return end(ec, bytes);
     }
-#if HAS_IMMEDIATE_EXECUTORS
     if (how == call::inline_completion)
-      return stream_->async_read_some(kept->buffers(), net::bind_immediate_executor(net::system_executor{}, end));
-#endif
+      return stream_->async_read_some(kept->buffers(), doorbell::test::immediately(end));
     stream_->async_read_some(kept->buffers(), end);
   }
   void start_write(parts memory, call how, answer& told) {
