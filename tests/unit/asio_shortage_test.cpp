@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What operations of a loop are told when there is a shortage: of descriptors, of threads, of memory, of what the
-// kernel has to wait with. The next operation, after the shortage, is carried out.
+// The errors of operations when descriptors, threads or memory are short, or what the kernel has to wait with. The next
+// operation, after the shortage, is carried out.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>
@@ -18,7 +18,6 @@
 #include <new>
 #include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <boost/asio/bind_allocator.hpp>
@@ -27,6 +26,7 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include "failing_new.hpp"
 #include "support/child.hpp"
 #include "support/counting_allocator.hpp"
 #include "support/fds.hpp"
@@ -39,24 +39,8 @@ DOORBELL_TEST_FORKS
 
 namespace {
 
-/// How many allocations that must not throw succeed before one fails; none fails if it is negative.
-int allocations_left = -1;
-
-}  // namespace
-
-// In the place of the library's: it fails when a test asks for it.
-void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
-  if (allocations_left >= 0 && allocations_left-- == 0) return nullptr;
-  try {
-    return ::operator new(size);
-  } catch (const std::bad_alloc&) {
-    return nullptr;
-  }
-}
-
-namespace {
-
 namespace net = boost::asio;
+namespace failing_new = doorbell::test::failing_new;
 using boost::system::error_code;
 using doorbell::asio::random_access_file;
 using doorbell::asio::stream_file;
@@ -160,20 +144,22 @@ TEST(asio_shortage, of_what_epoll_needs_is_told_to_the_handlers_and_leaves_no_de
   });
 }
 
-// Oracle: whichever allocation fails as the files begin to be used, each operation is carried out or told of the
+// Oracle: whichever single allocation fails as the files begin to be used, each operation is carried out or told of the
 // shortage, and all of them go afterwards.
 TEST(asio_shortage, of_memory_for_the_context_of_the_files_is_told_to_the_handlers) {
   doorbell::test::use_files_once();
   const nothing_left_behind checks;
-  bool has_failed = true;
-  for (int allocations = 0; has_failed; ++allocations) {
+  failing_new::is_lasting = false;
+  failing_new::has_failed = true;
+  for (int allocations = 0; failing_new::has_failed; ++allocations) {
     ASSERT_LT(allocations, 50);
     SCOPED_TRACE(std::to_string(allocations) + " allocations succeed");
     two_files files;
     files.start();
-    allocations_left = allocations;
+    failing_new::has_failed = false;
+    failing_new::left = allocations;
     files.run();
-    has_failed = std::exchange(allocations_left, -1) < 0;
+    failing_new::left = -1;
     ASSERT_EQ(files.told().size(), 4U);
     if (allocations == 0) {
       EXPECT_EQ(files.told()[0], of_system(ENOMEM));

@@ -10,35 +10,16 @@
 #include <cstdint>
 #include <filesystem>
 #include <iterator>
-#include <new>
 #include <system_error>
 
+#include "failing_new.hpp"
 #include "support/fds.hpp"
 
 namespace {
 
-/// How many allocations that may fail succeed until one fails; negative: all succeed. Of the calling thread.
-thread_local constinit int left = -1;
-thread_local constinit bool has_failed = false;
-
-}  // namespace
-
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  if (left == 0) {
-    has_failed = true;
-    return nullptr;
-  }
-  if (left > 0) --left;
-  try {
-    return ::operator new(size);
-  } catch (const std::bad_alloc&) {
-    return nullptr;
-  }
-}
-
-namespace {
-
 using doorbell::eventfd;
+using doorbell::test::failing_new::has_failed;
+using doorbell::test::failing_new::left;
 
 using doorbell::test::kernel_eventfd;
 using doorbell::test::take;

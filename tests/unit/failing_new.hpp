@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Replaces the operator new that does not throw by one that fails when a test asks for it. One source file of a program
+// includes it, because it defines the operator. The program has no other tests, because they would allocate by it, too.
+#pragma once
+
+#include <cstddef>
+#include <new>
+
+namespace doorbell::test::failing_new {
+
+/// How many allocations of the calling thread succeed until one fails; negative: all succeed.
+inline thread_local constinit int left = -1;
+/// Whether all further ones fail, too, until `left` is set again. Otherwise they succeed.
+inline thread_local constinit bool is_lasting = true;
+/// Whether one has failed since the test has reset this.
+inline thread_local constinit bool has_failed = false;
+
+}  // namespace doorbell::test::failing_new
+
+void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
+  namespace state = doorbell::test::failing_new;
+  if (state::left == 0) {
+    state::has_failed = true;
+    if (!state::is_lasting) state::left = -1;
+    return nullptr;
+  }
+  if (state::left > 0) --state::left;
+  try {
+    return ::operator new(size);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
