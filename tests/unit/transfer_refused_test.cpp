@@ -16,9 +16,9 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
-#include <ctime>
 #include <string>
 
+#include "by_handle.hpp"
 #include "support/by_engine.hpp"
 #include "support/child.hpp"
 #include "support/fds.hpp"
@@ -31,10 +31,9 @@ namespace {
 
 namespace aio = doorbell::aio;
 using doorbell::test::by_engine;
+using doorbell::test::by_handle;
 using doorbell::test::temporary_file;
 using doorbell::test::unique_fd;
-
-constexpr std::int64_t no_event = -ETIME;
 
 class transfer_refused : public testing::TestWithParam<int> {
  protected:
@@ -50,31 +49,6 @@ class transfer_refused : public testing::TestWithParam<int> {
   }
 };
 
-class context {
- public:
-  context() { EXPECT_EQ(aio::io_setup(8, &handle_), 0); }
-  ~context() { EXPECT_EQ(aio::io_destroy(handle_), 0); }
-  context(const context&) = delete;
-  context& operator=(const context&) = delete;
-
-  [[nodiscard]] int submit(aio::iocb request) const {
-    aio::iocb_abi* asked = &request;
-    return aio::io_submit(handle_, 1, &asked);
-  }
-  [[nodiscard]] std::int64_t result() const {
-    timespec limit{.tv_sec = 20, .tv_nsec = 0};
-    std::array<aio::io_event, 1> events{};
-    return aio::io_getevents(handle_, 1, 1, events.data(), &limit) == 1 ? events[0].res : no_event;
-  }
-  [[nodiscard]] std::int64_t result_of(const aio::iocb& request) const {
-    const int taken = submit(request);
-    return taken == 1 ? result() : taken;
-  }
-
- private:
-  aio::aio_context_t handle_ = 0;
-};
-
 std::string text_of(int fd) {
   std::string text(64, '\0');
   const auto bytes = ::pread(fd, text.data(), text.size(), 0);
@@ -85,7 +59,7 @@ std::string text_of(int fd) {
 TEST_P(transfer_refused, reads_of_a_file_have_its_bytes) {
   in_sandbox([] {
     const auto file = temporary_file("hello, world");
-    const context ctx;
+    const by_handle ctx{8};
     std::array<char, 16> text{};
     EXPECT_EQ(ctx.result_of(aio::prep_pread(file.get(), text.data(), 5, 0)), 5);
     EXPECT_EQ((std::string{text.data(), 5}), "hello");
@@ -101,7 +75,7 @@ TEST_P(transfer_refused, reads_of_a_file_have_its_bytes) {
 TEST_P(transfer_refused, writes_reach_the_file_at_their_offset) {
   in_sandbox([] {
     const auto file = temporary_file("hello, world");
-    const context ctx;
+    const by_handle ctx{8};
     std::string there = "there";
     EXPECT_EQ(ctx.result_of(aio::prep_pwrite(file.get(), there.data(), there.size(), 7)), 5);
     EXPECT_EQ(text_of(file.get()), "hello, there");
@@ -114,11 +88,14 @@ TEST_P(transfer_refused, writes_reach_the_file_at_their_offset) {
 TEST_P(transfer_refused, reads_and_writes_of_a_pipe_wait_for_it) {
   in_sandbox([] {
     const doorbell::test::pipe_ends pipe;
-    const context ctx;
+    const by_handle ctx{8};
     char byte = 0;
-    ASSERT_EQ(ctx.submit(aio::prep_pread(pipe.read.get(), &byte, 1, 0)), 1);
+    aio::iocb_abi read = aio::prep_pread(pipe.read.get(), &byte, 1, 0);
+    ASSERT_EQ(ctx.submit({&read, 1}), 1);
     ASSERT_EQ(::write(pipe.write.get(), "b", 1), 1);
-    EXPECT_EQ(ctx.result(), 1);
+    const auto events = ctx.events(1);
+    ASSERT_EQ(events.size(), 1U);
+    EXPECT_EQ(events[0].res, 1);
     EXPECT_EQ(byte, 'b');
     char sent = 's';
     EXPECT_EQ(ctx.result_of(aio::prep_pwrite(pipe.write.get(), &sent, 1, 0)), 1);
@@ -133,11 +110,14 @@ TEST_P(transfer_refused, reads_of_a_socket_wait_for_its_peer) {
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
     const unique_fd own{ends[0]};
     const unique_fd peer{ends[1]};
-    const context ctx;
+    const by_handle ctx{8};
     char byte = 0;
-    ASSERT_EQ(ctx.submit(aio::prep_pread(own.get(), &byte, 1, 0)), 1);
+    aio::iocb_abi read = aio::prep_pread(own.get(), &byte, 1, 0);
+    ASSERT_EQ(ctx.submit({&read, 1}), 1);
     ASSERT_EQ(::write(peer.get(), "p", 1), 1);
-    EXPECT_EQ(ctx.result(), 1);
+    const auto events = ctx.events(1);
+    ASSERT_EQ(events.size(), 1U);
+    EXPECT_EQ(events[0].res, 1);
     EXPECT_EQ(byte, 'p');
     EXPECT_EQ(ctx.result_of(aio::prep_pwrite(own.get(), &byte, 1, 0)), 1);
     byte = 0;
@@ -149,7 +129,7 @@ TEST_P(transfer_refused, reads_of_a_socket_wait_for_its_peer) {
 TEST_P(transfer_refused, a_read_of_an_eventfd_has_its_count_or_says_that_it_is_empty) {
   in_sandbox([] {
     const unique_fd event{::eventfd(7, EFD_CLOEXEC | EFD_NONBLOCK)};
-    const context ctx;
+    const by_handle ctx{8};
     std::uint64_t count = 0;
     EXPECT_EQ(ctx.result_of(aio::prep_pread(event.get(), &count, sizeof count, 0)), 8);
     EXPECT_EQ(count, 7U);
@@ -162,7 +142,7 @@ TEST_P(transfer_refused, a_write_that_the_file_refuses_has_the_error_of_the_file
   in_sandbox([] {
     const unique_fd sealed{::memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
     ASSERT_EQ(::fcntl(sealed.get(), F_ADD_SEALS, F_SEAL_WRITE), 0);
-    const context ctx;
+    const by_handle ctx{8};
     char byte = 'x';
     EXPECT_EQ(ctx.result_of(aio::prep_pwrite(sealed.get(), &byte, 1, 0)), -EPERM);
   });
@@ -180,7 +160,7 @@ TEST(transfer_not_refused, a_write_to_an_immutable_file_has_the_error_of_the_fil
   if (::ioctl(file.get(), FS_IOC_SETFLAGS, &immutable) != 0) GTEST_SKIP() << "may not make files immutable";
   doorbell::test::in_child([&] {
     doorbell::test::refuse_kernel_aio();
-    const context ctx;
+    const by_handle ctx{8};
     alignas(4096) std::array<char, 4096> block{};
     const iovec buffer{.iov_base = block.data(), .iov_len = block.size()};
     for (const int flags : {0, RWF_NOWAIT}) {
