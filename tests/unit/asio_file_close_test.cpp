@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a file ends: each way to end it, with each state of its operations. What the handlers are told, when the
-// descriptor is closed, and which executor the object has then.
+// How a file ends: each way to end it, with each state of its operations. The errors that handlers get, whether the
+// descriptor is closed by then, and the object's executor afterwards.
 #include <doorbell/asio.hpp>
 
 #include <fcntl.h>
@@ -24,7 +24,7 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/io_context.hpp>
 
-#include "support/asleep.hpp"
+#include "asio_file_object.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
 #include "support/inventory.hpp"
@@ -37,6 +37,7 @@ using boost::system::error_code;
 using doorbell::asio::file_base;
 using doorbell::asio::random_access_file;
 using doorbell::asio::stream_file;
+using doorbell::test::asio_file_object;
 using doorbell::test::is_open;
 using doorbell::test::nothing_left_behind;
 using doorbell::test::pipe_ends;
@@ -131,7 +132,7 @@ class ending_file {
         return;
     }
   }
-  /// What has not been submitted is ended by the function that ends the file: nothing uses the descriptor then.
+  /// The function that ends the file also ends operations that were not submitted: nothing uses the descriptor then.
   void nothing_is_in_flight() { told_now_ = true; }
 
  private:
@@ -194,17 +195,6 @@ INSTANTIATE_TEST_SUITE_P(
                                      way::move_assignment_of_another_type, way::release, way::cancel),
                      testing::Values(state::none, state::started, state::in_flight, state::in_flight_and_behind)),
     name_of_end);
-
-class asio_file_object : public testing::Test {
- protected:
-  net::io_context io_;
-  pipe_ends pipe_;
-  std::array<char, 8> room_{};
-  std::vector<error_code> told_;
-  auto tell() {
-    return [this](error_code ec, std::size_t) { told_.push_back(ec); };
-  }
-};
 
 TEST_F(asio_file_object, that_is_assigned_to_itself_stays_open_and_its_reads_go_on) {
   stream_file file{io_, pipe_.read.release()};
@@ -351,73 +341,6 @@ TEST_F(asio_file_object, that_refuses_an_operation_says_so_while_others_are_in_f
   reader.cancel();
   io_.run();
   EXPECT_EQ(of_read, operation_aborted);
-}
-
-// What a process does around a fork, in one process. Oracle: what there was no room for, and what waits for its handler
-// to be called, goes on in the child; what was in flight ends there.
-TEST_F(asio_file_object, in_a_forks_child_carries_out_what_had_no_room_in_the_parent) {
-  constexpr std::size_t many = 3000;
-  random_access_file reader{io_, pipe_.read.release()};
-  std::array<char, many> rooms{};
-  std::size_t aborted = 0;
-  std::size_t read = 0;
-  for (auto& room : rooms)
-    reader.async_read_some_at(0, net::buffer(&room, 1), [&](error_code ec, std::size_t bytes) {
-      aborted += ec == operation_aborted ? 1U : 0U;
-      read += bytes;
-    });
-  io_.poll();
-  io_.notify_fork(net::execution_context::fork_prepare);
-  io_.notify_fork(net::execution_context::fork_child);
-  io_.poll();
-  EXPECT_GT(aborted, 0U);
-  EXPECT_LT(aborted, many);
-  const std::string bytes(many - aborted, 'x');
-  EXPECT_EQ(::write(pipe_.write.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
-  io_.run();
-  EXPECT_EQ(read, many - aborted);
-}
-
-TEST_F(asio_file_object, in_a_forks_child_calls_handlers_that_start_reads) {
-  random_access_file file{io_, doorbell::test::temporary_file_in("/dev/shm", "text").release()};
-  for (int i = 0; i < 2; ++i)
-    file.async_read_some_at(0, net::buffer(room_), [&](error_code ec, std::size_t) {
-      told_.push_back(ec);
-      file.async_read_some_at(0, net::buffer(room_), tell());
-    });
-  while (told_.empty()) io_.run_one();
-  io_.notify_fork(net::execution_context::fork_prepare);
-  io_.notify_fork(net::execution_context::fork_child);
-  io_.run();
-  EXPECT_EQ(told_, std::vector<error_code>(4));
-}
-
-// Oracle: the loop of the parent sleeps after the fork, and is woken by what it waits for.
-TEST_F(asio_file_object, in_a_forks_parent_waits_as_before) {
-  stream_file reader{io_, pipe_.read.release()};
-  reader.async_read_some(net::buffer(room_), tell());
-  io_.poll();
-  io_.notify_fork(net::execution_context::fork_prepare);
-  io_.notify_fork(net::execution_context::fork_parent);
-  doorbell::test::asleep loop{[&] { io_.run(); }};
-  EXPECT_EQ(::write(pipe_.write.get(), "x", 1), 1);
-  loop.join();
-  EXPECT_EQ(told_, std::vector<error_code>(1));
-}
-
-TEST_F(asio_file_object, of_a_fork_s_child_that_forks_again_can_be_used) {
-  random_access_file file{io_, doorbell::test::temporary_file("text").release()};
-  file.async_read_some_at(0, net::buffer(room_), tell());
-  io_.run();
-  // What a child does after its fork, and then before and after a fork of its own.
-  io_.notify_fork(net::execution_context::fork_prepare);
-  io_.notify_fork(net::execution_context::fork_child);
-  io_.notify_fork(net::execution_context::fork_prepare);
-  EXPECT_NO_THROW(io_.notify_fork(net::execution_context::fork_parent));
-  io_.restart();
-  file.async_read_some_at(0, net::buffer(room_), tell());
-  io_.run();
-  EXPECT_EQ(told_, std::vector<error_code>(2));
 }
 
 }  // namespace

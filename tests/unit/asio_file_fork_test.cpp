@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Files around a fork, in one process: Asio's notify_fork() as the parent and the child call it.
+#include <doorbell/asio.hpp>
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/execution_context.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include "asio_file_object.hpp"
+#include "support/asleep.hpp"
+#include "support/files.hpp"
+
+namespace {
+
+namespace net = boost::asio;
+using boost::system::error_code;
+using doorbell::asio::random_access_file;
+using doorbell::asio::stream_file;
+using doorbell::test::asio_file_object;
+using doorbell::test::temporary_file;
+using doorbell::test::temporary_file_in;
+using net::error::operation_aborted;
+
+// Oracle: an operation that there was no room for, or that waits for its handler to be called, goes on in the child. An
+// operation in flight ends there.
+TEST_F(asio_file_object, in_a_forks_child_carries_out_what_had_no_room_in_the_parent) {
+  constexpr std::size_t many = 3000;
+  random_access_file reader{io_, pipe_.read.release()};
+  std::array<char, many> rooms{};
+  std::size_t aborted = 0;
+  std::size_t read = 0;
+  for (auto& room : rooms)
+    reader.async_read_some_at(0, net::buffer(&room, 1), [&](error_code ec, std::size_t bytes) {
+      aborted += ec == operation_aborted ? 1U : 0U;
+      read += bytes;
+    });
+  io_.poll();
+  io_.notify_fork(net::execution_context::fork_prepare);
+  io_.notify_fork(net::execution_context::fork_child);
+  io_.poll();
+  EXPECT_GT(aborted, 0U);
+  EXPECT_LT(aborted, many);
+  const std::string bytes(many - aborted, 'x');
+  EXPECT_EQ(::write(pipe_.write.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  io_.run();
+  EXPECT_EQ(read, many - aborted);
+}
+
+TEST_F(asio_file_object, in_a_forks_child_calls_handlers_that_start_reads) {
+  random_access_file file{io_, temporary_file_in("/dev/shm", "text").release()};
+  for (int i = 0; i < 2; ++i)
+    file.async_read_some_at(0, net::buffer(room_), [&](error_code ec, std::size_t) {
+      told_.push_back(ec);
+      file.async_read_some_at(0, net::buffer(room_), tell());
+    });
+  while (told_.empty()) io_.run_one();
+  io_.notify_fork(net::execution_context::fork_prepare);
+  io_.notify_fork(net::execution_context::fork_child);
+  io_.run();
+  EXPECT_EQ(told_, std::vector<error_code>(4));
+}
+
+// Oracle: the loop of the parent sleeps after the fork, and is woken by what it waits for.
+TEST_F(asio_file_object, in_a_forks_parent_waits_as_before) {
+  stream_file reader{io_, pipe_.read.release()};
+  reader.async_read_some(net::buffer(room_), tell());
+  io_.poll();
+  io_.notify_fork(net::execution_context::fork_prepare);
+  io_.notify_fork(net::execution_context::fork_parent);
+  doorbell::test::asleep loop{[&] { io_.run(); }};
+  EXPECT_EQ(::write(pipe_.write.get(), "x", 1), 1);
+  loop.join();
+  EXPECT_EQ(told_, std::vector<error_code>(1));
+}
+
+TEST_F(asio_file_object, of_a_fork_s_child_that_forks_again_can_be_used) {
+  random_access_file file{io_, temporary_file("text").release()};
+  file.async_read_some_at(0, net::buffer(room_), tell());
+  io_.run();
+  // What a child does after its fork, and then before and after a fork of its own.
+  io_.notify_fork(net::execution_context::fork_prepare);
+  io_.notify_fork(net::execution_context::fork_child);
+  io_.notify_fork(net::execution_context::fork_prepare);
+  EXPECT_NO_THROW(io_.notify_fork(net::execution_context::fork_parent));
+  io_.restart();
+  file.async_read_some_at(0, net::buffer(room_), tell());
+  io_.run();
+  EXPECT_EQ(told_, std::vector<error_code>(2));
+}
+
+}  // namespace

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Eventfds in a child of fork(2): the descriptors that poll them, and the descriptors that they forward to.
+#include <doorbell/eventfd.hpp>
+
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "support/child.hpp"
+
+namespace {
+
+using doorbell::eventfd;
+using doorbell::test::expect_success;
+using doorbell::test::in_child;
+
+bool is_readable(int fd) {
+  pollfd one{.fd = fd, .events = POLLIN, .revents = 0};
+  return ::poll(&one, 1, 0) == 1;
+}
+
+std::uint64_t kernel_count(int fd) {
+  std::uint64_t count = 0;
+  return ::read(fd, &count, sizeof count) == sizeof count ? count : 0;
+}
+
+TEST(poll_fd_in_child, is_another_file_under_the_same_number) {
+  const eventfd bell{0, EFD_NONBLOCK};
+  const int fd = bell.poll_fd();
+  in_child([&] {
+    bell.signal();
+    EXPECT_EQ(bell.poll_fd(), fd);
+    EXPECT_TRUE(is_readable(fd));
+  });
+  EXPECT_FALSE(is_readable(fd));
+}
+
+TEST(poll_fd_in_child, is_readable_by_the_childs_count) {
+  const eventfd bell{3, EFD_NONBLOCK};
+  const eventfd empty{0, EFD_NONBLOCK};
+  const int fd = bell.poll_fd();
+  const int of_empty = empty.poll_fd();
+  in_child([&] {
+    EXPECT_TRUE(is_readable(fd));
+    EXPECT_FALSE(is_readable(of_empty));
+    EXPECT_EQ(bell.read(), 3U);
+    EXPECT_FALSE(is_readable(fd));
+  });
+  EXPECT_TRUE(is_readable(fd));
+  EXPECT_EQ(bell.read(), 3U);
+  EXPECT_FALSE(is_readable(fd));
+}
+
+TEST(poll_fd_in_child, is_the_childs_before_the_child_has_used_the_eventfd) {
+  const eventfd bell{0, EFD_NONBLOCK};
+  const int fd = bell.poll_fd();
+  int news[2] = {};
+  ASSERT_EQ(::pipe(news), 0);
+  const auto child = doorbell::test::start_child([&] {
+    char byte = 0;
+    EXPECT_EQ(::read(news[0], &byte, 1), 1);
+    EXPECT_FALSE(is_readable(fd));
+  });
+  bell.signal();
+  EXPECT_EQ(::write(news[1], "", 1), 1);
+  expect_success(child);
+  EXPECT_TRUE(is_readable(fd));
+  for (const int end : news) ::close(end);
+}
+
+TEST(poll_fd_in_child, is_another_file_where_no_descriptor_is_left) {
+  const eventfd bell{0, EFD_NONBLOCK};
+  const int fd = bell.poll_fd();
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  auto none_left = before;
+  none_left.rlim_cur = static_cast<rlim_t>(fd) + 1;
+  std::vector<int> all;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none_left), 0);
+  for (int one = ::open("/dev/null", O_RDONLY | O_CLOEXEC); one >= 0; one = ::open("/dev/null", O_RDONLY | O_CLOEXEC))
+    all.push_back(one);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(doorbell::test::child_patience_in_seconds);
+    bell.signal();
+    ::_exit(is_readable(fd) ? 0 : 1);
+  }
+  expect_success(child);
+  EXPECT_FALSE(is_readable(fd));
+  for (const int one : all) ::close(one);
+  EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+TEST(poll_fd_in_child, of_which_the_program_has_closed_the_number_stays_closed) {
+  const eventfd bell{0, EFD_NONBLOCK};
+  const int fd = bell.poll_fd();
+  ::close(fd);
+  const int others = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  ASSERT_EQ(::dup2(others, fd), fd);
+  in_child([&] {
+    char byte = 0;
+    EXPECT_EQ(::read(fd, &byte, 1), 0) << "it is the program's file still";
+  });
+  ::close(fd);
+  if (others != fd) ::close(others);
+}
+
+TEST(forwarding_in_child, leaves_to_the_parent_what_waits) {
+  const int target = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  const std::uint64_t all = eventfd::max;
+  ASSERT_EQ(::write(target, &all, sizeof all), static_cast<ssize_t>(sizeof all));
+  eventfd bell;
+  bell.forward_to(target);
+  bell.signal(10);
+  ASSERT_EQ(bell.info().count, 10U);
+  ASSERT_EQ(kernel_count(target), all);
+  in_child([&] {
+    EXPECT_EQ(bell.info().count, 0U);
+    bell.close();
+  });
+  EXPECT_EQ(bell.info().count, 10U);
+  bell.close();
+  EXPECT_EQ(kernel_count(target), 10U);
+  ::close(target);
+}
+
+TEST(forwarding_in_child, moves_what_the_child_signals) {
+  const int target = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  const eventfd bell;
+  bell.forward_to(target);
+  in_child([&] {
+    bell.signal(3);
+    EXPECT_EQ(bell.info().count, 0U);
+  });
+  EXPECT_EQ(kernel_count(target), 3U);
+  ::close(target);
+}
+
+}  // namespace
