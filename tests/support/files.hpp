@@ -27,11 +27,19 @@ inline doorbell::base::unique_fd temporary_file_in(const char* folder, std::stri
   return file;
 }
 
-/// Not in /tmp: on many systems that is memory, where writes without waiting fail and files have no size limit.
-inline doorbell::base::unique_fd temporary_file(std::string_view text = {}) {
+/// Not /tmp: on many systems that is memory, where writes without waiting fail and files have no size limit.
+inline const char* temporary_folder() {
   const char* const folder = std::getenv("TMPDIR");
-  return temporary_file_in(folder != nullptr ? folder : "/var/tmp", text);
+  return folder != nullptr ? folder : "/var/tmp";
 }
+
+inline doorbell::base::unique_fd temporary_file(std::string_view text = {}) {
+  return temporary_file_in(temporary_folder(), text);
+}
+
+/// A folder whose files are in memory.
+inline constexpr const char* memory_folder = "/dev/shm";
+inline bool has_memory_folder() { return ::access(memory_folder, W_OK) == 0; }
 
 struct pipe_ends {
   doorbell::base::unique_fd read;

@@ -10,10 +10,13 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <tuple>
 #include <utility>
@@ -225,18 +228,50 @@ TEST_F(asio_file_object, opens_with_close_on_exec_and_leaves_a_given_descriptor_
   EXPECT_EQ(::fcntl(given.native_handle(), F_GETFD), 0);
 }
 
+/// A folder that is removed, with its files, also when an exception ends the test.
+class folder_of_test {
+ public:
+  folder_of_test() {
+    if (::mkdtemp(name_.data()) == nullptr) throw std::system_error{errno, std::system_category(), name_};
+  }
+  ~folder_of_test() {
+    std::error_code ec;
+    std::filesystem::remove_all(name_, ec);
+    EXPECT_FALSE(ec);
+  }
+  folder_of_test(const folder_of_test&) = delete;
+  folder_of_test& operator=(const folder_of_test&) = delete;
+
+  [[nodiscard]] const std::string& name() const { return name_; }
+
+ private:
+  std::string name_ = std::string{doorbell::test::temporary_folder()} + "/doorbell-test-XXXXXX";
+};
+
+/// For a scope, new files have the mode that they are created with.
+class no_umask {
+ public:
+  no_umask() = default;
+  ~no_umask() { ::umask(before_); }
+  no_umask(const no_umask&) = delete;
+  no_umask& operator=(const no_umask&) = delete;
+
+ private:
+  const mode_t before_ = ::umask(0);
+};
+
 TEST_F(asio_file_object, creates_with_mode_0777_without_the_bits_of_the_umask) {
-  std::string folder = "/var/tmp/doorbell-test-XXXXXX";
-  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
-  const auto name = folder + "/made";
-  const auto before = ::umask(0);
-  stream_file made{io_, name, file_base::write_only | file_base::create | file_base::exclusive};
-  ::umask(before);
+  const folder_of_test folder;
+  const auto name = folder.name() + "/made";
+  std::optional<stream_file> made;
+  {
+    const no_umask around;
+    made.emplace(io_, name, file_base::write_only | file_base::create | file_base::exclusive);
+  }
   struct stat about{};
-  EXPECT_EQ(::fstat(made.native_handle(), &about), 0);
+  EXPECT_EQ(::fstat(made->native_handle(), &about), 0);
   EXPECT_EQ(about.st_mode, S_IFREG | 0777U);
   EXPECT_EQ(::unlink(name.c_str()), 0);
-  EXPECT_EQ(::rmdir(folder.c_str()), 0);
 }
 
 TEST_F(asio_file_object, whose_descriptor_cannot_be_closed_says_so) {
@@ -322,7 +357,7 @@ TEST_F(asio_file_object, is_cancelled_although_its_descriptor_has_just_become_re
     ASSERT_EQ(::read(others.get(), room_.data(), 1), 1);
     closes ? file.close() : file.cancel();
     io_.restart();
-    io_.run_for(std::chrono::seconds{5});
+    io_.run_for(std::chrono::seconds{20});
     EXPECT_EQ(std::exchange(told_, {}), std::vector<error_code>{operation_aborted});
   }
 }
