@@ -76,7 +76,7 @@ struct request_spec {
 /// Alone in its submit: the order of others beside it would matter.
 [[nodiscard]] bool must_be_alone(const request_spec& one);
 
-/// What a submit's list has behind its requests.
+/// The pointer behind the last request in the list of a submit, if there is one.
 enum class list_end : std::uint8_t { nothing, null, kernels_half };
 /// How events are asked for.
 enum class manner : std::uint8_t { with_timeout, with_mask, for_more, without_mask };

@@ -32,7 +32,7 @@ constexpr std::uint32_t untouched_key = 77;
 constexpr std::uintptr_t kernels_half = 0xffff800000000000;
 constexpr timespec patience{.tv_sec = 20, .tv_nsec = 0};
 
-/// What files hold, everywhere and for ever: writes write what is there already, and the order of requests says nothing.
+/// The byte that a file always has at this offset: writes write it again, so the order of requests makes no difference.
 char content_at(std::int64_t offset) { return static_cast<char>('a' + offset % 23); }
 
 std::string whole_content() {
@@ -192,7 +192,8 @@ char* aio_world::first_buffer(submitted& made) {
   return made.blocks->bytes.data() + (made.spec.buffer == where::odd ? 1 : 0);
 }
 
-// What a write writes is there already. A read overwrites something else.
+// A write writes the bytes that the file has at its offset already, so no write changes a file. The buffer of a read
+// has other bytes than the file, so a read changes it.
 void aio_world::set_buffers(submitted& made) {
   const auto offset = std::max<std::int64_t>(made.spec.offset, 0) % static_cast<std::int64_t>(file_bytes);
   const auto fill = [&, writes = is_write(made.spec)](std::span<char> bytes, std::int64_t from) {

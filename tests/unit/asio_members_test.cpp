@@ -207,6 +207,7 @@ TEST_F(asio_members, that_close_clear_the_error_code_and_close) {
   closing[2].expect({});
   closing[4].expect({});
   closing[5].expect({});
+  // Not closing[3], watch::release: closing[2] has closed `watch`. It is released below.
   EXPECT_FALSE(bell.is_open() || watch.is_open() || once.is_open() || permits.is_open());
   for (const auto& each : that_assign()) {
     each.expect({});

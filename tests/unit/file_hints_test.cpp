@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What file_hints says of a number: the kind of its file, soon after it has become another file, too; and whether a
-// read is worth a try.
+// file_hints remembers the kind of a number's file, and whether a read is worth a try. It notices soon when the number
+// has become another file.
 #include "../../aio/file_hints.hpp"
 
 #include <fcntl.h>
@@ -104,7 +104,7 @@ TEST_F(file_hints_of, numbers_far_apart_tell_each_its_own) {
 
 // Oracle: the gaps between tries grow up to a bound, so that tries in vain cost little and a file that comes into the
 // cache is noticed.
-TEST_F(file_hints_of, a_file_that_is_not_in_the_cache_make_tries_rarer_up_to_a_bound) {
+TEST_F(file_hints_of, a_file_that_is_not_in_the_cache_is_tried_ever_more_rarely_up_to_a_bound) {
   const auto tries = tries_in_vain(1000);
   ASSERT_GT(tries.size(), 10U);
   EXPECT_LT(tries.size(), 100U);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a watcher is told of requests: each is taken once and answered once, with its result, by the carrier that it was
-// meant for.
+// A watcher hears of each request once when it is taken and once when it is answered, with its result and the carrier
+// that it was meant for.
 #include "../../aio/request_watcher.hpp"
 
 #include <doorbell/aio_calls.hpp>
