@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is carried out in the thread that submits it: what does not wait for a disk.
+// Requests that submit completes inline, on the submitting thread, because they do not wait for a disk:
 //
-//   reads of what is in the page cache or in memory     always; also those that end at the end of the file, or fault
-//   writes to files in memory (tmpfs)                   always
-//   writes into the page cache                          for the calls by handle, whose programs know the kernel's AIO
+//   reads of data in the page cache or in memory       always; also reads that stop at the end of the file, or fault
+//   writes to files in memory (tmpfs)                  always
+//   writes into the page cache                         for the calls by handle, whose programs know the kernel's AIO
 //
-// The kernel's AIO writes into the page cache inside io_submit(2), too. That it is written when the call returns is what
-// programs order their later writes by, and append by, and a file size limit's SIGXFSZ goes to the thread that submits. It
-// may have to wait there, for room among the pages that are dirty; so those who submit through aio::context, event loops
-// among them, have it done by the engine.
+// The kernel's AIO also writes into the page cache inside io_submit(2), and programs rely on that: the data is in the
+// page cache when the call returns, so that later writes and appends follow it, and the submitting thread gets the
+// SIGXFSZ of a file size limit. Such a write may have to wait until the kernel has written back other dirty pages.
+// Programs that submit through aio::context, for example event loops, must not wait, so the engine carries out their
+// writes.
 //
-// What would wait for the disk by what it asks (O_DIRECT, O_SYNC, O_DSYNC), and a read of what is not in memory, goes to the
-// engine.
+// The engine also gets requests that must wait for the disk (O_DIRECT, O_SYNC, O_DSYNC), and reads of data that is not
+// in memory.
 #pragma once
 
 #include <cstdint>
@@ -24,26 +25,30 @@
 
 namespace doorbell::aio {
 
-/// Whether a request, not yet checked, is a read with nothing special about it, so that a look at its bytes is a check.
+/// Whether an iocb that has not been checked is a plain read: no flags, no priority, at least one byte, an offset. Then
+/// read_at_once() checks the rest.
 [[nodiscard]] bool is_plain_read(const iocb_abi& asked) noexcept;
 
-/// Whether DOORBELL_READS=block asks for what the kernel's io_submit(2) does: reads by the page cache are carried out
-/// before it returns, however long the disk takes.
+/// Whether DOORBELL_READS=block is set: as in the kernel's io_submit(2), a read through the page cache completes before
+/// the call returns, however long the disk takes.
 [[nodiscard]] bool reads_block() noexcept;
 
-/// Carries out a plain read of a file that is what `hint` says. @return the event's res; nothing: it would have had to wait,
-/// or is refused, or something is unclear, and nothing has been done.
+/// Tries to carry out a plain read inline. @param hint the kind of its file.
+/// @return the event's res. Nothing: the read would have to wait, is refused, or its result is unclear; it is not
+/// complete, but may have filled a part of the buffer.
 [[nodiscard]] std::optional<std::int64_t> read_at_once(const iocb_abi& asked, file_hints::kind hint,
                                                        file_hints& hints) noexcept;
 
-/// When submit tries to carry a checked request out itself: reads of what may be in memory, if all requests of the same
-/// call before them are complete; writes, and reads that block, always, in their order.
-/// @param as_the_kernel whether it is asked of a call by handle.
-/// @param was_tried whether submit has tried it before the check, if it is a plain read.
+/// When submit tries to complete a checked request inline. `always`: writes, and reads that may block, in their order.
+/// `first`: a read of data that may be in memory, if no earlier request of the same call still waits to be started, or
+/// if the data is likely to be in the page cache (kioctx::start()).
+/// @param as_the_kernel whether the request comes from a call by handle.
+/// @param was_tried whether submit has tried the request before the check, if it is a plain read.
 [[nodiscard]] request::try_at_once when_to_try(const request& checked, const file_facts& file, bool as_the_kernel,
                                                bool was_tried, file_hints& hints) noexcept;
 
-/// Tries it. @return as read_at_once(); a write, or a read that blocks, always says something.
+/// Tries to complete a checked request inline. @return as read_at_once(). There always is a result for a write, and for
+/// a read that may block (try_at_once::always).
 [[nodiscard]] std::optional<std::int64_t> carry_out_at_once(const request& checked, file_hints& hints) noexcept;
 
 }  // namespace doorbell::aio

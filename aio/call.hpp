@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// call: what each call on a context begins with, whether by handle or by aio::context.
+// call: the common prologue of the calls on a context, by handle and by aio::context.
 #pragma once
 
 #include <doorbell/base/call_scope.hpp>
@@ -10,10 +10,11 @@
 
 namespace doorbell::aio {
 
-/// During its lifetime the thread is inside a call. False: the call interrupts another one, and must be refused.
+/// Marks the calling thread as inside a call, for the lifetime of the object. False: a signal handler has interrupted
+/// another call in this thread, and the caller must refuse the call.
 class [[nodiscard]] call {
  public:
-  // Inline, so that the frame is that of the function which is called.
+  // Always inlined, so that the frame address is that of the public function.
   [[gnu::always_inline]] call() noexcept {
     if (!inside_) [[unlikely]]
       return;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The calls by handle: the program's pointers and numbers are looked at here, in the kernel's order, and no further on.
+// The calls by handle. Checks the arguments, the program's pointers and numbers, in the kernel's order; kioctx checks
+// the iocbs.
 #include <doorbell/aio_calls.hpp>
 #include <doorbell/base/errno_kept.hpp>
 
@@ -26,8 +27,8 @@ int answer(const std::error_code& ec, std::size_t otherwise = 0) noexcept {
   return ec ? -ec.value() : static_cast<int>(otherwise);
 }
 
-// No timeout waits for ever; so does a negative one, and one that is too long to count. Its parts are added up, whatever
-// their signs.
+// @return nothing: wait without limit, because there is no timeout, or it is negative, or it does not fit into 64 bits
+// of nanoseconds. Adds the two fields of the timeout, whatever their signs.
 std::optional<std::chrono::nanoseconds> length_of(const timespec* timeout) noexcept {
   if (timeout == nullptr) return std::nullopt;
   std::int64_t seconds_as_ns = 0;
@@ -58,8 +59,8 @@ int get_events(aio_context_t handle, long min, long nr, io_event* events, const 
   if (may_wait && eventfd_ctx::in_callback()) return -EDEADLK;
   const kioctx::wait_limit limit{
       .may_wait = may_wait, .until = may_wait ? deadline_after(length) : std::nullopt, .mask = mask, .me = &user};
-  // Like the kernel, this looks only at memory that it may write to: `nr` may exceed what the ring can hold, and even what
-  // memory can hold.
+  // Like the kernel, checks only the memory that the call can fill: `nr` may exceed the size of the ring, and even the
+  // size of memory.
   const auto bytes = user->at_most(count) * sizeof *events;
   if (count > 0 && !is_writable(events, bytes)) return user->wait_for_any(limit) ? -EFAULT : 0;
   std::error_code ec;
@@ -77,8 +78,8 @@ int destroy(aio_context_t handle) noexcept {
   return answer(ec);
 }
 
-// Lets handlers run for what `mask` does not block, as the kernel does whether or not the call has slept.
-// @return whether any did.
+// Lets the handlers of signals that `mask` does not block run. The kernel does so whether or not the call has slept.
+// @return whether a handler has run.
 bool take_pending_signals(const sigset_t& mask) noexcept {
   const timespec at_once{};
   return ::ppoll(nullptr, 0, &at_once, &mask) < 0 && errno == EINTR;
@@ -98,7 +99,8 @@ int io_setup(unsigned nr_events, aio_context_t* handle) noexcept {
   const auto made = kioctx::make(nr_events, engine_kind::automatic, ec);
   if (ec) return answer(ec);
   if (write_memory(handle, &made.handle, sizeof made.handle)) return 0;
-  // Another thread may have guessed the handle and destroyed the context, so the program gets -EFAULT in each case.
+  // destroy() fails if another thread has guessed the handle and destroyed the context. The result is -EFAULT in both
+  // cases.
   std::ignore = destroy(made.handle);
   return -EFAULT;
 }

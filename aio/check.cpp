@@ -28,7 +28,8 @@ constexpr std::uint64_t max_poll_events = 0xffff;
 constexpr std::uint64_t always_there = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 constexpr std::uint64_t max_vectors = 1024;  // UIO_MAXIOV
 constexpr auto max_size = static_cast<std::uint64_t>(std::numeric_limits<ssize_t>::max());
-// From RWF_HIPRI to RWF_NOSIGNAL (Linux 6.18). A flag that the kernel or the file does not support makes the request fail.
+// All flags from RWF_HIPRI to RWF_NOSIGNAL (Linux 6.18). If the kernel or the file does not support a flag, the request
+// fails later.
 constexpr std::int32_t known_rw_flags = 0x1ff;
 constexpr std::int32_t append_and_not = 0x30;  // RWF_APPEND and RWF_NOAPPEND
 constexpr std::int32_t atomic_write = 0x40;    // RWF_ATOMIC (Linux 6.11)
@@ -36,7 +37,8 @@ constexpr std::int32_t atomic_write = 0x40;    // RWF_ATOMIC (Linux 6.11)
 std::error_code error(std::errc what) noexcept { return std::make_error_code(what); }
 std::error_code unless(bool good, std::errc otherwise) noexcept { return good ? std::error_code{} : error(otherwise); }
 
-// As the kernel's ioprio_check_cap(); a user is not asked for, since capabilities can be dropped and given.
+// As the kernel's ioprio_check_cap(): checks the capabilities and not the user, because capabilities can be dropped and
+// granted.
 bool may_be_realtime() noexcept {
   constexpr std::uint32_t needed = 1U << CAP_SYS_NICE | 1U << CAP_SYS_ADMIN;
   __user_cap_header_struct which{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
@@ -61,7 +63,8 @@ std::error_code check_priority(const iocb_abi& asked) noexcept {
   }
 }
 
-// All lengths, then all addresses. A single buffer is cut to what can be transferred before its address is looked at.
+// Checks all lengths first, then all addresses. The length of a single buffer is truncated to max_transfer before its
+// address is checked.
 std::error_code check_vectors(std::span<const iovec> buffers) noexcept {
   for (const auto& buffer : buffers)
     if (buffer.iov_len > max_size) return error(std::errc::invalid_argument);
@@ -71,7 +74,7 @@ std::error_code check_vectors(std::span<const iovec> buffers) noexcept {
   return {};
 }
 
-// The kernel takes the low 32 bits of the number of buffers.
+// Like the kernel, uses the low 32 bits of the number of buffers.
 std::error_code fetch_vectors(request& made) noexcept {
   const auto count = static_cast<std::uint32_t>(made.what.nbytes);
   if (count > max_vectors) return error(std::errc::invalid_argument);
@@ -97,23 +100,23 @@ std::uint64_t bytes_to_transfer(const request& made, bool vectored) noexcept {
   return sum;
 }
 
-// Also of what has no offset.
+// Also applies to files that have no position.
 std::error_code check_range(const iocb_abi& asked, std::uint64_t bytes) noexcept {
   const bool wraps = asked.offset >= 0 && bytes > max_size - static_cast<std::uint64_t>(asked.offset);
   return unless(asked.offset >= 0 && !wraps, std::errc::invalid_argument);
 }
 
-// What is no file, directory, device, pipe or socket (an epoll, a pidfd) may know neither reads nor writes; io_uring would
-// wait for it to become ready before it said so. To transfer nothing asks just that.
+// A descriptor that is no file, directory, device, pipe or socket (for example an epoll or a pidfd) may support neither
+// reads nor writes; io_uring would wait until it is ready before it reports that. A transfer of 0 buffers finds out.
 bool can_transfer(int fd, const file_facts& file, int opened_for) noexcept {
   if (file.type == S_IFDIR) return false;
   if (file.type != 0) return true;
   return (opened_for == O_RDONLY ? ::readv(fd, nullptr, 0) : ::writev(fd, nullptr, 0)) == 0;
 }
 
-// An error of preadv2(2) and pwritev2(2) that comes before anything is transferred. The kernel looks at the two flags,
-// which exclude each other, only of files with the operations that the kernel's AIO needs (read_iter, write_iter); for
-// others no flag is supported.
+// @return 0, or the errno of preadv2(2) or pwritev2(2) with two flags that exclude each other, which is reported before
+// any data is transferred. The kernel checks the combination only for files that have the operations that the kernel's
+// AIO needs (read_iter, write_iter); for other files, it supports no flag.
 int error_of_excluding_flags(int fd, int opened_for) noexcept {
   char byte = 0;
   const iovec buffer{.iov_base = &byte, .iov_len = 1};
@@ -122,7 +125,7 @@ int error_of_excluding_flags(int fd, int opened_for) noexcept {
   return answer < 0 ? errno : 0;
 }
 
-// Since Linux 6.9, which knows RWF_NOAPPEND; before that, no flag tells.
+// Whether the flags show if a file has these operations: since Linux 6.9, which added RWF_NOAPPEND.
 bool flags_tell_of_operations() noexcept {
   static const bool do_they = [] {
     std::array<int, 2> ends{-1, -1};
@@ -134,14 +137,14 @@ bool flags_tell_of_operations() noexcept {
   return do_they;
 }
 
-// Files, pipes and sockets have these operations; some devices, inotify, and eventfds for writes, do not.
+// Files, pipes and sockets have these operations. Some devices and inotify do not, and an eventfd has no write_iter.
 bool lacks_operation_of_aio(int fd, const file_facts& file, int opened_for) noexcept {
   if (file.type != 0 && file.type != S_IFCHR) return false;
   return flags_tell_of_operations() && error_of_excluding_flags(fd, opened_for) == EOPNOTSUPP;
 }
 
-// RWF_DONTCACHE is for the page cache. Whether a file has it, and RWF_NOWAIT, is asked by a read into memory that is
-// read-only, which reads nothing. Files that have RWF_DONTCACHE have RWF_NOWAIT.
+// RWF_DONTCACHE applies to the page cache only. A read into read-only memory, which transfers nothing, shows whether a
+// file supports the flag, and RWF_NOWAIT. Files that support RWF_DONTCACHE also support RWF_NOWAIT.
 bool supports_flags(const iocb_abi& asked, const file_facts& file) noexcept {
   constexpr std::int32_t dont_cache = 0x80;  // RWF_DONTCACHE (Linux 6.14)
   static constexpr char read_only = 0;
@@ -153,7 +156,7 @@ bool supports_flags(const iocb_abi& asked, const file_facts& file) noexcept {
   return ::preadv2(asked.fildes, &nowhere, 1, 0, flags | RWF_NOWAIT) >= 0 || errno != EOPNOTSUPP;
 }
 
-// Since Linux 6.5; before that, such a request would be refused.
+// Whether pipes support RWF_NOWAIT: since Linux 6.5. An older kernel would refuse the request.
 bool pipes_know_nowait() noexcept {
   static const bool known = [] {
     std::array<int, 2> ends{-1, -1};
@@ -167,7 +170,7 @@ bool pipes_know_nowait() noexcept {
   return known;
 }
 
-// Kernels and file systems that know no atomic writes do not say that the file has them.
+// Kernels and file systems that do not support atomic writes do not report the attribute.
 bool can_write_atomically(int fd) noexcept {
   constexpr unsigned limits_of_atomic_writes = 0x10000;  // STATX_WRITE_ATOMIC
   constexpr std::uint64_t has_them = 0x400000;           // STATX_ATTR_WRITE_ATOMIC
@@ -197,9 +200,9 @@ std::error_code check_transfer(request& made, const file_facts& file, const tran
   if (as_the_kernel && lacks_operation_of_aio(asked.fildes, file, opened_for))
     return error(std::errc::invalid_argument);
   if (const auto ec = check_buffer(made, vectored)) return ec;
-  // The kernel's AIO lets it be; io_uring refuses it.
+  // The kernel's AIO ignores RWF_HIPRI; io_uring refuses it.
   made.what.rw_flags &= ~RWF_HIPRI;
-  // io_uring waits for what says of itself that it does not block; the kernel's AIO, and the program, expect EAGAIN.
+  // io_uring waits even for a file with O_NONBLOCK; the kernel's AIO fails with EAGAIN, which the program expects.
   if (file.does_not_block && pipes_know_nowait()) made.what.rw_flags |= RWF_NOWAIT;
   return check_range(asked, bytes_to_transfer(made, vectored));
 }
@@ -210,7 +213,7 @@ std::error_code check_sync(const iocb_abi& asked, const file_facts& file) noexce
   return unless(plain && stored, std::errc::invalid_argument);
 }
 
-// A file that is always ready never becomes so: it has what is asked for now, or cannot be waited for.
+// Files that are always ready cannot be waited for: the poll must ask for an event that they always have.
 std::error_code check_poll(const iocb_abi& asked, const file_facts& file) noexcept {
   const bool plain = asked.buf <= max_poll_events && asked.offset == 0 && asked.nbytes == 0 && asked.rw_flags == 0;
   const bool always_ready = file.type == S_IFREG || file.type == S_IFDIR || file.type == S_IFBLK;
@@ -240,7 +243,7 @@ std::error_code check_layout(const iocb_abi& asked) noexcept {
   return unless(asked.reserved2 == 0 && asked.nbytes <= max_size, std::errc::invalid_argument);
 }
 
-// The type also decides whether the request waits for something else than a disk: a pipe may be open with O_DIRECT.
+// Looks up the type of a file with O_DIRECT, too: a pipe may have that flag, and its requests do not wait for a disk.
 std::error_code look_up_file(const iocb_abi& asked, file_facts& file) noexcept {
   const int flags = ::fcntl(asked.fildes, F_GETFL);
   if (flags < 0 || (flags & O_PATH)) return error(std::errc::bad_file_descriptor);

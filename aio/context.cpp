@@ -21,10 +21,10 @@ kioctx_user enter(unsigned long handle, std::uint64_t serial) noexcept {
   return user;
 }
 
-// In a signal handler that has interrupted a call.
+// For a call in a signal handler that has interrupted another call.
 void refuse(std::error_code& ec) noexcept { ec = std::make_error_code(std::errc::resource_unavailable_try_again); }
 
-// Clears `ec` when there is a context.
+// Sets `ec`: success, or invalid_argument if there is no such context.
 kioctx_user enter(unsigned long handle, std::uint64_t serial, std::error_code& ec) noexcept {
   auto user = enter(handle, serial);
   ec = user ? std::error_code{} : std::make_error_code(std::errc::invalid_argument);
@@ -53,10 +53,10 @@ context::context(unsigned nr_events, engine_kind carried_by) {
 }
 
 context::~context() {
-  if (handle_ == 0) return;  // none was made, as in a signal handler where that was refused, or it was moved from
+  if (handle_ == 0) return;  // moved from, or no context was made, for example because a signal handler was refused one
   std::error_code ec;
   destroy(ec);
-  // Requests would go on writing into buffers whose owner believes them done.
+  // Otherwise requests would still write into buffers that the program considers complete.
   if (ec == std::errc::resource_deadlock_would_occur)
     base::fatal("a context was destroyed in a callback; its requests would write into memory that is freed",
                 "docs/eventfd.md, In a callback");

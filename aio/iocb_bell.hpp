@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The eventfd that an iocb names: an iocb of the C++ interface holds a reference to one, an iocb of the kernel's layout has
-// the number of a descriptor.
+// The eventfd that an iocb names. An iocb of the C++ interface holds a reference to an eventfd; an iocb with the
+// kernel's layout has the number of a descriptor.
 //
-// Thread safety: of the thread that submits the iocb.
+// Thread safety: called by the thread that submits the iocb.
 #pragma once
 
 #include <system_error>
