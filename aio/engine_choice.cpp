@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* variable = "DOORBELL_ENGINE";
 
-/// Null: it names none.
+/// @return nothing: it is not the name of an engine.
 std::optional<engine_kind> named(std::string_view name) noexcept {
   if (name.empty()) return engine_kind::automatic;
   if (name == "io_uring" || name == "uring") return engine_kind::io_uring;
@@ -39,14 +39,14 @@ engine_kind asked_by_environment(std::error_code& ec) noexcept {
   return engine_kind::automatic;
 }
 
-// A lack of memory or of descriptors now says nothing about the next context.
+// Not for a shortage of memory or descriptors, which may be over when the next context is created.
 bool is_refusal(const std::error_code& error) noexcept {
   return error == std::errc::function_not_supported || error == std::errc::operation_not_permitted ||
          error == std::errc::permission_denied;
 }
 
-/// The engine of all contexts that do not ask for one of their own: first the choice of the environment, and threads once
-/// the system has refused io_uring.
+/// The engine of all contexts that do not request one: first the choice of the environment; threads after the system
+/// has refused io_uring.
 base::atomic<engine_kind> decided{engine_kind::automatic};
 base::atomic<bool> environment_is_read{false};  // release: decided has been stored
 
@@ -58,8 +58,8 @@ std::unique_ptr<engine> make_uring(unsigned in_flight, std::error_code& ec) noex
   return made;
 }
 
-// The kernel's io_setup(2) needs neither descriptors nor locked memory, so a lack of them must not make a setup fail: this
-// context gets threads. After a refusal all further contexts get threads without another attempt.
+// The kernel's io_setup(2) needs neither descriptors nor locked memory, so a shortage of them must not make a setup
+// fail: this context gets threads. After a refusal, all further contexts get threads without another attempt.
 std::unique_ptr<engine> make_what_is_allowed(unsigned in_flight, std::error_code& ec) noexcept {
   if (auto made = make_uring(in_flight, ec)) return made;
   if (is_refusal(ec)) decided.store(engine_kind::threads, base::memory_order_relaxed);

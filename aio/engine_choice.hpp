@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which engine carries a context. A context may ask for one; all others of a process have the same.
+// Chooses the engine of a context. A context may request one; all other contexts of a process have the same engine.
 //
-// Thread safety: may be called at once. Two threads that decide for the process at the same moment find the same answer:
-// the environment is one, and so is what the system allows.
+// Thread safety: may be called concurrently. Two threads that decide for the process concurrently reach the same
+// decision, because the environment and the permissions of the process are the same for both.
 #pragma once
 
 #include <memory>
@@ -15,9 +15,9 @@
 
 namespace doorbell::aio {
 
-/// @param in_flight how many requests there may be at once.
-/// Errors: invalid_argument when DOORBELL_ENGINE names no engine (the first time it also says so on stderr); what the
-/// engine's own make() says.
+/// @param in_flight the maximum number of requests in flight.
+/// Errors: invalid_argument if DOORBELL_ENGINE names no engine (the first time, also a message on stderr); the errors
+/// of the engine's make().
 [[nodiscard]] std::unique_ptr<engine> make_engine(engine_kind wanted, unsigned in_flight, std::error_code& ec) noexcept;
 
 }  // namespace doorbell::aio

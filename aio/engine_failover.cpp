@@ -18,8 +18,8 @@ namespace doorbell::aio {
 namespace {
 
 constexpr std::chrono::milliseconds look_every{1};
-// Not a whole second: a signal whose handler runs between two sleeps does not end the wait, and timers of whole seconds
-// are common.
+// Not a whole second: timers of whole seconds are common, and a signal whose handler runs between two sleeps does not
+// end the wait.
 constexpr std::chrono::milliseconds longest_sleep{1013};
 
 bool is_for_ring(const request& asked) noexcept {
@@ -27,8 +27,8 @@ bool is_for_ring(const request& asked) noexcept {
   return asked.ends_by_itself && needs_no_thread && asked.whom.bell == nullptr && !asked.is_left_to_kernel;
 }
 
-// io_uring completes polls for RDHUP also if they do not ask for it. A socket that has it has IN and RDNORM, too, so only
-// polls that ask for none of these differ; other files have no RDHUP.
+// io_uring also completes polls for RDHUP if they do not ask for it. A socket that has RDHUP has IN and RDNORM, too, so
+// only polls that ask for none of these complete too early. Other files have no RDHUP.
 bool would_complete_too_early(const request& in_ring) noexcept {
   constexpr std::uint64_t comes_with_rdhup = POLLIN | POLLRDNORM | POLLRDHUP;
   return is_poll(in_ring.what) && (in_ring.what.buf & comes_with_rdhup) == 0 &&
@@ -47,7 +47,7 @@ std::string_view engine_failover::name() const noexcept {
   return others != nullptr && !ring_->works() ? others->name() : ring_->name();
 }
 
-// @return null: there is no memory for it.
+// @return the crew's engine, which is created on first use. Null: there is no memory for it.
 engine_threads* engine_failover::stand_in() noexcept {
   if (auto* const others = threads()) return others;
   const base::mutex_lock held{lock_};
@@ -86,8 +86,8 @@ std::size_t engine_failover::start_by_ring(std::span<request* const> requests) n
   return started;
 }
 
-// A request that waits, and that the crew cannot take: no thread or memory can be had, or the file cannot be sent to it (a
-// ring). Requests for files the crew always takes.
+// For a request that waits for something other than a disk, and that the crew cannot take: no thread or memory is
+// available, or the file cannot be sent to the crew (a ring). The crew always takes requests for files.
 bool engine_failover::start_by_ring_instead(request& refused) noexcept {
   if (refused.ends_by_itself || !ring_->works() || would_complete_too_early(refused)) return false;
   request* const one = &refused;
@@ -110,7 +110,7 @@ std::size_t engine_failover::start_by_crew(std::span<request* const> requests) n
 
 void engine_failover::tell_sleeper(std::uint32_t where) noexcept {
   const auto place = place_.load(base::memory_order_seq_cst);
-  // A sleeper at the descriptors of both must look now and then for completions that none of them announces.
+  // A sleeper at the descriptors of both must poll for completions that neither descriptor announces, so it is woken.
   const bool must_look = where == at_crew && place == (at_ring | at_crew) && threads()->has_unannounced();
   if (place == nowhere || ((place & where) != 0 && !must_look) || !waiting()) return;
   if (where == at_crew)
@@ -119,8 +119,8 @@ void engine_failover::tell_sleeper(std::uint32_t where) noexcept {
     others->wake();
 }
 
-// In vain if the ring takes no entry now, or has failed; then must_be_looked_at().
-// @return false: the crew's completions would not be announced at the ring's descriptor.
+// Fails if the ring takes no entry now, and then must_be_looked_at() is true, or if the ring stops working.
+// @return false: the ring's descriptor does not announce the crew's completions.
 bool engine_failover::watch_crew() const noexcept {
   const auto* const others = threads();
   if (others == nullptr || !ring_->works()) return true;
@@ -143,7 +143,8 @@ std::size_t engine_failover::reap(std::span<completion> completions) noexcept {
   }
   auto* const others = threads();
   if (others == nullptr) return from_ring;
-  // If that fails while further requests are with the crew, a loop is told of them by the next request.
+  // If this fails while more requests are with the crew, an event loop learns of their completions only after the next
+  // start().
   if (is_polled() && !ring_->is_watching()) std::ignore = watch_crew();
   if (from_ring == completions.size()) return from_ring;
   const auto from_crew = others->reap(completions.subspan(from_ring));
@@ -151,9 +152,9 @@ std::size_t engine_failover::reap(std::span<completion> completions) noexcept {
   return from_ring + from_crew;
 }
 
-// Starts requests again that no thread has cancelled. They have transferred nothing yet, or their result would say how
-// much.
-// @return how many are left.
+// Restarts requests that have ended although no thread has cancelled them. They have transferred nothing; otherwise
+// their result would be the number of bytes.
+// @return the number of remaining completions.
 std::size_t engine_failover::restart_orphans(std::span<completion> from_ring) noexcept {
   const auto restarted = [this](const completion& each) {
     const bool has_ended = each.res == -ECANCELED || each.res == -EINTR;
@@ -163,9 +164,9 @@ std::size_t engine_failover::restart_orphans(std::span<completion> from_ring) no
   return static_cast<std::size_t>(rest - from_ring.begin());
 }
 
-// By the crew, because the thread that reaps it need not be one that waits here. A cancel() that came too late for the
-// first start, and too early for this one, has set `cancelled` before it tried. Should the engine refuse now, destroy()
-// asks again.
+// The crew is tried first, because the thread that reaps the request does not necessarily wait for events here. A
+// cancel() between the end of the first start and this one finds no request in the engine, but has set `cancelled`
+// before, so this cancels the request. If the engine refuses that now, destroy() cancels the request again.
 bool engine_failover::restart(request& orphan) noexcept {
   if (!still_names_its_file(orphan)) return false;
   const base::intrusive_ptr<request> held{&orphan};
@@ -205,7 +206,7 @@ engine::wait_result engine_failover::sleep(std::uint32_t where, base::deadline u
   return where == at_crew ? others->wait(until) : sleep_at_both(*others, until);
 }
 
-// The kernel restarts ppoll(2) after an interruption for which no handler has run.
+// EINTR means that a handler has run: the kernel restarts ppoll(2) after an interruption for which no handler has run.
 engine::wait_result engine_failover::sleep_at_both(engine_threads& others, base::deadline until) noexcept {
   using clock = std::chrono::steady_clock;
   if (others.has_completions()) return wait_result::ready;
@@ -233,7 +234,7 @@ engine::wait_result engine_failover::wait_without_ring(base::deadline until) noe
   return result == wait_result::timed_out ? wait_result::ready : result;
 }
 
-// A sleeper may be in either.
+// A thread may sleep in either engine.
 void engine_failover::wake() noexcept {
   if (auto* const others = threads()) others->wake();
   ring_->wake();
@@ -248,25 +249,25 @@ int engine_failover::descriptor() const noexcept {
   is_polled_.store(true, base::memory_order_relaxed);
   const auto* const others = threads();
   std::ignore = watch_crew();
-  // The ring may notice only now that it is lost.
+  // This call may be the first to detect that the ring is lost.
   const int of_ring = ring_->descriptor();
   return others != nullptr && of_ring < 0 ? others->descriptor() : of_ring;
 }
 
 std::array<int, 2> engine_failover::descriptors() const noexcept {
   const auto* const others = threads();
-  const int of_ring = ring_->descriptor();  // which may notice only now that it is lost
+  const int of_ring = ring_->descriptor();  // may be the first call to detect that the ring is lost
   if (others == nullptr || (is_polled() && of_ring >= 0)) return {of_ring, -1};
   const int of_crew = others->descriptor();
   crew_is_silent_.store(of_crew < 0, base::memory_order_relaxed);
   return of_ring < 0 ? std::array{of_crew, -1} : std::array{of_ring, of_crew};
 }
 
-//   a thread that sleeps at both         this
+//   a thread that sleeps at both         ignore_descriptors()
 //   place_ = at_ring, at_crew            the crew's engine ignores its descriptor
-//   asks the crew's engine for it        place_ ? -> asks for it again
+//   descriptor() of the crew's engine    place_ is both ? -> descriptor() of the crew's engine
 //
-//   forbidden: a sleeper, and a descriptor that is ignored. Asking for it and ignoring it take a lock.
+//   forbidden: a thread sleeps at a descriptor that is ignored. Both functions of the crew's engine take its lock.
 void engine_failover::ignore_descriptors() noexcept {
   auto* const others = threads();
   if (others == nullptr || is_polled()) return;
@@ -277,7 +278,7 @@ void engine_failover::ignore_descriptors() noexcept {
 bool engine_failover::must_be_looked_at() const noexcept {
   const bool has_lost_ring = !ring_->works();
   const auto* const others = threads();
-  // Without the threads, no descriptor announces the completions of the requests to come.
+  // Without the crew's engine, no descriptor announces the completions of further requests.
   if (has_lost_ring && (others == nullptr || ring_->has_requests())) return true;
   if (others == nullptr) return false;
   const bool is_silent =

@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// engine_failover: a ring for the requests of files, and the crew (engine_threads) for all others.
+// engine_failover: a ring (engine_uring) for requests of files, and the crew (engine_threads) for all other requests.
 //
-// The ring carries requests that end by themselves and that the kernel starts without a thread: reads of files and disks,
-// and transfers with O_DIRECT. The crew carries requests that wait for something else (polls, pipes, sockets, terminals),
-// and those for which io_uring would use a thread of its own (fsync, writes through the page cache). In the ring, these
-// would be cancelled when the thread that submitted them ends, or when the process may have no further thread; and io_uring
-// adds an event to polls that the program did not ask for (RDHUP).
+// The ring carries out requests that end by themselves and that the kernel starts without a thread: reads of files and
+// disks, and transfers with O_DIRECT. The crew carries out requests that wait for something else (polls, pipes,
+// sockets, terminals), and those for which io_uring would use a thread of its own (fsync, writes through the page
+// cache). io_uring would cancel these when the thread that submitted them ends, or when the process may create no
+// further thread; and it adds an event to polls that the program did not ask for (RDHUP).
 //
-// A completion in the ring interrupts the sleep of the thread that submitted the request (getter_habit.hpp). Therefore
-// a request goes to the ring only if that thread
-//   - is in the habit of sleeping for events of the context, and the request signals no eventfd, because a thread that
-//     waits for an eventfd sleeps elsewhere; or
-//   - waits for the events by the descriptor, in a loop that the program has made for it: descriptor() has been asked
-//     for.
-// Otherwise the crew takes it, which passes O_DIRECT requests to the kernel's own AIO (kernel_aio.hpp).
+// A completion in the ring interrupts the sleep of the thread that submitted the request (getter_habit.hpp). A thread
+// that waits for an eventfd does not sleep in this engine. Therefore a request goes to the ring only if it signals no
+// eventfd, and the submitting thread
+//   - is in the habit of sleeping for events of the context, or
+//   - waits for events at the descriptor, in the program's event loop: descriptor() has been called.
+// The crew takes all other requests; it passes those with O_DIRECT to the kernel's own AIO (kernel_aio.hpp).
 //
-// From the moment on at which the ring stops working (see engine_uring), the crew carries all requests. No request is
-// started twice: the kernel carries out the requests that it has taken, and their completions are in the memory of the ring;
-// only requests that the kernel has never seen are started by the crew.
+// When the ring has stopped working (see engine_uring), the crew carries out all further requests. No request is
+// started twice: the kernel carries out the requests that it has taken, and their completions are in the memory of the
+// ring; the crew starts only requests that the kernel has never seen.
 //
 //   submitter A                          submitter B                       sleeper in the ring
 //   ring's start(): EBADF                ring's start(): nothing started   sleeps for at most a second
@@ -26,45 +25,48 @@
 //   threads' start()                     threads' start()                  wakes; has threads; sleeps there
 //
 //   legal:     each request is started once, by the ring or by threads.
-//   forbidden: a request started by both. The ring never reports a request as not started that the kernel may have taken.
+//   forbidden: a request started by both. If the ring reports a request as not started, the kernel has not taken it.
 //
-// A thread sleeps where there are requests: in the ring, in the crew's engine, or at the descriptors of both. Requests
-// that are started elsewhere meanwhile wake it, so that it looks again where to sleep:
+// A thread sleeps where there are requests: in the ring, in the crew's engine, or at the descriptors of both. A request
+// that is started elsewhere meanwhile wakes the thread, which then chooses again where to sleep:
 //
-//   sleeper                              thread that starts a request in the ring; with the crew likewise
+//   sleeper                              thread that starts a request in the ring; likewise with the crew
 //   place_ = at_crew                     ++in_ring_
-//   in_ring_ > 0 ? -> looks again        starts it
+//   in_ring_ > 0 ? -> chooses again      starts the request
 //   sleeps in the crew's engine          place_ is not the ring ? -> wakes the sleeper
 //
 //   legal:     the sleeper finds the request, or the starter finds where it sleeps.
-//   forbidden: a request, and a sleeper that its completion does not wake. All four are seq_cst. place_ may be that of
-//              a sleeper that has left by siglongjmp(3): then the next one stores its own later, and finds the request.
+//   forbidden: a request whose completion does not wake the sleeper. All four accesses are seq_cst. place_ may still be
+//              set by a sleeper that has left by siglongjmp(3); then the next sleeper stores its own place later, and
+//              finds the request.
 //
-// Once the program has asked for the descriptor, the ring announces the crew's completions, too: it reads the eventfd
-// that they ring.
+// After the program has called descriptor(), the ring also announces the crew's completions: it has a read of the
+// eventfd that the crew signals.
 //
 //   thread of the crew                   a thread that reaps               sleeper in the ring
 //   completion on the list
-//   rings the eventfd                    takes the ring's completions      sleeps while the ring has none
+//   signals the eventfd                  takes the ring's completions      sleeps while the ring has none
 //                                        watches again
 //                                        takes the list
 //
-//   legal:     the read is in the ring when the eventfd is rung, or comes later and finds its count.
-//   forbidden: a completion on the list, the read taken, and no new read. The thread that takes the read watches again
-//              before it takes the list; if it cannot, must_be_looked_at() says so, and no sleep is longer than a
-//              millisecond.
+//   legal:     the read is in the ring when the eventfd is signalled, or is submitted later and finds the count.
+//   forbidden: a completion on the list, the read taken, and no new read. The thread that takes the read submits a new
+//              one (watches again) before it takes the list. If it cannot, must_be_looked_at() is true, and no sleep is
+//              longer than a millisecond.
 //
-// If the ring does not work any more and still has requests, a sleeper looks into it every millisecond, because nothing
-// tells it of completions in there.
+// If the ring has stopped working and still has requests, a sleeper polls the ring every millisecond, because nothing
+// announces the completions in it.
 //
-// A thread that ends takes those of its requests with it that io_uring has given to a thread of its own and not started.
-// They are started again, if their number still refers to the file that they were submitted for; otherwise they fail with
-// -ECANCELED.
+// When a thread ends, io_uring cancels those requests of the thread that wait for a kernel worker and have not started.
+// They are started again, if their number still refers to the file that they were submitted for; otherwise they fail
+// with -ECANCELED.
 //
-// A request that the crew cannot take because the process may have no thread goes to the ring whoever submits it, except
-// a poll of a socket that RDHUP would complete although it asks for nothing that comes with it.
+// A request that the crew cannot take because the process may create no thread goes to the ring, whichever thread
+// submits it. Exception: a poll of a socket that asks for none of the events that come with RDHUP, because RDHUP would
+// complete it.
 //
-// Thread safety: as of engine. Lock: a leaf.
+// Thread safety: that of engine. Lock: lock_ is held while the crew's engine is created, which takes the lock of the
+// process's crew. No other lock is taken under lock_.
 #pragma once
 
 #include <array>
@@ -84,7 +86,7 @@ namespace doorbell::aio {
 
 class engine_failover final : public engine {
  public:
-  /// @param in_flight how many requests there may be.
+  /// @param in_flight the maximum number of requests in flight.
   engine_failover(std::unique_ptr<engine_uring> ring, unsigned in_flight) noexcept
       : ring_{std::move(ring)}, in_flight_{in_flight} {
     ring_->become_part_of(*this);
@@ -118,7 +120,7 @@ class engine_failover final : public engine {
   void note_departure() noexcept override { habit_.note_departure(); }
 
  private:
-  // Where a sleeper finds completions.
+  // Values of place_: where a sleeper waits for completions.
   static constexpr std::uint32_t nowhere = 0;
   static constexpr std::uint32_t at_ring = 1;
   static constexpr std::uint32_t at_crew = 2;
@@ -150,9 +152,10 @@ class engine_failover final : public engine {
   base::atomic<engine_threads*> threads_{nullptr};
 
   getter_habit habit_;
-  mutable base::atomic<bool> is_polled_{false};       // by the program: descriptor() has been asked for
-  mutable base::atomic<bool> crew_is_silent_{false};  // no descriptor can be had that announces its completions
-  base::atomic<std::uint32_t> in_ring_{0};            // requests that have been started, or are about to be, not reaped
+  mutable base::atomic<bool> is_polled_{false};       // by the program: descriptor() has been called
+  mutable base::atomic<bool> crew_is_silent_{false};  // no descriptor announces the crew's completions
+  base::atomic<std::uint32_t> in_ring_{0};            // requests that are started or about to be, and not reaped
+  // The same, of the crew.
   base::atomic<std::uint32_t> with_crew_{0};
   base::atomic<std::uint32_t> place_{nowhere};  // where a thread sleeps
 };

@@ -20,7 +20,7 @@
 namespace doorbell::aio {
 namespace {
 
-// For a program that closes descriptors without a pause.
+// A limit for programs that close descriptors continuously.
 constexpr int most_lost_crews = 100;
 constexpr std::chrono::milliseconds between_looks{1};
 constexpr std::chrono::milliseconds longest_wait_for_room{10'000};
@@ -30,22 +30,22 @@ unsigned events_of(const request& asked) noexcept {
   return is_read(asked.what) ? POLLIN : POLLOUT;
 }
 
-// Files that have no readiness are ready for both; asked for neither, the kernel says that they cannot be polled.
+// Files that cannot be polled are always readable and writable. If a poll asks for neither, the kernel refuses it.
 std::int64_t poll_of_always_ready(const request& asked) noexcept {
   const auto events = events_of(asked) & (POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM);
   return events != 0 ? std::int64_t{events} : -EINVAL;
 }
 
-// In a thread of the crew.
+// The number of the request's file in the crew's table. Called in a thread of the crew.
 int number_of(const request& asked) noexcept { return asked.by_threads.with->pins.number(asked.by_threads.pinned); }
 
-// Pipes and sockets can always be polled. In a thread of the crew.
+// Pipes and sockets can always be polled. Called in a thread of the crew.
 bool may_lack_readiness(const request& asked) noexcept {
   const auto kind = kind_of(number_of(asked));
   return kind != file_kind::pipe && kind != file_kind::socket;
 }
 
-// The events that a poll asks for and that are there now, as the kernel looks for them in io_submit(2).
+// The events that a poll asks for and that are there now. The kernel also checks for them in io_submit(2).
 unsigned ready_events(const request& asked) noexcept {
   pollfd one{.fd = asked.what.fildes, .events = static_cast<short>(events_of(asked)), .revents = 0};
   const bool is_ready = ::poll(&one, 1, 0) > 0 && (one.revents & POLLNVAL) == 0;
@@ -72,7 +72,7 @@ std::unique_ptr<engine_threads> engine_threads::make(std::error_code& ec, unsign
   return made;
 }
 
-// When a context is gone, so are the files of its requests: the other end of a pipe may wait for that.
+// When a context is destroyed, the files of its requests are closed: the other end of a pipe may wait for that.
 engine_threads::~engine_threads() {
   crew_.load(base::memory_order_acquire)->pins.wait_until_swept();
   {
@@ -98,11 +98,12 @@ std::size_t engine_threads::start(std::span<request* const> requests) noexcept {
   return started;
 }
 
-// @return how many from the first on; if their completions must be announced and no descriptor can be had, none.
+// @return the number of started requests, from the first on. 0 if their completions must be announced and there is no
+// descriptor.
 std::size_t engine_threads::start_direct(std::span<request* const> requests) noexcept {
   if (!kernel_aio::can_take(*requests.front())) return 0;
-  // Programs that make calls do not wait for the descriptor. A thread of the library that begins to wait for it later asks
-  // has_unannounced().
+  // Programs that use the calls by handle do not wait for the descriptor. A library thread that begins to wait for it
+  // later checks has_unannounced().
   const bool must_announce = std::ranges::any_of(requests, [watched = is_watched()](const auto* each) {
     return !each->kernel_may_signal && (watched || !each->is_left_to_kernel || each->whom.bell != nullptr);
   });
@@ -150,16 +151,16 @@ bool engine_threads::start_transfer(request& held) noexcept {
   return wait_for(held);
 }
 
-// The crew may have lost its descriptors to the program. The process's next crew is asked then.
+// If the program has closed the crew's descriptors, this tries the process's next crew.
 //
 //   submitter A                          submitter B
 //   tried = crew 1; not connected        tried = crew 1; not connected
 //   replace(crew 1): crew 2
 //                                        replace(crew 1): crew 2 already
 //
-//   forbidden: B replaces crew 2. It names the crew that it has tried, not the one that crew_ names by now.
+//   forbidden: B replaces crew 2. B names the crew that it has tried, not the one that crew_ names by then.
 //
-// Crew 2 may be lost, too, which no thread has noticed yet.
+// Crew 2 may be lost, too, without any thread having noticed. So this is a loop.
 std::error_code engine_threads::pin(request& held, file_pins::sharing share) noexcept {
   auto* tried = crew_.load(base::memory_order_acquire);
   auto ec = pin_with(*tried, held, share);
@@ -211,7 +212,7 @@ std::error_code engine_threads::pin_with(crew& which, request& held, file_pins::
   return {};
 }
 
-// A request that was not started is not ours any more.
+// @return false: the request is not started, and is the caller's.
 bool engine_threads::wait_for(request& held) noexcept {
   if (const auto error = pin(held, file_pins::sharing::own)) {
     if (error != std::errc::bad_file_descriptor) return false;
@@ -229,10 +230,11 @@ bool engine_threads::wait_for(request& held) noexcept {
   return false;
 }
 
-// The kernel's AIO needs no thread for a file, except for one that it has itself.
+// If no thread can be created, carries the request out inline: the kernel's AIO would need no thread of the process for
+// a file.
 bool engine_threads::give_to_worker(request& held) noexcept {
   auto& note = held.by_threads;
-  // It fails, and the thread that submits it gets SIGXFSZ. A worker has all signals blocked.
+  // The write fails, and the submitting thread must get SIGXFSZ. A worker has all signals blocked.
   if (held.ends_by_itself && note.pinned == 0 && starts_beyond_size_limit(held)) {
     carry_out_inline(held);
     return true;
@@ -253,7 +255,7 @@ bool engine_threads::give_to_worker(request& held) noexcept {
 
 void engine_threads::carry_out_inline(request& held) noexcept { finish(held, aio::carry_out(held, held.what.fildes)); }
 
-// Going on, in threads of the crew.
+// Continuing, in threads of the crew.
 
 void engine_threads::ready(request& taken, unsigned events) noexcept {
   if (is_poll(taken.what))
@@ -263,7 +265,8 @@ void engine_threads::ready(request& taken, unsigned events) noexcept {
 }
 
 void engine_threads::refused(request& taken, int error) noexcept {
-  // EPERM of a pipe says something else, as in a sandbox; a worker would wait there, and could not be stopped.
+  // EPERM for a pipe or a socket has another reason, for example a sandbox. A worker would wait for the file, and could
+  // not be stopped.
   if (error != EPERM || !may_lack_readiness(taken))
     finish(taken, is_shortage(error) ? -EAGAIN : -error);
   else if (is_poll(taken.what))
@@ -287,8 +290,8 @@ void engine_threads::try_again(request& taken) noexcept {
   }
 }
 
-// The limit of descriptors may be lower than it was when the file was sent. There is room when other requests have
-// completed, or when the program has raised the limit.
+// RLIMIT_NOFILE may be lower than it was when the file was sent. The crew's table has a free number again when other
+// requests complete, or when the program raises the limit.
 void engine_threads::carry_out(request& taken) noexcept {
   int fd = number_of(taken);
   for (auto left = longest_wait_for_room; fd == file_pins::no_room && left > left.zero(); left -= between_looks) {
@@ -303,8 +306,9 @@ void engine_threads::carry_out(request& taken) noexcept {
     note_done(taken, aio::carry_out(taken, fd));
 }
 
-// From a file that cannot be tried without sleeping. It was ready, but another reader may have been quicker. So the worker
-// looks once more, and no other request of ours comes in between.
+// For a file that cannot be tried without sleeping. The file was ready, but another reader may have taken the data. So
+// the worker polls it once more, and holds a lock so that no other request of the crew takes the data between the poll
+// and the transfer.
 void engine_threads::transfer_if_ready(request& taken, int fd) noexcept {
   const base::mutex_lock held{taken.by_threads.with->one_at_a_time};
   if (is_ready(fd, static_cast<short>(events_of(taken)))) note_done(taken, aio::carry_out(taken, fd));
@@ -338,7 +342,8 @@ engine::cancel_result engine_threads::cancel(request& started) noexcept {
 // Completing.
 
 void engine_threads::finish(request& held, std::int64_t res) noexcept {
-  // Before any lock is taken: an ending process may wait for it in a handler that has interrupted the lock's holder.
+  // Before any lock is taken: an ending process may wait for this count in a signal handler that has interrupted the
+  // holder of the lock.
   if (held.ends_by_itself) files_done_.fetch_add(1, base::memory_order_seq_cst);
   if (held.by_threads.watch != 0) held.by_threads.with->waits.remove(held);
   let_go_of_file(held);

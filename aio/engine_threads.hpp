@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// engine_threads: requests carried out by the crew (crew.hpp), where io_uring is refused. A request that may sleep in the
-// kernel goes to a worker (files, fsync). A request that waits for something else goes to the poller (polls; pipes, sockets
-// and terminals that are not ready); it is tried, without sleeping, when its file is ready. The crew is the process's, the
-// completions are the engine's own.
+// engine_threads: requests carried out by the crew (crew.hpp): all requests where io_uring is refused, and otherwise
+// those that engine_failover does not start in the ring. A request that may sleep in the kernel goes to a worker
+// (files, fsync). A request that waits for something else goes to the poller (polls; pipes, sockets and terminals that
+// are not ready); when its file is ready, the poller's thread tries it without sleeping. The crew is the process's, the
+// completions are the engine's.
 //
-// A request's way. One atomic decides which thread goes on with it (threads_note.hpp):
+// The path of a request. One atomic decides which thread handles it next (threads_note.hpp):
 //
 //   start: O_DIRECT             -> the kernel's AIO -> done
-//                               -> lane (the kernel has no room for it) -> worker
+//                               -> lane (the kernel's context is full) -> worker
 //          poll                 -> done, if it is ready
 //                               -> poller -> done
 //          transfer, not a file -> try -> done
@@ -16,43 +17,45 @@
 //                                                                   -> lane (its file cannot be tried) -> worker
 //          all else             -> lane -> worker -> done
 //
-// The crew works with its own descriptor of the request's file (file_pins.hpp). If no thread can be had, a request for a
-// file is carried out in the thread that submits it.
+// The crew uses its own descriptor of the request's file (file_pins.hpp). If no thread can be created, the submitting
+// thread carries out a request for a file.
 //
-// The sleeper and its news share one word, so that there is no order between two to get wrong:
+// The state of the sleeper and the reasons to wake it share one word, so that no order between two variables matters:
 //
-//   sleeper                              whoever completes or wakes
-//   word == 0 -> asleep (compare-exchange)     word |= ready or woken; was it asleep? futex_wake
+//   sleeper                                   thread that completes a request or calls wake()
+//   word == 0 -> asleep (compare-exchange)    word |= completions or woken; was asleep ? -> futex_wake
 //   futex_wait while word == asleep
 //
-//   legal:     the news come first: the compare-exchange fails. Or second: asleep is found, and futex_wait returns.
-//   forbidden: asleep with news. A word has one modification order.
+//   legal:     the other thread is first: the compare-exchange fails. Or second: it finds asleep; futex_wait returns.
+//   forbidden: asleep, with completions or woken, and no wakeup. A word has one modification order.
 //
-// While the kernel's AIO has requests, the sleeper sleeps there (kernel_aio.hpp), and says so in the word:
+// While the kernel's AIO has requests, the sleeper sleeps there (kernel_aio.hpp), and sets a bit of the word:
 //
 //   sleeper                              thread that starts a request in the kernel's AIO
 //   word: 0 -> asleep                    counts the request
-//   are there requests? looks again      word == asleep, not in the kernel -> word |= woken; futex_wake
+//   requests ? -> chooses again          word == asleep, not in the kernel -> word |= woken; futex_wake
 //   futex_wait
 //
-//   legal:     the sleeper finds the request and looks again where to sleep. Or the starter finds it asleep.
-//   forbidden: asleep on the futex while only the kernel's AIO has requests. All four are seq_cst.
+//   legal:     the sleeper finds the request and chooses again where to sleep. Or the starter finds it asleep.
+//   forbidden: asleep on the futex while only the kernel's AIO has requests. All four accesses are seq_cst.
 //
-// A sleep takes no lock and leaves nothing on the stack: a signal handler may make calls meanwhile, or never return
-// to it. A sleeper that never returns leaves its bits in the word, which the next one clears.
+// A sleep takes no lock and leaves nothing on the stack: a signal handler may make calls meanwhile, or leave the sleep
+// by siglongjmp(3). A sleeper that never returns leaves its bits in the word; the next sleeper clears them.
 //
-// The kernel rings descriptor_ for its completions after it has published them, so a count may come after its
-// completion has been fetched. rings_due_ says how many counts that belong to fetched completions are in the
-// descriptor or on their way; it is negative if counts were taken out before their completions. Where another reader
-// takes the counts (the ring of engine_failover), those are not on their way any more. While no thread waits for the
-// descriptor, the counts stay.
+// The kernel signals descriptor_ for a completion after it has published the completion, so the count may come after
+// the completion has been fetched. rings_due_ is the number of counts for fetched completions that are in the
+// descriptor, or will come; it is negative if counts were taken out before their completions were fetched. If another
+// reader (the ring of engine_failover) takes the counts, it is set to 0 whenever this engine empties the descriptor.
+// While no thread waits for the descriptor, the counts stay in it.
 //
-// file_io_done() counts requests in the kernel's AIO when the kernel has published their completions. The kernel also
-// waits for accepted ones in exit and execve (exit_aio), but finish_file_io() promises that they are in their files.
+// file_io_done() counts a request in the kernel's AIO when the kernel has published its completion. The kernel also
+// waits for accepted requests in exit and execve (exit_aio), but finish_file_io() promises that their data is in the
+// files.
 //
-// Locks: kernel_aio's, the crew's start lock and that of the pins are taken under completion_lock_; those of the
-// workers and of the poller never. The crew's one_at_a_time is held by a worker while it transfers.
-// Memory ordering: by the locks, except for what passes through the kernel's AIO, which orders it (kernel_aio.hpp).
+// Locks: kernel_aio's lock, the crew's start_lock_ and the lock of file_pins are taken under completion_lock_; the
+// locks of the workers and of the poller never are. A worker holds the crew's one_at_a_time during some transfers.
+// Memory ordering: by the locks, except for requests that pass through the kernel's AIO, which orders them
+// (kernel_aio.hpp).
 #pragma once
 
 #include <cstdint>
@@ -71,13 +74,13 @@ namespace doorbell::aio {
 
 class engine_threads final : public engine, private poller::client {
  public:
-  /// On the process's workers and poller. Null when `ec` is set: not_enough_memory.
-  /// @param in_flight how many requests there may be; beyond it, the kernel's AIO has no room.
+  /// Creates an engine that uses the crew of the process. Null when `ec` is set: not_enough_memory.
+  /// @param in_flight the maximum number of requests in flight; beyond it, the kernel's AIO has no free slot.
   static std::unique_ptr<engine_threads> make(std::error_code& ec,
                                               unsigned in_flight = kernel_aio::usual_size) noexcept;
   explicit engine_threads(crew& with, unsigned in_flight = kernel_aio::usual_size) noexcept
       : crew_{&with}, first_lane_{*this, with, nullptr}, direct_{in_flight} {}
-  /// All that was started has been reaped.
+  /// All started requests must have been reaped.
   ~engine_threads() override;
 
   [[nodiscard]] std::string_view name() const noexcept override { return "threads"; }
@@ -88,7 +91,7 @@ class engine_threads final : public engine, private poller::client {
     return (word_.load(base::memory_order_acquire) & completions_bit) != 0;
   }
   [[nodiscard]] file_io file_io_done() const noexcept override {
-    // In this order: a request that is fetched in between is missed, and not counted twice.
+    // In this order: a request that is fetched in between is missed, but not counted twice.
     const auto done = files_done_.load(base::memory_order_seq_cst);
     return {.carried_out = done + direct_.carried_out()};
   }
@@ -96,13 +99,13 @@ class engine_threads final : public engine, private poller::client {
   void wake() noexcept override;
   void abandon_in_child() noexcept override DOORBELL_NO_THREAD_SAFETY_ANALYSIS;
   [[nodiscard]] int descriptor() const noexcept override;
-  /// The same for a reader that takes the counts out.
+  /// The same, for a caller that reads the counts from the eventfd.
   [[nodiscard]] int descriptor_for_reader() const noexcept;
   void ignore_descriptors() noexcept override;
   [[nodiscard]] bool has_completions() const noexcept { return has_finished_some() || direct_.carried_out() > 0; }
   /// Whether there are requests whose completions the descriptor does not announce (kernel_aio.hpp).
   [[nodiscard]] bool has_unannounced() const noexcept { return direct_.has_unannounced(); }
-  /// The program may have closed the descriptor that the kernel's AIO rings.
+  /// Also if the kernel's AIO has completions: the program may have closed the descriptor that the kernel signals.
   [[nodiscard]] bool must_be_looked_at() const noexcept override {
     const bool is_silent =
         has_lost_crew_.load(base::memory_order_relaxed) || is_unannounced_.load(base::memory_order_relaxed);
@@ -111,14 +114,14 @@ class engine_threads final : public engine, private poller::client {
   }
 
  private:
-  // What the word says.
+  // The bits of word_.
   static constexpr std::uint32_t completions_bit = 1;  // there are completions
   static constexpr std::uint32_t woken_bit = 2;        // wake() was called, and the sleeper has not seen it
-  static constexpr std::uint32_t asleep_bit = 4;       // a thread sleeps on it
-  static constexpr std::uint32_t in_kernel_bit = 8;    // it sleeps in the kernel's AIO instead
+  static constexpr std::uint32_t asleep_bit = 4;       // a thread sleeps on the word
+  static constexpr std::uint32_t in_kernel_bit = 8;    // this thread sleeps in the kernel's AIO instead
 
-  /// The requests that wait for the workers of one crew. A lane belongs to one pool, whose lock guards it; and a worker
-  /// finds the file of a request in its own table only.
+  /// The requests that wait for the workers of one crew. An engine has one lane for each crew that it has used, because
+  /// the lock of the crew's pool guards the lane, and a worker finds the file of a request only in its own table.
   class crew_lane final : public worker_pool::lane {
    public:
     crew_lane(engine_threads& whose, crew& with, crew_lane* older) noexcept
@@ -135,14 +138,14 @@ class engine_threads final : public engine, private poller::client {
     crew_lane* const older_;
   };
 
-  /// Null: there is none.
+  /// @return null: there is no lane for this crew.
   [[nodiscard]] crew_lane* find_lane(const crew& with) const noexcept;
   /// The lane of the crew that has the request.
   [[nodiscard]] crew_lane& lane_of(const request& held) const noexcept { return *find_lane(*held.by_threads.with); }
-  /// Makes it the crew of new requests. Errors: not_enough_memory.
+  /// Makes `next` the crew of new requests. Errors: not_enough_memory.
   void change_to(crew& next, std::error_code& ec) noexcept;
 
-  // Each starts or goes on with a request that the caller holds. @return false: it cannot be started now.
+  // Each starts or continues a request that the caller holds. @return false: it cannot be started now.
   [[nodiscard]] bool start_one(request& held) noexcept;
   [[nodiscard]] bool start_poll(request& held) noexcept;
   [[nodiscard]] bool start_transfer(request& held) noexcept;
@@ -187,28 +190,28 @@ class engine_threads final : public engine, private poller::client {
 
   base::atomic<crew*> crew_;
   crew_lane first_lane_;
-  // The newest one; release: it is complete. Written under completion_lock_. They live as long as the engine.
+  // The newest lane; release: it is complete. Written under completion_lock_. Lanes live as long as the engine.
   base::atomic<crew_lane*> lanes_{&first_lane_};
-  mutable base::atomic<bool> is_unannounced_{false};  // the crew could not be given the descriptor
-  base::atomic<bool> has_lost_crew_{false};           // which cannot ring the descriptor for requests that it still has
-  base::atomic<std::uint32_t> with_crew_{0};          // requests that have a pin, or had one and have not been reaped
+  mutable base::atomic<bool> is_unannounced_{false};  // the crew does not have the descriptor
+  base::atomic<bool> has_lost_crew_{false};           // a lost crew cannot signal descriptor_
+  base::atomic<std::uint32_t> with_crew_{0};          // requests that have or had a pin, and are not reaped
   kernel_aio direct_;
 
   mutable base::mutex completion_lock_;
   request_queue completions_ DOORBELL_GUARDED_BY(completion_lock_);            // in the order in which they came
-  mutable base::private_fd descriptor_ DOORBELL_GUARDED_BY(completion_lock_);  // an eventfd, made on demand
-  // The same eventfd in the crew's table.
+  mutable base::private_fd descriptor_ DOORBELL_GUARDED_BY(completion_lock_);  // an eventfd, created on demand
+  // The crew that signals the same eventfd, and the eventfd's pin in the table of that crew.
   mutable crew* rung_by_ DOORBELL_GUARDED_BY(completion_lock_) = nullptr;
   mutable file_pins::ticket pinned_descriptor_ DOORBELL_GUARDED_BY(completion_lock_) = 0;
 
   mutable bool has_reader_ DOORBELL_GUARDED_BY(completion_lock_) = false;  // another reader takes the counts
 
   // Changed under completion_lock_.
-  mutable base::atomic<bool> is_watched_{false};     // descriptor_ has been given out
-  mutable base::atomic<std::int64_t> rings_due_{0};  // in descriptor_, for completions that have been fetched
+  mutable base::atomic<bool> is_watched_{false};     // a thread may wait for descriptor_
+  mutable base::atomic<std::int64_t> rings_due_{0};  // counts in descriptor_, or to come, of fetched completions
 
   base::atomic<std::uint32_t> word_{0};
-  base::atomic<std::uint64_t> files_done_{0};  // requests that end by themselves, carried out and not reaped
+  base::atomic<std::uint64_t> files_done_{0};  // requests that end by themselves: carried out, not reaped
 };
 
 }  // namespace doorbell::aio

@@ -20,8 +20,8 @@ constexpr std::chrono::milliseconds look_every{1};
 
 }  // namespace
 
-// The thread that reaps the last completion may then destroy the engine. So after the lock is released, this uses the
-// address of the word only.
+// The thread that reaps the last completion may then destroy the engine. So after the lock is released, this function
+// uses only the address of the word.
 void engine_threads::complete(request& done) noexcept {
   const auto* const word = &word_;
   bool was_asleep = false;
@@ -30,13 +30,13 @@ void engine_threads::complete(request& done) noexcept {
     done.answered = request_watcher::answered_by::threads;
     completions_.push_back(done);
     was_asleep = wake_in_kernel(tell(completions_bit));
-    // After the bit, which reap() reads without the lock: a thread that the descriptor wakes finds a completion.
+    // After the bit is set, which reap() reads without the lock: a thread that the descriptor wakes finds a completion.
     if (is_watched()) ring_descriptor();
   }
   if (was_asleep) base::futex_wake_all(word);
 }
 
-// In a thread of the crew, the program's number refers to nothing, or to another file.
+// In a thread of the crew, the program's number of the eventfd refers to nothing, or to another file.
 void engine_threads::ring_descriptor() const noexcept {
   auto* const here = crew::of_this_thread();
   bool has_rung = false;
@@ -56,8 +56,8 @@ void engine_threads::unpin_descriptor() const noexcept {
   rung_by_ = nullptr;
 }
 
-// Does not wait for room in the channel: the thread that makes it may wait for completion_lock_. If there is none, the
-// reaper looks for completions from time to time, and the next request tries again.
+// Does not wait while the channel is full: the thread that empties it may wait for completion_lock_. If the channel is
+// full, the reaper polls for completions regularly, and the next request tries again.
 void engine_threads::pin_descriptor() const noexcept {
   unpin_descriptor();
   if (!descriptor_.is_ours()) return;
@@ -68,17 +68,17 @@ void engine_threads::pin_descriptor() const noexcept {
   }
   if (!ec) {
     rung_by_ = now;
-    now->wakeup.wake();  // no request follows for which the crew receives it, and others may wait for room
+    now->wakeup.wake();  // no request follows that makes the crew receive it, and threads may wait for space
   }
   is_unannounced_.store(static_cast<bool>(ec), base::memory_order_relaxed);
 }
 
-// @return what the word said. Release pairs with the acquires in wait() and reap().
+// @return the word before. Release pairs with the acquires in wait() and reap().
 std::uint32_t engine_threads::tell(std::uint32_t news) noexcept {
   return word_.fetch_or(news, base::memory_order_seq_cst);
 }
 
-// Wakes the sleeper in the kernel's AIO. @return whether there is one on the futex instead.
+// Wakes a thread that sleeps in the kernel's AIO. @return whether a thread sleeps on the futex instead.
 bool engine_threads::wake_in_kernel(std::uint32_t word) noexcept {
   if ((word & in_kernel_bit) != 0) direct_.wake();
   return (word & asleep_bit) != 0 && (word & in_kernel_bit) == 0;
@@ -98,7 +98,7 @@ void engine_threads::add_locked(std::span<const completion> fetched) noexcept {
   rings_due_.fetch_add(announced, base::memory_order_relaxed);
 }
 
-// If the alarm has been used up, the next sleeper in the kernel needs another.
+// If the alarm has been used up, arms another one for the next sleeper in the kernel's AIO.
 void engine_threads::fetch_direct_locked() noexcept {
   std::array<completion, kernel_aio::batch> fetched;
   add_locked(std::span{fetched}.first(direct_.take(fetched)));
@@ -136,7 +136,7 @@ void engine_threads::nothing_left() noexcept {
   if (is_watched()) empty_descriptor();
 }
 
-// Counts of completions that are not fetched may be among those that this takes out.
+// This may also take out counts of completions that have not been fetched. In that case it adds one again.
 void engine_threads::empty_descriptor() const noexcept {
   const auto due = rings_due_.load(base::memory_order_relaxed);
   if (due <= 0 || reaper_thread::is_this_thread()) return;
@@ -155,12 +155,13 @@ engine::wait_result engine_threads::wait(base::deadline until) noexcept {
     if (word & (completions_bit | woken_bit)) return wake_up(wait_result::ready);
     const bool in_kernel = direct_.has_requests();
     if (in_kernel) direct_.begin_sleep();
-    // Bits of a sleeper that this thread has interrupted, or that does not return, may be there.
+    // The word may have the bits of a sleep that this thread has interrupted in a signal handler, or that never
+    // returned.
     const auto asleep = in_kernel ? asleep_bit | in_kernel_bit : asleep_bit;
     if (word != asleep && !word_.compare_exchange_strong(word, asleep, base::memory_order_seq_cst)) continue;
     if (in_kernel) return sleep_in_kernel(until);
     if (direct_.has_requests()) return wake_up(wait_result::ready);
-    // A deadline, be it never, makes every signal handler interrupt the sleep, as io_getevents(2) has it.
+    // With a deadline, even an infinite one, every signal handler interrupts the sleep, as in io_getevents(2).
     switch (base::futex_wait(word_, asleep_bit, until.value_or(std::chrono::steady_clock::time_point::max()))) {
       case base::futex_result::timed_out:
         return wake_up(wait_result::timed_out);
@@ -174,7 +175,7 @@ engine::wait_result engine_threads::wait(base::deadline until) noexcept {
 
 engine::wait_result engine_threads::sleep_in_kernel(base::deadline until) noexcept {
   using clock = std::chrono::steady_clock;
-  // Without a limit, because the kernel would program a timer for it, which costs several microseconds.
+  // No limit without `until`: the kernel would program a timer for it, which costs several microseconds.
   std::optional<std::chrono::nanoseconds> longest;
   if (until) longest = std::max<clock::duration>(*until - clock::now(), clock::duration::zero());
   if (!direct_.is_armed()) longest = std::min<std::chrono::nanoseconds>(longest.value_or(look_every), look_every);
@@ -200,7 +201,7 @@ void engine_threads::wake() noexcept {
   if (wake_in_kernel(tell(woken_bit))) base::futex_wake_all(&word_);
 }
 
-// Without the lock: who held it may not have been inherited.
+// Without the lock: its holder may be a thread that does not exist in the child.
 void engine_threads::abandon_in_child() noexcept {
   descriptor_.reset();
   direct_.abandon_in_child();
@@ -229,12 +230,13 @@ int engine_threads::watch_locked() const noexcept {
   if (was_watched || number < 0) return number;
   if (rung_by_ == nullptr) pin_descriptor();
   empty_descriptor();
-  // A thread that completed a request meanwhile has not rung.
+  // A thread that completed a request while the descriptor was ignored has not signalled it.
   if (!completions_.empty()) ring_descriptor();
   return number;
 }
 
-// Another one announces the completions that the one before was to announce.
+// Creates the eventfd on first use, or after the program has closed it. A new eventfd announces the completions that
+// are there already.
 int engine_threads::descriptor_locked() const noexcept {
   if (!descriptor_.is_ours()) {
     const bool has_some = !completions_.empty() || direct_.carried_out() > 0;

@@ -25,19 +25,19 @@
 namespace doorbell::aio {
 namespace {
 
-// What a completion belongs to, where it is no request's address.
+// The user_data of entries that belong to no request.
 constexpr std::uint64_t of_nobody = 0;
 constexpr std::uint64_t of_wake = 1;
 constexpr std::uint64_t of_watch = 2;
-// A bit of the address of a request that ends by itself.
+// Set in the user_data, a request's address, if the request ends by itself.
 constexpr std::uint64_t of_file = 4;
 static_assert(alignof(request) > of_file);
 
-// As many as one batch of start(): a larger queue would cost memory that the kernel may charge to RLIMIT_MEMLOCK, and
+// The size of one batch of start(): a larger queue would cost memory that the kernel may charge to RLIMIT_MEMLOCK, and
 // save no system call.
 constexpr unsigned max_submission_entries = 64;
 constexpr unsigned max_completion_entries = 65536;
-constexpr std::uint64_t max_bytes = 0x7ffff000;  // what the kernel moves at once, MAX_RW_COUNT
+constexpr std::uint64_t max_bytes = 0x7ffff000;  // MAX_RW_COUNT: the most that one transfer moves
 
 constexpr std::size_t reap_batch = 64;
 constexpr std::size_t start_batch = max_submission_entries;
@@ -96,7 +96,7 @@ void prepare(io_uring_sqe* entry, request& asked) noexcept {
   io_uring_sqe_set_data64(entry, owner_of(asked));
 }
 
-// io_uring reports RDHUP also to polls that do not ask for it.
+// io_uring also reports RDHUP to polls that do not ask for it.
 std::int64_t result_of(const request& done, int res) noexcept {
   if (!is_poll(done.what) || res <= 0) return res;
   return res & static_cast<std::int64_t>(done.what.buf | POLLERR | POLLHUP);
@@ -122,8 +122,8 @@ std::unique_ptr<engine_uring> engine_uring::make(unsigned in_flight, std::error_
     ec = std::make_error_code(std::errc::not_enough_memory);
     return nullptr;
   }
-  // One more completion than requests, for a wake. The kernel keeps completions that do not fit, so a process that has
-  // little memory for rings gets a smaller queue.
+  // One completion more than requests, for a wakeup. The kernel keeps completions that do not fit, so a process that
+  // has little memory for rings gets a smaller queue.
   const auto completions = std::min(std::bit_ceil(in_flight + 1), max_completion_entries);
   const auto entries = std::min(std::bit_ceil(in_flight), max_submission_entries);
   int error = set_up(made->ring_, entries, completions);
@@ -151,15 +151,15 @@ engine_uring::~engine_uring() { tear_down(); }
 void engine_uring::tear_down() noexcept {
   if (ring_.ring_fd < 0) return;
   kernel_hop::unmap();
-  // liburing does not close the descriptor, because it would close whatever file the number refers to now, and by a system
+  // liburing must not close the descriptor: it would close whichever file the number refers to now, and by a system
   // call that ThreadSanitizer does not see.
   ring_.ring_fd = -1;
   io_uring_queue_exit(&ring_);
   descriptor_.reset();
 }
 
-// Hands the queue to the kernel, until it is empty or the kernel will take no more now.
-// @return how many entries it left.
+// Submits the queue, until it is empty or the kernel takes no more entries now.
+// @return the number of entries that are left.
 unsigned engine_uring::flush() noexcept {
   while (io_uring_sq_ready(&ring_) > 0 && works()) {
     const int taken = io_uring_submit(&ring_);
@@ -176,7 +176,7 @@ uring_answer engine_uring::note(int answer) noexcept {
   return told;
 }
 
-// Each entry that the kernel has taken from the submission queue makes one completion.
+// Each entry that the kernel has taken from the submission queue produces one completion.
 bool engine_uring::has_requests() const noexcept {
   if (ring_.ring_fd < 0) return false;
   const auto taken = base::atomic_ref<unsigned>{*ring_.sq.khead}.load(base::memory_order_acquire);
@@ -190,8 +190,8 @@ bool engine_uring::has_requests() const noexcept {
 //     is_watching_ = false; unlock
 //                                        lock; is_watching_ ? no: tries itself
 //
-//   forbidden: the other one finds is_watching_ before the ring has refused the entry. It would start a request that
-//              nothing announces.
+//   forbidden: the other submitter sees is_watching_ before the ring has refused the entry. It would start a request
+//              whose completion nothing announces.
 bool engine_uring::watch(int eventfd) noexcept {
   const base::mutex_lock held{submission_lock_};
   if (is_watching_.exchange(true, base::memory_order_acq_rel)) return true;
@@ -221,8 +221,8 @@ std::size_t engine_uring::start(std::span<request* const> requests) noexcept {
   return started;
 }
 
-// As many as the queue holds. An entry that the kernel does not take (no memory, too many completions not reaped) cannot
-// be withdrawn: it is made to do nothing, and goes with the next flush.
+// Starts as many requests as the queue holds. An entry that the kernel does not take (no memory, too many completions
+// not reaped) cannot be withdrawn. It is changed to a no-op, which the next flush submits.
 std::size_t engine_uring::start_some(std::span<request* const> requests) noexcept {
   std::array<io_uring_sqe*, start_batch> entries;
   std::size_t queued = 0;
@@ -238,8 +238,8 @@ std::size_t engine_uring::start_some(std::span<request* const> requests) noexcep
   return queued - left;
 }
 
-// The same for the one entry just prepared. Left as it is, it would be submitted later, when the request it cancels may
-// have ended, and another one be at that address.
+// The same for the one entry that has just been prepared. If it was left unchanged, it would be submitted later, when
+// the request that it cancels may have ended and another request may have its address.
 bool engine_uring::submit(io_uring_sqe* entry) noexcept {
   if (flush() == 0) return true;
   prepare_nothing(entry, of_nobody);
@@ -256,9 +256,9 @@ engine::cancel_result engine_uring::cancel(request& started) noexcept {
   return works() ? cancel_result::try_again : cancel_result::impossible;
 }
 
-// Tries again while a thread sleeps, because nothing else would wake it. The kernel refuses the entry either for a short
-// time, or while there are completions, with which the sleeper does not sleep. If the ring does not work any more, the
-// sleeper notices by itself.
+// Retries while a thread sleeps, because nothing else would wake that thread. The kernel refuses the entry only for a
+// short time, or while there are completions, which end the sleep. If the ring has stopped working, the sleeper notices
+// by itself.
 void engine_uring::wake() noexcept {
   while (waiting() && works() && !try_wake()) std::this_thread::yield();
 }
@@ -271,8 +271,9 @@ bool engine_uring::try_wake() noexcept {
   return submit(entry);
 }
 
-// A wake is for the thread that waits: as long as one does, it stays in the queue, and so do those behind it, which that
-// thread, now awake, will reap. Taken by another, it could leave the queue empty before the sleeper has looked.
+// A wakeup is for the thread that waits. As long as a thread waits, the wakeup and the completions behind it stay in
+// the queue, and the woken thread reaps them. If another thread took the wakeup, the queue could be empty before the
+// sleeper has seen it.
 std::size_t engine_uring::reap(std::span<completion> completions) noexcept {
   const base::mutex_lock held{completion_lock_};
   if (ring_.ring_fd < 0) return 0;
@@ -283,7 +284,7 @@ std::size_t engine_uring::reap(std::span<completion> completions) noexcept {
 }
 
 // Reads the completions that have not been reaped. If another thread reaps concurrently, the kernel may have replaced
-// some of the entries; then none counts, and the caller looks again.
+// some of the entries. Then this counts none, and the caller tries again.
 engine::file_io engine_uring::file_io_done() const noexcept {
   const base::atomic_ref<unsigned> head{*ring_.cq.khead};
   const base::atomic_ref<unsigned> tail{*ring_.cq.ktail};
@@ -306,7 +307,7 @@ engine::file_io engine_uring::file_io_done() const noexcept {
   return found;
 }
 
-// @return how many entries it consumed, those that are no request's among them.
+// @return the number of consumed entries, including those that belong to no request.
 unsigned engine_uring::reap_some(std::span<completion> completions, std::size_t& filled) noexcept {
   std::array<io_uring_cqe*, reap_batch> entries;
   const auto wanted = static_cast<unsigned>(std::min(completions.size(), entries.size()));
@@ -333,10 +334,10 @@ int engine_uring::descriptor() const noexcept {
   return -1;
 }
 
-// The queues themselves were not inherited (io_uring_ring_dontfork).
+// The child has not inherited the queues (io_uring_ring_dontfork).
 void engine_uring::abandon_in_child() noexcept { descriptor_.reset(); }
 
-// The kernel cancels the requests of a ring when nothing refers to the ring any more: neither a descriptor nor a mapping.
+// The kernel cancels the requests of a ring when neither a descriptor nor a mapping refers to the ring any more.
 void engine_uring::give_up() noexcept { tear_down(); }
 
 }  // namespace doorbell::aio

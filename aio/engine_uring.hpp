@@ -2,22 +2,23 @@
 //
 // engine_uring: requests carried out by io_uring. Linux 5.10 and later; newer features are probed.
 //
-// A ring may stop working: a sandbox forbids io_uring_enter(2), or the program closes a descriptor that it does not know
-// and reuses its number. From the first such answer on, the engine does not enter the kernel for this ring any more
-// (works() is false): start() starts nothing. The requests that the kernel has already taken are carried out, because
-// the mapping of the queues keeps the ring alive, and reap() finds their completions in the memory of the queue.
+// A ring may stop working: a sandbox forbids io_uring_enter(2), or the program closes the ring's descriptor, which it
+// does not know, and reuses its number. After the first such error, the engine no longer enters the kernel for this
+// ring (works() is false), and start() starts nothing. The requests that the kernel has already taken are carried out,
+// because the mapping of the queues keeps the ring alive, and reap() finds their completions in the memory of the
+// queue.
 //
-//   sleeper in the ring                  thread with news
+//   sleeper in the ring                  thread that must wake the sleeper
 //                                        wake(): enters the kernel, EBADF
 //   sleeps for at most longest_sleep
-//   wakes, looks for news
+//   wakes, checks for events
 //
-//   legal:     the sleeper looks at the latest after longest_sleep.
-//   forbidden: the sleeper sleeps until there is a completion, although its context has news. Without the descriptor no
-//              other thread can wake it, so no sleep in a ring is longer.
+//   legal:     the sleeper checks after longest_sleep at the latest.
+//   forbidden: the sleeper sleeps until there is a completion, although its context has another event. Without the
+//              descriptor no other thread can wake the sleeper, so no sleep in a ring is longer.
 //
 // Locks: submission_lock_ and completion_lock_ are leaves, each for one of the two queues. Neither is held while the
-// other is taken, nor while anything of doorbell's is called.
+// other one is taken, nor while other doorbell functions are called.
 #pragma once
 
 #include <liburing.h>
@@ -37,8 +38,8 @@ namespace doorbell::aio {
 class engine_uring final : public engine {
  public:
   /// Creates a ring, and checks that the process may enter the kernel for it.
-  /// @param in_flight how many requests there may be at once.
-  /// Errors: the errors of io_uring_setup(2) and io_uring_enter(2).
+  /// @param in_flight the maximum number of requests in flight.
+  /// Errors: those of io_uring_setup(2) and io_uring_enter(2).
   static std::unique_ptr<engine_uring> make(unsigned in_flight, std::error_code& ec) noexcept;
   ~engine_uring() override;
 
@@ -55,15 +56,15 @@ class engine_uring final : public engine {
   void give_up() noexcept override;
   using engine::become_part_of;
 
-  /// @return false from the first system call on that showed that the ring cannot be used any more.
+  /// @return false after the first system call that showed that the ring cannot be used any more.
   [[nodiscard]] bool works() const noexcept {
     return condition_.load(base::memory_order_relaxed) == uring_answer::done && !descriptor_.is_superseded();
   }
   /// @return whether the ring has requests that have not been reaped.
   [[nodiscard]] bool has_requests() const noexcept;
 
-  /// Reads an eventfd once: the next count that it gets wakes a thread in wait(), and is an edge of descriptor().
-  /// @return whether a read is in the ring, this one or an earlier one.
+  /// Submits one read of an eventfd: the next count wakes a thread in wait(), and is an edge of descriptor().
+  /// @return whether such a read is in the ring, this one or an earlier one.
   [[nodiscard]] bool watch(int eventfd) noexcept;
   /// @return whether a read of watch() is in the ring.
   [[nodiscard]] bool is_watching() const noexcept { return is_watching_.load(base::memory_order_acquire); }
@@ -71,7 +72,7 @@ class engine_uring final : public engine {
  private:
   engine_uring() = default;
 
-  /// Remembers what an answer says about the ring. @return what it says.
+  /// Records what the result of a system call says about the ring. @return its class.
   uring_answer note(int answer) noexcept;
   [[nodiscard]] io_uring_sqe* next_entry() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
   [[nodiscard]] bool submit(io_uring_sqe* entry) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
@@ -85,11 +86,11 @@ class engine_uring final : public engine {
   [[nodiscard]] int sleep_on(base::deadline until) noexcept;
   void tear_down() noexcept;
 
-  base::private_fd descriptor_;  // the ring's; liburing has the number only
+  base::private_fd descriptor_;  // the ring's; liburing has only the number
   io_uring ring_{};              // the two queues are guarded by the two locks; the descriptor is constant
-  mutable base::atomic<uring_answer> condition_{uring_answer::done};  // done, or from some time on refused or gone
+  mutable base::atomic<uring_answer> condition_{uring_answer::done};  // done until the ring fails
   base::atomic<bool> is_watching_{false};
-  std::uint64_t watched_count_ = 0;  // the kernel writes to it
+  std::uint64_t watched_count_ = 0;  // written by the kernel
   base::mutex submission_lock_;
   base::mutex completion_lock_;
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a thread waits in a ring: in sleeps of a second at most, because no other thread can wake it if the program has
-// closed the ring's descriptor.
+// Waiting in a ring, in sleeps of a second at most: if the program has closed the ring's descriptor, no other thread
+// can wake the sleeper.
 #include <poll.h>
 
 #include <algorithm>
@@ -21,7 +21,7 @@ namespace {
 constexpr std::chrono::seconds longest_sleep{1};
 constexpr std::chrono::milliseconds nap_time{1};
 
-// Sleeps in the ring itself. @param mask the signals that are blocked meanwhile; null: as before.
+// Sleeps in io_uring_enter(2). @param mask the signals that are blocked during the sleep; null: no change.
 int wait_in_ring(const io_uring& ring, const timespec* left, const sigset_t* mask) noexcept {
   static_assert(sizeof(timespec) == sizeof(__kernel_timespec), "the kernel reads the one as the other");
   constexpr std::size_t kernel_sigset_bytes = 8;
@@ -41,7 +41,7 @@ int wait_at_descriptor(const io_uring& ring, const timespec* left, const sigset_
   return ready == 0 ? -ETIME : 0;
 }
 
-// For a ring that no system call can wait for.
+// For a ring that no system call can wait for: sleeps for nap_time at most.
 int nap(const timespec& left, const sigset_t* mask) noexcept {
   const auto at_most = std::chrono::nanoseconds{nap_time}.count();
   const timespec time{.tv_sec = 0, .tv_nsec = left.tv_sec > 0 ? at_most : std::min<long>(left.tv_nsec, at_most)};
@@ -50,7 +50,7 @@ int nap(const timespec& left, const sigset_t* mask) noexcept {
 
 }  // namespace
 
-// @return a negative errno, or 0; -ETIME if the ring has had no completion for the time that a sleep may take.
+// @return 0, or a negative errno; -ETIME if the sleep has ended at `until` or after longest_sleep.
 int engine_uring::sleep(base::deadline until, const sigset_t* mask) noexcept {
   const auto limit = std::chrono::steady_clock::now() + longest_sleep;
   const auto left = base::time_left(until ? std::min(*until, limit) : limit);
@@ -65,11 +65,11 @@ int engine_uring::sleep(base::deadline until, const sigset_t* mask) noexcept {
   }
   const int answer =
       ring_.features & IORING_FEAT_EXT_ARG ? wait_in_ring(ring_, &left, mask) : wait_at_descriptor(ring_, &left, mask);
-  // Without the nap, a transient error that lasts would keep a processor busy.
+  // The nap prevents a busy loop if a transient error lasts.
   return note(answer) == uring_answer::transient && answer != -EINTR ? nap(left, mask) : answer;
 }
 
-// A handler that ran between two sleeps would not end the wait. Signals are therefore blocked between them.
+// A signal handler that runs between two sleeps would not end the wait. So signals are blocked between the sleeps.
 int engine_uring::sleep_on(base::deadline until) noexcept {
   const base::all_signals_blocked between_sleeps;
   for (;;) {

@@ -10,13 +10,13 @@ constexpr std::uintptr_t sleeps_bits = 15;
 static_assert(getter_habit::most_sleeps <= sleeps_bits);
 static_assert(getter_habit::most_sleeps - getter_habit::lost_by_being_away + 1 == getter_habit::enough_sleeps);
 
-/// Its address stands for the thread.
+/// Its address identifies the thread.
 struct alignas(sleeps_bits + 1) name_of_thread {};
 thread_local constinit name_of_thread here __attribute__((tls_model("initial-exec")));
 
 std::uintptr_t this_thread() noexcept { return reinterpret_cast<std::uintptr_t>(&here); }
 
-/// How often this thread has slept. @return 0: unknown.
+/// @return the number of sleeps of this thread, plus 1. 0: unknown.
 std::uint64_t sleeps_of_this_thread() noexcept {
   rusage used{};
   return ::getrusage(RUSAGE_THREAD, &used) == 0 ? static_cast<std::uint64_t>(used.ru_nvcsw) + 1 : 0;
