@@ -20,15 +20,14 @@ namespace {
 constexpr unsigned least_usual_workers = 4;
 constexpr unsigned most_workers = 256;
 constexpr std::chrono::seconds idle_time{5};
-// A request that waits for a worker for so long makes the pool grow. Longer than a busy processor keeps a worker
-// waiting.
+// A request that waits this long for a worker makes the pool grow. It is longer than a busy processor delays a worker.
 constexpr int stall_time_ms = 50;
-// The wakeup may be lost with the program's descriptors.
+// Limited, because the program may close the wakeup eventfd.
 constexpr int longest_sleep_ms = 1000;
 
 constinit thread_local crew* own_crew = nullptr;
 
-/// Which crew is the process's. Needs neither a constructor nor a destructor to run: there as long as any thread is.
+/// The current crew of the process. No constructor or destructor runs for it: it is valid as long as any thread runs.
 struct {
   base::mutex lock;
   crew* current DOORBELL_GUARDED_BY(lock) = nullptr;
@@ -165,7 +164,8 @@ std::error_code crew_workers::create_first() noexcept {
   return create_counted();
 }
 
-// The pool counts the worker as soon as this has succeeded; it may be uncounted later, but the first one stays.
+// The pool counts the worker as soon as this returns. create_counted() discounts it if no thread can be created, but
+// the first worker stays.
 std::error_code crew_workers::start_worker() noexcept {
   wanted_.fetch_add(1, base::memory_order_relaxed);
   of_.wakeup.wake();
@@ -181,8 +181,8 @@ void crew_workers::create_wanted() noexcept {
     std::ignore = create_counted();
 }
 
-// A push may expect a stall while this finds that no request waits: then it says so again with the next request that
-// waits, or the workers have taken its request.
+// A push may set expects_stall_ just before this clears it. Then grow_if_stalled(), which takes the pool's lock, finds
+// the request of that push, or a worker has taken it.
 void crew_workers::grow() noexcept {
   create_wanted();
   if (!expects_stall()) return;
@@ -191,8 +191,8 @@ void crew_workers::grow() noexcept {
   create_wanted();
 }
 
-// Forking. The thread that locks in the first function unlocks in one of the other two. The pool's lock is not among
-// the locks: the child has no use for the lanes.
+// Forking. before_fork() locks, and one of the other two functions unlocks in the same thread. The pool's lock is not
+// taken, because the child does not use the lanes.
 
 void crew::before_fork() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   of_process.lock.lock();
@@ -213,7 +213,7 @@ void crew::after_fork_in_parent() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   of_process.lock.unlock();
 }
 
-// The child has the parent's descriptors, and needs none of them.
+// The child inherits the parent's descriptors, and does not need them.
 void crew::after_fork_in_child() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   if (auto* const parents = std::exchange(of_process.current, nullptr); parents != nullptr) {
     parents->unlock_after_fork();

@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// crew: the threads of a process that carry out requests where io_uring does not: the workers and the poller's thread, which
-// all contexts share. They have a table of descriptors of their own (private_table.hpp). The program's table has two
-// descriptors of the crew: the sending end of the channel and the wakeup.
+// crew: the threads of a process that carry out the requests that io_uring does not: the workers and the poller's
+// thread. All contexts share them. They have their own table of descriptors (private_table.hpp). The program's table
+// has two descriptors of the crew: the sending end of the channel, and the wakeup eventfd.
 //
 //   a thread of the program              the poller's thread                a worker
 //   start(), once: creates it            enters its own table
 //                                        creates the first worker
-//   pins files, pushes, adds             polls; creates workers             carries out
+//   pins files, pushes, adds             polls; creates workers             carries requests out
 //
-// The poller's thread never sleeps in file I/O, so that it can always create another worker; and only a thread of the crew
-// can, because a new thread shares the table of its creator. The first worker stays until the process ends: a request that
-// was pushed is carried out though no further thread can be had.
+// The poller's thread never sleeps in file I/O, so it can always create another worker. Only a thread of the crew can
+// create one, because a new thread shares the table of its creator. The first worker stays until the process ends, so a
+// request that was pushed is carried out even if no further thread can be created.
 //
-// The program may close the descriptors that the crew's table is to have before there is that table, and use their
-// numbers. The poller's thread looks whether they are in its table before it uses one of them. A number may also be the
-// channel of another crew by then; a message that reaches that one names none of its pins, and the sender finds that it
-// has lost its end.
+// The program may close the crew's descriptors, and reuse their numbers, before the crew's table exists. So the
+// poller's thread checks that the descriptors are in its table before it uses one of them. A number may also refer to
+// the channel of another crew by then. A message that reaches that channel names none of its pins, and the sender
+// detects that it has lost its own end.
 //
-// If the program has closed the crew's descriptors, no file can be sent any more. Then the process gets another crew. The
-// first one completes what it has, and its threads end.
+// If the program has closed the crew's descriptors, no more files can be sent. Then the process gets another crew. The
+// first crew completes its requests, and its threads end.
 //
-// A process has one, made on first need. It lasts until the process ends, because its threads may run until then,
-// unless it loses its descriptors: then it is destroyed when its threads have ended and no engine has requests with it.
-// In a child of fork(2) none of its threads exists, and threads that do not exist may hold its locks; so the child
-// forgets the parent's crew, whatever state it is in, and makes its own on first need.
+// A process has one crew, which is created on first use. It lives until the process ends, because its threads may run
+// until then. Exception: a crew that has lost its descriptors is destroyed when its threads have ended and all engines
+// that have used it are destroyed. In a child of fork(2) none of its threads exists, and threads that do not exist may
+// hold its locks. So the child abandons the parent's crew, whatever its state, and creates its own on first use.
 //
-// Lock order: the lock that guards which crew is the process's, then the lock of the start, then the poller's, then
-// that of the pins. An engine's completion lock comes before that of the start.
+// Lock order: the lock that guards the process's current crew, start_lock_, the poller's lock, the lock of file_pins.
+// An engine's completion_lock_ is taken before start_lock_.
 #pragma once
 
 #include <system_error>
@@ -45,18 +45,19 @@
 
 namespace doorbell::aio {
 
-/// The workers of a crew, which its poller's thread creates.
+/// The workers of a crew. The poller's thread creates them.
 class crew_workers final : public worker_pool {
  public:
   crew_workers(limits within, crew& of) noexcept : worker_pool{within}, of_{of} {}
 
   /// Creates a worker that has been counted. Called in the poller's thread.
   [[nodiscard]] std::error_code create_counted() noexcept;
-  /// Creates the first one. Called in the poller's thread.
+  /// Creates the first worker. Called in the poller's thread.
   [[nodiscard]] std::error_code create_first() noexcept;
-  /// Creates those that were wanted, and those that a stall requires. Called in the poller's thread.
+  /// Creates the workers that start_worker() has requested. Called in the poller's thread.
   void create_wanted() noexcept;
   [[nodiscard]] bool expects_stall() const noexcept { return expects_stall_.load(base::memory_order_relaxed); }
+  /// The same, and creates more workers if requests stall. Called in the poller's thread.
   void grow() noexcept;
 
  private:
@@ -64,44 +65,45 @@ class crew_workers final : public worker_pool {
   void expect_stall() noexcept override;
 
   crew& of_;
-  base::atomic<unsigned> wanted_{0};  // counted, and not created yet
+  base::atomic<unsigned> wanted_{0};  // counted, but not created yet
   base::atomic<bool> expects_stall_{false};
 };
 
 struct crew {
-  /// The one of this process. Null when `ec` is set: not_enough_memory.
+  /// The crew of this process, created on first use. Null if `ec` is set: not_enough_memory.
   [[nodiscard]] static base::intrusive_ptr<crew> process(std::error_code& ec) noexcept;
-  /// The one of this process after `lost`, of which the caller has a reference, has lost its descriptors.
+  /// The crew of this process after `lost` has lost its descriptors. The caller has a reference to `lost`. Null as
+  /// above.
   [[nodiscard]] static base::intrusive_ptr<crew> replace(crew& lost, std::error_code& ec) noexcept;
-  /// The crew to which the calling thread belongs. Null: none.
+  /// The crew that the calling thread belongs to; null: none.
   [[nodiscard]] static crew* of_this_thread() noexcept;
 
-  /// How many workers the process's has at most, and for how long one stays without work.
+  /// The limits of the process's crew: how many workers it has, and how long one stays without work.
   [[nodiscard]] static worker_pool::limits process_limits() noexcept;
 
   /// Around fork(2), in the thread that forks.
   static void before_fork() noexcept;
   static void after_fork_in_parent() noexcept;
   static void after_fork_in_child() noexcept;
-  /// The same in a child for which before_fork() was not called.
+  /// In a child for which before_fork() was not called.
   static void begin_anew() noexcept;
 
-  /// @param number which crew of the process it is.
+  /// @param number the serial number of this crew in the process.
   explicit crew(worker_pool::limits within, unsigned number = 0) noexcept
       // equivalent fault (constant): the tickets of two crews differ, too, if they are farther apart
       : serial{number}, pins{channel, wakeup, file_pins::ticket{number} << 32U}, workers{within, *this} {}
 
-  /// The process, the poller's thread, and each engine that has given it requests have a reference. The last one waits
-  /// for the workers to end.
+  /// The process, the poller's thread, and each engine that uses the crew hold a reference. The last put() waits until
+  /// the workers have ended.
   void get() noexcept { references_.get(); }
   void put() noexcept {
     if (references_.put()) delete this;
   }
 
-  /// Starts the threads, if they do not run yet. Called in a thread of the program.
+  /// Starts the threads, unless they are running. Called in a thread of the program.
   /// Errors: those of pthread_create(3), socketpair(2), eventfd(2), epoll_create1(2), close_range(2).
   [[nodiscard]] std::error_code start() noexcept;
-  /// The crew is not the process's any more: its threads end when they have completed its requests.
+  /// The crew is no longer the process's: its threads end when they have completed its requests.
   void retire() noexcept;
   /// Called by each thread of the crew when it starts.
   void enlist_this_thread() noexcept;
@@ -112,9 +114,9 @@ struct crew {
   file_pins pins;
   poller waits{pins, wakeup};
   crew_workers workers;
-  /// For transfers that may sleep if another request of ours was quicker.
+  /// Held during a transfer that would sleep if another request of this process had taken the data first.
   base::mutex one_at_a_time;
-  crew* inherited = nullptr;  // the parent process's: not to be used, and not lost either
+  crew* inherited = nullptr;  // the parent process's: never used, but reachable for leak checkers
 
  private:
   enum class state { idle, starting, running, failed };
@@ -125,7 +127,7 @@ struct crew {
   void report(std::error_code answer) noexcept;
 
   base::kref references_;
-  base::atomic<bool> is_running_{false};  // release: the threads' set-up is complete
+  base::atomic<bool> is_running_{false};  // release: the threads are set up
   base::atomic<bool> is_retired_{false};
   base::mutex start_lock_;
   base::condition_variable started_;

@@ -16,7 +16,7 @@ namespace {
 
 constexpr int longest_wait_for_room_ms = 1000;
 
-/// Room for one descriptor beside the bytes of a message.
+/// Space for one descriptor beside the bytes of a message.
 struct ancillary {
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> bytes{};
 };
@@ -43,8 +43,8 @@ std::error_code file_channel::open() noexcept {
   return {};
 }
 
-// The program may have closed another file of ours at this number, which ThreadSanitizer does not know: it would report a
-// close of that file.
+// By number: this number may have been another file of doorbell's, which the program has closed without
+// ThreadSanitizer's knowledge. ThreadSanitizer would report this close as one of that file.
 void file_channel::hand_over() noexcept {
   if (receiver_.is_ours()) raw::close(receiver_.release());
 }
@@ -67,7 +67,7 @@ std::error_code file_channel::send(std::uint64_t word, int fd) noexcept {
   // equivalent fault (comparison): a message with bytes is sent with them, or not
   while (raw::send(sender_.get(), message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
     if (errno != EINTR) return last_error();
-  // If the program has closed the sending end meanwhile, its number may have been another socket.
+  // If the program has closed the sending end meanwhile, the message may have reached another socket with its number.
   return sender_.is_ours() ? std::error_code{} : std::make_error_code(std::errc::not_connected);
 }
 
@@ -77,8 +77,8 @@ void file_channel::wait_for_room() const noexcept {
   ::poll(&room, 1, longest_wait_for_room_ms);
 }
 
-// A look at a message (MSG_PEEK) gives its file a descriptor already, and a descriptor that could not be given leaves
-// the message. The message itself is then received without room for another one.
+// MSG_PEEK already gives the file a descriptor, and leaves the message in the socket, also if no descriptor is
+// available. drop() then receives the message without space for another descriptor.
 std::optional<file_channel::received> file_channel::receive() const noexcept {
   received got{.word = 0, .fd = -1};
   iovec data{.iov_base = &got.word, .iov_len = sizeof got.word};

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// file_channel: carries open files from the program's table of descriptors into the crew's (private_table.hpp), as
+// file_channel: sends open files from the program's table of descriptors to the crew's table (private_table.hpp), as
 // SCM_RIGHTS messages on a socket (unix(7)).
 //
-// A file that was sent stays open until it is received and closed, whatever the program does with its number. The program
-// may close the sending end, too: what was sent before can still be received.
+// A file that was sent stays open until it is received and closed, whatever the program does with its number. The
+// program may even close the sending end: the files sent before can still be received.
 //
-// Thread safety: send() concurrently, in threads of the program; receive() in threads of the crew, one at a time.
+// Thread safety: send() may be called concurrently, in threads of the program; receive() by one thread of the crew at a
+// time.
 #pragma once
 
 #include <sys/socket.h>
@@ -23,7 +24,7 @@ class file_channel {
  public:
   struct received {
     std::uint64_t word;
-    int fd;  // in the table of the thread that received it; -1: that table has no room for it
+    int fd;  // in the table of the thread that received it; -1: that table is full
   };
 
   /// Creates both ends, in the calling thread's table. Errors: those of socketpair(2).
@@ -31,8 +32,8 @@ class file_channel {
 
   /// The number of the receiving end, which the crew's table keeps.
   [[nodiscard]] int receiving_end() const noexcept { return receiving_end_; }
-  /// Whether that number is the receiving end in the calling thread's table. The program may have closed it there
-  /// before.
+  /// Whether that number is the receiving end in the calling thread's table. The program may have closed it before that
+  /// table was made.
   [[nodiscard]] bool has_receiving_end() const noexcept { return receiver_.is_ours(); }
   /// Closes the receiving end in the program's table.
   void hand_over() noexcept;
@@ -40,17 +41,17 @@ class file_channel {
   void abandon() noexcept;
 
   /// Sends the file that `fd` refers to.
-  /// Errors: bad_file_descriptor (`fd`); not_connected if the sending end is lost, and perhaps another crew's channel
-  /// has got the message; resource_unavailable_try_again if the socket is full; others of sendmsg(2), for example
+  /// Errors: bad_file_descriptor (`fd`); not_connected if the sending end is lost (the message may have reached another
+  /// crew's channel); resource_unavailable_try_again if the socket is full; others of sendmsg(2), for example
   /// ETOOMANYREFS and EINVAL (files that cannot be sent).
   [[nodiscard]] std::error_code send(std::uint64_t word, int fd) noexcept;
-  /// Sleeps until the socket has room, for a second at most.
+  /// Sleeps until the socket is no longer full, for a second at most.
   void wait_for_room() const noexcept;
 
-  /// @return nothing when all that was sent has been received. Without a file: no descriptor can be had for it, and the
-  /// message is left for a later call.
+  /// @return nothing: all files that were sent have been received. With fd -1: the table has no descriptor for the
+  /// file, and the message stays for a later call.
   [[nodiscard]] std::optional<received> receive() const noexcept;
-  /// Takes such a message, and so gives its file up.
+  /// Receives such a message without its file, which is lost.
   void drop() const noexcept;
 
  private:

@@ -29,7 +29,7 @@ file_hints::kind look_at(int fd) noexcept {
 }  // namespace
 
 file_hints::entry file_hints::load(int fd) noexcept {
-  // A word of zeroes names descriptor 0, with no uses left.
+  // A word of zeroes is an entry for descriptor 0 with no uses left.
   return std::bit_cast<entry>(at(fd).load(base::memory_order_relaxed));
 }
 

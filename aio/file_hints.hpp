@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// file_hints: what a descriptor's file was the last time it was looked at, so that submit need not ask for each request.
+// file_hints: caches the kind of the file that a descriptor refers to, so that submit need not look it up for each
+// request.
 //
-// A hint is about time, never about answers: whatever it says, the same bytes go to the same place, and at worst a call
-// takes longer than it had to. So one that is out of date (the number closed and used again, O_DIRECT switched on) does no
-// harm, and is found out after a few dozen requests.
+// A hint affects the time of a call, never its result: whatever the hint, the same bytes are transferred to the same
+// place, and at worst a call takes longer. So a stale hint (the number was closed and reused, or O_DIRECT was set) does
+// no harm, and is replaced after a few dozen requests.
 //
-// Thread safety: all, at once. An entry is one word, and its loss or its overwriting is no harm either.
+// Thread safety: all members may be called concurrently. An entry is one word; a lost or overwritten entry does no
+// harm.
 #pragma once
 
 #include <array>
@@ -19,22 +21,23 @@ namespace doorbell::aio {
 class file_hints {
  public:
   enum class kind : std::uint8_t {
-    other,   ///< ask nothing of it beforehand
-    cached,  ///< through the page cache: what is in it can be read at once
-    memory,  ///< in memory altogether, as tmpfs is: it can be read and written at once
-    direct,  ///< O_DIRECT, on a disk: what the kernel's AIO carries out asynchronously
+    other,   ///< do not try to read it inline
+    cached,  ///< uses the page cache: data that is in the cache can be read inline
+    memory,  ///< all in memory, for example in a tmpfs: can be read and written inline
+    direct,  ///< O_DIRECT, on a disk: the kernel's AIO carries out its requests asynchronously
   };
 
-  /// What `fd` names; `other`, too, for a cached one that has been missed of late, now and then.
+  /// The kind of the file that `fd` refers to. Sometimes `other` for a cached file whose last reads have missed the
+  /// cache.
   [[nodiscard]] kind of(int fd) noexcept;
 
-  /// Whether a read of such a file may be answered without waiting.
+  /// Whether a read of such a file may complete without waiting.
   [[nodiscard]] static bool may_be_hot(kind what) noexcept { return what == kind::cached || what == kind::memory; }
 
-  /// What came of a try to read a cached one at once. The more tries in a row are in vain, the rarer they get.
+  /// Records the result of an inline read of a cached file. The more misses in a row, the rarer the next attempts.
   void hit(int fd) noexcept;
   void missed(int fd) noexcept;
-  /// Whether several tries in a row, up to the last one, have found all in the cache.
+  /// Whether at least the last `enough_hits` inline reads have all hit the cache.
   [[nodiscard]] bool is_hit_in_a_row(int fd) noexcept;
 
   static constexpr std::int8_t enough_hits = 8;
@@ -43,10 +46,10 @@ class file_hints {
   struct entry {
     std::int32_t fd = -1;
     kind what = kind::other;
-    std::uint8_t uses = 0;  // left, until it is looked at again
-    // Misses in a row, as a number of requests to leave out, all its bits are ones; or hits in a row, negative.
+    std::uint8_t uses = 0;  // left until the kind is looked up again
+    // If positive: misses in a row, as the number of requests to skip (1, 3, 7, 15). If negative: hits in a row.
     std::int8_t row = 0;
-    std::uint8_t skip = 0;  // of the requests to leave out, how many are left
+    std::uint8_t skip = 0;  // how many requests are still to be skipped
   };
   static constexpr std::size_t size = 32;
   static constexpr std::uint8_t most_uses = 64;

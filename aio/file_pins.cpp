@@ -12,12 +12,13 @@
 namespace doorbell::aio {
 namespace {
 
-// Numbers of the crew's table that are not for files of requests: the two ends, the epoll, engines' eventfds.
+// Descriptors in the crew's table that are not files of requests: the receiving end, the wakeup eventfd, the epoll, the
+// engines' eventfds.
 constexpr rlim_t reserved_numbers = 8;
 
 constexpr int most_failures = 2;
 
-// The crew's table has the process's limit, too.
+// RLIMIT_NOFILE of the process also limits the crew's table.
 bool is_full(std::size_t files) noexcept {
   rlimit limit{};
   return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 && files + reserved_numbers > limit.rlim_cur;
@@ -34,8 +35,8 @@ file_pins::ticket file_pins::pin(int fd, sharing share, std::error_code& ec, whe
   for (;;) {
     {
       const base::mutex_lock held{lock_};
-      // Under the lock: once a thread has found the loss and given the crew up, its threads may end as soon as they
-      // have found no pin.
+      // Under the lock: once a thread has detected the loss and has retired the crew, the crew's threads end when they
+      // find no pin.
       if (wakeup_.is_lost()) {
         ec = std::make_error_code(std::errc::not_connected);
         return 0;
@@ -47,7 +48,7 @@ file_pins::ticket file_pins::pin(int fd, sharing share, std::error_code& ec, whe
       const auto added = add_locked(fd, share, key, ec);
       if (ec != std::errc::resource_unavailable_try_again || then == when_full::fail) return added;
     }
-    // The socket is full. The poller's thread receives the files.
+    // The channel is full. The poller's thread receives the files.
     wakeup_.wake();
     channel_.wait_for_room();
     ec.clear();
@@ -68,7 +69,8 @@ file_pins::ticket file_pins::find_locked(const file_key& key) const noexcept {
   return at == shared_.end() ? 0 : at->second;
 }
 
-// Under the lock from the entry to the message: a thread of the crew that receives the file finds its entry.
+// The lock is held from the insertion until the message is sent, so that a thread of the crew that receives the file
+// finds its entry.
 file_pins::ticket file_pins::add_locked(int fd, sharing share, const file_key& key, std::error_code& ec) noexcept {
   if (is_full(pins_.size())) {
     ec = std::make_error_code(std::errc::too_many_files_open);
@@ -87,7 +89,7 @@ file_pins::ticket file_pins::add_locked(int fd, sharing share, const file_key& k
     pins_.erase(made);
     return 0;
   }
-  // The program may have changed what `fd` refers to: then the file that was sent is not that of the key.
+  // If the program has changed what `fd` refers to meanwhile, the file that was sent may not be that of the key.
   file_key sent{};
   if (share == sharing::allowed && (!identify(fd, sent) || sent != key)) {
     shared_.erase(key);
@@ -96,8 +98,9 @@ file_pins::ticket file_pins::add_locked(int fd, sharing share, const file_key& k
   return made;
 }
 
-// The program may have lowered the limit after a file was sent, and may change it at any moment: between the attempt
-// and the look, it may have been raised again. So only a second failure means that the file cannot be had at all.
+// The program may have lowered the limit after a file was sent, and may change it at any moment: it may have raised the
+// limit again between the failure and the check. So only a second failure means that the file cannot be received at
+// all.
 file_pins::receipt file_pins::receive_locked() noexcept {
   auto got = channel_.receive();
   for (int failures = 1; got && got->fd < 0; ++failures) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// file_pins: the files that the crew's requests were submitted for. A request belongs to the file that its number referred
-// to when it was submitted; the crew works on a descriptor of its own for that file, in its own table.
+// file_pins: the open files of the crew's requests. A request belongs to the file that its number referred to when it
+// was submitted; the crew uses its own descriptor of that file, in its own table.
 //
 //   program                              submit                       worker
 //   5 is file A
@@ -10,14 +10,15 @@
 //                                                                     number(): receives A, as 17 in its own table
 //                                                                     writes to 17, which is A
 //
-//   forbidden: the worker writes to 5 of the program's table. It has no access to that table.
+//   forbidden: the worker writes to 5 of the program's table. The worker has no access to that table.
 //
-// Requests that are in flight together, for the same number and the same file, share a pin: a file is sent when the
-// first of them is submitted, and closed when the last has completed. A file is the same if its device, its inode and
-// its flags are (fcntl(2) F_GETFL). A pin during whose making the number became another file is not shared, because
-// either file may have been sent. Not noticed: a number that becomes another file and this one again within that time.
+// Requests that are in flight together, for the same number and the same file, share a pin: the file is sent when the
+// first of them is submitted, and closed when the last has completed. Two files are the same if their devices, inodes
+// and flags (fcntl(2) F_GETFL) are equal. If the number becomes another file while a pin is made, the pin is not
+// shared, because either file may have been sent. This is not noticed if the number is the first file again by then.
 //
-// Thread safety: pin() and unpin() concurrently, in any thread; number() and sweep() in threads of the crew. Lock: a leaf.
+// Thread safety: pin() and unpin() may be called concurrently, in any thread; number() and sweep() in threads of the
+// crew. lock_ is a leaf.
 #pragma once
 
 #include <sys/types.h>
@@ -39,43 +40,46 @@ class file_pins {
   /// Names a pin. 0: none.
   using ticket = std::uint64_t;
   enum class sharing { allowed, own };
-  /// What pin() does while the channel is full. The crew's threads make room, and they complete requests. A thread that
-  /// waits for room must not hold a lock that completing a request takes.
+  /// The behaviour of pin() while the channel is full. The crew's threads empty the channel, and they complete
+  /// requests. So a thread that waits must not hold a lock that is taken to complete a request.
   enum class when_full { wait, fail };
 
-  /// @param last tickets are higher. Those of two crews differ, so that a message of another crew names no pin.
+  /// @param last all tickets are higher. The tickets of two crews differ, so that a message of another crew names no
+  /// pin.
   file_pins(file_channel& channel, wakeup_fd& wakeup, ticket last) noexcept
       : channel_{channel}, wakeup_{wakeup}, last_{last} {}
   file_pins(const file_pins&) = delete;
   file_pins& operator=(const file_pins&) = delete;
 
   /// Pins the file that `fd` refers to now. Called in a thread of the program.
-  /// @param share own: no other pin has the same number in the crew's table, which an epoll needs.
-  /// Errors: bad_file_descriptor (`fd`), not_connected (the program has closed the crew's descriptor), not_enough_memory,
-  /// too_many_files_open, resource_unavailable_try_again (the channel is full), others of sendmsg(2).
+  /// @param share own: no other pin has the same number in the crew's table, as an epoll requires.
+  /// Errors: bad_file_descriptor (`fd`), not_connected (the program has closed the crew's descriptor),
+  /// not_enough_memory, too_many_files_open, resource_unavailable_try_again (the channel is full), others of
+  /// sendmsg(2).
   [[nodiscard]] ticket pin(int fd, sharing share, std::error_code& ec, when_full then = when_full::wait) noexcept;
 
-  /// There is no room in the crew's table, because RLIMIT_NOFILE has been lowered. The file stays in the channel.
+  /// The crew's table is full, because RLIMIT_NOFILE has been lowered. The file stays in the channel.
   static constexpr int no_room = -2;
 
-  /// The number of the file in the crew's table. no_room: not now; other negative numbers: never.
+  /// The number of the file in the crew's table. no_room: not available now; other negative numbers: never available.
   [[nodiscard]] int number(ticket pinned) noexcept;
 
-  /// Closes the file's number in favour of another one, which the caller has opened.
+  /// Closes the file's number and replaces it by `number`, which the caller has opened.
   void replace(ticket pinned, int number) noexcept;
 
-  /// Notes that the file is in an epoll, which it leaves before it is closed.
+  /// Records that the file is in an epoll, from which it must be removed before it is closed.
   void note_epoll(ticket pinned, int epoll) noexcept;
 
-  /// Ends the use of a pin. In a thread of the program, the crew closes the file soon after it.
+  /// Ends one use of a pin. The last use closes the file: immediately in a thread of the crew; after a call in a thread
+  /// of the program, the crew closes the file soon.
   void unpin(ticket pinned) noexcept;
 
   /// Closes the files whose last use ended in a thread of the program.
   void sweep() noexcept;
-  /// Waits until the crew has closed them. Called in a thread of the program.
+  /// Waits until the crew has closed these files. Called in a thread of the program.
   void wait_until_swept() noexcept;
 
-  /// How many there are, for tests.
+  /// The number of pins.
   [[nodiscard]] std::size_t size() noexcept;
 
   /// Around fork(2), in the thread that forks.
@@ -83,7 +87,7 @@ class file_pins {
   void unlock_after_fork() noexcept DOORBELL_UNLOCK_FUNCTION(lock_) { lock_.unlock(); }
 
  private:
-  /// Which requests share a pin.
+  /// Requests with equal keys may share a pin.
   struct file_key {
     int fd;
     int flags;
