@@ -23,11 +23,11 @@ constexpr std::size_t batch = 64;
 constexpr clock::duration retry_after = std::chrono::seconds{1};
 
 constinit base::atomic<handle> made_context{0};
-constinit base::atomic<clock::rep> next_attempt{0};  // to make it
-/// The kernel refuses such reads when they are submitted, as older ones do, or a sandbox refuses io_submit(2) for good.
+constinit base::atomic<clock::rep> next_attempt{0};  // to create the context
+/// The kernel refuses such reads at submission, as older kernels do, or a sandbox refuses io_submit(2) for good.
 constinit base::atomic<bool> is_unavailable{false};
 
-// Without a lock, because a signal handler may have interrupted the thread that makes it.
+// Without a lock, because a signal handler may have interrupted the thread that creates the context.
 handle context() noexcept {
   if (is_unavailable.load(base::memory_order_relaxed)) return 0;
   if (const auto known = made_context.load(base::memory_order_acquire)) return known;
@@ -69,7 +69,8 @@ refusal classify(int error, const base::private_fd& eventfd) noexcept {
 
 }  // namespace
 
-// The kernel has no slot left if other threads have signalled, and not discarded their events yet.
+// The kernel may have no free slot while other threads have signalled and not yet discarded their events. So this
+// retries.
 std::uint64_t add(const base::private_fd& eventfd, std::uint64_t n) noexcept {
   const base::errno_kept around;
   if (!eventfd.refers_to_its_file()) return 0;

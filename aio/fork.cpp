@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Only the thread that forks lives on in the child. So the locks of what is the process's are taken before, in their
-// order, and let go on both sides; and what other threads were at (requests, reaping) the child leaves behind. Its
-// contexts' memory is the price: nobody knows in which state it was.
+// Only the forking thread exists in the child. So the locks of the process-wide objects are taken before the fork, in
+// their order, and released in both processes. The child abandons the work of other threads (requests, reaping). It
+// leaks the memory of the contexts, because the state of that memory is unknown.
 #include "fork.hpp"
 
 #include <doorbell/base/rcu.hpp>
@@ -25,13 +25,14 @@
 namespace doorbell::aio {
 namespace {
 
-/// With the generation of a process: one of its threads is noticing that it is a child.
+/// Together with the generation of a process: one of its threads is noticing that the process is a child.
 constexpr std::uint64_t being_noticed = std::uint64_t{1} << 32;
 
-// Handlers of this process's fork(3) run, or will: the child has been noticed though it is not marked yet.
+// The handlers of this process's fork(3) run, or will run: they handle the child, which is not marked as noticed yet.
 constinit thread_local bool is_forking __attribute__((tls_model("initial-exec"))) = false;
 
-// Also makes them, unless they are there: the child could not finish what another thread was just making.
+// Also creates the objects that do not exist yet: the child could not complete a construction that another thread had
+// begun.
 void before_fork() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   is_forking = true;
   reaper::process().lock_for_fork();
@@ -67,8 +68,9 @@ void after_fork_in_child() noexcept {
   is_forking = false;
 }
 
-// Before there are threads: of handlers registered while another thread forks, that fork calls none, or only the last. No
-// lock of ours is held where RCU is used, so it is the same whose handlers come first.
+// Before there are threads: if handlers are registered while another thread forks, that fork calls none of them, or
+// only the last. No doorbell lock is held while RCU is used, so the order of these handlers and those of RCU does not
+// matter.
 [[gnu::constructor]] void register_handlers() noexcept {
   ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
@@ -77,13 +79,14 @@ void after_fork_in_child() noexcept {
 
 void expect_forks() noexcept {}
 
-// Nothing of the parent's is freed or closed: other threads may have been changing it, and the child may share the parent's
-// descriptors (CLONE_FILES).
+// Frees and closes nothing of the parent's: other threads may have been changing it, and the child may share the
+// parent's descriptors (CLONE_FILES).
 void become_child() noexcept {
   if (is_forking) return;
   auto& noticed = noticed_process::generation;
   const std::uint64_t own = base::process_generation();
-  // A thread of the parent may have been noticing that the parent is a child.
+  // `known` may also have being_noticed with the parent's generation, if the parent is a child that one of its threads
+  // was just noticing.
   for (auto known = noticed.load(base::memory_order_acquire);;) {
     if (known == own) return;
     if (known == (own | being_noticed)) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// fork(2): a child has none of its parent's contexts, and may make its own. So has a child that was created by the system
-// call itself (clone(2), fork(2) by syscall(2)), for which no handlers of pthread_atfork(3) run: its first call of ours
-// finds that the process has another generation (base/process_generation.hpp) than the one that this state belongs to.
-// Children that share the parent's memory (vfork(2), CLONE_VM) share its contexts, as threads do.
+// fork(2): a child has none of its parent's contexts, and may create its own. The same holds for a child that was
+// created by the system call itself (clone(2), fork(2) by syscall(2)), for which no handlers of pthread_atfork(3) run:
+// its first doorbell call detects that the process has another generation (base/process_generation.hpp) than the one
+// that this state belongs to. Children that share the parent's memory (vfork(2), CLONE_VM) share its contexts, as
+// threads do.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +14,16 @@
 
 namespace doorbell::aio {
 
-/// Sees to it that a child starts with an empty table, no reaper, and no lock held: from before main, in any program that
-/// has a call to this one in it.
+/// Ensures that a child starts with an empty table, no reaper, and no lock held. The handlers are registered before
+/// main in any program that contains a call of this function.
 void expect_forks() noexcept;
 
-/// The generation of the process that the library's contexts, and what belongs to them, are of.
+/// The generation of the process that the library's contexts and their state belong to.
 struct noticed_process {
   static inline constinit base::atomic<std::uint64_t> generation{1};
 };
 
-/// Whether this process is a child for which no handlers ran.
+/// Whether this process is a child for which no handlers ran, and which no thread has noticed yet.
 [[nodiscard]] inline bool is_unnoticed_child() noexcept {
 #ifdef DOORBELL_MODEL
   return false;
@@ -32,8 +33,8 @@ struct noticed_process {
 #endif
 }
 
-/// In such a child: what the handlers do, without the locks, which threads of the parent may have held. Several threads
-/// may call it concurrently.
+/// In such a child: does the work of the handlers, but without the locks, which threads of the parent may have held.
+/// Several threads may call this concurrently.
 void become_child() noexcept;
 
 }  // namespace doorbell::aio

@@ -24,7 +24,7 @@ struct ioctx_table::slots {
     auto place = first_place(ctx.key());
     while (is_context(at[place].load(base::memory_order_relaxed))) place = (place + 1) & mask;
     used += at[place].load(base::memory_order_relaxed) == nullptr;
-    // Release pairs with the acquire in find(): what is found has been made.
+    // Release pairs with the acquire in find(): a context that is found is constructed.
     at[place].store(&ctx, base::memory_order_release);
   }
 
@@ -40,19 +40,19 @@ struct ioctx_table::slots {
   }
 
   [[nodiscard]] std::size_t first_place(std::uintptr_t key) const noexcept {
-    // Handles are page addresses: the page's number, spread.
+    // Handles are page addresses. This hashes the number of the page.
     // equivalent fault (constant): with any other numbers, each key has a first place, too
     return ((key >> 12) * 0x9e3779b97f4a7c15U >> 32) & mask;
   }
 
-  /// What marks a slot whose context has gone.
+  /// Marks a slot whose context has been removed.
   static kioctx* freed() noexcept { return reinterpret_cast<kioctx*>(alignof(std::max_align_t)); }
   static bool is_context(const kioctx* content) noexcept { return content != nullptr && content != freed(); }
 
   const std::size_t mask;
-  std::size_t used = 0;  // not empty: contexts and marks
+  std::size_t used = 0;  // slots that are not empty: contexts and marks
   const std::unique_ptr<base::atomic<kioctx*>[]> at;
-  slots* left_before = nullptr;  // once forgotten
+  slots* left_before = nullptr;  // the array that was forgotten before this one
 };
 
 void kioctx_user::leave() noexcept {
@@ -65,7 +65,8 @@ ioctx_table& ioctx_table::process() noexcept {
   return one;
 }
 
-// An array with room for one more: the one there is, or a new one. @return the old one, if it is to be freed.
+// Ensures that there is an array with space for one more context: the current one or a new one. @return the old array,
+// if it must be freed.
 ioctx_table::slots_ptr ioctx_table::make_room(std::error_code& ec) noexcept {
   auto* const now = slots_.load_for_update();
   if (now != nullptr && !now->crowded()) return nullptr;
@@ -92,22 +93,23 @@ void ioctx_table::add(kioctx& ctx, std::error_code& ec) noexcept {
   if (old != nullptr) base::rcu_synchronize();
 }
 
-// First on the list and then off the array: a reader that looks at the array first finds it in either or both.
+// Adds the context to the list before it removes it from the array: a reader that reads the array first finds the
+// context in at least one of them.
 void ioctx_table::remove(kioctx& ctx) noexcept {
   const base::mutex_lock held{lock_};
   ctx.next_ending_.store(first_ending_.load(base::memory_order_relaxed), base::memory_order_relaxed);
-  // Release pairs with the acquire in file_io_left(), and so does that in erase().
+  // Release pairs with the acquire in file_io_left(), and so does the release in erase().
   first_ending_.store(&ctx, base::memory_order_release);
   slots_.load_for_update()->erase(ctx);
 }
 
-// Its own link stays: a reader that is at it goes on from there.
+// The link of the removed context stays: a reader that has reached this context continues from there.
 void ioctx_table::forget(kioctx& ctx) noexcept {
   const base::mutex_lock held{lock_};
   auto* at = &first_ending_;
   auto* found = at->load(base::memory_order_relaxed);
   for (; found != &ctx; found = at->load(base::memory_order_relaxed)) {
-    if (found == nullptr) return;  // in a fork's child that goes on with its parent's call
+    if (found == nullptr) return;  // in a child of fork(2) that continues its parent's call
     at = &found->next_ending_;
   }
   at->store(ctx.next_ending_.load(base::memory_order_relaxed), base::memory_order_release);
@@ -146,7 +148,7 @@ kioctx_user ioctx_table::find(std::uintptr_t handle) const noexcept {
   }
 }
 
-// A program may have moved a ring by mremap(2), of which nobody tells us; then the handle is the new address.
+// A program may have moved a ring by mremap(2), without any notification. Then the handle is the new address.
 bool ioctx_table::find_moved(std::uintptr_t handle) noexcept {
   if (!ring::looks_like_one(handle)) return false;
   slots_ptr old;

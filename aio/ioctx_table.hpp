@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ioctx_table: the contexts of this process, by handle. Looked up under RCU, without touching the program's memory.
+// ioctx_table: the contexts of this process, by handle. Lookups run under RCU. A lookup that finds a context does not
+// read the program's memory; a lookup that finds none checks whether there is a ring that the program has moved.
 //
 //   lookup                               destroy
 //   RCU read lock
-//   finds the context in its slot        takes it off the table; kills its users (a bit set, once)
+//   finds the context in its slot        removes it from the table; kills its users (a bit set, once)
 //   users.tryget_live()                  waits for users; waits for readers (rcu_synchronize); frees
 //   RCU read unlock
 //
-//   legal:     tryget_live before the kill: destroy waits for the put. After: it fails, a miss; the context is still in
-//              memory, as its freeing waits for our read section.
-//   forbidden: a context freed between the first two lines of lookup; a count raised from 0 in the second.
+//   legal:     tryget_live() before the kill: destroy waits for the put. After the kill: tryget_live() fails, and the
+//              lookup finds nothing; the context is still in memory, because destroy waits for the RCU read section.
+//   forbidden: a context is freed before tryget_live(); tryget_live() raises a count from 0.
 //
-// An open-addressed array of slots: a reader goes from a handle's place on until an empty one. Slots that become free are
-// marked so, not emptied, so that no reader stops short; when they are too many the array is made anew.
+// The table is an open-addressed array of slots: a reader probes from a handle's first place until it finds an empty
+// slot. When a context is removed, its slot is marked as freed, not emptied, so that no reader stops too early. When
+// the array is crowded, it is rebuilt.
 //
-// Locks: lock_ is for writers. Under it, a ring's lock is taken, when a moved ring is looked for; nothing else.
+// Locks: lock_ is for writers. The lock of a ring is taken under lock_, to find a ring that has moved.
 #pragma once
 
 #include <sys/types.h>
@@ -34,18 +36,18 @@ namespace doorbell::aio {
 
 class kioctx;
 
-/// Being inside a call on a context: it is live, and destroy() waits for us to leave.
+/// A thread inside a call on a context: the context is live, and destroy() waits until the user has left.
 class kioctx_user {
  public:
   kioctx_user() noexcept = default;
-  /// Takes over what tryget_live() has given.
+  /// Takes over the reference that tryget_live() has acquired.
   explicit kioctx_user(kioctx* entered) noexcept : ctx_{entered} {}
   kioctx_user(kioctx_user&& other) noexcept : ctx_{std::exchange(other.ctx_, nullptr)} {}
   kioctx_user& operator=(kioctx_user&&) = delete;
   ~kioctx_user() { leave(); }
 
   void leave() noexcept;
-  /// The share as a user was dropped by other means.
+  /// The reference was dropped by other means.
   void has_left() noexcept { ctx_ = nullptr; }
   [[nodiscard]] kioctx* operator->() const noexcept { return ctx_; }
   [[nodiscard]] explicit operator bool() const noexcept { return ctx_ != nullptr; }
@@ -58,29 +60,29 @@ class ioctx_table {
  public:
   static ioctx_table& process() noexcept;
 
-  /// Publishes a context: from now on it can be looked up, and destroyed. Errors: not_enough_memory.
+  /// Publishes a context: from now on other threads can look it up and destroy it. Errors: not_enough_memory.
   void add(kioctx& ctx, std::error_code& ec) noexcept;
-  /// It is not found any more, but may be in the hands of readers for a grace period. file_io_left() still sees it.
+  /// Lookups no longer find the context, but readers may use it for a grace period. file_io_left() still counts it.
   void remove(kioctx& ctx) noexcept;
-  /// A context that was removed has no more file I/O: file_io_left() does not see it any more.
+  /// A removed context has no file I/O any more: file_io_left() no longer counts it.
   void forget(kioctx& ctx) noexcept;
 
   /// The requests that an ending process waits for.
   struct file_io {
-    std::uint64_t requests = 0;  // of all contexts, also of those that are being destroyed
-    kioctx* to_reap = nullptr;   // entered: one whose requests go on only if it is reaped; the caller leaves it
+    std::uint64_t requests = 0;  // of all contexts, including those that are being destroyed
+    kioctx* to_reap = nullptr;   // entered: its requests go on only if it is reaped; the caller must leave it
   };
-  /// Without a lock; also in a signal handler that has interrupted any other member.
+  /// Takes no lock. May be called in a signal handler that has interrupted any other member.
   [[nodiscard]] file_io file_io_left(pid_t process, bool may_reap) const noexcept;
 
-  /// The live context at `handle`, entered; or nothing.
+  /// The live context with this handle, entered; empty if there is none.
   [[nodiscard]] kioctx_user lookup(std::uintptr_t handle) noexcept;
 
-  /// In a fork's child: leaves the parent's contexts behind, having closed their descriptors.
+  /// In a child of fork(2): abandons the parent's contexts, and closes their descriptors.
   void forget_all() noexcept;
-  /// In a child that found the table as it was, perhaps locked: the same, without closing anything.
+  /// In a child that has inherited the table in any state, perhaps locked: the same, without closing descriptors.
   void begin_anew() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS;
-  /// Around a fork, so that the child finds the table whole.
+  /// Around fork(2), so that the table is consistent in the child.
   void lock_for_fork() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(lock_) { lock_.lock(); }
   void unlock_after_fork() noexcept DOORBELL_UNLOCK_FUNCTION(lock_) { lock_.unlock(); }
 
@@ -98,7 +100,7 @@ class ioctx_table {
   base::rcu_pointer<slots> slots_;               // written under lock_
   base::atomic<kioctx*> first_ending_{nullptr};  // contexts that are being destroyed: written under lock_
   slots* left_behind_ DOORBELL_GUARDED_BY(lock_) =
-      nullptr;  // the parent's: never touched, and not lost to leak checkers
+      nullptr;  // the parent's: never used, but reachable for leak checkers
 };
 
 }  // namespace doorbell::aio

@@ -25,9 +25,9 @@ using kernel_context::handle;
 using kernel_context::mapped_ring;
 using kernel_context::ring_of;
 
-// Sleeps until there is an event, which it leaves in the ring. @return -1 and EFAULT then; 0 after the timeout.
-// By io_pgetevents(2), which the kernel restarts after an interruption for which no handler has run: the end of a ring
-// of io_uring interrupts the threads that have used it. A sandbox may know io_getevents(2) only.
+// Sleeps until there is an event, which stays in the ring. @return -1 and EFAULT then; 0 after the timeout.
+// The kernel restarts io_pgetevents(2) after an interruption for which no handler has run: the end of an io_uring ring
+// interrupts the threads that have used the ring. A sandbox may allow only io_getevents(2).
 long sleep_for_event(handle context, timespec* timeout) noexcept {
   constexpr auto nowhere = ~std::uintptr_t{0xfff};  // beyond the addresses of programs
   const auto answer = kernel_call(SYS_io_pgetevents, context, 1L, 1L, nowhere, timeout, 0L);
@@ -39,14 +39,14 @@ void io_cancel(handle context, iocb_abi& submitted) noexcept {
   kernel_call(SYS_io_cancel, context, &submitted, &ignored);
 }
 
-// The kernel does not know such a request.
+// Whether the system allows io_cancel(2). The kernel answers EINVAL, because there is no such request.
 bool can_cancel(handle context) noexcept {
   iocb_abi none{};
   io_cancel(context, none);
   return errno == EINVAL;
 }
 
-// Other threads read and write entries while one moves the head.
+// Other threads may read and write entries while one thread moves the head.
 base::atomic_ref<void*> data_of(handle context, unsigned at) noexcept {
   auto* const events = reinterpret_cast<io_event*>(context + sizeof(mapped_ring));
   return base::atomic_ref<void*>{events[at].data};
@@ -55,9 +55,9 @@ base::atomic_ref<void*> data_of(handle context, unsigned at) noexcept {
 constexpr unsigned largest = 1024;
 constexpr std::chrono::seconds retry_after{1};
 constexpr std::chrono::nanoseconds nap_time = 1ms;
-constexpr std::chrono::nanoseconds patience = 10ms;  // with a poll that has been cancelled
+constexpr std::chrono::nanoseconds patience = 10ms;  // the longest wait for a cancelled poll
 
-/// Contexts without requests, for the next that needs one. Spares hold nothing that a destructor would have to release.
+/// Contexts without requests, for the next kernel_aio that needs one. They hold nothing that a destructor must release.
 constinit std::array<base::atomic<handle>, 4> spares{};
 
 handle take_spare() noexcept {
@@ -73,7 +73,7 @@ bool keep_as_spare(handle context) noexcept {
   });
 }
 
-/// The name of a poll that wake() cancels. The addresses of requests are even.
+/// The data of the polls that wake() cancels: odd numbers, because the addresses of requests are even.
 base::atomic<std::uintptr_t> last_alarm{1};
 
 void* name_of_alarm() noexcept { return reinterpret_cast<void*>(last_alarm.fetch_add(2, base::memory_order_relaxed)); }
@@ -84,13 +84,14 @@ timespec to_timespec(std::chrono::nanoseconds time) noexcept {
   return {.tv_sec = static_cast<time_t>(whole.count()), .tv_nsec = static_cast<long>((time - whole).count())};
 }
 
-// The eventfd that the kernel signals, or -1. Of a request that has been checked, the program's number may be another file now.
+// @return the eventfd that the kernel signals, or -1. If the request has been checked, the number in its iocb may refer
+// to another file by now.
 int eventfd_for(const request& asked, int announce) noexcept {
   if (!asked.kernel_may_signal) return announce;
   return asked.is_left_to_kernel ? static_cast<int>(asked.what.resfd) : asked.whom.foreign->descriptor();
 }
 
-// A copy, with our own name.
+// Copies the iocb, with the address of the request as its data.
 void prepare(iocb_abi& made, request& asked, int announce) noexcept {
   made = asked.what;
   made.data = &asked;
@@ -102,7 +103,7 @@ void prepare(iocb_abi& made, request& asked, int announce) noexcept {
     made.flags |= iocb_abi::flag_resfd;
     made.resfd = static_cast<std::uint32_t>(signalled);
   }
-  // One that has not been checked has the program's list of buffers, which the kernel copies.
+  // An unchecked request has the program's list of buffers, which the kernel copies.
   if (is_vectored(asked.what) && !asked.is_left_to_kernel)
     made.buf = reinterpret_cast<std::uintptr_t>(asked.buffers().data());
 }
@@ -115,7 +116,7 @@ kernel_aio::kernel_aio(unsigned in_flight) noexcept : wanted_{in_flight} {
   alarm_.buf = POLLPRI;
 }
 
-// The next owner of the context ignores an alarm that comes late.
+// If the cancelled alarm comes late, the next owner of the context ignores it.
 kernel_aio::~kernel_aio() {
   const auto context = context_.load(base::memory_order_acquire);
   if (context == 0) return;
@@ -136,7 +137,7 @@ void kernel_aio::forget_spares_in_child() noexcept {
   for (auto& each : spares) each.store(0, base::memory_order_relaxed);
 }
 
-// @return 0: there is none now.
+// @return 0: there is no context now.
 kernel_aio::handle kernel_aio::context() noexcept {
   if (const auto known = context_.load(base::memory_order_acquire)) return known;
   if (kernel_context::is_refused()) return 0;
@@ -152,7 +153,8 @@ kernel_aio::handle kernel_aio::context() noexcept {
   return made;
 }
 
-// The count of requests is raised first: a thread about to sleep sees it, or start()'s caller sees that thread.
+// Raises the count of requests first: a thread that is about to sleep sees the count, or the caller of start() sees
+// that thread.
 std::size_t kernel_aio::start(std::span<request* const> requests, int announce) noexcept {
   const auto first_other = std::ranges::find_if_not(requests, [](const auto* each) { return can_take(*each); });
   const auto count = std::min(static_cast<std::size_t>(first_other - requests.begin()), batch);
@@ -201,7 +203,7 @@ std::size_t kernel_aio::carried_out() const noexcept {
   return takes_.load(base::memory_order_seq_cst) == before ? count : 0;
 }
 
-// Acquire pairs with the kernel's store of the tail; release lets the kernel use the entries again.
+// Acquire pairs with the kernel's store of the tail. Release lets the kernel use the entries again.
 std::size_t kernel_aio::take(std::span<completion> completions) noexcept {
   if (!has_completions()) return 0;
   const auto context = context_.load(base::memory_order_acquire);
@@ -219,7 +221,7 @@ std::size_t kernel_aio::take(std::span<completion> completions) noexcept {
     if (!is_alarm(data) && filled == completions.size()) break;
     last = at;
     if (is_alarm(data)) {
-      // Another one is that of an earlier owner of the context.
+      // Any other alarm was submitted by an earlier owner of the context.
       must_stay = must_stay || (data == alarm_.data && !is_used_up());
       continue;
     }
@@ -228,7 +230,7 @@ std::size_t kernel_aio::take(std::span<completion> completions) noexcept {
     if (done->is_unannounced) unannounced_.fetch_sub(1, base::memory_order_relaxed);
     completions[filled++] = {done, events[at].res};
   }
-  // In the place of the last entry, which has been fetched.
+  // The alarm takes the place of the last entry, which has been fetched.
   if (must_stay) {
     data_of(context, last).store(alarm_.data, base::memory_order_relaxed);
     at = last;
@@ -239,7 +241,7 @@ std::size_t kernel_aio::take(std::span<completion> completions) noexcept {
   return filled;
 }
 
-// Called when the alarm has been found in the ring.
+// Called when take() has found the alarm in the ring.
 bool kernel_aio::is_used_up() noexcept {
   is_armed_.store(false, base::memory_order_seq_cst);
   if (!has_sleeper_.load(base::memory_order_seq_cst)) return true;
@@ -247,7 +249,7 @@ bool kernel_aio::is_used_up() noexcept {
   return false;
 }
 
-// An eventfd never has the event that this poll waits for. A sandbox may refuse io_cancel(2) alone.
+// An eventfd never has POLLPRI, for which this poll waits. A sandbox may refuse only io_cancel(2).
 bool kernel_aio::arm(int pollable) noexcept {
   if (is_armed()) return true;
   const auto context = this->context();
@@ -258,7 +260,7 @@ bool kernel_aio::arm(int pollable) noexcept {
   return is_armed();
 }
 
-// Where both calls are refused, the caller must look into the ring regularly.
+// If the system refuses both system calls, the caller must poll the ring regularly.
 kernel_aio::woken_by kernel_aio::wait(std::optional<std::chrono::nanoseconds> longest) const noexcept {
   auto timeout = to_timespec(longest.value_or(0ns));
   if (sleep_for_event(context_.load(base::memory_order_acquire), longest ? &timeout : nullptr) == 0)

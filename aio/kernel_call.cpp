@@ -9,7 +9,7 @@
 
 namespace {
 
-// @return what the kernel returns: from -4095 to -1 it is a negative errno.
+// @return the kernel's result: from -4095 to -1, a negative errno.
 long enter(long number, long first, long second, long third, long fourth, long fifth, long sixth) noexcept {
   long answer = number;
   register long r10 __asm__("r10") = fourth;
@@ -28,7 +28,7 @@ long enter(long number, long first, long second, long third, long fourth, long f
 
 namespace {
 
-// @return what the kernel returns: from -4095 to -1 it is a negative errno.
+// @return the kernel's result: from -4095 to -1, a negative errno.
 long enter(long number, long first, long second, long third, long fourth, long fifth, long sixth) noexcept {
   register long x8 __asm__("x8") = number;
   register long x0 __asm__("x0") = first;
@@ -47,7 +47,7 @@ long enter(long number, long first, long second, long third, long fourth, long f
 
 namespace {
 
-// There is no libaio/by_number for this processor.
+// There is no libaio/by_number for this processor, so syscall(3) is the C library's.
 long enter(long number, long first, long second, long third, long fourth, long fifth, long sixth) noexcept {
   const long answer = ::syscall(number, first, second, third, fourth, fifth, sixth);
   return answer == -1 ? -errno : answer;

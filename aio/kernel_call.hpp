@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// kernel_call: a system call made by the instruction itself. In a process there may be a function syscall(3) that
-// passes the calls of the kernel's AIO to doorbell's contexts (libaio/by_number). The calls that these contexts make
-// must not come back to them, and must not reach another copy of doorbell in the process.
+// kernel_call: makes a system call by the processor's instruction. A process may have a function syscall(3) that passes
+// the calls of the kernel's AIO to doorbell's contexts (libaio/by_number). The calls that these contexts make
+// themselves must reach neither doorbell's contexts nor another copy of doorbell in the process.
 #pragma once
 
 #include <type_traits>
 
-/// It has a name in C, by which the linker counts its calls (libaio/statistics).
+/// Has C linkage, so that the linker can wrap it to count the calls (libaio/statistics).
 extern "C" [[gnu::visibility("hidden")]] long doorbell_kernel_call(long number, long first, long second, long third,
                                                                    long fourth, long fifth, long sixth) noexcept;
 
 namespace doorbell::aio {
 
-/// Up to six arguments, as syscall(3) has them. @return -1 and errno, or what the kernel returns.
+/// Makes a system call with up to six arguments, as syscall(3). @return the kernel's result, or -1 and errno.
 /// Thread safety: that of the system call. Async-signal-safe, and no cancellation point.
 template <class... Arguments>
 long kernel_call(long number, Arguments... arguments) noexcept {

@@ -19,8 +19,8 @@ bool is_understood(const mapped_ring& ring) noexcept {
   return ring.magic == ring_magic && ring.incompatible_features == 0 && ring.header_length == sizeof ring;
 }
 
-/// The contexts that this copy of doorbell has made. A handle of the program's that is no longer valid may be the
-/// address of one of them. Those for which there is no room are counted.
+/// The contexts that this copy of doorbell has created. A handle of the program's that is no longer valid may be the
+/// address of one of them. Contexts for which there is no space here are only counted.
 constinit std::array<base::atomic<handle>, 256> own_contexts{};
 constinit base::atomic<unsigned> other_own_contexts{0};
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The edges that go through the kernel or a worker, where ThreadSanitizer cannot see them: whatever a request's submitter
-// did happens before its completion is looked at. Every engine says so here, and nowhere else.
+// Annotations for happens-before edges that pass through the kernel, where ThreadSanitizer does not see them: what the
+// submitter of a request did happens before its completion is read. All such annotations of the engines are calls of
+// these functions.
 //
-// The edge is real: the submission queue's tail is stored with release before the kernel reads the entry, and the kernel
-// posts the completion with release before we read it with acquire. What is missing is only the kernel's own part.
+// The edge is real: the submission queue's tail is stored with release before the kernel reads the entry, and the
+// kernel posts the completion with release before the library reads it with acquire. ThreadSanitizer does not see the
+// part in the kernel.
 #pragma once
 
 #include <unistd.h>
@@ -28,15 +30,15 @@
 
 namespace doorbell::aio::kernel_hop {
 
-/// Before the other side may see the request. Pairs with arrive() on the same address.
+/// Call before the kernel can see the request. Pairs with arrive() on the same address.
 inline void depart([[maybe_unused]] void* request) noexcept {
 #if defined(DOORBELL_THREAD_SANITIZER)
   __tsan_release(request);
 #endif
 }
 
-/// Before the kernel adds to an eventfd. ThreadSanitizer takes the write of 0 bytes for the release that the program's
-/// read of the eventfd acquires.
+/// Call before the kernel adds to an eventfd. For ThreadSanitizer, the write of 0 bytes is a release, which the
+/// program's read of the eventfd acquires.
 inline void depart_by([[maybe_unused]] const base::private_fd& eventfd) noexcept {
 #if defined(DOORBELL_THREAD_SANITIZER)
   const std::uint64_t nothing = 0;
@@ -44,20 +46,21 @@ inline void depart_by([[maybe_unused]] const base::private_fd& eventfd) noexcept
 #endif
 }
 
-/// After its completion has been seen.
+/// Call after the completion of the request has been seen.
 inline void arrive([[maybe_unused]] void* request) noexcept {
 #if defined(DOORBELL_THREAD_SANITIZER)
   __tsan_acquire(request);
 #endif
 }
 
-// What one context unmaps, another may get, at the same address, and the kernel sees to it that the first is done with it by
-// then. ThreadSanitizer does not know: liburing makes its system calls itself, and mremap(2) is not one that it looks at.
+// One context may get memory at an address that another context has unmapped. The kernel ensures that the other one no
+// longer uses that memory. ThreadSanitizer does not know this: liburing makes its system calls itself, and
+// ThreadSanitizer does not intercept mremap(2).
 inline constinit char address_space = 0;
 
-/// Before memory is unmapped. Pairs with mapped().
+/// Call before memory is unmapped. Pairs with mapped().
 inline void unmap() noexcept { depart(&address_space); }
-/// After memory has been mapped.
+/// Call after memory has been mapped.
 inline void mapped() noexcept { arrive(&address_space); }
 
 }  // namespace doorbell::aio::kernel_hop
