@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The life of a context.
+// Creation, cancellation and destruction of a context.
 #include "kioctx.hpp"
 
 #include <doorbell/base/intrusive_ptr.hpp>
@@ -26,8 +26,8 @@ namespace {
 constexpr std::chrono::milliseconds late_sleeper_look{100};
 constexpr unsigned max_ring_events = 0x10000000U / sizeof(io_event);
 
-// Events are counted in batches, by every processor at once if need be; so there is room for four of each, twice over.
-// It may wrap, as it does in the kernel.
+// Every processor may concurrently hold a batch of events, so there is room for four per processor, and the result is
+// doubled, as in the kernel. It may wrap, as it does in the kernel.
 unsigned ring_events(unsigned nr_events) noexcept {
   const auto processors = static_cast<unsigned>(std::max(1L, ::sysconf(_SC_NPROCESSORS_CONF)));
   return 2 * std::max(nr_events, 4 * processors);
@@ -77,7 +77,7 @@ kioctx::identity kioctx::make(unsigned nr_events, engine_kind carried_by, std::e
     ec = std::make_error_code(std::errc::resource_unavailable_try_again);
     return {};
   }
-  // The last step that can fail. Once published it can be destroyed, by others, and is not ours to take back.
+  // The last step that can fail. After it other threads can destroy the context, so it could not be undone.
   ioctx_table::process().add(*made, ec);
   if (ec) {
     limit.refund(nr_events);
@@ -98,7 +98,7 @@ void kioctx::cancel(const iocb_abi& asked, std::error_code& ec) noexcept {
   base::intrusive_ptr<request> found;
   {
     const base::mutex_lock held{active_lock_};
-    // One that is being cancelled already is, to the kernel, not there any more.
+    // As in the kernel, a request that is being cancelled already is not found again.
     const auto at = std::find_if(active_.begin(), active_.end(), [&](const auto& each) {
       return each.obj == &asked && !each.cancelled.load(base::memory_order_relaxed);
     });
@@ -114,7 +114,7 @@ void kioctx::cancel(const iocb_abi& asked, std::error_code& ec) noexcept {
   if (engine_->cancel(*found) == engine::cancel_result::asked) return;
   reap_all();
   if (engine_->cancel(*found) == engine::cancel_result::asked) return;
-  // Then it may be asked again.
+  // A later call may cancel the request.
   found->cancelled.store(false, base::memory_order_seq_cst);
   ec = std::make_error_code(std::errc::resource_unavailable_try_again);
 }
@@ -130,16 +130,16 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
   users_.kill();
   announce();
   wait_for_users();
-  // Not before: until the last user has left, one may be about to submit what needs a reaper.
+  // Not earlier: until the last user has left, a user may submit a request that needs the reaper.
   if (helper_.load(base::memory_order_relaxed) != helper::none) reaper::process().forget(*this);
-  // What the engine cannot be asked now, it can be once it has been relieved of what has ended.
+  // If the engine has no room for a cancellation now, it has room after its completions have been reaped.
   while (!cancel_all()) {
     reap_all();
     std::this_thread::yield();
   }
   reap_all();
   while (in_flight_.load(base::memory_order_relaxed) > 0 && !only_endless_left()) {
-    // A sleeper that wakes late takes the news of this one for its own.
+    // A sleeper that wakes late may consume the wakeup that is meant for this thread.
     const bool has_late_sleepers = memory_users_.load(base::memory_order_relaxed) > 1;
     engine_->wait(has_late_sleepers ? base::deadline{std::chrono::steady_clock::now() + late_sleeper_look}
                                     : std::nullopt);
@@ -147,7 +147,7 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
   }
   ioctx_table::process().forget(*this);
   if (has_endless_) end_the_endless();
-  // Who has found us in the table may still be about to see that we are dead.
+  // A thread that has found the context in the table may not have read dead_ yet.
   base::rcu_synchronize();
   if (memory_users_.load(base::memory_order_acquire) > 1) {
     engine_->give_up();
@@ -161,7 +161,7 @@ void kioctx::release_memory() noexcept {
   if (memory_users_.fetch_sub(1, base::memory_order_acq_rel) == 1) delete this;
 }
 
-// A thread that has left get_events() by siglongjmp(3) does not wake.
+// A thread that has left get_events() by siglongjmp(3) does not return from it, so destroy() takes over its record.
 void kioctx::wait_for_users() noexcept {
   sleep_record::take_own(*this);
   for (;;) {
@@ -172,9 +172,9 @@ void kioctx::wait_for_users() noexcept {
   }
 }
 
-// No other thread is left: the requests on the list are in flight, and stay on it until reap_all() takes them off. As in
-// the kernel, accepted file I/O is not cancelled: a program may rely on writes whose events it has not fetched.
-// @return false if some of them must be asked again.
+// No user is left: the requests on the list are in flight, and stay on it until reap_all() removes them. As in the
+// kernel, accepted file I/O is not cancelled: a program may rely on writes whose events it has not fetched.
+// @return false if the engine must be asked again to cancel some of them.
 bool kioctx::cancel_all() noexcept {
   const base::mutex_lock held{active_lock_};
   return std::all_of(active_.begin(), active_.end(), [this](auto& each) {

@@ -1,25 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// kioctx: an AIO context. What it promises about its end:
+// kioctx: an AIO context, and how it ends.
 //
-//   users  (who is inside a call on it)                 reqs  (in flight: in_flight_)
-//   destroy: dead, once -> off the table -> users killed, sleepers woken, users gone -> forgotten by the reaper
-//            -> requests that wait for a pipe or a peer cancelled -> all completed -> grace period -> ring unmapped,
-//            engine closed, memory freed. All of that in the caller of destroy().
+//   users: threads inside a call on the context (users_); requests in flight: in_flight_
+//   destroy: dead_ set, by one caller only -> removed from the table -> users killed, sleepers woken, users gone
+//            -> reaper has forgotten the context -> requests that wait for a pipe or a peer cancelled -> all requests
+//            completed -> grace period -> ring unmapped, engine closed, memory freed
+//   The thread that calls destroy() runs all these steps.
 //
 //   submit                               destroy
 //   lookup: a live user
 //   starts requests                      users.kill(); waits for users
 //   users.put()
-//                                        cancels what is in flight: the new requests are among it
+//                                        cancels the requests in flight, including the new ones
 //
-//   forbidden: a request started after the cancelling. It needs a live user, and none is left by then.
+// forbidden: a request is started after the cancellation. Only a live user starts requests, and no user is left by
+// then.
 //
-// Completions are reaped by whoever comes first: a thread in get_events(), the process's reaper, destroy(). They are
-// users while they do; the last to touch a context is therefore destroy() itself, and no completion ever is.
+// Threads in get_events(), the reaper of the process and destroy() reap completions. Threads in get_events() and the
+// reaper are users while they reap. Therefore destroy() is always the last to access a context; a completion never is.
 //
-// Locks: ring_lock_ and masked_lock_ are leaves. The engine's are taken under active_lock_, the reaper's and the
-// engine's under helper_lock_. None is held while an eventfd's lock is taken, since its callbacks may call submit().
+// Locks: no other lock is acquired while ring_lock_ or masked_lock_ is held. The engine's locks are acquired under
+// active_lock_, the reaper's and the engine's under helper_lock_. None of these locks is held while an eventfd's lock
+// is
+// acquired, because the eventfd's callbacks may call submit().
 #pragma once
 
 #include <boost/intrusive/list.hpp>
@@ -57,70 +61,74 @@ class kioctx {
     bool may_wait = true;
     base::deadline until = {};
     const sigset_t* mask = nullptr;
-    /// The caller as a user. If it has none left afterwards, the context may be gone: it was destroyed while the caller
-    /// slept, perhaps by a signal handler that interrupted the sleep.
+    /// The caller's reference as a user. If it is empty after the wait, the context may be gone: it was destroyed while
+    /// the
+    /// caller slept, perhaps by a signal handler that interrupted the sleep.
     kioctx_user* me = nullptr;
   };
 
-  /// By what a context is found. Unlike the handle, the serial is never used again.
+  /// The key by which a context is found. Unlike the handle, the serial is never used again.
   struct identity {
     std::uintptr_t handle = 0;
     std::uint64_t serial = 0;
   };
 
-  /// As io_setup(2): makes a context and publishes it; it is destroy()'s to free.
-  /// @return no pointer, since another thread may try its handle, known from an earlier context, and destroy it already.
+  /// As io_setup(2): makes a context and publishes it. destroy() frees it.
+  /// @return an identity, not a pointer: another thread may guess the handle, known from an earlier context, and
+  /// destroy
+  /// the new context before this call returns.
   static identity make(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept;
   kioctx(const kioctx&) = delete;
   kioctx& operator=(const kioctx&) = delete;
 
-  // For users. Each with the kernel's checks in the kernel's order.
+  // Members for users. Each makes the kernel's checks in the kernel's order.
 
-  /// `Iocb` is iocb, which rings an eventfd of ours, or iocb_abi, whose resfd is a kernel descriptor.
+  /// `Iocb` is iocb, which signals an eventfd of this library, or iocb_abi, whose resfd is a kernel descriptor.
   template <class Iocb>
   std::size_t submit(std::span<Iocb* const> iocbs, std::error_code& ec) noexcept;
   /// See context::read_inline().
   [[nodiscard]] std::optional<std::int64_t> read_inline(iocb& asked) noexcept;
   std::size_t get_events(std::size_t min, std::span<io_event> events, const wait_limit& limit,
                          std::error_code& ec) noexcept;
-  /// Waits until there is an event, and leaves it there. @return whether there is one.
+  /// Waits until there is an event, and leaves the event in the ring. @return whether there is one.
   [[nodiscard]] bool wait_for_any(const wait_limit& limit) noexcept;
   void cancel(const iocb_abi& asked, std::error_code& ec) noexcept;
-  /// How many of so many iocbs a submit looks at.
+  /// How many of `count` iocbs one submit examines.
   [[nodiscard]] std::size_t at_most(std::size_t count) const noexcept {
     return std::min<std::size_t>(count, ring_.capacity());
   }
   void reap_all() noexcept;
-  /// The same, by the reaper: as long as nobody else will.
+  /// The same, called by the reaper. Stops as soon as the program fetches its events by calls.
   void reap_for_others() noexcept;
   /// io_getevents() was called: the reaper need not fill the ring until the program stops calling.
   void on_getevents() noexcept;
   /// Called by the reaper about once a second, for contexts whose ring it does not fill.
   void on_round() noexcept;
-  /// Whether there are requests, and the program looks for their events in the ring only.
+  /// Whether there are requests, and the program reads their events from the ring without a call.
   [[nodiscard]] bool is_only_looked_into() const noexcept {
     return last_call_.load(base::memory_order_relaxed) == last_call::never && has_requests();
   }
 
-  /// The requests that an ending process waits for. As engine::file_io_done(), it may be called in a signal handler
-  /// that has interrupted any other member.
+  /// The requests that an ending process waits for. Like engine::file_io_done(), file_io_left() may be called in a
+  /// signal
+  /// handler that has interrupted any other member.
   struct file_io {
-    std::uint64_t left = 0;  // accepted, and not carried out, or their eventfds not signalled
+    std::uint64_t left = 0;  // accepted, but not carried out yet, or the eventfd is not signalled yet
     bool must_be_reaped = false;
   };
   [[nodiscard]] file_io file_io_left() const noexcept;
 
-  /// Ends it; `me` is the caller as a user. When `ec` is clear, *this is gone.
+  /// Destroys the context; `me` is the caller's reference as a user. When `ec` is clear, *this is gone.
   void destroy(kioctx_user me, std::error_code& ec) noexcept;
 
-  /// Drops what a sleeper has that does not return: its share as a user and what `place` says.
+  /// Drops what a sleeper that never returns still holds: its reference as a user, and its role (sleep_record::place).
   void leave_for_sleeper(sleep_record& sleeper) noexcept;
-  /// Beyond its end, the memory of the context is kept for threads that may still be inside engine::wait().
+  /// Keeps the memory of the context beyond destroy(), for threads that may still be inside engine::wait().
   void keep_memory() noexcept { memory_users_.fetch_add(1, base::memory_order_relaxed); }
   void release_memory() noexcept;
 
   [[nodiscard]] user_count& users() noexcept { return users_; }
-  /// For the program.
+  /// For the program, which may poll it from now on.
   [[nodiscard]] int descriptor() noexcept {
     is_polled_.store(true, base::memory_order_relaxed);
     return engine_->descriptor();
@@ -130,24 +138,24 @@ class kioctx {
   [[nodiscard]] bool must_be_looked_at() const noexcept { return engine_->must_be_looked_at(); }
   [[nodiscard]] std::string_view engine_name() const noexcept { return engine_->name(); }
   [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
-  /// The handle, by which the table finds it.
+  /// The handle, by which the table finds the context.
   [[nodiscard]] std::uintptr_t key() const noexcept { return key_.load(base::memory_order_relaxed); }
   [[nodiscard]] bool has_moved_to(std::uintptr_t handle) noexcept;
-  /// In a fork's child: lets go of what the child has inherited without wanting it.
+  /// In a fork's child: releases the engine's resources that the child has inherited and does not use.
   void abandon_in_child() noexcept { engine_->abandon_in_child(); }
 
  private:
   friend class ioctx_table;
   struct unpublished;
   struct provisions;
-  /// What the reaper does for the context.
+  /// The reaper's work for the context.
   enum class helper : std::uint8_t {
-    none,         ///< it does not know the context
-    in_rounds,    ///< it looks once a second whether the program still calls io_getevents()
-    until_asked,  ///< it completes requests until the program calls io_getevents()
-    bells         ///< it completes requests, some of which signal eventfds
+    none,         ///< the reaper does not know the context
+    in_rounds,    ///< the reaper checks once a second whether the program still calls io_getevents()
+    until_asked,  ///< the reaper completes requests until the program calls io_getevents()
+    bells         ///< the reaper completes requests, some of which signal eventfds
   };
-  /// When io_getevents() was called; the reaper changes it once a second.
+  /// When io_getevents() was called. Calls and the reaper, once a second, change it.
   enum class last_call : std::uint8_t {
     never,         ///< never, or not for two rounds although there were requests
     before_round,  ///< before the last round
@@ -183,12 +191,12 @@ class kioctx {
   [[nodiscard]] request* make_request(const iocb_abi& asked, provisions& left) noexcept;
   [[nodiscard]] std::size_t take_slots(std::size_t wanted) noexcept;
   [[nodiscard]] std::size_t start(std::span<request* const> made) noexcept;
-  /// Whether the file I/O of an accepted request is only over when the library has signalled an eventfd: another process
-  /// may wait for it.
+  /// Whether the file I/O of an accepted request is complete only when the library has signalled an eventfd, because
+  /// another process may wait for the signal.
   [[nodiscard]] static bool owes_signal(const request& made) noexcept {
     return made.ends_by_itself && made.whom.foreign != nullptr && !made.kernel_may_signal;
   }
-  /// By how much requests increase in_flight_.
+  /// The amount by which these requests increase in_flight_.
   [[nodiscard]] static std::uint64_t weight(std::span<request* const> made) noexcept;
   [[nodiscard]] bool count_in(std::span<request* const> made) noexcept;
   void count_out(std::span<request* const> made) noexcept;
@@ -247,38 +255,38 @@ class kioctx {
   request_pool requests_;
   std::unique_ptr<engine> engine_;
   std::uint64_t serial_ = 0;
-  pid_t process_ = 0;     // whose it is; a child by clone(2) has copies of its parent's contexts, without their rings
-  unsigned charged_ = 0;  // requests, of the process's limit
+  pid_t process_ = 0;     // the owner; a child by clone(2) has copies of its parent's contexts, without their rings
+  unsigned charged_ = 0;  // requests that count against the limit of the process
   base::atomic<std::uintptr_t> key_{0};
-  base::atomic<kioctx*> next_ending_{nullptr};  // the table's
+  base::atomic<kioctx*> next_ending_{nullptr};  // for the table
 
   user_count users_;
   base::atomic<bool> dead_{false};
-  base::atomic<std::uint32_t> memory_users_{1};  // destroy(), and sleepers whose records it has taken
-  base::atomic<std::uint64_t> in_flight_{0};     // requests; files_unit for each of those that end by themselves
-  base::atomic<std::uint64_t> signals_left_{0};  // requests that owe one (owes_signal()); raised before in_flight_
+  base::atomic<std::uint32_t> memory_users_{1};  // destroy(), and sleepers whose records it has taken over
+  base::atomic<std::uint64_t> in_flight_{0};     // requests, plus files_unit for each that ends by itself
+  base::atomic<std::uint64_t> signals_left_{0};  // requests for which owes_signal() holds; raised before in_flight_
 
-  // Changed under helper_lock_, which is taken before the reaper's.
+  // Changed under helper_lock_, which is acquired before the reaper's lock.
   base::mutex helper_lock_;
   base::atomic<helper> helper_{helper::none};
-  base::atomic<bool> is_left_to_getters_{false};         // the helper, should it be at it, is to leave off
+  base::atomic<bool> is_left_to_getters_{false};         // a reaper that completes requests here shall stop
   base::atomic<last_call> last_call_{last_call::never};  // also changed by calls, without the lock
   base::atomic<bool> is_polled_{false};                  // the program has the descriptor
-  base::atomic<unsigned> replacements_{0};               // of the engine's descriptor, that the helper knows of
+  base::atomic<unsigned> replacements_{0};               // of the engine's descriptors, as far as the reaper knows
 
   base::mutex active_lock_;
-  active_list active_ DOORBELL_GUARDED_BY(active_lock_);  // what cancel() finds
-  bool has_endless_ = false;                              // destroy()'s
+  active_list active_ DOORBELL_GUARDED_BY(active_lock_);  // requests that cancel() finds
+  bool has_endless_ = false;                              // for destroy() only
 
   file_hints hints_;
   foreign_bells foreign_bells_;
 
   base::mutex ring_lock_;
-  ring ring_;  // guarded by ring_lock_, but for its constants
+  ring ring_;  // guarded by ring_lock_, except its constants
 
-  base::atomic<std::uint32_t> news_{0};       // counts publications, and everything else a sleeper should look at
+  base::atomic<std::uint32_t> news_{0};       // counts publications and all other events that sleepers must look at
   base::atomic<std::uint32_t> followers_{0};  // asleep on news_
-  base::atomic<std::uint32_t> masked_{0};     // asleep with signals unblocked; how many are listed
+  base::atomic<std::uint32_t> masked_{0};     // asleep with a signal mask of their own; the length of masked_sleepers_
   base::mutex masked_lock_;
   boost::intrusive::list<masked_sleeper, boost::intrusive::constant_time_size<false>> masked_sleepers_
       DOORBELL_GUARDED_BY(masked_lock_);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From a completion to an event in the ring, a count in an eventfd, and a thread that wakes.
+// From a completion to an event in the ring, a count in an eventfd, and the wakeup of a waiter.
 #include <doorbell/base/intrusive_ptr.hpp>
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 namespace doorbell::aio {
 namespace {
 
-/// One signal of n for n completions in a batch that ring the same eventfd.
+/// Merges the signals of a batch: n completions with the same eventfd signal it once, with the count n.
 class bells {
  public:
   void add(const ringing& whom) noexcept {
@@ -42,13 +42,13 @@ class bells {
   std::size_t size_ = 0;
 };
 
-// A cancelled poll says 0, as the kernel's does; everything else that it was cancelled.
+// A cancelled poll reports 0, as the kernel's does; every other cancelled request reports -ECANCELED.
 std::int64_t reported(const completion& done) noexcept {
   if (done.res != -ECANCELED && done.res != -EINTR) return done.res;
   return is_poll(done.done->what) ? 0 : -ECANCELED;
 }
 
-// Whoever submitted it knows which of the two it was.
+// The caller that submitted the request knows whether it passed an iocb or an iocb_abi.
 iocb* obj_of(const request& done) noexcept { return static_cast<iocb*>(const_cast<iocb_abi*>(done.obj)); }
 
 }  // namespace
@@ -58,7 +58,9 @@ void kioctx::reap_all() noexcept {
   }
 }
 
-// A getter that has come meanwhile takes the next ones itself: it need not wait until this thread gets a processor.
+// Stops when a thread comes to fetch events: that thread reaps the next completions itself, and need not wait until
+// this
+// one gets a processor.
 void kioctx::reap_for_others() noexcept {
   while (!is_left_to_getters_.load(base::memory_order_relaxed) && reap()) {
   }
@@ -71,9 +73,12 @@ bool kioctx::reap() noexcept {
   return count > 0;
 }
 
-// First the request leaves the list, then the event goes into the ring, then the eventfd is signalled, then the sleepers
+// Order: the request leaves the list, then the event goes into the ring, then the eventfd is signalled, then the
+// sleepers
 // are woken. So a thread that is signalled finds the event, and no thread that has the event can cancel the request. If
-// the kernel has signalled the eventfd, the program gets its events by calls, and this is such a call.
+// the kernel has signalled the eventfd already, the program fetches its events by calls, and this function runs in such
+// a
+// call.
 void kioctx::complete(std::span<completion> done) noexcept {
   count_out_files(done);
   tell_answered(done);
@@ -90,14 +95,16 @@ void kioctx::complete(std::span<completion> done) noexcept {
   announce();
 }
 
-// Before the bells, whose callbacks may wait for a thread that ends the process, which waits for these requests.
+// Before the eventfds are signalled: a callback may wait for a thread that ends the process, and that thread waits for
+// these requests.
 void kioctx::count_out_files(std::span<const completion> done) noexcept {
   const auto files = std::ranges::count_if(done, [](const auto& each) { return each.done->ends_by_itself; });
   if (files > 0) in_flight_.fetch_sub(static_cast<std::uint64_t>(files) * files_unit, base::memory_order_seq_cst);
 }
 
-// Requests that are counted after the first look, of threads that are about to find the gate closed, count as left. Those
-// that are carried out are counted later than all of them, so none is missed.
+// Threads that are about to find the gate closed may add requests after the first load of in_flight_; these count as
+// left.
+// The engine's count of requests that are carried out is read after in_flight_, so no accepted request is missed.
 kioctx::file_io kioctx::file_io_left() const noexcept {
   const auto files = in_flight_.load(base::memory_order_seq_cst) / files_unit;
   if (files > 0) {

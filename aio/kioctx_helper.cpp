@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the reaper does for a context (helper_), and when the program has called io_getevents() (last_call_). Calls
-// complete requests themselves. The reaper completes them for programs that wait for an eventfd, and for those that
-// only read the ring. It visits the contexts of all other programs once a second, to see whether they still call.
+// The reaper's work for a context (helper_), and when the program has called io_getevents() (last_call_). Calls of the
+// program complete requests themselves. The reaper completes them for programs that wait for an eventfd, and for those
+// that only read the ring. It visits the contexts of all other programs once a second, to see whether they still call.
 //
 //   helper_      none        -> until_asked    first submit of a program that has never called
 //                none        -> in_rounds      first submit of a program that has called
@@ -19,20 +19,21 @@
 //
 //   reaper, in a round                   io_getevents()
 //   last_call_: before_round -> never    last_call_ = since_round
-//   completes what there is              helper_ == until_asked ? -> in_rounds
-//                                        completes what there is
+//   completes requests                   helper_ == until_asked ? -> in_rounds
+//                                        completes requests
 //
-//   legal:     the call comes second: the reaper completes requests once more, then leaves them to the calls. Or first:
-//              the exchange fails.
-//   forbidden: never, though the call came after the round had read before_round. It is one compare-exchange.
+//   legal:     the call comes second: the reaper completes requests once more, then leaves them to the calls. Or the
+//              call comes first: the compare-exchange fails.
+//   forbidden: last_call_ stays never although the call came after the round had read before_round. The round
+//              changes it by one compare-exchange.
 //
 //   submit                               io_getevents()
 //   last_call_ is never                  last_call_ = since_round
 //   the reaper watches the context       helper_ == until_asked ? no
 //   helper_ = until_asked
 //
-//   legal:     the reaper fills the ring though the program calls. The next call ends that.
-//   forbidden: a request that is completed by neither. A call completes requests whatever helper_ says.
+//   legal:     the reaper fills the ring although the program calls. The next call ends that.
+//   forbidden: a request that neither thread completes. A call completes requests whatever the value of helper_ is.
 //
 //   reaper, in a round                   destroy
 //   finds the context, tryget_live()     users.kill(); waits for users
@@ -50,14 +51,15 @@
 
 namespace doorbell::aio {
 
-// A request that signals an eventfd must be completed though no thread comes for its event.
+// A request that signals an eventfd must be completed although no thread calls for its event.
 void kioctx::ensure_reaper(std::error_code& ec) noexcept {
   if (helper_.load(base::memory_order_acquire) == helper::bells) return;
   const base::mutex_lock held{helper_lock_};
   watch_locked(helper::bells, ec);
 }
 
-// The reaper and masked sleepers wait for descriptors that are not all of the engine's any more.
+// The engine has replaced descriptors that the reaper and masked sleepers wait for.
+//      std::error_code refused;  // then the reaper itself tries again
 void kioctx::follow_engine() noexcept {
   {
     const base::mutex_lock held{helper_lock_};
@@ -71,7 +73,7 @@ void kioctx::follow_engine() noexcept {
   announce();
 }
 
-// The reaper may come before watch() has returned: by then it must be wanted.
+// is_left_to_getters_ is cleared first, because the reaper may visit the context before watch() has returned.
 void kioctx::watch_locked(helper wanted, std::error_code& ec) noexcept {
   if (!has_filler()) {
     is_left_to_getters_.store(false, base::memory_order_relaxed);
@@ -80,7 +82,7 @@ void kioctx::watch_locked(helper wanted, std::error_code& ec) noexcept {
   if (!ec) helper_.store(wanted, base::memory_order_release);
 }
 
-// If the reaper has no thread, or no memory, the events are there when the program makes a call.
+// If the reaper has no thread, or no memory, the program finds the events when it makes a call.
 void kioctx::visit_in_rounds_locked() noexcept {
   std::error_code refused;
   is_left_to_getters_.store(true, base::memory_order_relaxed);
@@ -88,8 +90,9 @@ void kioctx::visit_in_rounds_locked() noexcept {
   helper_.store(refused ? helper::none : helper::in_rounds, base::memory_order_release);
 }
 
-// A program may read its events in the ring itself and make no call for them. Then the reaper must fill the ring. If it
-// cannot, the events are there when the program makes a call.
+// A program may read its events from the ring itself and make no call for them. Then the reaper must fill the ring. If
+// it
+// cannot, the program finds the events when it makes a call.
 void kioctx::fill_ring_until_asked() noexcept {
   const auto known = helper_.load(base::memory_order_acquire);
   if (known == helper::until_asked || known == helper::bells) return;
@@ -104,7 +107,7 @@ void kioctx::fill_ring_until_asked() noexcept {
     watch_locked(helper::until_asked, refused);
 }
 
-// If a submit has just begun to watch the context, the next call ends that.
+// If a concurrent submit has just begun to watch the context, the next call ends that.
 void kioctx::on_getevents() noexcept {
   if (last_call_.load(base::memory_order_relaxed) != last_call::since_round)
     last_call_.store(last_call::since_round, base::memory_order_relaxed);
@@ -113,11 +116,11 @@ void kioctx::on_getevents() noexcept {
   if (helper_.load(base::memory_order_relaxed) != helper::until_asked) return;
   visit_in_rounds_locked();
   engine_->ignore_descriptors();
-  if (masked_.load(base::memory_order_seq_cst) > 0) std::ignore = engine_->descriptors();  // they wait for them
+  if (masked_.load(base::memory_order_seq_cst) > 0) std::ignore = engine_->descriptors();  // for masked sleepers
 }
 
-// A thread that sleeps for events called before it fell asleep, and is going to call again. One that has left its sleep
-// by siglongjmp(3) is taken for a sleeper until a thread calls.
+// A thread that sleeps for events called before it fell asleep, and is going to call again. A thread that has left its
+// sleep by siglongjmp(3) is taken for a sleeper until a thread calls.
 void kioctx::on_round() noexcept {
   auto known = last_call_.load(base::memory_order_relaxed);
   const auto change_to = [&](last_call next) {

@@ -16,7 +16,7 @@
 namespace doorbell::aio {
 namespace {
 
-// Finds the facts about the file of an iocb, which this looks up into `room` if they are not known. Errors:
+// Finds the facts about the file of an iocb. If they are not known, looks them up and stores them in `room`. Errors:
 // bad_file_descriptor.
 const file_facts& find_file(const iocb_abi& asked, file_facts& room, std::error_code& ec) noexcept {
   ec = look_up_file(asked, room);
@@ -27,20 +27,21 @@ const file_facts& find_file(const iocb& asked, file_facts& room, std::error_code
   return known ? *known : find_file(static_cast<const iocb_abi&>(asked), room, ec);
 }
 
-// The kernel's io_submit(2) writes inline what extends the file, and only callers of io_submit expect that.
+// The kernel's io_submit(2) carries out writes that extend the file inline; only callers of io_submit expect that.
 bool may_use_kernel_aio(const request& checked, const file_facts& file, bool as_the_kernel) noexcept {
   const bool is_file = S_ISREG(file.type) || S_ISBLK(file.type);
   return is_file && file.is_direct && (is_read(checked.what) || (as_the_kernel && is_write(checked.what)));
 }
 
-// io_submit(2) says only EBADF or EINVAL of an eventfd. A shortage of descriptors, threads or memory is the library's own.
+// For an eventfd, io_submit(2) reports only EBADF or EINVAL. A shortage of descriptors, threads or memory is the
+// library's.
 bool is_shortage(const std::error_code& ec) noexcept {
   return ec && ec != std::errc::bad_file_descriptor && ec != std::errc::invalid_argument;
 }
 
 }  // namespace
 
-// Slots, memory and answers that a submit takes once for all its requests.
+// Slots, memory and lookups that one submit shares among all its requests.
 struct kioctx::provisions {
   explicit provisions(resfd_lookup& of_this_submit) noexcept : numbers{of_this_submit} {}
 
@@ -53,7 +54,7 @@ struct kioctx::provisions {
   std::array<void*, submit_batch> memory;
 };
 
-// @return how many, up to the first that is refused.
+// @return how many requests were prepared, up to the first iocb that is refused.
 template <class Iocb>
 std::size_t kioctx::prepare(std::span<Iocb* const> iocbs, std::span<request*> made, resfd_lookup& numbers,
                             std::error_code& ec) noexcept {
@@ -73,7 +74,7 @@ template std::size_t kioctx::prepare(std::span<iocb* const>, std::span<request*>
 template std::size_t kioctx::prepare(std::span<iocb_abi* const>, std::span<request*>, resfd_lookup&,
                                      std::error_code&) noexcept;
 
-// @return null: there is no slot, or no memory.
+// @return null if there is no slot, or no memory.
 request* kioctx::make_request(const iocb_abi& asked, provisions& left) noexcept {
   if (left.slots == 0) return nullptr;
   void* const memory = left.memories > 0 ? left.memory[--left.memories] : nullptr;
@@ -103,7 +104,7 @@ request* kioctx::prepare(Iocb* asked, provisions& left, std::error_code& ec) noe
   return nullptr;
 }
 
-// In the kernel's order, after the layout and the slot.
+// The kernel's checks in the kernel's order, from the descriptor on; the layout and the slot are checked before.
 template <class Iocb>
 std::error_code kioctx::check(Iocb& asked, request& made, provisions& left) noexcept {
   std::error_code ec;
@@ -129,11 +130,14 @@ std::error_code kioctx::check(Iocb& asked, request& made, provisions& left) noex
   return {};
 }
 
-// Whether the kernel may start the request as it is: it finds the file by its number, as it would for a context of its
-// own. If the program gets all events by calls, the kernel signals the program's eventfd, too, and a call puts the event
-// into the ring; else the kernel signals one of the library's, and the reaper does both. If the file is not open for
-// O_DIRECT any more, the library notices after a few dozen requests; until then the kernel carries them out in
-// io_submit(2).
+// Whether the kernel may start the request without our checks: the kernel finds the file by its number, as it would for
+// a
+// context of its own. If the program gets all events by calls, the kernel also signals the program's eventfd, and a
+// call
+// puts the event into the ring. Otherwise the kernel signals an eventfd of the library, and the reaper publishes the
+// event
+// and signals the program's eventfd. If the file is no longer open for O_DIRECT, the library notices after a few dozen
+// requests; until then the kernel carries them out in io_submit(2).
 bool kioctx::leave_to_kernel(iocb_abi& asked, request& made, provisions& left) noexcept {
   const bool is_plain =
       (is_read(asked) || is_write(asked)) && asked.rw_flags == 0 && (asked.flags & ~iocb_abi::flag_resfd) == 0;
@@ -153,15 +157,16 @@ bool kioctx::leave_to_kernel(iocb_abi& asked, request& made, provisions& left) n
   return true;
 }
 
-// @return false: the check finds the error.
+// @return false on an error; check() then finds and reports it.
 bool kioctx::find_bell_for_reaper(const iocb_abi& asked, request& made, provisions& left) noexcept {
   auto ec = find_bell(asked, made.whom, left.numbers);
   if (!ec) ensure_reaper(ec);
   return !ec;
 }
 
-// Checks requests that the kernel has refused, for an error that the check finds or for lack of room, and starts them.
-// The kernel is likely to refuse the others of this submit, too.
+// Checks and starts requests that the kernel has refused, because of an error that check() finds or for lack of room.
+// The
+// other requests of this submit are checked as well, since the kernel is likely to refuse them, too.
 // @return how many are started; `ec` is set to the error of the next one, if it has one.
 std::size_t kioctx::start_checked(std::span<iocb_abi* const> iocbs, std::span<request* const> refused,
                                   resfd_lookup& numbers, std::error_code& ec) noexcept {
@@ -182,8 +187,8 @@ std::size_t kioctx::start_checked(std::span<iocb_abi* const> iocbs, std::span<re
   return started;
 }
 
-// A program that reads the ring itself must find the event when the eventfd is signalled, and one that has asked for the
-// context's descriptor must be told by it.
+// A program that reads the ring itself must find the event when the eventfd is signalled, and a program that has asked
+// for the context's descriptor must get its events announced there. For these, the library signals the eventfd.
 bool kioctx::has_calls_only(provisions& left) noexcept {
   using answer = provisions::answer;
   if (left.has_calls_only == answer::unknown) {

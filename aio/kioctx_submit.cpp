@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Starts the requests of a submit, or carries them out in the submitting thread.
+// Starts the requests of a submit, or carries them out inline.
 #include <algorithm>
 #include <array>
 #include <new>
@@ -18,14 +18,15 @@
 namespace doorbell::aio {
 namespace {
 
-// Reads of known files are cheaper by an engine that takes them together than by a system call each: from the fourth on.
+// From the fourth read of a known file on, an engine that submits reads together is cheaper than one system call for
+// each.
 bool is_batch(std::span<iocb* const> iocbs) noexcept {
   constexpr std::size_t enough = 4;
   return iocbs.size() >= enough && iocbs.front() != nullptr && iocbs.front()->file();
 }
 bool is_batch(std::span<iocb_abi* const> /*iocbs*/) noexcept { return false; }
 
-// What is told to those who count. Of its memory, while it is still there: before the event is.
+// Reports to the request_watcher. An iocb's memory must still be valid, so the report precedes the event.
 
 void tell_answered_at_once(const iocb_abi& what, std::int64_t res, request_watcher::clock::time_point began) noexcept {
   auto* const watcher = request_watcher::current();
@@ -64,7 +65,7 @@ std::size_t kioctx::submit(std::span<Iocb* const> iocbs, std::error_code& ec) no
 template std::size_t kioctx::submit(std::span<iocb* const>, std::error_code&) noexcept;
 template std::size_t kioctx::submit(std::span<iocb_abi* const>, std::error_code&) noexcept;
 
-// @return how many were taken; `ec` is set when that is not all of them.
+// @return how many iocbs were taken; `ec` is set if not all were.
 template <class Iocb>
 std::size_t kioctx::submit_some(std::span<Iocb* const> iocbs, std::error_code& ec) noexcept {
   resfd_lookup numbers{foreign_bells_};
@@ -86,8 +87,8 @@ std::size_t kioctx::submit_some(std::span<Iocb* const> iocbs, std::error_code& e
   return taken + started;
 }
 
-// The first of them, as many as are in memory already and ring the same eventfd: straight into the ring, without ever having
-// been requests, in flight, or on the list of what can be cancelled.
+// Answers the leading reads whose data is in the page cache and which signal the same eventfd. Their events go straight
+// into the ring: no request is made, counted in in_flight_ or put on the list of requests that can be cancelled.
 // @return how many.
 template <class Iocb>
 std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs, resfd_lookup& numbers) noexcept {
@@ -98,8 +99,9 @@ std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs, resfd_lookup&
     return 0;
   ringing whom;
   if (has_bell(*iocbs.front()) && find_bell(*iocbs.front(), whom, numbers)) return 0;
-  // The search has compared the descriptor that the count is written to below with the program's, and the reads in
-  // between do not wait.
+  // find_bell() has checked that the descriptor to which ring_verified() writes below is still the program's eventfd,
+  // and
+  // the reads in between do not wait.
   const base::private_fd::verified_scope verified{whom.foreign != nullptr ? &whom.foreign->file() : nullptr};
   const auto slots = take_slots(iocbs.size());
   std::array<io_event, submit_batch> events;
@@ -137,11 +139,11 @@ file_hints::kind kioctx::hint_for(iocb_abi* asked) noexcept {
   return is_candidate ? hints_.of(asked->fildes) : file_hints::kind::other;
 }
 
-// Starts the requests in their order, up to the first that the engine does not take. Before this thread carries a
-// request out, the engine starts those before it. Only a read that is likely to be in the cache is worth that extra
-// call of the engine; another read goes to the engine with the requests before it.
+// Starts the requests in their order, up to the first that the engine does not take. Before this thread carries out a
+// request inline, the engine starts the requests before it. Only a read that is likely to be in the cache is worth that
+// extra call of the engine; any other read goes to the engine with the requests before it.
 std::size_t kioctx::start(std::span<request* const> made) noexcept {
-  std::size_t started = 0;  // by the engine, or answered
+  std::size_t started = 0;  // by the engine, or completed inline
   std::size_t next = 0;
   for (; next < made.size(); ++next) {
     using when = request::try_at_once;
@@ -165,7 +167,7 @@ void kioctx::count_signals_left(std::span<request* const> made) noexcept {
   if (owed > 0) signals_left_.fetch_add(static_cast<std::uint64_t>(owed), base::memory_order_seq_cst);
 }
 
-// Requests that have not been accepted.
+// For requests that were counted in, but not accepted.
 void kioctx::count_out(std::span<request* const> made) noexcept {
   in_flight_.fetch_sub(weight(made), base::memory_order_relaxed);
   const auto owed = std::ranges::count_if(made, [](const auto* each) { return owes_signal(*each); });
@@ -173,7 +175,7 @@ void kioctx::count_out(std::span<request* const> made) noexcept {
 }
 
 // Seq_cst, as the ending thread's accesses; see process_end.hpp.
-// @return false: the process ends, and takes no more requests.
+// @return false if the process ends and takes no more requests.
 bool kioctx::count_in(std::span<request* const> made) noexcept {
   const auto added = weight(made);
   for (;;) {
@@ -194,16 +196,15 @@ std::size_t kioctx::start_by_engine(std::span<request* const> made) noexcept {
   tell_given_back(made.subspan(started));
   if (started < made.size()) count_out(made.subspan(started));
   enlist(made.first(started));
-  // Sleepers with a signal mask wait for descriptors, which do not announce all completions.
+  // Masked sleepers wait for the engine's descriptors, which do not announce all completions.
   if (masked_.load(base::memory_order_seq_cst) > 0 && engine_->must_be_looked_at()) [[unlikely]]
     announce_to_masked();
-  // Polls of what is there already, and reads of what is empty and does not block, have their events when submit
-  // returns.
+  // A poll of a file that is ready, and a nonblocking read of an empty file, have their events when submit returns.
   if (engine_->has_finished_some()) std::ignore = reap();
   return started;
 }
 
-// @return whether it could be carried out at once, and so is complete.
+// @return whether the request was carried out inline, and so is complete.
 bool kioctx::answer(request& made) noexcept {
   made.taken_at = now_if_watched();
   const auto res = carry_out_at_once(made, hints_);
@@ -242,7 +243,7 @@ void kioctx::abandon(request& unstarted) noexcept {
   unstarted.put();
 }
 
-// The submitter's part after the start. The completion may have been quicker; then there is nothing to cancel any more.
+// The submitter's part after the start. A request that has completed meanwhile cannot be cancelled, and is not listed.
 void kioctx::enlist(std::span<request* const> started) noexcept {
   {
     const base::mutex_lock held{active_lock_};

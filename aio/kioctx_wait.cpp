@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Threads in get_events(). One at a time, the leader, sleeps in the engine, where completions arrive; the others, the
-// followers, sleep on news_, which is counted up whenever there is something to look at: events published (by whoever has
-// reaped them), a leader gone, the context dead.
+// Threads in get_events(). One thread, the leader, sleeps in the engine, where completions arrive. The others, the
+// followers, sleep on news_. It is incremented when events are published (by the thread that reaps them), when a leader
+// leaves, and when the context dies.
 //
 //   follower                             leader, leaving
 //   seen = news_                         end_wait()
 //   begin_wait(): taken                  followers_ > 0 ?  -> ++news_, wake
 //   ++followers_
-//   waiting() ? no -> look again
+//   waiting() ? no -> looks again
 //   sleeps while news_ == seen
 //
-//   legal:     the follower finds the place free, or the leaver finds the follower.
-//   forbidden: neither, and nobody left to lead. Both are seq_cst: a write, then a read of what the other writes.
+//   legal:     the follower finds that there is no leader, or the leaving leader finds the follower.
+//   forbidden: neither: no thread leads. Both threads write, then read what the other thread writes, all seq_cst.
 //
 //   follower                             publisher
 //   seen = news_                         publishes
@@ -20,8 +20,8 @@
 //   ++followers_                         followers_ > 0 ?  -> wake
 //   sleeps while news_ == seen           waiting() ?       -> engine's wake()
 //
-//   legal:     futex_wait finds another number, or the publisher finds the follower. For the leader the same holds of
-//              begin_wait() and its look at news_ after it.
+//   legal:     futex_wait finds another number, or the publisher finds the follower. The same holds for the leader,
+//              with begin_wait() and its later load of news_.
 //
 // Threads with a signal mask of their own neither lead nor follow; see masked_sleeper.
 #include <algorithm>
@@ -35,8 +35,8 @@
 namespace doorbell::aio {
 namespace {
 
-// Not a whole second: a signal whose handler runs between two sleeps does not end the wait, and timers of whole seconds
-// are common.
+// Not a whole second: follower_look splits the wait into several sleeps, and a signal whose handler runs between two of
+// them does not end the wait. Timers of whole seconds are common.
 constexpr std::chrono::milliseconds follower_look{1013};
 
 }  // namespace
@@ -45,8 +45,10 @@ std::size_t kioctx::get_events(std::size_t min, std::span<io_event> events, cons
                                std::error_code& ec) noexcept {
   std::size_t got = 0;
   auto result = engine::wait_result::ready;
-  // What has been answered at once has never been with the engine: of it alone, the engine need not be asked. After a wait it
-  // must be: what ended that may be a wake, which is nobody's request and stays there until it has been reaped.
+  // Reads that were carried out inline never reached the engine, so without requests in flight the engine need not be
+  // reaped. After a wait it must be: a wakeup may have ended the wait; it belongs to no request, and stays in the
+  // engine
+  // until it has been reaped.
   const bool had_requests = in_flight_.load(base::memory_order_relaxed) > 0;
   bool has_slept = false;
   for (bool must_reap = had_requests;; must_reap = true) {
@@ -113,7 +115,7 @@ engine::wait_result kioctx::sleep(sleep_record* record, sleep_record::place what
   return result;
 }
 
-// The leader may be this thread, in a call that a signal handler has interrupted, or that it has left by siglongjmp(3).
+// The leader may be this thread: in a call that a signal handler has interrupted, or that it has left by siglongjmp(3).
 // Then it sleeps in the engine once more, and stays the leader afterwards.
 engine::wait_result kioctx::wait_for_news(std::uint32_t seen, const wait_limit& limit, std::error_code& ec) noexcept {
   auto* const record = limit.me != nullptr ? sleep_record::get() : nullptr;
@@ -149,12 +151,13 @@ engine::wait_result kioctx::follow(std::uint32_t seen, const wait_limit& limit, 
   return result;
 }
 
-// @param must_look whether the leader may be a thread that has left its sleep by siglongjmp(3): then this thread looks for
+// @param must_look whether the leader may be a thread that has left its sleep by siglongjmp(3): then this thread looks
+// for
 //   completions now and then.
 engine::wait_result kioctx::follow_until(std::uint32_t seen, base::deadline until, bool must_look) noexcept {
   using clock = std::chrono::steady_clock;
   if (!engine_->waiting()) return engine::wait_result::ready;
-  // A deadline, be it never, makes every signal handler interrupt the sleep, as io_getevents(2) has it.
+  // With a deadline, even one that never comes, every signal handler interrupts the sleep, as in io_getevents(2).
   const auto last = until.value_or(clock::time_point::max());
   for (;;) {
     const auto next = must_look ? std::min(last, clock::now() + follower_look) : last;
@@ -162,7 +165,7 @@ engine::wait_result kioctx::follow_until(std::uint32_t seen, base::deadline unti
       case base::futex_result::timed_out:
         if (next == last) return engine::wait_result::timed_out;
         if (engine_->waiting()) return engine::wait_result::ready;
-        break;  // the leader has just left, and wakes this thread
+        break;  // the leader has just left, and is about to wake this thread
       case base::futex_result::interrupted:
         return engine::wait_result::interrupted;
       case base::futex_result::woken:
@@ -185,9 +188,9 @@ engine::wait_result kioctx::wait_masked(std::uint32_t seen, const wait_limit& li
     masked_sleepers_.push_back(*me);
     masked_.fetch_add(1, base::memory_order_seq_cst);
   }
-  // After that, or on_getevents() might let the engine stop announcing completions there.
+  // After this thread is listed: before that, on_getevents() might let the engine stop announcing completions there.
   const auto descriptors = engine_->descriptors();
-  // Where nothing announces completions, this thread looks for them every millisecond.
+  // If no descriptor announces completions, this thread looks for them every millisecond.
   auto until = limit.until;
   const bool must_look = descriptors[0] < 0 || engine_->must_be_looked_at();
   if (must_look) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// masked_sleeper: a thread that waits with other signals blocked than it has otherwise (io_pgetevents). Only ppoll(2) and
-// the like change the mask and sleep in one step, so it cannot sleep on a futex: it waits for the
-// engine's descriptors, and for one of its own for what else there may be to look at.
+// masked_sleeper: a thread that waits with a signal mask of its own (io_pgetevents). Only ppoll(2) and similar calls
+// set
+// the mask and sleep in one step, so the thread cannot sleep on a futex. It waits for the engine's descriptors, and for
+// an
+// eventfd of its own, which announces everything else.
 #pragma once
 
 #include <boost/intrusive/list.hpp>
@@ -24,12 +26,12 @@ namespace doorbell::aio {
 
 class masked_sleeper : public boost::intrusive::list_base_hook<> {
  public:
-  /// False, with errno, when there is no descriptor for it.
+  /// False, with errno, if no descriptor could be made.
   masked_sleeper() noexcept
       : fd_{base::private_fd::with_number_of(base::unique_fd{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)})} {}
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
 
-  // Can fail only when it has been woken more often than a count can tell.
+  // Fails only if the count is at its maximum, and then the descriptor is readable already.
   void wake() const noexcept {
     if (fd_.is_ours()) std::ignore = ::eventfd_write(fd_.get(), 1);
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What kind of thing an iocb asks for.
+// Classifies the operation of an iocb.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace doorbell::aio {
 
-/// The bytes that one read or write moves at most: MAX_RW_COUNT.
+/// The maximum number of bytes that one read or write moves: MAX_RW_COUNT.
 inline constexpr std::uint64_t max_transfer = 0x7ffff000;
 
 [[nodiscard]] inline opcode operation_of(const iocb_abi& asked) noexcept {
@@ -20,7 +20,7 @@ inline constexpr std::uint64_t max_transfer = 0x7ffff000;
   return operation_of(asked) == opcode::preadv || operation_of(asked) == opcode::pwritev;
 }
 
-/// Whether it moves bytes, and which way.
+/// The direction in which the operation moves bytes, if it moves any.
 [[nodiscard]] inline bool is_read(const iocb_abi& asked) noexcept {
   return operation_of(asked) == opcode::pread || operation_of(asked) == opcode::preadv;
 }
