@@ -14,8 +14,7 @@
 //   users.put()
 //                                        cancels the requests in flight, including the new ones
 //
-// forbidden: a request is started after the cancellation. Only a live user starts requests, and no user is left by
-// then.
+//   forbidden: a request is started after the cancellation. Only a live user starts requests, and none is left by then.
 //
 // Threads in get_events(), the reaper of the process and destroy() reap completions. Threads in get_events() and the
 // reaper are users while they reap. Therefore destroy() is always the last to access a context; a completion never is.

@@ -43,7 +43,8 @@
 //              users of the context change it.
 //
 // Memory ordering: the release stores of helper_, all under helper_lock_, pair with the acquire loads before the lock
-// is taken. last_call_ is relaxed, because it publishes nothing: an older value costs time, or delays an event by a round.
+// is
+// taken. last_call_ is relaxed, because it publishes nothing: an older value costs time, or delays an event by a round.
 #include <tuple>
 
 #include "kioctx.hpp"

@@ -17,7 +17,7 @@
 namespace doorbell::aio {
 namespace {
 
-// The number by which the epoll names the wakeup; watches begin with 1.
+// The key of the wakeup eventfd in the epoll; the keys of watches begin with 1.
 constexpr std::uint64_t of_wakeup = 0;
 
 std::error_code last_error() noexcept { return {errno, std::system_category()}; }
@@ -69,8 +69,9 @@ std::error_code poller::add_again(request& held, unsigned events) noexcept {
   return let_go_locked(held);
 }
 
-// The poller's thread cannot take the request before the lock is released. A cancel that takes it needs the lock, too, to
-// go on.
+// The poller's thread cannot take the request before the lock is released. If a cancel takes it, the cancel acquires
+// the
+// lock, too, before it completes the request.
 std::error_code poller::let_go_locked(request& held) noexcept {
   held.by_threads.put_back();
   const bool was_cancelled = held.cancelled.load(base::memory_order_seq_cst) && held.by_threads.take();
@@ -122,8 +123,10 @@ int poller::arm(std::uint64_t watch) noexcept {
   return 0;
 }
 
-// O_NONBLOCK belongs to the file description, which the program shares; but a pipe and a terminal can be opened a second
-// time. If that is refused (no /proc, another user's file, no reader left), the request works with the first description.
+// O_NONBLOCK belongs to the file description, which the program shares; but a pipe and a terminal can be opened a
+// second
+// time. If the second open fails (no /proc, another user's file, no reader left), the request uses the first
+// description.
 void poller::reopen_without_sleeping(const request& asked) noexcept {
   const int number = pins_.number(asked.by_threads.pinned);
   if (number < 0) return;

@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// poller: the requests of the crew that wait for a file to become ready, in an epoll of the crew's own table.
+// poller: waits, on behalf of the crew's requests, until their files are ready. Its epoll is in the crew's own table.
 //
-// Each request waits with a number of its own in that table (file_pins), so that several requests can wait for one file,
-// and the program may close and reuse its number. A request waits for one event at a time (EPOLLONESHOT). epoll names
-// requests by a number, because a request may be complete, and freed, when the thread looks at its event.
+// Each request has a descriptor of its own in that table (file_pins), so that several requests can wait for one file,
+// and
+// the program may close its descriptor and reuse the number. A request waits for one event at a time (EPOLLONESHOT).
+// The
+// epoll identifies requests by keys, not by pointers, because a request may be complete, and freed, when the poller's
+// thread handles its event.
 //
 //   add(), in a thread of the program    the poller's thread
 //   waiting_[watch]; pending             wakes
 //   wakeup                               arm_new(): receives the file, adds it to the epoll
 //                                        event; take(): holds the request; client::ready()
 //
-//   legal:     a cancel takes the request before it is armed: then waiting_ does not have it any more.
-//   forbidden: the event comes while the request is not pending, and is used up. add() makes the request pending
-//              before the poller's thread can arm it, and a file that is ready when it is armed is an event.
+//   legal:     a cancel takes the request before it is armed: then waiting_ does not contain it any more.
+//   forbidden: the event comes while the request is not pending, and is lost. add() makes the request pending before
+//              the poller's thread can arm it, and a file that is ready when it is armed causes an event.
 //
-// Thread safety: add() and remove() concurrently, in any thread; the others in threads of the crew. Lock: clients are called
-// without it; the lock of file_pins is taken under it.
+// Thread safety: add() and remove() may be called concurrently, in any thread; the other members in threads of the
+// crew.
+// Lock: clients are called without it; the lock of file_pins is acquired under it.
 #pragma once
 
 #include <sys/epoll.h>
@@ -45,7 +49,7 @@ class poller {
     /// Called by the poller's thread, which holds the request. Once the request is complete, the client may be gone.
     /// @param events those of poll(2).
     virtual void ready(request& taken, unsigned events) noexcept = 0;
-    /// The same, if epoll refuses the file. @param error of epoll_ctl(2): EPERM for files that cannot be waited for.
+    /// The same, if epoll refuses the file. @param error of epoll_ctl(2): EPERM for files that cannot be polled.
     virtual void refused(request& taken, int error) noexcept = 0;
 
    protected:
@@ -56,22 +60,23 @@ class poller {
   poller(const poller&) = delete;
   poller& operator=(const poller&) = delete;
 
-  /// Creates the epoll, in the table of the calling thread, with which it goes.
+  /// Creates the epoll in the descriptor table of the calling thread.
   /// Errors: those of epoll_create1(2) and epoll_ctl(2).
   [[nodiscard]] std::error_code open() noexcept;
 
-  /// Lets a pinned request that the caller holds wait for its file, and lets go of the request.
-  /// Errors, and then the caller still holds the request: operation_canceled (meanwhile), not_enough_memory.
+  /// Lets a pinned request that the caller holds wait for its file. On success the caller no longer holds the request.
+  /// Errors, after which the caller still holds it: operation_canceled (it was cancelled meanwhile), not_enough_memory.
   [[nodiscard]] std::error_code add(client& whose, request& held, unsigned events) noexcept;
 
-  /// The same again for a request that was ready in vain. Errors: also those of epoll_ctl(2).
+  /// The same for a request whose file was reported ready, but was not. Errors: also those of epoll_ctl(2).
   [[nodiscard]] std::error_code add_again(request& held, unsigned events) noexcept;
 
   /// Forgets a request that the caller holds.
   void remove(request& held) noexcept;
 
-  /// One round of the poller's thread: sleeps until something happens or for `milliseconds`, adds new requests to the epoll,
-  /// and calls the clients of those that are ready.
+  /// One round of the poller's thread: sleeps until an event comes, or for `milliseconds`; adds new requests to the
+  /// epoll;
+  /// calls the clients of the requests that are ready.
   void poll_once(int milliseconds) noexcept;
 
   [[nodiscard]] bool is_empty() noexcept;

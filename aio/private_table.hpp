@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// private_table: a table of descriptors that the program's threads do not share, for the crew's threads.
+// private_table: a descriptor table for the crew's threads that the threads of the program do not share.
 //
-// Whatever the program closes, the descriptors in this table stay open; and closing one of them does not drop the
-// program's record locks, which belong to the table through which they were set (fcntl(2)).
+// The descriptors in this table stay open when the program closes its own. Closing one of them does not drop the
+// program's
+// record locks, which belong to the table through which they were set (fcntl(2)).
 #pragma once
 
 #include <span>
@@ -13,7 +14,7 @@ namespace doorbell::aio {
 
 /// Gives the calling thread a table of its own, in which only the descriptors `kept` are open, with the same numbers.
 /// Threads that this thread creates share the table.
-/// Errors: those of close_range(2) and unshare(2), when both are refused; the thread still has the program's table.
+/// Errors: those of close_range(2) and unshare(2), if both fail; then the thread still has the program's table.
 [[nodiscard]] std::error_code enter_private_table(std::span<const int> kept) noexcept;
 
 /// Whether the calling thread, or the thread that created it, has entered a private table.

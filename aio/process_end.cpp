@@ -24,10 +24,10 @@ using clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds patience{1};
 
-/// The process that has contexts. A child that has made none has another number, also when it shares this memory.
+/// The process that has contexts. A child that has made none has another pid, even if it shares this memory.
 base::atomic<pid_t> owner{0};
 
-/// Soon at first, then once a millisecond.
+/// Waits for a short time: first yields, then sleeps longer in each round, up to 1 ms.
 void rest(unsigned round) noexcept {
   constexpr unsigned yields = 16;
   constexpr std::chrono::microseconds shortest{50};
@@ -41,7 +41,7 @@ void rest(unsigned round) noexcept {
 /// @return whether a context had to be reaped.
 bool reap(kioctx* ctx) noexcept {
   if (ctx == nullptr) return false;
-  const base::inside_of_call until_return;  // a signal handler that interrupts this may call us, and must not reap
+  const base::inside_of_call until_return;  // a signal handler that interrupts this may call reap(), and must not
   const kioctx_user user{ctx};
   user->reap_all();
   return true;
@@ -67,7 +67,7 @@ void end_process() noexcept {
   until_the_end.keep();
 }
 
-// The first handler to be registered is the last to be called: those of the program may still do I/O.
+// quick_exit(3) calls the handler that was registered first last, because the program's handlers may still do I/O.
 [[gnu::constructor(101)]] void register_handler() noexcept { ::at_quick_exit(end_process); }
 
 // Called after all functions that atexit(3) has registered and all destructors of static objects.
@@ -78,7 +78,9 @@ void end_process() noexcept {
 base::atomic<std::uint32_t> submission_gate::closers_{0};
 thread_local constinit bool submission_gate::is_closer_ = false;
 
-// A thread that keeps others from completing requests must not wait for these requests: callbacks are refused.
+// A callback runs while its thread keeps other threads from completing requests, so it must not wait for these
+// requests:
+// its submission is refused.
 bool submission_gate::wait_until_open() noexcept {
   if (eventfd_ctx::in_callback()) return false;
   for (;;) {

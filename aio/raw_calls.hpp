@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// System calls on descriptors of a table that is not the program's (private_table.hpp).
+// System calls on descriptors of a table that the program does not share (private_table.hpp).
 //
-// ThreadSanitizer intercepts the functions of the C library and keeps a state for each descriptor number. It knows one
-// table only, so it would take a number of the crew's table for the program's file of that number. It does not see system
-// calls made by number.
+// ThreadSanitizer intercepts the functions of the C library and keeps a state for each descriptor number. It knows only
+// one table, so it would confuse a number in the crew's table with the program's file of that number. It does not see
+// system calls made by number.
 //
 // Thread safety and errors: those of the system calls, -1 and errno.
 #pragma once
@@ -37,13 +37,13 @@ inline ssize_t receive(int fd, msghdr& message, int flags) noexcept {
 inline ssize_t send(int fd, const msghdr& message, int flags) noexcept {
   return ::syscall(SYS_sendmsg, fd, &message, flags);
 }
-// The kernel takes the offset in two halves, and the second one is unused where a register holds all of it.
+// The kernel takes the offset in two halves; where a register holds the whole offset, the second half is unused.
 static_assert(sizeof(long) == sizeof(off_t));
 /// preadv2(2) or pwritev2(2).
 inline ssize_t transfer(bool reads, int fd, const iovec* buffers, int count, off_t offset, int flags) noexcept {
   return ::syscall(reads ? SYS_preadv2 : SYS_pwritev2, fd, buffers, count, offset, 0L, flags);
 }
-/// preadv(2) or pwritev(2); with offset -1 readv(2) or writev(2), as the calls with flags do.
+/// preadv(2) or pwritev(2); with offset -1 readv(2) or writev(2), as preadv2(2) and pwritev2(2) do.
 inline ssize_t transfer_without_flags(bool reads, int fd, const iovec* buffers, int count, off_t offset) noexcept {
   if (offset == -1) return ::syscall(reads ? SYS_readv : SYS_writev, fd, buffers, count);
   return ::syscall(reads ? SYS_preadv : SYS_pwritev, fd, buffers, count, offset, 0L);

@@ -24,7 +24,7 @@ namespace {
 
 constexpr std::chrono::milliseconds notice_loss_within{1000};
 constexpr std::chrono::milliseconds look_every{5};
-constexpr int most_wakeups_without_look = 1000;  // if the epoll always has something
+constexpr int most_wakeups_without_look = 1000;  // limits the delay if the epoll always has events
 constexpr std::array no_descriptors{-1, -1};
 
 std::error_code last_error() noexcept { return {errno, std::system_category()}; }
@@ -38,7 +38,7 @@ reaper& reaper::process() noexcept {
 }
 
 void reaper::watch(kioctx& ctx, std::error_code& ec) noexcept {
-  bells_by_key lost;  // ends after the lock is released
+  bells_by_key lost;  // destroyed after the lock is released
   const base::mutex_lock held{lock_};
   if (!has_thread_) start_locked(ec);
   if (ec) return;
@@ -55,7 +55,7 @@ void reaper::watch(kioctx& ctx, std::error_code& ec) noexcept {
   if (ec) return;
   auto& entry = at->second;
   entry.descriptors = descriptors;
-  // Without an epoll, the reaper looks at it.
+  // If there is no epoll, the reaper finds the context's completions by looking at it.
   if (!epoll_.is_ours() || add_to_epoll_locked(at->first, entry)) {
     entry.is_in_rounds = false;
     return;
@@ -83,7 +83,7 @@ reaper::contexts_by_key::iterator reaper::find_locked(const kioctx& ctx) noexcep
   return std::ranges::find_if(contexts_, [&](const auto& entry) { return entry.second.ctx == &ctx; });
 }
 
-// Without descriptors as yet. Errors: not_enough_memory.
+// Adds the context without descriptors. Errors: not_enough_memory.
 reaper::contexts_by_key::iterator reaper::add_locked(kioctx& ctx, std::error_code& ec) noexcept {
   try {
     return contexts_.emplace(++last_key_, watched{.ctx = &ctx, .descriptors = no_descriptors}).first;
@@ -121,7 +121,7 @@ void reaper::start_locked(std::error_code& ec) noexcept {
   if (ec) epoll_.reset();
 }
 
-// Each submit of a program may need the thread, and where there can be none, an attempt takes long.
+// Every submit of a program may need the thread; where no thread can be started, each attempt takes long.
 void reaper::start_if_due_locked(std::error_code& ec) noexcept {
   const auto now = std::chrono::steady_clock::now();
   if (now < next_start_) {
@@ -140,8 +140,9 @@ void reaper::forget(kioctx& ctx) noexcept {
   contexts_.erase(at);
 }
 
-// Without memory for it, or if the epoll cannot take it, what is left waits for the next signal. Without an epoll, the
-// reaper looks at it.
+// If there is no memory for the entry, or the epoll cannot take it, the remaining count waits for the next signal. If
+// there
+// is no epoll, the reaper retries by looking at the eventfd.
 void reaper::add_when_there_is_room(const foreign_bell_ptr& bell) noexcept {
   const base::mutex_lock held{lock_};
   std::error_code ec;
@@ -154,7 +155,7 @@ void reaper::add_when_there_is_room(const foreign_bell_ptr& bell) noexcept {
     return;
   }
   epoll_event room{};
-  room.events = EPOLLOUT | EPOLLET;  // there may be some already; each read by the program is an edge
+  room.events = EPOLLOUT | EPOLLET;  // there may be room already; each read by the program is an edge
   room.data.u64 = key;
   if (epoll_.is_ours() && ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, bell->descriptor(), &room) != 0) full_.erase(key);
 }
@@ -169,12 +170,12 @@ foreign_bell_ptr reaper::full(std::uint64_t key) noexcept {
   return at == full_.end() ? nullptr : at->second;
 }
 
-//   reaper                               whoever rings
-//   is_full(): no                        signals: it is full again
+//   reaper                               a thread that signals
+//   is_full(): no                        signals: the eventfd is full again
 //   lock; off the list; unlock           finds it on the list, or adds it
 //   is_full(): yes -> adds it
 //
-//   forbidden: full, and not on the list. Whoever found it on the list had signalled before it was taken off.
+//   forbidden: full, and not on the list. A thread that found it on the list had signalled before it was removed.
 void reaper::add_what_fits(std::uint64_t key, const foreign_bell_ptr& bell) noexcept {
   bell->try_again();
   if (bell->is_full()) return;
@@ -196,7 +197,7 @@ kioctx_user reaper::enter(std::uint64_t key) noexcept {
 void reaper::forget_all() noexcept {
   const base::mutex_lock held{lock_};
   contexts_ = {};
-  // The parent's threads may have been at these.
+  // The parent's threads may have been using these.
   for (auto& [key, bell] : full_) std::ignore = bell.detach();
   full_ = {};
   epoll_.reset();
@@ -207,13 +208,13 @@ void reaper::forget_all() noexcept {
   next_round_ = {};
 }
 
-// @return -1: the program has closed it.
+// @return -1 if the program has closed the epoll.
 int reaper::epoll() noexcept {
   const base::mutex_lock held{lock_};
   return epoll_.is_ours() ? epoll_.get() : -1;
 }
 
-// Meanwhile it does what the epoll would have told of.
+// Until there is an epoll again, looks at everything that the epoll would have announced.
 int reaper::wait_for_epoll() noexcept {
   for (;;) {
     if (const int epoll = this->epoll(); epoll >= 0) return epoll;
@@ -231,15 +232,16 @@ int reaper::wait_for_epoll() noexcept {
 }
 
 void reaper::restore_epoll() noexcept {
-  bells_by_key lost;  // ends after the lock is released
+  bells_by_key lost;  // destroyed after the lock is released
   const base::mutex_lock held{lock_};
   if (!epoll_.is_ours()) restore_epoll_locked(lost);
 }
 
-// Completions and room that the old epoll would have told of are found by the new one: adding a descriptor that is
-// ready is an edge.
-// @param[out] lost bells that the new one cannot take. They end when the lock is released, because that takes an
-// eventfd's lock.
+// The new epoll reports completions and room that the old one would have reported: adding a descriptor that is ready is
+// an
+// edge.
+// @param[out] lost eventfds that the new epoll cannot take. The caller destroys them after it has released the lock,
+// because that acquires an eventfd's lock.
 void reaper::restore_epoll_locked(bells_by_key& lost) noexcept {
   epoll_ = base::private_fd{base::unique_fd{::epoll_create1(EPOLL_CLOEXEC)}};
   if (!epoll_) return;
@@ -262,7 +264,7 @@ void reaper::restore_epoll_locked(bells_by_key& lost) noexcept {
   }
 }
 
-// Enters the contexts that `which` chooses. @return whether it has chosen any.
+// Enters each context that `which` chooses, and calls `what` for it. @return whether `which` has chosen any.
 template <class Which, class What>
 bool reaper::visit(Which which, What what) noexcept {
   bool has_some = false;
@@ -279,13 +281,13 @@ bool reaper::visit(Which which, What what) noexcept {
   }
 }
 
-// Completes what there is.
+// Completes what is ready in the contexts that `which` chooses.
 template <class Which>
 bool reaper::look_at(Which which) noexcept {
   return visit(which, [](kioctx& ctx) { ctx.reap_for_others(); });
 }
 
-// Contexts whose completions no descriptor announces.
+// Completes requests of contexts whose completions no descriptor announces.
 bool reaper::look_at_unannounced() noexcept {
   return look_at([](const watched& each) {
     return each.is_in_rounds ? each.ctx->is_only_looked_into()
@@ -293,8 +295,8 @@ bool reaper::look_at_unannounced() noexcept {
   });
 }
 
-// @param has_slept_through whether the thread has slept since its last call of this function, for as long as a round.
-// @return whether it was due.
+// @param has_slept_through whether the thread has slept for a whole round since its last call of this function.
+// @return whether a round was due.
 bool reaper::make_round_if_due(bool has_slept_through) noexcept {
   if (!has_rounds_.load(base::memory_order_relaxed)) return false;
   const auto now = std::chrono::steady_clock::now();
@@ -310,8 +312,8 @@ bool reaper::make_round_if_due(bool has_slept_through) noexcept {
   return true;
 }
 
-// A bell that is full again immediately has a new key, and waits for the next look.
-// @return whether some have no room yet.
+// An eventfd that is full again immediately has a new key, and waits for the next look.
+// @return whether some eventfds have no room yet.
 bool reaper::look_at_full() noexcept {
   std::uint64_t newest = 0;
   {
@@ -331,7 +333,8 @@ bool reaper::look_at_full() noexcept {
   }
 }
 
-// As glibc ends a process whose last thread ends. Another thread, because the functions of atexit(3) may need this one.
+// Ends the process as glibc does when its last thread ends. Runs exit(3) in another thread, because the functions of
+// atexit(3) may need the reaper's thread.
 void reaper::end_process_without_threads() noexcept {
   static bool has_begun = false;
   if (has_begun || !base::only_background_threads_are_left()) return;
@@ -347,7 +350,7 @@ void reaper::end_process_without_threads() noexcept {
 void reaper::run() noexcept {
   reaper_thread::note_this_thread();
   std::array<epoll_event, 64> ready;
-  bool is_looking = false;  // there are contexts that no descriptor tells of
+  bool is_looking = false;  // there are contexts whose completions no descriptor announces
   int wakeups = 0;          // since the last look at them
   for (;;) {
     int epoll = this->epoll();

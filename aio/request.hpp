@@ -2,8 +2,10 @@
 //
 // request: one iocb in flight (the kernel's aio_kiocb).
 //
-// Two references from the start: the completion's, and the submitter's, since the completion may come, in another thread,
-// before the submitter has put the request on the list of those that can be cancelled. Whoever drops the last frees.
+// A request starts with two references: the completion's and the submitter's. The completion may come, in another
+// thread,
+// before the submitter has put the request on the list of requests that can be cancelled. Dropping the last reference
+// frees the request.
 #pragma once
 
 #include <boost/intrusive/list.hpp>
@@ -29,7 +31,7 @@ namespace doorbell::aio {
 
 struct request : boost::intrusive::list_base_hook<> {
   request(const iocb_abi& asked, const iocb_abi* at) noexcept : what{asked}, obj{at} {}
-  /// In that memory of the pool's, or, where there is none, on the heap. @return null: nor there.
+  /// Makes a request in `memory` from the pool, or on the heap if `memory` is null. @return null if the heap has none.
   static request* make(request_pool& pool, void* memory, const iocb_abi& asked, const iocb_abi* at) noexcept;
 
   void get() noexcept { references.get(); }
@@ -37,7 +39,7 @@ struct request : boost::intrusive::list_base_hook<> {
     if (references.put()) free(this);
   }
 
-  /// Of one that nobody refers to any more. @return its memory, if it is the pool's, for the caller to give back.
+  /// Destroys a request without references. @return its memory if it is the pool's; the caller returns it to the pool.
   [[nodiscard]] static void* end(request& ended) noexcept;
   static void free(request* ended) noexcept;
 
@@ -45,60 +47,63 @@ struct request : boost::intrusive::list_base_hook<> {
   [[nodiscard]] std::span<const iovec> buffers() const noexcept {
     return {vectors != nullptr ? vectors.get() : few_vectors.data(), what.nbytes};
   }
-  /// Room for so many of them. @return null: there is none.
+  /// Memory for `count` buffers. @return null if there is none.
   [[nodiscard]] iovec* room_for_vectors(std::size_t count) noexcept {
     if (count <= few_vectors.size()) return few_vectors.data();
     vectors.reset(new (std::nothrow) iovec[count]);
     return vectors.get();
   }
 
-  iocb_abi what;  // as checked; constant from its start on
+  iocb_abi what;  // as checked; constant once the request has started
   const iocb_abi* const obj;
-  request_pool* pool = nullptr;  // whose memory it is; null: the heap's
+  request_pool* pool = nullptr;  // owner of its memory; null: the heap
   std::array<iovec, 4> few_vectors;
-  std::unique_ptr<iovec[]> vectors;  // of more
+  std::unique_ptr<iovec[]> vectors;  // for more buffers than few_vectors holds
   ringing whom;
-  /// When to try whether it is answered where it is submitted.
+  /// When submit tries to carry it out inline.
   enum class try_at_once : std::uint8_t { never, first, always } at_once = try_at_once::never;
-  // If somebody watches.
+  // Set only if there is a request_watcher.
   request_watcher::clock::time_point taken_at;
   /// Set by the thread that carries it out or reaps it.
   request_watcher::answered_by answered = request_watcher::answered_by::threads;
   base::kref references{2};
-  /// Somebody asked for its end; otherwise -ECANCELED is the engine's own affair, and the request is started again.
+  /// A cancellation was requested. Otherwise -ECANCELED has another cause in the engine, and the request is started
+  /// again.
   base::atomic<bool> cancelled{false};
   bool completed = false;   // guarded by kioctx's active_lock_
-  bool is_endless = false;  // destroy()'s: waits for a pipe or a peer, in a ring that cannot be asked to end it
+  bool is_endless = false;  // for destroy(): waits for a pipe or a peer, in a ring that cannot be asked to cancel it
 
-  /// Completes without anybody's help: a transfer of a file or a disk, not one that waits for a pipe or for a peer.
+  /// Completes without action of another program: a transfer of a file or a disk, not one that waits for a pipe or a
+  /// peer.
   bool ends_by_itself = false;
   bool is_direct = false;  ///< O_DIRECT
-  /// By the kernel's own AIO: an O_DIRECT transfer that may block its submitter as in the kernel's io_submit(2).
+  /// Suits the kernel's AIO: an O_DIRECT transfer that may block its submitter as the kernel's io_submit(2) does.
   bool may_use_kernel_aio = false;
-  /// Not checked, because only the kernel's AIO may start it, which checks it: its file, its list of buffers and, if
-  /// kernel_may_signal, its eventfd are what the kernel finds. If the kernel refuses it, kioctx checks it and starts it
+  /// Not checked by the library. Only the kernel's AIO may start it, which does the checks: it looks up the file, the
+  /// list of
+  /// buffers and, if kernel_may_signal, the eventfd. If the kernel refuses the request, kioctx checks it and starts it
   /// again.
   bool is_left_to_kernel = false;
   /// The kernel's AIO may signal the program's eventfd itself, before the event is in the ring (kernel_aio.hpp).
   bool kernel_may_signal = false;
-  /// It does so. Set before the start, and cleared if the kernel's AIO has not taken the request.
+  /// The kernel's AIO signals it. Set before the start, and cleared if the kernel's AIO has not taken the request.
   bool is_signalled_by_kernel = false;
   /// Its completion in the kernel's AIO signals no descriptor of the engine.
   bool is_unannounced = false;
   dev_t device = 0;  ///< of the file
   ino_t inode = 0;
-  /// Set before its start, if the threads of engine_failover carry it out.
+  /// Set before its start if the threads of engine_failover carry it out.
   base::atomic<bool> is_with_threads{false};
   threads_note by_threads;
   boost::intrusive::list_member_hook<> place;  // in a request_queue
 };
 
-/// Where an engine keeps requests; each is in one at a time.
+/// A queue in which an engine keeps requests; each request is in at most one.
 using request_queue = boost::intrusive::list<
     request, boost::intrusive::member_hook<request, boost::intrusive::list_member_hook<>, &request::place>,
     boost::intrusive::constant_time_size<false>>;
 
-/// What an engine answers.
+/// The result of a request, as the engine reports it.
 struct completion {
   request* done;
   std::int64_t res;
