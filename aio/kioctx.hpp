@@ -21,8 +21,7 @@
 //
 // Locks: no other lock is acquired while ring_lock_ or masked_lock_ is held. The engine's locks are acquired under
 // active_lock_, the reaper's and the engine's under helper_lock_. None of these locks is held while an eventfd's lock
-// is
-// acquired, because the eventfd's callbacks may call submit().
+// is acquired, because the eventfd's callbacks may call submit().
 #pragma once
 
 #include <boost/intrusive/list.hpp>
@@ -61,8 +60,7 @@ class kioctx {
     base::deadline until = {};
     const sigset_t* mask = nullptr;
     /// The caller's reference as a user. If it is empty after the wait, the context may be gone: it was destroyed while
-    /// the
-    /// caller slept, perhaps by a signal handler that interrupted the sleep.
+    /// the caller slept, perhaps by a signal handler that interrupted the sleep.
     kioctx_user* me = nullptr;
   };
 
@@ -74,8 +72,7 @@ class kioctx {
 
   /// As io_setup(2): makes a context and publishes it. destroy() frees it.
   /// @return an identity, not a pointer: another thread may guess the handle, known from an earlier context, and
-  /// destroy
-  /// the new context before this call returns.
+  /// destroy the new context before this call returns.
   static identity make(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept;
   kioctx(const kioctx&) = delete;
   kioctx& operator=(const kioctx&) = delete;
@@ -109,8 +106,7 @@ class kioctx {
   }
 
   /// The requests that an ending process waits for. Like engine::file_io_done(), file_io_left() may be called in a
-  /// signal
-  /// handler that has interrupted any other member.
+  /// signal handler that has interrupted any other member.
   struct file_io {
     std::uint64_t left = 0;  // accepted, but not carried out yet, or the eventfd is not signalled yet
     bool must_be_reaped = false;

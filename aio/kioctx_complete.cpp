@@ -59,8 +59,7 @@ void kioctx::reap_all() noexcept {
 }
 
 // Stops when a thread comes to fetch events: that thread reaps the next completions itself, and need not wait until
-// this
-// one gets a processor.
+// this one gets a processor.
 void kioctx::reap_for_others() noexcept {
   while (!is_left_to_getters_.load(base::memory_order_relaxed) && reap()) {
   }
@@ -74,11 +73,9 @@ bool kioctx::reap() noexcept {
 }
 
 // Order: the request leaves the list, then the event goes into the ring, then the eventfd is signalled, then the
-// sleepers
-// are woken. So a thread that is signalled finds the event, and no thread that has the event can cancel the request. If
-// the kernel has signalled the eventfd already, the program fetches its events by calls, and this function runs in such
-// a
-// call.
+// sleepers are woken. So a thread that is signalled finds the event, and no thread that has the event can cancel the
+// request. If the kernel has signalled the eventfd already, the program fetches its events by calls, and this function
+// runs in such a call.
 void kioctx::complete(std::span<completion> done) noexcept {
   count_out_files(done);
   tell_answered(done);
@@ -102,9 +99,9 @@ void kioctx::count_out_files(std::span<const completion> done) noexcept {
   if (files > 0) in_flight_.fetch_sub(static_cast<std::uint64_t>(files) * files_unit, base::memory_order_seq_cst);
 }
 
-// Threads that are about to find the gate closed may add requests after the first load of in_flight_; these count as
-// left.
-// The engine's count of requests that are carried out is read after in_flight_, so no accepted request is missed.
+// in_flight_ may include requests of threads that are about to find the gate closed; these count as left until the
+// threads subtract them. The engine's count of requests that are carried out is read after in_flight_: it does not
+// contain requests that have been subtracted from in_flight_ before, so no accepted request is missed.
 kioctx::file_io kioctx::file_io_left() const noexcept {
   const auto files = in_flight_.load(base::memory_order_seq_cst) / files_unit;
   if (files > 0) {

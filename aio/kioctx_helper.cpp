@@ -43,8 +43,8 @@
 //              users of the context change it.
 //
 // Memory ordering: the release stores of helper_, all under helper_lock_, pair with the acquire loads before the lock
-// is
-// taken. last_call_ is relaxed, because it publishes nothing: an older value costs time, or delays an event by a round.
+// is taken. last_call_ is relaxed, because it publishes nothing: an older value costs time, or delays an event by a
+// round.
 #include <tuple>
 
 #include "kioctx.hpp"
@@ -92,8 +92,7 @@ void kioctx::visit_in_rounds_locked() noexcept {
 }
 
 // A program may read its events from the ring itself and make no call for them. Then the reaper must fill the ring. If
-// it
-// cannot, the program finds the events when it makes a call.
+// it cannot, the program finds the events when it makes a call.
 void kioctx::fill_ring_until_asked() noexcept {
   const auto known = helper_.load(base::memory_order_acquire);
   if (known == helper::until_asked || known == helper::bells) return;

@@ -131,13 +131,10 @@ std::error_code kioctx::check(Iocb& asked, request& made, provisions& left) noex
 }
 
 // Whether the kernel may start the request without our checks: the kernel finds the file by its number, as it would for
-// a
-// context of its own. If the program gets all events by calls, the kernel also signals the program's eventfd, and a
-// call
-// puts the event into the ring. Otherwise the kernel signals an eventfd of the library, and the reaper publishes the
-// event
-// and signals the program's eventfd. If the file is no longer open for O_DIRECT, the library notices after a few dozen
-// requests; until then the kernel carries them out in io_submit(2).
+// a context of its own. If the program gets all events by calls, the kernel also signals the program's eventfd, and a
+// call puts the event into the ring. Otherwise the kernel signals an eventfd of the library, and the reaper publishes
+// the event and signals the program's eventfd. If the file is no longer open for O_DIRECT, the library notices after a
+// few dozen requests; until then the kernel carries them out in io_submit(2).
 bool kioctx::leave_to_kernel(iocb_abi& asked, request& made, provisions& left) noexcept {
   const bool is_plain =
       (is_read(asked) || is_write(asked)) && asked.rw_flags == 0 && (asked.flags & ~iocb_abi::flag_resfd) == 0;
@@ -165,8 +162,7 @@ bool kioctx::find_bell_for_reaper(const iocb_abi& asked, request& made, provisio
 }
 
 // Checks and starts requests that the kernel has refused, because of an error that check() finds or for lack of room.
-// The
-// other requests of this submit are checked as well, since the kernel is likely to refuse them, too.
+// The other requests of this submit are checked as well, since the kernel is likely to refuse them, too.
 // @return how many are started; `ec` is set to the error of the next one, if it has one.
 std::size_t kioctx::start_checked(std::span<iocb_abi* const> iocbs, std::span<request* const> refused,
                                   resfd_lookup& numbers, std::error_code& ec) noexcept {

@@ -100,8 +100,7 @@ std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs, resfd_lookup&
   ringing whom;
   if (has_bell(*iocbs.front()) && find_bell(*iocbs.front(), whom, numbers)) return 0;
   // find_bell() has checked that the descriptor to which ring_verified() writes below is still the program's eventfd,
-  // and
-  // the reads in between do not wait.
+  // and the reads in between do not wait.
   const base::private_fd::verified_scope verified{whom.foreign != nullptr ? &whom.foreign->file() : nullptr};
   const auto slots = take_slots(iocbs.size());
   std::array<io_event, submit_batch> events;

@@ -47,8 +47,7 @@ std::size_t kioctx::get_events(std::size_t min, std::span<io_event> events, cons
   auto result = engine::wait_result::ready;
   // Reads that were carried out inline never reached the engine, so without requests in flight the engine need not be
   // reaped. After a wait it must be: a wakeup may have ended the wait; it belongs to no request, and stays in the
-  // engine
-  // until it has been reaped.
+  // engine until it has been reaped.
   const bool had_requests = in_flight_.load(base::memory_order_relaxed) > 0;
   bool has_slept = false;
   for (bool must_reap = had_requests;; must_reap = true) {

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // masked_sleeper: a thread that waits with a signal mask of its own (io_pgetevents). Only ppoll(2) and similar calls
-// set
-// the mask and sleep in one step, so the thread cannot sleep on a futex. It waits for the engine's descriptors, and for
-// an
-// eventfd of its own, which announces everything else.
+// set the mask and sleep in one step, so the thread cannot sleep on a futex. It waits for the engine's descriptors, and
+// for an eventfd of its own, which announces everything else.
 #pragma once
 
 #include <boost/intrusive/list.hpp>

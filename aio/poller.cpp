@@ -70,8 +70,7 @@ std::error_code poller::add_again(request& held, unsigned events) noexcept {
 }
 
 // The poller's thread cannot take the request before the lock is released. If a cancel takes it, the cancel acquires
-// the
-// lock, too, before it completes the request.
+// the lock, too, before it completes the request.
 std::error_code poller::let_go_locked(request& held) noexcept {
   held.by_threads.put_back();
   const bool was_cancelled = held.cancelled.load(base::memory_order_seq_cst) && held.by_threads.take();
@@ -124,8 +123,7 @@ int poller::arm(std::uint64_t watch) noexcept {
 }
 
 // O_NONBLOCK belongs to the file description, which the program shares; but a pipe and a terminal can be opened a
-// second
-// time. If the second open fails (no /proc, another user's file, no reader left), the request uses the first
+// second time. If the second open fails (no /proc, another user's file, no reader left), the request uses the first
 // description.
 void poller::reopen_without_sleeping(const request& asked) noexcept {
   const int number = pins_.number(asked.by_threads.pinned);

@@ -3,11 +3,9 @@
 // poller: waits, on behalf of the crew's requests, until their files are ready. Its epoll is in the crew's own table.
 //
 // Each request has a descriptor of its own in that table (file_pins), so that several requests can wait for one file,
-// and
-// the program may close its descriptor and reuse the number. A request waits for one event at a time (EPOLLONESHOT).
-// The
-// epoll identifies requests by keys, not by pointers, because a request may be complete, and freed, when the poller's
-// thread handles its event.
+// and the program may close its descriptor and reuse the number. A request waits for one event at a time
+// (EPOLLONESHOT). The epoll identifies requests by keys, not by pointers, because a request may be complete, and freed,
+// when the poller's thread handles its event.
 //
 //   add(), in a thread of the program    the poller's thread
 //   waiting_[watch]; pending             wakes
@@ -75,8 +73,7 @@ class poller {
   void remove(request& held) noexcept;
 
   /// One round of the poller's thread: sleeps until an event comes, or for `milliseconds`; adds new requests to the
-  /// epoll;
-  /// calls the clients of the requests that are ready.
+  /// epoll; calls the clients of the requests that are ready.
   void poll_once(int milliseconds) noexcept;
 
   [[nodiscard]] bool is_empty() noexcept;

@@ -79,8 +79,7 @@ base::atomic<std::uint32_t> submission_gate::closers_{0};
 thread_local constinit bool submission_gate::is_closer_ = false;
 
 // A callback runs while its thread keeps other threads from completing requests, so it must not wait for these
-// requests:
-// its submission is refused.
+// requests: its submission is refused.
 bool submission_gate::wait_until_open() noexcept {
   if (eventfd_ctx::in_callback()) return false;
   for (;;) {

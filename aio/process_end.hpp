@@ -2,8 +2,7 @@
 //
 // process_end: before the process ends or executes another program, it waits for the file I/O that its contexts have
 // accepted, as the kernel's exit and execve wait for the kernel's AIO. When a process ends, io_uring cancels its
-// requests
-// in flight, and its worker threads end, so the process must wait before.
+// requests in flight, and its worker threads end, so the process must wait before.
 //
 //   submitter                            ending thread
 //   in_flight_ += its requests           closes the gate
@@ -16,14 +15,11 @@
 //              the other thread writes, and all four accesses are seq_cst.
 //
 // The ending thread may run a signal handler that has interrupted any function, even a doorbell function that holds
-// locks.
-// It therefore takes no lock, allocates nothing and calls no callback: it reads counters inside RCU sections, and
-// sleeps
-// between them. If it has not interrupted a doorbell call, it may also reap a context, for two reasons:
+// locks. It therefore takes no lock, allocates nothing and calls no callback: it reads counters inside RCU sections,
+// and sleeps between them. If it has not interrupted a doorbell call, it may also reap a context, for two reasons:
 //   - A request that io_uring has cancelled because its submitting thread has ended must be started again.
 //   - A count must be added to a kernel eventfd. Another process may wait for that eventfd, and the kernel signals it
-//     for
-//     each request even if the process that has submitted the request ends.
+//     for each request even if the process that has submitted the request ends.
 //
 //   a thread that reaps                  ending thread
 //   in_flight_ -= the file request       file I/O left? no
@@ -81,8 +77,7 @@ class submission_gate {
 class file_io_pause {
  public:
   /// Waits. In a callback, or in a signal handler that has interrupted a doorbell call, it stops waiting when no
-  /// request has
-  /// been completed for a second, because the interrupted call may hold locks that the requests need.
+  /// request has been completed for a second, because the interrupted call may hold locks that the requests need.
   file_io_pause() noexcept;
   ~file_io_pause();
   file_io_pause(const file_io_pause&) = delete;

@@ -141,8 +141,7 @@ void reaper::forget(kioctx& ctx) noexcept {
 }
 
 // If there is no memory for the entry, or the epoll cannot take it, the remaining count waits for the next signal. If
-// there
-// is no epoll, the reaper retries by looking at the eventfd.
+// there is no epoll, the reaper retries by looking at the eventfd.
 void reaper::add_when_there_is_room(const foreign_bell_ptr& bell) noexcept {
   const base::mutex_lock held{lock_};
   std::error_code ec;
@@ -238,8 +237,7 @@ void reaper::restore_epoll() noexcept {
 }
 
 // The new epoll reports completions and room that the old one would have reported: adding a descriptor that is ready is
-// an
-// edge.
+// an edge.
 // @param[out] lost eventfds that the new epoll cannot take. The caller destroys them after it has released the lock,
 // because that acquires an eventfd's lock.
 void reaper::restore_epoll_locked(bells_by_key& lost) noexcept {

@@ -2,8 +2,8 @@
 //
 // reaper: one thread per process. It completes requests that signal an eventfd and that no thread waits for otherwise,
 // fills the rings of programs that only read the ring, and adds counts that did not fit to the program's kernel
-// eventfds.
-// The thread is started when it is first needed, sleeps while there is nothing to do, and runs until the process ends.
+// eventfds. The thread is started when it is first needed, sleeps while there is nothing to do, and runs until the
+// process ends.
 //
 //   reaper                               destroy
 //   lock; finds the context              users.kill(); waits for users
@@ -15,12 +15,10 @@
 //   forbidden: a context accessed after forget(), or watched after it. Only users call watch(), and no user is left.
 //
 // The program may close the descriptor of the epoll. The reaper's thread cannot notice that while it sleeps, so it
-// sleeps
-// for at most a second. It does not make another epoll itself: a library thread that opened and closed descriptors at
-// any
-// time would take numbers that the program expects to get, and could close a file that the program has opened at the
-// number of a library descriptor. The next call of the program that starts a request makes the epoll; until then the
-// reaper looks at the contexts every few milliseconds while they have requests.
+// sleeps for at most a second. It does not make another epoll itself: a library thread that opened and closed
+// descriptors at any time would take numbers that the program expects to get, and could close a file that the program
+// has opened at the number of a library descriptor. The next call of the program that starts a request makes the epoll;
+// until then the reaper looks at the contexts every few milliseconds while they have requests.
 //
 //   reaper                               a call of the program
 //   needs_epoll_ = 1                     in_flight_ > 0
@@ -34,17 +32,13 @@
 // number, finds its events.
 //
 // Contexts whose programs call io_getevents() have no descriptor in the epoll: the reaper only visits them in rounds,
-// once
-// a second. If a round finds that the program only reads the ring (kioctx_helper.cpp), the reaper looks at the context
-// every few milliseconds while it has requests, until the next call of the program that starts a request adds the
-// context
-// to the epoll. The reaper does not add it itself, because that would open descriptors.
+// once a second. If a round finds that the program only reads the ring (kioctx_helper.cpp), the reaper looks at the
+// context every few milliseconds while it has requests, until the next call of the program that starts a request adds
+// the context to the epoll. The reaper does not add it itself, because that would open descriptors.
 //
 // A process ends when its last thread does, and then runs the functions of atexit(3). The library's threads, which
-// block
-// all signals, would keep the process alive. So once a second the reaper checks whether only library threads are left,
-// and
-// then starts a thread that ends the process.
+// block all signals, would keep the process alive. So once a second the reaper checks whether only library threads are
+// left, and then starts a thread that ends the process.
 #pragma once
 
 #include <array>
@@ -74,8 +68,7 @@ class reaper {
 
   /// From now on visits `ctx` only in rounds, whether or not it was watched before.
   /// Errors: those of watch(), except those of descriptors of `ctx`. After pthread_create(3) has failed, there is no
-  /// new
-  /// attempt for a second.
+  /// new attempt for a second.
   void visit_in_rounds(kioctx& ctx, std::error_code& ec) noexcept;
 
   /// Never accesses `ctx` again, except if the reaper is inside it now, as a user.

@@ -5,8 +5,7 @@
 //   - It runs while the program closes descriptors and opens others at their numbers, even if the program has only one
 //     thread. So it does not check a number and then read or write by it; see eventfd_signal.hpp.
 //   - Its epoll reports each count that is added to an engine's descriptor (EPOLLET), so it need not drain the
-//     descriptor.
-//     A thread of the program that finds the descriptor readable drains it.
+//     descriptor. A thread of the program that finds the descriptor readable drains it.
 #pragma once
 
 namespace doorbell::aio::reaper_thread {

@@ -3,9 +3,8 @@
 // request: one iocb in flight (the kernel's aio_kiocb).
 //
 // A request starts with two references: the completion's and the submitter's. The completion may come, in another
-// thread,
-// before the submitter has put the request on the list of requests that can be cancelled. Dropping the last reference
-// frees the request.
+// thread, before the submitter has put the request on the list of requests that can be cancelled. Dropping the last
+// reference frees the request.
 #pragma once
 
 #include <boost/intrusive/list.hpp>
@@ -80,9 +79,8 @@ struct request : boost::intrusive::list_base_hook<> {
   /// Suits the kernel's AIO: an O_DIRECT transfer that may block its submitter as the kernel's io_submit(2) does.
   bool may_use_kernel_aio = false;
   /// Not checked by the library. Only the kernel's AIO may start it, which does the checks: it looks up the file, the
-  /// list of
-  /// buffers and, if kernel_may_signal, the eventfd. If the kernel refuses the request, kioctx checks it and starts it
-  /// again.
+  /// list of buffers and, if kernel_may_signal, the eventfd. If the kernel refuses the request, kioctx checks it and
+  /// starts it again.
   bool is_left_to_kernel = false;
   /// The kernel's AIO may signal the program's eventfd itself, before the event is in the ring (kernel_aio.hpp).
   bool kernel_may_signal = false;

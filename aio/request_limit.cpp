@@ -44,8 +44,8 @@ request_limit& request_limit::process() noexcept {
   return one;
 }
 
-// Found out by whoever comes first, at worst by several: were it done under a lock, a child forked meanwhile would find it
-// locked for ever.
+// Several threads may compute the maximum concurrently. A lock would remain locked for ever in a child that is forked
+// while another thread holds it.
 std::uint64_t request_limit::max() noexcept {
   auto known = max_.load(base::memory_order_relaxed);
   if (known == not_known_yet) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// request_limit: how many requests the contexts of this process may ask for altogether: the kernel's aio-nr and
-// aio-max-nr, but for this process alone, as the machine-wide limit makes one program's contexts another's outage.
+// request_limit: the maximum number of requests that all contexts of this process may reserve together. It corresponds
+// to the kernel's aio-nr and aio-max-nr, but is per process: with a limit for the whole machine, one program could keep
+// another from making contexts.
 //
-// Thread safety: all, at once.
+// Thread safety: all members may be called concurrently.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,8 @@ namespace doorbell::aio {
 
 class request_limit {
  public:
-  /// The one of this process, whose maximum is DOORBELL_AIO_MAX_NR, else what /proc/sys/fs/aio-max-nr says, else 65536.
+  /// The limit of this process. Its maximum is DOORBELL_AIO_MAX_NR, else the value in /proc/sys/fs/aio-max-nr, else
+  /// 65536.
   static request_limit& process() noexcept;
 
   constexpr explicit request_limit(std::uint64_t max) noexcept : max_{max} {}
@@ -22,10 +24,10 @@ class request_limit {
   [[nodiscard]] std::uint64_t max() noexcept;
   [[nodiscard]] std::uint64_t charged() const noexcept { return charged_.load(base::memory_order_relaxed); }
 
-  /// @return false when that would be too many, and nothing has been charged.
+  /// @return false if that would exceed the maximum; then nothing is charged.
   [[nodiscard]] bool charge(std::uint64_t requests) noexcept;
   void refund(std::uint64_t requests) noexcept { charged_.fetch_sub(requests, base::memory_order_relaxed); }
-  /// In a fork's child, which has no contexts.
+  /// For a fork's child, which has no contexts.
   void forget_all() noexcept { charged_.store(0, base::memory_order_relaxed); }
 
  private:

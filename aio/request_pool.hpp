@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// request_pool: the memory of a context's requests, so that to submit is not to allocate: a program's allocator may be slow,
-// hold locks, or be what its I/O is about.
+// request_pool: the memory of a context's requests, so that submit does not allocate: a program's allocator may be
+// slow, hold locks, or itself wait for I/O.
 //
-// Mapped when the first request is made, for as many as the ring takes, and touched as far as it is used. There may be a few
-// more: a slot is free again as soon as its event has been got, its request's memory when the last reference is dropped. For
-// those, or where nothing can be mapped, it says so.
+// The pool is mapped when the first request is made, with memory for as many requests as the ring has slots; pages are
+// touched only as they are used. More requests may exist for a short time: a slot is free again when its event has been
+// fetched, a request's memory when its last reference is dropped. For these, and if the mapping fails, take() returns
+// less memory than it was asked for.
 //
-// For AddressSanitizer and for the model checker it is always so, or neither would see that a request is used after its end.
+// With AddressSanitizer and in the model checker, take() always returns none, so that they detect a request that is
+// used after its end.
 //
-// Thread safety: all, at once. The lock is a leaf.
+// Thread safety: all members may be called concurrently. No other lock is acquired while the pool's lock is held.
 #pragma once
 
 #include <cstddef>
@@ -24,13 +26,13 @@ class request_pool {
   request_pool() = default;
   request_pool(const request_pool&) = delete;
   request_pool& operator=(const request_pool&) = delete;
-  /// All have been given back.
+  /// All memory has been returned.
   ~request_pool();
 
-  /// How many there may be, of so many bytes. Before anything else.
+  /// The maximum number of requests, and the bytes of each. Called before any other member.
   void set_size(std::size_t most, std::size_t bytes) noexcept;
 
-  /// Memory for so many. @return for how many of them there is some, at the front.
+  /// Takes memory for up to `memory.size()` requests. @return how many pointers were stored, at the front of `memory`.
   [[nodiscard]] std::size_t take(std::span<void*> memory) noexcept;
   void give_back(std::span<void* const> memory) noexcept;
 
@@ -47,7 +49,7 @@ class request_pool {
 
   base::mutex lock_;
   std::byte* memory_ DOORBELL_GUARDED_BY(lock_) = nullptr;
-  std::size_t used_ DOORBELL_GUARDED_BY(lock_) = 0;  // at one time or another; behind them nothing has been touched
+  std::size_t used_ DOORBELL_GUARDED_BY(lock_) = 0;  // high-water mark; the memory behind it has never been touched
   spare* spares_ DOORBELL_GUARDED_BY(lock_) = nullptr;
 };
 

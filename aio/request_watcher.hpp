@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// request_watcher: somebody who counts requests (libaio's statistics). Nobody does, as a rule: that costs a look at one pointer
-// for each batch.
+// request_watcher: observes requests (libaio's statistics). Without a watcher, which is the usual case, the cost is one
+// load of a pointer for each batch.
 //
-// Thread safety: set() before the first context is made. What a watcher is told it is told by all threads, at once, in no order
-// but that a request is taken before it is answered.
+// Thread safety: set() is called before the first context is made. All threads call a watcher concurrently. The only
+// order is that taken() for a request precedes answered() for it.
 #pragma once
 
 #include <chrono>
@@ -23,14 +23,14 @@ class request_watcher {
   request_watcher(const request_watcher&) = delete;
   request_watcher& operator=(const request_watcher&) = delete;
 
-  /// By submit. No locks are held but what the caller of submit holds.
+  /// Called by submit for each request. No lock is held except those that the caller of submit holds.
   virtual void taken(const iocb_abi& what) noexcept = 0;
-  /// Or not, after all: the engine takes no more.
+  /// The engine does not take the request after all.
   virtual void given_back(const iocb_abi& what) noexcept = 0;
-  /// @param res the event's. @param after since it was taken.
+  /// @param res the event's. @param after the time since taken().
   virtual void answered(const iocb_abi& what, std::int64_t res, answered_by whom, clock::duration after) noexcept = 0;
 
-  /// Null: nobody watches.
+  /// Null if there is no watcher.
   [[nodiscard]] static request_watcher* current() noexcept { return current_; }
   static void set(request_watcher& from_now_on) noexcept { current_ = &from_now_on; }
 
@@ -41,7 +41,7 @@ class request_watcher {
   static inline constinit request_watcher* current_ = nullptr;
 };
 
-/// When a request is taken, if somebody wants to know.
+/// The current time, if there is a watcher; it is the time at which a request is taken.
 [[nodiscard]] inline request_watcher::clock::time_point now_if_watched() noexcept {
   using clock = request_watcher::clock;
   return request_watcher::current() != nullptr ? clock::now() : clock::time_point{};

@@ -32,16 +32,17 @@ foreign_bell_ptr foreign_bell::make(int resfd, std::error_code& ec) noexcept {
   return made;
 }
 
-// If the program uses our number, the comparison of the number with itself would say yes. That ours is still the file
-// that it was follows from the comparison, unless the program has put one other file in the places of both; then the
-// descriptor is verified before it is written to (kernel_eventfd.hpp).
+// The program may have put its eventfd at our descriptor's number; a comparison of the number with itself would always
+// be true. A true comparison also implies that our descriptor still refers to the held eventfd, unless the program has
+// put one other file at both numbers; then the descriptor is verified before a write (kernel_eventfd.hpp).
 bool foreign_bell::is_named_by(int fd) const noexcept {
   return fd != file_->get() && !file_->is_superseded() && !file_->is_doubtful() && is_same_file(file_->get(), fd);
 }
 
 void foreign_bell::end() noexcept { shared_bells::process().end(*this); }
 
-// The kernel's AIO first: between a look at the descriptor and a write, the program may put a file at its number.
+// Tries the kernel's AIO first: between a check of the descriptor and a write(2), the program may put a file at its
+// number.
 void ringing::ring(std::uint64_t times) const noexcept {
   if (foreign != nullptr && !eventfd_ctx::in_callback()) {
     times = eventfd_signal::add(foreign->file(), times);
@@ -52,14 +53,14 @@ void ringing::ring(std::uint64_t times) const noexcept {
   see_to_the_rest();
 }
 
-// write(2) first. ring() adds the rest, if the write did not fit or might have blocked.
+// Tries write(2) first. ring() adds the rest if the write did not fit or might have blocked.
 void ringing::ring_verified(std::uint64_t times) const noexcept {
   if (foreign != nullptr && !eventfd_ctx::in_callback()) times = bell->forward_directly(times);
   if (times > 0) ring(times);
 }
 
-// In a callback the signal has only been left for later, and when it is made there, its write to the kernel eventfd is
-// left for after it. So the look is left for later twice.
+// In a callback, signal() only defers the signal until the callback returns, and the write to the kernel eventfd is
+// deferred until after that signal. So the check for a remaining count is deferred twice.
 void ringing::see_to_the_rest() const noexcept {
   if (foreign == nullptr) return;
   if (!eventfd_ctx::in_callback()) {
@@ -81,7 +82,7 @@ shared_bells& shared_bells::process() noexcept {
   return one;
 }
 
-// @return null: none is known, or only one that no reference is left to.
+// @return null if no foreign_bell is known for the number, or only one without references.
 foreign_bell_ptr shared_bells::get_locked(int number) noexcept {
   for (auto& each : place_of(number))
     if (each.number_ == number && each.references_.get_unless_zero()) return foreign_bell_ptr{&each, false};
@@ -93,8 +94,8 @@ foreign_bell_ptr shared_bells::get(int number) noexcept {
   return get_locked(number);
 }
 
-// Makes `made` the one that is known, if that is `known` now, or none is.
-// @return the one that is known after it.
+// Makes `made` the known one for its number if the known one is `known` now, or if none is known.
+// @return the known one afterwards.
 foreign_bell_ptr shared_bells::replace(const foreign_bell_ptr& known, const foreign_bell_ptr& made) noexcept {
   const base::mutex_lock held{lock_};
   // If another one is known, the reference goes to the caller: the last one must not be dropped under the lock.
@@ -105,7 +106,7 @@ foreign_bell_ptr shared_bells::replace(const foreign_bell_ptr& known, const fore
   return made;
 }
 
-// Without the lock while it asks the kernel what the number refers to, and while it makes a new one.
+// The lock is not held while the kernel compares the files, nor while a new foreign_bell is made.
 foreign_bell_ptr shared_bells::find(int resfd, std::error_code& ec) noexcept {
   delete_ended();
   auto known = get(resfd);
@@ -155,7 +156,7 @@ foreign_bell_ptr foreign_bells::find(int resfd, std::error_code& ec) noexcept {
   }
   if (known != nullptr && known->is_named_by(resfd)) return known;
   known = shared_bells::process().find(resfd, ec);
-  foreign_bell_ptr replaced;  // whose end takes an eventfd's lock
+  foreign_bell_ptr replaced;  // destroyed after the lock is released: it may acquire an eventfd's lock
   const base::mutex_lock held{lock_};
   if (known != nullptr) replaced = std::exchange(place_of(resfd), known);
   return known;

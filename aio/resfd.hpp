@@ -2,32 +2,35 @@
 //
 // foreign_bell: a kernel eventfd that the program made, and named in an iocb by its descriptor's number (resfd).
 //
-// It is rung through one of ours that forwards to it, and the file is held by a descriptor of our own: the program may close
-// its number, or use it again for something else, and neither changes where the counts of requests in flight go.
+// The library signals it through an eventfd of the library that forwards counts to it, and holds the file by a
+// descriptor of its own: the program may close its number, or use it again for something else, and neither changes
+// where the counts of requests in flight go.
 //
 //   program                              submit                       completion
 //   resfd 7 is eventfd A
 //                                        finds A at 7, and holds A
 //   close(7); 7 is a file now
-//                                                                     adds to A, which nobody reads
+//                                                                     adds to A, which no thread can read any more
 //                                        finds the file at 7: EINVAL
 //
-//   forbidden: 8 bytes written to the file. Nothing is ever written to a number, only to what was held when it was asked.
+//   forbidden: 8 bytes written to the file. The library never writes to the program's number, only to the file that it
+//              held at submit.
 //
-// All contexts of the process share it, so that an eventfd costs one descriptor, however many contexts signal it:
-// shared_bells knows the foreign_bell of each number, foreign_bells is a context's cache of those it was told of last.
-// Only caches and requests hold references. With the last one it leaves shared_bells:
+// All contexts of the process share the foreign_bells, so an eventfd costs one descriptor, however many contexts signal
+// it: shared_bells finds the foreign_bell of each number; foreign_bells is a context's cache of those that it used
+// last. Only caches and requests hold references. When the last reference is dropped, the foreign_bell leaves
+// shared_bells:
 //
 //   last reference                       find
 //   put(): no reference is left
 //                                        lock; at the number; get_unless_zero() fails; unlock
-//                                        makes another one; lock; puts it in its place; unlock
-//   end(): lock; is not known any
-//     more; unlock
+//                                        makes another one; lock; stores it instead; unlock
+//   end(): lock; removed from
+//     the list; unlock
 //   is deleted
 //
-//   forbidden: find gets a reference to one that is being deleted. end() needs the lock, so under the lock the memory is
-//              there, and get_unless_zero() is enough.
+//   forbidden: find gets a reference to a foreign_bell that is being deleted. end() needs the lock, so the memory is
+//              valid while find holds the lock, and get_unless_zero() is sufficient.
 #pragma once
 
 #include <boost/intrusive/list.hpp>
@@ -49,22 +52,23 @@ using foreign_bell_ptr = base::intrusive_ptr<foreign_bell>;
 
 class foreign_bell : public boost::intrusive::list_base_hook<> {  // of shared_bells
  public:
-  /// Errors: bad_file_descriptor; invalid_argument for what is not an eventfd; too_many_files_open; not_enough_memory.
+  /// Errors: bad_file_descriptor; invalid_argument for a file that is not an eventfd; too_many_files_open;
+  /// not_enough_memory.
   static foreign_bell_ptr make(int resfd, std::error_code& ec) noexcept;
 
-  /// Whether that is what `fd` names, now.
+  /// Whether `fd` refers to this eventfd now.
   [[nodiscard]] bool is_named_by(int fd) const noexcept;
 
-  /// Signalled, it adds as much there.
+  /// The library's eventfd that forwards its counts to the kernel eventfd.
   [[nodiscard]] const eventfd_ctx_ptr& bell() const noexcept { return bell_; }
 
-  /// Whether something is left that did not fit, since the program does not read.
+  /// Whether a count remains that did not fit into the kernel eventfd, because the program does not read.
   [[nodiscard]] bool is_full() const noexcept { return bell_->has_waiting_counts(); }
-  /// Adds of that what fits now.
+  /// Adds as much of the remaining count as fits now.
   void try_again() noexcept { bell_->forward_waiting(); }
-  /// Where to wait for there being room.
+  /// The descriptor that becomes writable when there is room.
   [[nodiscard]] int descriptor() const noexcept { return file_->get(); }
-  /// By what it is held.
+  /// The library's descriptor that holds the eventfd.
   [[nodiscard]] const base::private_fd& file() const noexcept { return *file_; }
 
   void get() noexcept { references_.get(); }
@@ -78,48 +82,48 @@ class foreign_bell : public boost::intrusive::list_base_hook<> {  // of shared_b
   explicit foreign_bell(int number) noexcept : number_{number} {}
   void end() noexcept;
 
-  const int number_;  // the program's
+  const int number_;  // the number that the program named
   doorbell::eventfd forwarding_;
-  const base::private_fd* file_ = nullptr;  // what forwarding_ holds the eventfd by
+  const base::private_fd* file_ = nullptr;  // the descriptor by which forwarding_ holds the eventfd
   eventfd_ctx_ptr bell_;
   base::kref references_;
 };
 
-/// Whom a request rings.
+/// The eventfd that a request signals.
 struct ringing {
-  /// Signals it. A kernel eventfd stops at 2^64-1, as for the kernel's own AIO; if the system refuses the kernel's AIO,
-  /// what does not fit is added as soon as the program has read.
+  /// Signals it. A kernel eventfd stops at 2^64-1, as with the kernel's own AIO. If the system refuses the kernel's
+  /// AIO, a count that does not fit is added as soon as the program has read.
   void ring(std::uint64_t times) const noexcept;
   /// The same in a verified_scope of the descriptor (private_fd.hpp), by fewer system calls.
   void ring_verified(std::uint64_t times) const noexcept;
 
-  eventfd_ctx_ptr bell;      ///< pins the eventfd_ctx, not its file; null: nobody
-  foreign_bell_ptr foreign;  ///< whose bell it is, where it stands for a kernel eventfd; else null
+  eventfd_ctx_ptr bell;      ///< pins the eventfd_ctx, not its file; null: none
+  foreign_bell_ptr foreign;  ///< if `bell` forwards to a kernel eventfd, its owner; else null
 
  private:
   void see_to_the_rest() const noexcept;
 };
 
-/// Those of the process, by the number that the program named each by. It holds no references.
+/// The foreign_bells of the process, by the number that the program named. Holds no references.
 /// Thread safety: all members may be called concurrently.
 class shared_bells {
  public:
-  /// The one of this process. Never destroyed: threads may ring until the very end.
+  /// The list of this process. Never destroyed: threads may signal until the very end.
   static shared_bells& process() noexcept;
 
-  /// That of `resfd`, as it is now. Errors: as foreign_bell::make.
+  /// Finds or makes the foreign_bell of the eventfd to which `resfd` refers now. Errors: as foreign_bell::make.
   [[nodiscard]] foreign_bell_ptr find(int resfd, std::error_code& ec) noexcept;
-  /// Ends one that no reference is left to. The reaper does not close descriptors, because the program may put a file in
-  /// the place of one between the look and the close: it leaves them to the next call of delete_ended().
+  /// Deletes a foreign_bell without references. The reaper does not close descriptors, because the program may put a
+  /// file at the number between the check and the close: the reaper leaves them to the next call of delete_ended().
   void end(foreign_bell& ended) noexcept;
-  /// In a thread of the program, without a lock. Called by find(), and when a context is destroyed.
+  /// Called in a thread of the program, without a lock: by find(), and when a context is destroyed.
   void delete_ended() noexcept;
 
-  /// In a fork's child: those of the parent stay the parent's.
+  /// For a fork's child: drops the parent's foreign_bells without deleting them.
   void forget_all() noexcept;
-  /// In a child that found the lists as they were, perhaps locked: the same, without touching the parent's.
+  /// For a child whose copy of the lists may be locked or half changed: the same, without access to the old lists.
   void begin_anew() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS;
-  /// Around a fork, so that the child finds the lists whole.
+  /// Around a fork, so that the child's copy of the lists is consistent.
   void lock_for_fork() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(lock_) { lock_.lock(); }
   void unlock_after_fork() noexcept DOORBELL_UNLOCK_FUNCTION(lock_) { lock_.unlock(); }
 
@@ -135,16 +139,16 @@ class shared_bells {
   [[nodiscard]] foreign_bell_ptr get(int number) noexcept;
   [[nodiscard]] foreign_bell_ptr replace(const foreign_bell_ptr& known, const foreign_bell_ptr& made) noexcept;
 
-  base::mutex lock_;  // a leaf
+  base::mutex lock_;  // no other lock is acquired under it
   std::array<list, 64> known_ DOORBELL_GUARDED_BY(lock_);
-  list ended_ DOORBELL_GUARDED_BY(lock_);  // in the reaper's thread, and not deleted yet
+  list ended_ DOORBELL_GUARDED_BY(lock_);  // ended in the reaper's thread, and not deleted yet
 };
 
-/// Those that a context was told of last, so that not each request looks among the process's.
+/// The foreign_bells that a context used last, so that not every request searches those of the process.
 /// Thread safety: all members may be called concurrently.
 class foreign_bells {
  public:
-  /// That of `resfd`, as it is now. Errors: as foreign_bell::make.
+  /// The foreign_bell of the eventfd to which `resfd` refers now. Errors: as foreign_bell::make.
   [[nodiscard]] foreign_bell_ptr find(int resfd, std::error_code& ec) noexcept;
 
  private:
@@ -152,13 +156,13 @@ class foreign_bells {
     return known_[static_cast<unsigned>(resfd) % known_.size()];
   }
 
-  base::mutex lock_;  // a leaf
+  base::mutex lock_;  // no other lock is acquired under it
   std::array<foreign_bell_ptr, 8> known_ DOORBELL_GUARDED_BY(lock_);
 };
 
-/// The files to which the numbers in the iocbs of one submit refer. Iocbs in a row that name the same number are looked
-/// up once: a program that uses a number again while it is being submitted cannot tell the difference.
-/// Thread safety: none; of the thread that submits.
+/// Caches the lookup of one submit. Consecutive iocbs that name the same number are looked up once: a program that
+/// reuses a number during the submit cannot observe the difference.
+/// Thread safety: none; for the thread that submits.
 class resfd_lookup {
  public:
   explicit resfd_lookup(foreign_bells& known) noexcept : known_{known} {}

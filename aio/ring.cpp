@@ -15,7 +15,7 @@
 
 namespace doorbell::aio {
 
-// What libaio, fio and QEMU find at a handle.
+// The header that libaio, fio and QEMU read at a handle.
 struct alignas(io_event) ring::header {
   unsigned id;
   unsigned nr;
@@ -62,7 +62,7 @@ void* map_once_more(void* address, std::size_t bytes, std::error_code& ec) noexc
 void ring::map(unsigned nr_events, std::error_code& ec) noexcept {
   static_assert(sizeof(header) == header_bytes);
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  // Two more than asked for: one stays empty, so that full and empty differ, and one as the kernel has it.
+  // Two more than asked for: one slot stays empty, so that full and empty differ; the kernel adds another one.
   const auto wanted = header_bytes + (std::size_t{nr_events} + 2) * sizeof(io_event);
   const auto bytes = (wanted + page - 1) / page * page;
   void* const memory = ::mmap(nullptr, bytes, protection, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -100,8 +100,8 @@ void ring::unmap() noexcept {
   header_ = nullptr;
 }
 
-// What we write through our mapping can be read there, twice over. No two rings ever write the same: at that address there
-// may be another, which is just asked this, too.
+// Stores marks through our mapping and reads them at `address`, twice: another ring may lie at `address` while its own
+// is_at() stores marks. No two rings ever store the same mark.
 bool ring::is_at(const void* address) noexcept {
   static base::atomic<unsigned> marks{0};
   base::atomic_ref<unsigned> id{header_->id};
@@ -125,14 +125,15 @@ bool ring::looks_like_one(std::uintptr_t address) noexcept {
          (there.magic == ring_magic || there.magic == calls_only_magic);
 }
 
-// Nor to our own mapping, which may lie where another ring has been, whose handle somebody still tries.
+// Our own mapping is refused, too: it may lie where another ring was, whose handle a thread may still use.
 bool ring::has_moved_to(void* address) noexcept {
   if (address == address_ || address == header_ || !is_at(address)) return false;
   address_ = address;
   return true;
 }
 
-// The program's, so taken modulo the capacity. Acquire: it has read the events before it moved head.
+// The program may store any value, so head is taken modulo the capacity. Acquire: the program has read the events
+// before it moved head.
 unsigned ring::head() const noexcept {
   return base::atomic_ref<unsigned>{header_->head}.load(base::memory_order_acquire) % capacity_;
 }
@@ -163,7 +164,7 @@ void ring::find_own_reads(unsigned head) noexcept {
   base::atomic_ref<unsigned>{header_->magic}.store(ring_magic, base::memory_order_release);
 }
 
-// The program hears of a request that is started after this at the earliest, and then finds the number.
+// The magic number changes before a request is started whose event may be late, so the program reads the new number.
 bool ring::leave_to_calls() noexcept {
   if (got_ < enough_got) return false;
   find_own_reads(head());

@@ -28,7 +28,7 @@ constexpr bool has_patience_for_ever() noexcept { return false; }
 
 constinit base::atomic<sleep_record*> all{nullptr};
 
-// False in doubt. A fiber or a signal handler may use another stack, which may even be an array on this one.
+// False in doubt. A fiber or a signal handler may use another stack, which may even be an array on this thread's stack.
 bool are_on_stack_of_thread(const void* one, const void* other) noexcept {
   stack_t alternate{};
   if (::sigaltstack(nullptr, &alternate) != 0 || (alternate.ss_flags & SS_ONSTACK) != 0) return false;
@@ -50,7 +50,7 @@ bool are_on_stack_of_thread(const void* one, const void* other) noexcept {
 thread_local constinit unsigned sleep_record::in_use_ = 0;
 thread_local constinit sleep_record* sleep_record::mine_ = nullptr;
 
-/// Gives the records of a thread that ends to those that begin.
+/// When a thread ends, makes its records available to other threads.
 struct sleep_record::owner {
   owner() noexcept = default;
   ~owner() {
@@ -71,7 +71,7 @@ sleep_record* sleep_record::get() noexcept {
   if (!are_kept()) return nullptr;
   for (auto* each = mine_; each != nullptr; each = each->next_of_thread_)
     if (each->word_.load(base::memory_order_relaxed) == 0) return each;
-#ifndef DOORBELL_MODEL  // whose threads are fibers of one thread
+#ifndef DOORBELL_MODEL  // there, threads are fibers of one thread
   static thread_local const owner until_end_of_thread;
 #endif
   auto* found = of_ended_thread();
@@ -86,7 +86,7 @@ sleep_record* sleep_record::make() noexcept {
   auto* const made = new (std::nothrow) sleep_record;
   if (made == nullptr) return nullptr;
   auto* first = all.load(base::memory_order_relaxed);
-  // Release pairs with the acquires of those that go through the list.
+  // Release pairs with the acquire loads of threads that traverse the list.
   do made->next_ = first;
   while (!all.compare_exchange_weak(first, made, base::memory_order_release, base::memory_order_relaxed));
   return made;
@@ -129,8 +129,8 @@ bool sleep_record::is_led_by_this_thread(const kioctx& ctx) noexcept {
   return false;
 }
 
-// The stack grows downwards: all frames of a call that is under way are below those of its callers, and a signal handler
-// runs below the frame that it interrupted. So a frame that is not above that of a call made now has been left.
+// The stack grows downwards: all frames of a call in progress are below those of its callers, and a signal handler runs
+// below the frame that it interrupted. So a recorded frame that is not above that of a call made now has been left.
 bool sleep_record::is_abandoned(const void* frame) const noexcept {
   return reinterpret_cast<std::uintptr_t>(frame_) <= reinterpret_cast<std::uintptr_t>(frame) &&
          are_on_stack_of_thread(frame_, frame);
@@ -175,7 +175,7 @@ std::optional<std::chrono::milliseconds> sleep_record::patience() noexcept {
   return std::chrono::milliseconds{100};  // equivalent fault (constant): any such time will do
 }
 
-// Records in use stay as they are, since nothing is known of their contexts' locks.
+// Records in use stay as they are, because the locks of their contexts may be held in the child.
 void sleep_record::forget_all() noexcept {
   for (auto** at = &mine_; *at != nullptr;) {
     auto& each = **at;

@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// sleep_record: a thread that sleeps in a call on a context, so that the sleep can be ended for a thread that will never
-// do it. A signal handler may leave the call by siglongjmp(3), or may destroy the context that the interrupted call
-// waits for. The record holds all that the sleeping thread has on the context (its share as a user, the leader's place,
-// its entry on the list of masked sleepers), and nothing of it is on the thread's stack.
+// sleep_record: a record of a thread that sleeps in a call on a context. With it another thread can end the sleep of a
+// thread that never will: a signal handler may leave the call by siglongjmp(3), or may destroy the context that the
+// interrupted call waits for. The record holds everything that the sleeping thread has on the context: its reference as
+// a user, its role as leader or follower, its entry on the list of masked sleepers. None of this is on the thread's
+// stack.
 //
 //   sleeper                              destroy()
 //   word = context | sleeping            dead_; kills the users; wakes sleepers
 //   sleeps                               waits for the users for a while
 //   word: sleeping -> 0 ?                word: sleeping -> taken ?
 //
-//   legal:     one of the two exchanges succeeds, and that thread drops the sleeper's share. If it is destroy(), the
-//              sleeper returns without a look at the context, should it ever wake up.
-//   forbidden: both, or neither.
+//   legal:     one of the two exchanges succeeds, and that thread drops the sleeper's reference. If it is destroy(),
+//              the sleeper, if it ever wakes, returns without access to the context.
+//   forbidden: both succeed, or neither.
 //
 // A sleeper whose record was taken may still be inside the engine's wait(). Therefore the memory of the context stays
-// until the record is free again, which is when the sleeper has woken, or is known never to wake: its thread has ended,
+// until the record is free again: when the sleeper has woken, or is known never to wake, because its thread has ended
 // or has made a call from a frame that was on the same stack before the sleeper's (see is_abandoned).
 //
-// Thread safety: a record belongs to its thread, except for its word. Records are not freed; an ended thread's are used
-// again. Without memory for a record, a thread sleeps without one.
-// Memory ordering: the word's stores release what the record holds; exchanges of it acquire that.
+// Thread safety: a record belongs to its thread, except for its word. Records are not freed; those of an ended thread
+// are reused. Without memory for a record, a thread sleeps without one.
+// Memory ordering: stores to the word release the contents of the record; exchanges of the word acquire them.
 #pragma once
 
 #include <chrono>
@@ -37,35 +38,37 @@ class kioctx;
 
 class sleep_record {
  public:
-  /// What the thread has on the context besides its share as a user.
+  /// What the thread holds on the context besides its reference as a user.
   enum class place : std::uint8_t {
     nothing,
-    leader,   ///< the engine's begin_wait()
-    follower  ///< counted as one
+    leader,   ///< holds the engine's begin_wait()
+    follower  ///< counted in followers_
   };
 
-  /// A free record of this thread. Null: there is no memory.
+  /// A free record of this thread. Null if there is no memory.
   [[nodiscard]] static sleep_record* get() noexcept;
 
-  /// @return whether this thread has records in use: of calls that it was interrupted in, or has jumped out of.
+  /// @return whether this thread has records in use: of calls that a signal handler has interrupted, or left by a jump.
   [[nodiscard]] static bool has_any() noexcept { return in_use_ != 0; }
   /// @return whether this thread has a record of a leader of `ctx`.
   [[nodiscard]] static bool is_led_by_this_thread(const kioctx& ctx) noexcept;
 
-  /// Ends the sleeps that this thread has jumped out of.
+  /// Ends the sleeps that this thread has left by siglongjmp(3).
   /// @param frame of a call that the thread makes now (__builtin_frame_address).
   static void end_abandoned(const void* frame) noexcept;
 
-  /// For destroy(): takes the records of sleepers on `ctx`, those of this thread respectively of all threads.
+  /// For destroy(): takes the records of sleepers on `ctx`. take_own() takes those of this thread, take_all() those of
+  /// all threads.
   static void take_own(kioctx& ctx) noexcept;
   static void take_all(kioctx& ctx) noexcept;
-  /// For how long destroy() lets sleepers wake up by themselves before it calls take_all(). None: for ever.
+  /// How long destroy() waits for sleepers to wake by themselves before it calls take_all(). None: for ever.
   [[nodiscard]] static std::optional<std::chrono::milliseconds> patience() noexcept;
 
-  /// In a child process, which has one thread: forgets all records. Calls that the thread is in go on with theirs.
+  /// For a child process, which has one thread: forgets the records in use. Calls that the thread is in keep using
+  /// theirs.
   static void forget_all() noexcept;
 #ifdef DOORBELL_MODEL
-  /// When a scenario has ended, whose threads used them.
+  /// Called when a scenario has ended, whose threads used the records.
   static void free_all() noexcept;
 #endif
 
@@ -74,10 +77,10 @@ class sleep_record {
 
   /// From now on the thread sleeps on `ctx`.
   void begin(kioctx& ctx, place what) noexcept;
-  /// @return false: the record was taken, and the thread must not touch the context any more.
+  /// @return false if the record was taken; then the thread must not access the context any more.
   [[nodiscard]] bool end() noexcept;
 
-  /// Of a thread that waits with a signal mask; in use from before begin() until after end().
+  /// For a thread that waits with a signal mask; in use from before begin() until after end().
   std::optional<masked_sleeper>& masked() noexcept { return masked_; }
   [[nodiscard]] place what() const noexcept { return what_; }
 
@@ -100,9 +103,9 @@ class sleep_record {
   static thread_local constinit unsigned in_use_ __attribute__((tls_model("initial-exec")));
   static thread_local constinit sleep_record* mine_ __attribute__((tls_model("initial-exec")));
 
-  base::atomic<std::uintptr_t> word_{0};  // 0: free; else a context and its state
+  base::atomic<std::uintptr_t> word_{0};  // 0: free; else the context's address and the state
   base::atomic<bool> is_owned_{true};     // false: its thread has ended
-  sleep_record* next_ = nullptr;          // of all; constant once it is on the list
+  sleep_record* next_ = nullptr;          // list of all records; constant once the record is on the list
   sleep_record* next_of_thread_ = nullptr;
   const void* frame_ = nullptr;
   place what_ = place::nothing;

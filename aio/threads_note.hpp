@@ -1,29 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// threads_note: what engine_threads keeps with a request. One atomic decides who goes on with it:
+// threads_note: the state that engine_threads keeps with a request. One atomic decides which thread handles the
+// request:
 //
-//   taken -> pending   by its holder: it lies in a lane for a worker, or waits in the poller; the holder lets go of it
-//   pending -> taken   by compare-exchange: a worker that would carry it out, the poller whose file is ready, a cancel
+//   taken -> pending   by its holder: the request is queued in a lane, or waits in the poller; the holder lets go of it
+//   pending -> taken   by compare-exchange: by a worker, by the poller when the file is ready, or by a cancel
 //
 //   worker, poller                       cancel
-//   take(): succeeds, carries it out     take(): fails; it runs to its end
-//   take(): fails, touches it no more    take(): succeeds; completes it with -ECANCELED
+//   take(): succeeds, carries it out     take(): fails; the request completes normally
+//   take(): fails, does not access it    take(): succeeds; completes it with -ECANCELED
+//     any more
 //
-//   forbidden: both succeed (two completions) or neither (none). A compare-exchange has one winner.
+//   forbidden: both succeed (two completions) or neither (none). A compare-exchange succeeds in one thread only.
 //
-// Workers and poller look at a request only under the lock of the place where they found it, until they have taken it; a
-// cancel that has won passes through both locks before it completes. So the losers never touch a request that is gone.
+// A worker or the poller accesses a request that it has not taken only under the lock of the list where it found it. A
+// cancel that has taken the request acquires both locks before it completes it. So a thread whose take() fails never
+// accesses a request that has been freed.
 //
-// A holder that puts a request back may have missed a cancel, which finds it taken and does nothing:
+// A holder that puts a request back may miss a concurrent cancel, which finds the request taken and has no effect:
 //
 //   holder                               cancel
 //   put_back(): pending                  request::cancelled = true
 //   reads request::cancelled             take()
 //
 //   legal:     the holder reads true, or take() succeeds (or both; then the compare-exchange decides).
-//   forbidden: neither, and the request waits for good. All four are seq_cst: each writes, then reads the other's.
+//   forbidden: neither, and the request waits for ever. Each thread writes, then reads what the other thread writes;
+//              all four accesses are seq_cst.
 //
-// Memory ordering: what a holder did before put_back() is seen by whoever takes next.
+// Memory ordering: put_back() releases, and take() acquires what the previous holder did.
 #pragma once
 
 #include <cstdint>
@@ -43,12 +47,12 @@ struct threads_note {
   void put_back() noexcept { pending.store(true, base::memory_order_seq_cst); }
 
   base::atomic<bool> pending{false};
-  // Its holder's.
-  crew* with = nullptr;          // whose threads carry it out
+  // Written by the holder only. The poller also reads them, under its lock.
+  crew* with = nullptr;          // the crew whose threads carry it out
   std::uint64_t pinned = 0;      // its file, in the crew's pins; 0: none
-  std::uint64_t watch = 0;       // the poller's name for it; 0: the poller does not know it
-  bool needs_reopening = false;  // its file can be tried without sleeping only through a second description
-  bool is_done = false;          // by a worker; otherwise it was not ready
+  std::uint64_t watch = 0;       // its key in the poller; 0: not in the poller
+  bool needs_reopening = false;  // its file can be tried without sleeping only through a second file description
+  bool is_done = false;          // a worker has completed it; if false, it was not ready
   std::int64_t res = 0;          // of a request that is done
 };
 

@@ -26,7 +26,7 @@ namespace {
 
 constexpr off_t at_its_position = -1;
 
-/// Where a request's bytes are or go, as the system calls take it.
+/// The buffers of a request, as the system calls take them.
 class buffers {
  public:
   explicit buffers(const request& asked) noexcept
@@ -54,7 +54,7 @@ std::int64_t answer_of(Call call) noexcept {
   }
 }
 
-// Threads that share the program's table use the functions of the C library, which ThreadSanitizer knows.
+// Threads that share the program's table use the functions of the C library, which ThreadSanitizer intercepts.
 std::int64_t transfer_by_newest_call(const request& asked, int fd, off_t offset, int flags) noexcept {
   const buffers memory{asked};
   const auto count = static_cast<int>(memory.size());
@@ -78,12 +78,12 @@ std::int64_t transfer_by_older_call(const request& asked, int fd, off_t offset) 
   });
 }
 
-// A file may give the same errors as a sandbox, but not for a descriptor that is none.
+// A file may cause the same errors as a sandbox, but an invalid descriptor may not.
 bool is_refused_by_sandbox(bool reads) noexcept {
   return raw::transfer(reads, -1, nullptr, 0, 0, 0) < 0 && errno != EBADF;
 }
 
-// A sandbox may refuse preadv2(2) and pwritev2(2), which are younger than many lists of allowed calls. The kernel's own
+// A sandbox may refuse preadv2(2) and pwritev2(2), which are newer than many lists of allowed calls. The kernel's own
 // AIO does not depend on them.
 std::int64_t transfer_at(const request& asked, int fd, off_t offset, int flags) noexcept {
   const auto answer = transfer_by_newest_call(asked, fd, offset, flags);
@@ -93,14 +93,14 @@ std::int64_t transfer_at(const request& asked, int fd, off_t offset, int flags) 
   return flags == 0 ? transfer_by_older_call(asked, fd, offset) : answer;
 }
 
-// Where there are no positions, the offset says nothing; but a socket refuses any that is not 0, as the kernel's does.
+// A file without positions ignores the offset; but a socket refuses any offset except 0, as in the kernel's AIO.
 std::int64_t transfer(const request& asked, int fd, int flags) noexcept {
   const auto answer = transfer_at(asked, fd, asked.what.offset, flags);
   if (answer != -ESPIPE || (asked.what.offset != 0 && kind_of(fd) == file_kind::socket)) return answer;
   return transfer_at(asked, fd, at_its_position, flags);
 }
 
-// For sockets that do not know RWF_NOWAIT (before Linux 6.4).
+// For sockets that do not support RWF_NOWAIT (before Linux 6.4).
 std::int64_t transfer_message(const request& asked, int fd) noexcept {
   const buffers memory{asked};
   if (asked.what.offset != 0) return -ESPIPE;
@@ -113,8 +113,8 @@ std::int64_t transfer_message(const request& asked, int fd) noexcept {
   });
 }
 
-// The calls with a list of buffers do not ask the file if there is nothing to transfer. The kernel's AIO does: a write of
-// 0 bytes sends an empty datagram, and a read of 0 bytes from an eventfd is too short.
+// With no bytes to transfer, the calls with a list of buffers do not call the file's operation. The kernel's AIO does:
+// a write of 0 bytes sends an empty datagram, and a read of 0 bytes from an eventfd is too short.
 std::int64_t transfer_nothing(const request& asked, int fd) noexcept {
   if (kind_of(fd) == file_kind::socket) return transfer_message(asked, fd);
   return answer_of([&] { return is_read(asked.what) ? ::read(fd, nullptr, 0) : ::write(fd, nullptr, 0); });
@@ -127,7 +127,7 @@ attempt outcome_of(std::int64_t answer) noexcept {
 
 bool does_not_block(int fd) noexcept { return (raw::get_flags(fd) & O_NONBLOCK) != 0; }
 
-/// The priority that a request asks for, for as long as a thread of ours is at it. What it may ask was checked before.
+/// Sets a request's I/O priority for the thread while the thread carries it out. The permission was checked before.
 class priority {
  public:
   explicit priority(const iocb_abi& what) noexcept : asked_{(what.flags & iocb_abi::flag_ioprio) != 0} {
@@ -140,7 +140,7 @@ class priority {
   priority& operator=(const priority&) = delete;
 
  private:
-  // Of linux/ioprio.h, which since Linux 6.5 names a parameter `class`, and is no C++.
+  // From linux/ioprio.h, which is not valid C++: since Linux 6.5 it has a parameter named `class`.
   static constexpr int who_process = 1;
 
   static void set(int value) noexcept { ::syscall(SYS_ioprio_set, who_process, 0, value); }
@@ -167,8 +167,8 @@ file_kind kind_of(int fd) noexcept {
   }
 }
 
-// Not other devices, for which being opened and closed may mean something. The master of a terminal would become that of
-// another terminal.
+// Not other devices, for which open and close may have side effects. Opening the master of a terminal again would make
+// the master of another terminal.
 bool can_be_opened_again(int fd) noexcept {
   if (kind_of(fd) == file_kind::pipe) return true;
   termios settings{};
@@ -207,7 +207,7 @@ std::int64_t carry_out(const request& asked, int fd) noexcept {
   return -EINVAL;
 }
 
-// As the kernel's generic_write_checks(): a file's position is its end if it is opened for appending.
+// As in the kernel's generic_write_checks(): with O_APPEND, a write starts at the end of the file.
 bool starts_beyond_size_limit(const request& asked) noexcept {
   constexpr int no_append = 0x20;  // RWF_NOAPPEND (Linux 6.9)
   if (!is_write(asked.what)) return false;

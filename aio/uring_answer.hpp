@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// uring_answer: what the answer of a system call on a ring says about the ring. Everything that enters the kernel for a
-// ring (submit, wait, wake, cancel) classifies the answer here.
+// uring_answer: classifies the result of a system call on a ring. Each function that enters the kernel for a ring
+// (submit, wait, wake, cancel) classifies the result here.
 #pragma once
 
 #include <cerrno>
@@ -9,17 +9,17 @@
 namespace doorbell::aio {
 
 enum class uring_answer {
-  done,       ///< the call did what it was asked for, at least in part
+  done,       ///< the call did at least part of its work
   transient,  ///< the same call may succeed later
   refused,    ///< the process may not enter the kernel for this ring any more, for example after it entered a sandbox
-  gone,       ///< the descriptor is not this ring's: the program closed it, and perhaps uses the number itself
+  gone,       ///< the descriptor is not this ring's: the program closed it, and may have reused the number
 };
 
 /// @param answer a count, or a negative errno, as liburing returns it.
 [[nodiscard]] constexpr uring_answer classify(int answer) noexcept {
   if (answer >= 0) return uring_answer::done;
   switch (-answer) {
-    case ETIME:  // a timeout is the answer to a wait
+    case ETIME:  // a wait that has timed out
       return uring_answer::done;
     case EINTR:
     case EAGAIN:

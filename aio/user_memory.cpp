@@ -24,12 +24,13 @@ enum class outcome { done, no_memory, forbidden };
 outcome copy(copy_call how, void* here, void* there, std::size_t bytes) noexcept {
   const iovec ours{.iov_base = here, .iov_len = bytes};
   const iovec theirs{.iov_base = there, .iov_len = bytes};
-  // The first thread, whose number the process has, may have ended.
+  // gettid() instead of getpid(): the main thread, whose number is the process's, may have ended.
   if (how(::gettid(), &ours, 1, &theirs, 1, 0) == static_cast<ssize_t>(bytes)) return outcome::done;
   return errno == EPERM || errno == ENOSYS ? outcome::forbidden : outcome::no_memory;
 }
 
-// Sandboxes forbid process_vm_readv(2), even of oneself. A pipe has the kernel look at both addresses, too.
+// Sandboxes forbid process_vm_readv(2), even for the process itself. With a pipe, the kernel checks both addresses,
+// too.
 bool copy_through_pipe(const void* from, void* to, std::size_t bytes) noexcept {
   std::array<int, 2> ends{-1, -1};
   // equivalent fault (dropped): a write(2) to no descriptor fails, too
@@ -50,7 +51,7 @@ bool copy_through_pipe(const void* from, void* to, std::size_t bytes) noexcept {
 /// Whether `attempt(address)` succeeds for a byte in each page.
 template <class Attempt>
 bool in_each_page(std::uintptr_t begin, std::size_t bytes, Attempt attempt) noexcept {
-  constexpr std::uintptr_t page = 4096;  // the smallest page size; a larger page has several bytes tried
+  constexpr std::uintptr_t page = 4096;  // the smallest page size; with larger pages, several bytes of a page are tried
   for (auto at = begin; at < begin + bytes; at = (at / page + 1) * page)
     if (!attempt(reinterpret_cast<void*>(at))) return false;
   return true;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a program hands over as an address may be none.
+// Checks of addresses that a program passes, which may be invalid.
 #pragma once
 
 #include <cstddef>
@@ -44,14 +44,15 @@ inline constexpr address_space here = unknown;
 
 }  // namespace address_spaces
 
-/// Whether `bytes` at `address` are outside the kernel's half. Costs nothing; does not find out whether anything is there.
+/// Whether `bytes` at `address` are outside the kernel's half. Makes no system call; does not check whether they are
+/// mapped.
 [[nodiscard]] inline bool in_user_half(const void* address, std::size_t bytes,
                                        const address_space& space = address_spaces::here) noexcept {
   const auto at = reinterpret_cast<std::uintptr_t>(address) & ~space.tag;
   return at < space.end && bytes <= space.end - at;
 }
 
-/// The same, and not at null: what may be read, for all that can be known for nothing.
+/// The same, and `address` is not null: the check of readability that needs no system call.
 [[nodiscard]] inline bool plausible(const void* address, std::size_t bytes,
                                     const address_space& space = address_spaces::here) noexcept {
   constexpr std::uintptr_t first = 4096;  // the smallest page size
@@ -65,14 +66,15 @@ inline constexpr address_space here = unknown;
 /// @return false if it is not writable; then some of the bytes may have been written.
 [[nodiscard]] bool write_memory(void* to, const void* from, std::size_t bytes) noexcept;
 
-/// Whether each pointer is to be tried before it is used: DOORBELL_STRICT=1, when the process first asks.
+/// Whether each pointer is tried before it is used: DOORBELL_STRICT=1 in the environment at the first call.
 [[nodiscard]] bool is_strict() noexcept;
 
-/// Whether the memory may be read, respectively written: by plausibility, or strictly by trying. What may be written is the
-/// caller's alone for now: strictly, a byte in each page of it is written as it was read.
+/// Whether the memory is readable or writable. Makes system calls for one byte in each page. try_to_write() writes each
+/// byte as it was read, so no other thread may use the memory meanwhile.
 [[nodiscard]] bool try_to_read(const void* address, std::size_t bytes) noexcept;
 [[nodiscard]] bool try_to_write(void* address, std::size_t bytes) noexcept;
 
+/// By plausibility, and if is_strict(), also by a try.
 [[nodiscard]] inline bool is_readable(const void* address, std::size_t bytes) noexcept {
   return plausible(address, bytes) && (!is_strict() || try_to_read(address, bytes));
 }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// wakeup_fd: wakes the crew's poller thread, which sleeps in epoll_wait(2), by an eventfd.
+// wakeup_fd: an eventfd that wakes the crew's poller thread from epoll_wait(2).
 //
-//   a thread with news                   the poller's thread
-//   news (under their lock)              wakes; empties the eventfd
+//   a thread that has work               the poller's thread
+//   adds the work (under its lock)       wakes; drains the eventfd
 //   is_rung_ = true; was it false?       is_rung_ = false
-//     -> writes to the eventfd           looks for news
+//     -> writes to the eventfd           looks for work
 //
 //   legal:     the thread finds false and writes. Or it finds true: then the poller's thread has not looked yet.
-//   forbidden: true found, and the poller's thread has looked already. It stores false before it looks, and both
-//              accesses to is_rung_ are seq_cst.
+//   forbidden: the thread finds true, and the poller's thread has looked already. The poller's thread stores false
+//              before it looks, and both accesses to is_rung_ are seq_cst.
 //
-// Thread safety: wake() concurrently, in threads of the program and of the crew.
+// Thread safety: wake() may be called concurrently, in threads of the program and of the crew.
 #pragma once
 
 #include <system_error>
@@ -25,18 +25,18 @@ class wakeup_fd {
  public:
   /// Creates the eventfd in the calling thread's table. Errors: those of eventfd(2).
   [[nodiscard]] std::error_code open() noexcept;
-  /// The number, which the crew's table keeps.
+  /// The eventfd's number, which is the same in the crew's table.
   [[nodiscard]] int number() const noexcept { return number_; }
-  /// Whether that number is the eventfd in the calling thread's table. The program may have closed it there before.
+  /// Whether that number is still the eventfd in the calling thread's table; the program may have closed it.
   [[nodiscard]] bool is_here() const noexcept { return fd_.is_ours(); }
-  /// Closes it in a child of fork(2).
+  /// Closes the eventfd in a child of fork(2).
   void abandon() noexcept { fd_.reset(); }
 
   /// Has no effect if the program has closed the descriptor; the poller's thread looks within a second in any case.
   void wake() noexcept;
   /// Whether a wake() has found that the program has closed the descriptor.
   [[nodiscard]] bool is_lost() const noexcept { return is_lost_.load(base::memory_order_relaxed); }
-  /// By the poller's thread, before it looks for news.
+  /// Called by the poller's thread, before it looks for work.
   void clear() noexcept;
 
  private:

@@ -35,8 +35,8 @@ worker_pool::pushed worker_pool::push(lane& where, request& held) noexcept {
   return pushed::queued;
 }
 
-// Makes room for one request more. A worker counts as idle from its start until it has taken a request. A refused thread
-// does no harm while there is a worker.
+// Makes sure that there is a worker for one more request. A worker counts as idle from its start until it has taken a
+// request. If no thread can be started, an existing worker takes the request.
 bool worker_pool::grow_locked() noexcept {
   const auto idle = workers_ - busy_.load(base::memory_order_relaxed);
   if (queued_ < idle) return true;
@@ -49,8 +49,8 @@ bool worker_pool::grow_locked() noexcept {
   return true;
 }
 
-// Of the requests that had been pushed by the last call, at least one has not been taken: the pool was too small for the
-// whole time in between.
+// Stalled: of the requests that had been pushed by the last call, at least one has not been taken. So the pool was too
+// small for the whole time between the two calls.
 bool worker_pool::grow_if_stalled() noexcept {
   const base::mutex_lock held{lock_};
   if (queued_ == 0) return false;
@@ -119,7 +119,7 @@ worker_pool::job worker_pool::next_job() noexcept {
   return {};
 }
 
-// The first of the lane whose turn it is; then it is the next lane's turn. What a cancel has taken is left to it.
+// Takes the first request of the front lane, and moves the lane to the end. Skips requests that a cancel has taken.
 worker_pool::job worker_pool::take_locked() noexcept {
   while (!lanes_.empty()) {
     auto& from = lanes_.front();
@@ -133,7 +133,7 @@ worker_pool::job worker_pool::take_locked() noexcept {
   return {};
 }
 
-// @return false when nothing has come for so long that the worker may end.
+// @return false if the worker has been idle for so long that it may end.
 bool worker_pool::sleep_locked() noexcept {
   while (lanes_.empty() && !ending_) {
     if (workers_ <= limits_.least_workers)
