@@ -150,9 +150,8 @@ engine::wait_result kioctx::follow(std::uint32_t seen, const wait_limit& limit, 
   return result;
 }
 
-// @param must_look whether the leader may be a thread that has left its sleep by siglongjmp(3): then this thread looks
-// for
-//   completions now and then.
+// @param must_look whether the leader may be a thread that has left its sleep by siglongjmp(3): then this thread
+//   looks for completions now and then.
 engine::wait_result kioctx::follow_until(std::uint32_t seen, base::deadline until, bool must_look) noexcept {
   using clock = std::chrono::steady_clock;
   if (!engine_->waiting()) return engine::wait_result::ready;

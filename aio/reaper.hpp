@@ -132,7 +132,7 @@ class reaper {
   base::private_fd epoll_ DOORBELL_GUARDED_BY(lock_);
   bool has_thread_ DOORBELL_GUARDED_BY(lock_) = false;  // true even while there is no epoll
   std::uint64_t last_key_ DOORBELL_GUARDED_BY(lock_) = 0;
-  std::chrono::steady_clock::time_point next_start_ DOORBELL_GUARDED_BY(lock_) = {};  // next attempt
+  std::chrono::steady_clock::time_point next_start_ DOORBELL_GUARDED_BY(lock_) = {};  // earliest next thread start
   contexts_by_key contexts_ DOORBELL_GUARDED_BY(lock_);
   bells_by_key full_ DOORBELL_GUARDED_BY(lock_);
   base::atomic<std::uint32_t> needs_epoll_{0};

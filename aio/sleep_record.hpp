@@ -38,7 +38,7 @@ class kioctx;
 
 class sleep_record {
  public:
-  /// What the thread holds on the context besides its reference as a user.
+  /// The role of the thread on the context, which it holds besides its reference as a user.
   enum class place : std::uint8_t {
     nothing,
     leader,   ///< holds the engine's begin_wait()

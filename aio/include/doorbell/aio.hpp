@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// aio::context: an AIO context, io_setup(2) to io_destroy(2), without those system calls.
+// aio::context: an AIO context, from io_setup(2) to io_destroy(2), without those system calls.
 //
-// Thread safety: all members but the destructor and the moves may be called at once. Lifetime: the object outlives the
-// calls on it; destroy() may come at any time from any thread, and calls that find it destroyed fail with
-// invalid_argument. So do they all in a fork's child: its parent's contexts are not its own; it may make some.
-// Memory ordering: what was done before submit() is seen by whoever gets the event, by io_getevents or by the eventfd.
+// Thread safety: all members except the destructor and the moves may be called concurrently.
+// Lifetime: the object outlives the calls on it. Any thread may call destroy() at any time; calls that find the context
+// destroyed fail with invalid_argument. In a fork's child, all calls on a context of the parent fail with
+// invalid_argument; the child may make its own contexts.
+// Memory ordering: a thread that gets an event, from get_events() or by the eventfd, sees everything that the
+// submitting thread did before submit().
 //
-// Signal handlers: where one has interrupted another call of the same thread, calls fail with
-// resource_unavailable_try_again, get_events() with interrupted, and have no effect; but all work where that call sleeps in
-// get_events(). The destructor ends the program where destroy() would fail so.
+// Signal handlers: in a handler that has interrupted another call of the same thread, calls have no effect and fail
+// with resource_unavailable_try_again (get_events() with interrupted). If the interrupted call sleeps in get_events(),
+// all calls work. The destructor ends the program if destroy() would fail in this way.
 //
-// Each call that can fail comes twice: throwing std::system_error, and with a std::error_code& that is set or cleared.
+// Each call that can fail has two forms: one throws std::system_error, the other sets or clears a std::error_code&.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -38,15 +40,15 @@ class DOORBELL_EXPORT context {
   using clock = std::chrono::steady_clock;
 
   /// As io_setup(2).
-  /// @param nr_events how many requests may be in flight at least, 1 or more.
-  /// Errors: invalid_argument (0, or more than a ring can hold), resource_unavailable_try_again (more than this process's
-  /// contexts may have together: DOORBELL_AIO_MAX_NR, else /proc/sys/fs/aio-max-nr), not_enough_memory,
-  /// too_many_files_open; invalid_argument, too, when DOORBELL_ENGINE names no engine.
+  /// @param nr_events the minimum number of requests that may be in flight, 1 or more.
+  /// Errors: invalid_argument (0, or more than a ring can hold; also if DOORBELL_ENGINE names no engine),
+  /// resource_unavailable_try_again (more than the contexts of this process may have together: DOORBELL_AIO_MAX_NR,
+  /// else /proc/sys/fs/aio-max-nr), not_enough_memory, too_many_files_open.
   explicit context(unsigned nr_events) : context{nr_events, engine_kind::automatic} {}
   context(unsigned nr_events, std::error_code& ec) noexcept : context{nr_events, engine_kind::automatic, ec} {}
 
-  /// The same, carried by that engine whatever the process's is.
-  /// Errors: besides, what io_uring_setup(2) says where io_uring is asked for and refused.
+  /// The same, with the engine `carried_by` instead of the process's default.
+  /// Errors: also those of io_uring_setup(2), if io_uring is requested and refused.
   context(unsigned nr_events, engine_kind carried_by);
   context(unsigned nr_events, engine_kind carried_by, std::error_code& ec) noexcept;
 
@@ -58,16 +60,17 @@ class DOORBELL_EXPORT context {
     std::swap(serial_, before.serial_);
     return *this;
   }
-  /// Destroys, if that has not been done.
+  /// Destroys the context, unless destroy() has done so. Ends the program where destroy() would fail: in a callback,
+  /// and in a signal handler that has interrupted another call.
   ~context();
 
-  /// Starts requests, in order. Does not wait for them; each is complete when its event can be got, and its eventfd is
-  /// signalled after that. The iocbs themselves may go when it returns.
-  /// @return how many were taken: all, or those before the first that could not be; that one's error comes when it is the
-  /// first of a call.
-  /// Errors: resource_unavailable_try_again when all slots are taken (a slot is free again when its event has been got);
-  /// bad_file_descriptor (also for a closed eventfd); invalid_argument for what the request's operation does not allow;
-  /// bad_address for a null iocb.
+  /// Starts requests, in order. Does not wait for them. A request is complete when its event can be fetched; its
+  /// eventfd is signalled after that. The iocbs themselves may be destroyed when submit() returns.
+  /// @return the number of requests taken: all, or those before the first that was refused. The error of a refused
+  /// request is reported only if it is the first of a call.
+  /// Errors: resource_unavailable_try_again if all slots are taken (a slot is free again when its event has been
+  /// fetched); bad_file_descriptor (also for a closed eventfd); invalid_argument for a field that the operation does
+  /// not allow; bad_address for a null iocb.
   /// Source: io_submit(2).
   std::size_t submit(std::span<iocb* const> iocbs);
   std::size_t submit(std::span<iocb* const> iocbs, std::error_code& ec) noexcept;
@@ -76,20 +79,18 @@ class DOORBELL_EXPORT context {
     return submit(as_span(iocbs), ec);
   }
 
-  /// Carries out a read now, if that does not wait: of one buffer of 1 byte or
-  /// more, from a file whose bytes are in memory. No event follows, and none is
-  /// needed: it takes no slot. Does not wait for a disk, so callbacks may call
-  /// it.
-  /// @return the res that its event would have; nothing when it has had no
-  /// effect, and submit() should find the answer.
+  /// Carries out a read inline if it does not wait: a read of one buffer of 1 byte or more, from a file whose bytes are
+  /// in the page cache. The read needs no slot and has no event. Does not wait for a disk, so callbacks may call it.
+  /// @return the res that the event would have. No value if the call had no effect; then submit() gives the result.
   [[nodiscard]] std::optional<std::int64_t> read_inline(iocb& request) noexcept;
 
-  /// Waits until at least `min` events have come, and gets as many as are there and fit.
-  /// @param timeout how long to wait at most; without it, for ever; 0 does not wait.
-  /// @return those got, at the front of `events`: fewer than `min` when the time is up, or when the context was destroyed or
-  /// a signal handler ran with some in hand.
-  /// Errors: invalid_argument (`min` above the size of `events`, context destroyed), interrupted by a signal handler with
-  /// none in hand; resource_deadlock_would_occur, at once, when it may wait and is called in a callback.
+  /// Waits until at least `min` events are there, and fetches as many as are there and fit.
+  /// @param timeout the maximum time to wait; without it, the call waits for ever; with 0, it does not wait.
+  /// @return the events fetched, at the front of `events`. Fewer than `min` if the time is up, or if the context was
+  /// destroyed or a signal handler ran after some events were fetched.
+  /// Errors: invalid_argument (`min` above the size of `events`, or the context was destroyed); interrupted, if a
+  /// signal handler ran before any event was fetched; resource_deadlock_would_occur, immediately, in a callback if the
+  /// call may wait.
   /// Source: io_getevents(2).
   std::span<io_event> get_events(std::size_t min, std::span<io_event> events) { return get(min, events, std::nullopt); }
   std::span<io_event> get_events(std::size_t min, std::span<io_event> events, std::error_code& ec) noexcept {
@@ -106,33 +107,35 @@ class DOORBELL_EXPORT context {
     return get(min, events, deadline_after(timeout), ec);
   }
 
-  /// Asks for a request in flight to end early. It still has its event, with -ECANCELED (a poll: 0), or with its result
-  /// when it was quicker; what the engine cannot stop, such as a read the disk is at, runs to its end.
-  /// Errors: invalid_argument when no such request is in flight; resource_unavailable_try_again when the system has no
-  /// memory for it just now.
-  /// Source: io_cancel(2), which says EINPROGRESS where this succeeds.
+  /// Asks for a request in flight to end early. The request still has its event, with -ECANCELED (a poll: 0), or with
+  /// its result if it completed first. A request that the engine cannot stop, such as a read that the disk executes,
+  /// completes normally.
+  /// Errors: invalid_argument if no such request is in flight; resource_unavailable_try_again if the system has no
+  /// memory for the cancellation now.
+  /// Source: io_cancel(2), which returns EINPROGRESS where this succeeds.
   void cancel(iocb& request);
   void cancel(iocb& request, std::error_code& ec) noexcept;
 
-  /// Cancels what is in flight, and waits for all of it: when it returns no buffer is touched any more. Threads in
-  /// get_events() wake. Not interrupted by signal handlers.
-  /// Errors: invalid_argument when it is destroyed already (at once, also while another thread is still at it);
-  /// resource_deadlock_would_occur in a callback.
+  /// Cancels the requests in flight, and waits for all of them: when it returns, no buffer is accessed any more. Wakes
+  /// threads in get_events(). Signal handlers do not interrupt it.
+  /// Errors: invalid_argument if the context is destroyed already (returned immediately, even while another thread is
+  /// still destroying it); resource_deadlock_would_occur in a callback.
   /// Source: io_destroy(2).
   void destroy();
   void destroy(std::error_code& ec) noexcept;
 
-  /// For event loops: a descriptor that is readable (POLLIN) while there are completions that get_events(0, ...) would fetch
-  /// from the engine; each is an edge for EPOLLET. What submit has answered itself it does not tell of: look after each submit.
-  /// It is the context's, which closes it; only ever wait for it. A loop that does, and requests without an eventfd, need no
-  /// thread besides the loop's own.
-  /// @return -1 with the error: invalid_argument once destroyed, too_many_files_open.
+  /// For event loops: a descriptor that is readable (POLLIN) while there are completions that get_events(0, ...) would
+  /// fetch from the engine; each completion is an edge for EPOLLET. It does not announce requests that submit() has
+  /// completed inline: call get_events(0, ...) after each submit(). The context owns the descriptor and closes it; the
+  /// program may only wait for it. With such a loop, requests without an eventfd need no thread except the loop's own.
+  /// @return -1 with the error: invalid_argument if the context is destroyed, too_many_files_open.
   [[nodiscard]] int descriptor(std::error_code& ec) const noexcept;
 
-  /// The address of the ring, as io_setup(2) gives it, for what takes a handle (aio_calls.hpp); 0 once destroyed.
+  /// The address of the ring, as io_setup(2) returns it, for functions that take a handle (aio_calls.hpp); 0 once
+  /// destroyed.
   [[nodiscard]] unsigned long handle() const noexcept;
-  /// The engine that new requests go to: "io_uring" or "threads"; empty once destroyed. A context whose ring stops working
-  /// changes to threads.
+  /// The engine that carries out new requests: "io_uring" or "threads"; empty once destroyed. A context whose ring
+  /// stops working changes to threads.
   [[nodiscard]] std::string_view engine() const noexcept;
 
  private:
@@ -149,7 +152,7 @@ class DOORBELL_EXPORT context {
                           std::error_code& ec) noexcept;
 
   unsigned long handle_ = 0;
-  std::uint64_t serial_ = 0;  // a handle may be used again for another context; this is not
+  std::uint64_t serial_ = 0;  // unlike the handle, never used again for another context
 };
 
 }  // namespace doorbell::aio

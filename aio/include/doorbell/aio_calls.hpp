@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// io_setup and the others, with the kernel's arguments and the kernel's answers: 0 or a count, or a negative errno; errno
-// itself is not touched. For those who keep handles and raw iocbs; aio.hpp is the same for C++.
+// io_setup and the other calls, with the kernel's arguments and results: 0 or a count, or a negative errno; errno
+// itself is not changed. For programs that keep handles and raw iocbs; aio.hpp is the same interface for C++.
 //
-// Thread safety: all, at once, on any context. In a callback: io_destroy, and io_getevents where it may wait, answer
-// -EDEADLK at once.
-// In a signal handler that has interrupted another call of the same thread: -EAGAIN, io_getevents and io_pgetevents -EINTR,
-// without any effect; but all calls work where that one sleeps in io_getevents.
-// Pointers: null and addresses in the kernel's half answer as the man pages say; other pointers to nothing are the
-// program's own fault, as with any library. With DOORBELL_STRICT=1 in the environment each is tried first, by system calls,
-// and those answer -EFAULT, too.
+// Thread safety: all functions may be called concurrently, on any context. In a callback, io_destroy, and io_getevents
+// if it may wait, return -EDEADLK immediately.
+// Signal handlers: in a handler that has interrupted another call of the same thread, the io_ calls have no effect and
+// return -EAGAIN (io_getevents and io_pgetevents -EINTR). If the interrupted call sleeps in io_getevents, all calls
+// work.
+// Pointers: for null and for addresses in the kernel's half, calls return the errors in the man pages; other invalid
+// pointers are undefined behaviour. With DOORBELL_STRICT=1 in the environment, each pointer is first tried by system
+// calls, and every invalid one causes -EFAULT.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -23,28 +24,28 @@
 
 namespace doorbell::aio {
 
-/// A context: the address of its ring. 0 is none.
+/// A context: the address of its ring. 0 is not a context.
 using aio_context_t = unsigned long;
 
-/// What io_pgetevents takes for the signals to block while it waits.
+/// The argument of io_pgetevents that gives the signals to block while it waits.
 struct aio_sigset {
   const sigset_t* sigmask;
   std::size_t sigsetsize;  ///< bytes: 8, the kernel's sigset_t
 };
 
-/// Source: io_setup(2). -EFAULT, -EINVAL (*handle not 0, nr_events 0 or too many for a ring), -EAGAIN (too many for this
-/// process), -ENOMEM, -EMFILE.
+/// Source: io_setup(2). -EFAULT, -EINVAL (*handle not 0, nr_events 0 or too many for a ring), -EAGAIN (too many for
+/// this process), -ENOMEM, -EMFILE.
 DOORBELL_EXPORT int io_setup(unsigned nr_events, aio_context_t* handle) noexcept;
 
-/// Source: io_destroy(2). -EINVAL when there is no such context, or it is being destroyed.
+/// Source: io_destroy(2). -EINVAL if there is no such context, or another thread is destroying it.
 DOORBELL_EXPORT int io_destroy(aio_context_t handle) noexcept;
 
 /// Source: io_submit(2). resfd is a kernel eventfd's descriptor.
-/// @return how many were taken, or the first one's error.
+/// @return how many requests were taken, or the error of the first one.
 DOORBELL_EXPORT int io_submit(aio_context_t handle, long nr, iocb_abi** iocbs) noexcept;
 
-/// Source: io_cancel(2). -EINPROGRESS: under way, the event comes through the ring; `result` is not used. -EAGAIN: not
-/// cancelled, for want of memory.
+/// Source: io_cancel(2). -EINPROGRESS: the cancellation is in progress, and the event comes through the ring; `result`
+/// is not used. -EAGAIN: not cancelled, because there is no memory for it.
 DOORBELL_EXPORT int io_cancel(aio_context_t handle, iocb_abi* request, io_event* result) noexcept;
 
 /// Source: io_getevents(2). @return how many events.
@@ -54,21 +55,22 @@ DOORBELL_EXPORT int io_getevents(aio_context_t handle, long min, long nr, io_eve
 DOORBELL_EXPORT int io_pgetevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout,
                                   const aio_sigset* blocked) noexcept;
 
-/// What this process's contexts have asked for together, and may: /proc/sys/fs/aio-nr and aio-max-nr, for it alone.
+/// The number of requests that this process's contexts have reserved together, and its maximum, as /proc/sys/fs/aio-nr
+/// and aio-max-nr, for this process only.
 [[nodiscard]] DOORBELL_EXPORT std::size_t aio_nr() noexcept;
 [[nodiscard]] DOORBELL_EXPORT std::size_t aio_max_nr() noexcept;
 
-/// Waits until the file I/O (reads, writes and syncs of files and block devices) that this process's contexts, those of
-/// aio::context included, have accepted is carried out. Events stay where they are, and requests that wait for a pipe, a
-/// socket, a terminal or a poll are not waited for. Meanwhile submissions of file I/O by other threads wait.
+/// Waits until the file I/O (reads, writes and syncs of files and block devices) that this process's contexts have
+/// accepted, including those of aio::context, is carried out. Events stay in their rings. Does not wait for requests
+/// that wait for a pipe, a socket, a terminal or a poll. Meanwhile submissions of file I/O by other threads wait.
 ///
-/// The library does this itself when the process ends by a return from main(), exit(3) or quick_exit(3). A program that
-/// ends by _exit(2) or execve(2) calls it before; the drop-in libaio.so.1 does it there, too.
+/// The library calls it when the process ends by a return from main(), exit(3) or quick_exit(3). A program that ends by
+/// _exit(2) or execve(2) must call it before; the drop-in libaio.so.1 calls it there, too.
 ///
-/// May be called concurrently, in callbacks and in signal handlers. In a callback, or in a handler that has interrupted a
-/// call of doorbell's, it returns when no request has been completed for a second, because the interrupted call may hold
-/// what they need. It takes no lock, does not change errno, and returns immediately in a child of vfork(2), clone(2) or
-/// fork(2) that has no contexts of its own.
+/// May be called concurrently, in callbacks and in signal handlers. In a callback, or in a handler that has interrupted
+/// a doorbell call, it also returns when no request has been completed for a second, because the interrupted call may
+/// hold locks that the requests need. It takes no lock, does not change errno, and returns immediately in a child of
+/// vfork(2), clone(2) or fork(2) that has no contexts of its own.
 /// Source: exit_aio() in the kernel, which waits for accepted AIO at exit(2) and execve(2).
 DOORBELL_EXPORT void finish_file_io() noexcept;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// engine_kind: what carries out the requests of an AIO context.
+// engine_kind: the mechanism that carries out the requests of an AIO context.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -8,11 +8,11 @@
 namespace doorbell::aio {
 
 enum class engine_kind {
-  /// The engine that `DOORBELL_ENGINE` names (`uring`, `io_uring` or `threads`); the variable is read once a process.
-  /// Without it io_uring, or threads where the system refuses io_uring or has no memory or descriptor for a ring.
+  /// The engine that `DOORBELL_ENGINE` names (`uring`, `io_uring` or `threads`); the variable is read once per process.
+  /// Without it, io_uring; but threads if the system refuses io_uring or has no memory or descriptor for a ring.
   automatic,
   io_uring,  ///< io_uring(7), or an error; threads only if the ring stops working later
-  threads,   ///< a few threads of the process, and the system calls that block
+  threads,   ///< a few threads of the process, which make blocking system calls
 };
 
 }  // namespace doorbell::aio

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// file_facts: what submit looks up of a request's descriptor, by two system calls, before it starts the request. Who keeps
-// a descriptor open for many requests looks them up once, and hands them along: iocb::set_file.
+// file_facts: the facts about a request's descriptor that submit looks up, by two system calls, before it starts the
+// request. A program that keeps a descriptor open for many requests can look them up once and pass them to each
+// request: iocb::set_file.
 //
-// A value. They hold as long as the descriptor names that file and its flags (fcntl(2), F_SETFL) stay as they are. Out of
-// date, they let pass what submit would have refused, or the other way round: the file says so then, in the event's res.
+// A value. The facts are valid as long as the descriptor refers to that file and its flags (fcntl(2), F_SETFL) do not
+// change. With outdated facts, submit may accept a request that it would have refused, or refuse one that it would have
+// accepted; the file's error is then in the event's res.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -26,8 +28,9 @@ struct file_facts {
   dev_t device = 0;             ///< st_dev
   ino_t inode = 0;              ///< st_ino
 
-  /// Of what `fd` names now. From any thread, in callbacks too; does not block but as fstat(2) does.
-  /// Errors: bad_file_descriptor, also for one that was opened with O_PATH.
+  /// The facts about the file to which `fd` refers now. May be called from any thread and in callbacks. May block like
+  /// fstat(2).
+  /// Errors: bad_file_descriptor, also for a descriptor that was opened with O_PATH.
   DOORBELL_EXPORT static file_facts look_up(int fd, std::error_code& ec) noexcept;
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// iocb and io_event: what is asked of an AIO context, and what it answers. Laid out as the kernel's (linux/aio_abi.h).
+// iocb and io_event: a request to an AIO context, and its result. Their layout is the kernel's (linux/aio_abi.h).
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -27,17 +27,17 @@ enum class opcode : std::uint16_t {
   pwritev = 8,
 };
 
-/// The 64 bytes of the kernel's struct iocb, by libaio's names.
+/// The 64 bytes of the kernel's struct iocb, with libaio's field names.
 struct iocb_abi {
   static constexpr std::uint32_t flag_resfd = 1;
   static constexpr std::uint32_t flag_ioprio = 2;
 
-  void* data = nullptr;          ///< comes back in io_event::data
+  void* data = nullptr;          ///< copied to io_event::data
   std::uint32_t key = 0;         ///< set to 0 by submit
   std::int32_t rw_flags = 0;     ///< RWF_*
-  std::uint16_t lio_opcode = 0;  ///< an opcode
-  std::int16_t reqprio = 0;      ///< with flag_ioprio
-  int fildes = -1;               ///< the request belongs to the file that it refers to at submit
+  std::uint16_t lio_opcode = 0;  ///< a value of `opcode`
+  std::int16_t reqprio = 0;      ///< the I/O priority, with flag_ioprio
+  int fildes = -1;               ///< the request uses the file to which this refers at submit
   std::uint64_t buf = 0;         ///< address of the buffer or of the iovecs; for poll, the events
   std::uint64_t nbytes = 0;      ///< bytes; for preadv and pwritev, the number of iovecs
   std::int64_t offset = 0;       ///< bytes from the start of the file
@@ -47,21 +47,23 @@ struct iocb_abi {
 };
 static_assert(sizeof(iocb_abi) == 64, "the kernel's layout, for 64-bit little-endian machines");
 
-/// A request. A value: submit reads it, and keeps nothing of it but its address, which the event brings back. What `buf`
-/// points to must stay until the event has come.
+/// A request. A value: submit reads it, and keeps only its address, which the event contains (io_event::obj). The
+/// memory that `buf` points to must stay valid until the event has come.
 struct iocb : iocb_abi {
-  /// The eventfd to signal, by 1, when the request is complete. Keeps a reference, not a file: closed at submit, it is
-  /// bad_file_descriptor; closed later, the count goes where nobody reads it.
+  /// Sets the eventfd that is signalled, by 1, when the request is complete. The iocb keeps a reference to the
+  /// eventfd_ctx, not to a file: if the eventfd is closed before submit, submit fails with bad_file_descriptor; if it
+  /// is closed later, the count is added, but no thread can read it.
   void set_eventfd(const eventfd& bell) noexcept {
     bell_ = bell.context();
     flags |= flag_resfd;
   }
 
-  /// The one set, or null.
+  /// The eventfd that was set, or null.
   [[nodiscard]] const eventfd_ctx_ptr& eventfd() const noexcept { return bell_; }
 
-  /// What `fildes` is, which submit then need not look up. With io_uring, cached reads of such files that come in one submit are
-  /// left to the engine, which takes them all by one system call.
+  /// Sets the facts about the file of `fildes`, so that submit need not look them up. With io_uring, four or more
+  /// cached reads of such files, without an eventfd, that are submitted together are left to the engine, which starts
+  /// them all by one system call.
   void set_file(const file_facts& known) noexcept { file_ = known; }
   [[nodiscard]] const std::optional<file_facts>& file() const noexcept { return file_; }
 
@@ -73,8 +75,8 @@ struct iocb : iocb_abi {
 /// A completion.
 struct io_event {
   void* data;        ///< iocb_abi::data, as it was at submit
-  iocb* obj;         ///< which request
-  std::int64_t res;  ///< bytes, or the mask of a poll, or 0; below 0, -errno
+  iocb* obj;         ///< the request, as passed to submit
+  std::int64_t res;  ///< bytes, or the mask of a poll, or 0; if negative, -errno
   std::int64_t res2;
 };
 static_assert(sizeof(io_event) == 32, "the kernel's layout");
@@ -104,7 +106,7 @@ static_assert(sizeof(io_event) == 32, "the kernel's layout");
   return prep_pwrite(fd, buffer.data(), buffer.size(), offset);
 }
 
-/// As preadv(2) and pwritev(2). The iovecs, too, must stay until the event has come.
+/// As preadv(2) and pwritev(2). The iovecs, too, must stay valid until the event has come.
 [[nodiscard]] inline iocb prep_preadv(int fd, std::span<const iovec> buffers, std::int64_t offset) noexcept {
   auto made = prep_pwrite(fd, buffers.data(), buffers.size(), offset);
   made.lio_opcode = static_cast<std::uint16_t>(opcode::preadv);
@@ -116,7 +118,7 @@ static_assert(sizeof(io_event) == 32, "the kernel's layout");
   return made;
 }
 
-/// As fsync(2) and fdatasync(2). No order with other requests in flight.
+/// As fsync(2) and fdatasync(2). Not ordered with other requests in flight.
 [[nodiscard]] inline iocb prep_fsync(int fd) noexcept {
   iocb made;
   made.lio_opcode = static_cast<std::uint16_t>(opcode::fsync);
@@ -129,7 +131,8 @@ static_assert(sizeof(io_event) == 32, "the kernel's layout");
   return made;
 }
 
-/// Waits once for any of `events` (POLL*; POLLERR and POLLHUP always); the event's res is what there was.
+/// Waits once for any of `events` (POLL*; POLLERR and POLLHUP always); the event's res is the mask of those that
+/// occurred.
 [[nodiscard]] inline iocb prep_poll(int fd, std::uint16_t events) noexcept {
   auto made = prep_fsync(fd);
   made.lio_opcode = static_cast<std::uint16_t>(opcode::poll);
