@@ -16,8 +16,8 @@
 //
 //   forbidden: a request is started after the cancellation. Only a live user starts requests, and none is left by then.
 //
-// Threads in get_events(), the reaper of the process and destroy() reap completions. Threads in get_events() and the
-// reaper are users while they reap. Therefore destroy() is always the last to access a context; a completion never is.
+// Threads inside a call, the reaper of the process and destroy() reap completions. All except destroy() are users while
+// they reap. Therefore destroy() is always the last to access a context; a completion never is.
 //
 // Locks: no other lock is acquired while ring_lock_ or masked_lock_ is held. The engine's locks are acquired under
 // active_lock_, the reaper's and the engine's under helper_lock_. None of these locks is held while an eventfd's lock

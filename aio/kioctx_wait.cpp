@@ -2,7 +2,7 @@
 //
 // Threads in get_events(). One thread, the leader, sleeps in the engine, where completions arrive. The others, the
 // followers, sleep on news_. It is incremented when events are published (by the thread that reaps them), when a leader
-// leaves, and when the context dies.
+// leaves, when the engine has replaced descriptors, and when the context is destroyed.
 //
 //   follower                             leader, leaving
 //   seen = news_                         end_wait()

@@ -41,7 +41,7 @@ void rest(unsigned round) noexcept {
 /// @return whether a context had to be reaped.
 bool reap(kioctx* ctx) noexcept {
   if (ctx == nullptr) return false;
-  const base::inside_of_call until_return;  // a signal handler that interrupts this may call reap(), and must not
+  const base::inside_of_call until_return;  // a file_io_pause in a signal handler that interrupts this must not reap
   const kioctx_user user{ctx};
   user->reap_all();
   return true;

@@ -3,8 +3,8 @@
 // io_setup and the other calls, with the kernel's arguments and results: 0 or a count, or a negative errno; errno
 // itself is not changed. For programs that keep handles and raw iocbs; aio.hpp is the same interface for C++.
 //
-// Thread safety: all functions may be called concurrently, on any context. In a callback, io_destroy, and io_getevents
-// if it may wait, return -EDEADLK immediately.
+// Thread safety: all functions may be called concurrently, on any context. In a callback, io_destroy returns -EDEADLK
+// immediately, and so do io_getevents and io_pgetevents if they may wait.
 // Signal handlers: in a handler that has interrupted another call of the same thread, the io_ calls have no effect and
 // return -EAGAIN (io_getevents and io_pgetevents -EINTR). If the interrupted call sleeps in io_getevents, all calls
 // work.
