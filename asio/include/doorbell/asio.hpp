@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// doorbell's I/O objects for Boost.Asio's event loops.
+// All of doorbell's I/O objects for Boost.Asio.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>

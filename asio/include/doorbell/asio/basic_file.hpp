@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// basic_file: what random_access_file and stream_file have in common: opening, closing, sizes, syncs. Names, flags, signatures
-// and errors are those of Boost.Asio's own files (docs/asio.md, "Files, member by member"); besides, any flags of open(2)
-// (file_base::read_only | O_DIRECT), async_sync_all() and async_sync_data(). Files are opened with O_CLOEXEC.
+// basic_file: the common part of random_access_file and stream_file: opening, closing, sizes and syncs. Names, flags,
+// signatures and errors are those of Boost.Asio's own files (docs/asio.md, "Files, member by member"). In addition,
+// open() accepts any flags of open(2) (file_base::read_only | O_DIRECT), and there are async_sync_all() and
+// async_sync_data(). Files are opened with O_CLOEXEC.
 //
-// Members that take an error_code& return what Boost.Asio's return: BOOST_ASIO_SYNC_OP_VOID, which is error_code, and the
-// value of the argument; void with BOOST_ASIO_NO_DEPRECATED.
+// Members that take an error_code& return the same type as Boost.Asio's: BOOST_ASIO_SYNC_OP_VOID. This is error_code,
+// with the value of the argument; it is void if BOOST_ASIO_NO_DEPRECATED is defined.
 //
-// Operations go through one aio::context for each execution context, by whichever engine the process has (docs/aio.md), and end
-// in the threads that run the loop: with io_uring there are no others.
+// Each execution context has one aio::context, on the engine that the process uses (docs/aio.md). Operations complete
+// in the threads that run the loop. With the io_uring engine, no other thread takes part.
 //
 // Handlers are called from the executor, never inside the initiating function, with one exception: if the initiating
 // function refuses the operation, if there is nothing to transfer, or if it is a read of a file whose bytes are in
@@ -18,15 +19,18 @@
 // had no effect and ends with operation_aborted; an operation that can no longer be stopped ends with its result
 // (docs/aio.md, "What a cancel can stop").
 //
-// Thread safety: distinct objects: safe. One object: from one implicit or explicit strand, but for blocking reads and writes at
-// offsets, which may be at once. Any number of operations may be outstanding, each with buffers of its own, which stay until its
-// handler is called or destroyed.
-// Lifetime: the object goes before its execution context, or with it. A file that is kept longer can be used by blocking
-// calls, released, closed and destroyed; it starts no operation, but destroys the handler. The descriptor is closed when nothing uses it any more:
-// close() cancels, and leaves it to the last operation that could not be stopped. The end of the execution context waits for what
-// cannot be stopped, and then destroys the handlers.
-// In callbacks of notifiers: nothing of this blocks but what says so, and all that does not may be called; the end of the
-// execution context may not.
+// Thread safety: distinct objects may be used concurrently. One object may be used only from one implicit or explicit
+// strand, except that blocking reads and writes at offsets may run concurrently. Any number of operations may be
+// outstanding. Each has its own buffers, which stay valid until its handler has been called or destroyed.
+//
+// Lifetime: the object is destroyed before its execution context, or by the shutdown of that context. A file that
+// outlives its execution context can still be used by blocking calls, released, closed and destroyed. It starts no
+// asynchronous operation; it destroys the handler without calling it. The descriptor is closed when no operation uses
+// it any more: close() cancels, and if operations cannot be stopped, the last of them closes the descriptor. The
+// shutdown of the execution context waits for the requests that cannot be stopped, and then destroys the handlers.
+//
+// In callbacks of notifiers: members that do not block may be called. Only members documented as blocking block. The
+// execution context must not be destroyed in a callback.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -77,16 +81,16 @@ class basic_file : public file_base {
 
   /// Not open.
   explicit basic_file(const executor_type& executor) : basic_file{executor, detail::file_access::random} {}
-  /// Opens. Errors: as open().
+  /// Opens a file. Errors: as open().
   explicit basic_file(const executor_type& executor, const path_name& path, native_flags how) : basic_file{executor} {
     open(path, how);
   }
-  /// Takes a descriptor over. Errors: as assign().
+  /// Takes ownership of a descriptor. Errors: as assign().
   basic_file(const executor_type& executor, const native_handle_type& native_file) : basic_file{executor} {
     assign(native_file);
   }
 
-  /// The same for the executor of an execution context.
+  /// As above, with the executor of an execution context.
   template <class Context>
     requires std::is_convertible_v<Context&, boost::asio::execution_context&>
   explicit basic_file(Context& context) : basic_file{executor_of(context)} {}
@@ -101,9 +105,9 @@ class basic_file : public file_base {
   basic_file(const basic_file&) = delete;
   basic_file& operator=(const basic_file&) = delete;
 
-  /// Outstanding operations move along. The other object is closed then, and keeps its executor.
+  /// Outstanding operations move to the new object. The moved-from object is closed and keeps its executor.
   basic_file(basic_file&& other) noexcept : basic_file{other.executor_, other.access_, std::move(other.file_)} {}
-  /// Closes what was here.
+  /// Closes the file of this object first.
   basic_file& operator=(basic_file&& other) noexcept {
     if (this == &other) return *this;
     static_cast<void>(try_close());
@@ -123,15 +127,15 @@ class basic_file : public file_base {
 
   [[nodiscard]] const executor_type& get_executor() noexcept { return executor_; }
 
-  /// Opens a file, with mode 0777 if it is created.
-  /// Errors: already_open; what open(2) says.
+  /// Opens a file. A file that is created has mode 0777, less the umask.
+  /// Errors: already_open; those of open(2).
   void open(const path_name& path, native_flags how) { detail::throw_if(try_open(path, how), "open"); }
   BOOST_ASIO_SYNC_OP_VOID open(const path_name& path, native_flags how, error_code& ec) {
     ec = try_open(path, how);
     BOOST_ASIO_SYNC_OP_VOID_RETURN(ec);
   }
 
-  /// Takes a descriptor over. O_DIRECT may be set on it before, and not switched later.
+  /// Takes ownership of a descriptor. O_DIRECT may be set on it, but must not be changed after this call.
   /// Errors: already_open, bad_descriptor.
   void assign(const native_handle_type& native_file) { detail::throw_if(try_assign(native_file), "assign"); }
   BOOST_ASIO_SYNC_OP_VOID assign(const native_handle_type& native_file, error_code& ec) {
@@ -141,16 +145,17 @@ class basic_file : public file_base {
 
   [[nodiscard]] bool is_open() const noexcept { return file_ != nullptr; }
 
-  /// Cancels, and closes the descriptor, or leaves that to what cannot be stopped. May block as close(2) does.
-  /// Errors: what close(2) says, if it is done here. Not open: none.
+  /// Cancels all operations and closes the descriptor. If operations cannot be stopped, the last of them closes the
+  /// descriptor instead. May block as close(2) does.
+  /// Errors: those of close(2), if this call closes the descriptor. None if the file is not open.
   void close() { detail::throw_if(try_close(), "close"); }
   BOOST_ASIO_SYNC_OP_VOID close(error_code& ec) {
     ec = try_close();
     BOOST_ASIO_SYNC_OP_VOID_RETURN(ec);
   }
 
-  /// Cancels, and gives the descriptor to the caller, who keeps it open until the handlers of what was outstanding have been
-  /// called. @return -1 when it is not open.
+  /// Cancels all operations and transfers ownership of the descriptor to the caller. The caller keeps the descriptor
+  /// open until the handlers of the outstanding operations have been called. @return -1 if the file is not open.
   native_handle_type release() {
     error_code ec;
     return release(ec);
@@ -165,10 +170,10 @@ class basic_file : public file_base {
     return service->release(*file);
   }
 
-  /// The descriptor; -1 when it is not open.
+  /// The descriptor; -1 if the file is not open.
   [[nodiscard]] native_handle_type native_handle() const noexcept { return is_open() ? file_->descriptor() : -1; }
 
-  /// Ends what is outstanding, with operation_aborted where the engine can stop it. Does not block.
+  /// Ends the outstanding operations, with operation_aborted if the engine can stop them. Does not block.
   /// Errors: bad_descriptor.
   void cancel() { detail::throw_if(try_cancel(), "cancel"); }
   BOOST_ASIO_SYNC_OP_VOID cancel(error_code& ec) {
@@ -176,7 +181,7 @@ class basic_file : public file_base {
     BOOST_ASIO_SYNC_OP_VOID_RETURN(ec);
   }
 
-  /// In bytes. Errors: bad_descriptor.
+  /// The size in bytes. Errors: bad_descriptor; those of fstat(2).
   [[nodiscard]] std::uint64_t size() const {
     error_code ec;
     const auto bytes = size(ec);
@@ -189,35 +194,37 @@ class basic_file : public file_base {
     return ec ? 0 : static_cast<std::uint64_t>(about.st_size);
   }
 
-  /// Errors: what ftruncate(2) says.
+  /// Sets the size. Errors: those of ftruncate(2).
   void resize(std::uint64_t bytes) { detail::throw_if(try_resize(bytes), "resize"); }
   BOOST_ASIO_SYNC_OP_VOID resize(std::uint64_t bytes, error_code& ec) {
     ec = try_resize(bytes);
     BOOST_ASIO_SYNC_OP_VOID_RETURN(ec);
   }
 
-  /// Writes to the disk what has been written into the file, and what is known about it. Blocks. Errors: what fsync(2) says.
+  /// Writes the file's modified data and metadata to the disk. Blocks. Errors: those of fsync(2).
   void sync_all() { detail::throw_if(try_sync_all(), "sync_all"); }
   BOOST_ASIO_SYNC_OP_VOID sync_all(error_code& ec) {
     ec = try_sync_all();
     BOOST_ASIO_SYNC_OP_VOID_RETURN(ec);
   }
 
-  /// The same, of the file's data, and of what is known about it as much as is needed to read them. Errors: fdatasync(2).
+  /// Writes the file's modified data to the disk, and only the metadata needed to read the data back. Blocks.
+  /// Errors: those of fdatasync(2).
   void sync_data() { detail::throw_if(try_sync_data(), "sync_data"); }
   BOOST_ASIO_SYNC_OP_VOID sync_data(error_code& ec) {
     ec = try_sync_data();
     BOOST_ASIO_SYNC_OP_VOID_RETURN(ec);
   }
 
-  /// As sync_all(), and does not block. In no order with writes that are outstanding: what had completed is on the disk.
-  /// @param token of signature void(error_code): what fsync(2) says, operation_aborted, bad_descriptor.
+  /// As sync_all(), without blocking. Not ordered with outstanding writes: it covers the writes that had completed when
+  /// it was started.
+  /// @param token of signature void(error_code): errors of fsync(2), operation_aborted, bad_descriptor.
   template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
                 SyncToken = boost::asio::default_completion_token_t<executor_type>>
   auto async_sync_all(SyncToken&& token = {}) {
     return boost::asio::async_initiate<SyncToken, void(error_code)>(sync_initiation{*this}, token, aio::opcode::fsync);
   }
-  /// The same as sync_data().
+  /// As async_sync_all(), with the effect of sync_data().
   template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
                 SyncToken = boost::asio::default_completion_token_t<executor_type>>
   auto async_sync_data(SyncToken&& token = {}) {
@@ -227,7 +234,7 @@ class basic_file : public file_base {
  protected:
   basic_file(const executor_type& executor, detail::file_access access) : basic_file{executor, access, nullptr} {}
 
-  /// Closes.
+  /// Closes the file and ignores errors.
   ~basic_file() { static_cast<void>(try_close()); }
 
   template <class Context>
@@ -298,7 +305,7 @@ class basic_file : public file_base {
     constexpr mode_t mode = 0777;
     base::unique_fd opened{::open(path.c_str(), how.value() | O_CLOEXEC, mode)};
     if (!opened) return detail::last_error();
-    // Advice; what does not take it does without.
+    // Advisory: errors are ignored.
     ::posix_fadvise(opened.get(), 0, 0, is_stream() ? POSIX_FADV_SEQUENTIAL : POSIX_FADV_RANDOM);
     const auto refused = try_assign(opened.get());
     if (!refused) static_cast<void>(opened.release());
@@ -349,7 +356,8 @@ class basic_file : public file_base {
             executor_, completion{handler_type(std::forward<Handler>(handler)), now->ec, now->bytes});
     }
     using op_type = detail::file_op_for<Use, Vectors, handler_type, executor_type>;
-    // An operation that is over leaves the slot to those that wait. There may be no file.
+    // An operation that has ended already must not replace the function object of waiting operations in the slot.
+    // Besides, file_ may be null.
     const auto key =
         is_over ? 0 : detail::connect_to_slot(boost::asio::get_associated_cancellation_slot(handler), file_);
     auto& op = op_type::make(std::forward<Handler>(handler), executor_, key);
@@ -366,14 +374,13 @@ class basic_file : public file_base {
   template <detail::file_use Use>
   [[nodiscard]] bool check_possible(bool asks_for_nothing, error_code& ec) const noexcept {
     if (!check_open(ec)) return false;
-    // As read(2); io_submit(2) says EINVAL.
+    // The error of read(2); io_submit(2) would report EINVAL.
     if (Use == detail::file_use::reads && file_->is_directory() && !asks_for_nothing)
       ec = {EISDIR, boost::system::system_category()};
     return !ec;
   }
 
-  /// Carries out a read that does not wait. @return nothing: it is not one, and
-  /// has had no effect.
+  /// Executes a read that does not wait. @return nothing if the operation is no such read; it has then had no effect.
   template <detail::file_use Use, std::size_t Vectors, class Prepare>
   [[nodiscard]] std::optional<detail::file_result> try_inline(Prepare prepare) {
     if constexpr (Use == detail::file_use::reads) {

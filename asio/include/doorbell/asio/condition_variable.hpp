@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A condition variable whose waits are asynchronous operations of Boost.Asio: for coroutines and handlers of one loop or
-// of several.
+// A condition variable whose waits are asynchronous operations of Boost.Asio: for coroutines and handlers of one loop
+// or of several.
 //
 //   doorbell::asio::condition_variable changed{io};
 //   std::unique_lock lock{mutex};                         // the mutex protects what is_empty() reads
@@ -10,10 +10,10 @@
 //     lock.lock();
 //   }
 //
-// An I/O object on an eventfd of its own, with the operations of basic_eventfd: completion tokens, executors, allocators,
-// cancellation slots, outstanding work and errors are as described there. A handler is called by its associated executor,
-// which may be another loop than the object's; it is called neither by the function that starts the wait nor by the one
-// that completes it.
+// An I/O object on an eventfd of its own, with the operations of basic_eventfd: completion tokens, executors,
+// allocators, cancellation slots, outstanding work and errors are as described there. A handler is called by its
+// associated executor, which may be another loop than the object's; it is called neither by the function that starts
+// the wait nor by the one that completes it.
 //
 // Waits complete in the order in which they were started; notify_one() completes one at most.
 //
@@ -25,8 +25,8 @@
 //   legal:     as drawn, and also if the coroutine finds the addition and does not wait.
 //   forbidden: the addition and notify_one() come between is_empty() and the start of the wait: the mutex is held
 //              there.
-//   forbidden: the coroutine runs on in another thread before the first one has unlocked, and both use the unique_lock.
-//              async_wait() uses it only before the wait starts, and unlocks the mutex itself.
+//   forbidden: the coroutine continues in another thread before the first thread has unlocked, and both use the
+//              unique_lock. async_wait() uses it only before the wait starts, and unlocks the mutex itself.
 //
 // Thread safety: all members may be called concurrently, except moving, closing and destroying an object.
 // Lifetime: as basic_eventfd. In callbacks of notifiers, all members are refused with
@@ -102,8 +102,8 @@ class basic_condition_variable : public detail::sync_object<Executor> {
 
   /// Unlocks the mutex when the wait has been started, so that no notify comes in between. The mutex is not locked when
   /// the handler is called, with or without an error.
-  /// @param lock which holds its mutex when the operation is initiated; then it is unlocked, and may be locked again by
-  /// the handler. If the initiation throws, it still holds the mutex.
+  /// @param lock holds its mutex when the operation is initiated, and is unlocked by the initiation. The handler may
+  /// lock it again. If the initiation throws, `lock` still holds the mutex.
   template <class Mutex, BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
                              WaitToken = boost::asio::default_completion_token_t<Executor>>
   auto async_wait(std::unique_lock<Mutex>& lock, WaitToken&& token = {}) {
@@ -111,7 +111,7 @@ class basic_condition_variable : public detail::sync_object<Executor> {
   }
 
  private:
-  // The count stays 0, so that this never comes.
+  // The count stays 0, so that this event never occurs.
   static constexpr unsigned never = POLLERR;
 
   class unlocking {
@@ -121,7 +121,7 @@ class basic_condition_variable : public detail::sync_object<Executor> {
     explicit unlocking(basic_condition_variable& self) noexcept : self_{&self} {}
     [[nodiscard]] executor_type get_executor() const noexcept { return self_->get_executor(); }
 
-    // A wait that is refused may call its handler right here.
+    // A wait that is refused may call its handler inline.
     template <class Handler, class Mutex>
     void operator()(Handler&& handler, std::unique_lock<Mutex>* lock) const {
       error_code refused;
@@ -141,7 +141,7 @@ class basic_condition_variable : public detail::sync_object<Executor> {
   };
 };
 
-/// The one for everyday use.
+/// With any_io_executor, the default executor type.
 using condition_variable = basic_condition_variable<>;
 
 }  // namespace doorbell::asio

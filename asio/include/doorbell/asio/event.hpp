@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Events whose waits are asynchronous operations of Boost.Asio: for coroutines and handlers that wait for each other, in
-// one loop or in several, and for threads that wake them.
+// Events whose waits are asynchronous operations of Boost.Asio: for coroutines and handlers that wait for each other,
+// in one loop or in several, and for threads that wake them.
 //
 //   doorbell::asio::auto_reset_event ready{io};
 //   co_await ready.async_wait(use_awaitable);  // ready.set() lets one wait through
@@ -9,10 +9,10 @@
 //   doorbell::asio::manual_reset_event open{io};
 //   co_await open.async_wait(use_awaitable);   // open.set() lets all through, until open.reset()
 //
-// An I/O object on an eventfd of its own, with the operations of basic_eventfd: completion tokens, executors, allocators,
-// cancellation slots, outstanding work and errors are as described there. A handler is called by its associated executor,
-// which may be another loop than the object's; it is called neither by the function that starts the wait nor by the one
-// that completes it.
+// An I/O object on an eventfd of its own, with the operations of basic_eventfd: completion tokens, executors,
+// allocators, cancellation slots, outstanding work and errors are as described there. A handler is called by its
+// associated executor, which may be another loop than the object's; it is called neither by the function that starts
+// the wait nor by the one that completes it.
 //
 // While an operation waits for an event, the event is not set. Waits complete in the order in which they were started.
 // set() of an auto-reset event completes one wait at most:
@@ -23,7 +23,7 @@
 //   is cancelled                              set()
 //   legal:     the cancel is first: the first wait ends with operation_aborted, set() completes the second one.
 //   legal:     set() is first: the first wait completes without an error, and the second one still waits.
-//   forbidden: the first wait is aborted, and the second one still waits though the event has been set.
+//   forbidden: the first wait is aborted, and the second one still waits although the event has been set.
 //
 // Thread safety: all members may be called concurrently, except moving, closing and destroying an object.
 // Lifetime: as basic_eventfd. In callbacks of notifiers, all members are refused with
@@ -51,8 +51,8 @@
 
 namespace doorbell::asio {
 
-/// An event that wakes one wait and is reset by that. A set() without a wait is stored; further ones then have no
-/// effect.
+/// An event that wakes one wait and is then reset. A set() without a wait is stored; further calls of set() then have
+/// no effect.
 template <class Executor = boost::asio::any_io_executor>
 class basic_auto_reset_event : public detail::sync_object<Executor> {
   using base = detail::sync_object<Executor>;
@@ -85,7 +85,7 @@ class basic_auto_reset_event : public detail::sync_object<Executor> {
     });
   }
 
-  /// Takes a stored set() back. Errors: as set().
+  /// Discards a stored set(). Errors: as set().
   void reset() {
     error_code ec;
     detail::throw_if(reset(ec), "doorbell: reset");
@@ -123,8 +123,8 @@ class basic_manual_reset_event : public detail::sync_object<Executor> {
     requires std::is_convertible_v<Other, Executor>
   explicit(false) basic_manual_reset_event(basic_manual_reset_event<Other>&& other) : base{std::move(other)} {}
 
-  /// Completes all waits, though reset() may follow. Errors: bad_descriptor; resource_deadlock_would_occur in a
-  /// callback.
+  /// Completes all waits, even if reset() follows immediately.
+  /// Errors: bad_descriptor; resource_deadlock_would_occur in a callback.
   void set() {
     error_code ec;
     detail::throw_if(set(ec), "doorbell: set");
@@ -145,7 +145,7 @@ class basic_manual_reset_event : public detail::sync_object<Executor> {
     return this->change(ec, [](eventfd_ctx& ctx, auto /*wake*/) { ctx.drain(); });
   }
 
-  /// Whether it is set, as it was at some moment during the call; false for a closed object.
+  /// Whether the event was set at some moment during the call; false for a closed object.
   [[nodiscard]] bool is_set() const noexcept {
     const auto ctx = this->eventfd_.context();
     return ctx != nullptr && ctx->count() > 0;
@@ -159,7 +159,7 @@ class basic_manual_reset_event : public detail::sync_object<Executor> {
   }
 };
 
-/// The ones for everyday use.
+/// With any_io_executor, the default executor type.
 using auto_reset_event = basic_auto_reset_event<>;
 using manual_reset_event = basic_manual_reset_event<>;
 

@@ -1,34 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// doorbell::asio::eventfd: an eventfd as an I/O object of Boost.Asio: waits, reads and writes that a loop carries out.
+// doorbell::asio::eventfd: an eventfd as an I/O object of Boost.Asio, with asynchronous waits, reads and writes.
 //
 //   doorbell::asio::eventfd created{io};                         // creates an eventfd; created.bell() is its handle
-//   doorbell::asio::eventfd permits{io, 2, EFD_SEMAPHORE};       // the same, with a first count and flags
+//   doorbell::asio::eventfd permits{io, 2, EFD_SEMAPHORE};       // the same, with an initial count and flags
 //   doorbell::asio::eventfd listener{io, handle, listen_only};   // listens to the eventfd of `handle`
 //   doorbell::asio::eventfd holder{io, handle, hold_handle};     // the same, and holds a handle: here a copy
 //
-// (The tags are doorbell::asio::listen_only and doorbell::asio::hold_handle. Without a tag, a handle that is given by
-// move is held, and any other is listened to.)
+// (The tags are doorbell::asio::listen_only and doorbell::asio::hold_handle. Without a tag, a handle that is passed as
+// an rvalue is held, and an lvalue is only listened to.)
 //
-// Ownership: an object that holds a handle keeps the eventfd open, as any other handle does. A listener holds only the
-// memory, so that the last close can happen: when all handles are closed, reads still get the count that is left, and
-// then every operation ends with boost::asio::error::eof.
+// Ownership: an object that holds a handle keeps the eventfd open, as any other handle does. A listener keeps only the
+// memory of the eventfd. After the last handle has been closed, reads of a listener still return the remaining count,
+// and then every operation ends with boost::asio::error::eof.
 //
 // Handlers are called from the executor, never inside the initiating function and never in the signaller's thread, with
 // one exception: if the initiating function refuses the operation, a handler that is bound to an immediate executor
-// (boost::asio::bind_immediate_executor, Boost 1.82 and later) is submitted to that executor. However
-// many signals come before the loop gets round to it, it is woken once, and the counts that are read add up to what was
-// signalled. Reads that wait at once are served in the order they came, and so are writes. Associated executors,
-// allocators and cancellation slots are honoured; a slot takes every type of cancellation, since an operation has no
-// effect before it completes. One slot may be bound to several operations of one object, and its signal then ends all
-// of them; of operations on different objects it ends only those on the last one, since a slot holds one function
-// object. Operations that wait keep the loop busy, as outstanding work.
+// (boost::asio::bind_immediate_executor, Boost 1.82 and later) is submitted to that executor. All signals that arrive
+// before the loop runs cause one wakeup of the loop, and the counts that are read add up to the values signalled.
+// Outstanding reads complete in the order in which they were started, and so do writes. Associated executors,
+// allocators and cancellation slots are honoured. A slot accepts every type of cancellation, since an operation has no
+// effect before it completes. One slot may be bound to several operations of one object; its signal ends all of them.
+// If the operations belong to different objects, the signal ends only those on the object of the last one, since a slot
+// holds one function object. Waiting operations count as outstanding work of the loop.
 //
-// Thread safety: all but moving, closing and destroying one object may be called at once from any thread; those exclude
-// everything else, as with Asio's own objects.
-// Lifetime: the object goes before its execution context, or with it. What waits then is cancelled.
-// In callbacks of notifiers: signal() is legal. Starting, cancelling and closing take locks that must not be taken there;
-// they are refused with resource_deadlock_would_occur, and destroying an open object ends the program. Post them.
+// Thread safety: all members may be called concurrently, except moving, closing and destroying one object. Those
+// exclude every other use of that object, as with Asio's own objects.
+// Lifetime: the object is destroyed before its execution context, or by the shutdown of that context. The destructor
+// cancels the waiting operations.
+// In callbacks of notifiers: signal() is legal. Starting an operation, cancelling and closing take locks that must not
+// be taken in a callback. They fail with resource_deadlock_would_occur; the destructor of an open object terminates the
+// program. Post these calls to the loop instead.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -62,13 +64,13 @@ template <class Executor>
 class sync_object;
 }
 
-/// Says that an I/O object listens to an eventfd and holds no handle on it.
+/// Tag: the I/O object listens to an eventfd and holds no handle on it.
 struct listen_only_t {
   explicit listen_only_t() = default;
 };
 inline constexpr listen_only_t listen_only{};
 
-/// Says that an I/O object holds a handle on an eventfd: the one that it is given by move, or a copy.
+/// Tag: the I/O object holds a handle on an eventfd: the argument if it is an rvalue, or a copy of it.
 struct hold_handle_t {
   explicit hold_handle_t() = default;
 };
@@ -85,13 +87,13 @@ class basic_eventfd {
     using other = basic_eventfd<Other>;
   };
 
-  /// What async_wait() waits for, besides errors.
+  /// Events for async_wait(), which always waits for errors too.
   static constexpr unsigned wait_read = POLLIN;
   static constexpr unsigned wait_write = POLLOUT;
   static constexpr unsigned wait_error = POLLERR;
 
   /// Creates an eventfd, and holds its first handle.
-  /// @param initial the first count. @param flags EFD_CLOEXEC and EFD_NONBLOCK (no effect), EFD_SEMAPHORE.
+  /// @param initial the initial count. @param flags EFD_CLOEXEC and EFD_NONBLOCK (no effect), EFD_SEMAPHORE.
   /// Errors: invalid_argument for other flags; not_enough_memory.
   explicit basic_eventfd(const executor_type& executor, unsigned initial = 0, int flags = 0)
       : basic_eventfd{executor, make_handle(initial, flags), hold_handle} {}
@@ -99,10 +101,10 @@ class basic_eventfd {
   /// Listens to the eventfd of `shared`, and holds no handle on it. If `shared` is closed, so is the object.
   basic_eventfd(const executor_type& executor, const doorbell::eventfd& shared, listen_only_t /*tag*/)
       : executor_{executor}, watch_{make_watch(executor, shared)} {}
-  /// The handle would be closed by the end of the expression, perhaps as the last one.
+  /// Deleted: the temporary handle would be closed at the end of the expression, possibly as the last handle.
   basic_eventfd(const executor_type& executor, doorbell::eventfd&& temporary, listen_only_t tag) = delete;
 
-  /// Holds `handle`: an lvalue is copied. If it is closed, so is the object.
+  /// Holds `handle`; an lvalue is copied. If `handle` is closed, so is the object.
   basic_eventfd(const executor_type& executor, doorbell::eventfd handle, hold_handle_t /*tag*/)
       : executor_{executor}, bell_{std::move(handle)}, watch_{make_watch(executor, bell_)} {}
 
@@ -113,7 +115,7 @@ class basic_eventfd {
   basic_eventfd(const executor_type& executor, doorbell::eventfd&& handle)
       : basic_eventfd{executor, std::move(handle), hold_handle} {}
 
-  /// The same for the executor of an execution context.
+  /// As above, with the executor of an execution context.
   template <class Context>
     requires std::is_convertible_v<Context&, boost::asio::execution_context&>
   explicit basic_eventfd(Context& context, unsigned initial = 0, int flags = 0)
@@ -138,7 +140,7 @@ class basic_eventfd {
   basic_eventfd(Context& context, doorbell::eventfd&& handle)
       : basic_eventfd{executor_type{context.get_executor()}, std::move(handle)} {}
 
-  /// Waiting operations move along. The moved-from object is closed, and keeps its executor.
+  /// Waiting operations move to the new object. The moved-from object is closed and keeps its executor.
   basic_eventfd(basic_eventfd&& other) noexcept
       : basic_eventfd{other.executor_, std::move(other.bell_), std::move(other.watch_)} {}
   /// The same from an object with another type of executor, for example by `use_awaitable.as_default_on(object)`.
@@ -161,26 +163,27 @@ class basic_eventfd {
     return *this = basic_eventfd{std::move(other)};
   }
 
-  /// Closes. May sleep on the queue's lock, until a wake function that runs has ended.
+  /// Closes the object. May sleep until a running wake function of this object has ended and has posted to the loop.
   ~basic_eventfd() {
     if (!is_open()) return;
     error_code ec;
     close(ec);
-    if (ec)  // the wake function would outlive what it posts to
+    if (ec)  // the wake function would outlive the object that it posts to
       base::fatal("an asio::eventfd was destroyed in a callback of another eventfd", "docs/asio.md, Threads");
   }
 
   [[nodiscard]] executor_type get_executor() const noexcept { return executor_; }
   [[nodiscard]] bool is_open() const noexcept { return watch_ != nullptr; }
 
-  /// The handle that this object holds, to be copied for others; a closed handle if it only listens.
+  /// The handle that this object holds, to be copied for signallers; a closed handle if the object only listens.
   [[nodiscard]] const doorbell::eventfd& bell() const noexcept { return bell_; }
-  /// What it listens to; null when it is closed. Keeps the memory and not the eventfd open.
+  /// The eventfd; null if the object is closed. The pointer keeps the memory, but does not keep the eventfd open.
   [[nodiscard]] eventfd_ctx_ptr context() const noexcept {
     return watch_ != nullptr ? eventfd_ctx_ptr{&watch_->ctx()} : nullptr;
   }
 
-  /// Adds `n`; see eventfd_ctx::signal. From any thread, in callbacks too. Errors: bad_descriptor when closed.
+  /// Adds `n` to the count; see eventfd_ctx::signal. May be called from any thread and in callbacks.
+  /// Errors: bad_descriptor if the object is closed.
   void signal(std::uint64_t n = 1) const {
     error_code ec;
     signal(n, ec);
@@ -190,9 +193,9 @@ class basic_eventfd {
     if (check_open(ec)) watch_->ctx().signal(n);
   }
 
-  /// Takes what is there (1 of a semaphore), whatever the flags of the bell. Never blocks.
-  /// Errors: would_block when the count is 0; bad_descriptor when closed; resource_deadlock_would_occur in a callback of
-  /// another eventfd.
+  /// Takes the count (1 from a semaphore), regardless of the flags of the eventfd. Never waits for a signal.
+  /// Errors: would_block if the count is 0; bad_descriptor if the object is closed; resource_deadlock_would_occur in a
+  /// callback of another eventfd.
   std::uint64_t read() const {
     error_code ec;
     const auto count = read(ec);
@@ -210,39 +213,41 @@ class basic_eventfd {
     return count;
   }
 
-  /// Waits until the bell is ready for one of `events` or in error; at once if it is. The count stays as it is, and may have
-  /// changed again by the time the handler is called.
-  /// @param events of wait_read, wait_write, wait_error (POLLIN, POLLOUT, POLLERR); 0 waits for an error or the end.
-  /// @param token of signature void(error_code): operation_aborted when cancelled, eof when all handles are closed (and,
-  /// for wait_read, the count is 0), bad_descriptor when the object is closed.
+  /// Waits until the eventfd is ready for one of `events` or is in error. Completes immediately if it is. Does not
+  /// change the count, which may have changed again by the time the handler is called.
+  /// @param events a combination of wait_read, wait_write and wait_error (POLLIN, POLLOUT, POLLERR); 0 waits for an
+  /// error or the hang-up.
+  /// @param token of signature void(error_code): operation_aborted if cancelled; eof if all handles are closed (and,
+  /// for wait_read, the count is 0); bad_descriptor if the object is closed.
   template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
                 WaitToken = boost::asio::default_completion_token_t<executor_type>>
   auto async_wait(unsigned events, WaitToken&& token = {}) {
     return initiate<detail::bell_use::waits, WaitToken, void(error_code)>(token, {.events = events | wait_error});
   }
 
-  /// Waits until the count is above 0 and takes it, or 1 of a semaphore.
-  /// @param token of signature void(error_code, std::uint64_t): the count, above 0 if and only if there is no error;
-  /// errors as in async_wait().
+  /// Waits until the count is above 0 and takes it, or 1 from a semaphore.
+  /// @param token of signature void(error_code, std::uint64_t): the value taken, above 0 if and only if there is no
+  /// error; errors as in async_wait().
   template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code, std::uint64_t))
                 ReadToken = boost::asio::default_completion_token_t<executor_type>>
   auto async_read(ReadToken&& token = {}) {
     return initiate<detail::bell_use::reads, ReadToken, void(error_code, std::uint64_t)>(token, {.events = wait_read});
   }
 
-  /// Waits until `n` fits, so that the count stays below 2^64-1, and adds it, as write(2) does when it blocks; whatever the
-  /// flags of the bell. Wakes with POLLIN, also when `n` is 0. Writes are carried out in the order they were started: one
-  /// that does not fit yet holds up those behind it, of this object. (Of others, whatever fits first.)
-  /// @param token of signature void(error_code): `n` has been added if and only if there is no error; invalid_argument for
-  /// 2^64-1, which never fits; eof when all handles are closed, though there were room; else as in async_wait().
+  /// Waits until `n` can be added with the count below 2^64-1, and adds it, as a blocking write(2) does, regardless of
+  /// the flags of the eventfd. Wakes waiters for POLLIN, also if `n` is 0. Writes of one object are executed in the
+  /// order in which they were started: a write that does not fit yet delays the later writes of this object. Writes of
+  /// different objects are executed as they fit.
+  /// @param token of signature void(error_code): `n` has been added if and only if there is no error; invalid_argument
+  /// for 2^64-1, which never fits; eof if all handles are closed, even if `n` would fit; otherwise as in async_wait().
   template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
                 WriteToken = boost::asio::default_completion_token_t<executor_type>>
   auto async_write(std::uint64_t n, WriteToken&& token = {}) {
     return initiate<detail::bell_use::writes, WriteToken, void(error_code)>(token, {.room = n});
   }
 
-  /// Ends the waiting operations, with operation_aborted. An operation that has completed, though its handler has not
-  /// been called yet, stays as it is. Errors: bad_descriptor; resource_deadlock_would_occur in a callback.
+  /// Ends the waiting operations, with operation_aborted. Has no effect on an operation that has completed but whose
+  /// handler has not been called yet. Errors: bad_descriptor; resource_deadlock_would_occur in a callback.
   void cancel() {
     error_code ec;
     cancel(ec);
@@ -253,8 +258,8 @@ class basic_eventfd {
     return ec;
   }
 
-  /// Cancels, stops listening and closes the handle if it holds one: the last one sends the hang-up, in this thread.
-  /// Errors: as cancel().
+  /// Cancels, stops listening and closes the handle if the object holds one. Closing the last handle delivers the
+  /// hang-up in the calling thread. Errors: as cancel().
   void close() {
     error_code ec;
     close(ec);
@@ -269,7 +274,7 @@ class basic_eventfd {
   }
 
   /// Opens a closed object, as the constructors with the same tag do.
-  /// Errors: already_open; bad_descriptor for a closed handle; not_enough_memory is thrown as std::bad_alloc.
+  /// Errors: already_open; bad_descriptor for a closed handle. If memory is exhausted, throws std::bad_alloc.
   void assign(const doorbell::eventfd& shared, listen_only_t tag) {
     error_code ec;
     assign(shared, tag, ec);
@@ -294,7 +299,7 @@ class basic_eventfd {
   }
 
   /// As close(), except that the handle stays open.
-  /// @return the handle, which the caller now holds; a closed one if the object only listened, or when `ec` is set.
+  /// @return the handle, which the caller now holds; a closed handle if the object only listened, or if `ec` is set.
   /// Errors: as cancel().
   [[nodiscard]] doorbell::eventfd release() {
     error_code ec;
@@ -392,7 +397,7 @@ class basic_eventfd {
   watch_pointer watch_;
 };
 
-/// The one for everyday use.
+/// With any_io_executor, the default executor type.
 using eventfd = basic_eventfd<>;
 
 }  // namespace doorbell::asio

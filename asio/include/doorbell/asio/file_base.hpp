@@ -68,7 +68,7 @@ class file_base {
     int value_;
   };
 
-  /// The name of a file: what converts to const char* or std::string, as std::filesystem::path does.
+  /// The name of a file: any type that converts to const char* or std::string, such as std::filesystem::path.
   class path_name {
    public:
     explicit(false) path_name(const char* name) noexcept : name_{name} {}
@@ -84,7 +84,7 @@ class file_base {
     [[nodiscard]] const char* c_str() const noexcept { return converted_ ? converted_->c_str() : name_; }
 
    private:
-    const char* name_ = nullptr;  // of an argument of the call that takes it
+    const char* name_ = nullptr;  // points into an argument of the call that takes it
     std::optional<std::string> converted_;
   };
 

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// doorbell::asio::random_access_file: a file that is read and written at offsets, as boost::asio::random_access_file is; see
-// basic_file.hpp for what it shares with stream_file, thread safety and lifetime among it.
+// doorbell::asio::random_access_file: a file that is read and written at offsets, as boost::asio::random_access_file
+// is. See basic_file.hpp for the members that it shares with stream_file, thread safety and lifetime.
 //
 //   random_access_file in{io, "data", file_base::read_only | O_DIRECT};
 //   auto n = co_await in.async_read_some_at(4096, boost::asio::buffer(block), boost::asio::use_awaitable);
 //
-// It is an AsyncRandomAccessReadDevice and -WriteDevice: boost::asio::async_read_at, async_write_at, read_at and write_at take it.
-// Any number of operations on one object are under way at once, in no order.
+// The type meets the requirements of AsyncRandomAccessReadDevice and AsyncRandomAccessWriteDevice:
+// boost::asio::async_read_at, async_write_at, read_at and write_at accept it. Operations on one object run concurrently
+// and complete in any order; their number is not limited.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -36,19 +37,19 @@ class basic_random_access_file : public basic_file<Executor> {
   /// Not open.
   explicit basic_random_access_file(const executor_type& executor) : base_type{executor, detail::file_access::random} {}
 
-  /// Opens. Errors: as open().
+  /// Opens a file. Errors: as open().
   basic_random_access_file(const executor_type& executor, const path_name& path, native_flags how)
       : basic_random_access_file{executor} {
     this->open(path, how);
   }
 
-  /// Takes a descriptor over. Errors: as assign().
+  /// Takes ownership of a descriptor. Errors: as assign().
   basic_random_access_file(const executor_type& executor, const native_handle_type& native_file)
       : basic_random_access_file{executor} {
     this->assign(native_file);
   }
 
-  /// The same for the executor of an execution context.
+  /// As above, with the executor of an execution context.
   template <class Context>
     requires std::is_convertible_v<Context&, boost::asio::execution_context&>
   explicit basic_random_access_file(Context& context) : basic_random_access_file{base_type::executor_of(context)} {}
@@ -61,9 +62,9 @@ class basic_random_access_file : public basic_file<Executor> {
   basic_random_access_file(Context& context, const native_handle_type& native_file)
       : basic_random_access_file{base_type::executor_of(context), native_file} {}
 
-  /// Outstanding operations move along. The other object is closed then, and keeps its executor.
+  /// Outstanding operations move to the new object. The moved-from object is closed and keeps its executor.
   basic_random_access_file(basic_random_access_file&& other) noexcept = default;
-  /// Closes what was here.
+  /// Closes the file of this object first.
   basic_random_access_file& operator=(basic_random_access_file&& other) noexcept = default;
   template <class Other>
     requires std::is_convertible_v<Other, Executor>
@@ -77,8 +78,9 @@ class basic_random_access_file : public basic_file<Executor> {
   }
   ~basic_random_access_file() = default;
 
-  /// Reads, up to the buffers' size, from `offset` bytes after the beginning. Blocks.
-  /// @return bytes: fewer at the end of the file. Errors: eof, with none; bad_descriptor; what preadv(2) says.
+  /// Reads at most the size of the buffers, from `offset` bytes after the start of the file. Blocks.
+  /// @return the number of bytes read, which may be smaller at the end of the file.
+  /// Errors: eof if there was no byte to read; bad_descriptor; those of preadv(2).
   template <class MutableBuffers>
   std::size_t read_some_at(std::uint64_t offset, const MutableBuffers& buffers) {
     error_code ec;
@@ -91,7 +93,9 @@ class basic_random_access_file : public basic_file<Executor> {
     return detail::read_blocking(this->native_handle(), offset, buffers, ec);
   }
 
-  /// Writes. Blocks. @return bytes: perhaps not all. Errors: bad_descriptor; what pwritev(2) says.
+  /// Writes the buffers at `offset` bytes after the start of the file. Blocks.
+  /// @return the number of bytes written, which may be smaller than the size of the buffers.
+  /// Errors: bad_descriptor; those of pwritev(2).
   template <class ConstBuffers>
   std::size_t write_some_at(std::uint64_t offset, const ConstBuffers& buffers) {
     error_code ec;
@@ -104,9 +108,10 @@ class basic_random_access_file : public basic_file<Executor> {
     return detail::write_blocking(this->native_handle(), offset, buffers, ec);
   }
 
-  /// Reads, up to the buffers' size (of a sequence the first 64 that are not empty), from `offset` bytes after the beginning.
-  /// @param token of signature void(error_code, std::size_t): bytes, fewer at the end of the file; eof, with none;
-  /// operation_aborted; bad_descriptor; what preadv(2) says. Nothing asked for is read at once, without an error.
+  /// Reads at most the size of the buffers, from `offset` bytes after the start of the file. Of a sequence of buffers,
+  /// the first 64 that are not empty are used. If all buffers are empty, completes with 0 bytes and no error.
+  /// @param token of signature void(error_code, std::size_t): the number of bytes read, which may be smaller at the end
+  /// of the file; eof if there was no byte to read; operation_aborted; bad_descriptor; errors of preadv(2).
   template <class MutableBuffers, BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code, std::size_t))
                                       ReadToken = boost::asio::default_completion_token_t<executor_type>>
   auto async_read_some_at(std::uint64_t offset, const MutableBuffers& buffers, ReadToken&& token = {}) {
@@ -116,8 +121,10 @@ class basic_random_access_file : public basic_file<Executor> {
                                                                                  buffers);
   }
 
-  /// Writes them. @param token of signature void(error_code, std::size_t): bytes, perhaps not all; operation_aborted;
-  /// bad_descriptor; what pwritev(2) says.
+  /// Writes the buffers at `offset` bytes after the start of the file. Of a sequence of buffers, the first 64 that are
+  /// not empty are used.
+  /// @param token of signature void(error_code, std::size_t): the number of bytes written, which may be smaller than
+  /// the size of the buffers; operation_aborted; bad_descriptor; errors of pwritev(2).
   template <class ConstBuffers, BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code, std::size_t))
                                     WriteToken = boost::asio::default_completion_token_t<executor_type>>
   auto async_write_some_at(std::uint64_t offset, const ConstBuffers& buffers, WriteToken&& token = {}) {
@@ -128,7 +135,7 @@ class basic_random_access_file : public basic_file<Executor> {
   }
 };
 
-/// The one for everyday use.
+/// With any_io_executor, the default executor type.
 using random_access_file = basic_random_access_file<>;
 
 }  // namespace doorbell::asio

@@ -6,12 +6,13 @@
 //   co_await permits.async_acquire(use_awaitable);
 //   permits.release();
 //
-// An I/O object on an eventfd of its own, with the operations of basic_eventfd: completion tokens, executors, allocators,
-// cancellation slots, outstanding work and errors are as described there. A handler is called by its associated executor,
-// which may be another loop than the object's; it is called neither by the function that starts the wait nor by the one
-// that completes it.
+// An I/O object on an eventfd of its own, with the operations of basic_eventfd: completion tokens, executors,
+// allocators, cancellation slots, outstanding work and errors are as described there. A handler is called by its
+// associated executor, which may be another loop than the object's; it is called neither by the function that starts
+// the wait nor by the one that completes it.
 //
-// Waits complete in the order in which they were started. The loop of the object has to run: it passes released permits on.
+// Waits complete in the order in which they were started. A waiting operation gets a released permit only while the
+// loop of the object runs.
 //
 // Thread safety: all members may be called concurrently, except moving, closing and destroying an object.
 // Lifetime: as basic_eventfd. In callbacks of notifiers, release() is legal; the other members are refused with
@@ -41,8 +42,8 @@
 
 namespace doorbell::asio {
 
-/// Permits, which waits acquire one by one: a count of an eventfd with EFD_SEMAPHORE. Others may acquire and release
-/// permits by a handle: plain threads, and semaphores of other loops.
+/// Permits, which waits acquire one by one: the count of an eventfd with EFD_SEMAPHORE. Plain threads, and semaphores
+/// of other loops, may acquire and release permits through a handle.
 template <class Executor = boost::asio::any_io_executor>
 class basic_semaphore : public detail::sync_object<Executor> {
   using base = detail::sync_object<Executor>;
@@ -55,11 +56,11 @@ class basic_semaphore : public detail::sync_object<Executor> {
     using other = basic_semaphore<Other>;
   };
 
-  /// @param where an executor or an execution context. @param permits how many there are at first.
+  /// @param where an executor or an execution context. @param permits the initial number of permits.
   template <detail::executor_or_context<Executor> Where>
   basic_semaphore(Where&& where, unsigned permits)
       : base{basic_eventfd<Executor>(std::forward<Where>(where), permits, EFD_SEMAPHORE)} {}
-  /// Shares the permits of `handle`, and holds it. Errors: invalid_argument unless it has EFD_SEMAPHORE.
+  /// Holds `handle` and shares its permits. Errors: invalid_argument unless it has EFD_SEMAPHORE.
   template <detail::executor_or_context<Executor> Where>
   basic_semaphore(Where&& where, doorbell::eventfd handle)
       : base{basic_eventfd<Executor>(std::forward<Where>(where), checked(std::move(handle)), hold_handle)} {}
@@ -67,10 +68,11 @@ class basic_semaphore : public detail::sync_object<Executor> {
     requires std::is_convertible_v<Other, Executor>
   explicit(false) basic_semaphore(basic_semaphore<Other>&& other) : base{std::move(other)} {}
 
-  /// A handle on the permits, to be copied: read() acquires one and sleeps until there is one, signal() releases.
+  /// A handle on the permits, to be copied. Its read() acquires one permit and sleeps until there is one; its signal()
+  /// releases permits.
   [[nodiscard]] const doorbell::eventfd& handle() const noexcept { return this->eventfd_.bell(); }
 
-  /// Adds permits. From any thread, in callbacks too; one atomic operation when no operation waits.
+  /// Adds permits. May be called from any thread and in callbacks. One atomic operation if no operation waits.
   /// Errors: bad_descriptor.
   void release(std::uint64_t permits = 1) { this->eventfd_.signal(permits); }
   void release(std::uint64_t permits, error_code& ec) noexcept { this->eventfd_.signal(permits, ec); }
@@ -104,7 +106,7 @@ class basic_semaphore : public detail::sync_object<Executor> {
   }
 };
 
-/// The one for everyday use.
+/// With any_io_executor, the default executor type.
 using semaphore = basic_semaphore<>;
 
 }  // namespace doorbell::asio

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// doorbell::asio::stream_file: a file that is read and written one piece after the other, as boost::asio::stream_file is; see
-// basic_file.hpp for what it shares with random_access_file, thread safety and lifetime among it.
+// doorbell::asio::stream_file: a file that is read and written sequentially, as boost::asio::stream_file is. See
+// basic_file.hpp for the members that it shares with random_access_file, thread safety and lifetime.
 //
-// The position is the object's. It begins where the descriptor's is; the descriptor's own stays behind until release(). Reads and
-// writes that are outstanding at once go one after the other, in the order they were started. With file_base::append writes go
-// to the end of the file, and the position after them.
+// The position belongs to the object. It starts at the position of the descriptor. Reads and writes do not advance the
+// position of the descriptor; release() sets it. Outstanding reads and writes run one after the other, in the order in
+// which they were started. With file_base::append, writes go to the end of the file, and the position moves behind
+// them.
 //
-// What has no position, as a pipe, is read and written in order as well, each direction by itself.
+// A file without a position, such as a pipe, is also read and written in order. Reads and writes do not wait for each
+// other.
 //
-// It is an AsyncReadStream and AsyncWriteStream: boost::asio::async_read, async_write, async_read_until, read and write take it.
+// The type meets the requirements of AsyncReadStream and AsyncWriteStream: boost::asio::async_read, async_write,
+// async_read_until, read and write accept it.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -38,19 +41,19 @@ class basic_stream_file : public basic_file<Executor> {
   /// Not open.
   explicit basic_stream_file(const executor_type& executor) : base_type{executor, detail::file_access::stream} {}
 
-  /// Opens. Errors: as open().
+  /// Opens a file. Errors: as open().
   basic_stream_file(const executor_type& executor, const path_name& path, native_flags how)
       : basic_stream_file{executor} {
     this->open(path, how);
   }
 
-  /// Takes a descriptor over. Errors: as assign().
+  /// Takes ownership of a descriptor. Errors: as assign().
   basic_stream_file(const executor_type& executor, const native_handle_type& native_file)
       : basic_stream_file{executor} {
     this->assign(native_file);
   }
 
-  /// The same for the executor of an execution context.
+  /// As above, with the executor of an execution context.
   template <class Context>
     requires std::is_convertible_v<Context&, boost::asio::execution_context&>
   explicit basic_stream_file(Context& context) : basic_stream_file{base_type::executor_of(context)} {}
@@ -63,9 +66,9 @@ class basic_stream_file : public basic_file<Executor> {
   basic_stream_file(Context& context, const native_handle_type& native_file)
       : basic_stream_file{base_type::executor_of(context), native_file} {}
 
-  /// Outstanding operations move along. The other object is closed then, and keeps its executor.
+  /// Outstanding operations move to the new object. The moved-from object is closed and keeps its executor.
   basic_stream_file(basic_stream_file&& other) noexcept = default;
-  /// Closes what was here.
+  /// Closes the file of this object first.
   basic_stream_file& operator=(basic_stream_file&& other) noexcept = default;
   template <class Other>
     requires std::is_convertible_v<Other, Executor>
@@ -78,8 +81,9 @@ class basic_stream_file : public basic_file<Executor> {
   }
   ~basic_stream_file() = default;
 
-  /// Moves the position, by so many bytes from the beginning, from where it is, or from the end.
-  /// @return bytes from the beginning. Errors: bad_descriptor, invalid_argument (before the beginning), what lseek(2) says.
+  /// Sets the position to `offset` bytes after the start of the file, after the current position, or after the end.
+  /// @return the new position, in bytes after the start.
+  /// Errors: bad_descriptor; invalid_argument for a position before the start; those of lseek(2).
   std::uint64_t seek(std::int64_t offset, file_base::any_seek_basis whence) {
     error_code ec;
     const auto at = seek(offset, whence, ec);
@@ -91,8 +95,9 @@ class basic_stream_file : public basic_file<Executor> {
     return this->file()->seek(offset, whence.value(), ec);
   }
 
-  /// Reads, up to the buffers' size, from the position on, and moves it. Blocks.
-  /// @return bytes: fewer at the end of the file. Errors: eof, with none; bad_descriptor; what preadv(2) says.
+  /// Reads at most the size of the buffers, from the position, and advances the position. Blocks.
+  /// @return the number of bytes read, which may be smaller at the end of the file.
+  /// Errors: eof if there was no byte to read; bad_descriptor; those of preadv(2).
   template <class MutableBuffers>
   std::size_t read_some(const MutableBuffers& buffers) {
     error_code ec;
@@ -109,8 +114,9 @@ class basic_stream_file : public basic_file<Executor> {
     return bytes;
   }
 
-  /// Writes from the position on, and moves it. Blocks.
-  /// @return bytes: perhaps not all. Errors: bad_descriptor; what pwritev(2) says.
+  /// Writes the buffers at the position, and advances the position. Blocks.
+  /// @return the number of bytes written, which may be smaller than the size of the buffers.
+  /// Errors: bad_descriptor; those of pwritev(2).
   template <class ConstBuffers>
   std::size_t write_some(const ConstBuffers& buffers) {
     error_code ec;
@@ -127,9 +133,10 @@ class basic_stream_file : public basic_file<Executor> {
     return bytes;
   }
 
-  /// Reads, up to the buffers' size (of a sequence the first 64 that are not empty), from the position on, and moves it.
-  /// @param token of signature void(error_code, std::size_t): bytes, fewer at the end of the file; eof, with none;
-  /// operation_aborted; bad_descriptor; what preadv(2) says. Nothing asked for is read at once, without an error.
+  /// Reads at most the size of the buffers, from the position, and advances the position. Of a sequence of buffers, the
+  /// first 64 that are not empty are used. If all buffers are empty, completes with 0 bytes and no error.
+  /// @param token of signature void(error_code, std::size_t): the number of bytes read, which may be smaller at the end
+  /// of the file; eof if there was no byte to read; operation_aborted; bad_descriptor; errors of preadv(2).
   template <class MutableBuffers, BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code, std::size_t))
                                       ReadToken = boost::asio::default_completion_token_t<executor_type>>
   auto async_read_some(const MutableBuffers& buffers, ReadToken&& token = {}) {
@@ -139,8 +146,10 @@ class basic_stream_file : public basic_file<Executor> {
                                                                                  std::uint64_t{0}, buffers);
   }
 
-  /// Writes them. @param token of signature void(error_code, std::size_t): bytes, perhaps not all; operation_aborted;
-  /// bad_descriptor; what pwritev(2) says.
+  /// Writes the buffers at the position, and advances the position. Of a sequence of buffers, the first 64 that are not
+  /// empty are used.
+  /// @param token of signature void(error_code, std::size_t): the number of bytes written, which may be smaller than
+  /// the size of the buffers; operation_aborted; bad_descriptor; errors of pwritev(2).
   template <class ConstBuffers, BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code, std::size_t))
                                     WriteToken = boost::asio::default_completion_token_t<executor_type>>
   auto async_write_some(const ConstBuffers& buffers, WriteToken&& token = {}) {
@@ -151,7 +160,7 @@ class basic_stream_file : public basic_file<Executor> {
   }
 };
 
-/// The one for everyday use.
+/// With any_io_executor, the default executor type.
 using stream_file = basic_stream_file<>;
 
 }  // namespace doorbell::asio

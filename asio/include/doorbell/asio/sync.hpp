@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// All objects that coroutines and handlers wait for: events, a condition variable and a semaphore.
+// The objects on which coroutines and handlers synchronize: events, a condition variable and a semaphore.
 #pragma once
 
 #include <doorbell/asio/condition_variable.hpp>

@@ -1,25 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// doorbell::asio::watch: rings an eventfd with what others write to a kernel eventfd: another process, a virtual machine
-// monitor, a timerfd; anything that counts of 8 bytes are read from.
+// doorbell::asio::watch: reads the counts of a kernel descriptor in a loop and signals an eventfd with them. The
+// descriptor may be a kernel eventfd that another process or a virtual machine monitor writes, a timerfd, or any other
+// descriptor from which counts of 8 bytes are read.
 //
-//   doorbell::asio::watch kicks{io, bell, fd};  // from here to its end, bell counts what fd does
+//   doorbell::asio::watch kicks{io, bell, fd};  // until it ends, the counts of fd are added to bell
 //
-// The sum of what is rung is the sum of what is read, nothing lost and nothing twice. When the bell is full, the rest waits
-// until a reader has made room, and meanwhile so do the writers over there. The object takes the descriptor over, as Asio's
-// own do (a duplicate, if you need to keep yours), reads it and leaves its flags alone: O_NONBLOCK would be everybody's who
-// shares it. It holds a handle on the bell, as a writer in the kernel holds a descriptor: while it watches, the bell is open.
+// The sum of the values signalled equals the sum of the counts read: none is lost or delivered twice. If the eventfd is
+// full, the rest of a count waits until a reader makes room. Nothing is read meanwhile, so that writers of the
+// descriptor have to wait, too. The object takes ownership of the descriptor, as Asio's own objects do; pass a
+// duplicate to keep yours. It does not change the flags of the descriptor, since O_NONBLOCK would affect every process
+// that shares the open file. It holds a handle on the eventfd, as a writer in the kernel holds a descriptor: the
+// eventfd stays open until the watching ends.
 //
-// The watching is over when the descriptor has hung up or fails, and async_wait() tells so. The handle on the bell is closed
-// then, so that whoever listens to the bell gets the hang-up, too, if it was the last. Watching keeps the loop busy, as
-// outstanding work.
+// The watching ends when the descriptor hangs up or fails; async_wait() then completes. The handle on the eventfd is
+// closed at that moment; if it is the last one, listeners of the eventfd receive the hang-up. A running watch counts as
+// outstanding work of the loop.
 //
-// Thread safety: distinct objects: safe. One object: from one implicit or explicit strand; the ringing itself goes on beside
-// that, in the threads that run the executor, one at a time.
-// Lifetime: once it is closed or destroyed nothing is rung any more. The execution context may go first; nothing is rung after
-// that either.
-// In callbacks of notifiers: opening, waiting, cancelling and closing are refused with resource_deadlock_would_occur, and
-// destroying an open object ends the program. Callbacks of the bell run in the loop, like all that the ringing does.
+// Thread safety: distinct objects may be used concurrently. One object may be used only from one implicit or explicit
+// strand. The transfer itself runs concurrently, in the threads that run the executor, in one thread at a time.
+// Lifetime: after close() or the destructor has returned, the eventfd is not signalled any more. The execution context
+// may be destroyed first; after that the eventfd is not signalled either.
+// In callbacks of notifiers: opening, waiting, cancelling and closing fail with resource_deadlock_would_occur, and the
+// destructor of an open object terminates the program. Callbacks of the eventfd run in the loop, like the rest of the
+// transfer.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -56,16 +60,16 @@ class basic_watch {
     using other = basic_watch<Other>;
   };
 
-  /// Closed.
+  /// A closed object.
   explicit basic_watch(const executor_type& executor) : over_{executor, doorbell::eventfd::closed(), hold_handle} {}
 
-  /// Watches `source`, and rings `bell`. Takes `source` over, unless it throws. Errors: as assign().
+  /// Watches `source` and signals `bell`. Takes ownership of `source`, unless it throws. Errors: as assign().
   basic_watch(const executor_type& executor, doorbell::eventfd bell, native_handle_type source)
       : basic_watch{executor} {
     assign(std::move(bell), source);
   }
 
-  /// The same for the executor of an execution context.
+  /// As above, with the executor of an execution context.
   template <class Context>
     requires std::is_convertible_v<Context&, boost::asio::execution_context&>
   explicit basic_watch(Context& context) : basic_watch{executor_type{context.get_executor()}} {}
@@ -74,7 +78,8 @@ class basic_watch {
   basic_watch(Context& context, doorbell::eventfd bell, native_handle_type source)
       : basic_watch{executor_type{context.get_executor()}, std::move(bell), source} {}
 
-  /// The watching goes on, and waits for its end move along. The moved-from object is closed, and keeps its executor.
+  /// The watching continues, and waits for its end move to the new object. The moved-from object is closed and keeps
+  /// its executor.
   basic_watch(basic_watch&& other) noexcept : over_{std::move(other.over_)}, watch_{std::move(other.watch_)} {}
   /// The same from an object with another type of executor, for example by `use_awaitable.as_default_on(object)`.
   template <class Other>
@@ -95,7 +100,7 @@ class basic_watch {
     return *this = basic_watch{std::move(other)};
   }
 
-  /// Closes. May sleep as close() does.
+  /// Closes the object. May sleep as close() does.
   ~basic_watch() {
     if (!is_open()) return;
     error_code ec;
@@ -105,14 +110,15 @@ class basic_watch {
   }
 
   [[nodiscard]] executor_type get_executor() const noexcept { return over_.get_executor(); }
-  /// Whether there is a descriptor; also when the watching of it is over.
+  /// Whether the object has a descriptor. Remains true after the watching has ended.
   [[nodiscard]] bool is_open() const noexcept { return watch_ != nullptr; }
-  /// -1 when closed. It stays the object's.
+  /// The descriptor, which the object still owns; -1 if the object is closed.
   [[nodiscard]] native_handle_type native_handle() { return is_open() ? watch_->source() : -1; }
 
-  /// Begins to watch. Takes `source` over, unless it fails.
-  /// Errors: already_open; bad_descriptor for a closed bell, or no descriptor; operation_not_permitted for what cannot be
-  /// waited for, such as a file; too_many_files_open, not_enough_memory; resource_deadlock_would_occur in a callback.
+  /// Starts to watch. Takes ownership of `source`, unless it fails.
+  /// Errors: already_open; bad_descriptor for a closed `bell`, or if `source` is no descriptor; operation_not_permitted
+  /// for a descriptor that epoll(7) does not support, such as a regular file; too_many_files_open, not_enough_memory;
+  /// resource_deadlock_would_occur in a callback.
   void assign(doorbell::eventfd bell, native_handle_type source) {
     error_code ec;
     assign(std::move(bell), source, ec);
@@ -132,17 +138,17 @@ class basic_watch {
     return ec;
   }
 
-  /// Waits until the watching is over; at once if it is.
-  /// @param token of signature void(error_code), which says why: eof when the descriptor has hung up; bad_message when
-  /// fewer than 8 bytes came; what read(2) said; operation_aborted when this wait was cancelled or the object was closed;
-  /// bad_descriptor when it was closed before; resource_deadlock_would_occur in a callback.
+  /// Waits until the watching ends. Completes immediately if it has ended.
+  /// @param token of signature void(error_code), with the reason: eof if the descriptor has hung up; bad_message if
+  /// a read returned fewer than 8 bytes; errors of read(2); operation_aborted if this wait was cancelled or the object
+  /// was closed; bad_descriptor if it was closed before; resource_deadlock_would_occur in a callback.
   template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
                 WaitToken = boost::asio::default_completion_token_t<executor_type>>
   auto async_wait(WaitToken&& token = {}) {
     return boost::asio::async_initiate<WaitToken, void(error_code)>(initiation{*this}, token);
   }
 
-  /// Ends the waits for the end, with operation_aborted. The watching goes on.
+  /// Ends the operations of async_wait(), with operation_aborted. The watching continues.
   /// Errors: bad_descriptor; resource_deadlock_would_occur in a callback.
   void cancel() {
     error_code ec;
@@ -151,10 +157,10 @@ class basic_watch {
   }
   error_code cancel(error_code& ec) { return over_.cancel(ec); }
 
-  /// Ends the watching and closes the descriptor and the handle on the bell. When it returns nothing is rung any more: it
-  /// may sleep, until a ring that is on its way in another thread has come to its end. What had been read and waited for room
-  /// is signalled, and the count, if it has no room still, stops at 2^64-1, which the bell's readers see as POLLERR.
-  /// Errors: as cancel().
+  /// Ends the watching and closes the descriptor and the handle on the eventfd. After it returns the eventfd is not
+  /// signalled any more: it may sleep until a transfer that runs in another thread has ended. A count that has been
+  /// read and waits for room is signalled; if it still does not fit, the count of the eventfd stops at 2^64-1, which
+  /// readers see as POLLERR. Errors: as cancel().
   void close() {
     error_code ec;
     close(ec);
@@ -165,8 +171,8 @@ class basic_watch {
     return ec;
   }
 
-  /// As close(), but that the descriptor stays open.
-  /// @return the descriptor, which is the caller's now; -1 when `ec` is set. Errors: as cancel().
+  /// As close(), except that the descriptor stays open.
+  /// @return the descriptor, which the caller now owns; -1 if `ec` is set. Errors: as cancel().
   [[nodiscard]] native_handle_type release() {
     error_code ec;
     const auto source = release(ec);
@@ -196,17 +202,17 @@ class basic_watch {
     basic_watch* self_;
   };
 
-  /// Closes. @return the source, none when `ec` is set.
+  /// Ends the watching. @return the source; an empty one if `ec` is set.
   [[nodiscard]] detail::count_source end(error_code& ec) {
     over_.close(ec);
     return ec ? detail::count_source{} : std::exchange(watch_, nullptr)->close();
   }
 
-  basic_eventfd<executor_type> over_;  // listens to the count that says that the watching is over
+  basic_eventfd<executor_type> over_;  // listens to watched_source::over(), whose count is above 0 after the end
   std::shared_ptr<detail::watched_source> watch_;
 };
 
-/// The one for everyday use.
+/// With any_io_executor, the default executor type.
 using watch = basic_watch<>;
 
 }  // namespace doorbell::asio

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bell_interest: what operations wait for, told by the count alone.
+// bell_interest: the conditions that operations wait for. They depend on the count only.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -14,23 +14,25 @@
 namespace doorbell::asio::detail {
 
 struct bell_interest {
-  static constexpr std::uint64_t no_room = UINT64_MAX;  // which a write may not ask for
+  static constexpr std::uint64_t no_room = UINT64_MAX;  // no write can add this value
 
   unsigned events = 0;           ///< POLLIN, POLLOUT, POLLERR
-  std::uint64_t room = no_room;  ///< for so much, which a write is to add
+  std::uint64_t room = no_room;  ///< the value that the first write adds, or no_room
 
-  /// Takes in what an operation that came later waits for. Of writes only the first counts: the others are behind it.
+  /// Adds the conditions of an operation that was started later. Of all writes only the first counts, since the others
+  /// are executed after it.
   void add(const bell_interest& later) noexcept {
     events |= later.events;
     if (room == no_room) room = later.room;
   }
 
-  /// Whether some of it is there. With the queue's lock held it stays so; without, it is as it was at some moment.
+  /// Whether one of the conditions holds. If the caller holds the queue lock, the result stays valid; otherwise it held
+  /// at some moment during the call.
   [[nodiscard]] bool is_met(const eventfd_ctx& ctx) const noexcept {
     return (ctx.poll() & events) != 0 || room < UINT64_MAX - ctx.count();
   }
 
-  /// Whether nothing can ever meet it.
+  /// Whether there is no condition, so that the operation would never end.
   [[nodiscard]] bool is_none() const noexcept { return events == 0 && room == no_room; }
 };
 

@@ -2,12 +2,13 @@
 //
 // bell_op: one asynchronous wait, read or write, from its initiation to its handler.
 //
-// An operation lives in memory from its handler's associated allocator (Asio's recycling one by default, as for Asio's own
-// operations), which is given back before the handler is called, so that a handler that starts the next operation gets the same
-// memory again. While it lives it holds outstanding work on the I/O object's executor and on its handler's.
+// An operation is allocated by its handler's associated allocator (Asio's recycling allocator by default, as for Asio's
+// own operations). The memory is freed before the handler is called, so that a handler that starts the next operation
+// gets the same memory again. During its lifetime the operation holds outstanding work on the I/O object's executor and
+// on its handler's executor.
 //
-// Thread safety: belongs to whoever has it: the initiating function, then the watch's list, under the watch's mutex, then
-// whoever has taken it from there.
+// Thread safety: not thread-safe. The operation is owned by the initiating function, then by the list of the
+// bell_watch, under its mutex, then by the thread that has removed it from the list.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -31,12 +32,12 @@ namespace doorbell::asio::detail {
 
 using boost::system::error_code;
 
-/// What an operation does with a bell that is ready.
+/// The effect of an operation on an eventfd that is ready.
 enum class bell_use {
-  waits,     ///< leaves the count alone
-  reads,     ///< takes what a read would
-  acquires,  ///< the same, and does not tell how much
-  writes,    ///< adds what a write would
+  waits,     ///< does not change the count
+  reads,     ///< takes the value that a read takes
+  acquires,  ///< the same, without passing the value to the handler
+  writes,    ///< adds to the count
 };
 
 class bell_op : public boost::intrusive::list_base_hook<> {
@@ -49,9 +50,9 @@ class bell_op : public boost::intrusive::list_base_hook<> {
   /// Shared by the operations that are bound to one cancellation slot (slot_canceller.hpp); 0 if it is bound to none.
   [[nodiscard]] std::uint64_t cancellation_key() const noexcept { return cancellation_key_; }
 
-  /// Carries it out if the bell is ready for it. After a hang-up every operation ends: a count that is there is still
-  /// read, so that none is lost, and waits for it succeed; then comes eof.
-  /// @return whether it is finished.
+  /// Executes the operation if the eventfd is ready for it. After a hang-up every operation ends: a remaining count is
+  /// still read, so that it is not lost, and waits for it succeed; all other operations end with eof.
+  /// @return whether the operation has ended.
   [[nodiscard]] bool attempt(eventfd_ctx& ctx, bool hung_up) noexcept {
     if (carry_out(ctx, hung_up)) return true;
     if (hung_up) result_ = boost::asio::error::eof;
@@ -60,11 +61,11 @@ class bell_op : public boost::intrusive::list_base_hook<> {
 
   void fail(error_code why) noexcept { result_ = why; }
 
-  /// Frees the operation and has its handler called from the loop, with the result.
+  /// Frees the operation and posts its handler, with the result.
   virtual void post() = 0;
-  /// The same for a caller that the I/O object's executor runs: the handler may be called before this returns.
+  /// The same for a caller that runs in the I/O object's executor: the handler may be called before this returns.
   virtual void dispatch() = 0;
-  /// Frees the operation and its handler, which is not called.
+  /// Frees the operation and destroys its handler without calling it.
   virtual void destroy() noexcept = 0;
 
  protected:
@@ -73,7 +74,7 @@ class bell_op : public boost::intrusive::list_base_hook<> {
   ~bell_op() = default;
 
   [[nodiscard]] error_code result() const noexcept { return result_; }
-  /// What was read.
+  /// The value that was read.
   [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
 
  private:
@@ -90,18 +91,18 @@ class bell_op : public boost::intrusive::list_base_hook<> {
   }
 
   [[nodiscard]] bool read(eventfd_ctx& ctx) noexcept {
-    std::error_code refused;  // only in a callback, and we are in none
+    std::error_code refused;  // drain() fails only in a callback; this is not called in one
     count_ = ctx.drain(refused);
     return count_ > 0;
   }
 
-  // What nobody can read any more is not written: whoever finds it closed gets to know of the hang-up next.
+  // Nothing is added after the last handle has been closed. The write then stays in the list until the hang-up ends it.
   [[nodiscard]] bool write(eventfd_ctx& ctx) const noexcept {
     const eventfd_ctx_walk held{ctx};
     return ctx.is_open() && ctx.add_locked(interest_.room);
   }
 
-  // Nobody waits for room in what nobody can read any more.
+  // After a hang-up, waits for POLLOUT end with eof: no handle is left to read the count.
   [[nodiscard]] bool is_ready(const eventfd_ctx& ctx, bool hung_up) const noexcept {
     const auto wanted = hung_up ? interest_.events & ~static_cast<unsigned>(POLLOUT) : interest_.events;
     return (ctx.poll() & wanted) != 0;
@@ -124,7 +125,7 @@ void call(Handler&& handler, const error_code& result, std::uint64_t count) {
     std::forward<Handler>(handler)(result);
 }
 
-/// A handler with its arguments, ready to run.
+/// A handler bound to its arguments.
 template <bell_use Use, class Handler>
 class bell_completion {
  public:
@@ -186,7 +187,7 @@ class bell_op_for final : public bell_op {
         work_{executor},
         handler_{std::move(handler)} {}
 
-  // The work ends when the handler has been handed over, which counts as work itself.
+  // The outstanding work ends after the handler has been posted, which counts as outstanding work itself.
   template <class HandOver>
   void finish(HandOver hand_over) {
     const auto where_to = std::move(place_);
@@ -196,7 +197,7 @@ class bell_op_for final : public bell_op {
     hand_over(where_to, bell_completion<Use, Handler>{free(), why, how_many});
   }
 
-  /// Frees the memory of *this. @return the handler, which may own what the memory came from.
+  /// Frees the memory of *this. @return the handler, which may own the memory resource.
   [[nodiscard]] Handler free() noexcept {
     Handler handler{std::move(handler_)};
     allocator memory{allocator_for(handler)};

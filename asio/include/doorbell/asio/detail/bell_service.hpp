@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bell_service: what an execution context knows of the watches in it, so that its shutdown can end them. Without it a
-// coroutine that owns its eventfd, and is suspended in a wait on it, would own itself when the context goes; and a
-// signaller would post to a context that is no more.
+// bell_service: the list of an execution context's waiters and watches, which its shutdown ends. Without the service, a
+// coroutine that owns its eventfd and is suspended in a wait for it would own itself when the context is destroyed, and
+// a signaller would post to a destroyed context.
 //
-// Thread safety: add() and remove() may be called at once. shutdown() is the execution context's, when no thread runs it
-// any more; signallers may still ring, until each watch is off its queue.
+// Thread safety: add() and remove() may be called concurrently. shutdown() is called by the execution context when no
+// thread runs it any more; other threads may signal the eventfds until each waiter has left its wait queue.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -19,12 +19,12 @@ namespace doorbell::asio::detail {
 
 class bell_service final : public boost::asio::execution_context::service {
  public:
-  /// What has to end with the context.
+  /// An object that must end with the context.
   class client : public boost::intrusive::list_base_hook<> {
    public:
     client(const client&) = delete;
     client& operator=(const client&) = delete;
-    /// Called with no lock held, after the client has been taken off the list.
+    /// Called with no lock held, after the client has been removed from the list.
     virtual void shut_down() = 0;
 
    protected:

@@ -1,31 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bell_watch: an entry on an eventfd's wait queue that has an event loop carry out what waits for the eventfd.
+// bell_watch: an entry on an eventfd's wait queue that makes an event loop execute the operations that wait for the
+// eventfd.
 //
-// While operations wait and the eventfd is not ready for any of them, the watch is *armed*: its entry is on the queue.
-// The wake function takes the entry off again and posts one *look* to the loop, which carries out what it can and arms
-// anew if something still waits. So between a wake and its look, signals meet an empty queue and cost one atomic
-// operation each; however many come, the loop is woken once; and the count, not the wake, says how many they were.
+// While operations wait and the eventfd is not ready for any of them, the waiter is *armed*: its entry is on the queue.
+// The wake function removes the entry and posts one call of look() to the loop. look() executes the operations that it
+// can, and arms again if operations still wait. Between a wakeup and its look(), signals therefore find no entry of
+// this waiter and cost one atomic operation each. However many signals arrive, the loop is woken once. The number of
+// signals is in the count, not in the wakeup.
 //
-//   idle --start--> armed --wake--> posted --look--> idle, or armed again
-//     \___________start, ready already____^
+//   idle --start--> armed --wakeup--> posted --look()--> idle, or armed again
+//     \____________start, ready already____^
 //
-// Arming looks at the count under the queue's lock, so a signal before it is seen, and one after it finds the entry.
+// Arming checks the count under the queue lock, so an earlier signal is seen, and a later one finds the entry.
 //
-// Writes are carried out in the order they came: one that does not fit holds up those behind it, or small ones could
-// keep a large one from ever fitting. So when it is cancelled, the next one has to be looked at: no wake comes for it.
+// Writes are executed in the order in which they were started: a write that does not fit delays the later ones.
+// Otherwise small writes could prevent a large one from ever fitting. If the first write is cancelled, the next one
+// must therefore be checked, since no wakeup is due for it.
 //
-// Locks, outermost first: mutex_, then the queue's lock, then whatever the executor's post() takes (a mutex of its own,
-// and a write to wake the loop). The wake function comes from the middle: it holds the queue's lock, never takes mutex_, and
-// leaves the post for when the lock is let go: the loop that it wakes wants that lock at once. No circle: Asio's executors
-// call nobody with their locks held, nor destroy handlers there, so nobody comes from inside to the outside. The one way to
-// break it would be to come in from some other callback, with a queue's lock held: that is refused.
+// Locks, outermost first: mutex_, then the queue lock, then the locks of the executor's post() (a mutex of its own, and
+// a write to wake the loop). The wake function runs with the queue lock held. It never takes mutex_, and it defers the
+// post until the queue lock has been released, because the loop that it wakes needs that lock immediately. The order
+// has no cycle: Asio's executors neither call nor destroy handlers while they hold their locks. A call of this layer
+// from a callback, with the lock of another queue held, would break the order; such calls fail.
 //
-// Memory ordering: posted_ is relaxed; it goes with a post(), which is the edge to the look. What the signaller did before
-// it signalled is acquired with the count, when that is read.
+// Memory ordering: posted_ is relaxed; post() synchronizes with look(). The signaller's earlier writes are acquired
+// with the count, when it is read.
 //
-// Lifetime: shared by the I/O object, which closes it, and by the looks that are posted. Its memory may outlive the
-// execution context's end in a cancellation slot, which finds it closed.
+// Lifetime: shared by the I/O object, which closes it, and by the posted calls of look(). A function object in a
+// cancellation slot may keep the memory after the end of the execution context; the waiter is closed then.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -56,7 +59,8 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
  public:
   [[nodiscard]] eventfd_ctx& ctx() const noexcept { return *ctx_; }
 
-  /// Takes the operation over: it ends here, or by cancel(), close() or shut_down(). Its handler is called from the loop.
+  /// Takes ownership of the operation until look(), cancel(), close() or shut_down() ends it. Its handler is called
+  /// from the loop.
   void start(bell_op& op) {
     {
       const base::mutex_lock held{mutex_};
@@ -66,8 +70,9 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     op.post();
   }
 
-  /// The same, except that an operation that no other is before, and that can be carried out now, is: it needs no look,
-  /// and so not the loop. Of an eventfd on which all operations are started so, one only waits while the count is 0.
+  /// As start(), except that an operation is executed inline if no other operation waits and the eventfd is ready. Its
+  /// effect then does not depend on the loop. If all operations on an eventfd are started this way, an operation waits
+  /// only while the count is 0.
   void start_or_finish(bell_op& op) {
     {
       const base::walk_scope scope;
@@ -79,8 +84,8 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     op.post();
   }
 
-  /// Calls `step(ctx, finish)`, where `finish(n)` finishes the first n operations that wait as if the eventfd were
-  /// ready for them, and returns how many they were. No operation starts, ends or is cancelled during the step.
+  /// Calls `step(ctx, finish)`. `finish(n)` completes the first n waiting operations as if the eventfd were ready for
+  /// them, and returns the number of operations completed. No other operation starts, ends or is cancelled meanwhile.
   template <class Step>
   void change(const Step& step) {
     bell_op_list finished;
@@ -92,12 +97,12 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     post_all(finished);
   }
 
-  /// A key for operations that are bound to a cancellation slot, which no other operations of this eventfd have.
+  /// A new key for operations that are bound to one cancellation slot.
   [[nodiscard]] std::uint64_t make_cancellation_key() noexcept {
     return last_key_.fetch_add(1, base::memory_order_relaxed) + 1;
   }
 
-  /// Ends the operations that wait, or those with that key, with operation_aborted.
+  /// Ends all waiting operations, or those with that key, with operation_aborted.
   void cancel() {
     bell_op_list ended;
     {
@@ -120,7 +125,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     abort(ended);
   }
 
-  /// Ends the watch: no wake function runs after it, and what waits is cancelled.
+  /// Closes the waiter and cancels the waiting operations. No wake function runs after it has returned.
   void close() {
     bell_op_list ended;
     if (!end(ended)) return;
@@ -137,11 +142,11 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   /// Posts a call of look() to the executor.
   virtual void post_look() = 0;
 
-  /// In the loop, once for each post_look(): carries out what can be.
+  /// Called by the loop once for each post_look(). Executes the operations for which the eventfd is ready.
   void look() {
     bell_op_list finished;
     {
-      const base::walk_scope scope;  // what wake functions defer runs without mutex_
+      const base::walk_scope scope;  // functions that wake functions defer run after mutex_ is released
       const base::mutex_lock held{mutex_};
       do attempt_all(finished);
       while (!waiting_.empty() && !arm_for_all());
@@ -164,7 +169,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     bell_op_list& finished_;
   };
 
-  /// @return false: closed.
+  /// @return false if the waiter is closed.
   [[nodiscard]] bool enqueue(bell_op& op) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (closed_) return false;
     waiting_.push_back(op);
@@ -190,36 +195,37 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     self.posts_.end();
   }
 
-  // Out of memory ends the program: a wake cannot be lost silently.
+  // If memory is exhausted, the program ends: a wakeup must not be lost silently.
   void wake_loop() noexcept { post_look(); }
 
   [[nodiscard]] bool is_ready() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(ctx_) {
     return interest_.is_met(*ctx_);
   }
 
-  // The entry's share in the memory goes with it: we hold a reference of our own. It cannot be the last one, because who is
-  // on the queue has not been hung up on.
+  // Removes the entry and releases the entry's share of the memory; ctx_ holds a reference. The share cannot be the
+  // last one, because an entry is on the queue only while a handle is open.
   void unhook() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(ctx_) {
     ctx_->detach(*this);
     [[maybe_unused]] const bool last = ctx_->release_share();
     assert(!last);
   }
 
-  /// Arms for `wanted` besides what it is armed for.
-  /// @return false: there is something to look at now; posted_ is set, and the caller sees to it.
+  /// Arms for `wanted`, in addition to the conditions that the entry is armed for.
+  /// @return false if operations can be executed now. posted_ is then set, and the caller must execute them or post
+  /// look().
   [[nodiscard]] bool arm(const bell_interest& wanted) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const eventfd_ctx_lock queue{*ctx_};
-    if (posted_.load(base::memory_order_relaxed)) return true;  // a wake was faster, and has posted
+    if (posted_.load(base::memory_order_relaxed)) return true;  // a wake function has run, and posts look()
     if (!linked()) interest_ = {};
     interest_.add(wanted);
-    const bool open = linked() || attach();  // even if it is ready: this is how a hang-up shows
+    const bool open = linked() || attach();  // even if the eventfd is ready: attach() detects a hang-up
     if (open && !is_ready()) return true;
     if (linked()) unhook();
     posted_.store(true, base::memory_order_relaxed);
     return false;
   }
 
-  /// Arms for what waits, at the end of a look. @return false: look again.
+  /// Arms for all waiting operations. @return false if the caller must execute them first.
   [[nodiscard]] bool arm_for_all() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     bell_interest wanted;
     for (const auto& op : waiting_) wanted.add(op.interest());
@@ -227,7 +233,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     return arm(wanted);
   }
 
-  // It was armed for the write that has left. Off the queue, nobody changes posted_.
+  // The entry was armed for the write that was cancelled. After disarm(), no wake function sets posted_.
   void arm_for_those_behind() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     disarm();
     if (!posted_.load(base::memory_order_relaxed) && !arm_for_all()) wake_loop();
@@ -244,8 +250,8 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     if (linked()) unhook();
   }
 
-  // In the order they came, so that reads and writes are served fairly. The wake functions of the queue run here, under
-  // mutex_: none of them may come for it, for calls of this layer are refused in a callback.
+  // In the order in which they were started, so that reads and writes are served fairly. The wake functions of the
+  // queue run here, with mutex_ held. None of them can take mutex_, since calls of this layer fail in a callback.
   void attempt_all(bell_op_list& finished) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     bool a_write_waits = false;
     for (auto at = waiting_.begin(); at != waiting_.end();) {
@@ -285,7 +291,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     return std::any_of(ops.begin(), ops.end(), [](const bell_op& op) { return op.is_write(); });
   }
 
-  /// @return false: it has ended before.
+  /// @return false if the waiter was closed before.
   bool end(bell_op_list& ended) {
     const base::mutex_lock held{mutex_};
     ended.swap(waiting_);
@@ -302,7 +308,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     while (!ops.empty()) take_first(ops).post();
   }
 
-  // The first handler may be called right here, and may throw: by then the others are on their way.
+  // The first handler may be called inline and may throw. Therefore the others are posted before it.
   static void hand_over(bell_op_list& ops) {
     if (ops.empty()) return;
     auto& first = take_first(ops);
@@ -316,7 +322,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     return first;
   }
 
-  // The handlers' destructors may drop what holds *this.
+  // The handlers' destructors may drop the last other reference to *this.
   void shut_down() override {
     const auto self = shared_from_this();
     bell_op_list ended;
@@ -331,23 +337,24 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   base::mutex mutex_;
   bell_op_list waiting_ DOORBELL_GUARDED_BY(mutex_);
   bool closed_ DOORBELL_GUARDED_BY(mutex_) = false;
-  bool hung_up_ DOORBELL_GUARDED_BY(mutex_) = false;  // found out when it could not be armed
+  bool hung_up_ DOORBELL_GUARDED_BY(mutex_) = false;  // set when the entry could not be attached
 
-  // Set under the queue's lock by the wake function, which only an armed watch has; else under mutex_. So whoever holds
-  // mutex_ and finds it set, or the entry not linked, knows that nobody changes them.
+  // Set with the queue lock held by the wake function, which runs only while the entry is linked; otherwise written
+  // with mutex_ held. So if a thread holds mutex_ and finds posted_ set, or the entry not linked, no other thread
+  // changes them.
   base::atomic<bool> posted_{false};
   pending_posts posts_;
   base::atomic<std::uint64_t> last_key_{0};
 
   bell_interest interest_
-      DOORBELL_GUARDED_BY(ctx_);  // of all that waits; perhaps of waits and reads that have left, too
+      DOORBELL_GUARDED_BY(ctx_);  // of all waiting operations; possibly also of cancelled waits and reads
 };
 
-/// A watch whose looks are posted to an executor.
+/// A waiter that posts look() to an executor.
 template <class Executor>
 class bell_watch_on final : public bell_watch {
  public:
-  /// @param executor whose execution context ends the watch when it is shut down.
+  /// @param executor its execution context ends the waiter at shutdown.
   [[nodiscard]] static std::shared_ptr<bell_watch_on> make(const Executor& executor, eventfd_ctx& ctx) {
     auto& service = boost::asio::use_service<bell_service>(context_of(executor));
     auto made = std::make_shared<bell_watch_on>(key{}, executor, service, ctx);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// busy_polling: whether a loop goes on looking for completions before it sleeps: for so long after it has last found any, or started
-// something, or was told to.
+// busy_polling: decides whether a loop keeps polling for completions before it sleeps: for a given time after an
+// operation was last started or found completed, or after the time was set.
 //
-// Thread safety: belongs to whoever has it.
+// Thread safety: not thread-safe; the owner synchronizes access.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -20,7 +20,7 @@ class busy_polling {
 
   [[nodiscard]] std::chrono::nanoseconds at_most() const noexcept { return at_most_; }
 
-  /// @param moved whether there was anything to do this time.
+  /// @param moved whether the last poll submitted or completed an operation.
   [[nodiscard]] bool goes_on(bool moved) noexcept {
     if (at_most_ <= std::chrono::nanoseconds::zero()) return false;
     const auto now = std::chrono::steady_clock::now();
@@ -30,7 +30,7 @@ class busy_polling {
 
  private:
   std::chrono::nanoseconds at_most_{0};
-  std::chrono::steady_clock::time_point since_;  // of what was last found or started
+  std::chrono::steady_clock::time_point since_;  // when the last operation was started or found completed
 };
 
 }  // namespace doorbell::asio::detail

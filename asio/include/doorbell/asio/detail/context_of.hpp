@@ -13,11 +13,11 @@
 
 namespace doorbell::asio::detail {
 
-/// Of either kind that Asio knows.
+/// An executor of either of the two models that Asio supports.
 template <class Executor>
 concept an_executor = boost::asio::execution::is_executor<Executor>::value || boost::asio::is_executor<Executor>::value;
 
-/// The execution context that an executor is of.
+/// The execution context of an executor.
 template <an_executor Executor>
 [[nodiscard]] boost::asio::execution_context& context_of(const Executor& executor) {
   if constexpr (boost::asio::execution::is_executor<Executor>::value)
@@ -26,7 +26,7 @@ template <an_executor Executor>
     return executor.context();
 }
 
-/// The io_context whose executor it is, and nothing more than that; null: it is another one, or does more.
+/// The io_context, if `executor` is a plain executor of an io_context; null for any other executor, such as a strand.
 template <class Executor>
 [[nodiscard]] boost::asio::io_context* loop_of(const Executor& /*executor*/) noexcept {
   return nullptr;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// count_source: a kernel descriptor that others own, too, and that counts of 8 bytes are read from, without a trace on it.
+// count_source: a kernel descriptor from which counts of 8 bytes are read. Other processes may share the open file, so
+// this class does not change its flags.
 //
-// Asio makes what it waits for non-blocking. That flag is the open file's, which whoever has a duplicate of the descriptor
-// shares: writers in another process, who count on sleeping while there is no room, would lose what they write. So a loop
-// waits for an epoll instance that holds the descriptor, and reads ask the kernel not to wait, one by one.
+// Asio makes the descriptors that it waits for non-blocking. O_NONBLOCK is a flag of the open file, which all
+// duplicates of the descriptor share: a writer in another process that expects write(2) to block while there is no room
+// would get EAGAIN and lose the value. Therefore the loop waits for an epoll instance that contains the descriptor, and
+// each read asks the kernel not to block.
 //
 // Thread safety: as any value type.
 #pragma once
@@ -31,14 +33,15 @@ namespace doorbell::asio::detail {
 class count_source {
  public:
   count_source() noexcept = default;
-  /// Takes the descriptor over.
+  /// Takes ownership of the descriptor.
   explicit count_source(int fd) noexcept : fd_{fd} {}
 
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
   [[nodiscard]] int release() noexcept { return fd_.release(); }
 
-  /// @return a descriptor that is readable while `fd` is, or is in error or hung up.
-  /// Errors: as epoll_create1(2) and epoll_ctl(2): operation_not_permitted for what cannot be waited for, such as a file.
+  /// @return a descriptor that is readable while `fd` is readable, in error or hung up.
+  /// Errors: those of epoll_create1(2) and epoll_ctl(2): operation_not_permitted for a descriptor that epoll does not
+  /// support, such as a regular file.
   [[nodiscard]] static base::unique_fd make_readiness(int fd, boost::system::error_code& ec) noexcept {
     base::unique_fd readiness{::epoll_create1(EPOLL_CLOEXEC)};
     epoll_event readable{.events = EPOLLIN, .data = {}};
@@ -49,8 +52,9 @@ class count_source {
     return readiness;
   }
 
-  /// Takes a count. Never blocks, as long as nobody else reads where the kernel cannot be asked not to.
-  /// Errors: would_block; eof when the writers have hung up; bad_message for fewer than 8 bytes; as read(2).
+  /// Takes a count. Does not block if the kernel supports RWF_NOWAIT for the descriptor. Otherwise it may block if
+  /// another reader takes the count after poll(2) has reported it.
+  /// Errors: would_block; eof if the writers have hung up; bad_message for fewer than 8 bytes; those of read(2).
   [[nodiscard]] std::uint64_t read(boost::system::error_code& ec) const noexcept {
     std::uint64_t count = 0;  // equivalent fault (constant): it is read into, or not looked at
     const auto bytes = read_now(count);
@@ -73,7 +77,7 @@ class count_source {
     return bytes;
   }
 
-  // A timerfd before Linux 6.10.
+  // For a timerfd before Linux 6.10.
   [[nodiscard]] ssize_t read_if_readable(std::uint64_t& count) const noexcept {
     pollfd asked{.fd = fd(), .events = POLLIN, .revents = 0};  // equivalent fault (constant): poll(2) writes it
     if (::poll(&asked, 1, 0) != 0) return ::read(fd(), &count, sizeof count);
@@ -81,8 +85,8 @@ class count_source {
     return -1;  // equivalent fault (constant): any negative number is an error
   }
 
-  // g++ 12's ThreadSanitizer does not know preadv2, and would not see the edge from the write to the read. It knows readv, of
-  // nothing, too.
+  // ThreadSanitizer of g++ 12 does not intercept preadv2, and would not see that the write happens before the read. It
+  // intercepts readv, even one that reads nothing.
   void tell_sanitizer() const noexcept {
 #if defined(__SANITIZE_THREAD__)
     [[maybe_unused]] const auto nothing = ::readv(fd(), nullptr, 0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the I/O objects say when something cannot be.
+// The checks and errors that the I/O objects have in common.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -24,14 +24,15 @@ inline void throw_if(const error_code& ec, const char* what) {
   if (ec) throw boost::system::system_error{ec, what};
 }
 
-/// Of an I/O object: sets `ec`, and is bad_descriptor unless it is open. @return whether it is.
+/// Sets `ec` to bad_descriptor unless the I/O object is open; otherwise clears it. @return `is_open`.
 [[nodiscard]] inline bool check_open(bool is_open, error_code& ec) noexcept {
   ec = {};
   if (!is_open) ec = boost::asio::error::bad_descriptor;
   return is_open;
 }
 
-/// What may sleep is resource_deadlock_would_occur in a callback of an eventfd. @return whether it may be done.
+/// Sets `ec` to resource_deadlock_would_occur in a callback of an eventfd, where functions that may sleep are refused.
+/// @return whether the caller may continue.
 [[nodiscard]] inline bool check_no_callback(error_code& ec) noexcept {
   if (!eventfd_ctx::in_callback()) return true;
   ec = boost::system::errc::make_error_code(boost::system::errc::resource_deadlock_would_occur);

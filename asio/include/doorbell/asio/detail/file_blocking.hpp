@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads and writes in the caller's thread.
+// Blocking reads and writes.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -23,7 +23,7 @@
 
 namespace doorbell::asio::detail {
 
-/// Where to: bytes after the beginning, or, of a pipe, nowhere in particular.
+/// The offset of a transfer, in bytes after the start of the file; none for a file without a position, such as a pipe.
 using file_offset = std::optional<std::uint64_t>;
 
 [[nodiscard]] inline ssize_t read_once(int fd, file_offset at, std::span<const iovec> vectors) noexcept {
@@ -35,7 +35,8 @@ using file_offset = std::optional<std::uint64_t>;
   return at ? ::pwritev(fd, vectors.data(), count, static_cast<off_t>(*at)) : ::writev(fd, vectors.data(), count);
 }
 
-/// Until it is done, or fails: what is set not to block is waited for. A signal handler interrupts it.
+/// Repeats `transfer` until it succeeds or fails: if a non-blocking descriptor is not ready, waits with poll(2). A
+/// signal handler interrupts the wait.
 template <class Transfer>
 [[nodiscard]] std::size_t transfer_blocking(Transfer transfer, int fd, short events, error_code& ec) {
   for (;;) {

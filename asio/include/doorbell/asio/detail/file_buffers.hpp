@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From Asio's sequences of buffers to the kernel's.
+// Converts Asio's buffer sequences to the kernel's iovecs.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -17,7 +17,7 @@
 
 namespace doorbell::asio::detail {
 
-/// How many buffers of a sequence go into one call, at the most; as in Boost.Asio.
+/// The greatest number of buffers of a sequence that one call transfers; as in Boost.Asio.
 inline constexpr std::size_t max_buffers = 64;
 
 template <class Buffers>
@@ -31,7 +31,7 @@ inline constexpr std::size_t buffers_in =
   return {.iov_base = const_cast<void*>(buffer.data()), .iov_len = buffer.size()};
 }
 
-/// The buffers that are not empty, as many as there is room for. @return them.
+/// Copies the buffers that are not empty to `room`, as many as fit. @return the part of `room` that was filled.
 /// @tparam Buffer mutable_buffer or const_buffer.
 template <class Buffer, class Buffers>
 [[nodiscard]] std::span<iovec> fill(std::span<iovec> room, const Buffers& buffers) {
@@ -44,8 +44,8 @@ template <class Buffer, class Buffers>
   return room.first(filled);
 }
 
-/// Has a request, as it was made, ask for them. One buffer needs no list. In its place: a copy of a request that has just been put
-/// together costs as much as all else that is done to start it.
+/// Fills in a default-constructed request as a transfer of these buffers. A single buffer needs no iovec list. The
+/// request is filled in place: copying a request that has just been written costs as much as the rest of the start.
 inline void ask_for_transfer(aio::iocb& request, bool reads, int fd, std::span<const iovec> vectors) noexcept {
   using aio::opcode;
   const bool is_list = vectors.size() > 1;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// file_flight: the operations on files that are with the engine, by way of an aio::context of their own: how they get there, and back.
+// file_flight: the file operations that have been submitted to the engine and not reaped yet, in an aio::context of
+// their own.
 //
-// Thread safety: belongs to whoever has it.
+// Thread safety: not thread-safe; the file_proactor's mutex protects it.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -28,19 +29,21 @@ class file_flight {
  public:
   static constexpr std::size_t batch = 64;
 
-  /// @return whether nothing is with the engine.
+  /// @return whether no operation is in flight.
   [[nodiscard]] bool empty() const noexcept { return ops_.empty(); }
   [[nodiscard]] bool is_open() const noexcept { return context_ != nullptr; }
 
-  /// @return a descriptor that is readable while there is something to reap; -1, and `ec` is set, when there is no context to be had.
+  /// @return a descriptor that is readable while there are events to reap; -1 with `ec` set if the context cannot be
+  /// created.
   [[nodiscard]] int open(std::error_code& ec) noexcept {
     context_.reset(new (std::nothrow) aio::context{at_once, ec});
     if (context_ == nullptr) ec = std::make_error_code(std::errc::not_enough_memory);
     return ec ? -1 : context_->descriptor(ec);
   }
 
-  /// Waits until the engine has let go of all of them. In a fork's child it has never had them.
-  /// @return them.
+  /// Destroys the context, which waits until the engine uses none of the operations any more. In the child of a fork
+  /// the engine has no operations.
+  /// @return the operations that were in flight.
   file_op_queue close() noexcept {
     context_.reset();
     file_op_queue landed;
@@ -48,21 +51,20 @@ class file_flight {
     return landed;
   }
 
-  /// Hands as many of those that are ready to the engine as go by one call.
-  /// Errors: resource_unavailable_try_again (there are too many); what the first of them is refused for.
+  /// Submits ready operations with one call, as many as it accepts.
+  /// Errors: resource_unavailable_try_again if too many are in flight; the error of the first operation refused.
   void take(file_op_queue& ready, std::error_code& ec) noexcept {
     std::array<aio::iocb*, batch> requests;
     const auto offered = offer(ready, std::span{requests}.first(most_at_once(ready)));
     take_off(ready, context_->submit(std::span<aio::iocb* const>{requests}.first(offered), ec), offered);
   }
 
-  /// Carries out a read now, if that does not wait. @return the res of its
-  /// event; nothing when it has had no effect.
+  /// Executes a read inline if it does not wait. @return the res of its event; nothing if the read had no effect.
   [[nodiscard]] std::optional<std::int64_t> read_inline(aio::iocb& request) noexcept {
     return context_->read_inline(request);
   }
 
-  /// Fetches events of what the engine has let go of, as far as there is room.
+  /// Fetches events of completed operations, as many as fit into `room`.
   [[nodiscard]] std::span<const aio::io_event> reap(std::span<aio::io_event> room) noexcept {
     if (empty()) return {};
     std::error_code ec;
@@ -71,7 +73,7 @@ class file_flight {
     return events;
   }
 
-  /// Asks for its end. If that cannot be asked now, it runs to it.
+  /// Asks the engine to cancel the operation. If that fails, the operation runs until it completes.
   void cancel(file_op& op) noexcept {
     std::error_code ec;
     context_->cancel(op.request(), ec);
@@ -81,12 +83,14 @@ class file_flight {
   static constexpr unsigned at_once = 512;
   static constexpr std::size_t first_batch = 8;
 
-  // An idle disk is given a few first: it would be so until the call that has them all returns.
+  // With nothing in flight the disk is idle, and would stay idle until the submission of a whole batch returns. So the
+  // first batch is a small one. Only for O_DIRECT.
   [[nodiscard]] std::size_t most_at_once(const file_op_queue& ready) const noexcept {
     return empty() && ready.front().file->facts().is_direct ? first_batch : batch;
   }
 
-  // Where they will be is said while they are at hand: when submit returns, what it has read fills the caches.
+  // Sets `where` before the submission, while the operations are in the CPU's caches. Afterwards the caches hold the
+  // data that the submission has read.
   [[nodiscard]] static std::size_t offer(file_op_queue& ready, std::span<aio::iocb*> requests) noexcept {
     std::size_t count = 0;
     for (auto at = ready.begin(); at != ready.end() && count < requests.size(); ++at) {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// file_op: one asynchronous operation on a file, from its initiation to its handler. As with bell_op, its memory is
-// from its handler's associated allocator (Asio's recycling one by default, as for Asio's own operations), given back
-// before the handler is called, and it is outstanding work on its handler's executor; the file_service is, all the
-// while, on the I/O object's. The request and its list of buffers stand in it, so it stays where it is while it is in
-// flight.
+// file_op: one asynchronous operation on a file, from its initiation to its handler. As with bell_op, it is allocated
+// by its handler's associated allocator (Asio's recycling allocator by default, as for Asio's own operations), its
+// memory is freed before the handler is called, and it is outstanding work of its handler's executor. The file_service
+// is outstanding work of the I/O object's executor. The operation contains the request and its iovecs, so its address
+// does not change while it is in flight.
 //
-// Thread safety: belongs to whoever has it: the initiating function, then the file_proactor's lists, under its mutex,
-// then whoever has taken it from there.
+// Thread safety: not thread-safe. The operation is owned by the initiating function, then by the lists of the
+// file_proactor, under its mutex, then by the thread that has removed it from the list.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -42,14 +42,13 @@ class open_file;
 
 enum class file_use { reads, writes, syncs };
 
-/// How an operation has ended, and how many bytes it has transferred.
+/// The result of an operation, and the number of bytes that it has transferred.
 struct file_result {
   error_code ec;
   std::size_t bytes = 0;
 };
 
-/// @param res of the request's event. @param asks_for_nothing whether it has no
-/// bytes to transfer.
+/// @param res of the request's event. @param asks_for_nothing whether the request transfers no bytes.
 [[nodiscard]] inline file_result result_of(file_use use, std::int64_t res, bool asks_for_nothing) noexcept {
   if (res < 0) return {{static_cast<int>(-res), boost::system::system_category()}};
   if (res == 0 && use == file_use::reads && !asks_for_nothing) return {boost::asio::error::eof};
@@ -61,7 +60,7 @@ class file_op {
   file_op(const file_op&) = delete;
   file_op& operator=(const file_op&) = delete;
 
-  /// Where it is: in a lane behind others of its stream, waiting to be submitted, with the engine.
+  /// The state: queued behind another operation of its stream, waiting to be submitted, or in flight.
   enum class place { lane, ready, in_flight };
 
   [[nodiscard]] aio::iocb& request() noexcept { return request_; }
@@ -73,22 +72,23 @@ class file_op {
   /// bound to none.
   [[nodiscard]] std::uint64_t cancellation_key() const noexcept { return cancellation_key_; }
 
-  /// What was transferred.
+  /// The number of bytes transferred.
   [[nodiscard]] std::size_t bytes() const noexcept { return result_.bytes; }
 
-  /// The request has ended: `res` is its event's.
+  /// Sets the result. @param res of the request's event.
   void complete(std::int64_t res) noexcept { result_ = result_of(use_, res, asks_for_nothing()); }
 
-  /// For a cancel that finds the operation in flight: the operation does not wait for the file again. If the engine cannot
-  /// stop its request, the operation ends with the result of that.
+  /// Called by a cancel that finds the operation in flight. The operation does not wait for the file again; if the
+  /// engine cannot stop its current request, the operation ends with the result of that request.
   void ask_for_end() noexcept { is_to_end_ = true; }
 
-  /// Of a file that does not block: whether it is not over with that result, but has another request now: to wait until
-  /// the file is ready, and then to try again.
+  /// For files with facts().does_not_block. Whether the operation continues after this result. If so, its request is
+  /// now the next one: after -EAGAIN a poll for the file to become ready, and after that poll the transfer again.
+  /// @param[in,out] res the result of the request; -ECANCELED if the operation ends because of a cancel.
   [[nodiscard]] bool goes_on(std::int64_t& res) noexcept {
     const bool is_over = polls_ ? res < 0 : res != -EAGAIN;
     if (is_over) return false;
-    if (is_to_end_ || res == 0) {  // 0 is what a poll says when it has been cancelled
+    if (is_to_end_ || res == 0) {  // a poll that was cancelled has the result 0
       res = -ECANCELED;
       return false;
     }
@@ -98,14 +98,14 @@ class file_op {
 
   void fail(error_code why) noexcept { result_ = {why}; }
 
-  /// Frees the operation and has its handler called from the loop, with the result.
+  /// Frees the operation and posts its handler, with the result.
   virtual void post() = 0;
-  /// The same for a caller that the loop runs, in the place of one handler: that may be called before this returns.
+  /// The same for a caller that the loop runs as one of its handlers: the handler may be called before this returns.
   virtual void dispatch() = 0;
-  /// Frees the operation and its handler, which is not called.
+  /// Frees the operation and destroys its handler without calling it.
   virtual void destroy() noexcept = 0;
 
-  /// Memory for what carries it through the loop when it has ended.
+  /// Memory for the Asio operation that passes the ended operation through the loop (hand_over.hpp).
   class carrier {
    public:
     static constexpr std::size_t size = 256;
@@ -115,13 +115,13 @@ class file_op {
     alignas(std::max_align_t) std::array<std::byte, size> bytes_;
   };
 
-  // The file_proactor's.
+  // Used by the file_proactor.
   carrier carried_in;
   boost::intrusive::list_member_hook<> queue_hook;
   boost::intrusive::list_member_hook<> file_hook;
   place where = place::lane;
-  open_file* file = nullptr;        ///< until it ends
-  std::shared_ptr<open_file> kept;  ///< then, if it was the last one, to be let go of with no lock held
+  open_file* file = nullptr;        ///< null after the operation has ended
+  std::shared_ptr<open_file> kept;  ///< set when the file's last operation ends; released with no lock held
   file_proactor* handed_over_by = nullptr;
 
  protected:
@@ -148,7 +148,7 @@ class file_op {
   const file_use use_;
   const std::uint64_t cancellation_key_;
   aio::iocb request_;
-  aio::iocb_abi transfer_;  // what was asked, while the request waits for the file to be ready for it
+  aio::iocb_abi transfer_;  // the transfer, while the request polls the file
   bool polls_ = false;
   bool is_to_end_ = false;
   file_result result_;
@@ -159,9 +159,8 @@ using file_op_queue = boost::intrusive::list<
 using file_ops_of_file = boost::intrusive::list<
     file_op, boost::intrusive::member_hook<file_op, boost::intrusive::list_member_hook<>, &file_op::file_hook>>;
 
-/// A read that is carried out where it is started: of it what a file_op has to
-/// be prepared.
-/// @tparam Vectors how many buffers it may have.
+/// The request of a read that is executed inline. Has the members of file_op that prepare a request.
+/// @tparam Vectors the greatest number of buffers.
 template <std::size_t Vectors>
 class inline_read {
  public:
@@ -182,7 +181,7 @@ void call(Handler&& handler, const error_code& result, std::size_t bytes) {
     std::forward<Handler>(handler)(result, bytes);
 }
 
-/// A handler with its arguments, ready to run.
+/// A handler bound to its arguments.
 template <file_use Use, class Handler>
 class file_completion {
  public:
@@ -205,7 +204,7 @@ class file_completion {
   std::size_t bytes_;
 };
 
-/// @tparam Vectors how many buffers it may have.
+/// @tparam Vectors the greatest number of buffers.
 template <file_use Use, std::size_t Vectors, class Handler, class Executor>
 class file_op_for final : public file_op {
  public:
@@ -245,7 +244,7 @@ class file_op_for final : public file_op {
         place_{boost::asio::get_associated_executor(handler, executor), executor},
         handler_{std::move(handler)} {}
 
-  // The work ends when the handler has been handed over, which counts as work itself.
+  // The outstanding work ends after the handler has been posted, which counts as outstanding work itself.
   template <class HandOver>
   void finish(HandOver hand_over) {
     const auto where_to = std::move(place_);
@@ -254,7 +253,7 @@ class file_op_for final : public file_op {
     hand_over(where_to, file_completion<Use, Handler>{free(), why, how_many});
   }
 
-  /// Frees the memory of *this. @return the handler, which may own what the memory came from.
+  /// Frees the memory of *this. @return the handler, which may own the memory resource.
   [[nodiscard]] Handler free() noexcept {
     Handler handler{std::move(handler_)};
     allocator memory{allocator_for(handler)};
@@ -265,7 +264,7 @@ class file_op_for final : public file_op {
 
   handler_place<handler_executor> place_;
   Handler handler_;
-  std::array<iovec, Vectors> vectors_;  // those of its buffers that are not empty
+  std::array<iovec, Vectors> vectors_;  // the buffers that are not empty
 };
 
 }  // namespace doorbell::asio::detail

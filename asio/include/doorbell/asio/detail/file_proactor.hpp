@@ -1,52 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// file_proactor: operations on files on their way through an aio::context, which is reaped in the threads that run the loop: no
-// other thread takes part, unless the engine has workers. Which loop that is, a derived class knows.
+// file_proactor: submits file operations to an aio::context and completes them, in the threads that run the loop. No
+// other thread takes part, unless the engine has worker threads. The derived class connects it to the loop.
 //
-//   lane (streams only) --> ready --turn: submitted--> in flight --turn: event--> ended, handed over
+//   stream queue (streams only) --> ready --pass: submitted--> in flight --pass: event--> ended, posted or called
 //
-// A *turn* comes when operations have been started (posted once, however many there are, so that they are submitted by one
-// call) and when the context's descriptor is readable, for which the loop is asked only while something is in flight: what
-// submit answers itself, or the engine at once, needs no more than the turn that submitted it.
+// A completion *pass* (turn()) runs in two cases. First, the start of an operation posts a pass, unless one is posted,
+// so that one call submits all operations started before it. Second, a pass runs when the context's descriptor becomes
+// readable. The loop waits for the descriptor only while operations are in flight. So an operation that has completed
+// when submit returns needs only the pass that submits it.
 //
-// The loop counts a turn as a handler, so a turn calls one handler at most, and
-// posts the others: run_one() runs one, stop() stops after the one that called
-// it, and what was posted before comes before.
+// The loop counts a pass as one handler. So a pass calls one completion handler at most and posts the others: run_one()
+// runs one handler, stop() takes effect after the handler that called it, and handlers that were posted earlier run
+// earlier.
 //
-// The next turn submits the operations that handlers start, all together. If a handler is the only one (only_handler),
-// there is no other operation to submit its first one with. So it is submitted where it is started, or, if it reads what
-// is in memory, carried out there, and only its handler is posted. This saves a round of the loop.
+// The next pass submits all operations that handlers start, with one call. If only one handler runs (only_handler),
+// there is no other operation to submit its first operation with. The initiating function therefore submits this
+// operation, or executes it if it reads bytes in memory, and only its handler is posted. This saves one round of the
+// loop.
 //
-// Operations for which the context has no room stay ready, and the turn of the next events submits them.
+// Operations that do not fit into the context stay ready. The pass of the next events submits them.
 //
-//   turn                                 starter
-//   no turn is posted now; submits what is ready
-//                                        one more is ready: posts a turn, unless one is posted
+//   pass                                 starter
+//   no pass is posted now; submits the ready operations
+//                                        one more is ready: posts a pass, unless one is posted
 //
-//   legal:     a turn that is posted has not begun, and finds it. A starter that is an only handler may submit it itself,
-//              in the same hold of mutex_, and looks whether it was answered.
-//   forbidden: something ready, nothing in flight, and no turn to come.
+//   legal:     a posted pass has not begun, and finds the operation. A starter that is the only handler may submit the
+//              operation itself, while it holds mutex_, and checks whether it has completed.
+//   forbidden: an operation is ready, none is in flight, and no pass is due.
 //
-//   turn                                 the engine
-//   reaps: nothing
-//                                        completes: an edge, while nobody asks for one
-//   something in flight: asks for one
+//   pass                                 the engine
+//   reaps: no events
+//                                        completes a request: an edge, while the loop does not wait for one
+//   operations are in flight: waits for the descriptor
 //
-//   legal:     who asks is told of what is there already, so the next turn comes. Busy polling posts the next turn in the place
-//              of asking, until it has looked for long enough.
-//   forbidden: something in flight, nobody who asks, and no turn to come.
+//   legal:     the wait reports that the descriptor is readable already, so the next pass runs. With busy polling, a
+//              pass posts the next pass instead of waiting, until the polling time has passed.
+//   forbidden: operations are in flight, the loop does not wait for the descriptor, and no pass is due.
 //
-//   canceller                            turn
-//   finds it in flight: asks the engine
-//                                        reaps its event: takes it off, hands it over
+//   canceller                            pass
+//   the operation is in flight: asks the engine to cancel it
+//                                        reaps its event: removes it, completes it
 //
-//   legal:     what is in flight ends by its event alone; where it is is changed and looked at under mutex_.
-//   forbidden: ended by the canceller as well; or before the engine has let go of its buffers.
+//   legal:     an operation in flight ends by its event alone; its state is changed and checked with mutex_ held.
+//   forbidden: the canceller ends it as well; or ends it while the engine still uses its buffers.
 //
-// Locks, outermost first: mutex_, then what is the aio::context's and the loop's. Neither calls back: the requests ring no
-// eventfd. Handlers, and what they own, are called, posted and destroyed with no lock held.
+// Locks, outermost first: mutex_, then the locks of the aio::context and of the loop. Neither calls back, since the
+// requests signal no eventfd. Handlers, and objects that they own, are called, posted and destroyed with no lock held.
 //
-// Memory ordering: mutex_. The kernel's and the workers' writes to the buffers are acquired with the event.
+// Memory ordering: mutex_. Writes of the kernel and of worker threads to the buffers are acquired with the event.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -75,8 +77,8 @@ class file_proactor {
   file_proactor(const file_proactor&) = delete;
   file_proactor& operator=(const file_proactor&) = delete;
 
-  /// Takes the operation over, whose file is set: it ends here, or by cancel() or the end of the context. Its handler is
-  /// called from the loop.
+  /// Takes ownership of the operation, whose `file` is set, until it completes, is cancelled, or the execution context
+  /// shuts down. Its handler is called from the loop.
   void start(file_op& op) {
     {
       const base::mutex_lock held{mutex_};
@@ -92,9 +94,8 @@ class file_proactor {
     op.destroy();
   }
 
-  /// Carries a read out in the calling thread, if that does not wait and no
-  /// other of its stream is before it.
-  /// @return the res of its event; nothing when it has had no effect.
+  /// Executes a read inline, if it does not wait and no earlier operation of its stream is outstanding.
+  /// @return the res of its event; nothing if the read had no effect.
   [[nodiscard]] std::optional<std::int64_t> read_inline(open_file& file, aio::iocb& read) {
     const base::mutex_lock held{mutex_};
     std::error_code ec;
@@ -102,8 +103,7 @@ class file_proactor {
     return read_inline_locked(file, read);
   }
 
-  /// Calls the handler of an operation that post_hand_over() was given: by a
-  /// thread that runs the loop.
+  /// Calls the handler of an operation that was passed to post_hand_over(). Called by a thread that runs the loop.
   static void run_handed_over(file_op& ended) {
     auto* const turns = ended.handed_over_by;
     const bool is_only = turns->handed_over_.fetch_sub(1, base::memory_order_relaxed) == 1;
@@ -111,11 +111,11 @@ class file_proactor {
     ended.dispatch();
   }
 
-  /// For the files, that may be there longer.
+  /// For the files, which may outlive this object.
   [[nodiscard]] const proactor_link& link() const noexcept { return link_; }
 
-  /// Ends the operations of a file, or those with that cancellation key, with operation_aborted; those that are in flight when
-  /// the engine has stopped them, or with their result when it cannot.
+  /// Ends the operations of a file, or those with that cancellation key, with operation_aborted. An operation in flight
+  /// ends after the engine has stopped it; if the engine cannot stop it, it ends with its result.
   void cancel(open_file& file) {
     cancel_if(file, [](const file_op&) { return true; });
   }
@@ -123,12 +123,12 @@ class file_proactor {
     cancel_if(file, [meant](const file_op& op) { return op.cancellation_key() == meant; });
   }
 
-  /// @return whether no operation uses its descriptor.
+  /// @return whether no operation uses the descriptor of the file.
   [[nodiscard]] bool is_idle(const open_file& file) {
     const base::mutex_lock held{mutex_};
     return file.outstanding.empty();
   }
-  /// Takes the descriptor out, which those in flight may go on using.
+  /// Gives up ownership of the descriptor. Operations in flight may continue to use it.
   [[nodiscard]] int release(open_file& file) {
     const base::mutex_lock held{mutex_};
     return file.release();
@@ -138,34 +138,36 @@ class file_proactor {
   file_proactor() = default;
   ~file_proactor() { *link_ = nullptr; }
 
-  // The loop's, for the derived class to say. None of them calls back.
+  // The connection to the loop, implemented by the derived class. None of these functions calls back.
 
-  /// Has turn_by_post() called by a thread that runs the loop.
+  /// Posts a call of turn_by_post() to the loop.
   virtual void post_turn() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
-  /// @param moved whether anything has just been submitted or has ended.
-  /// @return whether it is to look for what is in flight again before it sleeps: busy polling.
+  /// @param moved whether an operation has just been submitted or has ended.
+  /// @return whether to poll again before the loop sleeps (busy polling).
   virtual bool is_to_look_again(bool moved) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
-  /// Has it given to run_handed_over() by one.
+  /// Posts a call of run_handed_over() with this operation to the loop.
   virtual void post_hand_over(file_op& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
-  /// This is the descriptor from now on.
+  /// Sets the descriptor that ask_when_readable() waits for.
   virtual void watch(int descriptor, std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
-  /// Has turn_when_readable() called, once, when it is or has become readable: until then the loop does not end.
+  /// Makes the loop call turn_when_readable() once, when the descriptor is readable. Counts as outstanding work until
+  /// then.
   virtual void ask_when_readable() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
-  /// Has it called all the same.
+  /// Makes the loop call turn_when_readable() now, although the descriptor is not readable.
   virtual void stop_asking() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
 
-  // For the loop.
+  // Called by the loop.
 
   void turn_by_post() { turn(&file_proactor::turn_is_posted_); }
   void turn_when_readable() { turn(&file_proactor::loop_is_asked_); }
 
-  /// When no thread runs the loop any more: what is outstanding is destroyed, and so is what will be started.
+  /// Called when no thread runs the loop any more. Destroys the outstanding operations; operations that are started
+  /// later are destroyed too.
   void shut_down() {
     file_op_queue ended;
     {
       const base::mutex_lock held{mutex_};
       is_shut_down_ = true;
-      // When the engine has let go of them nobody touches a buffer; only then may handlers go, that may own them.
+      // After close() the engine uses no buffer any more. Handlers may own buffers, so they are destroyed only then.
       file_op_queue landed = flight_.close();
       collect(ready_, ended);
       collect(landed, ended);
@@ -174,8 +176,8 @@ class file_proactor {
     while (!ended.empty()) take_first(ended).destroy();
   }
 
-  /// A fork's child has no part in what is in flight: its parent has. It ends as cancelled there; what is ready goes, through a
-  /// context of the child's own.
+  /// Called in the child of a fork. Operations in flight belong to the parent; in the child they end with
+  /// operation_aborted. Ready operations are submitted to a new context of the child.
   void begin_anew_in_child() {
     file_op_queue ended;
     {
@@ -203,9 +205,8 @@ class file_proactor {
     if (!std::exchange(turn_is_posted_, true)) post_turn();
   }
 
-  // A read that does not wait is carried out where it is started. Its handler
-  // is still called from the loop.
-  // @return false: it has had no effect.
+  // Executes a read that does not wait inline. Its handler is still called from the loop.
+  // @return false if the operation had no effect.
   [[nodiscard]] bool answer_inline(file_op& op) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (op.use() != file_use::reads || !flight_.is_open()) return false;
     const auto res = read_inline_locked(*op.file, op.request());
@@ -223,8 +224,8 @@ class file_proactor {
     return res;
   }
 
-  // Hands over an operation that submit has answered: no edge announces it.
-  // @return whether nothing is left for a turn.
+  // Submits, and posts the handler of an operation that has completed inside submit, since no edge announces it.
+  // @return whether no operation is left for a pass.
   [[nodiscard]] bool submit_alone() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     file_op_queue ended;
     advance(ended);
@@ -232,8 +233,8 @@ class file_proactor {
     return ready_.empty();
   }
 
-  // Its handler is the only one if no other that was handed over is still to be
-  // called.
+  // Posts the operation's handler. handed_over_ counts the handlers that are posted and not called yet: if there is no
+  // other, this handler is the only one.
   void hand_over_later(file_op& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     ended.handed_over_by = this;
     handed_over_.fetch_add(1, base::memory_order_relaxed);
@@ -250,7 +251,8 @@ class file_proactor {
     hand_over_all(ended);
   }
 
-  // Busy polling, a turn that finds nothing looks again by itself, for a while: a look costs less than a round of the loop.
+  // With busy polling, a pass that finds no events polls again, up to looks_in_a_row times: a poll costs less than a
+  // round of the loop.
   void advance(file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     bool moved = submit_and_reap(ended);
     for (int more = looks_in_a_row; !moved && more > 0 && is_to_look_again(moved); --more)
@@ -258,8 +260,9 @@ class file_proactor {
     ask_loop(moved);
   }
 
-  // Submitted first: a disk need not wait for what else is done here. Events make room, and may have others go.
-  // @return whether there was anything to do.
+  // Submits first, so that a disk does not wait for the rest of the pass. Events make room in the context and may make
+  // other operations ready.
+  // @return whether an operation was submitted or completed.
   bool submit_and_reap(file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     bool moved = false;
     std::size_t events = 0;
@@ -271,7 +274,7 @@ class file_proactor {
     return moved;
   }
 
-  /// @return whether there is a point in going on; otherwise those that are left wait for the next events.
+  /// @return whether to call it again; if not, the remaining operations wait for the next events.
   [[nodiscard]] bool submit(file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     std::error_code ec;
     if (ensure_open(ec)) flight_.take(ready_, ec);
@@ -281,7 +284,7 @@ class file_proactor {
     return !is_full;
   }
 
-  /// @return whether something can be submitted.
+  /// @return whether the context is open, so that operations can be submitted.
   [[nodiscard]] bool ensure_open(std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (flight_.is_open()) return true;
     const int readable = flight_.open(ec);
@@ -292,7 +295,7 @@ class file_proactor {
 
   // Completing.
 
-  /// @return how many events there were.
+  /// @return the number of events.
   std::size_t reap(file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     std::array<aio::io_event, file_flight::batch> room;
     for (std::size_t count = 0;;) {
@@ -303,7 +306,7 @@ class file_proactor {
     }
   }
 
-  // What is set not to block says so, but its handler is not called before there is something.
+  // A non-blocking pipe or socket reports -EAGAIN. Its handler is called only after the file has become ready.
   void arrived(file_op& op, std::int64_t res, file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (op.file->facts().does_not_block && op.goes_on(res))
       make_ready(op);
@@ -311,14 +314,15 @@ class file_proactor {
       end(op, res, ended);
   }
 
-  // Of one that is on no list any more.
+  // For an operation that has been removed from ready_ and flight_.
   void end(file_op& op, std::int64_t res, file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     op.complete(res);
     if (auto* const next = op.file->leave(op)) make_ready(*next);
     ended.push_back(op);
   }
 
-  // While nothing is in flight the loop may end: it is not kept by what waits for nothing.
+  // While no operation is in flight, the wait for the descriptor must not count as outstanding work, so that the loop
+  // can end.
   void ask_loop(bool moved) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (flight_.empty()) {
       if (loop_is_asked_) stop_asking();
@@ -330,10 +334,9 @@ class file_proactor {
       ask_when_readable();
   }
 
-  // The first handler may be called right here, unless others were handed over
-  // before and are still to be called: of a stream they would be called in
-  // another order than they ended. It may throw: by then the others are on their
-  // way, each by itself, so that other threads may take them.
+  // The first handler may be called inline, unless handlers that were posted before have not been called yet: handlers
+  // of a stream would then be called in another order than its operations ended. The handler may throw. Therefore the
+  // other handlers are posted before it, each separately, so that other threads can run them.
   void hand_over_all(file_op_queue& ops) {
     if (ops.empty()) return;
     if (handed_over_.load(base::memory_order_relaxed) != 0) return pass_on(ops);
@@ -357,25 +360,27 @@ class file_proactor {
     while (!ops.empty()) take_first(ops).post();
   }
 
-  // What the operation lets go of may close its file, in this thread.
+  // The operation may hold the last reference to its file (file_op::kept). The thread that frees it then closes the
+  // file.
   [[nodiscard]] static file_op& take_first(file_op_queue& ops) noexcept {
     auto& op = ops.front();
     ops.pop_front();
     return op;
   }
 
-  // Cancelling.
+  // Cancellation.
 
   template <class Predicate>
   void cancel_if(open_file& file, Predicate is_meant) {
     file_op_queue ended;
     {
       const base::mutex_lock held{mutex_};
-      // Those in lanes first, so that none of them goes because the one before it has ended.
+      // Queued operations first, so that none of them becomes ready because the operation before it has ended.
       cancel_at(file_op::place::lane, file, is_meant, ended);
       cancel_at(file_op::place::ready, file, is_meant, ended);
       cancel_at(file_op::place::in_flight, file, is_meant, ended);
-      // For those that stood behind, and for events that the context has fetched to ask the engine: no edge tells of them.
+      // For operations that have become ready, and for events that the context has fetched in order to submit the
+      // cancel: no edge announces them.
       if (!file.outstanding.empty()) ask_for_turn();
     }
     post_all(ended);
@@ -408,9 +413,9 @@ class file_proactor {
     }
   }
 
-  // The end.
+  // Shutdown.
 
-  // The operations of a queue, and those that stand in lanes behind them.
+  // Moves the operations of a queue, and those that are queued behind them in their streams, to `ended`.
   void collect(file_op_queue& from, file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     while (!from.empty()) {
       auto& op = from.front();
@@ -425,8 +430,8 @@ class file_proactor {
   bool turn_is_posted_ DOORBELL_GUARDED_BY(mutex_) = false;
   bool loop_is_asked_ DOORBELL_GUARDED_BY(mutex_) = false;
   bool is_shut_down_ DOORBELL_GUARDED_BY(mutex_) = false;
-  // How many handlers are still to be called of those that were handed over. The threads of a loop call them in any
-  // order; a thread that is the only one sees its own changes.
+  // The number of handlers that have been posted and not called yet. Relaxed: with several threads the loop calls
+  // handlers in any order, and a single thread sees its own changes.
   base::atomic<int> handed_over_{0};
   const proactor_link link_ = std::make_shared<file_proactor*>(this);
 };

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// file_service: the files of one execution context, whose loop carries them: its reactor watches the aio::context's descriptor, and
-// it is posted to: straight, where it is known to be an io_context. Else what is posted reads nothing from a descriptor that is
-// never open, which is Asio's way to post to the loop itself, whatever executors the program has.
+// file_service: the file operations of one execution context, whose loop submits and completes them. Its reactor waits
+// for the aio::context's descriptor. Functions are posted directly to the execution context if that is known to be an
+// io_context. Otherwise they are posted as handlers of a read from a descriptor that is never open: in this way Asio
+// posts to the loop of any execution context, regardless of the program's executors.
 //
-// Out of memory ends the program where this is noexcept: an operation cannot be lost silently.
+// If memory is exhausted, noexcept functions end the program, since an operation must not be lost silently.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -37,7 +38,7 @@ class file_service final : public boost::asio::execution_context::service, publi
   explicit file_service(boost::asio::execution_context& context)
       : service{context}, poster_{loop_executor{context}}, reactor_{loop_executor{context}} {}
 
-  /// The execution context is that io_context, as is known by an executor of it. Null: it was none to tell.
+  /// Called with the io_context of an executor of this execution context; null if the executor does not identify one.
   void set_loop(boost::asio::io_context* loop) {
     const base::mutex_lock held{mutex_};
     if (loop != nullptr) loop_ = loop;
@@ -56,7 +57,7 @@ class file_service final : public boost::asio::execution_context::service, publi
   using descriptor = boost::asio::posix::basic_stream_descriptor<loop_executor>;
 
   void post_turn() noexcept override DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    post([this](const auto&... /*what nobody wants to know*/) { turn_by_post(); });
+    post([this](const auto&... /*result of the empty read*/) { turn_by_post(); });
   }
   bool is_to_look_again(bool moved) noexcept override DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return busy_poll_.goes_on(moved);
@@ -116,7 +117,7 @@ class file_service final : public boost::asio::execution_context::service, publi
     const base::mutex_lock held{mutex_};
     if (reactor_.is_open()) reactor_.release();
   }
-  // begin_anew_in_child() closes it, and its number may name another file by the next fork.
+  // begin_anew_in_child() closes the descriptor. At the next fork its number may refer to another file.
   void forget_descriptor() {
     const base::mutex_lock held{mutex_};
     readable_ = -1;  // equivalent fault (constant): any negative number is none
@@ -127,10 +128,10 @@ class file_service final : public boost::asio::execution_context::service, publi
     if (readable_ >= 0) reactor_.assign(readable_);
   }
 
-  boost::asio::io_context* loop_ DOORBELL_GUARDED_BY(mutex_) = nullptr;  // once it is known
+  boost::asio::io_context* loop_ DOORBELL_GUARDED_BY(mutex_) = nullptr;  // null until it is known
   descriptor poster_ DOORBELL_GUARDED_BY(mutex_);                        // never open
   descriptor reactor_ DOORBELL_GUARDED_BY(mutex_);  // the aio::context's descriptor, which it does not own
-  int readable_ DOORBELL_GUARDED_BY(mutex_) = -1;   // the same, once there is one
+  int readable_ DOORBELL_GUARDED_BY(mutex_) = -1;   // the same number; -1 until watch()
   busy_polling busy_poll_ DOORBELL_GUARDED_BY(mutex_);
 };
 

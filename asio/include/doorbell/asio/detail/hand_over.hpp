@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// hand_over: an operation that has ended, on its way through the loop to its handler's executor; if the loop goes before it is
-// there, it goes with it. Asio's operation that carries it stands in memory of its own: many end at once, and are many allocations
-// otherwise. Asio gives that memory back before it calls this.
+// hand_over: passes an operation that has ended through the loop to its handler's executor. If the loop is destroyed
+// first, the operation is destroyed, too. The Asio operation that carries it is allocated inside the file_op: many
+// operations may end together, and would otherwise need one allocation each. Asio frees that memory before it calls
+// this function object.
 //
-// Thread safety: belongs to whoever has it.
+// Thread safety: not thread-safe; owned by one thread at a time.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -20,7 +21,7 @@
 
 namespace doorbell::asio::detail {
 
-/// One block of memory at a time, in the operation, if it is large enough.
+/// Allocates one block of memory at a time, inside the operation if the block is small enough.
 template <class T>
 class carrier_allocator {
  public:
@@ -57,7 +58,7 @@ class hand_over {
 
   [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type{*memory_}; }
   void operator()() { file_proactor::run_handed_over(*op_.release()); }
-  /// As a read is called of which nobody wants to know what it has read.
+  /// The signature of a read handler, for the posts of file_service. The result is not used.
   void operator()(const boost::system::error_code& /*ec*/, std::size_t /*bytes*/) { (*this)(); }
 
  private:
@@ -66,7 +67,7 @@ class hand_over {
   };
 
   std::unique_ptr<file_op, destroyed> op_;
-  file_op::carrier* memory_;  // asked for by those who have moved the operation on
+  file_op::carrier* memory_;  // valid also when op_ has been moved from
 };
 
 }  // namespace doorbell::asio::detail

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// handler_place: where the handler of an operation is called. Mostly that is the io_context of the I/O object itself, by
-// whatever executor it is named; then it is called by the thread that runs it, and the several executors that any_io_executor makes
-// on the way to the same place are saved. Whoever has the operation keeps that io_context busy, by executor_work for
-// one; another executor is, by this.
+// handler_place: where the handler of an operation is called. In most programs this is the io_context of the I/O
+// object, whatever type of executor refers to it. Then the thread that runs the io_context calls the handler directly,
+// without the executors that any_io_executor would create on the way. The owner of the operation keeps that io_context
+// busy, for example by executor_work; handler_place keeps any other executor busy.
 //
-// Thread safety: belongs to the operation.
+// Thread safety: not thread-safe; owned by the operation.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -24,7 +24,7 @@
 
 namespace doorbell::asio::detail {
 
-/// As boost::asio::post(), straight to an io_context.
+/// As boost::asio::post(), but directly to the io_context if the executor is one of an io_context.
 template <class Executor, class Function>
 void post_to(const Executor& executor, Function&& function) {
   if (auto* const loop = loop_of(executor))
@@ -33,7 +33,7 @@ void post_to(const Executor& executor, Function&& function) {
     boost::asio::post(executor, std::forward<Function>(function));
 }
 
-/// Keeps an executor's execution context busy.
+/// Outstanding work of an executor.
 template <class Executor>
 class executor_work {
  public:
@@ -49,7 +49,7 @@ class executor_work {
   std::optional<boost::asio::executor_work_guard<Executor>> others_;
 };
 
-/// Where a handler has no executor of its own, it is the I/O object's.
+/// Whether both are the same object. A handler without an associated executor has the I/O object's.
 template <class One, class Other>
 [[nodiscard]] constexpr bool is_the_same(const One& one, const Other& other) noexcept {
   if constexpr (std::is_same_v<One, Other>)
@@ -61,13 +61,13 @@ template <class One, class Other>
 template <class HandlerExecutor>
 class handler_place {
  public:
-  /// @param executor of the handler. @param own of the I/O object.
+  /// @param executor of the handler. @param own the executor of the I/O object.
   template <class Executor>
   handler_place(const HandlerExecutor& executor, const Executor& own) : loop_{loop_of(own)} {
     if (loop_ == nullptr || (!is_the_same(executor, own) && loop_of(executor) != loop_)) elsewhere_.emplace(executor);
   }
 
-  /// Has it called.
+  /// Posts the completion.
   template <class Completion>
   void post(Completion&& completion) const {
     if (elsewhere_)
@@ -76,10 +76,10 @@ class handler_place {
       boost::asio::post(loop_->get_executor(), std::forward<Completion>(completion));
   }
 
-  /// Whether it is the I/O object's loop: who is run by that may just call it.
+  /// Whether the handler runs in the I/O object's loop. A thread that runs this loop may call the handler directly.
   [[nodiscard]] bool is_the_loop() const noexcept { return !elsewhere_; }
 
-  /// The same as post(), perhaps right here: by a caller that the I/O object's loop runs.
+  /// As post(), possibly inline. Only for callers that the I/O object's loop runs.
   template <class Completion>
   void dispatch(Completion&& completion) const {
     if (elsewhere_)

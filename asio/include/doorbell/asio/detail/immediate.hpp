@@ -62,8 +62,8 @@ template <class Executor, class Completion>
 void dispatch_immediately(const Executor& executor, Completion completion) = delete;
 #endif
 
-/// Submits a composed operation that ends before it has started any other operation: to the immediate executor that its
-/// handler is bound to, otherwise with post().
+/// Completes a composed operation that ends before it has started any other operation. Submits it to the immediate
+/// executor that its handler is bound to; otherwise posts it.
 /// @param executor the executor of the I/O object.
 template <class Executor, class Operation>
 void complete_immediately(const Executor& executor, Operation&& operation) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// loop_executor: the executor of I/O objects that are doorbell's own inside an execution context. It runs what it is given
-// where it is given it, and that is: in a thread that runs the context, when the reactor has something. No strand of the
-// program's stands between the two, so nobody's files wait for anybody's handler.
+// loop_executor: the executor of the I/O objects that doorbell uses internally in an execution context. It runs each
+// function inline. This is always in a thread that runs the context, because the reactor calls it. No strand of the
+// program is involved, so the operations of one file do not wait for handlers of others.
 //
 // Boost 1.82 and later derive the immediate executor of each I/O object from its executor, by requiring
 // blocking.never. never_blocking is that form: it runs a function in a thread that runs the context, and never inside
@@ -60,8 +60,8 @@ class loop_executor::never_blocking {
     return boost::asio::execution::blocking_t::never;
   }
 
-  /// Posts the function to the context: a read from a descriptor that is not open completes in the loop. That works
-  /// with every execution context that has a reactor.
+  /// Posts the function to the context, as the handler of a read from a descriptor that is not open, which completes in
+  /// the loop. This works with every execution context that has a reactor.
   template <class Function>
   void execute(Function&& function) const {
     boost::asio::posix::basic_stream_descriptor<loop_executor> closed{runs_};

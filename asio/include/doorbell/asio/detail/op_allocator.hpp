@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// op_allocator: where operations have their memory from: their handler's associated allocator, or, if it has none, Asio's
-// recycling one, as Asio's own operations: who starts the next operation in a handler gets the same memory again.
+// op_allocator: the allocator of operations: the associated allocator of the handler, or Asio's recycling allocator if
+// the handler has none, as for Asio's own operations. A handler that starts the next operation gets the same memory
+// again.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>

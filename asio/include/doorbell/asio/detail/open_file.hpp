@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// open_file: a descriptor that files and the operations on it share, and what is outstanding on it. It is closed when the
-// last of them is gone: a worker may still be at a read whose file the program has closed, and would otherwise read from
-// whatever got the number next.
+// open_file: a descriptor that is shared by a file and its operations, and the list of outstanding operations. The
+// descriptor is closed when the last of them releases it. Otherwise a worker that still reads from a file that the
+// program has closed could read from another file that was opened with the same number.
 //
-// A stream has one position, so its operations go one after the other: the first is under way, the others stand in its lane.
-// A pipe has none, and a lane for each direction.
+// A stream has one position, so its operations run one after the other: one is under way, the others wait in the stream
+// queue. A stream without a position, such as a pipe, has one stream queue for each direction.
 //
-// Thread safety: the lists belong to the file_proactor's mutex. The position may be read and set by anybody; who does so while
-// operations are outstanding does not know which of them comes first, and nothing else happens.
+// Thread safety: the file_proactor's mutex protects the lists. Any thread may read and set the position. If operations
+// are outstanding, the order of such a call and the operations is unspecified, but there is no data race.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -33,8 +33,8 @@ namespace doorbell::asio::detail {
 
 class file_proactor;
 
-/// From a file to the file_proactor of its execution context, or to null once
-/// that has been destroyed: programs may keep a file longer.
+/// Points to the file_proactor of the file's execution context, or to null after that has been destroyed: files may
+/// outlive it.
 using proactor_link = std::shared_ptr<file_proactor*>;
 
 /// How a file is read and written.
@@ -52,7 +52,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
   open_file& operator=(const open_file&) = delete;
   ~open_file() = default;
 
-  /// Null once the execution context has been destroyed.
+  /// Null after the execution context has been destroyed.
   [[nodiscard]] file_proactor* service() const noexcept { return *service_; }
   [[nodiscard]] int descriptor() const noexcept { return descriptor_.get(); }
   [[nodiscard]] const aio::file_facts& facts() const noexcept { return facts_; }
@@ -61,14 +61,14 @@ class open_file : public std::enable_shared_from_this<open_file> {
   [[nodiscard]] std::uint64_t position() const noexcept { return position_.load(base::memory_order_relaxed); }
   void set_position(std::uint64_t at) noexcept { position_.store(at, base::memory_order_relaxed); }
 
-  /// Where the next transfer is from; none in what has no position.
+  /// The offset of the next transfer; none if the file has no position.
   [[nodiscard]] std::optional<std::uint64_t> offset() const noexcept {
     return has_position_ ? std::optional{position()} : std::nullopt;
   }
 
-  /// As lseek(2), for the position that is ours. @return the new one.
+  /// As lseek(2), for the position of this object. @return the new position.
   std::uint64_t seek(std::int64_t by, int whence, error_code& ec) noexcept {
-    // The descriptor's own is where we last sought: it says what there is to say, and is not read by anybody.
+    // lseek(2) on the descriptor reports the errors. No transfer uses the descriptor's own position.
     if (has_position_ && whence == SEEK_CUR) {
       // A sum that does not fit is negative, and lseek(2) refuses it.
       by = static_cast<std::int64_t>(static_cast<std::uint64_t>(by) + position());
@@ -81,32 +81,34 @@ class open_file : public std::enable_shared_from_this<open_file> {
     return position();
   }
 
-  /// After a transfer of so many bytes from there. Who appends is at the end then, wherever the position was.
+  /// Advances the position after a transfer. With O_APPEND, a write leaves the position at the end of the file,
+  /// whatever it was before.
   void move_on(std::uint64_t from, std::size_t bytes, bool has_written) noexcept {
     const bool at_end = has_written && bytes > 0 && (::fcntl(descriptor(), F_GETFL) & O_APPEND) != 0;
     const auto end = at_end ? ::lseek(descriptor(), 0, SEEK_END) : -1;
     set_position(end >= 0 ? static_cast<std::uint64_t>(end) : from + bytes);
   }
 
-  /// A key for operations that are bound to a cancellation slot, which no other operations of this file have.
+  /// A new key for operations that are bound to one cancellation slot.
   [[nodiscard]] std::uint64_t make_cancellation_key() noexcept {
     return last_key_.fetch_add(1, base::memory_order_relaxed) + 1;
   }
-  /// Ends the operations with that key; none once the execution context has been destroyed.
+  /// Cancels the operations with that key. Has no effect after the execution context has been destroyed.
   void cancel(std::uint64_t key);
 
-  /// Closes the descriptor, that nobody else uses any more.
+  /// Closes the descriptor. No operation may use it any more.
   void close(error_code& ec) noexcept { ec = ::close(descriptor_.release()) == 0 ? error_code{} : last_error(); }
-  /// Gives it away, where the position is, as the program sees it.
+  /// Gives up ownership of the descriptor, after setting the descriptor's own position to the position of this object.
   [[nodiscard]] int release() noexcept {
     if (has_position_) ::lseek(descriptor(), static_cast<off_t>(position()), SEEK_SET);
     return descriptor_.release();
   }
 
-  // By file_proactor, its mutex held.
+  // Called by file_proactor with its mutex held.
 
-  /// Of a read that is to be carried out without entering: sets its offset.
-  /// @return false: others of its stream are before it.
+  /// Sets the offset of a read that is executed inline, without enter().
+  /// @return false if the read cannot be executed inline: an earlier operation of its stream is outstanding, or the
+  /// stream has no position.
   [[nodiscard]] bool begin_inline(aio::iocb& read) const noexcept {
     if (!is_stream_) return true;
     if (!has_position_ || lanes_.front().is_busy) return false;
@@ -117,7 +119,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
     if (is_stream_ && res > 0) set_position(static_cast<std::uint64_t>(read.offset + res));
   }
 
-  /// @return whether the operation may go now; otherwise it stands in its lane.
+  /// @return whether the operation may be submitted now; otherwise it waits in its stream queue.
   [[nodiscard]] bool enter(file_op& op) noexcept {
     if (outstanding.empty()) kept_ = shared_from_this();
     outstanding.push_back(op);
@@ -132,7 +134,8 @@ class open_file : public std::enable_shared_from_this<open_file> {
     return true;
   }
 
-  /// Of one that could go, and has ended. @return the one that goes now, or null.
+  /// Called when an operation that was ready or in flight has ended. @return the next operation of its stream queue,
+  /// which may be submitted now, or null.
   [[nodiscard]] file_op* leave(file_op& op) noexcept {
     forget(op);
     if (!is_in_lane(op)) return nullptr;
@@ -146,7 +149,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
     return &next;
   }
 
-  /// Of one that stands in a lane.
+  /// Removes an operation from its stream queue.
   void leave_lane(file_op& waiting) noexcept {
     forget(waiting);
     auto& its = lane_for(waiting);
@@ -161,7 +164,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
     file_op_queue behind;
   };
 
-  // The last one takes along what kept the file.
+  // Moves the self-reference to the last operation, so that the file is released with no lock held.
   void forget(file_op& ended) noexcept {
     outstanding.erase(outstanding.iterator_to(ended));
     ended.file = nullptr;
@@ -182,7 +185,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
   base::atomic<std::uint64_t> position_{0};
   base::atomic<std::uint64_t> last_key_{0};
   std::array<lane, 2> lanes_;
-  std::shared_ptr<open_file> kept_;  // itself, while something is outstanding
+  std::shared_ptr<open_file> kept_;  // refers to *this while operations are outstanding
 };
 
 }  // namespace doorbell::asio::detail

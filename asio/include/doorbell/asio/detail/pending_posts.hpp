@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// pending_posts: posts that wake functions have left for when the queue's lock is let go, and that closing must wait for:
-// after it the execution context may be no more.
+// pending_posts: counts the posts that wake functions have deferred until the queue lock is released. close() waits for
+// them, since the execution context may be destroyed after it.
 //
 //   wake function, lock held             close
-//   begin()                              takes the queue's lock: no wake function runs, nor will
-//   ... lock let go: post                wait_for_none()
+//   begin()                              takes the queue lock: no wake function runs any more
+//   ... lock released: post              wait_for_none()
 //   end()
 //
-//   legal:     begin before the closer's lock: it is seen, and waited for. There is no after: the entry is off the queue.
-//   forbidden: the post, or the end of it, in what the closer has freed.
+//   legal:     begin() before the closer takes the lock: wait_for_none() sees it and waits. begin() cannot come later,
+//              since the entry is off the queue.
+//   forbidden: the post, or end(), uses memory that the closer has freed.
 //
-// Memory ordering: end() releases, wait_for_none() acquires; begin() is ordered by the queue's lock.
+// Memory ordering: end() releases, wait_for_none() acquires; begin() is ordered by the queue lock.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -27,13 +28,13 @@ class pending_posts {
  public:
   void begin() noexcept { word_.fetch_add(one, base::memory_order_relaxed); }
 
-  /// The closer may free us as soon as the count is down: after that only the address is used.
+  /// The closer may free *this as soon as the count is decremented. After that only the address is used.
   void end() noexcept {
     const auto* const word = &word_;
     if (word_.fetch_sub(one, base::memory_order_release) == (one | awaited)) base::futex_wake_all(word);
   }
 
-  /// Sleeps, for as long as a post takes.
+  /// Sleeps until no post is pending. The time is that of a post.
   void wait_for_none() noexcept {
     for (auto word = word_.fetch_or(awaited, base::memory_order_acquire) | awaited; word != awaited;
          word = word_.load(base::memory_order_acquire))

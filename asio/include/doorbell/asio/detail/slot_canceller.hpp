@@ -3,19 +3,19 @@
 // slot_canceller: the function object that operations of an eventfd or a file leave in a cancellation slot. An emitted
 // signal ends all operations of that eventfd or file that are bound to the slot.
 //
-// A slot holds one function object, and each operation that is bound to the slot replaces the object of the operation
-// before. The replaced object hands its key on to the one that replaces it, if both are of the same target:
+// A slot holds one function object. Each operation that is bound to the slot replaces the object of the previous
+// operation. The replaced object passes its key to its successor, if both belong to the same target:
 //
 //   connect_to_slot(), of the second operation
 //     slot.emplace():  ~slot_canceller(), of the first    leaves its key in the thread's `succession`
 //                      slot_canceller(), of the second    takes that key, or makes a new one
 //
-// A key is therefore the slot's, until the slot is cleared, its signal is destroyed, or an operation of another object
-// is bound to it. The address of the slot, or of the function object in it, would not do: the next signal may have
-// both, and would end operations that are not bound to it.
+// A key therefore identifies the slot, until the slot is cleared, its signal is destroyed, or an operation of another
+// object is bound to it. The address of the slot, or of the function object in it, is not a suitable key: the next
+// signal may have the same addresses, and would end operations that are not bound to it.
 //
 // Thread safety: as a cancellation_slot, which one thread uses at a time.
-// Lifetime: may outlive the target and its execution context; it then ends nothing.
+// Lifetime: may outlive the target and its execution context; it then has no effect.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -32,7 +32,7 @@ namespace doorbell::asio::detail {
 template <class Target>
 class slot_canceller {
  public:
-  // While it is there, this thread replaces the function object in a slot.
+  // Exists while this thread replaces the function object in a slot.
   class succession {
    public:
     explicit succession(const std::shared_ptr<Target>& target) noexcept

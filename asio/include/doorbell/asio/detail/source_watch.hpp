@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// source_watch: has a loop wait for a kernel descriptor, and ring an eventfd with each count that comes.
+// source_watch: makes a loop wait for a kernel descriptor, and signal an eventfd with each count that is read from it.
 //
-//   waits for counts --one comes, and fits--> waits for counts
-//                    --one comes, and does not--> waits for room --> rings with what fits, and so on
+//   waits for counts --a count that fits--> signals; waits for counts
+//                    --a count that does not fit--> waits for room --> signals the part that fits, and so on
 //                    --hang-up, or an error--> over
 //
-// A count may go over in parts, since it is the sum that is kept. While part of one waits for room nothing is read, so that
-// the source fills up, and its writers learn that nobody keeps up with them.
+// A count may be delivered in parts, since only the sum matters. While a part waits for room, nothing is read, so that
+// the source fills up and its writers notice that the readers do not keep up.
 //
-// Locks, outermost first: mutex_, then what ringing and waiting take: the eventfd's queue lock, and bell_watch's. Callbacks of
-// the eventfd run with mutex_ held; what would take it there is refused by the I/O object.
+// Locks, outermost first: mutex_, then the locks of signalling and waiting: the eventfd's queue lock, and bell_watch's
+// mutex. Callbacks of the eventfd run with mutex_ held. The I/O object refuses calls from them that would take mutex_.
 //
-// Lifetime: shared by the I/O object, which closes it, and the handler that waits. Its memory may outlive the execution
-// context, which has it let go of its descriptor when it is shut down.
+// Lifetime: shared by the I/O object, which closes it, and by the handler that waits. The memory may outlive the
+// execution context, whose shutdown makes it release its descriptors.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -41,7 +41,7 @@
 
 namespace doorbell::asio::detail {
 
-/// A source_watch, whatever the type of its executor: the I/O object may be moved to another type.
+/// A source_watch without the type of its executor, since the I/O object may be moved to an object of another type.
 class watched_source {
  public:
   using error_code = boost::system::error_code;
@@ -49,13 +49,13 @@ class watched_source {
   watched_source(const watched_source&) = delete;
   watched_source& operator=(const watched_source&) = delete;
 
-  /// Its count is above 0 as soon as nothing is watched any more.
+  /// An eventfd whose count is above 0 after the watching has ended.
   [[nodiscard]] const doorbell::eventfd& over() const noexcept { return over_; }
-  /// Why the watching is over.
+  /// The reason why the watching has ended.
   [[nodiscard]] virtual error_code why() = 0;
   [[nodiscard]] virtual int source() = 0;
-  /// Ends the watching, if it is not over: nothing is rung after that.
-  /// @return the source, which it gives up.
+  /// Ends the watching, if it has not ended. The eventfd is not signalled after that.
+  /// @return the source, whose ownership passes to the caller.
   [[nodiscard]] virtual count_source close() = 0;
 
  protected:
@@ -78,7 +78,7 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
         bell_{std::move(bell)},
         readiness_{std::in_place, executor} {}
 
-  /// Takes `source` over, unless it fails. Errors: as count_source::make_readiness(), and what the reactor says.
+  /// Takes ownership of `source`, unless it fails. Errors: as count_source::make_readiness(); those of the reactor.
   void start(int source, error_code& ec) {
     auto readiness = count_source::make_readiness(source, ec);
     if (ec) return;
@@ -109,7 +109,7 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
   }
 
  private:
-  // A semaphore gives them one by one. Who has more is in for the next turn.
+  // A semaphore returns its counts one by one. The remaining counts are read in the next call of look().
   static constexpr int counts_in_a_turn = 64;
 
   [[nodiscard]] bool is_on() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return readiness_.has_value(); }
@@ -143,7 +143,7 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
     if (ec == boost::asio::error::would_block) ec = {};
   }
 
-  // Others may ring the same bell meanwhile, so there may be less room than there was a moment ago.
+  // Other threads may signal the same eventfd concurrently, so there may be less room than `count` shows.
   void ring() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     while (rest_ > 0) {
       std::error_code ec;
@@ -156,13 +156,14 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
     }
   }
 
-  // The bell has overflowed, or nobody is left to wait for room: an overflow is what its readers are to see.
+  // The eventfd has overflowed, or the watching ends before there is room. Signals the rest, so that readers see the
+  // overflow.
   void signal_rest() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     std::error_code ec;
     bell_.signal(std::exchange(rest_, 0), ec);
   }
 
-  /// @return the handle, to be closed when the lock has been let go: the hang-up calls others.
+  /// @return the handle, to be closed after mutex_ has been released: the hang-up calls callbacks.
   [[nodiscard]] doorbell::eventfd end(error_code why) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     service_.remove(*this);
     why_ = why;
@@ -190,10 +191,10 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
   base::mutex mutex_;
   count_source source_ DOORBELL_GUARDED_BY(mutex_);
   doorbell::eventfd bell_ DOORBELL_GUARDED_BY(mutex_);
-  std::uint64_t rest_ DOORBELL_GUARDED_BY(mutex_) = 0;  // has been read, and not been rung
+  std::uint64_t rest_ DOORBELL_GUARDED_BY(mutex_) = 0;  // has been read and not been signalled yet
   error_code why_ DOORBELL_GUARDED_BY(mutex_);
 
-  // What the loop waits for; the first is there while the watching is on.
+  // The objects that the loop waits for. readiness_ exists until the watching ends.
   std::optional<boost::asio::posix::basic_stream_descriptor<Executor>> readiness_ DOORBELL_GUARDED_BY(mutex_);
   std::optional<basic_eventfd<Executor>> room_ DOORBELL_GUARDED_BY(mutex_);
 };

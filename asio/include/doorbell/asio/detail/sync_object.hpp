@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// sync_object: what events, the condition variable and the semaphore have in common: an asio::eventfd, and the operations
-// that wait for it. Whether a wait completes is decided under the lock of bell_watch, with set(), reset(), notify and
-// cancel.
+// sync_object: the common base of the events, the condition variable and the semaphore: an asio::eventfd, and the
+// operations that wait for it. The lock of bell_watch serializes the completion of waits with set(), reset(), notify
+// and cancel.
 //
 // Thread safety: as of basic_auto_reset_event.
 #pragma once
@@ -59,7 +59,7 @@ class sync_object {
     return eventfd_.check_open(ec) && check_no_callback(ec);
   }
 
-  /// Calls `step(ctx, wake)` with the lock held; wake(n) completes the first n waits, and returns how many there were.
+  /// Calls `step(ctx, wake)` with the lock held. wake(n) completes the first n waits and returns the number completed.
   template <class Step>
   error_code change(error_code& ec, const Step& step) {
     if (can_wait(ec)) eventfd_.watch_->change(step);
@@ -90,7 +90,7 @@ class sync_object {
   };
 };
 
-/// An executor of that type, or an execution context that has one.
+/// An executor of that type, or an execution context with such an executor.
 template <class Where, class Executor>
 concept executor_or_context = std::constructible_from<basic_eventfd<Executor>, Where, unsigned, int>;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// told_why: the handler of a wait for the end of an asio::watch: calls the program's handler with the reason of the
-// end. It has the executor, the allocator, the cancellation slot and the immediate executor of the program's handler.
+// told_why: the handler of a wait for the end of an asio::watch. Calls the program's handler with the reason of the
+// end, and has its executor, allocator, cancellation slot and immediate executor.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
