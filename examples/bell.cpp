@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The first program of README.md, word for word.
+// The program in README.md, unchanged.
 // clang-format off
 #include <doorbell/eventfd.hpp>
 #include <doorbell/notifier.hpp>

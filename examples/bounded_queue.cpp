@@ -27,7 +27,7 @@ class bounded_queue {
  public:
   bounded_queue(boost::asio::io_context& io, unsigned places) : places_{io, places}, items_{io, 0} {}
 
-  /// In threads that may sleep.
+  /// For threads. Sleeps while there is no free place.
   void push(T item) {
     places_.handle().read();
     {
@@ -38,7 +38,7 @@ class bounded_queue {
     items_.release();
   }
 
-  /// In coroutines.
+  /// For coroutines. Suspends the coroutine while there is no item.
   boost::asio::awaitable<T> pop() {
     co_await items_.async_acquire(boost::asio::use_awaitable);
     auto item = take_first();
@@ -46,7 +46,7 @@ class bounded_queue {
     co_return item;
   }
 
-  /// How long it has been at most.
+  /// The greatest length that the queue has had.
   std::size_t longest() const {
     const std::lock_guard held{mutex_};
     return longest_;
@@ -71,7 +71,7 @@ constexpr unsigned places = 8;
 constexpr int numbers = 500;
 constexpr int consumers = 3;
 
-using number_queue = bounded_queue<std::optional<int>>;  // an empty one is the last for its consumer
+using number_queue = bounded_queue<std::optional<int>>;  // an empty item ends its consumer
 
 struct totals {
   int items = 0;

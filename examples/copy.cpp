@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Asio: a coroutine that counts rings, and one that copies a file. usage: copy FROM TO
+// Two coroutines of Asio: one counts the signals of an eventfd, and one copies a file. usage: copy FROM TO
 #include <boost/asio.hpp>
 #include <doorbell/asio.hpp>
 
@@ -27,7 +27,7 @@ boost::asio::awaitable<void> copy(boost::asio::io_context& io, const char* from,
   co_await out.async_sync_all(boost::asio::use_awaitable);
 }
 
-// The last handle is closed when the copy is done, which ends the counting.
+// The end of the copy closes the last handle, which ends the counting.
 int main(int argc, char** argv) try {
   if (argc != 3) {
     std::fputs("usage: copy FROM TO\n", stderr);

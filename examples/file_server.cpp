@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A file server over TCP. For each client, reads of the file run ahead of what the client takes, by four blocks; a
-// client that takes no block for a time is dropped. usage: file_server FILE
-// The program is its own clients, too: two that read everything, and one that reads nothing.
+// A file server over TCP. For each client, reads of the file run up to four blocks ahead of the data sent. A client
+// that does not accept a block within two seconds is dropped. usage: file_server FILE The program also contains three
+// clients: two read everything, and one reads nothing.
 #include <doorbell/asio.hpp>
 
 #include <array>
@@ -42,8 +42,8 @@ using net::ip::tcp;
 
 constexpr std::chrono::seconds patience{2};
 
-/// The file on its way to one client: a ring of blocks, of which `empty_` and `full_` count those that may be read into
-/// and those that may be sent.
+/// The transfer of the file to one client, through a ring of blocks. `empty_` counts the blocks that may be read into,
+/// and `full_` counts the blocks that may be sent.
 class transfer {
  public:
   transfer(tcp::socket client, const char* path)
@@ -55,8 +55,8 @@ class transfer {
     client_.set_option(net::socket_base::send_buffer_size{64 << 10});
   }
 
-  /// If one of the two ends with an error, the other is cancelled. A read from the disk cannot be stopped: `&&` waits
-  /// for it, so that its buffer is still there.
+  /// If one of the two coroutines ends with an error, the other is cancelled. A read from the disk cannot be stopped:
+  /// `&&` waits for it, so that its buffer remains valid.
   net::awaitable<void> run() { co_await (read_ahead() && send()); }
 
  private:
@@ -64,7 +64,7 @@ class transfer {
 
   struct block {
     std::vector<char> bytes = std::vector<char>(256 << 10);
-    std::size_t size = 0;  // 0: the file has ended
+    std::size_t size = 0;  // 0 at the end of the file
   };
 
   net::awaitable<void> read_ahead() {
@@ -127,7 +127,7 @@ net::awaitable<void> accept(tcp::acceptor& acceptor, int how_many, const char* p
   }
 }
 
-/// @return whether the server has sent what is expected.
+/// @return whether the server has sent exactly the expected bytes.
 bool is_sent(const tcp::endpoint& server, const std::string& expected) {
   net::io_context io;
   tcp::socket socket{io};

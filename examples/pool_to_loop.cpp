@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A thread pool computes, and a coroutine in a loop takes all results that are there each time the event is set.
+// A thread pool computes results. A coroutine in a loop takes all available results each time the event is set.
 #include <doorbell/asio/event.hpp>
 
 #include <cstdint>
@@ -23,7 +23,7 @@ class results {
  public:
   explicit results(boost::asio::io_context& io) : added_{io} {}
 
-  /// In any thread.
+  /// May be called by any thread.
   void add(std::int64_t result) {
     {
       const std::lock_guard held{mutex_};
@@ -32,8 +32,9 @@ class results {
     added_.set();
   }
 
-  /// In the loop: takes all there are, at least one. An event that is set several times before the loop runs wakes it
-  /// once, so there may be several; and there may be none, if they were taken before the event was waited for.
+  /// For the loop: takes all results, at least one. If the event is set several times before the loop runs, the loop is
+  /// woken once and takes several results. If results were taken before their set() was waited for, the list is empty
+  /// after the wait, and take() waits again.
   boost::asio::awaitable<std::vector<std::int64_t>> take() {
     for (;;) {
       co_await added_.async_wait(boost::asio::use_awaitable);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// read_file FILE: reads the first 4096 bytes through an AIO context, and prints their number. The program of the
-// manual, word for word. clang-format off
+// read_file FILE: reads the first 4096 bytes through an AIO context, and prints the number of bytes read. The second
+// program in docs/programs.md, unchanged.
+// clang-format off
 #include <doorbell/aio.hpp>
 #include <doorbell/eventfd.hpp>
 #include <array>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A loop that counts the signals of two threads. However late it reads, no signal is missed or counted twice; and when
-// the last handle is closed, the wait ends.
+// A loop that counts the signals of two threads. However late the loop reads, no signal is lost or counted twice. When
+// the last handle is closed, the read ends with an error.
 #include <doorbell/asio.hpp>
 
 #include <cinttypes>
@@ -47,7 +47,7 @@ std::jthread ring(doorbell::eventfd bell) {
 int main() {  // NOLINT(bugprone-exception-escape): what goes wrong here may end the program
   boost::asio::io_context io;
   doorbell::eventfd bell;
-  doorbell::asio::eventfd ear{io, bell};  // listens, and holds no handle
+  doorbell::asio::eventfd ear{io, bell};  // listens, without holding a handle
   boost::asio::co_spawn(io, count(ear), boost::asio::detached);
   const auto first = ring(bell);
   const auto second = ring(bell);

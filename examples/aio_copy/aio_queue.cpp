@@ -24,7 +24,7 @@ aio_queue::aio_queue(net::io_context& io, unsigned depth) : io_{io}, bell_{io}, 
   net::co_spawn(io, hand_out_when_rung(), net::detached);
 }
 
-// The request is in the coroutine's frame, and so keeps its address until the event has come.
+// The request is in the coroutine's frame, so its address does not change before its event has been received.
 net::awaitable<std::int64_t> aio_queue::run(aio::iocb request) {
   request.set_eventfd(bell_.bell());
   auto initiate = [this](auto resume, aio::iocb* started) {
@@ -52,7 +52,8 @@ void aio_queue::submit_soon() {
   });
 }
 
-// Requests that find no slot wait for the next event. A refused request ends as if it had failed later.
+// Requests that do not fit into the context wait for the next event. A request that submit refuses ends with its error,
+// like a request that fails later.
 void aio_queue::submit() {
   while (!ready_.empty()) {
     std::error_code ec;

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// aio_queue: AIO requests that coroutines await.
+// aio_queue: lets coroutines await AIO requests.
 //
-// Requests that are started in one round of the loop are submitted together; their completions signal one eventfd, for
-// which the loop waits, and all completions that are there are handled in one round. No thread of the program waits for
-// I/O.
+// Requests that are started in one round of the loop are submitted with one call. Their completions signal one eventfd
+// that the loop waits for. Each round handles all available completions. No thread of the program blocks on I/O.
 #pragma once
 
 #include <cstddef>
@@ -29,12 +28,12 @@ class aio_queue {
   aio_queue(boost::asio::io_context& io, unsigned depth);
   aio_queue(const aio_queue&) = delete;
   aio_queue& operator=(const aio_queue&) = delete;
-  /// Cancels the requests in flight and waits for them: no buffer is touched after that. Then destroys the coroutines
-  /// that await it; they are not resumed.
+  /// Cancels the requests in flight and waits until they have ended, so that no buffer is used after that. Then
+  /// destroys the coroutines that await them, without resuming them.
   ~aio_queue() = default;
 
-  /// Carries a request out.
-  /// @return as in an io_event: bytes, or -errno.
+  /// Submits a request and waits for its completion.
+  /// @return the result, as in an io_event: bytes, or -errno.
   boost::asio::awaitable<std::int64_t> run(doorbell::aio::iocb request);
 
   [[nodiscard]] const depth_meter& depth() const noexcept { return depth_; }
@@ -53,10 +52,10 @@ class aio_queue {
 
   boost::asio::io_context& io_;
   depth_meter depth_;
-  std::vector<doorbell::aio::iocb*> ready_;  // to be submitted in this turn of the loop
+  std::vector<doorbell::aio::iocb*> ready_;  // to be submitted in the next round of the loop
   bool submit_posted_ = false;
 
-  // In this order: the context is destroyed first, and only then the coroutines, whose buffers it reads and writes.
+  // In this order: the context is destroyed before the coroutines, because it reads and writes their buffers.
   std::unordered_map<doorbell::aio::iocb*, handler> awaited_;
   doorbell::asio::eventfd bell_;
   doorbell::aio::context context_;

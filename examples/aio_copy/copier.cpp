@@ -59,7 +59,7 @@ net::awaitable<std::uint32_t> copier::verify() {
   co_return all.checksum();
 }
 
-// Waits for all of them even if one fails: they share the pass.
+// Waits for all coroutines even if one fails, since they share the pass.
 net::awaitable<void> copier::go_through(pass& all, purpose why) {
   const auto executor = co_await net::this_coro::executor;
   using worker = decltype(net::co_spawn(executor, work(all, why), net::deferred));

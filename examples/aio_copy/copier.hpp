@@ -2,8 +2,8 @@
 //
 // copier: the whole job, from the first read to the rename.
 //
-// As many coroutines as requests may be in flight share the blocks of the file among themselves, each with a buffer and
-// a request of its own: read a block, write it, take the next. Blocks are finished in any order.
+// Several coroutines, one for each request that may be in flight, process the blocks of the file. Each has its own
+// buffer and request. It reads a block, writes it, and takes the next one. Blocks are finished in any order.
 #pragma once
 
 #include <cstddef>
@@ -22,11 +22,11 @@ namespace aio_copy {
 
 class copier {
  public:
-  /// All of them outlive the job.
+  /// The referenced objects outlive the copier.
   copier(const options& how, const source_file& source, partial_file& copy, aio_queue& queue) noexcept
       : how_{how}, source_{source}, copy_{copy}, queue_{queue} {}
 
-  /// Copies, syncs, verifies, and puts the copy in its place. Throws an exception with a message for the user.
+  /// Copies, syncs, verifies, and renames the copy to the destination. Throws an exception with a message for the user.
   boost::asio::awaitable<void> run();
 
   /// A summary for the user.

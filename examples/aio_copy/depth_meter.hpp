@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// depth_meter: the number of requests in flight: the maximum, and the mean over time.
+// depth_meter: measures the number of requests in flight: its maximum, and its mean over time.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@ namespace aio_copy {
 
 class depth_meter {
  public:
-  /// So many more, or fewer.
+  /// Changes the number of requests in flight. @param requests the difference, which may be negative.
   void add(std::int64_t requests) noexcept {
     const auto now = clock::now();
     const auto elapsed = std::chrono::duration<double>(now - changed_).count();
@@ -25,7 +25,7 @@ class depth_meter {
   }
 
   [[nodiscard]] std::int64_t deepest() const noexcept { return deepest_; }
-  /// Over the time when there were any.
+  /// The mean over the time during which at least one request was in flight.
   [[nodiscard]] double mean() const noexcept { return busy_ > 0 ? weighted_ / busy_ : 0; }
 
  private:

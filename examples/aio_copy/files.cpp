@@ -33,7 +33,7 @@ void check_regular(const struct stat& status, const fs::path& path) {
   if (!S_ISREG(status.st_mode)) throw std::runtime_error{quoted(path) + " is not a regular file"};
 }
 
-// Non-blocking, or the open of a pipe would wait for its writer before we could refuse it.
+// O_NONBLOCK: otherwise the open of a pipe would wait for a writer before check_regular() can refuse the pipe.
 int open_source(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
   if (fd < 0) fail(errno, "cannot open", path);
@@ -72,7 +72,8 @@ mode_t mode_for(const fs::path& destination, const source_file& source) {
   return there->st_mode & permissions;
 }
 
-// The destination's name makes a leftover of a crash recognizable; it is shortened so that the suffix fits.
+// Contains the destination's name, so that a file left by a crash can be recognized. The name is shortened so that the
+// suffix fits.
 fs::path name_beside(const fs::path& destination) {
   constexpr std::size_t longest = 200;
   return destination.parent_path() / (absl::StrCat(".", destination.filename().string().substr(0, longest), ".XXXXXX"));

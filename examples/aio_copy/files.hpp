@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The two files. Errors are thrown as std::system_error or std::runtime_error, with a text for the user.
+// The source and the copy. Errors are thrown as std::system_error or std::runtime_error, with a message for the user.
 #pragma once
 
 #include <sys/stat.h>
@@ -39,8 +39,8 @@ class source_file {
   struct stat status_;
 };
 
-/// The copy while it is made: a file beside the destination, of a name of its own. It takes the destination's place,
-/// and its mode, in one step at the end; or it is removed.
+/// The copy before it is complete: a file in the destination's folder, with a temporary name. commit() renames it to
+/// the destination; otherwise the destructor removes it.
 class partial_file {
  public:
   /// Refuses a destination that is a directory, a device, write-protected or `source` itself. If it is a symbolic link,
@@ -51,14 +51,14 @@ class partial_file {
   ~partial_file();
 
   [[nodiscard]] int fd() const noexcept { return file_.fd(); }
-  /// Where it is going to be, for messages.
+  /// The destination, for messages.
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return destination_; }
 
-  /// Sets the size, which ends a hole at the end.
+  /// Sets the size, which creates the hole at the end of the file if there is one.
   void resize(std::int64_t size);
-  /// Makes the next reads of the file come from the disk, not from the page cache. Affects synced data only.
+  /// Drops synced data from the page cache, so that later reads of it come from the disk.
   void forget_cached_pages() const noexcept;
-  /// Takes the destination's place.
+  /// Sets the mode, and renames the file to the destination, which it replaces atomically.
   void commit();
 
  private:

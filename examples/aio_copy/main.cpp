@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// aio_copy SRC DST: copies a file through an AIO context whose completions ring an eventfd that an Asio loop awaits.
+// aio_copy SRC DST: copies a file through an AIO context whose completions signal an eventfd that an Asio loop awaits.
 //
 //   copier        coroutines, one for each request that may be in flight: read a block, write it, take the next
-//   aio_queue     makes an AIO request something that a coroutine awaits
-//   doorbell      aio::context carries the requests out and rings; asio::eventfd wakes the loop
+//   aio_queue     lets a coroutine await an AIO request
+//   doorbell      aio::context executes the requests and signals the eventfd; asio::eventfd wakes the loop
 #include <absl/strings/str_format.h>
 
 #include <csignal>
@@ -37,7 +37,7 @@ int complain(const char* what) {
   return EXIT_FAILURE;
 }
 
-/// The cause of the loop's end: the job, successful or failed, or a signal.
+/// The reason why the loop has ended: the job has succeeded or failed, or a signal has arrived.
 struct ending {
   std::exception_ptr failure;
   int signal = 0;
@@ -79,7 +79,7 @@ int copy(const options& how) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::signal(SIGXFSZ, SIG_IGN);  // a write beyond the file size limit then fails, and we can clean up
+  std::signal(SIGXFSZ, SIG_IGN);  // so that a write beyond the file size limit fails and the partial file is removed
   try {
     const auto parsed = parse_options(argc, argv);
     if (parsed) return copy(*parsed);

@@ -35,8 +35,8 @@ const char* const usage =
     "usage: aio_copy SRC DST [--depth N] [--block BYTES]\n"
     "\n"
     "Copies the file SRC to DST with up to N requests in flight (32), each of up to BYTES (256K; K, M and G\n"
-    "are units), syncs the copy to disk, and reads it back to compare its checksum with what was read from SRC.\n"
-    "Holes stay holes. DST appears when all that has succeeded; until then, and on failure, it is untouched.\n"
+    "are units), syncs the copy to disk, and reads it back to compare its checksum with that of SRC.\n"
+    "Holes remain holes. DST is replaced after all steps have succeeded; on failure it is not changed.\n"
     "\n"
     "Exit status: 0 copied and verified, 1 failed, 2 bad command line, 128 + n ended by signal n.\n";
 

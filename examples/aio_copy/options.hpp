@@ -14,17 +14,17 @@ struct options {
   std::filesystem::path source;
   std::filesystem::path destination;
   unsigned depth = 32;            ///< requests in flight
-  std::size_t block = 256 << 10;  ///< bytes a request reads or writes at most
+  std::size_t block = 256 << 10;  ///< the greatest number of bytes that a request transfers
 };
 
-/// The command line is not understood.
+/// The command line is invalid.
 struct usage_error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
 extern const char* const usage;
 
-/// @return nothing when help is asked for.
+/// @return nothing if the command line asks for help.
 [[nodiscard]] std::optional<options> parse_options(int argc, char** argv);
 
 }  // namespace aio_copy

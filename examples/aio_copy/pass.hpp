@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// pass: one pass over a file, shared by the coroutines that process it, each a block at a time. Belongs to the loop's
-// thread.
+// pass: one pass over a file, shared by the coroutines that process it. Each of them processes one block at a time.
+// Thread safety: not thread-safe; used by the thread of the loop.
 #pragma once
 
 #include <cstddef>
@@ -37,7 +37,7 @@ class pass {
   [[nodiscard]] std::uint32_t checksum() const noexcept { return crc_.value(); }
   [[nodiscard]] double seconds() const { return progress_.seconds(); }
 
-  /// The next data to work on. Holes need no work.
+  /// The next segment of data; nothing at the end. Skips holes, and adds them to the checksum.
   [[nodiscard]] std::optional<segment> next() {
     while (!stopped_) {
       const auto found = segments_.next();
@@ -47,7 +47,7 @@ class pass {
     return std::nullopt;
   }
 
-  /// There is no next block any more, because an operation has failed.
+  /// Called after an operation has failed: next() then returns nothing.
   void stop() noexcept { stopped_ = true; }
 
   void has_read(std::int64_t offset, std::span<const std::byte> data) { crc_.add_data(offset, data); }

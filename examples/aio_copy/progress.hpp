@@ -15,13 +15,13 @@ class progress {
   progress(std::string doing, std::int64_t total);
   progress(const progress&) = delete;
   progress& operator=(const progress&) = delete;
-  /// Leaves the terminal with an empty line to write on.
+  /// On a terminal, clears the line of the bar.
   ~progress();
 
   void add(std::int64_t bytes);
 
   [[nodiscard]] double seconds() const;
-  /// Bytes a second, so far.
+  /// The mean rate so far, in bytes per second.
   [[nodiscard]] double rate() const;
 
  private:

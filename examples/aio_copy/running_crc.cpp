@@ -10,7 +10,7 @@ std::uint32_t append(std::uint32_t first, std::uint32_t second, std::int64_t sec
   return static_cast<std::uint32_t>(::crc32_combine(first, second, second_size));
 }
 
-// Zeros by doubling: a hole of gigabytes costs thirty steps.
+// Doubles the number of zeros in each step, so that a hole of gigabytes takes about thirty steps.
 std::uint32_t crc_of_zeros(std::int64_t size) {
   const Bytef zero = 0;
   std::uint32_t sum = 0;

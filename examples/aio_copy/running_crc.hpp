@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The CRC-32 of a file whose parts come in any order.
+// running_crc: the CRC-32 of a file whose parts are added in any order.
 #pragma once
 
 #include <cstddef>
@@ -15,9 +15,9 @@ class running_crc {
   void add_data(std::int64_t offset, std::span<const std::byte> data);
   void add_zeros(std::int64_t offset, std::int64_t size);
 
-  /// The checksum (that of gzip and zip) of all that lies before the first byte not added yet.
+  /// The checksum, as used by gzip and zip, of all bytes before the first byte that has not been added yet.
   [[nodiscard]] std::uint32_t value() const noexcept { return value_; }
-  /// Where that byte is.
+  /// The offset of that byte.
   [[nodiscard]] std::int64_t size() const noexcept { return size_; }
 
  private:
@@ -27,7 +27,7 @@ class running_crc {
   };
   void add(std::int64_t offset, part added);
 
-  std::map<std::int64_t, part> waiting_;  // for what comes before them
+  std::map<std::int64_t, part> waiting_;  // parts that wait until all bytes before them have been added
   std::int64_t size_ = 0;
   std::uint32_t value_ = 0;
 };

@@ -18,7 +18,8 @@ std::optional<segment> segments::next() noexcept {
   return found;
 }
 
-// A file system that knows of no holes says EINVAL: then all is data. ENXIO: there is no data any more.
+// A file system that does not support SEEK_DATA reports EINVAL; the rest is then treated as data. ENXIO means that
+// there is no more data.
 void segments::find_data() noexcept {
   const auto begin = ::lseek(fd_, at_, SEEK_DATA);
   const bool none_left = begin < 0 && errno == ENXIO;

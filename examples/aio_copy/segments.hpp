@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A file as data and holes.
+// segments: divides a file into data and holes.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,13 @@ struct segment {
   bool is_hole;
 };
 
-/// Cuts a file into data of at most a block, and holes as long as they are, from its start to its end.
+/// Iterates over a file from its start to its end: data in segments of at most `block` bytes, and each hole as one
+/// segment.
 class segments {
  public:
   segments(int fd, std::int64_t size, std::int64_t block) noexcept : fd_{fd}, size_{size}, block_{block} {}
 
+  /// The next segment; nothing at the end of the file.
   [[nodiscard]] std::optional<segment> next() noexcept;
 
  private:
@@ -28,11 +30,11 @@ class segments {
   std::int64_t size_;
   std::int64_t block_;
   std::int64_t at_ = 0;
-  std::int64_t data_begin_ = 0;  // of the data that comes next
+  std::int64_t data_begin_ = 0;  // the start of the next data
   std::int64_t data_end_ = 0;
 };
 
-/// How many bytes of a file are data.
+/// The number of bytes of a file that are data.
 [[nodiscard]] std::int64_t count_data(int fd, std::int64_t size) noexcept;
 
 }  // namespace aio_copy

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Numbers of bytes and seconds as people write and read them.
+// Parses and formats numbers of bytes and seconds.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace aio_copy {
 
-/// A whole number, perhaps with a unit: K, M or G for 1024 bytes and so on. @return nothing when it is not one.
+/// Parses a whole number with an optional unit: K, M or G, for powers of 1024. @return nothing if `text` is invalid.
 [[nodiscard]] std::optional<std::int64_t> parse_bytes(std::string_view text);
 
 /// "512 B", "130.2 MiB".

@@ -51,7 +51,7 @@ net::awaitable<void> control::accept() {
   for (;;) net::co_spawn(io_, serve(co_await acceptor_.async_accept(net::use_awaitable)), net::detached);
 }
 
-// Until the other side hangs up, or sends a line that is too long.
+// Ends when the peer closes the connection or sends a line that is too long.
 net::awaitable<void> control::serve(stream::socket peer) {
   std::string input;
   boost::system::error_code ec;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// control: a UNIX socket on which irqfds are assigned and deassigned while all runs. A line is a command, and each has
-// one line for its answer:
+// control: a UNIX socket that accepts commands to assign and deassign irqfds while the machine runs. Each command is
+// one line, and so is each answer:
 //
-//   assign VECTOR       ok COUNT     how often the vector had been injected before
-//   deassign VECTOR     ok COUNT     and how often until now; it does not change any more until the next assign
-//   count VECTOR        ok COUNT
+//   assign VECTOR       ok COUNT     the number of injections of the vector so far
+//   deassign VECTOR     ok COUNT     the same; it does not change until the next assign
+//   count VECTOR        ok COUNT     the same
 //
-// or "error: " and what is wrong. Vectors are 1 to 31; 0 is the disk driver's own.
+// An answer that begins with "error: " describes an error. Vectors are 1 to 31; vector 0 belongs to the disk driver.
 #pragma once
 
 #include <filesystem>
@@ -25,7 +25,7 @@ namespace irqfd {
 
 class control {
  public:
-  /// Listens from here on. `table` is used in run(), by its thread.
+  /// Starts to listen. The thread of run() uses `table`.
   control(std::filesystem::path socket, irqfd_table& table, const interrupts& counts);
   control(const control&) = delete;
   control& operator=(const control&) = delete;
@@ -34,7 +34,7 @@ class control {
 
   /// Returns after stop().
   void run() { io_.run(); }
-  /// From any thread.
+  /// May be called by any thread.
   void stop() { io_.stop(); }
 
  private:

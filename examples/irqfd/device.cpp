@@ -49,7 +49,7 @@ net::awaitable<void> device::serve_completions() {
   }
 }
 
-// A request that is refused is a completion like others, for the guest.
+// For the guest, a request that submit refuses is a completion with an error.
 void device::start(const request& asked) {
   auto& read = requests_[asked.slot];
   read = aio::prep_pread(image_.fd(), queue_.buffer(asked.slot), static_cast<std::int64_t>(asked.block * block_size));
@@ -62,7 +62,7 @@ void device::start(const request& asked) {
     ++in_flight_;
 }
 
-// First into the queue, then the line, so that an interrupted guest finds it there.
+// Pushes the completion before the signal, so that the interrupted guest finds it in the queue.
 void device::complete(std::size_t slot, std::int64_t result) {
   queue_.used.push({slot, result});
   line_.signal();

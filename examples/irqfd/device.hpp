@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// device: a disk, in a loop of its own. The guest rings the kick; the device starts AIO for what it finds in the queue,
-// and the completions ring an eventfd that the loop awaits; for each of them it signals the line.
+// device: a disk, in a loop of its own. The guest signals the kick. The device then submits AIO requests for the
+// requests in the queue. Their completions signal an eventfd that the loop awaits, and for each completion the device
+// signals the line.
 #pragma once
 
 #include <cstddef>
@@ -21,10 +22,11 @@ namespace irqfd {
 
 class device {
  public:
-  /// All of them outlive the device. It holds no handle on `kick`: when the guest has closed its own, the device ends.
+  /// The referenced objects outlive the device. The device holds no handle on `kick`, so that it ends when the guest
+  /// closes its handle.
   device(disk_queue& queue, const disk_image& image, const doorbell::eventfd& kick, doorbell::eventfd line);
 
-  /// Returns when the guest has closed its handle on the kick, and all that it asked for is done.
+  /// Returns when the guest has closed its handle on the kick and all its requests have completed.
   void run();
 
   [[nodiscard]] std::string_view engine() const noexcept { return context_.engine(); }

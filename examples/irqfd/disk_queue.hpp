@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// disk_queue: shared by guest and device: two rings, and the guest's memory for the blocks.
+// disk_queue: shared by guest and device: two ring buffers, and the guest's memory for the blocks.
 #pragma once
 
 #include <cstddef>
@@ -14,13 +14,13 @@ namespace irqfd {
 
 inline constexpr std::size_t block_size = 4096;
 
-/// The guest asks for a block.
+/// A guest's request for a block.
 struct request {
-  std::size_t slot;     ///< which of its buffers
-  std::uint64_t block;  ///< of the disk
+  std::size_t slot;     ///< the number of the buffer
+  std::uint64_t block;  ///< the number of the block on the disk
 };
 
-/// The device has filled the slot's buffer.
+/// The device's answer: the slot's buffer contains the block, or there was an error.
 struct completion {
   std::size_t slot;
   std::int64_t result;  ///< bytes, or -errno

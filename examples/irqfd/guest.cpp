@@ -14,7 +14,7 @@ void guest::run() {
   kick.signal(queue_.depth());
   while (in_flight_ > 0) {
     const auto vectors = interrupts_.halt();
-    if ((vectors & (1U << disk_vector)) == 0) continue;  // another device's, if there were one
+    if ((vectors & (1U << disk_vector)) == 0) continue;  // another vector, or the nudge of stop()
     if (const auto asked = take_completions(); asked > 0) kick.signal(asked);
   }
 }
@@ -30,7 +30,7 @@ void guest::ask(std::size_t slot) {
   ++in_flight_;
 }
 
-/// @return how many were asked for in their place.
+/// @return the number of new requests, which take the place of completed ones.
 std::size_t guest::take_completions() {
   std::size_t asked = 0;
   while (const auto done = queue_.used.pop()) {

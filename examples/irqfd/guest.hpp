@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// guest: one processor and its disk driver, which keeps the disk busy and verifies what it reads.
+// guest: one processor and its disk driver, which keeps the disk busy and verifies the blocks that it reads.
 #pragma once
 
 #include <atomic>
@@ -22,15 +22,15 @@ class guest {
   /// The vector that the driver waits for.
   static constexpr unsigned disk_vector = 0;
 
-  /// All of them outlive the guest. run() closes its handle on the kick at the end, which ends the device.
+  /// The referenced objects outlive the guest. At its end, run() closes the handle on the kick, which ends the device.
   guest(disk_queue& queue, const disk_image& disk, interrupts& pending, doorbell::eventfd kick);
 
   /// Returns after stop(), when all its requests have completed.
   void run();
-  /// From any thread.
+  /// May be called by any thread.
   void stop();
 
-  /// After run().
+  /// Valid after run() has returned.
   [[nodiscard]] std::uint64_t blocks_read() const noexcept { return blocks_read_; }
   [[nodiscard]] std::uint64_t wrong_blocks() const noexcept { return wrong_blocks_; }
 
@@ -44,7 +44,7 @@ class guest {
   doorbell::eventfd kick_;
   std::atomic<bool> stopping_{false};
 
-  // The processor's own.
+  // Used only by the thread of run().
   std::vector<std::uint64_t> asked_for_;  // by slot
   std::size_t in_flight_ = 0;
   std::uint64_t blocks_read_ = 0;

@@ -18,7 +18,7 @@ std::uint32_t interrupts::halt() {
 }
 
 void interrupts::nudge() noexcept {
-  std::error_code never;  // it is open for as long as we are
+  std::error_code never;  // wake_ stays open during the lifetime of *this
   wake_.signal(1, never);
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// interrupts: the guest's interrupt controller. Any thread injects; the guest's processor halts until there is an
-// interrupt.
+// interrupts: the guest's interrupt controller. Any thread may inject an interrupt; the guest's processor halts until
+// there is one.
 //
-// It also checks the rule that this example shows: an interrupt of a vector without an assignment is counted as late.
+// It also checks the rule that this example demonstrates: an interrupt of a vector that is not assigned is counted as
+// late.
 #pragma once
 
 #include <array>
@@ -18,7 +19,7 @@ class interrupts {
  public:
   static constexpr unsigned vectors = 32;
 
-  /// Makes `vector` pending. Legal in callbacks: it takes no lock and does not sleep.
+  /// Makes `vector` pending. May be called in callbacks: it does not sleep.
   void inject(unsigned vector) noexcept;
 
   /// Between expect() and expect_no_more() the vector may be injected.
@@ -26,12 +27,12 @@ class interrupts {
   void expect_no_more(unsigned vector) noexcept { expected_.at(vector) = false; }
 
   /// The guest's processor: sleeps until there is an interrupt, or a nudge.
-  /// @return the vectors that were pending, a bit each. They are not any more.
+  /// @return the pending vectors, one bit each, which are no longer pending.
   [[nodiscard]] std::uint32_t halt();
-  /// Ends a halt().
+  /// Ends the current halt(), or the next one.
   void nudge() noexcept;
 
-  /// How often it has been injected.
+  /// The number of injections of the vector.
   [[nodiscard]] std::uint64_t count(unsigned vector) const noexcept { return counts_.at(vector); }
   [[nodiscard]] std::uint64_t total() const noexcept;
   [[nodiscard]] std::uint64_t late() const noexcept { return late_; }

@@ -10,7 +10,7 @@ bool irqfd_table::assign(unsigned vector) {
   if (place != nullptr) return false;
   guest_.expect(vector);
   place = std::make_unique<doorbell::notifier>([this, vector](doorbell::eventfd_ctx& line) { inject(line, vector); });
-  // Signals while nothing was assigned have called no function; register_with() reports them, so that none is missed.
+  // register_with() reports signals that arrived while no notifier was registered, so that none is lost.
   if (place->register_with(line_)) inject(*line_.unreferenced_context(), vector);
   return true;
 }
@@ -24,9 +24,9 @@ bool irqfd_table::deassign(unsigned vector) {
   return true;
 }
 
-// The count is taken as the interrupt is injected, so that the next assignment does not inject it again.
+// Takes the count before it injects, so that the next assignment does not inject the same signal again.
 void irqfd_table::inject(doorbell::eventfd_ctx& line, unsigned vector) noexcept {
-  std::error_code never;  // it is its own callback
+  std::error_code never;  // drain() is legal in a callback of the same eventfd
   line.drain(never);
   guest_.inject(vector);
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// irqfd_table: which of the guest's vectors the device's line is assigned to.
+// irqfd_table: the guest's vectors that the device's line is assigned to.
 //
-// An irqfd is a notifier on the eventfd that the device signals: the interrupt is injected by the thread that signals,
-// with no thread in between. To deassign is to unregister the notifier, and when that has returned there is no
-// interrupt any more, however busy the line is.
+// An irqfd is a notifier on the eventfd that the device signals. The signalling thread injects the interrupt itself.
+// deassign() unregisters the notifier. After it has returned, no interrupt is injected, however often the line is
+// signalled.
 //
-// Thread safety: one thread at a time; the line may be signalled meanwhile.
+// Thread safety: not thread-safe; but other threads may signal the line concurrently.
 #pragma once
 
 #include <memory>
@@ -24,9 +24,9 @@ class irqfd_table {
   /// `guest` outlives the table.
   irqfd_table(const doorbell::eventfd& line, interrupts& guest) : line_{line}, guest_{guest} {}
 
-  /// @return false: it is assigned already.
+  /// @return false if the vector is assigned already.
   bool assign(unsigned vector);
-  /// When it returns, the vector is injected no more. @return false: it was not assigned.
+  /// After it has returned, the vector is not injected any more. @return false if the vector was not assigned.
   bool deassign(unsigned vector);
 
  private:

@@ -5,7 +5,7 @@
 
 namespace irqfd {
 
-// From here on, the guest's handle on the kick is the only one: its close ends the device.
+// Moves the only handle on the kick to the guest, which ends the device by closing it.
 machine::machine(const std::filesystem::path& image, std::size_t depth, const std::filesystem::path& socket)
     : image_{image},
       queue_{depth},

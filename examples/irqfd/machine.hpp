@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// machine: guest, device and control, a thread each, from its construction to stop(). An error in one of them ends the
-// program, because the others would wait for it for ever.
+// machine: runs guest, device and control in one thread each, from construction until stop(). An exception in one of
+// the threads ends the program, because the other threads would wait for it forever.
 #pragma once
 
 #include <cstddef>
@@ -23,17 +23,18 @@ namespace irqfd {
 
 class machine {
  public:
-  /// @param image see disk_image. @param depth requests in flight. @param socket where control listens.
+  /// @param image see disk_image. @param depth the number of requests in flight. @param socket the path of the control
+  /// socket.
   machine(const std::filesystem::path& image, std::size_t depth, const std::filesystem::path& socket);
   machine(const machine&) = delete;
   machine& operator=(const machine&) = delete;
   ~machine() { stop(); }
 
-  /// Ends the threads, in the order in which they depend on each other.
+  /// Ends the threads: first control, then the guest, then the device, which ends after the guest.
   void stop();
 
   [[nodiscard]] const interrupts& vectors() const noexcept { return interrupts_; }
-  /// After stop().
+  /// Valid after stop() has returned.
   [[nodiscard]] const guest& driver() const noexcept { return guest_; }
   [[nodiscard]] std::string engine() const { return std::string{device_.engine()}; }
 

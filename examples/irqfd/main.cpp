@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// irqfd: a little device model, after what KVM calls irqfds: an eventfd that is signalled is an interrupt in the guest.
+// irqfd: a small device model with irqfds as in KVM: signalling an eventfd injects an interrupt into the guest.
 //
-//   irqfd --cycles 1000                                   asks for so many cycles of assign and deassign by itself
-//   irqfd --socket /tmp/irqfd.sock                        and then, from elsewhere:
+//   irqfd --cycles 1000                                   runs 1000 cycles of assign and deassign
+//   irqfd --socket /tmp/irqfd.sock                        waits for commands, which another process sends:
 //   echo 'assign 5' | socat - UNIX-CONNECT:/tmp/irqfd.sock
 //
-//   guest           a thread: asks for blocks, rings the kick, halts until an interrupt, verifies what it got
-//   device          a thread, an Asio loop: awaits the kick, reads by AIO, signals the line for what has come
-//   irqfd_table     the interrupts: notifiers on the line, which inject in the thread that signals it
-//   control         a thread: a UNIX socket on which irqfds come and go while all this runs
+//   guest           a thread: requests blocks, signals the kick, halts until an interrupt, verifies the blocks
+//   device          a thread with an Asio loop: awaits the kick, reads by AIO, signals the line for each completion
+//   irqfd_table     the interrupts: notifiers on the line, which inject in the signalling thread
+//   control         a thread: a UNIX socket for commands that assign and deassign irqfds meanwhile
 //
-// It shows that no interrupt comes after a deassign has returned, and that none is lost around an assign.
+// It shows that no interrupt is injected after a deassign has returned, and that none is lost around an assign.
 #include <absl/strings/str_format.h>
 #include <unistd.h>
 
@@ -33,7 +33,7 @@ using namespace irqfd;
 
 constexpr int exit_usage = 2;
 
-/// A folder for the socket, if none is named.
+/// The path of the socket. If the options name none, it is in a new folder, which the destructor removes.
 class socket_place {
  public:
   explicit socket_place(const options& how) : path_{how.socket} {
@@ -58,7 +58,8 @@ class socket_place {
   std::filesystem::path path_;
 };
 
-/// Signals that end the program, kept for wait(). In all threads that are started later.
+/// Blocks the signals that end the program, in this thread and in all threads that are started later, so that wait()
+/// receives them.
 class ending_signals {
  public:
   ending_signals() {

@@ -9,7 +9,7 @@
 
 namespace irqfd {
 
-/// @return nothing when `text` is not a whole number, and nothing else.
+/// @return nothing unless the whole of `text` is a decimal number without a sign.
 [[nodiscard]] inline std::optional<std::uint64_t> parse_number(std::string_view text) {
   std::uint64_t number = 0;
   const auto* const end = text.data() + text.size();

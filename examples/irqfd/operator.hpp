@@ -16,11 +16,11 @@ class machine_operator {
  public:
   explicit machine_operator(const std::filesystem::path& socket);
 
-  /// Each cycle assigns a vector and deassigns it; every other one waits for interrupts in between, the others race for
-  /// them. Throws when it is answered with an error.
+  /// Each cycle assigns a vector and deassigns it. Every second cycle waits for an interrupt in between; in the others
+  /// the deassign races with interrupts. Throws if an answer is an error.
   void cycle(std::uint64_t times);
 
-  /// Interrupts between the end of a deassign and the next assign of the same vector.
+  /// The number of interrupts between the end of a deassign and the next assign of the same vector.
   [[nodiscard]] std::uint64_t late() const noexcept { return late_; }
 
  private:

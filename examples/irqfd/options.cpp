@@ -52,13 +52,13 @@ const char* const usage =
     "usage: irqfd --socket PATH [--image FILE] [--depth N]\n"
     "       irqfd --cycles N [--socket PATH] [--image FILE] [--depth N]\n"
     "\n"
-    "A guest whose driver keeps a disk busy, with N requests in flight (16), and verifies each block it reads: of "
-    "FILE,\n"
-    "or of 4 MiB that are made for it. Its interrupts are irqfds, assigned and deassigned on the UNIX socket PATH:\n"
+    "A guest whose driver keeps a disk busy, with N requests in flight (16), and verifies each block that it reads,\n"
+    "from FILE or from a temporary file of 4 MiB. Its interrupts are irqfds. Commands on the UNIX socket PATH assign\n"
+    "and deassign them:\n"
     "\n"
     "  assign VECTOR, deassign VECTOR, count VECTOR      answered with \"ok COUNT\" or \"error: ...\"\n"
     "\n"
-    "Runs until it is told to end (SIGINT, SIGTERM), or for N cycles of assign and deassign that it asks for itself.\n"
+    "Runs until SIGINT, SIGTERM or SIGHUP, or for N cycles of assign and deassign that it requests itself.\n"
     "\n"
     "Exit status: 0 no interrupt came after a deassign and every block was right, 1 otherwise, 2 bad command line.\n";
 

@@ -12,20 +12,20 @@
 namespace irqfd {
 
 struct options {
-  std::filesystem::path socket;         ///< none: one in a folder of its own
-  std::filesystem::path image;          ///< none: one that is made
+  std::filesystem::path socket;         ///< if empty, a socket in a temporary folder
+  std::filesystem::path image;          ///< if empty, a temporary file
   std::size_t depth = 16;               ///< requests in flight
-  std::optional<std::uint64_t> cycles;  ///< none: until a signal
+  std::optional<std::uint64_t> cycles;  ///< if empty, runs until a signal
 };
 
-/// The command line is not understood.
+/// The command line is invalid.
 struct usage_error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
 extern const char* const usage;
 
-/// @return nothing when help is asked for.
+/// @return nothing if the command line asks for help.
 [[nodiscard]] std::optional<options> parse_options(int argc, char** argv);
 
 }  // namespace irqfd

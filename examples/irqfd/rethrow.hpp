@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A coroutine's exception is thrown again in the thread that runs the loop.
+// rethrow: a completion handler for coroutines. Rethrows their exception in the thread that runs the loop.
 #pragma once
 
 #include <exception>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ring: passes values from one thread to another, in order.
+// ring: a ring buffer that passes values from one thread to another, in order.
 //
-// Memory ordering: push() releases with tail_, pop() acquires; pop() releases with head_, so that a place is written
-// again only after it has been read.
+// Memory ordering: push() releases with tail_, and pop() acquires. pop() releases with head_, and push() acquires, so
+// that a place is overwritten only after it has been read.
 #pragma once
 
 #include <atomic>
@@ -19,7 +19,7 @@ class ring {
  public:
   explicit ring(std::size_t places) : values_(places) {}
 
-  /// One thread.
+  /// For one thread only. Throws std::length_error if the ring is full.
   void push(Value value) {
     const auto tail = tail_.load(std::memory_order_relaxed);
     if (tail - head_.load(std::memory_order_acquire) == values_.size()) throw std::length_error{"the ring is full"};
@@ -27,7 +27,7 @@ class ring {
     tail_.store(tail + 1, std::memory_order_release);
   }
 
-  /// The other one. @return nothing when it is empty.
+  /// For one other thread only. @return nothing if the ring is empty.
   [[nodiscard]] std::optional<Value> pop() {
     const auto head = head_.load(std::memory_order_relaxed);
     if (head == tail_.load(std::memory_order_acquire)) return std::nullopt;
