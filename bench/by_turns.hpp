@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // by_turns: runs several sides of a comparison in one benchmark, interleaved, each for a short time. The speed of a
-// disk, or of a processor that has to be woken up, varies by a fifth from one second to the next. This affects all
-// sides alike, so each repetition measures the ratio of two of them.
+// disk, or of a CPU that has to be woken, varies by a fifth from one second to the next. Interleaved rounds are
+// affected alike, so that each repetition yields a meaningful ratio of two sides.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -18,14 +18,14 @@ namespace doorbell::bench {
 
 class by_turns {
  public:
-  /// @param round the work of one turn.
+  /// @param round the work of one round.
   void add(std::string name, std::function<void()> round) { sides_.push_back({std::move(name), std::move(round), {}}); }
 
-  /// In each iteration all have their turn; each time another one is the first.
-  /// Reports the nanoseconds of an operation of each, as a counter of its name.
-  /// @param operations of a round.
+  /// Each iteration runs one round of every side; the first side rotates. For each side, reports the nanoseconds per
+  /// operation as a counter with the name of the side.
+  /// @param operations the number of operations in a round.
   void run(benchmark::State& state, benchmark::IterationCount operations) {
-    for (auto& each : sides_) each.round();  // objects that the first round creates exist then
+    for (auto& each : sides_) each.round();  // not measured: the first round creates objects
     for (auto _ : state) {
       for (auto& each : sides_) each.took += time_of(each.round);
       std::ranges::rotate(sides_, sides_.begin() + 1);

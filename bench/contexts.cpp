@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rows 9 and 10: looking a context up and releasing it, creating one and destroying it.
+// Rows 9 and 10: lookup and release of a context; creation and destruction of one.
 #include <benchmark/benchmark.h>
 #include <linux/aio_abi.h>
 #include <sys/syscall.h>
@@ -20,7 +20,7 @@ namespace {
 
 constexpr unsigned requests = 64;
 
-// Every io_submit and io_getevents begins and ends with this.
+// Every io_submit and io_getevents looks the context up at its start and releases it at its end.
 void lookup_doorbell(benchmark::State& state) {
   static const aio::context ctx{requests};
   auto& table = aio::ioctx_table::process();

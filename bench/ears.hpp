@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The eventfds that a thread signals and an Asio loop waits for: doorbell's, and the kernel's in a stream_descriptor.
+// Eventfds that one thread signals and an Asio loop waits for: doorbell's, and the kernel's in a stream_descriptor.
 #pragma once
 
 #include <boost/asio/buffer.hpp>
@@ -23,7 +23,7 @@ class doorbell_ear {
   explicit doorbell_ear(boost::asio::io_context& io) : ear_{io, bell_} {}
 
   void signal() const { bell_.signal(); }
-  /// Calls `heard` with each count that is read. In the loop's thread.
+  /// Calls `heard` with each count that is read. Must be called by the loop's thread.
   template <class Heard>
   void listen(Heard heard) {
     ear_.async_read([this, heard](boost::system::error_code ec, std::uint64_t count) {

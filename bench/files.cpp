@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Row 18: random reads of 4 KiB from an Asio loop, several outstanding, each started by the handler of the one before.
+// Row 18: random reads of 4 KiB from an Asio loop. Several reads are outstanding; the handler of each starts the next.
 // Compiled twice: with Asio's loop on epoll, the default, and on io_uring (BOOST_ASIO_DISABLE_EPOLL).
 //
-// A disk's answer to one read alone is measured with loops that do not sleep, too.
+// The latency of a single outstanding read from a disk is also measured with loops that do not sleep.
 //
-// Boost.Asio's file carries out one read at a time, so the peer has a file for each read that is outstanding. Ours has
-// one.
+// A file of Boost.Asio executes one read at a time, so the peer has one file object for each outstanding read. doorbell
+// uses one for all.
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -46,7 +46,7 @@ const std::string loop = "epoll_loop/";
 
 [[noreturn]] void fail(const char* what) { throw std::system_error{errno, std::system_category(), what}; }
 
-/// A file without a name, on the disk, and in the page cache as well.
+/// An unlinked file on the disk, whose content is also in the page cache.
 class test_file {
  public:
   test_file() {
@@ -61,7 +61,7 @@ class test_file {
     if (::fsync(descriptor_.get()) != 0) fail("fsync");
   }
 
-  /// A descriptor of it, and a description, of its own.
+  /// A new descriptor with its own open file description.
   [[nodiscard]] int open(int flags) const {
     const auto name = "/proc/self/fd/" + std::to_string(descriptor_.get());
     const int opened = ::open(name.c_str(), O_RDONLY | O_CLOEXEC | flags);
@@ -108,17 +108,17 @@ class reader {
   std::unique_ptr<void, freed> memory_;
 };
 
-/// How the loop waits: ours has a setting for it that does not sleep; a program whose library has none calls poll()
-/// over and over.
+/// How the loop waits. doorbell has a setting for busy polling; with Boost.Asio alone, a program has to call poll()
+/// repeatedly.
 enum class waiting { asleep, busy_poll, by_poll };
 
 constexpr std::chrono::microseconds busy_poll{100};
 
-/// A number of readers of a file, in a loop of their own.
+/// Several readers of a file, in their own loop.
 template <class File>
 class reading {
  public:
-  /// @param files of which the readers have one each, by turns.
+  /// @param files the number of file objects, which are assigned to the readers round-robin.
   reading(int flags, std::size_t depth, std::size_t files, waiting how) : how_{how} {
     if (how == waiting::busy_poll) asio::set_busy_poll(io_, busy_poll);
     for (std::size_t i = 0; i < files; ++i) files_.push_back(std::make_unique<File>(io_, the_file().open(flags)));

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows that fio measures: our drop-in against the kernel's AIO and against fio's own io_uring engine.
+"""The rows that fio measures: the drop-in against the kernel's AIO and against fio's own io_uring engine.
 
-The name of a benchmark has its work and its side: "fio/hot/depth:32/doorbell". Each repetition runs all of them, in
-random order, each in a process of its own.
+The name of a benchmark contains its work and its side: "fio/hot/depth:32/doorbell". Each repetition runs all of them,
+in random order, each in its own process.
 """
 import json
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 
 BLOCK = 4096
 FILE_MIB = 96
-# Of the runs that end by time; those with a cold page cache end when each block has been read once.
+# The duration of a run. A run with a cold page cache ends when each block has been read once.
 SECONDS = 1.0
 
 
@@ -26,8 +26,8 @@ class Job:
     options: tuple[str, ...]
     in_memory: bool = False  # on tmpfs
     cold: bool = False  # each block once, none of them in the page cache
-    submit_time: bool = False  # what counts is the time in io_submit, not the time for each read
-    client: bool = False  # not fio's, but bench/resfd_client.c's
+    submit_time: bool = False  # the result is the time in io_submit, not the time per read
+    client: bool = False  # run by bench/resfd_client.c, not by fio
 
     def arguments(self, file, seconds):
         often = () if self.cold else ("--time_based", f"--runtime={seconds}", "--norandommap")
@@ -40,7 +40,7 @@ def depth(number, *more):
     return (f"--iodepth={number}", *more)
 
 
-# The client that reads with O_DIRECT: how it gets its events, and how many threads it has.
+# The clients that read with O_DIRECT: how each gets its events, and its number of threads.
 DIRECT_CLIENTS = {
     "direct_calls": ("--calls",),
     "direct_calls_by_4_threads": ("--calls", "--threads=4"),
@@ -79,7 +79,7 @@ SIDES = {
 
 
 class Files:
-    """The files that fio reads: one in the output folder, one on tmpfs. Random data: no layer can compress it."""
+    """The files that fio reads: one in the output folder, one on tmpfs. Random data, which cannot be compressed."""
 
     def __init__(self, folder):
         self.disk = folder / "fio.data"
@@ -127,15 +127,15 @@ def result_of(name, files, arguments):
 
 
 def warm(name, files):
-    """Brings the file into the page cache, all of it: a run before may have thrown it out."""
+    """Reads the whole file into the page cache: a previous run may have evicted it."""
     if name.split("/")[1] in ("hot", "client"):
         files.disk.read_bytes()
 
 
 def run(names, arguments):
-    """As report.run(), of the benchmarks of these rows."""
+    """As report.run(), for the benchmarks of these rows."""
     if shutil.which("fio") is None:
-        raise RuntimeError("there is no fio: scripts/deps installs it")
+        raise RuntimeError("fio is not installed: scripts/deps installs it")
     repetitions = min(arguments.repetitions, 7)
     print(f"fio: {len(names)} benchmarks, {repetitions} repetitions ...", file=sys.stderr, flush=True)
     times = {name: [] for name in names}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Row 6: a thread signals as fast as it can, an Asio loop in another thread counts. The time is for one event, and ends
-// when the last one has been counted; a wrong count is a failure.
+// Row 6: one thread signals as fast as it can, and an Asio loop in another thread counts. The result is the time per
+// event, until the last event has been counted. A wrong count is a failure.
 #include <benchmark/benchmark.h>
 #include <boost/asio/post.hpp>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Row 6, the peer that loses counts: libuv's uv_async_send. It wakes the loop and does not say how often it was called,
-// so it does less than the others; the counter "lost" is the share of the sends that no callback was called for.
+// Row 6, the peer that loses counts: libuv's uv_async_send. It wakes the loop without passing on the number of calls,
+// so it does less work than the other peers. The counter "lost" is the share of calls for which no callback ran.
 #include <benchmark/benchmark.h>
 #include <uv.h>
 
@@ -35,7 +35,7 @@ class uv_loop_thread {
   uv_loop_thread& operator=(const uv_loop_thread&) = delete;
 
   void send() { uv_async_send(&async_); }
-  /// Sends once more, and sleeps until the loop has called back for it.
+  /// Sends once more, and sleeps until the loop has called the callback for it.
   void flush() {
     flushed_.expect(1);
     flushing_ = true;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// kernel_eventfd: the most frequent peer of doorbell. It makes the system calls directly: in a process with several
-// threads glibc's read() and write() do a little more, because they are cancellation points.
+// kernel_eventfd: the kernel's eventfd, the most frequent peer. It makes the system calls directly: in a process with
+// several threads, glibc's read() and write() do additional work, because they are cancellation points.
 #pragma once
 
 #include <sys/eventfd.h>

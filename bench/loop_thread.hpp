@@ -16,7 +16,7 @@ namespace doorbell::bench {
 class loop_thread {
  public:
   loop_thread() : thread_{[this] { io_.run(); }} {}
-  /// Stays on that one of the CPUs.
+  /// Pins the thread to one CPU. @param place see pinned.
   explicit loop_thread(std::size_t place)
       : thread_{[this, place] {
           const pinned here{place};
@@ -34,7 +34,7 @@ class loop_thread {
   }
 
  private:
-  boost::asio::io_context io_{1};  // one thread runs it, which Asio is told: its best setting, for everybody
+  boost::asio::io_context io_{1};  // 1: one thread runs it; the fastest setting, for all peers
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{io_.get_executor()};
   std::thread thread_;
 };

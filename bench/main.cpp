@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The main function of every benchmark program here: a second thread that sleeps all the time, the versions of the
-// peers in the output, and an exit status that reports a benchmark that failed.
+// The main function of every benchmark program. It starts a second thread that always sleeps, adds the versions of the
+// peers to the output, and returns a nonzero exit status if a benchmark failed.
 #include <benchmark/benchmark.h>
 #include <gnu/libc-version.h>
 #include <unistd.h>
@@ -16,8 +16,8 @@
 
 namespace {
 
-// glibc's locks and malloc take short cuts, and shared pointers count without atomics, in a process that has one
-// thread. No program that needs an eventfd is such a process, so the peers are not measured in one.
+// In a process with a single thread, glibc's locks and malloc take faster paths, and std::shared_ptr counts without
+// atomic operations. Programs that use eventfds have several threads, so the peers are not measured in such a process.
 void sleep_until_stopped(const std::stop_token& stop) {
   std::mutex mutex;
   std::condition_variable_any never;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rows 4 and 5: one callback on an eventfd's wait queue. Each callback counts its calls, so that all sides run the same
-// code.
+// Rows 4 and 5: one callback on an eventfd's wait queue. Each callback counts its calls, so that all sides execute the
+// same code.
 #include <benchmark/benchmark.h>
 #include <boost/signals2/signal.hpp>
 
@@ -29,7 +29,7 @@ void notify_doorbell(benchmark::State& state) {
   expect_calls(state, calls);
 }
 
-// With the mutex that it has by default. Its dummy_mutex would be faster, and not thread-safe.
+// With the default mutex of signals2. Its dummy_mutex would be faster, but is not thread-safe.
 void notify_signals2(benchmark::State& state) {
   std::uint64_t calls = 0;
   boost::signals2::signal<void()> bell;

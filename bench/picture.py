@@ -23,7 +23,7 @@ DARK = {"paper": "#0d1117", "text": "#f0f6fc", "muted": "#9198a1", "line": "#3d4
 
 
 def coloured(colours):
-    """Written out for each mode, because few viewers except browsers support CSS variables."""
+    """The style rules of one colour scheme, without CSS variables, which few viewers except browsers support."""
     fills = {"text, .target": "text", ".small, .limit, .slower": "muted", ".paper, .peer": "paper",
              ".bar.met, .dot.met, .ratio.met": "met", ".bar.missed, .dot.missed, .ratio.missed": "missed"}
     strokes = {".target": "text", ".line": "line", ".one, .peer": "muted"}
@@ -47,7 +47,7 @@ text {{ font: 12px system-ui, -apple-system, "Segoe UI", "Noto Sans", "DejaVu Sa
 
 
 def speeds(row):
-    """Speeds relative to the main peer: of doorbell, of other peers, of limits, the lowest that meets the targets."""
+    """Speeds relative to the main peer: of doorbell, other peers and limits, and the lowest that meets the targets."""
     main = main_peer(row)
     ours = main["ratio"]
 

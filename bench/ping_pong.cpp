@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Row 7: two Asio loops, a thread each, that answer each other: the near one on the first CPU, the far one on the first
-// or the second. The time is for one round trip.
+// Row 7: two Asio loops, in one thread each, that signal each other: the near loop on the first CPU, the far loop on
+// the first or the second. The result is the time per round trip.
 #include <benchmark/benchmark.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -27,7 +27,7 @@ constexpr benchmark::IterationCount rounds = 500;
 constexpr std::size_t near_cpu = 0;
 std::size_t far_cpu(const benchmark::State& state) { return static_cast<std::size_t>(state.range(0)); }
 
-/// Two loops that answer each other.
+/// Two loops that signal each other.
 template <class Ear>
 class asio_game {
  public:
@@ -51,7 +51,7 @@ class asio_game {
     ping_.signal();
     failed_ = failed_ || !counted_.wait();
   }
-  /// There was an answer too many.
+  /// Whether more answers arrived than were expected.
   [[nodiscard]] bool failed() const noexcept { return failed_; }
 
  private:
@@ -78,7 +78,7 @@ class futex_flag {
   std::atomic<std::uint32_t> word_{0};
 };
 
-/// The same without loops, for the threads' sleep alone. The near thread starts each round.
+/// The same without loops: the cost of sleeping and waking alone. The near thread starts each round.
 class futex_game {
  public:
   explicit futex_game(std::size_t far_cpu)

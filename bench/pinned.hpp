@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// pinned: keeps a thread on one CPU for a scope. If threads wake each other in turn, the scheduler runs them on one CPU
-// in one run and on two in the next, which makes a difference of a factor of four and would decide every comparison.
+// pinned: pins a thread to one CPU for a scope. If two threads wake each other alternately, the scheduler may run them
+// on one CPU in one run and on two in the next. The difference is a factor of four and would dominate every comparison.
 #pragma once
 
 #include <sched.h>
@@ -12,7 +12,7 @@ namespace doorbell::bench {
 
 class pinned {
  public:
-  /// @param place which of the CPUs that the thread may use, counted round.
+  /// @param place the index of the CPU, among the CPUs that the thread may use, modulo their number.
   explicit pinned(std::size_t place) noexcept {
     ::sched_getaffinity(0, sizeof before_, &before_);
     cpu_set_t one;

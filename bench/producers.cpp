@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Row 8: several threads that signal, on one eventfd and on one each.
+// Row 8: several threads that signal one shared eventfd, or one eventfd each.
 #include <benchmark/benchmark.h>
 
 #include <array>
@@ -20,7 +20,7 @@ void producers(benchmark::State& state) {
   const auto place = static_cast<std::size_t>(state.thread_index());
   const Eventfd& bell = bells[place % Bells];
   for (auto _ : state) bell.signal();
-  // All threads have left the loop, and none starts the next run before this one returns.
+  // At this point all threads have left the loop, and no thread starts the next run before this function returns.
   if (place >= Bells) return;
   const auto sharers = static_cast<std::size_t>(state.threads()) / Bells;
   if (bell.read() != sharers * static_cast<std::uint64_t>(state.iterations()))

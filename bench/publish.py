@@ -10,7 +10,7 @@ import picture
 import results
 from table import ROWS
 
-# The facts about the machine that a document shows, each with the text before it.
+# The facts about the machine that a document shows, each with its prefix.
 VERSIONS = {"linux": "Linux ", "compiler": "", "glibc": "glibc ", "boost": "Boost ", "fio": "fio "}
 MARKED = re.compile(r"(<!-- results: begin -->\n).*?(<!-- results: end -->)", re.DOTALL)
 

@@ -70,7 +70,7 @@ def benchmarks_of(rows):
     return names
 
 
-# How many times as many repetitions of benchmarks that measure several sides alternately.
+# The factor by which benchmarks that measure several sides alternately are repeated more often.
 MORE_IF_ALTERNATING = 15
 
 
@@ -108,7 +108,7 @@ def run(program, names, arguments):
         if result["run_type"] != "iteration":
             continue
         benchmark = result["run_name"].removesuffix(f"/repeats:{repetitions}")
-        # Google Benchmark says in the name which of the two times a benchmark is about.
+        # Google Benchmark marks in the name that a benchmark measures real time.
         clock = "real_time" if "/real_time" in benchmark else "cpu_time"
         for name in names:
             side, of_which = side_and_benchmark(name)
@@ -120,7 +120,7 @@ def run(program, names, arguments):
 
 
 def measure(rows, arguments):
-    """The same of all programs together."""
+    """As run(), for all programs together."""
     together = {}, {}, {}
     for program, names in benchmarks_of(rows).items():
         told_by = fio.run(names, arguments) if program == "fio" else run(program, names, arguments)
@@ -135,7 +135,7 @@ def aligned(lines):
 
 
 def machine(load, context):
-    """Which machine, when, and which peers: facts that a reader needs to weigh the figures, and no names of hosts."""
+    """The facts that a reader needs to judge the figures: date, machine and versions of the peers. No host names."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     kernel = Path("/proc/sys/kernel/osrelease").read_text()
     facts = {
@@ -161,7 +161,7 @@ def spread(times):
 
 
 def plot(path, row, times):
-    """One bar for each side, of its median, with the quartiles. To scale, from 0, or the shorter bar would lie."""
+    """One bar for each side, with its median and quartiles. The axis starts at 0, so that lengths are comparable."""
     sides = [("doorbell", row.ours), *((peer.name, peer.benchmark) for peer in row.against)]
     data = []
     for place, (name, benchmark) in enumerate(sides):

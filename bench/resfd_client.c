@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * resfd_client [--direct] [--calls] [--threads=N] FILE DEPTH: reads random blocks of a file for a while, as an event
- * loop or a virtual machine monitor does: its requests signal an eventfd that it waits for with epoll. It reads the
- * events in the ring as QEMU does, or gets them by calls as tgtd and nginx do. Prints nanoseconds for each read,
- * nanoseconds of CPU time for each read, and how often epoll_wait returned EINTR. It knows only libaio.h, and runs with
- * Debian's library and ours.
+ * resfd_client [--direct] [--calls] [--threads=N] FILE DEPTH: reads random blocks of a file for one second, in the way
+ * of an event loop or a virtual machine monitor: its requests signal an eventfd that it waits for with epoll. It reads
+ * the events from the ring, as QEMU does, or gets them by calls of io_getevents, as tgtd and nginx do. Prints
+ * nanoseconds per read, nanoseconds of CPU time per read, and the number of EINTR results of epoll_wait. It uses only
+ * libaio.h, and runs with Debian's libaio and with the drop-in.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@
 
 enum { block = 4096, most_depth = 128, most_threads = 16, rounds_between_looks = 100 };
 
-/* The header of the ring, at a context's address. */
+/* The header of the ring, at the address that is the context's handle. */
 struct ring {
   unsigned id;
   unsigned nr;
@@ -48,7 +48,7 @@ struct client {
   struct iocb* todo[most_depth];
   char* buffers;
   uint64_t random;
-  uint64_t reads; /* in the time that is measured */
+  uint64_t reads; /* completed within the measured time */
 };
 
 static int depth;
@@ -78,7 +78,7 @@ static double cpu_ns(void) {
   return (double)used.tv_sec * 1e9 + (double)used.tv_nsec;
 }
 
-/* xorshift: the same blocks on either side. */
+/* xorshift with a fixed seed: both libraries read the same blocks. */
 static uint64_t next_random(struct client* me) {
   me->random ^= me->random << 13;
   me->random ^= me->random >> 7;
@@ -99,7 +99,7 @@ static unsigned read_ring(struct client* me) {
   return count;
 }
 
-/* As many as the eventfd has counted are there. */
+/* Gets at most `counted` events, since the eventfd has counted so many. */
 static unsigned get_by_call(struct client* me, uint64_t counted) {
   struct io_event events[most_depth];
   const int got = io_getevents(me->context, 1, (long)counted, events, NULL);
@@ -111,7 +111,7 @@ static unsigned get_by_call(struct client* me, uint64_t counted) {
   return (unsigned)got;
 }
 
-/* @return how often it has been signalled since the last time. */
+/* @return the number of signals since the last call. */
 static uint64_t wait_for_signal(struct client* me) {
   struct epoll_event signalled;
   int there = 0;
@@ -151,7 +151,7 @@ static void* run(void* argument) {
     }
   }
   me->reads = reads;
-  /* Those that are in flight still, and counts that come after their events. */
+  /* Waits for the requests still in flight, and for counts that arrive after their events. */
   for (unsigned left = (unsigned)depth - ready; left > 0 || signalled < reads; left -= ready, reads += ready) {
     const uint64_t counted = wait_for_signal(me);
     signalled += counted;

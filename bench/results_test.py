@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests the way from the times of a run to the tables, the picture and the documents, and that the committed documents
-show the committed data.
+"""Tests how the times of a run become the tables, the picture and the documents, and that the committed documents show
+the committed data.
 
 usage: results_test.py SOURCE_DIR
 """

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Against:
-    """A peer or limit that `ours` is compared with in the same run. The ratio is that of both medians, or, for two
-    sides of one benchmark, the median of the ratios in each repetition."""
+    """A peer or limit that `ours` is compared with in the same run. The ratio is that of the two medians, or, for two
+    sides of one benchmark, the median of the ratios of the repetitions."""
 
     name: str  # in the table
     benchmark: str  # its full name in the program; SIDE@NAME: one side of a benchmark that measures several alternately
@@ -60,7 +60,7 @@ GROUPS = {
 EXTRA_GROUP = "Files in a Boost.Asio loop on io_uring: 4k random reads"
 
 
-# Row 18 is about Asio's default loop, on epoll. Each entry: the program, the name of its benchmarks, the words in the
+# Row 18 measures Asio's default loop, on epoll. Each entry: the program, the name of its benchmarks, the words in the
 # table.
 ASIO_LOOPS = (("files", "epoll_loop", ""), ("files_on_uring", "io_uring_loop", ", loop on io_uring"))
 DEFAULT_LOOP = ASIO_LOOPS[0]
@@ -191,7 +191,8 @@ ROWS = (
           f"fio/client/depth:{depth}/doorbell", (
               Against("kernel AIO", f"fio/client/depth:{depth}/kernel", at_least=1.0),
           ), brief=f"polled eventfd, depth {depth}") for depth in (1, 32)),
-    *(Row(17, f"drop-in, O_DIRECT, eventfd and epoll, {how}, depth {depth}", "fio", f"fio/{work}/depth:{depth}/doorbell", (
+    *(Row(17, f"drop-in, O_DIRECT, eventfd and epoll, {how}, depth {depth}", "fio",
+          f"fio/{work}/depth:{depth}/doorbell", (
         Against("kernel AIO", f"fio/{work}/depth:{depth}/kernel", at_least=0.97),
     ), brief=f"O_DIRECT and epoll, {how}, depth {depth}") for work, how in (
         ("direct_calls", "events by io_getevents"),

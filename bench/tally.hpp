@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// tally: one thread counts, another sleeps until so much has been counted.
+// tally: a counter. One thread adds to it, and another sleeps until it has reached an expected value.
 #pragma once
 
 #include <atomic>
@@ -10,9 +10,10 @@ namespace doorbell::bench {
 
 class tally {
  public:
-  /// Called by the waiting thread, before anything that is to be counted.
+  /// Adds `n` to the expected value. Called by the waiting thread, before the events that are counted.
   void expect(std::uint64_t n) noexcept { goal_.store(goal_.load(std::memory_order_relaxed) + n); }
-  /// The waiting thread. @return whether exactly as much has come as was expected.
+  /// Sleeps until the expected value has been reached. Called by the waiting thread.
+  /// @return whether the counter equals the expected value.
   [[nodiscard]] bool wait() noexcept {
     const auto goal = goal_.load(std::memory_order_relaxed);
     auto reached = reached_.load();
@@ -20,7 +21,7 @@ class tally {
     return reached == goal;
   }
 
-  /// The counting thread. @return whether all that was expected has come.
+  /// Adds `n` to the counter. Called by the counting thread. @return whether the expected value has been reached.
   bool add(std::uint64_t n) noexcept {
     seen_ += n;
     if (seen_ < goal_.load(std::memory_order_relaxed)) return false;
@@ -32,7 +33,7 @@ class tally {
  private:
   std::atomic<std::uint64_t> goal_{0};
   std::atomic<std::uint64_t> reached_{0};
-  std::uint64_t seen_ = 0;  // the counting thread's
+  std::uint64_t seen_ = 0;  // used only by the counting thread
 };
 
 }  // namespace doorbell::bench
