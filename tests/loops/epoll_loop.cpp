@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// epoll(7).
+// A loop on epoll(7), level- and edge-triggered.
 #include <gtest/gtest.h>
 
 #include <sys/epoll.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// GLib: a GSource for the descriptor, in a context of its own; level-triggered.
+// GLib: a GSource for each descriptor, in a separate GMainContext; level-triggered.
 #include <glib-unix.h>
 #include <glib.h>
 #include <gtest/gtest.h>
@@ -26,7 +26,7 @@ class glib_loop final : public loop {
   glib_loop(const glib_loop&) = delete;
   glib_loop& operator=(const glib_loop&) = delete;
 
-  // Like g_unix_fd_add(), which uses the default context.
+  // As g_unix_fd_add(), which always uses the default context.
   void watch(int fd, std::function<void()> on_readable) override {
     auto& callback = on_readable_.emplace_back(std::move(on_readable));
     auto* const source = g_unix_fd_source_new(fd, G_IO_IN);

@@ -23,7 +23,7 @@ class libevent_loop final : public loop {
     ASSERT_EQ(event_add(made.get(), nullptr), 0);
   }
   void run() override { EXPECT_EQ(event_base_loop(base_.get(), 0), 0); }
-  // Without EVLOOP_ONCE it would go on for as long as anything is ready.
+  // Without EVLOOP_ONCE, it would continue as long as a descriptor is ready.
   void run_ready() override { EXPECT_EQ(event_base_loop(base_.get(), EVLOOP_ONCE | EVLOOP_NONBLOCK), 0); }
   void stop() override { event_base_loopbreak(base_.get()); }
 

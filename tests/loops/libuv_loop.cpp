@@ -15,7 +15,7 @@ namespace {
 class libuv_loop final : public loop {
  public:
   libuv_loop() { EXPECT_EQ(uv_loop_init(&loop_), 0); }
-  // A handle may be freed when its closing has been called back for.
+  // A handle may be freed only after the loop has completed its close.
   ~libuv_loop() override {
     for (auto& one : polls_) uv_close(reinterpret_cast<uv_handle_t*>(&one.poll), nullptr);
     uv_run(&loop_, UV_RUN_DEFAULT);

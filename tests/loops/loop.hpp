@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// loop: the event loop of the tests. Each of the others in this folder implements it with a real library: it waits for
-// descriptors in one thread and calls back in that thread.
+// loop: the interface of the event loops under test. Each *_loop.cpp in this folder implements it with one library or
+// system call. A loop waits for descriptors in one thread and calls callbacks in that thread.
 #pragma once
 
 #include <functional>
@@ -19,16 +19,16 @@ class loop {
   loop() = default;
   loop(const loop&) = delete;
   loop& operator=(const loop&) = delete;
-  /// Does not run, and watches nothing any more.
+  /// Stops watching all descriptors. The loop must not be running.
   virtual ~loop() = default;
 
-  /// Makes the loop call `on_readable`.
+  /// Makes the loop call `on_readable` when `fd` is readable, as its trigger says.
   virtual void watch(int fd, std::function<void()> on_readable) = 0;
-  /// Calls back, and sleeps when there is nothing to call back for, until stop().
+  /// Calls callbacks until stop(). Sleeps while no descriptor is ready.
   virtual void run() = 0;
-  /// Calls back for what is ready now.
+  /// Calls the callbacks of all descriptors that are ready now, without sleeping.
   virtual void run_ready() = 0;
-  /// In a callback: run() returns after it.
+  /// Called in a callback: run() returns after the callback.
   virtual void stop() = 0;
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An eventfd's poll_fd in the event loops of other libraries: the descriptor reports that there is a count, which is
-// read from the eventfd.
+// An eventfd's poll_fd in the event loops of other libraries. The descriptor is readable while the count is above 0;
+// the count itself is read from the eventfd.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -47,7 +47,7 @@ const std::array kinds{
 
 class loops : public testing::TestWithParam<kind> {
  protected:
-  /// Everything; 0 when there is nothing.
+  /// Reads until the count is 0. @return the sum of the values read.
   static std::uint64_t read_all(const doorbell::eventfd& from) {
     std::error_code ec;
     std::uint64_t sum = 0;
@@ -56,14 +56,14 @@ class loops : public testing::TestWithParam<kind> {
     return sum;
   }
 
-  // Before the loop, so that it goes first: the descriptors are closed with the eventfds.
+  // Declared before the loop, so that the loop is destroyed first: the eventfds close their descriptors.
   const doorbell::eventfd bell{0, EFD_NONBLOCK};
   const doorbell::eventfd gone{0, EFD_NONBLOCK};
   const std::unique_ptr<loop> events = GetParam().make();
 };
 
-// Oracle: when the loop is told that the last writer has closed its handle, it has read all signals.
-TEST_P(loops, count_two_threads_exactly_and_end_with_their_hang_up) {
+// Oracle: when the loop has received the hang-up of the last writer, it has read the sum of all signals.
+TEST_P(loops, two_signalling_threads_are_counted_exactly_until_their_hang_up) {
   doorbell::eventfd writers;
   std::error_code ec;
   const doorbell::notifier moves_on{writers, [&](doorbell::eventfd_ctx& from) { bell.signal(from.drain(ec)); },
@@ -84,7 +84,7 @@ TEST_P(loops, count_two_threads_exactly_and_end_with_their_hang_up) {
 }
 
 // Oracle: the loop's thread sleeps in the kernel before a signal and after its callback, and there is one callback.
-TEST_P(loops, sleep_while_there_is_nothing) {
+TEST_P(loops, loop_sleeps_in_the_kernel_while_the_count_is_0) {
   int calls = 0;
   doorbell::eventfd done;
   events->watch(bell.poll_fd(), [&] {
@@ -102,10 +102,10 @@ TEST_P(loops, sleep_while_there_is_nothing) {
   EXPECT_EQ(calls, 1);
 }
 
-// Oracle: a loop that reads once each time it is told reads everything, although another thread signals whenever the
-// count has become 0. The signaller gives up when a count is not read for ten seconds: then a change from 0 made no
-// edge.
-TEST_P(loops, are_told_of_each_change_from_0_that_another_thread_makes) {
+// Oracle: a loop that reads once in each callback reads the sum of all signals, although another thread signals
+// whenever the count has become 0. The signaller gives up if a count is not read for ten seconds: a change from 0 has
+// then caused no edge.
+TEST_P(loops, each_change_from_0_by_another_thread_causes_a_callback) {
   constexpr std::uint64_t changes = 5'000;
   std::uint64_t sum = 0;
   events->watch(bell.poll_fd(), [&] {
@@ -133,7 +133,7 @@ TEST_P(loops, are_told_of_each_change_from_0_that_another_thread_makes) {
   EXPECT_EQ(sum, changes);
 }
 
-TEST_P(loops, are_woken_once_for_all_the_signals_before_they_come_round) {
+TEST_P(loops, signals_before_the_loop_runs_cause_one_callback) {
   int calls = 0;
   std::uint64_t sum = 0;
   events->watch(bell.poll_fd(), [&] {
@@ -147,7 +147,7 @@ TEST_P(loops, are_woken_once_for_all_the_signals_before_they_come_round) {
   EXPECT_EQ(sum, 1000U);
 }
 
-TEST_P(loops, are_reminded_of_what_they_have_not_read_by_level_and_not_by_edge) {
+TEST_P(loops, unread_count_causes_further_callbacks_only_if_level_triggered) {
   const int again = GetParam().how == trigger::level ? 1 : 0;
   int calls = 0;
   events->watch(bell.poll_fd(), [&] { ++calls; });
@@ -156,7 +156,7 @@ TEST_P(loops, are_reminded_of_what_they_have_not_read_by_level_and_not_by_edge) 
   bell.signal();
   events->run_ready();
   EXPECT_EQ(calls, 1);
-  bell.signal();  // which writes nothing: the count is above 0 already
+  bell.signal();  // causes no edge: the count is above 0 already
   events->run_ready();
   EXPECT_EQ(calls, 1 + again);
   EXPECT_EQ(read_all(bell), 2U);
@@ -167,8 +167,8 @@ TEST_P(loops, are_reminded_of_what_they_have_not_read_by_level_and_not_by_edge) 
   EXPECT_EQ(calls, 2 + again);
 }
 
-// So a semaphore, which gives one at a time, is to be read to its end by a loop that is told of edges.
-TEST_P(loops, are_not_told_of_edges_by_a_semaphore_that_is_read_in_part) {
+// A read of a semaphore takes 1. An edge-triggered loop therefore has to read a semaphore until its count is 0.
+TEST_P(loops, partly_read_semaphore_causes_no_further_callback_if_edge_triggered) {
   const int again = GetParam().how == trigger::level ? 1 : 0;
   const doorbell::eventfd permits{0, EFD_NONBLOCK | EFD_SEMAPHORE};
   const auto other = GetParam().make();

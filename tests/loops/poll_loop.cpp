@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// poll(2).
+// A loop on poll(2), which is level-triggered.
 #include <gtest/gtest.h>
 
 #include <poll.h>
