@@ -22,7 +22,7 @@ class loop {
   /// Stops watching all descriptors. The loop must not be running.
   virtual ~loop() = default;
 
-  /// Makes the loop call `on_readable` when `fd` is readable, as its trigger says.
+  /// Makes the loop call `on_readable` when `fd` is readable, level- or edge-triggered.
   virtual void watch(int fd, std::function<void()> on_readable) = 0;
   /// Calls callbacks until stop(). Sleeps while no descriptor is ready.
   virtual void run() = 0;

@@ -24,10 +24,11 @@
 // outstanding. Each has its own buffers, which stay valid until its handler has been called or destroyed.
 //
 // Lifetime: the object is destroyed before its execution context, or by the shutdown of that context. A file that
-// outlives its execution context can still be used by blocking calls, released, closed and destroyed. It starts no
-// asynchronous operation; it destroys the handler without calling it. The descriptor is closed when no operation uses
-// it any more: close() cancels, and if operations cannot be stopped, the last of them closes the descriptor. The
-// shutdown of the execution context waits for the requests that cannot be stopped, and then destroys the handlers.
+// outlives its execution context can still be used by blocking calls, released, closed and destroyed. An asynchronous
+// operation on such a file is not started: its handler is destroyed without being called. The descriptor is closed when
+// no operation uses it any more: close() cancels, and if operations cannot be stopped, the last of them closes the
+// descriptor. The shutdown of the execution context waits for the requests that cannot be stopped, and then destroys
+// the handlers.
 //
 // In callbacks of notifiers: members that do not block may be called. Only members documented as blocking block. The
 // execution context must not be destroyed in a callback.

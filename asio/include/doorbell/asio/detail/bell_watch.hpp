@@ -97,7 +97,8 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     post_all(finished);
   }
 
-  /// A new key for operations that are bound to one cancellation slot.
+  /// A key for the operations that are bound to one cancellation slot. It is unique among the operations of this
+  /// object.
   [[nodiscard]] std::uint64_t make_cancellation_key() noexcept {
     return last_key_.fetch_add(1, base::memory_order_relaxed) + 1;
   }

@@ -253,7 +253,7 @@ class file_op_for final : public file_op {
     hand_over(where_to, file_completion<Use, Handler>{free(), why, how_many});
   }
 
-  /// Frees the memory of *this. @return the handler, which may own the memory resource.
+  /// Frees the memory of *this. @return the handler, which may own the memory that its allocator uses.
   [[nodiscard]] Handler free() noexcept {
     Handler handler{std::move(handler_)};
     allocator memory{allocator_for(handler)};

@@ -152,7 +152,7 @@ class file_proactor {
   /// Makes the loop call turn_when_readable() once, when the descriptor is readable. Counts as outstanding work until
   /// then.
   virtual void ask_when_readable() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
-  /// Makes the loop call turn_when_readable() now, although the descriptor is not readable.
+  /// Cancels the wait: the loop calls turn_when_readable() although the descriptor is not readable.
   virtual void stop_asking() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
 
   // Called by the loop.

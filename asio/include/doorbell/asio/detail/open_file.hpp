@@ -89,7 +89,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
     set_position(end >= 0 ? static_cast<std::uint64_t>(end) : from + bytes);
   }
 
-  /// A new key for operations that are bound to one cancellation slot.
+  /// A key for the operations that are bound to one cancellation slot. It is unique among the operations of this file.
   [[nodiscard]] std::uint64_t make_cancellation_key() noexcept {
     return last_key_.fetch_add(1, base::memory_order_relaxed) + 1;
   }
