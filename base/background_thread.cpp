@@ -43,14 +43,14 @@ class attributes {
   const int error_;
 };
 
-// The default may be a stack for the program's own threads, however small those need it.
+// The program may have set the default to a small stack that suits its own threads.
 void choose_stack(pthread_attr_t& made_with) noexcept {
   std::size_t size = 0;  // equivalent fault (constant): pthread_attr_getstacksize(3) sets it
   ::pthread_attr_getstacksize(&made_with, &size);
   if (size < least_stack) ::pthread_attr_setstacksize(&made_with, least_stack);
 }
 
-// Asks for nothing that is so already: in a sandbox each system call may be one too many.
+// Sets nothing that is already right: a sandbox may forbid each further system call.
 void choose_policy(pthread_attr_t& made_with) noexcept {
   if ((::sched_getscheduler(0) & ~SCHED_RESET_ON_FORK) == SCHED_OTHER) return;
   const sched_param lowest{};
@@ -59,8 +59,8 @@ void choose_policy(pthread_attr_t& made_with) noexcept {
   ::pthread_attr_setschedparam(&made_with, &lowest);
 }
 
-// A thread has these from its creator; the process's first thread may have others. The system may refuse each of these
-// calls, and then the thread keeps its creator's.
+// A thread inherits these from its creator, which may differ from the process's first thread. If the system refuses one
+// of these calls, the thread keeps its creator's value.
 
 void adopt_affinity(pid_t process) noexcept {
   std::array<unsigned long, 128> mine{};
@@ -80,7 +80,7 @@ void adopt_niceness(pid_t process) noexcept {
   if (errno == 0 && mine != processs) ::setpriority(PRIO_PROCESS, thread, processs);
 }
 
-// Of linux/ioprio.h, which since Linux 6.5 names a parameter `class`, and is no C++.
+// The constant is of linux/ioprio.h, which since Linux 6.5 names a parameter `class`, and so does not compile as C++.
 void adopt_io_priority(pid_t process) noexcept {
   constexpr int who_process = 1;
   const long mine = ::syscall(SYS_ioprio_get, who_process, 0);
@@ -94,8 +94,8 @@ struct start {
   void* argument;
 };
 
-/// How many threads there are, below the number of the process, whose child has none of them. Counted by the threads
-/// themselves, so never more than there are. No memory is ordered by it.
+/// The process generation, and below it the number of running background threads; a child of fork(2) has none of them.
+/// Each thread counts itself, so the number is never too large. It orders no memory.
 constinit std::atomic<std::uint64_t> running{0};
 
 std::uint32_t count_in(std::uint64_t word) noexcept {
@@ -130,7 +130,7 @@ int create(pthread_attr_t* made_with, std::unique_ptr<start>& begun) noexcept {
   return error;
 }
 
-// A thread without memory is one that has ended; the process keeps its first one until all have.
+// A thread without memory has ended. The first thread of a process stays, without memory, until all threads have ended.
 bool has_first_thread_ended() noexcept {
   char there = 0;  // equivalent fault (constant): only whether it can be read is asked
   char here = 0;   // equivalent fault (constant): nothing reads it
@@ -139,7 +139,7 @@ bool has_first_thread_ended() noexcept {
   return ::process_vm_readv(::getpid(), &to, 1, &from, 1, 0) < 0 && errno == ESRCH;
 }
 
-/// @return 0: it cannot be told. Without a descriptor, so that no number is taken.
+/// @return 0 if the number cannot be determined. Opens nothing, so it takes no descriptor number.
 unsigned count_threads() noexcept {
   constexpr nlink_t of_the_folder = 2;
   struct stat tasks{};
@@ -167,11 +167,11 @@ std::error_code start_background_thread(const char* name, void (*body)(void*) no
       error = create(wanted.native(), begun);
     }
   }
-  // The policy may be refused, and there may be no room for the stack: better a thread of the creator's kind than none.
+  // The system may refuse the policy, or have no memory for the stack: a thread like its creator is better than none.
   if (attributes plain; error != 0 && plain.error() == 0) error = create(plain.native(), begun);
   if (error == 0) return {};
-  // Whatever the reason (a limit, a sandbox that forbids clone(2)): the caller may try again, and takes no other error for
-  // one of its own calls.
+  // For every reason (a limit, a sandbox that forbids clone(2)): the caller may try again, and does not mistake the
+  // error for one of its own calls.
   return std::make_error_code(std::errc::resource_unavailable_try_again);
 }
 

@@ -7,9 +7,9 @@
 
 namespace doorbell::base {
 
-// A thread looks for a while whether the lock is free before it sleeps. A walk may wake a thread whose first step is to
-// lock, such as a reader in an epoll loop with poll_fd(): if the lock put that thread to sleep again each time, a
-// signal and its read would take 17 times as long as those of a kernel eventfd.
+// A thread spins for a while before it sleeps. A walk may wake a thread whose first step is to lock, such as a reader
+// in an epoll loop with poll_fd(). If that thread slept on the lock each time, a signal and its read would take 17
+// times as long as those of a kernel eventfd.
 bool counter_lock::lock_contended() noexcept {
   for (int looks = spin_wait::looks(); looks > 0; --looks) {
     const auto now = generation_now();
@@ -27,9 +27,9 @@ bool counter_lock::lock_contended() noexcept {
   return lock_asleep();
 }
 
-// A thread that comes here locks with the contended bit set, since it cannot know whether others still sleep: one
-// needless wake at the end of a contended spell, and never a missed one. The generation is read anew each time round: a
-// signal handler that interrupts the sleep may fork, and the child goes on here.
+// Locks with the contended bit set, since the thread cannot know whether others still sleep: one needless wakeup at the
+// end of a contended period, and never a missed one. The generation is read again in each round: a signal handler that
+// interrupts the sleep may fork, and the child continues here.
 bool counter_lock::lock_asleep() noexcept {
   auto word = word_.load(memory_order_relaxed);
   for (;;) {

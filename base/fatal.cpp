@@ -18,7 +18,7 @@ iovec as_iovec(const char* text) noexcept {
 
 }  // namespace
 
-// One system call, so that concurrent output does not divide the line. By number: writev(3) is a cancellation point.
+// One system call, so that concurrent output does not split the line. By number: writev(3) is a cancellation point.
 void fatal(const char* rule, const char* document) noexcept {
   const std::array parts{as_iovec("doorbell: "), as_iovec(rule), as_iovec(" ("), as_iovec(document), as_iovec(")\n")};
   ::syscall(SYS_writev, STDERR_FILENO, parts.data(), parts.size());

@@ -3,9 +3,9 @@
 
 namespace doorbell::base {
 
-// A thread that comes here locks with the waiters bit set, since it cannot know whether others still sleep: one
-// needless wake at the end of a contended spell, and never a missed one. The generation is read anew each time round: a
-// signal handler that interrupts the sleep may fork, and the child goes on here.
+// Locks with the waiters bit set, since the thread cannot know whether others still sleep: one needless wakeup at the
+// end of a contended period, and never a missed one. The generation is read again in each round: a signal handler that
+// interrupts the sleep may fork, and the child continues here.
 bool fork_aware_mutex::lock_contended() noexcept {
   auto word = word_.load(memory_order_relaxed);
   for (;;) {

@@ -49,7 +49,7 @@ const void* high_half(const atomic<std::uint64_t>* word) noexcept {
 }  // namespace
 
 futex_result futex_wait(const atomic<std::uint32_t>& word, std::uint32_t expected, deadline until) noexcept {
-  // FUTEX_WAIT_BITSET takes its deadline as an absolute CLOCK_MONOTONIC time, which is what steady_clock counts.
+  // FUTEX_WAIT_BITSET takes its deadline as an absolute CLOCK_MONOTONIC time, as steady_clock counts it.
   const timespec at = until ? to_timespec(*until) : timespec{};
   return wait_on(&word, expected, until ? &at : nullptr);
 }

@@ -24,7 +24,8 @@ bool percpu_ref::kill() noexcept {
 
 std::int64_t percpu_ref::close_shards() noexcept {
   std::int64_t sum = 0;
-  // Acquire pairs with the release of each put on that shard. To the put that gets to zero the initial one hands it on.
+  // Acquire pairs with the release of each put on that shard. The initial put passes the order on to the put that
+  // reaches zero.
   for (auto& each : std::span{shards_.get(), mask_ + 1}) sum += each.count.exchange(closed, memory_order_acquire);
   return sum;
 }
@@ -43,7 +44,7 @@ bool percpu_ref::tryget_counted() noexcept {
 }
 
 void percpu_ref::put_counted() noexcept {
-  // Release pairs with the acquire of the put that gets to zero.
+  // Release pairs with the acquire of the put that reaches zero.
   const auto before = count_.fetch_sub(1, memory_order_acq_rel);
   assert(before > 0 && "percpu_ref: put without a reference");
   if (before == 1) release_(*this);

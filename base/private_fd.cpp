@@ -24,7 +24,7 @@ namespace {
 // Low enough that the kernel's table of descriptors stays small (8 KiB), high enough for most programs.
 constexpr int usual_lowest = 600;
 
-/// Which private_fd got a number last.
+/// The token of the youngest owner of each number.
 constinit std::array<atomic<std::uint32_t>, 4096> youngest{};
 constinit atomic<std::uint32_t> last_token{0};
 
@@ -42,12 +42,12 @@ unique_fd duplicate(int fd, int lowest, int at_least) noexcept {
   return unique_fd{::fcntl(fd, F_DUPFD_CLOEXEC, at_least)};
 }
 
-/// That of this thread's verified_scope.
+/// The descriptor of this thread's verified_scope.
 constinit thread_local const private_fd* verified = nullptr;
 
-/// Makes a new owner known of a number that no other thread has. To be called before the file gets the mark: until
-/// then, an older owner of the number finds that the file is not its own.
-/// @return its token.
+/// Registers a new owner of a number that no other thread has. Called before the file gets the mark: until then, an
+/// older owner of the number sees that the file is not its own.
+/// @return the token of the new owner.
 std::uint32_t note_owner(int fd) noexcept {
   // equivalent fault (constant): each token is another one
   const auto token = last_token.fetch_add(1, memory_order_relaxed) + 1;
@@ -69,7 +69,7 @@ static_assert(sizeof(owned_number) == sizeof(std::uint64_t));
 /// Never closed by the library.
 constinit atomic<std::uint64_t> epoll_of_duplicates{std::bit_cast<std::uint64_t>(owned_number{.fd = -1, .token = 0})};
 
-// Another descriptor of the library may have the number by now, with the mark.
+// Checks the token, because another descriptor of the library, with the mark, may have the number by now.
 bool is_epoll_ours(owned_number epoll) noexcept {
   return epoll.fd >= 0 && !has_younger_owner(epoll.fd, epoll.token) && ::fcntl(epoll.fd, F_GETSIG) == mark();
 }
@@ -81,8 +81,8 @@ std::uint32_t token_of_epoll() noexcept {
   return std::bit_cast<owned_number>(epoll_of_duplicates.load(memory_order_acquire)).token;
 }
 
-// If two threads create it, one of the two closes its own. A descriptor that the program has closed is replaced; then the
-// duplicates that were in the old epoll are taken to be lost.
+// If two threads create the epoll, one of them closes its own. If the program has closed the epoll, a new one replaces
+// it; the duplicates in the old one count as lost.
 int make_epoll_of_duplicates(std::uint64_t lost) noexcept {
   unique_fd made{::epoll_create1(EPOLL_CLOEXEC)};
   if (!made) return -1;  // equivalent fault (dropped): what follows fails for -1, too
@@ -94,7 +94,7 @@ int make_epoll_of_duplicates(std::uint64_t lost) noexcept {
   return std::bit_cast<owned_number>(lost).fd;
 }
 
-/// @param operation EPOLL_CTL_ADD to make it known, EPOLL_CTL_MOD to ask.
+/// @param operation EPOLL_CTL_ADD to register the file, EPOLL_CTL_MOD to check whether it is registered.
 bool is_known_to_epoll(int fd, int operation) noexcept {
   const auto known = epoll_of_duplicates.load(memory_order_acquire);
   int epoll = std::bit_cast<owned_number>(known).fd;
@@ -103,11 +103,11 @@ bool is_known_to_epoll(int fd, int operation) noexcept {
     epoll = operation == EPOLL_CTL_ADD ? make_epoll_of_duplicates(known) : -1;
   }
   epoll_event nothing{};
-  // The same file may have had the same number before.
+  // EEXIST: the same file has had the same number before.
   return ::epoll_ctl(epoll, operation, fd, &nothing) == 0 || (operation == EPOLL_CTL_ADD && errno == EEXIST);
 }
 
-// Not of a file that no epoll takes, nor of a system that refuses epolls.
+// False if the file cannot be polled, or the system refuses epolls: then no descriptor would help.
 bool lacks_descriptor_for_epoll() noexcept {
   if (is_epoll_ours(std::bit_cast<owned_number>(epoll_of_duplicates.load(memory_order_acquire)))) return false;
   const unique_fd another{::epoll_create1(EPOLL_CLOEXEC)};
@@ -116,21 +116,21 @@ bool lacks_descriptor_for_epoll() noexcept {
 
 }  // namespace
 
-// The mark belongs to the open file, which duplicates share.
+// The mark belongs to the open file, which all duplicates share.
 bool private_fd::is_of_library(int fd) noexcept {
   const errno_kept around;
   return ::fcntl(fd, F_GETSIG) == mark();
 }
 
-// With a low limit, the upper quarter of the numbers.
+// With a low limit, the lowest number of the upper quarter.
 int private_fd::lowest_number() noexcept {
   const auto limit = number_limit();
   const auto upper_quarter = limit - limit / 4;
   return std::max(first_unreserved, static_cast<int>(std::min<rlim_t>(upper_quarter, usual_lowest)));
 }
 
-// All eventfds have one inode. If the epoll cannot be had now, the duplicate of one could not be told from an eventfd
-// of the program that gets its number later.
+// All eventfds have one inode. Without the epoll, the duplicate of an eventfd could not be distinguished from another
+// eventfd of the program that gets the number later. So the call fails if only a descriptor for the epoll is missing.
 private_fd private_fd::duplicate_of(int programs) noexcept {
   private_fd made{duplicate(programs, lowest_number(), first_unreserved), false, first_unreserved};
   made.identity_.programs = programs;
@@ -160,8 +160,8 @@ private_fd::private_fd(unique_fd fd, bool is_sole_owner, int lowest) noexcept {
   fd_ = fd.release();
 }
 
-// Relaxed: the kernel gives a number out again only after the descriptor has been closed, and a thread that knows of the
-// younger owner has synchronized with it by other means.
+// Relaxed: the kernel reuses a number only after the descriptor has been closed, and a thread that knows of the younger
+// owner has synchronized with it by other means.
 bool private_fd::is_superseded() const noexcept { return has_younger_owner(fd_, token_); }
 
 private_fd::verified_scope::verified_scope(const private_fd* just_verified) noexcept { verified = just_verified; }

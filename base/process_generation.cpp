@@ -11,10 +11,10 @@
 namespace doorbell::base::seam {
 namespace {
 
-/// The last number given out by this process and its ancestors. Inherited, unlike the page.
+/// The last number used by this process and its ancestors. A child inherits it, unlike the page.
 constinit atomic<std::uint32_t> last{process_page::first};
 
-/// Until begin() the page is empty as it is in a child.
+/// False until begin(): the page is 0 then, as it is in a child.
 constinit bool has_begun = false;
 constinit bool is_cleared_by_kernel = false;
 
@@ -29,8 +29,9 @@ void change_in_child() noexcept {
   if (!is_cleared_by_kernel) process_page::here.number.store(next_number(), memory_order_release);
 }
 
-// The kernel clears whole pages of anonymous memory, which .bss is. The variable has a page of its own unless pages are
-// larger than expected, or the linker has moved it into the program (a copy relocation) without its alignment.
+// The kernel clears whole pages of anonymous memory, to which .bss belongs. The variable has pages of its own unless
+// pages are larger than expected, or the linker has moved it into the program (a copy relocation) without its
+// alignment.
 bool has_own_page() noexcept {
   return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) <= sizeof(process_page) &&
          reinterpret_cast<std::uintptr_t>(&process_page::here) % alignof(process_page) == 0;
@@ -48,16 +49,16 @@ bool has_own_page() noexcept {
 
 constinit process_page process_page::here{};
 
-// Acquire pairs with the release of the thread that has noticed the child: what it saw, others may rely on.
+// Acquire pairs with the release of the thread that published the number.
 std::uint32_t process_page::generation_of_child() noexcept {
   const auto known = number.load(memory_order_acquire);
   if (known != 0) return known;
   return has_begun ? notice_child() : first;
 }
 
-// The number is taken before it is published: a child of this process, forked in between, finds both its page and this
-// one's number used up, and so never has the number of an ancestor. Of several threads one publishes, and the numbers
-// of the others are left out.
+// The number is taken before it is published. A child that this process forks in between inherits `last` with that
+// number already used, takes a greater one, and so never has the number of an ancestor. If several threads take
+// numbers, one of them publishes, and the other numbers are not used.
 std::uint32_t process_page::notice_child() noexcept {
   const auto next = next_number();
   std::uint32_t known = 0;

@@ -11,33 +11,33 @@
 namespace doorbell::base {
 namespace {
 
-// A child has one thread: the sections of all others are forgotten there, or its first synchronize would wait for ever.
-// For that liburcu's own handlers lock its two mutexes before a fork, and unlock them after it.
+// A child of fork(2) has one thread. It must forget the sections of all others, or its first synchronize would wait for
+// ever. For that purpose liburcu's own handlers lock its two mutexes before a fork, and unlock them after it.
 //
-// liburcu is one shared library, though there may be several copies of this file in the process (a program linked with
-// libdoorbell.a that runs under the drop-in, two plug-ins), each of which registers these handlers. The first to run
-// locks the mutexes and leaves a mark that the others see, since they would lock the same mutexes again. The mark is
-// that this thread is inside more sections than any code opens; nothing else of liburcu's is visible to all copies, and
-// the sections are no obstacle for a thread that waits for a grace period: it cannot end while the mutexes are locked.
+// liburcu is one shared library, but the process may contain several copies of this file (a program linked with
+// libdoorbell.a that runs under the drop-in, two plug-ins), each of which registers these handlers. The first handler
+// locks the mutexes and leaves a mark for the other copies, which would otherwise lock the same mutexes again. The mark
+// is a number of open sections of this thread that no code reaches: nothing else in liburcu is visible to all copies.
+// These sections delay no other thread, since no grace period can end while the mutexes are locked.
 //
 //   second copy (its handlers run first)  first copy
 //   before: not marked: locks, marks
-//                                         before: marked: leaves it to the other
+//                                         before: marked: returns
 //                    ---- fork ----
 //                                         after: has nothing to undo
 //   after: removes the mark, unlocks
 //
-// The order does not matter: the copy that locked unlocks, and none of them uses RCU in a handler in between.
+// The copies may run in any order: the copy that locked unlocks, and none of them uses RCU in a handler in between.
 //
 // A thread that forks inside a section (in a signal handler that interrupted a call) must not lock: another thread may
-// wait for a grace period with the mutexes locked, until the section ends. In that case no copy locks, and the child
-// does as one that has no handlers.
+// hold the mutexes while it waits for a grace period, until the section ends. In that case no copy locks, and the child
+// calls rcu_forget_other_threads(), as a child without fork handlers does.
 enum class fork_duty { none, unlock, forget };
 
 constinit thread_local fork_duty duty __attribute__((tls_model("initial-exec"))) = fork_duty::none;
 
-/// How many sections the thread is in. Makes the thread known to liburcu, if it was not; this takes one of the mutexes,
-/// so a copy that locks them has called it before.
+/// The number of sections that the thread is in. Registers the thread with liburcu, if it was not registered; this
+/// locks one of the mutexes, so a copy calls it before it locks them.
 int sections_of_this_thread() noexcept { return urcu_bp_read_ongoing(); }
 
 constexpr int sections_of_mark = 256;
@@ -88,9 +88,9 @@ void rcu_synchronize() noexcept {
   seam::rcu_tell_acquire(seam::rcu_sections_ended);  // pairs with the release in rcu_read_unlock()
 }
 
-// liburcu's handler for fork(3) also releases its two mutexes, which this thread has not locked but a thread of the parent
-// may have, and sets the signal mask to what its other handler has kept. Both mutexes are of the kind that does not check
-// its owner.
+// liburcu's handler for fork(3) also unlocks its two mutexes, which this thread has not locked, though a thread of the
+// parent may have, and sets the signal mask to the one that its other handler saved. Both mutexes are of the kind that
+// does not check its owner.
 void rcu_forget_other_threads() noexcept {
   sigset_t mask;
   ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);

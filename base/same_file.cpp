@@ -11,7 +11,7 @@
 namespace doorbell::base {
 namespace {
 
-constexpr int dupfd_query = 1024 + 3;  // of linux/fcntl.h, since Linux 6.10
+constexpr int dupfd_query = 1024 + 3;  // F_DUPFD_QUERY of linux/fcntl.h, since Linux 6.10
 
 }  // namespace
 

@@ -5,7 +5,7 @@ namespace doorbell::base::spin_wait {
 namespace {
 
 constexpr int most = 512;              // about 14 us on an AMD EPYC, 20 us on an Intel Xeon
-constexpr unsigned most_halvings = 9;  // one look is left
+constexpr unsigned most_halvings = 9;  // leaves one look
 constexpr unsigned try_again_after = 64;
 
 constinit thread_local unsigned slept_in_a_row = 0;

@@ -10,8 +10,8 @@
 namespace doorbell::base {
 
 unsigned possible_cpus() noexcept {
-  // Read from a file, hence kept. By whoever comes first, at worst by several: were it done under a local static's lock, a
-  // child forked meanwhile would find it locked for ever.
+  // sysconf() reads a file, so the result is kept. Several threads may compute it. A local static would have a lock,
+  // which a child that is forked meanwhile would find locked for ever.
   static constinit atomic<unsigned> known{0};
   auto cpus = known.load(memory_order_relaxed);
   if (cpus == 0) {

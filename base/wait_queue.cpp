@@ -13,24 +13,24 @@
 
 namespace doorbell::base {
 
-/// The passes and entries that wake functions have asked for, beyond the pass that runs.
+/// The passes that wake functions have requested beyond the current one, and the entries that they have added.
 struct wait_queue::further_passes {
   std::uint32_t input = 0;  // for POLLIN, not yet begun
   std::uint32_t input_begun = 0;
   bool room = false;                 // for POLLOUT, not yet begun
-  wait_links added{&added, &added};  // the circle of entries that wait for their first pass
+  wait_links added{&added, &added};  // a circular list of the entries that wait for their first pass
 };
 
-/// The state of a walk, from its first pass to its last. It belongs to the thread that walks.
-// A walk is short, and each store delays the atomic operation that unlocks the queue. So what only wake functions read
-// is set by visit() before it calls one, and the rest is made when a wake function asks for it.
+/// The state of a walk, from its first pass to its last. It belongs to the walking thread.
+// A walk is short, and each store delays the atomic operation that unlocks the queue. So visit() sets the fields that
+// only wake functions read, before it calls one, and the rest is created when a wake function needs it.
 struct wait_queue::walk_state {
   further_passes& need_further() noexcept { return further ? *further : further.emplace(); }
 
-  wait_links* next;        // where the pass goes on; moved along when a wake function removes that entry
-  const wait_entry* told;  // whose function runs; only its address is compared
+  wait_links* next;        // the entry that the pass visits next; step_over() advances it when that entry is removed
+  const wait_entry* told;  // the entry whose function runs; only its address is compared
   unsigned events;
-  bool is_gone;  // of an entry that takes turns: whether its function has removed it
+  bool is_gone;  // the function of an exclusive entry that takes turns has removed the entry
   std::optional<further_passes> further;
 };
 
@@ -56,7 +56,7 @@ void walk_scope::run_deferred() noexcept {
 
 wait_queue::~wait_queue() { assert(empty() && "wait_queue: destroyed with entries on it"); }
 
-// The pass goes on after an entry that its function removes, and does not come back to one that is gone.
+// Removing the next entry advances the pass; removing the current one keeps visit() from touching it again.
 void wait_queue::step_over(wait_entry& removed) noexcept {
   auto& walk = *state_;
   if (walk.next == &removed) walk.next = removed.next;
@@ -91,7 +91,7 @@ inline void wait_queue::visit(wait_links& list, unsigned events, exclusive limit
   walk.events = events;
   for (auto* at = list.next; at != &list; at = walk.next) {
     auto& entry = static_cast<wait_entry&>(*at);
-    // All that is needed of the entry is read before its function runs, which may remove and free it.
+    // All needed fields of the entry are read before its function runs, which may remove and free it.
     walk.next = entry.next;
     walk.told = &entry;
     const bool takes_turns = entry.exclusive_ && limit == exclusive::one;
@@ -105,7 +105,7 @@ inline void wait_queue::visit(wait_links& list, unsigned events, exclusive limit
   }
 }
 
-// Room is announced first: a write that it lets in asks for a pass for POLLIN itself.
+// POLLOUT comes first: a write that it admits requests its own pass for POLLIN.
 void wait_queue::make_other_passes(further_passes& further) noexcept {
   for (;;) {
     if (further.room) {
@@ -129,7 +129,7 @@ void wait_queue::add_later(wait_entry& entry) noexcept {
   link_before(further.added, entry);
 }
 
-// They wait in the order of their first passes.
+// The added entries are in the order of their first passes.
 void wait_queue::link_added(wait_links& added, std::uint32_t pass) noexcept {
   while (added.next != &added) {
     auto& entry = static_cast<wait_entry&>(*added.next);
@@ -139,7 +139,7 @@ void wait_queue::link_added(wait_links& added, std::uint32_t pass) noexcept {
   }
 }
 
-// In a circle of its own, so that the pass ends although wake functions add entries.
+// Visits them in a separate circular list, so that the pass ends although wake functions add entries.
 void wait_queue::visit_added(wait_links& added, unsigned events) noexcept {
   if (added.next == &added) return;
   wait_links visited{added.next, added.previous};
@@ -153,7 +153,7 @@ void wait_queue::visit_added(wait_links& added, unsigned events) noexcept {
   added.next = visited.next;
 }
 
-// The forward links are what the parent has left; all else follows from them.
+// The forward links are valid as the parent left them; everything else is rebuilt from them.
 void wait_queue::begin_in_child() noexcept {
   first_exclusive_ = &head_;
   wait_links* before = &head_;

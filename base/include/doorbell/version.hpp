@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The version of doorbell. The macros have the version of these headers, for #if. The functions return the version of
-// the linked library, which differs if a program runs with another shared library than the one it was compiled for.
+// the linked library, which differs if the program was compiled for another version of the shared library.
 //
 // CMakeLists.txt reads the project's version from the three numbers below.
 #pragma once

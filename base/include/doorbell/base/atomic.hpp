@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The seam: doorbell's concurrent code takes every atomic, lock, condition variable and sleep from this header and from
-// mutex.hpp, so that a build can substitute a model checker's types without a change to that code.
+// mutex.hpp. A build can therefore substitute a model checker's types without changing that code.
 //
-// Rules that hold everywhere above this line: no standalone fences (ThreadSanitizer does not see them), no volatile,
+// Rules for all code that includes this header: no standalone fences (ThreadSanitizer does not see them), no volatile,
 // and each release names its acquire in a comment.
 #pragma once
 

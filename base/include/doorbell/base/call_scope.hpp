@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// call_scope: whether the thread is inside a call of the library, so that a call from a signal handler can be refused
-// before it waits for a lock, or for a grace period of RCU, that the interrupted call of the same thread holds up.
+// call_scope: whether the thread is inside a call of the library. A call from a signal handler can then be refused
+// before it waits for a lock, or for a grace period of RCU, that depends on the interrupted call of the same thread.
 //
 //   the thread                           a signal handler in the same thread
 //   call_scope: inside = true
@@ -10,20 +10,20 @@
 //   ~call_scope: inside = false
 //                                        call_scope: not inside -> works
 //
-//   legal:     the handler is refused while the interrupted call runs, also where it holds no lock just then.
+//   legal:     the handler is refused while the interrupted call runs, even when that call holds no lock.
 //   forbidden: the handler waits for a lock of the interrupted call, which goes on only when the handler has returned.
 //
 // A call leaves the scope (outside_of_call) for a callback of the program, which may make calls itself, and while it
-// sleeps without a lock: a handler that interrupts the sleep may make any call. A call that was refused before then must
-// end the sleep before it begins, since the program expects its signal to interrupt the sleep, and tries again after it.
-// Therefore the thread remembers the refusal.
+// sleeps without a lock: a handler that interrupts the sleep may make any call. If a handler's call was refused before
+// the sleep begins, the interrupted call must return instead of sleeping, because the program expects its signal to
+// interrupt the sleep, and then repeats the refused call. Therefore the thread remembers the refusal.
 //
-// A thread that jumps out of the scope (siglongjmp(3)) may have left locks held. It stays inside: all its later calls are
-// refused.
+// A thread that jumps out of the scope (siglongjmp(3)) may have left locks held. It stays inside: all its later calls
+// are refused.
 //
-// Memory ordering: both sides are the same thread, so only the compiler must keep the order. That is what
-// std::atomic_signal_fence is for; it makes no instruction, and ThreadSanitizer has nothing to see. For the same reason
-// the flags are no atomics of the seam: the model has no signals, and they are left out there.
+// Memory ordering: both sides are the same thread, so only the compiler must keep the order. std::atomic_signal_fence
+// does this without an instruction, and there is no inter-thread order that ThreadSanitizer would have to see. The
+// flags are not atomics of the seam: the model has no signals, and the classes below are empty there.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -88,31 +88,31 @@ class [[nodiscard]] call_scope {
   call_scope(const call_scope&) = delete;
   call_scope& operator=(const call_scope&) = delete;
 
-  /// Whether the call may go on. False: it was made in a signal handler that interrupted another one.
+  /// Whether the call may go on. False: a signal handler that interrupted another call made this one.
   [[nodiscard]] explicit operator bool() const noexcept { return !is_refused_; }
 
  private:
   const bool is_refused_;
 };
 
-/// Around the call_scope of a call that may sleep: from here on refusals are remembered. Not inside of it, or the refusal
-/// of a handler that comes in between would be forgotten.
+/// Around the call_scope of a call that may sleep: refusals are remembered from here on. It must not be inside the
+/// call_scope: the refusal of a handler that runs between the two constructors would be forgotten.
 class [[nodiscard]] refusals_remembered {
  public:
   refusals_remembered() noexcept : before_{seam::call_flags::has_refused.load(std::memory_order_relaxed)} {
     seam::call_flags::has_refused.store(false, std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_seq_cst);
   }
-  // What the call that this one's handler has interrupted has yet to look at stays, also if this one was refused itself.
+  // An earlier refusal that the interrupted call has not yet seen is kept, even if this call was refused itself.
   ~refusals_remembered() {
     if (before_ || !is_refused_) seam::call_flags::has_refused.store(before_, std::memory_order_relaxed);
   }
   refusals_remembered(const refusals_remembered&) = delete;
   refusals_remembered& operator=(const refusals_remembered&) = delete;
 
-  /// The call itself was refused, and the interrupted one is to know.
+  /// This call itself was refused; its destructor leaves the refusal for the interrupted call.
   void was_refused() noexcept { is_refused_ = true; }
-  /// Whether a call was refused since: this one should return instead of sleeping.
+  /// Whether a call was refused since construction: this call should return instead of sleeping.
   [[nodiscard]] static bool must_return() noexcept {
     return seam::call_flags::has_refused.load(std::memory_order_relaxed);
   }
@@ -122,7 +122,7 @@ class [[nodiscard]] refusals_remembered {
   bool is_refused_ = false;
 };
 
-/// A part of a call, or of a callback, in which a signal handler cannot make calls.
+/// A part of a call, or of a callback, in which calls from a signal handler are refused.
 class [[nodiscard]] inside_of_call {
  public:
   inside_of_call() noexcept : before_{seam::call_flags::inside.load(std::memory_order_relaxed)} {
@@ -132,15 +132,15 @@ class [[nodiscard]] inside_of_call {
   inside_of_call(const inside_of_call&) = delete;
   inside_of_call& operator=(const inside_of_call&) = delete;
 
-  /// Whether the thread is inside a call, or runs a signal handler that has interrupted one there.
+  /// Whether the thread is inside a call, or in a signal handler that has interrupted a call.
   [[nodiscard]] static bool is_now() noexcept { return seam::call_flags::inside.load(std::memory_order_relaxed); }
 
  private:
   const bool before_;
 };
 
-/// A part of a call that is the program's code, or a sleep without a lock. Outside of calls it stores nothing: a store in
-/// a callback delays the atomic operation that unlocks the eventfd after it.
+/// A part of a call in which the program's code runs, or the thread sleeps without a lock. Outside of calls it stores
+/// nothing: a store in a callback would delay the atomic operation that unlocks the eventfd after it.
 class [[nodiscard]] outside_of_call {
  public:
   outside_of_call() noexcept : was_inside_{seam::call_flags::inside.load(std::memory_order_relaxed)} {

@@ -1,31 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// counter_lock: a 64-bit count that is one atomic word while nobody is interested in it, and a count guarded by a lock
-// as soon as somebody holds the lock or hangs on the wait queue that it protects. The kernel guards an eventfd's count
-// with its wait queue's lock; so do we, but only while there is a queue to speak of.
+// counter_lock: a 64-bit count and the lock of a wait queue. The count is one atomic word as long as no thread holds
+// the lock, the queue is empty and the count fits into 49 bits; otherwise the lock guards it. The kernel always guards
+// an eventfd's count with its wait queue's lock; doorbell needs the lock only while the queue has entries.
 //
 //   word_   free:   |0 0 0|     0      |      count       |  any thread may change it by compare-exchange
-//           locked: |L c s| generation |   what it was    |  the count is in value_, the holder's to change
+//           locked: |L c s| generation | count at lock()  |  the count is in value_; only the holder changes it
 //           slow:   |0 0 S| generation |        0         |  unlocked, but the count is in value_: lock to change it
 //
-// Whether a signaller must walk the queue and whether its count was added are thus decided by one compare-exchange on
-// one word. There is no handshake of two variables, hence no order between them to get wrong:
+// One compare-exchange on one word both adds a signaller's count and tells whether the signaller must walk the queue.
+// Two variables would need a handshake, and an order between them:
 //
-//   legal:     the add comes before lock(): the waiter finds the count. Or after: the signaller finds a flag, waits
+//   legal:     the add comes before lock(): the waiter finds the count. Or after it: the signaller finds a flag, waits
 //              for the lock, and finds the waiter.
 //   forbidden: both (a signal reported twice) and neither (a signal lost). A word has one modification order.
 //
 // A child of fork(2) has none of its parent's other threads. While the word is locked or slow, it names the process
-// (process_generation.hpp) that locked it last, so the child can tell
-//   - a lock that is held by a thread of the parent: the child takes it over. If the word is not slow, the count is
-//     what the word says, and the holder's change of it is dropped; otherwise it is value_, changed or not;
+// (process_generation.hpp) that locked it last, so the child recognizes
+//   - a lock that is held by a thread of the parent: the child takes it over. If the word is not slow, the count is the
+//     one in the word, and the holder's change of it is dropped; otherwise it is value_, changed or not;
 //   - a queue that it has inherited, which may hold entries of such threads: the lock() that changes the generation
-//     says so, once, before any thread of the child walks the queue.
-// The generation is its lowest 12 bits: a child of the 4096th generation after the last lock() is not told.
+//     returns true, once, before any thread of the child walks the queue.
+// The generation is its lowest 12 bits: lock() returns false in a child that is exactly 4096 generations younger than
+// the process that locked last.
 //
-// Thread safety: all members may be called concurrently. Memory ordering: whoever takes a count, or only sees it, has
-// acquired what each adder did before it added; and whoever adds where there was no room has acquired what was done
-// before room was made.
+// Thread safety: all members may be called concurrently. Memory ordering: a thread that takes or reads a count acquires
+// what each adder did before its add. A thread that adds after a take has made room acquires what was done before the
+// take.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -49,7 +50,7 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE counter_lock {
   counter_lock(const counter_lock&) = delete;
   counter_lock& operator=(const counter_lock&) = delete;
 
-  /// Adds `n` if that takes neither the lock nor anybody's attention. Never blocks.
+  /// Adds `n` if the word is free and the sum fits into it. Never blocks.
   /// @return false: nothing was added; take the lock.
   [[nodiscard]] bool try_add(std::uint64_t n) noexcept {
     auto word = word_.load(memory_order_relaxed);
@@ -59,8 +60,8 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE counter_lock {
     return true;
   }
 
-  /// Takes the whole count, or one of it, if that takes neither the lock nor anybody's attention. Never blocks.
-  /// @param[out] taken how much, when the answer is `taken`; else it is left alone.
+  /// Takes the whole count, or 1 of it, if the word is free. Never blocks.
+  /// @param[out] taken the amount, if the result is `taken`; otherwise unchanged.
   [[nodiscard]] take_result try_take(bool one, std::uint64_t& taken) noexcept {
     auto word = word_.load(memory_order_relaxed);
     std::uint64_t rest = 0;
@@ -73,10 +74,10 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE counter_lock {
     return take_result::taken;
   }
 
-  /// The count, as it was at some moment during the call. Never blocks. Acquires what was done before it was added.
-  // While the word says locked but not slow, the queue was empty when the lock was taken: no callback runs, and the
-  // holder has published nothing before it unlocks, so what the word still shows is the count. While it says slow,
-  // value_ is the count. The two are not read together, so the word is read again:
+  /// The count at some moment during the call. Never blocks. Acquires what was done before the count was added.
+  // While the word is locked but not slow, the queue was empty when the lock was taken: no callback runs, and the
+  // holder publishes nothing before it unlocks, so the count in the word is still current. While the word is slow,
+  // value_ is the count. Word and value_ cannot be read together, so the word is read again:
   //
   //   count()                              others
   //   reads the word: slow
@@ -86,12 +87,12 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE counter_lock {
   //   reads the word: not slow, 5
   //
   //   legal:     5, the count until the unlock.
-  //   forbidden: 0, after which the same thread can read 5 in the word, though nothing is added any more.
+  //   forbidden: 0. The same thread could then read 5 in the word, although nothing is added any more.
   //
-  // Twice is enough. A holder that found the word not slow stores value_ with release after its lock, so a thread that
-  // acquires that value_ finds the word locked and not slow, or what the unlock made of it. If the second word is slow,
-  // value_ was the count at a moment after the first read: while the word was slow, at the unlock that cleared the bit,
-  // or under a lock that has been released since.
+  // Two reads are enough. A holder that found the word not slow stores value_ with release after its lock, so a thread
+  // that acquires this value_ finds the word locked and not slow, or a later value from the unlock on. If the second
+  // word is slow, value_ was the count at a moment after the first read: while the word was slow, at the unlock that
+  // cleared the bit, or under a lock that has been released since.
   [[nodiscard]] std::uint64_t count() const noexcept {
     if (const auto word = word_.load(memory_order_acquire); !(word & slow_bit)) return word & count_mask;
     const auto value = value_.load(memory_order_acquire);
@@ -100,8 +101,8 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE counter_lock {
   }
 
   /// Takes the lock; may sleep. Not recursive.
-  /// @return whether a process that is an ancestor of this one was the last to lock it: the queue may hold entries of
-  /// threads that do not exist here. Only the first lock() of a process says so.
+  /// @return whether the last process that locked it is an ancestor of this one: the queue may hold entries of threads
+  /// that do not exist here. Only the first lock() in a process returns true.
   bool lock() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION() {
     const auto now = generation_now();
     auto word = word_.load(memory_order_relaxed);
@@ -115,28 +116,29 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE counter_lock {
     return lock_contended();
   }
 
-  /// Gives the lock back. While `watched`, every change of the count comes through the lock.
+  /// Releases the lock.
+  /// @param watched whether the queue has entries: every change of the count then needs the lock.
   void unlock(bool watched) noexcept DOORBELL_UNLOCK_FUNCTION() {
     const auto value = value_.load(memory_order_relaxed);
-    // The generation at the time of lock(): a thread that forks between lock() and unlock() has not looked at the queue
-    // that the child has inherited.
+    // The generation at the time of lock(): a thread that forks between lock() and unlock() has not yet visited the
+    // queue that the child has inherited.
     const auto generation = word_.load(memory_order_relaxed) & generation_mask;
     const auto next = watched || value > count_mask ? slow_bit | generation : value;
-    // By the time of the wake another thread may have taken the lock, given it back and freed *this.
+    // By the time of the wake another thread may have locked, unlocked and freed *this.
     const auto* word = &word_;
-    // Release pairs with the acquire of whoever changes the word next, and in count().
+    // Release pairs with the acquire in the operation that changes the word next, and in count().
     if (word_.exchange(next, memory_order_release) & contended_bit) [[unlikely]]
       wake_next(word);
   }
 
-  /// For a thread that has forked while it holds the lock: the lock is the child's from now on, as after a lock() in
-  /// the child that said that the queue was inherited.
+  /// For a thread that has forked while it holds the lock: the lock is held in the child from now on, as after a lock()
+  /// there that returned true.
   void keep_in_child() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this) {
     const auto word = word_.load(memory_order_relaxed);
     word_.store(locked(word, generation_now()), memory_order_relaxed);
   }
 
-  /// The count, and a new one. Lock held.
+  /// The count, and its change. Lock held.
   [[nodiscard]] std::uint64_t value() const noexcept { return value_.load(memory_order_relaxed); }
   void set_value(std::uint64_t value) noexcept {
     // Release pairs with the acquire in count().
@@ -145,7 +147,7 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE counter_lock {
 
  private:
   static constexpr std::uint64_t locked_bit = 1ULL << 63;
-  static constexpr std::uint64_t contended_bit = 1ULL << 62;  // somebody may be asleep on the word
+  static constexpr std::uint64_t contended_bit = 1ULL << 62;  // a thread may be asleep on the word
   static constexpr std::uint64_t slow_bit = 1ULL << 61;
   static constexpr unsigned count_bits = 49;
   static constexpr std::uint64_t count_mask = (1ULL << count_bits) - 1;
@@ -158,17 +160,17 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE counter_lock {
   [[nodiscard]] static bool is_held(std::uint64_t word, std::uint64_t now) noexcept {
     return (word & locked_bit) && (word & generation_mask) == now;
   }
-  /// Whether the word is of an ancestor of that process.
+  /// Whether an ancestor of that process locked the word last.
   [[nodiscard]] static bool is_inherited(std::uint64_t word, std::uint64_t now) noexcept {
     return (word & (locked_bit | slow_bit)) && (word & generation_mask) != now;
   }
-  /// The word after that process has locked it. Threads of an ancestor that sleep on the word do not count.
+  /// The word after that process has locked it. Threads of an ancestor that sleep on the word need no wakeup.
   [[nodiscard]] static std::uint64_t locked(std::uint64_t word, std::uint64_t now) noexcept {
     return locked_bit | now | (word & (slow_bit | count_mask));
   }
 
-  /// The first thing under the lock: the count moves from the word to value_, unless it is there already.
-  // Release pairs with the acquire in count(), whose word may be one from before, which said slow.
+  /// The first step under the lock: the count moves from the word to value_, unless it is there already.
+  // Release pairs with the acquire in count(), whose first word may be older, and slow.
   void adopt(std::uint64_t word) noexcept {
     if (!(word & slow_bit)) value_.store(word & count_mask, memory_order_release);
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// errno_kept: errno at the end of a scope is what it was at the beginning, whatever system calls are made in between.
+// errno_kept: restores errno at the end of a scope to its value at the beginning.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>

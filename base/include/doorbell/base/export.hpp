@@ -3,5 +3,5 @@
 
 #include <doorbell/base/requires_cxx20.hpp>
 
-/// Marks what the shared library shows; everything else is hidden.
+/// Marks the symbols that the shared library exports; everything else is hidden.
 #define DOORBELL_EXPORT __attribute__((visibility("default")))

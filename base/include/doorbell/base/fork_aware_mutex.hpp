@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// fork_aware_mutex: a mutex of one 32-bit word that a child of fork(2) can lock though another thread of the parent
-// held it at the fork. This thread does not exist in the child, so a hold of an older generation
-// (process_generation.hpp) means that the mutex is free, and is taken over.
+// fork_aware_mutex: a mutex of one 32-bit word that a child of fork(2) can lock although another thread of the parent
+// held it at the fork. The child does not have the other thread. A word with an older generation
+// (process_generation.hpp) therefore means that the mutex is free, and the child takes it over.
 //
 //   word_   free: 0      held: | h w |  generation  |      w: a thread may be asleep on the word
 //
-// The state that it guards may be half changed where it is taken over; lock() tells. A thread that forks while it holds
-// the mutex (in a signal handler that interrupted it) still unlocks it in the child; until then other threads of the
-// child may take it over.
+// The guarded state may be half changed when the mutex is taken over; lock() returns true then. A thread that forks
+// while it holds the mutex (in a signal handler that interrupted it) still unlocks it in the child; until then other
+// threads of the child may take it over.
 //
-// Thread safety: all members may be called concurrently. Lifetime: the next holder may free the mutex while the former
-// is still in unlock(). Memory ordering: as any mutex.
+// Thread safety: all members may be called concurrently. Lifetime: the next holder may free the mutex while the
+// previous one is still in unlock(). Memory ordering: as any mutex.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -45,7 +45,7 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE fork_aware_mutex {
   }
 
   /// Never sleeps.
-  /// @return whether it is locked now; also by taking it over.
+  /// @return whether this thread has locked it, possibly by taking it over.
   [[nodiscard]] bool try_lock() noexcept DOORBELL_EXCLUSIVE_TRYLOCK_FUNCTION(true) {
     const auto next = held_now();
     auto word = word_.load(memory_order_relaxed);
@@ -56,8 +56,9 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE fork_aware_mutex {
     return true;
   }
 
-  /// Takes it and never gives it back, which ends the life of what it guards: a try_lock() fails from now on. May
-  /// sleep. In a child that is forked afterwards it stays locked: no thread uses there what was being destroyed.
+  /// Locks it and never unlocks it, at the end of the life of the guarded state: every later try_lock() fails. May
+  /// sleep. It also stays locked in a child that is forked afterwards: no thread there uses the state that was being
+  /// destroyed.
   void lock_for_good() noexcept {
     // equivalent fault (dropped): so does what follows, if the mutex is free
     if (try_lock_for_good()) [[likely]]
@@ -66,11 +67,11 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE fork_aware_mutex {
     word_.store(held_for_good, memory_order_relaxed);
   }
 
-  /// The same, but never sleeps.
-  /// @return whether it is locked now; false also where a thread that exists only in the parent holds it.
+  /// As lock_for_good(), but never sleeps.
+  /// @return whether this thread has locked it; false also while a thread that exists only in the parent holds it.
   [[nodiscard]] bool try_lock_for_good() noexcept {
     std::uint32_t word = 0;
-    // A constant, so this waits for no load. Acquire pairs with the release in unlock().
+    // The new value is a constant, so this waits for no load. Acquire pairs with the release in unlock().
     return word_.compare_exchange_strong(word, held_for_good, memory_order_acquire, memory_order_relaxed);
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// futex_wait, futex_wake: sleeping on a 32-bit word, with the two things std::atomic::wait does not offer and a
-// blocking call with the kernel's semantics needs: a deadline, and being interrupted by a signal handler.
+// futex_wait, futex_wake: sleeping on a 32-bit word. A blocking call with the kernel's semantics needs a deadline and
+// interruption by signal handlers, which std::atomic::wait does not offer.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -18,7 +18,7 @@ namespace doorbell::base {
 
 using deadline = std::optional<std::chrono::steady_clock::time_point>;
 
-/// How long it is until `when`, for system calls that take a timeout: 0 when it is past.
+/// The time until `when`, for system calls that take a timeout; 0 if `when` is past.
 inline timespec time_left(std::chrono::steady_clock::time_point when) noexcept {
   using namespace std::chrono;
   const auto now = steady_clock::now();
@@ -29,22 +29,23 @@ inline timespec time_left(std::chrono::steady_clock::time_point when) noexcept {
 }
 
 enum class futex_result {
-  woken,        ///< woken, or the word had changed already, or for no reason: look again
+  woken,        ///< woken, or the word had changed already, or spuriously: read the word again
   timed_out,    ///< the deadline has passed
   interrupted,  ///< a signal handler ran: one without SA_RESTART, or any handler where there is a deadline (futex(2))
 };
 
-/// Sleeps while `word` holds `expected`, until woken, until `until`, or until a signal handler has run.
+/// Sleeps while `word` holds `expected`, until a wakeup, the deadline `until`, or the return of a signal handler.
 /// @note No ordering of its own: the caller reads the word again, with acquire.
 DOORBELL_EXPORT futex_result futex_wait(const atomic<std::uint32_t>& word, std::uint32_t expected,
                                         deadline until = {}) noexcept;
 
-/// Wakes one sleeper, or none. The word itself is not read: it may be gone by the time the call is made (a sleeper
-/// that saw the new value may have returned and freed it), which costs another sleeper a spurious wake at most.
+/// Wakes at most one sleeper. The word itself is not read. It may have been freed by the time of the call, since a
+/// thread that saw the new value may have returned; the call then wakes another sleeper spuriously at most.
 void futex_wake_one(const atomic<std::uint32_t>* word) noexcept;
 DOORBELL_EXPORT void futex_wake_all(const atomic<std::uint32_t>* word) noexcept;
 
-/// The same for a 64-bit word of whose upper half only is slept on: flags above, a count below that may move meanwhile.
+/// The same for a 64-bit word of which only the upper half is compared: it has flags, and the count below may change
+/// during the sleep.
 void futex_wait_high(const atomic<std::uint64_t>& word, std::uint64_t expected) noexcept;
 void futex_wake_one_high(const atomic<std::uint64_t>* word) noexcept;
 

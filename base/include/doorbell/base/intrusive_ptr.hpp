@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// intrusive_ptr: a reference to an object that counts its references itself, by get() and put(). The part of
-// boost::intrusive_ptr that doorbell needs, since that one would be most of what <doorbell/eventfd.hpp> includes.
+// intrusive_ptr: a reference to an object that counts its references itself, by get() and put(). It has the part of
+// boost::intrusive_ptr that doorbell needs; Boost's header would be most of what <doorbell/eventfd.hpp> includes.
 //
-// Thread safety: that of a plain pointer; each thread has a copy of its own. The object may be incomplete where an
+// Thread safety: that of a plain pointer; each thread has its own copy. The object's type may be incomplete where an
 // intrusive_ptr is only named.
 #pragma once
 
@@ -15,7 +15,8 @@
 
 namespace doorbell::base {
 
-/// @tparam T has get(), which adds a reference, and put(), which drops one and, with the last, destroys. Neither throws.
+/// @tparam T has get(), which adds a reference, and put(), which drops one and destroys the object with the last one.
+/// Neither throws.
 template <class T>
 class intrusive_ptr {
  public:
@@ -24,7 +25,7 @@ class intrusive_ptr {
   constexpr intrusive_ptr() noexcept = default;
   constexpr intrusive_ptr(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor): as std::shared_ptr
   /// @param add_reference true: adds a reference; false: takes over a reference that the caller holds.
-  // Implicit: the count is in the object, so a pointer to it says as much as an intrusive_ptr.
+  // Implicit, because the count is in the object: a plain pointer converts without loss.
   // NOLINTNEXTLINE(google-explicit-constructor)
   intrusive_ptr(T* object, bool add_reference = true) noexcept : object_{object} {
     if (object_ != nullptr && add_reference) object_->get();
@@ -41,7 +42,7 @@ class intrusive_ptr {
 
   /// Drops the reference, if there is one.
   void reset() noexcept { intrusive_ptr{}.swap(*this); }
-  /// Gives the reference to the caller, and is null after that.
+  /// Passes the reference to the caller; the pointer is null afterwards.
   [[nodiscard]] T* detach() noexcept { return std::exchange(object_, nullptr); }
   void swap(intrusive_ptr& other) noexcept { std::swap(object_, other.object_); }
 

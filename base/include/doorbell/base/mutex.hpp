@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// mutex, mutex_lock and condition_variable: std's, with the annotations that clang's -Wthread-safety checks.
-// For state that is locked briefly and rarely contended; the wait queue's own lock is queue_lock.
+// mutex, mutex_lock and condition_variable: std's, with the annotations that clang's -Wthread-safety checks. For state
+// that is locked briefly and rarely contended. An eventfd's wait queue has a counter_lock instead; a fork_aware_mutex
+// can be taken over by a child of fork(2).
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -51,7 +52,7 @@ class DOORBELL_SCOPED_LOCKABLE mutex_lock {
   mutex& held_;
 };
 
-/// A condition variable for a `mutex`. Wakes may be spurious: wait in a loop over the condition.
+/// A condition variable for a `mutex`. Wakeups may be spurious: wait in a loop over the condition.
 class condition_variable {
  public:
   void wait(mutex& held) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(held) {
@@ -60,7 +61,7 @@ class condition_variable {
     lock.release();
   }
 
-  /// @return false once it is past `when`.
+  /// @return false if `when` has passed.
   bool wait_until(mutex& held, std::chrono::steady_clock::time_point when) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(held) {
     std::unique_lock lock{held.native_, std::adopt_lock};
     const auto status = native_.wait_until(lock, when);

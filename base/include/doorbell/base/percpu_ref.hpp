@@ -1,56 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// percpu_ref: who uses an object that may be shut at any time. While it lives, a get or a put is one read-modify-write on
-// the caller's own cache line; kill() gathers the count into one word, where the put that gets to zero can be told.
+// percpu_ref: counts the users of an object that may be shut down at any time. While the object is live, a get or a put
+// is one read-modify-write on the caller's own cache line. kill() gathers the counts into one word, in which the put
+// that reaches zero is recognized.
 //
 //   percpu mode:  shards |closed? count|...   gets and puts of the CPUs, each shard by itself may be negative
 //                 count_ = bias + 1           the 1 is the initial reference, which belongs to the owner
 //   kill:         dying_ = true; each shard is closed and read by one exchange; count_ += sum - bias; initial put
 //   atomic mode:  shards closed               count_ is the number of references; 0: release has run, once
 //
-// The kernel's percpu_ref reads its mode in an RCU section and switches with a grace period. Here the mode is a bit in
-// each shard: the RMW that counts is the one that finds out whether it counted. So get and put need no section, half
-// their price, and kill() does not block.
+// The kernel's percpu_ref reads its mode in an RCU section and changes it with a grace period. Here the mode is a bit
+// in each shard: the read-modify-write that counts also tells whether it counted. So get and put need no RCU section,
+// which halves their cost, and kill() does not block.
 //
 //   get or put                           kill
 //   shard += 1 or -= 1; was it open?     shard.exchange(closed)
-//   open: done                           sum += what it was
+//   open: done                           sum += the old count
 //   closed: count_ += 1 or -= 1
 //
-//   legal:     its RMW comes before the exchange: it is in the sum. Or after: it finds the shard closed, and is in
-//              count_. Whatever is added to a closed shard nobody reads.
-//   forbidden: in both, or in neither. A shard has one modification order.
+//   legal:     the read-modify-write comes before the exchange: it is in the sum. Or after: it finds the shard closed,
+//              and is in count_. No thread uses the count of a closed shard.
+//   forbidden: it is in both, or in neither. A shard has one modification order.
 //
-//   put, of what was taken on shard 1    kill
+//   put; its get was on shard 1          kill
 //                                        closes shard 0
 //   shard 0 is closed: count_ -= 1
 //                                        closes shard 1, finds the get; count_ += sum - bias
 //                                        initial put: count_ -= 1
 //
-//   legal:     the put, the last as it seems, leaves count_ at the bias, and the initial put gets to zero.
-//   forbidden: zero before the sum is in. Hence the bias, larger than any count, taken off by the very addition that
-//              brings the sum in; and hence the initial reference, given back after that: it is what keeps the addition
-//              itself from getting to zero with nobody to see it.
+//   legal:     the put, apparently the last one, leaves count_ at the bias, and the initial put reaches zero.
+//   forbidden: count_ reaches zero before the sum is added. To prevent it, the bias is larger than any count, and the
+//              same addition that adds the sum subtracts the bias. The initial reference is dropped after that: it
+//              keeps the addition itself, which calls no release, from reaching zero.
 //
 //   lookup                               owner
-//   rcu_read_guard reading;              takes the object out of the table
+//   rcu_read_guard reading;              removes the object from the table
 //   object = table.load(reading)         kill(); the last put runs release
 //   tryget_live()                        rcu_synchronize(), frees
 //   ~rcu_read_guard
 //
-//   legal:     tryget_live before kill: release waits for its put. After: it fails. Either way it touched memory that
-//              the section kept.
-//   forbidden: get in its place raises 0 to 1, and the caller holds a reference to what is being freed. And a try outside
-//              a section touches freed memory only to be told no.
+//   legal:     tryget_live before kill: release waits for its put. After: it fails. In both cases the RCU section kept
+//              the memory that it touched.
+//   forbidden: get() instead of tryget_live() raises 0 to 1, and the caller holds a reference to an object that is
+//              being freed. A try outside a section touches freed memory, even if it fails.
 //
-// What callers may touch: a holder of a reference, everything, until its put. A tryer that was refused, nothing. After a
-// put or kill the object may be gone. release is the last that touches the count: it may hand the object to whoever
-// frees it, but frees it itself only after a grace period, if there are tries.
+// Access: a holder of a reference may touch everything until its put. A caller whose try failed may touch nothing. The
+// object may have been freed after a put or kill. release is the last to touch the count: it may pass the object to the
+// thread that frees it, but if there are tries, it must not free the object itself before a grace period has passed.
 //
-// Thread safety: all members, at once: get() and put() by holders; the tries and kill() by holders, or with a section
-// or a lock that keeps the memory.
-// Memory ordering: put() releases; release runs after an acquire of all puts. A try orders nothing: that the object is
-// built one knows from where the pointer was found (rcu_pointer).
+// Thread safety: all members may be called concurrently: get() and put() by holders; the tries and kill() by holders,
+// or within an RCU section or a lock that keeps the memory.
+// Memory ordering: put() releases; release runs after an acquire of all puts. A try orders nothing: the pointer to the
+// object (rcu_pointer) orders its construction before its use.
 // Memory: a cache line for itself, and one for each possible CPU, rounded up to a power of two and at most 64 (4 KiB).
 #pragma once
 
@@ -67,48 +68,48 @@ namespace doorbell::base {
 
 class alignas(64) percpu_ref {
  public:
-  /// Called by the put (or kill) that gave the last reference back, in its thread.
+  /// Called by the put() or kill() that dropped the last reference, in its thread.
   using release_function = void (*)(percpu_ref& ref) noexcept;
 
-  /// Starts with the initial reference, held by the owner, which kill() gives back.
+  /// Starts with the initial reference, held by the owner, which kill() drops.
   /// @throws std::bad_alloc
   explicit percpu_ref(release_function release);
-  /// Released, or never killed and never shared.
+  /// The count has been released, or it has neither been killed nor shared.
   ~percpu_ref() = default;
   percpu_ref(const percpu_ref&) = delete;
   percpu_ref& operator=(const percpu_ref&) = delete;
 
-  /// Takes one more reference. The caller holds one already.
+  /// Takes one more reference. The caller already holds one.
   void get() noexcept {
     if (!was_open(my_shard().fetch_add(1, memory_order_relaxed))) [[unlikely]]
       get_counted();
   }
 
-  /// Takes a reference unless the last one has gone; also while dying.
+  /// Takes a reference unless the last one has been dropped; also while the object is dying.
   /// @return whether the caller now holds one.
   [[nodiscard]] bool tryget() noexcept {
     return was_open(my_shard().fetch_add(1, memory_order_relaxed)) || tryget_counted();
   }
 
-  /// Takes a reference unless it is dying. What lookups use.
+  /// Takes a reference unless the object is dying. For lookups.
   /// @return whether the caller now holds one.
   [[nodiscard]] bool tryget_live() noexcept {
     return !is_dying() && was_open(my_shard().fetch_add(1, memory_order_relaxed));
   }
 
-  /// Gives a reference back; by any thread, also one that did not take it.
+  /// Drops a reference. The thread may differ from the one that took it.
   void put() noexcept {
     // Release pairs with the acquire of the exchange in kill().
     if (!was_open(my_shard().fetch_sub(1, memory_order_release))) [[unlikely]]
       put_counted();
   }
 
-  /// Ends the giving of references to tryers and gives the initial one back, which may run release. Does not block.
-  /// Once it has returned, tryget_live() fails; so it does for whoever has seen is_dying().
-  /// @return whether this was the call that did it; false: another one did or is still at it.
+  /// Makes tryget_live() fail and drops the initial reference, which may run release. Does not block. tryget_live()
+  /// fails after the return of this call, and in each thread that has seen is_dying().
+  /// @return whether this call killed the object; false: another call did, or is about to.
   [[nodiscard]] bool kill() noexcept;
 
-  /// Whether somebody has called kill(). Orders nothing.
+  /// Whether kill() has been called. Orders nothing.
   [[nodiscard]] bool is_dying() const noexcept { return dying_.load(memory_order_relaxed); }
 
  private:
@@ -117,7 +118,7 @@ class alignas(64) percpu_ref {
   };
 
   static constexpr std::size_t most_shards = 64;
-  // Numbers so far apart that counting, in either direction, does not get from one to the other.
+  // So large that counting in either direction never turns an open shard into a closed one, or the bias into 0.
   static constexpr std::int64_t closed = std::int64_t{1} << 62;
   static constexpr std::int64_t bias = std::int64_t{1} << 62;
 
@@ -135,7 +136,7 @@ class alignas(64) percpu_ref {
   const release_function release_;
 
   atomic<bool> dying_{false};             // never cleared
-  atomic<std::int64_t> count_{bias + 1};  // what came after the shards were closed
+  atomic<std::int64_t> count_{bias + 1};  // gets and puts that found their shard closed; the sum since kill()
 };
 
 }  // namespace doorbell::base

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// point_after: the moment at which a timeout ends, for every duration that a caller may give.
+// point_after: the time at which a timeout ends, for every duration that a caller may pass.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -11,10 +11,10 @@
 
 namespace doorbell::base {
 
-/// Now plus `timeout`, rounded up to what steady_clock counts.
-/// @param timeout of any type and value. 0, negative ones (-300 years in hours, the smallest value of the type, minus
-///     infinity) and those that are no number are over now.
-/// @return time_point::max() for a timeout that ends beyond what the clock can count: for ever.
+/// Now plus `timeout`, rounded up to the resolution of steady_clock.
+/// @param timeout of any type and value. A timeout of 0, a negative one (-300 years in hours, the smallest value of the
+///     type, minus infinity) and NaN end now.
+/// @return time_point::max(), which means for ever, if the timeout ends beyond the clock's range.
 // Compared and converted as long double: std::chrono::ceil() multiplies in the type of the count, and hours::min() or
 // 400 years in hours overflow it. A long double holds each count of nanoseconds that fits the clock. For periods such
 // as std::exa, std::chrono cannot express the factor itself.

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// private_fd: owns a descriptor of the library's own, in a process whose program may close descriptors that it does not
-// know (closefrom(3), close_range(2), a loop), and then use their numbers for files of its own.
+// private_fd: owns a descriptor of the library itself. The program may close descriptors that it does not know
+// (closefrom(3), close_range(2), a loop), and then use their numbers for files of its own.
 //
-// Its number is one that programs rarely use, and never 0, 1 or 2. Before the library writes to it or closes it, is_ours()
-// tells whether the number still refers to the same file:
-//   - no younger private_fd has the number; a table of all numbers up to some thousand tells that without a system call;
-//   - the file has a mark that programs do not set. The mark is the signal of F_SETSIG, which has an effect only together
-//     with O_ASYNC. Many kinds of files (eventfd, epoll) share one inode, so fstat(2) does not tell them apart.
-// A duplicate of a descriptor of the program is not marked, because the mark would belong to the program's file, too. It is
-// added instead, without events, to an epoll of the library that no thread waits for. An epoll knows a file by its number
-// and by the file itself, so that EPOLL_CTL_MOD fails if the number refers to another file. For files that cannot be
-// polled, the device and the inode must be the same.
+// The number is one that programs rarely use, and never 0, 1 or 2. Before the library writes to it or closes it,
+// is_ours() checks whether the number still refers to the same file:
+//   - no younger private_fd has the number; a table of all numbers below 4096 shows this without a system call;
+//   - the file has a mark that programs do not set. The mark is the signal of F_SETSIG, which has an effect only
+//     together with O_ASYNC. Many kinds of files (eventfd, epoll) share one inode, so fstat(2) cannot distinguish them.
+// A duplicate of a descriptor of the program is not marked, because the mark would also apply to the program's file. It
+// is added instead, without events, to an epoll of the library that no thread waits for. An epoll identifies a file by
+// its number and by the file itself, so EPOLL_CTL_MOD fails if the number refers to another file. For files that cannot
+// be polled, the device and the inode must be the same.
 //
-// Thread safety: as of an int. is_ours() and what follows it are not one step: a program that closes descriptors that it
-// does not know at the moment when another thread uses them has this race with each library.
+// Thread safety: as of an int. is_ours() and the use that follows are not one atomic step. A program that closes
+// unknown descriptors while another thread uses them has this race with every library.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -31,15 +31,15 @@ namespace doorbell::base {
 class private_fd {
  public:
   private_fd() noexcept = default;
-  /// Takes over the only descriptor of a file, and gives it a high number, or leaves its number if none is free.
-  /// Empty if `fd` is; errno stays as it was.
+  /// Takes over the only descriptor of a file and moves it to a high number, or keeps its number if none is free.
+  /// Empty if `fd` is. Does not change errno.
   explicit private_fd(unique_fd fd) noexcept : private_fd{std::move(fd), true, lowest_number()} {}
-  /// The same, but keeps the number, except 0, 1 and 2: for a descriptor that is given to the program, or soon closed.
+  /// The same, but keeps the number, except 0, 1 and 2: for a descriptor that the program gets, or that is soon closed.
   [[nodiscard]] static private_fd with_number_of(unique_fd fd) noexcept {
     return private_fd{std::move(fd), true, first_unreserved};
   }
   /// Duplicates a descriptor of the program.
-  /// @return an empty one and errno, as fcntl(2) with F_DUPFD_CLOEXEC.
+  /// @return empty, with errno as set by fcntl(2) for F_DUPFD_CLOEXEC, if it fails.
   [[nodiscard]] static private_fd duplicate_of(int programs) noexcept;
 
   private_fd(private_fd&& other) noexcept
@@ -54,30 +54,31 @@ class private_fd {
   }
   ~private_fd() { reset(); }
 
-  /// The number, or -1 when there is none.
+  /// The number, or -1 if there is no descriptor.
   [[nodiscard]] int get() const noexcept { return fd_; }
   [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
 
-  /// Whether the number still refers to the file. One system call, or two for a duplicate. errno stays as it was.
+  /// Whether the number still refers to the file. One system call, or two for a duplicate. Does not change errno.
   [[nodiscard]] bool is_ours() const noexcept;
 
-  /// The same, also in a verified_scope.
+  /// As is_ours(), but makes its system calls also within a verified_scope.
   [[nodiscard]] bool verify() const noexcept;
 
-  /// For a duplicate: as is_ours(). But if the program has closed the epoll by which the library knows its duplicates,
-  /// whether the number refers to the same file as the program's descriptor that was duplicated. The number may then be
-  /// a descriptor of the program, so it may be written to, and must not be closed.
+  /// As is_ours(), except for a duplicate while is_doubtful(): then whether the number refers to the same file as the
+  /// program's descriptor that was duplicated. In that case the number may be a descriptor of the program: it may be
+  /// written to, and must not be closed.
   [[nodiscard]] bool refers_to_its_file() const noexcept;
-  /// Whether that has happened, as far as is known. No system call.
+  /// Whether this is a duplicate and the library has noticed that the program closed the epoll that identifies its
+  /// duplicates. No system call.
   [[nodiscard]] bool is_doubtful() const noexcept;
 
-  /// A scope of a thread that has just verified a descriptor: as long as it lasts, is_ours() of that descriptor makes
-  /// no system call in this thread. Only for calls that do not wait, and in which no code of the program runs in this
-  /// thread. Scopes do not nest.
+  /// A scope for a thread that has just verified a descriptor: is_ours() of that descriptor makes no system call in
+  /// this thread during the scope. Only for calls that do not wait, and that run no code of the program in this thread.
+  /// Scopes do not nest.
   class verified_scope {
    public:
-    /// @param just_verified null: none. Also one that has been compared with a descriptor of the program, if whatever is
-    /// written to it then is what the program has asked for.
+    /// @param just_verified null for no descriptor. It may also have been verified by refers_to_its_file(), if the
+    /// program has asked for all that is written to it during the scope.
     explicit verified_scope(const private_fd* just_verified) noexcept;
     ~verified_scope();
     verified_scope(const verified_scope&) = delete;
@@ -90,18 +91,18 @@ class private_fd {
   /// Whether the program's descriptor `fd` refers to a file of the library, by this number or by another one.
   [[nodiscard]] static bool is_of_library(int fd) noexcept;
 
-  /// Gives the number up without closing it.
+  /// Returns the number without closing it; empty afterwards.
   [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
 
   /// Closes the descriptor, if it is still ours.
   void reset() noexcept;
 
-  /// The lowest number that a private descriptor tries to get: several hundred, or less if the process may not have so
-  /// many descriptors.
+  /// The lowest number that a private descriptor tries to get: 600, or less if the process may not have so many
+  /// descriptors.
   [[nodiscard]] static int lowest_number() noexcept;
 
  private:
-  /// The properties that tell whether the number still refers to the same file.
+  /// The properties by which verify() recognizes the file.
   struct identity {
     enum class kind : unsigned char { inode, mark, in_epoll } by = kind::inode;
     std::uint32_t epoll = 0;  // the token of the epoll
@@ -115,7 +116,7 @@ class private_fd {
   static constexpr int first_unreserved = 3;
 
   int fd_ = -1;
-  std::uint32_t token_ = 0;  // of this one, in the table of numbers
+  std::uint32_t token_ = 0;  // of this private_fd, in the table of numbers
   identity identity_;
 };
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// publish: stores a pointer after all that the thread has stored before, as seen by a child of fork(2).
+// publish: stores a pointer. A child of fork(2) that sees the pointer also sees all that the thread stored before.
 //
-// Only such a child sees a list half changed that a lock guards: another thread may have forked while the holder was
-// changing it, and the child has the memory as it was between two stores. A list whose forward pointers
-// are published is whole in that direction at every instant. The kernel copies memory page by page, so the order of the
-// stores must hold for the CPU, too.
+// Such a child may see a list that is guarded by a lock in a half-changed state: another thread may have forked while
+// the holder of the lock was changing the list, and the child has the memory as it was between two stores. A list whose
+// forward pointers are published is complete in that direction at every instant. The kernel copies memory page by page,
+// so the CPU must keep the order of the stores, too.
 //
 // No atomic of the seam: no thread reads the pointer without the lock.
 #pragma once

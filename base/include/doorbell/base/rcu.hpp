@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// RCU: readers that neither wait nor write anything shared; whoever takes an object away waits until no reader can still
-// see it, and frees it then. A thin layer over liburcu-bp, which wants no thread registered and is safe in signal handlers.
+// RCU: readers neither wait nor write shared memory. A thread that removes an object waits until no reader can still
+// see it, and then frees it. A thin layer over liburcu-bp, which needs no registration of threads and may be used in
+// signal handlers.
 //
 //   reader                               updater
 //   rcu_read_guard reading;
@@ -17,12 +18,12 @@
 // A section protects memory, not use: to keep an object beyond the section's end, take a reference inside it with a try
 // that may fail (percpu_ref::tryget_live, kref::get_unless_zero).
 //
-// Thread safety: everything, from any thread, at once. Sections nest; they may be long, but whoever synchronizes waits
-// for them, so nothing in them sleeps. Nobody forks inside a section: fork waits for a grace period that others have
-// begun, and that waits for the section.
-// Memory ordering: what a section did happens before the return of a synchronize that waited for it; what came before
-// synchronize happens before whatever a section does that begins after it. liburcu is not compiled with
-// ThreadSanitizer, so both edges are told to it here, and nowhere else.
+// Thread safety: all functions and members may be called concurrently. Sections nest. rcu_synchronize() waits for them,
+// so a section must not sleep. A section must not fork: fork waits for a grace period that another thread has begun,
+// and the grace period waits for the section.
+// Memory ordering: all operations in a section happen before the return of a synchronize that waited for it. All that
+// precedes synchronize happens before the operations of a section that begins after it. liburcu is not compiled with
+// ThreadSanitizer, so this header, and no other file, annotates these two edges for it.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -40,7 +41,7 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-// As <urcu/urcu-bp.h> declares them, which is thus not needed by those who include this header. rcu.cpp includes both.
+// Declared as in <urcu/urcu-bp.h>, so that this header does not include it. rcu.cpp includes both.
 // NOLINTBEGIN(readability-redundant-declaration): for that one file they are
 extern "C" {
 void urcu_bp_read_lock();
@@ -51,7 +52,8 @@ void urcu_bp_read_unlock();
 namespace doorbell::base {
 namespace seam {
 
-// Two addresses, since one would order each reader after the readers before it, and hide their races.
+// Two addresses: a single one would also order each reader after all earlier readers, and so hide races between
+// readers.
 inline constinit char rcu_sections_ended = 0;
 inline constinit char rcu_synchronize_begun = 0;
 
@@ -79,7 +81,7 @@ inline void rcu_read_unlock() noexcept {
 
 }  // namespace seam
 
-/// A read-side section, for a scope. Never blocks; a thread's first one takes a lock to make itself known.
+/// A read-side section, for a scope. Never blocks, except that a thread's first section takes a lock to register it.
 class [[nodiscard]] rcu_read_guard {
  public:
   rcu_read_guard() noexcept { seam::rcu_read_lock(); }
@@ -88,12 +90,12 @@ class [[nodiscard]] rcu_read_guard {
   rcu_read_guard& operator=(const rcu_read_guard&) = delete;
 };
 
-/// Waits until every section that was open when it was called has ended. Blocks; not inside a section, nor with a lock
-/// held that a section may want.
+/// Waits until every section that was open at the time of the call has ended. Blocks. Must not be called inside a
+/// section, nor with a lock held that a section may acquire.
 void rcu_synchronize() noexcept;
 
-/// In a child that was created by a system call, without fork(3)'s handlers: forgets the sections of the parent's other
-/// threads, which do not exist here. Only while this process has one thread.
+/// For a child that was created by a system call, without fork(3)'s handlers: forgets the sections of the parent's
+/// other threads, which do not exist here. Only while this process has one thread.
 void rcu_forget_other_threads() noexcept;
 
 /// A pointer that readers follow inside sections while updaters change it.
@@ -104,17 +106,17 @@ class rcu_pointer {
   rcu_pointer(const rcu_pointer&) = delete;
   rcu_pointer& operator=(const rcu_pointer&) = delete;
 
-  /// What it points to; good until the section ends.
+  /// The current pointer; the object stays valid until the section ends.
   // Acquire pairs with the release in store() and exchange().
   [[nodiscard]] T* load(const rcu_read_guard&) const noexcept { return pointer_.load(memory_order_acquire); }
 
-  /// The same for an updater, who holds whatever lock keeps other updaters away.
+  /// The same for an updater that holds the lock which excludes other updaters.
   [[nodiscard]] T* load_for_update() const noexcept { return pointer_.load(memory_order_relaxed); }
 
-  /// Publishes what has been built before.
+  /// Publishes a pointer, and all that was stored in the object before.
   void store(T* next) noexcept { pointer_.store(next, memory_order_release); }
 
-  /// Publishes another one and takes the old one, of which readers may know until rcu_synchronize().
+  /// Publishes another pointer and returns the old one, which readers may use until rcu_synchronize() has returned.
   [[nodiscard]] T* exchange(T* next) noexcept { return pointer_.exchange(next, memory_order_acq_rel); }
 
  private:

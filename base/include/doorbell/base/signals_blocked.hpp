@@ -9,7 +9,7 @@
 
 namespace doorbell::base {
 
-/// During its lifetime the calling thread, and each thread that it creates, has all signals blocked.
+/// Blocks all signals, during its lifetime, in the calling thread and in each thread that it creates.
 class all_signals_blocked {
  public:
   all_signals_blocked() noexcept {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// this_cpu, possible_cpus: for data that is split by CPU, so that threads that run at the same time do not share it.
+// this_cpu, possible_cpus: for data that is split by CPU, so that threads that run concurrently do not share it.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -18,9 +18,10 @@ namespace doorbell::base {
 
 #ifndef DOORBELL_MODEL
 
-/// The CPU that the calling thread ran on a moment ago: a hint, since it may have moved on.
-// The kernel keeps the number in the thread's own memory for restartable sequences; sched_getcpu() reads it there too,
-// but costs three times as much. Negative: not registered, by an old C library or a tunable.
+/// The CPU that the calling thread ran on a moment ago: only a hint, because the thread may have moved.
+// The kernel keeps the number in the thread's own memory for restartable sequences. sched_getcpu() reads it there, too,
+// but takes three times as long. A negative number means that an old C library or a tunable has left the thread
+// unregistered.
 inline unsigned this_cpu() noexcept {
 #if __has_include(<sys/rseq.h>)
   const void* const found = static_cast<const char*>(__builtin_thread_pointer()) + __rseq_offset;
@@ -34,7 +35,7 @@ inline unsigned this_cpu() noexcept {
 }
 #endif
 
-/// How many CPUs the machine could ever have, plugged in or not; at least 1.
+/// The number of CPUs that the machine may have, plugged in or not; at least 1.
 unsigned possible_cpus() noexcept;
 
 }  // namespace doorbell::base

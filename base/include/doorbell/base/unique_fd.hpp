@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// unique_fd: sole owner of a file descriptor. Not thread safe, as any value type.
+// unique_fd: sole owner of a file descriptor. Not thread-safe, as any value type.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -24,14 +24,14 @@ class unique_fd {
   }
   ~unique_fd() { reset(); }
 
-  /// The descriptor, or -1 when there is none.
+  /// The descriptor, or -1 if there is none.
   [[nodiscard]] int get() const noexcept { return fd_; }
   [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
 
-  /// Gives the descriptor up without closing it.
+  /// Returns the descriptor without closing it; empty afterwards.
   [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
 
-  /// Closes what is held and takes `fd`. close(2) is not repeated on EINTR: on Linux the descriptor is gone by then.
+  /// Closes the held descriptor and takes `fd`. close(2) is not repeated on EINTR: on Linux it has freed the number.
   void reset(int fd = -1) noexcept {
     const int old = std::exchange(fd_, fd);
     if (old < 0) return;

@@ -1,27 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// wait_queue: entries with a wake function each, walked under the lock of whoever owns the queue.
+// wait_queue: a list of entries, each with a wake function. A walk calls the functions under the lock of the queue's
+// owner.
 //
-// The contract, which everything above builds on:
-//  - Wake functions run in the waking thread, under the owner's lock; they are short, never block and never throw. After
-//    an entry has been removed under the lock, its function does not run and does not run any more.
-//  - The walk survives any removal that a wake function makes: of its own entry, of the next one, of all of them. An
-//    entry that has been removed is not touched again, so its function may free it.
-//  - Non-exclusive entries are visited first, all of them, in the order they came; then exclusive ones, until one answers
-//    positive; that one goes to the back, so that they take turns. A negative answer ends the pass.
+// The contract of queue and entries:
+//  - Wake functions run in the waking thread, under the owner's lock. They are short, never block and never throw.
+//    After an entry has been removed under the lock, its function neither runs nor will run.
+//  - A wake function may remove any entries: its own, the next one, or all. The walk does not touch a removed entry
+//    again, so the function may free it.
+//  - A walk visits the non-exclusive entries first, all of them, in the order of their addition; then exclusive ones,
+//    until one returns a positive number. This entry moves to the back, so exclusive entries take turns. A negative
+//    result ends the pass.
 //  - A pass is bounded: it does not visit an entry that was added during it.
-//  - A wake function that changes what the queue is about asks for another pass (walk_again()), which follows under the
-//    same hold of the lock. An entry that a wake function adds is visited by the passes for POLLIN that are asked for
-//    after it was added, and by no other: it is told of each change exactly once.
-//  - Work for another queue, or work that must not be done under the lock, a wake function defers: deferred work runs
-//    when the outermost walk of the thread has released its lock. No recursion, and no lock taken under another.
+//  - A wake function that changes the state that waiters wait for requests another pass (walk_again()), which follows
+//    under the same hold of the lock. The passes for POLLIN that are requested after a wake function has added an entry
+//    visit that entry; those that were requested before do not. So the entry sees each later signal exactly once.
+//    Later passes for POLLOUT visit it in any case, since they report only that there may be room.
+//  - A wake function defers work for another queue, and work that must not be done under the lock. Deferred work runs
+//    when the outermost walk of the thread has released its lock. There is no recursion, and no lock is acquired under
+//    another.
 //
-//  - A child of fork(2) may have a copy that another thread of the parent was changing. The forward links are whole at
-//    every instant: an entry is linked by one store, which comes after those to the entry itself, and unlinked by one,
-//    and keeps its own forward link until then. begin_in_child() makes the rest anew from them. An entry that moves to
-//    the back, or waits for its first pass, may be missing.
+//  - A child of fork(2) may have a copy that another thread of the parent was changing. The forward links are complete
+//    at every instant: one store links an entry, after the stores to the entry itself; one store unlinks it, and it
+//    keeps its own forward link until then. begin_in_child() rebuilds the rest from the forward links. An entry that
+//    was moving to the back, or waiting for its first pass, may be missing.
 //
-// Thread safety: none of its own, the owner's lock guards it all. Lifetime: empty when destroyed.
+// Thread safety: none; the owner's lock guards it all. Lifetime: must be empty when destroyed.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -36,8 +40,8 @@ namespace doorbell::base {
 
 class wait_entry;
 
-/// @param events what happened: POLLIN, POLLOUT, POLLHUP, POLLERR.
-/// @return positive: an exclusive entry has used the wake up; 0: it has not; negative: end the pass.
+/// @param events the events of the walk: POLLIN, POLLOUT, POLLHUP, POLLERR.
+/// @return positive: an exclusive entry has consumed the wakeup; 0: it has not; negative: end the pass.
 using wake_function = int (*)(wait_entry& entry, unsigned events) noexcept;
 
 struct wait_links {
@@ -51,7 +55,7 @@ class DOORBELL_EXPORT wait_entry : private wait_links {
   wait_entry(const wait_entry&) = delete;
   wait_entry& operator=(const wait_entry&) = delete;
 
-  /// Whether it is on a queue; asked under that queue's lock.
+  /// Whether the entry is on a queue. The lock of the queue must be held.
   [[nodiscard]] bool linked() const noexcept { return next != nullptr; }
   /// Only while it is not linked.
   void set_exclusive(bool exclusive) noexcept { exclusive_ = exclusive; }
@@ -63,14 +67,15 @@ class DOORBELL_EXPORT wait_entry : private wait_links {
   wake_function wake_;
   bool exclusive_;
   bool is_process_entry_ = false;
-  std::uint32_t first_pass_ = 0;  // of those for POLLIN in the walk during which it was added
+  std::uint32_t first_pass_ = 0;  // the number of its first pass for POLLIN, if a wake function added it
 };
 
-/// An entry that is not the same in a child of fork(2).
+/// An entry that must be adapted, or removed, in a child of fork(2).
 class DOORBELL_EXPORT process_entry : public wait_entry {
  public:
   /// Called once in a child that has inherited the queue, under the owner's lock.
-  /// @return false: it is of no use in the child; it has been taken off the queue, and frees itself.
+  /// @return false: the entry is useless in the child. The caller unlinks it and does not touch it again; it frees
+  /// itself.
   [[nodiscard]] virtual bool begin_in_child() noexcept = 0;
 
  protected:
@@ -105,25 +110,26 @@ class DOORBELL_EXPORT wait_queue {
   }
   /// Calls the wake functions, and again for each walk_again() that they make. The thread has a walk_scope, and is in
   /// no other walk.
-  /// @param limit how many exclusive entries may use it up.
+  /// @param limit whether one exclusive entry may consume the event, or all of them are called.
   void walk(unsigned events, exclusive limit) noexcept;
 
-  /// In a wake function of this queue: another pass follows the one that runs, before the walk ends. Passes for POLLIN
-  /// are counted; of several for POLLOUT one is made, since POLLOUT only says that there may be room.
+  /// In a wake function of this queue: requests another pass, which follows the current one before the walk ends. Each
+  /// request for POLLIN makes one pass. Several requests for POLLOUT make one pass together, since POLLOUT only reports
+  /// that there may be room.
   /// @param events POLLIN or POLLOUT.
   void walk_again(unsigned events) noexcept;
 
-  /// Whether this thread is inside a wake function of this queue, and so holds its lock; respectively of any.
+  /// Whether this thread is inside a wake function of this queue (or of any queue), and so holds that queue's lock.
   [[nodiscard]] bool walked_by_this_thread() const noexcept { return walked_ == this; }
   [[nodiscard]] static bool any_walked_by_this_thread() noexcept { return walked_ != nullptr; }
   [[nodiscard]] static wait_queue* walked_one() noexcept { return walked_; }
 
-  /// In a child of fork(2) that has inherited the queue, before it is used otherwise. Not in a walk by a thread of the
-  /// child.
+  /// In a child of fork(2) that has inherited the queue, before any other use. Not in a walk that a thread of the child
+  /// has begun.
   void begin_in_child() noexcept;
 
-  /// The events with which this thread is inside the wake function of `entry`; 0 if it is not. The entry may have been
-  /// removed: only its address is compared.
+  /// The events that the wake function of `entry` was called with, if this thread is inside that function; otherwise 0.
+  /// The entry may have been removed and freed: only its address is compared.
   [[nodiscard]] static unsigned events_told_to(const wait_entry& entry) noexcept;
 
  private:
@@ -133,10 +139,10 @@ class DOORBELL_EXPORT wait_queue {
   // The queue that this thread walks. Initial-exec: doorbell is loaded with the program, and this is read whenever a
   // queue's lock is taken.
   static thread_local constinit wait_queue* walked_ __attribute__((tls_model("initial-exec")));
-  // Of that walk.
+  // The state of that walk.
   static thread_local constinit walk_state* state_ __attribute__((tls_model("initial-exec")));
 
-  // The list is a circle of which head_ is part.
+  // The list is circular and contains head_.
   static void link_before(wait_links& at, wait_links& added) noexcept {
     auto* const before = at.previous;
     added.previous = before;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// walk_scope: the work that wake functions leave for later.
+// walk_scope: runs the work that wake functions defer.
 //
-// Every lock-and-walk stands inside a walk_scope:
+// Every walk, with the lock that it holds, is inside a walk_scope:
 //
-//   walk_scope scope;                    // the outermost one of the thread is the one that counts
-//   { lock; queue.walk(...); unlock; }   // wake functions: may defer()
-//                                        // ~walk_scope, outermost: no lock held; runs what was deferred, which may
+//   walk_scope scope;                    // only the outermost one of the thread has an effect
+//   { lock; queue.walk(...); unlock; }   // wake functions may defer()
+//                                        // ~walk_scope, outermost: no lock held; runs the deferred work, which may
 //                                        //   walk other queues and defer more: a loop, never a recursion
 //
 // Thread safety: belongs to its thread.
@@ -29,14 +29,14 @@
 
 namespace doorbell::base {
 
-/// Work that a wake function leaves for later. A reference that it needs, it holds itself.
+/// Work that a wake function defers. If `object` must be kept in memory, the work holds its own reference.
 struct deferred {
   void (*run)(void* object, std::uint64_t argument) noexcept;
   void* object;
   std::uint64_t argument;
 };
 
-/// Deferred work, in the order of its push_back(). The first eight entries need no allocation.
+/// Deferred work, in the order of push_back(). The first eight entries need no allocation.
 class deferred_list {
  public:
   deferred_list() noexcept = default;
@@ -71,7 +71,7 @@ class deferred_list {
 
 class DOORBELL_EXPORT walk_scope {
  public:
-// g++ 14 sees that the address of a local variable is stored, but not that the destructor takes it back.
+// g++ 14 sees that the address of a local variable is stored, but not that the destructor removes it.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdangling-pointer"
@@ -91,12 +91,13 @@ class DOORBELL_EXPORT walk_scope {
   walk_scope(const walk_scope&) = delete;
   walk_scope& operator=(const walk_scope&) = delete;
 
-  /// Whether this thread is inside a wake function of any queue: it holds a lock, so must neither block nor take another.
+  /// Whether this thread is inside a wake function of any queue: it holds a lock, so it must neither block nor acquire
+  /// another lock.
   [[nodiscard]] static bool in_wake_function() noexcept { return wait_queue::any_walked_by_this_thread(); }
 
-  /// Leaves work for when the outermost walk of this thread has let its lock go, to be run in the order it was left.
-  /// Only inside a wake function. The first eight cost no allocation; out of memory ends the program: nothing is lost
-  /// silently.
+  /// Defers work until the outermost walk of this thread has released its lock; work runs in the order of the calls.
+  /// Only inside a wake function. The first eight entries need no allocation. If memory runs out, the program ends,
+  /// since no deferred work may be lost silently.
   static void defer(const deferred& work) noexcept {
     const inside_of_call here;  // a signal handler in the callback that defers must not defer as well
     auto& later = current_->later_;
@@ -111,7 +112,7 @@ class DOORBELL_EXPORT walk_scope {
   static thread_local constinit walk_scope* current_ __attribute__((tls_model("initial-exec")));
 
   std::optional<deferred_list>
-      later_;  // made for the first entry: each slow path makes a walk_scope, and few defer work
+      later_;  // created by the first defer(): each slow path has a walk_scope, and few defer work
 };
 
 }  // namespace doorbell::base
