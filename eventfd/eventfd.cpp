@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Handles: who is open, and how a call that fails says so.
+// Handles: the number of open ones, and the two forms of each call that may fail.
 #include <doorbell/eventfd.hpp>
 
 #include <cstring>
@@ -13,7 +13,7 @@ namespace {
 
 [[noreturn]] void fail(std::error_code ec, const char* what) { throw std::system_error{ec, what}; }
 
-// The throwing form of every call is the other one with an error_code of its own.
+// The throwing form of every call uses the other form with a local error_code.
 template <class Call>
 auto throwing(const char* what, Call call) {
   std::error_code ec;

@@ -34,7 +34,7 @@ eventfd_ctx::eventfd_ctx(std::uint64_t count, bool semaphore, bool non_blocking)
 // With this size or less, malloc(3) of glibc takes 80 bytes for one.
 static_assert(sizeof(eventfd_ctx) <= 72);
 
-// The last reference: no other thread has it, so the lock is not needed.
+// The last reference has been dropped: no other thread has the object, so the lock is not needed.
 eventfd_ctx::~eventfd_ctx() { delete attached_; }
 
 unsigned eventfd_ctx::poll() const noexcept {
@@ -46,8 +46,9 @@ unsigned eventfd_ctx::poll() const noexcept {
   return events;
 }
 
-// Slow because somebody waits, holds the lock, or the count has outgrown the word. In a callback nothing can be done now:
-// another queue's lock must not be taken under ours, and our own walk is under way.
+// Called when the queue has entries, a thread holds the lock, or the count has outgrown the word. In a callback the
+// signal is deferred: another queue's lock must not be acquired under the callback's, and the callback's own queue is
+// being walked.
 void eventfd_ctx::signal_slow(std::uint64_t n) noexcept {
   if (in_callback()) {
     get();
@@ -63,7 +64,7 @@ void eventfd_ctx::signal_slow(std::uint64_t n) noexcept {
   announce_locked(POLLIN);
 }
 
-// Counts that are on their way to a kernel eventfd may come back.
+// Leaves room for counts that are on their way to a kernel eventfd, since they may return.
 std::uint64_t eventfd_ctx::room_locked() const noexcept {
   const auto in_flight = attached_ != nullptr ? attached_->in_flight : 0;
   return UINT64_MAX - in_flight - lock_.value();
@@ -118,14 +119,15 @@ void eventfd_ctx::after_callback(void (*run)(void*, std::uint64_t) noexcept, voi
   base::walk_scope::defer({run, object, argument});
 }
 
-// The counts that wait to be forwarded are the parent's, and go first, so that a descriptor shows the child's count.
+// The counts that wait to be forwarded belong to the parent. They are removed first, so that a poll_fd() descriptor
+// shows the child's count.
 void eventfd_ctx::begin_in_child() noexcept {
   const base::errno_kept around;
   leave_waiting_to_parent();
   queue_.begin_in_child();
 }
 
-// The walk goes on in the child, and holds the lock there. The analysis does not know that this is lock_.
+// The walk continues in the child, and holds the lock there. The analysis does not know that the lock is lock_.
 void eventfd_ctx::keep_callback_in_child() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   lock_.keep_in_child();
   begin_in_child();
@@ -147,7 +149,7 @@ void eventfd_ctx::expect_forks() noexcept { ::pthread_atfork(nullptr, nullptr, a
 
 void eventfd_ctx::get_file() noexcept { files_.fetch_add(1, base::memory_order_relaxed); }
 
-// Acquire-release: what every closer did before it closed is seen by the release functions that the last one calls.
+// Acquire-release: the release functions that the last closer calls see what each closer did before it closed.
 void eventfd_ctx::put_file() noexcept {
   if (files_.fetch_sub(1, base::memory_order_acq_rel) == 1) hang_up();
 }

@@ -15,7 +15,7 @@ namespace doorbell {
 namespace {
 
 /// The error of a write(2) of `bytes` bytes from address 0; 0 if it succeeds. By syscall(2), because sanitizers and the
-/// compiler take each write(2) from there for a mistake.
+/// compiler report a write(2) from address 0 as a mistake.
 int error_of_write_from_nowhere(int fd, std::size_t bytes) noexcept {
   return ::syscall(SYS_write, fd, nullptr, bytes) < 0 ? errno : 0;
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// fdinfo: the kernel's text about an eventfd (proc(5), /proc/PID/fdinfo). It needs /proc, and a process that may read
-// its own: so it is never the only way to a correct answer.
+// fdinfo: the kernel's text about an eventfd (proc(5), /proc/PID/fdinfo). It needs /proc, and permission of the process
+// to read its own entry, so no correct result may depend on it alone.
 //
-// It is opened by the thread's own entry in /proc, because a thread may have a table of descriptors of its own. The
-// text cannot be read any more when that thread has ended.
+// The path leads through the thread's own entry in /proc, because a thread may have its own table of descriptors. After
+// that thread has ended, the opened text cannot be read any more.
 #pragma once
 
 #include <fcntl.h>
@@ -21,15 +21,15 @@
 
 namespace doorbell {
 
-/// @return an empty one and errno, if there is none.
+/// @return empty, with errno set, if there is no fdinfo.
 [[nodiscard]] inline base::unique_fd open_fdinfo(int fd) noexcept {
   std::array<char, 48> path{};
   std::snprintf(path.data(), path.size(), "/proc/thread-self/fdinfo/%d", fd);
   return base::unique_fd{::open(path.data(), O_RDONLY | O_CLOEXEC)};
 }
 
-/// @param info what open_fdinfo() has opened.
-/// @return the count of the eventfd; nothing, if it is not an eventfd's text, or cannot be read.
+/// @param info a descriptor from open_fdinfo().
+/// @return the count of the eventfd; nullopt if the text is not of an eventfd, or cannot be read.
 [[nodiscard]] inline std::optional<std::uint64_t> read_eventfd_count(int info) noexcept {
   std::array<char, 512> buffer{};
   const auto size = ::pread(info, buffer.data(), buffer.size(), 0);

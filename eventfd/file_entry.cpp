@@ -15,7 +15,7 @@ struct eventfd_ctx::file_entry::list {
     return only;
   }
 
-  /// Another thread of the parent may have been changing the list.
+  /// Rebuilds the backward links, which another thread of the parent may have been changing at the fork.
   void repair() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     file_entry* before = nullptr;
     for (auto* each = first; each != nullptr; each = each->next_) {
@@ -43,8 +43,8 @@ eventfd_ctx::file_entry::~file_entry() {
   if (next_ != nullptr) next_->previous_ = previous_;
 }
 
-// lock() does it all: it finds that the queue is inherited. An entry that is on no queue was about to be deleted by a
-// thread of the parent, and its eventfd may be gone.
+// lock() does the work: it finds that the queue is inherited. An entry that is on no queue was about to be deleted by a
+// thread of the parent, and its eventfd may have been freed.
 void eventfd_ctx::file_entry::begin_all_in_child() noexcept {
   auto& all = list::process();
   const base::fork_aware_lock held{all.mutex};

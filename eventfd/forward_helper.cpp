@@ -16,7 +16,7 @@ namespace doorbell::forward_helper {
 namespace {
 
 constexpr std::chrono::seconds idle_time{5};
-// So many are started without a look whether the others are blocked.
+// Up to this number, post() starts a thread whenever none is idle. Further threads are started only by relieve().
 constexpr unsigned usual_threads = 4;
 
 class crew {
@@ -35,8 +35,8 @@ class crew {
     return true;
   }
 
-  // A thread for each job that waits: the first one takes the job that has waited longest, which need not be the
-  // caller's.
+  // Starts a thread for each waiting job, not only for the caller's: a new thread takes the job that has waited
+  // longest.
   void relieve() noexcept {
     const hold held{*this};
     for (auto missing = waiting_ - std::min(waiting_, idle_); missing > 0 && start_locked(); --missing) {
@@ -44,7 +44,7 @@ class crew {
   }
 
  private:
-  /// Holds the lock. In a child, threads and jobs of the parent are forgotten first.
+  /// Holds the lock. In a child it first forgets the threads and jobs of the parent.
   class DOORBELL_SCOPED_LOCKABLE hold {
    public:
     explicit hold(crew& held) noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(held.lock_) : held_{held} {
@@ -82,7 +82,7 @@ class crew {
     }
   }
 
-  /// Waits for a job. @return null: the thread is to end.
+  /// Waits for a job. @return null: the thread must end.
   [[nodiscard]] job* next() noexcept {
     for (;;) {
       std::uint32_t seen = 0;  // equivalent fault (constant): it is set below
@@ -112,18 +112,18 @@ class crew {
     return work;
   }
 
-  base::fork_aware_mutex lock_;  // a leaf
+  base::fork_aware_mutex lock_;  // acquired last
   std::uint32_t generation_ DOORBELL_GUARDED_BY(lock_) = 0;
   job* first_ DOORBELL_GUARDED_BY(lock_) = nullptr;
   job** last_ DOORBELL_GUARDED_BY(lock_) = nullptr;
   unsigned waiting_ DOORBELL_GUARDED_BY(lock_) = 0;  // jobs in the list
   unsigned threads_ DOORBELL_GUARDED_BY(lock_) = 0;
-  unsigned idle_ DOORBELL_GUARDED_BY(lock_) = 0;  // those without a job, including those that have not begun
-  base::atomic<std::uint32_t> posted_{0};         // how many jobs there were; changes under the lock
+  unsigned idle_ DOORBELL_GUARDED_BY(lock_) = 0;  // threads without a job, including those that have not begun
+  base::atomic<std::uint32_t> posted_{0};         // the number of jobs posted; changes under the lock
 };
 
-// Needs no initialization at run time, whose lock a child could inherit, and no destruction: threads may use it until
-// the process ends.
+// Initialized at compile time: a run-time initialization would have a lock, which a child could inherit locked. Never
+// destroyed: threads may use it until the process ends.
 constinit crew process;
 
 }  // namespace

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// forward_helper: threads that write to kernel eventfds where the write may block, so that no signaller does. They are
-// started when they are needed, and end when they have been idle for a while. A few are started as jobs come. If these
-// are blocked, a further thread is started for each job that waits.
+// forward_helper: threads that write to kernel eventfds if the write may block, so that no signaller blocks. Threads
+// are started when needed, and end when they have been idle for some seconds. Up to four are started as jobs come. If
+// these are blocked, a further thread is started for each job that waits.
 //
-// Thread safety: all functions may be called concurrently, without the lock of an eventfd.
-// fork: a child has no such thread; its first job starts one. Jobs of the parent stay the parent's.
+// Thread safety: all functions may be called concurrently, but not with the lock of an eventfd held.
+// fork: a child has no helper threads; its first job starts one. Jobs of the parent stay with the parent.
 #pragma once
 
 namespace doorbell::forward_helper {
 
-/// Work for a helper thread. It must stay until serve() has been called, which may free it.
+/// Work for a helper thread. It must stay in memory until serve() has been called, which may free it.
 class job {
  public:
   job() noexcept = default;
@@ -19,17 +19,17 @@ class job {
 
   virtual void serve() noexcept = 0;
 
-  job* next = nullptr;  // of those that wait
+  job* next = nullptr;  // in the list of waiting jobs
 
  protected:
   ~job() = default;
 };
 
-/// Has `work` served by a helper thread.
-/// @return false if there is no such thread and none can be started: it will not be served.
+/// Passes `work` to a helper thread, which calls serve().
+/// @return false if there is no helper thread and none can be started: serve() will not be called.
 [[nodiscard]] bool post(job& work) noexcept;
 
-/// Starts a thread for each job that waits and has no idle thread: for a caller that has waited for its job in vain.
+/// Starts a thread for each waiting job that has no idle thread. For a caller whose job has not been served in time.
 void relieve() noexcept;
 
 }  // namespace doorbell::forward_helper

@@ -18,13 +18,14 @@ namespace {
 
 /// How long a signaller waits for the helper: much longer than a write takes on a busy system.
 constexpr std::chrono::milliseconds patience{250};
-/// How long the helper waits for room before it looks whether it still has to.
+/// How long the helper waits for room before it checks whether forwarding still continues.
 constexpr std::chrono::milliseconds longest_look{250};
 
 }  // namespace
 
-// While it is full each signal looks for room first: a claim that does not fit costs two more holds of the lock. If a
-// write would wait for room, a helper must wait for it; so a signal without a helper claims its count, and hands it over.
+// While the kernel eventfd is full, each signal checks for room first, since a claim that does not fit costs two more
+// holds of the lock. If the kernel eventfd is a blocking one, a helper must wait for the room. While no helper does,
+// the signal claims its count although there is no room: its write posts a helper.
 std::uint64_t eventfd_ctx::forwarder::claim() noexcept {
   ctx_.assert_held();
   const auto count = ctx_.count_locked();
@@ -38,8 +39,8 @@ std::uint64_t eventfd_ctx::forwarder::claim() noexcept {
   return claimed;
 }
 
-// The kernel eventfd is the same one in the child, which moves what it signals itself. What threads of the parent have
-// in flight arrives by them.
+// The child signals the same kernel eventfd, and moves its own counts. The parent's threads deliver the counts that
+// were in flight at the fork.
 bool eventfd_ctx::forwarder::begin_in_child() noexcept {
   in_flight_ = helpers_ = handed_over_ = 0;
   settled_ = hand_overs_;
@@ -88,10 +89,10 @@ void eventfd_ctx::forwarder::settle(settlement of) noexcept {
   settle_locked(of);
 }
 
-// What did not fit is here again. Readers that have come meanwhile wait for it, and poll_fd() shows it.
+// The rest that did not fit returns to the count. Readers that have come meanwhile are woken, and poll_fd() shows it.
 void eventfd_ctx::forwarder::settle_locked(settlement of) noexcept {
   ctx_.assert_held();
-  // In a child that was forked in between, nothing is in flight.
+  // A child that was forked in between has nothing in flight.
   in_flight_ -= std::min(in_flight_, of.claimed);
   ctx_.attached_->in_flight -= std::min(ctx_.attached_->in_flight, of.claimed);
   if (const auto rest = of.claimed - of.moved; rest > 0) {
@@ -104,7 +105,7 @@ void eventfd_ctx::forwarder::settle_locked(settlement of) noexcept {
   if (std::exchange(is_awaited_, false)) base::futex_wake_all(&settlements_);
 }
 
-// Without a helper thread the count is written here: as good as it gets.
+// If no helper thread can be started, this thread writes itself, after a check of the room.
 void eventfd_ctx::forwarder::hand_over(std::uint64_t claimed) noexcept {
   std::uint32_t mine = 0;  // equivalent fault (constant): it is set under the lock
   bool is_first = false;   // equivalent fault (constant): it is set under the lock
@@ -132,7 +133,7 @@ void eventfd_ctx::forwarder::hand_over(std::uint64_t claimed) noexcept {
 
 void eventfd_ctx::forwarder::serve() noexcept { serve_as(helper::may_wait); }
 
-// One thread at a time, as is_helped_ says.
+// is_helped_ admits one thread at a time.
 void eventfd_ctx::forwarder::serve_as(helper who) noexcept {
   const eventfd_ctx_ptr ctx{&ctx_, false};
   std::uint64_t claimed = 0;  // equivalent fault (constant): has_more() sets it
@@ -146,8 +147,8 @@ void eventfd_ctx::forwarder::serve_as(helper who) noexcept {
   put();
 }
 
-// Without a helper that waits for room, the next signal must claim its count, because only its write posts a helper.
-/// @param[out] claimed what was handed over; 0 if what is here waits for room.
+// If no helper waits for room, the next signal must claim its count, because only its write posts a helper.
+/// @param[out] claimed the count that was handed over; 0 if the count here waits for room.
 bool eventfd_ctx::forwarder::has_more(helper who, std::uint64_t& claimed, std::uint32_t& with) noexcept {
   const eventfd_ctx_lock held{ctx_};
   claimed = std::exchange(handed_over_, 0);
@@ -158,7 +159,7 @@ bool eventfd_ctx::forwarder::has_more(helper who, std::uint64_t& claimed, std::u
   return is_helped_;
 }
 
-// In slices, so that stop_forwarding() and the last close end it.
+// Waits in slices, so that it notices stop_forwarding() and the last close.
 void eventfd_ctx::forwarder::wait_for_room() noexcept {
   if (!target_.has_room(longest_look)) return;
   const eventfd_ctx_walk held{ctx_};
@@ -172,9 +173,9 @@ void eventfd_ctx::forwarder::claim_for_helper() noexcept {
   handed_over_ += claimed;
 }
 
-// A count that came back may have missed the room that was made before: its owner, who would wait for room, may have
-// given up waiting for the helper. So the helper looks once more when the count is here again. Room that is made after
-// that look finds the count here.
+// Room may appear while the rest is on its way back to the count, and the signaller, which would wait for the room, may
+// have stopped waiting for the helper. So the helper claims once more when the rest is back. Any thread that makes or
+// finds room after that also finds the count.
 void eventfd_ctx::forwarder::move_by_helper(std::uint64_t claimed, std::uint32_t with) noexcept {
   const auto moved = target_.add(claimed);
   const eventfd_ctx_walk held{ctx_};
@@ -189,7 +190,7 @@ void eventfd_ctx::forwarder::wait_until_arrived() noexcept {
   (void)wait_until([this] { return in_flight_ == 0; });
 }
 
-/// @return whether it is true; false when patience is over.
+/// @return false if the condition is still false after `patience`.
 template <class Condition>
 bool eventfd_ctx::forwarder::wait_until(Condition is_true) noexcept {
   const auto until = std::chrono::steady_clock::now() + patience;
@@ -213,8 +214,8 @@ void eventfd_ctx::forward_to(int fd, std::error_code& ec) noexcept {
   start_forwarding(fd, ec);
 }
 
-// In a callback only of an eventfd that no other thread has: then no order of locks can be turned round, and nothing is
-// there to be moved.
+// In a callback only for an eventfd that no other thread has: its lock cannot be part of a deadlock, and there is no
+// count to move.
 void eventfd_ctx::start_forwarding(int fd, std::error_code& ec) noexcept {
   const auto drop = [](forwarder* dropped) noexcept { dropped->put(); };
   std::unique_ptr<forwarder, decltype(drop)> made{new (std::nothrow) forwarder{*this}};
@@ -270,10 +271,10 @@ const base::private_fd* eventfd_ctx::forwarding_target() noexcept {
   return there != nullptr ? &there->descriptor() : nullptr;
 }
 
-// The pointers do not change any more: the caller has found the forwarding under the lock before.
+// The pointers do not change: the caller has found the forwarding under the lock before, and it cannot be stopped.
 std::uint64_t eventfd_ctx::forward_directly(std::uint64_t n) noexcept { return n - attached_->forwarding->add(n); }
 
-// Otherwise a count would move twice, by the parent and by the child.
+// Drops the child's copy of the waiting counts: otherwise both the parent and the child would move them.
 void eventfd_ctx::leave_waiting_to_parent() noexcept {
   if (attached_ == nullptr) return;
   attached_->in_flight = 0;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// forwarder: an entry on the wait queue that moves counts into a kernel eventfd that the program made.
+// forwarder: an entry on the wait queue that moves counts into a kernel eventfd of the program.
 //
-// The write over there is made without the eventfd's lock, so that a write that blocks holds up no other thread. A
-// count is here, or in flight, or over there, and never in two of these places:
+// The kernel eventfd is written without the doorbell eventfd's lock, so a write that blocks delays no other thread. A
+// count is in the doorbell eventfd, or in flight, or in the kernel eventfd, and never in two of these places:
 //
 //   signaller                            others
 //   lock; adds 5; the walk claims it:
@@ -12,29 +12,28 @@
 //   write(5)
 //   lock; in flight 0; unlock
 //
-//   does not fit: lock; in flight 0, count + 5; those who wait for a count are told, except notifiers: they have been
-//   told
-//              of the signal; unlock. The count waits here for a later signal or for forward_waiting().
-//   forbidden: what is in flight does not fit back, because others have added as much here. So it takes up room here
-//              until it has arrived: write() and signal() see the sum (room_locked()).
+//   legal:     it does not fit: lock; in flight 0, count + 5; wakes waiters for a count, except notifiers, which have
+//              been called for the signal; unlock. The count waits here for a later signal or forward_waiting().
+//   forbidden: the count in flight does not fit back, because other threads have added as much. So room is kept for it
+//              until it has arrived: write() and signal() include it in the sum (room_locked()).
 //   forbidden: two threads write the same count. Only the thread that has claimed it writes it, and a claim leaves 0.
 //
-// A signal() that has returned is over there, if there is room. Where the write may block (kernel_eventfd.hpp) a helper
-// thread makes it, and the signaller waits for that, but not longer than `patience`: if another process fills the
-// eventfd just then, the count arrives when that is read.
+// When signal() returns, its count is in the kernel eventfd, if there is room. If the write may block
+// (kernel_eventfd.hpp), a helper thread makes it, and the signaller waits for the helper for at most `patience`. If
+// another process fills the eventfd in that moment, the count arrives after a read of the eventfd.
 //
 //   signaller                            helper                          other process
 //   hands 5 over; waits
 //                                        there is room
 //                                                                        fills the eventfd
 //                                        write(5) blocks, without a lock
-//   patience is over: returns
+//   `patience` has passed: returns
 //   others hand over, and do not wait
 //                                                                        reads
-//                                        5 is added; settles; goes on with what the others left
+//                                        5 is added; settles; goes on with the others' counts
 //
-// Lifetime: counted; one reference of the attachments, until stop_forwarding() or the last close, and one of each
-// thread that moves or waits. Each of these has a reference of the eventfd_ctx, too.
+// Lifetime: counted. The attachments hold one reference until stop_forwarding() or the last close; each thread that
+// moves or waits holds one, and each holder also has a reference to the eventfd_ctx.
 #pragma once
 
 #include <cstdint>
@@ -57,15 +56,16 @@ class eventfd_ctx::forwarder final : public file_entry, private forward_helper::
   [[nodiscard]] bool open(int fd, std::error_code& ec) noexcept { return target_.open(fd, ec); }
   [[nodiscard]] const base::private_fd& descriptor() const noexcept { return target_.descriptor(); }
 
-  /// Puts what is there in flight. Lock held, as for take_locked().
-  /// @return how much; the caller then calls move(), without the lock.
+  /// Puts the count in flight. Lock held, as for take_locked().
+  /// @return the amount; if it is not 0, the caller calls move() after it has released the lock.
   [[nodiscard]] std::uint64_t claim() noexcept;
-  /// Writes what was claimed, or has it written. Without the lock; the caller has references to both.
+  /// Writes a claimed count, or passes it to a helper thread. Lock not held; the caller has a reference to the
+  /// forwarder and one to the eventfd_ctx.
   void move(std::uint64_t claimed) noexcept;
-  /// Writes what never was a count here, as much as fits and cannot block. Without the lock.
-  /// @return how much.
+  /// Writes a number that was not added to the count: as much as fits without blocking. Lock not held.
+  /// @return the amount written.
   [[nodiscard]] std::uint64_t add(std::uint64_t n) noexcept { return target_.add_unless_blocking(n).added; }
-  /// Waits until nothing is in flight, but not for long. Without the lock.
+  /// Waits until nothing is in flight, for at most 250 ms. Lock not held.
   void wait_until_arrived() noexcept;
   /// Whether a helper thread has counts that may come back. Lock held.
   [[nodiscard]] bool is_helper_moving() const noexcept { return helpers_ > 0; }
@@ -103,16 +103,16 @@ class eventfd_ctx::forwarder final : public file_entry, private forward_helper::
 
   // Guarded by the eventfd's lock:
   std::uint64_t in_flight_ = 0;
-  std::uint64_t helpers_ = 0;      // of that, what the helper has
-  std::uint64_t handed_over_ = 0;  // of that, what it has not begun with
-  std::uint32_t hand_overs_ = 0;   // their number, and how many of them are settled
-  std::uint32_t settled_ = 0;
-  bool is_helped_ = false;   // posted to the helper, until that has found nothing more
-  bool is_stuck_ = false;    // a signaller has waited for the helper in vain
-  bool is_full_ = false;     // the last write did not fit
-  bool is_awaited_ = false;  // a thread sleeps on settlements_
+  std::uint64_t helpers_ = 0;      // the part of in_flight_ that the helper has
+  std::uint64_t handed_over_ = 0;  // the part of helpers_ that the helper has not begun to write
+  std::uint32_t hand_overs_ = 0;   // the number of calls of hand_over()
+  std::uint32_t settled_ = 0;      // how many of them are settled
+  bool is_helped_ = false;         // posted to the helper, until the helper has found nothing more to do
+  bool is_stuck_ = false;          // a signaller has waited for the helper without success
+  bool is_full_ = false;           // the last write did not fit
+  bool is_awaited_ = false;        // a thread sleeps on settlements_
 
-  base::atomic<std::uint32_t> settlements_{0};  // changes under the lock; slept on without
+  base::atomic<std::uint32_t> settlements_{0};  // changes under the lock; threads sleep on it without the lock
 };
 
 }  // namespace doorbell

@@ -17,15 +17,15 @@
 namespace doorbell {
 namespace {
 
-// So many are added by one call without fdinfo, each with two system calls; the rest is added later.
+// The largest count that one call adds without fdinfo, with two system calls for each 1; the rest is added later.
 constexpr std::uint64_t most_one_by_one = 1024;
 
-/// Those that F_SETFL changes.
+/// The flags that F_SETFL changes.
 constexpr int changeable_flags = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
 
 }  // namespace
 
-// The kernel refuses a descriptor of O_PATH as if it were closed.
+// The error of a descriptor of O_PATH is that of a closed one, as in the kernel.
 bool kernel_eventfd::open(int fd, std::error_code& ec) noexcept {
   const base::uncancelled here;
   if (base::private_fd::is_of_library(fd)) {
@@ -49,8 +49,8 @@ bool kernel_eventfd::open(int fd, std::error_code& ec) noexcept {
   return false;
 }
 
-// If the program has closed our descriptor, and perhaps uses its number, no way to the eventfd is left. So the count is
-// dropped instead of being kept for ever.
+// If the program has closed the library's descriptor, and perhaps uses its number, the eventfd cannot be reached any
+// more. So the count is dropped and not kept for ever.
 kernel_eventfd::outcome kernel_eventfd::add_unless_blocking(std::uint64_t n) noexcept {
   const base::uncancelled here;
   if (!fd_.refers_to_its_file()) return {.added = n, .may_block = false};
@@ -88,7 +88,7 @@ bool kernel_eventfd::write(std::uint64_t n) const noexcept {
   return written == sizeof n;
 }
 
-// A lost descriptor takes everything.
+// True if the descriptor is lost: a write then drops the count.
 bool kernel_eventfd::has_room(std::chrono::milliseconds timeout) const noexcept {
   const base::uncancelled here;
   if (!fd_.refers_to_its_file()) return true;
@@ -96,7 +96,8 @@ bool kernel_eventfd::has_room(std::chrono::milliseconds timeout) const noexcept 
   return ::poll(&room, 1, static_cast<int>(timeout.count())) == 1 && (room.revents & POLLOUT) != 0;
 }
 
-// There is room for less than `n`. Exact, unless others add or take concurrently.
+// There is room for less than `n`. Fills the eventfd exactly, unless other threads or processes add or take
+// concurrently.
 kernel_eventfd::outcome kernel_eventfd::add_by_halves(std::uint64_t n) noexcept {
   std::uint64_t added = 0;
   if (!has_room()) return {.added = 0, .may_block = false};
@@ -112,14 +113,14 @@ kernel_eventfd::outcome kernel_eventfd::add_by_halves(std::uint64_t n) noexcept 
   return {.added = added, .may_block = false};
 }
 
-// POLLOUT promises room for 1.
+// POLLOUT means that there is room for 1.
 std::uint64_t kernel_eventfd::add_one_by_one(std::uint64_t n) const noexcept {
   std::uint64_t added = 0;
   while (added < std::min(n, most_one_by_one) && has_room() && write(1)) ++added;
   return added;
 }
 
-// The text that was opened first belongs to a thread, which may have ended.
+// Opens fdinfo again if it cannot be read: it belongs to the thread that opened it, which may have ended.
 std::optional<std::uint64_t> kernel_eventfd::room() noexcept {
   auto count = info_.is_ours() ? read_eventfd_count(info_.get()) : std::nullopt;
   if (!count) {

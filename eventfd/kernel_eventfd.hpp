@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// kernel_eventfd: an eventfd(2) of the program, held by a descriptor of the library, so that it stays when the program
-// closes its own.
+// kernel_eventfd: an eventfd(2) of the program. The library has its own descriptor of it, so that the eventfd stays
+// when the program closes the program's descriptor.
 //
-// Whether a write may block depends on O_NONBLOCK, which belongs to the open file: all that share the eventfd may
-// change it, other processes as well. The flag is not ours to change, and no write to an eventfd takes flags of its own
+// Whether a write may block depends on O_NONBLOCK, which belongs to the open file: all processes that share the eventfd
+// may change it. The library must not change the flag, and a single write to an eventfd cannot be made non-blocking
 // (pwritev2(2) with RWF_NOWAIT is EOPNOTSUPP; /proc/self/fd gives no second open file of an eventfd). So there are two
 // ways to add:
 //
-//   add_unless_blocking()  looks at the flag before each write and writes only if it is set
-//   add()                  may block, if another thread or process fills the eventfd after the look at its room; it is for
-//                          a thread that may be stopped
+//   add_unless_blocking()  checks the flag before each write and writes only if it is set
+//   add()                  may block, if another thread or process fills the eventfd after the check for room; for a
+//                          thread that may be delayed
 //
-// An eventfd that was once found without the flag is not trusted again: who toggles it cannot wait for the moment
-// between look and write.
+// If an eventfd was once found without the flag, it counts as blocking from then on: a process that toggles the flag
+// could clear it between check and write.
 //
-// The look at the flag also verifies the flags that cannot be changed. A file that was opened by its path has another one
-// (O_LARGEFILE). So in a verified_scope, which a comparison with the program's own descriptor is enough for, no file is
-// written to that the program has put in the places of both descriptors.
+// The check of O_NONBLOCK also compares the flags that cannot change. A file that was opened by its path has an
+// additional one (O_LARGEFILE). So in a verified_scope no such file is written to, even if the program has put it in
+// the places of its own descriptor and of the library's, so that a comparison of these two finds the same file.
 //
-// Thread safety: add() is called by one thread at a time; all else may be called concurrently. descriptor() does not
-// change after open().
+// Thread safety: add() must not be called concurrently with itself; all other members may be called concurrently.
+// descriptor() does not change after open().
 #pragma once
 
 #include <chrono>
@@ -46,16 +46,16 @@ class kernel_eventfd {
   /// Adds as much of `n` as fits now, as long as O_NONBLOCK is set.
   [[nodiscard]] outcome add_unless_blocking(std::uint64_t n) noexcept;
 
-  /// Adds as much of `n` as fits now; does not wait for room, unless it is taken by others in between.
-  /// @return how much was added.
+  /// Adds as much of `n` as fits now. Does not wait for room, unless others fill the eventfd between check and write.
+  /// @return the amount added.
   [[nodiscard]] std::uint64_t add(std::uint64_t n) noexcept;
 
-  /// Whether one more would fit now. Never blocks.
+  /// Whether 1 more would fit now. Never blocks.
   [[nodiscard]] bool has_room() const noexcept { return has_room(std::chrono::milliseconds::zero()); }
-  /// The same; waits for it.
+  /// Waits until 1 more would fit, for at most `timeout`. @return false after the timeout.
   [[nodiscard]] bool has_room(std::chrono::milliseconds timeout) const noexcept;
 
-  /// Whether a write that does not fit would wait for room, now.
+  /// Whether a write that does not fit would block. Never blocks.
   [[nodiscard]] bool blocks() noexcept { return look_at_flags() == flags::blocking; }
 
   [[nodiscard]] const base::private_fd& descriptor() const noexcept { return fd_; }
@@ -70,8 +70,8 @@ class kernel_eventfd {
 
   base::private_fd fd_;
   int constant_flags_ = 0;
-  base::private_fd info_;  // of add(), from the first time that several are added to a blocking one
-  base::atomic<bool> is_seen_blocking_{false};  // relaxed: it says nothing of other memory
+  base::private_fd info_;  // used by add(); opened when it first adds more than 1 to a blocking eventfd
+  base::atomic<bool> is_seen_blocking_{false};  // relaxed: it orders no other memory
 };
 
 }  // namespace doorbell

@@ -2,8 +2,8 @@
 //
 // poll_bridge: an entry on the wait queue that keeps a kernel eventfd readable exactly while the count is above 0.
 //
-// Every change of the count is followed by a walk under the same hold of the lock, and each walk brings the descriptor
-// in line with the count. So the two agree whenever the lock is free, and each change from 0 makes an edge:
+// Every change of the count is followed by a walk under the same hold of the lock, and each walk makes the descriptor
+// agree with the count. So they agree whenever the lock is free, and each change from 0 makes an edge:
 //
 //   signaller                            reader
 //   lock; count 1; writes 1; unlock      gets the edge
@@ -11,8 +11,7 @@
 //   lock; count 1; writes 1; unlock      gets the next edge
 //
 //   forbidden: lock; takes the count; unlock; the second signal, whose walk finds the 1 still there; the walk of the
-//   read,
-//              which finds the count above 0. The reader waits for an edge that nothing makes.
+//              read, which finds the count above 0. The reader waits for an edge that no thread makes.
 #include <doorbell/base/private_fd.hpp>
 #include <doorbell/base/uncancelled.hpp>
 #include <doorbell/base/walk_scope.hpp>
@@ -47,13 +46,13 @@ class eventfd_ctx::poll_bridge final : public file_entry {
     std::uint64_t one = 1;
     const base::uncancelled here;
     if (!fd_.is_ours()) return;
-    // Neither can fail: the descriptor holds 0 or 1, and nothing else writes to it or reads from it.
+    // Neither call can fail: the descriptor holds 0 or 1, and only this function writes to it and reads from it.
     [[maybe_unused]] const auto bytes =
         readable ? ::write(fd_.get(), &one, sizeof one) : ::read(fd_.get(), &one, sizeof one);
     readable_ = readable;
   }
 
-  /// The child's count is not the parent's, so the file must not be either. Lock held.
+  /// The child has its own count, so it needs its own file. Lock held.
   [[nodiscard]] bool begin_in_child() noexcept override {
     replace_file();
     bring_in_line();
@@ -76,7 +75,7 @@ class eventfd_ctx::poll_bridge final : public file_entry {
   }
 
  private:
-  /// Puts another file under the number. Where no descriptor is left, the parent's file is closed first.
+  /// Puts a new file under the same number. If no descriptor is left, the parent's file is closed first.
   void replace_file() noexcept {
     if (!fd_.is_ours()) return;
     const int number = fd_.get();

@@ -48,7 +48,7 @@ int eventfd_ctx::sleeper::on_wake(wait_entry& entry, unsigned events) noexcept {
   return 0;
 }
 
-// Release pairs with the acquire in finished(): the sleeper sees what attempt() has put into it.
+// Release pairs with the acquire in finished(): the sleeping thread sees what attempt() has stored.
 void eventfd_ctx::sleeper::finish(std::uint32_t how) noexcept {
   const auto* address = &state_;
   state_.fetch_or(how, base::memory_order_release);
@@ -71,8 +71,8 @@ std::error_code eventfd_ctx::sleeper::sleep(const wait_limit& limit) noexcept {
   return give_up_unless_finished() ? std::make_error_code(reason) : outcome();
 }
 
-// Whoever takes the entry off the queue decides what becomes of it; `finish` comes after that, so it can be waited for
-// without the lock, and the lock is only for those who want to give up.
+// The thread that removes the entry from the queue decides the outcome. A waker calls finish() after the removal, so
+// the sleeping thread learns of it without the lock, and takes the lock only to give up.
 bool eventfd_ctx::sleeper::give_up_unless_finished() noexcept {
   if (finished()) return false;
   const eventfd_ctx_lock held{ctx_};
@@ -85,7 +85,7 @@ bool eventfd_ctx::sleeper::finished() const noexcept {
   return (state_.load(base::memory_order_acquire) & (done | hung_up)) != 0;
 }
 
-// Once finished() has said so, or the lock was passed.
+// To be called after finished() has returned true, or after the lock was held with the entry off the queue.
 std::error_code eventfd_ctx::sleeper::outcome() const noexcept {
   const bool closed = (state_.load(base::memory_order_relaxed) & hung_up) != 0;
   return closed ? std::make_error_code(std::errc::bad_file_descriptor) : std::error_code{};
@@ -104,8 +104,8 @@ void eventfd_ctx::sleeper::keep_own_in_child() noexcept {
     each->own_.process_ = base::process_generation();
 }
 
-// A child for which no handlers ran has not called keep_own_in_child(). One that a stop token has a callback for stays
-// in memory, since the child may use the token.
+// In a child for which no fork handlers ran, keep_own_in_child() has not been called. A sleeper with a stop callback
+// stays in memory, since the child may use the stop token.
 bool eventfd_ctx::sleeper::begin_in_child() noexcept {
   if (process_ == base::process_generation()) return true;
   if (is_of_this_thread()) {
@@ -119,7 +119,8 @@ bool eventfd_ctx::sleeper::begin_in_child() noexcept {
   return false;
 }
 
-// Trying and going on the queue are one step under the lock, so a signal is either there for the try or finds the entry.
+// The attempt and the addition to the queue are one step under the lock, so either the attempt finds a signal's count,
+// or the signal finds the entry.
 bool eventfd_ctx::run_or_enqueue(sleeper& operation) noexcept {
   const eventfd_ctx_walk held{*this};
   if (operation.attempt()) return true;
@@ -139,7 +140,7 @@ std::uint64_t eventfd_ctx::read(const wait_limit& limit, std::error_code& ec) no
     if (taken == 0 && !ec) ec = std::make_error_code(std::errc::resource_unavailable_try_again);
     return taken;
   }
-  // Refused whether or not it would have to sleep this time: the mistake shows on the first run, not on the unlucky one.
+  // Refused even if there is a count: so the mistake shows in the first run, and not only when the read would sleep.
   if (in_callback()) {
     ec = std::make_error_code(std::errc::resource_deadlock_would_occur);
     return 0;
@@ -149,7 +150,7 @@ std::uint64_t eventfd_ctx::read(const wait_limit& limit, std::error_code& ec) no
   return read_or_sleep(limit, ec);
 }
 
-// Not inlined, so that a read of what is there stays small.
+// Not inlined, so that a read that finds a count stays small.
 [[gnu::noinline]] std::uint64_t eventfd_ctx::read_or_sleep(const wait_limit& limit, std::error_code& ec) noexcept {
   std::uint64_t taken = 0;
   {
@@ -180,7 +181,7 @@ void eventfd_ctx::write(std::uint64_t n, const wait_limit& limit, std::error_cod
   if (!lock_.try_add(n)) write_or_sleep(n, limit, ec);
 }
 
-// Not inlined, so that a write that nothing waits for stays small.
+// Not inlined, so that a write without waiters stays small.
 [[gnu::noinline]] void eventfd_ctx::write_or_sleep(std::uint64_t n, const wait_limit& limit,
                                                    std::error_code& ec) noexcept {
   {

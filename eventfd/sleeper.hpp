@@ -2,22 +2,22 @@
 //
 // sleeper: a thread asleep in a read or a write, as an entry on the wait queue.
 //
-// The operation is carried out *by the waker*, under the queue's lock, in the sleeper's name. So a wake and a timeout (or
-// signal handler, or stop request) at once cannot lose or double anything: whether the operation was done is one fact,
-// decided under the lock; a sleeper that gives up and finds it done has not timed out. And a sleeper that could not use
-// the wake leaves it to the next one on the queue.
+// The *waker* carries out the operation, under the queue's lock, on behalf of the sleeping thread. The lock decides
+// whether the operation was done. So if a wakeup and a timeout (or signal handler, or stop request) happen
+// concurrently, no count is lost or taken twice: a thread that gives up and finds the operation done has not timed out.
+// A sleeper that cannot use a wakeup leaves the count to the next one on the queue.
 //
 //   sleeper                              waker
 //                                        lock; attempt() succeeds; remove(entry)
 //   times out                            state |= done; futex_wake_one(&state); unlock
 //   lock: not linked any more: done
 //
-// Lifetime: made on the heap and freed by the thread that sleeps. Once `done` is set the waker does not touch the
-// sleeper again, except for the address that futex_wake_one is given.
+// Lifetime: allocated and freed by the thread that sleeps. After the waker has set `done`, it does not touch the
+// sleeper again, except that it passes the address to futex_wake_one().
 //
-// fork(2): in the child, of all sleepers only the one of the forking thread has a thread (a signal handler has
-// interrupted it, and forks). The others are taken off the queue and freed; on the stacks of their threads, where they
-// would otherwise be, the child's own threads run.
+// fork(2): in the child, only the sleepers of the forking thread (in a signal handler that interrupted them) have a
+// thread. The others are removed from the queue and freed. They are on the heap for this reason: the child's own
+// threads may reuse the stacks of the parent's threads.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,7 @@ namespace doorbell {
 
 class eventfd_ctx::sleeper : public base::process_entry {
  public:
-  /// A thread's own one, from before it is on the queue until it is freed.
+  /// Marks a sleeper as this thread's, from before it is on the queue until it is freed.
   class scope {
    public:
     explicit scope(sleeper& own) noexcept : outer_{std::exchange(innermost, this)}, own_{own} {}
@@ -50,16 +50,16 @@ class eventfd_ctx::sleeper : public base::process_entry {
     // Initial-exec: doorbell is loaded with the program.
     static thread_local constinit scope* innermost __attribute__((tls_model("initial-exec")));
 
-    scope* const outer_;  // of a read that a signal handler has interrupted
+    scope* const outer_;  // of a read or write that a signal handler has interrupted
     sleeper& own_;
   };
 
-  /// In a child of fork(3): the forking thread's go on.
+  /// In a child of fork(3): the forking thread's sleepers stay valid.
   static void keep_own_in_child() noexcept;
 
   virtual ~sleeper() = default;
 
-  /// Tries the operation, and tells others what they may wait for. Lock held, as for take_locked().
+  /// Tries the operation; if it succeeds, wakes the waiters for the changed count. Lock held, as for take_locked().
   [[nodiscard]] virtual bool attempt() noexcept = 0;
 
  protected:
@@ -73,7 +73,7 @@ class eventfd_ctx::sleeper : public base::process_entry {
 
   static constexpr std::uint32_t done = 1;
   static constexpr std::uint32_t hung_up = 2;
-  static constexpr std::uint32_t nudged = 4;  // look at the stop token
+  static constexpr std::uint32_t nudged = 4;  // the stop token has requested a stop
 
 #ifdef __cpp_lib_jthread
   struct nudge {
@@ -91,7 +91,7 @@ class eventfd_ctx::sleeper : public base::process_entry {
   [[nodiscard]] bool finished() const noexcept;
   [[nodiscard]] std::error_code outcome() const noexcept;
 
-  std::uint32_t process_ = base::process_generation();  // in which its thread is
+  std::uint32_t process_ = base::process_generation();  // the process that its thread is in
   const unsigned waits_for_;
   base::atomic<std::uint32_t> state_{0};
 #ifdef __cpp_lib_jthread

@@ -1,25 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// eventfd_ctx: what the handles of an eventfd share: a 64-bit count, and the wait queue of those that wait for it.
+// eventfd_ctx: the object that the handles of an eventfd share: a 64-bit count, and the wait queue of its waiters.
 //
-// Two counts. The files (doorbell::eventfd handles) keep it in use: when the last is closed, each entry of the queue
-// gets POLLHUP, under the queue's lock. References (eventfd_ctx_ptr) keep the memory: requests that will signal it hold
-// one each; files and the entries of the queue hold one together, which is released by the last file's close or by the
-// last entry that leaves after it, whichever is later. So an entry's share is counted under the lock that it takes
-// anyway, and a closed eventfd stays in memory until its last notifier has been unregistered.
+// It has two counts of users. Files (doorbell::eventfd handles) keep the eventfd open: when the last is closed, each
+// entry of the queue gets POLLHUP, under the queue's lock. References (eventfd_ctx_ptr) keep the memory. Each request
+// that will signal the eventfd holds a reference. The files and the entries of the queue hold one reference together;
+// the close of the last file drops it, or the last entry that leaves after that close. So the share of an entry is
+// counted under the lock that the entry acquires anyway, and a closed eventfd stays in memory until its last notifier
+// has been unregistered.
 //
 // Thread safety: all members may be called concurrently by callers that hold a reference or an open file, except those
 // marked "lock held".
-// Locks: while a thread holds the queue's lock, this layer takes no other lock and makes no system call that can block.
-// Callbacks that call io_submit take locks of AIO contexts, none of which is held while a queue's lock is taken.
-// Every change of the count and the walk that tells of it are one critical section, as in the kernel. So what is on the
-// queue agrees with the count whenever the lock is free, and each change is told exactly once to each entry:
+// Locks: while a thread holds the queue's lock, this layer acquires no other lock and makes no system call that can
+// block. Callbacks that call io_submit acquire locks of AIO contexts; a thread that holds one of these never acquires a
+// queue's lock.
+// While the queue has entries, every change of the count and the walk that reports it are one critical section, as in
+// the kernel. So the entries agree with the count whenever the lock is free, and each change is reported exactly once
+// to each entry:
 //
-//   legal:     register; change and walk.   The entry is told, and register_with() did not count the change.
-//   legal:     change and walk; register.   register_with() finds the count, and the entry is not told.
-//   forbidden: change; register; walk.      The entry is told of what register_with() has reported.
-//   forbidden: two changes whose walks follow in the other order; a descriptor that shows the count has then missed an
-//              edge between them.
+//   legal:     register; change and walk.   The walk calls the entry, and register_with() did not count the change.
+//   legal:     change and walk; register.   register_with() finds the count, and the walk does not call the entry.
+//   forbidden: change; register; walk.      The walk calls the entry for a change that register_with() has reported.
+//   forbidden: two changes whose walks follow in the opposite order; a descriptor that shows the count has then missed
+//              an edge between them.
 //
 // Memory ordering: a signal releases, a read that gets its count acquires; the lock does both.
 #pragma once
@@ -47,12 +50,12 @@ class private_fd;
 
 class eventfd_ctx;
 
-/// A reference that keeps an eventfd_ctx in memory, and nothing else: it does not keep the eventfd open.
+/// A reference that keeps an eventfd_ctx in memory; it does not keep the eventfd open.
 using eventfd_ctx_ptr = base::intrusive_ptr<eventfd_ctx>;
 
-/// What /proc/PID/fdinfo tells of a kernel eventfd.
+/// The facts that /proc/PID/fdinfo has for a kernel eventfd.
 struct eventfd_info {
-  std::uint64_t count;  ///< as a read would find it
+  std::uint64_t count;  ///< the current count
   std::uint64_t id;     ///< unique in the process, never used again
   bool semaphore;       ///< EFD_SEMAPHORE
 };
@@ -62,42 +65,44 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
   eventfd_ctx(const eventfd_ctx&) = delete;
   eventfd_ctx& operator=(const eventfd_ctx&) = delete;
 
-  /// Adds `n` to the count, which stops at 2^64-1, and wakes those who wait for POLLIN. Never sleeps for room, never
-  /// fails. Runs the wake functions of those on the queue in this thread.
-  /// Legal in a callback, for any eventfd: where somebody waits, count and wake-ups are delivered when the outermost
-  /// callback's lock is let go, each of them, in order. Not async-signal-safe: it may take the queue's lock.
+  /// Adds `n` to the count, which stops at 2^64-1, and wakes the waiters for POLLIN. Never waits for room, never fails.
+  /// Runs the wake functions of the queue's entries in this thread.
+  /// Legal in a callback, for any eventfd: if there are waiters, the count and the wakeups are delivered after the
+  /// outermost callback's lock has been released, each of them, in order. Not async-signal-safe: it may take the
+  /// queue's lock.
   /// Source: eventfd_signal() of the Linux kernel.
   void signal(std::uint64_t n = 1) noexcept {
     if (!lock_.try_add(n)) [[unlikely]]
       signal_slow(n);
   }
 
-  /// Takes what a read would (everything, or 1 of a semaphore) and wakes those who wait for POLLOUT. Never blocks.
-  /// Legal in a callback of this eventfd; in one of another it is refused.
+  /// Takes as much as a read (everything, or 1 of a semaphore) and wakes the waiters for POLLOUT. Does not wait for a
+  /// count. Legal in a callback of this eventfd; refused in one of another.
   /// @param[out] ec cleared, or resource_deadlock_would_occur.
-  /// @return what was taken; 0 when there was nothing.
+  /// @return the amount taken; 0 if the count was 0.
   /// Source: eventfd_ctx_do_read() of the Linux kernel.
   std::uint64_t drain(std::error_code& ec) noexcept;
 
   /// As above. @throws std::system_error
   std::uint64_t drain();
 
-  /// The count, as it was at some moment during the call. Never blocks, legal in a callback.
+  /// The count at some moment during the call. Never blocks, legal in a callback.
   [[nodiscard]] std::uint64_t count() const noexcept { return lock_.count(); }
 
-  /// POLLIN when the count is above 0, POLLOUT when 1 more would fit, POLLERR when it is 2^64-1. Never blocks, legal in a
-  /// callback. Source: eventfd_poll() of the Linux kernel.
+  /// POLLIN if the count is above 0, POLLOUT if 1 more would fit, POLLERR if the count is 2^64-1. Never blocks, legal
+  /// in a callback. Source: eventfd_poll() of the Linux kernel.
   [[nodiscard]] unsigned poll() const noexcept;
 
-  /// Whether a handle is open; once false, it stays so.
+  /// Whether a handle is open. Once false, it stays false.
   [[nodiscard]] bool is_open() const noexcept { return files_.load(base::memory_order_relaxed) > 0; }
 
   /// Never blocks, legal in a callback.
   [[nodiscard]] eventfd_info info() const noexcept { return {count(), id_, semaphore_}; }
 
-  // For what hangs on the wait queue: notifiers, and whoever builds something like them.
+  // For entries of the wait queue: notifiers, and similar classes of the program.
 
-  /// The queue's lock. A thread inside a wake function of this queue holds it already, and passes. May sleep.
+  /// Acquires the queue's lock. Inside a wake function of this queue it has no effect, since the thread holds the lock
+  /// already. May sleep.
   // The analysis cannot follow a lock that the thread may hold already.
   void lock() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION() DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
     if (in_own_callback()) [[unlikely]]
@@ -109,17 +114,18 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
     if (!in_own_callback()) [[likely]]
       lock_.unlock(!queue_.empty());
   }
-  /// Tells the compiler's analysis what it cannot see: that a wake function runs with the lock held.
+  /// Tells the compiler's analysis that the lock is held, as in a wake function.
   void assert_held() const noexcept DOORBELL_ASSERT_EXCLUSIVE_LOCK() {}
 
   /// Puts `entry` on the queue, and keeps this eventfd_ctx in memory for it until release_share(). Lock held.
-  /// @return false when the eventfd has been closed: the entry would wait for ever, and has not been added.
-  // A close that takes the last file away comes for this lock afterwards, to walk the queue:
+  /// @return false if the eventfd has been closed: the entry, which would wait for ever, has not been added.
+  // A close of the last file acquires this lock afterwards, to walk the queue:
   //
-  //   legal:     we find it open, and add; the closer's walk, which needs the lock we hold, comes later and finds us.
-  //   legal:     we find it closed, and do not add.
-  //   forbidden: we add after the walk. The walk needs the lock after the decrement; had it been before us, we would
-  //              have acquired the decrement with the lock.
+  //   legal:     this thread finds the eventfd open, and adds. The closer's walk, which needs this lock, comes later
+  //              and finds the entry.
+  //   legal:     this thread finds it closed, and does not add.
+  //   forbidden: this thread adds after the walk. The walk acquires the lock after the decrement of files_; if the walk
+  //              had come first, this thread would have acquired the decrement with the lock.
   [[nodiscard]] bool attach(base::wait_entry& entry) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this) {
     if (!is_open()) return false;
     queue_.add(entry);
@@ -127,29 +133,30 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
     return true;
   }
 
-  /// The same for an entry that has been detached and has not released its share, which it keeps. Lock held.
+  /// The same for an entry that has been detached but has kept its share. Lock held.
   [[nodiscard]] bool attach_again(base::wait_entry& entry) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this) {
     if (!is_open()) return false;
     queue_.add(entry);
     return true;
   }
 
-  /// Takes `entry` off the queue; its function does not run any more. Lock held.
+  /// Removes `entry` from the queue; its function does not run any more. Lock held.
   void detach(base::wait_entry& entry) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this) { queue_.remove(entry); }
 
-  /// Ends the entry's share in the memory. Lock held.
-  /// @return whether it was the last share of a closed eventfd: the caller then calls put(), after it has let the lock go.
+  /// Drops the entry's share of the memory. Lock held.
+  /// @return whether it was the last share of a closed eventfd: the caller then calls put() after it has released the
+  /// lock.
   [[nodiscard]] bool release_share() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this) {
     return --shares_ == 0 && hung_up_;
   }
 
-  /// Takes what a read would, and wakes those who wait for room, under the same hold of the lock. Lock held, by an
-  /// eventfd_ctx_walk or in a wake function of this queue; there the wake functions run when the one that runs has
-  /// returned, before the lock is released.
-  /// @return whether something was there.
+  /// Takes as much as a read, and wakes the waiters for room, under the same hold of the lock. Lock held, by an
+  /// eventfd_ctx_walk or in a wake function of this queue. In a wake function, the other wake functions run after it
+  /// has returned, before the lock is released.
+  /// @return whether the count was above 0.
   bool take_locked(std::uint64_t& taken) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
 
-  /// Adds what a write would, if it fits, and wakes those who wait for POLLIN, under the same hold of the lock. Lock
+  /// Adds `n` as a write does, if it fits, and wakes the waiters for POLLIN, under the same hold of the lock. Lock
   /// held, as for take_locked().
   /// @return whether it was added.
   [[nodiscard]] bool add_locked(std::uint64_t n) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
@@ -159,34 +166,36 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
     return lock_.value();
   }
 
-  /// The library's descriptor of the kernel eventfd that counts move to, or null. It stays until stop_forwarding() or the
-  /// last close. Not in a callback of another eventfd that other threads have, too: it takes the lock.
+  /// The library's descriptor of the kernel eventfd that counts move to, or null. It stays until stop_forwarding() or
+  /// the last close. Acquires the lock: must not be called in a callback of another eventfd, unless no other thread has
+  /// this one.
   [[nodiscard]] const base::private_fd* forwarding_target() noexcept;
 
-  /// Adds to the kernel eventfd that counts move to, without a count here in between and without the lock: as much as
-  /// fits there now, and as long as O_NONBLOCK is set there. Only while nobody can stop the forwarding or close the last
-  /// handle. Not in a callback.
-  /// @return what is left of `n`, for signal().
+  /// Adds to the kernel eventfd that counts move to, without the lock and without adding to this count first: as much
+  /// as fits there now, and as long as O_NONBLOCK is set there. The caller ensures that no thread stops the forwarding
+  /// or closes the last handle. Not in a callback.
+  /// @return the rest of `n`, for signal().
   [[nodiscard]] std::uint64_t forward_directly(std::uint64_t n) noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS;
 
-  /// Moves what waits here because the kernel eventfd had no room for it. Not in a callback.
+  /// Moves the count that waits here because the kernel eventfd had no room for it. Not in a callback.
   void forward_waiting() noexcept;
-  /// Whether something waits here, or may come back because a helper thread has it. Not in a callback.
+  /// Whether a count waits here, or a helper thread has one that may return. Not in a callback.
   [[nodiscard]] bool has_waiting_counts() noexcept;
 
-  /// Whether this thread is inside a callback of this eventfd, respectively of any: a lock is held, nothing may block.
+  /// Whether this thread is inside a callback of this eventfd (or of any): it holds that eventfd's lock and must not
+  /// block.
   [[nodiscard]] bool in_own_callback() const noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
-    return queue_.walked_by_this_thread();  // which compares addresses, and reads nothing of the queue
+    return queue_.walked_by_this_thread();  // compares addresses, and reads nothing of the queue
   }
   [[nodiscard]] static bool in_callback() noexcept { return base::wait_queue::any_walked_by_this_thread(); }
 
-  /// Leaves `run(object, argument)` for when the outermost callback of this thread has let its lock go; in the order left,
-  /// in this thread. Only in a callback. The object must stay until it has run. Out of memory ends the program: nothing is
-  /// lost silently.
+  /// Calls `run(object, argument)` in this thread after its outermost callback's lock has been released, in the order
+  /// of the calls of after_callback(). Only in a callback. The object must stay in memory until then. If memory runs
+  /// out, the program ends, since no deferred work may be lost silently.
   static void after_callback(void (*run)(void* object, std::uint64_t argument) noexcept, void* object,
                              std::uint64_t argument = 0) noexcept;
 
-  /// One more reference, and one less. put() of the last one frees.
+  /// Adds and drops a reference. put() of the last one frees the object.
   void get() noexcept { references_.get(); }
   void put() noexcept {
     if (references_.put()) delete this;
@@ -206,7 +215,7 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
   eventfd_ctx(std::uint64_t count, bool semaphore, bool non_blocking) noexcept;
   ~eventfd_ctx();
 
-  // A child of fork(2).
+  // In a child of fork(2).
   void begin_in_child() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
   void leave_waiting_to_parent() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
   void keep_callback_in_child() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
@@ -235,21 +244,21 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
 
   void signal_slow(std::uint64_t n) noexcept;
   void announce_locked(unsigned events) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
-  /// How much may be added: a signal fills it, a write leaves one.
+  /// The largest number that may be added. A signal may use all of it, a write must leave 1.
   [[nodiscard]] std::uint64_t room_locked() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
 
-  /// An event of the queue beside POLLIN: a count that forwarding had taken is here again. A reader may take it, but
-  /// entries that are told of each signal have been told of it.
+  /// An event of the queue beside POLLIN: a count that forwarding had claimed has returned. A reader may take it.
+  /// Entries that count signals were called when it was signalled.
   static constexpr unsigned came_back = POLLRDNORM;
 
   base::counter_lock lock_;
   base::wait_queue queue_ DOORBELL_GUARDED_BY(this);
-  attachments* attached_ DOORBELL_GUARDED_BY(this) = nullptr;  // null until the first one
+  attachments* attached_ DOORBELL_GUARDED_BY(this) = nullptr;  // null until the first attachment
   const std::uint64_t id_;
   base::kref references_;
   base::atomic<std::uint32_t> files_{1};
-  std::uint32_t shares_ DOORBELL_GUARDED_BY(this) = 0;  // entries that have attached and not yet released their share
-  bool hung_up_ DOORBELL_GUARDED_BY(this) = false;      // the last file's close has walked the queue
+  std::uint32_t shares_ DOORBELL_GUARDED_BY(this) = 0;  // of entries that have attached and not released their share
+  bool hung_up_ DOORBELL_GUARDED_BY(this) = false;      // the close of the last file has walked the queue
   const bool semaphore_;
   const bool non_blocking_;
 };
@@ -268,8 +277,8 @@ class DOORBELL_SCOPED_LOCKABLE eventfd_ctx_lock {
   eventfd_ctx& held_;
 };
 
-/// Holds an eventfd_ctx's lock for a scope in which the queue may be walked. Work that wake functions defer runs when
-/// it has been released.
+/// Holds an eventfd_ctx's lock for a scope in which the queue may be walked. Deferred work of wake functions runs after
+/// the lock has been released.
 class DOORBELL_SCOPED_LOCKABLE eventfd_ctx_walk {
  public:
   explicit eventfd_ctx_walk(eventfd_ctx& held) noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(held) : held_{held} {}

@@ -19,8 +19,8 @@
 // that may fail (percpu_ref::tryget_live, kref::get_unless_zero).
 //
 // Thread safety: all functions and members may be called concurrently. Sections nest. rcu_synchronize() waits for them,
-// so a section must not sleep. A section must not fork: fork waits for a grace period that another thread has begun,
-// and the grace period waits for the section.
+// so a section must not sleep. A section must not fork: liburcu's handlers would wait for a grace period, which waits
+// for the section. rcu.cpp makes an exception for a signal handler that forks.
 // Memory ordering: all operations in a section happen before the return of a synchronize that waited for it. All that
 // precedes synchronize happens before the operations of a section that begins after it. liburcu is not compiled with
 // ThreadSanitizer, so this header, and no other file, annotates these two edges for it.

@@ -74,8 +74,8 @@ class DOORBELL_EXPORT wait_entry : private wait_links {
 class DOORBELL_EXPORT process_entry : public wait_entry {
  public:
   /// Called once in a child that has inherited the queue, under the owner's lock.
-  /// @return false: the entry is useless in the child. The caller unlinks it and does not touch it again; it frees
-  /// itself.
+  /// @return false: the entry is useless in the child, and may have freed itself. The caller unlinks it without
+  /// touching it.
   [[nodiscard]] virtual bool begin_in_child() noexcept = 0;
 
  protected:
