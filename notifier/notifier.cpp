@@ -2,38 +2,37 @@
 //
 // The protocol of a registration.
 //
-//   mutex_   register_with() and unregister() hold it from begin to end, outside callbacks; the destructor takes it for
-//            good. A second unregister() waits for the first here, and so for the callback that the first one waits
-//            for. In a callback nobody waits for it. Order: mutex_, then the eventfd's lock.
-//   ctx_     whose queue. It is set and cleared under mutex_ and under the lock of that eventfd, so a thread that holds
-//            either lock and finds it set knows that it stays.
+//   mutex_   register_with() and unregister() hold it from begin to end, outside callbacks; the destructor locks it for
+//            good. A second unregister() waits here for the first, and so for the callback that the first one waits
+//            for. A callback never waits for it. Lock order: mutex_, then the eventfd's lock.
+//   ctx_     the eventfd of the queue. It is set and cleared under mutex_ and under the lock of that eventfd, so a
+//            thread that holds either lock and finds it set knows that it does not change.
 //   active_  whether the entry is on the queue: set under the eventfd's lock with the entry. HUP, unregister() and an
 //            unregister() in a callback test and clear it with one atomic operation under that lock. Exactly one of
-//            them finds it set; that one takes the entry off and decides how the registration ended.
-//   end_     what the next unregister() says of a registration that is not active. Under the eventfd's lock.
+//            them finds it set, removes the entry and decides how the registration ended.
+//   end_     the next result of unregister() for a registration that is not active. Under the eventfd's lock.
 //
 //   ctx_ null --register_with--> active --HUP--> not active, untold --+
 //       ^                           |                                 | unregister(), told
 //       |                           +--unregister() in a callback--> not active, told
-//       +-------- let_go(): an unregister(), also one in another's callback, a register_with(), or the own callback
-//       when
-//                 it returns
+//       +-------- let_go() by: an unregister(), also in another's callback; a register_with(); the notifier's own
+//                 callback when it returns
 //
-// The eventfd_ctx stays in memory while ctx_ names it (its share), although it may be closed.
+// While ctx_ is set, the eventfd_ctx stays in memory (the entry's share), although it may be closed.
 //
 //   unregister()                         the callback, or release()
 //                                        runs, under the eventfd's lock
 //   mutex_; the eventfd's lock ... waits
-//                                        unregister(): clears active_, takes the entry off; ctx_ stays
-//                                        runs on; returns; try_lock fails: the holder of mutex_ lets go
+//                                        unregister(): clears active_, removes the entry; ctx_ stays
+//                                        runs on; returns; try_lock fails: the holder of mutex_ clears ctx_
 //   active_ is clear: not_registered; ctx_ = null
 //
-//   forbidden: unregister() returns while the callback runs. It has the eventfd's lock before it returns unless ctx_ is
-//              null, and the callback clears ctx_ only after the program's function has returned.
+//   forbidden: unregister() returns while the callback runs. It has acquired the eventfd's lock before it returns
+//              unless ctx_ is null, and the callback clears ctx_ only after the program's function has returned.
 //
-// In a callback of another eventfd the lock of ctx_ must not be taken. ctx_ null means not registered; anything else is
-// refused. The acquire of ctx_ there pairs with the release in let_go(): what the last callback did has happened
-// before.
+// In a callback of another eventfd the lock of ctx_ must not be acquired: if ctx_ is null, the notifier is not
+// registered; otherwise the call is refused. The acquire of ctx_ there pairs with the release in let_go(), so all that
+// the last callback did has happened before.
 #include <doorbell/notifier.hpp>
 
 #include <tuple>
@@ -47,7 +46,7 @@ namespace {
 
 constexpr auto callbacks_document = "docs/eventfd.md, In a callback";
 
-// No lock may be taken under the one that this thread holds.
+// In a callback of another eventfd: no lock may be acquired under the lock that this thread holds.
 bool would_deadlock(const eventfd_ctx& ctx) noexcept { return eventfd_ctx::in_callback() && !ctx.in_own_callback(); }
 
 template <class Outcome>
@@ -81,7 +80,7 @@ void notifier::start(const eventfd& bell, std::error_code& ec) noexcept {
 }
 
 notifier::~notifier() {
-  // First, because the answer of in_callback() would have to arrive before an atomic operation that follows it.
+  // First, because the result of in_callback() would have to arrive before an atomic operation that follows it.
   const bool is_locked = mutex_.try_lock_for_good();
   if (eventfd_ctx::in_callback()) [[unlikely]] {
     destroy_in_callback(is_locked);
@@ -92,7 +91,7 @@ notifier::~notifier() {
   if (auto* const ctx = ctx_.load(base::memory_order_relaxed)) end_with(*ctx);
 }
 
-// Under mutex_. No other thread looks at the active bit after this.
+// Under mutex_. No other thread reads the active bit after this.
 inline void notifier::end_with(eventfd_ctx& ctx) noexcept {
   bool last = false;
   {
@@ -104,9 +103,8 @@ inline void notifier::end_with(eventfd_ctx& ctx) noexcept {
     ctx.put();
 }
 
-// No other thread uses a notifier that is being destroyed, except its callback. If it is registered, this thread holds
-// the lock that a callback runs under. If it is not, a callback that has ended its registration may still hold mutex_
-// for a moment.
+// No other thread uses a notifier that is being destroyed, except a callback that has ended its registration and still
+// holds mutex_ for a moment. If the notifier is registered, this thread holds the lock under which its callback runs.
 void notifier::destroy_in_callback(bool is_locked) noexcept {
   auto* const ctx = ctx_.load(base::memory_order_acquire);
   if (ctx == nullptr) {
@@ -175,7 +173,7 @@ inline notifier::outcome<bool> notifier::enter_queue(eventfd_ctx* to, sharing ho
   return begin(*to);
 }
 
-// In a callback of the eventfd whose share it still has.
+// In a callback of the eventfd of which the entry still has its share.
 notifier::outcome<bool> notifier::enter_again(eventfd_ctx& own, sharing how) noexcept {
   const eventfd_ctx_lock held{own};
   entry_.set_exclusive(how == sharing::exclusive);
@@ -183,8 +181,8 @@ notifier::outcome<bool> notifier::enter_again(eventfd_ctx& own, sharing how) noe
   return begin(own);
 }
 
-// The active bit is set under the lock, so a walk finds entry and bit together. The count is read there too, and
-// changes only under the lock from now on: a signal is in it, or will find the entry.
+// The active bit is set under the lock, so a walk finds entry and bit together. The count is read under the same lock,
+// and from now on changes only under it: a signal is either in this count, or its walk finds the entry.
 inline notifier::outcome<bool> notifier::begin(eventfd_ctx& to) noexcept {
   to.assert_held();
   active_.store(true, base::memory_order_relaxed);
@@ -206,9 +204,9 @@ int notifier::on_wake(base::wait_entry& woken, unsigned events) noexcept {
 template DOORBELL_EXPORT int notifier::on_wake<notifier::signal_function>(base::wait_entry& woken,
                                                                           unsigned events) noexcept;
 
-// If the callback has ended its own registration, it is over when the callback has returned, unless another thread
-// holds mutex_: that one comes for the eventfd's lock next, or leaves it to the next call. *this may be gone when
-// mutex_ is unlocked.
+// If the callback has ended its own registration, the registration is completely over when the callback has returned,
+// unless another thread holds mutex_: that thread acquires the eventfd's lock next, or leaves this to the next call.
+// *this may have been freed when mutex_ is unlocked.
 void notifier::call(eventfd_ctx& ctx) noexcept {
   {
     const base::outside_of_call here;
@@ -218,7 +216,7 @@ void notifier::call(eventfd_ctx& ctx) noexcept {
     return;
   if (!mutex_.try_lock()) return;
   ctx.assert_held();
-  std::ignore = let_go(ctx);  // the eventfd is open, or the close that waits for the lock finds no share
+  std::ignore = let_go(ctx);  // false: the eventfd is open, or a close waits for the lock and will put()
   mutex_.unlock();
 }
 
@@ -231,7 +229,7 @@ void notifier::on_hup() noexcept {
   if (!release_ || !*release_) return;
   const base::outside_of_call here;
   (*release_)();
-  // *this may be gone.
+  // *this may have been freed.
 }
 
 // Under the eventfd's lock.
@@ -258,7 +256,7 @@ inline bool notifier::let_go(eventfd_ctx& ctx) noexcept {
   return ctx.release_share();
 }
 
-// Takes the entry off unless it is off. In between it calls `under_lock`, if this call is the one that says how the
+// Removes the entry unless it is off the queue already. Then it calls `under_lock`, if this call returns how the
 // registration ended.
 template <class Lock, class UnderLock>
 inline notifier::outcome<decoupled> notifier::leave(UnderLock under_lock) noexcept {
@@ -268,7 +266,8 @@ inline notifier::outcome<decoupled> notifier::leave(UnderLock under_lock) noexce
     if (!ctx->in_own_callback()) return {std::errc::resource_deadlock_would_occur, decoupled::not_registered};
     const auto ended = take_off(*ctx);
     if (ended != decoupled::not_registered) under_lock(*ctx);
-    // It is over, unless its own callback runs, or another thread holds mutex_ and comes for the lock.
+    // The registration is completely over, unless the notifier's own callback runs, or another thread holds mutex_ and
+    // waits for the lock.
     if (base::wait_queue::events_told_to(entry_) == 0 && mutex_.try_lock()) {
       std::ignore = let_go(*ctx);
       mutex_.unlock();
@@ -286,7 +285,7 @@ inline notifier::outcome<decoupled> notifier::leave(UnderLock under_lock) noexce
     if (ended != decoupled::not_registered) under_lock(*ctx);
     last = let_go(*ctx);
   }
-  // Not under the lock, which goes with the memory.
+  // Not under the lock, which is freed with the memory.
   if (last) [[unlikely]]
     ctx->put();
   return {std::errc{}, ended};
