@@ -13,17 +13,17 @@ using doorbell::libaio::uncancelled_call;
 
 namespace {
 
-/// Of a sigset_t, the kernel knows so much.
+/// The size of the kernel's sigset_t.
 constexpr std::size_t kernel_sigset_bytes = 8;
 
-// @return the answer, when those who count have been told of it.
+// Counts the call, if statistics are on. @return `answer`.
 int counted(call which, int answer, bool needs_the_kernel = true) noexcept {
   if (auto* const all = doorbell::libaio::counting()) [[unlikely]]
     all->called(which, answer, needs_the_kernel);
   return answer;
 }
 
-// What libaio answers without its kernel: that there is nothing in the ring, if that is not to be waited for.
+// A poll of an empty ring: libaio answers it without a system call.
 bool is_a_look_at_nothing(const timespec* timeout, int answer) noexcept {
   return answer == 0 && timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0;
 }
@@ -57,7 +57,7 @@ bool is_a_look_at_nothing(const timespec* timeout, int answer) noexcept {
 
 extern "C" {
 
-// A negative number becomes more than any context can have, as it does on its way into the kernel.
+// A negative number becomes larger than any context can be, as in the kernel.
 int io_setup(int nr_events, aio_context_t* handle) {
   return uncancelled_call<setup>(static_cast<unsigned>(nr_events), handle);
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// libaio's functions, for programs in C that were linked with libaio and know nothing of doorbell. They answer as
-// libaio's do: 0 or a count, or a negative errno, and errno itself is not touched.
+// libaio's functions, for programs in C that were linked with libaio and do not know doorbell. They return as libaio's
+// do: 0 or a count, or a negative errno. They do not change errno.
 //
-// Thread safety: all, at once, on any context.
-// Cancellation: as libaio's they are no cancellation points, though what they call may be (uncancelled_call.hpp).
-// Stack: a few kilobytes; the callers' may be as small as PTHREAD_STACK_MIN.
+// Thread safety: all functions may be called concurrently, also for the same context.
+// Cancellation: like libaio's functions, they are no cancellation points, although functions that they call may be
+// (uncancelled_call.hpp).
+// Stack: a few kilobytes; the caller's stack may be as small as PTHREAD_STACK_MIN.
 #pragma once
 
 #include <csignal>
@@ -15,11 +16,11 @@
 
 namespace doorbell::libaio {
 
-using aio::aio_context_t;  // io_context_t: a pointer to what nobody may look into, and so passed alike
+using aio::aio_context_t;  // libaio's io_context_t is an opaque pointer, which is passed in the same way
 using aio::io_event;
 using aio::iocb_abi;
 
-/// What io_queue_run() calls for a request: it stands in the request's `data`.
+/// The function that io_queue_run() calls for a request. The request's `data` points to it.
 using completion = void (*)(aio_context_t, iocb_abi*, long res, long res2);
 
 }  // namespace doorbell::libaio

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// For programs linked with a libaio older than 0.4: three names, two of which had other arguments then. What a name is
-// here does not matter, .symver gives it its own.
+// For programs linked with a libaio older than 0.4: three functions, two of which had other arguments then. The C names
+// are arbitrary: .symver sets the exported ones.
 #include "entry_points.hpp"
 
 using doorbell::libaio::aio_context_t;
@@ -10,12 +10,12 @@ using doorbell::libaio::iocb_abi;
 
 extern "C" {
 
-// Waits for one event at least.
+// Waits for at least one event.
 DOORBELL_EXPORT int io_getevents_0_1(aio_context_t handle, long nr, io_event* events, timespec* timeout) {
   return ::io_getevents(handle, 1, nr, events, timeout);
 }
 
-// Nobody took the event from it: it comes through the ring.
+// This version has no argument for the event: the event comes through the ring.
 DOORBELL_EXPORT int io_cancel_0_1(aio_context_t handle, iocb_abi* request) {
   io_event unused;
   return ::io_cancel(handle, request, &unused);

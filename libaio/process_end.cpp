@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The functions of the C library that end the process without exit(3), or make another program of it. Those here come
-// first where this library is preloaded or linked, wait for accepted file I/O as the kernel would, and call the next
-// ones.
+// The functions of the C library that end the process without exit(3), or replace its program. If this library is
+// preloaded or linked, its functions are found first. They wait for accepted file I/O, as the kernel would, and call
+// the next ones.
 //
-// They have no version: a program that was linked with this library must not depend on finding them in a libaio.so.1.
+// They have no version: a program that was linked with this library must not depend on a libaio.so.1 that has them.
 //
-// Thread safety: all may be called concurrently, in signal handlers, and in a child of vfork(2), where they change no
-// memory but their stack.
+// Thread safety: all functions may be called concurrently, in signal handlers, and in a child of vfork(2), where they
+// change only their own stack.
 #include "../aio/process_end.hpp"
 
 #include <dlfcn.h>
@@ -28,7 +28,8 @@ using doorbell::libaio::becoming_another_program;
 
 namespace {
 
-/// What would be called without this library. Looked up when it is loaded, since dlsym(3) may allocate memory.
+/// The functions that would be called without this library. Found when it is loaded, since dlsym(3) may allocate
+/// memory.
 struct {
   void (*exit)(int);
   decltype(&::execve) execve;
@@ -59,7 +60,7 @@ void look_up(Function*& function, const char* name) noexcept {
   for (;;) ::syscall(SYS_exit_group, status);
 }
 
-// If it fails, contexts go on as before.
+// If the call fails, contexts continue as before.
 template <class Function, class... Arguments>
 int become(Function* function, Arguments... arguments) noexcept {
   if (function == nullptr) {  // called by the constructor of another library, before this one's
@@ -80,7 +81,7 @@ int execute_found(const char* file, strings arguments, strings environment) noex
   return become(next.execvpe, file, arguments, environment);
 }
 
-/// How many arguments of execl(3) follow the first, with the null pointer that ends them.
+/// The number of arguments of execl(3) after the first, including the null pointer at the end.
 std::size_t count(std::va_list& rest) noexcept {
   std::va_list counted;
   va_copy(counted, rest);
@@ -100,7 +101,7 @@ char** collect(char** into, const char* first, std::va_list& rest) noexcept {
 
 }  // namespace
 
-// An array on the stack, because execl(3) may be called where malloc(3) must not.
+// An array on the stack, because execl(3) may be called where malloc(3) may not.
 // NOLINTNEXTLINE(cppcoreguidelines-macro-usage): the array is of the function that calls
 #define DOORBELL_ARGUMENTS(first, rest) \
   collect(static_cast<char**>(__builtin_alloca((1 + count(rest)) * sizeof(char*))), first, rest)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The io_queue_* functions: a context whose requests each bring the function that is to be called.
+// The io_queue_* functions: each request of the context carries the function that io_queue_run() calls for it.
 #include <cerrno>
 
 #include <doorbell/base/errno_kept.hpp>
@@ -26,7 +26,7 @@ namespace {
 
 extern "C" {
 
-// As io_setup, whatever *handle was before.
+// As io_setup, whatever the value of *handle.
 int io_queue_init(int nr_events, aio_context_t* handle) {
   if (nr_events <= 0) return -EINVAL;
   if (const int failed = uncancelled_call<clear>(handle)) return failed;
@@ -35,8 +35,8 @@ int io_queue_init(int nr_events, aio_context_t* handle) {
 
 int io_queue_release(aio_context_t handle) { return ::io_destroy(handle); }
 
-// One at a time: the function that is called may itself run the queue, or release it. And it may throw, when the
-// program is in C++.
+// Takes one event at a time, because the called function may itself run the queue or release it. It may also throw, if
+// the program is in C++.
 int io_queue_run(aio_context_t handle) {
   for (;;) {
     timespec no_time{};
@@ -49,6 +49,6 @@ int io_queue_run(aio_context_t handle) {
   }
 }
 
-// In spite of its name it has never waited: for no event at all, io_getevents has no reason to.
+// Despite its name it does not wait, nor does libaio's: io_getevents for 0 events returns immediately.
 int io_queue_wait(aio_context_t handle, timespec* timeout) { return ::io_getevents(handle, 0, 0, nullptr, timeout); }
 }

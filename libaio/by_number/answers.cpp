@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernel's AIO by number: what libdoorbell-syscall.so passes on of a program's calls of syscall(3). A context is
-// the same by libaio's functions and by number. A call for a context that is not one of doorbell's is the kernel's.
+// The kernel's AIO by number: answers the calls of syscall(3) that libdoorbell-syscall.so passes on. libaio's functions
+// and calls by number use the same contexts. A call for a context that is not doorbell's goes to the kernel.
 //
 // Thread safety, cancellation and stack: as libaio's functions (entry_points.hpp).
 #include <dlfcn.h>
@@ -30,7 +30,7 @@ T* pointer(long argument) noexcept {
   return reinterpret_cast<T*>(argument);
 }
 
-// Numbers are cut to the kernel's types.
+// Converts the arguments to the kernel's types.
 int carry_out(long number, const arguments& all) noexcept {
   const auto handle = static_cast<aio::aio_context_t>(all.first);
   switch (number) {
@@ -66,7 +66,7 @@ call kind_of(long number) noexcept {
   }
 }
 
-// A system that refuses the call has no context for it.
+// If the system refuses the call, the kernel has no such context: EINVAL.
 long ask_kernel(long number, const arguments& all) noexcept {
   const long result = aio::kernel_call(number, all.first, all.second, all.third, all.fourth, all.fifth, all.sixth);
   if (result == -1 && (errno == ENOSYS || errno == EPERM || errno == EACCES)) errno = EINVAL;
@@ -92,7 +92,8 @@ long answer(long number, long first, long second, long third, long fourth, long 
   return uncancelled_call<answer_uncancelled>(number, &all);
 }
 
-// If libdoorbell-syscall.so is preloaded. Before the constructors of programs and of other libraries.
+// Registers the function if libdoorbell-syscall.so is preloaded, before the constructors of programs and other
+// libraries.
 [[gnu::constructor(101)]] void answer_by_number() noexcept {
   using hook = void (*)(decltype(&answer));
   if (void* const found = ::dlsym(RTLD_DEFAULT, "doorbell_answer_syscalls")) reinterpret_cast<hook>(found)(&answer);

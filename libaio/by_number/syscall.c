@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // libdoorbell-syscall.so: the function syscall(3), preloaded by doorbell-run. It passes the calls of the kernel's AIO
-// to libaio.so.1 (answers.cpp), and jumps to the next syscall(3), usually the C library's, for each other number. By
-// itself, without libaio.so.1, it changes nothing.
+// to libaio.so.1 (answers.cpp), and jumps to the next syscall(3), usually the C library's, for each other number.
+// Without libaio.so.1, it changes nothing.
 //
-// It is written in assembly because it must leave the stack and all arguments as they are. The jump keeps what a
-// C function would break:
-//   - A child of vfork(2) or clone(2) returns on the stack of its parent, or on its own, with no frame of ours between.
-//   - syscall(3) does not know how many arguments there are; those in registers and on the stack stay where they are.
-//   - errno is set by the function that is jumped to.
+// It is written in assembly because it must leave the stack and all arguments unchanged. A C function could not ensure
+// this:
+//   - A child of vfork(2) or clone(2) returns on its parent's stack, or on its own; no frame of ours may be on it.
+//   - syscall(3) does not know the number of its arguments; they must stay in their registers and on the stack.
+//   - The function that is jumped to sets errno.
 // Other calls cost two comparisons and the jump.
 //
-// Thread safety: all may be called concurrently, in signal handlers, and before this library is initialized.
+// Thread safety: all functions may be called concurrently, in signal handlers, and before this library is initialized.
 
 // NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's
 #define _GNU_SOURCE
@@ -21,12 +21,12 @@
 
 typedef long (*function)(long number, ...);
 
-/// A function to which a system call is passed, with its arguments as syscall(3) has them.
+/// A function that a system call is passed to, with the arguments of syscall(3).
 typedef long (*answering)(long number, long, long, long, long, long, long);
 
 // The names are used in the assembly below.
 __attribute__((visibility("hidden"))) long doorbell_direct_syscall(long number, ...);
-// Before this library is initialized, constructors of other libraries may call syscall(3).
+// The initial values are for constructors of other libraries, which may call syscall(3) before this one is initialized.
 __attribute__((visibility("hidden"))) function doorbell_next_syscall = doorbell_direct_syscall;
 __attribute__((visibility("hidden"))) answering doorbell_aio_calls = (answering)doorbell_direct_syscall;
 
@@ -38,7 +38,7 @@ __attribute__((constructor(101))) static void look_up_next(void) {
   __atomic_compare_exchange_n(&doorbell_aio_calls, &none, (answering)found, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-/// libaio.so.1 calls it when it is loaded.
+/// Called by libaio.so.1 when it is loaded.
 __attribute__((visibility("default"))) void doorbell_answer_syscalls(answering by) {
   __atomic_store_n(&doorbell_aio_calls, by, __ATOMIC_RELEASE);
 }
@@ -68,7 +68,7 @@ __asm__(
     "  .cfi_endproc\n"
     ".size syscall, .-syscall\n"
 
-    // As glibc's.
+    // The same as glibc's syscall().
     ".p2align 4\n"
     ".hidden doorbell_direct_syscall\n"
     ".globl doorbell_direct_syscall\n"
@@ -129,7 +129,7 @@ __asm__(
     "  .cfi_endproc\n"
     ".size syscall, .-syscall\n"
 
-    // As glibc's.
+    // The same as glibc's syscall().
     ".p2align 4\n"
     ".hidden doorbell_direct_syscall\n"
     ".globl doorbell_direct_syscall\n"

@@ -22,7 +22,7 @@ namespace doorbell::run {
 namespace {
 
 constexpr std::array<std::string_view, 2> sonames{"libaio.so.1", "libaio.so.1t64"};
-/// Functions of libaio without which no program does I/O.
+/// Functions of libaio; a program that does I/O with libaio calls at least one of them.
 constexpr std::array<std::string_view, 2> functions{"io_submit", "io_queue_run"};
 
 std::string read_all(int file) {
@@ -35,7 +35,7 @@ std::string read_all(int file) {
   }
 }
 
-/// What a command prints; nothing if it cannot be run.
+/// The output of a command; empty if it cannot be run.
 std::string output_of(std::vector<std::string> command) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return {};
@@ -62,22 +62,22 @@ std::string output_of(std::vector<std::string> command) {
   return text;
 }
 
-/// The libraries that a program will be started with. The dynamic linker finds them, and runs nothing of the
-/// program's. It is that of doorbell-run, since the program may name any file as its own. Our libaio.so.1 is preloaded,
-/// because the system may have none of that name.
+/// The libraries that a program will be started with. The dynamic linker lists them without running any code of the
+/// program. It is doorbell-run's own dynamic linker, since the program may name any file as its own. doorbell's
+/// libaio.so.1 is preloaded, because the system may have no library of that name.
 std::vector<std::string> libraries_of(const std::string& program, const std::string& ours) {
   const auto self = elf_file::open("/proc/self/exe");
   const auto linker = self ? self->interpreter() : std::string{};
   std::vector<std::string> found;
   std::istringstream lines{output_of({linker, "--preload", ours, "--list", program})};
-  // "\tlibc.so.6 => /lib/libc.so.6 (0x00007f...)", or without an arrow if the program itself names the path
+  // "\tlibc.so.6 => /lib/libc.so.6 (0x00007f...)", without an arrow if the program itself contains the path
   for (std::string line; std::getline(lines, line);) {
     constexpr std::string_view sign = " => ";
     constexpr std::size_t without_tab = 1;
     const auto arrow = line.find(sign);
     const auto start = arrow != std::string::npos ? arrow + sign.size() : std::min(without_tab, line.size());
     const auto library = line.substr(start, line.rfind(" (0x") - start);
-    // Not the kernel's, which has no file, nor words of the dynamic linker.
+    // Leaves out the kernel's vDSO, which has no file, and messages of the dynamic linker.
     if (library.find('/') != std::string::npos) found.push_back(library);
   }
   return found;
@@ -85,11 +85,12 @@ std::vector<std::string> libraries_of(const std::string& program, const std::str
 
 std::string_view name_of(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
-/// Debian's libaio and doorbell's.
+/// Whether the file is a libaio, Debian's or doorbell's.
 bool is_libaio(std::string_view path) { return name_of(path).starts_with("libaio.so."); }
 
-// As compilers make them, for a number that the source names: the number goes into the register of the first argument,
-// or, where the program makes the system call itself, into that of the number, with the instruction near.
+// Instructions as compilers emit them for a constant number: they load it into the register of the first argument of
+// syscall(3), or, if the program makes the system call itself, into the register of the number, shortly before the
+// system call instruction.
 constexpr std::size_t near = 64;  // bytes
 #if defined(__x86_64__)
 constexpr std::array<std::string_view, 2> as_argument{{{"\xbf\xd1\0\0\0", 5},    // mov $209, %edi: io_submit
@@ -112,7 +113,7 @@ bool is_linked_with_libaio(const elf_file& file) {
          std::ranges::any_of(functions, [&](auto each) { return file.calls(each); });
 }
 
-/// The files of a program, by how they make the calls of the kernel's AIO. One may do so in several ways.
+/// The files of a program, by how they make the calls of the kernel's AIO. A file may be in several lists.
 struct callers {
   std::vector<std::string> by_libaio;
   std::vector<std::string> by_dlopen;

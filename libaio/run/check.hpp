@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What doorbell-run --check tells: how a program will be reached, or why not, without running it.
+// doorbell-run --check: how a program will be reached, or why not, without running it.
 #pragma once
 
 #include <string>
@@ -12,8 +12,9 @@ struct finding {
   int status = 0;    ///< the exit status of doorbell-run
 };
 
-/// @param library the libaio.so.1 that will be preloaded. @param with_syscall whether syscall(2) will be, too.
-/// @throws failure where there is no such program
+/// @param library the libaio.so.1 that will be preloaded.
+/// @param with_syscall whether doorbell's syscall(3) will be preloaded, too.
+/// @throws failure if there is no such program
 [[nodiscard]] finding check(const std::string& name, const std::string& library, bool with_syscall);
 
 }  // namespace doorbell::run

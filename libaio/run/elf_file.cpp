@@ -67,7 +67,7 @@ std::string_view elf_file::rest_at(std::uint64_t offset) const {
   return all().substr(std::min<std::uint64_t>(offset, bytes_.size()));
 }
 
-// Up to the null character. Empty: there is none.
+// Up to the null character; empty if there is none.
 std::string_view elf_file::text_at(std::uint64_t offset) const {
   const auto rest = rest_at(offset);
   const auto end = rest.find('\0');
@@ -76,13 +76,13 @@ std::string_view elf_file::text_at(std::uint64_t offset) const {
 
 std::uint64_t elf_file::offset_of(std::uint64_t address) const {
   for (const auto& segment : segments_) {
-    const auto distance = address - segment.p_vaddr;  // of an address before the segment, a very large number
+    const auto distance = address - segment.p_vaddr;  // wraps to a very large number for an address before the segment
     if (segment.p_type == PT_LOAD && distance < segment.p_filesz) return segment.p_offset + distance;
   }
   return bytes_.size();
 }
 
-/// 0: there is no such entry.
+/// 0 if there is no such entry.
 std::uint64_t elf_file::dynamic_value(std::int64_t tag) const {
   const auto found = std::ranges::find(dynamic_, tag, &Elf64_Dyn::d_tag);
   return found != dynamic_.end() ? found->d_un.d_val : 0;
@@ -112,8 +112,8 @@ bool elf_file::needs(std::string_view library) const {
   });
 }
 
-// The hash tables tell how many symbols there are: the older one all, the newer one those that are not defined here,
-// which come first.
+// The hash tables contain the number of symbols: the older table that of all, the newer table that of the symbols which
+// are not defined here, and which come first.
 std::uint64_t elf_file::undefined_symbols_end() const {
   struct gnu_hash {
     std::uint32_t buckets, first_defined;
@@ -159,7 +159,7 @@ bool elf_file::executes(std::string_view first, std::string_view second, std::si
 
 #if defined(__x86_64__)
 
-// The words in which the dynamic linker puts the address of a function.
+// The addresses where the dynamic linker stores the address of a function.
 std::vector<std::uint64_t> elf_file::slots_of(std::string_view function) const {
   std::vector<std::uint64_t> found;
   for (const auto& [entries, bytes] : {std::pair{DT_JMPREL, DT_PLTRELSZ}, std::pair{DT_RELA, DT_RELASZ}}) {
@@ -176,14 +176,15 @@ std::vector<std::uint64_t> elf_file::slots_of(std::string_view function) const {
   return found;
 }
 
-/// The address that an instruction names by its distance from the instruction's end, in its last four bytes.
+/// The address that an instruction refers to: its last four bytes are the distance from the instruction's end.
 std::uint64_t elf_file::relative(std::uint64_t code, std::uint64_t operand) const {
   const auto distance = read<std::int32_t>(offset_of(code + operand));
   // equivalent fault (constant): neither 0 nor 1 is the address of a slot or of code
   return distance ? code + operand + sizeof *distance + static_cast<std::uint64_t>(std::int64_t{*distance}) : 0;
 }
 
-// Calls and jumps, directly or through an entry of the procedure linkage table: [endbr64] [bnd] jmp *slot.
+// Whether the instruction calls or jumps to one of the slots, directly or through an entry of the procedure linkage
+// table: [endbr64] [bnd] jmp *slot.
 bool elf_file::calls_by_slot(std::uint64_t code, std::span<const std::uint64_t> slots) const {
   const auto byte_at = [&](std::uint64_t address) -> unsigned {
     // equivalent fault (constant): neither 0 nor 1 is a byte that is looked for

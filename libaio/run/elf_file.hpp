@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An executable file or a library, as far as it can be told from the file how it makes the calls of the kernel's AIO.
-// The file may be any: all offsets in it are checked.
+// An executable file or a library: the properties of the file that show how it makes the calls of the kernel's AIO. The
+// file may have any contents: all offsets in it are checked.
 #pragma once
 
 #include <elf.h>
@@ -19,7 +19,7 @@ namespace doorbell::run {
 
 class elf_file {
  public:
-  /// None: it cannot be read, or is no 64-bit ELF file.
+  /// @return nullopt if the file cannot be read, or is not a 64-bit ELF file.
   [[nodiscard]] static std::optional<elf_file> open(const std::string& path);
   ~elf_file();
   elf_file(elf_file&& other) noexcept
@@ -28,25 +28,25 @@ class elf_file {
         dynamic_{std::move(other.dynamic_)} {}
   elf_file& operator=(elf_file&&) = delete;
 
-  /// Its dynamic linker; empty if it asks for none.
+  /// Its dynamic linker; empty if it names none.
   [[nodiscard]] std::string interpreter() const;
-  /// Whether it asks for a library of this name.
+  /// Whether it depends on a library of this name.
   [[nodiscard]] bool needs(std::string_view library) const;
-  /// Whether it asks other libraries for a function of this name.
+  /// Whether it imports a function of this name.
   [[nodiscard]] bool calls(std::string_view function) const;
-  /// Whether it calls this function of another library at most `within` bytes after an `instruction`. On arm64, whether
-  /// it has both.
+  /// Whether it calls this imported function at most `within` bytes after an `instruction`. On arm64, whether it
+  /// contains the instruction and imports the function.
   [[nodiscard]] bool calls_after(std::string_view instruction, std::string_view function, std::size_t within) const;
-  /// Whether this text is anywhere in the file.
+  /// Whether the file contains this text.
   [[nodiscard]] bool contains(std::string_view text) const;
-  /// Whether there is a `second` among the instructions, at most `within` bytes after a `first`.
+  /// Whether its code contains `second` at most `within` bytes after `first`.
   [[nodiscard]] bool executes(std::string_view first, std::string_view second, std::size_t within) const;
 
  private:
   explicit elf_file(std::span<const std::byte> bytes) : bytes_{bytes} {}
 
-  // An offset is a place in the file. An address or a table that is not in the file has the offset of the file's end,
-  // where nothing can be read.
+  // An offset is a position in the file. An address or a table that is not in the file has the offset of the file's
+  // end, where reads fail.
   template <class T>
   [[nodiscard]] std::optional<T> read(std::uint64_t offset) const;
   [[nodiscard]] std::string_view all() const;
@@ -64,8 +64,9 @@ class elf_file {
   [[nodiscard]] std::uint64_t relative(std::uint64_t code, std::uint64_t operand) const;
 #endif
 
-  /// Calls `visit` with the code behind each of these instructions and its address, until it returns true.
-  /// @return whether it did.
+  /// Calls `visit` with the code after each occurrence of the instruction and that code's address, until it returns
+  /// true.
+  /// @return whether it returned true.
   template <class Visit>
   bool any_behind(std::string_view instruction, Visit visit) const;
   void read_segments();

@@ -6,7 +6,7 @@
 
 namespace doorbell::run {
 
-/// Why there is no program to become: what is said, and the exit status, which means what it means for env(1).
+/// The reason why the program cannot be started: the message, and the exit status, which has the meaning of env(1).
 class failure : public std::runtime_error {
  public:
   static constexpr int of_doorbell_run = 125;

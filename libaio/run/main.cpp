@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// doorbell-run: becomes another program, with doorbell's libaio.so.1 and syscall(3) before all others in it. Signals
-// and the exit status are that program's own, since nothing stays between it and the caller.
+// doorbell-run: replaces itself by another program, with doorbell's libaio.so.1 and syscall(3) preloaded. No process
+// stays between the program and its caller, so signals and the exit status are the program's own.
 #include <doorbell/version.hpp>
 
 #include <unistd.h>
@@ -22,17 +22,18 @@
 namespace doorbell::run {
 namespace {
 
-/// Of ours; DOORBELL_LIBRARIES is the path to them from this program's folder, wherever that has been moved to.
+/// The path of one of doorbell's libraries. DOORBELL_LIBRARIES is relative to doorbell-run's folder, so that both may
+/// be moved together.
 std::string library(const char* name) {
   const auto self = std::filesystem::read_symlink("/proc/self/exe");
   auto path = (self.parent_path() / DOORBELL_LIBRARIES / name).lexically_normal().string();
   if (::access(path.c_str(), R_OK) != 0)
     throw failure{failure::of_doorbell_run,
-                  path + ": " + std::strerror(errno) + "; doorbell-run was installed with it"};
-  // ld.so(8) takes these for separators, or for the start of a name that it replaces, and knows no quotes.
+                  path + ": " + std::strerror(errno) + "; it is installed together with doorbell-run"};
+  // ld.so(8) takes these characters as separators, or as the start of a token that it expands, and has no quoting.
   if (path.find_first_of(" :$") != std::string::npos)
     throw failure{failure::of_doorbell_run,
-                  path + ": what has a space, a colon or a $ in its path cannot be preloaded"};
+                  path + ": a path that contains a space, a colon or a $ cannot be preloaded"};
   return path;
 }
 

@@ -38,7 +38,7 @@ std::string form_named(const char* name) {
   return form;
 }
 
-// Where the program is, when it ends, nobody knows.
+// The program may change its working directory before it ends.
 std::string absolute(const char* path) {
   if (*path == '\0') throw failure{failure::of_doorbell_run, "--stats-file needs the path of a file"};
   return std::filesystem::absolute(path).string();
@@ -53,18 +53,18 @@ const char* const usage =
     "\n"
     "Runs PROGRAM with doorbell in the place of libaio and of the calls of the kernel's AIO by syscall(2).\n"
     "\n"
-    "  --engine=NAME  what carries the requests out: uring or threads; otherwise what DOORBELL_ENGINE\n"
-    "                 says, or io_uring where the system allows it, and threads where it does not\n"
-    "  --stats[=FORM] when the program ends, says what it asked for and what came of it, on standard error:\n"
+    "  --engine=NAME  the engine that executes the requests: uring or threads. Default: DOORBELL_ENGINE, or\n"
+    "                 else io_uring if the system allows it, and threads if not\n"
+    "  --stats[=FORM] when the program ends, reports its requests and their results on standard error,\n"
     "                 for people (text) or for programs (json, one line for each process)\n"
-    "  --stats-file=FILE  the same, at the end of FILE\n"
+    "  --stats-file=FILE  appends this report to FILE\n"
     "  --no-syscall   leaves calls by syscall(2) to the kernel\n"
-    "  --check        does not run PROGRAM, and says how it will be reached, or why not\n"
+    "  --check        reports how PROGRAM will be reached, or why not, without running it\n"
     "  --help         prints this\n"
     "  --version      prints the version\n"
     "\n"
-    "The exit status is PROGRAM's. 125: doorbell-run itself failed. 126: PROGRAM is there and cannot be\n"
-    "run, or not with another libaio. 127: there is no PROGRAM. Of --check, 0: PROGRAM is reached, or may be;\n"
+    "The exit status is PROGRAM's. 125: doorbell-run itself failed. 126: PROGRAM exists but cannot be run,\n"
+    "or not with another libaio. 127: there is no PROGRAM. Of --check, 0: PROGRAM is reached, or may be;\n"
     "1: no AIO call was found in it and its libraries; 125 to 127 as above.\n";
 
 options parse(int argc, char** argv) {
@@ -94,7 +94,7 @@ options parse(int argc, char** argv) {
       asked.help = true;
     else if (which == version_option)
       asked.version = true;
-    else  // it has said so
+    else  // getopt_long() has reported the option
       throw failure{failure::of_doorbell_run, "see doorbell-run --help"};
   }
   if (asked.stats_file && !asked.stats) asked.stats = "text";

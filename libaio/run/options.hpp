@@ -6,20 +6,20 @@
 
 namespace doorbell::run {
 
-/// What the command line asks for.
+/// The options of the command line.
 struct options {
   bool help = false;
   bool version = false;
-  bool check = false;                     ///< the program is not run, but looked at
-  bool with_syscall = true;               ///< calls by syscall(2) are reached as well
-  std::optional<std::string> engine;      ///< as DOORBELL_ENGINE is to name it; none: left as it is
-  std::optional<std::string> stats;       ///< text or json; none: left as it is
-  std::optional<std::string> stats_file;  ///< where they go to; none: left as it is
+  bool check = false;                     ///< analyze the program, do not run it
+  bool with_syscall = true;               ///< reach calls by syscall(2) as well
+  std::optional<std::string> engine;      ///< the value for DOORBELL_ENGINE; nullopt: leave it unchanged
+  std::optional<std::string> stats;       ///< text or json; nullopt: leave DOORBELL_STATS unchanged
+  std::optional<std::string> stats_file;  ///< the file for the statistics; nullopt: leave DOORBELL_STATS_FILE unchanged
   char** command = nullptr;               ///< the program and its arguments, then null
 };
 
-/// Its own options end at the first word that is none, which is the program.
-/// @throws failure for what it does not understand, and where there is no program
+/// The options end at the first argument that is not an option; it names the program.
+/// @throws failure for an unknown option or value, and if no program is named
 options parse(int argc, char** argv);
 
 extern const char* const usage;

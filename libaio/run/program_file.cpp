@@ -29,7 +29,7 @@ constexpr Elf64_Half this_machine = EM_X86_64;
 constexpr Elf64_Half this_machine = EM_AARCH64;
 #endif
 
-/// The length of the longest chain of scripts, each the interpreter of the one before, that the kernel follows.
+/// The length of the longest chain of scripts that the kernel follows, each the interpreter of the previous one.
 constexpr int most_scripts = 5;
 
 bool is_runnable(const std::string& path) {
@@ -40,12 +40,12 @@ bool is_runnable(const std::string& path) {
 
 const char* search_path() {
   const char* const path = std::getenv("PATH");
-  return path != nullptr ? path : "/bin:/usr/bin";  // as execvp(3) has it
+  return path != nullptr ? path : "/bin:/usr/bin";  // the default of execvp(3)
 }
 
-/// What follows #!, without arguments. Empty: it is no script.
+/// The path after #!, without arguments; empty if the file is not a script.
 std::string interpreter_of(int file) {
-  std::array<char, 256> text{};  // the kernel looks no further
+  std::array<char, 256> text{};  // as much as the kernel reads
   const auto got = ::pread(file, text.data(), text.size(), 0);
   if (text[0] != '#' || text[1] != '!') return {};
   std::string_view line{text.data() + 2, static_cast<std::size_t>(got) - 2};
@@ -56,7 +56,7 @@ std::string interpreter_of(int file) {
 
 bool is_musls(std::string_view linker) { return linker.substr(linker.rfind('/') + 1).starts_with("ld-musl"); }
 
-/// Whether the kernel heeds the marks that give a program rights which its caller has not.
+/// Whether the kernel honours the marks of a file that give a program more rights than its caller has.
 bool gives_rights(int file) {
   struct statvfs where{};
   ::fstatvfs(file, &where);  // if it fails, the flags stay 0
@@ -68,7 +68,7 @@ bool has_capabilities(int file) {
   return ::fgetxattr(file, "security.capability", nullptr, 0) > 0;
 }
 
-// As the kernel sees it (AT_SECURE in getauxval(3)): what counts is that the rights change, so for root less does.
+// As the kernel decides (AT_SECURE in getauxval(3)): only a change of the rights counts, so fewer cases count for root.
 std::optional<std::string> rights_it_gains(int file) {
   struct stat about{};
   ::fstat(file, &about);
@@ -81,7 +81,7 @@ std::optional<std::string> rights_it_gains(int file) {
 }
 
 std::optional<std::string> why_not(const std::string& path) {
-  // A file that cannot be read may be run nevertheless, and execve(2), or a shell, judges files that are no ELF files.
+  // A file that cannot be read may still be run. execve(2), or a shell, rejects files that are not ELF files.
   const base::unique_fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   Elf64_Ehdr header{};
   if (::pread(file.get(), &header, sizeof header, 0) != static_cast<ssize_t>(sizeof header)) return std::nullopt;
@@ -94,7 +94,7 @@ std::optional<std::string> why_not(const std::string& path) {
   if (linker.empty()) return path + " is linked statically: it loads no libraries";
   if (is_musls(linker)) return path + " is linked with musl, and the library with glibc";
   if (const auto gained = rights_it_gains(file.get()))
-    return path + " " + *gained + ": it is not to be given libraries by its caller";
+    return path + " " + *gained + ": its caller may not preload libraries into it";
   return std::nullopt;
 }
 
@@ -106,7 +106,7 @@ std::optional<std::string> find_program(const std::string& name) {
   for (std::size_t at = 0; at <= folders.size();) {
     const std::size_t end = std::min(folders.find(':', at), folders.size());
     std::string path{folders.substr(at, end - at)};
-    if (!path.empty()) path += '/';  // an empty one is the working directory
+    if (!path.empty()) path += '/';  // an empty entry means the working directory
     path += name;
     if (is_runnable(path)) return path;
     at = end + 1;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The file behind a program's name, and whether the dynamic linker will put another library into it: it is silent
-// when it does not, and the program would run on the kernel's AIO with nobody noticing.
+// The file behind a program's name, and whether the dynamic linker will preload a library into it. If it does not, it
+// prints no message, and the program would run on the kernel's AIO unnoticed.
 #pragma once
 
 #include <optional>
@@ -9,14 +9,14 @@
 
 namespace doorbell::run {
 
-/// The file that execvp(3) would run, or none.
+/// The file that execvp(3) would run; nullopt if there is none.
 std::optional<std::string> find_program(const std::string& name);
 
-/// The program that runs the file at `path`: of a script its interpreter, else the file itself.
+/// The program that runs the file at `path`: the interpreter of a script, otherwise the file itself.
 std::string program_behind(const std::string& path);
 
-/// Why nothing can be preloaded into the program at `path`; of a script, into its interpreter. None: it can, or there
-/// is something about it that execve(2) will say.
+/// The reason why no library can be preloaded into the program at `path`, or into the interpreter of a script. nullopt
+/// if one can, or if execve(2) will report an error anyway.
 std::optional<std::string> why_not_preloaded(const std::string& path);
 
 }  // namespace doorbell::run

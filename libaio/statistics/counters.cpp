@@ -65,7 +65,7 @@ void counters::given_back(const aio::iocb_abi& what) noexcept {
 void counters::answered(const aio::iocb_abi& what, std::int64_t res, answered_by whom, clock::duration after) noexcept {
   --in_flight;
   ++answered_by_whom[static_cast<std::size_t>(whom)];
-  if (res == -ECANCELED || (res == 0 && aio::is_poll(what)))  // what a cancelled poll says
+  if (res == -ECANCELED || (res == 0 && aio::is_poll(what)))  // a cancelled poll has the result 0
     ++cancelled;
   else if (res < 0)
     ++of_errno(failed, res);

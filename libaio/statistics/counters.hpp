@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// counters: what a process asked of libaio, and what came of it.
+// counters: the calls and requests that a process made, and their results.
 //
-// Thread safety: all, at once. Each number is exact; two of them need not be of the same moment.
+// Thread safety: all members may be called concurrently. Each number is exact, but two numbers need not be of the same
+// moment.
 #pragma once
 
 #include <boost/histogram.hpp>
@@ -18,36 +19,38 @@
 
 namespace doorbell::libaio {
 
-/// Those that are one system call each of the kernel's AIO.
+/// The calls that are one system call each with the kernel's AIO.
 enum class call : std::uint8_t { setup, destroy, submit, cancel, getevents };
 constexpr std::size_t calls = 5;
 
 class counters final : public aio::request_watcher {
  public:
   using number = std::atomic<std::uint64_t>;
-  static constexpr std::size_t opcodes = 9;  // as many as the kernel knows
+  static constexpr std::size_t opcodes = 9;  // the number of opcodes in the kernel
   static constexpr std::size_t errnos = 134;
 
-  /// A call that was made, and its answer. @param needs_the_kernel false: libaio itself answers it.
+  /// Counts a call and its result. @param needs_the_kernel false if libaio makes no system call for it.
   void called(call which, int answer, bool needs_the_kernel) noexcept;
 
   void taken(const aio::iocb_abi& what) noexcept override;
   void given_back(const aio::iocb_abi& what) noexcept override;
   void answered(const aio::iocb_abi& what, std::int64_t res, answered_by whom, clock::duration after) noexcept override;
 
-  /// All as in the beginning: in a fork's child, which has nothing of its parent's.
+  /// Sets everything to its initial value, in a child of fork(2): its parent's requests are not its own.
   void reset() noexcept;
 
-  /// The process and the children of its fork(2), and theirs, are a family, which shares what is known of its calls.
-  /// Before a fork.
+  /// A process and its descendants by fork(2) are a family, which shares whether any of them has made a call.
+  /// expect_child() is called before a fork.
   void expect_child() noexcept;
-  /// This process ends, or becomes another program. @return whether it is the last one, and none has made any call.
+  /// Called when this process ends, or becomes another program. @return whether it is the last one of the family, and
+  /// none has made a call.
   bool leave_family() noexcept;
-  /// It has not become another program.
+  /// Called when this process has failed to become another program.
   void return_to_family() noexcept { expect_child(); }
 
   [[nodiscard]] bool is_empty() const noexcept { return contexts.made == 0 && refused_calls() == 0; }
-  /// The time within which so large a part of the requests was answered, rounded up by a fiftieth at the most.
+  /// @param part from 0 to 1.
+  /// @return the time within which this part of the requests was answered, rounded up by at most 2%.
   [[nodiscard]] std::chrono::nanoseconds latency(double part) const;
 
   struct {
@@ -58,17 +61,17 @@ class counters final : public aio::request_watcher {
   std::array<number, opcodes> requests{};
   number bytes_read{0};
   number bytes_written{0};
-  std::array<number, 4> answered_by_whom{};  // as answered_by has them
+  std::array<number, 4> answered_by_whom{};  // in the order of answered_by
   number cancelled{0};
-  std::array<number, errnos> failed{};  // requests, by errno; not those that were cancelled
+  std::array<number, errnos> failed{};  // failed requests by errno, except cancelled ones
   std::atomic<std::int64_t> in_flight{0};
   number most_in_flight{0};
   number longest_ns{0};
   std::array<std::array<number, errnos>, calls> refused{};  // by call and errno
-  number kernel_calls{0};                                   // what the kernel's AIO would have needed
+  number kernel_calls{0};                                   // system calls that the kernel's AIO would have needed
 
  private:
-  using bin = boost::histogram::accumulators::count<std::uint64_t, true>;  // counted by all threads at once
+  using bin = boost::histogram::accumulators::count<std::uint64_t, true>;  // true: may be counted concurrently
   using log_axis = boost::histogram::axis::regular<double, boost::histogram::axis::transform::log>;
 
   struct family {
@@ -78,14 +81,14 @@ class counters final : public aio::request_watcher {
   [[nodiscard]] static family& make_family() noexcept;
   [[nodiscard]] std::uint64_t refused_calls() const noexcept;
 
-  family& family_ = make_family();  // in memory that children share, if there was any
+  family& family_ = make_family();  // in memory that children share, if it could be mapped
 
   // From 10 ns to 1000 s, 110 bins for each power of ten.
   boost::histogram::histogram<std::tuple<log_axis>, boost::histogram::dense_storage<bin>> latencies_{
       std::tuple{log_axis{1210, 10.0, 1e12}}};
 };
 
-/// The process's, if its environment asks for them; else null.
+/// The counters of the process, if its environment requests statistics; otherwise null.
 [[nodiscard]] counters* counting() noexcept;
 
 /// Around execve(2), which returns only if it fails. Async-signal-safe; has no effect in a child of vfork(2).

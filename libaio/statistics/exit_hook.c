@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// libdoorbell-exit.so: processes that end with _exit(2), as fio's jobs do, end here first. doorbell-run loads it where
-// statistics are asked for, and libaio.so.1 says what is to be done. By itself it changes nothing.
+// libdoorbell-exit.so: its _exit(2) runs before the C library's, so that processes that end with _exit(2), such as
+// fio's jobs, report first. doorbell-run preloads it if statistics are requested, and libaio.so.1 registers the
+// function to call. Without libaio.so.1 it changes nothing.
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/syscall.h>

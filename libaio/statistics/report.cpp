@@ -59,8 +59,8 @@ void print_name(report_text& out, std::size_t error) noexcept {
     out << error;
 }
 
-/// The caller of a program chooses its name (argv[0]). A control character in it, for example the end of a line, would
-/// let the caller add text of its own to the report of a more privileged program.
+/// The caller of a program chooses its name (argv[0]). A control character in it, for example a newline, would let the
+/// caller add text to the report of a more privileged program.
 void print_program(report_text& out, std::string_view special) noexcept {
   for (const char each : std::string_view{program_invocation_short_name}) {
     const bool is_control = static_cast<unsigned char>(each) < 0x20 || each == 0x7f;
@@ -69,7 +69,7 @@ void print_program(report_text& out, std::string_view special) noexcept {
   }
 }
 
-/// Says what is between two parts, from the second on.
+/// Prints a separator before each part except the first.
 class between {
  public:
   explicit between(std::string_view what) noexcept : what_{what} {}
@@ -89,7 +89,7 @@ class between {
 
 // For people.
 
-/// A number with the largest of the units in which it is at least 1, and of those except the first, with one decimal.
+/// Prints the number in the largest unit in which it is at least 1, with one decimal unless this is the first unit.
 template <std::size_t Units>
 void print_with_unit(report_text& out, std::uint64_t number, std::uint64_t step,
                      const std::array<std::string_view, Units>& units) noexcept {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The report at the end of a process. A signal handler may end the process by _exit(2), whatever the program was doing:
-// so a report needs no memory from malloc(3), no lock, and no function of the C library that is not async-signal-safe.
+// The report at the end of a process. A signal handler may end the process by _exit(2) at any point of the program. So
+// a report uses no memory from malloc(3), no lock, and no function of the C library that is not async-signal-safe.
 #pragma once
 
 #include <array>
@@ -24,7 +24,7 @@ class report_text {
   [[nodiscard]] std::string_view view() const noexcept { return {bytes_.data(), size_}; }
 
  private:
-  // A line of the report has at most each errno for each call.
+  // Enough for the longest line, which contains each errno for each call.
   std::array<char, 65536> bytes_{};
   std::size_t size_ = 0;
 };
@@ -32,7 +32,7 @@ class report_text {
 /// For people: a few lines, with units.
 void write_text(report_text& out, const counters& all) noexcept;
 
-/// For people, of a program that has made no call.
+/// For people, about a program that has made no call.
 void write_no_call(report_text& out) noexcept;
 
 /// For programs: one object on one line. Times are in nanoseconds, sizes in bytes.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From when the library is loaded until the process ends: counts, if the environment asks for it, and says so at the
-// end.
+// From the loading of the library to the end of the process: counts, if the environment requests statistics, and
+// reports at the end.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -25,9 +25,10 @@
 namespace doorbell::libaio {
 namespace {
 
-// Never destroyed: other threads may submit until the very end.
+// Never destroyed: other threads may submit until the process has ended.
 constinit counters* of_process = nullptr;
-// Whose numbers these are. A child of vfork(2) shares them, and has none of its own.
+// The process that the numbers belong to; `none` after its report. A child of vfork(2) shares the numbers, and reports
+// none of its own.
 constexpr pid_t none = 0;
 constinit std::atomic<pid_t> process{none};
 
@@ -41,24 +42,24 @@ void write_all(int file, std::string_view text) noexcept {
   }
 }
 
-/// What the environment asks for, read when the library is loaded: the program may change its environment, and a signal
-/// handler that ends the process must not read it while it changes.
+/// The requests of the environment, read when the library is loaded: the program may change its environment later, and
+/// a signal handler that ends the process must not read it during a change.
 struct {
   bool as_json = false;
-  bool reports_no_call = false;           // of the program that doorbell-run has become, and its children
+  bool reports_no_call = false;           // in the program that doorbell-run has become, and in its children
   std::array<char, PATH_MAX + 1> path{};  // empty: stderr
 } constinit wanted;
 
-// In one piece, so that those of several processes do not mix. Async-signal-safe: see report.hpp.
+// Writes the report in one piece, so that reports of several processes do not mix. Async-signal-safe: see report.hpp.
 void report() noexcept {
-  // Once, although threads and signal handlers may end the process concurrently.
+  // Only once, although threads and signal handlers may end the process concurrently.
   if (auto own = ::getpid(); !process.compare_exchange_strong(own, none)) return;
   const bool none_has_called = of_process->leave_family();
   if (of_process->is_empty() && !(none_has_called && wanted.reports_no_call)) return;
   static constinit report_text text;
   base::unique_fd file;
   if (wanted.path.front() != '\0') {
-    // Opened for writing only, a terminal does not become the controlling one of this process.
+    // A terminal that is opened for writing only does not become the controlling terminal of this process.
     file = base::unique_fd{::open(wanted.path.data(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666)};
     if (!file) text << "doorbell: " << wanted.path.data() << ": " << ::strerrordesc_np(errno) << '\n';
   }
@@ -77,7 +78,8 @@ void begin_anew_in_child() noexcept {
   system_calls::made = {};
 }
 
-// libdoorbell-exit.so, which doorbell-run loads for this, calls it where a process ends without exit(3).
+// libdoorbell-exit.so, which doorbell-run preloads for this purpose, calls the function if a process ends without
+// exit(3).
 void report_at_underscore_exit() noexcept {
   using hook = void (*)(void (*)());
   if (void* const found = ::dlsym(RTLD_DEFAULT, "doorbell_before_exit"))
@@ -88,7 +90,7 @@ __attribute__((constructor)) void start() noexcept {
   const char* const form = ::secure_getenv("DOORBELL_STATS");
   if (form == nullptr || *form == '\0') return;
   wanted.as_json = std::string_view{form} == "json";
-  // A path that is too long is cut to PATH_MAX bytes, which open(2) refuses as well.
+  // A path that is too long is cut to PATH_MAX bytes; open(2) refuses this length, too.
   if (const char* const path = ::secure_getenv("DOORBELL_STATS_FILE"))
     ::memccpy(wanted.path.data(), path, '\0', wanted.path.size() - 1);
   of_process = new (std::nothrow) counters;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the linker puts in the place of each function that is a system call (--wrap, CMakeLists.txt): the same, counted.
-// liburing makes its own; those of its functions are counted by what they are known to make.
+// Wrappers that the linker substitutes for each function that makes a system call (--wrap, CMakeLists.txt): they count
+// the call and make it. liburing makes system calls itself; its functions count as the number of calls that they make.
 #include "system_calls.hpp"
 
 #include <liburing.h>
@@ -79,7 +79,7 @@ DOORBELL_COUNTED(1, int, madvise, (void* where, std::size_t size, int advice), (
 DOORBELL_COUNTED(1, int, pthread_sigmask, (int how, const sigset_t* wanted, sigset_t* before), (how, wanted, before))
 DOORBELL_COUNTED(1, int, sched_yield, (), ())
 DOORBELL_COUNTED(1, int, getrlimit, (__rlimit_resource which, rlimit* into), (which, into))
-// To sleep; to take the mutex again asks nothing of the kernel, as a rule.
+// One call, to sleep: locking the mutex again usually makes no system call.
 DOORBELL_COUNTED(1, int, pthread_cond_clockwait,
                  (pthread_cond_t * news, pthread_mutex_t* held, clockid_t clock, const timespec* until),
                  (news, held, clock, until))
@@ -98,7 +98,7 @@ DOORBELL_COUNTED(1, long, doorbell_kernel_call,
                  (long number, long first, long second, long third, long fourth, long fifth, long sixth),
                  (number, first, second, third, fourth, fifth, sixth))
 
-// Those with arguments that may be missing: what is not there is not looked at by the kernel either.
+// Functions with optional arguments: the kernel does not read an argument that the call does not have.
 
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...) {

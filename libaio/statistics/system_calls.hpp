@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How many system calls doorbell itself makes in this process. They are counted where the library is linked (--wrap),
-// so that no room has to know of it; those of the program and of other libraries are not among them.
+// The number of system calls that doorbell itself makes in this process, without those of the program and of other
+// libraries. They are counted where the library is linked (--wrap), so that no layer depends on the counters.
 #pragma once
 
 #include <atomic>
