@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 # doorbell_find_clang(variable tool [version]): sets the cache variable to the path of `tool` (clang++, clang-tidy,
-# ...): of the version given, if it is there, else the newest from version 19, else whatever has the plain name.
+# ...): that of the given version, otherwise the newest from version 19 on, otherwise the one with the plain name.
 function(doorbell_find_clang variable tool)
   set(names ${tool})
   foreach(version RANGE 19 40)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the compile commands of a build once more, with one command for each file: the first.
+"""Copies the compile commands of a build to a folder, but only the first command for each file.
 
 usage: first_commands.py compile_commands.json folder
 """

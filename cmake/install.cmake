@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The install rules, the CMake package and the pkg-config file. The targets that the rooms link determine the packages
+# The install rules, the CMake package and the pkg-config file. The targets that the layers link determine the packages
 # that consumers must find:
 #   absl::x       find_package(absl)       Requires: absl_x
 #   PkgConfig::x  pkg_check_modules(x)     Requires: x
-#   Boost::x      find_package(Boost)      header-only, and on the compiler's default path
+#   Boost::x      find_package(Boost)      none: header-only, and on the compiler's default path
 #   Threads::x    find_package(Threads)    -pthread
 #
 # Install components:
@@ -62,7 +62,7 @@ install(FILES
   "${CMAKE_CURRENT_BINARY_DIR}/doorbellConfigVersion.cmake"
   DESTINATION "${package_dir}" COMPONENT development)
 
-# Found from where the file is, so that an installed tree may be moved.
+# The paths in the file are relative to the file, so that an installed tree may be moved.
 set(pkgconfig_dir "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX
   BASE_DIRECTORY "${CMAKE_INSTALL_PREFIX}/${pkgconfig_dir}" OUTPUT_VARIABLE DOORBELL_PC_UP)

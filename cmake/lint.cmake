@@ -3,7 +3,7 @@
 # clang-format and clang-tidy as two tests, and a target `format` that rewrites the sources in place.
 # Neither test builds anything: clang-tidy reads the compile commands.
 #
-# Their findings depend on their version: version 19 decides where it is installed.
+# Their findings depend on their version, so version 19 is used if it is installed.
 include("${CMAKE_CURRENT_LIST_DIR}/find_clang.cmake")
 foreach(tool IN ITEMS clang-format clang-tidy run-clang-tidy)
   string(MAKE_C_IDENTIFIER "${tool}" variable)
@@ -24,13 +24,13 @@ add_test(NAME clang-format COMMAND ${CLANG_FORMAT} --dry-run -Werror ${sources})
 add_custom_target(format COMMAND ${CLANG_FORMAT} -i ${sources})
 
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
-# docs/races.md says what the headers of the mutants say.
+# docs/races.md agrees with the headers of the mutants.
 add_test(NAME race_tables COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/sanitizers/race_tables")
-# docs/architecture.md and docs/layers.svg say what the CMakeLists.txt, the #include lines and the mutants say.
+# docs/architecture.md and docs/layers.svg agree with the CMakeLists.txt files, the #include lines and the mutants.
 add_test(NAME architecture COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/architecture.py")
 # docs/proof.md agrees with the scenarios of the model checker, their numbers of schedules and the mutants.
 add_test(NAME proof COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/proof.py")
-# The tests, scenarios, mutants and files that documents cite exist, and the catchers that mutants name.
+# The tests, scenarios, mutants and files that documents cite exist, and so do the tests that mutants name.
 add_test(NAME cited_names COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/cited_names.py")
 # The tests of these scripts. docs/sentences.py itself is no test until the tree meets its target.
 foreach(script IN ITEMS cited_names proof sentences)

@@ -35,7 +35,7 @@ elseif(NOT DEFINED DOORBELL_BUILD_ASIO)
 endif()
 
 if(PROJECT_IS_TOP_LEVEL)
-  set(DOORBELL_SANITIZE "" CACHE STRING "Compile doorbell and what links it with -fsanitize=: thread, address, undefined")
+  set(DOORBELL_SANITIZE "" CACHE STRING "Sanitizer for doorbell and all that link it: thread, address, undefined")
 endif()
 
 string(TOUPPER "${DOORBELL_BUILD_ASIO}" asio_choice)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Each room is a target that sees only its own headers and those of the rooms it names, so a wrong include does not
-# compile. The product, doorbell::doorbell, is one library made of the rooms' objects.
+# Each layer is a target that sees only its own headers and those of the layers it names, so a wrong include does not
+# compile. The product, doorbell::doorbell, is one library made of the layers' objects.
 
 # The number in the name of the shared library (libdoorbell.so.0) and in the name of its package. It counts binary
 # interfaces, not versions: a release that breaks programs linked with the previous one (it removes an exported
@@ -16,9 +16,9 @@ set_target_properties(doorbell PROPERTIES
   VERSION ${PROJECT_VERSION}
   SOVERSION ${DOORBELL_ABI})
 
-# doorbell_sanitize(target): with DOORBELL_SANITIZE, compiles and links the target and what links it with that
-# sanitizer. A sanitizer that has not instrumented the library's atomic operations reports races in programs that have
-# none.
+# doorbell_sanitize(target): with DOORBELL_SANITIZE, compiles and links the target, and all targets that link it, with
+# that sanitizer. A sanitizer that has not instrumented the library's atomic operations reports races in programs that
+# have none.
 function(doorbell_sanitize target)
   if(DOORBELL_SANITIZE)
     target_compile_options(${target} PUBLIC -fsanitize=${DOORBELL_SANITIZE})
@@ -28,14 +28,15 @@ endfunction()
 doorbell_sanitize(doorbell)
 
 # doorbell_add_room(name
-#   SOURCES file...     none: header-only, a product of its own (doorbell::name) on top of doorbell::doorbell
+#   SOURCES file...     if empty, the layer is header-only and a product of its own (doorbell::name), on top of
+#                       doorbell::doorbell
 #   HEADERS file...     under include/doorbell/; installed, and each compiled alone by the tests
-#   USES room...        rooms below this one, whose headers it may include
+#   USES room...        layers below this one, whose headers it may include
 #   PUBLIC target...    third-party targets that the headers need
 #   PRIVATE target...)  third-party targets that only the sources need. Targets of Boost are header-only, so
 #                       programs that link the product do not need them
 #
-# Makes the target doorbell_<name>. Tests of what is not exported link that; everything else links the products.
+# Adds the target doorbell_<name>. Tests of code that is not exported link this target; all others link the products.
 function(doorbell_add_room name)
   cmake_parse_arguments(PARSE_ARGV 1 room "" "" "SOURCES;HEADERS;USES;PUBLIC;PRIVATE")
   if(room_UNPARSED_ARGUMENTS)
@@ -53,19 +54,19 @@ function(doorbell_add_room name)
     return()
   endif()
 
-  # Static whatever the product is: tests link a room together with all it uses, hidden symbols included.
+  # Static even if the product is shared: tests link a layer with all that it uses, including hidden symbols.
   list(TRANSFORM room_USES PREPEND doorbell_)
   add_library(${target} STATIC ${room_SOURCES})
   target_sources(${target} PUBLIC ${headers})
   target_link_libraries(${target} PUBLIC ${room_USES} ${room_PUBLIC} PRIVATE ${room_PRIVATE})
   target_compile_features(${target} PUBLIC cxx_std_20)
-  # Position independent whatever the product is, for libaio.so.1, which is always shared. Other libraries must not
-  # replace functions of ours, so the compiler may inline them nevertheless.
+  # Position-independent even if the product is static, for libaio.so.1, which is always shared. Other libraries must
+  # not replace doorbell's functions, so the compiler may inline them.
   set_target_properties(${target} PROPERTIES
     VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL} POSITION_INDEPENDENT_CODE ON)
   # Thread-local variables are initial-exec, since doorbell is loaded with the program. The general model calls a
-  # function, which allocates memory the first time if the library was loaded later, and signal handlers read some of
-  # them.
+  # function, which allocates memory at the first access if the library was loaded later; signal handlers, which read
+  # some of the variables, must not allocate.
   target_compile_options(${target} PRIVATE -fno-semantic-interposition -ftls-model=initial-exec)
   doorbell_enable_warnings(${target})
   doorbell_sanitize(${target})

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
-# doorbell_enable_warnings(target): the project's warnings, for this target only; whoever links it never sees them.
-# Not g++'s -Wnon-virtual-dtor: it takes a protected destructor for a public one as soon as the class has a friend.
+# doorbell_enable_warnings(target): the project's warnings, for this target only, not for targets that link it.
+# -Wnon-virtual-dtor is left out for g++, which treats a protected destructor as public if the class has a friend.
 function(doorbell_enable_warnings target)
   target_compile_options(${target} PRIVATE
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast -Woverloaded-virtual

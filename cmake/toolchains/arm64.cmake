@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Debian's cross compiler and its packages for arm64 (scripts/deps --arm64); what is built is run by qemu-user.
+# Debian's cross compiler and its packages for arm64 (scripts/deps arm64). qemu-user runs the programs.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
