@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// AIO contexts: set-up, submission, completion, cancel, getting events and the end, on an engine that the scenario
-// plays.
+// AIO contexts: setup, submission, completion, cancellation, reaping and destruction. The scenario plays the engine's
+// device.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 
@@ -33,7 +33,7 @@ const int some_file = ::open("/dev/null", O_RDWR | O_CLOEXEC);
 
 const int regular_file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 
-// Objects of the process are created before any scenario, and each scenario finds them in the same state: after a
+// Creates the process-wide objects before the first scenario. Each scenario finds them in the same state: after a
 // context was created and destroyed.
 [[maybe_unused]] const bool is_warm = [] {
   aio::reaper::process();
@@ -44,7 +44,7 @@ const int regular_file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 
 constexpr std::chrono::hours some_time{1};
 
-/// Of the context that will be made next: mappings lie at even distances.
+/// The handle of the context that will be created next: consecutive mappings have equal distances.
 aio::aio_context_t next_handle() {
   const aio::context first{1};
   const aio::context second{1};
@@ -56,7 +56,7 @@ struct one_context {
   one_context() { requests.fill(aio::prep_poll(some_file, POLLIN)); }
 
   void submit(std::size_t which = 0) { REQUIRE(context.submit({&requests[which]}) == 1); }
-  /// @return how many events it got.
+  /// @return the number of events.
   std::size_t get(std::size_t least = 1) {
     std::array<aio::io_event, 4> events{};
     return context.get_events(least, events).size();
@@ -86,7 +86,7 @@ SCENARIO(aio_submit_complete_get, 3,
 AND_WEAK(aio_submit_complete_get, 2, 3);
 
 SCENARIO(aio_two_getters, 3,
-         "two threads that wait each get an event, and neither sleeps for one that the other has reaped") {
+         "two waiting threads each get an event, and neither sleeps although the other has reaped its event") {
   one_context all;
   std::size_t first = 0;
   std::size_t second = 0;
@@ -107,7 +107,7 @@ SCENARIO(aio_two_getters, 3,
 AND_WEAK(aio_two_getters, 3, 2);
 
 SCENARIO(aio_leader_hand_over, 3,
-         "when the leader's timeout expires as the event comes, one thread gets it, and no follower sleeps without a "
+         "when the leader's timeout expires as the event arrives, one thread gets it, and no follower sleeps without a "
          "leader") {
   one_context all;
   std::size_t timed = 0;
@@ -141,11 +141,11 @@ SCENARIO(aio_cancel_and_complete, 3,
             {"device", [&] { completed = all.disk->complete_one_if_any(); }},
             {"getter", [&] { got = all.context.get_events(1, events).size(); }}});
   REQUIRE(got == 1 && all.get_what_is_there() == 0);
-  REQUIRE(events[0].res == (completed ? 1 : 0));  // of a poll that was cancelled
+  REQUIRE(events[0].res == (completed ? 1 : 0));  // 0: the result of a cancelled poll
 }
 AND_WEAK(aio_cancel_and_complete, 2, 3);
 
-SCENARIO(aio_submit_and_destroy, 3, "a submit is refused, or its request has ended when destroy returns") {
+SCENARIO(aio_submit_and_destroy, 3, "a submit fails, or its request has completed when destroy returns") {
   one_context all;
   std::error_code refused;
   together({{"submitter", [&] { all.context.submit({&all.requests[0]}, refused); }},
@@ -189,7 +189,8 @@ SCENARIO(aio_two_destroys, 3, "one of two destroys destroys the context, and the
   REQUIRE(static_cast<bool>(first) != static_cast<bool>(second));
 }
 
-SCENARIO(aio_lookup_and_destroy, 3, "a lookup finds a context that stays until it leaves, or finds nothing") {
+SCENARIO(aio_lookup_and_destroy, 3,
+         "a lookup finds a context that exists until the reference is dropped, or finds none") {
   one_context all;
   const auto look = [&] {
     const auto handle = all.context.handle();
@@ -214,7 +215,7 @@ SCENARIO(aio_complete_and_destroy, 3, "destroy returns after the last completion
 AND_WEAK(aio_complete_and_destroy, 2, 2);
 
 SCENARIO(aio_destroy_waits, 3,
-         "a request that cannot be cancelled has ended when destroy returns: the buffer is not touched any more") {
+         "a request that cannot be cancelled has completed when destroy returns: its buffer is no longer accessed") {
   one_context all;
   all.disk->ignore_cancels();
   all.submit();
@@ -273,7 +274,7 @@ SCENARIO(aio_end_of_process_and_destroy, 3, "the process does not end before fil
              }}});
 }
 
-/// Sleeps of its scenario are recorded, and destroy() stops waiting for a sleeper once, at any moment.
+/// Records the sleeps of its scenario. destroy() gives up waiting for one sleeper, at any moment.
 struct recorded_sleeps {
   recorded_sleeps() {
     record_sleeps(1);
@@ -281,11 +282,12 @@ struct recorded_sleeps {
   }
 };
 
-// Legal: the sleeper ends its record, or destroy() takes it. The one that does so ends the leadership and drops the
-// user's reference. Forbidden: both, or neither; and a sleeper whose record was taken touches the context, or the
-// context goes while the sleeper is in the engine.
+// Legal: the sleeper ends its record, or destroy() takes the record. The thread that does so ends the leadership and
+// drops the user's reference.
+// Forbidden: both threads do so, or neither; a sleeper whose record was taken accesses the context; the context is
+// freed while the sleeper is in the engine.
 SCENARIO(aio_sleeper_given_up, 3,
-         "a sleeper that wakes as destroy gives it up leaves the context itself or is taken out of it, once") {
+         "the reference of a sleeper that wakes as destroy gives it up is dropped once, by the sleeper or by destroy") {
   const recorded_sleeps here;
   one_context all;
   together({{"getter",
@@ -298,10 +300,10 @@ SCENARIO(aio_sleeper_given_up, 3,
 }
 AND_WEAK(aio_sleeper_given_up, 2, 2);
 
-// Legal: as above; the record is free for the next sleep of its thread when the sleeper has woken.
+// Legal: as above. When the sleeper has woken, its thread may use the record for its next sleep.
 // Forbidden: the next sleep begins in a record that destroy() still uses.
 SCENARIO(aio_sleeper_given_up_and_next_sleep, 2,
-         "a thread whose sleep was given up sleeps on another context as if nothing had happened") {
+         "a thread whose sleep destroy gave up can sleep on another context and gets its event") {
   const recorded_sleeps here;
   one_context all;
   one_context other;
@@ -343,7 +345,7 @@ SCENARIO(aio_setup_refused, 3, "a context that the limit refuses is never visibl
   device::forget_last();
 }
 
-// The other thread that reaps is the process's reaper.
+// Besides the device's thread, the process's reaper may reap the completion.
 SCENARIO(aio_bell, 3, "a thread that reads the eventfd's count finds the event in the ring") {
   one_context all;
   const eventfd bell;

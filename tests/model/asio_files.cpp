@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Operations on files on the loop's side: started, cancelled and ended while they complete; on the engine that the
-// scenario plays, and with a loop of the scenario's own in the place of Asio's, which watches the context's descriptor
-// by an epoll.
+// File operations as the loop sees them: started, cancelled, and shut down while they complete. The scenario plays the
+// engine's device. A loop of the scenario replaces Asio's, and watches the context's descriptor with epoll.
 #include <doorbell/asio/detail/file_proactor.hpp>
 #include <doorbell/asio/detail/open_file.hpp>
 
@@ -33,7 +32,7 @@ using asio::detail::file_proactor;
 using asio::detail::file_use;
 using asio::detail::open_file;
 
-/// Unlike Asio's loop, it runs until a number of operations have ended, which the scenario chooses.
+/// Unlike Asio's loop, it runs until as many operations have ended as the scenario requests.
 class file_loop final : public file_proactor {
  public:
   file_loop() { watch_by_epoll(wakes_.get()); }
@@ -42,8 +41,8 @@ class file_loop final : public file_proactor {
     while (run_one_posted()) {
     }
   }
-  /// Runs posted functions and turns until so many operations have ended. If several threads do so, each wakes the
-  /// next.
+  /// Runs posted functions and completion passes until `operations` operations have ended. If several threads run the
+  /// loop, each wakes the next when it returns.
   void run_until_ended(int operations) {
     for (;;) {
       run_what_is_posted();
@@ -51,9 +50,9 @@ class file_loop final : public file_proactor {
       wait();
     }
   }
-  /// How often to look before it sleeps: busy polling.
+  /// The number of polls before the loop sleeps: busy polling.
   void look_busily(int times) noexcept { looks_ = times; }
-  /// To be called when no thread runs it any more.
+  /// Call it when no thread runs the loop any more.
   void shut_down() {
     file_proactor::shut_down();
     for (auto* each : handed_over_) each->destroy();
@@ -96,7 +95,7 @@ class file_loop final : public file_proactor {
     wake();
   }
   void watch(int descriptor, std::error_code& /*ec*/) noexcept override { descriptor_ = descriptor; }
-  // Like a reactor that is asked once for each edge: an event that is there already counts.
+  // Like a one-shot edge-triggered reactor: an event that is already pending counts.
   void ask_when_readable() noexcept override {
     is_asked_.store(true, base::memory_order_relaxed);
     watch_by_epoll(descriptor_);
@@ -112,7 +111,7 @@ class file_loop final : public file_proactor {
     epoll_event asked{.events = EPOLLIN | EPOLLET, .data = {.fd = descriptor}};
     REQUIRE(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, descriptor, &asked) == 0);
   }
-  // A descriptor that had an edge is added again, so each turn follows one wait.
+  // A descriptor that had an edge is added to the epoll again, so each completion pass follows one wait.
   void wait() {
     epoll_event said{};
     REQUIRE(::epoll_wait(epoll_.get(), &said, 1, -1) == 1);
@@ -159,7 +158,7 @@ class file_loop final : public file_proactor {
   std::size_t bytes_ = 0;
 };
 
-/// A read that tells the loop when it ends, and whose handler starts others.
+/// A read that reports its end to the loop. Its handler starts `others` more reads, one after another.
 class recorded_read final : public file_op {
  public:
   recorded_read(file_loop& loop, open_file& from, std::uint64_t key, int others = 0) noexcept
@@ -201,7 +200,7 @@ struct reading {
     auto facts = aio::file_facts::look_up(descriptor, ec);
     facts.is_direct = is_direct;
     file = std::make_shared<open_file>(loop.link(), descriptor, facts, access);
-    // The first read makes the context.
+    // The first read creates the AIO context.
     begin_read();
     loop.run_what_is_posted();
     disk = device::take_last();
@@ -211,7 +210,7 @@ struct reading {
 
   void begin_read(std::uint64_t key = 0) { loop.start(*new recorded_read{loop, *file, key}); }
   void begin_reads_in_a_row(int count) { loop.start(*new recorded_read{loop, *file, 0, count - 1}); }
-  /// As the end of the I/O object does.
+  /// As the destructor of the I/O object does.
   void close() {
     const auto last = std::move(file);
     loop.cancel(*last);
@@ -232,7 +231,7 @@ struct reading {
   std::shared_ptr<device> disk;
 };
 
-/// Cancels the first while either completes; at the end both have ended.
+/// Cancels the first read while either read completes. Both have ended when it returns.
 void cancel_one_of_two(reading& all) {
   const std::uint64_t key = 1;
   all.begin_read(key);
@@ -254,7 +253,7 @@ SCENARIO(asio_file_read_and_complete, 3, "a read that completes while the loop p
   REQUIRE(all.loop.ended() == 2 && all.loop.failed() == 0 && all.loop.bytes() == 2);
 }
 
-SCENARIO(asio_file_look_and_complete, 3, "a read that completes after the loop's last poll ends, too") {
+SCENARIO(asio_file_look_and_complete, 3, "a read that completes after the loop's last poll also ends") {
   reading all;
   all.loop.look_busily(2);
   together({{"loop", [&] { all.loop.run_until_ended(2); }},
@@ -279,7 +278,7 @@ SCENARIO(asio_file_cancel_one_of_two, 3, "of two reads the one that is cancelled
 }
 
 SCENARIO(asio_file_cancel_fetches, 3,
-         "a completion that a cancel has fetched, because the engine was busy, reaches its handler") {
+         "a completion that cancel has reaped, because the engine was busy, reaches its handler") {
   reading all;
   const std::uint64_t key = 1;
   all.begin_read();
@@ -307,7 +306,7 @@ SCENARIO(asio_file_two_loops, 2, "if two threads run the loop, each of two reads
   REQUIRE(all.loop.ended() == 3 && all.loop.failed() == 0 && all.loop.bytes() == 3);
 }
 
-SCENARIO(asio_file_two_readers, 2, "of reads that are started concurrently none is forgotten") {
+SCENARIO(asio_file_two_readers, 2, "each of two reads that are started concurrently ends once") {
   reading all;
   together({{"loop", [&] { all.loop.run_until_ended(3); }},
             {"one reader", [&] { all.begin_read(); }},
@@ -320,7 +319,7 @@ SCENARIO(asio_file_two_readers, 2, "of reads that are started concurrently none 
 }
 
 SCENARIO(asio_file_reads_in_a_row, 2,
-         "a read of a disk that a handler starts is submitted, whatever else is started meanwhile") {
+         "a disk read that a handler starts is submitted, whatever other reads are started concurrently") {
   reading all{file_access::random, true};
   all.begin_reads_in_a_row(2);
   together({{"loop", [&] { all.loop.run_until_ended(4); }},
@@ -342,7 +341,8 @@ SCENARIO(asio_file_close_and_complete, 3,
   REQUIRE(all.loop.ended() == 2 && there.expired());
 }
 
-SCENARIO(asio_file_lane, 3, "behind a stream's read that is cancelled or completes, the next one is started") {
+SCENARIO(asio_file_lane, 3,
+         "after a stream's read was cancelled or has completed, the next read of the stream is started") {
   reading all{file_access::stream};
   cancel_one_of_two(all);
   REQUIRE(all.file->position() == all.loop.bytes());

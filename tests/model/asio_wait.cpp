@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The part of doorbell::asio::eventfd that waits, on the loop's side: its wake function, its looks and its cancel, with
-// a loop of the scenario's own instead of Asio's.
+// Waits of doorbell::asio::eventfd as the loop sees them: the wake function, the polls and the cancel. A loop of the
+// scenario replaces Asio's.
 #include <doorbell/asio/detail/bell_watch.hpp>
 
 #include <cstdint>
@@ -27,7 +27,7 @@ using asio::detail::bell_watch;
 
 class watch_under_test;
 
-/// Runs looks, and counts the operations that have ended.
+/// Runs polls, and counts the operations that have ended.
 class event_loop {
  public:
   void post(std::shared_ptr<watch_under_test> what) {
@@ -43,18 +43,18 @@ class event_loop {
     read_ += count;
     changed_.notify_one();
   }
-  /// Of an operation whose handler is not called.
+  /// Counts an operation that is destroyed without a call of its handler.
   void forget() {
     const base::mutex_lock held{lock_};
     ++forgotten_;
   }
-  /// From now on nothing may be posted.
+  /// From now on a post is a failure.
   void close() {
     const base::mutex_lock held{lock_};
     closed_ = true;
     posted_.clear();
   }
-  /// Runs looks until so many operations have ended.
+  /// Runs polls until `operations` operations have ended.
   void run_until_ended(int operations);
 
   [[nodiscard]] int ended() const noexcept { return ended_; }
@@ -99,7 +99,7 @@ void event_loop::run_until_ended(int operations) {
   }
 }
 
-/// An operation that tells the loop when it ends.
+/// An operation that reports its end to the loop.
 class recorded_op final : public bell_op {
  public:
   recorded_op(event_loop& loop, bell_use use, const bell_interest& interest, std::uint64_t key) noexcept
@@ -129,11 +129,11 @@ struct listening {
   void begin_read(std::uint64_t key = 0) {
     watch->start(*new recorded_op{loop, bell_use::reads, {.events = POLLIN}, key});
   }
-  /// As a wait for an auto-reset event.
+  /// Like a wait for an auto-reset event.
   void begin_event_wait(std::uint64_t key = 0) {
     watch->start_or_finish(*new recorded_op{loop, bell_use::acquires, {.events = POLLIN}, key});
   }
-  /// As auto_reset_event::set().
+  /// Like auto_reset_event::set().
   void set_event() {
     watch->change([](eventfd_ctx& ctx, auto wake) {
       if (wake(1) == 0 && ctx.count() == 0) ctx.signal();
@@ -145,12 +145,12 @@ struct listening {
   void begin_write(std::uint64_t n, std::uint64_t key = 0) {
     watch->start(*new recorded_op{loop, bell_use::writes, {.room = n}, key});
   }
-  /// Like the end of the I/O object: posted looks still refer to the watch.
+  /// Like the destructor of the I/O object: posted polls still refer to the waiter.
   void destroy() {
     const auto last = std::move(watch);
     last->close();
   }
-  /// As the end of its execution context does.
+  /// Like the destructor of the execution context.
   void shut_down() {
     service.remove(*watch);
     static_cast<bell_service::client&>(*watch).shut_down();
@@ -166,7 +166,7 @@ struct listening {
 
 }  // namespace
 
-SCENARIO(asio_read_and_signal, 3, "a read that waits, or is about to, ends once, with the count of the signal") {
+SCENARIO(asio_read_and_signal, 3, "a read that waits or begins to wait ends once, with the count of the signal") {
   listening all;
   together({{"loop", [&] { all.loop.run_until_ended(1); }},
             {"reader", [&] { all.begin_read(); }},
@@ -176,7 +176,7 @@ SCENARIO(asio_read_and_signal, 3, "a read that waits, or is about to, ends once,
 }
 
 SCENARIO(asio_cancel_and_signal, 3,
-         "a read that is cancelled as the signal comes ends once: it has taken the count or left it") {
+         "a read that is cancelled as the signal arrives ends once, and takes the count or leaves it") {
   listening all;
   all.begin_read();
   together({{"loop", [&] { all.loop.run_until_ended(1); }},
@@ -189,7 +189,7 @@ SCENARIO(asio_cancel_and_signal, 3,
   all.loop.close();
 }
 
-SCENARIO(asio_close_and_signal, 3, "once close() has returned nothing is posted, and the loop may be gone") {
+SCENARIO(asio_close_and_signal, 3, "once close() has returned nothing is posted, so the loop may be destroyed") {
   listening all;
   all.begin_read();
   together({{"closer",
@@ -217,7 +217,7 @@ SCENARIO(asio_two_reads_and_signals, 3,
 }
 
 SCENARIO(asio_cancel_one_of_two_reads, 3,
-         "a read that is cancelled as the signal comes leaves the wakeup to the other one") {
+         "a read that is cancelled as the signal arrives leaves the wakeup to the other read") {
   listening all{EFD_SEMAPHORE};
   constexpr std::uint64_t key = 1;
   all.begin_read(key);
@@ -240,7 +240,7 @@ SCENARIO(asio_read_and_hup, 3, "a read that waits when the last handle is closed
   all.loop.close();
 }
 
-SCENARIO(asio_destroyed_and_signal, 3, "a read ends once, although its object is destroyed as the signal comes") {
+SCENARIO(asio_destroyed_and_signal, 3, "a read ends once if its object is destroyed as the signal arrives") {
   listening all;
   all.begin_read();
   together({{"loop", [&] { all.loop.run_until_ended(1); }}, {"owner", [&] { all.destroy(); }}, {"signaller", [&] {
@@ -253,7 +253,7 @@ SCENARIO(asio_destroyed_and_signal, 3, "a read ends once, although its object is
 AND_WEAK(asio_destroyed_and_signal, 2, 2);
 
 SCENARIO(asio_shut_down_and_signal, 3,
-         "once the context is shut down nothing is posted, and no handler called: each is destroyed") {
+         "once the context is shut down nothing is posted, and each handler is destroyed without a call") {
   listening all;
   const auto context = all.bell.context();
   all.begin_read();
@@ -265,7 +265,7 @@ SCENARIO(asio_shut_down_and_signal, 3,
 }
 
 SCENARIO(asio_event_set_and_cancel, 3,
-         "of two waits of which one is cancelled as the event is set, the set completes exactly one") {
+         "if one of two waits is cancelled as the event is set, the set completes exactly one wait") {
   listening all;
   constexpr std::uint64_t key = 1;
   all.begin_event_wait(key);
@@ -278,7 +278,7 @@ SCENARIO(asio_event_set_and_cancel, 3,
 }
 
 SCENARIO(asio_event_sets_and_waits, 3,
-         "a set completes a wait or is stored for the next, and an event that is set has no wait") {
+         "a set completes a wait or is stored for the next one, and no wait is pending while the event is set") {
   listening all;
   together({{"setter", [&] { all.set_event(); }}, {"other setter", [&] { all.set_event(); }}, {"waiter", [&] {
                                                                                                  all.begin_event_wait();
@@ -290,7 +290,7 @@ SCENARIO(asio_event_sets_and_waits, 3,
   all.loop.close();
 }
 
-SCENARIO(asio_write_and_drain, 3, "a write that waits for room, or is about to, ends once, and has been added") {
+SCENARIO(asio_write_and_drain, 3, "a write that waits or begins to wait for room ends once, and its count is added") {
   listening all;
   all.bell.signal(eventfd::max);
   together({{"loop", [&] { all.loop.run_until_ended(1); }},
@@ -302,7 +302,8 @@ SCENARIO(asio_write_and_drain, 3, "a write that waits for room, or is about to, 
 }
 AND_WEAK(asio_write_and_drain, 2, 2);
 
-SCENARIO(asio_write_and_cancel, 3, "a write that is cancelled as room is made ends once: added, or failed and not") {
+SCENARIO(asio_write_and_cancel, 3,
+         "a write that is cancelled as a read makes room ends once: its count is added, or it fails") {
   listening all;
   all.bell.signal(eventfd::max);
   all.begin_write(2);
@@ -317,7 +318,7 @@ SCENARIO(asio_write_and_cancel, 3, "a write that is cancelled as room is made en
 AND_WEAK(asio_write_and_cancel, 2, 2);
 
 SCENARIO(asio_write_behind_another, 3,
-         "a write is added when the one before it is cancelled, although no thread reads") {
+         "a write is added when the write before it is cancelled, although no thread reads") {
   listening all;
   constexpr std::uint64_t key = 1;
   all.bell.signal(eventfd::max - 2);
@@ -331,7 +332,7 @@ SCENARIO(asio_write_behind_another, 3,
   all.loop.close();
 }
 
-SCENARIO(asio_two_writes_and_drain, 3, "each of two writes that wait ends once, and both have been added") {
+SCENARIO(asio_two_writes_and_drain, 3, "each of two waiting writes ends once, and both counts are added") {
   listening all;
   all.bell.signal(eventfd::max);
   all.begin_write(eventfd::max);
@@ -347,7 +348,7 @@ SCENARIO(asio_two_writes_and_drain, 3, "each of two writes that wait ends once, 
 }
 
 SCENARIO(asio_write_and_close, 3,
-         "once close() has returned nothing is posted: the write was added, or failed and not") {
+         "once close() has returned nothing is posted, and the write has failed without adding its count") {
   listening all;
   all.bell.signal(eventfd::max);
   all.begin_write(2);
@@ -363,7 +364,7 @@ SCENARIO(asio_write_and_close, 3,
 AND_WEAK(asio_write_and_close, 3, 2);
 
 SCENARIO(asio_write_and_hup, 3,
-         "a write that waits when the last handle is closed ends once: added, or failed and not") {
+         "a write that waits when the last handle is closed ends once: its count is added, or it fails") {
   listening all;
   const auto context = all.bell.context();
   context->signal(eventfd::max);

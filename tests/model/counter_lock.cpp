@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// counter_lock: a count that is changed in the word, and under the lock.
+// counter_lock: threads change the count by atomic operations on the word, or under the lock.
 #include <doorbell/base/counter_lock.hpp>
 
 #include <cstdint>
@@ -33,8 +33,8 @@ std::uint64_t take(counter_lock& count, bool one) {
   return taken;
 }
 
-/// Two threads write this before they add, each a bit of its own. Plain: a thread that sees a count must have acquired
-/// what its adder wrote.
+/// Each of two threads sets its element of `written` before it adds its bit to the count. The elements are plain
+/// variables: a thread that sees a bit in the count must have acquired what its adder wrote.
 struct published {
   published() {
     if (any_below(2) == 0) return;
@@ -58,8 +58,7 @@ struct published {
 
 }  // namespace
 
-SCENARIO(counter_lock_sum, 3,
-         "each count that is added is taken once or is still there, in the word or under the lock") {
+SCENARIO(counter_lock_sum, 3, "each count that is added is taken once or still stored, in the word or under the lock") {
   counter_lock count{1};
   std::uint64_t taken = 0;
   together({{"adder", [&] { add(count, 2); }},
@@ -75,7 +74,7 @@ SCENARIO(counter_lock_sum, 3,
 }
 AND_WEAK(counter_lock_sum, 3, 2);
 
-SCENARIO(counter_lock_semaphore, 3, "of a semaphore's count each one is taken once, and none that is not there") {
+SCENARIO(counter_lock_semaphore, 3, "each unit of a semaphore's count is taken once, and a count of 0 yields none") {
   counter_lock count{0};
   std::uint64_t first = 0;
   std::uint64_t second = 0;
@@ -86,9 +85,9 @@ SCENARIO(counter_lock_semaphore, 3, "of a semaphore's count each one is taken on
 }
 AND_WEAK(counter_lock_semaphore, 3, 3);
 
-SCENARIO(counter_lock_contended, 3, "three threads get the lock one after another, and none sleeps on") {
+SCENARIO(counter_lock_contended, 3, "three threads get the lock one after another, and no wakeup is lost") {
   counter_lock count{0};
-  int inside = 0;  // plain: a second one inside would be a race
+  int inside = 0;  // plain: a second thread inside would be a data race
   const auto enter = [&] {
     count.lock();
     ++inside;
@@ -122,7 +121,7 @@ SCENARIO(counter_lock_watched, 3, "while the queue is watched no thread changes 
 AND_WEAK(counter_lock_watched, 3, 3);
 
 WEAK_SCENARIO(counter_lock_count, 3, 3,
-              "a count that is never 0 is never found so, though it moves to the lock and back") {
+              "a count that is never 0 is never read as 0 while it moves from the word to the lock and back") {
   counter_lock count{0};
   add(count, 1);
   const auto look = [&] { REQUIRE(count.count() > 0); };
@@ -139,7 +138,7 @@ WEAK_SCENARIO(counter_lock_count, 3, 3,
 }
 
 WEAK_SCENARIO(counter_lock_forwards, 3, 3,
-              "a thread that looks twice finds counts in the order in which they were there") {
+              "a thread that reads the count twice gets values in the order in which they were stored") {
   counter_lock count{7};
   count.lock();
   count.unlock(true);
@@ -182,7 +181,8 @@ SCENARIO(counter_lock_seen, 3, "a thread that sees a count has acquired everythi
 }
 AND_WEAK(counter_lock_seen, 3, 2);
 
-SCENARIO(counter_lock_room, 3, "a thread that finds room in the word has acquired everything before it was made") {
+SCENARIO(counter_lock_room, 3,
+         "a thread that finds room in the word has acquired everything before the take that made the room") {
   counter_lock count{(std::uint64_t{1} << 49) - 1};  // the most that the word can hold
   int written = 0;
   together({{"taker",
@@ -196,7 +196,8 @@ SCENARIO(counter_lock_room, 3, "a thread that finds room in the word has acquire
 }
 AND_WEAK(counter_lock_room, 3, 3);
 
-SCENARIO(counter_lock_in_child, 2, "a child gets the lock and a count that was there, and is told once of the queue") {
+SCENARIO(counter_lock_in_child, 2,
+         "a child gets the lock and a count that the parent had, and lock() reports the inherited queue once") {
   counter_lock count{1};
   const auto change = [&] {
     count.lock();
@@ -216,7 +217,8 @@ SCENARIO(counter_lock_in_child, 2, "a child gets the lock and a count that was t
   REQUIRE(told <= 1);
 }
 
-SCENARIO(counter_lock_watched_in_child, 1, "a child and its child are each told once of the queue") {
+SCENARIO(counter_lock_watched_in_child, 1,
+         "lock() reports the inherited queue once in a child, and once in the child's child") {
   counter_lock count{0};
   const auto watch = [&] {
     count.lock();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The crew: its start, its end, and the next one of a process whose program has closed the descriptors of the first
-// one. Each request that the crew has accepted is carried out: a byte is in its file.
+// The crew: its start, its end, and its replacement after the program has closed the descriptors of the first crew.
+// Each request that the crew has accepted is carried out: one byte is written to its file.
 #include "crew.hpp"
 
 #include <poll.h>
@@ -26,7 +26,7 @@ using aio::crew;
 constexpr aio::worker_pool::limits one_worker{
     .most_workers = 1, .idle_time = std::chrono::seconds{5}, .usual_workers = 1, .least_workers = 1};
 
-/// Requests of a program for a crew.
+/// Requests that a program submits to a crew.
 class program final : public aio::worker_pool::lane {
  public:
   explicit program(crew& with) : with_{with} {}
@@ -51,11 +51,11 @@ class program final : public aio::worker_pool::lane {
   std::array<aio::request, 2> requests_{aio::request{aio::iocb_abi{}, nullptr}, aio::request{aio::iocb_abi{}, nullptr}};
 };
 
-/// A crew that is not the process's, and the requests for it.
+/// A crew that is not the process-wide one, and its requests.
 class own_crew {
  public:
-  /// Its threads end, like those of a crew that has been replaced. Its wakeup may be lost, so it checks from time to
-  /// time.
+  /// Ends the threads, like those of a crew that has been replaced. The wakeup may be lost, so the poller's thread only
+  /// notices when time passes.
   ~own_crew() {
     all.retire();
     let_background_rest();
@@ -70,23 +70,23 @@ class own_crew {
   program requests{all};
 };
 
-/// Ends the threads of the process's crew.
+/// Ends the threads of the process-wide crew.
 void end_process_crew(crew& of_process) {
   of_process.retire();
   let_time_pass();
   join_background();
   crew::begin_anew();
-  of_process.put();  // the reference of the process, which has forgotten this crew
+  of_process.put();  // the process's reference: begin_anew() has cleared its pointer to this crew
 }
 
 void close_in_program(int number) { REQUIRE(::close(number) == 0); }
 
 }  // namespace
 
-// Legal: the second thread waits for the start that the first one has begun, or finds the crew running.
-// Forbidden: it starts the threads a second time, or sends its file before they have their table.
+// Legal: the second thread waits for the start that the first thread has begun, or finds the crew running.
+// Forbidden: the second thread starts the crew's threads again, or sends its file before they have their table.
 SCENARIO(crew_started_by_two, 2,
-         "of two threads that need the crew concurrently one starts it, and the requests of both are carried out") {
+         "if two threads need the crew concurrently, one starts it, and the requests of both are carried out") {
   const auto file = make_file();
   const auto other = make_file();
   own_crew mine;
@@ -104,11 +104,11 @@ SCENARIO(crew_started_by_two, 2,
   REQUIRE(bytes_in(file) == 1 && bytes_in(other) == 1);
 }
 
-// Legal: the pin is refused, because the crew has lost its wakeup; or the pin is first, and the poller's thread stays
-// until the request has been carried out. Forbidden: the pin is accepted when the poller's thread has found that there
-// is nothing left to do.
+// Legal: the pin is refused, because the crew has lost its wakeup; or the pin comes first, and the poller's thread runs
+// until the request has been carried out.
+// Forbidden: the pin is accepted after the poller's thread has found no work left.
 SCENARIO(crew_retired_as_a_file_is_pinned, 2,
-         "a request that a crew accepts as it is given up is carried out before its threads end") {
+         "a request that a crew accepts as it is retired is carried out before its threads end") {
   const auto file = make_file();
   let_program_close_ours();
   bool is_accepted = false;
@@ -127,7 +127,8 @@ SCENARIO(crew_retired_as_a_file_is_pinned, 2,
   REQUIRE(bytes_in(file) == (is_accepted ? 1U : 0U));
 }
 
-// Legal: the channel has room for the engine's descriptor; or it has none, and the engine goes on without it.
+// Legal: the channel has room for the engine's descriptor; or it has none, and the engine continues without a
+// descriptor in the program's table.
 // Forbidden: the thread that asks for the descriptor waits for room, with the engine's lock, while the poller's thread,
 // which makes room, waits for that lock to complete a request.
 SCENARIO(crew_descriptor_sent_into_a_full_channel, 1,
@@ -161,10 +162,12 @@ SCENARIO(crew_descriptor_sent_into_a_full_channel, 1,
   end_process_crew(*all);
 }
 
-// Legal: each thread names the crew that it has tried, and the second one gets the crew that the first one has got.
-// Forbidden: the second one replaces that crew, too; or a request is left with a crew whose threads have ended.
+// Legal: each thread names the crew that it has tried, and the second thread gets the crew that replaced it for the
+// first.
+// Forbidden: the second thread replaces the new crew, too; or a request stays queued at a crew whose threads have
+// ended.
 SCENARIO(crew_replaced_by_two, 1,
-         "two threads that find the crew lost concurrently get the same next one, which carries out both requests") {
+         "two threads that concurrently find the crew lost get the same new crew, which carries out both requests") {
   const auto file = make_file();
   const auto other = make_file();
   let_program_close_ours();

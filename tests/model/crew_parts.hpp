@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Shared by the scenarios of the crew's parts: files, a table of the crew's, and threads of it. A file is an eventfd of
-// the model checker, and each byte that is written to it counts.
+// Shared by the scenarios of the crew's parts: files, the crew's descriptor table, and its threads. A file is an
+// eventfd of the model checker; its count is the number of bytes written.
 #pragma once
 
 #include <fcntl.h>
@@ -38,7 +38,7 @@ inline void write_byte(const unique_fd& file) {
   const std::uint64_t one = 1;
   REQUIRE(::write(file.get(), &one, sizeof one) == sizeof one);
 }
-/// How many bytes have been written since the last call.
+/// The number of bytes written since the last call.
 [[nodiscard]] inline std::uint64_t bytes_in(const unique_fd& file) {
   std::uint64_t count = 0;
   return ::read(file.get(), &count, sizeof count) == sizeof count ? count : 0;
@@ -63,7 +63,7 @@ class crew_parts {
   crew_parts(const crew_parts&) = delete;
   crew_parts& operator=(const crew_parts&) = delete;
 
-  /// As long as it lasts, the calling thread is one of the crew.
+  /// While it exists, the calling thread uses the crew's descriptor table.
   class scope {
    public:
     explicit scope(const crew_parts& of) { use_table(of.table_); }
@@ -72,16 +72,16 @@ class crew_parts {
     scope& operator=(const scope&) = delete;
   };
 
-  /// In a thread of the program.
+  /// Called in a thread of the program.
   [[nodiscard]] ticket pin(int fd, aio::file_pins::sharing share = aio::file_pins::sharing::allowed) {
     std::error_code ec;
     const auto made = pins.pin(fd, share, ec);
     REQUIRE(!ec);
     return made;
   }
-  /// In a thread of the crew: writes a byte to a request's file.
+  /// Called in a thread of the crew. Writes a byte to a request's file.
   void write(ticket pinned) { REQUIRE(aio::raw::add_to_eventfd(pins.number(pinned))); }
-  /// In a thread of the crew: what it does with a request.
+  /// Called in a thread of the crew. Carries out a request, and unpins its file.
   void carry_out(ticket pinned) {
     write(pinned);
     pins.unpin(pinned);

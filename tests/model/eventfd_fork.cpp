@@ -15,7 +15,7 @@ namespace {
 /// More steps than a read that sleeps and a signal that wakes it need.
 constexpr unsigned steps_of_a_call = 24;
 
-/// The child's calls: none is served by a thread of the parent, or waits for one.
+/// The child's calls: none of them depends on a thread of the parent.
 void use_in_child(const eventfd& bell, std::uint64_t most_inherited) {
   const auto inherited = bell.context()->count();
   REQUIRE(inherited <= most_inherited);
@@ -45,7 +45,7 @@ SCENARIO(eventfd_fork_and_readers, 1, "a child's counts are its own, wherever tw
 }
 
 SCENARIO(eventfd_fork_and_notifier, 1,
-         "a child's notifier is told of its signals, wherever the parent's threads were") {
+         "a child's notifier is called for the child's signals, wherever the parent's threads were") {
   const eventfd bell;
   int signals = 0;
   notifier watch{bell, [&](eventfd_ctx&) { ++signals; }};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A count for an eventfd of the program, while the program closes the library's descriptors and uses their numbers, or
-// while the process ends.
+// Adding a count to an eventfd of the program, while the program closes the library's descriptors and reuses their
+// numbers, or while the process ends.
 #include <doorbell/aio_calls.hpp>
 #include <doorbell/base/unique_fd.hpp>
 
@@ -49,9 +49,9 @@ class a_bell {
 };
 
 // Legal: the count arrives, or is dropped because the program has closed the library's descriptor.
-// Forbidden: something is written to the file.
+// Forbidden: the library writes to the file that now has the number.
 SCENARIO(resfd_number_of_ours_becomes_a_files, 3,
-         "a program that puts a file at the number of the library's duplicate finds nothing written to it") {
+         "if the program puts a file at the number of the library's duplicate, nothing is written to that file") {
   const a_bell bell;
   const unique_fd file{::eventfd(0, EFD_NONBLOCK)};
   make_regular(file.get());
@@ -73,8 +73,8 @@ SCENARIO(resfd_signalled_by_two, 2, "two threads that signal concurrently lose n
 
 const int regular_file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 
-// Legal: the ending thread waits for the signal of the thread that reaps, or reaps itself.
-// Forbidden: the process may end, and the eventfd, for which another process may wait, has no count.
+// Legal: the ending thread waits until the reaping thread has signalled, or reaps itself.
+// Forbidden: the process may end before the eventfd has its count. Another process may wait for it.
 SCENARIO(resfd_of_a_process_that_ends, 2, "a process that may end has signalled the eventfds of its file I/O") {
   const unique_fd bell{::eventfd(0, EFD_NONBLOCK)};
   aio::aio_context_t ctx = 0;

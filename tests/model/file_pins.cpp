@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Files that the crew's requests were submitted for: which requests share a pin, which file a request works on, and
-// when the crew closes it. The oracle of each is in the bytes: they are in the file that the number referred to at
+// Pins of files for the crew's requests: which requests share a pin, which file a request uses, and when the crew
+// closes its descriptor. The oracle of each scenario: the bytes are in the file that the number referred to at
 // submission.
 #include "file_pins.hpp"
 
@@ -18,9 +18,9 @@ namespace doorbell::model {
 
 // Legal: the second request finds the pin, and the file stays open for it; or the pin has ended, and the file is sent
 // again.
-// Forbidden: the second request has a pin that the first one's end closes.
+// Forbidden: the second request has a pin that the end of the first request closes.
 SCENARIO(pins_shared_as_the_last_use_ends, 3,
-         "a request for the file of another one that just ends shares its pin or gets a new one, and has a file") {
+         "a request for a file whose last request just ends shares that pin or gets a new one, and its file is open") {
   crew_parts all;
   const auto file = make_file();
   const auto first = all.pin(file.get());
@@ -37,8 +37,8 @@ SCENARIO(pins_shared_as_the_last_use_ends, 3,
   REQUIRE(all.pins.size() == 0 && references_to(file.get()) == 1);
 }
 
-// Legal: the file is sent once, by the thread that comes first.
-// Forbidden: it is sent twice, and a request of the one pin ends the other.
+// Legal: the first thread sends the file, once.
+// Forbidden: the file is sent twice, and a request of one pin ends the other pin.
 SCENARIO(pins_of_two_submitters, 3,
          "requests for one file that are submitted concurrently share a pin, which ends with the last one") {
   crew_parts all;
@@ -58,10 +58,10 @@ SCENARIO(pins_of_two_submitters, 3,
   REQUIRE(all.pins.size() == 0 && references_to(file.get()) == 1);
 }
 
-// Legal: each request works on the file that its number referred to when it was submitted, whenever the worker comes.
-// Forbidden: the second request shares the pin of the first one, because the number is the same.
+// Legal: each request uses the file that its number referred to at submission, whenever the worker runs.
+// Forbidden: the second request shares the pin of the first request, because the number is the same.
 SCENARIO(pins_number_used_again, 3,
-         "a request keeps its file though its number is another file's by now, and the next request gets that one") {
+         "a request keeps its file when its number becomes another file's, and the next request uses the other file") {
   crew_parts all;
   mailbox submitted;
   auto file = make_file();
@@ -84,11 +84,11 @@ SCENARIO(pins_number_used_again, 3,
   REQUIRE(all.pins.size() == 0 && references_to(file.get()) == 1);
 }
 
-// Legal: the first request works on either file, for its submission is not ordered with the program's dup3(2).
-// Forbidden: the second request, which is submitted when the number refers to the first file again, shares a pin that
-// has the other file.
+// Legal: the first request uses either file: its submission is not ordered with the program's dup3(2).
+// Forbidden: the second request, which is submitted when the number refers to the first file again, shares a pin of the
+// other file.
 SCENARIO(pins_number_used_again_at_submit, 3,
-         "a number that becomes another file's as it is pinned does not mislead the requests that come later") {
+         "if a number becomes another file's as it is pinned, later requests still use the file of the number") {
   crew_parts all;
   const auto file = make_file();
   const auto first = same_file(file);
@@ -111,9 +111,11 @@ SCENARIO(pins_number_used_again_at_submit, 3,
   REQUIRE(all.pins.size() == 0);
 }
 
-// Legal: the submitter finds the channel full, wakes the poller's thread, and sleeps until that has received a file.
-// Forbidden: it sleeps on though there is room, or no thread receives.
-SCENARIO(pins_channel_full, 3, "a file that the channel has no room for is sent when the crew has received others") {
+// Legal: the submitter finds the channel full, wakes the poller's thread, and sleeps until that thread has received a
+// file.
+// Forbidden: the submitter still sleeps when there is room, or no thread receives.
+SCENARIO(pins_channel_full, 3,
+         "a file for which the channel has no room is sent after the crew has received other files") {
   limit_messages(1);
   crew_parts all;
   all.start_poller();
@@ -132,11 +134,11 @@ SCENARIO(pins_channel_full, 3, "a file that the channel has no room for is sent 
   REQUIRE(all.pins.size() == 0);
 }
 
-// Legal: the poller's thread closes the file between the unpin and the end of the wait, and the other request has a pin
-// of its own or has kept the old one.
-// Forbidden: the wait ends while the file is open, or never; or the sweep closes a file that a request still has.
+// Legal: the poller's thread closes the file between the unpin and the end of the wait, and the other request has its
+// own pin or has kept the old one.
+// Forbidden: the wait ends while the file is open, or never ends; or the sweep closes a file that a request still uses.
 SCENARIO(pins_ended_by_the_program, 2,
-         "a file whose last request a thread of the program has ended is closed when the wait for that returns") {
+         "if a thread of the program ends a file's last request, the file is closed when its wait for that returns") {
   crew_parts all;
   all.start_poller();
   const auto file = make_file();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Handles: exactly one close is the last, and it has acquired what the others did.
+// Handles: exactly one close is the last, and it has acquired everything that the other threads did before their
+// closes.
 #include <cstdint>
 
 #include <doorbell/eventfd.hpp>
@@ -26,7 +27,7 @@ SCENARIO(files_copied_and_closed, 3, "the thread that closes the last of several
   REQUIRE(releases == 1);
 }
 
-SCENARIO(files_last_close, 3, "release() has seen what each closer did before it closed") {
+SCENARIO(files_last_close, 3, "release() sees everything that each closer did before its close") {
   int written[2] = {};
   int releases = 0;
   eventfd first;

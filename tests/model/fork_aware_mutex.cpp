@@ -17,9 +17,9 @@ constexpr unsigned steps_of_a_change = 12;
 
 }  // namespace
 
-SCENARIO(fork_aware_mutex_contended, 3, "three threads get the mutex one after another, and none sleeps on") {
+SCENARIO(fork_aware_mutex_contended, 3, "three threads get the mutex one after another, and no wakeup is lost") {
   fork_aware_mutex mutex;
-  int inside = 0;  // plain: a second one inside would be a race
+  int inside = 0;  // plain: a second thread inside would be a data race
   const auto enter = [&] {
     mutex.lock();
     ++inside;
@@ -34,7 +34,7 @@ SCENARIO(fork_aware_mutex_contended, 3, "three threads get the mutex one after a
 }
 AND_WEAK(fork_aware_mutex_contended, 3, 3);
 
-SCENARIO(fork_aware_mutex_freed, 3, "the last holder may free the mutex while the former is in unlock") {
+SCENARIO(fork_aware_mutex_freed, 3, "the last holder may free the mutex while the previous holder is still in unlock") {
   struct guarded {
     fork_aware_mutex mutex;
     int holders = 2;
@@ -50,7 +50,8 @@ SCENARIO(fork_aware_mutex_freed, 3, "the last holder may free the mutex while th
 }
 
 SCENARIO(fork_aware_mutex_in_child, 2,
-         "a child's threads get a mutex that the parent's held, one after another, and one is told that it took over") {
+         "a child's threads get a mutex that a thread of the parent held, one after another; one lock() reports the "
+         "takeover") {
   fork_aware_mutex mutex;
   int half = 0;
   int whole = 0;
@@ -74,7 +75,7 @@ SCENARIO(fork_aware_mutex_in_child, 2,
   together({{"first", enter}, {"second", enter}});
   REQUIRE(inside == 2);
   REQUIRE(told <= 1);
-  REQUIRE(before == 0 || told == 1);  // a change that is half done is told
+  REQUIRE(before == 0 || told == 1);  // an unfinished change is always reported
   REQUIRE(mutex.try_lock());
   mutex.unlock();
 }

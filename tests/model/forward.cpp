@@ -37,7 +37,7 @@ auto signaller(const eventfd& bell, std::uint64_t n = 1) {
 }  // namespace
 
 SCENARIO(forward_begun_while_signalled, 3,
-         "the counts that are read there and left here add up to the sum of the signals") {
+         "the counts read from the target and left in the eventfd add up to the sum of the signals") {
   const eventfd bell;
   const auto target = make_target(0, EFD_NONBLOCK);
   together({{"forwarder", [&] { bell.forward_to(target.get()); }},
@@ -48,7 +48,7 @@ SCENARIO(forward_begun_while_signalled, 3,
 }
 
 SCENARIO(forward_ended_while_signalled, 3,
-         "a count is there or here when forwarding ends, never in both or in neither") {
+         "when forwarding ends, a count is in the target or in the eventfd, never in both or in neither") {
   const eventfd bell;
   const auto target = make_target(0, EFD_NONBLOCK);
   bell.forward_to(target.get());
@@ -57,13 +57,13 @@ SCENARIO(forward_ended_while_signalled, 3,
 }
 
 SCENARIO(forward_when_full, 2,
-         "a signal does not block for room there; the rest waits here, and moves with a later signal") {
+         "a signal to a full target does not block; its count stays in the eventfd and moves with a later signal") {
   const eventfd bell;
   const auto target = make_target(0, 0);
   const std::uint64_t full = eventfd::max;
   REQUIRE(::write(target.get(), &full, sizeof full) == sizeof full);
   bell.forward_to(target.get());
-  bell.signal();  // while no thread reads there
+  bell.signal();  // no thread reads the target
   std::uint64_t got = 0;
   together({{"signaller", signaller(bell)}, {"other signaller", signaller(bell)}, {"reader over there", [&] {
                                                                                      got = read_all(target);
@@ -74,7 +74,7 @@ SCENARIO(forward_when_full, 2,
   REQUIRE(bell.context()->count() == 0);
 }
 
-SCENARIO(forward_makes_room, 3, "a write that waits for room here gets it when forwarding begins") {
+SCENARIO(forward_makes_room, 3, "a write that waits for room in the eventfd gets it when forwarding begins") {
   const eventfd bell;
   const auto target = make_target(0, EFD_NONBLOCK);
   bell.write(eventfd::max);
@@ -83,12 +83,13 @@ SCENARIO(forward_makes_room, 3, "a write that waits for room here gets it when f
   REQUIRE(bell.context()->count() == 5);
 }
 
-SCENARIO(forward_makes_room_later, 3, "a write that waits for room here gets it from a signal that moves the count") {
+SCENARIO(forward_makes_room_later, 3,
+         "a write that waits for room in the eventfd gets it from a signal that moves the count") {
   const eventfd bell;
   const auto target = make_target(0, EFD_NONBLOCK);
   bell.write(eventfd::max);
   bell.forward_to(target.get());
-  bell.write(eventfd::max);  // for which there is no room over there
+  bell.write(eventfd::max);  // the target has no room for it
   together({{"writer", [&] { bell.write(5); }}, {"reader over there", [&] {
                                                    REQUIRE(read_all(target) == eventfd::max);
                                                    bell.signal(0);
@@ -98,7 +99,7 @@ SCENARIO(forward_makes_room_later, 3, "a write that waits for room here gets it 
 }
 
 SCENARIO(forward_number_used_again, 3,
-         "forwarding goes to the eventfd that was there when it began, though its number is used for another") {
+         "forwarding uses the target that it began with, even if the number is reused for another eventfd") {
   const eventfd bell;
   auto target = make_target(0, EFD_NONBLOCK);
   const unique_fd same{::fcntl(target.get(), F_DUPFD_CLOEXEC, 0)};
@@ -112,7 +113,7 @@ SCENARIO(forward_number_used_again, 3,
   REQUIRE(read_all(other) == 0);
 }
 
-SCENARIO(forward_and_hup, 3, "the last close moves the count, and closes forwarding's descriptor") {
+SCENARIO(forward_and_hup, 3, "the last close moves the count, and closes the descriptor used for forwarding") {
   eventfd bell;
   const auto target = make_target(0, EFD_NONBLOCK);
   const auto context = bell.context();
@@ -121,7 +122,7 @@ SCENARIO(forward_and_hup, 3, "the last close moves the count, and closes forward
   REQUIRE(read_all(target) + context->count() == 1);
 }
 
-SCENARIO(forward_against_drain, 3, "a count is drained here or read there, never both") {
+SCENARIO(forward_against_drain, 3, "a count is drained from the eventfd or read from the target, never both") {
   const eventfd bell;
   const auto target = make_target(0, EFD_NONBLOCK);
   bell.forward_to(target.get());
@@ -136,7 +137,8 @@ SCENARIO(forward_against_drain, 3, "a count is drained here or read there, never
   REQUIRE(read_all(target) + drained == 3);
 }
 
-SCENARIO(forward_comes_back, 3, "a count that does not fit over there fits back here: meanwhile it takes up room") {
+SCENARIO(forward_comes_back, 3,
+         "a count that does not fit into the target fits back into the eventfd: its room stays reserved meanwhile") {
   const eventfd bell{0, EFD_NONBLOCK};
   bell.write(eventfd::max);
   const auto target = make_target(0, EFD_NONBLOCK);
@@ -149,7 +151,7 @@ SCENARIO(forward_comes_back, 3, "a count that does not fit over there fits back 
 }
 
 SCENARIO(forward_comes_back_to_reader, 3,
-         "a reader that comes while a count is on its way gets it when it comes back") {
+         "a reader that arrives while a count is being moved gets it if the target refuses it") {
   const eventfd bell{3};
   const auto target = make_target(0, EFD_NONBLOCK);
   const std::uint64_t full = eventfd::max;
@@ -159,7 +161,7 @@ SCENARIO(forward_comes_back_to_reader, 3,
   REQUIRE(got == 3);
 }
 
-SCENARIO(forward_and_poll_fd, 3, "in the end the descriptor is readable exactly if a count waits here") {
+SCENARIO(forward_and_poll_fd, 3, "in the end the descriptor is readable exactly if the eventfd still has a count") {
   const eventfd bell;
   const int fd = bell.poll_fd();
   const auto target = make_target(0, EFD_NONBLOCK);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// kref: exactly one put frees, and it has acquired what the others did.
+// kref: exactly one put frees the object, and it has acquired everything that the other threads did before their puts.
 #include <doorbell/base/kref.hpp>
 
 #include "scenario.hpp"
@@ -24,7 +24,7 @@ struct counted {
 
 }  // namespace
 
-SCENARIO(kref_last_put, 3, "exactly one of three puts frees, and it has seen what all others wrote") {
+SCENARIO(kref_last_put, 3, "exactly one of three puts frees the object, and it sees what all other threads wrote") {
   auto* const shared = new counted{kref{3}};
   const auto holder = [shared](int index) {
     return [shared, index] {
@@ -37,7 +37,7 @@ SCENARIO(kref_last_put, 3, "exactly one of three puts frees, and it has seen wha
 AND_WEAK(kref_last_put, 3, 3);
 
 SCENARIO(kref_get_and_put, 3,
-         "while one reference is held, other threads may get and put more, and only the last put frees") {
+         "while one reference is held, other threads may get and put more, and only the last put frees the object") {
   auto* const shared = new counted{kref{2}};
   const auto holder = [shared](int index) {
     return [shared, index] {
@@ -52,7 +52,7 @@ SCENARIO(kref_get_and_put, 3,
 AND_WEAK(kref_get_and_put, 3, 3);
 
 SCENARIO(kref_get_unless_zero, 3,
-         "a thread that gets a reference holds one, and no thread gets one after the last put") {
+         "a successful get_unless_zero() keeps the object alive, and none succeeds after the last put") {
   kref references;
   int last = 0;
   const auto put = [&] {

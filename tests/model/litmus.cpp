@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Litmus tests of the model checker's own weak memory: the small programs of the literature, each with all outcomes
-// that C++ allows. (Load buffering is the one where C++ allows more.) The names are those of Alglave, Maranget,
-// Tautschnig: Herding cats, TOPLAS 2014.
+// Litmus tests of the model checker's weak memory: the small programs of the literature, each with all outcomes that
+// C++ allows. The exception is load buffering, for which C++ allows one more outcome. The names are those of Alglave,
+// Maranget, Tautschnig: Herding cats, TOPLAS 2014.
 #include <doorbell/base/atomic.hpp>
 
 #include "scenario.hpp"
@@ -18,7 +18,7 @@ using base::memory_order_seq_cst;
 using std::memory_order;
 using variable = base::atomic<int>;
 
-// Two threads store, and read the other's variable.
+// Each of two threads stores to its variable, and reads the other thread's variable.
 void store_buffering(memory_order stores, memory_order loads) {
   variable x{0};
   variable y{0};
@@ -36,7 +36,7 @@ void store_buffering(memory_order stores, memory_order loads) {
   outcome({first, second});
 }
 
-// Data, and then a flag.
+// The writer stores data, and then a flag. The reader reads the flag, and then the data.
 void message_passing(memory_order publishes, memory_order looks) {
   variable data{0};
   variable there{0};
@@ -73,7 +73,7 @@ void independent_reads(memory_order stores, memory_order loads) {
   outcome({seen[0], seen[1], seen[2], seen[3]});
 }
 
-// A thread passes a value that it has read from another thread on to a third.
+// A thread reads a value of the first thread, and passes it on to a third thread.
 void write_to_read_causality(memory_order passes, memory_order looks) {
   variable x{0};
   variable y{0};
@@ -93,7 +93,7 @@ void write_to_read_causality(memory_order passes, memory_order looks) {
   outcome({passed, looked, read});
 }
 
-// A release, an operation of another thread on the same atomic, and a thread that acquires its result.
+// A release store, an operation of another thread on the same atomic, and a third thread that acquires its result.
 template <class Between>
 void release_sequence(const Between& between) {
   variable data{0};
@@ -113,7 +113,7 @@ void release_sequence(const Between& between) {
   outcome({saw, read});
 }
 
-// Each stores to both, in the opposite order. The outcome is the final values.
+// Each thread stores to both variables, in opposite orders. The outcome is the final values.
 void two_writes_each(memory_order order) {
   variable x{0};
   variable y{0};
@@ -129,7 +129,7 @@ void two_writes_each(memory_order order) {
   outcome({x.load(), y.load()});
 }
 
-// A store after a read of a value that was stored after the other's store: S.
+// S: the second thread stores to x after it has read y, which the first thread stores after its store to x.
 void store_after_read(memory_order publishes, memory_order looks) {
   variable x{0};
   variable y{0};
@@ -146,7 +146,7 @@ void store_after_read(memory_order publishes, memory_order looks) {
   outcome({saw, x.load()});
 }
 
-// A read after a store that came later than the other's: R.
+// R: both threads store to y. The first stores to x before, and the second reads x afterwards.
 void read_after_store(memory_order stores, memory_order loads) {
   variable x{0};
   variable y{0};
@@ -165,23 +165,23 @@ void read_after_store(memory_order stores, memory_order loads) {
 
 }  // namespace
 
-LITMUS(litmus_sb_release_acquire, "00 01 10 11", "release and acquire let both miss the other's store") {
+LITMUS(litmus_sb_release_acquire, "00 01 10 11", "with release and acquire both threads may miss the other's store") {
   store_buffering(memory_order_release, memory_order_acquire);
 }
 
-LITMUS(litmus_sb_seq_cst, "01 10 11", "with seq_cst one sees the other") {
+LITMUS(litmus_sb_seq_cst, "01 10 11", "with seq_cst at least one thread sees the other's store") {
   store_buffering(memory_order_seq_cst, memory_order_seq_cst);
 }
 
-LITMUS(litmus_sb_seq_cst_stores, "00 01 10 11", "it takes both: seq_cst stores alone do not help") {
+LITMUS(litmus_sb_seq_cst_stores, "00 01 10 11", "seq_cst stores alone do not order a store before a load") {
   store_buffering(memory_order_seq_cst, memory_order_acquire);
 }
 
-LITMUS(litmus_sb_seq_cst_loads, "00 01 10 11", "nor do seq_cst loads alone") {
+LITMUS(litmus_sb_seq_cst_loads, "00 01 10 11", "seq_cst loads alone do not order a store before a load") {
   store_buffering(memory_order_release, memory_order_seq_cst);
 }
 
-LITMUS(litmus_sb_exchanges, "00 01 10 11", "nor is a read-modify-write that acquires and releases a fence") {
+LITMUS(litmus_sb_exchanges, "00 01 10 11", "a read-modify-write that acquires and releases is not a fence") {
   variable x{0};
   variable y{0};
   int first = 0;
@@ -198,23 +198,23 @@ LITMUS(litmus_sb_exchanges, "00 01 10 11", "nor is a read-modify-write that acqu
   outcome({first, second});
 }
 
-LITMUS(litmus_mp_relaxed, "00 01 10 11", "relaxed, the data may be missed by one who has seen that it is there") {
+LITMUS(litmus_mp_relaxed, "00 01 10 11", "with relaxed order a reader that sees the flag may miss the data") {
   message_passing(memory_order_relaxed, memory_order_relaxed);
 }
 
-LITMUS(litmus_mp_release_acquire, "00 01 11", "released and acquired, it is seen") {
+LITMUS(litmus_mp_release_acquire, "00 01 11", "with release and acquire a reader that sees the flag sees the data") {
   message_passing(memory_order_release, memory_order_acquire);
 }
 
-LITMUS(litmus_mp_release_alone, "00 01 10 11", "a release without its acquire does nothing") {
+LITMUS(litmus_mp_release_alone, "00 01 10 11", "a release without an acquire orders nothing") {
   message_passing(memory_order_release, memory_order_relaxed);
 }
 
-LITMUS(litmus_mp_acquire_alone, "00 01 10 11", "nor does an acquire without its release") {
+LITMUS(litmus_mp_acquire_alone, "00 01 10 11", "an acquire without a release orders nothing") {
   message_passing(memory_order_relaxed, memory_order_acquire);
 }
 
-LITMUS(litmus_corr, "00 01 02 11 12 22", "of one atomic nobody reads backwards") {
+LITMUS(litmus_corr, "00 01 02 11 12 22", "two reads of one atomic return values in modification order") {
   variable x{0};
   int first = 0;
   int second = 0;
@@ -230,7 +230,7 @@ LITMUS(litmus_corr, "00 01 02 11 12 22", "of one atomic nobody reads backwards")
   outcome({first, second});
 }
 
-// Those where one says 12 and the other 21 are not there.
+// The outcomes in which one reader sees 1 and then 2, and the other reader 2 and then 1, are forbidden.
 LITMUS(litmus_coherence, "00 01 10 11", "two readers of one atomic do not disagree about the order of two stores") {
   variable x{0};
   int seen[4] = {};
@@ -254,54 +254,62 @@ LITMUS(litmus_iriw_acquire, "0000 0001 0010 0011 0100 0101 0110 0111 1000 1001 1
 }
 
 LITMUS(litmus_iriw_seq_cst, "0000 0001 0010 0011 0100 0101 0110 0111 1000 1001 1011 1100 1101 1110 1111",
-       "not so with seq_cst") {
+       "with seq_cst two readers see two stores in the same order") {
   independent_reads(memory_order_seq_cst, memory_order_seq_cst);
 }
 
-LITMUS(litmus_wrc_release_acquire, "000 001 010 011 100 101 111", "a value that is passed on was read before") {
+LITMUS(litmus_wrc_release_acquire, "000 001 010 011 100 101 111",
+       "with release and acquire a value that is passed on is visible to the third thread") {
   write_to_read_causality(memory_order_release, memory_order_acquire);
 }
 
-LITMUS(litmus_wrc_relaxed, "000 001 010 011 100 101 110 111", "relaxed, nothing is passed on") {
+LITMUS(litmus_wrc_relaxed, "000 001 010 011 100 101 110 111",
+       "with relaxed order a value that is passed on may be missed by the third thread") {
   write_to_read_causality(memory_order_relaxed, memory_order_relaxed);
 }
 
-LITMUS(litmus_release_sequence, "00 01 10 11 21", "a read-modify-write in between carries the release on") {
+LITMUS(litmus_release_sequence, "00 01 10 11 21", "a read-modify-write in between continues the release sequence") {
   release_sequence([](variable& there) { there.fetch_add(1, memory_order_relaxed); });
 }
 
-LITMUS(litmus_release_sequence_broken, "00 01 11 20 21", "a store in between does not") {
+LITMUS(litmus_release_sequence_broken, "00 01 11 20 21", "a store in between ends the release sequence") {
   release_sequence([](variable& there) { there.store(2, memory_order_relaxed); });
 }
 
-LITMUS(litmus_2_2w_relaxed, "11 12 21 22", "each of the first stores may come last") {
+LITMUS(litmus_2_2w_relaxed, "11 12 21 22", "with relaxed order the first stores of both threads may come last") {
   two_writes_each(memory_order_relaxed);
 }
 
-LITMUS(litmus_2_2w_release, "11 12 21 22", "nor does a release, which nobody acquires, change that") {
+LITMUS(litmus_2_2w_release, "11 12 21 22",
+       "with release, which no thread acquires, the first stores of both threads may come last") {
   two_writes_each(memory_order_release);
 }
 
-LITMUS(litmus_2_2w_seq_cst, "12 21 22", "with seq_cst they do not") { two_writes_each(memory_order_seq_cst); }
+LITMUS(litmus_2_2w_seq_cst, "12 21 22", "with seq_cst the first stores do not both come last") {
+  two_writes_each(memory_order_seq_cst);
+}
 
-LITMUS(litmus_s_relaxed, "01 02 11 12", "a store may come before one that was there before what its thread has read") {
+LITMUS(litmus_s_relaxed, "01 02 11 12",
+       "with relaxed order the store after the read may come before the other thread's first store") {
   store_after_read(memory_order_relaxed, memory_order_relaxed);
 }
 
-LITMUS(litmus_s_release_acquire, "01 02 11", "not if that was acquired") {
+LITMUS(litmus_s_release_acquire, "01 02 11",
+       "with release and acquire the store after the read comes after the other thread's first store") {
   store_after_read(memory_order_release, memory_order_acquire);
 }
 
-LITMUS(litmus_r_release_acquire, "10 11 20 21", "a later store of one atomic says nothing about the other") {
+LITMUS(litmus_r_release_acquire, "10 11 20 21",
+       "with release and acquire the order of the stores to y does not make the store to x visible") {
   read_after_store(memory_order_release, memory_order_acquire);
 }
 
-LITMUS(litmus_r_seq_cst, "10 11 21", "with seq_cst it does") {
+LITMUS(litmus_r_seq_cst, "10 11 21", "with seq_cst the order of the stores to y makes the store to x visible") {
   read_after_store(memory_order_seq_cst, memory_order_seq_cst);
 }
 
 LITMUS(litmus_lb_is_not_modelled, "00 01 10",
-       "C++ has 11, too: both loads come after both stores, which is not modelled") {
+       "C++ also allows 11: both loads read the later stores, which is not modelled") {
   variable x{0};
   variable y{0};
   int first = 0;
@@ -318,7 +326,7 @@ LITMUS(litmus_lb_is_not_modelled, "00 01 10",
   outcome({first, second});
 }
 
-LITMUS(litmus_atomicity, "012 102", "two additions do not read the same") {
+LITMUS(litmus_atomicity, "012 102", "two additions do not read the same value") {
   variable x{0};
   int first = 0;
   int second = 0;
@@ -327,7 +335,8 @@ LITMUS(litmus_atomicity, "012 102", "two additions do not read the same") {
   outcome({first, second, x.load()});
 }
 
-LITMUS(litmus_addition_and_stores, "02 12 23", "an addition takes its value from the store that it comes after") {
+LITMUS(litmus_addition_and_stores, "02 12 23",
+       "an addition reads the store that directly precedes it in modification order") {
   variable x{0};
   int before = 0;
   together({{"adder", [&] { before = x.fetch_add(1, memory_order_relaxed); }}, {"writer", [&] {

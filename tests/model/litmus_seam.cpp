@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Litmus tests of the replacements of locks, futexes, RCU and threads: the orders that they make in weak memory, and
-// those that they do not.
+// Litmus tests of the replacements of locks, futexes, RCU and threads: which orders they establish in weak memory, and
+// which they do not.
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/futex.hpp>
 #include <doorbell/base/mutex.hpp>
@@ -21,7 +21,7 @@ using variable = base::atomic<int>;
 
 }  // namespace
 
-LITMUS(litmus_mutex, "00 11", "a value that was stored under a mutex is read under it") {
+LITMUS(litmus_mutex, "00 11", "a value that was stored under a mutex is seen by a later holder") {
   base::mutex lock;
   bool there = false;
   variable data{0};
@@ -41,7 +41,8 @@ LITMUS(litmus_mutex, "00 11", "a value that was stored under a mutex is read und
   outcome({saw_it, read});
 }
 
-LITMUS(litmus_threads, "12", "a thread has seen what came before it, and whoever has waited for it what it did") {
+LITMUS(litmus_threads, "12",
+       "a thread sees everything before its start, and a thread that joins it sees everything that it did") {
   variable data{0};
   data.store(1, memory_order_relaxed);
   int read = 0;
@@ -52,7 +53,8 @@ LITMUS(litmus_threads, "12", "a thread has seen what came before it, and whoever
   outcome({read, data.load(memory_order_relaxed)});
 }
 
-LITMUS(litmus_futex, "0 1", "a futex compares the latest value, so none sleeps on; but it orders nothing") {
+LITMUS(litmus_futex, "0 1",
+       "a futex compares the latest value, so no wakeup is lost; but it orders no other memory accesses") {
   base::atomic<std::uint32_t> word{0};
   variable data{0};
   int read = 0;
@@ -69,7 +71,7 @@ LITMUS(litmus_futex, "0 1", "a futex compares the latest value, so none sleeps o
   outcome({read});
 }
 
-LITMUS(litmus_rcu_mp, "00 01 11", "a section that sees what came after a grace period sees what came before it") {
+LITMUS(litmus_rcu_mp, "00 01 11", "a section that sees a store after a grace period sees the stores before it") {
   variable before{0};
   variable after{0};
   int first = 0;
@@ -89,7 +91,7 @@ LITMUS(litmus_rcu_mp, "00 01 11", "a section that sees what came after a grace p
 }
 
 LITMUS(litmus_rcu_mp_reversed, "00 10 11",
-       "a section that has missed what came before a grace period is over before its end") {
+       "a section that misses a store before a grace period also misses the stores after it") {
   variable before{0};
   variable after{0};
   int first = 0;
@@ -108,7 +110,7 @@ LITMUS(litmus_rcu_mp_reversed, "00 10 11",
   outcome({first, second});
 }
 
-LITMUS(litmus_rcu_sb, "01 10 11", "of an updater and a section one sees what the other has stored") {
+LITMUS(litmus_rcu_sb, "01 10 11", "an updater sees a section's store, or the section sees the updater's") {
   variable x{0};
   variable y{0};
   int first = 0;

@@ -30,7 +30,7 @@ std::shared_ptr<device> made_last;
 std::shared_ptr<device> device::take_last() noexcept { return std::move(made_last); }
 
 device::device() {
-  // Does not grow while the device works: the scenarios do not explore that.
+  // The vectors do not grow while the device runs: scenarios do not explore reallocation.
   in_flight_.reserve(8);
   completed_.reserve(8);
 }
@@ -48,7 +48,7 @@ bool device::complete_one_if_any() {
   return any;
 }
 
-// Like hardware, it writes to the buffer until it reports the completion.
+// Like hardware, the device may write to the buffer until it reports the completion.
 void device::complete_first_locked() {
   const auto& what = in_flight_.front()->what;
   if (aio::operation_of(what) == aio::opcode::pread)
@@ -157,7 +157,8 @@ aio::engine::wait_result model_engine::wait(base::deadline until) noexcept {
 
 namespace doorbell {
 
-// The process's objects, which are created again for each execution. Workers sleep while there is nothing to do.
+// Starts the threads of process-wide objects, which are created again for each execution. Workers rest asleep while
+// they have no work.
 std::error_code base::start_background_thread(const char* name, void (*body)(void*) noexcept, void* argument) noexcept {
   const std::string_view which{name};
   model::start_in_background(which, body, argument, which == "doorbell-worker");
@@ -165,16 +166,16 @@ std::error_code base::start_background_thread(const char* name, void (*body)(voi
   return {};
 }
 
-// A scenario ends by itself, not with its last thread.
+// A scenario ends when its function returns, not with its last thread.
 bool base::only_background_threads_are_left() noexcept { return false; }
 
-// No thread but the scenario's writes to a kernel eventfd.
+// Only the scenario's threads write to kernel eventfds.
 bool forward_helper::post(job& /*work*/) noexcept { return false; }
 void forward_helper::relieve() noexcept {}
 
 }  // namespace doorbell
 
-// Replaces the parts that choose an engine, follow forks, and start threads, which the scenarios do not explore.
+// Replaces the functions that choose an engine, handle forks, and start threads. Scenarios do not explore those.
 namespace doorbell::aio {
 
 std::unique_ptr<engine> make_engine(engine_kind /*wanted*/, unsigned /*in_flight*/, std::error_code& /*ec*/) noexcept {
@@ -184,7 +185,7 @@ std::unique_ptr<engine> make_engine(engine_kind /*wanted*/, unsigned /*in_flight
 void expect_forks() noexcept {}
 void become_child() noexcept {}
 
-// Everything goes to the engine.
+// The engine gets every request: none is completed inline.
 bool is_plain_read(const iocb_abi& /*asked*/) noexcept { return false; }
 std::optional<std::int64_t> read_at_once(const iocb_abi& /*asked*/, file_hints::kind /*hint*/,
                                          file_hints& /*hints*/) noexcept {

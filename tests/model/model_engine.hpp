@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// model_engine: the engine of the scenarios, with a device that a thread of the scenario plays. It does what engine.hpp
-// requires of an engine, and everything as late as it may. The device exists as long as there is a reference to it.
+// model_engine: the engine of the scenarios, with a device that a thread of the scenario plays. It fulfils the contract
+// in engine.hpp, and does everything as late as the contract allows. The device exists as long as there is a reference
+// to it.
 //
-// Thread safety: all members may be called concurrently, except that one thread at a time waits.
+// Thread safety: all members may be called concurrently, except wait(), which one thread at a time may call.
 #pragma once
 
 #include <cstddef>
@@ -23,22 +24,22 @@ namespace doorbell::model {
 
 class device {
  public:
-  /// The device of the context that was created last. Returns it once.
+  /// Returns the device of the context that was created last, once; then nullptr.
   [[nodiscard]] static std::shared_ptr<device> take_last() noexcept;
   /// For scenarios that do not need the device.
   static void forget_last() noexcept { [[maybe_unused]] const auto unwanted = take_last(); }
 
   device();
 
-  /// From now on started requests run to their end, even if they are cancelled.
+  /// From now on a cancel has no effect: started requests run until complete_one() completes them.
   void ignore_cancels() { stubborn_ = true; }
-  /// The next cancel is refused, as by an engine that has no room for it just now.
+  /// The next cancel fails with try_again, as if the engine had no room for it.
   void refuse_next_cancel() { busy_ = true; }
-  /// From now on each reap gets one completion, even if there are more.
+  /// From now on each reap returns at most one completion.
   void give_singly() { singly_ = true; }
-  /// Completes a request: waits for one, if there is none.
+  /// Completes a request. Waits until there is one.
   void complete_one();
-  /// The same if there is one now. @return whether there was.
+  /// Completes a request if there is one. @return whether there was one.
   bool complete_one_if_any();
 
   // For the engine.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Exclusive notifiers: each signal calls one.
+// Exclusive notifiers: each signal calls one of them.
 #include "scenario.hpp"
 
 #include <memory>
@@ -38,7 +38,8 @@ SCENARIO(exclusive_turns, 3, "two concurrent signals call one of two notifiers e
   REQUIRE(all.told[0] == 1 && all.told[1] == 1);
 }
 
-SCENARIO(exclusive_cancelled, 3, "one that is cancelled does not swallow the signal meant for the next") {
+SCENARIO(exclusive_cancelled, 3,
+         "a notifier that is unregistered does not consume a signal meant for the next notifier") {
   shared_bell all;
   together({{"canceller", [&] { all.watchers[0].reset(); }},
             {"first signaller", all.signaller()},
@@ -46,8 +47,7 @@ SCENARIO(exclusive_cancelled, 3, "one that is cancelled does not swallow the sig
   REQUIRE(all.told[0] + all.told[1] == 2);
 }
 
-SCENARIO(exclusive_cancels_the_next, 3,
-         "one that unregisters the next in its callback, or itself, uses up one signal") {
+SCENARIO(exclusive_cancels_the_next, 3, "a notifier whose callback unregisters the next notifier consumes one signal") {
   shared_bell all;
   all.watchers[0].reset();
   int calls = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// notifier: it is registered with one eventfd after another, while other threads use it.
+// notifier: registration with one eventfd after another, while other threads use the notifier.
 #include "scenario.hpp"
 
 #include <memory>
@@ -13,15 +13,15 @@
 namespace doorbell::model {
 namespace {
 
-/// A notifier that its own callback takes off, which then runs on.
+/// A notifier whose callback unregisters it and then continues.
 struct self_removing {
   self_removing() { watcher.register_with(bell); }
   void signal() { bell.signal(); }
 
   const eventfd bell;
-  base::atomic<bool> removed{false};  // relaxed, or it would order what the notifier must order
-  bool begun = false;                 // the callback has
-  int done = 0;                       // the last that the callback does
+  base::atomic<bool> removed{false};  // relaxed: a stronger order would hide a missing order in notifier
+  bool begun = false;                 // set by the callback
+  int done = 0;                       // the last write of the callback
   std::unique_ptr<notifier> owner = std::make_unique<notifier>([this](auto&) {
     begun = true;
     watcher.unregister();
@@ -31,7 +31,7 @@ struct self_removing {
   notifier& watcher = *owner;
 };
 
-/// Runs `next` in a thread besides the callback, if that has already taken the notifier off.
+/// Runs `next` concurrently with the callback, if the callback has already unregistered the notifier.
 template <class Next>
 void while_it_runs_on(Next next) {
   self_removing all;
@@ -44,7 +44,8 @@ void while_it_runs_on(Next next) {
 
 }  // namespace
 
-SCENARIO(notifier_moved, 3, "a thread that registers it after an unregister sees everything that the unregister did") {
+SCENARIO(notifier_moved, 3,
+         "a thread that registers the notifier after an unregister sees everything that the unregister did") {
   const eventfd here;
   const eventfd there;
   notifier watcher{here, [](auto&) {}};
@@ -57,7 +58,8 @@ SCENARIO(notifier_moved, 3, "a thread that registers it after an unregister sees
 }
 AND_WEAK(notifier_moved, 3, 3);
 
-SCENARIO(notifier_moved_after_a_refusal, 3, "the same with a refused registration in between") {
+SCENARIO(notifier_moved_after_a_refusal, 3,
+         "a thread that registers the notifier after an unregister and a failed registration sees what both did") {
   const eventfd here;
   const eventfd there;
   eventfd closed;
@@ -77,7 +79,7 @@ SCENARIO(notifier_moved_after_a_refusal, 3, "the same with a refused registratio
 AND_WEAK(notifier_moved_after_a_refusal, 3, 3);
 
 SCENARIO(notifier_moved_before_a_callback, 3,
-         "a callback is refused to unregister from another eventfd, though it was registered elsewhere before") {
+         "a callback may not unregister a notifier of another eventfd, not even while the notifier moves to a third") {
   const eventfd bell;
   const eventfd here;
   const eventfd there;
@@ -95,16 +97,17 @@ SCENARIO(notifier_moved_before_a_callback, 3,
 AND_WEAK(notifier_moved_before_a_callback, 3, 3);
 
 SCENARIO(notifier_left_and_destroyed, 3,
-         "the destructor waits for a callback that has taken its notifier off, and runs on") {
+         "the destructor waits for a callback that has unregistered its notifier and continues") {
   while_it_runs_on([](self_removing& all) { all.owner = nullptr; });
 }
 
-SCENARIO(notifier_left_and_unregistered, 3, "an unregister does so, too, and finds nothing registered") {
+SCENARIO(notifier_left_and_unregistered, 3,
+         "an unregister waits for a callback that has unregistered its notifier, and returns not_registered") {
   while_it_runs_on([](self_removing& all) { REQUIRE(all.watcher.unregister() == decoupled::not_registered); });
 }
 
 SCENARIO(notifier_leaves_and_unregistered, 3,
-         "a concurrent unregister does so, too, whichever of the two takes it off") {
+         "an unregister concurrent with that of the callback waits for the callback, whichever of the two succeeds") {
   self_removing all;
   together({{"signaller", [&] { all.signal(); }}, {"other", [&] {
                                                      all.watcher.unregister();
@@ -113,7 +116,8 @@ SCENARIO(notifier_leaves_and_unregistered, 3,
 }
 AND_WEAK(notifier_leaves_and_unregistered, 3, 3);
 
-SCENARIO(notifier_leaves_and_destroyed, 3, "a concurrent destructor does so, too") {
+SCENARIO(notifier_leaves_and_destroyed, 3,
+         "a destructor concurrent with the callback's unregister waits for the callback") {
   self_removing all;
   together({{"signaller", [&] { all.signal(); }}, {"other", [&] {
                                                      all.owner = nullptr;
@@ -122,12 +126,14 @@ SCENARIO(notifier_leaves_and_destroyed, 3, "a concurrent destructor does so, too
 }
 AND_WEAK(notifier_leaves_and_destroyed, 3, 3);
 
-SCENARIO(notifier_left_and_moved, 3, "a registration elsewhere does so, too") {
+SCENARIO(notifier_left_and_moved, 3,
+         "a registration elsewhere waits for a callback that has unregistered its notifier and continues") {
   const eventfd there;
   while_it_runs_on([&](self_removing& all) { all.watcher.register_with(there); });
 }
 
-SCENARIO(notifier_left_and_two_others, 3, "one of two threads waits for it, and so does a later registration") {
+SCENARIO(notifier_left_and_two_others, 3,
+         "a registration after a callback's own unregister waits for the callback, also beside an unregister") {
   const eventfd there;
   self_removing all;
   together({{"signaller", [&] { all.signal(); }},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// notifier: what a callback does to its own eventfd and to others.
+// notifier: calls that a callback makes on its own eventfd and on others.
 #include "scenario.hpp"
 
 #include <cstdint>
@@ -14,7 +14,7 @@ namespace {
 
 constexpr unsigned ways_to_be_refused = 9;
 
-/// Makes one of the calls that take the lock of `elsewhere`, where `watcher` is registered; called in a callback of
+/// Makes one of the calls that acquire the lock of `elsewhere`, where `watcher` is registered. Runs in a callback of
 /// another eventfd.
 void try_one(unsigned way, const eventfd& elsewhere, notifier& watcher) {
   std::error_code ec;
@@ -46,7 +46,7 @@ SCENARIO(nested_signal_of_itself, 3, "a signal that a callback makes on its own 
 }
 
 SCENARIO(nested_signal_around_a_circle, 3,
-         "two eventfds that signal each other from callbacks neither recurse nor block, in two concurrent threads") {
+         "two eventfds that signal each other from callbacks in two concurrent threads neither recurse nor block") {
   const eventfd one;
   const eventfd other;
   int calls_one = 0;
@@ -84,7 +84,7 @@ SCENARIO(nested_signal_of_one_that_is_freed, 3,
          "an eventfd that a callback signals is freed after the delivery if there is no other reference") {
   const eventfd bell;
   eventfd other;
-  other.poll_fd();  // so that an entry waits there that keeps nothing in memory
+  other.poll_fd();  // adds a queue entry that holds no reference
   eventfd given = other;
   const notifier on_bell{bell, [&](auto&) {
                            const eventfd mine = std::move(given);
@@ -94,7 +94,7 @@ SCENARIO(nested_signal_of_one_that_is_freed, 3,
 }
 
 SCENARIO(nested_last_close_and_drain, 3,
-         "a callback that unregisters itself, closes the last handle and then drains still has the memory") {
+         "a callback that unregisters itself and closes the last handle may still drain: the memory exists") {
   eventfd bell;
   notifier* itself = nullptr;
   int calls = 0;
@@ -111,7 +111,7 @@ SCENARIO(nested_last_close_and_drain, 3,
 }
 
 SCENARIO(nested_unregister, 3,
-         "a callback may take off its own notifier and others of its eventfd, while others do the same") {
+         "a callback may unregister its own notifier and others of its eventfd, while another thread does the same") {
   const eventfd bell;
   int calls = 0;
   notifier* first = nullptr;
@@ -130,7 +130,7 @@ SCENARIO(nested_unregister, 3,
 }
 
 SCENARIO(nested_refused, 3,
-         "a call in a callback that would take another eventfd's lock is refused, so that two do not deadlock") {
+         "a call in a callback that would acquire another eventfd's lock fails, so two of them do not deadlock") {
   const eventfd one;
   const eventfd other;
   const auto way = any_below(ways_to_be_refused);
@@ -144,7 +144,7 @@ SCENARIO(nested_refused, 3,
 }
 
 SCENARIO(nested_left_elsewhere, 3,
-         "two callbacks that take themselves off, and register each other's notifier, do not wait for each other") {
+         "two callbacks that unregister themselves and register each other's notifier do not wait for each other") {
   const eventfd one;
   const eventfd other;
   notifier* on_one = nullptr;

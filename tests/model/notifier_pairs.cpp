@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// notifier: register, unregister, HUP and signal, two at a time.
+// notifier: register, unregister, HUP and signal, two of them concurrently.
 #include "scenario.hpp"
 #include "watched_bell.hpp"
 
@@ -12,7 +12,7 @@ using at_first = watched_bell::at_first;
 }  // namespace
 
 SCENARIO(notifier_unregister_and_hup, 3,
-         "one of the two takes it off, says so, and the loser returns after release()") {
+         "one of the two ends the registration and reports it, and an unregister that loses returns after release()") {
   watched_bell all;
   together({{"unregisterer", [&] { all.unregister(); }}, {"closer", [&] { all.close(); }}});
   REQUIRE(all.releases() == (all.outcome() == decoupled::by_hup ? 1 : 0));
@@ -28,7 +28,7 @@ SCENARIO(notifier_unregister_and_signal, 3, "once unregister() has returned, no 
 AND_WEAK(notifier_unregister_and_signal, 3, 3);
 
 SCENARIO(notifier_unregister_reading_and_signal, 3,
-         "a signal has called and is in what was read, or is still there and has not") {
+         "a signal has called the callback and is in the count read, or neither and is still in the eventfd") {
   watched_bell all;
   std::uint64_t taken = 0;
   together({{"unregisterer", [&] { taken = all.unregister_and_read(); }}, {"signaller", all.signaller()}});
@@ -37,7 +37,7 @@ SCENARIO(notifier_unregister_reading_and_signal, 3,
 }
 AND_WEAK(notifier_unregister_reading_and_signal, 3, 3);
 
-SCENARIO(notifier_unregister_reading_and_hup, 3, "an unregister that drains may be the last to touch the memory") {
+SCENARIO(notifier_unregister_reading_and_hup, 3, "an unregister that drains may be the last to access the memory") {
   watched_bell all;
   all.bell().signal();
   std::uint64_t taken = 0;
@@ -56,7 +56,8 @@ SCENARIO(notifier_unregister_reading_and_write, 3,
   REQUIRE(all.bell().context()->count() == 1);
 }
 
-SCENARIO(notifier_unregister_twice, 3, "of two unregisters one takes it off, and the other returns not_registered") {
+SCENARIO(notifier_unregister_twice, 3,
+         "one of two unregisters ends the registration, and the other returns not_registered") {
   watched_bell all;
   auto first = decoupled::not_registered;
   auto second = decoupled::not_registered;
@@ -72,14 +73,16 @@ SCENARIO(notifier_hup_and_signal, 3, "release() runs once, after the last callba
 }
 AND_WEAK(notifier_hup_and_signal, 3, 3);
 
-SCENARIO(notifier_register_and_signal, 3, "a signal around register_with() is in its answer or calls, and never both") {
+SCENARIO(notifier_register_and_signal, 3,
+         "a signal during register_with() is in its result or calls the callback, never both") {
   watched_bell all{at_first::not_registered};
   together({{"registrar", all.registrar()}, {"signaller", all.signaller()}});
   REQUIRE((all.was_ready() ? 1 : 0) + all.calls() == 1);
 }
 AND_WEAK(notifier_register_and_signal, 3, 3);
 
-SCENARIO(notifier_register_and_write, 3, "a write around register_with() is in its answer or calls, and never both") {
+SCENARIO(notifier_register_and_write, 3,
+         "a write during register_with() is in its result or calls the callback, never both") {
   watched_bell all{at_first::not_registered};
   notifier other{[](auto&) {}};
   other.register_with(all.bell());
@@ -88,7 +91,7 @@ SCENARIO(notifier_register_and_write, 3, "a write around register_with() is in i
 }
 
 SCENARIO(notifier_unregister_reading_and_a_write, 3,
-         "a write has called and is in what was read, or is still there and has not") {
+         "a write has called the callback and is in the count read, or neither and is still in the eventfd") {
   watched_bell all;
   notifier other{[](auto&) {}};
   other.register_with(all.bell());
@@ -106,7 +109,8 @@ SCENARIO(notifier_register_and_hup, 3, "a thread that registers while the last h
 }
 AND_WEAK(notifier_register_and_hup, 3, 3);
 
-SCENARIO(notifier_register_and_unregister, 3, "a concurrent unregister finds the registration, or nothing") {
+SCENARIO(notifier_register_and_unregister, 3,
+         "an unregister during a registration ends it, or returns not_registered") {
   watched_bell all{at_first::not_registered};
   auto outcome = decoupled::not_registered;
   together({{"registrar", all.registrar()}, {"unregisterer", [&] { outcome = all.try_unregister(); }}});
@@ -128,7 +132,7 @@ SCENARIO(notifier_register_twice, 3, "of two concurrent registrations one succee
 }
 AND_WEAK(notifier_register_twice, 3, 3);
 
-SCENARIO(notifier_signal_and_signal, 3, "each signal calls once, and is counted once") {
+SCENARIO(notifier_signal_and_signal, 3, "each signal calls the callback once, and is counted once") {
   watched_bell all;
   together({{"first signaller", all.signaller()}, {"second signaller", all.signaller()}});
   REQUIRE(all.calls() == 2);

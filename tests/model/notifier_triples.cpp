@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// notifier: register, unregister, HUP and signal, three at a time.
+// notifier: register, unregister, HUP and signal, three of them concurrently.
 #include "scenario.hpp"
 #include "watched_bell.hpp"
 
@@ -11,7 +11,8 @@ using at_first = watched_bell::at_first;
 
 }  // namespace
 
-SCENARIO(notifier_unregister_hup_signal, 3, "one of unregister and HUP takes it off, and earlier signals have called") {
+SCENARIO(notifier_unregister_hup_signal, 3,
+         "either unregister or HUP ends the registration, and release() runs only in the case of HUP") {
   watched_bell all;
   together(
       {{"unregisterer", [&] { all.unregister(); }}, {"closer", [&] { all.close(); }}, {"signaller", all.signaller()}});
@@ -20,7 +21,7 @@ SCENARIO(notifier_unregister_hup_signal, 3, "one of unregister and HUP takes it 
 AND_WEAK(notifier_unregister_hup_signal, 2, 2);
 
 SCENARIO(notifier_two_unregisters_and_hup, 3,
-         "of two unregisters and a HUP one takes it off, and the memory goes with the last") {
+         "one of two unregisters and a HUP ends the registration, and the last of them frees the memory") {
   watched_bell all;
   auto first = decoupled::not_registered;
   auto second = decoupled::not_registered;
@@ -48,7 +49,7 @@ SCENARIO(notifier_hup_and_two_signals, 3, "release() runs once, after the last c
 }
 
 SCENARIO(notifier_register_hup_signal, 3,
-         "the registrar gets the HUP, and a signal that its result does not report calls, unless the HUP came first") {
+         "the registrar gets the HUP; a signal is in its result or calls the callback, unless the HUP came first") {
   watched_bell all{at_first::not_registered};
   together({{"registrar", all.registrar()}, {"closer", [&] { all.close(); }}, {"signaller", all.signaller()}});
   REQUIRE(all.releases() == 1);
@@ -57,7 +58,7 @@ SCENARIO(notifier_register_hup_signal, 3,
 }
 
 SCENARIO(notifier_register_unregister_signal, 3,
-         "a signal is in the result, or calls, or comes when nothing is registered; never two of these") {
+         "a signal is in the result, or calls the callback, or comes while nothing is registered; never two of these") {
   watched_bell all{at_first::not_registered};
   auto outcome = decoupled::not_registered;
   together({{"registrar", all.registrar()},
@@ -68,7 +69,7 @@ SCENARIO(notifier_register_unregister_signal, 3,
 }
 
 SCENARIO(notifier_register_unregister_hup, 3,
-         "the call that ends a registration says so, and the loser returns after release()") {
+         "the call that ends a registration reports it, and an unregister that loses returns after release()") {
   watched_bell all{at_first::not_registered};
   auto outcome = decoupled::not_registered;
   together({{"registrar", all.registrar()}, {"unregisterer", [&] { outcome = all.try_unregister(); }}, {"closer", [&] {
@@ -78,7 +79,7 @@ SCENARIO(notifier_register_unregister_hup, 3,
 }
 
 SCENARIO(notifier_unregister_reading_hup_signal, 3,
-         "each signal that is read has called, and the others are still there") {
+         "a signal that has called the callback is in the count read, and any other is still in the eventfd") {
   watched_bell all;
   std::uint64_t taken = 0;
   const auto context = all.bell().context();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// notifier: several threads unregister it concurrently, some of them in callbacks. The result not_registered promises
-// as much to its thread as by_us to the other: no callback runs, or will.
+// notifier: several threads unregister it concurrently, some of them in callbacks. not_registered promises its caller
+// the same as by_us: no callback is running, and none will run.
 #include "scenario.hpp"
 
 #include <array>
@@ -15,7 +15,7 @@
 namespace doorbell::model {
 namespace {
 
-/// Used by a callback, and then, a part each, by two threads as soon as they have unregistered.
+/// Written by the callback. Each of two threads writes its part as soon as its unregister has returned.
 struct used_by_callback {
   void use() {
     for (auto& part : parts) ++part;
@@ -30,7 +30,7 @@ struct used_by_callback {
   std::array<int, 2> parts{};
 };
 
-/// Of two unregisters one has taken it off, and the other is told that it was not registered.
+/// One of two unregisters has returned by_us, and the other not_registered.
 void require_one(decoupled one, decoupled other) {
   REQUIRE((one == decoupled::by_us) != (other == decoupled::by_us));
   REQUIRE(one == decoupled::not_registered || other == decoupled::not_registered);
@@ -48,7 +48,8 @@ SCENARIO(notifier_twice_and_signal, 3, "each of two unregisters returns when no 
 }
 AND_WEAK(notifier_twice_and_signal, 2, 2);
 
-SCENARIO(notifier_twice_and_left, 3, "they do so, too, when the callback has unregistered its notifier and continues") {
+SCENARIO(notifier_twice_and_left, 3,
+         "each of two unregisters waits for a callback that has unregistered its notifier and continues") {
   const eventfd bell;
   used_by_callback used;
   notifier* itself = nullptr;
@@ -64,7 +65,7 @@ SCENARIO(notifier_twice_and_left, 3, "they do so, too, when the callback has unr
 }
 
 SCENARIO(notifier_twice_and_registered_again, 3,
-         "a callback that registers its notifier again meanwhile succeeds, or returns busy") {
+         "a callback that registers its notifier again during two unregisters succeeds, or gets busy") {
   const eventfd bell;
   notifier* itself = nullptr;
   std::error_code ec;
@@ -81,7 +82,7 @@ SCENARIO(notifier_twice_and_registered_again, 3,
 }
 
 SCENARIO(notifier_twice_and_elsewhere, 3,
-         "a callback of another eventfd is refused, or finds nothing registered; it does not wait") {
+         "an unregister in a callback of another eventfd fails, or returns not_registered; it does not wait") {
   const eventfd bell;
   const eventfd elsewhere;
   used_by_callback used;
@@ -98,7 +99,7 @@ SCENARIO(notifier_twice_and_elsewhere, 3,
 AND_WEAK(notifier_twice_and_elsewhere, 2, 2);
 
 SCENARIO(notifier_taken_over_by_itself, 3,
-         "a callback that unregisters its notifier is the last one, though another is about to take it off") {
+         "a callback that unregisters its notifier is the last one, also while another thread unregisters") {
   const eventfd bell;
   int calls = 0;
   auto inside = decoupled::not_registered;
@@ -118,7 +119,7 @@ SCENARIO(notifier_taken_over_by_itself, 3,
 AND_WEAK(notifier_taken_over_by_itself, 3, 3);
 
 SCENARIO(notifier_taken_over_by_another, 3,
-         "it is not called after another callback has unregistered it, and the loser does not drain the count") {
+         "a notifier is not called after another callback has unregistered it, and the loser does not drain") {
   const eventfd bell;
   bool gone = false;
   auto inside = decoupled::not_registered;
@@ -140,7 +141,8 @@ SCENARIO(notifier_taken_over_by_another, 3,
 }
 AND_WEAK(notifier_taken_over_by_another, 3, 3);
 
-SCENARIO(notifier_taken_over_and_hup, 3, "one of these and a HUP takes it off, and the others return after release()") {
+SCENARIO(notifier_taken_over_and_hup, 3,
+         "one of two unregisters and a HUP ends the registration, and the other calls return after release()") {
   eventfd bell;
   int releases = 0;
   auto inside = decoupled::not_registered;

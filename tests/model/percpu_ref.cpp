@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// percpu_ref: the end of a count that is spread over the CPUs.
+// percpu_ref: kill and release of a count that is spread over the CPUs.
 #include <doorbell/base/percpu_ref.hpp>
 
 #include <doorbell/base/kref.hpp>
@@ -17,7 +17,7 @@ using base::rcu_pointer;
 using base::rcu_read_guard;
 using base::rcu_synchronize;
 
-/// Counts its releases; what holders write is plain, so that each write must happen before the release.
+/// Counts its releases. Holders write plain variables, so each of these writes must happen before the release.
 struct used : percpu_ref {
   used() : percpu_ref{&used::on_release} {}
   static void on_release(percpu_ref& ref) noexcept {
@@ -34,7 +34,7 @@ struct used : percpu_ref {
   int written[3] = {};
 };
 
-/// Freed when both its last user has left and no section can still see it.
+/// Freed when its last user has dropped the reference and no RCU section can see it any more.
 struct looked_up : percpu_ref {
   looked_up() : percpu_ref{[](percpu_ref& ref) noexcept { static_cast<looked_up&>(ref).end(); }} {}
   void end() noexcept {
@@ -64,7 +64,7 @@ SCENARIO(percpu_ref_kill_against_tryget, 3, "release runs once, after the last p
 AND_WEAK(percpu_ref_kill_against_tryget, 3, 3);
 
 SCENARIO(percpu_ref_put_on_another_cpu, 3,
-         "a reference taken on one CPU and given back on another counts once while the count is switched") {
+         "a reference taken on one CPU and dropped on another counts once while the count is switched") {
   used object;
   together({{"owner", [&] { REQUIRE(object.kill()); }},
             {"traveller",
@@ -87,7 +87,7 @@ SCENARIO(percpu_ref_put_on_another_cpu, 3,
 AND_WEAK(percpu_ref_put_on_another_cpu, 3, 3);
 
 SCENARIO(percpu_ref_holders, 3,
-         "while it dies the holders of a reference may get more, and release waits for all of them") {
+         "while it is dying, holders of a reference may get more, and release waits for all of them") {
   used object;
   object.get();
   together({{"owner", [&] { REQUIRE(object.kill()); }}, {"holder", [&] {
@@ -102,7 +102,8 @@ SCENARIO(percpu_ref_holders, 3,
 }
 AND_WEAK(percpu_ref_holders, 3, 3);
 
-SCENARIO(percpu_ref_try_while_it_dies, 3, "a try while it dies gets a reference, for which release waits, or none") {
+SCENARIO(percpu_ref_try_while_it_dies, 3,
+         "a tryget while it is dying gets a reference, for which release waits, or fails") {
   used object;
   const auto try_it = [&](int which) {
     return [&object, which] {
@@ -130,7 +131,7 @@ SCENARIO(percpu_ref_two_kills, 3, "one of two kills succeeds, and release runs o
 }
 AND_WEAK(percpu_ref_two_kills, 3, 3);
 
-SCENARIO(percpu_ref_dying_is_final, 3, "a thread that has seen that it is dying gets no reference any more") {
+SCENARIO(percpu_ref_dying_is_final, 3, "after a thread has seen is_dying(), its tryget_live fails") {
   used object;
   together({{"owner", [&] { REQUIRE(object.kill()); }}, {"user", [&] {
                                                            const bool dying = object.is_dying();
@@ -145,7 +146,7 @@ SCENARIO(percpu_ref_dying_is_final, 3, "a thread that has seen that it is dying 
 AND_WEAK(percpu_ref_dying_is_final, 3, 3);
 
 SCENARIO(percpu_ref_lookup, 3,
-         "a lookup under RCU holds the object until its put, or fails while the memory still exists") {
+         "a lookup under RCU keeps the object alive until its put, or fails while the memory still exists") {
   rcu_pointer<looked_up> table{new looked_up};
   const auto look_it_up = [&] {
     looked_up* found = nullptr;

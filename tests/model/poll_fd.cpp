@@ -37,7 +37,7 @@ void require_in_line(const eventfd& bell) {
   const int fd = bell.poll_fd();
   const bool there = bell.context()->count() > 0;
   REQUIRE(is_readable(fd) == there);
-  REQUIRE(take_kernel_count(fd) == (there ? 1 : 0));  // written once, however many signals there were
+  REQUIRE(take_kernel_count(fd) == (there ? 1 : 0));  // written once, whatever the number of signals
 }
 
 }  // namespace
@@ -102,7 +102,7 @@ SCENARIO(poll_fd_edges, 3, "a loop that reads once for each edge gets every coun
 }
 
 SCENARIO(poll_fd_made_twice, 3,
-         "two concurrent calls of poll_fd() get the same descriptor, and the other one is closed") {
+         "two concurrent calls of poll_fd() return the same descriptor, and a second one that was created is closed") {
   const eventfd bell;
   int first = -1;
   int second = -1;
@@ -110,7 +110,7 @@ SCENARIO(poll_fd_made_twice, 3,
   REQUIRE(first == second);
 }
 
-SCENARIO(poll_fd_and_hup, 3, "the last close closes the descriptor, whichever thread signals meanwhile") {
+SCENARIO(poll_fd_and_hup, 3, "the last close closes the descriptor while another thread signals") {
   eventfd bell;
   bell.poll_fd();
   together({{"closer", [&] { bell.close(); }}, {"signaller", [mine = bell.context()]() mutable {

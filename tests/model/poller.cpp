@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The poller: the wakeup of its thread for new requests, and the thread that continues with a request.
+// The poller: how new requests wake its thread, and which thread ends a request.
 #include "poller.hpp"
 
 #include <poll.h>
@@ -16,19 +16,19 @@
 namespace doorbell::model {
 namespace {
 
-/// Counts ready requests, in plain variables of the poller's thread.
+/// Counts how often each request was found ready.
 class listener final : public aio::poller::client {
  public:
   explicit listener(crew_parts& of) : all_{of} {}
 
   aio::request& operator[](std::size_t which) noexcept { return requests_[which]; }
-  /// How often a request was found ready. To be asked when the poller's thread rests.
+  /// How often a request was found ready. Call it when the poller's thread rests.
   [[nodiscard]] unsigned heard(std::size_t which) {
     const base::mutex_lock held{lock_};
     return heard_[which];
   }
 
-  /// In a thread of the program. @return false: it was cancelled meanwhile.
+  /// Called in a thread of the program. @return false if the request was cancelled meanwhile.
   bool wait_for(std::size_t which, const unique_fd& file, unsigned events) {
     auto& asked = requests_[which];
     asked.by_threads.pinned = all_.pin(file.get(), aio::file_pins::sharing::own);
@@ -37,7 +37,7 @@ class listener final : public aio::poller::client {
     if (error) all_.pins.unpin(asked.by_threads.pinned);
     return !error;
   }
-  /// In a thread that has taken the request.
+  /// Called in the thread that has taken the request.
   void end(aio::request& taken) {
     all_.waits.remove(taken);
     all_.pins.unpin(taken.by_threads.pinned);
@@ -60,11 +60,12 @@ class listener final : public aio::poller::client {
 
 }  // namespace
 
-// Legal: a submitter finds no pending wakeup and writes, or finds one; then the poller's thread has not checked yet.
-// Forbidden: a wakeup is marked as pending, the eventfd is empty, and the poller's thread sleeps. Then that thread does
-// not notice this request, or the next one, until another event wakes it; so one file becomes ready first.
+// Legal: a submitter finds no pending wakeup and writes to the eventfd; or it finds one, and the poller's thread has
+// not checked for requests yet.
+// Forbidden: a wakeup is marked as pending, the eventfd is empty, and the poller's thread sleeps. It would not notice
+// this request, or the next one, until another event wakes it. Therefore the files become ready one after another.
 SCENARIO(poller_hears_of_two_requests, 2,
-         "of requests that are submitted as the poller's thread wakes and goes to sleep, none is left unheard") {
+         "each request that is submitted as the poller's thread wakes and goes to sleep is noticed") {
   crew_parts all;
   listener client{all};
   all.start_poller();
@@ -86,8 +87,8 @@ SCENARIO(poller_hears_of_two_requests, 2,
   REQUIRE(all.waits.is_empty() && all.pins.size() == 0);
 }
 
-// Legal: the poller's thread takes the request, or the cancel does, or the submitter, who finds it cancelled.
-// Forbidden: two of them, or none; then the request waits for ever.
+// Legal: the poller's thread takes the request, or the canceller does, or the submitter, which finds it cancelled.
+// Forbidden: two of them take it, or none does, and the request waits forever.
 SCENARIO(poller_cancel, 2,
          "a request that is cancelled as it is submitted and becomes ready is ended by one thread, once") {
   crew_parts all;
@@ -108,8 +109,8 @@ SCENARIO(poller_cancel, 2,
   REQUIRE(all.waits.is_empty() && all.pins.size() == 0);
 }
 
-// Legal: the file is ready before it is in the epoll, or afterwards, before the cancel or after it.
-// Forbidden: the event is used up by a thread that does not get the request, and the request waits.
+// Legal: the file becomes ready before it is added to the epoll or afterwards, before the cancel or after it.
+// Forbidden: a thread that does not get the request consumes the event, and the request waits forever.
 SCENARIO(poller_ready_and_cancel, 2,
          "a request whose file becomes ready as it is cancelled is ended by one thread, once") {
   crew_parts all;

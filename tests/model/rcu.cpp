@@ -14,8 +14,7 @@ using base::rcu_synchronize;
 
 }  // namespace
 
-SCENARIO(rcu_taken_away, 3,
-         "an object that was taken away is whole until the last section that has seen it has ended") {
+SCENARIO(rcu_taken_away, 3, "a replaced object stays intact until the last section that has seen it has ended") {
   rcu_pointer<int> shared{new int{1}};
   const auto read = [&] {
     const rcu_read_guard reading;
@@ -34,7 +33,7 @@ SCENARIO(rcu_taken_away, 3,
 }
 AND_WEAK(rcu_taken_away, 3, 3);
 
-SCENARIO(rcu_published, 3, "a reader that finds an object finds it completely built") {
+SCENARIO(rcu_published, 3, "a reader that finds an object sees it completely constructed") {
   rcu_pointer<int> shared;
   const auto read = [&] {
     const rcu_read_guard reading;
@@ -46,7 +45,8 @@ SCENARIO(rcu_published, 3, "a reader that finds an object finds it completely bu
 }
 AND_WEAK(rcu_published, 3, 3);
 
-SCENARIO(rcu_two_updaters, 3, "two threads that exchange it each get the other's complete object, to free it") {
+SCENARIO(rcu_two_updaters, 3,
+         "two concurrent exchanges return different objects, each completely constructed, and each is freed once") {
   rcu_pointer<int> shared{new int{1}};
   const auto update = [&] {
     const int* const old = shared.exchange(new int{2});

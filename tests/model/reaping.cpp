@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The process's reaper, and the kernel eventfds that programs name in their requests: which requests complete although
-// no thread calls for their events, and where the counts go. The calls are those by handle, as an unmodified program
-// makes them.
+// no thread calls io_getevents, and which eventfd gets the counts. The calls are made by handle, as by an unmodified
+// program.
 #include <doorbell/aio_calls.hpp>
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/unique_fd.hpp>
@@ -36,7 +36,8 @@ constexpr std::uint64_t full = eventfd::max;
 
 unique_fd make_bell(int flags = 0) { return unique_fd{::eventfd(0, flags)}; }
 
-/// Waits for a count, if there is none and the descriptor blocks. @return 0 if it does not block.
+/// Waits for a count if the descriptor is blocking. @return the count; 0 if there is none and the descriptor is
+/// non-blocking.
 std::uint64_t read_from(const unique_fd& bell) {
   std::uint64_t count = 0;
   return ::read(bell.get(), &count, sizeof count) == sizeof count ? count : 0;
@@ -51,7 +52,7 @@ bool is_readable(const unique_fd& bell) {
   return ::poll(&asked, 1, 0) == 1;
 }
 
-/// A context, and the program that has it.
+/// A context, and the calls of the program that owns it.
 class a_context {
  public:
   a_context() {
@@ -65,7 +66,7 @@ class a_context {
   a_context(const a_context&) = delete;
   a_context& operator=(const a_context&) = delete;
 
-  /// @return io_submit's answer.
+  /// @return the result of io_submit.
   int try_to_submit(int resfd, std::size_t which = 0) {
     auto& asked = requests_[which];
     asked.flags = aio::iocb_abi::flag_resfd;
@@ -87,12 +88,12 @@ class a_context {
   void complete_one() { disk_->complete_one(); }
   [[nodiscard]] device& disk() noexcept { return *disk_; }
 
-  /// @return io_getevents' answer.
+  /// @return the result of io_getevents.
   int get(long least) {
     std::array<aio::io_event, 2> events{};
     return aio::io_getevents(handle_, least, 2, events.data(), nullptr);
   }
-  /// How many events the program finds in the ring, by itself.
+  /// The number of events that the program finds in the ring without a call.
   [[nodiscard]] unsigned in_ring() const {
     auto& ring = *reinterpret_cast<ring_header*>(handle_);
     const auto tail = base::atomic_ref<unsigned>{ring.tail}.load(base::memory_order_acquire);
@@ -114,7 +115,7 @@ class a_context {
   std::array<aio::iocb, 2> requests_;
 };
 
-/// The reaper visits the contexts that it does not watch.
+/// Lets the reaper visit the contexts that it does not watch.
 void pass_a_round() {
   let_time_pass();
   let_background_rest();
@@ -123,7 +124,7 @@ void pass_a_round() {
 }  // namespace
 
 SCENARIO(reaper_rings, 3,
-         "a request without a call for its event completes: a thread that reads the kernel's eventfd finds the event") {
+         "a request completes without a call of io_getevents: a thread that reads the kernel eventfd finds the event") {
   a_context all;
   const auto bell = make_bell();
   all.submit(bell);
@@ -135,7 +136,7 @@ SCENARIO(reaper_rings, 3,
   REQUIRE(!is_readable(bell));
 }
 
-SCENARIO(reaper_rings_for_each, 3, "the eventfd gets 1 for each request, though they are reaped one at a time") {
+SCENARIO(reaper_rings_for_each, 3, "the eventfd gets 1 for each request, also if they are reaped one at a time") {
   a_context all;
   const auto bell = make_bell(EFD_NONBLOCK);
   all.disk().give_singly();
@@ -149,7 +150,7 @@ SCENARIO(reaper_rings_for_each, 3, "the eventfd gets 1 for each request, though 
   REQUIRE(all.in_ring() == 2);
 }
 
-SCENARIO(reaper_and_getter, 3, "a completion that the reaper and a getter both reap is signalled once") {
+SCENARIO(reaper_and_getter, 3, "a completion for which the reaper and a getter compete is signalled once") {
   a_context all;
   const auto bell = make_bell(EFD_NONBLOCK);
   all.submit(bell);
@@ -160,7 +161,7 @@ SCENARIO(reaper_and_getter, 3, "a completion that the reaper and a getter both r
   REQUIRE(read_from(bell) == 1);
 }
 
-SCENARIO(reaper_starts, 3, "concurrent requests that need it start one reaper, which watches both contexts") {
+SCENARIO(reaper_starts, 3, "concurrent requests that need the reaper start one reaper, which watches both contexts") {
   a_context first;
   a_context second;
   const auto bell = make_bell(EFD_NONBLOCK);
@@ -176,7 +177,7 @@ SCENARIO(reaper_starts, 3, "concurrent requests that need it start one reaper, w
 }
 
 SCENARIO(reaper_starts_for_one, 2,
-         "two concurrent submits that need it for the same context each have their eventfd signalled") {
+         "if two concurrent submits need the reaper for the same context, both requests signal the eventfd") {
   a_context all;
   const auto bell = make_bell(EFD_NONBLOCK);
   together({{"submitter", [&] { all.submit(bell, 0); }}, {"other submitter", [&] { all.submit(bell, 1); }}});
@@ -188,7 +189,7 @@ SCENARIO(reaper_starts_for_one, 2,
 }
 
 SCENARIO(reaper_and_destroy, 3,
-         "a completion that is reaped as its context ends is signalled, and the context is not touched afterwards") {
+         "a completion that is reaped as its context is destroyed is signalled; the context is not accessed later") {
   a_context all;
   const auto bell = make_bell(EFD_NONBLOCK);
   all.submit(bell);
@@ -198,7 +199,8 @@ SCENARIO(reaper_and_destroy, 3,
 }
 AND_WEAK(reaper_and_destroy, 2, 2);
 
-SCENARIO(reaper_and_two_ends, 2, "a context that ends is forgotten, and the other's request is signalled") {
+SCENARIO(reaper_and_two_ends, 2,
+         "a context that is destroyed is no longer watched, and the other context's request is signalled") {
   a_context ends;
   a_context stays;
   const auto bell = make_bell(EFD_NONBLOCK);
@@ -217,7 +219,7 @@ SCENARIO(reaper_and_two_ends, 2, "a context that ends is forgotten, and the othe
 }
 
 SCENARIO(resfd_number_used_again, 3,
-         "a count goes to the eventfd that was there at submit, though its number is another's by now") {
+         "a count goes to the eventfd that had the number at submission, even if the number is reused") {
   a_context all;
   auto bell = make_bell(EFD_NONBLOCK);
   const unique_fd same{::fcntl(bell.get(), F_DUPFD_CLOEXEC, 0)};
@@ -239,7 +241,7 @@ SCENARIO(resfd_number_used_again, 3,
 }
 
 SCENARIO(resfd_number_used_again_at_submit, 3,
-         "a submit as the number becomes another's is refused, or rings one of the two, once") {
+         "a submit while the number becomes another eventfd's fails, or signals one of the two, once") {
   a_context all;
   auto bell = make_bell(EFD_NONBLOCK);
   const unique_fd same{::fcntl(bell.get(), F_DUPFD_CLOEXEC, 0)};
@@ -256,7 +258,7 @@ SCENARIO(resfd_number_used_again_at_submit, 3,
 }
 
 SCENARIO(resfd_shared_found_as_it_ends, 3,
-         "an eventfd that is named again as its last user goes is found whole, and its count arrives") {
+         "a lookup of an eventfd as its last reference is dropped returns an intact object, and its count arrives") {
   const auto bell = make_bell(EFD_NONBLOCK);
   std::error_code ec;
   auto last = aio::shared_bells::process().find(bell.get(), ec);
@@ -286,7 +288,7 @@ SCENARIO(resfd_shared_by_two_finders, 2,
   REQUIRE(found[0] != nullptr && found[0] == found[1]);
 }
 
-SCENARIO(resfd_full, 3, "the count that does not fit into a full eventfd is added when the program reads, once") {
+SCENARIO(resfd_full, 3, "a count that does not fit into a full eventfd is added once, when the program reads") {
   a_context all;
   const auto bell = make_bell();
   REQUIRE(write_to(bell, full));
@@ -306,7 +308,7 @@ SCENARIO(resfd_full, 3, "the count that does not fit into a full eventfd is adde
 }
 
 SCENARIO(resfd_full_for_a_getter, 3,
-         "the reaper adds the count for which a getter found no room as the program reads") {
+         "if a getter finds no room for its count, the reaper adds it when the program reads") {
   a_context all;
   const auto bell = make_bell();
   REQUIRE(write_to(bell, full));
@@ -321,7 +323,7 @@ SCENARIO(resfd_full_for_a_getter, 3,
 }
 
 SCENARIO(resfd_full_again, 3,
-         "an eventfd that is full again just as the reaper has added the rest gets what came then, too") {
+         "if an eventfd is full again just as the reaper adds the rest, later counts are added, too") {
   a_context all;
   const auto bell = make_bell(EFD_NONBLOCK);
   all.submit_both(bell);
@@ -346,7 +348,7 @@ SCENARIO(resfd_full_again, 3,
 }
 
 SCENARIO(ring_filled_until_asked, 2,
-         "a getter that comes as the reaper begins to fill the ring gets the event; then the reaper is not needed any "
+         "a getter that calls as the reaper begins to fill the ring gets the event; then the reaper is not needed any "
          "more") {
   a_context all;
   int got = 0;
@@ -363,21 +365,23 @@ SCENARIO(ring_filled_until_asked, 2,
 }
 AND_WEAK(ring_filled_until_asked, 1, 2);
 
-SCENARIO(ring_filled_without_a_call, 3, "a program that only ever looks into the ring finds its event there") {
+SCENARIO(ring_filled_without_a_call, 3, "a program that only reads the ring, without calls, finds its event there") {
   a_context all;
   together({{"program", [&] { all.submit_without_bell(); }}, {"device", [&] { all.complete_one(); }}});
   let_background_rest();
   REQUIRE(all.in_ring() == 1);
 }
 
-SCENARIO(ring_filled_until_destroyed, 3, "a ring that the reaper fills as its context ends is not touched afterwards") {
+SCENARIO(ring_filled_until_destroyed, 3,
+         "a ring that the reaper fills as its context is destroyed is not accessed afterwards") {
   a_context all;
   all.submit_without_bell();
   together({{"device", [&] { all.disk().complete_one_if_any(); }}, {"destroyer", [&] { all.destroy(); }}});
   let_background_rest();
 }
 
-SCENARIO(ring_filled_no_longer, 3, "a context whose program has come for its events is not the reaper's when it ends") {
+SCENARIO(ring_filled_no_longer, 3,
+         "a context whose program has called io_getevents is not watched by the reaper when it is destroyed") {
   a_context all;
   all.submit_without_bell();
   REQUIRE(all.get(0) == 0);
@@ -386,7 +390,7 @@ SCENARIO(ring_filled_no_longer, 3, "a context whose program has come for its eve
 }
 
 SCENARIO(ring_filled_again, 2,
-         "a request is completed by a call or by the reaper's next rounds; then the ring is filled until a call") {
+         "io_getevents or the reaper's next rounds complete a request; then the reaper fills the ring until a call") {
   a_context all;
   all.submit_without_bell();
   REQUIRE(all.get(0) == 0);
@@ -415,7 +419,8 @@ SCENARIO(ring_filled_again, 2,
   REQUIRE(all.in_ring() == 0);
 }
 
-SCENARIO(ring_visited_until_destroyed, 3, "a context that ends as the reaper visits it is not touched afterwards") {
+SCENARIO(ring_visited_until_destroyed, 3,
+         "a context that is destroyed as the reaper visits it is not accessed afterwards") {
   a_context all;
   all.submit_without_bell();
   REQUIRE(all.get(0) == 0);
@@ -428,7 +433,7 @@ SCENARIO(ring_visited_until_destroyed, 3, "a context that ends as the reaper vis
 AND_WEAK(ring_visited_until_destroyed, 1, 2);
 
 SCENARIO(ring_visited_until_there_is_a_bell, 2,
-         "an eventfd is signalled though the reaper visits the context as the submit has it watched") {
+         "an eventfd is signalled even if the reaper visits the context as the submit begins to watch it") {
   a_context all;
   const auto bell = make_bell(EFD_NONBLOCK);
   all.submit_without_bell();
@@ -443,7 +448,7 @@ SCENARIO(ring_visited_until_there_is_a_bell, 2,
 }
 
 SCENARIO(ring_filled_until_there_is_a_bell, 3,
-         "a getter that makes the reaper forget the context, as a request with an eventfd comes, does not prevent its "
+         "a getter that makes the reaper stop watching as a request with an eventfd is submitted does not prevent its "
          "signal") {
   a_context all;
   const auto bell = make_bell(EFD_NONBLOCK);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ring: a program reads it itself, at a context's handle, without a call of doorbell.
+// ring: a program reads events directly at a context's handle, without a call of doorbell.
 #include "ring.hpp"
 
 #include <cstdint>
@@ -11,12 +11,12 @@
 namespace doorbell::model {
 namespace {
 
-/// The program's view of it, and the program. Its reads of events are plain: none may be unordered.
+/// The program, and its view of the ring. It reads events with plain loads, so an unordered read is a data race.
 class program {
  public:
   explicit program(const aio::ring& ring) : there_{*static_cast<layout*>(ring.address())} {}
 
-  /// Reads the events that it finds, at most so many. They are numbered, and come one after another.
+  /// Reads the events that it finds, at most `most`, and checks that their numbers are consecutive.
   void reap(unsigned most) {
     const auto tail = atomic(there_.tail).load(base::memory_order_acquire);
     auto head = atomic(there_.head).load(base::memory_order_relaxed);
@@ -47,7 +47,7 @@ class program {
   std::int64_t next_ = 0;
 };
 
-/// A ring, and doorbell's side of it.
+/// A ring, and doorbell's calls on it. Publishes numbered events.
 class numbered_ring {
  public:
   numbered_ring() {
@@ -55,7 +55,7 @@ class numbered_ring {
     ring_.map(1, ec);
     REQUIRE(!ec);
   }
-  /// @return whether there was room for one more.
+  /// @return whether there was room for the event.
   bool publish() {
     if (!ring_.take_slot()) return false;
     ring_.publish({.data = nullptr, .obj = nullptr, .res = published_, .res2 = 0});
@@ -64,7 +64,7 @@ class numbered_ring {
     return true;
   }
   [[nodiscard]] std::int64_t published() const noexcept { return published_; }
-  /// Gets all that is left. @return the number of the one that would be next.
+  /// Gets all remaining events. @return the number that the next event would have.
   std::int64_t get_rest(std::int64_t next) {
     for (aio::io_event event{}; ring_.get({&event, 1}) == 1; ++next) REQUIRE(event.res == next);
     return next;
@@ -78,8 +78,7 @@ class numbered_ring {
 
 }  // namespace
 
-WEAK_SCENARIO(ring_publication, 3, 3,
-              "a program that finds tail moved finds the events whole, each once, in their order") {
+WEAK_SCENARIO(ring_publication, 3, 3, "a program that sees a new tail reads each event completely, once, in order") {
   numbered_ring ring;
   program reader{ring.ring()};
   together({{"publisher",
@@ -100,7 +99,7 @@ WEAK_SCENARIO(ring_slot_again, 3, 3, "a slot is written again only after the pro
   while (ring.publish()) {
   }
   const auto full = ring.published();
-  // One place always stays empty; so the second new event is the first to lie where another was.
+  // One slot always stays empty, so the second new event is the first one that reuses a slot.
   together({{"publisher",
              [&] {
                ring.publish();

@@ -3,7 +3,7 @@
 // The interface for scenarios:
 //
 //   // The possible bug, and the oracle in one sentence:
-//   SCENARIO(kref_last_put, 3, "exactly one put is told that it was the last") {
+//   SCENARIO(kref_last_put, 3, "exactly one put returns that it was the last") {
 //     kref references{2};                        // set up, alone
 //     int last = 0;
 //     together({{"first", [&] { if (references.put()) ++last; }},      // run concurrently, in every order
@@ -11,10 +11,10 @@
 //     REQUIRE(last == 1);                        // alone again
 //   }
 //
-// It runs from its beginning for each schedule, so it creates and frees all objects that it uses. It does the same each
-// time: nothing in it is random, or depends on the time.
+// A scenario runs from its beginning for each schedule, so it creates and frees all objects that it uses. It must be
+// deterministic: it depends on nothing random, and not on the time.
 //
-// The values of its atomics are sequentially consistent, except in
+// Loads return sequentially consistent values, except in
 //
 //   AND_WEAK(kref_last_put, 3, 2);               // which is kref_last_put_weak: 3 preemptions, and 2 older values
 //   WEAK_SCENARIO(ring_publication, 3, 2, "...") { ... }
@@ -23,8 +23,8 @@
 //
 //   LITMUS(litmus_store_buffering, "00 01 10 11", "...") { ... outcome({first, second}); }
 //
-// Besides what it requires itself, these are failures: a data race, use after free, a double free, an access out of
-// bounds, a leak, a deadlock, a lost wakeup, a livelock, mutexes taken in an order that is a circle, assert().
+// Besides a REQUIRE that does not hold, these are failures: a data race, use after free, a double free, an access out
+// of bounds, a leak, a deadlock, a lost wakeup, a livelock, a cycle in the lock order, a failed assert().
 #pragma once
 
 #include <cstddef>
@@ -39,54 +39,56 @@ namespace doorbell::model {
 
 struct scenario {
   std::string_view name;
-  unsigned bound;  ///< of preemptions, to be explored unless the command says otherwise
-  unsigned weak;   ///< how many older values of atomics may be read in an execution, likewise
+  unsigned bound;  ///< greatest number of preemptions; the command line may override it
+  unsigned weak;   ///< how many loads may return an older value in an execution; likewise
   std::string_view oracle;
   void (*body)();
-  std::string_view outcomes;  ///< of a litmus test: each, with a blank between them
+  std::string_view outcomes;  ///< of a litmus test: all allowed outcomes, separated by blanks
 };
 
 [[nodiscard]] std::span<const scenario> all_scenarios() noexcept;
 bool add_scenario(const scenario& one);
-/// The outcomes of the executions since the last call, with a blank between them.
+/// The outcomes of the executions since the last call, separated by blanks.
 [[nodiscard]] std::string take_outcomes();
 
-/// Runs them concurrently, and returns when all have ended.
+/// Runs the parts concurrently, and returns when all have ended.
 inline void together(std::initializer_list<part> parts) noexcept {
   scheduler::one().together({parts.begin(), parts.size()});
 }
 
-/// Runs the parts up to a fork(2) by the calling thread, which is in the child when this returns: memory is as the
-/// parts have left it, and they do not go on. Each is stopped before any of its first `steps` operations, or where it
-/// waits. The child may read what they have written as if they had ended; their stacks are gone.
+/// Runs the parts until the calling thread forks. When the function returns, the calling thread is the only thread of
+/// the child: memory is as the parts have left it, and the parts do not continue. Each part is stopped before any of
+/// its first `steps` operations, or where it waits. The child may read everything that they have written, as if they
+/// had ended. Their stacks no longer exist.
 void together_until_fork(std::initializer_list<part> parts, unsigned steps) noexcept;
 
-/// Starts a thread that need not end, as doorbell's own do not. It is left where it rests when the scenario has ended:
-/// where it waits for work, and no thread is left that could give it any. A wait that the seam says is such a rest; for
-/// a thread that `rests_asleep`, each sleep on a condition variable or a futex, too.
+/// Starts a background thread, which need not end: doorbell's own threads do not. When the scenario has ended, the
+/// thread may be left resting, that is, waiting for work. The seam marks the waits in which a thread rests. If
+/// `rests_asleep` is true, the thread also rests in each sleep on a condition variable or a futex.
 inline void start_in_background(std::string_view name, void (*body)(void*) noexcept, void* argument,
                                 bool rests_asleep = false) noexcept {
   scheduler::one().start_in_background(name, body, argument, rests_asleep);
 }
-/// Returns when all of those rest. They do nothing more afterwards.
+/// Returns when all background threads rest. They execute nothing more until another thread gives them work.
 inline void let_background_rest() noexcept { scheduler::one().let_background_rest(); }
-/// Returns when all of those have ended: the memory that they used may be freed then.
+/// Returns when all background threads have ended. Their memory may be freed then.
 inline void join_background() noexcept { scheduler::one().join_background(); }
-/// How many of those have been started.
+/// How many background threads have been started.
 [[nodiscard]] inline std::size_t in_background() noexcept { return scheduler::one().in_background(); }
-/// Calls `finish` when the scenario has ended and they are gone, to free objects that the next execution must not find.
+/// Calls `finish` when the scenario has ended and no background thread runs, to free objects that the next execution
+/// must not find.
 inline void before_end(void (*finish)()) { scheduler::one().before_end(finish); }
 
 /// Fails with `text` unless the condition holds.
 void require(bool condition, const char* text) noexcept;
 
-/// From now on the calling thread runs on that CPU, of two. Threads begin on one each, in turn.
+/// From now on the calling thread runs on CPU `number`, 0 or 1. New threads begin on the two CPUs in turn.
 void run_on_cpu(unsigned number) noexcept;
 
 /// The outcome of this execution, in digits.
 void outcome(std::initializer_list<int> what);
 
-/// A number below `limit`, each of which is tried.
+/// A number below `limit`. The search tries each of them.
 [[nodiscard]] unsigned any_below(unsigned limit) noexcept;
 
 }  // namespace doorbell::model

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads and writes that sleep, against calls that wake them.
+// Reads and writes that sleep, concurrently with the calls that wake them.
 #include <doorbell/eventfd.hpp>
 
 #include <array>
@@ -19,14 +19,15 @@ namespace {
 // The deadline may pass at any moment.
 const auto some_time = std::chrono::steady_clock::time_point{} + std::chrono::hours{1};
 
-/// A thread to signal, with a reference of its own.
+/// The body of a thread that signals, with its own reference to the context.
 auto signaller(const eventfd& bell, std::uint64_t n) {
   return [n, mine = bell.context()] { mine->signal(n); };
 }
 
 }  // namespace
 
-SCENARIO(sleeper_read_and_signal, 3, "a read that sleeps, or is about to, is woken by the signal and gets the count") {
+SCENARIO(sleeper_read_and_signal, 3,
+         "a read that sleeps or begins to sleep is woken by the signal and gets the count") {
   const eventfd bell;
   std::uint64_t got = 0;
   together({{"reader", [&] { got = bell.read(); }}, {"signaller", signaller(bell, 3)}});
@@ -35,7 +36,7 @@ SCENARIO(sleeper_read_and_signal, 3, "a read that sleeps, or is about to, is wok
 }
 AND_WEAK(sleeper_read_and_signal, 3, 3);
 
-SCENARIO(sleeper_read_and_two_signals, 3, "two signals are read as they come, none lost and none twice") {
+SCENARIO(sleeper_read_and_two_signals, 3, "a reader gets the counts of two signals, none lost and none twice") {
   const eventfd bell;
   std::uint64_t got = 0;
   together({{"reader",
@@ -47,7 +48,7 @@ SCENARIO(sleeper_read_and_two_signals, 3, "two signals are read as they come, no
   REQUIRE(got == 3);
 }
 
-SCENARIO(sleeper_two_reads_of_a_semaphore, 3, "two readers of a semaphore get one each, and both wake") {
+SCENARIO(sleeper_two_reads_of_a_semaphore, 3, "two readers of a semaphore both wake and get one unit each") {
   const eventfd bell{0, EFD_SEMAPHORE};
   std::uint64_t first = 0;
   std::uint64_t second = 0;
@@ -60,7 +61,7 @@ SCENARIO(sleeper_two_reads_of_a_semaphore, 3, "two readers of a semaphore get on
 AND_WEAK(sleeper_two_reads_of_a_semaphore, 2, 1);
 
 SCENARIO(sleeper_timed_read_and_signal, 3,
-         "a read whose timeout expires as the signal comes has taken the count or left it") {
+         "a read whose timeout expires as the signal arrives takes the count, or times out and leaves it") {
   const eventfd bell;
   std::uint64_t got = 0;
   std::error_code ec;
@@ -72,8 +73,8 @@ SCENARIO(sleeper_timed_read_and_signal, 3,
 AND_WEAK(sleeper_timed_read_and_signal, 3, 3);
 
 SCENARIO(sleeper_timed_read_and_hup, 3,
-         "a read that sleeps when the last handle goes ends with an error, and its stack is not touched any more") {
-  // The handle that is read goes meanwhile, as it should not; its place stays.
+         "a read that sleeps when the last handle is destroyed fails, and its stack is not accessed any more") {
+  // The handle is destroyed during the read, which is a bug of the program. Its memory stays valid.
   alignas(eventfd) std::array<std::byte, sizeof(eventfd)> place{};
   auto* const handle = new (place.data()) eventfd;
   const auto context = handle->context();
@@ -81,14 +82,14 @@ SCENARIO(sleeper_timed_read_and_hup, 3,
   together({{"reader",
              [&] {
                handle->read_until(some_time, ec);
-               handle->read_until(some_time, ec);  // on the same stack again
+               handle->read_until(some_time, ec);  // uses the same stack memory again
              }},
             {"closer", [&] { std::destroy_at(handle); }}});
   REQUIRE(ec == std::errc::timed_out || ec == std::errc::bad_file_descriptor);
 }
 AND_WEAK(sleeper_timed_read_and_hup, 3, 2);
 
-SCENARIO(sleeper_timed_and_untimed, 3, "the count that a reader leaves at its timeout wakes the other one") {
+SCENARIO(sleeper_timed_and_untimed, 3, "if a reader leaves its count at a timeout, the count wakes the other reader") {
   const eventfd bell{0, EFD_SEMAPHORE};
   std::uint64_t first = 0;
   std::uint64_t second = 0;
@@ -100,8 +101,7 @@ SCENARIO(sleeper_timed_and_untimed, 3, "the count that a reader leaves at its ti
   REQUIRE(first + bell.context()->count() == 1);
 }
 
-SCENARIO(sleeper_write_and_read, 3,
-         "a write that waits for room gets it from the read, and what it wrote is there once") {
+SCENARIO(sleeper_write_and_read, 3, "a write that waits for room gets it from the read, and its count is added once") {
   const eventfd bell;
   bell.write(eventfd::max);
   std::uint64_t got = 0;
@@ -111,7 +111,7 @@ SCENARIO(sleeper_write_and_read, 3,
 }
 AND_WEAK(sleeper_write_and_read, 3, 2);
 
-SCENARIO(sleeper_write_and_timed_write, 3, "a timed write has been done, or has failed and not been done") {
+SCENARIO(sleeper_write_and_timed_write, 3, "a timed write adds its count, or fails and does not add it") {
   const eventfd bell;
   bell.write(eventfd::max);
   std::error_code ec;
@@ -123,7 +123,8 @@ SCENARIO(sleeper_write_and_timed_write, 3, "a timed write has been done, or has 
   REQUIRE(bell.context()->count() == (ec ? 2 : 3));
 }
 
-SCENARIO(sleeper_writes_that_may_not_sleep, 3, "of two writes, of which one fits, one is done and the other refused") {
+SCENARIO(sleeper_writes_that_may_not_sleep, 3,
+         "if there is room for one of two non-blocking writes, one succeeds and the other fails") {
   const eventfd bell{0, EFD_NONBLOCK};
   bell.write(eventfd::max - 1);
   std::error_code first;
@@ -133,7 +134,7 @@ SCENARIO(sleeper_writes_that_may_not_sleep, 3, "of two writes, of which one fits
   REQUIRE(bell.context()->count() == eventfd::max);
 }
 
-SCENARIO(sleeper_stop_and_signal, 3, "a read that is stopped as the signal comes has taken the count or left it") {
+SCENARIO(sleeper_stop_and_signal, 3, "a read that is stopped as the signal arrives takes the count or leaves it") {
   const eventfd bell;
   std::stop_source stop;
   std::uint64_t got = 0;
@@ -146,7 +147,7 @@ SCENARIO(sleeper_stop_and_signal, 3, "a read that is stopped as the signal comes
 }
 AND_WEAK(sleeper_stop_and_signal, 2, 2);
 
-SCENARIO(sleeper_drain_against_read, 3, "each count goes to one of a concurrent drain and read") {
+SCENARIO(sleeper_drain_against_read, 3, "each count goes to either a concurrent drain or a concurrent read") {
   const eventfd bell{1};
   std::uint64_t drained = 0;
   std::uint64_t got = 0;

@@ -32,7 +32,7 @@ struct counted_entry : wait_entry {
   const unsigned number;
 };
 
-/// A queue whose entries, when they are visited, may remove and free any of the three, themselves included.
+/// A queue of three entries. An entry that is visited may remove and free any of the three, including itself.
 struct queue_of_three {
   explicit queue_of_three(bool exclusive_too) {
     for (unsigned i = 0; i < entries.size(); ++i) {
@@ -58,8 +58,10 @@ struct queue_of_three {
   wait_queue queue;
   std::array<std::unique_ptr<counted_entry>, 3> entries;
   std::array<int, 3> visits{};
-  std::array<unsigned, 3> removals{};  // for each entry which ones it removes and frees when it is visited, a bit each
-  std::array<unsigned, 3> returns{};   // the same for those that it removes and adds again, if they have been visited
+  // Bit i of [e]: a visit of entry e removes and frees entry i.
+  std::array<unsigned, 3> removals{};
+  // Bit i of [e]: a visit of entry e removes entry i and adds it again, if i has been visited.
+  std::array<unsigned, 3> returns{};
   int answer = 1;
 };
 
@@ -84,7 +86,7 @@ int counted_entry::on_wake(wait_entry& woken, unsigned /*events*/) noexcept {
 }  // namespace
 
 SCENARIO(wait_queue_walk_with_removals, 3,
-         "a walk visits each entry once, but those that entries before it have removed and freed") {
+         "a walk visits each entry once, except entries that an earlier entry has removed and freed") {
   queue_of_three all{false};
   for (auto& each : all.removals) each = any_below(8);
   std::array<int, 3> expected{};
@@ -98,7 +100,8 @@ SCENARIO(wait_queue_walk_with_removals, 3,
   REQUIRE(all.visits == expected);
 }
 
-SCENARIO(wait_queue_walk_with_returns, 3, "a walk visits each entry once, though entries leave and come back") {
+SCENARIO(wait_queue_walk_with_returns, 3,
+         "a walk visits each entry once, even if entries are removed and added again") {
   queue_of_three all{any_below(2) == 1};
   all.answer = 0;
   for (auto& each : all.returns) each = any_below(8);
@@ -109,7 +112,7 @@ SCENARIO(wait_queue_walk_with_returns, 3, "a walk visits each entry once, though
 }
 
 SCENARIO(wait_queue_turns, 3,
-         "of the exclusive entries one is told each time, in turns, and one that declines passes it on") {
+         "each walk wakes one exclusive entry, in turns, and continues with the next if that entry declines") {
   queue_of_three all{true};
   all.answer = static_cast<int>(any_below(2));
   const bool leaves = any_below(2) == 1;
@@ -124,7 +127,7 @@ SCENARIO(wait_queue_turns, 3,
 }
 
 SCENARIO(wait_queue_removal_by_another, 3,
-         "after an entry has been removed under the lock its function does not run, and it may be freed") {
+         "once an entry has been removed under the lock, its function does not run, and the entry may be freed") {
   queue_of_three all{false};
   const auto remove = [&](unsigned which) {
     std::unique_ptr<counted_entry> gone;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// watched_bell: an eventfd with a notifier, and the bodies of threads that use them; for scenarios.
+// watched_bell: an eventfd with a notifier, and bodies of threads that use them, for scenarios.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ class watched_bell {
 
   // The bodies of threads.
 
-  /// A thread to signal, with a reference of its own, which it drops when it has.
+  /// The body of a thread that signals. It has its own reference, and drops it after the signal.
   [[nodiscard]] auto signaller(std::uint64_t n = 1) {
     return [n, mine = bell_.context()]() mutable {
       mine->signal(n);
@@ -34,12 +34,12 @@ class watched_bell {
     };
   }
   void close() { bell_.close(); }
-  /// Unregisters, and frees the notifier: it may not be called from now on.
+  /// Unregisters, and frees the notifier. From now on a callback would be a use after free.
   void unregister() {
     finish(watcher_->unregister());
     watcher_.reset();
   }
-  /// The same, draining. @return the count that was read.
+  /// The same with unregister_and_read(). @return the count that was read.
   std::uint64_t unregister_and_read() {
     std::uint64_t count = 0;
     std::error_code ec;
@@ -47,13 +47,13 @@ class watched_bell {
     watcher_.reset();
     return count;
   }
-  /// Unregisters, and leaves the notifier there, for others who do the same.
+  /// Unregisters, and keeps the notifier, because other threads unregister it, too.
   decoupled try_unregister() {
     const auto outcome = watcher_->unregister();
     if (outcome != decoupled::not_registered) finish(outcome);
     return outcome;
   }
-  /// A thread to register, with a handle of its own, which it closes when it has.
+  /// The body of a thread that registers. It has its own handle, and closes it after the registration.
   [[nodiscard]] auto registrar() {
     return [this, mine = bell_]() mutable {
       ready_ = watcher_->register_with(mine);
@@ -61,7 +61,7 @@ class watched_bell {
     };
   }
 
-  // The results; to be called when the threads have ended.
+  // The results. Call these when the threads have ended.
 
   [[nodiscard]] int calls() const noexcept { return calls_; }
   [[nodiscard]] int releases() const noexcept { return releases_; }
@@ -72,13 +72,13 @@ class watched_bell {
   [[nodiscard]] notifier& watcher() noexcept { return *watcher_; }
 
  private:
-  // Plain numbers: callbacks run under the queue's lock, and are done when unregister() returns.
+  // The numbers are plain variables: callbacks run under the queue's lock, and have returned when unregister() returns.
   void on_signal() {
     REQUIRE(releases_ == 0);
     ++calls_;
   }
   void on_release() {
-    // In two steps, so that the loser of the race has time to return if it does not wait.
+    // The store is a step of its own: a call that loses the race and does not wait can return before the increment.
     releasing_.store(true);
     ++releases_;
   }

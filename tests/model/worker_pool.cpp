@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The worker pool: it grows and shrinks, and one thread continues with a request. The timeout of an idle worker may
+// The worker pool: it grows and shrinks, and exactly one thread ends each request. The timeout of an idle worker may
 // expire at any moment.
 #include "worker_pool.hpp"
 
@@ -26,7 +26,7 @@ constexpr worker_pool::limits one_that_leaves{.most_workers = 1, .idle_time = id
 constexpr worker_pool::limits two_that_leave{.most_workers = 2, .idle_time = idle_time};
 constexpr worker_pool::limits two_if_stalled{.most_workers = 2, .idle_time = idle_time, .usual_workers = 1};
 
-/// Counts executed requests, in plain variables: two workers with one request would be a race.
+/// Counts executed requests in plain variables: two workers with the same request would be a data race.
 class plain_lane : public worker_pool::lane {
  public:
   request& operator[](std::size_t which) noexcept { return requests_[which]; }
@@ -47,7 +47,7 @@ class plain_lane : public worker_pool::lane {
   std::array<unsigned, 2> concluded_{};
 };
 
-/// Its first request ends when its second one is carried out.
+/// A lane whose first request ends only when its second request is carried out.
 class dependent_lane final : public plain_lane {
  public:
   void carry_out(request& taken) noexcept override {
@@ -66,7 +66,7 @@ class dependent_lane final : public plain_lane {
   bool is_open_ DOORBELL_GUARDED_BY(lock_) = false;
 };
 
-/// Its first thread is the last that can be had.
+/// A pool that can start only one thread.
 class pool_without_threads final : public worker_pool {
  public:
   using worker_pool::worker_pool;
@@ -81,12 +81,12 @@ class pool_without_threads final : public worker_pool {
   bool has_started_ = false;  // guarded by the pool's lock
 };
 
-/// A thread checks whether it stalls when the pool has asked for that.
+/// A pool with a thread that checks for stalls after the pool has requested it.
 class watched_pool final : public worker_pool {
  public:
   using worker_pool::worker_pool;
 
-  /// The thread. Between two checks, the workers continue as far as they can.
+  /// The body of that thread. Between two checks, the workers continue as far as they can.
   void look_for_stalls() noexcept {
     {
       const base::mutex_lock held{lock_};
@@ -113,10 +113,11 @@ void push(worker_pool& pool, plain_lane& lane, std::size_t which) {
 
 }  // namespace
 
-// Legal: the worker takes the request although its time is up, or it has left and the push starts another one.
-// Forbidden: it leaves with a request in the lane, or the push counts on a worker that has left.
+// Legal: the worker takes the request although its idle timeout has expired, or it has left and the push starts another
+// worker.
+// Forbidden: the worker leaves while a request is in the lane, or the push relies on a worker that has left.
 SCENARIO(pool_push_as_the_last_worker_leaves, 3,
-         "a request that is pushed as the last worker's time is up is carried out, by it or by another worker") {
+         "a request that is pushed as the last worker's timeout expires is carried out, by that worker or by another") {
   plain_lane lane;
   worker_pool pool{one_that_leaves};
   together({{"submitter", [&] {
@@ -128,10 +129,10 @@ SCENARIO(pool_push_as_the_last_worker_leaves, 3,
   REQUIRE(lane.concluded(0) == 1 && lane.concluded(1) == 1);
 }
 
-// Legal: each push starts a worker, or counts on one that is idle and has a request less than there are idle workers.
-// Forbidden: two pushes count on the same worker.
+// Legal: each push starts a worker, or relies on an idle worker if there are more idle workers than queued requests.
+// Forbidden: two pushes rely on the same worker.
 SCENARIO(pool_two_pushes, 3,
-         "of two requests that are pushed concurrently, none waits behind the other while a worker may be started") {
+         "of two requests that are pushed concurrently, neither waits for the other while a worker may be started") {
   dependent_lane lane;
   worker_pool pool{two_that_leave};
   together({{"submitter", [&] { push(pool, lane, 0); }}, {"other submitter", [&] { push(pool, lane, 1); }}});
@@ -140,10 +141,10 @@ SCENARIO(pool_two_pushes, 3,
   REQUIRE(lane.concluded(0) == 1 && lane.concluded(1) == 1);
 }
 
-// Legal: the thread that looks finds the second request waiting twice, and starts a worker for it.
-// Forbidden: the request waits for ever, because the look is not asked for, or ends while the request waits.
+// Legal: the checking thread finds the second request waiting in two consecutive checks, and starts a worker for it.
+// Forbidden: the request waits forever, because no check was requested, or the checks end while the request waits.
 SCENARIO(pool_stalled, 2,
-         "a request does not wait for ever for a worker that is blocked: the pool grows beyond its usual size") {
+         "a request does not wait forever for a blocked worker: the pool grows beyond its usual size") {
   dependent_lane lane;
   watched_pool pool{two_if_stalled};
   together({{"submitter",
@@ -157,8 +158,8 @@ SCENARIO(pool_stalled, 2,
   REQUIRE(lane.concluded(0) == 1 && lane.concluded(1) == 1);
 }
 
-// Legal: the cancel takes the request, in the lane or before it lies there, or the worker does.
-// Forbidden: both, or neither; and a worker touches a request that the cancel has taken and ended.
+// Legal: the canceller takes the request, before or after it is queued in the lane, or the worker takes it.
+// Forbidden: both take it, or neither does; a worker accesses a request that the canceller has taken and ended.
 SCENARIO(pool_cancel, 3, "a request that is cancelled as it is pushed and carried out is ended by one thread, once") {
   plain_lane lane;
   worker_pool pool{one_that_stays};
@@ -177,10 +178,10 @@ SCENARIO(pool_cancel, 3, "a request that is cancelled as it is pushed and carrie
 }
 AND_WEAK(pool_cancel, 2, 2);
 
-// Legal: the worker takes the second request, or it has left and the submitter is told that there is no worker.
+// Legal: the worker takes the second request, or it has left and push returns no_worker.
 // Forbidden: the request is queued, and no worker is left.
 SCENARIO(pool_without_more_threads, 3,
-         "a request that no new worker can be had for is carried out by the last one, or refused as that has left") {
+         "a request for which no worker can be started is carried out by the last worker, or refused after its end") {
   plain_lane lane;
   pool_without_threads pool{two_that_leave};
   bool is_refused = false;

@@ -16,7 +16,7 @@ constexpr std::size_t gap = 16;
 
 void* map(std::size_t bytes) {
   void* const made = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (made == MAP_FAILED) fail(failure::broken_scenario, "there is no memory for the model checker");
+  if (made == MAP_FAILED) fail(failure::broken_scenario, "the model checker cannot map its memory");
   return made;
 }
 
@@ -30,10 +30,11 @@ void* arena::allocate(std::size_t bytes, std::size_t alignment, thread_id by) no
   alignment = std::max(alignment, alignof(std::max_align_t));
   const auto begin = (used_ + gap + alignment - 1) / alignment * alignment;
   const auto end = begin + std::max<std::size_t>(bytes, 1);
-  if (end + gap > size) fail(failure::broken_scenario, "one execution allocates more than the model checker has");
+  if (end + gap > size)
+    fail(failure::broken_scenario, "one execution allocates more memory than the model checker supports");
   used_ = end;
   std::fill(states_ + begin, states_ + end, state::live);
-  // Uninitialized memory has the same value in each execution.
+  // Gives uninitialized memory the same value in each execution.
   std::memset(memory_ + begin, 0xa5, end - begin);
   blocks_.push_back({.begin = memory_ + begin, .bytes = end - begin, .made_by = by});
   return memory_ + begin;

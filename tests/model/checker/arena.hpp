@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// arena: the heap of the code under test. Within an execution no address is used twice: freed memory stays in
-// quarantine, so that each access to it is found.
+// arena: the heap of the code under test. No address is reused within an execution: freed memory stays in quarantine,
+// so that each access to it is detected.
 #pragma once
 
 #include <cstddef>
@@ -40,15 +40,15 @@ class arena {
   }
   [[nodiscard]] state state_at(std::size_t offset) const noexcept { return states_[offset]; }
 
-  /// The blocks of that thread need not be freed.
+  /// The blocks that thread `made_by` has allocated need not be freed.
   void let_stay(thread_id made_by) noexcept;
 
-  /// The first block that was not freed and must be, or null.
+  /// The first block that should have been freed and was not, or null.
   [[nodiscard]] const block* first_live() const noexcept;
   /// A description of the memory at the address, in words.
   [[nodiscard]] std::string describe(const void* at) const;
 
-  /// Another execution begins.
+  /// Frees everything: the next execution begins.
   void clear() noexcept;
 
   static constexpr std::size_t size = std::size_t{1} << 20;

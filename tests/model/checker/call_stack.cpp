@@ -17,7 +17,7 @@
 namespace doorbell::model {
 namespace {
 
-/// Without what is between brackets of one kind, and what is between those.
+/// Removes brackets of one kind, with the text in them and nested ones.
 std::string without(std::string_view text, char open, char close) {
   std::string rest;
   int depth = 0;
@@ -66,7 +66,7 @@ std::string output_of(const std::string& command) {
   struct close {
     void operator()(std::FILE* file) const noexcept { ::pclose(file); }
   };
-  // NOLINTNEXTLINE(bugprone-command-processor,cert-env33-c): of numbers, and nothing that anybody has typed
+  // NOLINTNEXTLINE(bugprone-command-processor,cert-env33-c): the command contains only numbers and no user input
   const std::unique_ptr<std::FILE, close> pipe{::popen(command.c_str(), "r")};
   std::string text;
   std::array<char, 4096> some{};
@@ -96,7 +96,7 @@ std::vector<std::uintptr_t> call_stack() {
   const auto& stacks = all.all_memory().all_stacks();
   const auto top = reinterpret_cast<std::uintptr_t>(stacks.top(id));
   auto frame = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
-  if (stacks.owner(reinterpret_cast<const void*>(frame)) != id) return found;  // a fault, on a stack of its own
+  if (stacks.owner(reinterpret_cast<const void*>(frame)) != id) return found;  // on a fault's stack
   while (frame + 2 * sizeof frame <= top && found.size() < 64) {
     const auto* const record = reinterpret_cast<const std::uintptr_t*>(frame);
     if (record[1] == 0) break;
@@ -112,7 +112,7 @@ std::map<std::uintptr_t, std::vector<source_place>> look_up(const std::vector<st
   for (const auto address : addresses) found[address];
   std::ostringstream command;
   command << "addr2line -a -i -f -C -e /proc/" << ::getpid() << "/exe" << std::hex;
-  // The call is before the address that it returns to.
+  // The call instruction is before the return address.
   for (const auto& [address, places] : found) command << " 0x" << address - load_address() - 1;
   command << " 2>/dev/null";
   std::istringstream lines{output_of(command.str())};

@@ -14,7 +14,7 @@ namespace doorbell::model {
 [[nodiscard]] std::vector<std::uintptr_t> call_stack();
 
 struct source_place {
-  std::string function;  ///< without its arguments and namespace
+  std::string function;  ///< without arguments and namespaces
   std::string file;
   unsigned line = 0;
 };

@@ -6,7 +6,7 @@
 namespace doorbell::model {
 namespace {
 
-// A sleeper that only a wake can end cannot come before the wake.
+// A sleep that only a wake can end cannot come before the wake.
 bool could_come_earlier(const operation& next) noexcept {
   return next.object != nullptr && (!next.sleeps || next.timed);
 }
@@ -75,7 +75,7 @@ unsigned depth_first::pick(unsigned alternatives) {
   return 0;
 }
 
-// Whether the next operation of `who` could have come before earlier operations of others.
+// Records the places where the next operation of `who` could have come before earlier operations of other threads.
 void depth_first::announced(std::span<thread> threads, thread& who, objects& all) {
   if (reduction_ == reduction::none || !could_come_earlier(who.pending)) return;
   const auto& what = all.find(who.pending.object);
@@ -87,7 +87,7 @@ void depth_first::announced(std::span<thread> threads, thread& who, objects& all
   }
 }
 
-// Whether the next operations of others could come before the one of `who`.
+// Records the place if pending operations of other threads could come before the one of `who`.
 void depth_first::steps(std::span<thread> threads, thread& who, objects& all) {
   if (reduction_ == reduction::none) return;
   const auto& next = who.pending;

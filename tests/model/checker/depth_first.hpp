@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// depth_first: all schedules with at most so many preemptions, except those that differ only in the order of operations
-// that do not depend on each other. (Coons, Musuvathi, McKinley: Bounded partial-order reduction, OOPSLA 2013; without
+// depth_first: explores all schedules with at most `most_preemptions` preemptions, except those that differ only in the
+// order of independent operations. (Coons, Musuvathi, McKinley: Bounded partial-order reduction, OOPSLA 2013; without
 // the bound it is Flanagan and Godefroid's dynamic partial-order reduction.)
 //
-// A schedule is run to its end. On the way, wherever an operation could have come before one that it depends on, its
-// thread is recorded there, to be tried later. With a bound this is not enough, because coming first may be one
-// preemption too many. So it is recorded at the beginning of that thread's turn, too, where it costs none.
+// Each schedule runs to its end. Wherever an operation could have come before an operation that it depends on, its
+// thread is recorded there, to be tried later. With a bound this is not enough, because running the thread there may
+// exceed the bound. Therefore it is also recorded where the thread that it would preempt began to run: a switch there
+// costs no additional preemption.
 #pragma once
 
 #include <vector>
@@ -21,7 +22,7 @@ class depth_first final : public strategy {
 
   depth_first(unsigned most_preemptions, reduction how) noexcept : bound_{most_preemptions}, reduction_{how} {}
 
-  /// After an execution: prepares the next. @return false when there is none.
+  /// Prepares the next execution. Call it after each. @return false if there is none.
   [[nodiscard]] bool advance();
 
   void begin() override { depth_ = 0; }
@@ -31,7 +32,7 @@ class depth_first final : public strategy {
   void steps(std::span<thread> threads, thread& who, objects& all) override;
   void leaves(const thread& who, object& what) override;
 
-  /// Some schedule was left out for its preemptions: a higher bound would find more.
+  /// Whether the bound has excluded a schedule: a higher bound would explore more.
   [[nodiscard]] bool was_cut() const noexcept { return cut_; }
 
  private:
@@ -41,7 +42,7 @@ class depth_first final : public strategy {
     thread_mask done = 0;
     unsigned chosen = 0;        // thread or alternative
     unsigned preemptions = 0;   // before it
-    unsigned alternatives = 0;  // not 0: no threads are chosen from, but those
+    unsigned alternatives = 0;  // not 0: the node is a pick() with so many alternatives, not a choice of a thread
 
     [[nodiscard]] bool is_pick() const noexcept { return alternatives != 0; }
     [[nodiscard]] unsigned preemptions_with(thread_id next) const noexcept {

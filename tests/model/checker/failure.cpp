@@ -18,7 +18,7 @@ failure_sink* the_sink = nullptr;
 alignas(16) std::array<char, std::size_t{1} << 18> fault_stack;
 
 void on_fault(int signal) noexcept {
-  fail(failure::crash, signal == SIGABRT ? "the program aborts" : "an address is accessed where nothing is");
+  fail(failure::crash, signal == SIGABRT ? "the program aborts" : "an address without memory is accessed");
 }
 
 }  // namespace

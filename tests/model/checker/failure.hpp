@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// failure: the end of an execution that shows a bug, and of the program with it: the threads are where they are.
+// failure: ends an execution that shows a bug, and the program. The threads are left where they are.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ enum class failure : std::uint8_t {
 
 [[nodiscard]] std::string_view to_string(failure what) noexcept;
 
-/// Where failures go; one for the program.
+/// Receives failures. The program has one.
 class failure_sink {
  public:
   failure_sink() = default;
@@ -45,7 +45,7 @@ void set_failure_sink(failure_sink& sink) noexcept;
 /// @param text the failure, in a sentence without a full stop.
 [[noreturn]] void fail(failure what, const std::string& text) noexcept;
 
-/// The name of a thread, for texts.
+/// The name of a thread, for messages.
 [[nodiscard]] std::string thread_name(unsigned thread);
 
 /// From now on an assertion, std::terminate, or a signal such as SIGSEGV is a failure.

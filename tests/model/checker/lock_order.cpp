@@ -14,7 +14,7 @@ bool lock_order::allows(std::span<const void* const> held, const void* next) {
   return true;
 }
 
-// There is no circle yet, so this ends.
+// The recursion ends because there is no cycle yet.
 bool lock_order::leads(const void* from, const void* to) const {
   if (from == to) return true;
   return std::ranges::any_of(taken_, [&](const auto& each) { return each.first == from && leads(each.second, to); });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The model checker's program. An execution that fails leaves its threads wherever they are, so the program starts
-// itself again to replay it: what is shown is what a replay shows.
+// The model checker's program. A failing execution leaves its threads where they are, so the program executes itself
+// again to replay the schedule. The output is that of the replay.
 #include <sys/single_threaded.h>
 #include <unistd.h>
 
@@ -27,7 +27,7 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-/// While schedules are explored: shows the one that failed, by replaying it.
+/// The sink while schedules are explored: replays the schedule that failed, to show it.
 class replaying final : public failure_sink {
  public:
   replaying(const scenario& what, const options& asked) : name_{what.name} {
@@ -55,11 +55,11 @@ class replaying final : public failure_sink {
 
  private:
   std::string name_;
-  std::vector<std::string> words_;  // of the command that replays it
+  std::vector<std::string> words_;  // the command that replays the failure
   unsigned long schedules_ = 0;
 };
 
-/// While one schedule is replayed: shows it.
+/// The sink while one schedule is replayed: shows it.
 class showing final : public failure_sink {
  public:
   [[nodiscard]] trace& where() noexcept { return trace_; }
@@ -94,7 +94,7 @@ class showing final : public failure_sink {
   nothing nothing_more_;
 };
 
-/// Of a litmus test.
+/// Exits unless a litmus test has found exactly its allowed outcomes.
 void expect_outcomes(const scenario& what) {
   const auto found = take_outcomes();
   if (found == what.outcomes) return;
@@ -168,7 +168,7 @@ void list() {
                 std::string{each.oracle}.c_str());
 }
 
-/// @return null when one of those named is not there.
+/// @return the named scenarios that exist; all if none is named.
 std::vector<const scenario*> asked_for(const options& asked) {
   std::vector<const scenario*> found;
   for (const auto& each : all_scenarios())
@@ -201,7 +201,7 @@ int run(const options& asked) {
 }  // namespace doorbell::model
 
 int main(int count, char** words) {
-  // The standard library would count references without atomics, since there is one thread.
+  // The process has one thread: without this, the standard library would count references without atomics.
   __libc_single_threaded = 0;
   doorbell::model::catch_crashes();
   return doorbell::model::run(doorbell::model::parse_options(count, words));

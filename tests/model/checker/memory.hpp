@@ -30,14 +30,14 @@ class memory {
   /// The address of the same byte in the first mapping, for memory that is mapped twice.
   [[nodiscard]] const void* first_mapping_of(const void* at) const noexcept;
 
-  /// The end of the stack of a thread that does not run now: the memory below it belonged to functions that have
+  /// Sets the stack pointer of a thread that does not run now: the memory below it belonged to functions that have
   /// returned.
   void set_stack_end(thread_id of, const void* end) noexcept { stack_ends_[of] = end; }
   [[nodiscard]] const stacks& all_stacks() const noexcept { return stacks_; }
 
-  /// A thread that a fork has left behind does not free what it has allocated.
+  /// Allows a thread that does not exist in the child of a fork to leave its allocations.
   void let_stay(thread_id made_by) noexcept { heap_.let_stay(made_by); }
-  /// Fails when something has not been freed.
+  /// Fails if a block has not been freed.
   void expect_no_leak() const noexcept;
   void clear() noexcept;
 
@@ -55,7 +55,7 @@ class memory {
   arena heap_;
   race_detector races_{heap_};
   stacks stacks_;
-  std::array<sparse_accesses, max_threads> on_stacks_;  // by others than its owner
+  std::array<sparse_accesses, max_threads> on_stacks_;  // accesses by threads other than the owner
   std::array<const void*, max_threads> stack_ends_{};
   std::vector<mapping> mappings_;
   sparse_accesses in_mappings_;

@@ -17,13 +17,13 @@ namespace doorbell::model {
 struct last_visit {
   static constexpr int never = -1;
   int step = never;
-  std::uint32_t tick = 0;  // the thread's own, in its clock of dependences
+  std::uint32_t tick = 0;  // the thread's own component in its clock of dependences
 };
 
 struct object {
   const void* at = nullptr;
   std::uint32_t round = 0;
-  unsigned number = 0;  // in the order in which they came
+  unsigned number = 0;  // in the order of first use
 
   vector_clock released;  // C++: the clock that an acquire gets
   past_stores past;       // of an atomic, with weak memory
@@ -38,7 +38,7 @@ struct object {
 
 class objects {
  public:
-  /// Forgets all.
+  /// Forgets all objects.
   void clear() noexcept {
     ++round_;
     count_ = 0;
@@ -52,7 +52,7 @@ class objects {
     }
   }
 
-  /// The address has a new object from now on.
+  /// From now on the address has a new object.
   void forget(const void* at) noexcept {
     auto& known = find(at);
     const auto number = known.number;

@@ -6,18 +6,19 @@
 namespace doorbell::model {
 
 struct operation {
-  const char* name = "begin";    ///< for whoever reads a schedule
-  const void* object = nullptr;  ///< the object; null: none that other threads use
-  /// Two operations on one object depend on each other unless both leave it as it is.
+  const char* name = "begin";    ///< shown in a trace
+  const void* object = nullptr;  ///< null: none that other threads use
+  /// Two operations on one object are dependent unless both only read it.
   bool writes = true;
-  /// Whether it can be done now; null: always.
+  /// Whether it can be executed now; null: always.
   bool (*ready)(const void* asked) noexcept = nullptr;
   const void* asked = nullptr;
-  /// It can be done though it is not ready, because its time may be up.
+  /// It can be executed even if it is not ready, because its timeout may expire.
   bool timed = false;
-  /// The thread sleeps until another wakes it; else, if it is not ready, it waits for a lock or the like.
+  /// Whether the thread sleeps until another thread wakes it. Otherwise a thread that is not ready waits for a lock or
+  /// the like.
   bool sleeps = false;
-  /// A background thread may be left in it at the end: it waits for work.
+  /// Whether a background thread may be left in it at the end, because it waits for work.
   bool rests = false;
 };
 

@@ -18,8 +18,8 @@ struct options {
   std::optional<unsigned> weak;       ///< how many older values may be read
   std::optional<std::string> replay;  ///< a schedule
   std::optional<std::uint64_t> seed;  ///< random priorities instead of all schedules
-  unsigned depth = 3;                 ///< of the bugs that they look for
-  unsigned runs = 10000;              ///< of them
+  unsigned depth = 3;                 ///< of the bugs that random priorities look for
+  unsigned runs = 10000;              ///< with random priorities
   std::vector<std::string> scenarios;
   std::string wrong;  ///< the argument that was not understood
 };

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// past_stores: what has been stored in one atomic, in its modification order, and how much of it a thread may still
-// take for the latest. A load may get an older store unless the thread knows of a later one: because it has stored or
-// read that itself, or because such a store or read happens before its own load. (As in the view-based machines of the
-// literature: Kang, Hur, Lahav, Vafeiadis, Dreyer: A promising semantics for relaxed-memory concurrency, POPL 2017,
-// without its promises. Here vector clocks stand in for the views.)
+// past_stores: the stores to one atomic, in its modification order, and which of them a thread may still read. A load
+// may return an older store unless the thread knows of a later one: because it has stored or read that one itself, or
+// because such a store or read happens before the load. (As in the view-based machines of the literature: Kang, Hur,
+// Lahav, Vafeiadis, Dreyer: A promising semantics for relaxed-memory concurrency, POPL 2017, without its promises. Here
+// vector clocks represent the views.)
 //
-// A store may likewise come to lie before later ones that its thread does not know of, as long as it does not come
-// between a read-modify-write and what that has read. Of seq_cst operations on the atomic each knows those before it.
+// A store may likewise be inserted before stores that its thread does not know of, but not between a read-modify-write
+// and the store that it has read. Each seq_cst operation on the atomic knows the earlier ones.
 //
 // An age counts from the end: 0 is the latest store, 1 the one before it.
 #pragma once
@@ -24,19 +24,19 @@ namespace doorbell::model {
 struct past_store {
   std::uint64_t value = 0;
   vector_clock released;
-  bool is_rmw = false;  // and so has read the one before it
+  bool is_rmw = false;  // a read-modify-write, which has read the store before it
 };
 
 class past_stores {
  public:
-  /// The thread that loads or stores, and what it must not miss.
+  /// The thread that loads or stores, and its knowledge of earlier stores.
   struct accessor {
     thread_id thread;
     const vector_clock& happened;
     bool seq_cst;
   };
 
-  /// This is the only store so far, and all threads know it.
+  /// Makes `only` the only store, which all threads know.
   void begin(const past_store& only) {
     stores_.assign(1, only);
     known_.clear();
@@ -45,19 +45,19 @@ class past_stores {
   [[nodiscard]] bool empty() const noexcept { return stores_.empty(); }
 
   [[nodiscard]] const past_store& at(unsigned age) const noexcept { return stores_[index_of(age)]; }
-  /// Of the oldest that it may read, or store after.
+  /// The age of the oldest store that the accessor may read, or store after.
   [[nodiscard]] unsigned most_age(const accessor& who) const noexcept {
     auto index = who.seq_cst ? last_seq_cst_ : 0;
     for (const auto& each : known_)
       if (knows(who, each)) index = std::max(index, each.index);
     return static_cast<unsigned>(stores_.size() - 1 - index);
   }
-  /// Whether something may be stored directly after it.
+  /// Whether a store may be inserted directly after the store of that age.
   [[nodiscard]] bool is_open(unsigned age) const noexcept { return age == 0 || !at(age - 1).is_rmw; }
 
   void read(const accessor& who, unsigned age) { note(who, index_of(age)); }
 
-  /// Directly after the one of that age.
+  /// Inserts a store directly after the store of that age.
   void store(const accessor& who, unsigned age, const past_store& made) {
     const auto index = index_of(age) + 1;
     stores_.insert(stores_.begin() + index, made);
@@ -68,7 +68,7 @@ class past_stores {
   }
 
  private:
-  /// A thread has read or stored it, at that time of its clock.
+  /// A store that a thread has read or made, and the time of the thread's clock.
   struct known_store {
     thread_id by;
     std::uint32_t clock;
@@ -94,7 +94,7 @@ class past_stores {
 
   std::vector<past_store> stores_;
   std::vector<known_store> known_;
-  unsigned last_seq_cst_ = 0;  // the latest that a seq_cst operation has stored or read
+  unsigned last_seq_cst_ = 0;  // the latest store that a seq_cst operation has made or read
 };
 
 }  // namespace doorbell::model

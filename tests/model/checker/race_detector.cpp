@@ -35,7 +35,7 @@ race_detector::race_detector(const arena& heap)
     : heap_{heap},
       histories_{static_cast<history*>(::mmap(nullptr, arena::size * sizeof(history), PROT_READ | PROT_WRITE,
                                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))} {
-  if (histories_ == MAP_FAILED) fail(failure::broken_scenario, "there is no memory for the model checker");
+  if (histories_ == MAP_FAILED) fail(failure::broken_scenario, "the model checker cannot map its memory");
 }
 
 void race_detector::begin(const void* at, std::size_t bytes) noexcept {

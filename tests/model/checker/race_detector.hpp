@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// race_detector: two accesses to the same memory, one of them a write and not both atomic, of which neither happens
-// before the other in the sense of C++: by the memory orders that the code gives, whatever the schedule was. Freeing is
-// a write of all that is freed; so memory that is freed too early is found in schedules in which it did no harm.
+// race_detector: detects data races: two accesses to the same memory, one of them a write and not both atomic, of which
+// neither happens before the other. Happens-before is that of C++: it follows from the memory orders in the code, not
+// from the schedule. Freeing counts as a write of the whole block, so memory that is freed too early is detected also
+// in schedules in which it did no harm.
 //
-// Each byte of the arena has, for each thread, the thread's clock at its last access of each kind. Stacks and mappings
-// have no such record. Accesses of other threads to a stack are recorded, and compared with later ones of its owner; in
-// a mapping, accesses of all threads are.
+// For each byte of the arena and each thread, a record holds the thread's clock at its last access of each kind. Stacks
+// and mappings have no such record. Accesses of other threads to a stack are recorded, and compared with later ones of
+// its owner. In a mapping, the accesses of all threads are recorded and compared.
 #pragma once
 
 #include <array>
@@ -21,7 +22,7 @@ namespace doorbell::model {
 
 enum class access_kind : std::uint8_t { read, write, atomic };
 
-/// The thread that accesses, and what has happened before.
+/// The thread that accesses memory, and what happened before.
 struct accessor {
   thread_id thread;
   const vector_clock& happened;
@@ -31,9 +32,9 @@ class race_detector {
  public:
   explicit race_detector(const arena& heap);
 
-  /// Memory of the arena that is live.
+  /// An access to live memory of the arena.
   void access(const accessor& me, const void* at, std::size_t bytes, access_kind how) noexcept;
-  /// Memory of the arena that has just been allocated.
+  /// Clears the record of memory of the arena that has just been allocated.
   void begin(const void* at, std::size_t bytes) noexcept;
 
  private:
@@ -53,11 +54,11 @@ class race_detector {
   history* const histories_;
 };
 
-/// Accesses to memory without such a record.
+/// Recorded accesses to memory that has no record for each byte.
 class sparse_accesses {
  public:
   void clear() noexcept { all_.clear(); }
-  /// One that later ones are compared with.
+  /// Compares the access with earlier ones, and records it for later ones.
   void add(const accessor& who, const void* at, std::size_t bytes, access_kind how) noexcept;
   void compare(const accessor& me, const void* at, std::size_t bytes, access_kind how) const noexcept {
     if (!all_.empty()) [[unlikely]]

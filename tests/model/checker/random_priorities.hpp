@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// random_priorities: for scenarios that are too large to be explored. Each thread has a random priority, and the
-// highest runs; at d - 1 random moments of an execution the running thread gets the lowest priority. A bug that needs d
-// orderings is found by each execution with a probability of at least 1 / (threads * steps^(d-1)). (Burckhardt,
-// Kothari, Musuvathi, Nagarakatte: A randomized scheduler with probabilistic guarantees of finding bugs, ASPLOS 2010.)
+// random_priorities: for scenarios that are too large to be explored. Each thread has a random priority, and the thread
+// with the highest priority runs. At d - 1 random steps of an execution the running thread gets the lowest priority.
+// Each execution finds a bug that needs d orderings with a probability of at least 1 / (threads * steps^(d-1)).
+// (Burckhardt, Kothari, Musuvathi, Nagarakatte: A randomized scheduler with probabilistic guarantees of finding bugs,
+// ASPLOS 2010.)
 #pragma once
 
 #include <array>
@@ -29,9 +30,9 @@ class random_priorities final : public strategy {
   std::mt19937_64 random_;
   const unsigned depth_;
   std::array<int, max_threads> priorities_{};
-  std::vector<unsigned> falls_;  // at which steps
+  std::vector<unsigned> falls_;  // the steps at which the running thread gets the lowest priority
   unsigned step_ = 0;
-  unsigned longest_ = 1;  // execution so far
+  unsigned longest_ = 1;  // the longest execution so far, in steps
   int lowest_ = 0;
 };
 

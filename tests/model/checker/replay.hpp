@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// replay: runs one schedule again. Beyond its end each thread runs as long as it can.
+// replay: runs one schedule again. After the schedule's end, each thread runs as long as it can.
 #pragma once
 
 #include <utility>
@@ -33,7 +33,7 @@ class replay final : public strategy {
 
  private:
   [[noreturn]] static void not_this_scenarios() {
-    fail(failure::broken_scenario, "this is not a schedule of the scenario, as it is now");
+    fail(failure::broken_scenario, "this is not a schedule of the scenario in its current version");
   }
 
   schedule which_;

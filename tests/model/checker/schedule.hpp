@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // schedule: the order of the threads in an execution, written as "a3.b.a12.=1.b2": three steps of the first thread, one
-// of the second, twelve of the first; then, where the scenario or the kernel had a choice, the second alternative.
+// of the second, twelve of the first; then alternative 1, the second one, of a choice that the scenario or the kernel
+// had; then two steps of the second thread.
 #pragma once
 
 #include <optional>
@@ -20,11 +21,12 @@ class schedule {
   void add_pick(unsigned alternative) { entries_.push_back({.is_pick = true, .value = alternative}); }
 
   [[nodiscard]] std::string to_string() const;
-  /// Nothing, if it is not one.
+  /// @return nothing if the text is not a schedule.
   [[nodiscard]] static std::optional<schedule> parse(std::string_view text);
 
   [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
-  /// The entry at `place`: a thread, or an alternative. Nothing if it is of the other kind, or the schedule has ended.
+  /// The entry at `place`: a thread, or an alternative. Nothing if the entry is of the other kind, or the schedule ends
+  /// before.
   [[nodiscard]] std::optional<thread_id> step_at(std::size_t place) const noexcept { return at(place, false); }
   [[nodiscard]] std::optional<unsigned> pick_at(std::size_t place) const noexcept { return at(place, true); }
 

@@ -17,12 +17,13 @@ namespace {
 
 constexpr unsigned too_many_steps = 20000;
 
-/// The stacks are ours, and stay.
+/// The model checker owns the stacks, and keeps them.
 struct no_deallocation {
   void deallocate(boost::context::stack_context&) noexcept {}
 };
 
-// The end of a fiber object would unwind its stack, which code that is noexcept cannot bear; so it has none.
+// The destructor of a fiber object would unwind its stack, which terminates the program in noexcept code. Therefore the
+// object is never destroyed.
 void leave_for_good(boost::context::fiber& where_it_is) noexcept {
   alignas(boost::context::fiber) static std::byte place[sizeof(boost::context::fiber)];
   ::new (static_cast<void*>(place)) boost::context::fiber{std::move(where_it_is)};
@@ -60,7 +61,7 @@ bool background_has_ended(const void* all) noexcept {
                              [](const auto& each) { return !each.in_background || each.finished; });
 }
 
-// Which only asks for what is said of the others.
+// Whether the scenario's own thread waits only for the state of the other threads.
 bool waits_for_others(const thread& scenario) noexcept {
   const auto asks = scenario.pending.ready;
   return scenario.id == 0 &&
@@ -79,7 +80,7 @@ scheduler& scheduler::one() {
 thread& scheduler::free_thread() noexcept {
   auto* const found =
       std::ranges::find_if(threads_, [](const auto& each) { return each.id != 0 && each.body == nullptr; });
-  if (found == threads_.end()) fail(failure::broken_scenario, "more threads than the model checker has");
+  if (found == threads_.end()) fail(failure::broken_scenario, "more threads than the model checker supports");
   return *found;
 }
 
@@ -260,8 +261,8 @@ void scheduler::stop_for_ever(thread& me) noexcept {
   me.host = std::move(me.host).resume();
 }
 
-// A limit for each thread, instead of one for all: the steps of threads that do not depend on each other are tried in
-// one order only, and the fork may come after any number of them.
+// Each thread has its own limit, instead of one limit for all. The search tries independent steps of threads in one
+// order only, and the fork may come after any number of each thread's steps.
 void scheduler::together_until_fork(std::span<const part> parts, unsigned steps) noexcept {
   const not_tracked here;
   auto& me = current();
@@ -275,7 +276,7 @@ void scheduler::together_until_fork(std::span<const part> parts, unsigned steps)
   step({.name = "fork", .ready = fork_comes, .asked = &threads_});
   for (auto& each : threads_) {
     if (!each.in_parent_only) continue;
-    // The kernel copies the memory between two steps, so all that was done before is seen in the child.
+    // The kernel copies the memory between two steps, so the child sees all earlier steps.
     me.order.join(each.order);
     me.happened.join(each.happened);
     if (!each.finished) --alive_;
@@ -298,7 +299,7 @@ void scheduler::start_in_background(std::string_view name, void (*body)(void*) n
   current().happened.tick(current().id);
 }
 
-// In the sense of C++ this does not order their operations before those of the caller, which has acquired nothing.
+// This does not add to happens-before: the caller has acquired nothing from the background threads.
 void scheduler::let_background_rest() noexcept {
   if (in_background() == 0) return;
   const not_tracked here;

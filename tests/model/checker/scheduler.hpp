@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// scheduler: runs a scenario's threads one at a time, and at each of their operations asks the strategy for the next
+// scheduler: runs a scenario's threads one at a time. At each of their operations it asks the strategy for the next
 // thread.
 #pragma once
 
@@ -32,20 +32,20 @@ struct part {
 
 class scheduler {
  public:
-  /// The only one.
+  /// The only scheduler.
   static scheduler& one();
   scheduler(const scheduler&) = delete;
   scheduler& operator=(const scheduler&) = delete;
 
-  /// One execution, from its beginning to its end.
+  /// Runs one execution, from its beginning to its end.
   void execute(strategy& how, void (*body)());
-  /// The order of the threads in the execution that runs or has run.
+  /// The order of the threads in the current or last execution.
   [[nodiscard]] const schedule& taken() const noexcept { return taken_; }
-  /// Records the steps of the threads; null: none.
+  /// Records the threads' steps in `where`; null: nowhere.
   void set_trace(trace* where) noexcept { trace_ = where; }
 
-  /// From now on as many operations of an execution as this take an older store of their atomic for the latest. With 0
-  /// the values are sequentially consistent.
+  /// From now on, at most `most_older` operations of an execution use an older store of their atomic instead of the
+  /// latest. With 0 the values are sequentially consistent.
   void set_weak(unsigned most_older) noexcept { most_older_ = most_older; }
 
   /// Calls `finish` at the end of this execution, once, to check and restore the state.
@@ -53,44 +53,45 @@ class scheduler {
 
   // For the threads of the scenario.
 
-  /// Whether one runs.
+  /// Whether an execution is running.
   [[nodiscard]] bool running() const noexcept { return strategy_ != nullptr; }
   [[nodiscard]] thread& current() noexcept { return threads_[current_]; }
   [[nodiscard]] std::span<thread> threads() noexcept { return threads_; }
-  /// Returns when the calling thread may carry the operation out; until its next one no other thread runs.
+  /// Returns when the calling thread may execute the operation. No other thread runs until its next operation.
   void step(const operation& next) noexcept;
   /// Lets other threads run first, if there are any.
   void yield() noexcept;
-  /// A choice that is not about threads. @return an alternative, below their number.
+  /// A choice between alternatives that are not threads. @return the number of one, below `alternatives`.
   [[nodiscard]] unsigned pick(unsigned alternatives) noexcept;
-  /// The same for the stores of an atomic: 0 is the latest, and the only alternative when enough older ones were taken.
+  /// The same for the stores of an atomic. 0 is the latest store, and the only alternative after `most_older` older
+  /// ones.
   [[nodiscard]] unsigned pick_older(unsigned alternatives) noexcept;
-  /// Starts threads, and waits for them.
+  /// Starts threads, and waits until they have ended.
   void together(std::span<const part> parts) noexcept;
-  /// The same until a fork(2) by the calling thread: each of the others has made a number of steps by then, below
-  /// `steps`, all of which are tried, or waits for ever. The execution then continues as the child, in which none of
-  /// them runs.
+  /// Starts threads, and continues as the child of a fork(2) by the calling thread. At the fork each of the threads has
+  /// made a number of steps below `steps`, or waits; the search tries all numbers. None of them runs in the child.
   void together_until_fork(std::span<const part> parts, unsigned steps) noexcept;
-  /// Starts a thread that is not waited for. When the scenario has ended it runs until it rests, and is left there.
-  /// @param rests_asleep it rests where it sleeps on a condition variable or a futex, too.
+  /// Starts a background thread. The scenario does not wait for its end. When the scenario has ended, the thread runs
+  /// until it rests, and is left there.
+  /// @param rests_asleep the thread also rests where it sleeps on a condition variable or a futex.
   void start_in_background(std::string_view name, void (*body)(void*) noexcept, void* argument,
                            bool rests_asleep) noexcept;
-  /// Waits until all of those rest, that is, until their work is done.
+  /// Waits until all background threads rest, that is, have no more work.
   void let_background_rest() noexcept;
-  /// Waits until all of those have ended: their operations happen before the caller's next one.
+  /// Waits until all background threads have ended. Their operations happen before the caller's next one.
   void join_background() noexcept;
-  /// How many of those have been started.
+  /// How many background threads have been started.
   [[nodiscard]] std::size_t in_background() const noexcept;
-  /// Calls `finish`, once, when this execution's scenario has ended and the background threads are gone: as code under
-  /// test, to free their objects.
+  /// Calls `finish` once, when this execution's scenario has ended and no background thread runs. It runs as code under
+  /// test, to free objects of the background threads.
   void before_end(void (*finish)());
 
-  // For the code that carries out its operation.
+  // For the seam, which executes a thread's operation.
 
   [[nodiscard]] bool is_weak() const noexcept { return most_older_ > 0; }
   [[nodiscard]] object& object_at(const void* at) noexcept { return objects_.find(memory_.first_mapping_of(at)); }
   void new_object(const void* at) noexcept { objects_.forget(memory_.first_mapping_of(at)); }
-  /// Orders what the current thread has done before later operations of other threads on `what`.
+  /// Orders the current thread's operations so far before later operations of other threads on `what`.
   void leave(const void* what) noexcept { strategy_->leaves(current(), objects_.find(what)); }
   [[nodiscard]] accessor who() noexcept { return {current_, current().happened}; }
   [[nodiscard]] memory& all_memory() noexcept { return memory_; }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// stacks: one for each thread of a scenario, used again in every execution. They are adjacent, so that an address shows
-// its thread.
+// stacks: one stack for each thread of a scenario, reused in every execution. They are adjacent, so that an address
+// identifies its thread.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,7 @@ class stacks {
   [[nodiscard]] std::byte* top(thread_id of) const noexcept { return memory_ + (of + 1) * bytes; }
   [[nodiscard]] std::byte* bottom(thread_id of) const noexcept { return memory_ + of * bytes; }
 
-  /// The thread on whose stack an address is.
+  /// The thread whose stack contains the address.
   [[nodiscard]] std::optional<thread_id> owner(const void* at) const noexcept {
     const auto offset = static_cast<std::size_t>(static_cast<const std::byte*>(at) - memory_);
     if (offset >= max_threads * bytes) return std::nullopt;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// strategy: chooses the next thread. There is one for an exploration, which runs a scenario repeatedly.
+// strategy: chooses the next thread. One strategy serves all executions of an exploration.
 #pragma once
 
 #include <span>
@@ -11,14 +11,14 @@
 
 namespace doorbell::model {
 
-/// The threads that could go next; at least one.
+/// The threads that may run next; at least one.
 struct candidates {
   thread_mask ready;
-  thread_mask timed;  ///< if their time is up now
+  thread_mask timed;  ///< may run if their timeout expires now
   thread_id previous;
 
   [[nodiscard]] thread_mask all() const noexcept { return ready | timed; }
-  /// Whether the previous thread, which could continue, would have to wait for this one.
+  /// Whether the previous thread could continue and is switched away from.
   [[nodiscard]] bool is_preemption(thread_id next) const noexcept {
     return next != previous && (ready & only(previous)) != 0;
   }
@@ -36,16 +36,16 @@ class strategy {
   strategy& operator=(const strategy&) = delete;
   virtual ~strategy() = default;
 
-  /// An execution begins.
+  /// Called when an execution begins.
   virtual void begin() {}
   [[nodiscard]] virtual thread_id choose(const candidates& who) = 0;
   [[nodiscard]] virtual unsigned pick(unsigned alternatives) = 0;
 
-  /// A thread has come to its next operation.
+  /// A thread has reached its next operation.
   virtual void announced(std::span<thread> /*threads*/, thread& /*who*/, objects& /*all*/) {}
-  /// The one that has been chosen is about to carry it out.
+  /// The chosen thread is about to execute its operation.
   virtual void steps(std::span<thread> /*threads*/, thread& /*who*/, objects& /*all*/) {}
-  /// All operations of a thread so far come before later ones of others on `what`.
+  /// All operations of a thread so far precede later operations of other threads on `what`.
   virtual void leaves(const thread& /*who*/, object& /*what*/) {}
 };
 

@@ -10,7 +10,8 @@
 namespace doorbell::model {
 namespace {
 
-/// The program's own block of thread_locals; those of shared libraries, such as errno, stay common to all.
+/// The program's own block of thread_local variables. Variables of shared libraries, such as errno, stay shared by all
+/// threads.
 std::span<std::byte> find_block() {
   std::span<std::byte> block;
   ::dl_iterate_phdr(
@@ -29,7 +30,7 @@ std::span<std::byte> the_block() {
   return block;
 }
 
-// First asked for before any scenario runs.
+// First called before any scenario runs.
 const std::vector<std::byte>& as_loaded() {
   static const std::vector<std::byte> content{the_block().begin(), the_block().end()};
   return content;

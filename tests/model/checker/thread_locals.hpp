@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // thread_locals: the thread_local variables of this program, and the exceptions in flight, saved for a thread of the
-// scenario while others run. All scenario threads run in one real thread, so a thread_local has one address. Its
-// content is exchanged instead, for all thread_locals, without changes to the code that has them.
+// scenario while others run. All scenario threads run in one real thread, so each thread_local has one address. A
+// switch of threads exchanges the content of the whole block, so the code under test needs no changes.
 #pragma once
 
 #include <array>
@@ -13,10 +13,10 @@ namespace doorbell::model {
 
 class thread_locals {
  public:
-  /// Those of a thread that begins: as the program was loaded.
+  /// The values of a new thread: as the program was loaded.
   thread_locals();
 
-  /// Makes the values kept here current, and keeps the former ones in `other`.
+  /// Makes the values saved here current, and saves the previous ones in `other`.
   void replace(thread_locals& other) noexcept;
 
  private:

@@ -23,7 +23,7 @@ bool is_ours(const source_place& place) {
          place.file.find("/model/seam/") != std::string::npos || place.file.ends_with("/model/scenario.hpp");
 }
 
-// Functions whose names add nothing to the operation's.
+// Functions whose names add no information to that of the operation.
 bool is_wrapper(const source_place& place) {
   return place.file.find("/doorbell/base/mutex.hpp") != std::string::npos || place.file.starts_with("/usr/");
 }
@@ -80,7 +80,7 @@ std::vector<std::string> wrap(const std::string& text, std::size_t width, std::s
   return lines;
 }
 
-/// The place, without the functions of the model checker, and its callers.
+/// The place, without functions of the model checker, and its caller outside base.
 std::string place_of(const places& inward) {
   const auto here =
       std::ranges::find_if(inward, [](const auto& place) { return !is_ours(place) && !is_wrapper(place); });
@@ -93,7 +93,7 @@ std::string place_of(const places& inward) {
   return text;
 }
 
-/// A table with a column for each thread, of which a row fills one.
+/// A table with a column for each thread. A row fills one column.
 class table {
  public:
   table(std::FILE* to, std::size_t columns) : to_{to}, columns_{columns}, width_{columns > 2 ? 40U : 54U} {}

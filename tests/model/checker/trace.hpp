@@ -14,17 +14,18 @@
 
 namespace doorbell::model {
 
-/// A number as one would write it; an address, or one with flags in its upper bits, in hexadecimal.
+/// A readable number: small ones in decimal, large ones such as addresses in hexadecimal, with flags in the upper bits
+/// shown separately.
 [[nodiscard]] std::string value_text(std::uint64_t value, std::size_t bytes);
 
 class trace {
  public:
-  /// A thread carries out an operation; called from where it does.
-  /// @param together whether others might have gone instead.
+  /// Records an operation of a thread. Called in that thread, at the operation.
+  /// @param together whether other threads could have run instead; if not, nothing is recorded.
   void step(thread_id who, const char* name, bool together);
   /// Records the result of the operation.
   void tell(const std::string& what);
-  /// Where a failure was noticed; called from there.
+  /// Records a failure. Called where it was detected.
   void end(thread_id who, const std::string& what);
 
   void print(std::FILE* to, const std::vector<std::string>& names) const;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Whether the code under test runs, whose memory is checked, or the model checker's own.
+// Whether the running code is that under test, whose memory accesses are checked, or the model checker's own.
 #pragma once
 
 #include <utility>
@@ -9,7 +9,8 @@ namespace doorbell::model {
 
 inline constinit bool is_tracked = false;
 
-/// The model checker's own code, for a scope. When threads are switched in it, each comes back with its own.
+/// Marks a scope as the model checker's own code. If threads are switched in it, each thread's scope restores the value
+/// that it has saved.
 class not_tracked {
  public:
   not_tracked() noexcept : before_{std::exchange(is_tracked, false)} {}
@@ -21,7 +22,7 @@ class not_tracked {
   const bool before_;
 };
 
-/// The code under test, for a scope.
+/// Marks a scope as code under test.
 class tracked {
  public:
   tracked() noexcept : before_{std::exchange(is_tracked, true)} {}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// vector_clock: for each thread, the number of its operations that come before.
+// vector_clock: for each thread, the number of its operations that precede.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@ namespace doorbell::model {
 
 using thread_id = unsigned;
 
-/// The scenario's own, which is thread 0, and those it starts.
+/// The scenario's own thread, number 0, and the threads that it starts.
 inline constexpr unsigned max_threads = 8;
 
 /// A set of threads.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Atomic operations. Happens-before follows C++: a release is known to a thread that acquires it or a later RMW in its
-// release sequence. The values are sequentially consistent, so that an operation takes effect for all when it is
-// carried out; unless the scenario is explored with weak memory, in which a load may get an older one.
+// Atomic operations. Happens-before follows C++: a release synchronizes with a thread that acquires its value or that
+// of a later RMW in its release sequence. The values are sequentially consistent: an operation takes effect for all
+// threads when it is executed. With weak memory, a load may return an older value.
 #include <doorbell_model/calls.hpp>
 
 #include <cstring>
@@ -76,7 +76,7 @@ std::uint64_t after(atomic_operation what, std::uint64_t before, std::uint64_t o
   return before;
 }
 
-/// An atomic, and what the current thread finds and leaves there.
+/// An atomic, and the store that the current thread's operation reads or follows.
 class location {
  public:
   /// A step.
@@ -86,19 +86,19 @@ class location {
     all.all_memory().access(all.who(), at, bytes, access_kind::atomic);
     known_ = &all.object_at(at);
     found_ = latest();
-    // All threads know a value that was written here without an atomic operation, such as the initial one: otherwise it
-    // would race.
+    // A value that was written without an atomic operation, such as the initial one, is known to all threads: otherwise
+    // the write would be a data race.
     if (all.is_weak() && (known_->past.empty() || known_->past.at(0).value != found_.value)) known_->past.begin(found_);
   }
 
-  /// From now on it knows what the callers of wake() here knew.
+  /// From now on the operation knows the stores that the callers of wake() on this address knew.
   void trust_wakers() noexcept {
     with_wakers_ = all_.current().happened;
     with_wakers_.join(known_->wakers);
     happened_ = &with_wakers_;
   }
 
-  /// Finds the latest store, or an older one, whichever is explored; of those for which `may_be` holds.
+  /// Chooses the latest store or an older one for which `may_be` holds. The search tries each.
   template <class Condition>
   void find(const Condition& may_be) noexcept {
     if (!all_.is_weak()) return;
@@ -110,7 +110,7 @@ class location {
     found_ = known_->past.at(age_);
   }
 
-  // For the conditions.
+  // For the conditions of find().
   [[nodiscard]] bool may_read(unsigned age, std::memory_order order) const noexcept {
     return age <= known_->past.most_age(me(order));
   }
@@ -138,7 +138,7 @@ class location {
   }
 
   [[nodiscard]] std::string text(std::uint64_t value) const { return value_text(value, bytes_); }
-  /// For a trace, if it was not the latest.
+  /// Text for a trace if the chosen store is not the latest.
   [[nodiscard]] std::string text_of_age(const char* relation) const {
     return age_ == 0 ? "" : std::string{", "} + relation + " the latest " + text(read(at_, bytes_));
   }
@@ -173,7 +173,7 @@ std::uint64_t atomic_step(atomic_operation what, void* at, std::size_t bytes, st
     if (!loads) write(at, bytes, after(what, before, operand));
     return before;
   }
-  // Later seq_cst loads of other threads must not miss the store that this one gets: their order counts.
+  // Later seq_cst loads of other threads must not miss the store that this seq_cst load reads, so their order matters.
   const bool counts = all.is_weak() && order == std::memory_order_seq_cst;
   location here_is{all, at, bytes, name_of(what), !loads || counts};
   here_is.find(

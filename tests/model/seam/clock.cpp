@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// std::chrono::steady_clock. Time stands still in a scenario, so that nothing depends on how fast it runs; timeouts
-// pass when the seam says so (futex.cpp, epoll.cpp).
+// std::chrono::steady_clock. Its time is constant in a scenario, so that nothing depends on the speed of execution. The
+// seam decides when timeouts expire (futex.cpp, epoll.cpp).
 #include <chrono>
 #include <cstdint>
 
@@ -10,7 +10,7 @@
 // NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
 extern "C" {
 
-// Of steady_clock::now(), whose result is one number of nanoseconds.
+// steady_clock::now(), whose result is a number of nanoseconds.
 std::int64_t __real__ZNSt6chrono3_V212steady_clock3nowEv();
 
 std::int64_t __wrap__ZNSt6chrono3_V212steady_clock3nowEv() {

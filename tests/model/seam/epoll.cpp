@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernel's epolls, on the eventfds of kernel.cpp. As in the kernel, an edge is a write or a read of the file,
-// whatever it changed, and epoll_wait looks at the file itself before it says anything. Without EPOLLET it looks at a
-// file that was ready again the next time, and after an event of EPOLLONESHOT no more. Files that lose their last
-// descriptor are watched no longer.
+// The kernel's epolls, on the eventfds of kernel.cpp. As in the kernel, each write or read of the file is an edge, even
+// if it changes no readiness, and epoll_wait checks the file itself before it reports an event. Without EPOLLET the
+// next epoll_wait checks a ready file again. After an event, a file with EPOLLONESHOT is not checked any more. A file
+// that loses its last descriptor is no longer watched.
 #include <algorithm>
 #include <cstddef>
 #include <memory>
@@ -38,7 +38,7 @@ std::vector<std::shared_ptr<watched_file>> take_edges(kernel_epoll& epoll, std::
   return taken;
 }
 
-/// @return whether there is something to say of it.
+/// @return whether there is an event to report.
 bool look_at(scheduler& all, watched_file& one, epoll_event& said) {
   const auto file = one.file.lock();
   if (file == nullptr) return false;
@@ -68,7 +68,7 @@ auto find_watched(kernel_epoll& epoll, int number, const std::shared_ptr<kernel_
 void expect_known(const epoll_event& asked) {
   constexpr unsigned known = EPOLLIN | EPOLLOUT | EPOLLET | EPOLLONESHOT;
   if ((asked.events & ~known) != 0)
-    fail(failure::broken_scenario, "the model checker's epoll knows EPOLLIN and EPOLLOUT only");
+    fail(failure::broken_scenario, "the model checker's epoll supports only EPOLLIN and EPOLLOUT");
 }
 
 int watch(scheduler& all, const std::shared_ptr<kernel_epoll>& epoll, const descriptor& of, int number,
@@ -85,7 +85,7 @@ int watch(scheduler& all, const std::shared_ptr<kernel_epoll>& epoll, const desc
   return 0;
 }
 
-/// The file is looked at again, as by EPOLL_CTL_ADD.
+/// Checks the file again, like EPOLL_CTL_ADD.
 int watch_again(scheduler& all, kernel_epoll& epoll, const descriptor& of, int number, const epoll_event& asked) {
   expect_known(asked);
   all.step({.name = "EPOLL_CTL_MOD", .object = &epoll});
@@ -121,7 +121,7 @@ void let_time_pass() {
   }
 }
 
-// An edge that comes with the change is told to those who watched when it came.
+// Reports the edge to the epolls that watched the file when it changed.
 void tell_epolls(scheduler& all, const kernel_eventfd& file, unsigned events) {
   const auto watchers = file.watchers;
   for (const auto& each : watchers) {
@@ -168,9 +168,9 @@ int __wrap_epoll_ctl(int number, int command, int of, epoll_event* asked) {
   return failed(EINVAL);
 }
 
-// A timeout passes only when the scenario lets it (let_time_pass): the threads that have one use it only to notice a
-// descriptor that the program has closed.
-// The function holds nothing while it waits, because a thread that is left at rest never releases it.
+// A timeout expires only when the scenario calls let_time_pass: threads use a timeout only to notice a descriptor that
+// the program has closed. The function holds no reference while it waits, because a thread that is left resting never
+// releases it.
 int __wrap_epoll_wait(int number, epoll_event* said, int most, int timeout) {
   if (!is_ours(number)) return __real_epoll_wait(number, said, most, timeout);
   const not_tracked here;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How eventfds are recognised is not explored: the seam knows which numbers are theirs.
+// The recognition of eventfds is not explored: the seam knows which numbers are eventfds.
 #include "eventfd_recognition.hpp"
 
 #include "checker/tracking.hpp"

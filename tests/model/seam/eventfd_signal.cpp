@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// aio/eventfd_signal, as on a system that refuses io_setup(2), unless the scenario says that it allows the kernel's
-// AIO.
+// aio/eventfd_signal, as on a system where io_setup(2) fails, unless the scenario has called allow_kernel_aio().
 #include "eventfd_signal.hpp"
 
 #include <tuple>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// In place of base/futex.cpp. No thread is woken without a cause, and no signal interrupts a sleep; a timeout may
-// expire at any moment.
+// Replaces base/futex.cpp. There are no spurious wakeups, and no signal interrupts a sleep. A timeout may expire at any
+// moment.
 #include <doorbell/base/futex.hpp>
 
 #include "checker/scheduler.hpp"

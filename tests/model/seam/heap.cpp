@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// new and delete of the code under test go to the arena; those of the model checker itself to the C library.
+// new and delete of the code under test use the arena, those of the model checker the C library.
 #include <cstdlib>
 #include <new>
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernel's descriptors and eventfds, as far as doorbell uses them: the system calls of the code under test come
-// here (the linker wraps them), and are steps of their threads. Descriptors that are not of here go on to the kernel.
+// The kernel's descriptors and eventfds, as far as doorbell uses them. The linker wraps the system calls of the code
+// under test, so that they call the functions here, and are steps of their threads. Calls with other descriptors go to
+// the real kernel.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -33,7 +34,7 @@ constexpr std::string_view fdinfo_folder = "/proc/thread-self/fdinfo/";
 
 using descriptor_table = std::map<int, descriptor>;
 
-constexpr std::size_t usual_room = 16;  // of a socket, in messages
+constexpr std::size_t usual_room = 16;  // capacity of a socket, in messages
 
 struct {
   std::array<descriptor_table, max_threads> tables;  // the first one is the program's
@@ -46,7 +47,8 @@ struct {
 
 descriptor_table& descriptors() { return state.tables[scheduler::one().current().table]; }
 
-/// The kernel closes what is in a table whose threads have ended.
+/// Fails if the program's table has open descriptors. The kernel closes the descriptors of a private table when its
+/// threads end.
 void expect_all_closed() {
   const auto& programs = state.tables.front();
   if (!programs.empty())
@@ -54,10 +56,10 @@ void expect_all_closed() {
   state = {};
 }
 
-/// A step: which number is whose is common to all threads.
+/// A step: all threads of a table share the mapping from numbers to files.
 void change_table() { scheduler::one().step({.name = "change the descriptors", .object = &descriptors()}); }
 
-/// A step. @return null when the number is no eventfd's, nor what tells of one.
+/// A step. @return null if the number is neither an eventfd nor the fdinfo file of one.
 std::shared_ptr<kernel_eventfd> find_file(int number) {
   const auto* const there = find_descriptor(number);
   return there != nullptr ? there->file : nullptr;
@@ -65,7 +67,7 @@ std::shared_ptr<kernel_eventfd> find_file(int number) {
 
 bool is_readable(const void* file) noexcept { return static_cast<const kernel_eventfd*>(file)->count > 0; }
 
-/// A write waits for this.
+/// The room in the count that a write waits for.
 struct room {
   const kernel_eventfd& file;
   std::uint64_t n;
@@ -113,7 +115,7 @@ bool has_room(const void* asked) noexcept {
   return socket.messages.size() < socket.room;
 }
 
-/// Until there is room in the socket: a timeout does not pass.
+/// Waits until there is room in the socket. A timeout does not expire.
 int wait_for_room(scheduler& all, pollfd& asked, const kernel_socket& socket) {
   all.step({.name = "poll", .object = &socket, .writes = false, .ready = has_room, .asked = &socket});
   asked.revents = POLLOUT;
@@ -133,7 +135,7 @@ int ready_events(scheduler& all, pollfd& asked) {
   return asked.revents != 0 ? 1 : 0;
 }
 
-/// As fcntl(2). Each a step or more.
+/// Like fcntl(2). Each command is a step or more.
 int control(int number, int command, long argument) {
   const auto* const there = find_descriptor(number);
   if (there == nullptr || there->file == nullptr) return failed(EBADF);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The objects of the kernel that the seam replaces: eventfds, epolls and socket pairs, and the tables of their
-// descriptors. Each change of a file wakes the threads that wait in an epoll for it.
+// The kernel objects that the seam replaces: eventfds, epolls and socket pairs, and the descriptor tables. Each change
+// of a file wakes the threads that wait for it in an epoll.
 //
-// A scenario's threads share the program's table; a thread that enters a private table (aio/private_table.hpp) has
-// another one, which those that it starts share. Where a scenario is about files, eventfds are the files: each has an
-// inode.
+// A scenario's threads share the program's table. A thread that enters a private table (aio/private_table.hpp) has
+// another table, which the threads that it starts share. In scenarios that need files, eventfds represent the files:
+// each has an inode.
 #pragma once
 
 #include <sys/epoll.h>
@@ -29,12 +29,12 @@ struct watched_file {
   int number;
   std::weak_ptr<kernel_eventfd> file;
   epoll_event asked;
-  bool is_ready = false;  // there has been an edge that epoll_wait has not looked at
+  bool is_ready = false;  // there was an edge that epoll_wait has not checked yet
 };
 
 struct kernel_epoll {
   std::vector<std::shared_ptr<watched_file>> watched = {};
-  bool is_late = false;  // the time of a thread that waits is up
+  bool is_late = false;  // the timeout of a waiting thread expires
 };
 
 struct kernel_eventfd {
@@ -47,7 +47,7 @@ struct kernel_eventfd {
   const bool semaphore;
   const bool non_blocking;
   const std::uint64_t inode;
-  bool is_regular = false;  // another kind of file: the count says how much has been written to it
+  bool is_regular = false;  // another kind of file: the count is the amount written to it
   std::vector<watcher> watchers = {};
 
   static constexpr std::uint64_t most = UINT64_MAX - 1;
@@ -57,7 +57,7 @@ struct kernel_eventfd {
 
 struct kernel_socket;
 
-/// One of the three.
+/// Refers to a file, an epoll, or a socket.
 struct descriptor {
   std::shared_ptr<kernel_eventfd> file;
   std::shared_ptr<kernel_epoll> epoll = nullptr;
@@ -65,7 +65,7 @@ struct descriptor {
   std::shared_ptr<kernel_socket> socket = nullptr;
 };
 
-/// One end receives what the other sends: words, each with a file.
+/// One end receives the messages that the other end sends: words, each with a file.
 struct kernel_socket {
   struct message {
     std::uint64_t word;
@@ -76,48 +76,49 @@ struct kernel_socket {
   std::deque<message> messages = {};
 };
 
-/// Whether the number is of here, and not the kernel's own.
+/// Whether the number belongs to the seam, not to the real kernel.
 [[nodiscard]] bool is_ours(int number) noexcept;
-/// A step. @return null when there is none.
+/// A step. @return null if there is none.
 [[nodiscard]] descriptor* find_descriptor(int number);
-/// A step. @return the lowest number that is free, as the kernel does it.
+/// A step. @return the lowest free number, as in the kernel.
 int add_descriptor(const descriptor& made);
 
-/// A step. The calling thread gets a table of its own, with those descriptors of its old one.
+/// A step. The calling thread gets a private table, with the descriptors `kept` of its old one.
 void enter_new_table(std::span<const int> kept);
 
-/// Not steps. The table of the calling thread, and another one for it.
+/// Not steps. Return and set the table of the calling thread.
 [[nodiscard]] unsigned this_table() noexcept;
 void use_table(unsigned which) noexcept;
 
 /// Not a step. @return the inode of the file that the number refers to in the calling thread's table; 0: none.
 [[nodiscard]] std::uint64_t inode_of(int number) noexcept;
 
-/// For the rest of the execution: the program may close the library's descriptors, which therefore looks whether they
+/// For the rest of the execution, the program may close the library's descriptors, so the library checks whether they
 /// are still its own.
 void let_program_close_ours() noexcept;
-/// A step, if it may. @return whether the number refers to the file with that inode.
+/// A step after let_program_close_ours(). @return whether the number refers to the file with that inode; without that
+/// call, true.
 [[nodiscard]] bool is_still(int number, std::uint64_t inode) noexcept;
 
-/// Not a step. The file of that number is not an eventfd.
+/// Not a step. From now on the file of that number is not an eventfd.
 void make_regular(int number);
-/// For the rest of the execution: the system allows the kernel's AIO, which signals eventfds (aio/eventfd_signal.hpp).
+/// For the rest of the execution, the system permits the kernel's AIO, which signals eventfds (aio/eventfd_signal.hpp).
 void allow_kernel_aio() noexcept;
 [[nodiscard]] bool allows_kernel_aio() noexcept;
-/// A step: as the kernel signals the eventfd of that number for a request. @return false: EBADF, or EINVAL.
+/// A step. Signals the eventfd of that number, as the kernel does for a request. @return false: EBADF, or EINVAL.
 [[nodiscard]] bool signal_eventfd(int number, std::uint64_t n);
 
 [[nodiscard]] std::shared_ptr<kernel_socket> make_socket();
-/// For the rest of the execution: a socket pair has room for so many messages.
+/// For the rest of the execution, new sockets have room for `most` messages.
 void limit_messages(std::size_t most) noexcept;
 
-/// Not a step. How many descriptors of all tables, and messages on the way, refer to the file of that number.
+/// Not a step. The number of descriptors in all tables, and messages in sockets, that refer to the file of that number.
 [[nodiscard]] long references_to(int number) noexcept;
 
-/// A step for each epoll: time passes, and threads that wait there for some time return.
+/// A step for each epoll: threads that wait there with a timeout return.
 void let_time_pass();
 
-/// Tells the epolls that wait for them: a step for each.
+/// Reports `events` of the file to each epoll that watches for them. A step for each epoll.
 void tell_epolls(scheduler& all, const kernel_eventfd& file, unsigned events);
 
 inline int failed(int error) noexcept {

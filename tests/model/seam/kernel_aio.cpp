@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernel's own AIO, as on a system that refuses io_setup(2): the model's requests go to the workers.
+// The kernel's own AIO, as on a system where io_setup(2) fails: the workers execute the requests.
 #include "kernel_aio.hpp"
 
 namespace doorbell::aio {

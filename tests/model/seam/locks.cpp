@@ -23,7 +23,7 @@ void take(scheduler& all, const void* mutex, int& owner) noexcept {
   owner = static_cast<int>(me.id);
   me.happened.join(all.object_at(mutex).released);
   if (!all.locks().allows(me.locks, mutex))
-    fail(failure::lock_order_inversion, me.name + " takes a mutex that another takes before one that it holds");
+    fail(failure::lock_order_inversion, me.name + " locks a mutex that was once locked before one that it holds");
   me.locks.push_back(mutex);
 }
 
@@ -45,7 +45,7 @@ void lock(const void* mutex, int& owner) noexcept {
   if (!all.running()) return;
   const not_tracked here;
   if (owner == static_cast<int>(all.current().id))
-    fail(failure::deadlock, all.current().name + " takes a mutex that it holds");
+    fail(failure::deadlock, all.current().name + " locks a mutex that it already holds");
   all.step({.name = "lock", .object = mutex, .ready = is_free, .asked = &owner});
   check(all, mutex);
   take(all, mutex, owner);
@@ -68,7 +68,7 @@ void unlock(const void* mutex, int& owner) noexcept {
   const not_tracked here;
   check(all, mutex);
   auto& me = all.current();
-  if (owner != static_cast<int>(me.id)) fail(failure::assertion, me.name + " gives back a mutex that it does not hold");
+  if (owner != static_cast<int>(me.id)) fail(failure::assertion, me.name + " unlocks a mutex that it does not hold");
   owner = nobody;
   std::erase(me.locks, mutex);
   auto& known = all.object_at(mutex);
@@ -100,7 +100,7 @@ bool unlock_and_sleep(const void* at, void (*unlock)(void*), void* argument, boo
   return fall_asleep(all, at, timed);
 }
 
-// The address may be all that is left of what was there.
+// The object at the address may no longer exist.
 void wake(const void* at, unsigned sleepers) noexcept {
   auto& all = scheduler::one();
   if (!all.running()) return;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Memory that the code under test maps lies at the same addresses in each execution, because operations may depend on
-// them (a context's place in the table does). A second mapping, by mremap(2) with an old size of 0, is the same memory.
+// Memory that the code under test maps has the same addresses in each execution, because operations may depend on the
+// addresses (a context's place in the table does). A second mapping, by mremap(2) with an old size of 0, is the same
+// memory.
 #include <sys/mman.h>
 
 #include <cstdarg>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The code under test is compiled for ThreadSanitizer, and linked with this in its place: so the model checker sees
-// each plain access to memory, and each atomic operation that does not come through doorbell's seam (the standard
-// library's, in headers).
+// The code under test is compiled with -fsanitize=thread, and linked with these functions instead of ThreadSanitizer's.
+// The model checker so sees each plain access to memory, and each atomic operation that does not use doorbell's seam:
+// those in headers of the standard library.
 #include <doorbell_model/calls.hpp>
 
 #include <cstddef>
@@ -63,12 +63,12 @@ DOORBELL_MODEL_PLAIN(16)
 void __tsan_read_range(void* at, std::size_t bytes) { access(at, bytes, access_kind::read); }
 void __tsan_write_range(void* at, std::size_t bytes) { access(at, bytes, access_kind::write); }
 void __tsan_vptr_read(void** at) { access(static_cast<const void*>(at), sizeof *at, access_kind::read); }
-// A destructor that puts the same pointer there again writes nothing.
+// A destructor that stores the same pointer again counts as a read.
 void __tsan_vptr_update(void** at, void* value) {
   access(static_cast<const void*>(at), sizeof *at, *at == value ? access_kind::read : access_kind::write);
 }
 
-// base/rcu.hpp tells ThreadSanitizer its edges; here they are made where they come from.
+// base/rcu.hpp annotates its edges for ThreadSanitizer. The model checker's rcu.cpp establishes them itself.
 void __tsan_acquire(void* /*at*/) {}
 void __tsan_release(void* /*at*/) {}
 

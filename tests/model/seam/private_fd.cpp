@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// base::private_fd without its protection, unless the scenario says that the program closes descriptors of the library:
-// the steps of the protection would be explored in each scenario.
+// base::private_fd without its protection, unless the scenario has called let_program_close_ours(). The steps of the
+// protection would multiply the schedules of each scenario.
 #include <doorbell/base/private_fd.hpp>
 
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// In place of aio/private_table.cpp: a table of the model checker's.
+// Replaces aio/private_table.cpp: a table of the model checker.
 #include "private_table.hpp"
 
 #include "checker/scheduler.hpp"
@@ -17,7 +17,7 @@ std::error_code enter_private_table(std::span<const int> kept) noexcept {
 
 bool is_in_private_table() noexcept { return model::scheduler::one().current().table != 0; }
 
-// A thread has the table of its creator.
+// A thread uses the table of its creator.
 void note_private_table() noexcept {}
 
 }  // namespace doorbell::aio

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// In place of base/process_generation.cpp: the number changes when the scenario forks.
+// Replaces base/process_generation.cpp: the number changes when the scenario forks.
 #include <doorbell/base/process_generation.hpp>
 
 #include "checker/scheduler.hpp"

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// In place of base/rcu.cpp and liburcu: a section is a number in its thread, and a grace period is over when the
-// sections that were open at its beginning have ended. No sooner: that is what makes a missing one show.
+// Replaces base/rcu.cpp and liburcu. A section is a number in its thread. A grace period ends when the sections that
+// were open at its beginning have ended, not earlier: so a missing grace period becomes visible.
 //
-// Of any section and any grace period, one thing is so, and no more: all of the section happens before the end of the
-// grace period, or the beginning of the grace period happens before all of the section. Which of the two is decided by
-// who came first, the section's outermost rcu_read_lock() or the grace period.
+// For each section and each grace period, exactly one of these holds: the whole section happens before the end of the
+// grace period, or the beginning of the grace period happens before the whole section. The first holds if the section's
+// outermost rcu_read_lock() precedes the beginning of the grace period.
 #include <doorbell/base/rcu.hpp>
 
 #include <algorithm>
@@ -34,7 +34,7 @@ void release(scheduler& all, const void* edge) noexcept {
 
 void acquire(scheduler& all, const void* edge) noexcept { all.current().happened.join(all.object_at(edge).released); }
 
-/// Waits for the sections that are open at its beginning, and knows what they did.
+/// Waits for the sections that are open at its beginning, and acquires their operations.
 class grace_period {
  public:
   explicit grace_period(scheduler& all) : threads_{all.threads()} {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernel's socket pairs, as aio/file_channel.cpp uses them: a message is a word and a file (SCM_RIGHTS). A file
-// that is on the way is open, whatever becomes of the sender's number. Neither end blocks.
+// The kernel's socket pairs, as aio/file_channel.cpp uses them: a message is a word and a file (SCM_RIGHTS). A file in
+// a message is open, even if the sender closes its number. Neither end blocks.
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -17,7 +17,7 @@
 namespace doorbell::model {
 namespace {
 
-/// A step. @return null, and errno, if the number is no socket's.
+/// A step. @return null, and sets errno, if the number is not that of a socket.
 std::shared_ptr<kernel_socket> find_socket(int number) {
   const auto* const there = find_descriptor(number);
   if (there == nullptr || there->socket == nullptr) {
@@ -31,7 +31,7 @@ ssize_t send_file(scheduler& all, kernel_socket& socket, const msghdr& message) 
   const auto* const header = CMSG_FIRSTHDR(&message);
   int number = -1;
   std::memcpy(&number, CMSG_DATA(header), sizeof number);
-  if (!is_ours(number)) fail(failure::broken_scenario, "a file that is sent is none of the model checker's");
+  if (!is_ours(number)) fail(failure::broken_scenario, "a file that is sent does not belong to the model checker");
   const auto* const there = find_descriptor(number);
   if (there == nullptr) return failed(EBADF);
   kernel_socket::message sent{.word = 0, .sent = *there};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// In place of base/spin_wait.cpp: one look. Further ones would multiply the schedules and show no new state.
+// Replaces base/spin_wait.cpp: one check. More checks would multiply the schedules and reach no new state.
 #include "../../../base/spin_wait.hpp"
 
 namespace doorbell::base::spin_wait {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// In place of base/this_cpu.cpp: two CPUs, and which of them the scenario says.
+// Replaces base/this_cpu.cpp: there are two CPUs, and the scenario chooses the current one.
 #include <doorbell/base/this_cpu.hpp>
 
 #include "checker/scheduler.hpp"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The calls about threads that the standard library's headers make (std::stop_token does): the own id, a yield, and a
-// sleep. The linker redirects them here, together with all system calls made by number (aio/raw_calls.hpp).
+// The calls about threads in the standard library's headers (std::stop_token makes them): pthread_self, sched_yield,
+// and a sleep on a futex. The linker redirects them to these functions, together with all system calls made by number
+// (aio/raw_calls.hpp).
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -40,7 +41,7 @@ long futex(const void* at, int operation, std::uint32_t value) {
   return -1;
 }
 
-/// Goes on by the function of that name, which is wrapped, too. @return nothing: no call on a descriptor.
+/// Calls the function of that name, which is wrapped, too. @return nothing if it is not a call on a descriptor.
 std::optional<long> call_on_descriptor(long number, const std::array<long, 4>& with) {
   const auto fd = static_cast<int>(with[0]);
   switch (number) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// In place of aio/transfer.cpp: each file is one for the workers, and a request writes one byte to it.
+// Replaces aio/transfer.cpp: the workers execute the requests of each file, and each request writes one byte.
 #include "transfer.hpp"
 
 #include <unistd.h>

@@ -4,8 +4,8 @@
 // Before each operation, the checker's scheduler may run other threads. Only doorbell/base/atomic.hpp includes this
 // header.
 //
-// The values are those of sequential consistency. The memory orders count for what happens before what, and so for the
-// data races that the checker reports: an order too weak is found where plain data depends on it.
+// Values are sequentially consistent. The memory orders determine happens-before, and so the data races that the
+// checker reports: an order that is too weak is detected where plain data depends on it.
 #pragma once
 
 #include <atomic>
@@ -27,10 +27,10 @@ using std::memory_order_seq_cst;
 
 namespace seam {
 
-// NOLINTBEGIN(bugprone-sizeof-expression,bugprone-multi-level-implicit-pointer-conversion): T may be a pointer, and it
-// is its own bytes that are looked at
+// NOLINTBEGIN(bugprone-sizeof-expression,bugprone-multi-level-implicit-pointer-conversion): T may be a pointer: the
+// code accesses the bytes of the pointer itself
 
-/// Atomic operations on an object that lies elsewhere.
+/// Atomic operations on an object that this class does not own.
 template <class T>
 class atomic_operations {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= sizeof(std::uint64_t));
@@ -57,7 +57,7 @@ class atomic_operations {
   bool compare_exchange_strong(T& expected, T desired, order how = memory_order_seq_cst) noexcept {
     return compare_exchange_strong(expected, desired, how, without_release(how));
   }
-  // Never fails for no reason.
+  // Never fails spuriously.
   bool compare_exchange_weak(T& expected, T desired, order success, order failure) noexcept {
     return compare_exchange_strong(expected, desired, success, failure);
   }
@@ -101,8 +101,8 @@ class atomic_ref : public seam::atomic_operations<T> {
   explicit atomic_ref(T& where) noexcept : seam::atomic_operations<T>{&where} {}
 };
 
-/// As std::atomic; what is not here doorbell does not use. Its construction is a plain write: who gets to it without
-/// having been told of it races.
+/// Like std::atomic, with the operations that doorbell uses. The construction is a plain write: a thread that accesses
+/// the atomic without synchronizing with its creator races.
 template <class T>
 class atomic {
   using order = std::memory_order;
@@ -165,7 +165,7 @@ class condition_variable {
     sleep(*held.mutex(), false);
     held.mutex()->lock();
   }
-  /// Any time point may come at any moment.
+  /// Any timeout may expire at any moment.
   std::cv_status wait_until(std::unique_lock<mutex>& held, std::chrono::steady_clock::time_point /*when*/) noexcept {
     const bool woken = sleep(*held.mutex(), true);
     held.mutex()->lock();
