@@ -14,12 +14,12 @@
 
 namespace doorbell::test {
 
-/// System calls that fail together, since libc tries one after the other.
+/// System calls that fail together, because libc falls back from one to the next.
 struct call_kind {
   const char* name;
   std::vector<long> numbers;
-  bool is_transfer = false;  ///< EAGAIN is no failure of such a call, but says that it would block
-  bool is_wait = false;      ///< only sleeps
+  bool is_transfer = false;  ///< EAGAIN means that the call would block
+  bool is_wait = false;      ///< the call only sleeps
 };
 
 struct error_kind {
@@ -36,7 +36,7 @@ struct schedule {
   unsigned first;
   unsigned every;  ///< 0: only the first
 
-  /// @param failed how many have failed, of `most` at most; 0: no limit.
+  /// @param failed how many calls have failed. @param most the limit of failed calls; 0: no limit.
   [[nodiscard]] bool hits(unsigned call, unsigned failed, unsigned most) const noexcept {
     if (first == 0 || call < first || (most > 0 && failed >= most)) return false;
     return every == 0 ? call == first : (call - first) % every == 0;
@@ -50,14 +50,14 @@ inline constexpr schedule schedules[] = {{"1st", 1, 0},      {"2nd", 2, 0},     
 struct fault_state {
   std::atomic<bool> armed{false};   ///< calls may fail
   std::atomic<bool> inside{false};  ///< the child's main thread is inside the library; its other threads always are
-  std::atomic<unsigned> calls{0};   ///< since it was armed
+  std::atomic<unsigned> calls{0};   ///< calls since it was armed
   std::atomic<unsigned> failed{0};
   std::atomic<unsigned> calls_in_all{0};
   std::atomic<unsigned> failed_in_all{0};
   std::atomic<unsigned> accepted{0};
   std::atomic<unsigned> answered_by_error{0};
   std::atomic<unsigned> refused{0};
-  std::atomic<unsigned> descriptors{0};  ///< created by the library, and kept
+  std::atomic<unsigned> descriptors{0};  ///< created by the library, and kept open
 
   void arm() noexcept {
     calls = failed = 0;

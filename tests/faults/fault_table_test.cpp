@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A table of faults. Each cell is a process of its own, in which one system call fails with one error at certain times,
-// wherever the library makes it. The calls of the workload itself do not fail.
+// A table of faults. Each cell runs in its own process, in which one system call of the library fails with one error at
+// certain times. The calls of the workload itself do not fail.
 //
-// DOORBELL_FAULT_CELL runs only one cell of each table, by the name that a failure prints behind the engine's:
+// DOORBELL_FAULT_CELL selects one cell of each table, by the name that a failure prints after that of the engine:
 // "clone3 EPERM from_5th".
 //
-// Oracle: each accepted request is answered exactly once, the bytes are right, no call hangs, and afterwards the
-// process has no more descriptors, threads and memory than before.
+// Oracle: each accepted request completes exactly once, the bytes are right, no call hangs, and afterwards the process
+// has no more descriptors, threads and memory than before.
 #include <doorbell/aio_calls.hpp>
 
 #include <fcntl.h>
@@ -81,16 +81,16 @@ struct cell {
   schedule when;
 
   [[nodiscard]] std::string name() const { return std::string{call.name} + " " + error.name + " " + when.name; }
-  /// A call that is interrupted each time is made again each time, a transfer that would block waits until the file is
-  /// ready again, and a thread that cannot sleep has no other work. The kernel does not say so for ever.
+  /// The greatest number of failures; 0: no limit. The library repeats a call that is interrupted, waits until a file
+  /// is ready if a transfer would block, and repeats a sleep. The kernel does not return these errors forever.
   [[nodiscard]] unsigned most() const {
     const bool is_retried = call.is_wait || error.number == EINTR || (error.number == EAGAIN && call.is_transfer);
     return is_retried && when.every == 1 ? 50 : 0;
   }
 };
 
-/// Some calls have no error except EBADF, for a number that has been closed. The library treats each error as that one,
-/// and does not touch the lost descriptor. descriptors_closed_test closes.
+/// Some calls can only fail with EBADF, for a number that has been closed. The library treats each error of them as
+/// EBADF, and does not use the lost descriptor any more. descriptors_closed_test tests that case.
 bool can_fail(const supervised_call& asked) {
   if (asked.number == SYS_epoll_ctl) return asked.arguments[1] == EPOLL_CTL_ADD;
   if (asked.number == SYS_fcntl) return asked.arguments[1] == F_DUPFD || asked.arguments[1] == F_DUPFD_CLOEXEC;
@@ -108,7 +108,7 @@ class fault_table : public testing::TestWithParam<std::tuple<std::string_view, s
  protected:
   void SetUp() override {
     if (!can_refuse()) GTEST_SKIP() << "no seccomp(2)";
-    if (sanitized && call().name == std::string_view{"mmap"}) GTEST_SKIP() << "a sanitizer needs mappings of its own";
+    if (sanitized && call().name == std::string_view{"mmap"}) GTEST_SKIP() << "a sanitizer needs its own mappings";
   }
 
   [[nodiscard]] static std::string_view engine() { return std::get<0>(GetParam()); }
@@ -133,7 +133,7 @@ class fault_table : public testing::TestWithParam<std::tuple<std::string_view, s
       ::mmap(nullptr, sizeof(fault_state), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
 
  private:
-  /// A context that is created, used and destroyed.
+  /// Creates, uses and destroys a context.
   void use_one_context(int injected, manner how) {
     workload load{*shared_, injected};
     if (how == manner::faulty) shared_->arm();
@@ -147,8 +147,8 @@ class fault_table : public testing::TestWithParam<std::tuple<std::string_view, s
     shared_->disarm();
   }
 
-  // The first faults meet a library that has never been used, the later ones a library with threads and descriptors,
-  // and a context from before. When they are over, all works.
+  // The first faults occur while the library is used for the first time. The later ones occur when it has threads,
+  // descriptors, and an existing context. After the faults, everything must work.
   void run_in_child(const cell& which) {
     if (engine() != "io_uring")
       ::setenv("DOORBELL_ENGINE", "threads", 1);
@@ -156,7 +156,7 @@ class fault_table : public testing::TestWithParam<std::tuple<std::string_view, s
       ::unsetenv("DOORBELL_ENGINE");
     const auto fresh = inventory::now();
     const int injected = which.error.number;
-    // liburcu aborts when it has no memory for the first thread that it is told of.
+    // liburcu aborts if it has no memory when the first thread registers.
     aio::io_destroy(0);
     use_one_context(injected, manner::faulty);
     use_one_context(injected, manner::strict);

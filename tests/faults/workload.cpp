@@ -26,8 +26,9 @@ namespace {
 using clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-constexpr auto patience = 5s;            // for the answer of a request
-constexpr auto slowest_return = 1500ms;  // of a call, behind its timeout: the library notices a loss within a second
+constexpr auto patience = 5s;  // for the completion of a request
+// After the timeout of a call: the library notices a lost descriptor within a second.
+constexpr auto slowest_return = 1500ms;
 
 base::unique_fd memory_file(std::size_t size) {
   base::unique_fd file{::memfd_create("doorbell-test", MFD_CLOEXEC)};
@@ -49,7 +50,7 @@ workload::workload(fault_state& state, int injected)
       direct_{temporary_file(std::string(2 * size, 'd'))},
       memory_{memory_file(2 * size)},
       resfd_{kernel_eventfd()} {
-  ::fcntl(direct_.get(), F_SETFL, O_DIRECT);  // fails where the file system has no such thing
+  ::fcntl(direct_.get(), F_SETFL, O_DIRECT);  // fails if the file system does not support it
 }
 
 template <class Call>
@@ -86,7 +87,7 @@ void workload::write_files(manner how) {
   expect_content(plain, cached_.get(), 0, written_.data());
   expect_content(vectored, cached_.get(), size, written_.data());
   expect_content(memory, memory_.get(), 0, written_.data());
-  // A direct descriptor would want an aligned buffer here, too.
+  // A read of the direct descriptor requires an aligned buffer.
   if (direct.now == op::state::answered && direct.res == size) {
     alignas(size) block found{};
     EXPECT_EQ(::pread(direct_.get(), found.data(), size, 0), static_cast<ssize_t>(size));
@@ -132,13 +133,13 @@ void workload::wait_and_cancel(manner how) {
   if (read.now == op::state::answered && read.res == 1) {
     EXPECT_EQ(byte_, fill_);
   } else {
-    EXPECT_EQ(::read(read_pipe_.read.get(), &unread, 1), 1) << "a read that failed has taken what was there";
+    EXPECT_EQ(::read(read_pipe_.read.get(), &unread, 1), 1) << "a read that failed has taken the byte";
   }
   EXPECT_EQ(::read(poll_pipe_.read.get(), &unread, 1), 1);
   if (cancelled.now != op::state::accepted) return;
   const int answer = inside([&] { return aio::io_cancel(handle_, &cancelled.what, nullptr); });
   EXPECT_TRUE(answer == -EINPROGRESS || how == manner::faulty) << "io_cancel: " << answer;
-  // A poll that ended with an error is not there any more.
+  // A poll that has failed is no longer in flight.
   if (answer == -EINPROGRESS || answer == -EINVAL)
     await({&cancelled}, how);
   else
@@ -214,17 +215,17 @@ void workload::take(const aio::io_event& event) {
   const auto found = std::ranges::find_if(ops_, [&](const auto& each) {
     return static_cast<const void*>(&each.what) == static_cast<const aio::iocb_abi*>(event.obj);
   });
-  ASSERT_NE(found, ops_.end()) << "an event of no request";
+  ASSERT_NE(found, ops_.end()) << "an event that belongs to no request";
   ASSERT_EQ(found->now, op::state::accepted) << found->name << ": a second event, or one of a refused request";
   found->now = op::state::answered;
   found->res = event.res;
   if (event.res < 0 && event.res != found->expected) ++state_.answered_by_error;
 }
 
-// A request may report the error that a system call of its own failed with, or that it found no thread or descriptor.
+// A request may report the error with which its system call failed, or that no thread or descriptor was available.
 void workload::expect_result(const op& done, manner how) const {
   if (done.res == done.expected) return;
-  // A poll that ends with EINTR or ECANCELED says 0, as one that is cancelled.
+  // A poll that ends with EINTR or ECANCELED has the result 0, like a cancelled poll.
   if (done.res == 0 && how == manner::faulty && done.what.lio_opcode == static_cast<std::uint16_t>(aio::opcode::poll))
     return;
   const auto error = static_cast<int>(-done.res);
@@ -241,8 +242,8 @@ void workload::expect_content(const op& done, int fd, off_t from, const char* me
 
 void workload::note_rings() { rings_ += doorbell::test::take(resfd_.get()); }
 
-// Each answered request that names the eventfd has added one to it. A request that should wait may have ended with an
-// error; its event is there before the eventfd is rung.
+// Each completed request that names the eventfd has added 1 to it. A request that should wait may have failed; its
+// event is available before the eventfd is signalled.
 void workload::expect_rings() {
   const auto expected = [&] {
     return static_cast<std::uint64_t>(std::ranges::count_if(ops_, [](const auto& each) {
@@ -259,7 +260,7 @@ void workload::expect_rings() {
     pollfd readable{.fd = resfd_.get(), .events = POLLIN, .revents = 0};
     ::poll(&readable, 1, 100);
   }
-  EXPECT_EQ(rings_, expected()) << "of the eventfd";
+  EXPECT_EQ(rings_, expected()) << "the count of the eventfd";
 }
 
 void workload::give_up(const char* why, const std::vector<op*>& ops) const {

@@ -19,19 +19,19 @@ namespace doorbell::test {
 class workload {
  public:
   enum class manner {
-    strict,  ///< nothing fails: each request is accepted, and has the result that it should have
+    strict,  ///< nothing fails: each request is accepted, and has the expected result
     faulty,  ///< calls may be refused, and requests may end with an error
   };
 
-  /// @param injected the error that system calls fail with, which requests may report.
+  /// @param injected the error with which system calls fail, which requests may report.
   workload(fault_state& state, int injected);
 
   /// Creates the context.
-  /// @return 0, or what io_setup answers.
+  /// @return the result of io_setup.
   [[nodiscard]] int set_up();
-  /// Requests of each kind. All are answered, except one that waits until the context ends.
+  /// Submits requests of each kind. All complete, except one that waits until the context is destroyed.
   void run(manner how);
-  /// Ends the context. Afterwards each accepted request has been answered.
+  /// Destroys the context. Afterwards each accepted request has completed.
   void destroy();
 
  private:

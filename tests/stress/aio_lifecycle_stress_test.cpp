@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Contexts that come and go under threads that use them, by handle: 1,000 rounds of 4 threads.
+// Threads create, use and destroy contexts concurrently, by handle: 1,000 rounds of 4 threads.
 #include <doorbell/aio_calls.hpp>
 
 #include <gtest/gtest.h>
@@ -28,7 +28,7 @@ constexpr std::size_t places = 3;
 constexpr std::size_t steps = 12;
 constexpr long batch = 6;
 
-/// Shared by the threads. They know each other's contexts by handles that may have been destroyed, and even used again.
+/// Shared by the threads. They use each other's contexts by handles, which may have been destroyed, and even reused.
 class playground {
  public:
   playground() {
@@ -62,7 +62,7 @@ class playground {
     }
   }
 
-  /// Alone: ends the round's contexts, and checks that nothing is left of them.
+  /// Called by one thread after a round: destroys the round's contexts, and checks that nothing of them remains.
   void check() {
     for (auto& place : handles_) destroy(place);
     EXPECT_EQ(destroyed_, made_);
@@ -73,7 +73,7 @@ class playground {
   [[nodiscard]] const doorbell::test::inventory& before() const { return before_; }
 
  private:
-  /// So that the reaper has started, with its descriptors and its name.
+  /// Starts the reaper, so that the inventory counts its thread and descriptors.
   void warm_up() {
     set_up(handles_[0]);
     submit(handles_[0], 0);
@@ -88,7 +88,7 @@ class playground {
     if (const auto other = place.exchange(handle)) destroyed_ += aio::io_destroy(other) == 0;
   }
 
-  // It stays in its place: other threads continue to use the handle, and may destroy it as well.
+  // The handle stays in its place: other threads continue to use it, and may destroy it as well.
   void destroy(const std::atomic<aio::aio_context_t>& place) {
     const int answer = aio::io_destroy(place);
     EXPECT_TRUE(answer == 0 || answer == -EINVAL) << answer;
@@ -123,7 +123,8 @@ class playground {
   }
 
   [[nodiscard]] std::array<aio::iocb_abi, batch> make_requests() {
-    // Requests that many threads have in flight concurrently write into no shared buffer.
+    // None of the requests that threads have in flight concurrently writes into a shared buffer, except reads of a pipe
+    // that is empty.
     return {ringing(aio::prep_pwrite(file_.get(), "world", 5, 0)),
             aio::prep_pwrite(file_.get(), "hello", 5, 0),
             ringing(aio::prep_pread(pipe_.read.get(), text_.data(), 1, 0)),
@@ -142,12 +143,12 @@ class playground {
   std::atomic<std::size_t> runs_{0};
   std::atomic<std::size_t> made_{0};
   std::atomic<std::size_t> destroyed_{0};
-  std::atomic<std::uint64_t> rung_{0};  // how many of those taken since the last check ring the bell
+  std::atomic<std::uint64_t> rung_{0};  // the accepted requests since the last check that signal the eventfd
   doorbell::test::inventory before_;
 };
 
-// Oracle: every context is destroyed once, each accepted request with an eventfd has signalled it once by then, and
-// nothing is charged any more. At the end there are no more threads, descriptors or mappings than at the start.
+// Oracle: every context is destroyed once. By then each accepted request with an eventfd has signalled it once, and no
+// context is charged any more. At the end there are as many threads, descriptors and mappings as at the start.
 TEST(aio_lifecycle, contexts_come_and_go_under_threads_that_use_them) {
   playground shared;
   race_undisturbed(

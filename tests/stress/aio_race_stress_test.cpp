@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Two calls on one context that meet, pair by pair.
+// Pairs of concurrent calls on one context.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 
@@ -31,7 +31,7 @@ using doorbell::test::budget;
 using doorbell::test::race;
 using doorbell::test::race_undisturbed;
 
-/// Waits until all of `events` have come, however often it is interrupted.
+/// Gets all of `events`, and continues after interruptions.
 void get_all(aio::context& ctx, std::span<aio::io_event> events) {
   while (!events.empty()) {
     std::error_code ec;
@@ -47,7 +47,7 @@ std::vector<aio::io_event> get(aio::context& ctx, std::size_t count) {
   return events;
 }
 
-// Oracle: if threads destroy the same contexts in the same order, one destroy of each context succeeds.
+// Oracle: if threads destroy the same contexts in the same order, exactly one destroy of each context succeeds.
 TEST(aio_race, concurrent_destroys_have_one_winner) {
   constexpr std::size_t racers = 2;
   constexpr std::size_t contexts = 16;
@@ -79,7 +79,8 @@ TEST(aio_race, concurrent_destroys_have_one_winner) {
 }
 
 // Oracle: each context is destroyed once, by a thread that knows its handle from an earlier context at that address,
-// even while its creator is still in io_setup. The creator then returns, and has touched nothing after the destroy.
+// even while its creator is still in io_setup. io_setup then returns, and accesses nothing of the context after the
+// destroy.
 TEST(aio_race, a_context_may_be_destroyed_before_its_setup_has_returned) {
   constexpr std::size_t each = 20;
   std::atomic<aio::aio_context_t> known{0};
@@ -106,8 +107,8 @@ TEST(aio_race, a_context_may_be_destroyed_before_its_setup_has_returned) {
       [&](std::size_t me) { me == 0 ? make() : destroy_by_guess(); }, [&] { EXPECT_EQ(destroyed, each); });
 }
 
-// Oracle: a setup that fails has published nothing that could be destroyed, and has released all that it charged or
-// mapped.
+// Oracle: a setup that fails never publishes a handle that could be destroyed, and releases everything that it has
+// charged or mapped.
 TEST(aio_race, a_setup_that_fails_leaves_nothing_to_destroy) {
   constexpr std::size_t each = 50;
   aio::aio_context_t known = 0;
@@ -115,7 +116,7 @@ TEST(aio_race, a_setup_that_fails_leaves_nothing_to_destroy) {
   ASSERT_EQ(aio::io_destroy(known), 0);
   const auto all_but_3 = static_cast<unsigned>(aio::aio_max_nr() - 3);
   aio::aio_context_t large = 0;
-  if (aio::io_setup(all_but_3, &large) != 0) GTEST_SKIP() << "no room here for a context that uses up the limit";
+  if (aio::io_setup(all_but_3, &large) != 0) GTEST_SKIP() << "not enough memory for a context that exhausts the limit";
   std::atomic<bool> making{false};
   const auto make = [&] {
     aio::aio_context_t handle = 0;
@@ -136,8 +137,8 @@ TEST(aio_race, a_setup_that_fails_leaves_nothing_to_destroy) {
   EXPECT_EQ(aio::io_destroy(large), 0);
 }
 
-// Oracle: a request that submit has accepted by the time the context dies signals its eventfd, and takes nothing from
-// the pipe later.
+// Oracle: each request that submit has accepted before the destroy signals its eventfd, and reads nothing from the pipe
+// later.
 TEST(aio_race, a_request_submitted_before_destroy_is_cancelled_by_it) {
   constexpr std::size_t many = 60;
   const doorbell::test::pipe_ends pipe;
@@ -197,7 +198,7 @@ TEST(aio_race, cancel_and_completion_make_one_event) {
       });
 }
 
-// Oracle: every read has one event; what they have read and what is left in the pipe are what was written.
+// Oracle: every read has one event. The bytes read and the bytes left in the pipe are together the bytes written.
 TEST(aio_race, bytes_are_read_once_whatever_is_cancelled) {
   constexpr std::size_t reads = 16;
   const doorbell::test::pipe_ends pipe;
@@ -224,12 +225,12 @@ TEST(aio_race, bytes_are_read_once_whatever_is_cancelled) {
         ASSERT_EQ(events.size(), reads);
         const auto read = std::count_if(events.begin(), events.end(), [](const auto& event) { return event.res == 1; });
         std::array<char, 2 * reads> left{};
-        ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);  // so that the read does not wait when there is nothing
+        ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);  // the read below does not wait if nothing else is left
         EXPECT_EQ(::read(pipe.read.get(), left.data(), left.size()) - 1, static_cast<std::ptrdiff_t>(reads) - read);
       });
 }
 
-// Oracle: whether the timeout or the byte comes first, the event is returned: to the waiting call, or to the next one.
+// Oracle: the event is returned, by the waiting call or by the next one, whether the timeout or the byte comes first.
 TEST(aio_race, an_event_that_comes_as_the_time_is_up_is_not_lost) {
   using clock = std::chrono::steady_clock;
   const doorbell::test::pipe_ends pipe;
@@ -248,13 +249,13 @@ TEST(aio_race, an_event_that_comes_as_the_time_is_up_is_not_lost) {
       },
       [&](std::size_t me) {
         if (me == 0) {
-          ::prctl(PR_SET_TIMERSLACK, 1);  // nanoseconds: up when it is up
+          ::prctl(PR_SET_TIMERSLACK, 1);  // nanoseconds: timeouts expire without delay
           std::error_code ec;
           do in_time = ctx.get_events(1, events, 20us, ec).size();
           while (ec);
           return;
         }
-        // From here, so that it is this thread to which the completion comes, and not the one that waits.
+        // This thread submits, so that the kernel delivers the completion to it and not to the waiting thread.
         ASSERT_EQ(ctx.submit({&read}), 1U);
         while (clock::now() < about_then) {
         }
@@ -268,13 +269,13 @@ TEST(aio_race, an_event_that_comes_as_the_time_is_up_is_not_lost) {
       });
 }
 
-// Oracle: if another thread reaps a completion before submit has returned, submit may still use the request; each
-// request has one event, and none can be cancelled after it.
+// Oracle: if another thread reaps a completion before submit has returned, submit may still access the request. Each
+// request has one event, and cannot be cancelled after it.
 TEST(aio_race, a_completion_may_come_before_submit_returns) {
   constexpr std::size_t writes = 32;
   const auto file = doorbell::test::temporary_file("hello");
   aio::context ctx{writes};
-  // Writes, because all of them have one buffer.
+  // The requests are writes, because they share one buffer.
   std::vector<aio::iocb> requests(writes, aio::prep_pwrite(file.get(), "h", 1, 0));
   std::vector<aio::iocb*> pointers;
   for (auto& request : requests) pointers.push_back(&request);
@@ -299,8 +300,8 @@ TEST(aio_race, a_completion_may_come_before_submit_returns) {
       });
 }
 
-// Oracle: as many events as threads that wait for one each, without a timeout; all of them return. The bells make the
-// process's reaper fetch completions, too, that a sleeper sleeps for.
+// Oracle: there are as many events as the threads wait for, without a timeout, so all threads return. The eventfds make
+// the process's reaper reap some completions for which a thread sleeps.
 TEST(aio_race, no_thread_sleeps_for_an_event_that_another_has_reaped) {
   constexpr std::size_t waiters = 3;
   constexpr std::size_t each = 4;
@@ -329,8 +330,8 @@ TEST(aio_race, no_thread_sleeps_for_an_event_that_another_has_reaped) {
       });
 }
 
-// Oracle: when the thread that sleeps in the engine times out, another takes its place: threads that wait without a
-// timeout get the later events.
+// Oracle: when the thread that sleeps in the engine times out, another waiting thread takes its place: threads that
+// wait without a timeout get the later events.
 TEST(aio_race, a_leader_that_gives_up_is_succeeded) {
   const doorbell::test::pipe_ends pipe;
   aio::context ctx{4};
@@ -360,7 +361,7 @@ TEST(aio_race, a_leader_that_gives_up_is_succeeded) {
       [&] { EXPECT_EQ(get(ctx, 1)[0].res, 1); });
 }
 
-// Oracle: threads that wait with a signal mask of their own and threads that do not share the events: all return.
+// Oracle: some threads wait with their own signal mask, others without one. Each gets one event, and all return.
 TEST(aio_race, masked_and_other_waiters_all_wake) {
   constexpr std::size_t waiters = 4;
   const doorbell::test::pipe_ends pipe;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Contexts that several threads use concurrently. Bounded in count; nothing here waits for a time.
+// Contexts that several threads use concurrently. The tests are bounded by numbers of rounds, not by time.
 #include <doorbell/aio.hpp>
 #include <doorbell/eventfd.hpp>
 
@@ -24,8 +24,8 @@ namespace {
 using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
 
-// Oracle: a buffer that is overwritten as soon as destroy() has returned keeps what was written; a request still in
-// flight would put file contents over it.
+// Oracle: a buffer that is overwritten as soon as destroy() has returned keeps its new content. A request still in
+// flight would overwrite it with file contents.
 TEST(aio_stress, no_buffer_is_touched_after_destroy) {
   constexpr int rounds = 200;
   constexpr std::size_t block = 4096;
@@ -49,13 +49,14 @@ TEST(aio_stress, no_buffer_is_touched_after_destroy) {
     for (auto& buffer : *buffers) buffer.fill('.');
     ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
     char taken = 0;
-    ASSERT_EQ(::read(pipe.read.get(), &taken, 1), 1) << "a read of a destroyed context took it";
+    ASSERT_EQ(::read(pipe.read.get(), &taken, 1), 1) << "a read of a destroyed context took the byte";
     for (const auto& buffer : *buffers)
       for (const char c : buffer) ASSERT_EQ(c, '.');
   }
 }
 
-// Oracle: after destroy() has returned nothing of the context is mapped, however its last requests ended.
+// Oracle: after destroy() has returned, no memory of the context is mapped, whether its last requests completed or were
+// cancelled.
 TEST(aio_stress, the_ring_is_gone_when_destroy_returns) {
   constexpr int rounds = 100;
   const doorbell::test::pipe_ends pipe;
@@ -72,8 +73,8 @@ TEST(aio_stress, the_ring_is_gone_when_destroy_returns) {
   }
 }
 
-// Oracle: every accepted request has one event and one count, none twice and none missing, for each mix of threads that
-// submit, get events, read the eventfd and finally destroy.
+// Oracle: every accepted request has exactly one event and one count, while several threads submit and get events, and
+// after the destroy.
 TEST(aio_stress, requests_events_and_counts_agree_until_destroy) {
   constexpr int rounds = 20;
   constexpr std::uint64_t requests_each = 100;
@@ -113,8 +114,8 @@ TEST(aio_stress, requests_events_and_counts_agree_until_destroy) {
   }
 }
 
-// Oracle: each request has one event, with its result or as cancelled, however many threads cancel it while it becomes
-// ready; never two, never none.
+// Oracle: each request has exactly one event, with its result or as cancelled, while two threads cancel it and it
+// becomes ready.
 TEST(aio_stress, cancel_against_completion) {
   constexpr int rounds = 300;
   constexpr std::size_t depth = 8;
@@ -150,7 +151,8 @@ TEST(aio_stress, cancel_against_completion) {
   }
 }
 
-// Oracle: of the destroyers exactly one succeeds, and every other call ends, with its result or with invalid_argument.
+// Oracle: exactly one of the destroyers succeeds, and every other call returns, with its result or with
+// invalid_argument.
 TEST(aio_stress, destroy_against_everything) {
   constexpr int rounds = 150;
   const doorbell::test::pipe_ends pipe;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Ends of an operation of doorbell::asio::eventfd against its completion: a cancellation slot, cancel(), close() or the
-// last close, against signals and reads, with a loop run by two threads.
+// The end of operations of doorbell::asio::eventfd, concurrently with their completion: a cancellation slot, cancel(),
+// close() or the last close, concurrently with signals and reads, with a loop run by two threads.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>
@@ -30,12 +30,12 @@ using doorbell::test::stagger;
 
 enum class ending { slots, cancel, close, last_close };
 
-/// One operation, and its result. Used by the handler only, until the loop has nothing left to do.
+/// One operation, and its result. Only the handler accesses it until the loop has no more work.
 struct operation {
   net::cancellation_signal stop;
   int handled = 0;
   bool done = false;
-  std::uint64_t count = 0;  // read, or written
+  std::uint64_t count = 0;  // the count read or written
 };
 
 /// Operations that wait on two eventfds: for counts on one, for room on the other.
@@ -43,7 +43,7 @@ class waiting_operations {
  public:
   static constexpr std::size_t size = 64;
 
-  /// Starts them all. Each has ended when run() returns.
+  /// Starts all operations. Each has ended when run() returns.
   void start() {
     for (std::size_t at = 0; at < 2; ++at) {
       bells_.at(at) = eventfd{};
@@ -58,7 +58,7 @@ class waiting_operations {
 
   void run() { io_.run(); }
 
-  /// Completes some of them.
+  /// Completes some of the operations.
   void ring_and_make_room(stagger& random) {
     for (std::size_t i = 0; i < size; ++i) {
       contexts_[0]->signal();
@@ -68,7 +68,7 @@ class waiting_operations {
     }
   }
 
-  /// Ends those that have not.
+  /// Ends the operations that have not completed.
   void end(ending how, stagger& random) {
     constexpr std::array types{net::cancellation_type::terminal, net::cancellation_type::partial,
                                net::cancellation_type::total};
@@ -94,7 +94,7 @@ class waiting_operations {
       EXPECT_EQ(operations_.at(at)->handled, 1);
       (at % 4 == 0 ? read : written) += operations_.at(at)->count;
     }
-    EXPECT_TRUE(io_.stopped()) << "something is left to do";
+    EXPECT_TRUE(io_.stopped()) << "the loop has work left";
     EXPECT_EQ(read + contexts_[0]->count(), rung_);
     EXPECT_EQ(eventfd::max + written, taken_ + contexts_[1]->count());
   }
@@ -140,12 +140,12 @@ class waiting_operations {
   std::array<std::optional<doorbell::asio::eventfd>, 2> ears_;
   std::array<std::optional<operation>, size> operations_;
   std::uint64_t rung_ = 0;
-  std::uint64_t taken_ = 0;  // including its count at first; modulo 2^64, as the whole sum
+  std::uint64_t taken_ = 0;  // includes the initial count; modulo 2^64, like the whole sum
 };
 
-// Oracle: whatever ends it and whatever completes it, each handler is called once; what is read and what is left is
-// what was rung, what was taken and what is left is what was there and what was written with success; and nothing waits
-// any more.
+// Oracle: each handler is called once, whether its operation completes or is ended. The counts read and left are
+// together the counts signalled. The counts taken and left are together the initial count and those of successful
+// writes. No work is left in the loop.
 class asio_cancel_stress : public testing::TestWithParam<ending> {};
 
 TEST_P(asio_cancel_stress, against_completion) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A program that closes a file's number as soon as its requests are submitted, and uses the number for another file.
+// A program that closes a descriptor as soon as its requests are submitted, and reuses the number for another file.
 #include <doorbell/aio.hpp>
 
 #include <gtest/gtest.h>
@@ -33,8 +33,8 @@ using doorbell::test::temporary_file;
 
 constexpr std::size_t writes = 4;
 
-// By system calls that ThreadSanitizer does not see: it would report that numbers are closed while the library uses
-// them, and that numbers are opened that were not closed.
+// These functions make system calls that ThreadSanitizer does not intercept. It would report that descriptors are
+// closed while the library uses them, and that open descriptors are opened again.
 void close_number(int fd) { ASSERT_EQ(::syscall(SYS_close, fd), 0); }
 void put_at_number(const unique_fd& file, int number) {
   ASSERT_EQ(::syscall(SYS_dup3, file.get(), number, O_CLOEXEC), number);
@@ -47,7 +47,7 @@ int reopened(const unique_fd& file, int flags) {
   return static_cast<int>(number);
 }
 
-/// A pipe of which the reading end's number gets another file.
+/// A pipe. The number of its reading end is reused for another file.
 struct pipe_numbers {
   pipe_numbers() { EXPECT_EQ(::syscall(SYS_pipe2, ends.data(), O_CLOEXEC), 0); }
 
@@ -73,7 +73,7 @@ void expect_answers(aio::context& ctx, std::size_t count) {
   ASSERT_EQ(got, count);
 }
 
-/// One thread of the program, with a file that it writes to and a file that gets its numbers.
+/// One thread of the program, with a file that it writes to, and an innocent file that gets the numbers afterwards.
 class writer {
  public:
   explicit writer(std::size_t seed) : round_{seed} {}
@@ -117,8 +117,8 @@ class writer {
   std::size_t round_;
 };
 
-// Oracle: each byte is in the file that was open at its submission, the file that gets the number stays empty, and at each
-// look another process finds the record lock of a file that has requests all the time.
+// Oracle: each byte is in the file that was open at its submission, and the file that gets the number stays empty. At
+// each check another process finds that the record lock is held on a file that always has requests in flight.
 TEST(close_and_reuse, no_byte_reaches_another_file_and_locks_stay_held) {
   const doorbell::test::locked_file locked;
   std::atomic<bool> is_over{false};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Signals, closes and last references from inside callbacks, in several concurrent threads.
+// Signals, closes and drops of last references in callbacks, in several concurrent threads.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -24,8 +24,8 @@ using doorbell::test::budget;
 using doorbell::test::race;
 using doorbell::test::run_disturbed;
 
-// Oracle: no deadlock; each signal from outside is relayed as often as it must be, and each eventfd's count is the
-// number of its calls.
+// Oracle: no deadlock. Each signal from outside the callbacks is relayed the expected number of times, and each
+// eventfd's count is the number of its callbacks.
 TEST(nesting_stress, signals_in_a_circle_from_two_threads) {
   constexpr int relays = 3;
   static thread_local int left = 0;
@@ -53,8 +53,8 @@ TEST(nesting_stress, signals_in_a_circle_from_two_threads) {
   EXPECT_EQ(b.read(), calls_of_b);
 }
 
-// Oracle: a signal made in a callback arrives, or its eventfd was closed before; in both cases its memory exists
-// (checked by ASan).
+// Oracle: a signal made in a callback arrives, or its eventfd was closed before. In both cases the eventfd's memory
+// exists (checked by ASan).
 TEST(nesting_stress, a_signal_in_a_callback_against_the_end_of_what_it_signals) {
   const eventfd outer;
   std::optional<eventfd> inner;
@@ -89,8 +89,8 @@ TEST(nesting_stress, a_signal_in_a_callback_against_the_end_of_what_it_signals) 
       });
 }
 
-// Oracle: if a callback closes the last handle of another eventfd, concurrently with an unregister from it, exactly one
-// of the two wins, as for any close.
+// Oracle: if a callback closes the last handle of another eventfd concurrently with an unregister from that eventfd,
+// exactly one of the two ends the registration.
 TEST(nesting_stress, a_last_close_in_a_callback_against_unregister) {
   const eventfd outer;
   eventfd inner;

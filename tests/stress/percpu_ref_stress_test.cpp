@@ -24,7 +24,7 @@ using doorbell::test::on_cpu;
 using doorbell::test::run_together;
 using doorbell::test::spin_until;
 
-// Like a context: found in a table, used while a reference is held, released with the last one.
+// Like a context: found in a table, used while a reference is held, released with the last reference.
 struct object {
   static void release(percpu_ref& ref) noexcept {
     auto& self = static_cast<counted&>(ref).owner;
@@ -37,7 +37,7 @@ struct object {
     object& owner;
   };
 
-  /// The work of a holder: reads and writes data that only holders may access.
+  /// The work of a holder: accesses data that only holders may access.
   void use() {
     ASSERT_EQ(releases, 0);
     ++uses;
@@ -74,12 +74,12 @@ TEST(percpu_ref_stress, takers_against_kill) {
   }
 }
 
-// Oracle: on whichever CPU and side of the switch the gets and puts come, release runs with the last put and not
-// before. All were taken on the CPU whose shard is closed last, and go back on the one whose shard is closed first:
-// most of them would bring the count to zero if the switch did not hold it up.
+// Oracle: release runs with the last put and not before, on whichever CPU and side of the switch the gets and puts
+// occur. All references are taken on the CPU whose shard is closed last, and dropped on the CPU whose shard is closed
+// first: most of the puts would bring the count to zero if the switch did not keep it above zero.
 TEST(percpu_ref_stress, references_cross_cpus_while_the_count_is_switched) {
   const auto cpus = allowed_cpus();
-  if (cpus.size() < 2) GTEST_SKIP() << "there is one CPU";
+  if (cpus.size() < 2) GTEST_SKIP() << "needs two CPUs";
   constexpr int references = 400;
   for (budget rounds{1000}; rounds.next();) {
     object shared;
@@ -106,12 +106,12 @@ TEST(percpu_ref_stress, references_cross_cpus_while_the_count_is_switched) {
   }
 }
 
-// Oracle: a lookup finds an object that is not released and not freed while it holds a reference, or finds none; each
-// object is released once. The sanitizers check the memory.
+// Oracle: a lookup gets a reference to an object, which is neither released nor freed while the reference is held, or
+// gets none. Each object is released once. The sanitizers check the memory.
 TEST(percpu_ref_stress, lookups_of_objects_that_are_taken_away) {
   constexpr std::size_t readers = 3;
   constexpr int rounds = 300;
-  constexpr int enough_lookups = 3000;  // readers are not all running when the first rounds are over
+  constexpr int enough_lookups = 3000;  // not all readers run yet when the first rounds end
   rcu_pointer<object> table{new object};
   std::atomic<int> lookups{0};
   std::atomic<bool> done{false};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One notifier's registration against signals, other unregisters and the last close.
+// One notifier's registration, concurrently with signals, other unregisters and the last close.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -29,15 +29,15 @@ using doorbell::test::run_disturbed;
 using doorbell::test::stagger;
 using sharing = notifier::sharing;
 
-/// An eventfd with one handle, and a notifier on it that records its calls. Plain members are ordered by the contract
-/// alone: ThreadSanitizer reports a race when the contract is broken.
+/// An eventfd with one handle, and a notifier on it that records its calls. Only the contract orders accesses to the
+/// plain members: ThreadSanitizer reports a race if the contract is broken.
 struct watched {
   eventfd bell;
   eventfd_ctx_ptr context = bell.context();
   int calls = 0;
   int releases = 0;
   bool release_ended = false;
-  bool poisoned = false;  // unregister has returned: nothing may run any more
+  bool poisoned = false;  // unregister has returned: no callback may run any more
   int runs_when_poisoned = 0;
   notifier watcher{bell,
                    [this](auto&) {
@@ -51,8 +51,9 @@ struct watched {
                    }};
 };
 
-// Oracle: exactly one wins. by_us: release() has not run and never does; by_hup: it has run, once, and to its end.
-// After unregister nothing runs. No memory leaks or is used after it was freed (checked by the sanitizers).
+// Oracle: exactly one of unregister and the last close ends the registration. by_us: release() has not run and never
+// runs. by_hup: release() has run once, and has returned. No callback runs after unregister. No memory leaks or is used
+// after it was freed (checked by the sanitizers).
 TEST(registration_stress, unregister_against_the_last_close_and_signals) {
   std::optional<watched> subject;
   auto winner = decoupled::not_registered;
@@ -78,7 +79,7 @@ TEST(registration_stress, unregister_against_the_last_close_and_signals) {
       });
 }
 
-// Oracle: as above, where only the notifier's share keeps the memory: the closer or the unregister frees it.
+// Oracle: as above. Only the notifier's reference keeps the memory alive, so the closer or the unregister frees it.
 TEST(registration_stress, unregister_against_the_last_close_with_no_other_reference) {
   std::optional<watched> subject;
   auto winner = decoupled::not_registered;
@@ -125,8 +126,8 @@ TEST(registration_stress, many_unregisters_against_the_last_close) {
       });
 }
 
-// Oracle: each unregister returns when no callback runs any more, whichever of them, or the callback itself, has ended
-// the registration: no callback uses what the caller may reuse then.
+// Oracle: each unregister returns only when no callback runs any more, whether this unregister, another one, or the
+// callback itself has ended the registration. No callback uses an object that the caller may reuse by then.
 TEST(registration_stress, many_unregisters_against_a_callback_that_may_be_faster) {
   constexpr std::size_t threads = 4;
   struct shared {
@@ -140,7 +141,7 @@ TEST(registration_stress, many_unregisters_against_a_callback_that_may_be_faster
 
     eventfd bell;
     decoupled own_answer = decoupled::not_registered;
-    std::array<bool, threads> got_back{};  // each its own thread's
+    std::array<bool, threads> got_back{};  // each element belongs to one thread
     std::ptrdiff_t late = 0;
     notifier watcher;
   };
@@ -196,7 +197,7 @@ TEST(registration_stress, destruction_against_the_last_close_and_signals) {
       [] {});
 }
 
-// Oracle: never both, never neither: a signal is in what register_with() answers, or calls.
+// Oracle: a signal is in the result of register_with(), or calls the callback: never both, never neither.
 TEST(registration_stress, register_against_a_signal) {
   eventfd bell;
   int calls = 0;
@@ -223,8 +224,8 @@ TEST(registration_stress, register_against_a_signal) {
       });
 }
 
-// Oracle: the count that an unregister takes is that of the signals that called before, and the rest is still there: no
-// signal is taken that did not call, and none is left that called.
+// Oracle: unregister_and_read takes exactly the counts of the signals that have called the callback, and leaves the
+// others: it takes no signal that did not call, and leaves none that did.
 TEST(registration_stress, unregister_and_read_against_signals) {
   constexpr std::uint64_t each = 3;
   eventfd bell;
@@ -252,8 +253,8 @@ TEST(registration_stress, unregister_and_read_against_signals) {
       });
 }
 
-// Oracle: of the signals since the last time, those that came before the registration make it answer `ready`, and each
-// of those that came after it calls; there is no third kind.
+// Oracle: signals between the last unregister and the registration make register_with return `ready`. Each signal after
+// the registration calls the callback. There are no other signals.
 TEST(registration_stress, register_and_unregister_and_read_amid_signals) {
   const eventfd bell;
   std::uint64_t calls = 0;
@@ -269,7 +270,7 @@ TEST(registration_stress, register_and_unregister_and_read_amid_signals) {
         std::uint64_t taken = 0;
         std::error_code ec;
         EXPECT_EQ(watcher.unregister_and_read(taken, ec), decoupled::by_us);
-        EXPECT_GE(taken, calls) << "a signal called and was not counted";
+        EXPECT_GE(taken, calls) << "a signal called the callback and was not counted";
         EXPECT_EQ(taken > calls, ready) << taken << " counted, " << calls << " calls";
       }
       ended = true;

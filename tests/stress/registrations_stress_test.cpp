@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Many registrations: entries, handles and notifiers that threads share, create and destroy.
+// Many registrations: threads share, create and destroy entries, handles and notifiers.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -29,7 +29,7 @@ using doorbell::test::run_disturbed;
 using doorbell::test::stagger;
 using sharing = notifier::sharing;
 
-// Oracle: an entry that attach() has accepted is told of the last close, once; a refused one never is.
+// Oracle: an entry that attach() has accepted gets POLLHUP at the last close, once; a refused entry never does.
 TEST(registration_stress, attach_against_the_last_close) {
   struct entry : doorbell::base::wait_entry {
     entry() : wait_entry{&on_wake} {}
@@ -112,8 +112,8 @@ TEST(registration_stress, handles_copied_and_closed_from_many_threads) {
       });
 }
 
-// Oracle: while at least one exclusive notifier is registered, each signal calls exactly one of them, although others
-// come and go.
+// Oracle: while at least one exclusive notifier is registered, each signal calls exactly one exclusive notifier,
+// although others are registered and unregistered.
 TEST(registration_stress, exclusive_notifiers_that_come_and_go_against_signals) {
   constexpr std::uint64_t each = 10;
   const eventfd bell;
@@ -143,7 +143,7 @@ TEST(registration_stress, exclusive_notifiers_that_come_and_go_against_signals) 
 }
 
 // Oracle: a registration is ended by its owner or by a callback of its eventfd. If a callback of another eventfd ended
-// it, the tallies would differ (and its thread would have taken a second lock under the first).
+// it, the counts would differ (and its thread would have acquired a second lock while holding the first).
 TEST(registration_stress, callbacks_end_registrations_on_their_own_eventfd_only) {
   const std::array<eventfd, 2> bells;
   std::array<std::uint64_t, 2> registered{};
@@ -178,7 +178,7 @@ TEST(registration_stress, callbacks_end_registrations_on_their_own_eventfd_only)
   EXPECT_EQ(ended[1], registered[1]);
 }
 
-/// A notifier that several threads register and unregister, and the tally of the results.
+/// A notifier that several threads register and unregister, and the counts of the results.
 struct shared_notifier {
   std::atomic<int> registered{0};
   std::atomic<int> by_us{0};
@@ -208,9 +208,9 @@ struct shared_notifier {
   }
 };
 
-// Oracle: each registration ends once, each HUP that ended one released once, and no two callbacks of one notifier run
-// concurrently, although threads register and unregister the same notifiers on eventfds that others open, signal and
-// close.
+// Oracle: each registration ends once, each HUP that ends a registration calls release() once, and no two callbacks of
+// one notifier run concurrently, while threads register and unregister the same notifiers on eventfds that other
+// threads open, signal and close.
 TEST(registration_stress, notifiers_shared_by_threads_on_eventfds_that_come_and_go) {
   constexpr std::size_t threads = 4;
   constexpr int steps = 1'000;

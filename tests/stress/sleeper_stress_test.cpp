@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sleeping reads and writes against a signal, a timeout and a stop request that end them, all at the same moment.
+// Sleeping reads and writes that a signal, a timeout and a stop request end concurrently.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -28,7 +28,7 @@ using doorbell::test::stagger;
 /// A timeout so short that it may expire before the waiting thread is asleep.
 std::chrono::nanoseconds moment(stagger& random) { return std::chrono::nanoseconds{random.below(20'000)}; }
 
-// Oracle: a read either has the count or has timed out and left it: never both, never neither.
+// Oracle: a read either has taken the count, or has timed out and left it: never both, never neither.
 TEST(sleeper_stress, a_timed_read_against_a_signal) {
   eventfd bell;
   std::uint64_t got = 0;
@@ -55,7 +55,7 @@ TEST(sleeper_stress, a_timed_read_against_a_signal) {
       });
 }
 
-// Oracle: as above, with a stop request.
+// Oracle: as above, with a stop request instead of the timeout.
 TEST(sleeper_stress, a_read_against_a_stop_request_and_a_signal) {
   eventfd bell;
   std::optional<std::stop_source> stop;
@@ -82,7 +82,7 @@ TEST(sleeper_stress, a_read_against_a_stop_request_and_a_signal) {
       });
 }
 
-// Oracle: the write waited only for the read that took the count: it has written, or timed out and written nothing.
+// Oracle: the write waits only for the read that takes the count. It adds its count, or times out and adds nothing.
 TEST(sleeper_stress, a_timed_write_against_a_read) {
   eventfd bell;
   std::error_code ec;
@@ -105,8 +105,8 @@ TEST(sleeper_stress, a_timed_write_against_a_read) {
       });
 }
 
-// Oracle: a signal is taken by one of several readers that may give up at that moment, or is left: never lost in one
-// that gives up, never taken by two.
+// Oracle: of several readers that may time out concurrently, one takes a signal, or the count is left. No reader that
+// times out loses it, and no two readers take it.
 TEST(sleeper_stress, several_timed_reads_against_signals) {
   constexpr std::size_t readers = 3;
   eventfd bell;
@@ -124,8 +124,7 @@ TEST(sleeper_stress, several_timed_reads_against_signals) {
       [&] { EXPECT_EQ(got[0] + got[1] + got[2] + bell.info().count, 2U); });
 }
 
-// Oracle: one count for each read is enough to end them all, the last ones too: no reader sleeps while there is a
-// count.
+// Oracle: one count for each read ends all reads, also the last ones: no reader sleeps while there is a count.
 TEST(sleeper_stress, no_reader_is_left_asleep) {
   constexpr std::size_t readers = 3;
   const eventfd bell(0, EFD_SEMAPHORE);
@@ -139,7 +138,7 @@ TEST(sleeper_stress, no_reader_is_left_asleep) {
       return;
     }
     for (budget rounds{20'000}; rounds.next(); ++signals) {
-      while (bell.info().count > 0) std::this_thread::yield();  // so that they do fall asleep
+      while (bell.info().count > 0) std::this_thread::yield();  // so that the threads fall asleep
       bell.signal();
     }
     ended = true;
@@ -148,7 +147,7 @@ TEST(sleeper_stress, no_reader_is_left_asleep) {
   EXPECT_EQ(reads + bell.info().count, signals + readers);
 }
 
-// Oracle: room for as much as is written ends all writes: no writer sleeps while its count would fit.
+// Oracle: enough room for all counts ends all writes: no writer sleeps while its count would fit.
 TEST(sleeper_stress, no_writer_is_left_asleep) {
   constexpr std::size_t writers = 3;
   const eventfd bell(0, EFD_SEMAPHORE);
@@ -165,7 +164,7 @@ TEST(sleeper_stress, no_writer_is_left_asleep) {
       return;
     }
     for (budget rounds{20'000}; rounds.next(); ++reads) {
-      while (bell.info().count < eventfd::max) std::this_thread::yield();  // so that they do fall asleep
+      while (bell.info().count < eventfd::max) std::this_thread::yield();  // so that the threads fall asleep
       bell.read();
     }
     ended = true;
@@ -174,7 +173,7 @@ TEST(sleeper_stress, no_writer_is_left_asleep) {
   EXPECT_EQ(eventfd::max - bell.info().count, reads + writers - writes);
 }
 
-// Oracle: a signal that comes while a reader is on its way to sleep ends it; it does not sleep on.
+// Oracle: a signal that arrives while a reader is about to sleep ends the read.
 TEST(sleeper_stress, a_signal_is_not_missed_on_the_way_to_sleep) {
   const eventfd bell;
   std::atomic<std::uint64_t> reading{0};

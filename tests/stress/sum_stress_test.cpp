@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sums: the counts that are read add up to the signals, for each way to read and signal, and for all of them
-// concurrently.
+// Sums: the counts read add up to the signals, for each way to read and signal, and for all ways concurrently.
 #include <gtest/gtest.h>
 
 #include <sys/epoll.h>
@@ -38,14 +37,14 @@ using doorbell::test::take;
 using doorbell::test::unique_fd;
 using namespace std::chrono_literals;
 
-/// The counts that are still to be read. The thread that reads the last one, after the producers have ended, ends all
+/// The number of counts still to be read. The thread that reads the last one, after the producers have ended, ends all
 /// readers.
 class goal {
  public:
-  /// One for each producer, until it has ended.
+  /// Counts 1 for each producer until it has ended.
   explicit goal(std::size_t producers) : left_{producers} {}
 
-  /// Called before so much is signalled.
+  /// Called before `n` is signalled.
   void expect(std::uint64_t n) { left_.fetch_add(n); }
   void producer_ended() { read(1); }
 
@@ -58,7 +57,7 @@ class goal {
   }
   [[nodiscard]] bool reached() const { return left_ == 0; }
   [[nodiscard]] std::stop_token token() const { return stop_.get_token(); }
-  /// Readable once it has been reached.
+  /// Readable once the goal has been reached.
   [[nodiscard]] int fd() const { return ended_.get(); }
 
  private:
@@ -109,7 +108,7 @@ void signal_and_write(const eventfd& bell, goal& sum, budget bursts, std::size_t
       bell.signal();
       bell.write(1);
     }
-    // Now and then the readers get to the end of it, where they fall asleep.
+    // Sometimes lets the readers take everything, so that they fall asleep.
     if (random.below(2) == 0)
       while (bell.info().count > 0) std::this_thread::yield();
   }
@@ -118,7 +117,7 @@ void signal_and_write(const eventfd& bell, goal& sum, budget bursts, std::size_t
 
 using reader = std::function<void(const eventfd&, goal&)>;
 
-/// Two producers, and each of the readers in a thread.
+/// Runs two producers, and each of the readers in a thread.
 void expect_exact_sum(int flags, const std::vector<reader>& readers) {
   constexpr std::size_t producers = 2;
   const eventfd bell(0, flags);
@@ -133,14 +132,14 @@ void expect_exact_sum(int flags, const std::vector<reader>& readers) {
   EXPECT_EQ(bell.info().count, 0U);
 }
 
-// Oracle of each: the counts of the readers add up to the signals and writes, and nothing is left. (A lost count shows
-// as a reader that waits for ever.)
+// Oracle of each test: the counts of the readers add up to the signals and writes, and nothing is left. (If a count is
+// lost, a reader waits forever.)
 
 TEST(sum_stress, blocking_reads) { expect_exact_sum(0, {read_until_stopped, read_until_stopped}); }
 
 TEST(sum_stress, timed_reads) { expect_exact_sum(0, {read_with_tiny_timeouts, read_with_tiny_timeouts}); }
 
-// Oracle: the counts that are taken add up to those that were added: no thread gets a count that another one has taken.
+// Oracle: the counts taken add up to the counts added: no thread gets a count that another thread has taken.
 TEST(sum_stress, drains_that_compete_for_each_signal) {
   const eventfd bell;
   std::array<std::uint64_t, 2> signalled{};
@@ -178,25 +177,26 @@ TEST(sum_stress, callbacks_that_drain_among_other_readers) {
   expect_exact_sum(0, {drain_in_callbacks, read_with_tiny_timeouts});
 }
 
-/// Forwards to a kernel eventfd with these flags, and reads that one. A helper thread moves the counts to one that may
-/// block; to one that does not, the calls move them, and the reader makes calls, too.
+/// Forwards to a kernel eventfd with these flags, and reads it. If the target blocks, a helper thread moves the counts;
+/// otherwise each call on the source moves them, so the reader makes such calls, too.
 reader forward_and_read_there(int flags) {
   return [flags](const eventfd& bell, goal& sum) {
     const auto there = kernel_eventfd(0, flags);
     bell.forward_to(there.get());
     while (!sum.reached()) {
       sum.read(take(there.get()));
-      if ((flags & EFD_NONBLOCK) != 0) bell.write(0);  // moves what had no room, or came before
+      if ((flags & EFD_NONBLOCK) != 0) bell.write(0);  // moves counts that had no room, or were added before
     }
   };
 }
 
-// Oracle: the counts that are read from the kernel eventfd add up to the signals and writes of the forwarding one.
+// Oracle: the counts read from the target add up to the signals of the source.
 TEST(sum_stress, forwarded) { expect_exact_sum(0, {forward_and_read_there(EFD_NONBLOCK)}); }
 
 TEST(sum_stress, forwarded_by_a_helper_thread) { expect_exact_sum(0, {forward_and_read_there(0)}); }
 
-// Oracle: here and there together it adds up, though forwarding begins and ends all the time.
+// Oracle: the counts read from source and target add up to the signals, although forwarding begins and ends all the
+// time.
 TEST(sum_stress, forwarded_now_and_then_among_other_readers) {
   const auto read_there = [](const eventfd& bell, goal& sum) {
     const auto there = kernel_eventfd();
@@ -210,8 +210,8 @@ TEST(sum_stress, forwarded_now_and_then_among_other_readers) {
   expect_exact_sum(0, {read_there, read_with_tiny_timeouts, drain_when_polled});
 }
 
-// Oracle: in whatever order signals, drains and the creation of the descriptor came, in the end it is readable exactly
-// if there is a count, and there is one descriptor.
+// Oracle: after signals, drains and the creation of the descriptor in any order, the descriptor is readable exactly if
+// there is a count, and there is only one descriptor.
 TEST(sum_stress, a_descriptor_made_amid_signals_and_drains_agrees_with_the_count) {
   eventfd bell;
   std::array<int, 2> fds{};

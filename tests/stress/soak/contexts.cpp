@@ -61,7 +61,7 @@ class contexts final : public load {
   void prepare() override {
     for (const auto& each : places_)
       require(std::ranges::all_of(each.buffer, [](char one) { return one == untouched; }),
-              "no buffer is touched after destroy");
+              "no buffer is accessed after destroy");
     pipe_.emplace();
     // A write into a full pipe fails, and no thread waits for room.
     ::fcntl(pipe_->write.get(), F_SETFL, O_NONBLOCK);
@@ -78,7 +78,7 @@ class contexts final : public load {
       cancel_and_feed(random_.at(thread));
   }
 
-  // With what is still in flight then.
+  // Requests may still be in flight.
   void end() override {
     ctx_->destroy();
     for (auto& each : places_) {
@@ -89,9 +89,10 @@ class contexts final : public load {
     pipe_.reset();
     std::error_code none;
     const auto rung = bell_.read(none);
-    require(rung == rings_, "each request rings its eventfd once", static_cast<long long>(rings_ - rung));
+    require(rung == rings_, "each request signals its eventfd once", static_cast<long long>(rings_ - rung));
     const auto kernels = test::take(kernels_bell_.get());
-    require(kernels == kernels_rings_, "a kernel eventfd, too", static_cast<long long>(kernels_rings_ - kernels));
+    require(kernels == kernels_rings_, "each request signals its kernel eventfd once",
+            static_cast<long long>(kernels_rings_ - kernels));
     bell_.close();
   }
 
@@ -136,7 +137,7 @@ class contexts final : public load {
     one.request.data = &one;
   }
 
-  // Signals one of our eventfds, one of the kernel's, or none.
+  // The request signals an eventfd of doorbell, one of the kernel, or none.
   void submit(place& one, std::size_t bell) {
     bool taken = false;
     if (bell == 0) {
@@ -152,7 +153,7 @@ class contexts final : public load {
       aio::iocb_abi* list = &one.request;
       taken = aio::io_submit(ctx_->handle(), 1, &list) == 1;
     }
-    require(taken, "a context has room for what it was made for");
+    require(taken, "a context accepts as many requests as it was created for");
   }
 
   void get_some(std::minstd_rand& random) {
@@ -165,15 +166,16 @@ class contexts final : public load {
 
   static void account_for(const aio::io_event& event) {
     auto& from = *static_cast<place*>(event.data);
-    require(event.obj == &from.request, "an event says which request it is of");
+    require(event.obj == &from.request, "an event names its request");
     const bool cancelled = event.res == -ECANCELED;
     const auto whole = static_cast<std::int64_t>(from.buffer.size());
     if (from.reads_file && !cancelled) {
-      require(event.res == whole, "a read inside a file reads it all", event.res);
+      require(event.res == whole, "a read inside a file reads all requested bytes", event.res);
       for (std::size_t at = 0; at < from.buffer.size(); ++at)
-        if (from.buffer.at(at) != content_at(from.offset + at)) return require(false, "what is read is what is there");
+        if (from.buffer.at(at) != content_at(from.offset + at))
+          return require(false, "a read gets the content of the file");
     }
-    require(event.res >= 0 || cancelled, "nothing fails here", event.res);
+    require(event.res >= 0 || cancelled, "a request succeeds or is cancelled", event.res);
     require(from.in_flight.exchange(false, std::memory_order_release), "a request has one event");
   }
 

@@ -19,10 +19,10 @@
 
 namespace doorbell::soak {
 
-/// Where loads come by between two rounds.
+/// Loads pass the gate between two rounds.
 class gate {
  public:
-  /// Returns immediately, or when the gate is open again. @return false if there is to be no other round.
+  /// Waits while the gate is closed. @return false if there is no other round.
   bool pass() {
     std::unique_lock held{lock_};
     ++at_rest_;
@@ -32,7 +32,7 @@ class gate {
     return !ended_;
   }
 
-  /// From now on no load passes. @return whether so many have come to rest, in time.
+  /// From now on no load passes. @return whether `loads` loads have come to rest in time.
   [[nodiscard]] bool close(std::size_t loads, std::chrono::seconds patience) {
     std::unique_lock held{lock_};
     open_ = false;
@@ -93,7 +93,7 @@ class crew {
   const std::unique_ptr<load> load_;
   gate& gate_;
   std::barrier<> meet_;
-  bool more_ = true;  // the first thread's, told by meeting
+  bool more_ = true;  // written by the first thread, read by the others after meet_
   std::atomic<std::uint64_t> rounds_{0};
   std::atomic<bool> at_rest_{false};
   std::vector<std::jthread> threads_;

@@ -39,7 +39,7 @@ timespec as_timespec(std::chrono::nanoseconds length) {
 
 event_files::event_files()
     : direct{test::temporary_file()}, cached{test::temporary_file()}, kernel_eventfd{test::kernel_eventfd()} {
-  ::fcntl(direct.get(), F_SETFL, O_DIRECT);  // where the file system has it
+  ::fcntl(direct.get(), F_SETFL, O_DIRECT);  // has no effect if the file system does not support it
   ::fcntl(pipe.write.get(), F_SETFL, O_NONBLOCK);
 }
 
@@ -128,7 +128,7 @@ void event_worker::tear_down() {
     if (each.in_flight) settle_destroyed(each);
 }
 
-// A write that was accepted is in the file, unless the program has cancelled it.
+// An accepted write is in the file, unless the program has cancelled it.
 void event_worker::settle_destroyed(place& one) {
   one.in_flight = false;
   --in_flight_;
@@ -159,7 +159,7 @@ void event_worker::drain() {
   }
 }
 
-// With no request in flight. A signal may come a little after the event.
+// Checks the counts if no request is in flight. A signal may arrive a little after the event.
 void event_worker::check_counts() {
   if (in_flight_ > 0) return;
   doing_ = "looks at counts";
@@ -171,14 +171,15 @@ void event_worker::check_counts() {
     if (rung < rings_) std::this_thread::sleep_for(100us);
   }
   require(rung == rings_, "each request signals its eventfd once", static_cast<long long>(rings_ - rung));
-  // Signals to a kernel eventfd whose duplicate the program has closed are dropped; odd: it closes them now.
+  // Signals to a kernel eventfd whose duplicate the program has closed are dropped. If the number of closes is odd, the
+  // program is closing descriptors now.
   const auto may_be_dropped = [this] { return closes_at_check_ % 2 != 0 || world_.closes != closes_at_check_; };
   std::uint64_t kernels = test::take(files_.kernel_eventfd.get());
   while (kernels < kernel_rings_ && !may_be_dropped() && clock::now() < give_up) {
     std::this_thread::sleep_for(100us);
     kernels += test::take(files_.kernel_eventfd.get());
   }
-  // A count that was missing at the last check, when it could have been dropped, may have been late.
+  // A count that was missing at the last check, where it could have been dropped, may have arrived later.
   require(kernels <= kernel_rings_ + kernel_late_ && (may_be_dropped() || kernels >= kernel_rings_),
           "each request signals its kernel eventfd once", static_cast<long long>(kernel_rings_ - kernels));
   kernel_late_ = kernel_rings_ - std::min(kernel_rings_, kernels);
@@ -205,7 +206,7 @@ void event_worker::submit_some() {
 }
 
 void event_worker::prepare(place& one) {
-  require(has(one, untouched), "no buffer is touched after its request", static_cast<long long>(one.number));
+  require(has(one, untouched), "no buffer is accessed after its request", static_cast<long long>(one.number));
   one.is_cancelled = false;
   one.is_direct = random_() % 2 == 0;
   const auto dice = random_() % 16;
@@ -245,7 +246,7 @@ void event_worker::prepare_file_request(place& one) {
   if (random_() % 2 == 0) one.request = test::by_engine(one.request);
 }
 
-// Now and then by a thread that ends before they do.
+// Sometimes submits in a thread that ends before the requests complete.
 std::size_t event_worker::submit(std::span<place*> some, int& error) {
   std::size_t accepted = 0;
   const auto all = [&] {
@@ -267,7 +268,8 @@ std::size_t event_worker::submit(std::span<place*> some, int& error) {
   return accepted;
 }
 
-// Those that signal an eventfd of ours by one call, the others by handle by another; in order.
+// Submits the first requests of one kind, in order: those that signal an eventfd of doorbell by context, the others by
+// handle.
 std::size_t event_worker::submit_once(std::span<place*> some, int& error) {
   const auto is_ours = [](const place* each) { return each->rings == signals::eventfd; };
   const bool by_context = is_ours(some.front());
@@ -339,9 +341,9 @@ void event_worker::get_some(std::chrono::microseconds longest) {
 
 void event_worker::account_for(const aio::io_event& event) {
   const auto of = std::ranges::find(places_, event.data, [](auto& each) -> void* { return &each; });
-  if (of == places_.end()) return require(false, "an event is of a request of this thread");
+  if (of == places_.end()) return require(false, "an event belongs to a request of this thread");
   auto& one = *of;
-  require(event.obj == &one.request, "an event says which request it is of");
+  require(event.obj == &one.request, "an event names its request");
   if (!one.in_flight) return require(false, "a request has one event", static_cast<long long>(one.number));
   one.in_flight = false;
   --in_flight_;
@@ -356,8 +358,8 @@ void event_worker::account_for_result(place& one, std::int64_t res) {
     ++counts_.cancelled;
     return;
   }
-  // In a ring because the crew could not take it; the ring has given it up with its thread, and it could not be started
-  // again.
+  // The request was in a ring because the crew could not take it. The ring cancelled it when its thread ended, and it
+  // could not be started again.
   if (waits && one.is_orphan && one.since_submit->is_short() && res == (one.is == kind::poll ? 0 : -ECANCELED)) {
     ++counts_.short_orphans;
     return;
@@ -368,16 +370,16 @@ void event_worker::account_for_result(place& one, std::int64_t res) {
   }
   switch (one.is) {
     case kind::read:
-      require(res == block, "a read inside a file reads it all", res);
-      return require(has(one, one.letter.at(one.is_direct ? 1 : 0)), "what is read is what was written last",
+      require(res == block, "a read inside a file reads all requested bytes", res);
+      return require(has(one, one.letter.at(one.is_direct ? 1 : 0)), "a read gets the bytes written last",
                      one.buffer.get()[0]);
     case kind::write:
       one.letter.at(one.is_direct ? 1 : 0) = one.written;
-      return require(res == block && has(one, one.written), "a write writes all of it", res);
+      return require(res == block && has(one, one.written), "a write writes all requested bytes", res);
     case kind::sync:
       return require(res == 0, "a file can be synced", res);
     case kind::poll:
-      return require(res == POLLIN, "a poll tells what it was asked for", res);
+      return require(res == POLLIN, "a poll reports the requested event", res);
     case kind::pipe:
       return require(res == 1 && one.buffer.get()[0] == 'x', "a read of a pipe gets the byte", res);
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// event_worker: a thread of the program, with contexts that it makes, uses and destroys one after the other while
-// events hit the process. Its oracle: each accepted request has one event, or is dropped by a destroy; the bytes are
-// right; a call and a request fail only with errors that docs/aio.md has for what has happened.
+// event_worker: a thread of the program. It creates, uses and destroys contexts one after the other while events
+// disturb the process. Its oracle: each accepted request has one event, or is dropped by a destroy. The bytes are
+// right. A call or a request fails only with errors that docs/aio.md documents for the situation.
 #pragma once
 
 #include <doorbell/aio.hpp>
@@ -32,9 +32,9 @@ struct event_world {
 
   limits& lowered;
   soak::pause pause;
-  std::optional<aio::engine_kind> only;  ///< empty: both in turn
+  std::optional<aio::engine_kind> only;  ///< empty: both, at random
   std::atomic<bool> ends{false};
-  std::atomic<std::uint64_t> closes{0};  ///< how often all unknown descriptors were taken away
+  std::atomic<std::uint64_t> closes{0};  ///< counts the begin and the end of each close of unknown descriptors
 };
 
 /// The files of a thread of the load. They are opened before any other descriptor, and stay open.
@@ -49,7 +49,7 @@ struct event_files {
 
 struct request_counts {
   std::atomic<std::uint64_t> contexts{0};
-  std::atomic<std::uint64_t> by_uring{0};  ///< contexts that have io_uring when they are created
+  std::atomic<std::uint64_t> by_uring{0};  ///< contexts that use io_uring when they are created
   std::atomic<std::uint64_t> accepted{0};
   std::atomic<std::uint64_t> answered{0};   ///< by an event
   std::atomic<std::uint64_t> destroyed{0};  ///< by the destroy of its context
@@ -68,15 +68,15 @@ class event_worker {
   event_worker(const event_worker&) = delete;
   event_worker& operator=(const event_worker&) = delete;
 
-  /// Until the world ends.
+  /// Runs until the world ends.
   void run();
 
   [[nodiscard]] const request_counts& counts() const noexcept { return counts_; }
-  /// Grows as long as the thread does not hang.
+  /// The number of steps. Grows as long as the thread does not hang.
   [[nodiscard]] std::uint64_t steps() const noexcept { return steps_.load(std::memory_order_relaxed); }
   /// The handle of a context, or 0.
   [[nodiscard]] aio::aio_context_t handle() const noexcept { return handle_.load(std::memory_order_acquire); }
-  /// The call that it is in.
+  /// The call that the thread executes.
   [[nodiscard]] const char* doing() const noexcept { return doing_.load(std::memory_order_relaxed); }
 
  private:
@@ -90,13 +90,13 @@ class event_worker {
     kind is = kind::read;
     bool is_direct = false;
     bool in_flight = false;
-    bool is_cancelled = false;  // a cancel was asked for
+    bool is_cancelled = false;  // a cancel was requested
     bool is_orphan = false;     // the thread that submitted it has ended
     signals rings = signals::none;
     std::size_t number = 0;
     test::blocks buffer;
     std::array<char, 2> letter{'a', 'a'};  // the content of its block of the file, by is_direct
-    char written = 'a';                    // by the write in flight
+    char written = 'a';                    // the letter that the write in flight writes
     std::optional<limits::look> since_submit;
   };
 
@@ -140,10 +140,10 @@ class event_worker {
   std::size_t in_flight_ = 0;
   unsigned steps_of_context_ = 0;
   unsigned longest_life_ = 0;
-  // Signals that must come, since the counts were checked.
+  // Signals that must arrive, since the last check of the counts.
   std::uint64_t rings_ = 0;
   std::uint64_t kernel_rings_ = 0;
-  std::uint64_t kernel_late_ = 0;  // of those before the last check
+  std::uint64_t kernel_late_ = 0;  // missing at the last check
   std::uint64_t closes_at_check_ = 0;
   request_counts counts_;
   std::atomic<std::uint64_t> steps_{0};

@@ -42,7 +42,7 @@ using seconds = std::chrono::duration<double>;
 constexpr std::size_t threads = 3;
 constexpr auto hang_after = test::sanitized ? 240s : 120s;
 constexpr auto notice_within = 1200ms;
-// The reaper, a poller, and as many workers as there are usually.
+// The reaper, a poller, and the usual number of workers.
 constexpr std::size_t usual_helpers = 6;
 constexpr auto longest_rest = 8s;
 constexpr auto longest_clone = 15s;
@@ -75,13 +75,13 @@ bool is_root_no_more() {
   return ::geteuid() != 0 || (test::become_undumpable() && ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0);
 }
 
-/// Closes what it has inherited, so that the numbers of its files are the lowest.
+/// Closes inherited descriptors, so that the program's files get the lowest numbers.
 int close_inherited() {
   ::syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
   return STDERR_FILENO + 1;
 }
 
-/// How a child uses AIO, and what it must find.
+/// The use of AIO in a child, and its checks.
 class child_program {
  public:
   child_program(int file, int first_unknown) noexcept : file_{file}, first_unknown_{first_unknown} {}
@@ -204,10 +204,10 @@ class event_soak {
     world_.pause.end();
   }
 
-  // Not while a thread is inside a call, or while the library's threads replace what they have lost within a second: a
-  // close in the moment in which another thread uses the descriptor is a race.
+  // Not while a thread is inside a call, and not within a second after the last close, while the library's threads
+  // replace their lost descriptors: closing a descriptor while another thread uses it is a race.
   //
-  // ThreadSanitizer would report that the library's threads use a number whose descriptor it has not seen go.
+  // Not with ThreadSanitizer: it would report that the library's threads use a descriptor whose close it has not seen.
   void close_unknown(pause::depth how, std::uint64_t& count) {
     if (test::thread_sanitized || clock_type::now() < next_close_) return;
     with_pause(how, [&] {
@@ -243,7 +243,7 @@ class event_soak {
     return made;
   }
 
-  // A child of fork(2): the library and libc have prepared it for anything.
+  // A child of fork(2): the fork handlers of the library and libc have run, so the child may make any call.
   void fork_child() {
     if (test::sanitized || lowered_.are_lowered()) return;
     const child_program program{child_file_.get(), first_unknown_};
@@ -306,7 +306,7 @@ class event_soak {
   static void expect_success(pid_t child) {
     int status = 0;
     if (child < 0 || ::waitpid(child, &status, 0) != child) return require(false, "a child can be created", errno);
-    require(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a child uses contexts of its own, and ends", status);
+    require(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a child uses its own contexts, and ends", status);
   }
 
   void take_sample() {

@@ -37,8 +37,8 @@ class forks final : public load {
     }
     int status = 0;
     require(child > 0 && ::waitpid(child, &status, 0) == child, "a child can be forked");
-    require(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a child uses contexts of its own, and ends", status);
-    // Not one after the other: each copies what all others have.
+    require(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a child uses its own contexts, and ends", status);
+    // A pause between two forks: each fork copies the memory of all loads.
     std::error_code timed_out;
     pause_.read_for(50ms, timed_out);
   }

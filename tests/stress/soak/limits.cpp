@@ -36,7 +36,7 @@ bool limits::can_lack_threads() {
 void limits::lower_one(std::minstd_rand& random) {
   switch (random() % (lowers_processes_ ? 3 : 2)) {
     case 0: {
-      // From none that is free to as many as a small process has.
+      // From no free descriptor to as many as a small process uses.
       const auto few = static_cast<rlim_t>(first_unknown_) + random() % 12;
       ++counts_.descriptors;
       return lower(0, random() % 3 == 0 ? 64 + random() % 200 : few);

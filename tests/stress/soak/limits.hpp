@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// limits: lowers the resource limits of this process and raises them again, and tells whether a call was made
-// meanwhile.
+// limits: lowers the resource limits of this process and raises them again, and reports whether a limit was lowered
+// during a call.
 #pragma once
 
 #include <sys/resource.h>
@@ -17,15 +17,15 @@ namespace doorbell::soak {
 class limits {
  public:
   /// @param first_unknown all lower numbers are descriptors of the program.
-  /// @param lowers_processes whether RLIMIT_NPROC is among those that are lowered.
+  /// @param lowers_processes whether lower_one() may lower RLIMIT_NPROC.
   limits(int first_unknown, bool lowers_processes);
 
-  /// Lowers one of them. By one thread, as raise_all() is.
+  /// Lowers one limit. Only one thread may call this and raise_all().
   void lower_one(std::minstd_rand& random);
   void raise_all();
   [[nodiscard]] bool are_lowered() const noexcept { return lowered_.load(std::memory_order_seq_cst) > 0; }
 
-  /// A scope in which a call is made.
+  /// A scope that contains a call.
   class look {
    public:
     explicit look(const limits& of) noexcept : of_{of}, change_{of.change_}, was_lowered_{of.are_lowered()} {}
@@ -38,7 +38,7 @@ class limits {
     bool was_lowered_;
   };
 
-  /// Counts of what was lowered.
+  /// How often each limit was lowered.
   struct counts {
     std::uint64_t descriptors = 0;
     std::uint64_t processes = 0;
@@ -46,7 +46,7 @@ class limits {
   };
   [[nodiscard]] const counts& lowered() const noexcept { return counts_; }
 
-  /// Whether RLIMIT_NPROC keeps this process from creating threads: not if it is root's.
+  /// Whether RLIMIT_NPROC can keep this process from creating threads: it cannot for root.
   [[nodiscard]] static bool can_lack_threads();
 
  private:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A load: one kind of use, by a few threads, in rounds. Between two rounds nothing of it is left: no object, no request
-// in flight, no descriptor that was not there before.
+// A load: one kind of use, by a few threads, in rounds. Between two rounds the load holds no object, no request in
+// flight, and no descriptor that it did not have before.
 #pragma once
 
 #include <cstddef>
@@ -22,8 +22,8 @@ class load {
   [[nodiscard]] virtual std::string_view name() const noexcept = 0;
   [[nodiscard]] virtual std::size_t threads() const noexcept = 0;
 
-  // A round: prepare() alone, work() in all threads concurrently, end() alone. It takes milliseconds, and waits only
-  // for threads of the same round.
+  // A round: prepare() in one thread, work() in all threads concurrently, end() in one thread. It takes milliseconds,
+  // and waits only for threads of the same round.
   virtual void prepare() = 0;
   virtual void work(std::size_t thread) = 0;
   virtual void end() = 0;
@@ -32,15 +32,16 @@ class load {
   load() = default;
 };
 
-/// Signals and reads of every kind, forwards, descriptors, copies and closes: the sums are right.
+/// Signals and reads of every kind, forwarding, descriptors, copies and closes: the sums are exact.
 [[nodiscard]] std::unique_ptr<load> make_sums(std::uint64_t seed);
-/// Notifiers that come and go against signals and closes: each registration ends once.
+/// Notifiers that are registered and unregistered concurrently with signals and closes: each registration ends once.
 [[nodiscard]] std::unique_ptr<load> make_notifiers(std::uint64_t seed);
-/// AIO contexts: each request has one event and one ring, the content is right, nothing is touched after destroy.
+/// AIO contexts: each request has one event and signals once, the content is right, no buffer is accessed after
+/// destroy.
 [[nodiscard]] std::unique_ptr<load> make_contexts(std::uint64_t seed, aio::engine_kind engine);
-/// Asio loops that listen to bells, which completions ring, too.
+/// Asio loops that read eventfds, which threads and AIO completions signal.
 [[nodiscard]] std::unique_ptr<load> make_loops(std::uint64_t seed);
-/// Children forked while all others are at it: they use contexts of their own.
+/// Children forked while the other loads run: they use their own contexts.
 [[nodiscard]] std::unique_ptr<load> make_forks();
 
 }  // namespace doorbell::soak

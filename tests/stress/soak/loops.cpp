@@ -64,9 +64,10 @@ class loops final : public load {
   }
 
   void end() override {
-    require(heard_ == signals + requests, "a loop hears each signal and each completion",
+    require(heard_ == signals + requests, "a loop reads each signal and each completion",
             static_cast<long long>(signals + requests - heard_));
-    require(heard_by_owner_ == signals, "and each of its own", static_cast<long long>(signals - heard_by_owner_));
+    require(heard_by_owner_ == signals, "a loop reads each signal of its own eventfd",
+            static_cast<long long>(signals - heard_by_owner_));
     listens_.reset();
     owns_.reset();
     io_.reset();
@@ -78,7 +79,7 @@ class loops final : public load {
   static constexpr std::uint64_t requests = 120;
   static constexpr std::size_t batch = 8;
 
-  // Until the last handle is closed, however often it is cancelled.
+  // Reads until the last handle is closed, also after cancellations.
   net::awaitable<void> listen() {
     for (error_code ec; ec != net::error::eof;)
       heard_ += co_await listens_->async_read(net::redirect_error(net::use_awaitable, ec));
@@ -114,7 +115,7 @@ class loops final : public load {
     }
     std::array<aio::io_event, batch> events{};
     for (std::uint64_t done = 0; done < requests; done += batch) {
-      require(ctx.submit(list) == batch, "a context has room for what it was made for");
+      require(ctx.submit(list) == batch, "a context accepts as many requests as it was created for");
       for (std::size_t got = 0; got < batch;) {
         std::error_code interrupted;
         got += ctx.get_events(1, events, interrupted).size();
@@ -131,12 +132,12 @@ class loops final : public load {
 
   const base::unique_fd file_ = test::temporary_file();
   std::optional<net::io_context> io_;
-  std::optional<asio::eventfd> listens_;  // to a bell of others, which ends when they close it
-  std::optional<asio::eventfd> owns_;     // its bell
+  std::optional<asio::eventfd> listens_;  // reads an eventfd of other threads; ends when they close it
+  std::optional<asio::eventfd> owns_;     // has its own eventfd
   std::array<doorbell::eventfd, 2> handles_;
   doorbell::eventfd owned_;
   std::minstd_rand random_;
-  // The loop's thread only.
+  // Accessed only by the loop's thread.
   std::uint64_t heard_ = 0;
   std::uint64_t heard_by_owner_ = 0;
   int ended_ = 0;

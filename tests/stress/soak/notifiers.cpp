@@ -13,7 +13,7 @@
 namespace doorbell::soak {
 namespace {
 
-/// One that all threads register and unregister, with the tally of what they were told.
+/// A notifier that all threads register and unregister, with counts of the results.
 struct shared_notifier {
   std::atomic<long long> registered{0};
   std::atomic<long long> by_us{0};
@@ -27,7 +27,7 @@ struct shared_notifier {
                    }};
 
   void run_alone() {
-    require(running.fetch_add(1) == 0, "no two callbacks of a notifier run at once");
+    require(running.fetch_add(1) == 0, "no two callbacks of a notifier run concurrently");
     running.fetch_sub(1);
   }
   void register_with(const eventfd& bell, notifier::sharing how) {
@@ -86,7 +86,8 @@ class notifiers final : public load {
       one.account_for(one.watcher.unregister());
       require(one.by_us + one.by_hup == one.registered, "a registration ends once",
               one.registered - one.by_us - one.by_hup);
-      require(one.releases == one.by_hup, "release runs once for each that a close ended", one.releases - one.by_hup);
+      require(one.releases == one.by_hup, "release runs once for each registration that a close ended",
+              one.releases - one.by_hup);
     }
   }
 

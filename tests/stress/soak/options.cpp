@@ -12,22 +12,20 @@ namespace {
 
 constexpr const char* usage =
     "usage: soak [--minutes N | --seconds N] [--seed S] [--events [--engine io_uring|threads]]\n"
-    "Everything at once: eventfds, notifiers, AIO contexts on both engines, Asio loops, and forks (not under a\n"
-    "sanitizer), for N minutes (default 30). What must hold is checked all the time. Every few seconds all of it\n"
-    "comes to rest, and memory, threads and descriptors are counted; they end up as a table, and a verdict.\n"
+    "Runs eventfds, notifiers, AIO contexts on both engines, Asio loops, and forks (not under a sanitizer)\n"
+    "concurrently, for N minutes (default 30), and checks invariants all the time. Every few seconds all loads\n"
+    "rest, and the soak counts memory, threads and descriptors. At the end it prints a table and a verdict.\n"
     "\n"
-    "flat       in the last third of the run no more was in use than in the second\n"
-    "not flat   some was; status 1. So it is when something did not hold\n"
+    "flat       the last third of the run used no more than the second\n"
+    "not flat   it used more; status 1, as after a violated invariant\n"
     "\n"
-    "Resident memory has a say from two minutes on. Ctrl-C ends it early, with the table.\n"
+    "Resident memory counts in runs of at least two minutes. Ctrl-C ends the run early, with the table.\n"
     "\n"
-    "--events: instead of that, threads with AIO contexts in a process that events hit at random. All descriptors "
-    "that\n"
-    "the program does not know are closed or replaced; children are created by fork(2) and clone(2) (not under a\n"
-    "sanitizer); signals come; RLIMIT_NOFILE, RLIMIT_NPROC and RLIMIT_MEMLOCK are lowered and raised. Root becomes\n"
-    "another user. Flat: in the last tenth of the run no more was in use than in the first. --engine: of all "
-    "contexts;\n"
-    "io_uring is the automatic choice. Without it, both in turn.\n";
+    "--events: instead, runs threads with AIO contexts in a process that random events disturb: all descriptors\n"
+    "that the program does not know are closed or replaced; children are created by fork(2) and clone(2) (not\n"
+    "under a sanitizer); signals are sent; RLIMIT_NOFILE, RLIMIT_NPROC and RLIMIT_MEMLOCK are lowered and raised.\n"
+    "Root becomes another user. Flat: the last tenth of the run used no more than the first.\n"
+    "--engine: the engine of all these contexts; io_uring is the automatic choice. Default: both, at random.\n";
 
 std::optional<double> number(const char* text) {
   if (text == nullptr) return std::nullopt;
@@ -37,7 +35,7 @@ std::optional<double> number(const char* text) {
   return value;
 }
 
-// The contexts by io_uring are of the automatic choice: a lowered limit may leave them to threads.
+// io_uring selects the automatic choice: under a lowered limit, such contexts may use threads.
 std::optional<aio::engine_kind> engine_named(std::string_view name) {
   if (name == "io_uring") return aio::engine_kind::automatic;
   if (name == "threads") return aio::engine_kind::threads;

@@ -13,10 +13,10 @@ struct options {
   std::chrono::duration<double> length = std::chrono::minutes{30};
   std::uint64_t seed = 1;
   bool events = false;                     ///< the soak of events instead
-  std::optional<aio::engine_kind> engine;  ///< of its contexts; empty: both in turn
+  std::optional<aio::engine_kind> engine;  ///< of the contexts of that soak; empty: both, at random
 };
 
-/// Explains itself and exits for --help, and for what it does not understand.
+/// Prints the usage and exits for --help and for unknown arguments.
 [[nodiscard]] options parse_options(int argc, char** argv);
 
 }  // namespace doorbell::soak

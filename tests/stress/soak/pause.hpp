@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// pause: how one thread lets all others rest between two of their steps, and how much they complete before.
+// pause: one thread makes all others rest between two of their steps, after they have completed a given part of their
+// work.
 #pragma once
 
 #include <atomic>

@@ -15,7 +15,7 @@
 #include "support/inventory.hpp"
 #include "support/sanitizer.hpp"
 
-// The sanitizers' own; g++ 12 has no header for it.
+// A function of the sanitizers. g++ 12 has no header that declares it.
 // NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming)
 extern "C" [[gnu::weak]] std::size_t __sanitizer_get_current_allocated_bytes();
 
@@ -24,18 +24,19 @@ namespace {
 
 constexpr std::size_t kib = 1024;
 
-/// More than this is growth.
+/// A difference above this is growth.
 struct allowance {
   std::size_t absolute;
   std::size_t per_cent;
-  std::chrono::duration<double> from;  // runs this long
+  std::chrono::duration<double> from;  // only in runs of at least this length
 };
 
 constexpr std::array<const char*, counted_things> names{"heap KiB", "resident KiB", "mappings",   "rings",
                                                         "threads",  "helpers",      "descriptors"};
 
-// Helpers come and go by need, and a slow disk makes more of them: 32 at most, which a short run may reach late. The
-// heap has caches, mappings are merged and split. A sanitizer keeps what was freed, and remembers what it has seen.
+// The number of helpers depends on demand, and a slow disk requires more of them: 32 at most, which a short run may
+// reach late. The heap has caches, and mappings are merged and split. A sanitizer keeps freed memory, and its own
+// records grow.
 constexpr std::array<allowance, counted_things> allowances{
     allowance{.absolute = 256, .per_cent = 2, .from = {}},
     allowance{.absolute = test::sanitized ? 64 * kib : 4 * kib,
@@ -96,7 +97,7 @@ void samples::print_table(std::FILE* out) const {
   std::fputc('\n', out);
   const auto rows = std::min(most_rows, all_.size());
   for (std::size_t row = 0; row < rows; ++row) {
-    // Evenly, and always the first and the last.
+    // Selects rows at even distances, with the first and the last.
     const auto& one = all_.at(rows > 1 ? row * (all_.size() - 1) / (rows - 1) : 0);
     std::fprintf(out, "%8.1f %12llu", one.at.count(), static_cast<unsigned long long>(one.rounds));
     for (const auto count : one.count) std::fprintf(out, " %12zu", count);
@@ -104,7 +105,7 @@ void samples::print_table(std::FILE* out) const {
   }
 }
 
-// The least of each: what comes and goes is at its least now and then, what leaks never again.
+// Compares the minima of the periods: a temporary use returns to its minimum from time to time, a leak never does.
 bool samples::print_verdict(std::FILE* out, periods compared) const {
   const bool by_thirds = compared == periods::second_and_last_third;
   const auto length = all_.size() / (by_thirds ? 3 : 10);
@@ -120,7 +121,7 @@ bool samples::print_verdict(std::FILE* out, periods compared) const {
     const auto had = least(before, what);
     const auto has = least(after, what);
     auto allowed = allowances.at(at);
-    // Those of the library that a close has taken away, and that it has not needed again yet.
+    // Descriptors of the library that the program has closed, and that the library has not needed again yet.
     if (!by_thirds && what == counted::descriptors) allowed.absolute += 6;
     if (all_.back().at < allowed.from || has <= had + allowed.absolute + had * allowed.per_cent / 100) continue;
     std::fprintf(out, "not flat: %s grew from %zu to %zu\n", names.at(at), had, has);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Samples of the process's resources, with everything at rest; and whether they grow.
+// Samples of the process's resources while all loads rest, and the check whether they grow.
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@ namespace doorbell::soak {
 /// The counted resources, by their place in a sample.
 enum class counted : std::uint8_t {
   heap,         ///< KiB that the program has allocated and not freed
-  resident,     ///< KiB of memory that it occupies
+  resident,     ///< KiB of resident memory
   mappings,     ///< of any kind
   rings,        ///< mappings of AIO rings and io_uring queues
   threads,      ///< without the helpers
@@ -31,7 +31,7 @@ struct sample {
 
   [[nodiscard]] std::size_t of(counted what) const { return count.at(static_cast<std::size_t>(what)); }
 
-  /// Now; the rest is the caller's.
+  /// Counts the resources now. The caller sets the other members.
   [[nodiscard]] static sample take();
 };
 
@@ -44,10 +44,10 @@ class samples {
   /// Which samples the verdict compares.
   enum class periods : std::uint8_t { second_and_last_third, first_and_last_tenth };
 
-  /// All of them, or as many as can be read.
+  /// Prints all samples, or a selection if there are too many to read.
   void print_table(std::FILE* out) const;
-  /// Says of what there is more at the end.
-  /// @return whether there is nothing of that kind.
+  /// Prints which resources have grown.
+  /// @return whether none has grown.
   [[nodiscard]] bool print_verdict(std::FILE* out, periods compared = periods::second_and_last_third) const;
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// All loads concurrently, for any length of time; see --help.
+// Runs all loads concurrently, for any length of time; see --help.
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,7 +26,7 @@
 namespace {
 
 using namespace std::chrono_literals;
-using namespace doorbell::soak;  // NOLINT(google-build-using-namespace): it is its main program
+using namespace doorbell::soak;  // NOLINT(google-build-using-namespace): this is the main program of that namespace
 using clock_type = std::chrono::steady_clock;
 using seconds = std::chrono::duration<double>;
 using doorbell::aio::engine_kind;
@@ -51,13 +51,13 @@ std::vector<std::unique_ptr<load>> make_loads(std::uint64_t seed) {
     std::puts("no io_uring here: contexts by threads only");
   made.push_back(make_loops(seed + 400));
   if (doorbell::test::sanitized)
-    std::puts("no forks: a sanitizer does not survive them");
+    std::puts("no forks: sanitizers do not support them");
   else
     made.push_back(make_forks());
   return made;
 }
 
-/// The signals that end it early. They are blocked in all threads, and waited for here.
+/// The signals that end the run early. All threads block them, and wait_for() waits for them.
 class interrupts {
  public:
   interrupts() {
@@ -67,7 +67,7 @@ class interrupts {
     ::pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
   }
 
-  /// Sleeps. @return whether one has come meanwhile.
+  /// Sleeps. @return whether a signal has arrived meanwhile.
   [[nodiscard]] bool wait_for(seconds length) const {
     const auto whole = std::chrono::duration_cast<std::chrono::nanoseconds>(std::max(length, seconds{0}));
     const timespec timeout{.tv_sec = static_cast<time_t>(whole.count() / 1'000'000'000),
@@ -79,7 +79,7 @@ class interrupts {
   sigset_t signals_{};
 };
 
-/// One line that changes on a terminal; elsewhere one now and then.
+/// Shows the progress: on a terminal one line that changes, otherwise a line from time to time.
 class progress {
  public:
   void tell(const sample& now, seconds length) {
@@ -107,7 +107,7 @@ class soak {
   }
 
   void run(const interrupts& early_end) {
-    // Some sixty samples, if it is not too long for that.
+    // About sixty samples, more in long runs.
     const auto interval = std::clamp(options_.length / 60, seconds{0.4}, seconds{10});
     bool interrupted = false;
     while (!interrupted && elapsed() < options_.length && violations() == 0) {

@@ -36,7 +36,7 @@ class sums final : public load {
     reached_ = std::stop_source{};
   }
 
-  // Each thread runs to the end of the sum, which must be exact: otherwise a thread would wait for ever.
+  // Each thread runs until the whole sum has been read. The sum must be exact: otherwise a thread would wait forever.
   void work(std::size_t thread) override {
     const auto& bell = handles_.at(thread);
     switch (thread) {
@@ -52,10 +52,10 @@ class sums final : public load {
   }
 
   void end() override {
-    require(left_ == 0, "what was read is what was signalled", static_cast<long long>(left_));
-    require(ctx_->count() == 0, "and nothing is left");
+    require(left_ == 0, "the counts read are the counts signalled", static_cast<long long>(left_));
+    require(ctx_->count() == 0, "no count is left");
     for (auto& each : handles_) each.close();
-    require(!ctx_->is_open(), "closed by the last close");
+    require(!ctx_->is_open(), "the last close closes the eventfd");
     ctx_.reset();
   }
 
@@ -69,7 +69,7 @@ class sums final : public load {
         bell.signal();
         bell.write(1);
       }
-      // Now and then the readers get to the end of it, where they fall asleep.
+      // Sometimes lets the readers take everything, so that they fall asleep.
       if (random_[0]() % 2 == 0)
         while (bell.info().count > 0) std::this_thread::yield();
     }

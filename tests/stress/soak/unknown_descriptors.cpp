@@ -24,7 +24,7 @@ constexpr std::string_view own_content = "a file of the program, which only the 
 constexpr off_t own_position = 17;
 constexpr std::uint64_t own_count = 5;
 
-// By syscall(2), of which ThreadSanitizer does not know: it would report that the program closes descriptors while
+// By syscall(2), which ThreadSanitizer does not intercept: it would report that the program closes descriptors while
 // threads of the library use them.
 
 void close_number(int fd) { ::syscall(SYS_close, fd); }
@@ -56,7 +56,7 @@ void unknown_descriptors::take(std::minstd_rand& random) {
   if (files_.empty()) return;  // RLIMIT_NOFILE is too low
   open_at_lowest(kind::file);
   open_at_lowest(kind::eventfd);
-  // All numbers, or after a close some of them.
+  // Replaces all numbers, or after a close some of them.
   const auto original = files_.front();
   const auto is_opened = [this](int number) {
     return std::ranges::find(files_, number, &own_file::number) != files_.end();
@@ -99,7 +99,7 @@ void unknown_descriptors::put_at(int number, const own_file& original) {
 void unknown_descriptors::check(const own_file& one) {
   struct stat status{};
   if (::fstat(one.number, &status) != 0) return require(false, "the program's new file stays open", one.number);
-  require(status.st_ino == one.inode, "the number stays the program's", one.number);
+  require(status.st_ino == one.inode, "the number still refers to the program's file", one.number);
   require(::fcntl(one.number, F_GETSIG) == 0, "the program's new file gets no mark", one.number);
   if (one.is == kind::eventfd) return;
   std::array<char, 2 * own_content.size()> there{};
@@ -111,7 +111,7 @@ void unknown_descriptors::check(const own_file& one) {
   require(at == own_position, "the program's new file keeps its position", at);
 }
 
-// All numbers of an eventfd have one count.
+// All duplicates of an eventfd share one count, so only the original is read.
 void unknown_descriptors::check_count(const own_file& one) {
   std::uint64_t there = 0;
   const bool was_read = ::read(one.number, &there, sizeof there) == sizeof there;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// unknown_descriptors: the program closes all descriptors that it does not know, or replaces them, and then uses
-// numbers of them for files of its own. These must stay as they are.
+// unknown_descriptors: the program closes or replaces all descriptors that it does not know, and reuses some of their
+// numbers for its own files. The library must not change these files.
 #pragma once
 
 #include <cstddef>
@@ -13,15 +13,16 @@ namespace doorbell::soak {
 
 class unknown_descriptors {
  public:
-  /// @param first all lower numbers are descriptors of the program, which stay.
+  /// @param first all lower numbers are descriptors of the program, which stay open.
   explicit unknown_descriptors(int first) noexcept : first_{first} {}
   unknown_descriptors(const unknown_descriptors&) = delete;
   unknown_descriptors& operator=(const unknown_descriptors&) = delete;
   ~unknown_descriptors() { check_and_close_files(); }
 
-  /// Takes all of them away, in one of five ways, and opens files. Checks and closes those of the time before.
+  /// Closes or replaces all unknown descriptors, in one of five ways, and opens files. Before, checks and closes the
+  /// files of the previous call.
   void take(std::minstd_rand& random);
-  /// Requires that each of the files is open and that its content and its position are the program's.
+  /// Requires that each of the files is open and has the content and position that the program has given it.
   void check_and_close_files();
 
   /// How many files have been checked.
