@@ -5,7 +5,7 @@
 
 namespace doorbell::fuzz {
 
-/// The address with that number.
+/// Converts a number to an address.
 template <class T>
 T* address(std::uint64_t at) noexcept {
   return reinterpret_cast<T*>(static_cast<std::uintptr_t>(at));

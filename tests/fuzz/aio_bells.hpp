@@ -2,8 +2,8 @@
 //
 // Kernel eventfds that requests signal, and the expected number of signals of each.
 //
-// The program may close one and use its number for another while requests are in flight: they signal the eventfd that
-// they named when they were submitted. So each file is kept open by a descriptor that the program does not know.
+// The program may close an eventfd and reuse its number for another while requests are in flight. The requests signal
+// the eventfd that the number referred to at submission. Therefore a second descriptor keeps each file open.
 #pragma once
 
 #include <fcntl.h>
@@ -26,7 +26,7 @@ class aio_bells {
  public:
   static constexpr std::size_t count = 2;
 
-  /// Before each input.
+  /// Creates new eventfds. Called before each input.
   void renew() {
     files_.clear();
     for (std::size_t bell = 0; bell < count; ++bell) {
@@ -37,10 +37,10 @@ class aio_bells {
 
   [[nodiscard]] int descriptor(std::size_t bell) const { return numbers_.at(bell).get(); }
 
-  /// Another eventfd at the same number.
+  /// Puts another eventfd at the same number.
   void replace(std::size_t bell) {
     const base::unique_fd other{made()};
-    require(::dup3(other.get(), descriptor(bell), O_CLOEXEC) >= 0, "a number can be used again");
+    require(::dup3(other.get(), descriptor(bell), O_CLOEXEC) >= 0, "a number can be reused");
     keep(bell);
   }
 
@@ -48,13 +48,13 @@ class aio_bells {
   [[nodiscard]] std::size_t file(std::size_t bell) const { return current_.at(bell); }
   void expect(std::size_t file) { ++files_.at(file).expected; }
 
-  /// To be called when no request is in flight any more.
+  /// Checks all counts. Call it when no request is in flight any more.
   void check() const {
     for (const auto& each : files_) {
       eventfd_t rung = 0;
       if (::eventfd_read(each.kept.get(), &rung) != 0) rung = 0;
       const auto missing = static_cast<long long>(each.expected) - static_cast<long long>(rung);
-      require(missing == 0, "each request taken rings its eventfd once, that which it named at the time", missing);
+      require(missing == 0, "each accepted request signals the eventfd of its submission once", missing);
     }
   }
 
@@ -66,7 +66,7 @@ class aio_bells {
 
   static int made() {
     const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    require(fd > 2, "there are eventfds to fuzz with");
+    require(fd > 2, "an eventfd can be created");
     return fd;
   }
 

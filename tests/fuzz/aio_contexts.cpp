@@ -15,9 +15,9 @@ constexpr std::int64_t largest_errno = 4095;
 }  // namespace
 
 void aio_contexts::made(fuzzed_context& one, aio::aio_context_t handle, unsigned nr, std::optional<aio::context> by) {
-  require(handle != 0, "a context that was made has a handle");
+  require(handle != 0, "a created context has a handle");
   for (const auto& other : all_)
-    require(other.handle != handle || !other.ring_is_there, "no two rings are at one address");
+    require(other.handle != handle || !other.ring_is_there, "no two rings have the same address");
   one.handle = handle;
   one.nr = nr;
   one.serial = ++last_serial_;
@@ -26,7 +26,7 @@ void aio_contexts::made(fuzzed_context& one, aio::aio_context_t handle, unsigned
   one.made_as = std::move(by);
   const auto& header = ring(one);
   require(header.magic == ring_magic && header.head == 0 && header.tail == 0, "a new ring is empty");
-  require(header.nr > nr, "a ring has room for what was asked for", header.nr);
+  require(header.nr > nr, "a ring has room for the requested number of events", header.nr);
   one.bytes = (std::size_t{header.nr} + 1) * sizeof(aio::io_event);
 }
 
@@ -43,13 +43,13 @@ void aio_contexts::destroyed(fuzzed_context& one, std::span<slot> slots) {
 void aio_contexts::check_charge() const {
   std::size_t asked = 0;
   for (const auto& each : all_) asked += each.handle != 0 ? each.nr : 0;
-  require(aio::aio_nr() == asked, "the limit knows of the contexts there are", static_cast<long long>(aio::aio_nr()));
+  require(aio::aio_nr() == asked, "the limit counts the existing contexts", static_cast<long long>(aio::aio_nr()));
 }
 
 void aio_contexts::account_for(const aio::io_event& event, const fuzzed_context& from, aio_slots& slots) {
   if (!from.orderly) return;
   auto* const request = slots.find(event.obj);
-  require(request != nullptr && event.data == request, "an event is of a request, and has its data");
+  require(request != nullptr && event.data == request, "an event belongs to a request, and has its data");
   require(request->owner == from.serial && request->in_flight > 0, "a request has one event, in its own context");
   --request->in_flight;
   require(event.res >= -largest_errno && event.res2 == 0, "a result is a count or an errno", event.res);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The fuzzer's knowledge of its contexts: enough for the oracles that are certain.
+// The fuzzer's knowledge of its contexts: as much as the oracles need.
 #pragma once
 
 #include <array>
@@ -20,14 +20,14 @@ namespace doorbell::fuzz {
 
 struct fuzzed_context {
   aio::aio_context_t handle = 0;  // 0: none
-  unsigned nr = 0;                // as asked for
+  unsigned nr = 0;                // as requested
   std::size_t bytes = 0;          // of the ring
   std::uint64_t serial = 0;
-  /// The program has used its ring correctly: each event is there once, with its own result.
+  /// The program has used the ring correctly, so each event occurs once, with its own result.
   bool orderly = true;
-  /// The ring is still mapped where the handle says, and nothing else.
+  /// The ring is still mapped at the address of the handle.
   bool ring_is_there = true;
-  /// The object that created it, where an engine was asked for. It is used and destroyed by its handle.
+  /// The object that created it, if an engine was requested. The context is used and destroyed by its handle.
   std::optional<aio::context> made_as;
 };
 
@@ -52,7 +52,7 @@ class aio_contexts {
   [[nodiscard]] static ring_header& ring(const fuzzed_context& one) noexcept { return test::header_at(one.handle); }
   /// Records an event of a context.
   static void account_for(const aio::io_event& event, const fuzzed_context& from, aio_slots& slots);
-  /// The number of events that must come in any case.
+  /// The number of events that will arrive without further calls.
   [[nodiscard]] static std::size_t sure_events(const fuzzed_context& one, std::span<const slot> slots);
   [[nodiscard]] static std::size_t in_flight(const fuzzed_context& one, std::span<const slot> slots);
 

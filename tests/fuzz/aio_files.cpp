@@ -41,12 +41,12 @@ aio_files::aio_files() {
   at(file::disk_file) = test::temporary_file();
   at(file::read_only_file) = opened_again(descriptor(file::memory_file), O_RDONLY);
   at(file::write_only_file) = opened_again(descriptor(file::memory_file), O_WRONLY);
-  // A file for which a sync does not wait for a disk.
+  // A sync of this file does not wait for a disk.
   at(file::directory).reset(::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   at(file::epoll).reset(::epoll_create1(EPOLL_CLOEXEC));
   at(file::path).reset(::open("/", O_PATH | O_CLOEXEC));
   renew();
-  require(std::ranges::all_of(made_, [](const auto& each) { return each.get() > 2; }), "there are files to fuzz with");
+  require(std::ranges::all_of(made_, [](const auto& each) { return each.get() > 2; }), "the files can be created");
 }
 
 int aio_files::descriptor(file one) const noexcept {
@@ -75,7 +75,7 @@ void aio_files::renew() {
   at(file::eventfd).reset(::eventfd(0, EFD_CLOEXEC));
   writer(file::eventfd).reset(::fcntl(descriptor(file::eventfd), F_DUPFD_CLOEXEC, 0));
   int ends[2];
-  require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0, "there are sockets");
+  require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0, "a socket pair can be created");
   at(file::socket).reset(ends[0]);
   writer(file::socket).reset(ends[1]);
   for (const auto store : {file::memory_file, file::disk_file}) {
@@ -84,7 +84,7 @@ void aio_files::renew() {
   }
 }
 
-// Never waits, although requests in flight write there, too: a full file stays full.
+// Never blocks, although requests in flight may also write to the file: a full file stays full.
 void aio_files::fill(std::size_t stream) noexcept {
   const int fd = writers_.at(stream).get();
   const std::uint64_t one = 1;
@@ -95,7 +95,7 @@ void aio_files::fill(std::size_t stream) noexcept {
   ::fcntl(fd, F_SETFL, flags);
 }
 
-// This does not wait either, although a request may be faster.
+// Never blocks, although a request may take the data first.
 void aio_files::empty(std::size_t stream) noexcept {
   const int fd = made_.at(stream).get();
   std::array<char, 512> bytes;

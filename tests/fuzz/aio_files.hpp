@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The descriptors that requests of the fuzzer name. All were created here, or are numbers that cannot be in use: never
-// 0 to 2, and never a number that may refer to another file.
+// The descriptors that the fuzzer's requests name. This class has created them, or they are numbers that cannot be in
+// use: never 0 to 2, and never a number that may refer to another file.
 #pragma once
 
 #include <array>
@@ -18,13 +18,13 @@ enum class file : std::uint8_t {
   unblocking_pipe,
   eventfd,
   socket,
-  // Requests for these never end, or end immediately.
+  // Requests for these never complete, or complete immediately.
   pipe_writer,
   timer,
   inotify,
   null_device,
   zeroes,
-  // Stores: requests end by themselves.
+  // Stores: requests complete by themselves.
   memory_file,
   disk_file,
   read_only_file,
@@ -51,15 +51,15 @@ class aio_files {
 
   [[nodiscard]] int descriptor(file one) const noexcept;
 
-  /// Before each input: new streams, and files that are short again.
+  /// Creates new streams, and truncates the stores. Called before each input.
   void renew();
-  /// Gives a stream something to read.
+  /// Writes data to a stream.
   void fill(std::size_t stream) noexcept;
-  /// Reads all that is there.
+  /// Reads the data of a stream.
   void empty(std::size_t stream) noexcept;
   /// Closes the writing end.
   void hang_up(std::size_t stream) noexcept { writers_.at(stream).reset(); }
-  /// Closes the reading end: its number may be used again while requests are still in flight.
+  /// Closes the reading end: its number may be reused while requests are still in flight.
   void close(std::size_t stream) noexcept { made_.at(stream).reset(); }
 
  private:

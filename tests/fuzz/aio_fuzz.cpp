@@ -5,7 +5,7 @@
 #include "target.hpp"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  // For as long as the process: its threads are.
+  // Never destroyed: its threads run until the process ends.
   static auto& play = *new doorbell::fuzz::aio_play;  // NOLINT(bugprone-unhandled-exception-at-new)
   play.run(doorbell::fuzz::input{{data, size}});
   return 0;

@@ -19,7 +19,7 @@ using aio::io_event;
 
 constexpr std::size_t most_operations = 64;
 constexpr std::size_t inputs_between_counts = 256;
-// Descriptors that a sanitizer or the fuzzer may open meanwhile.
+// The number of descriptors that a sanitizer or the fuzzer may open meanwhile.
 constexpr std::size_t others_descriptors = 16;
 constexpr timespec patience{.tv_sec = 10, .tv_nsec = 0};
 
@@ -27,14 +27,14 @@ constexpr timespec patience{.tv_sec = 10, .tv_nsec = 0};
 
 aio_play::aio_play() {
   ::signal(SIGPIPE, SIG_IGN);
-  // Small enough that inputs reach the limit, and that no ring takes long to map.
+  // Small enough that inputs reach the limit, and that rings are mapped fast.
   ::setenv("DOORBELL_AIO_MAX_NR", "1000", 1);
   bells_.renew();
   warm_up();
   descriptors_ = open_descriptors();
 }
 
-// Inputs are numbers in this order: new operations go to the end.
+// The bytes of the corpus index this list: add new operations at the end.
 void aio_play::step(input& bytes) {
   static constexpr std::array<operation, 18> operations{
       &aio_play::setup,        &aio_play::submit,       &aio_play::get,           &aio_play::cancel,
@@ -71,7 +71,7 @@ void aio_play::end_input(bool collect) {
   slots_.renew();
   if (++inputs_ % inputs_between_counts != 0) return;
   const auto open = open_descriptors();
-  require(open <= descriptors_ + others_descriptors, "no descriptors pile up", static_cast<long long>(open));
+  require(open <= descriptors_ + others_descriptors, "no descriptors leak", static_cast<long long>(open));
 }
 
 std::size_t aio_play::open_descriptors() {
@@ -79,7 +79,7 @@ std::size_t aio_play::open_descriptors() {
   return static_cast<std::size_t>(std::distance(begin(open), end(open)));
 }
 
-// Descriptors that doorbell opens once, on first need, stay open: the reaper's and the poller's.
+// Opens the descriptors that doorbell keeps open after their first use: those of the reaper and the poller.
 void aio_play::warm_up() {
   for (const auto engine : {engine_kind::io_uring, engine_kind::threads}) {
     std::error_code refused;
@@ -90,7 +90,7 @@ void aio_play::warm_up() {
     waits.request.flags = aio::iocb_abi::flag_resfd;
     waits.request.resfd = static_cast<std::uint32_t>(bells_.descriptor(0));
     auto* list = &waits.request;
-    require(calls::submit(ctx.handle(), 1, &list) == 1, "a request is taken");
+    require(calls::submit(ctx.handle(), 1, &list) == 1, "a request is accepted");
     bells_.expect(bells_.file(0));
   }
   end_input(false);
@@ -104,7 +104,7 @@ void aio_play::setup(input& bytes) {
   const auto nr = 1 + static_cast<unsigned>(bytes.byte());
   if (one.handle != 0) {
     auto handle = one.handle;
-    require(calls::setup(nr, &handle) == -EINVAL && handle == one.handle, "a handle that is there is not made again");
+    require(calls::setup(nr, &handle) == -EINVAL && handle == one.handle, "io_setup refuses a handle that is not 0");
     return;
   }
   aio::aio_context_t handle = 0;
@@ -128,8 +128,8 @@ void aio_play::destroy(input& bytes) {
   const int answer = calls::destroy(one.handle);
   const auto handle = one.handle;
   finish_aside();
-  require(answer == 0 || answer == -EINVAL, "a destroy succeeds, or finds nothing", answer);
-  require(twice ? (answer == 0) == (one.handle != 0) : answer == 0, "of those who destroy a context one succeeds");
+  require(answer == 0 || answer == -EINVAL, "a destroy succeeds, or finds no context", answer);
+  require(twice ? (answer == 0) == (one.handle != 0) : answer == 0, "exactly one destroy of a context succeeds");
   if (answer == 0) contexts_.destroyed(one, slots_.used());
   last_destroyed_ = handle;
   contexts_.check_charge();
@@ -137,17 +137,18 @@ void aio_play::destroy(input& bytes) {
 
 void aio_play::see_to_its_end(fuzzed_context& one) {
   require(calls::destroy(one.handle) == 0, "a context can be destroyed");
-  require(calls::destroy(one.handle) == -EINVAL, "once");
+  require(calls::destroy(one.handle) == -EINVAL, "a context can be destroyed only once");
   contexts_.destroyed(one, slots_.used());
 }
 
-// A cancelled request has an event, too; one that cannot be cancelled ends by itself.
+// A cancelled request also has an event. A request that cannot be cancelled completes by itself.
 void aio_play::collect_events(fuzzed_context& one) {
   if (one.handle == 0 || !one.orderly) return;
   for (auto& each : slots_.used()) {
     for (auto times = each.owner == one.serial ? each.in_flight : 0; times > 0; --times) {
       const int answer = calls::cancel(one.handle, &each.request, nullptr);
-      require(answer == -EINPROGRESS || answer == -EINVAL || answer == -EAGAIN, "cancelled, or gone already", answer);
+      require(answer == -EINPROGRESS || answer == -EINVAL || answer == -EAGAIN,
+              "a cancel succeeds, or the request has completed", answer);
     }
   }
   std::array<io_event, most_events> events;
@@ -158,7 +159,7 @@ void aio_play::collect_events(fuzzed_context& one) {
     require(got > 0, "each request has an event", got);
     for (int at = 0; at < got; ++at) aio_contexts::account_for(events.at(static_cast<std::size_t>(at)), one, slots_);
   }
-  require(calls::getevents(one.handle, 0, most_events, events.data(), nullptr) == 0, "and no more than one");
+  require(calls::getevents(one.handle, 0, most_events, events.data(), nullptr) == 0, "no request has a second event");
 }
 
 // Requests.
@@ -183,14 +184,14 @@ void aio_play::submit(input& bytes) {
     list.at(count++) = &next->request;
   }
   const int answer = calls::submit(one.handle, static_cast<long>(count), list.data());
-  require(answer <= static_cast<int>(count), "no more are taken than were given", answer);
+  require(answer <= static_cast<int>(count), "submit accepts at most the requests given", answer);
   for (int at = 0; at < answer; ++at) {
     auto& accepted = *made.at(static_cast<std::size_t>(at));
     taken(accepted, one, bell_of_.at(slots_.used().size() - count + static_cast<std::size_t>(at)));
   }
 }
 
-// The same iocb many times over, so that the ring fills up; not one that reads.
+// Submits the same iocb many times, so that the ring fills up; not a read, because the reads would share a buffer.
 void aio_play::submit_again(input& bytes) {
   auto* const request = choose_slot(bytes);
   auto& one = choose_context(bytes);
@@ -198,16 +199,16 @@ void aio_play::submit_again(input& bytes) {
   if (request == nullptr || reads(request->request)) return;
   if (request->in_flight > 0 && request->owner != one.serial) return;
   finish_aside();
-  // Another file may be open at its number by now, perhaps one of doorbell's own.
+  // The number may refer to another file by now, perhaps to one of doorbell's own.
   request->request.fildes = files_.descriptor(request->on);
   std::array<aio::iocb_abi*, 200> list;
   list.fill(&request->request);
   auto bell = bell_of_.at(static_cast<std::size_t>(request - slots_.used().data()));
-  // Its number may be another file's by now.
+  // The eventfd's number may refer to another file by now.
   for (std::size_t at = 0; bell && at < aio_bells::count; ++at)
     if (bells_.descriptor(at) == static_cast<int>(request->request.resfd)) bell = bells_.file(at);
   const int answer = calls::submit(one.handle, static_cast<long>(times), list.data());
-  require(answer <= static_cast<int>(times), "no more are taken than were given", answer);
+  require(answer <= static_cast<int>(times), "submit accepts at most the requests given", answer);
   for (int at = 0; at < answer; ++at) taken(*request, one, bell);
 }
 
@@ -222,14 +223,15 @@ void aio_play::cancel(input& bytes) {
   auto* const request = choose_slot(bytes);
   if (request == nullptr) return;
   const int answer = calls::cancel(one.handle, &request->request, nullptr);
-  require(answer == -EINPROGRESS || answer == -EINVAL || answer == -EAGAIN, "cancelled, or not there", answer);
+  require(answer == -EINPROGRESS || answer == -EINVAL || answer == -EAGAIN,
+          "a cancel succeeds, or the request is not in flight", answer);
   if (answer == -EINPROGRESS && one.orderly && !contested(one))
-    require(request->owner == one.serial, "only what is in flight there is cancelled");
+    require(request->owner == one.serial, "only a request that is in flight in the context is cancelled");
 }
 
 // Events.
 
-// Waits that end are at most a millisecond long, in each form of the timeout.
+// Chooses a timeout of at most a millisecond, or an endless one, in all valid and invalid forms.
 timespec* aio_play::choose_timeout(input& bytes, timespec& room, bool may_be_endless) const {
   static constexpr std::array limited{timespec{.tv_sec = 0, .tv_nsec = 0}, timespec{.tv_sec = 0, .tv_nsec = 1000},
                                       timespec{.tv_sec = 0, .tv_nsec = 1000000},
@@ -262,8 +264,8 @@ void aio_play::get(input& bytes) {
   const auto* const with_mask = bytes.below(4) == 1 ? &blocked : nullptr;
   const int got =
       calls::pgetevents(one.handle, static_cast<long>(min), static_cast<long>(nr), events.data(), timeout, with_mask);
-  require(got <= static_cast<int>(nr), "no more events come than there is room for", got);
-  if (one.handle == 0) require(got == -EINVAL, "no context has events", got);
+  require(got <= static_cast<int>(nr), "getevents returns at most nr events", got);
+  if (one.handle == 0) require(got == -EINVAL, "a handle of 0 is invalid", got);
   for (int at = 0; at < got; ++at) aio_contexts::account_for(events.at(static_cast<std::size_t>(at)), one, slots_);
 }
 

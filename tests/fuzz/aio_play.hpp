@@ -4,13 +4,13 @@
 //
 // Its oracles:
 //  - no crash, no hang, nothing for a sanitizer to report;
-//  - a request has one event, with its own data, in the context that took it: never two, never none; also when it is
-//    cancelled, and when the program takes events out of the ring itself;
-//  - it rings the eventfd that it named once, even if the ring was scribbled on, moved or replaced by then;
-//  - one of several destroys of a context succeeds; after that no buffer is touched, and nothing is charged or left
-//    open. The second applies only to contexts whose ring was not overwritten.
+//  - a request has exactly one event, with its own data, in the context that accepted it, also if it is cancelled, and
+//    if the program takes events out of the ring itself;
+//  - it signals the eventfd that it named exactly once, even if the ring was overwritten, moved or replaced by then;
+//  - exactly one of several destroys of a context succeeds; afterwards no buffer is accessed, and nothing is charged or
+//    left open. The second oracle applies only to contexts whose ring was not overwritten.
 //
-// It waits without a limit only for requests that end by themselves.
+// It waits without a timeout only for requests that complete by themselves.
 #pragma once
 
 #include <array>
@@ -36,7 +36,7 @@ class aio_play {
   aio_play(const aio_play&) = delete;
   aio_play& operator=(const aio_play&) = delete;
 
-  /// Runs one input, and leaves nothing behind.
+  /// Runs one input, and releases everything that it has created.
   void run(input bytes);
 
  private:
@@ -74,7 +74,7 @@ class aio_play {
   void replace_ring(input& bytes);
   void begin_aside(input& bytes);
 
-  // Parts of them.
+  // Parts of operations.
   fuzzed_context& choose_context(input& bytes) { return contexts_.at(bytes.below(aio_contexts::count)); }
   slot* choose_slot(input& bytes);
   [[nodiscard]] aio::aio_context_t no_handle(input& bytes);
@@ -86,7 +86,7 @@ class aio_play {
   void collect_events(fuzzed_context& one);
   void end_input(bool collect);
 
-  // Until the next input.
+  // Between inputs.
   void warm_up();
   [[nodiscard]] static std::size_t open_descriptors();
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Wrong calls: each returns an error, and changes nothing.
+// Invalid calls: each returns an error, and changes nothing.
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -18,13 +18,13 @@ namespace {
 
 using aio::io_event;
 
-/// An invalid address: a call returns EFAULT, or does not use it.
+/// An invalid address: a call with it returns EFAULT, or does not use it.
 template <class T>
 T* no_address(input& bytes) noexcept {
   return address<T>(bytes.one_of(std::array<std::uint64_t, 4>{0, kernels_half, 8, UINT64_MAX}));
 }
 
-void require_errno(int answer) { require(answer < 0 && answer > -4096, "what is refused says why", answer); }
+void require_errno(int answer) { require(answer < 0 && answer > -4096, "a refused call returns an errno", answer); }
 
 }  // namespace
 
@@ -33,7 +33,7 @@ void aio_play::setup_badly(input& bytes) {
   const auto nr = bytes.one_of(std::array{0U, 0x80000000U, 0x80000001U, 0xffffffffU, 1001U, 0x8000000U});
   auto* const handle = bytes.below(2) == 0 ? &none : no_address<aio::aio_context_t>(bytes);
   require_errno(calls::setup(nr, handle));
-  require(none == 0, "no handle comes from a setup that failed");
+  require(none == 0, "a failed setup sets no handle");
 }
 
 aio::aio_context_t aio_play::no_handle(input& bytes) {
@@ -53,7 +53,7 @@ aio::aio_context_t aio_play::no_handle(input& bytes) {
 }
 
 void aio_play::destroy_badly(input& bytes) {
-  require(calls::destroy(no_handle(bytes)) == -EINVAL, "no context is destroyed by a handle that is none");
+  require(calls::destroy(no_handle(bytes)) == -EINVAL, "an invalid handle destroys no context");
 }
 
 void aio_play::submit_badly(input& bytes) {
@@ -62,7 +62,7 @@ void aio_play::submit_badly(input& bytes) {
   switch (bytes.below(5)) {
     case 0:
       require(calls::submit(one.handle, bytes.one_of(std::array{-1L, LONG_MIN}), &nowhere) == -EINVAL,
-              "less than no request is refused");
+              "a negative number of requests is refused");
       break;
     case 1:
       require_errno(
@@ -72,10 +72,10 @@ void aio_play::submit_badly(input& bytes) {
       require_errno(calls::submit(one.handle, 1, &nowhere));
       break;
     case 3:
-      require(calls::submit(no_handle(bytes), 1, &nowhere) == -EINVAL, "no context takes a request");
+      require(calls::submit(no_handle(bytes), 1, &nowhere) == -EINVAL, "an invalid handle accepts no request");
       break;
     default:
-      require(calls::submit(one.handle, 0, nullptr) <= 0, "none is taken where none is given");
+      require(calls::submit(one.handle, 0, nullptr) <= 0, "no request is accepted if none is given");
   }
 }
 
@@ -84,17 +84,19 @@ void aio_play::cancel_badly(input& bytes) {
   aio::iocb_abi never_submitted;
   switch (bytes.below(4)) {
     case 0:
-      require(calls::cancel(one.handle, no_address<aio::iocb_abi>(bytes), nullptr) == -EFAULT, "there is no such iocb");
+      require(calls::cancel(one.handle, no_address<aio::iocb_abi>(bytes), nullptr) == -EFAULT,
+              "an invalid address of an iocb is refused");
       break;
     case 1:
       never_submitted.key = 1 + bytes.number<std::uint16_t>();
       [[fallthrough]];
     case 2:
-      require(calls::cancel(one.handle, &never_submitted, nullptr) == -EINVAL, "it is not in flight");
+      require(calls::cancel(one.handle, &never_submitted, nullptr) == -EINVAL,
+              "a request that is not in flight is refused");
       break;
     default:
       require(calls::cancel(no_handle(bytes), &never_submitted, no_address<io_event>(bytes)) == -EINVAL,
-              "there is no such context");
+              "an invalid handle is refused");
   }
 }
 
@@ -104,30 +106,31 @@ void aio_play::get_badly(input& bytes) {
   timespec at_once{};
   switch (bytes.below(7)) {
     case 0:
-      require(calls::getevents(one.handle, 3, 2, events.data(), &at_once) == -EINVAL, "min is not above nr");
+      require(calls::getevents(one.handle, 3, 2, events.data(), &at_once) == -EINVAL, "a min above nr is refused");
       break;
     case 1:
       require(
           calls::getevents(one.handle, bytes.one_of(std::array{-1L, LONG_MIN}), 2, events.data(), &at_once) == -EINVAL,
-          "min is not below 0");
+          "a min below 0 is refused");
       break;
     case 2:
-      require(calls::getevents(no_handle(bytes), 1, 2, events.data(), nullptr) == -EINVAL, "there is no such context");
+      require(calls::getevents(no_handle(bytes), 1, 2, events.data(), nullptr) == -EINVAL,
+              "an invalid handle is refused");
       break;
     case 3:
       require_errno(calls::getevents(one.handle, 1, 2, events.data(), address<timespec>(kernels_half)));
       break;
     case 4: {
-      // Takes nothing, whether or not an event is there.
+      // Takes no event, whether or not one is available.
       const int answer = calls::getevents(one.handle, 0, bytes.one_of(std::array{1L, LONG_MAX}),
                                           no_address<io_event>(bytes), &at_once);
-      require(answer <= 0, "no event goes where no memory is", answer);
+      require(answer <= 0, "no event is returned to an invalid address", answer);
       break;
     }
     case 5:
       require(calls::pgetevents(one.handle, 0, 1, events.data(), &at_once, address<aio::aio_sigset>(kernels_half)) ==
                   -EFAULT,
-              "there is no such mask");
+              "an invalid address of a mask is refused");
       break;
     default: {
       sigset_t mask;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Operations of a program on the ring itself: it takes events out of it, moves it, overwrites it, or maps something
-// else there.
+// Operations of a program on the ring itself: it takes events out of the ring, moves it, overwrites it, or maps other
+// memory at its address.
 #include <sys/mman.h>
 
 #include <array>
@@ -18,7 +18,7 @@
 
 namespace doorbell::fuzz {
 
-// As fio does it: the events, then head.
+// Like fio: reads the events, then stores head.
 void aio_play::reap_by_hand(input& bytes) {
   auto& one = choose_context(bytes);
   auto wanted = bytes.byte();
@@ -56,17 +56,17 @@ void aio_play::move_ring(input& bytes) {
   if (one.handle == 0 || !one.orderly) return;
   auto* const from = address<void>(one.handle);
   void* const to = ::mmap(nullptr, one.bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  require(to != MAP_FAILED, "there is address space");
+  require(to != MAP_FAILED, "address space can be reserved");
   if (::mremap(from, one.bytes, one.bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED)
     require(false, "a ring can be moved", errno);
   one.handle = reinterpret_cast<std::uintptr_t>(to);
   require(calls::getevents(one.handle, 0, 0, nullptr, nullptr) == 0,
-          "a context is found where its ring has been moved to");
+          "a context is found at the new address of its ring");
   require(calls::getevents(reinterpret_cast<std::uintptr_t>(from), 0, 0, nullptr, nullptr) == -EINVAL,
-          "and only there");
+          "a context is not found at the old address of its ring");
 }
 
-// Another mapping at the ring's address: none, a copy of its header, or memory that cannot be read.
+// Maps other memory at the ring's address: zeroes, a copy of the ring's header, or memory that cannot be read.
 void aio_play::replace_ring(input& bytes) {
   auto& one = choose_context(bytes);
   const auto what = bytes.below(3);

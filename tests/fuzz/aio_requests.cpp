@@ -28,11 +28,12 @@ constexpr std::array<std::int64_t, 6> offsets{-1, LONG_MIN, LONG_MAX, LONG_MAX -
 constexpr std::array<std::int32_t, 10> flags{RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_NOWAIT, RWF_APPEND,
                                              0x30,      0x40,      0x80,     1 << 30,    -1};
 
-// Iovecs stand at the front of a slot's page, what they point to behind them.
+// A slot's page contains the iovecs, and then their buffers.
 constexpr std::size_t iovecs_room = 1024;
 constexpr std::size_t most_iovecs = 4;
 
-/// These files do not read the written data: they accept more than the buffer has, and sanitizers do not notice.
+/// Whether the file ignores written data: such files accept more bytes than the buffer has, and sanitizers do not
+/// detect it.
 bool takes_anything(file one) noexcept { return one == file::null_device || one == file::zeroes; }
 
 bool is_vectored(std::uint16_t asked) noexcept {
@@ -46,14 +47,14 @@ std::uint64_t nowhere(input& bytes, std::uint64_t guard) {
   return bytes.one_of(std::array<std::uint64_t, 4>{0, kernels_half, guard, UINT64_MAX - 7});
 }
 
-/// A quarter of the time.
+/// True in a quarter of all cases.
 bool spoilt(input& bytes) { return bytes.byte() >= 0xc0; }
 
 std::uint64_t length(input& bytes) {
   return spoilt(bytes) ? bytes.one_of(lengths) : bytes.number<std::uint16_t>() % 600;
 }
 
-// An own part of the page for each, the last of which ends where the page does.
+// Each iovec has its own part of the page. The last part ends at the end of the page.
 void decide_on_vectors(slot& made, input& bytes, std::uint64_t guard, bool must_be_there) {
   auto& request = made.request;
   std::array<iovec, most_iovecs> vectors{};
@@ -69,7 +70,7 @@ void decide_on_vectors(slot& made, input& bytes, std::uint64_t guard, bool must_
   if (spoilt(bytes) && !must_be_there) vectors.back().iov_len = bytes.one_of(lengths);
   std::memcpy(made.memory.data(), vectors.data(), sizeof vectors);
   request.buf = address(made.memory.data());
-  // Others than these would be read from what happens to be behind them; so many that the page ends before, not.
+  // Other counts would make the library read buffers as iovecs, except counts so large that the page ends first.
   request.nbytes = spoilt(bytes)
                        ? bytes.one_of(std::array<std::uint64_t, 5>{1024, 1025, UINT32_MAX, SSIZE_MAX, 1U << 31})
                        : bytes.below(most_iovecs + 1);
@@ -142,7 +143,7 @@ std::optional<std::size_t> decide_on(slot& made, input& bytes, const aio_files& 
   if (is_vectored(request.lio_opcode))
     decide_on_vectors(made, bytes, guard, takes_anything(which));
   else if (request.lio_opcode == number(opcode::poll))
-    // Should it become the address of a buffer after all, nothing is there.
+    // If spoil() makes this the address of a buffer, no memory is mapped there.
     request.buf = spoilt(bytes) ? bytes.number<std::uint32_t>() & 0x1ffff : bytes.byte();
   else if (request.lio_opcode == number(opcode::pread) || request.lio_opcode == number(opcode::pwrite))
     decide_on_buffer(made, bytes, takes_anything(which));

@@ -11,12 +11,12 @@
 
 namespace doorbell::fuzz {
 
-/// Decides on a request: any opcode, file, memory, length, offset, flags; good ones are the likely ones.
+/// Decides on a request: any opcode, file, memory, length, offset, flags. Valid values are the most likely.
 /// @return the eventfd that it signals if it is accepted; none if it signals none.
 std::optional<std::size_t> decide_on(slot& made, input& bytes, const aio_files& files, const aio_bells& bells,
                                      std::uint64_t guard);
 
-/// Whether it writes into memory: no two such requests in flight may have the same buffer.
+/// Whether the request writes into memory: no two such requests in flight may have the same buffer.
 [[nodiscard]] bool reads(const aio::iocb_abi& request) noexcept;
 
 }  // namespace doorbell::fuzz

@@ -13,8 +13,8 @@
 namespace doorbell::fuzz {
 namespace {
 
-// As a number it is small: many can be written into an eventfd before one does not fit, and waits in a thread until
-// another reads (docs/aio.md, "What a cancel can stop").
+// A small number: many can be written to an eventfd before a write does not fit and blocks its thread until another
+// thread reads (docs/aio.md, "What a cancel can stop").
 constexpr std::uint64_t untouched = 0xa5a5a5a5;
 
 std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
@@ -29,10 +29,10 @@ std::span<std::uint64_t> words_of(std::span<std::byte> memory) noexcept {
 aio_slots::aio_slots() {
   const auto page = page_size();
   void* const all = ::mmap(nullptr, count * 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  require(all != MAP_FAILED, "there is memory to fuzz with");
+  require(all != MAP_FAILED, "memory can be mapped");
   auto* at = static_cast<std::byte*>(all);
   for (auto& each : slots_) {
-    require(::mprotect(at, page, PROT_READ | PROT_WRITE) == 0, "there is memory to fuzz with");
+    require(::mprotect(at, page, PROT_READ | PROT_WRITE) == 0, "memory can be mapped");
     each.memory = {at, page};
     std::ranges::fill(words_of(each.memory), untouched);
     at += 2 * page;
@@ -55,7 +55,7 @@ void aio_slots::leave_alone() noexcept {
 void aio_slots::renew() noexcept {
   for (auto& each : used()) {
     const bool same = std::ranges::all_of(words_of(each.memory), [](auto one) { return one == untouched; });
-    require(same, "no buffer is touched once the context has been destroyed");
+    require(same, "no buffer is accessed after the context has been destroyed");
     each.owner = 0;
     each.in_flight = 0;
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The calls that aio_play makes: doorbell's by handle, or libaio's. Which is decided when a target is linked.
+// The calls that aio_play makes: doorbell's calls by handle, or libaio's. The link of a target selects one of the two.
 #pragma once
 
 #include <doorbell/aio_calls.hpp>

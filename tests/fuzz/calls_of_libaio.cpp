@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// By libaio's names if the function has the same arguments; calls that libaio does not support (a signal set of another
-// size) go by handle.
+// Calls libaio's functions where they have the same arguments. Calls that libaio does not support (a signal set of
+// another size) are made by handle.
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,16 +16,16 @@ namespace {
 
 constexpr int errno_before = 4242;
 
-/// Every one of libaio's functions leaves errno alone.
+/// No function of libaio changes errno.
 template <class Call>
 int with_errno_kept(Call call) noexcept {
   errno = errno_before;
   const int answer = call();
-  require(errno == errno_before, "errno is not touched", errno);
+  require(errno == errno_before, "libaio does not change errno", errno);
   return answer;
 }
 
-/// An arbitrary choice, but the same each time.
+/// An arbitrary choice that is the same for each handle.
 bool is_odd_page(aio::aio_context_t handle) noexcept {
   return (handle / static_cast<unsigned long>(::sysconf(_SC_PAGESIZE))) % 2 != 0;
 }
@@ -34,7 +34,7 @@ bool is_odd_page(aio::aio_context_t handle) noexcept {
 
 int setup(unsigned nr_events, aio::aio_context_t* handle) noexcept {
   const auto nr = static_cast<int>(nr_events);
-  // io_queue_init() takes any handle for none.
+  // io_queue_init() ignores the previous value of the handle.
   const bool by_queue = nr % 2 == 1 && handle != nullptr && nr > 0 && nr < 1000 && *handle == 0;
   return with_errno_kept([&] { return by_queue ? ::io_queue_init(nr, handle) : ::io_setup(nr, handle); });
 }

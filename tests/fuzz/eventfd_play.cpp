@@ -26,7 +26,7 @@ constexpr std::uint64_t huge = std::uint64_t{1} << 62;
 constexpr std::array<std::uint64_t, 12> amounts{
     1, 1, 1, 2, 3, 1000, 0, 1, huge, eventfd::max, UINT64_MAX, eventfd::max - 1};
 
-/// Lives until its eventfd is closed, and then destroys itself.
+/// A notifier that exists until its eventfd is closed, and then destroys itself.
 struct planted {
   explicit planted(std::atomic<int>& count) : alive{count} { ++alive; }
   ~planted() { --alive; }
@@ -63,7 +63,7 @@ void eventfd_play::run(input bytes) {
   end_input();
 }
 
-// Deciding, by one thread.
+// Decisions, by one thread.
 
 void eventfd_play::decide_on_bells(input& bytes) {
   const bool closes_first = bytes.below(2) == 1;
@@ -76,7 +76,7 @@ void eventfd_play::decide_on_bells(input& bytes) {
         bytes.one_of(std::array<int, 4>{0, EFD_SEMAPHORE, EFD_NONBLOCK, EFD_NONBLOCK | EFD_SEMAPHORE}));
     for (auto& each : std::span{programs_}.first(threads_)) each.handles.at(bell) = bells_.at(bell).first;
   }
-  // Then the threads' are the only ones, and one of them is the last.
+  // If the first handles are closed, a thread closes the last handle.
   first_stay_open_ = !closes_first;
 }
 
@@ -94,7 +94,7 @@ void eventfd_play::decide_on_notifiers(input& bytes) {
   for (auto& bell : bells_) bell.first.close();
 }
 
-// Inputs are numbers in this order: new calls go to the end.
+// The bytes of the corpus index this list: add new calls at the end.
 void eventfd_play::decide_on_calls(input& bytes) {
   static constexpr std::array<operation, 16> calls{&eventfd_play::signal,
                                                    &eventfd_play::read,
@@ -125,11 +125,11 @@ void eventfd_play::decide_on_calls(input& bytes) {
   }
 }
 
-// Playing, by all threads concurrently.
+// The calls, by all threads concurrently.
 
 void eventfd_play::play(std::size_t thread) {
   auto& mine = programs_.at(thread);
-  // Spins, so that all threads leave at nearly the same time, unlike threads that are woken.
+  // Spins, so that all threads continue at nearly the same time. Woken threads would not.
   arrived_.fetch_add(1);
   while (arrived_.load() < threads_) std::this_thread::yield();
   for (const auto& one : mine.calls) (this->*one.what)(mine, one);
@@ -151,14 +151,15 @@ void eventfd_play::write(program& by, const call& one) {
   else
     bell.write_for(one.n, 20us, ec);
   if (!ec) bells_.at(one.bell).added += one.n;
-  if (bell.is_open() && one.n > eventfd::max) require(ec == std::errc::invalid_argument, "that cannot be written");
+  if (bell.is_open() && one.n > eventfd::max)
+    require(ec == std::errc::invalid_argument, "a count above the maximum cannot be written");
 }
 
 void eventfd_play::read(program& by, const call& one) {
   const auto& bell = by.handles.at(one.bell);
   std::error_code ec;
   const auto taken = bells_.at(one.bell).may_block ? bell.read_for(20us, ec) : bell.read(ec);
-  require((taken > 0) == !ec, "a read takes something, or says why it did not", ec.value());
+  require((taken > 0) == !ec, "a read takes a count or returns an error", ec.value());
   took(one.bell, taken);
 }
 
@@ -178,7 +179,7 @@ void eventfd_play::sleep_in_write(program& by, const call& one) {
   const rest_room::sleep mine{.bell = bell.unreferenced_context(), .room = one.n};
   rest_room_.enter(mine);
   std::error_code ec;
-  // Before it can be taken.
+  // Added before another thread can take it.
   bells_.at(one.bell).added += one.n;
   bell.write(one.n, rest_room_.token(), ec);
   if (ec) bells_.at(one.bell).added -= one.n;
@@ -192,7 +193,7 @@ void eventfd_play::drain(program& by, const call& one) {
 
 void eventfd_play::copy(program& by, const call& one) { by.copies.push_back(by.handles.at(one.bell)); }
 
-// Or, if it is closed, opens it again: by a copy.
+// Closes the handle. If it is closed, opens it again from a copy.
 void eventfd_play::close(program& by, const call& one) {
   auto& bell = by.handles.at(one.bell);
   if (bell.is_open()) return bell.close();
@@ -240,11 +241,11 @@ void eventfd_play::forward(program& by, const call& one) {
     case 1:
       bell.forward_to(bells_.at(one.bell).there.get(), ec);
       require(!ec || ec == std::errc::device_or_resource_busy || ec == std::errc::bad_file_descriptor,
-              "an eventfd is forwarded, unless it is already", ec.value());
+              "an eventfd can be forwarded, unless it already is", ec.value());
       break;
     case 2:
       bell.forward_to(-1, ec);
-      require(ec == std::errc::bad_file_descriptor, "there is nothing to forward to", ec.value());
+      require(ec == std::errc::bad_file_descriptor, "forwarding to an invalid descriptor is refused", ec.value());
       break;
     default:
       bell.stop_forwarding(ec);
@@ -255,22 +256,23 @@ void eventfd_play::look(program& by, const call& one) {
   const auto& bell = by.handles.at(one.bell);
   std::array<std::byte, 16> bytes{};
   std::error_code ec;
-  require(bell.read(std::span{bytes}.first(one.which % 8), ec) == 0 && ec, "a short read is none");
-  require(bell.write(std::span{bytes}.first(one.which % 8), ec) == 0 && ec, "a short write is none");
-  require(bell.is_open() ? (bell.poll() & POLLNVAL) == 0 : bell.poll() == POLLNVAL, "what is closed is not polled");
+  require(bell.read(std::span{bytes}.first(one.which % 8), ec) == 0 && ec, "a short read is refused");
+  require(bell.write(std::span{bytes}.first(one.which % 8), ec) == 0 && ec, "a short write is refused");
+  require(bell.is_open() ? (bell.poll() & POLLNVAL) == 0 : bell.poll() == POLLNVAL,
+          "a closed eventfd polls POLLNVAL, an open one does not");
   const auto info = bell.info(ec);
-  require(bell.is_open() == !ec && (ec || info.id > 0), "what is open has an identity");
+  require(bell.is_open() == !ec && (ec || info.id > 0), "an open eventfd has an identity, a closed one has none");
 }
 
 void eventfd_play::plant(program& by, const call& one) {
   auto seed = std::make_unique<planted>(planted_);
   std::error_code ec;
   seed->watch.register_with(by.handles.at(one.bell), ec);
-  // From then on it is its own, and may be gone already.
+  // From now on it owns itself, and may already be destroyed.
   if (!ec) std::ignore = seed.release();
 }
 
-// Checking, by one thread again.
+// The checks, by one thread again.
 
 void eventfd_play::end_input() {
   for (auto& bell : bells_) {
@@ -285,7 +287,7 @@ void eventfd_play::end_input() {
   for (auto& each : notifiers_) each.close_handle();
   for (auto& bell : bells_) close_if_open(bell.first);
   for (auto& each : notifiers_) each.check();
-  require(planted_ == 0, "each notifier left is released by the last close", planted_);
+  require(planted_ == 0, "the last close releases each remaining notifier", planted_);
   for (auto& bell : bells_) bell.check_sum();
 }
 

@@ -5,8 +5,8 @@
 //
 // Its oracles, besides those of fuzzed_bell, fuzzed_notifier and rest_room:
 //  - no crash, no hang, nothing for a sanitizer to report;
-//  - a descriptor for loops is readable exactly if there is a count, when no thread changes it any more;
-//  - a notifier that lives until its eventfd is closed is released, and may be destroyed by that.
+//  - the poll descriptor is readable exactly if there is a count, when no thread changes the count any more;
+//  - a notifier that exists until its eventfd is closed is released, and release() may destroy it.
 #pragma once
 
 #include <array>
@@ -32,7 +32,7 @@ class eventfd_play {
   eventfd_play(const eventfd_play&) = delete;
   eventfd_play& operator=(const eventfd_play&) = delete;
 
-  /// Runs one input, and leaves nothing behind.
+  /// Runs one input, and releases everything that it has created.
   void run(input bytes);
 
  private:
@@ -50,7 +50,7 @@ class eventfd_play {
   struct call {
     operation what;
     std::size_t bell;
-    std::size_t which;  // of the ways to do it
+    std::size_t which;  // selects a variant of the call
     std::uint64_t n;
   };
 
@@ -83,10 +83,10 @@ class eventfd_play {
   void took(std::size_t bell, std::uint64_t n) { bells_.at(bell).taken += n; }
 
   std::array<fuzzed_bell, bell_count> bells_;
-  std::array<fuzzed_notifier, most_threads + shared_notifiers> notifiers_;  // the first are a thread's own each
+  std::array<fuzzed_notifier, most_threads + shared_notifiers> notifiers_;  // each of the first belongs to one thread
   std::array<program, most_threads> programs_;
   std::size_t threads_ = 0;
-  bool first_stay_open_ = true;  // the handles that the threads' are copies of
+  bool first_stay_open_ = true;  // the handles whose copies the threads use
   std::atomic<std::size_t> arrived_{0};
   std::atomic<int> planted_{0};
   rest_room rest_room_;

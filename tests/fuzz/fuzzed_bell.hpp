@@ -13,11 +13,11 @@
 
 namespace doorbell::fuzz {
 
-/// An eventfd of an input, and the sums that all threads have added to it and taken.
+/// An eventfd of an input, and the sums of the counts that all threads have added and taken.
 struct fuzzed_bell {
-  fuzzed_bell() { require(there.get() > 2, "there are eventfds to fuzz with"); }
+  fuzzed_bell() { require(there.get() > 2, "an eventfd can be created"); }
 
-  /// Before each input.
+  /// Called before each input.
   void renew(int flags) {
     first = eventfd{0, flags};
     ctx = first.context();
@@ -27,27 +27,27 @@ struct fuzzed_bell {
     taken = 0;
   }
 
-  /// Takes what has been forwarded.
+  /// Takes the forwarded counts.
   void take_from_there() noexcept {
     eventfd_t count = 0;
     if (::eventfd_read(there.get(), &count) == 0) taken += count;
   }
 
-  /// When all handles are closed: requires that the added counts were taken or are left.
+  /// Requires that the added counts were taken or are left. Called when all handles are closed.
   void check_sum() {
     take_from_there();
     const auto left = ctx->count();
-    require(saturates || added == taken + left, "what is read and what is left is what was signalled",
+    require(saturates || added == taken + left, "the counts read and left are the counts signalled",
             static_cast<long long>(added - taken - left));
   }
 
-  eventfd first;        // the handle that all others are copies of
-  eventfd_ctx_ptr ctx;  // to count what is left when there is no handle any more
+  eventfd first;        // all other handles are copies of it
+  eventfd_ctx_ptr ctx;  // for the remaining count when no handle is left
   bool may_block = true;
-  bool saturates = false;  // the input adds so much that counts get lost, as they should
+  bool saturates = false;  // the input adds so much that counts may be lost by saturation
   std::atomic<std::uint64_t> added{0};
   std::atomic<std::uint64_t> taken{0};
-  const base::unique_fd there{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};  // the eventfd that it forwards to
+  const base::unique_fd there{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};  // the target of forwarding
 };
 
 }  // namespace doorbell::fuzz

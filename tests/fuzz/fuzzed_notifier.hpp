@@ -2,9 +2,9 @@
 //
 // A notifier of an input, with the actions of its callbacks, and a record of its registrations.
 //
-// Its oracles: a registration ends once, by an unregister or by a HUP; release() runs once for each that a HUP ended,
-// and never otherwise; no two callbacks of one notifier run concurrently; and none runs after its owner, which alone
-// registers and unregisters it from outside, has unregistered it.
+// Its oracles: a registration ends once, by an unregister or by a HUP. release() runs once for each registration that a
+// HUP ended, and never otherwise. No two callbacks of one notifier run concurrently. For a notifier with an owner,
+// which alone registers and unregisters it outside callbacks, no callback runs after the owner's unregister.
 #pragma once
 
 #include <array>
@@ -23,22 +23,22 @@ namespace doorbell::fuzz {
 
 class fuzzed_notifier {
  public:
-  /// The action of the callback, besides its bookkeeping.
+  /// The action of the callback, besides its checks.
   enum class action : std::uint8_t {
     nothing,
-    signal,            // an eventfd, perhaps its own
-    drain,             // its own eventfd
-    unregister,        // itself
-    unregister_other,  // on the same eventfd; on another that is refused
-    close,             // a handle, perhaps the last one
-    ask_too_much,      // a call that must be refused immediately
+    signal,            // signals an eventfd, perhaps its own
+    drain,             // drains its own eventfd
+    unregister,        // unregisters itself
+    unregister_other,  // unregisters another notifier; refused if that is on another eventfd
+    close,             // closes a handle, perhaps the last one
+    ask_too_much,      // makes calls that must be refused immediately
   };
   static constexpr std::size_t actions = static_cast<std::size_t>(action::ask_too_much) + 1;
 
   struct plan {
     action what = action::nothing;
-    fuzzed_bell* on = nullptr;         // signal, close, ask_too_much
-    fuzzed_notifier* other = nullptr;  // unregister_other
+    fuzzed_bell* on = nullptr;         // of signal, close, ask_too_much
+    fuzzed_notifier* other = nullptr;  // of unregister_other
     bool release_signals = false;
   };
 
@@ -46,7 +46,7 @@ class fuzzed_notifier {
   fuzzed_notifier(const fuzzed_notifier&) = delete;
   fuzzed_notifier& operator=(const fuzzed_notifier&) = delete;
 
-  /// Before each input.
+  /// Called before each input.
   void renew(const plan& made, std::array<fuzzed_bell, 3>& bells) {
     plan_ = made;
     bells_ = &bells;
@@ -56,9 +56,9 @@ class fuzzed_notifier {
     if (made.what == action::close || made.what == action::ask_too_much) handle_ = made.on->first;
   }
 
-  /// By its owner, or by any thread if it has none. @param handle one of `bell`.
+  /// Called by the owner, or by any thread if there is no owner. @param handle a handle of `bell`.
   void register_with(const eventfd& handle, fuzzed_bell& bell, notifier::sharing how) {
-    // While it is registered, callbacks read it.
+    // While the notifier is registered, callbacks read armed_.
     if (owned_ && !armed_) armed_ = true;
     std::error_code ec;
     notifier_.register_with(handle, how, ec);
@@ -70,29 +70,29 @@ class fuzzed_notifier {
     account_for(notifier_.unregister());
     if (owned_) armed_ = false;
   }
-  /// By its owner.
+  /// Called by the owner.
   void unregister_and_read() {
     std::uint64_t count = 0;
     std::error_code ec;
     const auto who = notifier_.unregister_and_read(count, ec);
     account_for(who);
-    require((count > 0) == (!ec && who != decoupled::not_registered), "what is taken is above 0, or there is an error",
-            ec.value());
+    require((count > 0) == (!ec && who != decoupled::not_registered),
+            "unregister_and_read takes a count above 0, or returns an error", ec.value());
     if (count > 0) where_->taken += count;
     armed_ = false;
   }
-  /// Makes the checks of one that has an owner apply.
+  /// Sets whether the notifier has an owner, which enables the checks for that case.
   void set_owned(bool owned) {
     owned_ = owned;
     armed_ = false;
   }
 
-  /// When nothing else runs: closes what its callback may have left open.
+  /// Closes the handle that the callback may have left open. Called when no other thread runs.
   void close_handle() {
     std::error_code closed_already;
     handle_.close(closed_already);
   }
-  /// When all handles are closed.
+  /// Checks the registrations. Called when all handles are closed.
   void check() {
     account_for(notifier_.unregister());
     require(by_us_ + by_hup_ == registered_, "a registration ends once", registered_ - by_us_ - by_hup_);
@@ -107,11 +107,11 @@ class fuzzed_notifier {
     if (who == decoupled::by_hup) ++by_hup_;
   }
 
-  /// For as long as a callback runs.
+  /// A scope that covers a callback.
   class running {
    public:
     explicit running(fuzzed_notifier& one) : one_{one} {
-      require(one_.running_.fetch_add(1) == 0, "no two callbacks of a notifier run at once");
+      require(one_.running_.fetch_add(1) == 0, "no two callbacks of a notifier run concurrently");
       check();
     }
     ~running() {
@@ -160,7 +160,7 @@ class fuzzed_notifier {
     if (plan_.release_signals) signal();
   }
 
-  // Each a limited number of times, because a circle of them would never end.
+  // Signals a limited number of times, because a cycle of signals would never end.
   void signal() {
     if (plan_.on == nullptr || fuel_.fetch_sub(1) <= 0) return;
     ++plan_.on->added;
@@ -178,7 +178,7 @@ class fuzzed_notifier {
   void ask_too_much(const eventfd_ctx& ctx) const {
     const auto refused = [](const std::error_code& ec) {
       require(ec == std::errc::resource_deadlock_would_occur || ec == std::errc::bad_file_descriptor,
-              "what may block is refused in a callback", ec.value());
+              "a call that may block is refused in a callback", ec.value());
     };
     std::error_code ec;
     handle_.poll_fd(ec);
@@ -207,8 +207,8 @@ class fuzzed_notifier {
   // Not atomic: only the contract orders the owner's writes and the callbacks' reads, and ThreadSanitizer checks it.
   bool owned_ = false;
   bool armed_ = false;
-  fuzzed_bell* where_ = nullptr;  // the owner's
-  // Last, so that it goes first.
+  fuzzed_bell* where_ = nullptr;  // used by the owner only
+  // The last member, so that it is destroyed first.
   notifier notifier_{[this](eventfd_ctx& ctx) { on_signal(ctx); }, [this] { on_release(); }};
 };
 

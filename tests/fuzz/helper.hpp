@@ -9,26 +9,26 @@
 
 namespace doorbell::fuzz {
 
-/// A thread that exists as long as the process, and runs a task while its owner continues. Threads of their own for
-/// each input would take longer than the input.
+/// A thread that exists as long as the process, and runs a task while its owner continues. Creating threads for each
+/// input would take longer than running the input.
 class helper {
  public:
   helper() {
-    // Never ends, so it is not joined. A helper lives as long as the process.
+    // The thread never ends, so it is not joined. A helper exists as long as the process.
     std::thread{[this] { work(); }}.detach();
   }
   ~helper() = delete;
   helper(const helper&) = delete;
   helper& operator=(const helper&) = delete;
 
-  /// Begins with `task`. Before the next one comes a finish().
+  /// Starts `task`. Call finish() before the next start().
   void start(std::function<void()> task) {
     const std::lock_guard held{lock_};
     task_ = std::move(task);
     changed_.notify_all();
   }
 
-  /// Waits until the task, if there is one, is done.
+  /// Waits until the task, if there is one, has returned.
   void finish() {
     std::unique_lock held{lock_};
     changed_.wait(held, [&] { return !task_; });

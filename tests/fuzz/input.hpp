@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The fuzzer's input, read as decisions. After its last byte everything is 0: any bytes are a program, and bytes that
-// are cut off make a shorter one.
+// The fuzzer's input, read as a sequence of decisions. All bytes after the last one are 0, so any byte sequence is a
+// program, and a truncated sequence is a shorter one.
 #pragma once
 
 #include <cstddef>

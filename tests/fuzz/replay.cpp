@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Runs a fuzz target over inputs that are there already, without libFuzzer: corpora and crashes as ordinary tests.
+// Runs a fuzz target with existing inputs, without libFuzzer: corpora and crashes as ordinary tests.
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,10 +18,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// For one input, which takes milliseconds; after that SIGALRM ends the program.
+/// The time limit of one input, which takes milliseconds. SIGALRM ends the program after it.
 constexpr unsigned patience_in_seconds = 50;
 
-// In an order that is the same everywhere.
+// In the same order on all systems.
 std::vector<fs::path> files_at(const fs::path& place) {
   if (!fs::is_directory(place)) return {place};
   std::vector<fs::path> files;
@@ -34,7 +34,7 @@ bool replay(const fs::path& path) {
   std::ifstream file{path, std::ios::binary};
   const std::string bytes{std::istreambuf_iterator<char>{file}, {}};
   if (!file) return false;
-  // Before it runs: what ends in a crash is the last one named.
+  // Printed before the run: the last path printed is that of the input that crashes.
   std::cout << path.string() << std::endl;  // NOLINT(performance-avoid-endl)
   ::alarm(patience_in_seconds);
   LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());

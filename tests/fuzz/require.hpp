@@ -6,8 +6,8 @@
 
 namespace doorbell::fuzz {
 
-/// Ends the program where `holds` is false, so that the fuzzer keeps the input that led there.
-/// @param sentence the oracle. @param seen a number that helps to see why it did not.
+/// Aborts if `holds` is false, so that the fuzzer keeps the input.
+/// @param sentence the oracle. @param seen a number that helps to explain the violation.
 inline void require(bool holds, const char* sentence, long long seen = 0) {
   if (holds) [[likely]]
     return;

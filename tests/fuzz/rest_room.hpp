@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// rest_room: ends the sleep of threads that would otherwise sleep for ever.
+// rest_room: ends the sleep of threads that would otherwise sleep forever.
 //
-// A thread enters before a call that may sleep, and leaves afterwards. A thread that finds all others asleep or ended,
-// and is about to sleep or end itself, ends all sleeps by the stop token. Before that, it checks whether the condition
+// A thread enters before a call that may sleep, and leaves afterwards. If a thread is about to sleep or end, and all
+// others sleep or have ended, it ends all sleeps by the stop token. Before that, it checks whether the wait condition
 // of any sleeper holds: such a sleeper has missed its wakeup.
 #pragma once
 
@@ -27,7 +27,7 @@ class rest_room {
   /// The cause of a thread's sleep: it waits for a count, or for room for one.
   struct sleep {
     eventfd_ctx* bell;
-    std::uint64_t room;  // 0: it reads
+    std::uint64_t room;  // 0: it waits for a count
 
     [[nodiscard]] bool has_no_reason() const noexcept {
       const auto count = bell->count();
@@ -36,14 +36,14 @@ class rest_room {
     bool operator==(const sleep&) const = default;
   };
 
-  /// Before each input.
+  /// Called before each input.
   void renew(std::size_t threads) {
     awake_ = threads;
     sleeping_.clear();
     stop_ = std::stop_source{};
   }
 
-  /// Ends a sleep in here.
+  /// The stop token that ends the sleeps.
   [[nodiscard]] std::stop_token token() const { return stop_.get_token(); }
 
   void enter(const sleep& mine) {
@@ -59,7 +59,7 @@ class rest_room {
     ++awake_;
     sleeping_.erase(std::ranges::find(sleeping_, mine));
   }
-  /// The thread will not come again.
+  /// The calling thread makes no more calls here.
   void end() {
     {
       const std::lock_guard held{lock_};
@@ -72,7 +72,7 @@ class rest_room {
   using clock = std::chrono::steady_clock;
   static constexpr auto patience = std::chrono::seconds{10};
 
-  // Another thread that is awake, or is about to wake up, will come here later.
+  // Returns if another thread is awake or about to wake up: that thread will call this function later.
   void see_to_the_others(const sleep* mine) {
     const auto give_up = clock::now() + patience;
     for (;;) {
@@ -81,7 +81,7 @@ class rest_room {
         if (awake_ > 0 || (mine != nullptr && mine->has_no_reason())) return;
         if (std::ranges::none_of(sleeping_, &sleep::has_no_reason)) break;
       }
-      require(clock::now() < give_up, "nobody sleeps though there is what he waits for");
+      require(clock::now() < give_up, "no thread sleeps while its wait condition holds");
       std::this_thread::yield();
     }
     stop_.request_stop();

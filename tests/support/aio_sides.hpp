@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernel's AIO and doorbell's, by the same calls: each returns 0 or a count, or a negative errno. Requests and
-// events are doorbell's types, whose layout is the kernel's.
+// The kernel's AIO and doorbell's, behind the same calls. Each call returns 0 or a count, or a negative errno. Requests
+// and events have doorbell's types, whose layout is the kernel's.
 #pragma once
 
 #include <dlfcn.h>
@@ -32,7 +32,7 @@ class aio_side {
  public:
   virtual ~aio_side() = default;
   [[nodiscard]] virtual bool is_kernel() const = 0;
-  /// By syscall(2), which sets errno.
+  /// Whether the calls are made by syscall(2), which sets errno.
   [[nodiscard]] virtual bool is_by_number() const { return false; }
   virtual int setup(unsigned nr, aio::aio_context_t* handle) const = 0;
   virtual int destroy(aio::aio_context_t handle) const = 0;
@@ -42,7 +42,7 @@ class aio_side {
                         timespec* timeout) const = 0;
   virtual int pgetevents(aio::aio_context_t handle, long min, long nr, aio::io_event* events, timespec* timeout,
                          const aio::aio_sigset* blocked) const = 0;
-  /// The numbers of eventfds may be those of others from now on.
+  /// From now on the numbers of eventfds may refer to other eventfds.
   virtual void forget_eventfds() const {}
 
  protected:
@@ -51,7 +51,7 @@ class aio_side {
   aio_side& operator=(const aio_side&) = default;
 };
 
-/// By system calls, past any libaio.
+/// Makes system calls directly, without libaio.
 class calls_by_number : public aio_side {
  public:
   [[nodiscard]] bool is_by_number() const override { return true; }
@@ -82,7 +82,8 @@ class kernel_aio_side final : public calls_by_number {
   [[nodiscard]] bool is_kernel() const override { return true; }
 };
 
-/// The drop-in, of a program that makes all calls by syscall(2): libdoorbell-syscall.so and libaio.so.1 are preloaded.
+/// The drop-in, used by a program that makes all calls by syscall(2): libdoorbell-syscall.so and libaio.so.1 are
+/// preloaded.
 class dropin_by_number_side final : public calls_by_number {
  public:
   dropin_by_number_side() {
@@ -92,7 +93,7 @@ class dropin_by_number_side final : public calls_by_number {
   [[nodiscard]] bool is_kernel() const override { return false; }
 };
 
-/// On the engine that DOORBELL_ENGINE names, or the one it chooses.
+/// Uses the engine that DOORBELL_ENGINE names, or the automatic choice.
 class doorbell_aio_side final : public aio_side {
  public:
   [[nodiscard]] bool is_kernel() const override { return false; }
@@ -117,7 +118,7 @@ class doorbell_aio_side final : public aio_side {
   static const kernel_aio_side one;
   return one;
 }
-/// By the calls of the library, or, with DOORBELL_TEST_BY_NUMBER=1 in the environment, by the drop-in and syscall(2).
+/// Uses the calls of the library, or, with DOORBELL_TEST_BY_NUMBER=1 in the environment, the drop-in and syscall(2).
 [[nodiscard]] inline const aio_side& doorbells_aio() {
   static const std::unique_ptr<const aio_side> one = []() -> std::unique_ptr<const aio_side> {
     if (std::getenv("DOORBELL_TEST_BY_NUMBER") != nullptr) return std::make_unique<dropin_by_number_side>();

@@ -9,7 +9,7 @@
 
 namespace doorbell::test {
 
-/// Calls `body` in a thread of its own; by the time it is constructed, that thread sleeps.
+/// Calls `body` in a new thread. When the constructor returns, that thread sleeps.
 class asleep {
  public:
   template <class Body>

@@ -8,7 +8,7 @@
 
 namespace doorbell::test {
 
-/// Memory for O_DIRECT consists of these.
+/// The size and alignment of buffers for O_DIRECT.
 inline constexpr std::size_t block = 4096;
 
 struct freed {
@@ -16,7 +16,7 @@ struct freed {
 };
 using blocks = std::unique_ptr<char, freed>;
 
-/// `count` blocks of the letter `with`, at an address that suits O_DIRECT.
+/// `count` blocks of the letter `with`, aligned for O_DIRECT.
 [[nodiscard]] inline blocks blocks_of(char with, std::size_t count = 1) {
   blocks made{static_cast<char*>(std::aligned_alloc(block, count * block))};
   std::fill_n(made.get(), count * block, with);

@@ -5,8 +5,8 @@
 
 namespace doorbell::test {
 
-/// Makes an engine carry the request out, even if it reads cached pages and could complete inside submit: it gets the
-/// default priority, and requests with a priority go to engines.
+/// Makes an engine execute the request, even if the request reads cached pages and could complete inline in submit: it
+/// gets the default priority, and engines execute requests with a priority.
 template <class Iocb>
 [[nodiscard]] Iocb by_engine(Iocb request) noexcept {
   request.flags |= aio::iocb_abi::flag_ioprio;

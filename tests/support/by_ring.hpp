@@ -9,7 +9,7 @@
 
 namespace doorbell::test {
 
-/// From now on requests may go to the context's ring, if it has one, whichever thread submits them: as in a program
+/// From now on the context's io_uring, if it has one, may execute requests of any submitting thread, as in a program
 /// whose loop waits for the descriptor.
 inline void let_ring_have_requests(const aio::context& ctx) {
   std::error_code ec;

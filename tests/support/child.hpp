@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A body run in a child process of its own. Its expectations count as the parent's: a child that failed one, or hung,
-// or died, fails the test.
+// Runs a body in a child process. A child that fails an expectation, hangs, or dies fails the test.
 //
 // A program whose threads fork under ThreadSanitizer, and whose children start threads, needs DOORBELL_TEST_FORKS in
 // one of its sources.
@@ -17,24 +16,26 @@
 #include "support/others_asleep.hpp"
 #include "support/sanitizer.hpp"
 
-// By default ThreadSanitizer ends a child of a program with threads that starts a thread itself. Its library looks for
-// this by name, also from a shared one.
+// By default ThreadSanitizer ends the child of a multi-threaded program if the child starts a thread. Its library finds
+// this function by name, also if that library is a shared one.
 #define DOORBELL_TEST_FORKS \
   extern "C" [[gnu::visibility("default")]] const char* __tsan_default_options() { return "die_after_fork=0"; }
 
 namespace doorbell::test {
 
-/// How long a child may take; a multiple of what it needs, also under a sanitizer and with other programs about.
+/// The time limit of a child: a multiple of the time that it needs, also under a sanitizer and while other programs
+/// run.
 inline constexpr unsigned child_patience_in_seconds = 40;
 
-/// Forks; under a sanitizer, once the other threads sleep: a thread that starts holds one of the sanitizer's locks, the
-/// child inherits it as it is (sanitizer.hpp), and needs it for threads of its own, or at its exit to look for leaks.
+/// Forks. Under a sanitizer, waits before until the other threads sleep: a starting thread holds one of the sanitizer's
+/// locks, the child inherits that lock held (sanitizer.hpp), and needs it to start threads, or at its exit to check for
+/// leaks.
 [[nodiscard]] inline pid_t fork_when_quiet() {
   if constexpr (sanitized) expect_others_fall_asleep();
   return ::fork();
 }
 
-/// Forks. In the child: bounded by SIGALRM, calls `body`, which ends the process itself or by returning.
+/// Forks. The child calls `body`, which ends the process or returns; SIGALRM limits its time.
 template <class Body>
 [[nodiscard]] pid_t start_child(Body body) {
   const pid_t child = fork_when_quiet();
@@ -44,7 +45,7 @@ template <class Body>
   ::_exit(testing::Test::HasFailure() ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
-/// Waits for a child, which is to end of its own accord and with status 0.
+/// Waits for a child, and expects that it exits with status 0.
 inline void expect_success(pid_t child) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);

@@ -12,7 +12,7 @@ struct memory_count {
   std::size_t ever = 0;  ///< allocations
 };
 
-/// Memory from the heap, and a count of it.
+/// Allocates from the heap, and counts.
 template <class T>
 struct counting_allocator {
   using value_type = T;

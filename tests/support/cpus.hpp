@@ -20,7 +20,7 @@ inline std::vector<std::size_t> allowed_cpus() {
   return cpus;
 }
 
-/// Keeps the calling thread on one CPU, which must be allowed to it, for a scope.
+/// Keeps the calling thread on one CPU for a scope. The CPU must be one of allowed_cpus().
 class on_cpu {
  public:
   explicit on_cpu(std::size_t cpu) noexcept {

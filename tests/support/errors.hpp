@@ -7,7 +7,8 @@
 
 namespace doorbell::test {
 
-/// The value to which `call(ec)` sets its error_code. It contains an error before the call, which success must clear.
+/// The value to which `call(ec)` sets its error_code. Before the call it contains an error, which a successful call
+/// must clear.
 template <class Call>
 [[nodiscard]] std::error_code error_of(Call call) {
   auto ec = std::make_error_code(std::errc::not_supported);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Waits for effects of other threads that a test cannot sleep for.
+// Waits for effects of other threads for which a test cannot sleep.
 #pragma once
 
 #include <chrono>
@@ -8,7 +8,7 @@
 
 namespace doorbell::test {
 
-/// Returns once `condition` holds. @return false when it has not after twenty seconds.
+/// Returns once `condition` holds. @return false if it does not hold after twenty seconds.
 template <class Condition>
 [[nodiscard]] bool eventually(Condition condition) {
   const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds{20};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Questions of tests about file descriptors.
+// Functions of tests for file descriptors.
 #pragma once
 
 #include <fcntl.h>
@@ -32,14 +32,14 @@ using base::unique_fd;
 
 [[nodiscard]] inline bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
 
-/// The count of a kernel eventfd, taken; 0 when it would block.
+/// Takes the count of a kernel eventfd; 0 if the read would block.
 inline std::uint64_t take(int fd) {
   std::uint64_t count = 0;
   return readable(fd) && ::read(fd, &count, sizeof count) == sizeof count ? count : 0;
 }
 
-/// The sum of the counts that are read from a kernel eventfd, until it is `expected` or some seconds have passed.
-/// Another thread may still be about to signal when a request's event is in the ring, with the kernel's contexts, too.
+/// Reads a kernel eventfd until the sum of the counts is `expected` or some seconds have passed. @return the sum. When
+/// a request's event is in the ring, another thread may still be about to signal, also for the kernel's contexts.
 inline std::uint64_t take_until(int fd, std::uint64_t expected) {
   std::uint64_t sum = 0;
   pollfd asked{.fd = fd, .events = POLLIN, .revents = 0};
@@ -51,13 +51,13 @@ inline std::uint64_t take_until(int fd, std::uint64_t expected) {
 /// @return whether that succeeded.
 inline bool give(int fd, std::uint64_t n) { return ::write(fd, &n, sizeof n) == sizeof n; }
 
-/// For as long as it lives, this process gets no new descriptor, or only `spare` of them. Verdicts wait until it is
-/// gone: UndefinedBehaviorSanitizer needs descriptors, too, before it trusts a virtual call.
+/// While it exists, this process can open no new descriptor, or only `spare`. Check results after its destruction:
+/// UndefinedBehaviorSanitizer needs descriptors to check a virtual call.
 class no_more_fds {
  public:
   explicit no_more_fds(rlim_t spare = 0) {
     ::getrlimit(RLIMIT_NOFILE, &before_);
-    // All below the lowest free number are in use.
+    // All numbers below the lowest free one are in use.
     const unique_fd lowest_free{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
     const rlimit limit{.rlim_cur = static_cast<rlim_t>(lowest_free.get()) + spare, .rlim_max = before_.rlim_max};
     ::setrlimit(RLIMIT_NOFILE, &limit);

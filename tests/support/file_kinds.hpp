@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A file of each kind that a descriptor can refer to, as far as the system gives them to this process.
+// A file of each kind that a descriptor can refer to, as far as this process can open them.
 #pragma once
 
 #include <fcntl.h>
@@ -34,7 +34,7 @@ struct file_kind {
   unique_fd fd;
 };
 
-/// No eventfd among them.
+/// Files of all kinds except eventfds.
 class other_files {
  public:
   other_files() {
@@ -76,7 +76,7 @@ class other_files {
     ::mq_unlink(name.c_str());
   }
 
-  // Of the one inode that eventfds have, too, or once had.
+  // Files that have the same anonymous inode as eventfds, or had it in older kernels.
   void add_anonymous() {
     add("epoll", unique_fd{::epoll_create1(EPOLL_CLOEXEC)});
     add("timerfd", unique_fd{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)});

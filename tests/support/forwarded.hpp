@@ -10,7 +10,7 @@
 
 namespace doorbell::test {
 
-/// Whether the counts that are read add up to `expected` in the end.
+/// Whether the sum of the counts read becomes `expected`.
 inline bool gets(const unique_fd& fd, std::uint64_t expected) {
   std::uint64_t sum = 0;
   return eventually([&] {

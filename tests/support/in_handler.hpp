@@ -10,18 +10,18 @@
 #include <utility>
 
 #ifndef sigev_notify_thread_id
-#define sigev_notify_thread_id _sigev_un._tid  // NOLINT(readability-identifier-naming): timer_create(2) names it so
+#define sigev_notify_thread_id _sigev_un._tid  // NOLINT(readability-identifier-naming): the name in timer_create(2)
 #endif
 
 // ThreadSanitizer reports each call of malloc(3) in a signal handler. The handlers of these tests never interrupt
-// malloc(3): the program's own threads allocate nothing while a signal may come, and calls of doorbell that do are not
-// interrupted by others. To be put into one of the sources of a program whose handlers make such calls.
+// malloc(3): the program's own threads allocate nothing while a signal may arrive, and no signal interrupts calls of
+// doorbell that allocate. Put this macro into one of the sources of a program whose handlers make such calls.
 #define DOORBELL_TEST_ALLOCATES_IN_HANDLERS \
   extern "C" [[gnu::visibility("default")]] const char* __tsan_default_options() { return "report_signal_unsafe=0"; }
 
 namespace doorbell::test {
 
-/// For a scope, SIGUSR1 calls `handler` in the thread that is signalled. One at a time.
+/// For a scope, SIGUSR1 calls `handler` in the signalled thread. Only one may exist at a time.
 class in_handler {
  public:
   explicit in_handler(std::function<void()> handler, int flags = 0) {
@@ -40,7 +40,7 @@ class in_handler {
   struct sigaction before_{};
 };
 
-/// Signals the thread that made it with SIGUSR1, by a timer.
+/// A timer that sends SIGUSR1 to the thread that has created it.
 class alarm_clock {
  public:
   alarm_clock() {
@@ -56,7 +56,8 @@ class alarm_clock {
   alarm_clock(const alarm_clock&) = delete;
   alarm_clock& operator=(const alarm_clock&) = delete;
 
-  /// Once in so many nanoseconds, which are not 0, and then repeatedly after `interval`, unless that is 0.
+  /// Sends a signal after `nanoseconds`, which must not be 0, and then repeatedly after each `interval`, unless that is
+  /// 0.
   [[nodiscard]] bool set(long nanoseconds, long interval = 0) {
     const auto time = [](long ns) { return timespec{.tv_sec = ns / 1'000'000'000, .tv_nsec = ns % 1'000'000'000}; };
     const itimerspec when{.it_interval = time(interval), .it_value = time(nanoseconds)};

@@ -10,14 +10,14 @@
 #include <ctime>
 
 #ifndef sigev_notify_thread_id
-#define sigev_notify_thread_id _sigev_un._tid  // NOLINT(readability-identifier-naming): timer_create(2) names it so
+#define sigev_notify_thread_id _sigev_un._tid  // NOLINT(readability-identifier-naming): the name in timer_create(2)
 #endif
 
 namespace doorbell::test {
 
-/// While it exists, interrupts its thread repeatedly for some microseconds, at any instruction. The gaps between two
-/// instructions, a few nanoseconds wide, become wide enough for another thread to do something in them. The handler
-/// restarts what it interrupts.
+/// While it exists, interrupts its thread repeatedly for some microseconds, at any instruction. The time between two
+/// instructions, usually a few nanoseconds, becomes long enough for steps of another thread. Interrupted system calls
+/// are restarted (SA_RESTART).
 class interruptions {
  public:
   interruptions() {
@@ -39,7 +39,7 @@ class interruptions {
   interruptions& operator=(const interruptions&) = delete;
 
  private:
-  // Set once and never removed: a signal that is pending when the timer is deleted must still find it.
+  // The handler is never removed: a signal may be pending when the timer is deleted.
   static void install_handler() {
     struct sigaction action{};
     action.sa_handler = &hold_up;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The resources of a process, as /proc shows them: to compare before and after.
+// The resources of a process according to /proc, for a comparison before and after a test.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -19,8 +19,8 @@ namespace doorbell::test {
 
 struct inventory {
   std::size_t descriptors = 0;
-  std::size_t threads = 0;   ///< without those that stay: doorbell's own, the kernel's workers of io_uring
-  std::size_t mappings = 0;  ///< of AIO rings and io_uring queues; a program has others that come and go
+  std::size_t threads = 0;   ///< without permanent ones: doorbell's own threads and the kernel's io_uring workers
+  std::size_t mappings = 0;  ///< of AIO rings and io_uring queues; other mappings change in any program
 
   bool operator==(const inventory&) const = default;
 
@@ -32,8 +32,8 @@ struct inventory {
     return {.descriptors = count_descriptors(), .threads = count_threads(), .mappings = count_mappings()};
   }
 
-  /// The same, waiting a while for it to be no more than `expected`: a thread that has been joined may still stand in
-  /// /proc.
+  /// Waits up to ten seconds until the resources are at most `expected`: /proc may still list a thread that has been
+  /// joined.
   [[nodiscard]] static inventory settled(const inventory& expected) {
     const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds{10};
     auto seen = now();
@@ -41,7 +41,7 @@ struct inventory {
       std::this_thread::yield();
       seen = now();
     }
-    // Less is as good: a thread that has been joined may have been listed a little longer, in what was expected too.
+    // Fewer is also correct: a joined thread may still have been listed when `expected` was counted.
     if (seen.no_more_than(expected)) return expected;
     return seen;
   }
@@ -69,14 +69,14 @@ struct inventory {
     std::ifstream maps{"/proc/self/maps"};
     std::size_t count = 0;
     for (std::string line; std::getline(maps, line);)
-      // An anonymous shared mapping goes by the name of what it once was.
+      // The kernel lists an anonymous shared mapping as "/dev/zero (deleted)".
       for (const auto* const name : {"/dev/zero (deleted)", "/memfd:doorbell-ring", "[io_uring]"})
         count += line.find(name) != std::string::npos;
     return count;
   }
 };
 
-/// Expects that what there is at the end of its life is what there was at the beginning.
+/// Expects that the process has the same resources at its destruction as at its construction.
 class nothing_left_behind {
  public:
   nothing_left_behind() = default;
@@ -85,7 +85,7 @@ class nothing_left_behind {
   nothing_left_behind& operator=(const nothing_left_behind&) = delete;
 
  private:
-  // A sanitizer starts a thread of its own with a program's first, and keeps it.
+  // A sanitizer starts its own thread together with a program's first thread, and keeps it.
   static inventory after_a_first_thread() {
     std::thread{[] {}}.join();
     return inventory::now();

@@ -15,10 +15,10 @@
 
 namespace doorbell::test {
 
-/// A file on which this process has a record lock (fcntl(2)), and another process that looks whether it is held.
+/// A file on which this process holds a record lock (fcntl(2)), and another process that checks whether it is held.
 class locked_file {
  public:
-  /// Forks: to be called while there is no other thread.
+  /// Forks: call it while there is no other thread.
   locked_file() : file_{::mkostemp(path_.data(), O_CLOEXEC)} {
     auto lock = write_lock();
     EXPECT_EQ(::fcntl(file_.get(), F_SETLK, &lock), 0);

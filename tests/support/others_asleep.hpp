@@ -14,7 +14,7 @@
 
 namespace doorbell::test {
 
-/// The other threads of this process, by what each has waited for so far; empty when one of them is not asleep.
+/// The context switch counts of all other threads of this process, as text; empty if one of them does not sleep.
 [[nodiscard]] inline std::string sleeping_of_the_others() {
   std::string all = "asleep";
   for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
@@ -28,8 +28,8 @@ namespace doorbell::test {
   return all;
 }
 
-/// Returns once every other thread of this process sleeps, and none has run since the first of them was looked at: none
-/// then holds a lock of the allocator or of a sanitizer. Expects this within ten seconds.
+/// Returns once every other thread of this process sleeps, and none has run since the first of them was checked. Then
+/// none holds a lock of the allocator or of a sanitizer. Fails after ten seconds.
 inline void expect_others_fall_asleep() {
   const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds{10};
   for (std::string before, now; std::chrono::steady_clock::now() < give_up; before = now) {

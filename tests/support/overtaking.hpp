@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Two threads on one CPU, the first of which yields to the other whenever it wakes it. So steps of the other thread
-// that would rarely come between two steps of the first come there every time.
+// Two threads on one CPU. Whenever the first wakes the second, the second runs first. So steps of the second thread
+// that would rarely occur between two steps of the first always occur there.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -20,7 +20,7 @@ inline void be_overtaken(pthread_t slow = ::pthread_self()) {
   EXPECT_EQ(::pthread_setschedparam(slow, SCHED_IDLE, &none), 0);
 }
 
-/// A thread in `body`, on the one CPU that all of these share; by the time it is constructed, it sleeps.
+/// A thread that runs `body`, on one CPU that all objects of this class share. When the constructor returns, it sleeps.
 class in_line : public asleep {
  public:
   template <class Body>
@@ -31,7 +31,7 @@ class in_line : public asleep {
         }} {}
 };
 
-/// The same, which will be overtaken.
+/// The same, after be_overtaken().
 class in_line_and_slow : public in_line {
  public:
   template <class Body>

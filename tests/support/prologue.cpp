@@ -1,3 +1,3 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Empty: the headers that most tests include are compiled with it (tests/CMakeLists.txt).
+// Empty: the precompiled header of the tests is built with this source (tests/CMakeLists.txt).

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Races, run repeatedly: bounded in rounds and in time, both scaled by DOORBELL_STRESS_SCALE (1 when unset). A verdict
+// Races, run repeatedly: limited in rounds and in time, both scaled by DOORBELL_STRESS_SCALE (1 if unset). A result
 // never depends on the number of rounds.
 #pragma once
 
@@ -25,12 +25,12 @@ namespace doorbell::test {
   return scale != nullptr ? std::max(std::atof(scale), 0.01) : 1.0;
 }
 
-/// `count`, or another count like it, scaled.
+/// A count of rounds or of similar work, scaled.
 [[nodiscard]] inline std::size_t scaled(std::size_t count) {
   return std::max<std::size_t>(1, static_cast<std::size_t>(static_cast<double>(count) * stress_scale()));
 }
 
-/// So many rounds, but none begins after so much time, nor after a failure.
+/// A number of rounds. No round begins after `time` has passed, or after a failure.
 class budget {
  public:
   explicit budget(std::size_t rounds, std::chrono::duration<double> time = std::chrono::milliseconds{1500})
@@ -45,7 +45,7 @@ class budget {
   clock::time_point until_;
 };
 
-/// Where threads wait for each other, spinning: all leave within a moment, which those woken from sleep would not.
+/// A barrier at which threads spin: all continue at nearly the same time, which woken threads would not.
 class meeting {
  public:
   explicit meeting(std::size_t threads) noexcept : threads_{threads} {}
@@ -66,8 +66,7 @@ class meeting {
   std::atomic<std::size_t> round_{0};
 };
 
-/// Passes a few nanoseconds to a microsecond, so that races do not always run in step; now and then lets others go
-/// first.
+/// Passes a few nanoseconds to a microsecond, so that races do not always have the same timing. Sometimes yields.
 class stagger {
  public:
   explicit stagger(std::size_t seed) : random_{static_cast<std::minstd_rand::result_type>(seed + 1)} {}
@@ -83,7 +82,8 @@ class stagger {
   std::atomic<std::minstd_rand::result_type> passed_{0};
 };
 
-/// run_together(), with threads that are held up now and then (by a signal handler, which interrupts timed calls).
+/// run_together(), with threads that a signal handler interrupts from time to time. The signals also interrupt timed
+/// calls.
 template <class Body>
 void run_disturbed(std::size_t threads, Body body) {
   const watchdog dog;
@@ -93,8 +93,9 @@ void run_disturbed(std::size_t threads, Body body) {
   });
 }
 
-/// Rounds of: `prepare()` alone; `body(index)` in each of the threads that `run` runs, concurrently; `check()` alone.
-/// For code that cannot be raced many times in a row: the threads wait for each other most of the time.
+/// Each round calls `prepare()` in one thread, `body(index)` concurrently in each of the threads that `run` runs, and
+/// `check()` in one thread. For code that needs a preparation for each race: the threads wait for each other most of
+/// the time.
 template <class Run, class Prepare, class Body, class Check>
 void race_in(Run run, std::size_t threads, budget rounds, Prepare prepare, Body body, Check check) {
   meeting start{threads};
@@ -117,15 +118,15 @@ void race_in(Run run, std::size_t threads, budget rounds, Prepare prepare, Body 
   });
 }
 
-/// In threads that are held up now and then.
+/// race_in() with run_disturbed().
 template <class Prepare, class Body, class Check>
 void race(std::size_t threads, budget rounds, Prepare prepare, Body body, Check check) {
   race_in([](std::size_t count, const auto& each) { run_disturbed(count, each); }, threads, rounds, prepare, body,
           check);
 }
 
-/// In threads without interruptions: for tests of sleeping threads, because an interruption would wake one whose wakeup
-/// was lost.
+/// race_in() without interruptions, for tests of sleeping threads: an interruption would wake a thread whose wakeup was
+/// lost.
 template <class Prepare, class Body, class Check>
 void race_undisturbed(std::size_t threads, budget rounds, Prepare prepare, Body body, Check check) {
   const watchdog dog;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Random programs, run on the kernel and on doorbell: options, workers, and the reduction of a program that shows a
-// difference. A program is a list of operations; number n of a run with seed s is that of the seed s + n alone.
+// difference. A program is a list of operations. Program n of a run with seed s is the program of seed s + n.
 #pragma once
 
 #include <sys/wait.h>
@@ -32,9 +32,9 @@ struct random_options {
 [[noreturn]] inline void explain_options(const char* program, int status) {
   std::cout
       << "usage: " << program << " [--programs N] [--seed S] [--workers W] [--verbose]\n"
-      << "Runs N random programs, those of the seeds S to S+N-1, on the kernel and on doorbell, in W processes, and\n"
-      << "compares every answer. A difference ends it with status 1, having printed the seed and the shortest\n"
-      << "program that still shows it. --verbose prints every operation and its answer.\n"
+      << "Runs N random programs, of the seeds S to S+N-1, on the kernel and on doorbell, in W processes, and\n"
+      << "compares all results. At a difference it prints the seed and the shortest program that still shows the\n"
+      << "difference, and ends with status 1. --verbose prints every operation and its result.\n"
       << "DOORBELL_ENGINE chooses doorbell's engine.\n";
   std::exit(status);
 }
@@ -62,12 +62,12 @@ struct random_options {
     else
       explain_options(argv[0], option == "--help" ? 0 : 2);
   }
-  // So that what comes before a hang is seen.
+  // Shows the output before a hang.
   if (made.verbose) std::cout << std::unitbuf;
   return made;
 }
 
-/// Numbers, the same on every machine for the same seed.
+/// Random numbers: the same on every machine for the same seed.
 class random_numbers {
  public:
   explicit random_numbers(std::uint64_t seed) : engine_{seed} {}
@@ -83,8 +83,8 @@ class random_numbers {
   std::mt19937_64 engine_;
 };
 
-/// The shortest program like `failing` that `fails`: without operations, many at a time and then one by one, and with
-/// those that are left replaced by what `simpler` makes of them, as long as anything helps.
+/// Reduces `failing` to a short program that still `fails`: removes operations, many at a time and then one by one, and
+/// replaces the remaining ones by the results of `simpler`, until nothing more can be reduced.
 template <class Operation, class Fails, class Simpler>
 [[nodiscard]] std::vector<Operation> shortest(std::vector<Operation> failing, Fails fails, Simpler simpler) {
   const auto improve = [&](std::vector<Operation> candidate) {
@@ -119,7 +119,7 @@ template <class Operation, class Fails, class Simpler>
   return failing;
 }
 
-/// Of a program that hangs, the seed at least.
+/// Reports the seed of a program that hangs.
 class hang_watch {
  public:
   static constexpr unsigned patience_in_seconds = 60;
@@ -143,8 +143,8 @@ class hang_watch {
   static inline std::array<char, 24> text{};
 };
 
-/// Runs the programs' seeds in the workers. `make()` gives each worker what runs them: a callable that takes a seed and
-/// says whether kernel and doorbell agreed. @return the process's exit status.
+/// Runs the programs in the workers. `make()` returns a callable for each worker, which takes a seed and returns
+/// whether kernel and doorbell agreed. @return the process's exit status.
 template <class Make>
 [[nodiscard]] int run_in_workers(const random_options& options, Make make) {
   const auto work = [&](std::uint64_t worker) {

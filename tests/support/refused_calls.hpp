@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Makes system calls fail for the rest of the process's life: for child processes.
+// Makes system calls fail until the process ends. For use in child processes.
 #pragma once
 
 #include <linux/filter.h>
@@ -17,11 +17,11 @@
 
 namespace doorbell::test {
 
-/// Whether refuse() works: it needs seccomp(2), which qemu-user does not offer to its programs.
+/// Whether refuse() works: it requires seccomp(2), which qemu-user does not support.
 [[nodiscard]] inline bool can_refuse() { return ::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0; }
 
-/// Which calls fail: all of a number; only those whose argument has one of the flags; or only those whose argument has
-/// the value, in its lower half.
+/// Which calls fail: all calls of a number; only those whose argument has one of the flags; or only those whose
+/// argument has the value in its lower half.
 struct refused_call {
   long number;
   int error;
@@ -30,7 +30,8 @@ struct refused_call {
   const std::uint32_t* value = nullptr;
 };
 
-/// From now on such calls fail, for good: of this thread and those that it starts, or of all threads of the process.
+/// From now on such calls fail, permanently: of this thread and the threads that it starts, or of all threads of the
+/// process.
 inline void refuse(const refused_call& which, bool of_all_threads) {
   const auto offset = static_cast<std::uint32_t>(offsetof(seccomp_data, args) + which.argument * sizeof(std::uint64_t));
   const auto all = sock_filter BPF_JUMP(BPF_JMP | BPF_JA, 0, 0, 0);
@@ -52,18 +53,18 @@ inline void refuse(const refused_call& which, bool of_all_threads) {
     throw std::system_error{errno, std::system_category(), "seccomp"};
 }
 
-/// From now on, in this process and for good, a system call fails with `error`. With `flags`, only when its argument
-/// number `argument` has one of them.
+/// From now on a system call of this thread and the threads that it starts fails with `error`, permanently. With
+/// `flags`, only if its argument number `argument` has one of them.
 inline void refuse(long number, int error, unsigned argument = 0, std::uint32_t flags = 0) {
   refuse({.number = number, .error = error, .argument = argument, .flags = flags}, false);
 }
 
-/// The same in all threads, when its argument number `argument` has the value `value`.
+/// The same in all threads, if the call's argument number `argument` has the value `value`.
 inline void refuse_value(long number, int error, unsigned argument, std::uint32_t value) {
   refuse({.number = number, .error = error, .argument = argument, .value = &value}, true);
 }
 
-/// Makes the system calls of the kernel's AIO fail with ENOSYS. In qemu-user they fail with ENOSYS in any case.
+/// Makes the system calls of the kernel's AIO fail with ENOSYS. In qemu-user they always fail with ENOSYS.
 inline void refuse_kernel_aio() {
   if (!can_refuse() && ::syscall(SYS_io_destroy, 0UL) != 0 && errno == ENOSYS) return;
   for (const long call :

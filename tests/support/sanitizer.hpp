@@ -3,7 +3,8 @@
 
 namespace doorbell::test {
 
-/// Whether a sanitizer is in this process, which maps memory by the terabyte and does not live without it.
+/// Whether this process runs under AddressSanitizer or ThreadSanitizer. They map terabytes of memory, and do not work
+/// without these mappings.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool sanitized = true;
 #elif defined(__has_feature)
@@ -16,12 +17,12 @@ inline constexpr bool sanitized = false;
 inline constexpr bool sanitized = false;
 #endif
 
-// In a child of a process with threads, no sanitizer of g++ 12 is itself: ThreadSanitizer ends the child as soon as
-// that starts threads of its own ("dup thread with used id"), and AddressSanitizer may have inherited its locks from a
-// thread that is not there, and then a new thread never gets to its first instruction. (clang 19's takes them around
-// the fork; with that one, the tests that are skipped for this pass.)
+// g++ 12's sanitizers do not work in the child of a process with threads. ThreadSanitizer ends the child as soon as it
+// starts threads ("dup thread with used id"). AddressSanitizer may have inherited its locks held by a thread that does
+// not exist in the child, and then a new thread never reaches its first instruction. (clang 19's AddressSanitizer
+// acquires them around the fork; with it, the tests that are skipped for this reason pass.)
 
-/// Whether that is ThreadSanitizer.
+/// Whether this process runs under ThreadSanitizer.
 #if defined(__SANITIZE_THREAD__)
 inline constexpr bool thread_sanitized = true;
 #elif defined(__has_feature)
@@ -34,8 +35,8 @@ inline constexpr bool thread_sanitized = false;
 inline constexpr bool thread_sanitized = false;
 #endif
 
-/// g++ 12's ThreadSanitizer ends a child whose new thread gets the stack, and so the id, of a thread of the parent
-/// ("dup thread with used id"). clang's does not.
+/// Whether ThreadSanitizer ends a child whose new thread gets the stack, and so the id, of a thread of the parent ("dup
+/// thread with used id"). g++ 12's does; clang's does not.
 #if defined(__clang__)
 inline constexpr bool ends_children_that_use_stacks_again = false;
 #else

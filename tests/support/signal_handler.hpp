@@ -9,7 +9,7 @@
 
 namespace doorbell::test {
 
-/// Handles SIGUSR1 by doing nothing, with `flags` (SA_RESTART or 0), for as long as it lives.
+/// While it exists, an empty handler for SIGUSR1 is installed with `flags` (SA_RESTART or 0).
 class signal_handler {
  public:
   explicit signal_handler(int flags) {
@@ -26,7 +26,7 @@ class signal_handler {
   struct sigaction before_{};
 };
 
-/// Runs `call` in a thread of its own, and signals that thread repeatedly until it has returned.
+/// Runs `call` in a new thread, and signals that thread repeatedly until `call` has returned.
 template <class Call>
 void call_under_signals(Call call) {
   std::atomic<bool> ended{false};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A child process, some of whose system calls the parent answers, or lets pass, one by one (seccomp_unotify(2)). Unlike
-// a function that is put in place of libc's, this reaches calls that a library makes by itself, as liburing does.
+// A child process. The parent decides for each of some system calls whether it fails or passes (seccomp_unotify(2)).
+// Unlike a replacement of libc's functions, this also intercepts calls that a library makes directly, as liburing does.
 #pragma once
 
 #include <fcntl.h>
@@ -35,7 +35,7 @@
 
 namespace doorbell::test {
 
-/// A system call that waits for its answer.
+/// A system call that waits for the parent's decision.
 struct supervised_call {
   pid_t thread;
   long number;
@@ -44,10 +44,10 @@ struct supervised_call {
 
 class supervised_child {
  public:
-  /// The parent's answer to a call: 0 lets it pass, anything else is the error that it fails with.
+  /// The parent's decision: 0 lets the call pass, any other value is the errno with which the call fails.
   static constexpr int pass = 0;
 
-  /// Forks. In the child: intercepts `calls`, of all threads that it has from then on, runs `body` and ends.
+  /// Forks. The child intercepts `calls` of all its threads, runs `body`, and exits.
   template <class Body>
   supervised_child(std::span<const long> calls, Body body) {
     int ends[2];
@@ -70,7 +70,7 @@ class supervised_child {
 
   [[nodiscard]] pid_t pid() const noexcept { return child_; }
 
-  /// Answers the child's calls until it ends, or until it has taken longer than `patience`. Expects that it ends with
+  /// Decides the child's calls until the child exits, or fails after `patience`. Expects that the child exits with
   /// status 0.
   template <class Decide>
   void supervise(std::chrono::milliseconds patience, Decide decide) {
@@ -85,7 +85,7 @@ class supervised_child {
       else if (about[1].revents != 0)
         break;
       else if (left.count() <= 0) {
-        ADD_FAILURE() << "it hung";
+        ADD_FAILURE() << "the child hung";
         return;
       }
     }
@@ -93,14 +93,14 @@ class supervised_child {
   }
 
  private:
-  // High, so that it is none that a library gets: the filter lets through what is called with it.
+  // A high number that no library gets. The filter passes calls whose first argument is this number.
   static constexpr int passing_number = 997;
 
   [[noreturn]] static void fail(const char* call) { throw std::system_error{errno, std::system_category(), call}; }
 
-  // The child of a parent that has been killed would wait for its answers for ever.
+  // Without PR_SET_PDEATHSIG, the child of a killed parent would wait for decisions forever.
   template <class Body>
-  // NOLINTNEXTLINE(bugprone-exception-escape): then the child ends, and the parent says so
+  // NOLINTNEXTLINE(bugprone-exception-escape): then the child ends, and the parent reports a failure
   [[noreturn]] static void run_child(std::span<const long> calls, int socket, Body& body) noexcept {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     const int inherited = failures();
@@ -165,7 +165,7 @@ class supervised_child {
     return base::unique_fd{number};
   }
 
-  // A thread that has ended meanwhile needs no answer.
+  // RECV fails if the thread has ended meanwhile: it needs no decision.
   template <class Decide>
   void answer_one(Decide& decide) {
     seccomp_notif asked{};

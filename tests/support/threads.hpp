@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Helpers that make interleavings likely and keep tests bounded. No test's verdict depends on them: an oracle holds
-// whichever way the threads were scheduled.
+// Helpers that make interleavings likely and limit the duration of tests. No result depends on them: an oracle holds
+// for each schedule of the threads.
 #pragma once
 
 #include <sys/syscall.h>
@@ -18,7 +18,8 @@
 
 namespace doorbell::test {
 
-/// Runs `body(0)` to `body(threads - 1)` in a thread each, which start together, and returns when the last has ended.
+/// Runs each of `body(0)` to `body(threads - 1)` in its own thread. The threads start together. Returns when the last
+/// has ended.
 template <class Body>
 void run_together(std::size_t threads, Body body) {
   std::barrier start{static_cast<std::ptrdiff_t>(threads)};
@@ -31,22 +32,22 @@ void run_together(std::size_t threads, Body body) {
     });
 }
 
-/// Spins until `condition()`: threads that wait so come out within nanoseconds of each other. Gives way when it takes
-/// long, since the thread that it waits for may want this CPU.
+/// Spins until `condition()` holds, so that waiting threads continue within nanoseconds of each other. After a while it
+/// yields, because the thread for which it waits may need this CPU.
 template <class Condition>
 void spin_until(Condition condition) {
   for (int spins = 0; !condition(); ++spins)
     if (spins >= 1000) std::this_thread::yield();
 }
 
-/// A place where a thread leaves its kernel id, so that others can see whether it sleeps.
+/// Stores a thread's kernel id, so that other threads can check whether it sleeps.
 class sleeper {
  public:
-  /// Called by the thread itself, before what may sleep.
+  /// Called by the thread itself, before a call that may sleep.
   void here() noexcept { tid_.store(static_cast<pid_t>(::syscall(SYS_gettid)), std::memory_order_release); }
 
   /// Returns once the thread sleeps in the kernel.
-  /// @return false when it has not after ten seconds, or has ended.
+  /// @return false if it does not sleep after ten seconds, or has ended.
   [[nodiscard]] bool wait_until_asleep() const {
     const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds{10};
     while (std::chrono::steady_clock::now() < give_up) {
@@ -66,7 +67,7 @@ class sleeper {
     std::ifstream file{"/proc/self/task/" + std::to_string(tid) + "/stat"};
     std::string stat;
     std::getline(file, stat);
-    // proc_pid_stat(5): the state comes after the name, which stands in parentheses and may hold any character.
+    // proc_pid_stat(5): the state follows the name, which is in parentheses and may contain any character.
     const auto name_end = stat.rfind(')');
     return name_end != std::string::npos && name_end + 2 < stat.size() ? stat[name_end + 2] : ended;
   }

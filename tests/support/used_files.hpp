@@ -16,7 +16,7 @@
 
 namespace doorbell::test {
 
-/// Uses files once, so that the library has what it keeps from then on: threads and their descriptors.
+/// Uses files once, so that the library creates the threads and descriptors that it then keeps.
 inline void use_files_once() {
   boost::asio::io_context io;
   pipe_ends pipe;

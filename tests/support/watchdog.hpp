@@ -5,7 +5,7 @@
 
 namespace doorbell::test {
 
-/// Ends the process, by SIGALRM, when it has not been destroyed in time: a test that hangs fails, and soon.
+/// SIGALRM ends the process if this object is not destroyed in time: a hanging test fails soon.
 class watchdog {
  public:
   static constexpr unsigned patience_in_seconds = 50;

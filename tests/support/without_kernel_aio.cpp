@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// without_kernel_aio PROGRAM [ARGUMENTS...]: becomes a program to which the kernel refuses all AIO. If AIO works in it
-// all the same, a library carries it out.
+// without_kernel_aio PROGRAM [ARGUMENTS...]: executes a program in which all AIO system calls fail. If AIO works in the
+// program, a library implements it.
 #include <unistd.h>
 
 #include <cstdio>

@@ -5,7 +5,7 @@
 
 namespace doorbell::test {
 
-/// Tells when it is destroyed.
+/// Sets a flag when it is destroyed.
 struct witness {
   explicit witness(bool& told) : gone{&told} {}
   witness(witness&& other) noexcept : gone{std::exchange(other.gone, nullptr)} {}
