@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A program that makes a call of the kernel's AIO by the instruction itself, where no library can come between.
+// A program that makes a call of the kernel's AIO by the system call instruction itself, which no library can
+// intercept.
 static long submit_nothing(void) {
 #if defined(__x86_64__)
   long answer = 209;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernel's AIO by number, as programs without libaio have it: -1 and errno.
+// The kernel's AIO by number, as in programs without libaio. Calls return -1 and set errno.
 #pragma once
 
 #include <linux/aio_abi.h>

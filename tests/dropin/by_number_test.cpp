@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Programs without libaio, which make the calls of the kernel's AIO by syscall(2), and all other calls that a program
-// may make by it.
+// Programs without libaio, which make the calls of the kernel's AIO by syscall(2), and other calls that they make by
+// it.
 #include "by_number.hpp"
 
 #include <doorbell/base/unique_fd.hpp>
@@ -31,9 +31,9 @@ using doorbell::base::unique_fd;
 using doorbell::test::temporary_file;
 namespace by_number = doorbell::test::by_number;
 
-constexpr int errno_before = 4242;  // no call sets it
+constexpr int errno_before = 4242;  // no call sets this value
 
-/// A context, for the length of a scope.
+/// A context for a scope.
 class context {
  public:
   explicit context(unsigned nr = 8) { EXPECT_EQ(by_number::setup(nr, handle_), 0); }
@@ -56,9 +56,9 @@ std::string text_of(std::size_t bytes) {
   return made;
 }
 
-/// The AIO module of nginx: reads are submitted one by one, each signals an eventfd in an epoll, and when the eventfd
-/// is readable, events are fetched, up to 64 at a time without waiting, while its count lasts. An event may be fetched
-/// before the eventfd is signalled for it; then the count lasts longer than there are events.
+/// The AIO module of nginx. It submits reads one by one. Each signals an eventfd in an epoll. When the eventfd is
+/// readable, the module gets as many events as its count, up to 64 in a call, without waiting. It may get an event
+/// before the eventfd is signalled for that event; then the count is greater than the number of events.
 class nginx_aio {
  public:
   explicit nginx_aio(unsigned requests) : context_{requests} {
@@ -72,7 +72,7 @@ class nginx_aio {
     return by_number::submit(context_, request) == 1;
   }
 
-  /// One round of the loop: waits for the eventfd. @return how many have completed, or -1 if the round was wrong.
+  /// One round of the loop: waits for the eventfd. @return how many reads have completed, or -1 if a call failed.
   template <class Completed>
   int round(Completed completed) {
     epoll_event event{};
@@ -103,7 +103,7 @@ class nginx_aio {
   unique_fd epoll_{::epoll_create1(EPOLL_CLOEXEC)};
 };
 
-// Oracle: every read comes back once, with the file's bytes, and the eventfd is signalled once for each.
+// Oracle: every read completes once, with the file's bytes, and signals the eventfd once.
 void read_a_file_as_nginx_does(int flags) {
   constexpr std::size_t block = 4096;
   constexpr std::size_t blocks = 64;
@@ -147,7 +147,7 @@ void read_a_file_as_nginx_does(int flags) {
 TEST(by_number, nginx_reads_through_the_page_cache) { read_a_file_as_nginx_does(0); }
 TEST(by_number, nginx_reads_with_o_direct) { read_a_file_as_nginx_does(O_DIRECT); }
 
-// Oracle: -1 and the kernel's errno, and an errno that is left alone by calls that succeed.
+// Oracle: a call that fails returns -1 and sets the kernel's errno. A call that succeeds does not change errno.
 TEST(by_number, calls_return_minus_one_and_errno) {
   const auto fails = [](int answer) { return answer == -1 ? errno : 0; };
   aio_context_t handle = 0;
@@ -196,7 +196,7 @@ TEST(by_number, a_poll_is_cancelled) {
   EXPECT_EQ(event.res, 0);
 }
 
-// io_pgetevents has as many arguments as a system call can have.
+// io_pgetevents has six arguments, the maximum of a system call.
 TEST(by_number, a_wait_has_its_timeout_and_its_signal_mask) {
   const context own;
   io_event event{};
@@ -224,9 +224,9 @@ TEST(by_number, a_wait_has_its_timeout_and_its_signal_mask) {
   std::signal(SIGUSR1, former);
 }
 
-// All other numbers.
+// Calls that are not AIO.
 
-TEST(by_number, other_calls_return_what_the_kernel_says) {
+TEST(by_number, other_calls_return_the_results_of_the_kernel) {
   errno = errno_before;
   EXPECT_EQ(::syscall(SYS_getpid), ::getpid());
   EXPECT_EQ(::syscall(SYS_gettid), ::gettid());
@@ -255,7 +255,7 @@ int status_of(pid_t child) {
   return ::waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-TEST(by_number, a_child_of_clone_without_memory_of_its_own_ends) {
+TEST(by_number, a_child_of_clone_without_a_new_stack_ends) {
   const long child = ::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr);
   ASSERT_NE(child, -1);
   if (child == 0) ::_exit(3);
@@ -264,13 +264,13 @@ TEST(by_number, a_child_of_clone_without_memory_of_its_own_ends) {
 
 #if defined(__x86_64__)
 
-// Ends the process without a word on the stack, where its parent is to return to.
+// Ends the process without writing to the stack, from which its parent will return.
 [[gnu::always_inline]] inline void exit_without_stack(long status) {
   __asm__ volatile("syscall" : : "a"(SYS_exit), "D"(status) : "rcx", "r11", "memory");
 }
 
-// The child returns from syscall(2) on the stack of its parent, which sleeps in the same call meanwhile.
-TEST(by_number, a_child_of_vfork_returns_and_its_parent_too) {
+// The child returns from syscall(2) on the stack of its parent, which meanwhile sleeps in the same call.
+TEST(by_number, a_child_of_vfork_returns_and_then_its_parent_does) {
   const long child = ::syscall(SYS_vfork);
   if (child == 0) exit_without_stack(7);
   ASSERT_NE(child, -1);
@@ -284,9 +284,9 @@ void in_clone() {
   exit_without_stack(9);
 }
 
-// The child of clone(2) returns on a stack of its own, which has nothing but the address to which syscall(2) returns. A
-// function with a frame between would take its own words from there.
-TEST(by_number, a_child_of_clone_returns_on_a_stack_of_its_own) {
+// The child of clone(2) returns on its own stack, which contains only the return address of syscall(2). A wrapper
+// function with a stack frame would read its own saved values from there.
+TEST(by_number, a_child_of_clone_returns_on_its_own_stack) {
   static std::array<std::uintptr_t, 4096> stack;
   const std::size_t top = stack.size() - 9;  // as after a call: 8 bytes above a multiple of 16
   stack[top] = reinterpret_cast<std::uintptr_t>(&in_clone);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// counted_calls READ WRITTEN: makes calls of each kind a known number of times, for the statistics of doorbell-run. Reads
-// READ bytes and writes WRITTEN. Prints how many calls the kernel's AIO would have needed. A child of fork(2) makes one call.
+// counted_calls READ WRITTEN: makes a known number of calls of each kind, for the statistics of doorbell-run. Reads
+// READ bytes and writes WRITTEN bytes. Prints the number of system calls that the kernel's AIO would need. A child of
+// fork(2) makes one call.
 //
-// At most two requests are in flight: a poll, which lasts 20 ms and is cancelled, and one other at a time. A read of an
-// empty pipe is cancelled as well, which the kernel's AIO cannot do.
+// At most two requests are in flight: a poll, which lasts 20 ms and is cancelled, and one other request. The program
+// also cancels a read of an empty pipe, which the kernel's AIO cannot do.
 // NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's
 #define _GNU_SOURCE
 #include <errno.h>
@@ -45,7 +46,7 @@ static void make_refused_calls(io_context_t context, int file) {
   io_prep_pread(&request, -1, events, 1, 0);
   expect_call("io_submit of no file", io_submit(context, 1, &list), -EBADF);
   io_prep_pread(&request, file, events, 1, 0);
-  expect_call("io_cancel of what is not there", io_cancel(context, &request, events), -EINVAL);
+  expect_call("io_cancel of a request that is not in flight", io_cancel(context, &request, events), -EINVAL);
   expect_call("io_getevents of too few", io_getevents(context, 2, 1, events, NULL), -EINVAL);
 }
 
@@ -53,7 +54,7 @@ static void make_looks(io_context_t context) {
   struct io_event event;
   struct timespec none = {0, 0};
   struct timespec short_time = {0, 1000};
-  // libaio sees in the ring that there is nothing, and calls the kernel only if it is to wait.
+  // libaio reads in the ring that there is no event, and calls the kernel only if it must wait.
   expect("io_getevents of nothing", io_getevents(context, 0, 1, &event, &none), 0);
   expect_call("io_getevents for a short time", io_getevents(context, 1, 1, &event, &short_time), 0);
 }
@@ -97,7 +98,7 @@ int main(int count, char** arguments) {
   carry_out(first, &request, 0);
   make_refused_calls(first, file);
 
-  // The poll takes at least this long. The test expects the longest latency of the statistics to say so.
+  // The poll takes at least this time. The test expects it as the longest latency of the statistics.
   const struct timespec least_latency = {0, 20000000};
   nanosleep(&least_latency, NULL);
   struct io_event event;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A library whose constructor runs before that of libaio.so.1, where it is preloaded behind that. The environment
-// variable EARLY says what the constructor does: it ends the process by _exit(2), or expects that execve(2) is refused,
-// because libaio.so.1 does not know the C library's function yet.
+// A library whose constructor runs before that of libaio.so.1, if it is preloaded after libaio.so.1. The environment
+// variable EARLY selects the action of the constructor: it ends the process by _exit(2), or expects that execve(2)
+// fails, because libaio.so.1 does not know the C library's function yet.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

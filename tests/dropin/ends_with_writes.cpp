@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ends_with_writes WAY...: starts processes that submit writes and end immediately, without fetching an event, in each of
-// the WAYs. Fails unless each process ends with its own exit status, and all writes that io_submit has accepted are in
-// their files. DOORBELL_TEST_PROCESSES is how many processes end in each way, 20 by default.
+// ends_with_writes WAY...: starts processes that submit writes and end immediately, without getting an event, in each
+// of the WAYs. Fails unless each process ends with its own exit status, and all writes that io_submit has accepted are
+// in their files. DOORBELL_TEST_PROCESSES is the number of processes for each way, 20 by default.
 #include <fcntl.h>
 #include <libaio.h>
 #include <linux/fs.h>
@@ -45,19 +45,19 @@ void require(bool holds, const char* what) {
   ::abort();
 }
 
-/// What a process tells the one that has started it.
+/// The report of a process to its parent.
 struct account {
-  std::array<std::atomic<bool>, most_blocks> is_accepted;  // the block of the file
+  std::array<std::atomic<bool>, most_blocks> is_accepted;  // by block of the file
 };
 
-/// A memory mapping that a child shares.
+/// Creates it in a memory mapping that a child shares.
 account& shared_account() {
   void* const memory = ::mmap(nullptr, sizeof(account), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   require(memory != MAP_FAILED, "mmap");
   return *new (memory) account{};
 }
 
-/// Requests that write blocks of a file. They live until the process ends.
+/// Requests that write blocks of a file. They exist until the process ends.
 class writer {
  public:
   writer(int file, account& told, int rw_flags) : told_{told} {
@@ -96,7 +96,7 @@ class writer {
 
 writer& endless_writer(int file, account& told, int rw_flags = 0) { return *new writer{file, told, rw_flags}; }
 
-// What is in flight when the process ends.
+// The requests that are in flight when the process ends.
 
 void direct_writes(int file, account& told) {
   require(::fcntl(file, F_SETFL, O_DIRECT) == 0, "O_DIRECT");
@@ -122,7 +122,7 @@ void writes_and_requests_that_never_end(int file, account& told) {
   ::io_prep_pread(&endless[1], pipe.read.get(), &nothing, 1, 0);
   auto& all = endless_writer(file, told, RWF_DSYNC);
   all.submit(endless[0]);
-  // The kernel would read inside io_submit.
+  // The kernel's AIO would block in io_submit.
   if (std::getenv("DOORBELL_ENGINE") != nullptr) all.submit(endless[1]);
   all.submit(0, 16);
 }
@@ -152,7 +152,7 @@ constexpr std::array loads{direct_writes,
                            writes_of_threads_that_go_on,
                            writes_of_a_thread_that_has_ended};
 
-// How it ends.
+// The way in which a process ends.
 
 struct way {
   std::string_view name;
@@ -190,7 +190,7 @@ const way& way_named(std::string_view name) {
   return *found;
 }
 
-/// What came of processes that ended in one way.
+/// The results of the processes that ended in one way.
 struct tally {
   unsigned processes = 0;
   unsigned strange_ends = 0;
@@ -227,7 +227,7 @@ int main(int argc, char** argv) {
       require(child >= 0, "fork");
       if (child == 0) {
         ::alarm(patience_in_seconds);
-        loads[n % loads.size()](file.release(), told);  // a child that returns keeps it open
+        loads[n % loads.size()](file.release(), told);  // the file stays open if the child returns
         if (how.end != nullptr) how.end();
         return status_of_child;
       }

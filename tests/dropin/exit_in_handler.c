@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A program that a signal handler ends by _exit(2), most likely while it is inside malloc(3). Its argument: after how many
-// microseconds.
+// A program that a signal handler ends by _exit(2), most likely while it is inside malloc(3). Its argument is the time
+// until then in microseconds.
 #include <libaio.h>
 #include <signal.h>
 #include <stdlib.h>

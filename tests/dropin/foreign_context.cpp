@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// foreign_context: makes a context of the kernel's by the C library's own syscall(3), and one of doorbell's by the one
-// that the program sees. Calls by syscall(2) reach either. A handle that is no longer valid is refused, and so is the
-// address of a context of the kernel's that doorbell uses for requests of its own contexts.
+// foreign_context: creates a context of the kernel by the C library's own syscall(2), and a context of doorbell by the
+// syscall(2) that the program is linked with. Calls by the latter work on both. A handle that is no longer valid is
+// refused, and so is the address of a context of the kernel that doorbell uses for its own requests.
 #include "by_number.hpp"
 
 #include <dlfcn.h>
@@ -52,7 +52,7 @@ void read_by(aio_context_t context, const char* whose) {
   require(by_number::get_events(context, 0, 1, &event, &soon) == 0, whose);
 }
 
-/// The context of the kernel's that is in this process. 0: there is none.
+/// The handle of the kernel's context in this process; 0 if there is none.
 aio_context_t kernels_context() {
   std::ifstream mappings{"/proc/self/maps"};
   for (std::string line; std::getline(mappings, line);)
@@ -60,7 +60,7 @@ aio_context_t kernels_context() {
   return 0;
 }
 
-// By O_DIRECT, which doorbell passes to a context of the kernel's.
+// Reads with O_DIRECT. Doorbell passes such reads to a context of the kernel.
 void read_directly(aio_context_t context, const doorbell::base::unique_fd& file) {
   alignas(4096) static std::array<char, 4096> page;
   page.fill(0);
@@ -82,12 +82,12 @@ void test_contexts_of_doorbells() {
   require(by_number::setup(8, own) == 0, "a context by number");
   read_directly(own, direct);
   const auto used = kernels_context();
-  require(used != 0, "doorbell uses a context of the kernel's");
-  require(by_number::destroy(used) == -1 && errno == EINVAL, "which the program cannot destroy");
+  require(used != 0, "doorbell uses a context of the kernel");
+  require(by_number::destroy(used) == -1 && errno == EINVAL, "the program cannot destroy the kernel's context");
   read_directly(own, direct);
   require(by_number::destroy(own) == 0, "the context is destroyed");
-  require(kernels_context() == used, "and the kernel's is kept");
-  require(by_number::destroy(used) == -1 && errno == EINVAL, "which the program cannot destroy either");
+  require(kernels_context() == used, "the kernel's context is kept");
+  require(by_number::destroy(used) == -1 && errno == EINVAL, "the program cannot destroy the kept context");
 }
 
 void test_contexts_of_both() {
@@ -101,20 +101,20 @@ void test_contexts_of_both() {
   if (kernel(SYS_io_setup, 8, &kernels) != 0) std::exit(77);
   aio_context_t doorbells = 0;
   require(by_number::setup(8, doorbells) == 0, "a context by number");
-  require(is_kernels(kernels), "the C library's call makes a context of the kernel's");
-  require(!is_kernels(doorbells), "the program's call makes one of doorbell's");
+  require(is_kernels(kernels), "the C library's call creates a context of the kernel");
+  require(!is_kernels(doorbells), "the program's call creates a context of doorbell");
   read_by(kernels, "a read by the kernel's context");
   for (const int before : {ENOSYS, EPERM, EACCES}) {
     io_event event{};
     timespec no_time{};
     errno = before;
-    require(by_number::get_events(kernels, 0, 1, &event, &no_time) == 0 && errno == before, "errno is left alone");
+    require(by_number::get_events(kernels, 0, 1, &event, &no_time) == 0 && errno == before, "errno does not change");
   }
   read_by(doorbells, "a read by doorbell's context");
   require(by_number::destroy(kernels) == 0, "the kernel's context is destroyed");
-  require(by_number::destroy(kernels) == -1 && errno == EINVAL, "and gone");
+  require(by_number::destroy(kernels) == -1 && errno == EINVAL, "the kernel's context does not exist any more");
   require(by_number::destroy(doorbells) == 0, "doorbell's context is destroyed");
-  require(by_number::destroy(doorbells) == -1 && errno == EINVAL, "and gone");
+  require(by_number::destroy(doorbells) == -1 && errno == EINVAL, "doorbell's context does not exist any more");
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A program that signals interrupt while it writes its statistics: a dot on stdout for each signal. When a line arrives
-// on stdin, another thread starts a program that prints its descriptors, and the signals end.
+// A program that signals interrupt while it writes its statistics. It prints a dot on stdout for each signal. When a
+// line arrives on stdin, another thread stops the signals and starts a program that prints its descriptors.
 // NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's
 #define _GNU_SOURCE
 #include <libaio.h>
@@ -25,7 +25,7 @@ static void set_timer(suseconds_t every) {
   if (setitimer(ITIMER_REAL, &time, NULL) != 0) abort();
 }
 
-// Functions that were registered later are called earlier: the statistics follow.
+// Functions that were registered later are called earlier, so the statistics follow this call.
 static void send_signals(void) { set_timer(2000); }
 
 static void* start_another(void* unused) {
@@ -47,7 +47,7 @@ int main(void) {
   sigset_t alarm;
   sigemptyset(&alarm);
   sigaddset(&alarm, SIGALRM);
-  pthread_sigmask(SIG_BLOCK, &alarm, NULL);  // they interrupt the thread that ends the process
+  pthread_sigmask(SIG_BLOCK, &alarm, NULL);  // the signals interrupt the thread that ends the process
   pthread_t thread;
   if (pthread_create(&thread, NULL, start_another, NULL) != 0) abort();
   pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);

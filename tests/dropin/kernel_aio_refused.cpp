@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// When the library is to be in this program, the kernel's AIO is refused to it: what works then, the library has done.
+// If libaio.so.1 is preloaded, makes the kernel's AIO fail in this program, so that only the library can execute
+// requests.
 #include <gtest/gtest.h>
 
 #include <cstdlib>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// loads_libaio [NAME]: reads a file by the libaio that dlopen(3) finds by this name; without a name, by the one that is
-// in the program.
+// loads_libaio [NAME]: reads a file by the libaio that dlopen(3) finds by NAME; without NAME, by the libaio that the
+// program contains.
 // NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -72,7 +72,7 @@ int main(int argc, char** argv) {
     io_prep_pread(&request, file, text, sizeof text, 0);
     require(calls.submit(context, 1, &list) == 1, "io_submit");
     require(calls.getevents(context, 1, 1, &event, NULL) == 1, "io_getevents");
-    require(event.res == 4 && memcmp(text, "text", 4) == 0, "what was read");
+    require(event.res == 4 && memcmp(text, "text", 4) == 0, "the result of the read");
     require(calls.getevents(context, 1, 1, &event, &no_time) == 0, "io_getevents of none");
   }
   require(calls.destroy(context) == 0, "io_destroy");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Programs that make some calls by libaio and some by syscall(2), on the same contexts. MariaDB makes contexts and
+// Programs that make some calls by libaio and some by syscall(2), on the same contexts. MariaDB creates contexts and
 // submits by libaio, and waits by number.
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-// libaio.h has types of its own in the place of the kernel's.
+// libaio.h defines its own types instead of the kernel's.
 #include <libaio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -29,8 +29,8 @@ int get_events_by_number(io_context_t context, long min, long nr, io_event* even
   return static_cast<int>(::syscall(SYS_io_getevents, context, min, nr, events, timeout));
 }
 
-// As MariaDB's server, which has one thread that waits for up to 256 events at a time, for half a second each time.
-// Oracle: each block that is written, and read again, comes back once, with its bytes.
+// Like MariaDB's server, in which one thread waits for up to 256 events in a call, for half a second. Oracle: each
+// write and each read of a block completes once, and reads return the bytes written.
 TEST(mixed_calls, a_database_submits_by_libaio_and_waits_by_number) {
   constexpr std::size_t block = 16384;
   constexpr std::size_t blocks = 200;
@@ -94,7 +94,7 @@ TEST(mixed_calls, a_database_submits_by_libaio_and_waits_by_number) {
   }
 }
 
-TEST(mixed_calls, a_context_made_by_number_is_one_for_libaio) {
+TEST(mixed_calls, a_context_made_by_number_works_with_libaio) {
   io_context_t made = nullptr;
   ASSERT_EQ(::syscall(SYS_io_setup, 8, &made), 0);
   const auto file = temporary_file("text");

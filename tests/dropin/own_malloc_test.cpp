@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A program with an allocator of its own. Submitting to a context that has been used before is done without it: it may be slow,
-// hold locks, or be what the program's I/O is about.
+// A program with its own allocator. A submission to a context that has been used before does not call it: it may be
+// slow, hold locks, or be waiting for the program's I/O.
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -16,7 +16,7 @@
 #include "queue.hpp"
 #include "support/files.hpp"
 
-// glibc's own, under the names that it keeps for those who put theirs in its place.
+// glibc's allocator, by the names that glibc provides for programs that replace it.
 // NOLINTBEGIN(readability-identifier-naming,readability-inconsistent-declaration-parameter-name): the names are glibc's
 extern "C" {
 void* __libc_malloc(std::size_t bytes);
@@ -63,7 +63,7 @@ void free(void* old) {
 
 namespace {
 
-/// How often the allocator is called by what `body` does.
+/// The number of calls of the allocator in `body`.
 template <class Body>
 std::size_t calls_in(Body body) {
   const auto before = calls;
@@ -73,7 +73,7 @@ std::size_t calls_in(Body body) {
 
 class own_malloc : public testing::Test {
  protected:
-  /// Submits, twice before it counts: the first requests of a context, a thread and a process may cost more.
+  /// Submits twice before it counts: the first requests of a context, a thread and a process may allocate.
   void expect_no_calls_to_submit(iocb& request) {
     for (int n = 0; n < 10; ++n) {
       const auto made = calls_in([&] { ASSERT_EQ(queue_.submit(request), 1); });
@@ -90,7 +90,7 @@ class own_malloc : public testing::Test {
   doorbell::test::queue queue_;
 };
 
-TEST_F(own_malloc, is_what_the_program_uses) {
+TEST_F(own_malloc, is_used_by_the_program) {
   EXPECT_GE(calls_in([] { std::free(std::malloc(1)); }), 1U);
 }
 
@@ -106,7 +106,7 @@ TEST_F(own_malloc, is_not_called_to_submit_a_write) {
   expect_no_calls_to_submit(request);
 }
 
-TEST_F(own_malloc, is_not_called_to_submit_what_rings_an_eventfd) {
+TEST_F(own_malloc, is_not_called_to_submit_a_request_that_signals_an_eventfd) {
   const doorbell::base::unique_fd bell{::eventfd(0, 0)};
   iocb request;
   ::io_prep_pread(&request, file_.get(), text_.data(), text_.size(), 0);

@@ -3,7 +3,7 @@
 // A plugin that uses libaio, for a host that does not.
 #include "queue.hpp"
 
-/// Writes and reads back, and leaves nothing behind. @return whether it was the same.
+/// Writes to the file and reads it back. @return whether the bytes are the same.
 extern "C" __attribute__((visibility("default"))) bool write_and_read_back(int file) {
   doorbell::test::queue own;
   char text[8] = "";

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// plugin_host PLUGIN LIBAIO: loads the plugin, has it do I/O, and unloads it, again and again. LIBAIO is the library
-// that the plugin is to have brought with it; it must stay, since its threads do.
+// plugin_host PLUGIN LIBAIO: repeatedly loads the plugin, calls it to do I/O, and unloads it. LIBAIO is the library
+// that the plugin must have loaded; it must stay loaded, because its threads continue.
 #include <dlfcn.h>
 
 #include <cstdio>
@@ -15,7 +15,7 @@ namespace {
 void require(bool holds, const char* what) {
   if (holds) return;
   const char* const error = ::dlerror();
-  std::fprintf(stderr, "FAILED: %s: %s\n", what, error != nullptr ? error : "no error of the linker's");
+  std::fprintf(stderr, "FAILED: %s: %s\n", what, error != nullptr ? error : "no error of the dynamic linker");
   std::exit(EXIT_FAILURE);
 }
 
@@ -27,10 +27,10 @@ void load_and_unload(const char* plugin_path, const char* library_path) {
     using entry = bool (*)(int);
     const auto write_and_read_back = reinterpret_cast<entry>(::dlsym(plugin, "write_and_read_back"));
     require(write_and_read_back != nullptr, "dlsym");
-    require(write_and_read_back(file.get()), "what was read is what was written");
+    require(write_and_read_back(file.get()), "the plugin reads the bytes that it has written");
     require(::dlclose(plugin) == 0, "dlclose of the plugin");
-    require(::dlopen(plugin_path, RTLD_NOW | RTLD_NOLOAD) == nullptr, "the plugin is gone");
-    require(::dlopen(library_path, RTLD_NOW | RTLD_NOLOAD) != nullptr, "the library is still there");
+    require(::dlopen(plugin_path, RTLD_NOW | RTLD_NOLOAD) == nullptr, "the plugin is unloaded");
+    require(::dlopen(library_path, RTLD_NOW | RTLD_NOLOAD) != nullptr, "the library stays loaded");
   }
 }
 

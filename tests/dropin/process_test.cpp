@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How programs begin, fork, exec and end, with I/O in flight.
+// The start, fork, exec and end of programs with I/O in flight.
 #include <doorbell/base/unique_fd.hpp>
 
 #include <gtest/gtest.h>
@@ -36,7 +36,7 @@ using doorbell::test::pipe_ends;
 using doorbell::test::queue;
 using doorbell::test::temporary_file;
 
-/// That a context of this process's own does what it is for.
+/// Expects that a new context of this process works.
 void expect_reads_and_writes() {
   const auto file = temporary_file();
   queue own;
@@ -47,7 +47,8 @@ void expect_reads_and_writes() {
   EXPECT_STREQ(text.data(), "hello");
 }
 
-/// A static object that does I/O when it is made and when it is destroyed; not in a child, which has not its context.
+/// A static object that does I/O in its constructor and in its destructor, except in a child, which does not have its
+/// context.
 class io_outside_of_main {
  public:
   io_outside_of_main() { written_ = queue_.write(file_.get(), "early", 5, 0); }
@@ -72,7 +73,7 @@ const io_outside_of_main outside;
 
 TEST(process, does_io_before_main_and_after_it) { EXPECT_EQ(outside.written(), 5); }
 
-/// A context with a request that waits for what will never be written.
+/// A context with a poll of a pipe to which nothing is written.
 struct waiting_poll {
   waiting_poll() {
     ::io_prep_poll(&poll, pipe.read.get(), POLLIN);
@@ -83,7 +84,7 @@ struct waiting_poll {
   queue ctx;
 };
 
-TEST(process, forks_and_the_child_has_contexts_of_its_own_only) {
+TEST(process, forks_and_the_child_has_only_its_own_contexts) {
   waiting_poll parents;
   in_child([&] {
     iocb poll;
@@ -97,18 +98,19 @@ TEST(process, forks_and_the_child_has_contexts_of_its_own_only) {
   EXPECT_EQ(event.res & POLLIN, static_cast<unsigned long>(POLLIN));
 }
 
-TEST(process, that_is_another_programs_child) { expect_reads_and_writes(); }
+TEST(process, is_another_programs_child) { expect_reads_and_writes(); }
 
 TEST(process, becomes_another_program_with_io_in_flight) {
   const waiting_poll given_up;
   in_child([] {
     const waiting_poll given_up_too;
-    ::execl("/proc/self/exe", "again", "--gtest_filter=process.that_is_another_programs_child", nullptr);
+    ::execl("/proc/self/exe", "again", "--gtest_filter=process.is_another_programs_child", nullptr);
     ADD_FAILURE() << "execl";
   });
 }
 
-// Oracle: it ends with its own status, though a poll will never end; each accepted write is in the file.
+// Oracle: the process ends with its own status, although a poll will never complete. Each accepted write is in the
+// file.
 TEST(process, exits_with_io_in_flight) {
   for (const auto& end : {+[](int status) { std::exit(status); }, +[](int status) { ::_exit(status); }}) {
     const auto file = temporary_file();
@@ -194,7 +196,7 @@ struct writes_in_flight {
 };
 
 // Oracle: an execve that fails has no effect on contexts.
-TEST(process, fails_to_become_another_program_and_goes_on) {
+TEST(process, fails_to_become_another_program_and_continues) {
   writes_in_flight written;
   const waiting_poll waiting;
   std::array<char*, 2> arguments{const_cast<char*>("nothing"), nullptr};
@@ -230,7 +232,8 @@ int run_with_arguments(const char* function, std::index_sequence<Numbers...>) {
   return ::execl("/nonexistent/program", "nothing", argument(Numbers)..., end);
 }
 
-// Oracle: the other program has all arguments; if there is none, the caller's stack is as it was.
+// Oracle: the other program gets all arguments. If there is no such program, the call fails and the caller's stack is
+// intact.
 TEST(process, passes_many_arguments_to_another_program) {
   constexpr std::size_t count = 200;
   constexpr std::make_index_sequence<count> arguments;
@@ -247,8 +250,8 @@ TEST(process, passes_many_arguments_to_another_program) {
   });
 }
 
-// Oracle: the child's end does not wait for the parent's requests, and the parent's contexts go on.
-TEST(process, ends_a_child_of_vfork_and_goes_on) {
+// Oracle: the child's end does not wait for the parent's requests, and the parent's contexts still work.
+TEST(process, ends_a_child_of_vfork_and_continues) {
   writes_in_flight written;
   const waiting_poll waiting;
   const auto expect_status = [](pid_t child, int expected) {
@@ -257,7 +260,7 @@ TEST(process, ends_a_child_of_vfork_and_goes_on) {
     ASSERT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
     EXPECT_EQ(WEXITSTATUS(status), expected);
   };
-  // NOLINTBEGIN(clang-analyzer-security.insecureAPI.vfork,clang-analyzer-unix.Vfork): it is what is tested
+  // NOLINTBEGIN(clang-analyzer-security.insecureAPI.vfork,clang-analyzer-unix.Vfork): the test is about vfork(2)
   const pid_t becomes_another = ::vfork();
   if (becomes_another == 0) {
     ::execl("/bin/sh", "sh", "-c", "exit 42", nullptr);
@@ -275,7 +278,8 @@ TEST(process, ends_a_child_of_vfork_and_goes_on) {
   std::thread{[] { expect_reads_and_writes(); }}.join();
 }
 
-// Oracle: the process ends with status 0 although the library has threads; they look once a second.
+// Oracle: the process ends with status 0 although the library has threads. They check once a second whether only they
+// are left.
 TEST(process, ends_when_its_last_thread_has_ended) {
   const auto child = doorbell::test::start_child([] {
     io_context_t context = nullptr;
@@ -288,7 +292,7 @@ TEST(process, ends_when_its_last_thread_has_ended) {
     EXPECT_EQ(::io_submit(context, 1, &asked), 1);
     EXPECT_EQ(::write(pipe.write.get(), "x", 1), 1);
     EXPECT_EQ(::io_getevents(context, 1, 1, &event, nullptr), 1);
-    // As pthread_exit(3), without the end of what is on the stack.
+    // Like pthread_exit(3), but without destroying the objects on the stack.
     ::syscall(SYS_exit, testing::Test::HasFailure() ? 1 : 0);
   });
   int status = -1;
@@ -300,7 +304,7 @@ TEST(process, ends_when_its_last_thread_has_ended) {
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
-// Oracle: the handler ends the process with its status; all writes that io_submit has accepted are in the file.
+// Oracle: the handler ends the process with its status. All writes that io_submit has accepted are in the file.
 TEST(process, ends_in_a_handler_that_has_interrupted_a_wait) {
   const auto file = temporary_file();
   const pid_t child = doorbell::test::start_child([&] {
@@ -322,7 +326,7 @@ TEST(process, ends_in_a_handler_that_has_interrupted_a_wait) {
   EXPECT_EQ(writes_in_flight::found_in(file.get()), writes_in_flight::count);
 }
 
-// Oracle: whatever the handler has interrupted, with whatever lock held, it ends the process, with its status.
+// Oracle: the handler ends the process with its status, whichever call it has interrupted, with whichever lock held.
 TEST(process, ends_in_a_handler_that_has_interrupted_any_call) {
   for (unsigned round = 0; round < 40; ++round) {
     const pid_t child = doorbell::test::start_child([&] {
@@ -347,7 +351,7 @@ TEST(process, ends_in_a_handler_that_has_interrupted_any_call) {
   }
 }
 
-TEST(process, gets_by_with_sixteen_descriptors) {
+TEST(process, works_with_sixteen_descriptors) {
   in_child([] {
     const rlimit few{.rlim_cur = 16, .rlim_max = 16};
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);

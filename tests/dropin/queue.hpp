@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the tests here do with libaio: they are programs that were linked with Debian's and know nothing of doorbell.
+// The tests' calls of libaio. The tests are programs that were linked with Debian's libaio, without knowledge of
+// doorbell.
 #pragma once
 
 #include <libaio.h>
@@ -11,7 +12,7 @@
 
 namespace doorbell::test {
 
-/// A context, for the length of a scope. Its calls answer as libaio's.
+/// A context for a scope. Its calls return libaio's results.
 class queue {
  public:
   explicit queue(int nr_events = 8) : status_{::io_setup(nr_events, &handle_)} {}
@@ -21,7 +22,7 @@ class queue {
   queue(const queue&) = delete;
   queue& operator=(const queue&) = delete;
 
-  /// What io_setup answered.
+  /// The result of io_setup.
   [[nodiscard]] int status() const { return status_; }
   [[nodiscard]] io_context_t handle() const { return handle_; }
 
@@ -33,8 +34,8 @@ class queue {
   /// Waits for one event.
   int next(io_event& event) { return ::io_getevents(handle_, 1, 1, &event, nullptr); }
 
-  /// Carries one out.
-  /// @return its event's res, or what went wrong before there was one
+  /// Submits a request and waits for it.
+  /// @return its event's res, or a negative errno if there was no event
   long result_of(iocb& request) {
     if (const int submitted = submit(request); submitted != 1) return submitted < 0 ? submitted : -EAGAIN;
     io_event event{};

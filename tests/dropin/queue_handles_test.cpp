@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// io_queue_init with addresses where there is no handle. libaio itself would end the process.
+// io_queue_init with invalid addresses of a handle. Debian's libaio would crash.
 #include <gtest/gtest.h>
 #include <libaio.h>
 #include <sys/mman.h>
@@ -9,7 +9,7 @@
 
 namespace {
 
-constexpr int errno_before = 4242;  // no call sets it
+constexpr int errno_before = 4242;  // no call sets this value
 
 int init(int nr_events, io_context_t* handle) {
   errno = errno_before;
@@ -18,7 +18,7 @@ int init(int nr_events, io_context_t* handle) {
   return answer;
 }
 
-TEST(queue_handles, that_cannot_be_written_are_refused) {
+TEST(queue_handles, in_memory_that_cannot_be_written_are_refused) {
   EXPECT_EQ(init(8, nullptr), -EFAULT);
   EXPECT_EQ(init(0, nullptr), -EINVAL);
   constexpr std::size_t page = 4096;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Calls by syscall(2) for contexts that are not doorbell's, where a sandbox refuses the kernel's AIO. The program gets
-// the answer for a context that does not exist, because the kernel has none for it.
+// Calls by syscall(2) for contexts that are not doorbell's, in a sandbox that refuses the kernel's AIO. The program
+// gets the result for a context that does not exist, because the kernel has no context for it.
 #include "by_number.hpp"
 
 #include <gtest/gtest.h>
@@ -26,7 +26,7 @@ TEST(refused_contexts, do_not_exist) {
       doorbell::test::refuse(SYS_io_destroy, kernel);
       errno = 0;
       EXPECT_EQ(by_number::destroy(4096), -1);
-      EXPECT_EQ(errno, program) << "the kernel says " << kernel;
+      EXPECT_EQ(errno, program) << "the kernel's errno is " << kernel;
     });
 }
 

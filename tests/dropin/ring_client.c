@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ring_client FILE magic|blindly bell|nothing: a program as there are several, which never calls io_getevents. It polls
-// an eventfd of its own in epoll, or has none, and takes the events out of the ring that lies at the context's handle;
-// after a look at the ring's magic number, or without one. It reads a file at random, and verifies what it reads, and that
-// the eventfd counts each event once.
+// ring_client FILE magic|blindly bell|nothing: like some real programs, never calls io_getevents. It waits for its own
+// eventfd with epoll, or has none, and takes the events out of the ring at the context's handle, with or without a
+// check of the ring's magic number. It reads random blocks of a file, and verifies their content, and that the eventfd
+// counts each event once.
 // NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,7 +20,7 @@
 
 enum { block = 4096, blocks = 512, depth = 32, requests = 20000, ring_magic = 0xa10a10a1, iocb_flag_ioprio = 2 };
 
-// What the kernel lays out at the handle.
+// The kernel's layout of the memory at the handle.
 struct ring {
   unsigned id, nr, head, tail;
   unsigned magic, compat, incompat, header_length;
@@ -29,7 +29,7 @@ struct ring {
 
 struct slot {
   struct iocb read;
-  uint64_t at;  // of which block
+  uint64_t at;  // the number of the block
   uint64_t text[block / sizeof(uint64_t)];
 };
 
@@ -62,7 +62,7 @@ static void read_somewhere(io_context_t ctx, struct slot* slot, int fd, int bell
     io_set_eventfd(&slot->read, bell);
   else
     slot->read.u.c.flags |=
-        iocb_flag_ioprio;  // of none: it says nothing, but keeps the read from being answered at once
+        iocb_flag_ioprio;  // priority 0 has no effect, but keeps io_submit from completing the read inline
   slot->read.data = slot;
   struct iocb* list[] = {&slot->read};
   require(io_submit(ctx, 1, list) == 1, "io_submit");
@@ -70,15 +70,15 @@ static void read_somewhere(io_context_t ctx, struct slot* slot, int fd, int bell
 
 static void verify(const struct slot* slot) {
   for (size_t n = 0; n < block / sizeof(uint64_t); ++n)
-    require(slot->text[n] == (slot->at << 32 | n), "what was read is what the file has there");
+    require(slot->text[n] == (slot->at << 32 | n), "a read gets the content of the file");
 }
 
-// Returns how often it was rung since the last time.
+// Returns the number of signals since the last call.
 static uint64_t wait_for_bell(int loop, int bell) {
   struct epoll_event ready;
   require(epoll_wait(loop, &ready, 1, -1) == 1, "epoll_wait");
   uint64_t count = 0;
-  require(read(bell, &count, sizeof count) == sizeof count, "the eventfd is readable when epoll says so");
+  require(read(bell, &count, sizeof count) == sizeof count, "the eventfd is readable when epoll reports it");
   return count;
 }
 
@@ -111,11 +111,11 @@ int main(int argc, char** argv) {
     while (head != tail) {
       const struct io_event event = ring->events[head];
       head = (head + 1) % ring->nr;
-      __atomic_store_n(&ring->head, head, __ATOMIC_RELEASE);  // its slot may be used again
+      __atomic_store_n(&ring->head, head, __ATOMIC_RELEASE);  // the slot may be reused
       ++reaped;
       require(event.res == block && event.res2 == 0, "a whole block is read");
       struct slot* const slot = event.data;
-      require(event.obj == &slot->read, "the event is of the request");
+      require(event.obj == &slot->read, "the event belongs to the request");
       verify(slot);
       if (submitted == requests) continue;
       read_somewhere(ctx, slot, fd, bell);
@@ -125,7 +125,7 @@ int main(int argc, char** argv) {
   // An event may be in the ring before the eventfd has counted it.
   while (bell >= 0 && rung < requests) rung += wait_for_bell(loop, bell);
   require(bell < 0 || rung == requests, "each event is counted once");
-  require(ring->head == ring->tail, "nothing more is in the ring");
+  require(ring->head == ring->tail, "the ring is empty at the end");
   require(io_destroy(ctx) == 0, "io_destroy");
   unlink(argv[1]);
 }

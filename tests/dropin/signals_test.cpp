@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Signal handlers that call libaio or leave it by siglongjmp(3), and children by the system call itself.
+// Signal handlers that call libaio or leave it by siglongjmp(3), and children created by the system call clone(2).
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -31,7 +31,7 @@ using doorbell::test::in_handler;
 using doorbell::test::queue;
 using doorbell::test::temporary_file;
 
-/// Reads one byte of a cached file, which io_submit answers, and gets events, at most one.
+/// Reads one byte of a cached file, which completes in io_submit, and gets at most one event.
 class reader {
  public:
   explicit reader(queue& with) : ctx_{with} {}
@@ -63,7 +63,7 @@ class reader {
   std::atomic<unsigned> wrong_{0};
 };
 
-// Oracle: as many events as accepted requests.
+// Oracle: there are as many events as accepted requests.
 TEST(signals, handlers_submit_and_get_while_the_thread_does) {
   const doorbell::test::watchdog dog;
   queue ctx{64};
@@ -96,7 +96,7 @@ void jump_out_of_getevents(queue& ctx) {
   ADD_FAILURE() << "io_getevents returned " << ctx.next(event);
 }
 
-TEST(signals, a_thread_that_jumped_out_of_getevents_goes_on) {
+TEST(signals, a_thread_that_jumped_out_of_getevents_can_use_the_context) {
   const doorbell::test::watchdog dog;
   const auto file = temporary_file("x");
   queue ctx;
@@ -108,7 +108,7 @@ TEST(signals, a_thread_that_jumped_out_of_getevents_goes_on) {
   EXPECT_EQ(::io_destroy(ctx.handle()), 0);
 }
 
-/// A context whose request signals an eventfd.
+/// Expects that a request of a new context signals an eventfd.
 void expect_own_context_works() {
   const auto eventfd = doorbell::test::kernel_eventfd();
   const doorbell::test::pipe_ends pipe;
@@ -125,7 +125,7 @@ void expect_own_context_works() {
   EXPECT_EQ(own.next(event), 1);
 }
 
-TEST(signals, a_child_by_clone_has_contexts_of_its_own_only) {
+TEST(signals, a_child_of_clone_has_only_its_own_contexts) {
   queue parents;
   expect_own_context_works();
   const auto child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Programs with threads: many at once, small ones, and some that are cancelled.
+// Programs with threads: many concurrent ones, threads with small stacks, and threads that are cancelled.
 #include <doorbell/base/unique_fd.hpp>
 
 #include <gtest/gtest.h>
@@ -34,7 +34,7 @@ std::array<std::uint64_t, block / sizeof(std::uint64_t)> block_of(std::uint64_t 
   return made;
 }
 
-// Oracle: each thread reads back what it wrote, and gets the events of its own context only.
+// Oracle: each thread reads back the bytes that it wrote, and gets only the events of its own context.
 TEST(threads, each_with_a_context_read_back_what_they_wrote) {
   constexpr std::size_t threads = 4;
   constexpr std::uint64_t rounds = 200;
@@ -55,7 +55,7 @@ TEST(threads, each_with_a_context_read_back_what_they_wrote) {
   EXPECT_EQ(right, threads * rounds);
 }
 
-// Oracle: all submit to one context and all reap from it, and every request is reaped exactly once.
+// Oracle: all threads submit to one context and reap from it, and every request is reaped exactly once.
 TEST(threads, on_one_context_reap_each_request_once) {
   constexpr std::size_t threads = 4;
   constexpr std::size_t requests = 256;
@@ -82,7 +82,7 @@ TEST(threads, on_one_context_reap_each_request_once) {
 
 using thread_body = void* (*)(void*);
 
-/// Runs `body` in a thread with the smallest stack there is.
+/// Runs `body` in a thread with a stack of the smallest possible size.
 void run_on_a_small_stack(thread_body body, void* argument) {
   pthread_attr_t small;
   ASSERT_EQ(::pthread_attr_init(&small), 0);
@@ -108,7 +108,7 @@ struct small_stack_answers {
 
 void* first_calls_of_all(void* argument) {
   auto& answers = *static_cast<small_stack_answers*>(argument);
-  static const auto written = block_of(7);  // the stack is for the library
+  static const auto written = block_of(7);  // static, so that the library can use the whole stack
   static auto read = block_of(0);
   static iocb waiting;
   io_context_t ctx = nullptr;
@@ -151,7 +151,7 @@ TEST(threads, with_the_smallest_stacks_make_the_first_calls_of_all) {
   }
 }
 
-/// Submits and reaps while somebody has already asked for its end.
+/// Submits and reaps while a cancellation of its thread is pending.
 void* with_a_cancel_pending(void* argument) {
   auto& results = *static_cast<std::vector<long>*>(argument);
   const auto file = temporary_file("x");
@@ -176,7 +176,7 @@ TEST(threads, are_not_cancelled_inside_the_library) {
   ASSERT_EQ(::pthread_create(&thread, nullptr, with_a_cancel_pending, &results), 0);
   void* ended_by = nullptr;
   ASSERT_EQ(::pthread_join(thread, &ended_by), 0);
-  EXPECT_EQ(ended_by, nullptr) << "it was cancelled after " << results.size() << " calls";
+  EXPECT_EQ(ended_by, nullptr) << "the thread was cancelled after " << results.size() << " calls";
   std::vector<long> expected(101, 1);
   expected.push_back(0);
   EXPECT_EQ(results, expected);
@@ -184,10 +184,10 @@ TEST(threads, are_not_cancelled_inside_the_library) {
 
 struct repeated_calls {
   int file = -1;
-  std::atomic<int> rounds{0};  // of all calls, that have been completed
+  std::atomic<int> rounds{0};  // how often all calls have been made
 };
 
-/// Makes all calls again and again, until it is cancelled.
+/// Makes all calls repeatedly until its thread is cancelled.
 void* cancelled_at_any_time(void* argument) {
   auto& calls = *static_cast<repeated_calls*>(argument);
   static thread_local std::array<char, block> text;
@@ -210,9 +210,9 @@ void* cancelled_at_any_time(void* argument) {
   }
 }
 
-// Oracle: the thread ends, as it does on the kernel, and the process does not. Each thread has made all calls more often
-// than the one before it when it is cancelled.
-TEST(threads, that_may_be_cancelled_at_any_time_end_between_two_calls) {
+// Oracle: the thread ends, as with the kernel's AIO, and the process continues. Before its cancellation, each thread
+// makes more rounds of calls than the previous one.
+TEST(threads, with_asynchronous_cancellation_end_between_two_calls) {
   const auto file = temporary_file("x");
   repeated_calls calls{.file = file.get()};
   for (int n = 0; n < 20; ++n) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A program with two copies of doorbell in it: its own, linked statically, and the drop-in, which takes libaio's place.
-// It forks under load. Oracle: each fork returns in the parent and in the child, where both copies carry out I/O, and
+// A program with two copies of doorbell: its own, linked statically, and the drop-in, which replaces libaio. It forks
+// under load. Oracle: each fork returns in the parent and in the child. In the child both copies execute I/O, and
 // eventfds work.
 #include <doorbell/aio.hpp>
 #include <doorbell/eventfd.hpp>
@@ -45,7 +45,7 @@ bool writes_by_own_copy(int file) {
   return got.size() == 1 && got[0].res == static_cast<long long>(text.size());
 }
 
-/// @return an exit status.
+/// @return the exit status of the child.
 int use_all_in_child(int file, const doorbell::eventfd& shared) {
   if (!writes_by_library(file)) return 2;
   if (!writes_by_own_copy(file)) return 3;
