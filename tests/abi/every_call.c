@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A program in C, of Debian's libaio.h, that makes every call of libaio's and expects what the kernel answers.
+// A C program with Debian's libaio.h that makes every call of libaio, and expects the kernel's results.
 // NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 
 #include "expect.h"
 
-// libaio.h has it in a comment only.
+// libaio.h declares it only in a comment.
 int io_queue_wait(io_context_t ctx, struct timespec* timeout);
 
 static struct timespec at_once = {0, 0};
@@ -40,7 +40,7 @@ static int empty_file(void) {
 // False in qemu-user, where a request with a flag fails with -EOPNOTSUPP.
 static int has_pwritev2(void) { return syscall(SYS_pwritev2, -1, NULL, 0, 0, 0, 0) == -1 && errno != ENOSYS; }
 
-// Submits one, and waits for it. Of its event, all is as expected but res, which is returned.
+// Submits one request, and waits for it. Checks all members of its event except res, which is returned.
 static long result_of(io_context_t ctx, struct iocb* request) {
   struct iocb* list[] = {request};
   struct io_event event;
@@ -59,7 +59,7 @@ static void setup_and_destroy(void) {
   EXPECT_AIO(io_setup(0, &ctx), -EINVAL);
   EXPECT_AIO(io_setup(8, NULL), -EFAULT);
   EXPECT_AIO(io_setup(8, &ctx), 0);
-  EXPECT_AIO(io_setup(8, &ctx), -EINVAL);  // it is in use
+  EXPECT_AIO(io_setup(8, &ctx), -EINVAL);  // the handle is in use
   EXPECT_AIO(io_destroy(ctx), 0);
   EXPECT_AIO(io_destroy(ctx), -EINVAL);
   EXPECT_AIO(io_destroy(NULL), -EINVAL);
@@ -105,7 +105,7 @@ static void reads_and_writes(void) {
   io_prep_fdsync(&request, fd);
   EXPECT(result_of(ctx, &request), 0);
   io_prep_pread(&request, fd, text, sizeof text, 100);
-  EXPECT(result_of(ctx, &request), 0);  // behind the end
+  EXPECT(result_of(ctx, &request), 0);  // after the end of the file
 
   close(fd);
   EXPECT_AIO(io_destroy(ctx), 0);
@@ -132,7 +132,7 @@ static void refusals(void) {
   EXPECT_AIO(io_submit(ctx, 1, list), -EOPNOTSUPP);
   io_prep_pread(&request, fd, text, sizeof text, 0);
   io_set_eventfd(&request, fd);
-  EXPECT_AIO(io_submit(ctx, 1, list), -EINVAL);  // no eventfd
+  EXPECT_AIO(io_submit(ctx, 1, list), -EINVAL);  // not an eventfd
   close(fd);
 
   struct io_event event;
@@ -223,10 +223,10 @@ static void completed(io_context_t ctx, struct iocb* request, long res, long res
 }
 
 static void queues(void) {
-  io_context_t queue = (io_context_t)&calls;  // whatever is there is written over
+  io_context_t queue = (io_context_t)&calls;  // io_queue_init ignores the previous value
   EXPECT_AIO(io_queue_init(0, &queue), -EINVAL);
   EXPECT_AIO(io_queue_init(-1, &queue), -EINVAL);
-  EXPECT(queue == (io_context_t)&calls, 1);  // but not by a setup that is refused
+  EXPECT(queue == (io_context_t)&calls, 1);  // a setup that fails does not change the handle
   EXPECT_AIO(io_queue_init(8, &queue), 0);
   EXPECT_AIO(io_queue_wait(queue, NULL), 0);
   EXPECT_AIO(io_queue_wait(queue, &soon), 0);
@@ -244,7 +244,7 @@ static void queues(void) {
   }
   EXPECT_AIO(io_submit(queue, 3, list), 3);
   for (int n = 0; n < 3; ++n) EXPECT(read(bell, &(uint64_t){0}, 8), 8);
-  EXPECT_AIO(io_queue_wait(queue, NULL), 0);  // it leaves the events where they are
+  EXPECT_AIO(io_queue_wait(queue, NULL), 0);  // leaves the events in the ring
   EXPECT_AIO(io_queue_run(queue), 0);
   EXPECT(calls, 3);
   EXPECT(results, 1 + 2 + 3);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// For test programs in C: each expectation is printed, the first that fails ends the program.
+// For test programs in C: prints each expectation, and ends the program at the first that fails.
 #pragma once
 
 #include <errno.h>
@@ -20,7 +20,7 @@ static void expect(const char* what, long got, long wanted, int line) {
 /// Requires that an expression has a value.
 #define EXPECT(expression, wanted) expect(#expression, (long)(expression), (long)(wanted), __LINE__)
 
-/// Requires that a call of libaio has a result, and leaves errno alone.
+/// Requires that a call of libaio has a result, and does not change errno.
 #define EXPECT_AIO(call, wanted)          \
   do {                                    \
     errno = errno_before;                 \

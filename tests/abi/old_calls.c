@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A program as it was linked before libaio 0.4, when io_getevents waited for one event at least and so had four
-// arguments, and io_cancel had two. Today's linker would choose today's versions, so the old ones are named here.
+// A program like those linked before libaio 0.4, when io_getevents waited for at least one event and so had four
+// arguments, and io_cancel had two. Today's linker would choose the current versions, so this program names the old
+// ones.
 // NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's
 #define _GNU_SOURCE
 #include <libaio.h>
@@ -41,7 +42,7 @@ int main(void) {
   for (int n = 0; n < 2; ++n) {
     io_prep_pread(&read, ends[0], text[n], 1, 0);
     EXPECT_AIO(io_submit(ctx, 1, list), 1);
-    EXPECT_AIO(old_getevents(ctx, 4, events, NULL), 1);  // no more than there is, and no less than one
+    EXPECT_AIO(old_getevents(ctx, 4, events, NULL), 1);  // the available events, at least one
     EXPECT(events[0].obj == &read, 1);
     EXPECT(events[0].res, 1);
   }

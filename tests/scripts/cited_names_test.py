@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests docs/cited_names.py: names that do not exist are found, others are not.
+"""Tests docs/cited_names.py: it finds names that do not exist, and no others.
 
 usage: cited_names_test.py SOURCE_DIR
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests docs/proof.py: the scenarios it reads, the file of their numbers, and the parts of the document.
+"""Tests docs/proof.py: the scenarios that it reads, the file of their numbers, and the parts of the document.
 
 usage: proof_test.py SOURCE_DIR
 """
@@ -51,7 +51,7 @@ class Counts(unittest.TestCase):
         proof.COUNTS = self.folder / "schedules.txt"
 
     def program(self, *lines):
-        """Stands in for the model checker: prints the lines of the scenarios that it is asked for."""
+        """A replacement of the model checker, which prints the lines of the requested scenarios."""
         path = self.folder / "model"
         path.write_text("#!/usr/bin/env python3\nimport sys\n"
                         f"for line in {lines!r}:\n"

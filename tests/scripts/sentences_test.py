@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests docs/sentences.py: which text of a file is read, where a sentence begins, and which are found.
+"""Tests docs/sentences.py: which text of a file it reads, where a sentence begins, and which sentences it finds.
 
 usage: sentences_test.py SOURCE_DIR
 """
