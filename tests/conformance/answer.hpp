@@ -7,7 +7,7 @@
 
 namespace doorbell::test {
 
-/// What a call answers: a value (a count, or the number of bytes), or an errno.
+/// The result of a call: a value (a count, or a number of bytes), or an errno.
 struct answer {
   std::uint64_t value = 0;
   int error = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The rows that no program can ask the kernel about: it has them for its own modules (KVM, VFIO) only. doorbell alone,
-// against what the kernel's sources say of them.
+// Rows that run against doorbell only. The kernel offers most of these operations to its own modules (KVM, VFIO) only;
+// their expected results are taken from its sources. Reads with a timeout or a stop token exist in doorbell only.
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -26,14 +26,14 @@ TEST(doorbell_alone, signal_of_any_number_saturates) {
   EXPECT_EQ(bell.read(), UINT64_MAX);
 }
 
-TEST(doorbell_alone, read_may_be_timed) {
+TEST(doorbell_alone, read_with_a_timeout_expires) {
   const eventfd bell;
   std::error_code ec;
   EXPECT_EQ(bell.read_for(std::chrono::milliseconds{1}, ec), 0U);
   EXPECT_EQ(ec.value(), ETIMEDOUT);
 }
 
-TEST(doorbell_alone, read_may_be_cancelled) {
+TEST(doorbell_alone, read_is_cancelled_by_a_stop_token) {
   const eventfd bell;
   std::stop_source stop;
   stop.request_stop();
@@ -42,7 +42,7 @@ TEST(doorbell_alone, read_may_be_cancelled) {
   EXPECT_EQ(ec.value(), ECANCELED);
 }
 
-TEST(doorbell_alone, take_and_remove_waiter_does_both) {
+TEST(doorbell_alone, unregister_and_read_takes_the_count_and_unregisters) {
   const eventfd bell{4};
   int calls = 0;
   notifier waiter{bell, [&](auto&) { ++calls; }};
@@ -54,7 +54,7 @@ TEST(doorbell_alone, take_and_remove_waiter_does_both) {
   EXPECT_EQ(bell.read(), 1U);
 }
 
-TEST(doorbell_alone, take_and_remove_waiter_at_0_removes_all_the_same) {
+TEST(doorbell_alone, unregister_and_read_at_0_is_eagain_and_unregisters) {
   const eventfd bell;
   int calls = 0;
   notifier waiter{bell, [&](auto&) { ++calls; }};

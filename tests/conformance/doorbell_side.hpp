@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// doorbell's eventfd, by the same calls.
+// doorbell's eventfd with the interface of kernel_side.
 #pragma once
 
 #include <array>
@@ -58,7 +58,7 @@ class doorbell_side {
   [[nodiscard]] static bool can_signal() { return true; }
   void signal() const { bell_.signal(); }
 
-  /// Has `other` signalled from inside the next wake walk of this one.
+  /// Signals `to` from a callback inside the next wake walk of `from`.
   class chain {
    public:
     chain(const doorbell_side& from, const doorbell_side& to)
@@ -72,7 +72,7 @@ class doorbell_side {
     notifier watcher_;
   };
 
-  /// How often `call` wakes those who wait for POLLIN.
+  /// @return how often `call` wakes a waiter for POLLIN.
   template <class Call>
   [[nodiscard]] int pollin_wakes(Call call) const {
     int wakes = 0;
@@ -88,7 +88,7 @@ class doorbell_side {
   [[nodiscard]] static bool refuses_long_writes() { return true; }
   [[nodiscard]] static bool tells_semaphore() { return true; }
 
-  /// What the kernel has, and shows to no program.
+  /// @return the eventfd, for operations that the kernel does not offer to programs.
   [[nodiscard]] eventfd& bell() { return bell_; }
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What an eventfd's calls answer: each row (docs/architecture.md) is run against the kernel and against doorbell.
+// The results of calls on an eventfd: each row (docs/architecture.md) runs against the kernel and against doorbell.
 #include <gtest/gtest.h>
 
 #include <poll.h>
@@ -38,8 +38,8 @@ using doorbell::test::kernel_side;
 using doorbell::test::signal_handler;
 using doorbell::test::succeeds;
 
-constexpr std::uint64_t full = UINT64_MAX - 1;   // what writes reach
-constexpr std::uint64_t saturated = UINT64_MAX;  // what signals reach
+constexpr std::uint64_t full = UINT64_MAX - 1;   // the highest count after writes
+constexpr std::uint64_t saturated = UINT64_MAX;  // the highest count after signals
 constexpr unsigned in = POLLIN;
 constexpr unsigned out = POLLOUT;
 constexpr unsigned err = POLLERR;
@@ -47,7 +47,7 @@ constexpr unsigned err = POLLERR;
 template <class Side>
 class eventfd_row : public ::testing::Test {
  protected:
-  /// An eventfd at 2^64-1, where only signals lead.
+  /// @return an eventfd with the count 2^64-1, which only signals reach.
   static Side make_saturated(int flags) {
     Side bell(0, flags);
     EXPECT_EQ(bell.write(full), succeeds(8));
@@ -67,7 +67,7 @@ TYPED_TEST_SUITE(eventfd_row, decltype(::testing::Types<kernel_side, doorbell_si
 
 // create | flags outside CLOEXEC, NONBLOCK, SEMAPHORE | EINVAL; the initial value is 32 bits
 
-TYPED_TEST(eventfd_row, create_takes_three_flags) {
+TYPED_TEST(eventfd_row, create_accepts_three_flags) {
   for (const int flags : std::initializer_list<int>{0, EFD_CLOEXEC, EFD_NONBLOCK, EFD_SEMAPHORE,
                                                     EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE})
     EXPECT_EQ(TypeParam::create(0, flags), succeeds(0)) << flags;
@@ -85,13 +85,13 @@ TYPED_TEST(eventfd_row, create_starts_with_a_count_of_32_bits) {
 
 // read | buffer < 8 bytes | EINVAL; a longer one reads 8
 
-TYPED_TEST(eventfd_row, read_into_less_than_8_bytes) {
+TYPED_TEST(eventfd_row, read_into_less_than_8_bytes_is_einval) {
   const TypeParam bell(5);
   for (const auto size : {0U, 1U, 7U}) EXPECT_EQ(bell.read_bytes(size), fails(EINVAL)) << size;
   EXPECT_EQ(bell.read(), succeeds(5));
 }
 
-TYPED_TEST(eventfd_row, read_into_more_than_8_bytes) {
+TYPED_TEST(eventfd_row, read_into_more_than_8_bytes_reads_8) {
   const TypeParam bell(5);
   EXPECT_EQ(bell.read_bytes(64), succeeds(8));
   EXPECT_EQ(bell.count(), 0U);
@@ -99,7 +99,7 @@ TYPED_TEST(eventfd_row, read_into_more_than_8_bytes) {
 
 // read | count 0 | NONBLOCK: EAGAIN; else sleeps, interruptible
 
-TYPED_TEST(eventfd_row, read_at_0_without_blocking) {
+TYPED_TEST(eventfd_row, nonblocking_read_at_0_is_eagain) {
   const TypeParam bell(0, EFD_NONBLOCK);
   EXPECT_EQ(bell.read(), fails(EAGAIN));
   EXPECT_EQ(bell.read_bytes(7), fails(EINVAL));
@@ -124,7 +124,7 @@ TYPED_TEST(eventfd_row, read_at_0_is_interrupted_by_a_handler) {
   EXPECT_EQ(got, fails(EINTR));
 }
 
-TYPED_TEST(eventfd_row, read_at_0_is_not_interrupted_by_a_handler_that_restarts) {
+TYPED_TEST(eventfd_row, read_at_0_is_not_interrupted_by_a_handler_with_sa_restart) {
   const signal_handler handler{SA_RESTART};
   const TypeParam bell;
   answer got;
@@ -153,7 +153,7 @@ TYPED_TEST(eventfd_row, read_of_a_semaphore_takes_one) {
   EXPECT_EQ(bell.read(), fails(EAGAIN));
 }
 
-TYPED_TEST(eventfd_row, read_wakes_those_who_wait_for_room) {
+TYPED_TEST(eventfd_row, read_wakes_a_writer_that_waits_for_room) {
   const TypeParam bell;
   EXPECT_EQ(bell.write(full), succeeds(8));
   asleep writer{[&] { EXPECT_EQ(bell.write(7), succeeds(8)); }};
@@ -162,27 +162,27 @@ TYPED_TEST(eventfd_row, read_wakes_those_who_wait_for_room) {
   EXPECT_EQ(bell.read(), succeeds(7));
 }
 
-TYPED_TEST(eventfd_row, read_does_not_wake_those_who_wait_for_a_count) {
+TYPED_TEST(eventfd_row, read_does_not_wake_pollin_waiters) {
   const TypeParam bell(1);
   EXPECT_LE(bell.pollin_wakes([&] { EXPECT_EQ(bell.read(), succeeds(1)); }), 0);
 }
 
 // write | length not 8 | EINVAL
 
-TYPED_TEST(eventfd_row, write_of_less_than_8_bytes) {
+TYPED_TEST(eventfd_row, write_of_less_than_8_bytes_is_einval) {
   const TypeParam bell;
   for (const auto size : {0U, 1U, 7U}) EXPECT_EQ(bell.write_bytes(size), fails(EINVAL)) << size;
 }
 
-TYPED_TEST(eventfd_row, write_of_more_than_8_bytes) {
-  if (!TypeParam::refuses_long_writes()) GTEST_SKIP() << "this kernel takes the first 8";
+TYPED_TEST(eventfd_row, write_of_more_than_8_bytes_is_einval) {
+  if (!TypeParam::refuses_long_writes()) GTEST_SKIP() << "this kernel writes the first 8 bytes";
   const TypeParam bell;
   for (const auto size : {9U, 16U}) EXPECT_EQ(bell.write_bytes(size), fails(EINVAL)) << size;
 }
 
 // write | value 2^64-1 | EINVAL
 
-TYPED_TEST(eventfd_row, write_of_the_largest_number) {
+TYPED_TEST(eventfd_row, write_of_the_largest_number_is_einval) {
   const TypeParam bell;
   EXPECT_EQ(bell.write(saturated), fails(EINVAL));
   EXPECT_EQ(bell.count(), 0U);
@@ -190,7 +190,7 @@ TYPED_TEST(eventfd_row, write_of_the_largest_number) {
 
 // write | count + v > 2^64-2 | NONBLOCK: EAGAIN; else sleeps until it fits
 
-TYPED_TEST(eventfd_row, write_of_more_than_fits_without_blocking) {
+TYPED_TEST(eventfd_row, nonblocking_write_of_more_than_fits_is_eagain) {
   const TypeParam bell(3, EFD_NONBLOCK);
   EXPECT_EQ(bell.write(full - 2), fails(EAGAIN));
   EXPECT_EQ(bell.count(), 3U);
@@ -211,7 +211,7 @@ TYPED_TEST(eventfd_row, write_of_more_than_fits_sleeps_until_it_fits) {
   EXPECT_EQ(bell.count(), full);
 }
 
-TYPED_TEST(eventfd_row, write_that_sleeps_is_interrupted_by_a_handler) {
+TYPED_TEST(eventfd_row, sleeping_write_is_interrupted_by_a_handler) {
   const signal_handler handler{0};
   const TypeParam bell;
   EXPECT_EQ(bell.write(full), succeeds(8));
@@ -223,7 +223,7 @@ TYPED_TEST(eventfd_row, write_that_sleeps_is_interrupted_by_a_handler) {
 
 // write(0) | | fits up to 2^64-2, returns 8, wakes with POLLIN though count may be 0
 
-TYPED_TEST(eventfd_row, write_of_0_fits_up_to_the_last_number_that_can_be_written) {
+TYPED_TEST(eventfd_row, write_of_0_succeeds_up_to_the_largest_count_of_writes) {
   const TypeParam bell(0, EFD_NONBLOCK);
   EXPECT_EQ(bell.write(0), succeeds(8));
   EXPECT_EQ(bell.count(), 0U);
@@ -232,15 +232,15 @@ TYPED_TEST(eventfd_row, write_of_0_fits_up_to_the_last_number_that_can_be_writte
   EXPECT_EQ(bell.count(), full);
 }
 
-TYPED_TEST(eventfd_row, write_of_0_does_not_fit_at_the_number_that_only_signals_reach) {
-  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+TYPED_TEST(eventfd_row, nonblocking_write_of_0_at_saturation_is_eagain) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "the kernel's AIO is not available";
   const auto bell = this->make_saturated(EFD_NONBLOCK);
   EXPECT_EQ(bell.count(), saturated);
   EXPECT_EQ(bell.write(0), fails(EAGAIN));
 }
 
-TYPED_TEST(eventfd_row, write_of_0_sleeps_at_the_number_that_only_signals_reach) {
-  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+TYPED_TEST(eventfd_row, write_of_0_at_saturation_sleeps_until_a_read) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "the kernel's AIO is not available";
   const auto bell = this->make_saturated(0);
   asleep writer{[&] { EXPECT_EQ(bell.write(0), succeeds(8)); }};
   EXPECT_EQ(bell.read(), succeeds(saturated));
@@ -248,20 +248,20 @@ TYPED_TEST(eventfd_row, write_of_0_sleeps_at_the_number_that_only_signals_reach)
   EXPECT_EQ(bell.count(), 0U);
 }
 
-TYPED_TEST(eventfd_row, write_of_0_wakes_those_who_wait_for_a_count) {
+TYPED_TEST(eventfd_row, write_of_0_wakes_pollin_waiters) {
   const TypeParam bell;
   EXPECT_EQ(bell.pollin_wakes([&] { EXPECT_EQ(bell.write(0), succeeds(8)); }), 1);
   EXPECT_EQ(bell.count(), 0U);
 }
 
-TYPED_TEST(eventfd_row, write_wakes_those_who_wait_for_a_count) {
+TYPED_TEST(eventfd_row, write_wakes_pollin_waiters) {
   const TypeParam bell;
   EXPECT_EQ(bell.pollin_wakes([&] { EXPECT_EQ(bell.write(1), succeeds(8)); }), 1);
 }
 
 // poll | count > 0 / == 2^64-1 / < 2^64-2 | IN / ERR / OUT
 
-TYPED_TEST(eventfd_row, poll_tells_of_count_and_room) {
+TYPED_TEST(eventfd_row, poll_reports_in_for_a_count_and_out_for_room) {
   const TypeParam bell;
   EXPECT_EQ(bell.poll(), out);
   EXPECT_EQ(bell.write(1), succeeds(8));
@@ -272,22 +272,22 @@ TYPED_TEST(eventfd_row, poll_tells_of_count_and_room) {
   EXPECT_EQ(bell.poll(), in);
 }
 
-TYPED_TEST(eventfd_row, poll_tells_of_saturation) {
-  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+TYPED_TEST(eventfd_row, poll_reports_in_and_err_at_saturation) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "the kernel's AIO is not available";
   EXPECT_EQ(this->make_saturated(0).poll(), in | err);
 }
 
-// signal(n) | | saturates at 2^64-1, never sleeps, wakes POLLIN. The kernel's can be had for n = 1 only.
+// signal(n) | | saturates at 2^64-1, never sleeps, wakes POLLIN. Programs can make the kernel signal n = 1 only.
 
-TYPED_TEST(eventfd_row, signal_adds) {
-  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+TYPED_TEST(eventfd_row, signal_adds_1) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "the kernel's AIO is not available";
   const TypeParam bell(5);
   bell.signal();
   EXPECT_EQ(bell.read(), succeeds(6));
 }
 
-TYPED_TEST(eventfd_row, signal_stops_at_its_largest_number_and_does_not_sleep) {
-  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+TYPED_TEST(eventfd_row, signal_saturates_and_does_not_sleep) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "the kernel's AIO is not available";
   const auto bell = this->make_saturated(0);
   bell.signal();
   bell.signal();
@@ -296,8 +296,8 @@ TYPED_TEST(eventfd_row, signal_stops_at_its_largest_number_and_does_not_sleep) {
   EXPECT_EQ(bell.count(), 0U);
 }
 
-TYPED_TEST(eventfd_row, signal_ends_the_sleep_of_a_reader) {
-  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+TYPED_TEST(eventfd_row, signal_wakes_a_sleeping_reader) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "the kernel's AIO is not available";
   const TypeParam bell;
   answer got;
   asleep reader{[&] { got = bell.read(); }};
@@ -306,14 +306,14 @@ TYPED_TEST(eventfd_row, signal_ends_the_sleep_of_a_reader) {
   EXPECT_EQ(got, succeeds(1));
 }
 
-TYPED_TEST(eventfd_row, signal_wakes_those_who_wait_for_a_count) {
-  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+TYPED_TEST(eventfd_row, signal_wakes_pollin_waiters) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "the kernel's AIO is not available";
   const TypeParam bell;
   EXPECT_EQ(bell.pollin_wakes([&] { bell.signal(); }), 1);
 }
 
-TYPED_TEST(eventfd_row, a_semaphore_leaves_saturation_one_by_one) {
-  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+TYPED_TEST(eventfd_row, read_of_a_saturated_semaphore_takes_one) {
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "the kernel's AIO is not available";
   const auto bell = this->make_saturated(EFD_SEMAPHORE);
   EXPECT_EQ(bell.read(), succeeds(1));
   EXPECT_EQ(bell.poll(), in);
@@ -321,11 +321,11 @@ TYPED_TEST(eventfd_row, a_semaphore_leaves_saturation_one_by_one) {
   EXPECT_EQ(bell.poll(), in | out);
 }
 
-// signal | from inside a wake walk | delivered after the walk. The kernel drops it from a walk function that does not know
-// better; those that programs can reach put it off, too.
+// signal | from inside a wake walk | delivered after the walk. The kernel ignores a signal that a wake function makes
+// without deferring it. The wake functions that programs can reach defer their signals.
 
 TYPED_TEST(eventfd_row, signal_from_inside_a_wake_walk_arrives_at_another_eventfd) {
-  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "the kernel's AIO is not available";
   const TypeParam first;
   const TypeParam second;
   const typename TypeParam::chain rings{first, second};
@@ -334,7 +334,7 @@ TYPED_TEST(eventfd_row, signal_from_inside_a_wake_walk_arrives_at_another_eventf
 }
 
 TYPED_TEST(eventfd_row, signal_from_inside_a_wake_walk_arrives_at_the_same_eventfd) {
-  if (!TypeParam::can_signal()) GTEST_SKIP() << "no AIO here";
+  if (!TypeParam::can_signal()) GTEST_SKIP() << "the kernel's AIO is not available";
   const TypeParam bell(0, EFD_SEMAPHORE);
   const typename TypeParam::chain rings{bell, bell};
   EXPECT_EQ(bell.write(1), succeeds(8));
@@ -343,18 +343,18 @@ TYPED_TEST(eventfd_row, signal_from_inside_a_wake_walk_arrives_at_the_same_event
   EXPECT_EQ(bell.count(), 0U);
 }
 
-// drain of a SEMAPHORE at 0 | | 0, never wraps. Programs see the kernel's drain in read(2).
+// drain of a SEMAPHORE at 0 | | 0, never wraps. Programs reach the kernel's drain through read(2).
 
-TYPED_TEST(eventfd_row, a_semaphore_at_0_does_not_wrap) {
+TYPED_TEST(eventfd_row, read_of_a_semaphore_at_0_does_not_wrap) {
   const TypeParam bell(0, EFD_NONBLOCK | EFD_SEMAPHORE);
   EXPECT_EQ(bell.read(), fails(EAGAIN));
   EXPECT_EQ(bell.count(), 0U);
   EXPECT_EQ(bell.poll(), out);
 }
 
-// last close | | HUP to all. What programs see of files: the last one counts.
+// last close | | HUP to all. Programs can observe only that the eventfd lives until the last descriptor is closed.
 
-TYPED_TEST(eventfd_row, a_duplicate_keeps_it_open) {
+TYPED_TEST(eventfd_row, duplicate_keeps_the_eventfd_open) {
   TypeParam bell(3);
   const auto copy = bell.duplicate();
   EXPECT_EQ(bell.id(), copy.id());
@@ -365,29 +365,29 @@ TYPED_TEST(eventfd_row, a_duplicate_keeps_it_open) {
 
 // info | | count, id (unique), semaphore
 
-TYPED_TEST(eventfd_row, info_tells_the_count) {
+TYPED_TEST(eventfd_row, info_has_the_count) {
   const TypeParam bell(7);
   EXPECT_EQ(bell.count(), 7U);
   EXPECT_EQ(bell.write(full - 7), succeeds(8));
   EXPECT_EQ(bell.count(), full);
 }
 
-TYPED_TEST(eventfd_row, info_tells_eventfds_apart) {
+TYPED_TEST(eventfd_row, info_has_a_unique_id) {
   const TypeParam bell;
   const TypeParam other;
   EXPECT_NE(bell.id(), other.id());
 }
 
-TYPED_TEST(eventfd_row, info_tells_a_semaphore) {
-  if (!TypeParam::tells_semaphore()) GTEST_SKIP() << "this kernel does not";
+TYPED_TEST(eventfd_row, info_has_the_semaphore_flag) {
+  if (!TypeParam::tells_semaphore()) GTEST_SKIP() << "this kernel does not show whether an eventfd is a semaphore";
   EXPECT_FALSE(TypeParam().semaphore());
   EXPECT_TRUE(TypeParam(0, EFD_SEMAPHORE).semaphore());
 }
 
-// fork | | the child has the count at the fork, and may use the eventfd. Afterwards the kernel's is shared by both
-// processes, and doorbell's is not; here only one of the two uses it.
+// fork | | the child has the count at the fork, and may use the eventfd. Afterwards both processes share the kernel's
+// eventfd, but not doorbell's. In these tests only one of the processes uses it.
 
-TYPED_TEST(eventfd_row, fork_leaves_the_child_the_count) {
+TYPED_TEST(eventfd_row, fork_gives_the_child_the_count) {
   const TypeParam bell(7, EFD_NONBLOCK);
   in_child([&] {
     EXPECT_EQ(bell.count(), 7U);
@@ -430,7 +430,7 @@ TYPED_TEST(eventfd_row, fork_in_a_handler_interrupts_the_read_in_both_processes)
   expect_success(child);
 }
 
-TYPED_TEST(eventfd_row, fork_and_a_close_in_the_child_keep_it_open_in_the_parent) {
+TYPED_TEST(eventfd_row, close_in_the_child_of_fork_keeps_the_eventfd_open_in_the_parent) {
   TypeParam bell(4);
   in_child([&] { bell.close(); });
   EXPECT_EQ(bell.read(), succeeds(4));

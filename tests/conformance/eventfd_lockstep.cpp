@@ -64,11 +64,12 @@ bool eventfd_lockstep::would_sleep(const eventfd_operation& one) const {
   if (!asked.doorbells.is_open() || (asked.flags & EFD_NONBLOCK)) return false;
   const auto count = asked.doorbells.info().count;
   if (one.what == kind::read || (one.what == kind::read_bytes && one.value >= sizeof count)) return count == 0;
-  if (one.what == kind::write_bytes) return one.value == sizeof count && count == UINT64_MAX;  // it writes 0
+  if (one.what == kind::write_bytes) return one.value == sizeof count && count == UINT64_MAX;  // the bytes are all 0
   return one.what == kind::write && one.value != UINT64_MAX && one.value >= UINT64_MAX - count;
 }
 
-// A reader waits for a writer, a writer for a reader. A semaphore's reader would have to come more often than once.
+// The second thread writes if the operation is a read, and reads if it is a write. A write to a semaphore is left out,
+// because it may have to wait for more than one read.
 void eventfd_lockstep::step_with_waker(const eventfd_operation& one) {
   const bool reads = one.what == kind::read || one.what == kind::read_bytes;
   if (!reads && (handles_.at(one.handle).flags & EFD_SEMAPHORE)) return;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Runs a random program of eventfds on the kernel and on doorbell, operation by operation, and compares every answer. An
-// operation that would sleep gets a second thread, which does what it waits for: who comes first must not matter.
+// Runs a random program of eventfds on the kernel and on doorbell, operation by operation, and compares every result.
+// For an operation that would sleep, a second thread makes the call that wakes it. The results must not depend on which
+// of the two calls comes first.
 #pragma once
 
 #include <array>
@@ -26,9 +27,9 @@ struct eventfd_operation {
   enum class kind : std::uint8_t { create, duplicate, close, read, read_bytes, write, write_bytes, signal, poll, info };
   kind what = kind::poll;
   unsigned handle = 0;
-  unsigned other = 0;       // duplicate: into which
+  unsigned other = 0;       // duplicate: the handle that is replaced
   int flags = 0;            // create
-  std::uint64_t value = 0;  // create, write; bytes
+  std::uint64_t value = 0;  // create, write: a count; read_bytes, write_bytes: a number of bytes
 };
 
 using eventfd_program = std::vector<eventfd_operation>;
@@ -39,10 +40,10 @@ std::ostream& operator<<(std::ostream& out, const eventfd_operation& one);
 
 class eventfd_lockstep {
  public:
-  /// @param log gets every operation and its answer, if it is not null.
+  /// @param log receives every operation and its result, if not null.
   explicit eventfd_lockstep(std::ostream* log) : log_{log} {}
 
-  /// @return what differed, if anything did.
+  /// @return the first difference between the sides, if there is one.
   [[nodiscard]] std::optional<std::string> run(const eventfd_program& program);
 
  private:

@@ -29,7 +29,7 @@ constexpr std::array<int, 7> flags{EFD_NONBLOCK,
                                    2};
 constexpr std::array<std::uint64_t, 9> values{0, 1, 1, 2, 5, UINT32_MAX, UINT64_MAX - 2, UINT64_MAX - 1, UINT64_MAX};
 constexpr std::array<std::uint64_t, 6> read_sizes{0, 7, 8, 8, 9, 64};
-// Not 9 and more, of which kernels before 6.10 took 8.
+// None above 8: kernels before 6.10 accept such writes and use the first 8 bytes.
 constexpr std::array<std::uint64_t, 4> write_sizes{0, 1, 7, 8};
 
 eventfd_operation random_operation(random_numbers& random) {
@@ -62,7 +62,7 @@ auto agreement(bool verbose) {
 
 }  // namespace
 
-// The first two are open from the beginning; closed ones are the exception.
+// Each program begins with the creation of the first two eventfds, so that few operations use a closed one.
 eventfd_program random_eventfd_program(std::uint64_t seed) {
   random_numbers random{seed};
   eventfd_program made;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernel's AIO, as the one way in which a program can have eventfd_signal() called: a request with IOCB_FLAG_RESFD
+// The kernel's AIO, with which a program can make the kernel call eventfd_signal(): a request with IOCB_FLAG_RESFD
 // signals 1 when it completes.
 #pragma once
 
@@ -26,10 +26,10 @@ class kernel_aio {
   kernel_aio(const kernel_aio&) = delete;
   kernel_aio& operator=(const kernel_aio&) = delete;
 
-  /// False where a sandbox does not allow it.
+  /// @return false if a sandbox forbids the kernel's AIO.
   [[nodiscard]] bool works() const { return works_; }
 
-  /// Has `eventfd` signalled: reads nothing from an empty file, which completes at once.
+  /// Signals `eventfd` by a read of an empty file, which completes immediately.
   [[nodiscard]] bool signal(int eventfd) {
     iocb request{};
     request.aio_lio_opcode = IOCB_CMD_PREAD;
@@ -39,7 +39,7 @@ class kernel_aio {
     return submit(request, eventfd) && reap();
   }
 
-  /// Has `eventfd` signalled from inside the wake walk of `polled`, when that becomes readable.
+  /// Makes the kernel signal `eventfd` from inside the wake walk of `polled`, when `polled` becomes readable.
   [[nodiscard]] bool signal_when_readable(int polled, int eventfd) {
     iocb request{};
     request.aio_lio_opcode = IOCB_CMD_POLL;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernel's eventfd, by its system calls.
+// The kernel's eventfd, through its system calls.
 #pragma once
 
 #include <fcntl.h>
@@ -57,7 +57,7 @@ class kernel_side {
   [[nodiscard]] static bool can_signal() { return aio().works(); }
   void signal() const { (void)aio().signal(fd_.get()); }
 
-  /// Has `other` signalled from inside the next wake walk of this one.
+  /// Makes the kernel signal `to` from inside the next wake walk of `from`.
   class chain {
    public:
     chain(const kernel_side& from, const kernel_side& to) {
@@ -68,8 +68,9 @@ class kernel_side {
     kernel_aio aio_;
   };
 
-  /// How often `call` wakes those who wait for POLLIN. An edge-triggered epoll tells of each wake for something it waits
-  /// for, whether or not that something is there. One that waits for POLLOUT alone shows that it was not that.
+  /// @return 1 if `call` wakes a waiter for POLLIN, else 0. An edge-triggered epoll for POLLIN and POLLOUT reports each
+  /// wakeup that names one of them, even one for POLLIN with a count of 0, because POLLOUT is ready. A second epoll,
+  /// for POLLOUT only, reports a wakeup only if it names POLLOUT.
   template <class Call>
   [[nodiscard]] int pollin_wakes(Call call) const {
     const edges either{fd_.get(), EPOLLIN | EPOLLOUT};
@@ -82,12 +83,12 @@ class kernel_side {
   [[nodiscard]] std::uint64_t id() const { return field("eventfd-id:", 10); }
   [[nodiscard]] bool semaphore() const { return field("eventfd-semaphore:", 10) != 0; }
 
-  /// Older kernels took the first 8 bytes.
+  /// @return false on older kernels, which write the first 8 bytes.
   [[nodiscard]] static bool refuses_long_writes() {
     const kernel_side asked;
     return asked.write_bytes(9).error != 0;
   }
-  /// Older kernels do not tell that.
+  /// @return false on older kernels, whose /proc does not show the flag.
   [[nodiscard]] static bool tells_semaphore() { return !kernel_side{}.text_of("eventfd-semaphore:").empty(); }
 
  private:
@@ -96,7 +97,7 @@ class kernel_side {
     edges(int fd, std::uint32_t events) {
       epoll_event wanted{.events = events | EPOLLET, .data = {}};
       ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &wanted);
-      (void)told();  // what is there at the beginning
+      (void)told();  // discards the event of the initial state
     }
     [[nodiscard]] bool told() const {
       epoll_event event{};
