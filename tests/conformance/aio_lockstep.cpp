@@ -12,7 +12,7 @@ namespace {
 
 using kind = operation::kind;
 
-// Fewer than slots there are on any machine: in the context that outlives programs, and in the others.
+// Fewer than the number of slots on any machine. The first limit is for the context that outlives programs.
 constexpr std::size_t most_in_flight = 120;
 constexpr std::size_t most_in_flight_elsewhere = 30;
 
@@ -58,7 +58,7 @@ void aio_lockstep::begin() {
   for (auto* world : {&kernel_, &doorbell_}) world->begin_program();
 }
 
-// Requests that a difference has left behind go with their context.
+// After a difference, requests may still be in flight: the contexts are destroyed with them.
 void aio_lockstep::clean_up() {
   for (auto* world : {&kernel_, &doorbell_}) {
     if (difference_ || !world->has_context(0)) world->forget_contexts();
@@ -124,7 +124,7 @@ void aio_lockstep::step(const operation& one) {
   look_for_certain_ones();
 }
 
-// The kernel's limit is the whole machine's, so others may have left it no room.
+// The kernel's limit is for the whole machine, so contexts of other processes may have used it up.
 void aio_lockstep::setup(const operation& one) {
   const int kernels = kernel_.setup(one);
   const int doorbells = doorbell_.setup(one);
@@ -140,7 +140,7 @@ void aio_lockstep::destroy(const operation& one) {
   });
   for (auto* world : {&kernel_, &doorbell_}) std::ignore = world->take_events(one.context);
   got_.at(one.context) = 0;
-  // All of them have completed, and have rung; who has got their events does not matter any more.
+  // All requests of the context have completed and signalled, and their events are gone with the context.
   for (const auto& [number, request] : in_flight_) {
     if (request.context != one.context || request.spec.bell == bell_choice::none) continue;
     ++rings_.at(request.spec.bell == bell_choice::second);
@@ -163,7 +163,8 @@ void aio_lockstep::submit(const operation& one) {
   if (changes) settle();
 }
 
-// Doorbell sets the key of a request that it leaves to the kernel, and those behind it, before the kernel refuses one.
+// Keys of accepted requests only: doorbell passes some requests to the kernel unchecked, and has set the keys of the
+// whole batch before the kernel refuses one of them.
 void aio_lockstep::compare_keys(const operation& one, int taken) {
   for (int at = 0; at < taken; ++at) {
     const auto number = one.requests[static_cast<std::size_t>(at)].number;
@@ -194,7 +195,7 @@ void aio_lockstep::look_for_certain_ones() {
   }
 }
 
-// One that is certain to complete may have done so, or not yet.
+// A request that is certain to complete is not cancelled: the result would depend on whether it has completed already.
 void aio_lockstep::cancel(const operation& one) {
   const auto at = in_flight_.find(one.number);
   const bool well_formed = one.how > 3;
@@ -239,8 +240,8 @@ void aio_lockstep::settle() {
 
 void aio_lockstep::change_source(const operation& one) {
   settle();
-  // The writer's file may be held a moment longer by a request that has just completed; when the pipe hangs up then is
-  // nobody's to say.
+  // A request that has just completed may hold the file of the writer a moment longer, so the time at which the pipe
+  // hangs up is undefined.
   if (one.what == kind::hang_up && one.number == static_cast<unsigned>(target::pipe) && writer_was_used_) return;
   for (auto* world : {&kernel_, &doorbell_}) {
     if (one.what == kind::fill) world->fill(one.number);
@@ -252,7 +253,7 @@ void aio_lockstep::change_source(const operation& one) {
   }
 }
 
-// All that is in flight is made to end.
+// Cancels the requests that are still in flight, and compares the final states.
 void aio_lockstep::finish() {
   settle();
   const auto left = in_flight_;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Runs a random program of AIO on the kernel and on doorbell, operation by operation, and compares every answer.
+// Runs a random program of AIO on the kernel and on doorbell, operation by operation, and compares every result.
 //
-// What may differ is the order in which requests complete, and when. So it keeps book of what is certain to complete: an
-// operation gets no more events than that, and waits for them; events are compared as sets once all that was certain has
-// been got; what would depend on how far a request has come (to cancel one that is certain to complete, to change what it
-// works on) is preceded by getting everything, or left out.
+// The two sides may complete requests in different orders and at different times. So aio_lockstep records which
+// requests are certain to complete. An operation fetches no more events than those of certain requests, and waits for
+// them. Events are compared as sets, once those of all certain requests have been fetched. An operation whose result
+// depends on the progress of a request runs after all certain events have been fetched (a change of the request's
+// file), or is left out (the cancel of a certain request).
 #pragma once
 
 #include <array>
@@ -23,18 +24,18 @@ namespace doorbell::test {
 
 class aio_lockstep {
  public:
-  /// @param log gets every operation and its answer, if it is not null.
+  /// @param log receives every operation and its result, if not null.
   explicit aio_lockstep(std::ostream* log, const aio_side& doorbells = doorbells_aio())
       : log_{log}, doorbell_{doorbells} {}
 
-  /// @return what differed, if anything did.
+  /// @return the first difference between the sides, if there is one.
   [[nodiscard]] std::optional<std::string> run(const aio_program& program);
 
  private:
   struct in_flight {
     request_spec spec;
     unsigned context;
-    bool certain;  // to complete, without anybody's doing
+    bool certain;  // it completes without a further operation
   };
 
   void begin();
@@ -65,12 +66,13 @@ class aio_lockstep {
   void compare(const char* what, const Answer& kernels, const Answer& doorbells);
 
   std::ostream* const log_;
-  // Work for an io_uring that a thread has used interrupts the kernel's io_getevents in that thread, like a signal.
+  // Makes the kernel's calls, and never uses an io_uring: pending work of an io_uring interrupts the kernel's
+  // io_getevents as a signal does, in each thread that has used the io_uring.
   other_thread kernels_thread_;
   aio_world kernel_{kernels_aio()};
   aio_world doorbell_;
   std::map<unsigned, in_flight> in_flight_;
-  std::array<unsigned, contexts> got_{};  // of those certain
+  std::array<unsigned, contexts> got_{};  // events fetched of the certain requests
   std::array<std::uint64_t, bells> rings_{};
   bool writer_was_used_ = false;
   std::optional<std::string> difference_;

@@ -57,7 +57,7 @@ class generator {
  public:
   explicit generator(std::uint64_t seed) : random_{seed} {}
 
-  // Few programs set contexts up: the kernel takes 30 ms to destroy one.
+  // Few programs set up contexts, because the kernel takes 30 ms to destroy one.
   aio_program program() {
     aio_program made;
     const bool may_set_up = random_.one_in(40);
@@ -112,7 +112,7 @@ class generator {
                                      kind::shut_down, kind::hang_up, kind::exchange_numbers});
   }
 
-  /// More than are started together.
+  /// More requests than one batch of io_submit.
   std::vector<request_spec> many() {
     std::vector<request_spec> made;
     for (auto left = 60 + random_.below(40); left > 0; --left) {
@@ -146,11 +146,11 @@ class generator {
         if (!is_write(made) && random_.one_in(5)) make_fail(made);
     }
     made.number = ++submitted_;
-    // The kernel's AIO has no write for it; doorbell cannot tell before Linux 6.9, and writes.
+    // The kernel's AIO refuses to write to an eventfd. Doorbell cannot detect that before Linux 6.9, and writes.
     if (is_eventfd(made.file) && is_write(made)) made.opcode = number(opcode::pread);
     if (random_.one_in(3)) made.bell = random_.one_of(std::array{bell_choice::first, bell_choice::second});
     if (random_.one_in(4)) spoil(made);
-    // A pipe's reader is woken by a write that has failed, and the kernel's poll believes it.
+    // A write to a pipe that fails on its buffer wakes the reader, and the kernel's poll completes for that wakeup.
     if (changes_a_source(made) && made.buffer != where::own) {
       made.buffer = where::own;
       made.bytes = 8;
@@ -164,12 +164,13 @@ class generator {
     made.file = static_cast<target>(random_.below(sources + 1));
     if (random_.one_in(6)) made.file = random_.one_in(2) ? target::memory_file : target::block_device;
     made.events = random_mask();
-    // A socket's waker says that there may be urgent data, too; the kernel believes it, doorbell looks.
+    // A wakeup of a socket names urgent data, too, even if there is none. The kernel's poll completes for that wakeup,
+    // whereas doorbell checks the socket.
     if (is_socket(made.file)) made.events &= ~std::uint64_t{POLLPRI | POLLRDBAND};
     return made;
   }
 
-  /// None, one, two, all, or any.
+  /// @return no bit, one, two, all, or random bits.
   std::uint64_t random_mask() {
     const auto bit = [this] { return static_cast<std::uint64_t>(random_.one_of(poll_bits)); };
     switch (random_.below(8)) {
@@ -189,7 +190,7 @@ class generator {
     }
   }
 
-  /// Of a read: into memory that may not be written to, as a whole or from the second buffer on.
+  /// Makes the read fault: all of its memory is read-only, or the second buffer is.
   void make_fail(request_spec& read) {
     if (is_vectored(read) && random_.one_in(2))
       read.shape = vectors::second_read_only;
@@ -209,8 +210,8 @@ class generator {
       made.shape = vectors::small;
       made.bytes = 5 + random_.below(40);
     }
-    // No write makes a file longer: how much is read must not depend on which comes first. One that appends does, and
-    // is alone.
+    // No write extends its file, so that the count of a read does not depend on whether it precedes a write. Only a
+    // write that appends extends its file, and it is alone in its submit.
     made.offset = static_cast<std::int64_t>(random_.below(is_write(made) ? 7900 : 9000));
     if (made.file == target::append_file) {
       made.offset = static_cast<std::int64_t>(random_.below(300));
@@ -219,7 +220,7 @@ class generator {
     return made;
   }
 
-  /// One block or two, or what O_DIRECT does not allow.
+  /// One or two blocks, or a length, offset or buffer that O_DIRECT refuses.
   request_spec direct(request_spec made) {
     const auto block = static_cast<std::int64_t>(direct_block);
     const bool is_second = random_.one_in(2);
@@ -234,7 +235,7 @@ class generator {
     return made;
   }
 
-  // RWF_NOWAIT is left out: a read with it may end early on one side only.
+  // RWF_NOWAIT is left out, because a read with this flag may be short on one side only.
   void spoil(request_spec& made) {
     switch (random_.below(14)) {
       case 0:

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Random programs of AIO, on the kernel and on doorbell. An option that comes first chooses how doorbell is used:
+// Random programs of AIO, on the kernel and on doorbell. The first argument may choose how doorbell is used:
 //
-//   --old-kernel   without what older kernels and sandboxes lack, and doorbell tries each pointer
-//   --by-context   by aio::context, without what the class has no calls for
+//   --old-kernel   system calls that older kernels and sandboxes lack fail, and doorbell checks each pointer
+//   --by-context   through aio::context, without the operations that the class does not offer
 #include <fcntl.h>
 #include <sys/uio.h>
 
@@ -34,7 +34,7 @@ way way_of(std::string_view option) {
   return option == "--by-context" ? way::by_context : way::by_handle;
 }
 
-// The kernel itself stays as it is: its answers to system calls can be old, and those to requests cannot.
+// Makes system calls fail as on an older kernel. The kernel's own AIO is not affected, and so behaves like a new one.
 void get_old_kernel() {
   constexpr unsigned dupfd_query = 1027;  // F_DUPFD_QUERY
   for (const long call : {SYS_preadv2, SYS_pwritev2}) refuse(call, EOPNOTSUPP, 5, RWF_NOWAIT);
@@ -43,14 +43,14 @@ void get_old_kernel() {
   refuse_value(SYS_fcntl, EINVAL, 1, dupfd_query);
 }
 
-// Only a newer kernel has RWF_DONTCACHE.
+// An old kernel does not know RWF_DONTCACHE, but the kernel on the other side may.
 void for_old_kernel(operation& one) {
   constexpr std::int32_t dont_cache = 0x80;
   for (auto& each : one.requests)
     if (each.rw_flags == dont_cache) each.rw_flags = 0;
 }
 
-// An aio::context has neither bad pointers nor numbers of eventfds.
+// Replaces operations that aio::context cannot express: those with bad pointers, or with a resfd that is no eventfd.
 void for_context(operation& one) {
   using kind = operation::kind;
   if (one.what == kind::submit_badly || one.what == kind::get_badly || one.what == kind::destroy_twice)

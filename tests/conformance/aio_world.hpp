@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a random program of AIO works on, on one side: contexts, files and eventfds of its own, of the same content on
-// either side. Knows nothing of what answers are right.
+// The objects of a random program of AIO on one side: its own contexts, files and eventfds, with the same contents on
+// both sides. It executes operations and returns their results; aio_lockstep judges them.
 #pragma once
 
 #include <array>
@@ -19,22 +19,22 @@
 
 namespace doorbell::test {
 
-/// Aligned as O_DIRECT demands, and a byte more for addresses that are not.
+/// Aligned as O_DIRECT requires, with one more byte for requests at unaligned addresses.
 struct alignas(direct_block) direct_buffer {
   std::array<char, 2 * direct_block + 1> bytes;
 };
 
-/// A request as it was submitted, kept until the program ends: the event may come late.
+/// A request as it was submitted. It is kept until the program ends, because its event may be late.
 struct submitted {
   request_spec spec;
   aio::iocb request;
   std::array<char, 256> buffer{};
   std::array<char, 256> second_buffer{};
-  std::unique_ptr<direct_buffer> blocks;  // of requests for the direct file
+  std::unique_ptr<direct_buffer> blocks;  // for requests of the direct file
   std::vector<iovec> buffers;
 };
 
-/// An event, as both sides can tell it: by the request's number.
+/// An event in a form that can be compared between the sides: it names its request by number, not by address.
 struct told_event {
   unsigned number;
   std::int64_t res;
@@ -52,20 +52,20 @@ class aio_world {
   aio_world(const aio_world&) = delete;
   aio_world& operator=(const aio_world&) = delete;
 
-  // Between programs.
+  // Called between programs.
   void begin_program();
   void end_program();
-  /// Has the context that outlives programs made anew.
+  /// Destroys all contexts, and creates the one that outlives programs again.
   void forget_contexts();
 
-  // Operations: what the side answers.
+  // Operations. Each returns the result of the side's call.
   int setup(const operation& one);
   int destroy(unsigned context);
   int destroy_twice(unsigned context);
   int submit(const operation& one);
   int submit_badly(const operation& one);
   int cancel(const operation& one);
-  /// Gets so many, which the program knows to come; they are kept.
+  /// Waits for `count` events, all of which must be certain to come, and keeps them for take_events().
   int get(unsigned context, long count, manner how);
   int get_badly(const operation& one, bool events_are_there);
   void fill(unsigned source);
@@ -76,21 +76,21 @@ class aio_world {
   void hang_up(unsigned source);
   void exchange_numbers(target one, target other);
 
-  // What there is to be compared.
-  /// Events got, in the order of their numbers, and forgets them.
+  // State that the caller compares between the sides.
+  /// @return the events that get() has kept, in order of their numbers, and forgets them.
   std::vector<told_event> take_events(unsigned context);
-  /// The key that submit leaves in a request.
+  /// @return the key that submit has left in the request.
   [[nodiscard]] std::uint32_t key_of(unsigned number) { return requests_.at(number)->request.key; }
   [[nodiscard]] bool has_context(unsigned context) const { return handles_.at(context) != 0; }
-  /// {nr, head, tail}, of a context that is there.
+  /// @return {nr, head, tail} of a context that exists.
   [[nodiscard]] std::array<unsigned, 3> ring(unsigned context) const;
   [[nodiscard]] unsigned readiness(target file, unsigned events) const;
   [[nodiscard]] std::uint64_t take_bells(unsigned bell);
-  /// Waits until the bell has rung so often. @return false when it does not.
+  /// Waits until the eventfd has been signalled `times` times. @return false if it was signalled less or more often.
   [[nodiscard]] bool has_rung(unsigned bell, std::uint64_t times);
   [[nodiscard]] bool files_are_intact() const;
   [[nodiscard]] std::string appended() const;
-  /// Where read(2) and write(2) of each file would go on.
+  /// @return the file position of each file, which read(2) and write(2) would use.
   [[nodiscard]] std::vector<std::int64_t> positions() const;
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// doorbell's AIO by aio::context, for random programs: by the same calls as the kernel's, as far as the class has them.
+// doorbell's AIO through aio::context, for random programs: the calls of aio_side, as far as the class offers them.
 #pragma once
 
 #include <doorbell/aio.hpp>
@@ -20,8 +20,8 @@
 
 namespace doorbell::test {
 
-/// Its requests are iocbs. It signals eventfds of the kernel by some of doorbell's that forward to them, and says what
-/// the file of every other request is.
+/// All requests must be of type aio::iocb. The class replaces each eventfd of the kernel that a request names by a
+/// doorbell eventfd that forwards to it, and calls set_file() for every second request.
 class context_side final : public aio_side {
  public:
   [[nodiscard]] bool is_kernel() const override { return false; }
@@ -105,7 +105,7 @@ class context_side final : public aio_side {
   }
 
   mutable std::map<aio::aio_context_t, std::unique_ptr<aio::context>> contexts_;
-  mutable std::map<int, doorbell::eventfd> bells_;  // by the number of the kernel's
+  mutable std::map<int, doorbell::eventfd> bells_;  // by the number of the kernel's eventfd
   mutable unsigned completed_ = 0;
 };
 
