@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What files in Asio's loop answer, one line for each call. Compiled once with boost::asio's types and once with doorbell's
-// (FILES names the namespace): the text is the same, and so must be what it prints. usage: asio_file_answers FOLDER
+// Prints the results of calls on files in Asio's loop, one line for each call. This source is compiled once with
+// boost::asio's types and once with doorbell's (the alias `files` names the namespace), and both programs must print
+// the same. usage: asio_file_answers FOLDER
 #include <boost/asio.hpp>
 #include <boost/asio/random_access_file.hpp>
 #include <boost/asio/stream_file.hpp>
@@ -36,7 +37,7 @@ void say(const char* what, const error_code& ec, std::uint64_t number = 0, const
   std::printf("%s: %s:%d, %" PRIu64 ", \"%s\"\n", what, ec.category().name(), ec.value(), number, text.c_str());
 }
 
-// The program of the manual, but for its last line.
+// The program of the manual, without its last line.
 net::awaitable<void> copy(net::io_context& io, const char* from, const char* to) {
   using namespace files;
   random_access_file in{io, from, file_base::read_only};
@@ -89,7 +90,7 @@ class asked {
     const auto missing = path("missing");
     net::co_spawn(io_, copy(io_, "/proc/self/exe", to.c_str()), ended("copy"));
     run();
-    net::co_spawn(io_, copy(io_, missing.c_str(), to.c_str()), ended("copy of nothing"));
+    net::co_spawn(io_, copy(io_, missing.c_str(), to.c_str()), ended("copy of a missing file"));
     run();
     error_code ec;
     files::random_access_file one{io_};
@@ -100,7 +101,7 @@ class asked {
     std::vector<char> b(other.size());
     net::read_at(one, 0, net::buffer(a), ec);
     net::read_at(other, 0, net::buffer(b), ec);
-    say("copies are the same", ec, a == b ? 1 : 0);
+    say("the copy is equal", ec, a == b ? 1 : 0);
   }
 
   void opening() {
@@ -109,17 +110,17 @@ class asked {
     file.open(path("made"), file_base::read_write | file_base::create | file_base::exclusive, ec);
     say("create", ec, file.size());
     file.open(path("made"), file_base::read_only, ec);
-    say("open what is open", ec);
+    say("open an open file", ec);
     file.assign(0, ec);
-    say("assign to what is open", ec);
+    say("assign to an open file", ec);
     file.close(ec);
     say("close", ec, file.is_open() ? 1 : 0);
     file.close(ec);
     say("close again", ec);
     file.open(path("made"), file_base::read_write | file_base::create | file_base::exclusive, ec);
-    say("create what is there", ec, file.is_open() ? 1 : 0);
+    say("create an existing file", ec, file.is_open() ? 1 : 0);
     file.open(path("missing"), file_base::read_only, ec);
-    say("open what is missing", ec);
+    say("open a missing file", ec);
     file.open(folder_, file_base::read_write, ec);
     say("open a folder", ec);
     std::array<char, 8> text{};
@@ -134,7 +135,7 @@ class asked {
     run();
   }
 
-  // Reads, each started by the handler of the one before.
+  // Reads one after the other: the handler of each read starts the next one.
   void read_series(files::random_access_file& file, int& left, bool& stops) {
     file.async_read_some_at(0, net::buffer(byte_), [&, this](const error_code&, std::size_t) {
       if (stops) io_.stop();
@@ -190,8 +191,8 @@ class asked {
     file.sync_data(ec);
     say("sync data", ec);
     files::random_access_file only{io_, path("made"), file_base::read_only};
-    say("write what may be read", ec, only.write_some_at(0, net::buffer("x", 1), ec));
-    only.async_write_some_at(0, net::buffer("x", 1), answer("async write what may be read"));
+    say("write to a read-only file", ec, only.write_some_at(0, net::buffer("x", 1), ec));
+    only.async_write_some_at(0, net::buffer("x", 1), answer("async write to a read-only file"));
     run();
     files::random_access_file moved{std::move(only)};
     say("moved", {}, (only.is_open() ? 2U : 0U) + (moved.is_open() ? 1U : 0U));  // NOLINT(bugprone-use-after-move)
@@ -208,18 +209,18 @@ class asked {
     std::array<char, 20> text{};
     file.async_read_some(net::buffer(text, 3), answer("async read"));
     run();
-    say("was read", {}, 0, {text.data(), 3});
-    say("read on", ec, file.read_some(net::buffer(text), ec), {text.data(), 2});
+    say("bytes that were read", {}, 0, {text.data(), 3});
+    say("read the rest", ec, file.read_some(net::buffer(text), ec), {text.data(), 2});
     say("read at the end", ec, file.read_some(net::buffer(text), ec));
     file.async_read_some(net::buffer(text), answer("async read at the end"));
     run();
     say("seek before the beginning", ec, file.seek(-1, file_base::seek_set, ec));
-    say("where it is", ec, file.seek(0, file_base::seek_cur, ec));
+    say("position", ec, file.seek(0, file_base::seek_cur, ec));
     say("seek to the end", ec, file.seek(-1, file_base::seek_end, ec));
     files::stream_file log{io_, path("stream"), file_base::write_only | file_base::append};
     log.async_write_some(net::buffer("!", 1), answer("append"));
     run();
-    say("where it is", ec, log.seek(0, file_base::seek_cur, ec));
+    say("position", ec, log.seek(0, file_base::seek_cur, ec));
     std::array<int, 2> ends{};
     if (::pipe2(ends.data(), O_CLOEXEC) != 0) return;
     files::stream_file out{io_, ends[0]};
@@ -234,7 +235,7 @@ class asked {
       written = n;
     });
     run();
-    // Not from its handler: which of two files is done first, nobody says.
+    // Printed here and not in its handler, because the order in which the two files complete is undefined.
     say("async write to a pipe", write_ec, written);
     out.async_read_some(net::buffer(text), answer("async read that is cancelled"));
     io_.restart();
@@ -243,7 +244,7 @@ class asked {
     say("cancel", ec);
     run();
     in.close();
-    out.async_read_some(net::buffer(text), answer("async read of a pipe that has ended"));
+    out.async_read_some(net::buffer(text), answer("async read of a pipe without a writer"));
     run();
   }
 

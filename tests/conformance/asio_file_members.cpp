@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Every member of boost::asio::file_base, basic_file, basic_random_access_file and basic_stream_file that Boost 1.81
-// documents, each overload with each kind of argument that it accepts. Compiled once with boost::asio's types and once
-// with doorbell's; both print the same tables, and so does docs/asio.md. Nothing is opened: each expression is compiled
-// in full and never evaluated.
+// documents, each overload with each kind of argument that it accepts. This source is compiled once with boost::asio's
+// types and once with doorbell's. Both programs must print the same tables, which docs/asio.md contains. No file is
+// opened: each expression is compiled in full and never evaluated.
 #include <boost/asio.hpp>
 #include <boost/asio/random_access_file.hpp>
 #include <boost/asio/stream_file.hpp>
@@ -34,7 +34,7 @@ using files::file_base;
 
 const volatile bool never = false;
 
-/// @return how the tables call a type.
+/// @return the name of a type in the tables.
 template <class File, class T>
 constexpr std::string_view name_of() {
   using plain = std::remove_cvref_t<T>;
@@ -64,7 +64,7 @@ constexpr std::string_view name_of() {
     static_assert(std::is_void_v<T>, "a type without a name");
 }
 
-// A bar would begin the next column.
+// Escapes bars, which would begin the next column of the table.
 std::string escaped(std::string_view expression) {
   std::string text;
   for (const char each : expression) text += each == '|' ? std::string{"\\|"} : std::string{each};
@@ -75,7 +75,7 @@ void print_row(const char* expression, std::string_view result) {
   std::printf("| `%s` | `%.*s` |\n", escaped(expression).c_str(), static_cast<int>(result.size()), result.data());
 }
 
-/// The values that the expressions name.
+/// The operands of the expressions. MEMBER makes their names available.
 struct arguments {
   net::io_context context;
   net::any_io_executor executor;
@@ -94,7 +94,7 @@ struct arguments {
   void (*handler)(error_code, std::size_t);
 };
 
-/// For expressions that are compiled and not evaluated.
+/// An operand of expressions that are compiled and not evaluated.
 template <class T>
 [[noreturn]] T& none() {
   std::abort();
@@ -108,7 +108,7 @@ void row(const char* text, Expression expression) {
 
 void begin_table(const char* of) { std::printf("\n%s\n\n| expression | type |\n|---|---|\n", of); }
 
-// The macros print what they compile.
+// Each macro prints the expression that it compiles.
 #define MEMBER(...)                                                                                             \
   row<File, Other>(                                                                                             \
       #__VA_ARGS__,                                                                                             \
@@ -144,7 +144,7 @@ void print_file_base() {
   MEMBER(flags ^= file_base::create);
 }
 
-/// @tparam Other the same file for another executor, which converts to File's.
+/// @tparam Other the same file class with another executor type, which converts to the executor of File.
 template <class File, class Other>
 void print_basic_file() {
   TYPE(File::executor_type);
@@ -202,7 +202,7 @@ void print_basic_file() {
   MEMBER(file.sync_data(ec));
 }
 
-/// A program's own class.
+/// A class that a program derives from basic_file.
 template <class Executor>
 class derived_file : public files::basic_file<Executor> {
  public:
@@ -281,8 +281,10 @@ void print_stream_file() {
 
 }  // namespace
 
-// usage: asio_file_members [basic_file | random_access_file | stream_file]: which class the table of basic_file's members is
-// printed for. It is the same for each.
+// usage: asio_file_members [basic_file | random_access_file | stream_file]
+//
+// The argument chooses the class for which the table of the members of basic_file is printed. The table is the same for
+// each class.
 int main(int argc, char** argv) {
   const std::string_view which = argc > 1 ? argv[1] : "basic_file";
   const auto all_of = [&](auto name, auto print) {
