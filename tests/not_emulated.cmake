@@ -35,16 +35,16 @@ set(not_emulated
   unit.forward_helper.waits_for_room_again_after_the_count_was_taken_here
   unit.elf_file.a_file_that_cannot_be_mapped_is_not_opened
   # preadv2(2) fails with ENOSYS, so submit never reads inline.
-  conformance.threads.both/aio_order.what_is_in_memory_needs_a_slot_too/doorbell
-  conformance.threads.both/aio_order.what_is_in_memory_has_been_read_when_submit_returns/doorbell
-  conformance.by_number.threads.both/aio_order.what_is_in_memory_needs_a_slot_too/doorbell
-  conformance.by_number.threads.both/aio_order.what_is_in_memory_has_been_read_when_submit_returns/doorbell
+  conformance.threads.both/aio_order.cached_read_needs_a_slot/doorbell
+  conformance.threads.both/aio_order.cached_read_completes_before_submit_returns/doorbell
+  conformance.by_number.threads.both/aio_order.cached_read_needs_a_slot/doorbell
+  conformance.by_number.threads.both/aio_order.cached_read_completes_before_submit_returns/doorbell
   # readv(2) of no bytes returns 0 even for a file that does not support reads.
-  conformance.threads.both/aio_transfer.what_knows_no_reads_is_einval/doorbell
-  conformance.by_number.threads.both/aio_transfer.what_knows_no_reads_is_einval/doorbell
+  conformance.threads.both/aio_transfer.file_without_reads_is_einval/doorbell
+  conformance.by_number.threads.both/aio_transfer.file_without_reads_is_einval/doorbell
   # read(2) fails with EFAULT if the end of the buffer is not mapped, even if the file ends before that.
-  conformance.threads.both/aio_transfer.a_length_that_no_transfer_has_is_cut_and_not_refused/doorbell
-  conformance.by_number.threads.both/aio_transfer.a_length_that_no_transfer_has_is_cut_and_not_refused/doorbell
+  conformance.threads.both/aio_transfer.length_above_the_maximum_is_truncated_and_not_refused/doorbell
+  conformance.by_number.threads.both/aio_transfer.length_above_the_maximum_is_truncated_and_not_refused/doorbell
   # These tests fork while other threads start and map memory. Occasionally the child then waits forever for a lock of
   # the emulator.
   unit.threads.aio_fork.children_of_a_process_whose_threads_are_at_it_are_whole

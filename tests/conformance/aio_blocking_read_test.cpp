@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// DOORBELL_READS=block, for programs that use the buffer when io_submit has returned. Oracle: the kernel's AIO, where a
-// read by the page cache is over by then.
+// DOORBELL_READS=block, for programs that use the buffer as soon as io_submit has returned. Oracle: the kernel's AIO,
+// where io_submit completes a read through the page cache before it returns.
 #include <doorbell/aio.hpp>
 
 #include <fcntl.h>
@@ -17,13 +17,13 @@
 namespace doorbell::test {
 namespace {
 
-// The library looks at it once.
+// Set before main(), because the library reads the variable once.
 [[maybe_unused]] const int is_set = ::setenv("DOORBELL_READS", "block", 1);
 
 constexpr std::size_t block = 4096;
 constexpr std::size_t file_blocks = 64;
 
-/// The bytes of that block of the file.
+/// @return the bytes of block `at` of the file.
 std::string content(std::size_t at) { return std::string(block, static_cast<char>('0' + at)); }
 
 class aio_blocking_read : public aio_row {
@@ -53,14 +53,14 @@ class aio_blocking_read : public aio_row {
 };
 ON_BOTH_SIDES(aio_blocking_read);
 
-TEST_P(aio_blocking_read, of_what_is_not_in_the_cache_is_over_when_submit_returns) {
+TEST_P(aio_blocking_read, of_an_uncached_block_completes_before_submit_returns) {
   for (std::size_t at = 0; at < file_blocks && !HasFailure(); ++at) {
     empty_cache();
     expect_there(aio::prep_pread(stored_.get(), into_.data(), block, static_cast<std::int64_t>(at * block)), at);
   }
 }
 
-TEST_P(aio_blocking_read, into_several_buffers_is_over_when_submit_returns) {
+TEST_P(aio_blocking_read, into_several_buffers_completes_before_submit_returns) {
   for (std::size_t at = 0; at < file_blocks && !HasFailure(); ++at) {
     empty_cache();
     std::array<iovec, 2> buffers{iovec{into_.data(), 100}, iovec{into_.data() + 100, block - 100}};
@@ -68,7 +68,7 @@ TEST_P(aio_blocking_read, into_several_buffers_is_over_when_submit_returns) {
   }
 }
 
-TEST_P(aio_blocking_read, with_a_priority_is_over_when_submit_returns) {
+TEST_P(aio_blocking_read, with_a_priority_completes_before_submit_returns) {
   for (std::size_t at = 0; at < file_blocks && !HasFailure(); ++at) {
     empty_cache();
     iocb_abi read = aio::prep_pread(stored_.get(), into_.data(), block, static_cast<std::int64_t>(at * block));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// io_cancel. Its success is -EINPROGRESS; the event comes through the ring.
+// io_cancel. It returns -EINPROGRESS on success, and the event of the cancelled request arrives through the ring.
 #include <cerrno>
 
 #include "aio_row.hpp"
@@ -16,12 +16,12 @@ class aio_cancel : public aio_row {
 };
 ON_BOTH_SIDES(aio_cancel);
 
-TEST_P(aio_cancel, a_request_that_cannot_be_read_is_efault_before_all_else) {
+TEST_P(aio_cancel, unreadable_request_is_efault_before_any_other_check) {
   EXPECT_EQ(side().cancel(0, nullptr, nullptr), -EFAULT);
   EXPECT_EQ(side().cancel(ctx_, kernels_address<iocb_abi>(), nullptr), -EFAULT);
 }
 
-TEST_P(aio_cancel, a_key_that_is_not_0_is_einval) {
+TEST_P(aio_cancel, nonzero_key_is_einval) {
   iocb_abi poll = poll_of_pipe();
   ASSERT_EQ(submit(ctx_, poll), 1);
   poll.key = 1;
@@ -30,14 +30,14 @@ TEST_P(aio_cancel, a_key_that_is_not_0_is_einval) {
   EXPECT_EQ(cancel(poll), -EINPROGRESS);
 }
 
-TEST_P(aio_cancel, no_such_context_is_einval) {
+TEST_P(aio_cancel, unknown_context_is_einval) {
   iocb_abi poll = poll_of_pipe();
   ASSERT_EQ(submit(ctx_, poll), 1);
   EXPECT_EQ(side().cancel(0, &poll, nullptr), -EINVAL);
   EXPECT_EQ(side().cancel(new_context(), &poll, nullptr), -EINVAL);
 }
 
-TEST_P(aio_cancel, what_is_not_in_flight_is_einval) {
+TEST_P(aio_cancel, request_not_in_flight_is_einval) {
   iocb_abi request = file_read();
   EXPECT_EQ(cancel(request), -EINVAL);
   ASSERT_EQ(submit(ctx_, request), 1);
@@ -45,7 +45,7 @@ TEST_P(aio_cancel, what_is_not_in_flight_is_einval) {
   EXPECT_EQ(cancel(request), -EINVAL);
 }
 
-TEST_P(aio_cancel, a_poll_ends_with_0_through_the_ring) {
+TEST_P(aio_cancel, poll_completes_with_result_0_through_the_ring) {
   iocb_abi poll = poll_of_pipe();
   poll.data = &text_;
   ASSERT_EQ(submit(ctx_, poll), 1);
@@ -57,14 +57,14 @@ TEST_P(aio_cancel, a_poll_ends_with_0_through_the_ring) {
   EXPECT_EQ(static_cast<iocb_abi*>(event.obj), &poll);
 }
 
-TEST_P(aio_cancel, the_result_that_is_asked_for_is_not_used) {
+TEST_P(aio_cancel, result_pointer_is_ignored) {
   iocb_abi poll = poll_of_pipe();
   ASSERT_EQ(submit(ctx_, poll), 1);
   EXPECT_EQ(side().cancel(ctx_, &poll, kernels_address<io_event>()), -EINPROGRESS);
   EXPECT_EQ(result(ctx_), 0);
 }
 
-TEST_P(aio_cancel, a_second_one_is_einval) {
+TEST_P(aio_cancel, second_cancel_of_a_request_is_einval) {
   iocb_abi poll = poll_of_pipe();
   ASSERT_EQ(submit(ctx_, poll), 1);
   EXPECT_EQ(cancel(poll), -EINPROGRESS);
@@ -74,7 +74,7 @@ TEST_P(aio_cancel, a_second_one_is_einval) {
   EXPECT_TRUE(events_there(ctx_).empty());
 }
 
-TEST_P(aio_cancel, of_two_in_flight_by_one_iocb_one_is_cancelled_at_a_time) {
+TEST_P(aio_cancel, each_call_cancels_one_of_two_requests_of_one_iocb) {
   iocb_abi poll = poll_of_pipe();
   ASSERT_EQ(submit(ctx_, {&poll, &poll}), 2);
   EXPECT_EQ(cancel(poll), -EINPROGRESS);
@@ -84,7 +84,7 @@ TEST_P(aio_cancel, of_two_in_flight_by_one_iocb_one_is_cancelled_at_a_time) {
   EXPECT_EQ(cancel(poll), -EINVAL);
 }
 
-TEST_P(aio_cancel, of_two_in_flight_by_one_iocb_both_are_cancelled_by_two) {
+TEST_P(aio_cancel, two_calls_cancel_both_requests_of_one_iocb) {
   iocb_abi poll = poll_of_pipe();
   ASSERT_EQ(submit(ctx_, {&poll, &poll}), 2);
   EXPECT_EQ(cancel(poll), -EINPROGRESS);
@@ -93,7 +93,7 @@ TEST_P(aio_cancel, of_two_in_flight_by_one_iocb_both_are_cancelled_by_two) {
   events(ctx_, 2);
 }
 
-TEST_P(aio_cancel, only_what_was_asked_for_ends) {
+TEST_P(aio_cancel, other_requests_stay_in_flight) {
   iocb_abi stays = poll_of_pipe();
   iocb_abi goes = poll_of_pipe();
   ASSERT_EQ(submit(ctx_, {&stays, &goes}), 2);
@@ -104,7 +104,7 @@ TEST_P(aio_cancel, only_what_was_asked_for_ends) {
   EXPECT_EQ(result(ctx_, POLLIN), POLLIN);
 }
 
-TEST_P(aio_cancel, a_cancelled_request_rings_its_eventfd) {
+TEST_P(aio_cancel, cancelled_request_signals_its_eventfd) {
   const auto bell = kernel_eventfd(0, 0);
   iocb_abi poll = ringing(poll_of_pipe(), bell.get());
   ASSERT_EQ(submit(ctx_, poll), 1);
@@ -114,7 +114,7 @@ TEST_P(aio_cancel, a_cancelled_request_rings_its_eventfd) {
   EXPECT_EQ(rung, 1U);
 }
 
-TEST_P(aio_cancel, a_slot_is_free_again_when_the_cancelled_requests_event_is_got) {
+TEST_P(aio_cancel, slot_is_free_once_the_event_of_the_cancelled_request_is_fetched) {
   iocb_abi poll = poll_of_pipe();
   for (unsigned round = 0; round < 2 * header_at(ctx_).nr; ++round) {
     ASSERT_EQ(submit(ctx_, poll), 1);
@@ -123,9 +123,9 @@ TEST_P(aio_cancel, a_slot_is_free_again_when_the_cancelled_requests_event_is_got
   }
 }
 
-// The kernel would still be inside io_submit, and cancels polls alone.
+// The kernel's io_submit would wait for the pipe, and its io_cancel cancels polls only.
 TEST_P(aio_cancel, beyond_a_read_of_an_empty_pipe_is_cancelled) {
-  if (on_kernel()) GTEST_SKIP() << "its io_submit waits for the pipe";
+  if (on_kernel()) GTEST_SKIP() << "the kernel's io_submit waits for the pipe";
   iocb_abi read = read_of(pipe_.read.get());
   ASSERT_EQ(submit(ctx_, read), 1);
   EXPECT_EQ(cancel(read), -EINPROGRESS);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// io_destroy, and what it does to requests and to threads that wait; and contexts in a fork's child.
+// io_destroy, its effect on requests in flight and on waiting threads, and contexts in the child of a fork.
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/wait.h>
@@ -25,7 +25,7 @@ namespace {
 
 class aio_destroy : public aio_row {
  protected:
-  /// Runs `body` in a child. @return what it returns.
+  /// Runs `body` in a child process. @return the result of `body`, or -1 if the child does not exit normally.
   template <class Body>
   static int in_child(Body body) {
     const pid_t child = fork_when_quiet();
@@ -37,18 +37,18 @@ class aio_destroy : public aio_row {
 };
 ON_BOTH_SIDES(aio_destroy);
 
-TEST_P(aio_destroy, no_such_context_is_einval) {
+TEST_P(aio_destroy, unknown_context_is_einval) {
   for (const auto handle : {aio_context_t{0}, aio_context_t{0x1000}, ~aio_context_t{0}})
     EXPECT_EQ(side().destroy(handle), -EINVAL);
 }
 
-TEST_P(aio_destroy, twice_is_einval) {
+TEST_P(aio_destroy, second_destroy_is_einval) {
   const auto ctx = new_context();
   EXPECT_EQ(destroy(ctx), 0);
   EXPECT_EQ(destroy(ctx), -EINVAL);
 }
 
-TEST_P(aio_destroy, ends_every_call_on_it) {
+TEST_P(aio_destroy, other_calls_on_a_destroyed_context_are_einval) {
   const auto ctx = new_context();
   iocb_abi read = file_read();
   ASSERT_EQ(destroy(ctx), 0);
@@ -57,7 +57,7 @@ TEST_P(aio_destroy, ends_every_call_on_it) {
   EXPECT_EQ(getevents(ctx, 0, 0, nullptr, nullptr), -EINVAL);
 }
 
-TEST_P(aio_destroy, of_two_at_once_one_wins) {
+TEST_P(aio_destroy, one_of_two_concurrent_calls_succeeds) {
   for (int round = 0; round < 8; ++round) {
     const auto ctx = new_context();
     std::atomic<int> won{0};
@@ -73,7 +73,7 @@ TEST_P(aio_destroy, of_two_at_once_one_wins) {
   }
 }
 
-TEST_P(aio_destroy, cancels_polls_and_they_ring_their_eventfd) {
+TEST_P(aio_destroy, cancels_polls_which_signal_their_eventfd) {
   const auto ctx = new_context();
   const auto bell = kernel_eventfd();
   iocb_abi poll = ringing(poll_of_pipe(), bell.get());
@@ -94,7 +94,7 @@ TEST_P(aio_destroy, touches_no_buffer_after_it_has_returned) {
   for (const auto& room : read_into_) EXPECT_EQ(std::string(room.data(), room.size()), ".....");
 }
 
-/// Blocks of a file, each written by a request of its own.
+/// Requests that write the blocks of a file, one request per block.
 class blocks {
  public:
   static constexpr std::size_t count = 64;
@@ -127,7 +127,7 @@ class blocks {
   std::vector<iocb_abi*> pointers_;
 };
 
-// Oracle: all writes that io_submit has taken are in the file when io_destroy returns, though no event was fetched.
+// Oracle: all writes that io_submit has accepted are in the file when io_destroy returns, though no event was fetched.
 TEST_P(aio_destroy, waits_for_direct_writes) {
   const auto ctx = new_context(blocks::count);
   const blocks written{file_.get()};
@@ -168,7 +168,7 @@ TEST_P(aio_destroy, wakes_a_thread_that_waits_for_events) {
   EXPECT_EQ(answer, -EINVAL);
 }
 
-TEST_P(aio_destroy, wakes_a_thread_that_waits_with_a_mask) {
+TEST_P(aio_destroy, wakes_a_thread_that_waits_with_a_signal_mask) {
   const auto ctx = new_context();
   int answer = 0;
   asleep waiter{[&] {
@@ -183,14 +183,14 @@ TEST_P(aio_destroy, wakes_a_thread_that_waits_with_a_mask) {
   EXPECT_EQ(answer, -EINVAL);
 }
 
-TEST_P(aio_destroy, a_thread_with_some_of_its_events_returns_them) {
+TEST_P(aio_destroy, waiter_with_some_of_its_events_returns_them) {
   const auto ctx = new_context();
   iocb_abi read = file_read();
   ASSERT_EQ(submit(ctx, read), 1);
   int answer = 0;
   std::array<io_event, 2> event{};
   asleep waiter{[&] { answer = getevents(ctx, 2, 2, event.data(), nullptr); }};
-  // It sleeps for the second: it has taken the first.
+  // Once the waiter has taken the first event, which moves head, it sleeps for the second.
   while (header_at(ctx).head == 0) std::this_thread::yield();
   EXPECT_EQ(destroy(ctx), 0);
   waiter.join();
@@ -209,7 +209,7 @@ TEST_P(aio_destroy, leaves_other_contexts_alone) {
   EXPECT_EQ(result(other, POLLIN), POLLIN);
 }
 
-TEST_P(aio_destroy, a_forks_child_has_none_of_its_parents_contexts) {
+TEST_P(aio_destroy, child_of_fork_has_no_context_of_its_parent) {
   const auto ctx = new_context();
   iocb_abi read = file_read();
   EXPECT_EQ(in_child([&] { return -submit(ctx, read); }), EINVAL);
@@ -218,7 +218,7 @@ TEST_P(aio_destroy, a_forks_child_has_none_of_its_parents_contexts) {
   EXPECT_EQ(answer_to(ctx, read), 1);
 }
 
-TEST_P(aio_destroy, a_forks_child_may_make_its_own_contexts) {
+TEST_P(aio_destroy, child_of_fork_can_create_contexts) {
   new_context();
   EXPECT_EQ(in_child([&] {
               aio_context_t own = 0;
@@ -232,7 +232,7 @@ TEST_P(aio_destroy, a_forks_child_may_make_its_own_contexts) {
             0);
 }
 
-TEST_P(aio_destroy, a_process_ends_with_requests_in_flight) {
+TEST_P(aio_destroy, process_exits_with_requests_in_flight) {
   EXPECT_EQ(in_child([&] {
               aio_context_t own = 0;
               iocb_abi poll = poll_of_pipe();

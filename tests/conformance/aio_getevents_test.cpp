@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// io_getevents and io_pgetevents: their arguments, what they get, and how long they wait.
+// io_getevents and io_pgetevents: checks of arguments, the events that they return, and the duration of a wait.
 #include <cerrno>
 #include <climits>
 
@@ -18,7 +18,7 @@ class aio_getevents : public aio_row {
     return getevents(ctx_, min, nr, events, &timeout);
   }
   int get(long min, long nr, timespec timeout) { return get(min, nr, events_.data(), timeout); }
-  /// So many events, there when this returns.
+  /// Completes `count` requests. Their events are in the ring when this returns.
   void complete(int count) {
     const auto bell = kernel_eventfd(0, EFD_SEMAPHORE);
     iocb_abi read = ringing(file_read(), bell.get());
@@ -37,13 +37,13 @@ class aio_getevents : public aio_row {
 };
 ON_BOTH_SIDES(aio_getevents);
 
-TEST_P(aio_getevents, a_timeout_that_cannot_be_read_is_efault_before_all_else) {
+TEST_P(aio_getevents, unreadable_timeout_is_efault_before_any_other_check) {
   EXPECT_EQ(getevents(nobody, 1, 0, nullptr, kernels_address<timespec>()), -EFAULT);
   EXPECT_EQ(side().pgetevents(nobody, 1, 0, nullptr, kernels_address<timespec>(), kernels_address<aio::aio_sigset>()),
             -EFAULT);
 }
 
-TEST_P(aio_getevents, a_mask_that_cannot_be_read_is_efault_and_of_another_size_einval) {
+TEST_P(aio_getevents, unreadable_mask_is_efault_and_wrong_mask_size_is_einval) {
   timespec timeout = at_once;
   sigset_t mask{};
   const auto get_with = [&](aio::aio_sigset set) { return side().pgetevents(nobody, 1, 0, nullptr, &timeout, &set); };
@@ -53,27 +53,27 @@ TEST_P(aio_getevents, a_mask_that_cannot_be_read_is_efault_and_of_another_size_e
   EXPECT_EQ(get_with({kernels_address<sigset_t>(), 8}), -EFAULT);
 }
 
-TEST_P(aio_getevents, without_a_mask_its_size_is_not_looked_at) {
+TEST_P(aio_getevents, size_of_a_null_mask_is_ignored) {
   timespec timeout = at_once;
   const aio::aio_sigset none{nullptr, 4};
   EXPECT_EQ(side().pgetevents(ctx_, 0, 1, events_.data(), &timeout, &none), 0);
   EXPECT_EQ(side().pgetevents(ctx_, 0, 1, events_.data(), &timeout, nullptr), 0);
 }
 
-TEST_P(aio_getevents, no_such_context_is_einval) {
+TEST_P(aio_getevents, unknown_context_is_einval) {
   timespec timeout = at_once;
   for (const auto handle : {aio_context_t{0}, nobody, ~aio_context_t{0}})
     EXPECT_EQ(getevents(handle, 0, 0, nullptr, &timeout), -EINVAL);
 }
 
-TEST_P(aio_getevents, nr_may_exceed_what_the_ring_and_memory_can_hold) {
+TEST_P(aio_getevents, nr_may_exceed_the_capacity_of_the_ring_and_of_memory) {
   for (const long nr : {0x7fffffffL, 1L << 43, 1L << 45, 1L << 59, LONG_MAX}) {
     complete(1);
     EXPECT_EQ(get(1, nr, a_moment), 1) << nr;
   }
 }
 
-TEST_P(aio_getevents, min_is_from_0_to_nr) {
+TEST_P(aio_getevents, min_outside_0_to_nr_is_einval) {
   EXPECT_EQ(get(-1, 1, at_once), -EINVAL);
   EXPECT_EQ(get(2, 1, at_once), -EINVAL);
   EXPECT_EQ(get(0, -1, at_once), -EINVAL);
@@ -82,7 +82,7 @@ TEST_P(aio_getevents, min_is_from_0_to_nr) {
   EXPECT_EQ(get(1, 1, at_once), 0);
 }
 
-TEST_P(aio_getevents, a_bad_place_for_events_is_efault_and_takes_nothing) {
+TEST_P(aio_getevents, bad_events_pointer_is_efault_and_takes_no_event) {
   complete(2);
   EXPECT_EQ(get(1, 2, nullptr, at_once), -EFAULT);
   EXPECT_EQ(get(1, 2, kernels_address<io_event>(), at_once), -EFAULT);
@@ -91,14 +91,14 @@ TEST_P(aio_getevents, a_bad_place_for_events_is_efault_and_takes_nothing) {
   EXPECT_EQ(get(2, 2, at_once), 2);
 }
 
-TEST_P(aio_getevents, a_bad_place_for_events_is_not_looked_at_when_there_are_none) {
+TEST_P(aio_getevents, bad_events_pointer_is_ignored_if_there_are_no_events) {
   EXPECT_EQ(get(1, 2, nullptr, at_once), 0);
   EXPECT_EQ(get(1, 2, nullptr, a_moment), 0);
   EXPECT_EQ(getevents(ctx_, 0, 2, nullptr, nullptr), 0);
   EXPECT_EQ(getevents(ctx_, 0, 0, nullptr, nullptr), 0);
 }
 
-TEST_P(aio_getevents, gets_no_more_than_fit_and_in_their_order) {
+TEST_P(aio_getevents, returns_at_most_nr_events_in_order_of_completion) {
   std::array<iocb_abi, 3> reads;
   const auto bell = kernel_eventfd(0, 0);
   for (auto& read : reads) {
@@ -114,7 +114,7 @@ TEST_P(aio_getevents, gets_no_more_than_fit_and_in_their_order) {
   EXPECT_EQ(static_cast<iocb_abi*>(events_[0].obj), &reads[2]);
 }
 
-TEST_P(aio_getevents, gets_more_than_min_when_they_are_there) {
+TEST_P(aio_getevents, returns_more_than_min_events_if_available) {
   complete(3);
   EXPECT_EQ(getevents(ctx_, 1, 8, events_.data(), nullptr), 3);
 }
@@ -127,27 +127,27 @@ TEST_P(aio_getevents, a_timeout_of_0_does_not_wait) {
   EXPECT_EQ(get(2, 8, at_once), 0);
 }
 
-TEST_P(aio_getevents, when_the_time_is_up_it_returns_what_it_has) {
+TEST_P(aio_getevents, expired_timeout_returns_the_events_that_are_there) {
   EXPECT_EQ(get(2, 8, a_moment), 0);
   complete(1);
   EXPECT_EQ(get(2, 8, a_moment), 1);
 }
 
-TEST_P(aio_getevents, waits_as_long_as_it_was_told) {
+TEST_P(aio_getevents, waits_for_the_whole_timeout) {
   using clock = std::chrono::steady_clock;
   const auto before = clock::now();
   EXPECT_EQ(get(1, 1, {.tv_sec = 0, .tv_nsec = 20'000'000}), 0);
   EXPECT_GE(clock::now() - before, std::chrono::milliseconds{20});
 }
 
-// Seconds and nanoseconds are added up, whatever their signs.
-TEST_P(aio_getevents, the_parts_of_a_timeout_are_added_up) {
+// The sum of seconds and nanoseconds counts, whatever their signs.
+TEST_P(aio_getevents, seconds_and_nanoseconds_of_a_timeout_are_added) {
   EXPECT_EQ(get(1, 1, {.tv_sec = 1, .tv_nsec = -1'000'000'000}), 0);
   EXPECT_EQ(get(1, 1, {.tv_sec = -1, .tv_nsec = 1'001'000'000}), 0);
   EXPECT_EQ(get(1, 1, {.tv_sec = 1, .tv_nsec = -999'000'000}), 0);
 }
 
-TEST_P(aio_getevents, a_longer_time_than_can_be_counted_is_for_ever) {
+TEST_P(aio_getevents, timeout_that_overflows_never_expires) {
   fill_pipe();
   iocb_abi poll = poll_of_pipe();
   ASSERT_EQ(submit(ctx_, poll), 1);
@@ -168,7 +168,7 @@ TEST_P(aio_getevents, a_negative_timeout_never_expires) {
   }
 }
 
-TEST_P(aio_getevents, waits_for_as_many_as_min) {
+TEST_P(aio_getevents, waits_for_min_events) {
   doorbell::test::pipe_ends second;
   iocb_abi one = poll_of_pipe();
   iocb_abi two = aio::prep_poll(second.read.get(), POLLIN);
@@ -182,7 +182,7 @@ TEST_P(aio_getevents, waits_for_as_many_as_min) {
   EXPECT_EQ(got, 2);
 }
 
-TEST_P(aio_getevents, is_woken_by_what_was_submitted_while_it_waited) {
+TEST_P(aio_getevents, is_woken_by_a_request_submitted_during_the_wait) {
   int got = 0;
   asleep waiter{[&] { got = getevents(ctx_, 1, 8, events_.data(), nullptr); }};
   iocb_abi read = file_read();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// io_submit: reads of what is in the page cache. The event is in the ring when the call returns, also if the read ends
-// at the end of the file, or in memory that is none.
+// io_submit: reads of data in the page cache. The event is in the ring when the call returns, even if the read stops at
+// the end of the file or faults on the buffer.
 #include <doorbell/aio.hpp>
 
 #include <fcntl.h>
@@ -24,10 +24,10 @@ DOORBELL_TEST_FORKS
 namespace doorbell::test {
 namespace {
 
-constexpr int rounds = 100;  // after reads that were not in the cache, some are not tried
+constexpr int rounds = 100;  // many, because after cache misses submit leaves some reads to the engine without a try
 constexpr std::size_t page = 4096;
 
-/// Memory that may be read, and not written.
+/// @return a page that is readable and not writable.
 void* read_only_page() {
   static void* const mapped = ::mmap(nullptr, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   EXPECT_NE(mapped, MAP_FAILED);
@@ -36,7 +36,7 @@ void* read_only_page() {
 
 class aio_hot_read : public aio_row {
  protected:
-  /// The result of a request whose event is there when io_submit returns.
+  /// Submits `request`, and expects its event in the ring when io_submit returns. @return its result.
   std::int64_t result_there(iocb_abi request) {
     EXPECT_EQ(submit(ctx_, request), 1);
     const auto there = events_there(ctx_);
@@ -49,14 +49,14 @@ class aio_hot_read : public aio_row {
 };
 ON_BOTH_SIDES(aio_hot_read);
 
-TEST_P(aio_hot_read, that_ends_with_the_file_is_there_when_submit_returns) {
+TEST_P(aio_hot_read, at_the_end_of_the_file_completes_before_submit_returns) {
   for (int round = 0; round < rounds && !HasFailure(); ++round) {
     EXPECT_EQ(result_there(aio::prep_pread(file_.get(), text_.data(), text_.size(), 0)), 12);
     EXPECT_EQ(result_there(aio::prep_pread(file_.get(), text_.data(), text_.size(), 12)), 0);
   }
 }
 
-TEST_P(aio_hot_read, into_several_buffers_that_ends_with_the_file_is_there_when_submit_returns) {
+TEST_P(aio_hot_read, into_several_buffers_at_the_end_of_the_file_completes_before_submit_returns) {
   for (int round = 0; round < rounds && !HasFailure(); ++round) {
     std::array<iovec, 2> buffers{iovec{text_.data(), 5}, iovec{text_.data() + 10, 50}};
     EXPECT_EQ(result_there(aio::prep_preadv(file_.get(), buffers, 0)), 12);
@@ -64,7 +64,7 @@ TEST_P(aio_hot_read, into_several_buffers_that_ends_with_the_file_is_there_when_
   }
 }
 
-TEST_P(aio_hot_read, into_a_bad_buffer_is_there_when_submit_returns) {
+TEST_P(aio_hot_read, into_a_bad_buffer_completes_before_submit_returns) {
   ASSERT_EQ(::write(memory_.get(), "12345678", 8), 8);
   for (int round = 0; round < rounds && !HasFailure(); ++round) {
     EXPECT_EQ(result_there(aio::prep_pread(file_.get(), read_only_page(), 8, 0)), -EFAULT);
@@ -72,7 +72,7 @@ TEST_P(aio_hot_read, into_a_bad_buffer_is_there_when_submit_returns) {
   }
 }
 
-TEST_P(aio_hot_read, into_a_bad_buffer_behind_a_good_one_ends_there) {
+TEST_P(aio_hot_read, into_a_bad_buffer_after_a_good_one_is_short) {
   for (int round = 0; round < rounds && !HasFailure(); ++round) {
     std::array<iovec, 2> buffers{iovec{text_.data(), 5}, iovec{read_only_page(), 5}};
     EXPECT_EQ(result_there(aio::prep_preadv(file_.get(), buffers, 0)), 5);
@@ -82,7 +82,7 @@ TEST_P(aio_hot_read, into_a_bad_buffer_behind_a_good_one_ends_there) {
 }
 
 // Oracle: both events are there, and the read sees the write.
-TEST_P(aio_hot_read, behind_a_write_of_the_same_submit_is_there_when_submit_returns) {
+TEST_P(aio_hot_read, after_a_write_of_the_same_submit_completes_before_submit_returns) {
   for (const int fd : {file_.get(), memory_.get()})
     for (int round = 0; round < rounds && !HasFailure(); ++round) {
       std::array letter{static_cast<char>('a' + round % 26)};
@@ -96,8 +96,8 @@ TEST_P(aio_hot_read, behind_a_write_of_the_same_submit_is_there_when_submit_retu
     }
 }
 
-// The reads before make the file one whose reads are hits.
-TEST_P(aio_hot_read, behind_a_poll_that_waits_is_there_when_submit_returns) {
+// The first reads are cache hits, after which submit tries reads of the file inline.
+TEST_P(aio_hot_read, after_a_pending_poll_completes_before_submit_returns) {
   for (int round = 0; round < rounds; ++round)
     EXPECT_EQ(result_there(aio::prep_pread(file_.get(), text_.data(), 12, 0)), 12);
   for (int round = 0; round < rounds && !HasFailure(); ++round) {
@@ -114,14 +114,14 @@ TEST_P(aio_hot_read, behind_a_poll_that_waits_is_there_when_submit_returns) {
   }
 }
 
-// What a check refuses is refused, though a read of it faults, too.
-TEST_P(aio_hot_read, that_is_refused_has_no_event) {
+// A read that the checks of io_submit refuse gets their error and no event, although the read itself would fault, too.
+TEST_P(aio_hot_read, refused_by_a_check_has_no_event) {
   iocb_abi request = aio::prep_pread(file_.get(), kernels_address<char>(), 8, 0);
   EXPECT_EQ(submit(ctx_, request), -EFAULT);
   EXPECT_TRUE(events_there(ctx_).empty());
 }
 
-/// By aio::context, whose engine is the process's.
+/// The calls of aio::context, which uses the engine of the process.
 class aio_hot_read_by_context : public testing::Test {
  protected:
   std::int64_t result_there(aio::iocb request) {
@@ -138,15 +138,15 @@ class aio_hot_read_by_context : public testing::Test {
   std::array<char, 64> text_{};
 };
 
-TEST_F(aio_hot_read_by_context, that_ends_early_is_there_when_submit_returns) {
+TEST_F(aio_hot_read_by_context, short_or_faulting_completes_before_submit_returns) {
   for (int round = 0; round < rounds && !HasFailure(); ++round) {
     EXPECT_EQ(result_there(aio::prep_pread(file_.get(), text_.data(), text_.size(), 7)), 5);
     EXPECT_EQ(result_there(aio::prep_pread(file_.get(), read_only_page(), 8, 0)), -EFAULT);
   }
 }
 
-/// A read with RWF_NOWAIT answers 0 instead of -EAGAIN, as with Linux 5.9 and 5.10 (readv(2), BUGS); here always, so
-/// that nothing depends on what is in the page cache. The threads and the ring of an engine read without the flag.
+/// preadv2(2) with RWF_NOWAIT returns 0 instead of -EAGAIN, as on Linux 5.9 and 5.10 (readv(2), BUGS). Here it always
+/// does, so that no result depends on the page cache. The threads and the ring of an engine read without the flag.
 class aio_nowait_answers_0 : public testing::Test {
  protected:
   static void SetUpTestSuite() {
@@ -174,7 +174,7 @@ void expect_reads_of_the_middle(aio_context_t handle, int fd, std::int64_t middl
   }
 }
 
-TEST_F(aio_nowait_answers_0, in_the_middle_of_a_file_which_is_not_its_end) {
+TEST_F(aio_nowait_answers_0, in_the_middle_of_a_file_is_not_taken_for_its_end) {
   in_child([&] {
     answer_0();
     aio_context_t handle = 0;
@@ -185,7 +185,7 @@ TEST_F(aio_nowait_answers_0, in_the_middle_of_a_file_which_is_not_its_end) {
   });
 }
 
-TEST_F(aio_nowait_answers_0, in_the_middle_of_a_file_by_context) {
+TEST_F(aio_nowait_answers_0, in_the_middle_of_a_file_is_not_taken_for_its_end_by_context) {
   in_child([&] {
     answer_0();
     aio::context ctx{8};
@@ -199,7 +199,7 @@ TEST_F(aio_nowait_answers_0, in_the_middle_of_a_file_by_context) {
   });
 }
 
-TEST_F(aio_nowait_answers_0, at_the_end_of_a_file_which_is_there_when_submit_returns) {
+TEST_F(aio_nowait_answers_0, at_the_end_of_a_file_completes_before_submit_returns) {
   in_child([&] {
     answer_0();
     aio::context ctx{8};
@@ -212,17 +212,18 @@ TEST_F(aio_nowait_answers_0, at_the_end_of_a_file_which_is_there_when_submit_ret
   });
 }
 
-/// Reads with RWF_NOWAIT, some of which answer -EAGAIN as when the kernel cannot have a lock immediately.
+/// Some calls of preadv2(2) with RWF_NOWAIT fail with EAGAIN, as if the kernel could not take a lock immediately.
 class aio_nowait_answers_eagain : public testing::Test {
  protected:
-  static constexpr int hot = 32;    // reads that find all in the cache, first of all
-  static constexpr int tried = 16;  // at most, of 100 in a row that are in vain
+  static constexpr int hot = 32;    // initial reads that are cache hits
+  static constexpr int tried = 16;  // the maximum number of reads that submit tries, of 100 in a row that fail
 
   static void SetUpTestSuite() {
     if (!can_refuse()) GTEST_SKIP() << "no seccomp(2)";
   }
 
-  /// In a child: reads `count` times. Each event comes; those of the first `there` are in the ring when io_submit returns.
+  /// Runs in a child: reads `count` times, and expects an event for each read. The events of the first `there` reads
+  /// must be in the ring when io_submit returns.
   void read(int count, int there) {
     aio_context_t handle = 0;
     ASSERT_EQ(aio::io_setup(8, &handle), 0);
@@ -239,7 +240,8 @@ class aio_nowait_answers_eagain : public testing::Test {
     }
     EXPECT_EQ(aio::io_destroy(handle), 0);
   }
-  /// @return how many calls with the flag there have been. @param is_refused whether the one of that number fails.
+  /// @param is_refused whether the call with the flag that has this number fails.
+  /// @return the number of calls with the flag.
   template <class Refused>
   int calls_of(int count, int there, Refused is_refused) {
     int calls = 0;
@@ -255,20 +257,20 @@ class aio_nowait_answers_eagain : public testing::Test {
   base::unique_fd file_ = temporary_file("hello, world");
 };
 
-// Oracle: the events are in the ring when io_submit returns, with two calls more for each read.
-TEST_F(aio_nowait_answers_eagain, twice_for_each_read_of_a_file_whose_reads_are_hits) {
+// Oracle: the events are in the ring when io_submit returns, after two more calls for each read.
+TEST_F(aio_nowait_answers_eagain, twice_per_read_of_a_cached_file_completes_before_submit_returns) {
   constexpr int disturbed = 20;
   const auto is_refused = [](int call) { return call >= hot && (call - hot) % 3 != 2; };
   EXPECT_EQ(calls_of(hot + disturbed, hot + disturbed, is_refused), hot + 3 * disturbed);
 }
 
-// Oracle: the engine reads, after two calls more for the first read only.
-TEST_F(aio_nowait_answers_eagain, from_then_on_for_a_file_whose_reads_were_hits) {
+// Oracle: the engine reads. Submit retries the first read twice, and no other read.
+TEST_F(aio_nowait_answers_eagain, from_then_on_for_a_cached_file_leaves_reads_to_the_engine) {
   EXPECT_LE(calls_of(hot + 100, hot, [](int call) { return call >= hot; }), hot + tried + 2);
 }
 
-// Oracle: the engine reads, after one call for each read that is tried.
-TEST_F(aio_nowait_answers_eagain, always_for_a_file_that_is_not_in_the_cache) {
+// Oracle: the engine reads, after one call for each read that submit tries.
+TEST_F(aio_nowait_answers_eagain, always_for_an_uncached_file_leaves_reads_to_the_engine) {
   EXPECT_LE(calls_of(100, 0, [](int) { return true; }), tried);
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A program that submits reads and waits elsewhere meanwhile. Oracle: no wait of a program in which no signal handler
-// runs returns EINTR.
+// A program that submits reads and waits in other system calls meanwhile. Oracle: if no signal handler runs, no wait of
+// the program fails with EINTR.
 //
-// Each test has a thread of its own: the end of a ring interrupts threads that have used it, those of an earlier test,
-// too.
+// Each test runs in its own thread: the destruction of an io_uring interrupts the threads that have used it, and the
+// ring may be that of an earlier test.
 #include <poll.h>
 #include <semaphore.h>
 #include <sys/epoll.h>
@@ -36,8 +36,9 @@ void in_own_thread(Body body) {
   const std::jthread own{std::move(body)};
 }
 
-/// The waits that a program may make, each for a millisecond, in which nothing comes. Each returns whether it was
-/// interrupted. The kernel restarts some of them if no handler has run (poll, select, the sleeps, semaphores), others not.
+/// System calls that wait, each for a millisecond in which no event occurs. Each function returns whether the call was
+/// interrupted. If no handler has run, the kernel restarts some of them (poll, select, the sleeps, semaphores), but not
+/// the others.
 class waits {
  public:
   waits() {
@@ -130,7 +131,7 @@ class waits {
 
   const base::unique_fd epoll_{::epoll_create1(EPOLL_CLOEXEC)};
   const base::unique_fd listener_{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-  std::array<int, 2> sockets_{-1, -1};  // the first has no room to send
+  std::array<int, 2> sockets_{-1, -1};  // the send buffer of the first is full
   sem_t semaphore_{};
   const int semaphores_ = ::semget(IPC_PRIVATE, 1, 0600);
   sigset_t signal_{};
@@ -148,14 +149,15 @@ class aio_interruption : public aio_row {
 
   [[nodiscard]] bool make_direct() const { return ::fcntl(stored_.get(), F_SETFL, O_DIRECT) == 0; }
 
-  /// Of a block that is not in the page cache.
+  /// @return a read of a block that is not in the page cache.
   iocb_abi cold_read() {
     ::posix_fadvise(stored_.get(), 0, 0, POSIX_FADV_DONTNEED);
     const auto offset = next_block_++ * 7 % file_blocks * block;
     return aio::prep_pread(stored_.get(), room_.get(), block, static_cast<std::int64_t>(offset));
   }
 
-  /// Submits reads one after the other and makes each wait meanwhile; looks for the event when it returns.
+  /// For each kind of wait: submits reads, one after the other, waits while the read is in flight, and fetches the
+  /// event after that.
   void wait_elsewhere(aio_context_t ctx, const std::function<iocb_abi(iocb_abi)>& change) {
     for (const auto& [name, wait] : waits_.all()) {
       unsigned interrupted = 0;
@@ -187,26 +189,26 @@ class aio_interruption : public aio_row {
 };
 ON_BOTH_SIDES(aio_interruption);
 
-TEST_P(aio_interruption, no_wait_while_a_direct_read_is_in_flight) {
+TEST_P(aio_interruption, no_wait_is_interrupted_while_a_direct_read_is_in_flight) {
   if (!make_direct()) GTEST_SKIP() << "no O_DIRECT in this file system";
   in_own_thread([&] { wait_elsewhere(new_context()); });
 }
 
-TEST_P(aio_interruption, no_wait_while_a_direct_read_that_signals_an_eventfd_is_in_flight) {
+TEST_P(aio_interruption, no_wait_is_interrupted_while_a_direct_read_with_an_eventfd_is_in_flight) {
   if (!make_direct()) GTEST_SKIP() << "no O_DIRECT in this file system";
   in_own_thread([&] { wait_elsewhere_ringing(new_context()); });
 }
 
-TEST_P(aio_interruption, no_wait_while_a_cold_read_is_in_flight) {
+TEST_P(aio_interruption, no_wait_is_interrupted_while_a_cold_read_is_in_flight) {
   in_own_thread([&] { wait_elsewhere(new_context()); });
 }
 
-TEST_P(aio_interruption, no_wait_while_a_cold_read_that_signals_an_eventfd_is_in_flight) {
+TEST_P(aio_interruption, no_wait_is_interrupted_while_a_cold_read_with_an_eventfd_is_in_flight) {
   in_own_thread([&] { wait_elsewhere_ringing(new_context()); });
 }
 
-// As clients of an eventfd do: they sleep until it is signalled, and then fetch the event.
-TEST_P(aio_interruption, no_wait_for_the_eventfd_of_a_direct_read) {
+// A program that sleeps in epoll_wait until its eventfd is signalled, and then fetches the event.
+TEST_P(aio_interruption, no_wait_for_the_eventfd_of_a_direct_read_is_interrupted) {
   if (!make_direct()) GTEST_SKIP() << "no O_DIRECT in this file system";
   in_own_thread([&] {
     const auto ctx = new_context();
@@ -227,8 +229,8 @@ TEST_P(aio_interruption, no_wait_for_the_eventfd_of_a_direct_read) {
   });
 }
 
-// The first thread has slept for events here, so that its reads may go to a ring, and then another thread does that.
-TEST_P(aio_interruption, no_wait_after_another_thread_has_begun_to_fetch_the_events) {
+// The first thread has slept in io_getevents, so its reads may go to the ring. Then another thread fetches the events.
+TEST_P(aio_interruption, no_wait_is_interrupted_after_another_thread_has_fetched_events) {
   if (!make_direct()) GTEST_SKIP() << "no O_DIRECT in this file system";
   in_own_thread([&] {
     const auto ctx = new_context();
@@ -241,9 +243,9 @@ TEST_P(aio_interruption, no_wait_after_another_thread_has_begun_to_fetch_the_eve
   });
 }
 
-// The thread has slept for events here, so its next read may go to a ring; the library cannot know that it is about to
-// wait elsewhere. It notices when the thread has looked for events a few times, and has slept in between.
-TEST_P(aio_interruption, beyond_a_few_waits_of_a_thread_that_has_slept_for_events_before) {
+// The thread has slept in io_getevents, so its next read may go to the ring: the library cannot know that the thread is
+// about to wait elsewhere. The library notices when the thread has polled for events a few times, and slept in between.
+TEST_P(aio_interruption, beyond_few_waits_are_interrupted_in_a_thread_that_slept_for_events) {
   if (!make_direct()) GTEST_SKIP() << "no O_DIRECT in this file system";
   in_own_thread([&] {
     const auto ctx = new_context();

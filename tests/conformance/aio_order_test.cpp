@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is done when io_submit returns, as far as the kernel does it then: what is in memory is read, and what goes into the
-// page cache is there, in its order, for the program's own next call to find.
+// The effects of requests that must be complete when io_submit returns, as with the kernel: cached data has been read,
+// and writes through the page cache are done, in order of submission, so that the program's next call sees them.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -35,14 +35,14 @@ class aio_order : public aio_row {
 };
 ON_BOTH_SIDES(aio_order);
 
-TEST_P(aio_order, what_is_in_memory_has_been_read_when_submit_returns) {
+TEST_P(aio_order, cached_read_completes_before_submit_returns) {
   iocb_abi read = file_read();
   ASSERT_EQ(submit(ctx_, read), 1);
   EXPECT_EQ(events_there(ctx_).size(), 1U);
   EXPECT_EQ(std::string(read_into_.back().data(), 5), "hello");
 }
 
-TEST_P(aio_order, so_it_has_in_a_file_system_that_is_memory) {
+TEST_P(aio_order, read_of_a_memory_file_completes_before_submit_returns) {
   file_.reset(::memfd_create("doorbell-test", MFD_CLOEXEC));
   ASSERT_EQ(::pwrite(file_.get(), "in memory", 9, 0), 9);
   iocb_abi read = file_read();
@@ -52,14 +52,14 @@ TEST_P(aio_order, so_it_has_in_a_file_system_that_is_memory) {
   EXPECT_EQ(result_of(ctx_, aio::prep_pread(file_.get(), text_.data(), 8, 5)), 4);
 }
 
-TEST_P(aio_order, what_was_written_is_in_the_file_when_submit_returns) {
+TEST_P(aio_order, written_data_is_in_the_file_when_submit_returns) {
   iocb_abi write = write_of("HELLO", 0);
   ASSERT_EQ(submit(ctx_, write), 1);
   EXPECT_EQ(content(), "HELLO, world");
   EXPECT_EQ(result(ctx_), 5);
 }
 
-TEST_P(aio_order, the_programs_own_next_write_comes_after_it) {
+TEST_P(aio_order, pwrite_after_submit_overwrites_the_submitted_write) {
   iocb_abi write = write_of("HELLO", 0);
   ASSERT_EQ(submit(ctx_, write), 1);
   ASSERT_EQ(::pwrite(file_.get(), "J", 1, 0), 1);
@@ -67,7 +67,7 @@ TEST_P(aio_order, the_programs_own_next_write_comes_after_it) {
   EXPECT_EQ(content(), "JELLO, world");
 }
 
-TEST_P(aio_order, a_read_sees_what_was_written_before_it_in_the_same_call) {
+TEST_P(aio_order, read_sees_an_earlier_write_of_the_same_submit) {
   iocb_abi write = write_of("HELLO", 0);
   iocb_abi read = file_read();
   ASSERT_EQ(submit(ctx_, {&write, &read}), 2);
@@ -75,7 +75,7 @@ TEST_P(aio_order, a_read_sees_what_was_written_before_it_in_the_same_call) {
   EXPECT_EQ(std::string(read_into_.back().data(), 5), "HELLO");
 }
 
-TEST_P(aio_order, appends_come_one_after_the_other_and_before_the_programs_own) {
+TEST_P(aio_order, appends_are_in_order_of_submission_and_before_a_later_write_call) {
   open_for_appending();
   iocb_abi first = write_of("1", 0);
   iocb_abi second = write_of("2", 0);
@@ -85,7 +85,7 @@ TEST_P(aio_order, appends_come_one_after_the_other_and_before_the_programs_own) 
   EXPECT_EQ(content(), "hello, world123");
 }
 
-TEST_P(aio_order, a_closed_number_that_is_used_again_changes_nothing_about_what_was_submitted) {
+TEST_P(aio_order, reuse_of_a_descriptor_does_not_redirect_a_submitted_write) {
   const auto other = temporary_file("other");
   iocb_abi write = write_of("HELLO", 0);
   const unique_fd kept{::fcntl(file_.get(), F_DUPFD_CLOEXEC, 0)};
@@ -97,8 +97,8 @@ TEST_P(aio_order, a_closed_number_that_is_used_again_changes_nothing_about_what_
   EXPECT_EQ(content(), "HELLO, world");
 }
 
-// The number is all that submit has been told; and it is looked at each time.
-TEST_P(aio_order, a_number_that_was_a_files_and_is_a_pipes_now_reads_the_pipe) {
+// A request names its file by the descriptor only, which io_submit must look up for each request.
+TEST_P(aio_order, descriptor_of_a_file_reused_for_a_pipe_reads_the_pipe) {
   for (int times = 0; times < 100; ++times) ASSERT_EQ(result_of(ctx_, file_read()), 5);
   ASSERT_EQ(::dup3(pipe_.read.get(), file_.get(), O_CLOEXEC), file_.get());
   fill_pipe();
@@ -106,21 +106,21 @@ TEST_P(aio_order, a_number_that_was_a_files_and_is_a_pipes_now_reads_the_pipe) {
   ASSERT_EQ(::close(file_.release()), 0);
 }
 
-TEST_P(aio_order, a_number_that_was_a_files_and_is_closed_now_is_ebadf) {
+TEST_P(aio_order, closed_descriptor_of_a_file_is_ebadf) {
   iocb_abi read = file_read();
   for (int times = 0; times < 10; ++times) ASSERT_EQ(result_of(ctx_, read), 5);
   file_.reset();
   EXPECT_EQ(submit(ctx_, read), -EBADF);
 }
 
-TEST_P(aio_order, a_file_that_is_not_open_for_reading_is_ebadf_though_it_is_in_memory) {
+TEST_P(aio_order, cached_file_that_is_not_open_for_reading_is_ebadf) {
   const std::string path = "/proc/self/fd/" + std::to_string(file_.get());
   const unique_fd writable{::open(path.c_str(), O_WRONLY | O_CLOEXEC)};
   iocb_abi read = read_of(writable.get());
   EXPECT_EQ(submit(ctx_, read), -EBADF);
 }
 
-TEST_P(aio_order, what_is_in_memory_needs_a_slot_too) {
+TEST_P(aio_order, cached_read_needs_a_slot) {
   const auto ctx = new_context(1);
   int taken = 0;
   while (submit(ctx, *std::make_unique<iocb_abi>(file_read())) == 1) ++taken;
@@ -131,8 +131,9 @@ TEST_P(aio_order, what_is_in_memory_needs_a_slot_too) {
   EXPECT_EQ(submit(ctx, read), 1);
 }
 
-// Its first page is in the page cache, the others are on the disk; where the file system has no disk, all are there.
-TEST_P(aio_order, a_read_that_is_in_memory_only_in_part_is_read_to_its_end) {
+// The first page is in the page cache, the others are on the disk only. In a file system without a disk, all pages are
+// in memory.
+TEST_P(aio_order, partly_cached_read_returns_all_bytes) {
   const std::string content(16384, 'c');
   const auto file = temporary_file(content);
   ASSERT_EQ(::fsync(file.get()), 0);
@@ -145,12 +146,12 @@ TEST_P(aio_order, a_read_that_is_in_memory_only_in_part_is_read_to_its_end) {
   EXPECT_EQ(read, content);
 }
 
-TEST_P(aio_order, a_buffer_that_is_none_is_efault_in_the_event) {
+TEST_P(aio_order, unmapped_buffer_is_efault_in_the_event) {
   iocb_abi read = aio::prep_pread(file_.get(), reinterpret_cast<void*>(4096), 5, 0);
   EXPECT_EQ(result_of(ctx_, read), -EFAULT);
 }
 
-TEST_P(aio_order, each_of_several_eventfds_is_rung_as_often_as_it_was_named) {
+TEST_P(aio_order, each_eventfd_is_signalled_once_per_request_that_names_it) {
   const auto one = kernel_eventfd();
   const auto other = kernel_eventfd();
   iocb_abi first = ringing(file_read(), one.get());
@@ -163,7 +164,8 @@ TEST_P(aio_order, each_of_several_eventfds_is_rung_as_often_as_it_was_named) {
   EXPECT_EQ(take_until(other.get(), 1), 1U);
 }
 
-/// SIGXFSZ of a size limit of one page, as long as it lives.
+/// For its lifetime: limits the size of files to one page, and counts SIGXFSZ by the thread that receives it, this one
+/// or another.
 class size_limit {
  public:
   size_limit() {
@@ -198,13 +200,13 @@ class size_limit {
   rlimit limit_before_{};
 };
 
-/// Of a write that the kernel carries out in one way or another.
+/// Flags that make the kernel use another code path for a write.
 struct way_to_write {
   const char* name;
   int open_flags = 0;
   std::int32_t rw_flags = 0;
   bool has_priority = false;
-  bool appends = false;  // to a file that ends at the limit
+  bool appends = false;  // the file ends at the limit
 };
 constexpr std::array ways_to_write{
     way_to_write{"through the page cache"},
@@ -220,8 +222,8 @@ constexpr std::array ways_to_write{
     way_to_write{"RWF_APPEND and RWF_DSYNC", 0, RWF_APPEND | RWF_DSYNC, false, true},
 };
 
-// The limit's signal goes to the thread that submits, inside io_submit, and can be caught there.
-TEST_P(aio_order, a_write_beyond_the_size_limit_sends_its_signal_to_who_submits) {
+// The submitting thread receives the SIGXFSZ of the limit, inside io_submit, and can catch it there.
+TEST_P(aio_order, write_beyond_the_size_limit_signals_the_submitting_thread) {
   constexpr std::size_t page = size_limit::limit;
   alignas(page) static const std::array<char, 2 * page> memory{};
   for (const auto& way : ways_to_write) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// io_submit: polls with every mask, of all that can be waited for, and all that may happen to it. Oracle: poll(2). A poll
-// completes if and only if poll(2) finds one of its events, or ERR or HUP; what it finds is the result.
+// io_submit: polls with many masks, of each kind of pollable file, for each kind of state change. Oracle: poll(2). A
+// poll completes if and only if poll(2) reports one of its events, ERR or HUP, and its result is what poll(2) reports.
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -47,7 +47,7 @@ constexpr std::array<unsigned, 22> masks{0,
                                          POLLIN | POLLRDNORM | POLLRDBAND,
                                          0xffff};
 
-/// Something to wait for, and what may happen to it.
+/// A pollable file, and its other end.
 struct source {
   base::unique_fd polled;
   base::unique_fd peer;
@@ -56,13 +56,13 @@ struct scenario {
   const char* name;
   std::function<source()> make;
   std::function<void(source&)> happens;
-  bool in_steps = false;   // a poll may see a part of it
-  bool is_beyond = false;  // the kernel's AIO cannot poll it: it has two queues of those that wait
+  bool in_steps = false;   // the state changes in steps: a poll may see only some of them
+  bool is_beyond = false;  // the kernel's AIO refuses to poll the file, which has two wait queues
 };
 
 source ends_of(const std::array<int, 2>& pair) { return {base::unique_fd{pair[0]}, base::unique_fd{pair[1]}}; }
 
-/// The polled end first.
+/// The read end is polled.
 source pipe_reader() {
   std::array<int, 2> ends{};
   EXPECT_EQ(::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK), 0);
@@ -104,7 +104,7 @@ struct address {
   sockaddr* get() { return reinterpret_cast<sockaddr*>(&of); }
 };
 
-/// The peer is not connected yet.
+/// The listener is polled. The peer is not connected yet.
 source tcp_listener() {
   address here;
   source made{base::unique_fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)},
@@ -197,7 +197,7 @@ class aio_poll_mask : public aio_row {
     std::int64_t res = 0;
   };
 
-  /// What poll(2) finds of a mask.
+  /// @return the events of `mask` that poll(2) reports, and ERR and HUP.
   static unsigned found(const source& of, unsigned mask) {
     pollfd asked{.fd = of.polled.get(), .events = static_cast<short>(mask), .revents = 0};
     EXPECT_GE(::poll(&asked, 1, 0), 0);
@@ -216,7 +216,8 @@ class aio_poll_mask : public aio_row {
     }
     std::erase_if(polls_, [](const auto& each) { return each.is_refused; });
   }
-  /// Without a thread that could wait: a ring cannot wait for an event that does not come with RDHUP.
+  /// Only if doorbell cannot start a thread that waits: io_uring adds RDHUP to each poll, so a poll whose events do not
+  /// imply RDHUP cannot go to the ring.
   [[nodiscard]] bool may_be_refused(unsigned mask) const {
     const char* const engine = std::getenv("DOORBELL_ENGINE");
     const bool has_ring = engine == nullptr || std::string{engine} != "threads";
@@ -232,8 +233,9 @@ class aio_poll_mask : public aio_row {
       }
     }
   }
-  /// The kernel believes the thread that wakes a poll, which may tell of more than there is, or of a part of it. The
-  /// kernel's AIO reports all of that, a ring of ours what was asked for.
+  /// The kernel completes a poll with the mask of the wakeup, which may name events that are not ready, or only some of
+  /// the ready ones. The kernel's AIO reports that mask as it is. Doorbell's io_uring reports the requested events
+  /// only.
   void expect(const source& of, const waiting& poll, bool in_steps) {
     const auto there = found(of, poll.mask);
     const auto res = static_cast<unsigned>(poll.res);
@@ -254,7 +256,8 @@ class aio_poll_mask : public aio_row {
       EXPECT_EQ(res, there);
     }
   }
-  /// The events until so many polls have completed, and one that begins to wait and becomes ready after that.
+  /// Fetches events until `enough` polls have completed. Then submits one more poll, makes it ready, and fetches events
+  /// until that poll has completed, so that late events of the others are found.
   void fetch(std::size_t enough) {
     EXPECT_TRUE(eventually([&] {
       note(events_there(ctx_));
@@ -290,7 +293,7 @@ class aio_poll_mask : public aio_row {
       return;
     }
     submit_all(of);
-    note(events_there(ctx_));  // of what is there already, with the call
+    note(events_there(ctx_));  // polls of events that are ready complete inside io_submit
     for (const auto& each : polls_) {
       EXPECT_EQ(each.has_completed ? each.res : 0, std::int64_t{found(of, each.mask)}) << std::hex << each.mask;
     }
@@ -323,7 +326,7 @@ TEST_P(aio_poll_mask, completes_for_its_events_and_for_no_others) {
   std::signal(SIGPIPE, before);
 }
 
-TEST_P(aio_poll_mask, in_a_process_that_may_have_no_thread) {
+TEST_P(aio_poll_mask, completes_for_its_events_in_a_process_that_cannot_start_threads) {
   if (!can_refuse()) GTEST_SKIP() << "no seccomp(2)";
   in_child([this] {
     for (const long call : {SYS_clone3, SYS_clone}) refuse(call, EAGAIN);

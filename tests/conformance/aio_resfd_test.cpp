@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Eventfds of the program's own that requests ring: by a number, which may be closed, and used again for something else.
+// Eventfds of the kernel that requests signal (resfd). A request names its eventfd by a number, which the program may
+// close and reuse for another file.
 #include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
@@ -22,7 +23,7 @@ constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max() - 1;
 
 class aio_resfd : public aio_row {
  protected:
-  /// In flight until the pipe is filled.
+  /// @return a poll that stays in flight until the pipe is filled.
   iocb_abi ringing_poll() { return ringing(poll_of_pipe(), bell_.get()); }
   iocb_abi ringing_read() { return ringing(file_read(), bell_.get()); }
   void use_number_for(const unique_fd& other) { ASSERT_EQ(::dup3(other.get(), bell_.get(), O_CLOEXEC), bell_.get()); }
@@ -32,7 +33,7 @@ class aio_resfd : public aio_row {
     pollfd rung{.fd = bell.get(), .events = POLLIN, .revents = 0};
     return ::poll(&rung, 1, 20'000) == 1;
   }
-  /// Whether it reaches the highest count, of which poll(2) says POLLERR.
+  /// @return whether the eventfd reaches its highest count, for which poll(2) reports POLLERR.
   static bool overflows(const unique_fd& bell) {
     return eventually([&] { return (polled(bell.get()) & POLLERR) != 0; });
   }
@@ -43,7 +44,7 @@ class aio_resfd : public aio_row {
 };
 ON_BOTH_SIDES(aio_resfd);
 
-TEST_P(aio_resfd, a_number_used_again_gets_nothing_and_the_eventfd_everything) {
+TEST_P(aio_resfd, file_at_a_reused_number_gets_nothing_and_the_eventfd_its_signal) {
   const unique_fd kept{::fcntl(bell_.get(), F_DUPFD_CLOEXEC, 0)};
   const auto file = temporary_file("untouched");
   iocb_abi poll = ringing_poll();
@@ -55,7 +56,7 @@ TEST_P(aio_resfd, a_number_used_again_gets_nothing_and_the_eventfd_everything) {
   EXPECT_EQ(::pread(file.get(), text_.data(), text_.size(), 0), 9);
 }
 
-TEST_P(aio_resfd, another_eventfd_at_the_number_is_rung_by_later_requests_only) {
+TEST_P(aio_resfd, another_eventfd_at_the_number_is_signalled_by_later_requests_only) {
   const unique_fd kept{::fcntl(bell_.get(), F_DUPFD_CLOEXEC, 0)};
   const auto other = kernel_eventfd();
   iocb_abi poll = ringing_poll();
@@ -70,7 +71,7 @@ TEST_P(aio_resfd, another_eventfd_at_the_number_is_rung_by_later_requests_only) 
   EXPECT_EQ(take(other.get()), 0U);
 }
 
-TEST_P(aio_resfd, a_number_that_was_an_eventfds_and_is_a_files_now_is_einval) {
+TEST_P(aio_resfd, number_of_an_eventfd_reused_for_a_file_is_einval) {
   iocb_abi read = ringing_read();
   ASSERT_EQ(submit(ctx_, read), 1);
   use_number_for(file_);
@@ -79,7 +80,7 @@ TEST_P(aio_resfd, a_number_that_was_an_eventfds_and_is_a_files_now_is_einval) {
   EXPECT_EQ(submit(ctx_, read), -EBADF);
 }
 
-TEST_P(aio_resfd, each_other_kind_of_file_is_einval_and_a_path_ebadf) {
+TEST_P(aio_resfd, each_other_kind_of_file_is_einval_and_o_path_is_ebadf) {
   const other_files others;
   for (const auto& [name, fd] : others.all()) {
     iocb_abi read = ringing(file_read(), fd.get());
@@ -90,7 +91,7 @@ TEST_P(aio_resfd, each_other_kind_of_file_is_einval_and_a_path_ebadf) {
   EXPECT_EQ(submit(ctx_, read), -EBADF);
 }
 
-TEST_P(aio_resfd, eventfds_in_each_state_are_taken) {
+TEST_P(aio_resfd, eventfds_in_each_state_are_accepted) {
   for (const auto& [name, fd] : eventfds()) {
     iocb_abi poll = ringing(poll_of_pipe(), fd.get());
     ASSERT_EQ(submit(ctx_, poll), 1) << name;
@@ -102,7 +103,7 @@ TEST_P(aio_resfd, eventfds_in_each_state_are_taken) {
   }
 }
 
-TEST_P(aio_resfd, a_closed_one_is_rung_all_the_same_and_nobody_hears_it) {
+TEST_P(aio_resfd, request_completes_though_its_eventfd_was_closed) {
   iocb_abi poll = ringing_poll();
   ASSERT_EQ(submit(ctx_, poll), 1);
   bell_.reset();
@@ -110,7 +111,7 @@ TEST_P(aio_resfd, a_closed_one_is_rung_all_the_same_and_nobody_hears_it) {
   EXPECT_EQ(result(ctx_, POLLIN), POLLIN);
 }
 
-// Counts beyond it are lost.
+// Signals beyond the highest count are lost.
 TEST_P(aio_resfd, a_full_eventfd_stops_at_the_highest_count) {
   for (const int flags : {0, static_cast<int>(EFD_NONBLOCK)}) {
     bell_ = kernel_eventfd(0, flags);
@@ -123,8 +124,8 @@ TEST_P(aio_resfd, a_full_eventfd_stops_at_the_highest_count) {
   }
 }
 
-// Oracle: a file's position moves when it is written to, and so would its size.
-TEST_P(aio_resfd, no_file_is_written_to_whose_number_was_an_eventfds) {
+// Oracle: the file stays empty. A write to it, instead of to the eventfd that had its number, would move its end.
+TEST_P(aio_resfd, file_that_reuses_the_number_of_an_eventfd_is_not_written_to) {
   const auto file = temporary_file();
   const int number = bell_.release();
   std::uint64_t rung = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The ring at the handle: what a program finds there, what it may do to it, and the slots.
+// The ring at the handle: its contents, changes of it by the program, and slots.
 #include <poll.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -20,7 +20,8 @@
 namespace doorbell::test {
 namespace {
 
-/// The kernel counts slots by processor, and a thread sees only those of its own.
+/// Keeps the thread on one processor for its lifetime: the kernel caches free slots by processor, and a thread cannot
+/// use those that another processor holds.
 class on_one_processor {
  public:
   on_one_processor() {
@@ -44,7 +45,7 @@ class aio_ring : public aio_row {
     return reinterpret_cast<const io_event*>(handle + sizeof(ring_header))[at];
   }
 
-  /// Completes one request, whose event is in the ring when this returns: its bell has rung.
+  /// Completes one request. Its eventfd has been signalled, and its event is in the ring, when this returns.
   void complete_one(aio_context_t handle, iocb_abi& request) {
     request = ringing(file_read(), bell_.get());
     ASSERT_EQ(submit(handle, request), 1);
@@ -58,8 +59,8 @@ class aio_ring : public aio_row {
     }
   }
 
-  /// Submits until there is no slot left, and waits until all that was taken has completed.
-  /// @return how many were taken.
+  /// Submits requests until there is no free slot, and waits until they have completed.
+  /// @return the number of accepted requests.
   int fill(aio_context_t handle) {
     iocb_abi write = ringing(as_write(file_read()), bell_.get());
     int taken = 0;
@@ -82,7 +83,7 @@ TEST_P(aio_ring, holds_whole_pages_of_events) {
     EXPECT_EQ(header_at(new_context(nr)).nr, ring_capacity(nr)) << nr;
 }
 
-TEST_P(aio_ring, has_the_sizes_that_are_known_for_2_processors) {
+TEST_P(aio_ring, has_the_known_capacities_for_2_processors) {
   if (possible_cpus() != 2 || ::sysconf(_SC_PAGESIZE) != 4096) GTEST_SKIP();
   EXPECT_EQ(header_at(new_context(1)).nr, 127U);
   EXPECT_EQ(header_at(new_context(64)).nr, 255U);
@@ -90,7 +91,7 @@ TEST_P(aio_ring, has_the_sizes_that_are_known_for_2_processors) {
   EXPECT_EQ(header_at(new_context(1024)).nr, 2175U);
 }
 
-TEST_P(aio_ring, header_of_a_new_context) {
+TEST_P(aio_ring, new_context_has_an_empty_ring_with_a_valid_header) {
   const auto& header = header_at(new_context());
   EXPECT_EQ(header.head, 0U);
   EXPECT_EQ(header.tail, 0U);
@@ -100,7 +101,7 @@ TEST_P(aio_ring, header_of_a_new_context) {
   EXPECT_EQ(header.header_length, 32U);
 }
 
-TEST_P(aio_ring, an_event_is_in_it_when_its_bell_rings) {
+TEST_P(aio_ring, event_is_in_the_ring_when_its_eventfd_is_signalled) {
   const auto ctx = new_context();
   iocb_abi request;
   complete_one(ctx, request);
@@ -110,7 +111,7 @@ TEST_P(aio_ring, an_event_is_in_it_when_its_bell_rings) {
   EXPECT_EQ(event_in(ctx, 0).res, 5);
 }
 
-TEST_P(aio_ring, getting_an_event_moves_head) {
+TEST_P(aio_ring, fetching_an_event_moves_head) {
   const auto ctx = new_context();
   iocb_abi request;
   complete_one(ctx, request);
@@ -119,7 +120,7 @@ TEST_P(aio_ring, getting_an_event_moves_head) {
   EXPECT_EQ(header_at(ctx).tail, 1U);
 }
 
-TEST_P(aio_ring, a_program_may_take_events_itself_by_moving_head) {
+TEST_P(aio_ring, moving_head_takes_events) {
   const auto ctx = new_context();
   iocb_abi request;
   complete_one(ctx, request);
@@ -127,8 +128,8 @@ TEST_P(aio_ring, a_program_may_take_events_itself_by_moving_head) {
   EXPECT_TRUE(events_there(ctx).empty());
 }
 
-// Oracle: each event comes, though nobody but the program ever looks for it.
-TEST_P(aio_ring, a_program_that_never_asks_for_its_events_finds_them_there) {
+// Oracle: each event appears in the ring, though the program makes no call for events.
+TEST_P(aio_ring, program_that_never_calls_io_getevents_finds_its_events) {
   const auto ctx = new_context();
   iocb_abi read = by_engine(file_read());
   auto& header = header_at(ctx);
@@ -141,10 +142,10 @@ TEST_P(aio_ring, a_program_that_never_asks_for_its_events_finds_them_there) {
   }
 }
 
-// Oracle: as above, and what is asked for comes once, whoever has filled the ring.
-TEST_P(aio_ring, a_program_that_asks_at_last_gets_what_is_left) {
+// Oracle: io_getevents returns each event exactly once, whichever thread has put it into the ring.
+TEST_P(aio_ring, io_getevents_returns_each_event_once) {
   const auto ctx = new_context();
-  // Each into a buffer of its own.
+  // Each read has its own buffer.
   std::array<iocb_abi, 3> reads{by_engine(file_read()), by_engine(file_read()), by_engine(file_read())};
   for (int n = 0; n < 10; ++n) {
     ASSERT_EQ(submit(ctx, {&reads[0], &reads[1], &reads[2]}), 3);
@@ -153,11 +154,11 @@ TEST_P(aio_ring, a_program_that_asks_at_last_gets_what_is_left) {
   EXPECT_EQ(header_at(ctx).head, header_at(ctx).tail);
 }
 
-/// A program that makes calls for its events first, and then reads them in the ring by itself.
+/// A program that first fetches its events by calls, and later takes them from the ring itself.
 class aio_ring_after_calls : public aio_ring {
  protected:
-  /// Submits one poll after another, which become ready after the submit. The first event may be late, because the
-  /// library notices within a few seconds that calls have ceased.
+  /// Submits polls one after the other, each of which becomes ready after its submit. The first event may be late: the
+  /// library needs a few seconds to notice that the program has stopped calling io_getevents.
   void find_events_in_ring(aio_context_t handle) {
     auto& header = header_at(handle);
     const std::atomic_ref tail{header.tail};
@@ -174,7 +175,7 @@ class aio_ring_after_calls : public aio_ring {
       empty_pipe();
     }
   }
-  /// Requests whose events the program sleeps for.
+  /// Submits requests, and sleeps in io_getevents for their events.
   void get_events_by_calls(aio_context_t handle, int times) {
     for (int n = 0; n < times; ++n) {
       iocb_abi poll = poll_of_pipe();
@@ -192,7 +193,7 @@ class aio_ring_after_calls : public aio_ring {
 };
 ON_BOTH_SIDES(aio_ring_after_calls);
 
-// Oracle of these four: each event is found in the ring, though no call asks for it; only the first may be late.
+// Oracle of these four tests: each event appears in the ring without a call for it. Only the first one may be late.
 TEST_P(aio_ring_after_calls, a_program_that_called_once_finds_its_events_there) {
   const auto ctx = new_context();
   get_events_by_calls(ctx, 1);
@@ -228,7 +229,7 @@ TEST_P(aio_ring_after_calls, a_program_that_calls_again_gets_its_events_and_find
   EXPECT_EQ(header_at(ctx).head, header_at(ctx).tail);
 }
 
-TEST_P(aio_ring, runs_round) {
+TEST_P(aio_ring, wraps_around) {
   const auto ctx = new_context(1);
   const unsigned rounds = 2 * header_at(ctx).nr + 3;
   iocb_abi read = file_read();
@@ -240,7 +241,7 @@ TEST_P(aio_ring, runs_round) {
   EXPECT_EQ(header_at(ctx).tail, rounds % header_at(ctx).nr);
 }
 
-TEST_P(aio_ring, takes_at_least_as_many_requests_as_were_asked_for) {
+TEST_P(aio_ring, accepts_at_least_nr_requests) {
   const on_one_processor here;
   for (const unsigned nr : {1U, 60U, 200U}) {
     const auto ctx = new_context(nr);
@@ -249,7 +250,7 @@ TEST_P(aio_ring, takes_at_least_as_many_requests_as_were_asked_for) {
   }
 }
 
-TEST_P(aio_ring, one_event_got_admits_exactly_one_request) {
+TEST_P(aio_ring, fetching_one_event_admits_exactly_one_request) {
   const on_one_processor here;
   const auto ctx = new_context();
   fill(ctx);
@@ -257,7 +258,7 @@ TEST_P(aio_ring, one_event_got_admits_exactly_one_request) {
   EXPECT_EQ(fill(ctx), 1);
 }
 
-TEST_P(aio_ring, one_event_taken_by_moving_head_admits_exactly_one_request) {
+TEST_P(aio_ring, each_event_taken_by_moving_head_admits_exactly_one_request) {
   const on_one_processor here;
   const auto ctx = new_context();
   fill(ctx);
@@ -267,7 +268,7 @@ TEST_P(aio_ring, one_event_taken_by_moving_head_admits_exactly_one_request) {
   EXPECT_EQ(fill(ctx), 2);
 }
 
-TEST_P(aio_ring, moves_by_mremap_and_is_found_at_its_new_address) {
+TEST_P(aio_ring, moved_by_mremap_is_found_at_its_new_address) {
   const auto ctx = new_context();
   iocb_abi before = file_read();
   ASSERT_EQ(submit(ctx, before), 1);
@@ -287,8 +288,8 @@ TEST_P(aio_ring, moves_by_mremap_and_is_found_at_its_new_address) {
   EXPECT_EQ(destroy(moved_to), 0);
 }
 
-// The kernel looks at the memory for who it is.
-TEST_P(aio_ring, beyond_a_context_whose_ring_was_unmapped_lives_on) {
+// The kernel finds a context by the id in the ring's memory.
+TEST_P(aio_ring, beyond_context_survives_munmap_of_its_ring) {
   const auto ctx = new_context();
   iocb_abi request = file_read();
   ASSERT_EQ(submit(ctx, request), 1);
@@ -300,7 +301,7 @@ TEST_P(aio_ring, beyond_a_context_whose_ring_was_unmapped_lives_on) {
   moved(ctx, 0);
 }
 
-TEST_P(aio_ring, beyond_a_context_with_a_wrong_id_is_found) {
+TEST_P(aio_ring, beyond_context_with_an_overwritten_id_is_found) {
   const auto ctx = new_context();
   const auto id = header_at(ctx).id;
   header_at(ctx).id = 0x1234567;
@@ -309,14 +310,14 @@ TEST_P(aio_ring, beyond_a_context_with_a_wrong_id_is_found) {
   EXPECT_EQ(answer_to(ctx, file_read()), 1);
 }
 
-TEST_P(aio_ring, what_is_written_over_the_rest_of_the_header_changes_nothing) {
+TEST_P(aio_ring, overwriting_the_rest_of_the_header_has_no_effect) {
   const auto ctx = new_context();
   auto& header = header_at(ctx);
   header.magic = header.compat_features = header.incompat_features = header.header_length = header.nr = 0xffffffff;
   EXPECT_EQ(answer_to(ctx, file_read()), 1);
 }
 
-TEST_P(aio_ring, a_wild_head_is_taken_modulo_the_capacity) {
+TEST_P(aio_ring, head_out_of_range_is_taken_modulo_the_capacity) {
   const auto ctx = new_context();
   const auto capacity = header_at(ctx).nr;
   header_at(ctx).head = 3 * capacity;
@@ -326,14 +327,14 @@ TEST_P(aio_ring, a_wild_head_is_taken_modulo_the_capacity) {
   EXPECT_EQ(answer_to(ctx, file_read()), 1);
 }
 
-// The kernel believes the tail that stands there.
-TEST_P(aio_ring, beyond_a_wild_tail_is_not_believed) {
+// The kernel uses the tail that is in the ring's memory.
+TEST_P(aio_ring, beyond_overwritten_tail_is_ignored) {
   const auto ctx = new_context();
   header_at(ctx).tail = 3;
   EXPECT_EQ(events_there(ctx).size(), static_cast<std::size_t>(beyond(3, 0)));
 }
 
-TEST_P(aio_ring, requests_complete_and_ring_whatever_is_written_over_it) {
+TEST_P(aio_ring, requests_complete_and_signal_though_the_ring_is_overwritten) {
   const auto ctx = new_context();
   iocb_abi poll = ringing(poll_of_pipe(), bell_.get());
   ASSERT_EQ(submit(ctx, poll), 1);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rows of AIO (docs/architecture.md): a test body that is run with the kernel's calls, and again with doorbell's.
-// Where doorbell goes beyond the kernel on purpose, the test's name says so, and its body has both answers.
+// Rows of AIO (docs/architecture.md): each test body runs with the kernel's calls, and again with doorbell's. If
+// doorbell goes beyond the kernel on purpose, the name of the test begins with beyond_, and its body has both results.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -32,16 +32,16 @@ using aio::aio_context_t;
 using aio::io_event;
 using aio::iocb_abi;
 
-/// An address that no program has anything at.
+/// @return an address in the kernel's half of the address space, which no program can access.
 template <class T>
 [[nodiscard]] T* kernels_address() {
   return reinterpret_cast<T*>(std::uintptr_t{0xffff800000000000});
 }
 
-/// Possible, not present: as io_setup(2) counts them.
+/// @return the number of possible processors, not of present ones: io_setup(2) uses that number.
 [[nodiscard]] inline unsigned possible_cpus() { return static_cast<unsigned>(::sysconf(_SC_NPROCESSORS_CONF)); }
 
-/// How many events the ring of io_setup(nr) has room for: whole pages of them, after the header.
+/// @return the capacity of the ring of io_setup(nr), in events. They fill the pages of the ring behind its header.
 [[nodiscard]] inline unsigned ring_capacity(unsigned nr) {
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   const std::size_t events = 2 * std::size_t{std::max(nr, 4 * possible_cpus())} + 2;
@@ -64,7 +64,7 @@ class aio_row : public testing::TestWithParam<std::reference_wrapper<const aio_s
 
   [[nodiscard]] static const aio_side& side() { return GetParam().get(); }
   [[nodiscard]] static bool on_kernel() { return side().is_kernel(); }
-  /// Of a row where doorbell goes beyond the kernel on purpose.
+  /// @return the expected result of this side, in a row where doorbell goes beyond the kernel on purpose.
   [[nodiscard]] static int beyond(int kernels, int doorbells) { return on_kernel() ? kernels : doorbells; }
 
   aio_context_t new_context(unsigned nr = 8) {
@@ -77,7 +77,7 @@ class aio_row : public testing::TestWithParam<std::reference_wrapper<const aio_s
     std::erase(contexts_, handle);
     return side().destroy(handle);
   }
-  /// It is at another address now, or cannot be destroyed any more: 0.
+  /// Records that the handle of a context has changed to `to`, or that it must not be destroyed any more if `to` is 0.
   void moved(aio_context_t from, aio_context_t to) {
     std::erase(contexts_, from);
     if (to != 0) contexts_.push_back(to);
@@ -88,20 +88,21 @@ class aio_row : public testing::TestWithParam<std::reference_wrapper<const aio_s
   }
   static int submit(aio_context_t handle, iocb_abi& request) { return submit(handle, std::vector{&request}); }
 
-  /// io_getevents, of a test that sends no signals. What interrupts the kernel's all the same is the end of an io_uring
-  /// that this thread has used, in a doorbell's test before: such work counts as a signal.
+  /// Calls io_getevents for a test that sends no signals. The call is repeated after -EINTR: the destruction of an
+  /// io_uring that this thread has used, in an earlier test of doorbell, interrupts the kernel's io_getevents as a
+  /// signal does.
   static int getevents(aio_context_t handle, long min, long nr, io_event* events, timespec* timeout) {
     for (;;) {
       const int answer = side().getevents(handle, min, nr, events, timeout);
       if (answer != -EINTR) return answer;
     }
   }
-  /// Those that have come by now.
+  /// @return the events that are available now.
   static std::vector<io_event> events_there(aio_context_t handle, long most = 64) {
     timespec at_once{};
     return got(handle, 0, most, &at_once);
   }
-  /// As many as asked for, which the test knows to come.
+  /// @return `count` events. Waits for them: the test must have submitted that many requests that complete.
   static std::vector<io_event> events(aio_context_t handle, long count) {
     auto events = got(handle, count, count, nullptr);
     EXPECT_EQ(events.size(), static_cast<std::size_t>(count));
@@ -109,29 +110,30 @@ class aio_row : public testing::TestWithParam<std::reference_wrapper<const aio_s
     return events;
   }
   static std::int64_t result(aio_context_t handle) { return events(handle, 1).front().res; }
-  /// Of a poll, of which the kernel tells all that it was woken for, asked for or not.
+  /// @return the result of a poll, reduced to the events `asked`: the kernel reports all events of the wakeup, whether
+  /// they were requested or not.
   static std::int64_t result(aio_context_t handle, short asked) { return result(handle) & asked; }
-  /// Of a request that io_submit has to take.
+  /// @return the result of a request that io_submit must accept.
   static std::int64_t result_of(aio_context_t handle, iocb_abi request) {
     EXPECT_EQ(submit(handle, request), 1);
     const auto event = events(handle, 1).front();
     EXPECT_EQ(static_cast<iocb_abi*>(event.obj), &request);
     return event.res;
   }
-  /// What io_submit says to it; a request it takes is waited for, so that its buffers may go.
+  /// @return the result of io_submit. Waits for an accepted request, because the caller may then free its buffers.
   static int answer_to(aio_context_t handle, iocb_abi request) {
     const int answer = submit(handle, request);
     if (answer == 1) result(handle);
     return answer;
   }
 
-  /// Into room that no other read has: reads in flight at once would race for it.
+  /// @return a read with its own buffer, because concurrent reads into one buffer would be a data race.
   iocb_abi read_of(int fd) {
     auto& room = read_into_.emplace_back();
     return aio::prep_pread(fd, room.data(), room.size(), 0);
   }
   iocb_abi file_read() { return read_of(file_.get()); }
-  /// Of which many may be in flight at once, with one buffer.
+  /// @return the request as a write, many of which may be in flight concurrently with one buffer.
   static iocb_abi as_write(iocb_abi request) {
     request.lio_opcode = static_cast<std::uint16_t>(aio::opcode::pwrite);
     return request;
@@ -167,7 +169,7 @@ class aio_row : public testing::TestWithParam<std::reference_wrapper<const aio_s
   return info.param.get().is_kernel() ? "kernel" : "doorbell";
 }
 
-/// Runs the rows of a fixture on both sides.
+/// Runs the rows of a fixture against the kernel and against doorbell.
 // NOLINTNEXTLINE(cppcoreguidelines-macro-usage): it is GoogleTest's macro that needs one
 #define ON_BOTH_SIDES(fixture)                                                                                   \
   INSTANTIATE_TEST_SUITE_P(both, fixture, testing::Values(std::cref(kernels_aio()), std::cref(doorbells_aio())), \

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// io_getevents, io_pgetevents and signals. Whether a signal has been taken is asked of sigpending(2): a sanitizer may run
-// the handler itself later.
+// io_getevents, io_pgetevents and signals. The tests check with sigpending(2) whether a signal has been taken, because
+// a sanitizer may run the handler later.
 #include "support/signal_handler.hpp"
 
 #include <pthread.h>
@@ -15,7 +15,7 @@
 namespace doorbell::test {
 namespace {
 
-/// SIGUSR1 blocked, for as long as it lives.
+/// Blocks SIGUSR1 in this thread for its lifetime.
 class blocked_signal {
  public:
   blocked_signal() {
@@ -61,21 +61,21 @@ class aio_signal : public aio_row {
 };
 ON_BOTH_SIDES(aio_signal);
 
-TEST_P(aio_signal, interrupts_a_wait_with_nothing_in_hand) {
+TEST_P(aio_signal, interrupts_a_wait_that_has_no_event) {
   const signal_handler handler{0};
   int answer = 0;
   call_under_signals([&] { answer = get(1); });
   EXPECT_EQ(answer, -EINTR);
 }
 
-TEST_P(aio_signal, interrupts_it_also_under_sa_restart) {
+TEST_P(aio_signal, interrupts_a_wait_despite_sa_restart) {
   const signal_handler handler{SA_RESTART};
   int answer = 0;
   call_under_signals([&] { answer = get(1); });
   EXPECT_EQ(answer, -EINTR);
 }
 
-TEST_P(aio_signal, interrupts_it_also_with_a_timeout) {
+TEST_P(aio_signal, interrupts_a_wait_with_a_timeout) {
   const signal_handler handler{SA_RESTART};
   timespec timeout{.tv_sec = 1000, .tv_nsec = 0};
   int answer = 0;
@@ -83,7 +83,7 @@ TEST_P(aio_signal, interrupts_it_also_with_a_timeout) {
   EXPECT_EQ(answer, -EINTR);
 }
 
-TEST_P(aio_signal, with_an_event_in_hand_it_is_the_count) {
+TEST_P(aio_signal, interrupted_wait_that_has_an_event_returns_the_count) {
   const signal_handler handler{0};
   complete_one();
   int answer = 0;
@@ -91,7 +91,7 @@ TEST_P(aio_signal, with_an_event_in_hand_it_is_the_count) {
   EXPECT_EQ(answer, 1);
 }
 
-TEST_P(aio_signal, a_blocked_one_does_not_interrupt) {
+TEST_P(aio_signal, blocked_signal_does_not_interrupt) {
   const signal_handler handler{0};
   int answer = 0;
   {
@@ -117,7 +117,7 @@ TEST_P(aio_signal, io_pgetevents_waits_with_its_mask) {
   EXPECT_EQ(answer, -EINTR);
 }
 
-TEST_P(aio_signal, io_pgetevents_takes_one_that_was_pending_before_it_waits) {
+TEST_P(aio_signal, io_pgetevents_takes_a_signal_that_is_pending_before_the_wait) {
   const signal_handler handler{0};
   const blocked_signal here;
   pthread_kill(pthread_self(), SIGUSR1);
@@ -125,7 +125,7 @@ TEST_P(aio_signal, io_pgetevents_takes_one_that_was_pending_before_it_waits) {
   EXPECT_FALSE(blocked_signal::is_pending());
 }
 
-TEST_P(aio_signal, io_pgetevents_takes_a_pending_one_also_when_it_does_not_wait) {
+TEST_P(aio_signal, io_pgetevents_takes_a_pending_signal_without_waiting) {
   const signal_handler handler{0};
   const blocked_signal here;
   timespec at_once{};
@@ -137,7 +137,7 @@ TEST_P(aio_signal, io_pgetevents_takes_a_pending_one_also_when_it_does_not_wait)
   EXPECT_FALSE(blocked_signal::is_pending());
 }
 
-TEST_P(aio_signal, io_pgetevents_takes_a_pending_one_also_when_there_are_events) {
+TEST_P(aio_signal, io_pgetevents_takes_a_pending_signal_and_returns_events) {
   const signal_handler handler{0};
   const blocked_signal here;
   complete_one();
@@ -146,7 +146,7 @@ TEST_P(aio_signal, io_pgetevents_takes_a_pending_one_also_when_there_are_events)
   EXPECT_FALSE(blocked_signal::is_pending());
 }
 
-TEST_P(aio_signal, io_pgetevents_puts_the_mask_back) {
+TEST_P(aio_signal, io_pgetevents_restores_the_mask) {
   const signal_handler handler{0};
   const blocked_signal here;
   timespec at_once{};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// io_submit: its arguments, and what it checks of every request before it looks at the operation.
+// io_submit: checks of its arguments, and the checks of each request that precede those of its operation.
 #include <sys/mman.h>
 
 #include <cerrno>
@@ -21,28 +21,28 @@ class aio_submit : public aio_row {
 };
 ON_BOTH_SIDES(aio_submit);
 
-TEST_P(aio_submit, fewer_than_0_is_einval) {
+TEST_P(aio_submit, negative_nr_is_einval) {
   EXPECT_EQ(side().submit(ctx_, -1, nullptr), -EINVAL);
   EXPECT_EQ(side().submit(ctx_, LONG_MIN, nullptr), -EINVAL);
 }
 
-TEST_P(aio_submit, no_such_context_is_einval_before_the_requests_are_looked_at) {
+TEST_P(aio_submit, unknown_context_is_einval_before_requests_are_read) {
   for (const auto handle : {aio_context_t{0}, nobody, ctx_ + 4096, ~aio_context_t{0}}) {
     EXPECT_EQ(side().submit(handle, 1, nullptr), -EINVAL);
     EXPECT_EQ(side().submit(handle, 0, nullptr), -EINVAL);
   }
 }
 
-TEST_P(aio_submit, none_is_0_and_their_address_is_not_looked_at) { EXPECT_EQ(side().submit(ctx_, 0, nullptr), 0); }
+TEST_P(aio_submit, nr_0_returns_0_and_ignores_the_address) { EXPECT_EQ(side().submit(ctx_, 0, nullptr), 0); }
 
-TEST_P(aio_submit, requests_that_cannot_be_read_are_efault) {
+TEST_P(aio_submit, unreadable_requests_are_efault) {
   EXPECT_EQ(side().submit(ctx_, 1, nullptr), -EFAULT);
   EXPECT_EQ(side().submit(ctx_, 1, kernels_address<iocb_abi*>()), -EFAULT);
   EXPECT_EQ(submit(ctx_, {nullptr}), -EFAULT);
   EXPECT_EQ(submit(ctx_, {kernels_address<iocb_abi>()}), -EFAULT);
 }
 
-TEST_P(aio_submit, returns_those_before_the_first_it_refuses) {
+TEST_P(aio_submit, returns_the_number_of_requests_before_the_first_refused_one) {
   iocb_abi good = as_write(file_read());
   iocb_abi bad = file_read();
   bad.lio_opcode = 99;
@@ -54,7 +54,7 @@ TEST_P(aio_submit, returns_those_before_the_first_it_refuses) {
   EXPECT_EQ(submit(ctx_, {&bad, &good}), -EINVAL);
 }
 
-TEST_P(aio_submit, looks_at_no_more_than_the_ring_holds) {
+TEST_P(aio_submit, reads_no_more_requests_than_the_ring_holds) {
   iocb_abi write = as_write(file_read());
   std::vector<iocb_abi*> requests(header_at(ctx_).nr, &write);
   const int taken = side().submit(ctx_, LONG_MAX, requests.data());
@@ -63,9 +63,9 @@ TEST_P(aio_submit, looks_at_no_more_than_the_ring_holds) {
   EXPECT_EQ(events(ctx_, taken).size(), static_cast<std::size_t>(taken));
 }
 
-// Everything is wrong with it; one thing after the other is put right. The key tells when it is set: once the descriptors
-// have been found good.
-TEST_P(aio_submit, checks_in_this_order) {
+// All fields of the request are wrong; the test corrects one after the other. The key shows when io_submit sets it:
+// after the checks of both descriptors.
+TEST_P(aio_submit, checks_fields_in_the_kernels_order) {
   iocb_abi request = file_read();
   request.key = untouched;
   request.reserved2 = 1;
@@ -92,7 +92,7 @@ TEST_P(aio_submit, checks_in_this_order) {
   EXPECT_EQ(answer_to(ctx_, request), 1);
 }
 
-TEST_P(aio_submit, no_slot_is_eagain_after_the_layout_and_before_the_descriptor) {
+TEST_P(aio_submit, missing_slot_is_eagain_after_layout_checks_and_before_descriptor_checks) {
   iocb_abi polls = poll_of_pipe();
   while (submit(ctx_, polls) == 1) {
   }
@@ -113,7 +113,7 @@ TEST_P(aio_submit, a_refused_request_takes_no_slot) {
   EXPECT_EQ(answer_to(ctx_, file_read()), 1);
 }
 
-TEST_P(aio_submit, a_descriptor_that_only_names_a_path_is_ebadf) {
+TEST_P(aio_submit, o_path_descriptor_is_ebadf) {
   const base::unique_fd path{::open("/", O_PATH | O_CLOEXEC)};
   EXPECT_EQ(answer_to(ctx_, read_of(path.get())), -EBADF);
 }
@@ -140,7 +140,7 @@ TEST_P(aio_submit, unknown_flags_are_ignored) {
   EXPECT_EQ(answer_to(ctx_, request), 1);
 }
 
-TEST_P(aio_submit, beyond_errno_is_left_alone) {
+TEST_P(aio_submit, beyond_errno_is_not_changed) {
   iocb_abi request = file_read();
   request.fildes = -1;
   errno = 0;
@@ -148,7 +148,7 @@ TEST_P(aio_submit, beyond_errno_is_left_alone) {
   EXPECT_EQ(errno, side().is_by_number() ? EBADF : 0);
 }
 
-TEST_P(aio_submit, the_event_brings_back_data_and_the_request) {
+TEST_P(aio_submit, event_has_the_data_and_the_address_of_the_request) {
   iocb_abi request = file_read();
   request.data = &request.nbytes;
   EXPECT_EQ(submit(ctx_, request), 1);
@@ -159,7 +159,7 @@ TEST_P(aio_submit, the_event_brings_back_data_and_the_request) {
   EXPECT_EQ(event.res2, 0);
 }
 
-TEST_P(aio_submit, the_request_itself_may_go_once_it_is_taken) {
+TEST_P(aio_submit, request_may_be_overwritten_after_submit) {
   iocb_abi request = poll_of_pipe();
   ASSERT_EQ(submit(ctx_, request), 1);
   request = {};
@@ -167,7 +167,7 @@ TEST_P(aio_submit, the_request_itself_may_go_once_it_is_taken) {
   EXPECT_EQ(result(ctx_, POLLIN), POLLIN);
 }
 
-TEST_P(aio_submit, the_descriptors_may_be_closed_once_it_is_taken) {
+TEST_P(aio_submit, descriptors_may_be_closed_after_submit) {
   auto bell = kernel_eventfd(0, 0);
   const base::unique_fd same_bell{::dup(bell.get())};
   iocb_abi request = ringing(poll_of_pipe(), bell.get());

@@ -16,14 +16,14 @@ class aio_sync : public aio_row {
 };
 ON_BOTH_SIDES(aio_sync);
 
-TEST_P(aio_sync, of_files_and_directories_answers_0) {
+TEST_P(aio_sync, of_files_and_directories_returns_0) {
   EXPECT_EQ(result_of(ctx_, aio::prep_fsync(file_.get())), 0);
   EXPECT_EQ(result_of(ctx_, aio::prep_fdsync(file_.get())), 0);
   const base::unique_fd directory{::open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   EXPECT_EQ(result_of(ctx_, aio::prep_fsync(directory.get())), 0);
 }
 
-TEST_P(aio_sync, whose_unused_fields_are_not_0_is_einval) {
+TEST_P(aio_sync, with_nonzero_unused_fields_is_einval) {
   for (const auto& good : {aio::prep_fsync(file_.get()), aio::prep_fdsync(file_.get())}) {
     iocb_abi bad = good;
     bad.buf = 1;
@@ -40,14 +40,14 @@ TEST_P(aio_sync, whose_unused_fields_are_not_0_is_einval) {
   }
 }
 
-TEST_P(aio_sync, does_not_look_at_the_priority) {
+TEST_P(aio_sync, ignores_the_priority) {
   iocb_abi request = aio::prep_fsync(file_.get());
   request.flags = iocb_abi::flag_ioprio;
   request.reqprio = 1;
   EXPECT_EQ(result_of(ctx_, request), 0);
 }
 
-TEST_P(aio_sync, of_what_cannot_be_synced_is_einval) {
+TEST_P(aio_sync, of_files_without_fsync_is_einval) {
   EXPECT_EQ(answer_to(ctx_, aio::prep_fsync(pipe_.read.get())), -EINVAL);
   const auto bell = kernel_eventfd();
   EXPECT_EQ(answer_to(ctx_, aio::prep_fsync(bell.get())), -EINVAL);
@@ -63,7 +63,7 @@ class aio_poll : public aio_row {
 };
 ON_BOTH_SIDES(aio_poll);
 
-TEST_P(aio_poll, answers_with_the_mask_once_there_is_something) {
+TEST_P(aio_poll, completes_with_the_ready_events) {
   iocb_abi poll = poll_of_pipe();
   ASSERT_EQ(submit(ctx_, poll), 1);
   EXPECT_TRUE(events_there(ctx_).empty());
@@ -71,7 +71,7 @@ TEST_P(aio_poll, answers_with_the_mask_once_there_is_something) {
   EXPECT_EQ(result(ctx_, POLLIN), POLLIN);
 }
 
-TEST_P(aio_poll, answers_before_submit_returns_when_it_is_there_already) {
+TEST_P(aio_poll, of_a_ready_file_completes_before_submit_returns) {
   fill_pipe();
   iocb_abi poll = poll_of_pipe();
   ASSERT_EQ(submit(ctx_, poll), 1);
@@ -82,16 +82,16 @@ TEST_P(aio_poll, answers_before_submit_returns_when_it_is_there_already) {
   EXPECT_EQ(result_of(ctx_, poll_of_pipe(POLLIN | POLLRDNORM | POLLOUT)), POLLIN | POLLRDNORM);
 }
 
-// The kernel tells of POLLRDNORM, too, if woken for it, though not if it was there already.
-TEST_P(aio_poll, beyond_answers_with_nothing_that_was_not_asked_for) {
+// The kernel reports POLLRDNORM, too, if the wakeup names it, but not if the pipe is ready when the poll is submitted.
+TEST_P(aio_poll, beyond_result_has_requested_events_only) {
   iocb_abi poll = poll_of_pipe();
   ASSERT_EQ(submit(ctx_, poll), 1);
   fill_pipe();
   EXPECT_EQ(result(ctx_), beyond(POLLIN | POLLRDNORM, POLLIN));
 }
 
-// Who sends to a socket wakes those who wait for urgent data, too. The kernel takes that for an answer.
-TEST_P(aio_poll, beyond_answers_with_nothing_that_is_not_there) {
+// A send to a socket wakes waiters for urgent data, too, and the kernel completes the poll for that wakeup.
+TEST_P(aio_poll, beyond_does_not_complete_for_an_event_that_is_not_ready) {
   std::array<int, 2> ends{};
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
   const base::unique_fd receiver{ends[0]};
@@ -105,7 +105,7 @@ TEST_P(aio_poll, beyond_answers_with_nothing_that_is_not_there) {
     EXPECT_TRUE(events_there(ctx_).empty());
 }
 
-TEST_P(aio_poll, happens_once) {
+TEST_P(aio_poll, completes_once) {
   iocb_abi poll = poll_of_pipe();
   ASSERT_EQ(submit(ctx_, poll), 1);
   fill_pipe();
@@ -114,7 +114,7 @@ TEST_P(aio_poll, happens_once) {
   EXPECT_TRUE(events_there(ctx_).empty());
 }
 
-TEST_P(aio_poll, tells_of_hangups_and_errors_unasked) {
+TEST_P(aio_poll, reports_hangups_and_errors_that_were_not_requested) {
   iocb_abi poll = poll_of_pipe(0);
   ASSERT_EQ(submit(ctx_, poll), 1);
   fill_pipe();
@@ -129,24 +129,24 @@ TEST_P(aio_poll, tells_of_hangups_and_errors_unasked) {
   EXPECT_EQ(result(ctx_), POLLERR);
 }
 
-TEST_P(aio_poll, of_a_regular_file_completes_at_once) {
+TEST_P(aio_poll, of_a_regular_file_completes_immediately) {
   EXPECT_EQ(result_of(ctx_, aio::prep_poll(file_.get(), POLLIN)), POLLIN);
   EXPECT_EQ(result_of(ctx_, aio::prep_poll(file_.get(), POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM)),
             POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM);
 }
 
-TEST_P(aio_poll, of_a_regular_file_for_what_it_never_has_is_einval) {
+TEST_P(aio_poll, of_a_regular_file_for_events_that_it_never_has_is_einval) {
   EXPECT_EQ(answer_to(ctx_, aio::prep_poll(file_.get(), POLLPRI)), -EINVAL);
   EXPECT_EQ(answer_to(ctx_, aio::prep_poll(file_.get(), 0)), -EINVAL);
 }
 
-TEST_P(aio_poll, whose_events_have_more_than_16_bits_is_einval) {
+TEST_P(aio_poll, with_more_than_16_bits_of_events_is_einval) {
   iocb_abi poll = poll_of_pipe();
   poll.buf = 0x10000 | POLLIN;
   EXPECT_EQ(answer_to(ctx_, poll), -EINVAL);
 }
 
-TEST_P(aio_poll, whose_unused_fields_are_not_0_is_einval) {
+TEST_P(aio_poll, with_nonzero_unused_fields_is_einval) {
   const iocb_abi good = poll_of_pipe();
   iocb_abi bad = good;
   bad.nbytes = 1;
@@ -159,11 +159,11 @@ TEST_P(aio_poll, whose_unused_fields_are_not_0_is_einval) {
   EXPECT_EQ(answer_to(ctx_, bad), -EINVAL);
 }
 
-TEST_P(aio_poll, of_a_descriptor_opened_for_the_other_direction_is_as_good_as_any) {
+TEST_P(aio_poll, of_a_descriptor_opened_for_the_other_direction_is_accepted) {
   EXPECT_EQ(result_of(ctx_, aio::prep_poll(pipe_.write.get(), POLLOUT | POLLIN)), POLLOUT);
 }
 
-TEST_P(aio_poll, several_of_one_descriptor_all_answer) {
+TEST_P(aio_poll, several_polls_of_one_descriptor_all_complete) {
   std::array<iocb_abi, 4> polls;
   for (auto& poll : polls) {
     poll = poll_of_pipe();

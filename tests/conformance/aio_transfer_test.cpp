@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// io_submit: reads and writes. What it refuses, and what comes as the event's result.
+// io_submit: reads and writes. The errors that io_submit returns, and those that are the result in the event.
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/epoll.h>
@@ -37,7 +37,7 @@ constexpr std::int16_t idle = 3 << 13;
 
 class aio_transfer : public aio_row {
  protected:
-  /// Drops all other capabilities of those that matter here.
+  /// Drops CAP_SYS_NICE and CAP_SYS_ADMIN, except those in `kept`.
   static void keep_capabilities(unsigned kept) {
     __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
     std::array<__user_cap_data_struct, 2> held{};
@@ -51,7 +51,8 @@ class aio_transfer : public aio_row {
     request.reqprio = priority;
     return answer_to(ctx_, request);
   }
-  /// Whether the kernel tells by preadv2(2) which files AIO can read.
+  /// @return whether preadv2(2) refuses flags that exclude each other (Linux 6.9). Then doorbell can detect with it
+  /// which files AIO can read.
   [[nodiscard]] bool excluding_flags_are_einval() const {
     char byte = 0;
     const iovec buffer{.iov_base = &byte, .iov_len = 1};
@@ -85,12 +86,12 @@ TEST_P(aio_transfer, reads_and_writes_several_buffers) {
   EXPECT_EQ(result_of(ctx_, file_read()), 5);
 }
 
-TEST_P(aio_transfer, beyond_the_end_of_a_file_there_is_nothing_to_read) {
+TEST_P(aio_transfer, read_past_the_end_of_a_file_returns_0_or_the_bytes_before_it) {
   EXPECT_EQ(result_of(ctx_, aio::prep_pread(file_.get(), text_.data(), 5, 4096)), 0);
   EXPECT_EQ(result_of(ctx_, aio::prep_pread(file_.get(), text_.data(), 5, 10)), 2);
 }
 
-TEST_P(aio_transfer, priorities_are_checked_when_the_flag_says_that_there_is_one) {
+TEST_P(aio_transfer, priority_is_checked_if_its_flag_is_set) {
   EXPECT_EQ(answer_with_priority(0), 1);
   EXPECT_EQ(answer_with_priority(best_effort + 4), 1);
   EXPECT_EQ(answer_with_priority(idle), 1);
@@ -99,13 +100,13 @@ TEST_P(aio_transfer, priorities_are_checked_when_the_flag_says_that_there_is_one
   EXPECT_EQ(answer_with_priority(realtime), ::geteuid() == 0 ? 1 : -EPERM);
 }
 
-TEST_P(aio_transfer, priorities_are_ignored_without_the_flag) {
+TEST_P(aio_transfer, priority_is_ignored_if_its_flag_is_not_set) {
   iocb_abi request = file_read();
   request.reqprio = 1;
   EXPECT_EQ(answer_to(ctx_, request), 1);
 }
 
-// Root without the capabilities is refused.
+// Without the capabilities, even root is refused.
 TEST_P(aio_transfer, a_realtime_priority_needs_a_capability) {
   const auto has = [](unsigned which) {
     __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
@@ -127,7 +128,7 @@ TEST_P(aio_transfer, a_realtime_priority_needs_a_capability) {
   }
 }
 
-TEST_P(aio_transfer, a_bad_priority_is_told_before_bad_rw_flags) {
+TEST_P(aio_transfer, bad_priority_is_reported_before_bad_rw_flags) {
   iocb_abi request = file_read();
   request.flags = iocb_abi::flag_ioprio;
   request.reqprio = 1;
@@ -140,15 +141,15 @@ TEST_P(aio_transfer, unknown_rw_flags_are_eopnotsupp) {
   EXPECT_EQ(answer_with_rw_flags(INT_MIN), -EOPNOTSUPP);
 }
 
-TEST_P(aio_transfer, known_rw_flags_are_taken) {
+TEST_P(aio_transfer, known_rw_flags_are_accepted) {
   EXPECT_EQ(answer_with_rw_flags(RWF_DSYNC), 1);
   EXPECT_EQ(answer_with_rw_flags(RWF_SYNC), 1);
   EXPECT_EQ(answer_with_rw_flags(RWF_NOWAIT), 1);
   EXPECT_EQ(answer_with_rw_flags(RWF_APPEND), 1);
 }
 
-// Oracle: a flag that preadv2(2) accepts for this file is accepted in a request, too.
-TEST_P(aio_transfer, rw_flags_of_newer_kernels_are_taken_where_the_kernel_has_them) {
+// Oracle: a request with a flag is accepted if preadv2(2) accepts the flag for this file.
+TEST_P(aio_transfer, rw_flags_of_newer_kernels_are_accepted_if_the_kernel_has_them) {
   char byte = 0;
   const iovec buffer{.iov_base = &byte, .iov_len = 1};
   for (const int flag : {0x40, 0x80, 0x100}) {  // RWF_ATOMIC, RWF_DONTCACHE, RWF_NOSIGNAL
@@ -166,18 +167,18 @@ TEST_P(aio_transfer, atomic_reads_and_atomic_writes_of_a_file_without_them_are_e
   EXPECT_EQ(answer_to(ctx_, write), -EOPNOTSUPP);
 }
 
-TEST_P(aio_transfer, nobody_is_asked_to_poll_for_the_end_of_a_transfer) {
+TEST_P(aio_transfer, rwf_hipri_is_accepted) {
   iocb_abi request = file_read();
   request.rw_flags = RWF_HIPRI;
   EXPECT_EQ(result_of(ctx_, request), 5);
 }
 
-TEST_P(aio_transfer, appending_and_not_appending_is_einval) {
+TEST_P(aio_transfer, rwf_append_with_rwf_noappend_is_einval) {
   constexpr std::int32_t rwf_noappend = 0x20;
   EXPECT_EQ(answer_with_rw_flags(RWF_APPEND | rwf_noappend), -EINVAL);
 }
 
-TEST_P(aio_transfer, bad_rw_flags_are_told_before_the_mode) {
+TEST_P(aio_transfer, bad_rw_flags_are_reported_before_a_wrong_open_mode) {
   const base::unique_fd write_only{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
   iocb_abi request = read_of(write_only.get());
   request.rw_flags = 1 << 30;
@@ -191,7 +192,7 @@ TEST_P(aio_transfer, a_file_opened_for_the_other_direction_is_ebadf) {
   EXPECT_EQ(answer_to(ctx_, read), -EBADF);
 }
 
-TEST_P(aio_transfer, the_mode_is_told_before_a_bad_buffer) {
+TEST_P(aio_transfer, wrong_open_mode_is_reported_before_a_bad_buffer) {
   iocb_abi read = read_of(pipe_.write.get());
   read.buf = reinterpret_cast<std::uint64_t>(kernels_address<char>());
   EXPECT_EQ(answer_to(ctx_, read), -EBADF);
@@ -203,13 +204,13 @@ TEST_P(aio_transfer, directories_are_einval) {
   EXPECT_EQ(answer_to(ctx_, as_write(read_of(directory.get()))), -EBADF);
 }
 
-TEST_P(aio_transfer, a_buffer_in_the_kernels_half_is_efault) {
+TEST_P(aio_transfer, buffer_in_kernel_addresses_is_efault) {
   iocb_abi request = file_read();
   request.buf = reinterpret_cast<std::uint64_t>(kernels_address<char>());
   EXPECT_EQ(answer_to(ctx_, request), -EFAULT);
 }
 
-TEST_P(aio_transfer, a_null_buffer_is_the_events_efault) {
+TEST_P(aio_transfer, null_buffer_is_efault_in_the_event) {
   iocb_abi request = file_read();
   request.buf = 0;
   EXPECT_EQ(result_of(ctx_, request), -EFAULT);
@@ -217,20 +218,20 @@ TEST_P(aio_transfer, a_null_buffer_is_the_events_efault) {
   EXPECT_EQ(result_of(ctx_, request), 0);
 }
 
-TEST_P(aio_transfer, a_length_that_no_transfer_has_is_cut_and_not_refused) {
+TEST_P(aio_transfer, length_above_the_maximum_is_truncated_and_not_refused) {
   iocb_abi request = file_read();
   request.nbytes = SSIZE_MAX;
   EXPECT_EQ(result_of(ctx_, request), 12);
 }
 
-TEST_P(aio_transfer, a_bad_buffer_is_told_before_a_bad_offset) {
+TEST_P(aio_transfer, bad_buffer_is_reported_before_a_bad_offset) {
   iocb_abi request = file_read();
   request.buf = reinterpret_cast<std::uint64_t>(kernels_address<char>());
   request.offset = -1;
   EXPECT_EQ(answer_to(ctx_, request), -EFAULT);
 }
 
-TEST_P(aio_transfer, a_negative_offset_is_einval_and_one_whose_end_wraps_too) {
+TEST_P(aio_transfer, negative_offset_and_overflowing_end_are_einval) {
   iocb_abi request = file_read();
   request.offset = -1;
   EXPECT_EQ(answer_to(ctx_, request), -EINVAL);
@@ -241,7 +242,7 @@ TEST_P(aio_transfer, a_negative_offset_is_einval_and_one_whose_end_wraps_too) {
   EXPECT_EQ(result_of(ctx_, request), 0);
 }
 
-TEST_P(aio_transfer, a_pipe_has_no_offset_but_a_negative_one_is_einval) {
+TEST_P(aio_transfer, offset_of_a_pipe_is_ignored_unless_it_is_negative) {
   fill_pipe();
   iocb_abi request = read_of(pipe_.read.get());
   request.offset = -1;
@@ -250,7 +251,7 @@ TEST_P(aio_transfer, a_pipe_has_no_offset_but_a_negative_one_is_einval) {
   EXPECT_EQ(result_of(ctx_, request), 1);
 }
 
-TEST_P(aio_transfer, vectors_that_cannot_be_read_are_efault) {
+TEST_P(aio_transfer, unreadable_vectors_are_efault) {
   iocb_abi request = aio::prep_preadv(file_.get(), std::span<const iovec>{}, 0);
   request.nbytes = 1;
   EXPECT_EQ(answer_to(ctx_, request), -EFAULT);
@@ -265,7 +266,7 @@ TEST_P(aio_transfer, more_than_1024_vectors_are_einval) {
   EXPECT_EQ(result_of(ctx_, aio::prep_preadv(file_.get(), buffers, 0)), 12);
 }
 
-TEST_P(aio_transfer, no_vector_transfers_nothing) {
+TEST_P(aio_transfer, zero_vectors_transfer_nothing) {
   EXPECT_EQ(result_of(ctx_, aio::prep_preadv(file_.get(), std::span<const iovec>{}, 0)), 0);
 }
 
@@ -284,7 +285,7 @@ TEST_P(aio_transfer, the_number_of_vectors_has_32_bits) {
   }
 }
 
-TEST_P(aio_transfer, vectors_lengths_are_checked_and_then_their_addresses) {
+TEST_P(aio_transfer, lengths_of_vectors_are_checked_before_their_addresses) {
   iovec good{text_.data(), 5};
   iovec long_one{text_.data(), std::size_t{1} << 63};
   iovec nowhere{kernels_address<void>(), 5};
@@ -300,7 +301,7 @@ TEST_P(aio_transfer, vectors_lengths_are_checked_and_then_their_addresses) {
   EXPECT_EQ(answer_with(two), -EINVAL);
 }
 
-TEST_P(aio_transfer, the_vectors_array_may_go_once_the_request_is_taken) {
+TEST_P(aio_transfer, vector_array_may_be_overwritten_after_submit) {
   std::array<iovec, 1> buffers{iovec{text_.data(), 5}};
   iocb_abi request = aio::prep_preadv(file_.get(), buffers, 0);
   ASSERT_EQ(submit(ctx_, request), 1);
@@ -308,21 +309,21 @@ TEST_P(aio_transfer, the_vectors_array_may_go_once_the_request_is_taken) {
   EXPECT_EQ(result(ctx_), 5);
 }
 
-TEST_P(aio_transfer, what_the_file_refuses_comes_as_the_events_result) {
+TEST_P(aio_transfer, error_of_the_file_is_the_result_in_the_event) {
   iocb_abi past_the_limit = as_write(file_read());
   past_the_limit.offset = LONG_MAX - 5;
   EXPECT_EQ(result_of(ctx_, past_the_limit), -EFBIG);
 }
 
-TEST_P(aio_transfer, what_knows_no_reads_is_einval) {
+TEST_P(aio_transfer, file_without_reads_is_einval) {
   const base::unique_fd epoll{::epoll_create1(EPOLL_CLOEXEC)};
   EXPECT_EQ(answer_to(ctx_, read_of(epoll.get())), -EINVAL);
   EXPECT_EQ(answer_to(ctx_, as_write(read_of(epoll.get()))), -EINVAL);
 }
 
-// The kernel's AIO needs another operation of the file than read(2) and write(2), which these do not have. From Linux 6.9
-// on doorbell can tell; before that it carries the requests out.
-TEST_P(aio_transfer, files_without_the_operation_are_einval) {
+// The kernel's AIO needs the file operations read_iter and write_iter, which these files do not have, though read(2)
+// and write(2) work. From Linux 6.9 on doorbell can detect that; on older kernels it executes the requests.
+TEST_P(aio_transfer, files_without_read_iter_or_write_iter_are_einval) {
   const base::unique_fd full{::open("/dev/full", O_WRONLY | O_CLOEXEC)};
   const iocb_abi to_full = as_write(read_of(full.get()));
   const auto bell = kernel_eventfd();
@@ -342,7 +343,7 @@ TEST_P(aio_transfer, files_without_the_operation_are_einval) {
   }
 }
 
-TEST_P(aio_transfer, devices_with_the_operation_are_read_and_written) {
+TEST_P(aio_transfer, files_with_read_iter_or_write_iter_are_read_and_written) {
   const base::unique_fd null{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
   EXPECT_EQ(result_of(ctx_, as_write(read_of(null.get()))), 5);
   const base::unique_fd zero{::open("/dev/zero", O_RDONLY | O_CLOEXEC)};
@@ -351,7 +352,7 @@ TEST_P(aio_transfer, devices_with_the_operation_are_read_and_written) {
   EXPECT_EQ(result_of(ctx_, aio::prep_pread(bell.get(), text_.data(), 8, 0)), 8);
 }
 
-// Oracle: preadv2(2) of the same file.
+// Oracle: the result of preadv2(2) on the same file.
 TEST_P(aio_transfer, rw_flags_that_the_file_does_not_support_are_eopnotsupp) {
   constexpr int dont_cache = 0x80;  // RWF_DONTCACHE
   const base::unique_fd in_memory{::memfd_create("doorbell-test", MFD_CLOEXEC)};
@@ -394,7 +395,7 @@ TEST_P(aio_transfer, a_write_of_0_bytes_to_a_datagram_socket_sends_an_empty_data
   EXPECT_EQ(received(), -1);
 }
 
-// What waits until there is room is sent as well.
+// The empty datagram is sent even if the write has to wait for room first.
 TEST_P(aio_transfer, beyond_a_write_of_0_bytes_waits_for_room_in_a_datagram_socket) {
   if (on_kernel()) GTEST_SKIP() << "io_submit would wait";
   std::array<int, 2> sockets{};
@@ -412,8 +413,8 @@ TEST_P(aio_transfer, beyond_a_write_of_0_bytes_waits_for_room_in_a_datagram_sock
   EXPECT_EQ(::recv(receiver.get(), &byte, 1, MSG_DONTWAIT), 0);
 }
 
-// Kernels in which timerfds and signalfds cannot be read by AIO refuse them with the same error.
-TEST_P(aio_transfer, a_read_of_0_bytes_asks_the_file) {
+// On kernels whose AIO cannot read timerfds and signalfds, io_submit fails with the same error, EINVAL.
+TEST_P(aio_transfer, read_of_0_bytes_is_passed_to_the_file) {
   sigset_t some;
   sigemptyset(&some);
   sigaddset(&some, SIGUSR1);
@@ -435,7 +436,7 @@ TEST_P(aio_transfer, a_read_of_0_bytes_asks_the_file) {
 }
 
 // The event is there when io_submit returns.
-TEST_P(aio_transfer, what_is_full_and_does_not_block_is_the_events_eagain) {
+TEST_P(aio_transfer, write_to_a_full_nonblocking_file_is_eagain_in_the_event) {
   std::array<int, 2> sockets{};
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sockets.data()), 0);
   const base::unique_fd socket{sockets[0]};
@@ -453,7 +454,7 @@ TEST_P(aio_transfer, what_is_full_and_does_not_block_is_the_events_eagain) {
   }
 }
 
-// The kernel reads inside io_submit.
+// The kernel reads the pipe inside io_submit, and so waits there.
 TEST_P(aio_transfer, beyond_io_submit_does_not_wait_for_a_pipe_to_be_filled) {
   iocb_abi read = read_of(pipe_.read.get());
   int answer = 0;
@@ -471,7 +472,7 @@ TEST_P(aio_transfer, beyond_io_submit_does_not_wait_for_a_pipe_to_be_filled) {
 }
 
 // The event is there when io_submit returns.
-TEST_P(aio_transfer, what_is_empty_and_does_not_block_is_the_events_eagain) {
+TEST_P(aio_transfer, read_of_an_empty_nonblocking_file_is_eagain_in_the_event) {
   std::array<int, 2> sockets{};
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sockets.data()), 0);
   sigset_t some;
