@@ -23,13 +23,13 @@ set(not_emulated
   unit.threads.strict.vectors_are_read_where_a_sandbox_forbids_to_look
   # mremap(2) with an old size of 0 fails with ENOMEM, so the memory of a ring is a file's, and setup needs a descriptor
   # (aio/ring.cpp).
-  unit.threads.aio_limits.setup_without_descriptors
+  unit.threads.aio_limits.setup_without_descriptors_fails_until_there_are_enough
   # The emulator has mappings of its own, and does not pass RLIMIT_AS on to the host.
-  unit.threads.aio_limits.setup_without_mappings
-  unit.threads.aio_limits.setup_without_memory
+  unit.threads.aio_limits.setup_without_mappings_fails_until_there_are_enough
+  unit.threads.aio_limits.setup_without_memory_fails
   unit.background_thread.is_started_where_there_is_no_room_for_its_stack
   # The emulator has threads of its own, and waits for the program's first one.
-  unit.background_thread.knows_when_only_such_threads_are_left
+  unit.background_thread.reports_when_only_background_threads_are_left
   # /proc tells the number of the host's system call.
   unit.forward_helper.ends_when_it_is_idle_and_is_started_again
   unit.forward_helper.waits_for_room_again_after_the_count_was_taken_here
@@ -47,8 +47,8 @@ set(not_emulated
   conformance.by_number.threads.both/aio_transfer.length_above_the_maximum_is_truncated_and_not_refused/doorbell
   # These tests fork while other threads start and map memory. Occasionally the child then waits forever for a lock of
   # the emulator.
-  unit.threads.aio_fork.children_of_a_process_whose_threads_are_at_it_are_whole
-  unit.threads.aio_first_use.a_child_forked_during_its_parents_first_setup_is_whole
+  unit.threads.aio_fork.children_forked_while_other_threads_use_contexts_can_use_contexts
+  unit.threads.aio_first_use.a_child_forked_during_its_parents_first_setup_can_use_contexts
   # fcntl(2) fails with EINVAL for F_SETSIG, with which the library marks its eventfds and epolls. Without the mark it
   # cannot tell them from those of the program.
   unit.private_fd.does_not_close_a_file_of_the_program_under_its_number

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Completions that ring eventfds, and threads that wait for them.
+// Completions that signal eventfds, and threads that wait for the events of a context.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 #include <doorbell/eventfd.hpp>
@@ -43,14 +43,15 @@ class aio_bell : public testing::Test {
   std::array<char, 64> text_{};
 };
 
-TEST_F(aio_bell, rings_though_nobody_gets_the_event) {
+TEST_F(aio_bell, completion_signals_its_eventfd_although_no_thread_gets_the_event) {
   auto read = ringing_read();
   ctx_.submit({&read});
   EXPECT_EQ(bell_.read_for(20s), 1U);
 }
 
-// Oracle: ThreadSanitizer's, which knows descriptors by their numbers. Nothing orders the two threads but the kernel.
-TEST_F(aio_bell, the_number_of_a_descriptor_is_anybodys_once_its_context_is_gone) {
+// Oracle: ThreadSanitizer, which identifies descriptors by their numbers, reports no race. Only the kernel orders the
+// two threads.
+TEST_F(aio_bell, descriptor_number_of_a_destroyed_context_can_be_reused) {
   std::atomic<bool> gone{false};
   std::jthread user{[&] {
     aio::context ctx{8};
@@ -65,7 +66,7 @@ TEST_F(aio_bell, the_number_of_a_descriptor_is_anybodys_once_its_context_is_gone
   EXPECT_TRUE(of_the_same_number);
 }
 
-TEST_F(aio_bell, counts_every_completion) {
+TEST_F(aio_bell, eventfd_counts_every_completion) {
   auto write = aio::prep_pwrite(file_.get(), "HELLO", 5, 0);
   write.set_eventfd(bell_);
   std::vector<aio::iocb> writes(40, write);
@@ -77,7 +78,7 @@ TEST_F(aio_bell, counts_every_completion) {
   EXPECT_EQ(rung, writes.size());
 }
 
-TEST_F(aio_bell, the_event_is_there_when_it_rings) {
+TEST_F(aio_bell, event_can_be_fetched_when_its_eventfd_is_signalled) {
   std::atomic<std::size_t> found{0};
   std::array<aio::io_event, 4> events{};
   std::latch rung{1};
@@ -91,7 +92,7 @@ TEST_F(aio_bell, the_event_is_there_when_it_rings) {
   EXPECT_EQ(found, 1U);
 }
 
-TEST_F(aio_bell, a_completion_can_submit_the_next_from_its_callback) {
+TEST_F(aio_bell, callback_of_a_completion_can_submit_the_next_request) {
   constexpr std::size_t rounds = 50;
   auto read = ringing_read();
   std::atomic<std::size_t> rung{0};
@@ -109,7 +110,7 @@ TEST_F(aio_bell, a_completion_can_submit_the_next_from_its_callback) {
   EXPECT_EQ(rung, rounds);
 }
 
-TEST_F(aio_bell, a_cancelled_request_rings_too) {
+TEST_F(aio_bell, cancelled_request_signals_its_eventfd) {
   doorbell::test::pipe_ends pipe;
   auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
   read.set_eventfd(bell_);
@@ -118,7 +119,7 @@ TEST_F(aio_bell, a_cancelled_request_rings_too) {
   EXPECT_EQ(bell_.read_for(20s), 1U);
 }
 
-TEST_F(aio_bell, what_destroy_cancels_rings_too) {
+TEST_F(aio_bell, requests_cancelled_by_destroy_signal_their_eventfd) {
   doorbell::test::pipe_ends pipe;
   std::vector<aio::iocb> reads(8, aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0));
   for (auto& read : reads) {
@@ -129,7 +130,7 @@ TEST_F(aio_bell, what_destroy_cancels_rings_too) {
   EXPECT_EQ(bell_.read(), reads.size());
 }
 
-TEST_F(aio_bell, a_closed_eventfd_is_refused) {
+TEST_F(aio_bell, submit_with_a_closed_eventfd_is_refused) {
   auto read = ringing_read();
   bell_.close();
   std::error_code ec;
@@ -137,7 +138,7 @@ TEST_F(aio_bell, a_closed_eventfd_is_refused) {
   EXPECT_EQ(ec, std::errc::bad_file_descriptor);
 }
 
-TEST_F(aio_bell, a_resfd_that_is_none_of_ours_is_refused) {
+TEST_F(aio_bell, submit_with_a_resfd_but_without_set_eventfd_is_refused) {
   auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
   read.flags = aio::iocb_abi::flag_resfd;
   std::error_code ec;
@@ -145,7 +146,7 @@ TEST_F(aio_bell, a_resfd_that_is_none_of_ours_is_refused) {
   EXPECT_EQ(ec, std::errc::bad_file_descriptor);
 }
 
-TEST_F(aio_bell, a_full_eventfd_of_the_kernels_gets_the_rest_though_it_came_in_a_callback) {
+TEST_F(aio_bell, full_kernel_eventfd_gets_the_remaining_count_of_a_request_submitted_in_a_callback) {
   constexpr std::uint64_t most = doorbell::eventfd::max;
   const auto full = doorbell::test::kernel_eventfd();
   ASSERT_EQ(::write(full.get(), &most, sizeof most), 8);
@@ -164,7 +165,7 @@ TEST_F(aio_bell, a_full_eventfd_of_the_kernels_gets_the_rest_though_it_came_in_a
   EXPECT_EQ(aio::io_destroy(handle), 0);
 }
 
-TEST_F(aio_bell, a_request_keeps_the_memory_of_an_eventfd_and_not_its_file) {
+TEST_F(aio_bell, request_in_flight_keeps_the_memory_of_its_eventfd_but_not_the_eventfd_open) {
   doorbell::test::pipe_ends pipe;
   auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
   read.set_eventfd(bell_);
@@ -194,7 +195,7 @@ TEST_F(aio_bell, destroy_wakes_a_thread_that_waits_for_events) {
   EXPECT_EQ(ec, std::errc::invalid_argument);
 }
 
-// Oracle: as many events as requests, each got by one of the threads, and no thread left asleep.
+// Oracle: each event is returned to exactly one of the threads, and no thread stays asleep.
 TEST_F(aio_bell, several_threads_share_the_events_of_one_context) {
   constexpr std::size_t each = 25;
   constexpr std::size_t threads = 3;
@@ -215,8 +216,9 @@ TEST_F(aio_bell, several_threads_share_the_events_of_one_context) {
   EXPECT_EQ(got, threads * each);
 }
 
-// Oracle: one who sleeps for an event gets it, though another has reaped it before the sleeper came to look: it is slow.
-TEST_F(aio_bell, a_sleeper_gets_what_another_has_reaped) {
+// Oracle: a thread that sleeps for an event returns with it, although another thread reaps the completion before the
+// sleeper, which is slow, looks into the ring.
+TEST_F(aio_bell, sleeping_thread_gets_an_event_that_another_thread_has_reaped) {
   doorbell::test::pipe_ends pipe;
   auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
   read.set_eventfd(bell_);
@@ -235,7 +237,7 @@ TEST_F(aio_bell, a_sleeper_gets_what_another_has_reaped) {
   EXPECT_EQ(got, 1U);
 }
 
-TEST_F(aio_bell, a_signal_handler_interrupts_a_wait_with_nothing_in_hand_even_under_sa_restart) {
+TEST_F(aio_bell, signal_handler_interrupts_a_wait_without_events_even_with_sa_restart) {
   const doorbell::test::signal_handler handled{SA_RESTART};
   std::error_code ec;
   doorbell::test::call_under_signals([&] {

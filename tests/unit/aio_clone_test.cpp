@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Children that are created by the system call itself: no handler of pthread_atfork(3) runs for them.
+// Children created by a direct clone(2) system call, for which no handler of pthread_atfork(3) runs.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 
@@ -31,7 +31,7 @@ namespace {
 using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
 
-/// Runs `body` in a child.
+/// Runs `body` in a child created by a direct clone(2).
 template <class Body>
 void in_cloned_child(Body body) {
   const auto child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
@@ -43,7 +43,7 @@ void in_cloned_child(Body body) {
   doorbell::test::expect_success(child);
 }
 
-/// A context whose request signals an eventfd by the process's own thread.
+/// Creates a context, and expects that a thread of this process signals the eventfd of its request.
 void expect_own_context_works() {
   const auto eventfd = doorbell::test::kernel_eventfd();
   const doorbell::test::pipe_ends pipe;
@@ -66,8 +66,8 @@ void expect_own_context_works() {
 class aio_clone : public testing::Test {
  protected:
   void SetUp() override {
-    if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has handlers for fork(3), too, which do not run";
-    expect_own_context_works();  // so that there are threads of the parent's, which the child has not
+    if (doorbell::test::sanitized) GTEST_SKIP() << "the fork handlers of a sanitizer do not run for a direct clone(2)";
+    expect_own_context_works();  // starts threads in the parent that the child does not have
     ctx_.emplace(8);
   }
 
@@ -91,12 +91,12 @@ TEST_F(aio_clone, the_child_has_none_of_its_parents_contexts) {
   EXPECT_EQ(ctx_->handle(), handle);
 }
 
-TEST_F(aio_clone, the_child_makes_contexts_of_its_own) {
+TEST_F(aio_clone, the_child_can_create_contexts) {
   in_cloned_child([] { expect_own_context_works(); });
   expect_own_context_works();
 }
 
-TEST_F(aio_clone, so_do_its_own_children) {
+TEST_F(aio_clone, children_of_the_child_can_create_contexts) {
   in_cloned_child([] {
     expect_own_context_works();
     in_cloned_child([] { expect_own_context_works(); });
@@ -105,7 +105,7 @@ TEST_F(aio_clone, so_do_its_own_children) {
   });
 }
 
-// Of a thread that sleeps in a wait when the child is created, the child knows nothing.
+// The child must not wait for a thread that sleeps in a wait when the child is created.
 TEST_F(aio_clone, the_child_does_not_wait_for_its_parents_threads) {
   doorbell::test::asleep sleeper{[&] {
     std::array<aio::io_event, 1> events{};
@@ -116,7 +116,7 @@ TEST_F(aio_clone, the_child_does_not_wait_for_its_parents_threads) {
   ctx_->destroy();
 }
 
-TEST_F(aio_clone, the_parent_keeps_its_descriptors_where_the_child_shares_them) {
+TEST_F(aio_clone, the_child_closes_no_descriptor_in_a_table_that_it_shares_with_its_parent) {
   const auto child = static_cast<pid_t>(::syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0));
   if (child == 0) {
     ::alarm(doorbell::test::child_patience_in_seconds);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a context does with one request: its operations, its errors, its end.
+// Requests of one context: operations, refusals, waits for events, cancellation, and the destruction of the context.
 #include <doorbell/aio.hpp>
 #include <doorbell/eventfd.hpp>
 #include <doorbell/notifier.hpp>
@@ -71,7 +71,7 @@ TEST_F(aio_context, pread_reads_at_its_offset) {
   EXPECT_EQ(first(text_, bytes), "world");
 }
 
-TEST_F(aio_context, pread_at_the_end_of_the_file_reads_what_is_there) {
+TEST_F(aio_context, pread_at_the_end_of_the_file_is_short) {
   auto read = aio::prep_pread(file_.get(), text_.data(), text_.size(), 7);
   EXPECT_EQ(result_of(read), 5);
   auto beyond = aio::prep_pread(file_.get(), text_.data(), text_.size(), 4096);
@@ -100,14 +100,14 @@ TEST_F(aio_context, preadv_and_pwritev_take_several_buffers) {
   EXPECT_EQ(first(text_, 7), "hello, ");
 }
 
-TEST_F(aio_context, fsync_and_fdsync_answer_0) {
+TEST_F(aio_context, fsync_and_fdsync_complete_with_0) {
   auto all = aio::prep_fsync(file_.get());
   EXPECT_EQ(result_of(all), 0);
   auto data = aio::prep_fdsync(file_.get());
   EXPECT_EQ(result_of(data), 0);
 }
 
-TEST_F(aio_context, poll_answers_with_the_mask_once_there_is_something) {
+TEST_F(aio_context, poll_completes_with_the_mask_when_the_pipe_is_readable) {
   doorbell::test::pipe_ends pipe;
   auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
   ASSERT_EQ(ctx_.submit({&poll}), 1U);
@@ -116,7 +116,7 @@ TEST_F(aio_context, poll_answers_with_the_mask_once_there_is_something) {
   EXPECT_EQ(get_one().res, POLLIN);
 }
 
-TEST_F(aio_context, poll_tells_of_a_hangup_unasked) {
+TEST_F(aio_context, poll_reports_a_hangup_that_was_not_asked_for) {
   doorbell::test::pipe_ends pipe;
   auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
   ASSERT_EQ(ctx_.submit({&poll}), 1U);
@@ -135,7 +135,7 @@ TEST_F(aio_context, a_read_of_an_empty_pipe_does_not_block_submit) {
   EXPECT_EQ(first(text_, event.res), "late");
 }
 
-TEST_F(aio_context, an_event_brings_the_requests_data_and_address) {
+TEST_F(aio_context, an_event_contains_the_data_and_the_address_of_its_request) {
   auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
   read.data = &text_;
   ASSERT_EQ(ctx_.submit({&read}), 1U);
@@ -145,14 +145,14 @@ TEST_F(aio_context, an_event_brings_the_requests_data_and_address) {
   EXPECT_EQ(event.res2, 0);
 }
 
-TEST_F(aio_context, an_error_found_later_comes_as_the_events_result) {
+TEST_F(aio_context, an_error_after_submit_is_the_result_of_the_event) {
   auto read = aio::prep_pread(file_.get(), nullptr, 5, 0);
   EXPECT_EQ(result_of(read), -EFAULT);
 }
 
 // Refusals.
 
-TEST_F(aio_context, submit_refuses_what_cannot_be_a_request) {
+TEST_F(aio_context, submit_refuses_invalid_requests) {
   auto reserved = aio::prep_pread(file_.get(), text_.data(), 1, 0);
   reserved.reserved2 = 1;
   EXPECT_EQ(refusal_of(reserved), std::errc::invalid_argument);
@@ -168,7 +168,7 @@ TEST_F(aio_context, submit_refuses_what_cannot_be_a_request) {
   EXPECT_EQ(ec, std::errc::bad_address);
 }
 
-TEST_F(aio_context, submit_refuses_a_file_that_is_not_open_for_it) {
+TEST_F(aio_context, submit_refuses_a_file_that_is_not_open_for_the_operation) {
   auto nowhere = aio::prep_pread(-1, text_.data(), 1, 0);
   EXPECT_EQ(refusal_of(nowhere), std::errc::bad_file_descriptor);
   doorbell::test::pipe_ends pipe;
@@ -178,7 +178,7 @@ TEST_F(aio_context, submit_refuses_a_file_that_is_not_open_for_it) {
   EXPECT_EQ(refusal_of(forwards), std::errc::bad_file_descriptor);
 }
 
-TEST_F(aio_context, submit_refuses_arguments_that_fsync_and_poll_do_not_have) {
+TEST_F(aio_context, submit_refuses_unused_arguments_of_fsync_and_poll_that_are_not_0) {
   auto sync = aio::prep_fsync(file_.get());
   sync.nbytes = 1;
   EXPECT_EQ(refusal_of(sync), std::errc::invalid_argument);
@@ -187,7 +187,7 @@ TEST_F(aio_context, submit_refuses_arguments_that_fsync_and_poll_do_not_have) {
   EXPECT_EQ(refusal_of(poll), std::errc::invalid_argument);
 }
 
-TEST_F(aio_context, submit_takes_those_before_the_first_bad_one) {
+TEST_F(aio_context, submit_accepts_the_requests_before_the_first_bad_one) {
   auto good = aio::prep_pread(file_.get(), text_.data(), 5, 0);
   auto bad = aio::prep_pread(-1, text_.data(), 1, 0);
   std::error_code ec;
@@ -197,9 +197,9 @@ TEST_F(aio_context, submit_takes_those_before_the_first_bad_one) {
   EXPECT_EQ(events_there(), 0U);
 }
 
-TEST_F(aio_context, submit_of_nothing_takes_nothing) { EXPECT_EQ(ctx_.submit({}), 0U); }
+TEST_F(aio_context, submit_of_no_requests_returns_0) { EXPECT_EQ(ctx_.submit({}), 0U); }
 
-TEST_F(aio_context, more_requests_than_slots_are_refused_and_each_event_got_admits_one) {
+TEST_F(aio_context, submit_is_refused_without_a_free_slot_and_each_fetched_event_frees_one) {
   doorbell::test::pipe_ends pipe;
   std::vector<aio::iocb> polls(4096, aio::prep_poll(pipe.read.get(), POLLIN));
   std::size_t taken = 0;
@@ -222,7 +222,7 @@ TEST_F(aio_context, a_context_for_no_requests_or_for_too_many_is_refused) {
   EXPECT_EQ(ec, std::errc::invalid_argument);
 }
 
-TEST_F(aio_context, errors_are_thrown_where_there_is_no_error_code) {
+TEST_F(aio_context, overloads_without_an_error_code_throw) {
   EXPECT_THROW(aio::context{0}, std::system_error);
   auto bad = aio::prep_pread(-1, text_.data(), 1, 0);
   EXPECT_THROW(ctx_.submit({&bad}), std::system_error);
@@ -233,13 +233,13 @@ TEST_F(aio_context, errors_are_thrown_where_there_is_no_error_code) {
 
 // Getting events.
 
-TEST_F(aio_context, get_events_gives_up_when_the_time_is_up) {
+TEST_F(aio_context, get_events_returns_nothing_after_its_timeout) {
   std::array<aio::io_event, 1> events{};
   EXPECT_TRUE(ctx_.get_events(1, events, 1ms).empty());
   EXPECT_TRUE(ctx_.get_events(1, events, 0ms).empty());
 }
 
-TEST_F(aio_context, get_events_with_too_few_by_the_deadline_gives_those) {
+TEST_F(aio_context, get_events_returns_fewer_than_the_minimum_at_the_deadline) {
   doorbell::eventfd complete;
   auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
   read.set_eventfd(complete);
@@ -249,7 +249,7 @@ TEST_F(aio_context, get_events_with_too_few_by_the_deadline_gives_those) {
   EXPECT_EQ(ctx_.get_events(2, events, 50ms).size(), 1U);
 }
 
-TEST_F(aio_context, get_events_gives_no_more_than_fit) {
+TEST_F(aio_context, get_events_returns_no_more_events_than_fit) {
   std::vector<aio::iocb> writes(5, aio::prep_pwrite(file_.get(), "HELLO", 5, 0));
   for (auto& write : writes) ctx_.submit({&write});
   std::array<aio::io_event, 3> events{};
@@ -257,7 +257,7 @@ TEST_F(aio_context, get_events_gives_no_more_than_fit) {
   EXPECT_EQ(ctx_.get_events(2, events, 20s).size(), 2U);
 }
 
-TEST_F(aio_context, get_events_refuses_to_wait_for_more_than_fit) {
+TEST_F(aio_context, get_events_refuses_a_minimum_that_does_not_fit) {
   std::array<aio::io_event, 1> events{};
   std::error_code ec;
   EXPECT_TRUE(ctx_.get_events(2, events, ec).empty());
@@ -266,7 +266,7 @@ TEST_F(aio_context, get_events_refuses_to_wait_for_more_than_fit) {
 
 // Cancelling.
 
-TEST_F(aio_context, a_cancelled_poll_has_its_event_with_0) {
+TEST_F(aio_context, a_cancelled_poll_completes_with_0) {
   doorbell::test::pipe_ends pipe;
   auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
   ctx_.submit({&poll});
@@ -274,7 +274,7 @@ TEST_F(aio_context, a_cancelled_poll_has_its_event_with_0) {
   EXPECT_EQ(get_one().res, 0);
 }
 
-TEST_F(aio_context, a_cancelled_read_of_a_pipe_has_its_event_and_takes_nothing) {
+TEST_F(aio_context, a_cancelled_read_of_a_pipe_completes_and_takes_no_byte) {
   doorbell::test::pipe_ends pipe;
   auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
   ctx_.submit({&read});
@@ -284,7 +284,7 @@ TEST_F(aio_context, a_cancelled_read_of_a_pipe_has_its_event_and_takes_nothing) 
   EXPECT_EQ(::read(pipe.read.get(), text_.data(), 1), 1);
 }
 
-TEST_F(aio_context, what_is_not_in_flight_cannot_be_cancelled) {
+TEST_F(aio_context, cancel_of_a_request_that_is_not_in_flight_is_refused) {
   auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
   std::error_code ec;
   ctx_.cancel(read, ec);
@@ -294,7 +294,7 @@ TEST_F(aio_context, what_is_not_in_flight_cannot_be_cancelled) {
   EXPECT_EQ(ec, std::errc::invalid_argument);
 }
 
-// The thread that submits is not the request's owner: io_uring would end what its thread leaves behind.
+// io_uring cancels the requests of a thread that ends; a context must not.
 TEST_F(aio_context, a_request_outlives_the_thread_that_submitted_it) {
   doorbell::test::pipe_ends pipe;
   auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
@@ -306,9 +306,9 @@ TEST_F(aio_context, a_request_outlives_the_thread_that_submitted_it) {
   EXPECT_EQ(first(text_, event.res), "here");
 }
 
-// The end.
+// Destruction and moves.
 
-TEST_F(aio_context, destroy_cancels_what_waits_and_returns) {
+TEST_F(aio_context, destroy_cancels_waiting_requests_and_returns) {
   doorbell::test::pipe_ends pipe;
   std::vector<aio::iocb> reads(8, aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0));
   for (auto& read : reads) ctx_.submit({&read});
@@ -320,7 +320,7 @@ TEST_F(aio_context, destroy_cancels_what_waits_and_returns) {
   EXPECT_EQ(text_, untouched);
 }
 
-// Oracle: what submit has taken is carried out when destroy returns.
+// Oracle: when destroy returns, all accepted requests have been carried out.
 TEST_F(aio_context, destroy_waits_for_writes_and_reads_of_files) {
   const std::string block(4096, 'x');
   std::vector<aio::iocb> requests;
@@ -341,7 +341,7 @@ TEST_F(aio_context, destroy_waits_for_writes_and_reads_of_files) {
   for (const auto& each : found) EXPECT_STREQ(each.data(), "read");
 }
 
-TEST_F(aio_context, after_destroy_every_call_says_invalid_argument) {
+TEST_F(aio_context, every_call_after_destroy_fails_with_invalid_argument) {
   ASSERT_NE(ctx_.handle(), 0U);
   ctx_.destroy();
   EXPECT_EQ(ctx_.handle(), 0U);
@@ -357,7 +357,7 @@ TEST_F(aio_context, after_destroy_every_call_says_invalid_argument) {
   EXPECT_EQ(ec, std::errc::invalid_argument);
 }
 
-TEST_F(aio_context, a_moved_context_goes_on_and_leaves_nothing_behind) {
+TEST_F(aio_context, a_moved_context_keeps_its_requests_and_the_source_is_empty) {
   auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
   ctx_.submit({&read});
   aio::context there = std::move(ctx_);
@@ -370,7 +370,7 @@ TEST_F(aio_context, a_moved_context_goes_on_and_leaves_nothing_behind) {
   EXPECT_EQ(result_of(read), 5);
 }
 
-TEST_F(aio_context, waiting_and_destroying_are_refused_inside_a_callback) {
+TEST_F(aio_context, wait_and_destroy_are_refused_inside_a_callback) {
   doorbell::eventfd bell;
   std::error_code waiting;
   std::error_code destroying;
@@ -386,8 +386,8 @@ TEST_F(aio_context, waiting_and_destroying_are_refused_inside_a_callback) {
   EXPECT_EQ(result_of(read), 5);
 }
 
-// Oracle: each call returns no event; it does not wait for one.
-TEST_F(aio_context, a_timeout_that_is_over_does_not_wait) {
+// Oracle: each call returns without an event, and does not wait.
+TEST_F(aio_context, a_negative_or_nan_timeout_does_not_wait) {
   std::array<aio::io_event, 1> events{};
   using namespace std::chrono;
   EXPECT_TRUE(ctx_.get_events(1, events, -1ns).empty());
@@ -397,7 +397,7 @@ TEST_F(aio_context, a_timeout_that_is_over_does_not_wait) {
   EXPECT_TRUE(ctx_.get_events(1, events, duration<double>{std::numeric_limits<double>::quiet_NaN()}).empty());
 }
 
-TEST(aio_context_end, in_a_callback_ends_the_program_and_says_why) {
+TEST(aio_context_end, destruction_in_a_callback_aborts_the_program_with_a_message) {
   const auto destroy = [] {
     auto destroyed = std::make_unique<aio::context>(8);
     const doorbell::eventfd bell;

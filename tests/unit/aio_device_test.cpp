@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Files that have no room, are at their end, or fail: the event says how much was done, or why nothing was.
+// Requests at the end of a file, on full devices and on devices that fail: the event contains the number of bytes
+// transferred or the error.
 #include <doorbell/aio.hpp>
 
 #include <fcntl.h>
@@ -49,7 +50,7 @@ TEST(aio_device, a_read_across_the_end_of_a_file_is_short) {
   EXPECT_EQ(result_of(aio::prep_pread(file.get(), text.data(), text.size(), 5)), 0);
 }
 
-TEST(aio_device, a_read_of_a_pipe_takes_what_is_there) {
+TEST(aio_device, a_read_of_a_pipe_returns_the_available_bytes_and_0_after_the_last_writer) {
   doorbell::test::pipe_ends pipe;
   std::array<char, 64> text{};
   ASSERT_EQ(::write(pipe.write.get(), "abc", 3), 3);
@@ -58,7 +59,7 @@ TEST(aio_device, a_read_of_a_pipe_takes_what_is_there) {
   EXPECT_EQ(result_of(aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0)), 0);
 }
 
-TEST(aio_device, a_write_to_a_pipe_that_nobody_reads_is_broken) {
+TEST(aio_device, a_write_to_a_pipe_without_a_reader_fails_with_epipe) {
   doorbell::test::pipe_ends pipe;
   pipe.read.reset();
   auto* const before = std::signal(SIGPIPE, SIG_IGN);
@@ -66,20 +67,21 @@ TEST(aio_device, a_write_to_a_pipe_that_nobody_reads_is_broken) {
   std::signal(SIGPIPE, before);
 }
 
-TEST(aio_device, a_full_device_has_no_space) {
+TEST(aio_device, a_write_to_a_full_device_fails_with_enospc) {
   const unique_fd full{::open("/dev/full", O_WRONLY | O_CLOEXEC)};
   if (!full) GTEST_SKIP() << "no /dev/full here";
   EXPECT_EQ(result_of(aio::prep_pwrite(full.get(), "x", 1, 0)), -ENOSPC);
 }
 
-/// A file in a file system of one page, which only this process sees.
+/// Opens a file in a file system of one page, which is mounted in a namespace of this process.
+/// @return an empty descriptor if this process may not mount.
 unique_fd file_in_one_page() {
   if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return {};
   if (::mount("none", "/tmp", "tmpfs", 0, ("size=" + std::to_string(page)).c_str()) != 0) return {};
   return unique_fd{::open("/tmp/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
 }
 
-TEST(aio_device, a_write_that_fills_the_file_system_is_short_and_the_next_has_no_space) {
+TEST(aio_device, a_write_that_fills_the_file_system_is_short_and_the_next_fails_with_enospc) {
   in_child([] {
     const auto file = file_in_one_page();
     if (!file) {
@@ -92,7 +94,7 @@ TEST(aio_device, a_write_that_fills_the_file_system_is_short_and_the_next_has_no
   });
 }
 
-TEST(aio_device, a_write_up_to_the_size_limit_is_short_and_one_beyond_is_too_big) {
+TEST(aio_device, a_write_across_the_size_limit_is_short_and_one_beyond_it_fails_with_efbig) {
   const auto file = doorbell::test::temporary_file();
   in_child([&] {
     std::signal(SIGXFSZ, SIG_IGN);
@@ -104,7 +106,7 @@ TEST(aio_device, a_write_up_to_the_size_limit_is_short_and_one_beyond_is_too_big
   EXPECT_EQ(::lseek(file.get(), 0, SEEK_END), 4096);
 }
 
-TEST(aio_device, a_read_that_the_device_cannot_do_is_an_input_output_error) {
+TEST(aio_device, a_read_that_the_device_cannot_carry_out_fails_with_eio) {
   const unique_fd memory{::open("/proc/self/mem", O_RDONLY | O_CLOEXEC)};
   if (!memory) GTEST_SKIP() << "/proc/self/mem cannot be opened here";
   constexpr std::int64_t where_nothing_is_mapped = 4096;

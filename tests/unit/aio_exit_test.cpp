@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A process that ends with requests in flight carries out its file I/O, and waits for nothing else.
+// A process that exits with requests in flight completes its accepted file I/O, and does not wait for other requests.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 #include <doorbell/eventfd.hpp>
@@ -30,7 +30,7 @@ using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
 using doorbell::test::in_child;
 
-/// A context with reads in flight that nothing will ever complete; one of them has a bell, and so the reaper runs.
+/// A context with reads in flight that never complete. One of them has an eventfd, so that the reaper runs.
 struct forlorn {
   explicit forlorn(unsigned nr_events) : ctx{nr_events} {
     reads[0].set_eventfd(bell);
@@ -44,7 +44,7 @@ struct forlorn {
   aio::context ctx;
 };
 
-// Destroyed after all statics that were first used later than main began, doorbell's among them.
+// Destroyed after all statics that are first used after main() has begun, including those of doorbell.
 std::optional<forlorn> made_before_everything;
 
 forlorn& never_destroyed() { return *new forlorn{8}; }
@@ -59,14 +59,14 @@ TEST_P(aio_exit, does_not_wait_for_requests_in_flight) {
   });
 }
 
-TEST_P(aio_exit, does_not_wait_for_those_of_a_static_object) {
+TEST_P(aio_exit, does_not_wait_for_requests_of_a_static_context) {
   in_child([] {
     made_before_everything.emplace(8);
     GetParam()(testing::Test::HasFailure());
   });
 }
 
-TEST_P(aio_exit, does_not_mind_threads_that_are_at_it) {
+TEST_P(aio_exit, does_not_wait_for_threads_that_submit_and_cancel) {
   in_child([] {
     static std::atomic<int> submitted{0};
     static forlorn& one = never_destroyed();
@@ -87,7 +87,7 @@ TEST_P(aio_exit, does_not_mind_threads_that_are_at_it) {
 
 INSTANTIATE_TEST_SUITE_P(, aio_exit, testing::Values(&::exit, &::_exit, &::quick_exit));
 
-/// A context whose writes are in flight, and one more that waits for what never comes. Neither is ever destroyed.
+/// A context with file writes in flight, and another one with reads that never complete.
 struct writes_in_flight {
   static constexpr std::size_t count = 64;
   static constexpr std::size_t block = 4096;
@@ -118,7 +118,7 @@ struct writes_in_flight {
 
 class aio_end_with_writes : public testing::TestWithParam<void (*)(int)> {};
 
-// Oracle: all writes that submit has accepted are in the file, though no event was fetched.
+// Oracle: all writes that submit has accepted are in the file, although no event was fetched.
 TEST_P(aio_end_with_writes, has_carried_out_writes_into_the_page_cache) {
   const auto file = doorbell::test::temporary_file();
   in_child([&] {
@@ -139,7 +139,7 @@ TEST_P(aio_end_with_writes, has_carried_out_synchronous_writes) {
   EXPECT_EQ(writes_in_flight::found_in(file.get()), writes_in_flight::count);
 }
 
-TEST_P(aio_end_with_writes, has_carried_out_those_of_a_context_that_is_being_destroyed) {
+TEST_P(aio_end_with_writes, has_carried_out_writes_of_a_context_that_is_being_destroyed) {
   const auto file = doorbell::test::temporary_file();
   in_child([&] {
     static auto& written = *new writes_in_flight{file.get(), RWF_DSYNC};
@@ -151,7 +151,7 @@ TEST_P(aio_end_with_writes, has_carried_out_those_of_a_context_that_is_being_des
 }
 
 // A request outlives the thread that submitted it.
-TEST_P(aio_end_with_writes, has_carried_out_those_of_a_thread_that_has_ended) {
+TEST_P(aio_end_with_writes, has_carried_out_writes_of_a_thread_that_has_ended) {
   const auto file = doorbell::test::temporary_file();
   in_child([&] {
     std::thread{[&] {
@@ -174,7 +174,7 @@ std::string name_of_end(const testing::TestParamInfo<void (*)(int)>& way) {
 
 INSTANTIATE_TEST_SUITE_P(, aio_end_with_writes, testing::Values(&::exit, &::quick_exit, &finish_and_exit), name_of_end);
 
-TEST(aio_end, a_finish_leaves_the_events_and_the_waiting_requests) {
+TEST(aio_end, finish_file_io_leaves_events_and_waiting_requests_in_place) {
   const auto file = doorbell::test::temporary_file();
   in_child([&] {
     writes_in_flight written{file.get()};
@@ -187,8 +187,8 @@ TEST(aio_end, a_finish_leaves_the_events_and_the_waiting_requests) {
   });
 }
 
-// Oracle: the finish ends though other threads submit all the time, and these threads go on after it.
-TEST(aio_end, a_finish_among_threads_that_submit) {
+// Oracle: finish_file_io() returns although other threads submit continuously, and those threads continue afterwards.
+TEST(aio_end, finish_file_io_returns_while_other_threads_submit) {
   in_child([] {
     static std::atomic<int> rounds{0};
     static const auto file = doorbell::test::temporary_file();
@@ -209,7 +209,7 @@ TEST(aio_end, a_finish_among_threads_that_submit) {
   });
 }
 
-TEST(aio_end, a_finish_in_a_callback_returns) {
+TEST(aio_end, finish_file_io_in_a_callback_returns) {
   in_child([] {
     aio::context own{8};
     doorbell::eventfd bell;
@@ -238,7 +238,7 @@ TEST(aio_end, an_exit_handler_can_still_submit) {
   });
 }
 
-TEST(aio_end, a_write_whose_event_was_got_is_in_the_file) {
+TEST(aio_end, a_write_whose_event_was_fetched_is_in_the_file) {
   const auto file = doorbell::test::temporary_file();
   const std::string text(100'000, 'w');
   in_child([&] {
@@ -254,7 +254,7 @@ TEST(aio_end, a_write_whose_event_was_got_is_in_the_file) {
   EXPECT_EQ(found, text);
 }
 
-TEST(aio_end, a_write_whose_bell_rang_is_in_the_file) {
+TEST(aio_end, a_write_whose_eventfd_was_signalled_is_in_the_file) {
   const auto file = doorbell::test::temporary_file();
   in_child([&] {
     auto& there = never_destroyed();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// fork(2) while another thread holds a lock of the library: the child would inherit it locked, and no thread that
-// unlocks it. Interleavings without luck: the lock is held until the forking thread sleeps.
+// fork(2) while another thread holds a lock of the library. The child would inherit the locked lock without the thread
+// that unlocks it. The interleaving is deterministic: the lock is held until the forking thread sleeps.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 #include <doorbell/eventfd.hpp>
@@ -38,7 +38,7 @@ namespace {
 using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
 
-// Found before a lock is held: to ask for it takes another lock.
+// Obtained before the tested lock is held, because crew::process() acquires another lock.
 doorbell::base::intrusive_ptr<aio::crew> crew;
 
 struct held_lock {
@@ -49,7 +49,7 @@ struct held_lock {
   friend std::ostream& operator<<(std::ostream& out, const held_lock& each) { return out << each.name; }
 };
 
-// A lambda locks, another one unlocks.
+// One lambda locks and another one unlocks, which the thread safety analysis cannot check.
 constexpr std::array locks{
     held_lock{"of_the_reaper", []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::reaper::process().lock_for_fork(); },
               []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::reaper::process().unlock_after_fork(); }},
@@ -67,7 +67,7 @@ constexpr std::array locks{
               []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::shared_bells::process().unlock_after_fork(); }},
 };
 
-// By each thread of the library.
+// Completes requests that need each of the library's threads.
 void use_a_context() {
   const auto file = doorbell::test::temporary_file("hello");
   const doorbell::eventfd bell;
@@ -78,7 +78,7 @@ void use_a_context() {
   EXPECT_EQ(bell.read_for(20s), 1U);
   std::array<aio::io_event, 1> events{};
   EXPECT_EQ(ctx.get_events(1, events, 20s).size(), 1U);
-  // By handle, which looks for the eventfd of a number.
+  // By handle: the library looks up the eventfd by its descriptor number.
   const auto kernels = doorbell::test::kernel_eventfd();
   aio::iocb_abi again = sync;
   again.flags = aio::iocb_abi::flag_resfd;
@@ -93,8 +93,8 @@ class fork_waits_for_the_lock : public testing::TestWithParam<held_lock> {
   const doorbell::test::watchdog dog_;
 };
 
-// Oracle: the thread that forks sleeps until the lock is free, and then parent and child both work.
-TEST_P(fork_waits_for_the_lock, and_parent_and_child_go_on) {
+// Oracle: the forking thread sleeps until the lock is free. After that, parent and child can use contexts.
+TEST_P(fork_waits_for_the_lock, and_parent_and_child_can_use_contexts_afterwards) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "under a sanitizer, start_child() waits until all other threads sleep";
   use_a_context();
   std::error_code ec;
@@ -114,10 +114,10 @@ TEST_P(fork_waits_for_the_lock, and_parent_and_child_go_on) {
   crew = nullptr;
 }
 
-// Oracle: a child by the system call, for which no handler runs, does not find the lock of a thread that it does not
-// have.
-TEST_P(fork_waits_for_the_lock, and_a_child_without_handlers_finds_it_free) {
-  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer does not know such a child";
+// Oracle: a child created by a direct clone(2), for which no handler runs, does not wait for the lock that a thread of
+// its parent holds.
+TEST_P(fork_waits_for_the_lock, and_a_child_created_without_fork_handlers_does_not_wait) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer does not support a child created by a direct clone(2)";
   use_a_context();
   std::error_code ec;
   crew = aio::crew::process(ec);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// fork(2) with requests in flight: the child has none of its parent's contexts, and makes its own; the parent does not
-// notice.
+// fork(2) with requests in flight: the child cannot use its parent's contexts, and can create its own. The parent's
+// contexts are not affected.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 
@@ -36,7 +36,7 @@ using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
 using doorbell::test::in_child;
 
-/// A context that works from end to end: a file is read, a bell rings, events are got, and it can be destroyed.
+/// Expects that a new context works: it reads a file, signals an eventfd, returns the event, and can be destroyed.
 void expect_a_context_of_ones_own_works() {
   const auto file = doorbell::test::temporary_file("hello");
   const doorbell::eventfd bell;
@@ -52,7 +52,7 @@ void expect_a_context_of_ones_own_works() {
   EXPECT_EQ(got[0].res, 5);
 }
 
-/// A context with a reader of a pipe in flight, rung by the process's reaper.
+/// A context with a read of a pipe in flight, whose eventfd the reaper signals.
 class aio_fork : public testing::Test {
  protected:
   void SetUp() override {
@@ -61,7 +61,7 @@ class aio_fork : public testing::Test {
   }
 
   void TearDown() override {
-    // Whatever the child did, this is still the parent's.
+    // The read still belongs to the parent, whatever the child did.
     ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1);
     EXPECT_EQ(bell_.read_for(20s), 1U);
     std::array<aio::io_event, 2> events{};
@@ -78,7 +78,7 @@ class aio_fork : public testing::Test {
   std::optional<aio::context> ctx_{8};
 };
 
-TEST_F(aio_fork, the_child_is_told_that_its_parents_context_is_none) {
+TEST_F(aio_fork, calls_of_the_child_on_its_parents_context_fail_with_invalid_argument) {
   in_child([&] {
     EXPECT_EQ(ctx_->handle(), 0U);
     std::error_code ec;
@@ -94,7 +94,7 @@ TEST_F(aio_fork, the_child_is_told_that_its_parents_context_is_none) {
   });
 }
 
-TEST_F(aio_fork, the_child_is_told_so_by_handle_too) {
+TEST_F(aio_fork, calls_of_the_child_by_its_parents_handle_fail_with_einval) {
   const auto handle = ctx_->handle();
   in_child([&] {
     aio::iocb_abi* asked = &read_;
@@ -107,7 +107,7 @@ TEST_F(aio_fork, the_child_is_told_so_by_handle_too) {
   });
 }
 
-TEST_F(aio_fork, the_parents_handle_is_none_of_the_childs_own_contexts) {
+TEST_F(aio_fork, the_parents_handle_is_no_handle_of_the_childs_contexts) {
   const auto handle = ctx_->handle();
   in_child([&] {
     aio::context own{8};
@@ -117,20 +117,20 @@ TEST_F(aio_fork, the_parents_handle_is_none_of_the_childs_own_contexts) {
   });
 }
 
-TEST_F(aio_fork, the_childs_copy_of_a_context_does_nothing_when_it_ends) {
+TEST_F(aio_fork, the_destructor_of_the_parents_context_has_no_effect_in_the_child) {
   in_child([&] { ctx_.reset(); });
 }
 
-// What it has inherited of them is not a leak.
-TEST_F(aio_fork, the_child_exits_with_its_parents_contexts_there) {
+// LeakSanitizer does not report the memory of the inherited contexts.
+TEST_F(aio_fork, the_child_can_exit_while_it_has_copies_of_its_parents_contexts) {
   in_child([] { std::exit(testing::Test::HasFailure()); });
 }
 
-TEST_F(aio_fork, the_child_makes_contexts_of_its_own_and_they_ring) {
+TEST_F(aio_fork, the_child_can_create_contexts_that_signal_eventfds) {
   in_child([] { expect_a_context_of_ones_own_works(); });
 }
 
-TEST_F(aio_fork, the_childs_child_does_so_too) {
+TEST_F(aio_fork, the_childs_child_can_create_contexts_that_signal_eventfds) {
   in_child([] {
     expect_a_context_of_ones_own_works();
     const doorbell::test::pipe_ends pipe;
@@ -151,7 +151,7 @@ TEST_F(aio_fork, the_child_holds_no_descriptor_of_its_parents_contexts) {
   in_child([&] { EXPECT_LT(doorbell::test::inventory::now().descriptors, before.descriptors); });
 }
 
-TEST_F(aio_fork, a_reader_of_the_child_takes_nothing_from_the_parent) {
+TEST_F(aio_fork, a_cancelled_read_of_the_child_takes_no_byte_from_the_parent) {
   in_child([&] {
     aio::context own{8};
     auto read = aio::prep_pread(pipe_.read.get(), text_.data(), text_.size(), 0);
@@ -160,14 +160,14 @@ TEST_F(aio_fork, a_reader_of_the_child_takes_nothing_from_the_parent) {
   });
 }
 
-TEST_F(aio_fork, a_program_that_is_spawned_needs_nothing) {
+TEST_F(aio_fork, posix_spawn_works_with_requests_in_flight) {
   const char* const arguments[] = {"true", nullptr};
   pid_t child = 0;
   ASSERT_EQ(::posix_spawnp(&child, "true", nullptr, nullptr, const_cast<char**>(arguments), environ), 0);
   doorbell::test::expect_success(child);
 }
 
-/// Threads that make contexts, use them and destroy them until it ends.
+/// Runs threads that create, use and destroy contexts until this object is destroyed.
 class hammering {
  public:
   explicit hammering(std::size_t threads) {
@@ -194,15 +194,15 @@ class hammering {
   std::vector<std::jthread> running_;
 };
 
-// Oracle: whatever the other threads were at, the child can use contexts, and is not stuck; nor is the parent.
-TEST_F(aio_fork, children_of_a_process_whose_threads_are_at_it_are_whole) {
-  if (doorbell::test::sanitized) GTEST_SKIP() << "the sanitizers themselves do not survive this; see sanitizer.hpp";
+// Oracle: whichever calls the other threads are in, child and parent can use contexts and do not block forever.
+TEST_F(aio_fork, children_forked_while_other_threads_use_contexts_can_use_contexts) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "the sanitizers themselves do not support this; see sanitizer.hpp";
   const hammering others{3};
   doorbell::test::budget rounds{50, 10s};
   while (rounds.next()) in_child([] { expect_a_context_of_ones_own_works(); });
 }
 
-/// In a process that has not used contexts yet, forks while another thread makes the first one.
+/// In a process that has not used contexts yet, forks while another thread creates the first one.
 void fork_during_the_first_setup() {
   doorbell::test::meeting start{2};
   std::jthread first{[&] {
@@ -213,9 +213,9 @@ void fork_during_the_first_setup() {
   in_child([] { expect_a_context_of_ones_own_works(); });
 }
 
-// Oracle: the child finds nothing half made, and no lock held by a thread that it does not have.
-TEST(aio_first_use, a_child_forked_during_its_parents_first_setup_is_whole) {
-  if (doorbell::test::sanitized) GTEST_SKIP() << "the sanitizers themselves do not survive this; see sanitizer.hpp";
+// Oracle: the child finds no half-initialized object, and no lock held by a thread that it does not have.
+TEST(aio_first_use, a_child_forked_during_its_parents_first_setup_can_use_contexts) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "the sanitizers themselves do not support this; see sanitizer.hpp";
   doorbell::test::budget rounds{100, 10s};
   while (rounds.next()) in_child(fork_during_the_first_setup);
 }

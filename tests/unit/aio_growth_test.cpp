@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A process that makes requests, contexts and eventfds for a long time has no more descriptors, mappings and memory at
-// its end than soon after its beginning.
+// A process that creates requests, contexts and eventfds for a long time has no more descriptors, mappings and memory
+// at the end than shortly after the beginning.
 #include <doorbell/aio_calls.hpp>
 
 #include <gtest/gtest.h>
@@ -29,7 +29,7 @@ namespace {
 namespace aio = doorbell::aio;
 using doorbell::test::inventory;
 
-constexpr std::size_t noise = 20'000;  // bytes, of the C library and of caches
+constexpr std::size_t noise = 20'000;  // bytes that the C library and caches may add
 
 class context_by_handle {
  public:
@@ -38,7 +38,7 @@ class context_by_handle {
   context_by_handle(const context_by_handle&) = delete;
   context_by_handle& operator=(const context_by_handle&) = delete;
 
-  /// Requests that are answered inline, by the engine, by a cancel; with and without an eventfd.
+  /// Completes requests inline, by the engine and by a cancel, with and without an eventfd.
   void use() {
     const auto bell = doorbell::test::kernel_eventfd();
     std::array<iovec, 20> pieces{};
@@ -81,7 +81,7 @@ void expect_no_growth(Round round, int rounds) {
   const auto memory = ::mallinfo2().uordblks;
   for (int n = 0; n < rounds; ++n) round();
   EXPECT_EQ(inventory::settled(before), before);
-  if (doorbell::test::sanitized) return;  // whose allocator does not tell, and which looks for leaks itself
+  if (doorbell::test::sanitized) return;  // its allocator does not report to mallinfo2(3), and it detects leaks itself
   EXPECT_TRUE(doorbell::test::eventually([&] { return ::mallinfo2().uordblks < memory + noise; }))
       << ::mallinfo2().uordblks << " bytes after " << memory;
 }
@@ -93,7 +93,7 @@ TEST(aio_growth, a_context_in_use_does_not_grow) {
   });
 }
 
-TEST(aio_growth, contexts_that_come_and_go_leave_nothing_behind) {
+TEST(aio_growth, contexts_that_are_created_and_destroyed_leave_nothing_behind) {
   doorbell::test::in_child([] { expect_no_growth([] { context_by_handle{}.use(); }, 200); });
 }
 

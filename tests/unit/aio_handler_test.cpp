@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Calls that a signal handler makes, whatever it has interrupted.
+// Calls made by a signal handler, which may have interrupted any code, including another call of the library.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 
@@ -31,13 +31,13 @@ using doorbell::test::in_handler;
 
 timespec no_time{};
 
-/// Submits cached reads, each with a number of its own, and counts how often each number comes back. For one thread and its
-/// signal handlers.
+/// Submits reads of a cached file, each with its own number, and counts the events of each number. Used by one thread
+/// and its signal handlers.
 class numbered_reads {
  public:
   explicit numbered_reads(aio::aio_context_t ctx) : ctx_{ctx} {}
 
-  /// @return io_submit's answer.
+  /// @return the result of io_submit().
   int submit(char* into) {
     const auto number = next_++;
     auto read = aio::prep_pread(file_.get(), into, 1, 0);
@@ -56,7 +56,7 @@ class numbered_reads {
     return answer;
   }
 
-  /// @return io_getevents's answer.
+  /// @return the result of io_getevents().
   int get(long min, timespec* timeout) {
     aio::io_event event{};
     const int answer = aio::io_getevents(ctx_, min, 1, &event, timeout);
@@ -66,7 +66,7 @@ class numbered_reads {
 
   [[nodiscard]] bool has_numbers() const { return next_ + 2 < left_.size(); }
 
-  /// Oracle: each accepted request was answered exactly once, and has signalled its eventfd once.
+  /// Oracle: each accepted request completed exactly once, and signalled its eventfd exactly once.
   void expect_each_answered_once() {
     while (get(0, &no_time) == 1) {
     }
@@ -95,7 +95,7 @@ class aio_in_handler : public testing::Test {
   aio::aio_context_t ctx_ = 0;
 };
 
-TEST_F(aio_in_handler, each_request_is_answered_once_though_thread_and_handler_submit_and_get) {
+TEST_F(aio_in_handler, each_request_completes_once_although_thread_and_handler_submit_and_get) {
   numbered_reads reads{ctx_};
   std::atomic<unsigned> handled{0};
   std::atomic<unsigned> wrong{0};
@@ -119,10 +119,11 @@ TEST_F(aio_in_handler, each_request_is_answered_once_though_thread_and_handler_s
   reads.expect_each_answered_once();
 }
 
-// Oracle: io_getevents returns soon, by the event of the handler's request or because that was refused.
-TEST_F(aio_in_handler, a_wait_does_not_outlast_a_handler_that_submits) {
+// Oracle: io_getevents() returns soon, with the event of the handler's request or with -EINTR.
+TEST_F(aio_in_handler, a_wait_returns_soon_after_a_handler_that_submits) {
   if (doorbell::test::thread_sanitized)
-    GTEST_SKIP() << "ThreadSanitizer calls the handler of a signal that comes shortly before a sleep after it";
+    GTEST_SKIP()
+        << "ThreadSanitizer delays the handler of a signal that comes shortly before a sleep until after the sleep";
   numbered_reads reads{ctx_};
   const in_handler handler{[&] { reads.submit(&text_[1]); }};
   alarm_clock clock;
@@ -175,8 +176,8 @@ TEST_F(aio_in_handler, a_handler_may_destroy_the_context_that_the_interrupted_ca
   }
 }
 
-// Oracle: a refused call has had no effect, and the interrupted ones are not disturbed.
-TEST_F(aio_in_handler, setup_cancel_and_destroy_are_done_or_refused) {
+// Oracle: a refused call has no effect, and the interrupted calls succeed.
+TEST_F(aio_in_handler, setup_cancel_and_destroy_in_a_handler_succeed_or_are_refused) {
   std::atomic<unsigned> wrong{0};
   const doorbell::test::pipe_ends pipe;
   const in_handler handler{[&] {
@@ -204,7 +205,7 @@ TEST_F(aio_in_handler, setup_cancel_and_destroy_are_done_or_refused) {
   EXPECT_EQ(wrong, 0U);
 }
 
-TEST(aio_context_in_handler, is_done_or_refused) {
+TEST(aio_context_in_handler, submit_and_get_events_succeed_or_are_refused) {
   const doorbell::test::watchdog dog;
   const auto file = doorbell::test::temporary_file("x");
   aio::context ctx{8};

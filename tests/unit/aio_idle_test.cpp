@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A process with requests that wait, events that no thread has got, and threads that sleep for more: none of its
-// threads uses the processor.
+// A process with waiting requests, events that no thread has fetched, and threads asleep in waits: none of its threads
+// uses the processor.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 
@@ -36,7 +36,7 @@ std::chrono::nanoseconds used_by_process() {
   return std::chrono::seconds{used.tv_sec} + std::chrono::nanoseconds{used.tv_nsec};
 }
 
-// Long enough for threads that look now and then, and for those that look all the time.
+// Measures long enough to detect threads that poll periodically, and threads that spin.
 void expect_idle(const char* what) {
   doorbell::test::expect_others_fall_asleep();
   const auto before = used_by_process();
@@ -48,7 +48,7 @@ void signal_by_pipe(const doorbell::test::pipe_ends& pipe) { ASSERT_EQ(::write(p
 
 class aio_idle : public testing::Test {
  protected:
-  /// Requests of each kind have been carried out, and their events got.
+  /// Completes a request of each kind and fetches their events.
   void use_all_threads() {
     const auto file = doorbell::test::temporary_file("hello");
     const doorbell::test::pipe_ends pipe;
@@ -69,14 +69,14 @@ class aio_idle : public testing::Test {
   aio::iocb read_ = aio::prep_pread(pipe_.read.get(), &byte_, 1, 0);
 };
 
-TEST_F(aio_idle, after_requests_of_all_kinds_and_while_others_wait) {
+TEST_F(aio_idle, after_requests_of_all_kinds_and_while_a_read_waits) {
   use_all_threads();
   expect_idle("after requests");
   ASSERT_EQ(ctx_.submit({&read_}), 1U);
   expect_idle("while a read waits");
 }
 
-TEST_F(aio_idle, while_events_that_have_rung_wait_to_be_got) {
+TEST_F(aio_idle, while_events_that_signalled_an_eventfd_are_not_fetched) {
   const doorbell::eventfd bell{0, 0};
   read_.set_eventfd(bell);
   for (int times = 0; times < 3; ++times) {
@@ -87,7 +87,7 @@ TEST_F(aio_idle, while_events_that_have_rung_wait_to_be_got) {
   }
 }
 
-TEST_F(aio_idle, while_a_loop_has_not_read_what_the_descriptor_tells) {
+TEST_F(aio_idle, while_the_descriptor_is_readable_and_no_event_is_fetched) {
   std::error_code ec;
   pollfd readable{.fd = ctx_.descriptor(ec), .events = POLLIN, .revents = 0};
   ASSERT_EQ(ctx_.submit({&read_}), 1U);

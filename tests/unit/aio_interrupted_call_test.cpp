@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Each call in a signal handler that has interrupted another call of the library. The handler is left out: the test
-// says itself that the thread is inside a call.
+// Each call of a signal handler that has interrupted another call of the library. There is no real handler: the tests
+// mark the thread as inside a call with a call_scope.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 #include <doorbell/base/call_scope.hpp>
@@ -26,7 +26,7 @@ using doorbell::test::error_of;
 
 class aio_interrupted_call : public testing::Test {
  protected:
-  // Oracle: nothing that was refused has had an effect.
+  // Oracle: the refused calls had no effect.
   void expect_untouched(aio::context& ctx) {
     std::array<aio::io_event, 2> events{};
     EXPECT_TRUE(ctx.get_events(0, events).empty());
@@ -39,7 +39,7 @@ class aio_interrupted_call : public testing::Test {
   aio::iocb read_ = aio::prep_pread(file_.get(), text_.data(), 5, 0);
 };
 
-TEST_F(aio_interrupted_call, of_a_context_is_refused) {
+TEST_F(aio_interrupted_call, calls_of_a_context_are_refused) {
   aio::context ctx{8};
   const auto handle = ctx.handle();
   {
@@ -59,7 +59,7 @@ TEST_F(aio_interrupted_call, of_a_context_is_refused) {
   expect_untouched(ctx);
 }
 
-TEST_F(aio_interrupted_call, by_handle_is_refused) {
+TEST_F(aio_interrupted_call, calls_by_handle_are_refused) {
   aio::context ctx{8};
   const auto handle = ctx.handle();
   {

@@ -24,9 +24,9 @@ namespace {
 using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
 
-sigjmp_buf landing;  // of the one thread that jumps
+sigjmp_buf landing;  // used by the only thread that jumps
 
-/// Waits for events of a context, which has none, until a signal handler jumps out of the wait.
+/// Waits for an event of a context without events until a signal handler jumps out of the wait.
 void jump_out_of_getevents(aio::aio_context_t ctx, const aio::aio_sigset* mask = nullptr) {
   doorbell::test::alarm_clock clock;
   const doorbell::test::in_handler handler{[] { siglongjmp(landing, 1); }};
@@ -37,7 +37,7 @@ void jump_out_of_getevents(aio::aio_context_t ctx, const aio::aio_sigset* mask =
   ADD_FAILURE() << "io_pgetevents returned " << answer;
 }
 
-/// Waits in a thread that jumps out of the wait and stays.
+/// A thread that jumps out of a wait, and then runs until end().
 class jumper {
  public:
   explicit jumper(aio::aio_context_t ctx)
@@ -88,13 +88,13 @@ class aio_jump : public testing::Test {
   aio::aio_context_t ctx_ = 0;
 };
 
-TEST_F(aio_jump, the_thread_destroys_the_context) {
+TEST_F(aio_jump, the_thread_that_jumped_can_destroy_the_context) {
   jump_out_of_getevents(ctx_);
   EXPECT_EQ(aio::io_destroy(ctx_), 0);
   ctx_ = 0;
 }
 
-TEST_F(aio_jump, the_thread_submits_and_gets_the_event) {
+TEST_F(aio_jump, the_thread_that_jumped_can_submit_and_get_the_event) {
   for (int n = 0; n < 3; ++n) {
     jump_out_of_getevents(ctx_);
     submit();
@@ -103,7 +103,7 @@ TEST_F(aio_jump, the_thread_submits_and_gets_the_event) {
   }
 }
 
-TEST_F(aio_jump, the_thread_waits_with_a_signal_mask) {
+TEST_F(aio_jump, the_thread_that_jumped_can_wait_with_a_signal_mask) {
   sigset_t blocked;
   sigemptyset(&blocked);
   const aio::aio_sigset mask{.sigmask = &blocked, .sigsetsize = 8};
@@ -115,7 +115,7 @@ TEST_F(aio_jump, the_thread_waits_with_a_signal_mask) {
   }
 }
 
-TEST_F(aio_jump, another_thread_gets_the_event) {
+TEST_F(aio_jump, another_thread_can_get_the_event) {
   jumper other{ctx_};
   submit();
   doorbell::test::asleep getter{[this] { EXPECT_EQ(wait(), 1); }};
@@ -123,7 +123,7 @@ TEST_F(aio_jump, another_thread_gets_the_event) {
   getter.join();
 }
 
-TEST_F(aio_jump, another_thread_destroys_the_context) {
+TEST_F(aio_jump, another_thread_can_destroy_the_context) {
   jumper other{ctx_};
   submit();
   const auto before = std::chrono::steady_clock::now();
@@ -132,14 +132,14 @@ TEST_F(aio_jump, another_thread_destroys_the_context) {
   ctx_ = 0;
 }
 
-TEST_F(aio_jump, another_thread_destroys_the_context_after_the_threads_end) {
+TEST_F(aio_jump, another_thread_can_destroy_the_context_after_the_end_of_the_thread_that_jumped) {
   jumper other{ctx_};
   other.end();
   EXPECT_EQ(aio::io_destroy(ctx_), 0);
   ctx_ = 0;
 }
 
-TEST_F(aio_jump, out_of_a_wait_behind_another) {
+TEST_F(aio_jump, out_of_a_wait_behind_another_thread_does_not_affect_that_thread) {
   submit();
   doorbell::test::asleep getter{[this] { EXPECT_EQ(wait(), 1); }};
   jump_out_of_getevents(ctx_);
@@ -147,8 +147,9 @@ TEST_F(aio_jump, out_of_a_wait_behind_another) {
   getter.join();
 }
 
-// Oracle: the handler runs on another stack, and the wait that it has interrupted there goes on.
-TEST_F(aio_jump, no_wait_is_taken_for_left_by_a_handler_on_another_stack) {
+// Oracle: a wait of a handler on an alternate stack gets its event. The interrupted wait then returns -EINTR: the
+// library does not take it for a wait that a jump has left.
+TEST_F(aio_jump, a_wait_interrupted_by_a_handler_on_an_alternate_stack_is_not_taken_for_a_jump) {
   constexpr std::size_t size = std::size_t{1} << 18;
   void* const memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(memory, MAP_FAILED);
@@ -167,7 +168,7 @@ TEST_F(aio_jump, no_wait_is_taken_for_left_by_a_handler_on_another_stack) {
     ASSERT_TRUE(clock.set(50'000'000));
     EXPECT_EQ(wait(), -EINTR);
     EXPECT_EQ(got, 1);
-    // The place of the leader is free again.
+    // This thread can become the leader again.
     submit();
     complete();
     EXPECT_EQ(wait(), 1);

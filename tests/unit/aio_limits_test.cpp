@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A process that may have no more descriptors, threads or memory: each call that needs one says so, at whichever step it
-// fails, leaves nothing behind, and works when there is one.
+// A process at its limit of descriptors, threads or memory: each call that needs more fails with an error, whichever
+// step reaches the limit, leaves nothing behind, and succeeds once the limit permits.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 
@@ -37,7 +37,7 @@ using doorbell::test::no_more_fds;
 
 constexpr rlim_t most_steps = 32;
 
-/// A context with a reader of an empty pipe, by handle.
+/// A context, used by handle, and a read of an empty pipe.
 struct piped_context {
   piped_context() { EXPECT_EQ(aio::io_setup(8, &handle), 0); }
   ~piped_context() { EXPECT_EQ(aio::io_destroy(handle), 0); }
@@ -68,9 +68,9 @@ struct piped_context {
   aio::aio_context_t handle = 0;
 };
 
-TEST(aio_limits, setup_without_descriptors) {
+TEST(aio_limits, setup_without_descriptors_fails_until_there_are_enough) {
   if (doorbell::test::sanitized && !doorbell::test::thread_sanitized)
-    GTEST_SKIP() << "UBSan looks at objects through a pipe, and takes them for wrong where it gets none";
+    GTEST_SKIP() << "UBSan checks objects through a pipe, and reports errors if it cannot create one";
   const doorbell::test::nothing_left_behind check;
   auto ec = std::make_error_code(std::errc::too_many_files_open);
   for (rlim_t spare = 0; ec; ++spare) {
@@ -82,9 +82,9 @@ TEST(aio_limits, setup_without_descriptors) {
   EXPECT_EQ(aio::aio_nr(), 0U);
 }
 
-// In a child, where no reaper has been started yet: it needs a descriptor, and a kernel eventfd one. A submit that
-// lacks one may say so, or only that it cannot be carried out now.
-TEST(aio_limits, submit_with_a_bell_without_descriptors) {
+// In a child, where no reaper has been started yet: the reaper needs a descriptor, and so does a kernel eventfd. A
+// submit that gets no descriptor fails with EMFILE or EAGAIN.
+TEST(aio_limits, submit_with_an_eventfd_without_descriptors_is_refused) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
   in_child([] {
     piped_context ctx;
@@ -108,7 +108,7 @@ TEST(aio_limits, submit_with_a_bell_without_descriptors) {
   });
 }
 
-TEST(aio_limits, a_wait_with_a_signal_mask_without_descriptors) {
+TEST(aio_limits, a_wait_with_a_signal_mask_without_descriptors_fails_with_emfile) {
   piped_context ctx;
   ASSERT_EQ(ctx.submit(), 1);
   sigset_t none;
@@ -123,7 +123,8 @@ TEST(aio_limits, a_wait_with_a_signal_mask_without_descriptors) {
   EXPECT_EQ(aio::io_pgetevents(ctx.handle, 1, 1, &event, nullptr, &mask), 1);
 }
 
-// Oracle: what submit has accepted is carried out, though the workers could not have another descriptor for a while.
+// Oracle: all accepted requests complete without an error, although the workers cannot get another descriptor for a
+// while.
 TEST(aio_limits, accepted_requests_are_carried_out_after_the_limit_of_descriptors_is_lowered) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
   in_child([] {
@@ -131,7 +132,7 @@ TEST(aio_limits, accepted_requests_are_carried_out_after_the_limit_of_descriptor
     constexpr int rounds = 20;
     const auto file = doorbell::test::temporary_file("text");
     aio::context ctx{count, aio::engine_kind::threads};
-    // Each sync has a descriptor of its own, and the file is sent to the workers when it is submitted.
+    // Each sync request has its own descriptor, and submit sends the file to the workers.
     std::vector<aio::iocb> syncs(count, aio::prep_fdsync(file.get()));
     std::vector<aio::iocb*> asked;
     for (auto& each : syncs) asked.push_back(&each);
@@ -150,9 +151,9 @@ TEST(aio_limits, accepted_requests_are_carried_out_after_the_limit_of_descriptor
   });
 }
 
-// Oracle: submit refuses what the crew has no descriptor for, and what it accepts completes with its own answer; then
-// there is room again.
-TEST(aio_limits, as_many_requests_wait_as_there_are_descriptors) {
+// Oracle: submit refuses a request for which the crew has no descriptor. Each accepted request completes with its
+// result, and then as many can be submitted again.
+TEST(aio_limits, requests_beyond_the_limit_of_descriptors_are_refused) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
   in_child([] {
     constexpr std::size_t count = 200;
@@ -180,7 +181,7 @@ TEST(aio_limits, as_many_requests_wait_as_there_are_descriptors) {
   });
 }
 
-/// From now on this process can start no thread. Root always can, so it stops being that.
+/// From now on this process can start no thread. The limit does not apply to root, so root becomes another user.
 bool start_no_more_threads(rlimit& before) {
   ::getrlimit(RLIMIT_NPROC, &before);
   const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
@@ -188,9 +189,9 @@ bool start_no_more_threads(rlimit& before) {
   return ::setrlimit(RLIMIT_NPROC, &none) == 0 && (::geteuid() != 0 || ::setuid(nobody) == 0);
 }
 
-// Oracle: a request for a file is carried out by the thread that submits it, and one that waits is refused; neither is
-// left to a crew without workers.
-TEST(aio_limits, a_crew_that_gets_one_thread_only_is_not_used) {
+// Oracle: the submitting thread carries out a request for a file, and submit refuses a request that would wait. Neither
+// request is queued for a crew without workers.
+TEST(aio_limits, a_crew_that_can_start_only_one_thread_is_not_used) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has a thread of its own";
   if (::geteuid() != 0) GTEST_SKIP() << "needs a user who has no other processes";
   in_child([] {
@@ -213,7 +214,7 @@ TEST(aio_limits, a_crew_that_gets_one_thread_only_is_not_used) {
   });
 }
 
-TEST(aio_limits, submit_with_a_bell_without_threads) {
+TEST(aio_limits, submit_with_an_eventfd_without_threads_is_refused) {
   in_child([] {
     aio::context ctx{8};
     const doorbell::test::pipe_ends pipe;
@@ -236,7 +237,7 @@ TEST(aio_limits, submit_with_a_bell_without_threads) {
   });
 }
 
-/// As many mappings as a process can have, less those given back.
+/// Holds as many mappings as a process can have, except those released by give_one_back().
 class all_mappings {
  public:
   all_mappings() {
@@ -251,7 +252,7 @@ class all_mappings {
   }
 
  private:
-  // Neighbours with other rights, or they would be one mapping.
+  // Adjacent mappings have different protections; otherwise the kernel would merge them.
   bool take() {
     const int rights = taken_.size() % 2 == 0 ? PROT_NONE : PROT_READ;
     void* const one = ::mmap(nullptr, 1, rights, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -263,12 +264,12 @@ class all_mappings {
   std::vector<void*> taken_;
 };
 
-TEST(aio_limits, setup_without_mappings) {
+TEST(aio_limits, setup_without_mappings_fails_until_there_are_enough) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs mappings of its own";
   in_child([] {
     {
       const aio::context first{8};
-    }  // what is made once
+    }  // creates the objects that exist once per process
     const doorbell::test::nothing_left_behind check;
     all_mappings taken;
     auto ec = std::make_error_code(std::errc::not_enough_memory);
@@ -289,7 +290,7 @@ rlim_t bytes_mapped() {
   return pages * static_cast<rlim_t>(::sysconf(_SC_PAGESIZE));
 }
 
-TEST(aio_limits, setup_without_memory) {
+TEST(aio_limits, setup_without_memory_fails) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has mapped more than any limit";
   in_child([] {
     rlimit before{};
@@ -305,8 +306,9 @@ TEST(aio_limits, setup_without_memory) {
   });
 }
 
-// Oracle: each of them has one event, though io_uring's queue has no room for as many.
-TEST(aio_limits, more_completions_than_any_queue_holds) {
+// Oracle: each request has exactly one event, although the completion queue of io_uring is smaller than the number of
+// requests.
+TEST(aio_limits, more_completions_than_the_queue_holds_are_all_returned) {
   constexpr unsigned room = 40'000;
   constexpr std::size_t many = 70'000;
   std::error_code ec;

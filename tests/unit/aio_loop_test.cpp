@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What an event loop needs of a context: its descriptor, and files that it is told of once.
+// The parts of a context that event loops use: its descriptor, files whose facts are looked up once, and inline reads.
 #include <doorbell/aio.hpp>
 
 #include <fcntl.h>
@@ -34,7 +34,7 @@ aio::file_facts facts_of(int fd) {
   return facts;
 }
 
-TEST(aio_loop, descriptor_is_readable_from_a_completion_until_it_is_got) {
+TEST(aio_loop, descriptor_is_readable_from_a_completion_until_its_event_is_fetched) {
   const doorbell::test::pipe_ends pipe;
   std::array<char, 8> text{};
   aio::context ctx{8};
@@ -53,7 +53,7 @@ TEST(aio_loop, descriptor_is_readable_from_a_completion_until_it_is_got) {
   EXPECT_FALSE(is_readable(readable, 0));
 }
 
-TEST(aio_loop, descriptor_of_a_destroyed_context_is_none) {
+TEST(aio_loop, descriptor_of_a_destroyed_context_is_refused) {
   aio::context ctx{8};
   ctx.destroy();
   std::error_code ec;
@@ -62,7 +62,7 @@ TEST(aio_loop, descriptor_of_a_destroyed_context_is_none) {
 }
 
 /// Submits reads of a file in the cache, and expects that each completes.
-/// @return how many of their events were there when submit returned.
+/// @return the number of events that were available when submit returned.
 std::size_t read_known_file(aio::context& ctx) {
   const auto file = doorbell::test::temporary_file("0123456789abcdef");
   const auto facts = facts_of(file.get());
@@ -84,20 +84,20 @@ std::size_t read_known_file(aio::context& ctx) {
   return there;
 }
 
-// Oracle: each read has its event and its byte, as read_known_file() expects, however many events are there when submit
-// returns.
-TEST(aio_loop, reads_of_a_known_file_are_all_there_after_submit_or_come_in_time) {
+// Oracle: each read has its event and its byte, as read_known_file() expects, however many events are available when
+// submit returns.
+TEST(aio_loop, reads_of_a_known_file_all_complete) {
   aio::context ctx{16};
   std::ignore = read_known_file(ctx);
 }
 
-// The crew would need a worker for each of them.
-TEST(aio_loop, reads_of_a_known_file_are_all_there_after_submit_with_threads) {
+// submit() completes all of them inline, because the crew would need a worker for each read.
+TEST(aio_loop, reads_of_a_known_file_complete_inside_submit_with_threads) {
   aio::context ctx{16, aio::engine_kind::threads};
   EXPECT_EQ(read_known_file(ctx), 16U);
 }
 
-TEST(aio_loop, a_known_file_is_refused_what_its_mode_does_not_allow) {
+TEST(aio_loop, a_write_to_a_known_file_that_is_read_only_is_refused) {
   const auto file = doorbell::test::temporary_file("text");
   const doorbell::base::unique_fd read_only{::open(("/proc/self/fd/" + std::to_string(file.get())).c_str(), O_RDONLY)};
   const auto facts = facts_of(read_only.get());
@@ -110,7 +110,7 @@ TEST(aio_loop, a_known_file_is_refused_what_its_mode_does_not_allow) {
   EXPECT_EQ(ec, std::errc::bad_file_descriptor);
 }
 
-TEST(aio_loop, facts_of_what_is_not_open_are_none) {
+TEST(aio_loop, facts_of_a_descriptor_that_is_not_open_for_io_are_refused) {
   std::error_code ec;
   const doorbell::base::unique_fd path{::open("/", O_PATH | O_CLOEXEC)};
   for (const int number : {-1, path.get()}) {
@@ -119,7 +119,7 @@ TEST(aio_loop, facts_of_what_is_not_open_are_none) {
   }
 }
 
-// A read that does not wait, without an event.
+// read_inline(): a read that does not wait and has no event.
 
 TEST(aio_read_inline, of_a_file_in_memory_returns_its_bytes_and_takes_no_slot) {
   if (!doorbell::test::has_memory_folder()) GTEST_SKIP() << "no /dev/shm";
@@ -137,7 +137,7 @@ TEST(aio_read_inline, of_a_file_in_memory_returns_its_bytes_and_takes_no_slot) {
   EXPECT_EQ(ctx.read_inline(read), -EFAULT);
 }
 
-TEST(aio_read_inline, of_what_would_wait_or_is_no_read_has_no_effect) {
+TEST(aio_read_inline, of_a_request_that_would_wait_or_is_no_read_has_no_effect) {
   if (!doorbell::test::has_memory_folder()) GTEST_SKIP() << "no /dev/shm";
   const doorbell::test::pipe_ends pipe;
   const auto file = doorbell::test::temporary_file_in(doorbell::test::memory_folder, "bell");

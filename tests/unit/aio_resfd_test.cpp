@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Kernel eventfds that requests name: in processes that have less than others, and shared by many contexts.
+// Kernel eventfds that requests name: in restricted processes, for example without /proc, and shared by many contexts.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 
@@ -42,7 +42,7 @@ using doorbell::test::unique_fd;
 
 constexpr std::uint64_t most = UINT64_MAX - 1;
 
-/// A context by handle.
+/// A context that is used by handle.
 class a_context {
  public:
   explicit a_context(unsigned nr = 8) { EXPECT_EQ(aio::io_setup(nr, &handle_), 0); }
@@ -67,7 +67,7 @@ class a_context {
   aio::aio_context_t handle_ = 0;
 };
 
-/// Reads of a file, inline or by the engine in turn.
+/// Makes reads of a file that complete alternately inline and by the engine.
 class reads {
  public:
   [[nodiscard]] aio::iocb_abi signalling(int eventfd) {
@@ -77,7 +77,7 @@ class reads {
     read.resfd = static_cast<std::uint32_t>(eventfd);
     return read;
   }
-  /// Submits `count` of them, and gets their events.
+  /// Submits `count` reads and fetches their events.
   void complete(const a_context& ctx, int eventfd, std::size_t count = 2) {
     std::vector<aio::iocb_abi> each;
     std::vector<aio::iocb_abi*> pointers;
@@ -93,12 +93,12 @@ class reads {
   unsigned made_ = 0;
 };
 
-/// Whether it is full, or is so within some seconds.
+/// Whether the eventfd is full, or becomes full within a few seconds.
 bool becomes_full(int fd) {
   return doorbell::test::eventually([fd] { return (doorbell::test::polled(fd) & POLLOUT) == 0; });
 }
 
-/// How many descriptors refer to the file.
+/// The number of descriptors that refer to the same file as `fd`.
 std::size_t descriptors_of(int fd) {
   std::size_t count = 0;
   for (int other = 0; other < 1024; ++other)
@@ -108,7 +108,7 @@ std::size_t descriptors_of(int fd) {
 
 class aio_resfd_restricted : public testing::TestWithParam<doorbell::test::restriction> {};
 
-// Oracle: each completion is counted, and what is no eventfd is refused as the kernel refuses it.
+// Oracle: each completion is counted, and other files are refused with the kernel's error.
 TEST_P(aio_resfd_restricted, eventfds_are_signalled_and_other_files_refused) {
   in_child([] {
     reads requests;
@@ -132,8 +132,8 @@ TEST_P(aio_resfd_restricted, eventfds_are_signalled_and_other_files_refused) {
   });
 }
 
-// Oracle: submit and getevents return. The kernel's AIO, which would drop counts that do not fit, is refused; so the
-// library adds them when the program reads.
+// Oracle: submit and getevents return. Kernel AIO, which would drop a count that does not fit, is not available; so the
+// library adds the rest when the program reads the eventfd.
 TEST_P(aio_resfd_restricted, without_kernel_aio_a_full_eventfd_gets_the_rest_when_it_is_read) {
   in_child([] {
     reads requests;
@@ -155,7 +155,7 @@ TEST_P(aio_resfd_restricted, without_kernel_aio_a_full_eventfd_gets_the_rest_whe
 INSTANTIATE_TEST_SUITE_P(, aio_resfd_restricted, testing::ValuesIn(doorbell::test::restrictions),
                          [](const auto& tested) { return std::string{tested.param.name}; });
 
-TEST(same_file, is_told_of_each_pair_by_an_epoll) {
+TEST(same_file, comparison_by_epoll_is_right_for_each_pair) {
   const auto one = kernel_eventfd();
   const auto other = kernel_eventfd();
   const unique_fd again{::fcntl(one.get(), F_DUPFD_CLOEXEC, 0)};
@@ -176,8 +176,8 @@ class aio_resfd : public testing::Test {
   reads requests_;
 };
 
-// Oracle: a context has one descriptor that tells of its completions, and its ring's if it has one, and all contexts
-// together have few for the eventfd.
+// Oracle: each context has one descriptor for its completions and, if it has a ring, one for the ring. All contexts
+// together have a few descriptors for the eventfd.
 TEST_F(aio_resfd, a_hundred_contexts_share_the_descriptors_of_an_eventfd) {
   constexpr std::size_t contexts = 100;
   constexpr std::size_t shared = 8;
@@ -197,7 +197,7 @@ TEST_F(aio_resfd, a_hundred_contexts_share_the_descriptors_of_an_eventfd) {
   });
 }
 
-TEST_F(aio_resfd, a_number_that_is_another_eventfds_now_is_found_anew_by_each_context) {
+TEST_F(aio_resfd, each_context_notices_that_a_number_refers_to_another_eventfd) {
   const a_context first;
   const a_context second;
   auto bell = kernel_eventfd();
@@ -210,10 +210,10 @@ TEST_F(aio_resfd, a_number_that_is_another_eventfds_now_is_found_anew_by_each_co
   requests_.complete(first, bell.get(), 3);
   EXPECT_EQ(take_until(same.get(), 4), 4U);
   EXPECT_EQ(take_until(other.get(), 6), 6U);
-  EXPECT_EQ(descriptors_of(other.get()), 3U) << "those of the program are two";
+  EXPECT_EQ(descriptors_of(other.get()), 3U) << "two of them are the program's";
 }
 
-// Oracle: there is one descriptor to close, and requests after that are counted.
+// Oracle: the library has one duplicate, and requests after its close are counted.
 TEST_F(aio_resfd, a_program_that_closes_the_duplicate_loses_no_later_count) {
   in_child([&] {
     const a_context first;
@@ -221,11 +221,11 @@ TEST_F(aio_resfd, a_program_that_closes_the_duplicate_loses_no_later_count) {
     const auto bell = kernel_eventfd();
     requests_.complete(first, bell.get());
     requests_.complete(second, bell.get());
-    EXPECT_EQ(take_until(bell.get(), 4), 4U);  // a count that is on its way when the descriptor is closed is lost
+    EXPECT_EQ(take_until(bell.get(), 4), 4U);  // otherwise a count could be lost by the close
     int closed = 0;
     for (int fd = 3; fd < 1024; ++fd)
       if (fd != bell.get() && doorbell::test::is_open(fd) && aio::is_same_file(bell.get(), fd)) {
-        // ThreadSanitizer would report a close while the library uses the number; it does not see this one.
+        // ThreadSanitizer would report a close of a number that the library uses; it does not see direct system calls.
         ASSERT_EQ(::syscall(SYS_close, fd), 0);
         ++closed;
       }
@@ -237,8 +237,8 @@ TEST_F(aio_resfd, a_program_that_closes_the_duplicate_loses_no_later_count) {
   });
 }
 
-// Oracle: a file that the program has put in the places of its eventfd and of the library's duplicate stays empty,
-// whether submit takes the request (the kernel refuses it) or not.
+// Oracle: a file that the program has put at the numbers of its eventfd and of the library's duplicate stays empty,
+// whether submit accepts the request or, as the kernel does, refuses it.
 TEST_F(aio_resfd, a_file_in_the_places_of_the_eventfd_and_its_duplicate_is_not_written_to) {
   in_child([&] {
     const a_context ctx;
@@ -246,11 +246,11 @@ TEST_F(aio_resfd, a_file_in_the_places_of_the_eventfd_and_its_duplicate_is_not_w
     requests_.complete(ctx, bell.get());
     EXPECT_EQ(take_until(bell.get(), 2), 2U);
     const auto file = doorbell::test::temporary_file();
-    ASSERT_EQ(::fcntl(file.get(), F_SETFL, O_NONBLOCK), 0);  // as of an eventfd that never blocks
+    ASSERT_EQ(::fcntl(file.get(), F_SETFL, O_NONBLOCK), 0);  // as a non-blocking eventfd has
     int replaced = 0;
     for (int fd = 3; fd < 1024; ++fd)
       if (fd != bell.get() && doorbell::test::is_open(fd) && aio::is_same_file(bell.get(), fd)) {
-        // ThreadSanitizer would report a close while the library uses the number; it does not see this one.
+        // ThreadSanitizer would report a close of a number that the library uses; it does not see direct system calls.
         ASSERT_EQ(::syscall(SYS_dup3, file.get(), fd, O_CLOEXEC), fd);
         ++replaced;
       }
@@ -265,7 +265,7 @@ TEST_F(aio_resfd, a_file_in_the_places_of_the_eventfd_and_its_duplicate_is_not_w
   });
 }
 
-/// Descriptors of epolls.
+/// The epoll descriptors of this process.
 std::vector<int> epolls() {
   std::vector<int> found;
   for (int fd = 3; fd < 1024; ++fd) {
@@ -276,7 +276,8 @@ std::vector<int> epolls() {
   return found;
 }
 
-// Oracle: each later request is counted, once. The library knows its duplicates of eventfds by one of its epolls.
+// Oracle: each later request is counted exactly once. The library identifies its duplicates of eventfds with one of its
+// epolls.
 TEST_F(aio_resfd, a_program_that_closes_an_epoll_of_the_library_loses_no_later_count) {
   for (const std::size_t which : {0U, 1U, 2U})
     in_child([&] {
@@ -298,7 +299,7 @@ TEST_F(aio_resfd, a_program_that_closes_an_epoll_of_the_library_loses_no_later_c
     });
 }
 
-// Oracle: the program's descriptors stay, and each request is counted.
+// Oracle: the program's descriptors stay open, and each request is counted.
 TEST_F(aio_resfd, a_program_may_put_its_own_duplicates_at_the_numbers_of_the_library) {
   in_child([&] {
     const a_context ctx;
@@ -320,15 +321,15 @@ TEST_F(aio_resfd, a_program_may_put_its_own_duplicates_at_the_numbers_of_the_lib
   });
 }
 
-// Oracle: when the reaper has dropped the last reference, because the context remembers another eventfd in its place, the
-// library's duplicate is there until the program makes a call that may close it.
+// Oracle: the reaper drops the last reference to an eventfd's object, because another eventfd has replaced it in the
+// context's table. The library's duplicate stays open until the program makes a call that may close it.
 TEST_F(aio_resfd, the_reaper_leaves_the_close_of_a_duplicate_to_the_program) {
   in_child([&] {
     const doorbell::test::pipe_ends pipe;
     const a_context ctx;
     const a_context other;
     const auto first = kernel_eventfd();
-    constexpr int places = 8;  // of eventfds that a context remembers
+    constexpr int places = 8;  // in a context's table of eventfds, indexed by number modulo `places`
     const unique_fd second{::fcntl(kernel_eventfd().get(), F_DUPFD_CLOEXEC, first.get() + places)};
     ASSERT_EQ(second.get(), first.get() + places);
     const auto poll_signalling = [&](const unique_fd& eventfd) {
@@ -345,7 +346,7 @@ TEST_F(aio_resfd, the_reaper_leaves_the_close_of_a_duplicate_to_the_program) {
     ASSERT_EQ(::write(pipe.write.get(), &byte, 1), 1);
     EXPECT_EQ(take_until(first.get(), 1), 1U);
     EXPECT_EQ(take_until(second.get(), 1), 1U);
-    // When this one is signalled, the reaper has finished with those before.
+    // When this request signals its eventfd, the reaper has finished with the earlier requests.
     ASSERT_EQ(::read(pipe.read.get(), &byte, 1), 1);
     ASSERT_EQ(ctx.submit({&of_second}), 1);
     ASSERT_EQ(::write(pipe.write.get(), &byte, 1), 1);
@@ -357,8 +358,9 @@ TEST_F(aio_resfd, the_reaper_leaves_the_close_of_a_duplicate_to_the_program) {
   });
 }
 
-// Oracle: both add to the one eventfd that they share, each for its own requests; neither ends the other's.
-TEST_F(aio_resfd, a_child_and_its_parent_signal_the_eventfd_each_for_itself) {
+// Oracle: parent and child share the eventfd, and each adds the counts of its own requests. Neither affects the counts
+// of the other process.
+TEST_F(aio_resfd, a_child_and_its_parent_both_signal_their_shared_eventfd) {
   const auto bell = kernel_eventfd();
   const a_context ctx;
   requests_.complete(ctx, bell.get(), 3);
@@ -378,8 +380,8 @@ TEST_F(aio_resfd, a_child_and_its_parent_signal_the_eventfd_each_for_itself) {
   EXPECT_EQ(take_until(bell.get(), 4), 4U);
 }
 
-// Oracle: what is read adds up to what was submitted, though with each context that ends the last reference to the
-// eventfd may go as another context finds it.
+// Oracle: the counts that are read add up to the number of requests, although each context that ends may drop the last
+// reference to the eventfd's object while another context looks it up.
 TEST_F(aio_resfd, contexts_that_come_and_go_concurrently_lose_no_count) {
   constexpr std::size_t threads = 4;
   constexpr std::size_t rounds = 60;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// io_setup where rings are expensive. The kernel's own succeeds there, because its contexts need neither locked memory
-// nor descriptors. Each case is a process of its own, which chooses its engine by itself.
+// io_setup with little locked memory or few descriptors, which rings need. The kernel's io_setup succeeds there,
+// because its contexts need neither. Each case runs in its own process, which chooses the engine by itself.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 
@@ -49,7 +49,7 @@ void limit(int what, rlim_t most) {
   ASSERT_EQ(::setrlimit(static_cast<__rlimit_resource>(what), &both), 0);
 }
 
-/// A user whom the kernel charges rings to (Linux 5.10 and 6.18). Root is not charged.
+/// Becomes a user whom the kernel charges for rings (Linux 5.10 and 6.18). The kernel does not charge root.
 void become_unprivileged() {
   constexpr uid_t user_of_nothing = 64'999;
   ASSERT_TRUE(::geteuid() != 0 || ::setuid(user_of_nothing) == 0);
@@ -118,7 +118,7 @@ TEST_F(aio_resources, setup_succeeds_with_64_descriptors) {
   });
 }
 
-/// Charges a ring to a limit, whatever the kernel in use does. A ring that has ended is not credited.
+/// Charges rings against a limit, whatever the kernel in use does. The charge of a closed ring is not refunded.
 class charged_memory {
  public:
   explicit charged_memory(rlim_t most) : left_{most} {}
@@ -155,7 +155,8 @@ class charged_memory {
   std::int64_t rings_ = 0;
 };
 
-/// Runs `body` in a child whose rings are charged. @return how many rings it got.
+/// Runs `body` in a child whose rings are charged.
+/// @return the number of rings that the child got.
 template <class Body>
 std::int64_t in_charged_child(rlim_t most, Body body) {
   const long calls[] = {SYS_io_uring_setup};
@@ -172,8 +173,8 @@ class aio_charged_rings : public aio_resources {
   }
 };
 
-// Oracle: as many contexts say io_uring as there are rings.
-TEST_F(aio_charged_rings, setup_succeeds_with_any_limit_and_says_which_engine_it_has) {
+// Oracle: as many contexts report the engine io_uring as got a ring.
+TEST_F(aio_charged_rings, setup_succeeds_with_any_limit_and_contexts_report_their_engine) {
   auto* const said = static_cast<std::int64_t*>(
       ::mmap(nullptr, sizeof(std::int64_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   for (const auto most : memory_limits) {
@@ -182,14 +183,14 @@ TEST_F(aio_charged_rings, setup_succeeds_with_any_limit_and_says_which_engine_it
       *said = with_rings(create_and_use(few));
       expect_handles(few);
     });
-    // Those by handle come last, and get what is left.
+    // The contexts by handle are created last, and get the remaining rings.
     EXPECT_GE(rings, *said);
     EXPECT_EQ(*said, most == 0 ? 0 : std::min<std::int64_t>(rings, few));
   }
   ::munmap(said, sizeof *said);
 }
 
-// Oracle: none of them is without a ring.
+// Oracle: each context has a ring.
 TEST_F(aio_charged_rings, of_300_contexts_fit_into_8_mib) {
   const auto rings = in_charged_child(8192 * kib, [] {
     const auto made = create_and_use(many);

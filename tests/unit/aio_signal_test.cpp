@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Calls under a storm of signals, whose handler asks for restarts or does not.
+// Calls under a storm of signals, with and without SA_RESTART.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 
@@ -32,7 +32,7 @@ class aio_under_signals : public testing::TestWithParam<int> {
   void SetUp() override { ASSERT_EQ(aio::io_setup(64, &ctx_), 0); }
   void TearDown() override { aio::io_destroy(ctx_); }
 
-  // Into a byte of its own: several may be in flight, and several threads then carry them out.
+  // Each read has its own byte, because several threads may carry out reads in flight concurrently.
   int submit() {
     read_.buf = reinterpret_cast<std::uintptr_t>(&text_[next_++ % text_.size()]);
     aio::iocb_abi* asked = &read_;
@@ -53,13 +53,13 @@ class aio_under_signals : public testing::TestWithParam<int> {
   aio::aio_context_t ctx_ = 0;
 };
 
-TEST_P(aio_under_signals, who_sleeps_in_the_engine_is_interrupted) {
+TEST_P(aio_under_signals, a_thread_that_sleeps_in_the_engine_is_interrupted) {
   int answer = 0;
   call_under_signals([&] { answer = wait(); });
   EXPECT_EQ(answer, -EINTR);
 }
 
-TEST_P(aio_under_signals, who_sleeps_behind_another_is_interrupted) {
+TEST_P(aio_under_signals, a_thread_that_sleeps_behind_another_is_interrupted) {
   ASSERT_EQ(submit(), 1);
   doorbell::test::asleep other{[this] { EXPECT_EQ(wait(), 1); }};
   int answer = 0;
@@ -69,7 +69,7 @@ TEST_P(aio_under_signals, who_sleeps_behind_another_is_interrupted) {
   other.join();
 }
 
-TEST_P(aio_under_signals, who_sleeps_with_a_mask_is_interrupted_by_what_it_lets_in) {
+TEST_P(aio_under_signals, a_thread_that_sleeps_with_a_mask_is_interrupted_by_an_unblocked_signal) {
   sigset_t none;
   sigemptyset(&none);
   const aio::aio_sigset mask{.sigmask = &none, .sigsetsize = 8};
@@ -78,7 +78,7 @@ TEST_P(aio_under_signals, who_sleeps_with_a_mask_is_interrupted_by_what_it_lets_
   EXPECT_EQ(answer, -EINTR);
 }
 
-// Oracle: as many events as requests, got by those who try again after each interruption.
+// Oracle: two threads, which retry after each interruption, get as many events as there are requests.
 TEST_P(aio_under_signals, no_event_is_lost) {
   constexpr int each = 100;
   const auto get_all = [this] {
@@ -98,7 +98,7 @@ TEST_P(aio_under_signals, no_event_is_lost) {
   call_under_signals(get_all);
 }
 
-// Oracle: what does not wait is not interrupted; every request rings once.
+// Oracle: calls that do not wait are not interrupted, and each request signals its eventfd once.
 TEST_P(aio_under_signals, setup_submit_cancel_and_destroy_are_not_interrupted) {
   constexpr std::uint64_t rounds = 100;
   const auto bell = doorbell::test::kernel_eventfd();
@@ -134,7 +134,7 @@ void wait_for_a_timer_of_whole_seconds() {
   EXPECT_EQ(aio::io_getevents(ctx, 1, 1, &event, nullptr), -EINTR);
 }
 
-// Oracle: each wait ends, also those whose timer expires while the library looks, from time to time, for its
+// Oracle: each wait ends, also if its timer expires between two sleeps, where the library periodically checks its
 // descriptors.
 TEST(aio_timers, of_whole_seconds_interrupt_a_wait) {
   constexpr std::size_t waits = 8;

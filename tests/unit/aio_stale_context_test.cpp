@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An aio::context whose context was destroyed by its handle, and whose handle is another context's by now.
+// An aio::context whose context was destroyed by handle, and whose handle may belong to another context by now.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 
@@ -29,7 +29,7 @@ class aio_stale_context : public testing::Test {
   aio_stale_context() {
     const auto handle = ctx_->handle();
     EXPECT_EQ(aio::io_destroy(handle), 0);
-    // The kernel gives the place of the old ring to a new one soon.
+    // A handle is the address of a ring, and the kernel soon maps a new ring at the address of the old one.
     for (int tries = 0; tries < 100 && !same_handle_; ++tries) {
       auto next = std::make_unique<aio::context>(8);
       if (next->handle() == handle)

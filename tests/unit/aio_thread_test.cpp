@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Threads that a program ends by pthread_cancel(3), and threads that wait for others.
+// Threads that a program cancels by pthread_cancel(3), and threads that wait for events of other threads' requests.
 #include <doorbell/aio.hpp>
 
 #include <gtest/gtest.h>
@@ -19,7 +19,7 @@ using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
 
 /// Calls each function of a context while a request to cancel this thread is pending.
-/// @return the number of calls that returned what they return in other threads.
+/// @return the number of calls with the same result as in a thread without a pending cancellation.
 std::size_t call_all_with_a_cancel_pending(int file, int pipe) {
   ::pthread_cancel(::pthread_self());
   std::array<char, 8> text{};
@@ -62,7 +62,8 @@ TEST(aio_thread, is_not_cancelled_inside_a_context) {
   EXPECT_EQ(shared.good, 5U);
 }
 
-/// How long an event that another thread's submit has made takes to the thread that waits for it, at best of some attempts.
+/// The time from a submit that completes a read inline until a thread that waits for the event has it: the best of
+/// several attempts.
 std::chrono::steady_clock::duration time_to_waiting_thread() {
   using clock = std::chrono::steady_clock;
   const auto file = doorbell::test::temporary_file("hello, world");
@@ -85,7 +86,9 @@ std::chrono::steady_clock::duration time_to_waiting_thread() {
   return best;
 }
 
-// The read is answered by submit, so no completion wakes the thread.
-TEST(aio_thread, that_waits_is_woken_by_what_submit_answers) { EXPECT_LT(time_to_waiting_thread(), 300ms); }
+// submit completes the read inline, so no completion of the engine wakes the thread.
+TEST(aio_thread, waiting_for_events_is_woken_by_a_request_that_submit_completes_inline) {
+  EXPECT_LT(time_to_waiting_thread(), 300ms);
+}
 
 }  // namespace

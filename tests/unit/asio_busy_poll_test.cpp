@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// busy_poll: what a loop does with its time while files have something in flight. A read of an empty pipe is in flight until somebody
-// writes, so the tests say when it ends.
+// busy_poll: a loop polls for completions instead of sleeping while file operations are in flight. A read of an empty
+// pipe is in flight until the test writes to the pipe.
 #include <doorbell/asio/busy_poll.hpp>
 #include <doorbell/asio/random_access_file.hpp>
 #include <doorbell/asio/stream_file.hpp>
@@ -48,7 +48,7 @@ class asio_busy_poll : public testing::Test {
                              [this](error_code ec, std::size_t n) { read_ += ec ? 0 : static_cast<int>(n); });
   }
   void write() const { EXPECT_EQ(::write(pipe_.write.get(), "x", 1), 1); }
-  // Oracle: the thread of the loop falls asleep with the read in flight, and what is written then ends both.
+  // Oracle: the thread of the loop falls asleep with the read in flight, and a write then ends the read and the loop.
   void expect_it_sleeps() {
     doorbell::test::asleep loop{[this] { io_->run(); }};
     write();
@@ -63,23 +63,24 @@ class asio_busy_poll : public testing::Test {
   int read_ = 0;
 };
 
-TEST_F(asio_busy_poll, is_off_at_first_and_what_it_was_set_to) {
+TEST_F(asio_busy_poll, is_off_at_first_and_can_be_set) {
   EXPECT_EQ(busy_poll(*io_), 0ns);
   set_busy_poll(*io_, 100us);
   EXPECT_EQ(busy_poll(*io_), 100us);
   set_busy_poll(reader_->get_executor(), -1ns);
   EXPECT_EQ(busy_poll(io_->get_executor()), -1ns);
   begin_read();
-  EXPECT_EQ(io_->poll(), 1U) << "it looked again";
+  EXPECT_EQ(io_->poll(), 1U) << "the loop polled again";
 }
 
-// Oracle: poll(), which does not sleep, calls the handler of a read that another thread has ended only after poll() began.
-TEST_F(asio_busy_poll, looks_until_there_is_something) {
+// Oracle: poll(), which does not sleep, calls the handler of a read that another thread completes after poll() has
+// begun.
+TEST_F(asio_busy_poll, polls_until_a_read_has_completed) {
   set_busy_poll(*io_, 1h);
   std::promise<void> begun;
   const std::jthread writer{[&] {
     begun.get_future().wait();
-    std::this_thread::sleep_for(20ms);  // a loop that does not look again is over by then
+    std::this_thread::sleep_for(20ms);  // a loop that polls only once has returned by then
     write();
   }};
   begin_read();
@@ -88,8 +89,8 @@ TEST_F(asio_busy_poll, looks_until_there_is_something) {
   EXPECT_EQ(read_, 1);
 }
 
-// Oracle: the read ends, though it is the last of a thousand handlers, each posted by the one before, that writes its byte.
-TEST_F(asio_busy_poll, calls_other_handlers_between_two_looks) {
+// Oracle: the read ends, although only the last of a thousand handlers, each posted by the one before, writes its byte.
+TEST_F(asio_busy_poll, calls_other_handlers_between_two_polls) {
   set_busy_poll(*io_, 1h);
   begin_read();
   int left = 1000;
@@ -100,20 +101,20 @@ TEST_F(asio_busy_poll, calls_other_handlers_between_two_looks) {
   EXPECT_EQ(read_, 1);
 }
 
-TEST_F(asio_busy_poll, is_over_after_its_time) {
+TEST_F(asio_busy_poll, ends_after_its_time_and_the_loop_sleeps) {
   set_busy_poll(*io_, 1ms);
   begin_read();
   expect_it_sleeps();
 }
 
-TEST_F(asio_busy_poll, can_be_switched_off_by_a_handler_while_it_looks) {
+TEST_F(asio_busy_poll, can_be_switched_off_by_a_handler_while_it_polls) {
   set_busy_poll(*io_, 1h);
   begin_read();
   net::post(*io_, [this] { set_busy_poll(*io_, 0s); });
   expect_it_sleeps();
 }
 
-TEST_F(asio_busy_poll, ends_with_the_loop_that_is_stopped_and_goes_on_when_it_is_restarted) {
+TEST_F(asio_busy_poll, ends_when_the_loop_is_stopped_and_continues_after_a_restart) {
   set_busy_poll(*io_, 1h);
   begin_read();
   net::post(*io_, [this] { io_->stop(); });
@@ -125,7 +126,7 @@ TEST_F(asio_busy_poll, ends_with_the_loop_that_is_stopped_and_goes_on_when_it_is
   EXPECT_EQ(read_, 1);
 }
 
-TEST_F(asio_busy_poll, goes_with_its_context) {
+TEST_F(asio_busy_poll, does_not_prevent_the_destruction_of_its_context) {
   set_busy_poll(*io_, 1h);
   bool gone = false;
   reader_->async_read_some(net::buffer(&byte_, 1), [seen = witness{gone}](error_code, std::size_t) { FAIL(); });
@@ -135,7 +136,7 @@ TEST_F(asio_busy_poll, goes_with_its_context) {
   EXPECT_TRUE(gone);
 }
 
-/// Reads one letter so many times, each started by the handler of the one before.
+/// Reads one letter `count` times; the handler of each read starts the next one.
 class reads_in_a_row {
  public:
   reads_in_a_row(net::io_context& io, int count)
@@ -155,7 +156,7 @@ class reads_in_a_row {
   char letter_ = 0;
 };
 
-// Oracle: each row reads its letter as often as it was asked to, and the threads return.
+// Oracle: each row reads its letter `length` times, and the threads return.
 TEST_F(asio_busy_poll, serves_a_loop_of_several_threads) {
   constexpr int length = 500;
   set_busy_poll(*io_, 50us);

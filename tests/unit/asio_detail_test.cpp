@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Parts of doorbell::asio by themselves, in states that whole operations seldom bring about.
+// Parts of doorbell::asio in isolation, in states that whole operations seldom reach.
 #include <doorbell/asio/detail/hand_over.hpp>
 #include <doorbell/asio/detail/pending_posts.hpp>
 
@@ -31,7 +31,7 @@ TEST(asio_pending_posts, are_waited_for_until_the_last_has_ended) {
   closer.join();
 }
 
-TEST(asio_pending_posts, of_which_all_have_ended_are_not_waited_for) {
+TEST(asio_pending_posts, are_not_waited_for_after_all_have_ended) {
   pending_posts posts;
   posts.begin();
   posts.end();
@@ -39,8 +39,9 @@ TEST(asio_pending_posts, of_which_all_have_ended_are_not_waited_for) {
   posts.wait_for_none();
 }
 
-// Oracle: what fits into the carrier is there, without an allocation; what does not is elsewhere, and is freed.
-TEST(asio_carrier_allocator, takes_what_is_too_large_from_the_heap) {
+// Oracle: an object that fits is placed in the carrier without an allocation. Any other object is allocated on the
+// heap, and freed.
+TEST(asio_carrier_allocator, allocates_objects_that_do_not_fit_on_the_heap) {
   constexpr auto size = file_op::carrier::size;
   struct largest {
     alignas(std::max_align_t) std::array<std::byte, size> bytes;

@@ -36,7 +36,7 @@ using doorbell::asio::hold_handle;
 using doorbell::asio::listen_only;
 using net::error::operation_aborted;
 
-/// The numbers of eventfds are consecutive: how many have been created since the last call.
+/// Counts the eventfds created since the last call. Their ids are consecutive.
 class created_eventfds {
  public:
   [[nodiscard]] std::uint64_t count() {
@@ -95,7 +95,7 @@ TEST_F(asio_eventfd_owner, a_listener_does_not_prevent_the_last_close_and_a_hold
   EXPECT_EQ(told, std::vector<error_code>{net::error::eof});
 }
 
-TEST_F(asio_eventfd_owner, a_temporary_handle_is_not_listened_to) {
+TEST_F(asio_eventfd_owner, a_listener_of_a_temporary_handle_does_not_compile) {
   using object = doorbell::asio::eventfd;
   using tag = doorbell::asio::listen_only_t;
   EXPECT_FALSE((std::is_constructible_v<object, net::io_context&, doorbell::eventfd, tag>));
@@ -103,7 +103,7 @@ TEST_F(asio_eventfd_owner, a_temporary_handle_is_not_listened_to) {
   EXPECT_TRUE((std::is_constructible_v<object, net::any_io_executor, doorbell::eventfd&, tag>));
 }
 
-TEST_F(asio_eventfd_owner, is_created_with_a_first_count_and_flags) {
+TEST_F(asio_eventfd_owner, is_created_with_an_initial_count_and_flags) {
   doorbell::asio::eventfd counts{io, 5};
   EXPECT_EQ(counts.read(), 5U);
   doorbell::asio::eventfd permits{io.get_executor(), 2, EFD_SEMAPHORE};
@@ -190,10 +190,11 @@ TEST_F(asio_eventfd_owner, moves_to_another_type_of_executor_with_its_operations
   second.async_read(append());
   second.signal();
   io.run();
-  EXPECT_EQ(told, (std::vector<error_code>{operation_aborted, error_code{}})) << "assigning closes what was there";
+  EXPECT_EQ(told, (std::vector<error_code>{operation_aborted, error_code{}}))
+      << "assigning closes the previous eventfd";
 }
 
-TEST_F(asio_eventfd_owner, assigning_takes_the_executor_and_the_handle_along) {
+TEST_F(asio_eventfd_owner, move_assignment_takes_the_executor_and_the_handle) {
   net::io_context others;
   doorbell::asio::eventfd object{io};
   const auto before = object.context();
@@ -202,7 +203,7 @@ TEST_F(asio_eventfd_owner, assigning_takes_the_executor_and_the_handle_along) {
   EXPECT_TRUE(object.bell().is_open());
   EXPECT_EQ(object.bell().context(), theirs.context());
   EXPECT_EQ(object.context(), theirs.context());
-  EXPECT_FALSE(before->is_open()) << "the handle that was there is closed";
+  EXPECT_FALSE(before->is_open()) << "the previous handle is closed";
 }
 
 TEST_F(asio_eventfd_owner, a_default_token_is_bound_to_an_object) {
@@ -230,7 +231,7 @@ TEST_F(asio_eventfd_owner, a_slot_ends_all_operations_of_an_object_that_are_boun
   EXPECT_EQ(unbound, 1);
 }
 
-TEST_F(asio_eventfd_owner, a_slot_ends_a_read_and_a_write_and_the_writes_behind_go_on) {
+TEST_F(asio_eventfd_owner, a_slot_ends_a_wait_and_a_write_and_the_next_write_completes) {
   doorbell::asio::eventfd object{io};
   object.bell().write(doorbell::eventfd::max - 1);
   std::vector<error_code> behind;
@@ -260,8 +261,8 @@ TEST_F(asio_eventfd_owner, a_slot_that_is_bound_again_ends_the_later_operation) 
   expect_aborted(1);
 }
 
-// The second signal's function object may stand where the first one's stood.
-TEST_F(asio_eventfd_owner, a_slot_does_not_end_operations_of_a_slot_that_was_there_before) {
+// The function object of the second signal's slot may have the address of the first one's.
+TEST_F(asio_eventfd_owner, a_slot_does_not_end_operations_of_an_earlier_slot_at_its_address) {
   doorbell::asio::eventfd object{io};
   std::vector<error_code> first;
   for (int i = 0; i < 8; ++i) {
@@ -288,7 +289,7 @@ TEST_F(asio_eventfd_owner, a_slot_of_two_objects_ends_the_operation_that_was_bou
   EXPECT_EQ(of_first, 0);
 }
 
-TEST_F(asio_eventfd_owner, a_slot_that_an_operation_of_another_kind_used_before_is_bound) {
+TEST_F(asio_eventfd_owner, a_slot_that_a_timer_used_before_can_be_bound) {
   doorbell::asio::eventfd object{io};
   net::steady_timer timer{io, std::chrono::hours{1}};
   error_code of_timer;
@@ -299,7 +300,7 @@ TEST_F(asio_eventfd_owner, a_slot_that_an_operation_of_another_kind_used_before_
   EXPECT_EQ(of_timer, error_code{});
 }
 
-TEST_F(asio_eventfd_owner, a_refused_operation_leaves_the_slot_to_the_operation_before) {
+TEST_F(asio_eventfd_owner, a_refused_operation_leaves_the_slot_bound_to_the_operation_before) {
   doorbell::asio::eventfd object{io};
   object.async_read(append_unless_stopped());
   std::vector<error_code> refused;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// doorbell::asio::eventfd in one thread: each situation is set up, and the loop polled until it has nothing left to do.
+// doorbell::asio::eventfd in one thread: each test sets up a situation, and polls the loop until it has nothing left to
+// do.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>
@@ -23,7 +24,7 @@ using boost::system::error_code;
 using net::error::eof;
 using net::error::operation_aborted;
 
-/// What a handler was told, once it was called.
+/// The arguments with which a handler was called.
 struct outcome {
   error_code ec;
   std::uint64_t count = 0;
@@ -45,7 +46,7 @@ class asio_eventfd : public testing::Test {
   std::vector<error_code> waits;
 };
 
-TEST_F(asio_eventfd, read_takes_what_was_signalled_before) {
+TEST_F(asio_eventfd, read_takes_a_count_that_was_signalled_before) {
   bell.signal(42);
   bell.async_read(into(reads));
   EXPECT_TRUE(reads.empty()) << "the handler was called inside the initiating function";
@@ -76,7 +77,7 @@ TEST_F(asio_eventfd, read_waits_for_a_signal) {
   EXPECT_EQ(reads[0].count, 7U);
 }
 
-TEST_F(asio_eventfd, many_signals_before_the_loop_comes_round_wake_it_once) {
+TEST_F(asio_eventfd, many_signals_before_the_loop_runs_wake_it_once) {
   bell.async_read(into(reads));
   for (int i = 0; i < 1000; ++i) bell.signal();
   EXPECT_EQ(io.poll(), 1U);
@@ -84,7 +85,7 @@ TEST_F(asio_eventfd, many_signals_before_the_loop_comes_round_wake_it_once) {
   EXPECT_EQ(reads[0].count, 1000U);
 }
 
-// Oracle: the loop is woken once: it has nothing to call except the handlers.
+// Oracle: the loop is woken once: poll() calls only the six handlers.
 TEST_F(asio_eventfd, operations_that_start_after_a_signal_do_not_wake_the_loop_again) {
   bell.async_wait(POLLIN, into(waits));
   bell.signal();
@@ -96,7 +97,7 @@ TEST_F(asio_eventfd, operations_that_start_after_a_signal_do_not_wake_the_loop_a
   EXPECT_EQ(waits.size(), 6U);
 }
 
-TEST_F(asio_eventfd, reads_that_wait_at_once_are_served_in_order) {
+TEST_F(asio_eventfd, several_waiting_reads_complete_in_order) {
   outcomes second;
   bell.async_read(into(reads));
   bell.async_read(into(second));
@@ -110,7 +111,7 @@ TEST_F(asio_eventfd, reads_that_wait_at_once_are_served_in_order) {
   EXPECT_EQ(second[0].count, 2U);
 }
 
-TEST_F(asio_eventfd, a_semaphore_serves_as_many_reads_as_it_counts) {
+TEST_F(asio_eventfd, a_semaphore_completes_as_many_reads_as_its_count) {
   doorbell::asio::eventfd permits{io, doorbell::eventfd{2, EFD_SEMAPHORE}};
   for (int i = 0; i < 3; ++i) permits.async_read(into(reads));
   io.poll();
@@ -122,7 +123,7 @@ TEST_F(asio_eventfd, a_semaphore_serves_as_many_reads_as_it_counts) {
   EXPECT_EQ(reads.size(), 3U);
 }
 
-TEST_F(asio_eventfd, wait_leaves_the_count_alone) {
+TEST_F(asio_eventfd, wait_does_not_change_the_count) {
   bell.async_wait(POLLIN, into(waits));
   EXPECT_EQ(io.poll(), 0U);
   bell.signal(3);
@@ -140,7 +141,7 @@ TEST_F(asio_eventfd, wait_is_level_triggered) {
   EXPECT_EQ(waits.size(), 2U);
 }
 
-TEST_F(asio_eventfd, wait_for_room_ends_when_a_reader_makes_some) {
+TEST_F(asio_eventfd, wait_for_pollout_ends_when_a_read_makes_room) {
   bell.bell().write(doorbell::eventfd::max);
   bell.async_wait(POLLOUT, into(waits));
   EXPECT_EQ(io.poll(), 0U);
@@ -149,7 +150,7 @@ TEST_F(asio_eventfd, wait_for_room_ends_when_a_reader_makes_some) {
   EXPECT_EQ(waits.size(), 1U);
 }
 
-TEST_F(asio_eventfd, wait_for_room_ends_at_once_beside_a_read_that_waits) {
+TEST_F(asio_eventfd, wait_for_pollout_ends_immediately_although_a_read_waits) {
   bell.async_read(into(reads));
   bell.async_wait(POLLOUT, into(waits));
   io.poll();
@@ -157,7 +158,7 @@ TEST_F(asio_eventfd, wait_for_room_ends_at_once_beside_a_read_that_waits) {
   EXPECT_TRUE(reads.empty());
 }
 
-TEST_F(asio_eventfd, a_read_makes_the_room_that_an_earlier_operation_waits_for) {
+TEST_F(asio_eventfd, a_read_ends_an_earlier_wait_for_pollout) {
   bell.bell().write(doorbell::eventfd::max);
   bell.async_wait(POLLOUT, into(waits));
   bell.async_read(into(reads));
@@ -166,7 +167,7 @@ TEST_F(asio_eventfd, a_read_makes_the_room_that_an_earlier_operation_waits_for) 
   EXPECT_EQ(reads.size(), 1U);
 }
 
-TEST_F(asio_eventfd, overflow_is_an_error_that_every_wait_sees) {
+TEST_F(asio_eventfd, an_overflow_ends_a_wait_for_no_events) {
   bell.async_wait(0, into(waits));
   bell.signal(doorbell::eventfd::max);
   EXPECT_EQ(io.poll(), 0U);
@@ -175,14 +176,14 @@ TEST_F(asio_eventfd, overflow_is_an_error_that_every_wait_sees) {
   EXPECT_EQ(waits.size(), 1U);
 }
 
-TEST_F(asio_eventfd, a_write_of_nothing_ends_no_wait) {
+TEST_F(asio_eventfd, a_write_of_0_ends_no_wait) {
   bell.async_wait(POLLIN, into(waits));
   bell.bell().write(0);
   EXPECT_EQ(io.poll(), 0U);
   EXPECT_TRUE(waits.empty());
 }
 
-TEST_F(asio_eventfd, cancel_ends_all_that_waits) {
+TEST_F(asio_eventfd, cancel_ends_all_waiting_operations) {
   bell.async_read(into(reads));
   bell.async_wait(POLLIN, into(waits));
   bell.cancel();
@@ -204,7 +205,7 @@ TEST_F(asio_eventfd, cancel_after_the_signal_and_before_the_loop_loses_no_count)
   EXPECT_EQ(bell.read(), 5U);
 }
 
-TEST_F(asio_eventfd, a_cancelled_bell_can_be_waited_for_again) {
+TEST_F(asio_eventfd, a_read_after_a_cancel_completes) {
   bell.async_read(into(reads));
   bell.cancel();
   bell.async_read(into(reads));
@@ -214,7 +215,7 @@ TEST_F(asio_eventfd, a_cancelled_bell_can_be_waited_for_again) {
   EXPECT_EQ(reads[1].count, 9U);
 }
 
-TEST_F(asio_eventfd, close_cancels_and_what_comes_later_is_refused) {
+TEST_F(asio_eventfd, close_cancels_and_later_operations_are_refused) {
   bell.async_read(into(reads));
   bell.close();
   EXPECT_FALSE(bell.is_open());
@@ -229,14 +230,14 @@ TEST_F(asio_eventfd, close_cancels_and_what_comes_later_is_refused) {
   EXPECT_THROW(bell.cancel(), boost::system::system_error);
 }
 
-TEST_F(asio_eventfd, close_gives_the_handle_back_and_others_see_the_hang_up) {
+TEST_F(asio_eventfd, close_closes_the_handle_and_a_notifier_sees_the_hangup) {
   bool released = false;
   doorbell::notifier watch{bell.bell(), [](doorbell::eventfd_ctx&) {}, [&] { released = true; }};
   bell.close();
   EXPECT_TRUE(released);
 }
 
-TEST_F(asio_eventfd, a_bell_shared_with_closed_handle_is_closed) {
+TEST_F(asio_eventfd, an_object_created_from_a_closed_handle_is_closed) {
   doorbell::eventfd closed;
   closed.close();
   doorbell::asio::eventfd ear{io, std::as_const(closed)};
@@ -247,7 +248,7 @@ TEST_F(asio_eventfd, a_bell_shared_with_closed_handle_is_closed) {
   EXPECT_EQ(waits[0], net::error::bad_descriptor);
 }
 
-TEST_F(asio_eventfd, the_last_close_by_others_ends_what_listens_with_eof) {
+TEST_F(asio_eventfd, the_last_close_of_a_handle_ends_operations_of_a_listener_with_eof) {
   doorbell::eventfd theirs;
   doorbell::asio::eventfd ear{io, theirs};
   ear.async_read(into(reads));
@@ -263,7 +264,7 @@ TEST_F(asio_eventfd, the_last_close_by_others_ends_what_listens_with_eof) {
   EXPECT_EQ(waits[1], eof);
 }
 
-TEST_F(asio_eventfd, what_is_started_after_the_last_close_ends_with_eof) {
+TEST_F(asio_eventfd, an_operation_started_after_the_last_close_ends_with_eof) {
   doorbell::eventfd theirs;
   doorbell::asio::eventfd ear{io, theirs};
   theirs.close();
@@ -286,7 +287,7 @@ TEST_F(asio_eventfd, a_count_that_is_left_at_the_last_close_is_read_before_eof) 
   EXPECT_EQ(reads[1].ec, eof);
 }
 
-TEST_F(asio_eventfd, moving_takes_the_operations_along) {
+TEST_F(asio_eventfd, move_construction_takes_the_operations) {
   bell.async_read(into(reads));
   doorbell::asio::eventfd moved{std::move(bell)};
   EXPECT_FALSE(bell.is_open());
@@ -297,7 +298,7 @@ TEST_F(asio_eventfd, moving_takes_the_operations_along) {
   EXPECT_EQ(bell.get_executor(), moved.get_executor());
 }
 
-TEST_F(asio_eventfd, assigning_closes_what_was_there) {
+TEST_F(asio_eventfd, move_assignment_closes_the_previous_eventfd) {
   bell.async_read(into(reads));
   bell = doorbell::asio::eventfd{io};
   bell.async_read(into(reads));
@@ -308,7 +309,7 @@ TEST_F(asio_eventfd, assigning_closes_what_was_there) {
   EXPECT_EQ(reads[1].count, 8U);
 }
 
-TEST_F(asio_eventfd, destruction_ends_what_waits) {
+TEST_F(asio_eventfd, destruction_ends_waiting_operations) {
   std::optional<doorbell::asio::eventfd> short_lived{io};
   short_lived->async_read(into(reads));
   short_lived.reset();
@@ -317,7 +318,7 @@ TEST_F(asio_eventfd, destruction_ends_what_waits) {
   EXPECT_EQ(reads[0].ec, operation_aborted);
 }
 
-TEST_F(asio_eventfd, read_without_waiting_says_when_there_is_nothing) {
+TEST_F(asio_eventfd, read_without_a_count_fails_with_would_block) {
   error_code ec;
   EXPECT_EQ(bell.read(ec), 0U);
   EXPECT_EQ(ec, net::error::would_block);
@@ -356,7 +357,7 @@ TEST_P(asio_eventfd_slot, ends_its_operation_and_no_other) {
   EXPECT_TRUE(waits.empty());
   bell.signal();
   io.poll();
-  EXPECT_EQ(waits.size(), 1U) << "the wake that comes for the other was swallowed";
+  EXPECT_EQ(waits.size(), 1U) << "the wakeup for the other operation was lost";
 }
 
 INSTANTIATE_TEST_SUITE_P(every_type, asio_eventfd_slot,
@@ -384,7 +385,7 @@ TEST_F(asio_eventfd, a_slot_outlives_the_object) {
   EXPECT_EQ(reads.size(), 1U);
 }
 
-TEST_F(asio_eventfd, destroyed_in_a_callback_of_another_ends_the_program_and_says_why) {
+TEST_F(asio_eventfd, destruction_in_a_callback_of_another_aborts_the_program_with_a_message) {
   const auto destroy = [] {
     net::io_context loop;
     std::optional<doorbell::asio::eventfd> destroyed{loop};

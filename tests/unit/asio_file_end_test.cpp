@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Files in loops of several threads, in loops that stop, fork or go, and cancelled just when they complete.
+// File operations in loops of several threads, in loops that stop, fork or are destroyed, and cancelled concurrently
+// with their completion.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>
@@ -45,7 +46,7 @@ using doorbell::test::witness;
 
 constexpr std::string_view letters = "abcdefghijklmnop";
 
-TEST(asio_file_end, a_context_that_goes_destroys_the_handlers_of_what_is_in_flight) {
+TEST(asio_file_end, a_destroyed_context_destroys_the_handlers_of_operations_in_flight) {
   doorbell::test::pipe_ends pipe;
   std::array<char, 8> block{};
   bool called = false;
@@ -64,8 +65,8 @@ TEST(asio_file_end, a_context_that_goes_destroys_the_handlers_of_what_is_in_flig
   EXPECT_EQ(::poll(&without_reader, 1, 0), 1) << "the descriptor is still open";
 }
 
-// Oracle: the handler gets bad_descriptor, and the signal of its slot ends nothing.
-TEST(asio_file_end, an_operation_with_a_slot_on_a_closed_file_says_bad_descriptor) {
+// Oracle: each handler gets bad_descriptor, and the signal of its slot has no effect.
+TEST(asio_file_end, an_operation_with_a_slot_on_a_closed_file_fails_with_bad_descriptor) {
   net::io_context io;
   net::cancellation_signal signal;
   std::array<char, 8> block{};
@@ -81,8 +82,8 @@ TEST(asio_file_end, an_operation_with_a_slot_on_a_closed_file_says_bad_descripto
   EXPECT_EQ(told, (std::vector<error_code>{net::error::bad_descriptor, net::error::bad_descriptor}));
 }
 
-// Oracle: the signal ends the read that waits, although a later operation with the same slot was over immediately.
-TEST(asio_file_end, an_operation_that_is_over_leaves_its_slot_to_one_that_waits) {
+// Oracle: the signal ends the read that waits, although a later operation with the same slot was refused immediately.
+TEST(asio_file_end, a_refused_operation_leaves_its_slot_to_one_that_waits) {
   doorbell::test::pipe_ends pipe;
   net::io_context io;
   net::cancellation_signal signal;
@@ -107,7 +108,7 @@ net::awaitable<void> read_for_ever(int fd, witness) {
   for (;;) co_await own.async_read_some(net::buffer(block), net::use_awaitable);
 }
 
-TEST(asio_file_end, a_coroutine_that_owns_its_file_and_its_buffer_goes_with_the_context) {
+TEST(asio_file_end, a_coroutine_that_owns_its_file_and_its_buffer_is_destroyed_with_the_context) {
   doorbell::test::pipe_ends pipe;
   bool gone = false;
   {
@@ -120,7 +121,7 @@ TEST(asio_file_end, a_coroutine_that_owns_its_file_and_its_buffer_goes_with_the_
   EXPECT_TRUE(gone);
 }
 
-TEST(asio_file_end, a_loop_that_stops_goes_on_after_restart) {
+TEST(asio_file_end, a_stopped_loop_continues_after_restart) {
   doorbell::test::pipe_ends pipe;
   std::array<char, 8> block{};
   net::io_context io;
@@ -144,7 +145,8 @@ TEST(asio_file_end, a_loop_returns_when_the_last_handler_has_been_called) {
   stream_file reader{io, pipe.read.release()};
   std::array<char, 8> block{};
   int called = 0;
-  // The reactor is asked for the pipe, and no longer needed when both have ended in a turn that something else brought about.
+  // The loop waits in the reactor because of the pipe. It must stop that wait when both reads have ended in a
+  // completion pass that has another cause.
   reader.async_read_some(net::buffer(block), [&](error_code, std::size_t) { ++called; });
   io.poll();
   ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
@@ -153,7 +155,7 @@ TEST(asio_file_end, a_loop_returns_when_the_last_handler_has_been_called) {
   EXPECT_EQ(called, 2);
 }
 
-TEST(asio_file_end, memory_is_the_associated_allocators_and_free_before_the_handler_is_called) {
+TEST(asio_file_end, memory_is_from_the_associated_allocator_and_freed_before_the_handler_is_called) {
   memory_count memory;
   net::io_context io;
   random_access_file file{io, doorbell::test::temporary_file(letters).release()};
@@ -168,7 +170,7 @@ TEST(asio_file_end, memory_is_the_associated_allocators_and_free_before_the_hand
   EXPECT_EQ(memory.ever, 1U) << "one operation, one allocation";
 }
 
-/// Reads one letter after the other, each started by the handler of the one before, in whichever thread that runs.
+/// Reads one letter after the other. The handler of each read starts the next one, in any thread of the loop.
 class chain {
  public:
   chain(random_access_file& file, std::size_t seed, int length) : file_{file}, at_{seed}, left_{length} {}
@@ -189,8 +191,8 @@ class chain {
   char letter_ = 0;
 };
 
-// Oracle: each chain reads all its letters, and each is the one at its place.
-TEST(asio_file_end, reads_of_a_loop_of_several_threads_all_arrive) {
+// Oracle: each chain completes all its reads, and each read returns the letter at its offset.
+TEST(asio_file_end, reads_in_a_loop_of_several_threads_all_complete) {
   constexpr int length = 500;
   net::io_context io;
   const auto file = doorbell::test::temporary_file(letters);
@@ -208,7 +210,7 @@ TEST(asio_file_end, reads_of_a_loop_of_several_threads_all_arrive) {
   for (const auto& each : chains) EXPECT_EQ(each->good, length);
 }
 
-/// A pipe, and a read of one byte of it, which ends.
+/// A pipe, and a read of one byte, which either a write or a cancel ends.
 class contested_read {
  public:
   explicit contested_read(net::io_context& io) : reader_{io, pipe_.read.release()} {}
@@ -223,7 +225,7 @@ class contested_read {
   }
   void write() const { EXPECT_EQ(::write(pipe_.write.get(), "x", 1), 1); }
   void cancel() { signal_.emit(net::cancellation_type::terminal); }
-  /// Takes what a cancelled read has left.
+  /// Reads the byte that a cancelled read has left in the pipe.
   void take_rest() {
     if (got + left < ended) left += static_cast<int>(reader_.read_some(net::buffer(&byte_, 1)));
   }
@@ -245,8 +247,8 @@ int decisions() {
   return asked != nullptr ? std::atoi(asked) : 2000;
 }
 
-// Oracle: each read ends exactly once, and got its byte, or was cancelled and has left it in the pipe.
-TEST(asio_file_end, a_cancel_and_a_completion_at_once_are_one_end) {
+// Oracle: each read ends exactly once. It either has got its byte, or was cancelled and has left the byte in the pipe.
+TEST(asio_file_end, a_cancel_concurrent_with_a_completion_ends_the_read_exactly_once) {
   constexpr int at_once = 32;
   net::io_context io{1};
   std::vector<std::unique_ptr<contested_read>> reads;
@@ -272,7 +274,8 @@ TEST(asio_file_end, a_cancel_and_a_completion_at_once_are_one_end) {
     io.poll();
     round.store(i);
     round.notify_one();
-    // The one writes from the front, the other cancels from the back; and who is first differs.
+    // The writer goes from front to back, and this thread cancels from back to front. In even rounds the writer begins
+    // first.
     while (i % 2 == 0 && begun.load() < i) std::this_thread::yield();
     for (const auto& each : std::views::reverse(reads)) each->cancel();
     io.run();
@@ -290,8 +293,9 @@ TEST(asio_file_end, a_cancel_and_a_completion_at_once_are_one_end) {
   RecordProperty("cancelled", cancelled);
 }
 
-TEST(asio_file_end, in_a_forks_child_what_was_in_flight_ends_and_the_rest_goes_on_in_both) {
-  if (doorbell::test::sanitized) GTEST_SKIP() << "the child of a process with threads: support/sanitizer.hpp";
+TEST(asio_file_end, after_a_fork_the_read_in_flight_is_aborted_in_the_child_and_completes_in_the_parent) {
+  if (doorbell::test::sanitized)
+    GTEST_SKIP() << "a sanitizer does not support fork(2) in a process with threads: support/sanitizer.hpp";
   doorbell::test::pipe_ends pipe;
   std::array<char, 8> block{};
   net::io_context io;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How file operations share a loop with other handlers: run_one(), poll_one() and stop() treat each handler as one, and
-// what was posted is not kept waiting by files. What a file does once its loop is gone.
+// File operations share a loop with other handlers: run_one(), poll_one() and stop() count each handler by itself, and
+// file operations do not delay posted handlers. Also: reads of directories, and files that outlive their loop.
 #include <doorbell/asio/random_access_file.hpp>
 #include <doorbell/asio/stream_file.hpp>
 
@@ -40,7 +40,7 @@ using doorbell::asio::stream_file;
 
 const std::string text(64, 'x');
 
-/// A kind of operation that ends without an error however often it is started.
+/// The kinds of operations that succeed however often they are started.
 enum class kind { read, read_in_memory, vectored_read, stream_read, write, sync };
 
 class asio_file_loop : public testing::TestWithParam<kind> {
@@ -73,7 +73,7 @@ class asio_file_loop : public testing::TestWithParam<kind> {
     }
   }
 
-  /// Operations, each started by the handler of the one before.
+  /// Starts a series of operations: the handler of each operation starts the next one.
   void start_series() {
     start([this](error_code ec, std::size_t bytes) {
       EXPECT_FALSE(ec);
@@ -83,7 +83,7 @@ class asio_file_loop : public testing::TestWithParam<kind> {
       if (called_ < length) start_series();
     });
   }
-  /// Oracle: each call of `run` calls one handler at most, and all of them are called.
+  /// Oracle: each call of `run` calls one handler at most, and all handlers are called.
   template <class Run>
   void expect_one_at_a_time(int expected, Run run) {
     while (called_ < expected) {
@@ -123,7 +123,7 @@ TEST_P(asio_file_loop, poll_one_calls_one_handler) {
   expect_one_at_a_time(length, [this] { EXPECT_LE(io_.poll_one(), 1U); });
 }
 
-// Operations that need no position, so that several are outstanding.
+// Operations at an offset of their own, so that several can be outstanding.
 class asio_file_loop_at_offsets : public asio_file_loop {};
 
 TEST_P(asio_file_loop_at_offsets, run_one_calls_one_handler_of_several_that_are_outstanding) {
@@ -132,8 +132,8 @@ TEST_P(asio_file_loop_at_offsets, run_one_calls_one_handler_of_several_that_are_
   expect_one_at_a_time(several, [this] { EXPECT_EQ(io_.run_one(), 1U); });
 }
 
-// Oracle: at most one handler of the series is called between a post and what it has posted.
-TEST_P(asio_file_loop, what_is_posted_does_not_wait_for_a_series) {
+// Oracle: at most one handler of the series is called between a post and the call of the posted handler.
+TEST_P(asio_file_loop, a_posted_handler_does_not_wait_for_a_series) {
   int posted = 0;
   in_handler_ = [&] {
     net::post(io_, [&, before = called_] {
@@ -147,14 +147,14 @@ TEST_P(asio_file_loop, what_is_posted_does_not_wait_for_a_series) {
   EXPECT_EQ(posted, length);
 }
 
-// Oracle: a series that several others have joined calls each handler once; none is forgotten.
-TEST_P(asio_file_loop_at_offsets, series_join_and_part_and_all_end) {
+// Oracle: each of several overlapping series completes all its operations.
+TEST_P(asio_file_loop_at_offsets, overlapping_series_all_complete) {
   constexpr int series = 5;
   std::vector<int> left(series, length);
   std::function<void(std::size_t)> next = [&](std::size_t which) {
     start([&, which](error_code ec, std::size_t) {
       EXPECT_FALSE(ec);
-      // The first begins the second when it is half through, and so on.
+      // The first series starts the second one when half of its operations have completed, and so on.
       if (--left[which] == length / 2 && which + 1 < series) next(which + 1);
       if (left[which] > 0) next(which);
     });
@@ -178,7 +178,7 @@ INSTANTIATE_TEST_SUITE_P(each, asio_file_loop_at_offsets,
                                          kind::sync),
                          name_of);
 
-TEST(asio_file_series, reads_of_a_stream_go_on_where_the_last_one_ended) {
+TEST(asio_file_series, each_read_of_a_stream_begins_where_the_last_one_ended) {
   std::string letters;
   for (int i = 0; i < 1000; ++i) letters += static_cast<char>('a' + i % 23);
   net::io_context io;
@@ -200,7 +200,7 @@ TEST(asio_file_series, reads_of_a_stream_go_on_where_the_last_one_ended) {
   EXPECT_EQ(file.seek(0, file_base::seek_cur), letters.size());
 }
 
-TEST(asio_file_series, a_handler_that_starts_many_operations_is_told_of_each) {
+TEST(asio_file_series, many_operations_started_by_one_handler_all_complete) {
   constexpr int many = 100;
   net::io_context io;
   random_access_file file{io, doorbell::test::temporary_file(text).release()};
@@ -215,9 +215,9 @@ TEST(asio_file_series, a_handler_that_starts_many_operations_is_told_of_each) {
   EXPECT_EQ(read, many);
 }
 
-// A directory. Blocking and asynchronous calls say the same, and Boost.Asio's say it too.
+// Directories. Blocking and asynchronous reads fail with the same error, as those of Boost.Asio do.
 
-TEST(asio_directory, that_is_read_says_so) {
+TEST(asio_directory, read_fails_with_eisdir) {
   net::io_context io;
   stream_file stream{io, "/tmp", file_base::read_only};
   random_access_file file{io, "/tmp", file_base::read_only};
@@ -239,7 +239,7 @@ TEST(asio_directory, that_is_read_says_so) {
   EXPECT_EQ(told, std::vector<error_code>(4, blocking));
 }
 
-TEST(asio_directory, of_which_nothing_is_read_or_which_is_synced_has_no_error) {
+TEST(asio_directory, read_of_0_bytes_and_sync_have_no_error) {
   net::io_context io;
   random_access_file file{io, "/var/tmp", file_base::read_only};
   int good = 0;
@@ -260,7 +260,7 @@ class asio_file_without_loop : public testing::Test {
     stream_.emplace(*io_, doorbell::test::temporary_file(text).release());
   }
 
-  /// Ends the context, and has its memory used by others.
+  /// Destroys the context, and lets other objects reuse its memory.
   void end_context() {
     io_.reset();
     for (std::size_t size = 32; size <= 8192; size += 32) others_.emplace_back(size, '\xa5');
@@ -295,7 +295,7 @@ TEST_F(asio_file_without_loop, destroys_handlers_and_calls_none) {
   EXPECT_TRUE(gone);
 }
 
-TEST_F(asio_file_without_loop, is_not_touched_by_a_slot_that_is_emitted) {
+TEST_F(asio_file_without_loop, is_not_accessed_by_a_slot_that_is_emitted) {
   net::cancellation_signal signal;
   int called = 0;
   file_->async_read_some_at(0, net::buffer(room_),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// random_access_file: what is read and written, its errors, and what its handlers are associated with.
+// random_access_file: reads, writes, errors, completion tokens and associated executors.
 #include <doorbell/asio.hpp>
 
 #include <fcntl.h>
@@ -44,7 +44,7 @@ using doorbell::asio::random_access_file;
 
 constexpr std::string_view text = "hello, world";
 
-/// What a handler was told.
+/// Records the arguments of a handler, and how often it was called.
 struct told {
   error_code ec = net::error::would_block;
   std::size_t bytes = 0;
@@ -79,7 +79,7 @@ class asio_file : public testing::Test {
   std::array<char, 64> block_{};
 };
 
-TEST_F(asio_file, reads_what_is_there_fewer_at_the_end_and_then_eof) {
+TEST_F(asio_file, reads_at_the_end_return_fewer_bytes_and_then_eof) {
   const auto all = read_at(0, net::buffer(block_));
   EXPECT_FALSE(all.ec);
   EXPECT_EQ(std::string_view(block_.data(), all.bytes), text);
@@ -90,13 +90,13 @@ TEST_F(asio_file, reads_what_is_there_fewer_at_the_end_and_then_eof) {
   EXPECT_EQ(end.bytes, 0U);
 }
 
-TEST_F(asio_file, that_is_asked_for_nothing_has_no_error) {
+TEST_F(asio_file, a_read_of_0_bytes_at_the_end_has_no_error) {
   const auto nothing = read_at(text.size(), net::buffer(block_, 0));
   EXPECT_FALSE(nothing.ec);
   EXPECT_EQ(nothing.times, 1);
 }
 
-TEST_F(asio_file, calls_no_handler_inside_what_initiates) {
+TEST_F(asio_file, calls_no_handler_inside_the_initiating_function) {
   told result;
   file_.async_read_some_at(0, net::buffer(block_), result.handler());
   EXPECT_EQ(result.times, 0);
@@ -157,7 +157,7 @@ TEST_F(asio_file, more_reads_than_fit_in_flight_are_all_carried_out) {
   EXPECT_EQ(good, many);
 }
 
-TEST(asio_file_on_a_pipe, what_does_not_fit_in_flight_is_cancelled_as_well) {
+TEST(asio_file_on_a_pipe, cancel_ends_reads_that_do_not_fit_in_flight_as_well) {
   constexpr std::size_t many = 3000;
   doorbell::test::pipe_ends pipe;
   net::io_context io;
@@ -173,7 +173,7 @@ TEST(asio_file_on_a_pipe, what_does_not_fit_in_flight_is_cancelled_as_well) {
   EXPECT_EQ(cancelled, many);
 }
 
-TEST_F(asio_file, that_is_not_open_says_bad_descriptor) {
+TEST_F(asio_file, calls_of_a_closed_file_fail_with_bad_descriptor) {
   random_access_file closed{io_};
   EXPECT_FALSE(closed.is_open());
   error_code ec;
@@ -205,7 +205,7 @@ TEST_F(asio_file, that_is_not_open_says_bad_descriptor) {
   EXPECT_EQ(ec, net::error::bad_descriptor);
 }
 
-TEST_F(asio_file, open_tells_what_is_wrong) {
+TEST_F(asio_file, open_and_assign_return_their_errors) {
   random_access_file other{io_};
   error_code ec;
   EXPECT_EQ(other.open("/no/such/file", file_base::read_only, ec), ec);
@@ -225,7 +225,7 @@ TEST_F(asio_file, open_tells_what_is_wrong) {
   EXPECT_EQ(result.ec, net::error::bad_descriptor);
 }
 
-// A class that converts as Boost.Asio's parameters do.
+// Converts to a type of path, as an argument of Boost.Asio's functions may.
 template <class To>
 struct converts {
   std::string text;
@@ -253,7 +253,7 @@ TEST_F(asio_file, is_opened_by_any_kind_of_path) {
   EXPECT_TRUE(opens(converts<std::string>{name()}));
 }
 
-TEST_F(asio_file, sizes_and_syncs) {
+TEST_F(asio_file, can_be_resized_and_synced) {
   file_.resize(5);
   EXPECT_EQ(file_.size(), 5U);
   file_.sync_all();
@@ -284,11 +284,11 @@ TEST_F(asio_file, is_opened_with_any_flags_of_the_system) {
   EXPECT_EQ(std::string_view(memory.get(), text.size()), text);
 }
 
-// On a disk each is submitted where it is started; in memory it is answered there, and its handler called from the loop
-// all the same.
+// On a disk, the initiating function submits each read. In memory, it completes the read inline, and the loop calls the
+// handler nevertheless.
 class asio_file_with_o_direct : public testing::TestWithParam<const char*> {};
 
-TEST_P(asio_file_with_o_direct, reads_that_start_each_other_are_all_carried_out) {
+TEST_P(asio_file_with_o_direct, reads_that_start_each_other_all_complete) {
   if (::access(GetParam(), W_OK) != 0) GTEST_SKIP() << "no " << GetParam();
   constexpr std::size_t sector = 4096;
   const auto there = doorbell::test::temporary_file_in(GetParam(), std::string(sector, 'x'));
@@ -322,7 +322,7 @@ INSTANTIATE_TEST_SUITE_P(on, asio_file_with_o_direct, testing::Values("/var/tmp"
                            return std::string{folder.param} == "/var/tmp" ? "a_disk" : "tmpfs";
                          });
 
-TEST_F(asio_file, moves_with_what_is_outstanding) {
+TEST_F(asio_file, moves_with_its_outstanding_operations) {
   told result;
   file_.async_read_some_at(0, net::buffer(block_), result.handler());
   doorbell::asio::basic_random_access_file<net::io_context::executor_type> exact{io_};
@@ -335,7 +335,7 @@ TEST_F(asio_file, moves_with_what_is_outstanding) {
   EXPECT_EQ(file_.size(), text.size());
 }
 
-TEST_F(asio_file, gives_its_descriptor_away) {
+TEST_F(asio_file, release_returns_the_descriptor) {
   const doorbell::base::unique_fd taken{file_.release()};
   EXPECT_FALSE(file_.is_open());
   EXPECT_EQ(::pread(taken.get(), block_.data(), 5, 0), 5);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is associated with a handler, and where it runs: executors, allocators, work; loops that stop, go on, fork and end.
+// Handlers of eventfd operations: associated executors and allocators, outstanding work, and loops that stop, restart,
+// fork and are destroyed.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>
@@ -34,7 +35,7 @@ using doorbell::test::counting_allocator;
 using doorbell::test::memory_count;
 using doorbell::test::witness;
 
-TEST(asio_handler, memory_is_the_associated_allocators_and_free_before_the_handler_is_called) {
+TEST(asio_handler, memory_is_from_the_associated_allocator_and_freed_before_the_handler_is_called) {
   memory_count memory;
   net::io_context io;
   doorbell::asio::eventfd bell{io};
@@ -48,7 +49,7 @@ TEST(asio_handler, memory_is_the_associated_allocators_and_free_before_the_handl
   EXPECT_EQ(memory.ever, 1U) << "one operation, one allocation";
 }
 
-TEST(asio_handler, memory_of_what_is_cancelled_is_free_before_the_handler_is_called) {
+TEST(asio_handler, memory_of_a_cancelled_operation_is_freed_before_the_handler_is_called) {
   memory_count memory;
   net::io_context io;
   doorbell::asio::eventfd bell{io};
@@ -60,7 +61,7 @@ TEST(asio_handler, memory_of_what_is_cancelled_is_free_before_the_handler_is_cal
   EXPECT_EQ(live_in_handler, 0U);
 }
 
-TEST(asio_handler, a_move_only_handler_will_do) {
+TEST(asio_handler, a_move_only_handler_is_accepted) {
   net::io_context io;
   doorbell::asio::eventfd bell{io};
   std::uint64_t told = 0;
@@ -94,7 +95,7 @@ TEST(asio_handler, runs_in_the_strand_that_the_object_is_bound_to) {
   EXPECT_TRUE(in_strand);
 }
 
-TEST(asio_handler, keeps_both_its_loops_busy_until_it_is_called) {
+TEST(asio_handler, keeps_work_in_both_its_loops_until_it_is_called) {
   net::io_context io;
   net::io_context other;
   doorbell::asio::eventfd bell{io};
@@ -111,7 +112,7 @@ TEST(asio_handler, keeps_both_its_loops_busy_until_it_is_called) {
   EXPECT_TRUE(called);
 }
 
-TEST(asio_handler, that_throws_keeps_no_other_from_being_called) {
+TEST(asio_handler, an_exception_of_a_handler_does_not_prevent_later_handlers) {
   net::io_context io;
   doorbell::asio::eventfd bell{io};
   int called = 0;
@@ -142,7 +143,7 @@ net::awaitable<void> wait_with_a_bell_of_its_own(doorbell::eventfd& theirs, witn
   co_await bell.async_read(net::use_awaitable);
 }
 
-TEST(asio_handler, that_owns_its_bell_goes_with_the_context_and_the_bell_rings_on) {
+TEST(asio_handler, a_coroutine_that_owns_its_object_is_destroyed_with_the_context) {
   doorbell::eventfd theirs;
   bool gone = false;
   {
@@ -156,7 +157,7 @@ TEST(asio_handler, that_owns_its_bell_goes_with_the_context_and_the_bell_rings_o
   EXPECT_EQ(theirs.read(), 2U);
 }
 
-TEST(asio_handler, is_not_called_by_a_context_that_stops_or_goes) {
+TEST(asio_handler, is_not_called_by_a_stopped_or_destroyed_context) {
   bool called = false;
   bool gone = false;
   {
@@ -171,7 +172,7 @@ TEST(asio_handler, is_not_called_by_a_context_that_stops_or_goes) {
   EXPECT_TRUE(gone);
 }
 
-TEST(asio_handler, is_called_by_a_context_that_goes_on_after_a_stop) {
+TEST(asio_handler, is_called_by_a_context_that_is_restarted_after_a_stop) {
   net::io_context io;
   doorbell::asio::eventfd bell{io};
   std::uint64_t told = 0;
@@ -201,7 +202,7 @@ TEST(asio_handler, is_called_in_the_child_of_a_fork_and_in_the_parent) {
   io.notify_fork(net::io_context::fork_parent);
   bell.signal(2);
   EXPECT_EQ(io.run(), 1U);
-  EXPECT_EQ(told, 2U) << "the child's bell is a copy";
+  EXPECT_EQ(told, 2U) << "the child's eventfd is a copy";
   doorbell::test::expect_success(child);
 }
 

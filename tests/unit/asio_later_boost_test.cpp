@@ -67,7 +67,7 @@ class asio_later_boost : public testing::Test {
   std::array<char, 64> room{};
 };
 
-TEST_F(asio_later_boost, as_tuple_outside_experimental_yields_each_objects_result) {
+TEST_F(asio_later_boost, as_tuple_outside_experimental_yields_the_result_of_each_object) {
   int ended = 0;
   auto all = [&]() -> net::awaitable<void> {
     constexpr auto tuple = net::as_tuple(net::use_awaitable);
@@ -100,8 +100,8 @@ using net::co_composed;
 using net::experimental::co_composed;
 #endif
 
-// g++ 14 falsely reports a mismatch in Boost 1.88: the operator delete and the operator new of a coroutine's promise,
-// which belong together, look to it like different pairs.
+// g++ 14 falsely reports for Boost 1.88 that the operator new and the operator delete of a coroutine's promise do not
+// match.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
@@ -127,7 +127,7 @@ auto async_sum(doorbell::asio::eventfd& bell, std::uint64_t goal, Token&& token)
       token, std::ref(bell), goal);
 }
 
-/// Copies the file's bytes from `offset` on to a pipe.
+/// Copies the first bytes of the file from `offset` on, 64 at most, into a pipe.
 /// @param token its signature is void(error_code, std::size_t bytes).
 template <class Token>
 auto async_copy(random_access_file& from, std::uint64_t offset, stream_file& to, Token&& token) {
@@ -150,7 +150,7 @@ auto async_copy(random_access_file& from, std::uint64_t offset, stream_file& to,
 #pragma GCC diagnostic pop
 #endif
 
-TEST_F(asio_later_boost, co_composed_reads_add_up_to_what_was_signalled) {
+TEST_F(asio_later_boost, co_composed_reads_add_up_to_the_signalled_counts) {
   error_code ec = net::error::would_block;
   std::uint64_t sum = 0;
   async_sum(bell, 10, [&](error_code why, std::uint64_t total) {
@@ -167,7 +167,7 @@ TEST_F(asio_later_boost, co_composed_reads_add_up_to_what_was_signalled) {
   EXPECT_EQ(sum, 10U);
 }
 
-TEST_F(asio_later_boost, co_composed_read_that_is_cancelled_has_taken_what_it_tells) {
+TEST_F(asio_later_boost, co_composed_read_that_is_cancelled_returns_the_count_it_has_taken) {
   net::cancellation_signal stop;
   error_code ec;
   std::uint64_t sum = 0;
@@ -257,16 +257,16 @@ class asio_timeout : public asio_later_boost {
   }
 };
 
-TEST_F(asio_timeout, cancel_after_ends_what_waits_and_nothing_is_lost) {
+TEST_F(asio_timeout, cancel_after_ends_waiting_operations_and_nothing_is_lost) {
   expect_each_aborted([](auto handler) { return net::cancel_after(1ms, handler); });
 }
 
-TEST_F(asio_timeout, cancel_at_ends_what_waits_and_nothing_is_lost) {
+TEST_F(asio_timeout, cancel_at_ends_waiting_operations_and_nothing_is_lost) {
   const auto soon = std::chrono::steady_clock::now() + 1ms;
   expect_each_aborted([soon](auto handler) { return net::cancel_at(soon, handler); });
 }
 
-TEST_F(asio_timeout, a_timed_operation_that_completes_first_has_its_result_and_does_not_keep_the_loop) {
+TEST_F(asio_timeout, an_operation_that_completes_before_its_timeout_does_not_keep_the_loop_running) {
   const auto begun = std::chrono::steady_clock::now();
   ended waited, read, file_read, streamed;
   bell.signal(3);
@@ -289,7 +289,7 @@ TEST_F(asio_timeout, a_timed_operation_that_completes_first_has_its_result_and_d
   EXPECT_EQ(std::string_view(room.data(), file_read.count), text);
 }
 
-TEST_F(asio_timeout, a_coroutine_is_told_of_the_timeout_as_a_value) {
+TEST_F(asio_timeout, a_coroutine_gets_the_timeout_as_a_value) {
   error_code first;
   std::uint64_t second = 0;
   auto twice = [&]() -> net::awaitable<void> {

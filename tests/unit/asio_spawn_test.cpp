@@ -30,14 +30,14 @@ TEST(asio_spawn, waits_reads_and_writes_return_when_they_are_done) {
         bell.async_write(2, yield);
       },
       net::detached);
-  EXPECT_EQ(io.poll(), 1U) << "it has begun, and waits";
+  EXPECT_EQ(io.poll(), 1U) << "the coroutine has begun, and waits";
   bell.signal(5);
   io.run();
   EXPECT_EQ(read, 5U);
   EXPECT_EQ(bell.read(), 2U);
 }
 
-TEST(asio_spawn, errors_are_thrown_or_told) {
+TEST(asio_spawn, errors_are_thrown_or_stored_in_the_error_code) {
   net::io_context io;
   doorbell::asio::eventfd bell{io};
   bell.close();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// stream_file: its position, the order of what is outstanding, pipes, and cancellation, which pipes let one see.
+// stream_file: position, order of outstanding operations, pipes, and cancellation, which is tested with pipes.
 #include <doorbell/asio.hpp>
 
 #include <fcntl.h>
@@ -49,7 +49,7 @@ class asio_stream_file : public testing::Test {
   std::array<char, 64> block_{};
 };
 
-TEST_F(asio_stream_file, reads_one_piece_after_the_other_though_all_are_outstanding) {
+TEST_F(asio_stream_file, outstanding_reads_return_consecutive_pieces_in_order) {
   std::string read;
   std::array<std::array<char, 3>, 5> pieces{};
   std::vector<error_code> ends;
@@ -84,7 +84,7 @@ TEST_F(asio_stream_file, seeks_and_blocking_calls_share_the_position) {
   EXPECT_EQ(ec, net::error::bad_descriptor);
 }
 
-TEST_F(asio_stream_file, appends_and_is_at_the_end_then) {
+TEST_F(asio_stream_file, writes_with_append_move_the_position_to_the_end) {
   const auto name = "/proc/self/fd/" + std::to_string(file_.native_handle());
   stream_file log{io_, name, file_base::write_only | file_base::append};
   for (int i = 0; i < 3; ++i) log.async_write_some(net::buffer("XY", 2), [](error_code, std::size_t) {});
@@ -108,8 +108,8 @@ TEST_F(asio_stream_file, takes_part_in_composed_operations) {
   EXPECT_EQ(read, large);
 }
 
-// Oracle: of a sequence the first 64 buffers that are not empty take part, and each gets its bytes.
-TEST_F(asio_stream_file, transfers_64_buffers_of_a_longer_sequence_without_those_that_are_empty) {
+// Oracle: the first 64 buffers of a sequence that are not empty are transferred, each with its own bytes.
+TEST_F(asio_stream_file, transfers_the_first_64_buffers_of_a_sequence_that_are_not_empty) {
   constexpr std::size_t many = 100;
   constexpr std::size_t most = 64;
   std::string bytes;
@@ -156,7 +156,7 @@ class asio_pipe : public testing::Test {
       bytes_ = n;
     });
   }
-  // Until it is with the engine.
+  // Runs the loop until the operation has been submitted to the engine.
   void begin() { EXPECT_GT(io_.poll(), 0U); }
 
   net::io_context io_;
@@ -166,7 +166,7 @@ class asio_pipe : public testing::Test {
   std::size_t bytes_ = 0;
 };
 
-TEST_F(asio_pipe, is_waited_for_and_ends) {
+TEST_F(asio_pipe, a_read_waits_for_bytes_and_ends_with_eof) {
   std::optional<error_code> result;
   start(result);
   begin();
@@ -185,9 +185,9 @@ TEST_F(asio_pipe, is_waited_for_and_ends) {
   EXPECT_EQ(ec, boost::system::errc::invalid_seek);
 }
 
-// The loop has a turn posted when the reactor brings about another one: by then a read has ended whose handler is
-// posted behind the first turn. Oracle: the handlers of a stream are called in the order of their reads, if one thread
-// runs the loop.
+// A completion pass is posted to the loop when the reactor starts another one. By then, a read has ended whose handler
+// is posted behind the first pass. Oracle: the handlers of a stream are called in the order of their reads, if one
+// thread runs the loop.
 TEST_F(asio_pipe, handlers_are_called_in_the_order_of_their_reads) {
   const auto bytes_in_pipe = [this] {
     int bytes = 0;
@@ -219,7 +219,7 @@ TEST_F(asio_pipe, handlers_are_called_in_the_order_of_their_reads) {
   }
 }
 
-TEST_F(asio_pipe, cancel_ends_what_is_in_flight_and_what_stands_behind_it) {
+TEST_F(asio_pipe, cancel_ends_the_read_in_flight_and_the_read_behind_it) {
   std::optional<error_code> first;
   std::optional<error_code> second;
   start(first);
@@ -264,7 +264,7 @@ TEST_F(asio_pipe, a_slot_that_is_emitted_with_the_type_none_ends_nothing) {
   EXPECT_EQ(result, error_code{});
 }
 
-TEST_F(asio_pipe, a_slot_ends_what_has_not_been_submitted) {
+TEST_F(asio_pipe, a_slot_ends_an_operation_that_has_not_been_submitted) {
   std::optional<error_code> result;
   net::cancellation_signal signal;
   reader_.async_read_some(net::buffer(block_),
@@ -274,7 +274,7 @@ TEST_F(asio_pipe, a_slot_ends_what_has_not_been_submitted) {
   EXPECT_EQ(result, net::error::operation_aborted);
 }
 
-TEST_F(asio_pipe, close_ends_what_is_in_flight) {
+TEST_F(asio_pipe, close_ends_the_read_in_flight) {
   std::optional<error_code> result;
   start(result);
   begin();
@@ -289,7 +289,7 @@ class asio_non_blocking_pipe : public asio_pipe {
   asio_non_blocking_pipe() : asio_pipe{O_NONBLOCK} {}
 };
 
-TEST_F(asio_non_blocking_pipe, is_waited_for_all_the_same) {
+TEST_F(asio_non_blocking_pipe, an_asynchronous_read_waits_for_bytes) {
   std::optional<error_code> result;
   start(result);
   begin();
@@ -307,7 +307,8 @@ TEST_F(asio_non_blocking_pipe, a_signal_interrupts_a_blocking_read_that_waits) {
   EXPECT_EQ(ec, net::error::interrupted);
 }
 
-// Oracle: the thread sleeps in a blocking call until another one has made it possible, and then has its result.
+// Oracle: the thread sleeps in a blocking call until another thread has made bytes or room available, and then returns
+// the result.
 TEST_F(asio_non_blocking_pipe, a_blocking_read_waits_for_bytes_and_a_blocking_write_for_room) {
   error_code ec;
   std::size_t bytes = 0;

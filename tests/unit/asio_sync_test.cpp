@@ -66,7 +66,7 @@ TEST_F(asio_auto_reset_event, set_completes_the_wait_that_was_started_first) {
   EXPECT_EQ(done, numbers{0});
 }
 
-TEST_F(asio_auto_reset_event, as_many_sets_complete_as_many_waits_before_the_loop_runs) {
+TEST_F(asio_auto_reset_event, two_sets_before_the_loop_runs_complete_two_waits) {
   for (int i = 0; i < 3; ++i) event.async_wait(wait(i));
   event.set();
   event.set();
@@ -112,7 +112,7 @@ TEST_F(asio_auto_reset_event, a_cancel_after_the_set_has_no_effect) {
   EXPECT_EQ(done, numbers{0});
 }
 
-TEST_F(asio_auto_reset_event, a_wait_that_finds_it_set_has_completed_and_is_not_cancelled) {
+TEST_F(asio_auto_reset_event, a_wait_for_a_set_event_completes_and_is_not_cancelled) {
   event.set();
   event.async_wait(net::bind_cancellation_slot(stop.slot(), wait(0)));
   EXPECT_EQ(done, numbers{}) << "the handler was called inside the initiating function";
@@ -123,7 +123,7 @@ TEST_F(asio_auto_reset_event, a_wait_that_finds_it_set_has_completed_and_is_not_
   EXPECT_EQ(done, numbers{0});
 }
 
-TEST_F(asio_auto_reset_event, completes_waits_of_another_loop_though_its_own_does_not_run) {
+TEST_F(asio_auto_reset_event, completes_waits_of_another_loop_although_its_own_does_not_run) {
   net::io_context others;
   event.set();
   for (int i = 0; i < 2; ++i) event.async_wait(net::bind_executor(others.get_executor(), wait(i)));
@@ -132,7 +132,7 @@ TEST_F(asio_auto_reset_event, completes_waits_of_another_loop_though_its_own_doe
   EXPECT_EQ(done, (numbers{0, 1}));
 }
 
-TEST_F(asio_auto_reset_event, reset_takes_a_stored_set_back_and_not_the_wait_that_has_found_it) {
+TEST_F(asio_auto_reset_event, reset_discards_a_stored_set_but_not_one_that_completed_a_wait) {
   event.set();
   event.reset();
   event.async_wait(wait(0));
@@ -147,14 +147,14 @@ TEST_F(asio_auto_reset_event, reset_takes_a_stored_set_back_and_not_the_wait_tha
   EXPECT_EQ(done, (numbers{0, 1}));
 }
 
-TEST_F(asio_auto_reset_event, may_be_set_from_its_beginning) {
+TEST_F(asio_auto_reset_event, can_be_created_set) {
   doorbell::asio::auto_reset_event is_set{io.get_executor(), true};
   for (int i = 0; i < 2; ++i) is_set.async_wait(wait(i));
   poll();
   EXPECT_EQ(done, numbers{0});
 }
 
-TEST_F(asio_auto_reset_event, of_a_closed_one_waits_and_sets_are_refused) {
+TEST_F(asio_auto_reset_event, waits_and_sets_of_a_closed_event_are_refused) {
   event.async_wait(wait(0));
   event.close();
   poll();
@@ -199,7 +199,7 @@ class asio_manual_reset_event : public asio_sync {
   doorbell::asio::manual_reset_event event{io};
 };
 
-TEST_F(asio_manual_reset_event, set_completes_all_waits_and_those_that_come_later) {
+TEST_F(asio_manual_reset_event, set_completes_all_waits_and_later_ones) {
   for (int i = 0; i < 2; ++i) event.async_wait(wait(i));
   EXPECT_FALSE(event.is_set());
   event.set();
@@ -215,7 +215,7 @@ TEST_F(asio_manual_reset_event, set_completes_all_waits_and_those_that_come_late
   EXPECT_EQ(done.size(), 3U);
 }
 
-TEST_F(asio_manual_reset_event, a_reset_before_the_loop_runs_takes_no_wait_back) {
+TEST_F(asio_manual_reset_event, a_reset_before_the_loop_runs_does_not_affect_completed_waits) {
   event.async_wait(wait(0));
   event.set();
   event.async_wait(wait(1));
@@ -234,7 +234,7 @@ class asio_condition_variable : public asio_sync {
   std::mutex mutex;
 };
 
-TEST_F(asio_condition_variable, notify_completes_the_waits_there_are_and_stores_nothing) {
+TEST_F(asio_condition_variable, notify_completes_current_waits_and_is_not_stored) {
   changed.notify_one();
   changed.notify_all();
   for (int i = 0; i < 4; ++i) changed.async_wait(wait(i));
@@ -316,7 +316,7 @@ TEST_F(asio_condition_variable, a_wait_that_throws_keeps_the_mutex_locked) {
 
 class asio_semaphore : public asio_sync {};
 
-TEST_F(asio_semaphore, a_callback_that_is_lent_is_copied_by_each_wait) {
+TEST_F(asio_semaphore, a_callback_passed_as_an_lvalue_is_copied_by_each_wait) {
   doorbell::asio::semaphore permits{io, 1};
   doorbell::asio::auto_reset_event is_set{io, true};
   doorbell::asio::manual_reset_event stays_set{io, true};
@@ -333,7 +333,7 @@ TEST_F(asio_semaphore, a_callback_that_is_lent_is_copied_by_each_wait) {
   changed.async_wait(lock, callback);
   changed.notify_all();
   poll();
-  EXPECT_EQ(called, 5) << "one of them had been moved from";
+  EXPECT_EQ(called, 5) << "a call had a callback that was moved from";
 }
 
 TEST_F(asio_semaphore, acquires_complete_in_order_while_there_are_permits) {
@@ -352,7 +352,7 @@ TEST_F(asio_semaphore, acquires_complete_in_order_while_there_are_permits) {
   EXPECT_FALSE(permits.try_acquire());
 }
 
-TEST_F(asio_semaphore, an_acquire_does_not_overtake_one_that_waits_and_has_been_released) {
+TEST_F(asio_semaphore, an_acquire_after_a_release_does_not_overtake_a_waiting_one) {
   doorbell::asio::semaphore permits{io, 0};
   permits.async_acquire(wait(0));
   poll();
@@ -403,7 +403,7 @@ TEST_F(asio_semaphore, refuses_a_handle_that_is_no_semaphore) {
   EXPECT_EQ(permits.get_executor(), net::any_io_executor{io.get_executor()});
 }
 
-TEST_F(asio_semaphore, release_is_legal_in_a_callback_and_try_acquire_is_refused_there) {
+TEST_F(asio_semaphore, in_a_callback_release_succeeds_and_try_acquire_is_refused) {
   doorbell::asio::semaphore permits{io, 0};
   permits.async_acquire(wait(0));
   const doorbell::eventfd other;

@@ -53,8 +53,8 @@ class asio_sync_threads : public testing::Test {
   std::array<net::io_context, 2> loops;
 };
 
-// Oracle: of a wait that is cancelled as the event is set, and a wait behind it, exactly one has got the set: never
-// both, never neither.
+// Oracle: one wait is cancelled concurrently with a set, and another wait is queued behind it. Exactly one of the two
+// waits gets the set: never both, never neither.
 TEST_F(asio_sync_threads, a_set_against_a_cancel_completes_exactly_one_wait) {
   constexpr int rounds = 100;
   net::io_context& io = loops[0];
@@ -81,12 +81,13 @@ TEST_F(asio_sync_threads, a_set_against_a_cancel_completes_exactly_one_wait) {
   }
 }
 
-// Oracle: each message is read exactly once and whole, by coroutines of two loops; the event is set after each change.
-TEST_F(asio_sync_threads, an_auto_reset_event_hands_over_what_was_written_before) {
+// Oracle: each message that a coroutine of one loop writes is read exactly once by a coroutine of another loop. Each
+// coroutine sets an event after its change.
+TEST_F(asio_sync_threads, an_auto_reset_event_publishes_what_was_written_before_the_set) {
   constexpr int messages = 500;
   doorbell::asio::auto_reset_event filled{loops[0]};
   doorbell::asio::auto_reset_event emptied{loops[1], true};
-  int box = 0;  // plain: the events order its readers and writers
+  int box = 0;  // not atomic: the events order its reader and its writer
   int sum = 0;
   spawn(0, [&]() -> net::awaitable<void> {
     for (int i = 1; i <= messages; ++i) {
@@ -106,11 +107,11 @@ TEST_F(asio_sync_threads, an_auto_reset_event_hands_over_what_was_written_before
   EXPECT_EQ(sum, messages * (messages + 1) / 2);
 }
 
-// Oracle: every waiter of either loop runs after the set, and sees what was written before it.
+// Oracle: every waiter of either loop runs after the set, and sees the value written before the set.
 TEST_F(asio_sync_threads, a_manual_reset_event_publishes_to_all_waiters) {
   constexpr std::size_t waiters = 50;
   doorbell::asio::manual_reset_event ready{loops[0]};
-  int answer = 0;  // plain
+  int answer = 0;  // not atomic: the event orders the accesses
   std::array<std::size_t, 2> saw{};
   for (std::size_t i = 0; i < waiters; ++i)
     spawn(i % 2, [&, i]() -> net::awaitable<void> {
@@ -124,8 +125,8 @@ TEST_F(asio_sync_threads, a_manual_reset_event_publishes_to_all_waiters) {
   EXPECT_EQ(saw[0] + saw[1], waiters);
 }
 
-// Oracle: what the consumers take is what the producers have put, and all end: no notify comes between the check of the
-// condition and the wait.
+// Oracle: the consumers take exactly the items that the producers put, and all coroutines end: no notify is lost
+// between the check of the condition and the wait.
 TEST_F(asio_sync_threads, a_condition_variable_loses_no_notify) {
   constexpr int items = 300;
   std::mutex mutex;
@@ -167,7 +168,8 @@ TEST_F(asio_sync_threads, a_condition_variable_loses_no_notify) {
   EXPECT_EQ(sums[0] + sums[1], static_cast<long>(items) * (items + 1));
 }
 
-// Oracle: as above, though waits are cancelled all the time; a cancelled wait checks the condition again.
+// Oracle: as above, although waits are cancelled all the time: a coroutine whose wait was cancelled checks the
+// condition again.
 TEST_F(asio_sync_threads, a_condition_variable_loses_no_notify_to_a_cancelled_wait) {
   constexpr int items = 300;
   std::mutex mutex;
@@ -205,12 +207,13 @@ TEST_F(asio_sync_threads, a_condition_variable_loses_no_notify_to_a_cancelled_wa
   EXPECT_EQ(taken, items);
 }
 
-// Oracle: the plain count is exact: a semaphore with one permit excludes coroutines of two loops and a thread.
-TEST_F(asio_sync_threads, a_semaphore_with_one_permit_excludes) {
+// Oracle: the count, which is not atomic, is exact: a semaphore with one permit provides mutual exclusion of coroutines
+// of two loops and a thread.
+TEST_F(asio_sync_threads, a_semaphore_with_one_permit_provides_mutual_exclusion) {
   constexpr int rounds = 200;
   doorbell::asio::semaphore permit{loops[0], 1};
   doorbell::asio::semaphore elsewhere{loops[1], permit.handle()};
-  int count = 0;  // plain
+  int count = 0;  // not atomic
   for (std::size_t i = 0; i < 4; ++i)
     spawn(i % 2, [&, i]() -> net::awaitable<void> {
       auto& own = i < 2 ? permit : elsewhere;

@@ -31,7 +31,7 @@ using boost::system::error_code;
 
 constexpr std::uint64_t flood = 20'000;
 
-/// Signals `bell` from a thread of its own; closes its handle at the end.
+/// Signals `bell` from a new thread, which closes its handle at the end.
 std::jthread signaller(doorbell::eventfd bell, std::uint64_t times) {
   return std::jthread{[bell = std::move(bell), times] {
     for (std::uint64_t i = 0; i < times; ++i) bell.signal();
@@ -46,7 +46,8 @@ net::awaitable<void> sum_until_eof(doorbell::asio::eventfd& bell, std::uint64_t&
   }
 }
 
-// Oracle: the sum of what is read is the sum of what was signalled, and the last close ends the loop after the last count.
+// Oracle: the counts that are read add up to the number of signals, and the last close ends the loop after the last
+// count.
 TEST(asio_threads, a_flood_from_two_threads_is_counted_exactly_and_ends_with_eof) {
   net::io_context io;
   doorbell::eventfd bell;
@@ -62,8 +63,8 @@ TEST(asio_threads, a_flood_from_two_threads_is_counted_exactly_and_ends_with_eof
   EXPECT_EQ(sum, 2 * flood);
 }
 
-// Oracle: as above, though two loops' threads and two objects share the counts out among themselves.
-TEST(asio_threads, two_loops_that_share_a_bell_share_out_its_count) {
+// Oracle: as above, although two objects in the loops of two threads compete for the counts.
+TEST(asio_threads, two_loops_that_read_one_eventfd_lose_and_double_no_count) {
   doorbell::eventfd bell;
   struct listener {
     explicit listener(const doorbell::eventfd& bell) : ear{io, bell} {
@@ -85,7 +86,8 @@ TEST(asio_threads, two_loops_that_share_a_bell_share_out_its_count) {
   EXPECT_EQ(one.sum + two.sum, 2 * flood);
 }
 
-// Oracle: as above; one loop, run by two threads, with several reads outstanding that each start the next one.
+// Oracle: as above, with one loop that two threads run, and several outstanding reads, each of which starts the next
+// one.
 TEST(asio_threads, one_loop_run_by_two_threads_counts_exactly) {
   net::io_context io;
   doorbell::eventfd bell;
@@ -103,7 +105,7 @@ TEST(asio_threads, one_loop_run_by_two_threads_counts_exactly) {
   EXPECT_EQ(sum, flood);
 }
 
-// Oracle: as above; a pool of two threads, which join() leaves when the last read has ended.
+// Oracle: as above, with a pool of two threads. join() returns when the last read has ended.
 TEST(asio_threads, a_pool_of_threads_counts_exactly) {
   net::thread_pool pool{2};
   doorbell::eventfd bell;
@@ -119,8 +121,8 @@ TEST(asio_threads, a_pool_of_threads_counts_exactly) {
   EXPECT_EQ(std::accumulate(sums.begin(), sums.end(), std::uint64_t{0}), 2 * flood);
 }
 
-// Oracle: the handlers of an object that is bound to a strand do not run at once, though two threads run them: a plain
-// number counts them exactly.
+// Oracle: the handlers of an object that is bound to a strand do not run concurrently, although two threads run them: a
+// counter that is not atomic is exact.
 TEST(asio_threads, a_strand_of_a_pool_runs_one_handler_at_a_time) {
   constexpr int operations = 2000;
   net::thread_pool pool{2};
@@ -138,8 +140,8 @@ TEST(asio_threads, a_strand_of_a_pool_runs_one_handler_at_a_time) {
   EXPECT_EQ(bell.read(), static_cast<std::uint64_t>(operations));
 }
 
-// Oracle: what is read is what was written, each write's handler having been called once with success; writers and readers
-// wait for each other, since of the counts that are written only one fits at a time.
+// Oracle: each write succeeds once, and each read returns one written count. Writers and readers wait for each other,
+// because only one of the counts fits at a time.
 TEST(asio_threads, writes_and_reads_of_two_loops_wait_for_each_other) {
   constexpr int writes = 500;
   doorbell::eventfd bell;
@@ -169,8 +171,8 @@ TEST(asio_threads, writes_and_reads_of_two_loops_wait_for_each_other) {
   EXPECT_EQ(read, writes);
 }
 
-// Oracle: a count is either read or still there, never both, never neither, whatever the cancel comes between.
-TEST(asio_threads, cancel_against_signal_loses_and_doubles_nothing) {
+// Oracle: a count is either read or still in the eventfd, never both, never neither, whenever the cancel happens.
+TEST(asio_threads, cancel_against_signal_loses_and_doubles_no_count) {
   constexpr int rounds = 2000;
   net::io_context io;
   doorbell::eventfd bell;
@@ -196,9 +198,9 @@ TEST(asio_threads, cancel_against_signal_loses_and_doubles_nothing) {
   EXPECT_EQ(read + bell.context()->count(), static_cast<std::uint64_t>(rounds));
 }
 
-// Oracle: after an object and its loop have gone, no signaller touches them (the sanitizers tell), and each operation's
-// handler has been destroyed.
-TEST(asio_threads, objects_and_loops_come_and_go_under_a_signaller) {
+// Oracle: after an object and its loop are destroyed, no signaller accesses them, which the sanitizers check, and each
+// operation's handler has been destroyed.
+TEST(asio_threads, objects_and_loops_are_created_and_destroyed_under_a_signaller) {
   constexpr int rounds = 500;
   doorbell::eventfd bell;
   std::atomic<bool> enough{false};
@@ -217,8 +219,8 @@ TEST(asio_threads, objects_and_loops_come_and_go_under_a_signaller) {
   EXPECT_EQ(token.use_count(), 1);
 }
 
-// Oracle: every wait ends exactly once, and with eof, whether the last close comes before, while or after it is started.
-TEST(asio_threads, the_last_close_against_the_start_of_a_wait) {
+// Oracle: every read ends exactly once, with eof, whether the last close happens before, during or after its start.
+TEST(asio_threads, the_last_close_against_the_start_of_a_read_ends_it_with_eof) {
   constexpr int rounds = 500;
   int ended = 0;
   for (int i = 0; i < rounds; ++i) {
@@ -232,7 +234,7 @@ TEST(asio_threads, the_last_close_against_the_start_of_a_wait) {
   EXPECT_EQ(ended, rounds);
 }
 
-// Oracle: run() returns only when the signal that another thread sends has been told to the handler.
+// Oracle: run() returns only after the handler was called for the signal of the other thread.
 TEST(asio_threads, run_waits_for_the_signal_of_another_thread) {
   net::io_context io;
   doorbell::asio::eventfd bell{io};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// doorbell::asio::eventfd by each completion token, and in what is made of several operations.
+// doorbell::asio::eventfd with each completion token, and in combinations of several operations.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>
@@ -35,7 +35,7 @@ using net::error::operation_aborted;
 
 class asio_token : public testing::Test {
  protected:
-  /// Starts a coroutine; what it throws fails the test.
+  /// Starts a coroutine. An exception that it throws fails the test.
   template <class Coroutine>
   void spawn(Coroutine coroutine) {
     net::co_spawn(io, std::move(coroutine), [](const std::exception_ptr& thrown) { EXPECT_EQ(thrown, nullptr); });
@@ -46,14 +46,14 @@ class asio_token : public testing::Test {
   doorbell::asio::eventfd other{io};
 };
 
-TEST_F(asio_token, a_callback_that_is_lent_is_copied) {
+TEST_F(asio_token, a_callback_passed_as_an_lvalue_is_copied) {
   const auto owned = std::make_shared<int>();
   int called = 0;
   auto callback = [owned, &called](error_code) { called += owned != nullptr ? 1 : 0; };
   bell.async_wait(POLLOUT, callback);
   bell.async_write(1, callback);
   io.run();
-  EXPECT_EQ(called, 2) << "one of them had been moved from";
+  EXPECT_EQ(called, 2) << "a call had a callback that was moved from";
 }
 
 TEST_F(asio_token, futures_have_the_count_or_the_error) {
@@ -81,7 +81,7 @@ TEST_F(asio_token, deferred_starts_nothing_before_it_is_called) {
   EXPECT_EQ(told, 5U);
 }
 
-TEST_F(asio_token, detached_operations_are_carried_out_all_the_same) {
+TEST_F(asio_token, detached_operations_are_carried_out) {
   bell.async_write(3, net::detached);
   bell.async_read(net::detached);
   other.async_write(4, net::detached);
@@ -112,7 +112,7 @@ TEST_F(asio_token, a_coroutine_counts_until_the_last_handle_is_closed) {
   EXPECT_EQ(end, net::error::eof);
 }
 
-TEST_F(asio_token, a_coroutine_is_told_the_error_as_a_value) {
+TEST_F(asio_token, a_coroutine_gets_the_error_as_a_value) {
   spawn([&]() -> net::awaitable<void> {
     constexpr auto told = net::as_tuple(use_awaitable);
     const auto [written] = co_await bell.async_write(9, told);
@@ -128,7 +128,7 @@ TEST_F(asio_token, a_coroutine_is_told_the_error_as_a_value) {
   EXPECT_GT(io.run(), 0U);
 }
 
-TEST_F(asio_token, the_default_may_be_bound_to_the_type) {
+TEST_F(asio_token, the_default_token_may_be_bound_to_the_type) {
   using bell_type = net::use_awaitable_t<>::as_default_on_t<doorbell::asio::eventfd>;
   bell_type awaited{io};
   std::uint64_t told = 0;
@@ -141,7 +141,7 @@ TEST_F(asio_token, the_default_may_be_bound_to_the_type) {
   EXPECT_EQ(told, 2U);
 }
 
-TEST_F(asio_token, coroutines_that_read_one_bell_take_turns) {
+TEST_F(asio_token, coroutines_that_read_one_eventfd_take_turns) {
   std::vector<std::size_t> turns;
   for (std::size_t who = 0; who < 3; ++who)
     spawn([&, who]() -> net::awaitable<void> {
@@ -158,7 +158,7 @@ TEST_F(asio_token, coroutines_that_read_one_bell_take_turns) {
   EXPECT_EQ(turns, (std::vector<std::size_t>{0, 1, 2, 0, 1, 2}));
 }
 
-TEST_F(asio_token, of_either_or_the_first_ends_both_and_the_other_has_taken_nothing) {
+TEST_F(asio_token, operator_or_ends_with_the_first_read_and_the_other_takes_no_count) {
   using namespace net::experimental::awaitable_operators;
   std::size_t first = 2;
   spawn([&]() -> net::awaitable<void> {
@@ -174,7 +174,7 @@ TEST_F(asio_token, of_either_or_the_first_ends_both_and_the_other_has_taken_noth
   EXPECT_EQ(bell.read(), 7U);
 }
 
-TEST_F(asio_token, of_both_each_is_waited_for) {
+TEST_F(asio_token, operator_and_waits_for_both_reads) {
   using namespace net::experimental::awaitable_operators;
   bool both = false;
   spawn([&]() -> net::awaitable<void> {
@@ -189,7 +189,7 @@ TEST_F(asio_token, of_both_each_is_waited_for) {
   EXPECT_TRUE(both);
 }
 
-TEST_F(asio_token, of_a_group_the_first_ends_all) {
+TEST_F(asio_token, a_parallel_group_that_waits_for_one_ends_all_with_the_first) {
   std::array<std::size_t, 3> order{};
   std::array<error_code, 3> told;
   std::uint64_t read = 0;
@@ -213,7 +213,7 @@ TEST_F(asio_token, of_a_group_the_first_ends_all) {
 
 class asio_token_cancelled : public asio_token, public testing::WithParamInterface<net::cancellation_type_t> {};
 
-TEST_P(asio_token_cancelled, a_coroutine_that_allows_it_is_told_and_goes_on) {
+TEST_P(asio_token_cancelled, a_coroutine_that_allows_cancellation_gets_the_error_and_continues) {
   net::cancellation_signal stop;
   std::vector<error_code> told;
   auto three = [&]() -> net::awaitable<void> {

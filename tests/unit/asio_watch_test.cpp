@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// doorbell::asio::watch: kernel descriptors that others write ring an eventfd in the loop. The kernel's own eventfds, timers
-// and pipes; each test is bounded by counts.
+// doorbell::asio::watch: the loop reads counts from kernel descriptors and adds them to a doorbell eventfd. The
+// descriptors are kernel eventfds, timers and pipes. Each test is bounded by counts.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>
@@ -67,7 +67,7 @@ std::uint64_t count_of(const doorbell::eventfd& bell) { return bell.info().count
 
 class asio_watch : public testing::Test {
  protected:
-  /// @return what the watch reads: a duplicate of the other's eventfd, for it to take over.
+  /// @return a duplicate of the kernel eventfd `others`, which a watch reads and owns.
   [[nodiscard]] int source() const { return ::dup(others.get()); }
 
   unique_fd others = kernel_eventfd(0, 0);
@@ -76,10 +76,10 @@ class asio_watch : public testing::Test {
   std::vector<error_code> ends;
 };
 
-TEST_F(asio_watch, rings_with_what_was_written_before_and_what_comes_after) {
+TEST_F(asio_watch, adds_counts_that_were_written_before_and_after_its_creation) {
   ASSERT_TRUE(give(others.get(), 40));
   const doorbell::asio::watch watch{io, bell, source()};
-  EXPECT_EQ(count_of(bell), 0U) << "it was rung outside the loop";
+  EXPECT_EQ(count_of(bell), 0U) << "the eventfd was signalled outside the loop";
   io.poll();
   EXPECT_EQ(count_of(bell), 40U);
   ASSERT_TRUE(give(others.get(), 2));
@@ -88,7 +88,7 @@ TEST_F(asio_watch, rings_with_what_was_written_before_and_what_comes_after) {
   EXPECT_EQ(take(others.get()), 0U);
 }
 
-TEST_F(asio_watch, leaves_the_flags_of_the_file_to_its_writers) {
+TEST_F(asio_watch, does_not_change_the_flags_of_the_file) {
   const doorbell::asio::watch watch{io, bell, source()};
   io.poll();
   ASSERT_TRUE(give(others.get(), 1));
@@ -96,7 +96,7 @@ TEST_F(asio_watch, leaves_the_flags_of_the_file_to_its_writers) {
   EXPECT_EQ(::fcntl(others.get(), F_GETFL) & O_NONBLOCK, 0);
 }
 
-TEST_F(asio_watch, takes_a_semaphore_to_its_end) {
+TEST_F(asio_watch, reads_a_semaphore_until_its_count_is_0) {
   constexpr unsigned permits = 200;
   const auto semaphore = kernel_eventfd(permits, EFD_SEMAPHORE);
   const doorbell::asio::watch watch{io, bell, ::dup(semaphore.get())};
@@ -104,8 +104,8 @@ TEST_F(asio_watch, takes_a_semaphore_to_its_end) {
   EXPECT_EQ(count_of(bell), permits);
 }
 
-// Oracle: a handler that was posted before is called before all counts have gone over.
-TEST_F(asio_watch, of_a_semaphore_with_many_counts_does_not_hold_other_handlers_up) {
+// Oracle: one handler adds only some of the counts, so that other handlers can run in between.
+TEST_F(asio_watch, of_a_semaphore_with_many_counts_does_not_delay_other_handlers) {
   constexpr unsigned permits = 1000;
   const auto semaphore = kernel_eventfd(permits, EFD_SEMAPHORE);
   const doorbell::asio::watch watch{io, bell, ::dup(semaphore.get())};
@@ -115,9 +115,9 @@ TEST_F(asio_watch, of_a_semaphore_with_many_counts_does_not_hold_other_handlers_
   EXPECT_EQ(take(semaphore.get()), 0U);
 }
 
-// A timerfd before Linux 6.10 refuses to be read without waiting. Oracle: counts, the absence of counts and the hang-up
-// are told as by a kernel that does not refuse.
-TEST_F(asio_watch, reads_where_the_kernel_cannot_be_asked_not_to_wait) {
+// Before Linux 6.10, a timerfd does not support preadv2(2) with RWF_NOWAIT. Oracle: counts, the absence of counts and
+// the hangup are noticed as with a kernel that supports it.
+TEST_F(asio_watch, works_where_the_kernel_does_not_support_rwf_nowait) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp(2)";
   doorbell::test::in_child([this] {
     doorbell::test::refuse(SYS_preadv2, EOPNOTSUPP);
@@ -140,11 +140,11 @@ TEST_F(asio_watch, reads_where_the_kernel_cannot_be_asked_not_to_wait) {
     EXPECT_EQ(ends, std::vector<error_code>{net::error::eof});
     ASSERT_TRUE(give(others.get(), 1));
     loop.poll();
-    EXPECT_EQ(count_of(bell), 50U) << "the other one watches on";
+    EXPECT_EQ(count_of(bell), 50U) << "the other watch continues";
   });
 }
 
-TEST_F(asio_watch, counts_what_a_timer_does) {
+TEST_F(asio_watch, counts_the_expirations_of_a_timer) {
   unique_fd timer{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)};
   const itimerspec each{.it_interval = {.tv_sec = 0, .tv_nsec = 100'000}, .it_value = {.tv_sec = 0, .tv_nsec = 1}};
   ASSERT_EQ(::timerfd_settime(timer.get(), 0, &each, nullptr), 0);
@@ -152,14 +152,14 @@ TEST_F(asio_watch, counts_what_a_timer_does) {
   while (count_of(bell) < 5) io.run_one();
 }
 
-TEST_F(asio_watch, what_does_not_fit_waits_for_a_reader_and_so_do_the_writers) {
+TEST_F(asio_watch, a_count_that_does_not_fit_waits_for_a_reader_and_so_do_the_writers) {
   const doorbell::asio::watch watch{io, bell, source()};
   bell.write(max - 1);
   ASSERT_TRUE(give(others.get(), 5));
   io.poll();
   ASSERT_TRUE(give(others.get(), 6));
   io.poll();
-  EXPECT_EQ(take(others.get()), 6U) << "it was read, though there is no room for what came before";
+  EXPECT_EQ(take(others.get()), 6U) << "the source was read, although the earlier count does not fit";
   EXPECT_EQ(bell.read(), max);
   io.poll();
   EXPECT_EQ(bell.read(), 4U);
@@ -168,7 +168,7 @@ TEST_F(asio_watch, what_does_not_fit_waits_for_a_reader_and_so_do_the_writers) {
   EXPECT_EQ(bell.read(), 7U);
 }
 
-TEST_F(asio_watch, the_largest_count_goes_over_in_parts) {
+TEST_F(asio_watch, the_largest_count_is_added_in_parts) {
   const doorbell::asio::watch watch{io, bell, source()};
   bell.write(100);
   ASSERT_TRUE(give(others.get(), max));
@@ -178,7 +178,7 @@ TEST_F(asio_watch, the_largest_count_goes_over_in_parts) {
   EXPECT_EQ(bell.read(), 100U);
 }
 
-TEST_F(asio_watch, a_bell_that_has_overflowed_stays_so_and_the_loop_sleeps) {
+TEST_F(asio_watch, an_overflowed_eventfd_stays_overflowed_and_the_loop_sleeps) {
   const doorbell::asio::watch watch{io, bell, source()};
   bell.signal(max);
   bell.signal();
@@ -188,7 +188,7 @@ TEST_F(asio_watch, a_bell_that_has_overflowed_stays_so_and_the_loop_sleeps) {
   EXPECT_EQ(io.poll(), 0U);
 }
 
-TEST_F(asio_watch, what_waits_for_room_when_it_is_closed_shows_as_overflow) {
+TEST_F(asio_watch, close_with_a_count_that_does_not_fit_overflows_the_eventfd) {
   doorbell::asio::watch watch{io, bell, source()};
   bell.write(max);
   ASSERT_TRUE(give(others.get(), 5));
@@ -197,7 +197,7 @@ TEST_F(asio_watch, what_waits_for_room_when_it_is_closed_shows_as_overflow) {
   EXPECT_EQ(bell.poll() & POLLERR, static_cast<unsigned>(POLLERR));
 }
 
-TEST_F(asio_watch, is_over_when_the_writers_have_hung_up_and_then_the_bell_hangs_up_too) {
+TEST_F(asio_watch, ends_with_eof_after_the_last_writer_and_closes_its_handle_of_the_eventfd) {
   pipe_ends pipe;
   ASSERT_TRUE(give(pipe.write.get(), 3));
   ASSERT_TRUE(give(pipe.write.get(), 4));
@@ -218,7 +218,7 @@ TEST_F(asio_watch, is_over_when_the_writers_have_hung_up_and_then_the_bell_hangs
   EXPECT_EQ(ends, std::vector<error_code>(3, net::error::eof));
 }
 
-TEST_F(asio_watch, is_over_when_what_is_read_is_no_count) {
+TEST_F(asio_watch, ends_with_bad_message_if_the_bytes_are_no_count) {
   const pipe_ends pipe;
   ASSERT_EQ(::write(pipe.write.get(), "short", 5), 5);
   doorbell::asio::watch watch{io, bell, ::dup(pipe.read.get())};
@@ -228,8 +228,8 @@ TEST_F(asio_watch, is_over_when_what_is_read_is_no_count) {
   EXPECT_EQ(count_of(bell), 0U);
 }
 
-// A signalfd refuses to be read by 8 bytes.
-TEST_F(asio_watch, is_over_when_the_descriptor_cannot_be_read) {
+// A signalfd refuses a read of 8 bytes.
+TEST_F(asio_watch, ends_with_the_error_of_a_failed_read) {
   sigset_t one;
   ::sigemptyset(&one);
   ::sigaddset(&one, SIGUSR2);
@@ -247,7 +247,7 @@ TEST_F(asio_watch, is_over_when_the_descriptor_cannot_be_read) {
   ASSERT_EQ(::pthread_sigmask(SIG_UNBLOCK, &one, nullptr), 0);
 }
 
-TEST_F(asio_watch, refuses_what_it_cannot_wait_for_and_leaves_it_to_the_caller) {
+TEST_F(asio_watch, a_refused_descriptor_stays_open_and_the_callers) {
   doorbell::asio::watch watch{io};
   error_code ec;
   const unique_fd file{::open("/proc/self/exe", O_RDONLY | O_CLOEXEC)};
@@ -278,7 +278,7 @@ TEST_F(asio_watch, returns_the_error_code_that_it_sets) {
   doorbell::asio::watch watch{io.get_executor()};
   EXPECT_EQ(watch.get_executor(), net::any_io_executor{io.get_executor()});
   const auto closed = doorbell::eventfd::closed();
-  // The error that a call sets and returns; the variable contains another one before.
+  // The error that a call sets and returns. The variable contains another error before the call.
   const auto said_by = [](auto call) {
     error_code ec = net::error::operation_not_supported;
     const error_code returned = call(ec);
@@ -293,7 +293,7 @@ TEST_F(asio_watch, returns_the_error_code_that_it_sets) {
   EXPECT_EQ(said_by([&](auto& ec) { return watch.assign(bell, others.get(), ec); }), net::error::already_open);
 }
 
-TEST_F(asio_watch, destroyed_in_a_callback_ends_the_program_and_says_why) {
+TEST_F(asio_watch, destruction_in_a_callback_aborts_the_program_with_a_message) {
   const auto destroy = [] {
     net::io_context loop;
     std::optional<doorbell::asio::watch> destroyed{std::in_place, loop, doorbell::eventfd{},
@@ -305,7 +305,7 @@ TEST_F(asio_watch, destroyed_in_a_callback_ends_the_program_and_says_why) {
   EXPECT_EXIT(destroy(), testing::KilledBySignal(SIGABRT), "doorbell: an asio::watch .* \\(docs/asio.md, Threads\\)\n");
 }
 
-TEST_F(asio_watch, closing_ends_the_ringing_the_waits_and_the_work) {
+TEST_F(asio_watch, close_ends_the_reading_the_waits_and_the_work) {
   const int fd = source();
   doorbell::asio::watch watch{io, bell, fd};
   EXPECT_EQ(watch.native_handle(), fd);
@@ -325,7 +325,7 @@ TEST_F(asio_watch, closing_ends_the_ringing_the_waits_and_the_work) {
   EXPECT_EQ(ends.back(), net::error::bad_descriptor);
 }
 
-TEST_F(asio_watch, cancel_ends_the_waits_and_the_watching_goes_on) {
+TEST_F(asio_watch, cancel_ends_the_waits_but_not_the_watch) {
   doorbell::asio::watch watch{io, bell, source()};
   watch.async_wait(append_to(ends));
   watch.cancel();
@@ -336,7 +336,7 @@ TEST_F(asio_watch, cancel_ends_the_waits_and_the_watching_goes_on) {
   EXPECT_EQ(count_of(bell), 9U);
 }
 
-TEST_F(asio_watch, a_released_descriptor_keeps_what_has_not_been_rung) {
+TEST_F(asio_watch, a_released_descriptor_keeps_the_counts_that_were_not_added) {
   doorbell::asio::watch watch{io, bell, source()};
   ASSERT_TRUE(give(others.get(), 1));
   io.poll();
@@ -347,7 +347,7 @@ TEST_F(asio_watch, a_released_descriptor_keeps_what_has_not_been_rung) {
   EXPECT_EQ(take(released.get()), 2U);
 }
 
-TEST_F(asio_watch, a_moved_one_watches_on) {
+TEST_F(asio_watch, a_moved_watch_continues) {
   doorbell::asio::watch first{io, bell, source()};
   auto second = std::move(first);
   first = doorbell::asio::watch{io};
@@ -361,7 +361,7 @@ TEST_F(asio_watch, a_moved_one_watches_on) {
   EXPECT_EQ(count_of(bell), 1U);
 }
 
-TEST_F(asio_watch, holds_a_handle_on_the_bell_until_it_is_closed) {
+TEST_F(asio_watch, holds_a_handle_of_the_eventfd_until_it_is_closed) {
   bool released = false;
   const doorbell::notifier end{bell, [](auto&) {}, [&] { released = true; }};
   doorbell::asio::watch watch{io, std::move(bell), source()};
@@ -371,7 +371,7 @@ TEST_F(asio_watch, holds_a_handle_on_the_bell_until_it_is_closed) {
   EXPECT_TRUE(released);
 }
 
-TEST_F(asio_watch, the_loop_may_go_first) {
+TEST_F(asio_watch, can_outlive_its_loop) {
   auto short_lived = std::make_unique<net::io_context>();
   doorbell::asio::watch watch{*short_lived, bell, source()};
   const doorbell::eventfd full;
@@ -382,11 +382,11 @@ TEST_F(asio_watch, the_loop_may_go_first) {
   short_lived.reset();
   ASSERT_TRUE(give(others.get(), 1));
   EXPECT_EQ(count_of(bell), 0U);
-  EXPECT_THROW(told.get(), std::future_error) << "the handler was called, and not destroyed";
+  EXPECT_THROW(told.get(), std::future_error) << "the handler was called instead of destroyed";
   watch.close();
 }
 
-TEST_F(asio_watch, any_executor_will_do) {
+TEST_F(asio_watch, works_with_any_executor) {
   net::thread_pool pool{2};
   auto strand = net::make_strand(pool.get_executor());
   doorbell::asio::basic_watch<decltype(strand)> watch{strand, bell, source()};
@@ -429,7 +429,7 @@ TEST_F(asio_watch, moves_to_another_type_of_executor_with_its_waits) {
   EXPECT_TRUE(ended);
 }
 
-TEST_F(asio_watch, a_slot_ends_all_waits_that_are_bound_to_it_and_the_watching_goes_on) {
+TEST_F(asio_watch, a_slot_ends_all_waits_that_are_bound_to_it_but_not_the_watch) {
   doorbell::asio::watch watch{io, bell, source()};
   std::vector<error_code> unbound;
   watch.async_wait(append_to(unbound));
@@ -464,7 +464,7 @@ TEST_F(asio_watch, a_wait_uses_the_executor_and_the_allocator_of_its_handler) {
   EXPECT_EQ(memory.live, 0U);
 }
 
-TEST_F(asio_watch, a_count_that_goes_over_creates_no_eventfd) {
+TEST_F(asio_watch, a_count_that_is_added_creates_no_eventfd) {
   const doorbell::asio::watch watch{io, bell, source()};
   io.poll();
   const auto before = doorbell::eventfd{}.info().id;
@@ -473,7 +473,7 @@ TEST_F(asio_watch, a_count_that_goes_over_creates_no_eventfd) {
   EXPECT_EQ(doorbell::eventfd{}.info().id, before + 1);
 }
 
-TEST_F(asio_watch, a_loop_that_owns_it_destroys_it) {
+TEST_F(asio_watch, a_destroyed_loop_destroys_a_watch_that_a_handler_owns) {
   const int fd = source();
   {
     net::io_context owner;
@@ -483,7 +483,7 @@ TEST_F(asio_watch, a_loop_that_owns_it_destroys_it) {
   EXPECT_FALSE(is_open(fd));
 }
 
-TEST_F(asio_watch, is_refused_in_callbacks) {
+TEST_F(asio_watch, calls_in_a_callback_are_refused) {
   doorbell::asio::watch watch{io, bell, source()};
   std::vector<error_code> refused(4);
   const doorbell::eventfd other;
@@ -498,10 +498,11 @@ TEST_F(asio_watch, is_refused_in_callbacks) {
   EXPECT_EQ(refused, std::vector<error_code>(4, deadlock));
 }
 
-// Oracle: what is rung adds up to what was written, and whoever reads the bell sees what the writer did before it wrote.
+// Oracle: the counts that are read add up to the counts that were written, and a reader of the eventfd sees the memory
+// that the writer changed before its last write(2).
 TEST_F(asio_watch, a_flood_of_another_thread_is_counted_exactly) {
   constexpr std::uint64_t signals = 5000;
-  std::uint64_t written = 0;  // plain: the kernel's counter is what orders it
+  std::uint64_t written = 0;  // not atomic: the kernel's counter orders the accesses
   std::optional<doorbell::asio::watch> watch{std::in_place, io, bell, source()};
   doorbell::asio::eventfd ear{io, bell};
   std::uint64_t heard = 0;
@@ -526,7 +527,7 @@ TEST_F(asio_watch, a_flood_of_another_thread_is_counted_exactly) {
 }
 
 // Oracle: as above; the writer is another process, which sleeps in write(2) whenever there is no room.
-TEST_F(asio_watch, another_process_is_waited_for_by_the_reader_and_waits_for_it) {
+TEST_F(asio_watch, the_reader_and_a_writer_in_another_process_wait_for_each_other) {
   constexpr int times = 50;
   const pid_t child = doorbell::test::start_child([&] {
     for (int i = 0; i < times; ++i) EXPECT_TRUE(give(others.get(), max));
@@ -541,9 +542,9 @@ TEST_F(asio_watch, another_process_is_waited_for_by_the_reader_and_waits_for_it)
   doorbell::test::expect_success(child);
 }
 
-// Oracle: a count is either rung or still in the source, never both, never neither, whatever the close comes between; and
-// after a close nothing is rung, though another thread runs the loop.
-TEST_F(asio_watch, closing_against_ringing_loses_and_doubles_nothing) {
+// Oracle: a count is either in the eventfd or still in the source, never both, never neither, whenever the close
+// happens. After a close, no count is added, although another thread runs the loop.
+TEST_F(asio_watch, close_against_reading_loses_and_doubles_no_count) {
   constexpr int rounds = 100;
   auto work = std::make_optional(net::make_work_guard(io));
   std::uint64_t rung = 0;

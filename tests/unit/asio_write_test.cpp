@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// doorbell::asio::eventfd's writes, in one thread: each situation is set up, and the loop polled until it has nothing left
-// to do.
+// Writes of doorbell::asio::eventfd in one thread: each test sets up a situation, and polls the loop until it has
+// nothing left to do.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>
@@ -29,7 +29,7 @@ constexpr std::uint64_t max = doorbell::eventfd::max;
 
 class asio_write : public testing::Test {
  protected:
-  /// A handler that adds what it is told to `told`.
+  /// A handler that appends its error code to `told`.
   [[nodiscard]] auto tell() {
     return [this](error_code ec) { told.push_back(ec); };
   }
@@ -40,7 +40,7 @@ class asio_write : public testing::Test {
   std::vector<error_code> told;
 };
 
-TEST_F(asio_write, adds_what_fits) {
+TEST_F(asio_write, adds_a_count_that_fits) {
   bell.async_write(5, tell());
   EXPECT_TRUE(told.empty()) << "the handler was called inside the initiating function";
   io.run();
@@ -49,7 +49,7 @@ TEST_F(asio_write, adds_what_fits) {
   EXPECT_EQ(bell.read(), 5U);
 }
 
-TEST_F(asio_write, waits_until_it_fits) {
+TEST_F(asio_write, waits_until_its_count_fits) {
   bell.signal(max - 4);
   bell.async_write(5, tell());
   EXPECT_EQ(io.poll(), 0U) << "POLLOUT says that 1 would fit, and not that 5 would";
@@ -71,7 +71,7 @@ TEST_F(asio_write, waits_for_as_many_reads_of_a_semaphore_as_make_room) {
   EXPECT_EQ(permits.context()->count(), max);
 }
 
-TEST_F(asio_write, of_the_most_there_can_be_waits_for_an_empty_bell) {
+TEST_F(asio_write, of_the_largest_count_waits_until_the_count_is_0) {
   bell.signal();
   bell.async_write(max, tell());
   EXPECT_EQ(io.poll(), 0U);
@@ -81,7 +81,7 @@ TEST_F(asio_write, of_the_most_there_can_be_waits_for_an_empty_bell) {
   EXPECT_EQ(bell.read(), max);
 }
 
-TEST_F(asio_write, of_what_never_fits_is_refused) {
+TEST_F(asio_write, of_a_count_that_never_fits_is_refused) {
   bell.async_write(max + 1, tell());
   EXPECT_TRUE(told.empty()) << "the handler was called inside the initiating function";
   io.run();
@@ -90,7 +90,7 @@ TEST_F(asio_write, of_what_never_fits_is_refused) {
   EXPECT_EQ(bell.context()->count(), 0U);
 }
 
-TEST_F(asio_write, of_nothing_fits_even_when_full_and_waits_when_it_has_overflowed) {
+TEST_F(asio_write, of_0_completes_when_full_and_waits_after_an_overflow) {
   fill();
   bell.async_write(0, tell());
   io.poll();
@@ -98,13 +98,13 @@ TEST_F(asio_write, of_nothing_fits_even_when_full_and_waits_when_it_has_overflow
   io.restart();
   bell.signal();
   bell.async_write(0, tell());
-  EXPECT_EQ(io.poll(), 0U) << "an overflow is no room";
+  EXPECT_EQ(io.poll(), 0U) << "there is no room after an overflow";
   bell.read();
   io.run();
   EXPECT_EQ(told.size(), 2U);
 }
 
-TEST_F(asio_write, rings_as_a_signal_does_once_for_each) {
+TEST_F(asio_write, each_write_notifies_waiters_once_as_a_signal_does) {
   int rung = 0;
   doorbell::notifier watch{bell.bell(), [&](doorbell::eventfd_ctx&) { ++rung; }};
   fill();
@@ -118,7 +118,7 @@ TEST_F(asio_write, rings_as_a_signal_does_once_for_each) {
   EXPECT_EQ(rung, 3);
 }
 
-TEST_F(asio_write, is_what_a_read_that_waits_gets) {
+TEST_F(asio_write, completes_a_read_that_waits) {
   std::uint64_t read = 0;
   bell.async_read([&](error_code, std::uint64_t count) { read = count; });
   io.poll();
@@ -137,7 +137,7 @@ TEST_F(asio_write, wakes_a_thread_that_sleeps_in_a_read) {
   EXPECT_EQ(read, 3U);
 }
 
-TEST_F(asio_write, and_read_take_turns_on_one_bell) {
+TEST_F(asio_write, writes_and_reads_of_one_eventfd_take_turns) {
   fill();
   std::vector<std::uint64_t> read;
   for (int i = 0; i < 3; ++i) bell.async_write(max, tell());
@@ -149,29 +149,29 @@ TEST_F(asio_write, and_read_take_turns_on_one_bell) {
 
 class asio_writes : public asio_write {
  protected:
-  /// Starts one whose handler notes `name`.
+  /// Starts a write whose handler appends `name` to `done`.
   void begin(std::uint64_t n, int name) {
     bell.async_write(n, [this, name](error_code) { done.push_back(name); });
   }
   std::vector<int> done;
 };
 
-TEST_F(asio_writes, are_carried_out_in_the_order_they_came) {
+TEST_F(asio_writes, are_carried_out_in_the_order_of_their_start) {
   bell.signal(max - 10);
   begin(20, 1);
   begin(10, 2);
   begin(1, 3);
-  bell.async_wait(POLLOUT, tell());  // has the loop look
+  bell.async_wait(POLLOUT, tell());  // makes the loop check the queue
   io.poll();
   EXPECT_EQ(told.size(), 1U);
-  EXPECT_TRUE(done.empty()) << "a small one went past a large one";
+  EXPECT_TRUE(done.empty()) << "a small write overtook a large one";
   bell.read();
   io.run();
   EXPECT_EQ(done, (std::vector{1, 2, 3}));
   EXPECT_EQ(bell.read(), 31U);
 }
 
-TEST_F(asio_writes, that_come_later_do_not_go_past_either) {
+TEST_F(asio_writes, started_later_do_not_overtake_one_that_waits) {
   bell.signal(max - 10);
   begin(20, 1);
   io.poll();
@@ -182,7 +182,7 @@ TEST_F(asio_writes, that_come_later_do_not_go_past_either) {
   EXPECT_EQ(done, (std::vector{1, 2}));
 }
 
-TEST_F(asio_writes, behind_one_that_is_cancelled_need_no_wake) {
+TEST_F(asio_writes, behind_one_that_is_cancelled_need_no_wakeup) {
   net::cancellation_signal stop;
   bell.signal(max - 10);
   bell.async_write(20, net::bind_cancellation_slot(stop.slot(), tell()));
@@ -210,7 +210,7 @@ TEST_F(asio_writes, behind_one_that_is_cancelled_wait_for_room_of_their_own) {
   EXPECT_EQ(done, (std::vector{2, 3}));
 }
 
-TEST_F(asio_write, that_is_cancelled_has_added_nothing) {
+TEST_F(asio_write, cancelled_while_it_waits_adds_no_count) {
   fill();
   bell.async_write(1, tell());
   io.poll();
@@ -230,10 +230,10 @@ TEST_F(asio_write, ends_with_close_and_is_refused_after_it) {
   io.run();
   ASSERT_EQ(told.size(), 2U);
   EXPECT_EQ(told[0], operation_aborted);
-  EXPECT_EQ(told[1], net::error::bad_descriptor) << "as with write(2), before the number is looked at";
+  EXPECT_EQ(told[1], net::error::bad_descriptor) << "as with write(2), the descriptor is checked before the count";
 }
 
-TEST_F(asio_write, that_waits_ends_with_eof_at_the_last_close_and_adds_nothing) {
+TEST_F(asio_write, waiting_for_room_ends_with_eof_at_the_last_close_and_adds_no_count) {
   doorbell::eventfd theirs;
   doorbell::asio::eventfd voice{io, theirs};
   theirs.write(max);
@@ -246,7 +246,7 @@ TEST_F(asio_write, that_waits_ends_with_eof_at_the_last_close_and_adds_nothing) 
   EXPECT_EQ(voice.read(), max);
 }
 
-TEST_F(asio_write, after_the_last_close_is_eof_though_there_were_room) {
+TEST_F(asio_write, after_the_last_close_fails_with_eof_although_there_is_room) {
   doorbell::eventfd theirs;
   doorbell::asio::eventfd voice{io, theirs};
   theirs.close();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Threads of doorbell's own that are started by a thread with a policy, processors and priorities of its own.
+// Background threads of doorbell, started by a thread whose policy, processors and priorities differ from those of the
+// process.
 #include <gtest/gtest.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -41,7 +42,7 @@ using doorbell::test::eventually;
 using doorbell::test::in_child;
 using namespace std::chrono_literals;
 
-/// What a thread runs with.
+/// The attributes of a thread.
 struct setting {
   int policy = -1;
   int processors = 0;
@@ -81,7 +82,8 @@ setting of_this_thread() {
   return now;
 }
 
-/// The setting of a background thread that a thread starts after `prepare`.
+/// Starts a background thread from a thread that has called `prepare`.
+/// @return the setting of the background thread.
 setting of_thread_started_after(const std::function<void()>& prepare) {
   std::promise<setting> found;
   auto result = found.get_future();
@@ -123,7 +125,7 @@ TEST(background_thread, has_the_niceness_of_the_process) {
   const auto now = of_thread_started_after([&] {
     const auto thread = static_cast<id_t>(::syscall(SYS_gettid));
     ::setpriority(PRIO_PROCESS, thread, 19);
-    // The way back needs a right.
+    // A thread needs a privilege to lower its niceness again.
     is_allowed = ::setpriority(PRIO_PROCESS, thread, ::getpriority(PRIO_PROCESS, static_cast<id_t>(::getpid()))) == 0;
     ::setpriority(PRIO_PROCESS, thread, 19);
   });
@@ -136,7 +138,7 @@ TEST(background_thread, has_the_io_priority_of_the_process) {
   EXPECT_EQ(now.io_priority, of_this_thread().io_priority);
 }
 
-TEST(background_thread, has_room_on_its_stack_where_the_programs_threads_have_little) {
+TEST(background_thread, has_a_large_stack_although_the_programs_default_is_small) {
   pthread_attr_t before;
   ASSERT_EQ(::pthread_getattr_default_np(&before), 0);
   pthread_attr_t small;
@@ -149,19 +151,20 @@ TEST(background_thread, has_room_on_its_stack_where_the_programs_threads_have_li
   EXPECT_GE(now.stack, std::size_t{1} << 20);
 }
 
-// A thread without rights may not change from SCHED_IDLE to another policy.
-TEST(background_thread, is_started_where_its_policy_is_refused) {
+// An unprivileged thread may not change from SCHED_IDLE to another policy.
+TEST(background_thread, is_started_although_the_change_of_its_policy_is_refused) {
   constexpr long nobody = 65534;
   const auto now = of_thread_started_after([&] {
     const sched_param none{};
     ASSERT_EQ(::pthread_setschedparam(::pthread_self(), SCHED_IDLE, &none), 0);
-    // Of this thread only, unlike setresuid(3).
+    // The system call changes this thread only, unlike setresuid(3).
     ::syscall(SYS_setresuid, nobody, nobody, nobody);
   });
   EXPECT_TRUE(now.policy == SCHED_IDLE || now.policy == SCHED_OTHER) << now.policy;
 }
 
-// A joinable thread that no thread joins keeps its stack for ever; a signal handler of the program must not run in it.
+// A joinable thread that is never joined would keep its stack forever. A signal handler of the program must not run in
+// a background thread.
 TEST(background_thread, is_detached_has_its_name_and_blocks_signals) {
   const auto now = of_thread_started_after([] {});
   EXPECT_TRUE(now.is_detached);
@@ -188,9 +191,9 @@ void forbid(long number) {
   ASSERT_EQ(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
 }
 
-// Oracle: in a sandbox that ends a process which changes a policy, processors or a priority, a thread starts that has
-// nothing to change.
-TEST(background_thread, asks_for_nothing_that_is_so_already) {
+// Oracle: a background thread with nothing to change starts in a sandbox that kills a process which changes a policy,
+// processors or a priority.
+TEST(background_thread, makes_no_system_calls_that_would_change_nothing) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "there is no seccomp(2)";
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer makes calls of its own";
   in_child([] {
@@ -205,7 +208,7 @@ TEST(background_thread, asks_for_nothing_that_is_so_already) {
   });
 }
 
-TEST(background_thread, that_cannot_be_started_is_to_be_tried_again) {
+TEST(background_thread, failure_to_start_is_resource_unavailable_try_again) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "there is no seccomp(2)";
   for (const int error : {EPERM, EAGAIN, ENOMEM})
     in_child([error] {
@@ -222,7 +225,7 @@ TEST(background_thread, that_cannot_be_started_is_to_be_tried_again) {
     });
 }
 
-// The default stack of the program's threads is small here, and there is no room for a larger one.
+// The default stack of the program's threads is small, and the address space has no room for a larger one.
 TEST(background_thread, is_started_where_there_is_no_room_for_its_stack) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs more addresses than the limit leaves";
   in_child([] {
@@ -244,7 +247,7 @@ TEST(background_thread, is_started_where_there_is_no_room_for_its_stack) {
   });
 }
 
-/// Whether the process's first thread has ended, which the process keeps until all threads have.
+/// Whether the first thread of the process has ended. It stays a zombie until all threads have ended.
 bool has_first_thread_ended() {
   std::string line;
   std::ifstream status{"/proc/self/task/" + std::to_string(::getpid()) + "/status"};
@@ -253,13 +256,14 @@ bool has_first_thread_ended() {
   return false;
 }
 
-/// What the threads of a child tell each other.
+/// Flags by which the threads of a child wait for each other.
 struct ending {
   std::atomic<bool> is_observed{false};
   std::atomic<bool> may_others_end{false};
 };
 
-/// In a background thread: ends the process with 0 if it was told rightly, at each stage, who is left.
+/// Runs in a background thread. Ends the process with 0 if only_background_threads_are_left() returns the right answer
+/// at each stage.
 void observe(void* told) noexcept {
   using doorbell::base::only_background_threads_are_left;
   auto& stage = *static_cast<ending*>(told);
@@ -271,9 +275,9 @@ void observe(void* told) noexcept {
   ::_exit(is_right ? 0 : 1);
 }
 
-// Oracle: the answer is no while the first thread lives, and while another thread of the program does; then it is yes,
-// though background threads have ended before, and others of the parent are not here.
-TEST(background_thread, knows_when_only_such_threads_are_left) {
+// Oracle: the answer is no while the first thread or another thread of the program lives, and then yes, although one
+// background thread has ended before, and a background thread of the parent does not exist in the child.
+TEST(background_thread, reports_when_only_background_threads_are_left) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has a thread of its own";
   static std::atomic<bool> may_end{false};
   EXPECT_FALSE(
@@ -295,7 +299,7 @@ TEST(background_thread, knows_when_only_such_threads_are_left) {
         nullptr));
     EXPECT_FALSE(doorbell::base::start_background_thread("observes", observe, &stage));
     while (!stage.is_observed) std::this_thread::yield();
-    ::syscall(SYS_exit, 0);  // of this thread only
+    ::syscall(SYS_exit, 0);  // ends this thread only
   });
   may_end = true;
   may_end.notify_all();
