@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps docs/architecture.md in step with the tree.
+"""Keeps docs/architecture.md up to date with the tree.
 
-Draws docs/layers.svg from the layers' CMakeLists.txt (USES) and from the #include lines of their sources, and fills the
-items "Mutants" of the map in docs/architecture.md from the patches in sanitizers/mutants. Without --write it changes
-nothing, and ends with 1 if one of the two files would be different.
+Draws docs/layers.svg from the layers' CMakeLists.txt (USES) and from the #include lines of their sources, and writes
+the items "Mutants" of the map in docs/architecture.md from the patches in sanitizers/mutants. Without --write it does
+not change the two files, and the exit status is 1 if one of them would be different.
 
-It also ends with 1 if a layer includes a header of a layer that it may not include, or a private header of another
-layer; if a source file of the layers or a scenario is in no entry of the map, or in more than one; or if the document
-names a file or a scenario that does not exist.
+The exit status is also 1 if a layer includes a header of a layer that it may not include, or a private header of
+another layer; if a source file of the layers or a scenario is in no entry of the map, or in more than one; or if the
+document names a file or a scenario that does not exist.
 """
 import argparse
 import difflib
@@ -58,10 +58,10 @@ class Layer:
     def _declared_uses(self):
         text = re.sub(r"#.*", "", (ROOT / self.name / "CMakeLists.txt").read_text())
         room = re.search(rf"doorbell_add_room\({self.name}\b(.*?)\)", text, re.DOTALL)
-        if room is None:  # not a room: the drop-in, which links one
+        if room is None:  # the drop-in, which links a layer
             linked = re.search(r"target_link_libraries\(doorbell_libaio (.*?)\)", text, re.DOTALL).group(1)
             return {layer for layer in LAYERS if f"doorbell_{layer}" in linked.split()}
-        if not re.search(r"\bSOURCES\b", room.group(1)):  # header-only, on top of the product
+        if not re.search(r"\bSOURCES\b", room.group(1)):  # header-only; includes the other layers
             return set(LAYERS[:LAYERS.index(self.name)])
         uses = re.search(r"\bUSES\s+([a-z\s]+)", room.group(1))
         return set(uses.group(1).split()) if uses else set()
@@ -130,7 +130,7 @@ text {{ font: 12px {FONT}; text-anchor: middle }}
 
 
 def arrows(layers):
-    """What is drawn: no arrow to a layer that another arrow's layer uses as well."""
+    """@return the arrows to draw. An arrow is left out if its lower layer is reached through another arrow."""
     for layer in layers.values():
         implied = set().union(*(closure(layers, used) for used in layer.uses))
         for used in sorted(layer.uses - implied):
@@ -138,14 +138,14 @@ def arrows(layers):
 
 
 def ranks(layers):
-    """From the bottom: the layers of each row, from left to right."""
+    """@return the layers of each row, from the bottom row, from left to right."""
     height = {}
     for name in LAYERS:
         height[name] = 1 + max((height[used] for used in layers[name].uses), default=-1)
     rows = [[] for _ in range(max(height.values()) + 1)]
     for name in sorted(LAYERS):
         rows[height[name]].append(name)
-    # The layer that uses one other stands above that one; what uses several goes to the right of it.
+    # A layer that uses one other layer is above it; a layer that uses several is further to the right.
     for row in rows:
         row.sort(key=lambda name: (len([1 for above, _ in arrows(layers) if above == name]), name))
     return rows
@@ -220,7 +220,7 @@ def matching(pattern, names):
 
 
 class Map:
-    """Claims each file and each scenario for one entry."""
+    """Assigns each file and each scenario to one entry."""
 
     def __init__(self, kind, names):
         self.kind, self.names, self.owner = kind, list(names), {}
@@ -230,7 +230,7 @@ class Map:
         for pattern in patterns:
             found = matching(pattern, self.names)
             if not found:
-                sys.exit(f"docs/architecture.md, {entry}: no {self.kind} is called {pattern}")
+                sys.exit(f"docs/architecture.md, {entry}: no {self.kind} matches {pattern}")
             for name in found:
                 if self.owner.setdefault(name, entry) != entry:
                     sys.exit(f"docs/architecture.md: {self.kind} {name} is in {self.owner[name]} and in {entry}")
@@ -244,10 +244,10 @@ class Map:
 
 
 def with_mutants(text):
-    """The map's entries are "- **title**" with the items Files, Scenarios, Mutants, Tests, which may be wrapped."""
+    """An entry of the map is "- **title**" with the items Files, Scenarios, Mutants and Tests, which may be wrapped."""
     head, marker, tail = text.partition(MAP)
     if not marker:
-        sys.exit(f"docs/architecture.md: has no section {MAP.strip()}")
+        sys.exit(f"docs/architecture.md: there is no section {MAP.strip()}")
     files = Map("file", (name_in_tree(each) for layer in LAYERS for each in sources(layer)))
     models = Map("scenario", scenarios())
     by_file = mutants_by_file()
@@ -270,7 +270,7 @@ def with_mutants(text):
 
 
 def check_document(text):
-    """Each file that is named exists, and no line is too long."""
+    """Checks that each named file exists, and that no line is too long."""
     tops = {each.name for each in ROOT.iterdir()}
     for number, line in enumerate(text.splitlines(), 1):
         if len(line) > WIDTH:

@@ -3,10 +3,10 @@
 """Checks that tests, scenarios, mutants, files and sections that the documents cite exist.
 
 A document cites a test as `suite.name`, with or without the prefix of its instantiation, and with * for a part of a
-name; a mutant as "mutant 19" or "mutants 71a to 71c"; a file or folder by its path from the top, or a public header by
-its path below doorbell/. Links to files and to sections of documents are checked, and so are the lines Caught-by of the
-mutants. In docs/architecture.md and docs/proof.md each identifier with an underscore must occur in a source file.
-Prints each name that does not exist, and ends with 1 if there is one.
+name; a mutant as "mutant 19" or "mutants 71a to 71c"; a file or folder by its path from the top of the tree, or a
+public header by its path below doorbell/. Links to files and to sections of documents are checked, and so are the lines
+Caught-by of the mutants. In docs/architecture.md and docs/proof.md each identifier with an underscore must occur in a
+source file. Prints each name that does not exist; the exit status is 1 if there is one.
 """
 import argparse
 import fnmatch
@@ -18,7 +18,7 @@ from names_in_tree import SCENARIO, expanded
 
 ROOT = Path(__file__).resolve().parent.parent
 MUTANTS = ROOT / "sanitizers" / "mutants"
-NOT_IN_TREE = {"build"}  # folders at the top that a build makes
+NOT_IN_TREE = {"build"}  # folders at the top that a build creates
 DOCUMENTS = sorted({path for pattern in ("*.md", "*/*.md", "sanitizers/*/*.md") for path in ROOT.glob(pattern)
                     if path.relative_to(ROOT).parts[0] not in NOT_IN_TREE})
 OF_THE_SOURCES = {ROOT / "docs" / "architecture.md", ROOT / "docs" / "proof.md"}  # their identifiers are checked
@@ -27,12 +27,12 @@ SOURCE_FOLDERS = ("aio", "asio", "base", "eventfd", "notifier", "libaio", "tests
 TEST = re.compile(r"^ *(?:TEST|TEST_F|TEST_P|TYPED_TEST)\((\w+),\s*(\w+)\)", re.MULTILINE)
 INSTANCE = re.compile(r"INSTANTIATE_(?:TYPED_)?TEST_SUITE_P\((\w+),\s*(\w+)")
 WEAK_VARIANT = re.compile(r"^AND_WEAK\((\w+)", re.MULTILINE)
-# Files and settings are written with a dot, too.
+# Names of files and settings contain a dot, too.
 NO_TEST = re.compile(r".*\.(\w{1,4}|cmake|json|conf|lock|\d+)$|LIBAIO_|kernel\.|model\.NAME$")
 
 
 def names_in_tests():
-    """All tests as suite.name, the instantiations' prefixes, the scenarios, and the tests of CMake."""
+    """@return tests as suite.name, prefixes of instantiations, scenarios, and the text of the CMake files."""
     tests, prefixes, scenarios, of_cmake = set(), set(), set(), ""
     for path in sorted((ROOT / "tests").rglob("*")):
         if path.suffix in (".cpp", ".hpp"):
@@ -51,7 +51,7 @@ class Names:
         self.mutants = {patch.name.split("-")[0] for patch in MUTANTS.glob("*.patch")}
 
     def is_test(self, cited):
-        """A GoogleTest filter of one test or several, or a test of CMake: the name behind the dot is looked for."""
+        """@param cited: a GoogleTest filter, or a test of CMake; only the name after the dot is searched for."""
         group, _, name = cited.partition(".")
         prefix, found, suite = group.rpartition("/")
         if found and prefix not in self.prefixes:
@@ -71,12 +71,12 @@ MUTANT_LIST = re.compile(r"\bmutants? ((?:\d+[a-z]?(?:, | and | to )?)+)", re.IG
 
 
 def without_code(text):
-    """The text with blanks in the place of its blocks of code."""
+    """@return the text with blanks in place of its code blocks."""
     return CODE_BLOCK.sub(lambda block: re.sub(r"[^\n]", " ", block.group()), text)
 
 
 def wrong_names(text, names):
-    """Yields the offset of each name that does not exist, and the name."""
+    """Yields the offset and the text of each name that does not exist."""
     text = without_code(text)
     tops = {each.name for each in ROOT.iterdir()} - NOT_IN_TREE
     for found in re.finditer(r"`([^`\n]+)`", text):
@@ -94,7 +94,7 @@ def wrong_names(text, names):
 
 
 def section_names(text):
-    """Of a document, as GitHub makes links to them."""
+    """@return the anchors of a document's sections, as GitHub forms them."""
     headings = re.findall(r"^#+ (.*)$", without_code(text), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
@@ -119,7 +119,7 @@ def words_of_sources():
 
 
 def wrong_identifiers(text, words):
-    """Not of patterns and paths, which are checked as such. A variant of a scenario has a name that no source has."""
+    """Skips patterns and paths, which are checked elsewhere. The name of a scenario's variant is in no source file."""
     for found in re.finditer(r"`([^`\n]+)`", without_code(text)):
         if re.search(r"[*{}/.]", found.group(1)):
             continue

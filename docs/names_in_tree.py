@@ -6,7 +6,7 @@ SCENARIO = re.compile(r"^(?:SCENARIO|WEAK_SCENARIO|LITMUS)\((\w+)", re.MULTILINE
 
 
 def expanded(pattern):
-    """`aio/{ring,request}.cpp` as a shell expands it."""
+    """@return the paths to which a shell expands `aio/{ring,request}.cpp`."""
     braces = re.search(r"\{([^}]*)\}", pattern)
     if braces is None:
         return [pattern.rstrip("/")]

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps docs/proof.md in step with the scenarios of the model checker and with the mutants.
+"""Keeps docs/proof.md up to date with the scenarios of the model checker and with the mutants.
 
-Fills the items "Explored" and "Mutants" of each property in docs/proof.md, and writes the parts between "written by
+Writes the items "Explored" and "Mutants" of each property in docs/proof.md, and the parts between "written by
 docs/proof.py" and "end": the totals, the mutants of each source file, and the list of all scenarios. Without --write it
-changes nothing, and ends with 1 if the document would be different.
+does not change the document, and the exit status is 1 if the document would be different.
 
-The numbers of schedules are in tests/model/schedules.txt. --count makes the model checker explore scenarios, all of
-them in some minutes, and writes that file and the document. Without it only the names and the bounds in that file are
-compared with the scenarios, which is fast.
+The numbers of schedules are in tests/model/schedules.txt. With --count the model checker explores scenarios (all of
+them in some minutes), and the script writes that file and the document. Without --count the script only compares the
+names and the bounds in that file with the scenarios, which is fast.
 
-It also ends with 1 if a scenario belongs to no property, or a property has no scenario. A scenario belongs to the first
-property that names it.
+The exit status is also 1 if a scenario belongs to no property, or a property has no scenario. A scenario belongs to the
+first property that names it.
 """
 import argparse
 import dataclasses
@@ -50,7 +50,7 @@ class Scenario:
 
     @property
     def group(self):
-        """The name without the ending of a variant that reads older values."""
+        """The name without the suffix of a variant that reads older values."""
         return self.name.removesuffix("_weak")
 
 
@@ -73,7 +73,7 @@ def read_scenarios():
     return found
 
 
-# The file of the numbers of schedules.
+# The file with the numbers of schedules.
 
 def read_rows():
     lines = COUNTS.read_text().splitlines() if COUNTS.exists() else []
@@ -86,7 +86,7 @@ def fits(scenario, row):
 
 
 def explore(program, names):
-    """@param names: of scenarios; none means all. @return the rows of the file."""
+    """@param names: of scenarios; an empty list means all. @return the rows of the file."""
     if not program.is_file():
         sys.exit(f"{program} does not exist: cmake --preset model && cmake --build --preset model")
     line = re.compile(r"(\w+) +bound (\d+) exhausted( \(and any higher\))?, weak (\d+), (\d+) schedules")
@@ -114,9 +114,9 @@ def count(program, scenarios, only_missing):
 
 
 def read_counts(scenarios):
-    """Schedules of each scenario. Ends if the file does not fit the scenarios."""
+    """@return the schedules of each scenario. Exits if the file does not match the scenarios."""
     rows = read_rows()
-    wrong = [f"{name} is no scenario" for name in sorted(rows.keys() - {each.name for each in scenarios})]
+    wrong = [f"{name} is not a scenario" for name in sorted(rows.keys() - {each.name for each in scenarios})]
     wrong += [f"{each.name} is missing" if each.name not in rows else f"{each.name} has other bounds now"
               for each in scenarios if not fits(each, rows.get(each.name))]
     if wrong:
@@ -148,7 +148,7 @@ class Tree:
         self.mutants = read_mutants([], ci=False)
 
     def summary(self, scenarios):
-        """How far these were explored, without and with older values."""
+        """@return the bounds and numbers of schedules, without and with older values."""
         said = []
         exact = [each for each in scenarios if not each.weak]
         weak = [each for each in scenarios if each.weak]
@@ -232,7 +232,7 @@ class Tree:
 
 
 def with_properties(text, tree):
-    """A property is an entry "- **title**" with the items Scenarios, Explored, Mutants."""
+    """A property is an entry "- **title**" with the items Scenarios, Explored and Mutants."""
     left = list(tree.scenarios)
 
     def filled(entry):
@@ -244,7 +244,7 @@ def with_properties(text, tree):
         mine = [each for each in left if any(fnmatch.fnmatch(each.group, pattern) for pattern in patterns)]
         for pattern in patterns:
             if not any(fnmatch.fnmatch(each.group, pattern) for each in mine):
-                sys.exit(f"docs/proof.md, {title}: no scenario that is left is called {pattern}")
+                sys.exit(f"docs/proof.md, {title}: no remaining scenario matches {pattern}")
         for each in mine:
             left.remove(each)
         kept = re.sub(r"^  - (?:Explored|Mutants):.*(?:\n    .*)*\n?", "", entry.group(), flags=re.MULTILINE)
@@ -254,7 +254,7 @@ def with_properties(text, tree):
 
     text = re.sub(r"^- \*\*.*(?:\n  .*)*", filled, text, flags=re.MULTILINE)
     if left:
-        sys.exit(f"docs/proof.md: no property has the scenarios {', '.join(each.name for each in left)}")
+        sys.exit(f"docs/proof.md: no property names the scenarios {', '.join(each.name for each in left)}")
     return text
 
 
@@ -264,7 +264,7 @@ def with_parts(text, tree):
         marked = re.compile(rf"(<!-- {name}, written by docs/proof.py -->\n).*?(<!-- end -->\n)", re.DOTALL)
         text, found = marked.subn(lambda part, rows=rows: f"{part[1]}\n{''.join(rows()).strip()}\n\n{part[2]}", text)
         if found != 1:
-            sys.exit(f"docs/proof.md: there is no part <!-- {name}, written by docs/proof.py --> with an end")
+            sys.exit(f"docs/proof.md: there must be one part <!-- {name}, written by docs/proof.py --> with an end")
     return text
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A copy of the tree with all faults in it, and its build. Faults that do not compile are taken out."""
+"""A copy of the tree with all faults in it, and its build. Faults that do not compile are removed."""
 import os
 import re
 import shutil
@@ -20,7 +20,7 @@ class Build:
     """The copy in `folder`, built with one of the presets."""
 
     def __init__(self, root, folder, preset, targets, jobs, progress):
-        """@param targets: of the build; none means all that the tests of the preset need."""
+        """@param targets: of the build; an empty list means all targets of the preset's tests."""
         self.root = root
         self.copy = folder / "tree"
         self.folder = self.copy / "build" / preset
@@ -31,7 +31,7 @@ class Build:
         self.header = self.copy / "sanitizers" / "faults" / "switch.h"
 
     def configure(self):
-        """Makes the copy the tree as it is, except for files that still have faults; runs cmake."""
+        """Updates the copy, except files that contain faults, and runs cmake."""
         self._write({}, keep_rewritten=True)
         options = ["-DDOORBELL_WERROR=OFF", "-DDOORBELL_BUILD_BENCH=OFF"]
         if shutil.which("ccache"):
@@ -45,7 +45,7 @@ class Build:
         return self.folder / "compile_commands.json"
 
     def build(self, faults):
-        """@param faults: by number. @return those of them that compile, after the build has succeeded with them."""
+        """@param faults: by number. @return the faults that compile; the build with them has succeeded."""
         faults = dict(faults)
         for round_number in range(1, ROUNDS + 1):
             rewritten = self._rewrite(faults)
@@ -64,7 +64,7 @@ class Build:
         raise Trouble(f"the build still fails after {ROUNDS} rounds:\n{output[-6000:]}")
 
     def built(self, tests):
-        """@return those of the tests whose programs and libraries are there."""
+        """@return the tests whose programs and libraries exist."""
         inside = re.compile(re.escape(f"{self.folder}/") + r"[^:;=\s]+")
         return [test for test in tests if not test.name.endswith("_NOT_BUILT") and all(
             os.path.exists(path) for word in (*test.command, *test.environment) for path in inside.findall(word))]
@@ -76,8 +76,8 @@ class Build:
         return {path: rewrite((self.root / path).read_bytes(), each, self.header) for path, each in by_path.items()}
 
     def wrong_faults(self, output, rewritten):
-        """The numbers of the faults that the compiler's errors are about. An error in a header of another library
-        belongs to the line of ours that is named with it."""
+        """@return the numbers of the faults that cause the compiler's errors. An error in a header of another library
+        belongs to the line of doorbell that the compiler names with it."""
         wrong, uncertain = set(), set()
         is_of_error = False
         names = {}
@@ -96,7 +96,7 @@ class Build:
         return wrong or (uncertain if is_of_error else set())
 
     def _write(self, rewritten, keep_rewritten=False):
-        """Files that have not changed keep their time, so that they are not built again."""
+        """Unchanged files keep their time, so that they are not compiled again."""
         wanted = files_of(self.root)
         first_words = f'#include "{self.header}"'.encode()
         for name in wanted:

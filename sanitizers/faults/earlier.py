@@ -10,7 +10,7 @@ from .hunting import Verdict
 
 
 def _same_faults(old, new):
-    """The places in the two lists of the faults that are the same. The lines of a file that has changed have moved."""
+    """@return the places of equal faults in the two lists. In a changed file, the lines of faults may differ."""
     places = {(fault.line, *_without_line(fault)): place for place, fault in enumerate(new)}
     exact = [(place, places.get((fault.line, *_without_line(fault)))) for place, fault in enumerate(old)]
     if all(found is not None for _, found in exact):
@@ -26,7 +26,7 @@ def _without_line(fault):
 
 @dataclasses.dataclass(frozen=True)
 class Earlier:
-    paths: tuple  # of the files that it looked for faults in
+    paths: tuple  # of the files in which it generated faults
     kinds: frozenset
     not_compiled: int
     faults: dict  # by number, without their ranges
@@ -42,13 +42,13 @@ class Earlier:
                                                 each["tests_run"], each["seconds"]) for each in told["faults"]}
             return cls(tuple(told["files"]), frozenset(told["kinds"]), told["not_compiled"], faults, verdicts)
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise Trouble(f"{path} is no report.json of an earlier run: {error!r}") from None
+            raise Trouble(f"{path} is not a report.json of an earlier run: {error!r}") from None
 
     def choose(self, faults, kinds):
-        """@param faults: by number, in their order, of all kinds. @param kinds: that this run is about.
+        """@param faults: by number, in their order, of all kinds. @param kinds: the kinds of this run.
         @return the numbers of the faults to hunt, which are those that survived the earlier run and those of kinds that
-        it did not know; the earlier verdicts by number; and how many verdicts are about faults that do not exist any
-        more."""
+        the earlier run left out; the earlier verdicts by number; and the number of verdicts on faults that do not exist
+        any more."""
         verdicts, gone = {}, 0
         for path in sorted({fault.path for fault in faults.values()}):
             old, new = ([number for number, fault in some.items() if fault.path == path]

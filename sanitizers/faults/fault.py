@@ -4,10 +4,10 @@ import dataclasses
 
 KINDS = {
     "negated": "a condition or a comparison is negated",
-    "dropped": "the statement behind an if is never executed, or an operand of && or || is left out",
-    "comparison": "<, <=, > or >= is exchanged for the comparison next to it",
-    "constant": "a number is one more, or a bool is the other one",
-    "errno": "an error number is another one",
+    "dropped": "the statement after an if is never executed, or an operand of && or || is left out",
+    "comparison": "<, <=, > or >= is replaced by the neighbouring comparison",
+    "constant": "a number is increased by one, or a bool is inverted",
+    "errno": "an error number is replaced by another one",
     "call": "a statement that is a call is left out",
     "assignment": "a statement that assigns, increments or decrements is left out",
     "flag": "an operand of | is left out",
@@ -18,7 +18,7 @@ KINDS = {
 
 
 class Trouble(Exception):
-    """Why the tool cannot go on, in words for its user."""
+    """The reason why the tool cannot continue, as a message for its user."""
 
 
 @dataclasses.dataclass(frozen=True, order=True)

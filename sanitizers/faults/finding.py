@@ -18,7 +18,7 @@ def options_for(path, options):
     candidates = [source for source in sorted(options) if source.startswith(f"{layer}/")]
     folder = f"/{layer}/include"
     candidates += [source for source in sorted(options) if any(word.endswith(folder) for word in options[source])]
-    # Of those in the same folder, if there are any: its neighbors may be included by name alone.
+    # A source in the same folder is preferred, because the header may include its neighbours by name alone.
     candidates.sort(key=lambda source: os.path.dirname(source) != os.path.dirname(path))
     return options[candidates[0]] if candidates else None
 

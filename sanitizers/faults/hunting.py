@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds out which tests reach which fault, and runs, for each fault, those that reach it until one fails."""
+"""Records which tests reach which fault, and runs, for each fault, the tests that reach it until one fails."""
 import collections
 import concurrent.futures
 import dataclasses
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from .running import adopt_orphans, program_of, run_test, together
 
-LIMIT_FACTOR = 5  # a test may take so much longer with a fault
-ALONE = 6  # so many tests are run alone first
+LIMIT_FACTOR = 5  # how many times as long a test may take with a fault
+ALONE = 6  # the number of tests that run alone first
 MOST_TOGETHER = 40
 FEW = 4
 
@@ -49,7 +49,7 @@ class Pool:
         self.executor.shutdown(cancel_futures=True)
 
     def map(self, function, arguments):
-        """The results as they come."""
+        """Yields each result when it is available."""
         futures = [self.executor.submit(function, *each) for each in arguments]
         for future in concurrent.futures.as_completed(futures):
             yield future.result()
@@ -97,8 +97,8 @@ def choose_tests(reaches, budget):
 
 
 def kills(reach, settings, timeout):
-    """Whether a test notices the fault. A failure counts if the test fails twice in three runs, because some tests
-    depend on the time. A scenario may have many more schedules with a fault, so it does not hang.
+    """Checks whether a test notices the fault. A failure counts if the test fails twice in three runs, because some
+    tests depend on the time. A scenario may have many more schedules with a fault, so a timeout is not a hang.
     @return "failed", "hung" or "", and the seconds that it took."""
     limit = timeout + LIMIT_FACTOR * reach.seconds
     if reach.test.is_scenario:
@@ -154,7 +154,7 @@ def hunt(number, chosen, timeout):
 
 
 def hunt_all(pool, faults, reaches, budget, timeout):
-    """The verdicts as they come."""
+    """Yields each verdict when it is available."""
     reached = {number: [] for number in faults}
     for reach in reaches:
         for number in reach.places & faults.keys():

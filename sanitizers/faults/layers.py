@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files have faults, and which of their lines have none that a test could find."""
+"""Selects the files in which faults are generated, and the lines whose faults no test could find."""
 import re
 import subprocess
 from pathlib import Path

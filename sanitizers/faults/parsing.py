@@ -18,7 +18,7 @@ def clang():
     """The module clang.cindex, with the library of its version."""
     try:
         module = importlib.import_module("clang.cindex")
-    except ImportError:  # a Python that is not the distribution's does not look there
+    except ImportError:  # a Python that is not the distribution's does not search this folder
         sys.path.append(FOLDERS_OF_DISTRIBUTION)
         try:
             module = importlib.import_module("clang.cindex")

@@ -18,7 +18,7 @@ class Piece:
 class Rewritten:
     text: bytes
     pieces: tuple  # of Piece
-    ranges: tuple  # of Piece: each fault with what it is put around
+    ranges: tuple  # of Piece: each fault with the text that it encloses
 
     def faults_at(self, line, column):
         """The numbers of the faults to which the compiler's error at that place can belong: of the one whose text it is

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tests of a build, as ctest knows them, and how one is run."""
+"""The tests of a build, as ctest lists them, and the code that runs one."""
 import ctypes
 import dataclasses
 import json
@@ -28,7 +28,7 @@ class Test:
 
     @property
     def is_scenario(self):
-        """Of the model checker: it runs the same schedules each time, and reports hangs itself."""
+        """@return whether it is a scenario of the model checker, which itself reports hangs."""
         return "model" in self.labels
 
 
@@ -94,7 +94,7 @@ def _end_children():
 
 
 def busy_factor():
-    """By how much a busy machine makes a test slower: what runs beside it is no reason to say that it hangs."""
+    """@return the factor by which a busy machine makes a test slower. Load must not make a test count as hanging."""
     return min(max(1.0, os.getloadavg()[0] / os.cpu_count()), 4.0)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A C++ file as its text, its tokens and its syntax tree show it."""
+"""The text, the tokens and the syntax tree of a C++ file."""
 import bisect
 
 from .parsing import clang
@@ -61,7 +61,7 @@ class Source:
                                             for first, last in self.with_arguments)
 
     def bare(self, cursor):
-        """The expression without what the compiler has put around it, and without parentheses."""
+        """@return the expression without nodes that the compiler has added around it, and without parentheses."""
         while cursor.kind in (self.K.UNEXPOSED_EXPR, self.K.PAREN_EXPR):
             children = [each for each in cursor.get_children() if each.kind.is_expression()]
             if len(children) != 1:

@@ -6,7 +6,7 @@ from .parsing import clang
 
 
 class Place:
-    """Where the walk is: the function around it, and whether that is a lambda."""
+    """A place in the walk: the enclosing function, and whether that is a lambda."""
 
     def __init__(self, function, is_lambda=False):
         self.function = function
@@ -52,7 +52,7 @@ class Statements(Expressions):
         self._visit(cursor, place)
 
     def _never_returns(self, call):
-        """Without such a call, execution would run into whatever function comes next."""
+        """@return whether execution would run into the next function without this call."""
         called = call.referenced
         if call.kind != self.K.CALL_EXPR or called is None:
             return False
@@ -153,7 +153,7 @@ class Statements(Expressions):
         T = clang().TypeKind
         kind = value.type.get_canonical().kind if place.is_lambda else place.function.result_type.get_canonical().kind
         if bare.kind in (self.K.INTEGER_LITERAL, self.K.CXX_BOOL_LITERAL_EXPR, self.K.CXX_NULL_PTR_LITERAL_EXPR):
-            return  # a constant, or what the fault would return
+            return  # a constant, or the value that the fault would return
         if kind == T.BOOL:
             self.negate(value)
         elif kind == T.POINTER or T.BOOL.value < kind.value <= T.LONGDOUBLE.value or kind == T.ENUM:
@@ -187,7 +187,7 @@ class Statements(Expressions):
                 self._visit(child, place)
 
     def _leave_scope_out(self, cursor, place):
-        """Of a variable that is not used: its constructor and destructor are what it is for."""
+        """For a variable that is not used: its only purposes are its constructor and its destructor."""
         start, end = cursor.extent.start.offset, cursor.location.offset
         following = self.text[end + len(cursor.spelling.encode()):].lstrip()[:1]
         if cursor.type.get_canonical().kind != clang().TypeKind.RECORD or following not in (b"{", b"(", b";"):

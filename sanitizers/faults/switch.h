@@ -20,19 +20,19 @@
 #include <type_traits>
 #include <utility>
 
-// A fault in the bound of an array or in a braced list must not be rejected for what it is not: it is no constant.
+// The compiler must not reject a fault in the bound of an array or in a braced list because it is not a constant.
 #pragma GCC diagnostic error "-Wvla"
 #pragma GCC diagnostic ignored "-Wnarrowing"
 
-// One of each in an executable or shared library, whatever number of its files include this header.
+// An executable or shared library has one of each, regardless of the number of its files that include this header.
 __attribute__((weak, visibility("hidden"))) bool doorbell_fault_started = false;
 __attribute__((weak, visibility("hidden"))) int doorbell_fault_active = 0;
 __attribute__((weak, visibility("hidden"))) long doorbell_fault_places = 0;
 __attribute__((weak, visibility("hidden"))) char* doorbell_fault_reached = nullptr;
 
-// libaio.so.1 counts its calls of open, mmap and close, and the model checker stands in for them; hence the other
-// names. The model checker must not be told of the accesses here, which it would take for those of the code that it
-// explores.
+// libaio.so.1 counts its calls of open, mmap and close, and the model checker replaces them; therefore this code uses
+// other names. The model checker must not see the accesses here, because it would treat them as accesses of the code
+// that it explores.
 __attribute__((constructor(101), no_sanitize("thread"))) static void doorbell_fault_start() {
   if (doorbell_fault_started) return;
   doorbell_fault_started = true;

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .mutant import ROOT, Catcher, Trouble
 
-# The first words of a report, and the sanitizer that prints it. All other failures are found by the test itself.
+# The first words of a report, and the sanitizer that prints it. The test itself detects all other failures.
 REPORTS = {
     "WARNING: ThreadSanitizer": "TSan",
     "ERROR: AddressSanitizer": "ASan",
@@ -31,7 +31,7 @@ class Catch:
 
 
 class Preset:
-    """The settings that ctest would run a preset's tests with; one source for both."""
+    """The settings of a test preset, as ctest uses them."""
 
     def __init__(self, name):
         self.name = name
@@ -53,7 +53,7 @@ class Preset:
 
 
 class GoogleTest:
-    """A test, which a race does not fail every time: what stress tests do is multiplied by these, until it does."""
+    """A test. A race does not make it fail each time, so it runs again with the rounds of stress tests multiplied."""
 
     scales = (1, 4, 16)
 
@@ -75,7 +75,7 @@ class GoogleTest:
 
     @staticmethod
     def catch(tree, catcher, run, mutant):
-        """The Catch, or None if the mutant survived."""
+        """@return the Catch, or None if the mutant survived."""
         if run.green or (run.hangs and not mutant.may_hang):
             return None
         reported = [sanitizer for beginning, sanitizer in REPORTS.items() if beginning in run.output]
@@ -84,7 +84,7 @@ class GoogleTest:
 
 
 class Model:
-    """A scenario, all of whose schedules are run, in the same order each time."""
+    """A scenario. All its schedules run, in the same order each time."""
 
     scales = (1,)
 
@@ -98,7 +98,7 @@ class Model:
 
     @staticmethod
     def catch(_tree, catcher, run, _mutant):
-        """The Catch, or None if the mutant survived. The model checker reports a deadlock and does not hang."""
+        """@return the Catch, or None if the mutant survived. The model checker reports deadlocks, and does not hang."""
         failed = re.search(r"^\S+: (?!broken scenario).*\n  in schedule (\d+); to replay it:", run.output, re.MULTILINE)
         return Catch("model", f"schedule {failed[1]}", catcher) if failed else None
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sees to it that catchers pass on the tree as it is, and that each mutant is caught."""
+"""Checks that catchers pass on the unchanged tree, and that each mutant is caught."""
 import dataclasses
 import sys
 
@@ -9,15 +9,15 @@ from .tree import COPIES
 
 LOGS = COPIES / "logs"
 
-# How long a test may take with a mutant in it, besides a multiple of what it takes without.
+# The seconds that a test may take with a mutant, in addition to SLOWDOWN times its duration without one.
 PATIENCE = 30
-# The same where a hang is what is expected, and each one costs as much.
+# The same if hangs are expected: each hang takes this time.
 PATIENCE_WITH_DEADLOCKS = 8
 SLOWDOWN = 5
 
 
 def run_unmutated(tree, catchers):
-    """Runs each on the tree as it is. Returns how many seconds each takes; raises when one does not pass."""
+    """Runs each on the unchanged tree. @return the seconds of each. Raises Trouble if one does not pass."""
     tree.refresh()
     seconds = {}
     for preset in sorted({catcher.preset for catcher in catchers}):
@@ -36,7 +36,7 @@ def run_unmutated(tree, catchers):
 
 
 def try_catchers(tree, mutant, catchers, seconds):
-    """Tries them in turn, and again with more rounds, until one catches. Returns the catch."""
+    """Runs them in turn, and again with more rounds, until one catches the mutant. @return the Catch."""
     patience = PATIENCE_WITH_DEADLOCKS if mutant.may_hang else PATIENCE
     most = max(len(kind_of(catcher).scales) for catcher in catchers)
     for number in range(most):
@@ -56,7 +56,7 @@ def try_catchers(tree, mutant, catchers, seconds):
 
 
 def hunt(tree, mutant, seconds, every_catcher):
-    """Returns a catch, or the Trouble that there was in place of one; of every catcher, on demand."""
+    """@return a list with a Catch or a Trouble: one for all catchers, or one for each with `every_catcher`."""
     groups = [(catcher,) for catcher in mutant.catchers] if every_catcher else [mutant.catchers]
     try:
         tree.refresh()

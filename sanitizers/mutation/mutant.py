@@ -11,7 +11,7 @@ MUTANTS = ROOT / "sanitizers" / "mutants"
 
 
 class Trouble(Exception):
-    """A failure of a mutant or of a named catcher, in words for the table."""
+    """A failure of a mutant or of a named catcher, with the text for the table."""
 
 
 @functools.cache
@@ -52,7 +52,7 @@ class Mutant:
 
     @classmethod
     def read(cls, patch):
-        """Lines of the header begin with a word and a colon, or go on with the line before."""
+        """A line of the header begins with a word and a colon, or continues the line before."""
         header, found, _ = patch.read_text().partition("\ndiff --git ")
         fields = re.findall(r"^([A-Z][A-Za-z-]*): +(.*(?:\n +.*)*)", header, re.MULTILINE)
         values = {}
@@ -75,8 +75,8 @@ class Mutant:
 
 
 def read_mutants(names, ci):
-    """Mutants whose names begin so (all, if none is given). For CI only those with "CI: yes", each with its first
-    catcher."""
+    """@return the mutants whose names begin with one of `names` (all, if it is empty). For CI, only those with
+    "CI: yes", each with its first catcher."""
     every = [Mutant.read(patch) for patch in sorted(MUTANTS.glob("*.patch"))]
     for name in names:
         if not any(mutant.name.startswith(name) for mutant in every):

@@ -25,24 +25,24 @@ class Run:
 
     @property
     def hangs(self):
-        return self.timed_out or self.status == -signal.SIGALRM  # which the tests' own watchdog sends
+        return self.timed_out or self.status == -signal.SIGALRM  # the tests' watchdog sends it
 
 
 def files_of(tree):
-    """All files except those that are built and those of git."""
+    """@return all files except those of builds and of git."""
     tops = [top for top in tree.iterdir() if top.name not in ("build", ".git")] if tree.is_dir() else []
     return {path.relative_to(tree) for top in tops for path in (top, *top.rglob("*")) if path.is_file()}
 
 
 class Tree:
-    """A copy, with a build of its own for each preset."""
+    """A copy, with a separate build for each preset."""
 
     def __init__(self, number, build_jobs):
         self.path = COPIES / str(number)
         self.build_jobs = build_jobs
 
     def refresh(self):
-        """Makes it the working tree again. Unchanged files keep their time, and are not built again."""
+        """Copies the working tree again. Unchanged files keep their time, so that they are not compiled again."""
         wanted = files_of(ROOT)
         for name in wanted:
             copy, original = self.path / name, ROOT / name
@@ -55,7 +55,7 @@ class Tree:
             (self.path / name).unlink()
 
     def apply(self, mutant):
-        # The copy is no repository, although it is inside of one: otherwise git would look for the files at its top.
+        # The copy is inside the repository: without this setting, git would apply the patch to the repository itself.
         outside = {**os.environ, "GIT_CEILING_DIRECTORIES": str(COPIES)}
         ended = subprocess.run(["git", "apply", mutant.patch], cwd=self.path, env=outside, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True)
@@ -65,7 +65,7 @@ class Tree:
     def build(self, preset, programs):
         folder = self.path / "build" / preset
         if not (folder / "build.ninja").is_file():
-            # A mutant may leave a variable unused: a test must catch it, not the compiler.
+            # A mutant may leave a variable unused. A test must catch the mutant, not a warning of the compiler.
             options = ["-DDOORBELL_WERROR=OFF", "-DDOORBELL_BUILD_EXAMPLES=OFF", "-DDOORBELL_BUILD_BENCH=OFF"]
             if shutil.which("ccache"):
                 options.append("-DCMAKE_CXX_COMPILER_LAUNCHER=ccache")
@@ -73,7 +73,7 @@ class Tree:
         self._run_tool(["cmake", "--build", folder, "-j", str(self.build_jobs), "--target", *programs])
 
     def _run_tool(self, command):
-        # So that a copy gets from ccache what another copy has compiled.
+        # With these settings ccache shares results between copies.
         cached = {**os.environ, "CCACHE_BASEDIR": str(self.path), "CCACHE_NOHASHDIR": "1"}
         ended = subprocess.run(command, cwd=self.path, env=cached, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                text=True)
@@ -87,11 +87,11 @@ class Tree:
         return found[0]
 
     def folder(self, catcher):
-        """unit, conformance, dropin, stress or model."""
+        """@return unit, conformance, dropin, stress or model."""
         return self.program(catcher).parent.name
 
     def dropin(self, catcher):
-        """The libraries that are preloaded for a program of the drop-in's tests."""
+        """@return the libraries to preload for a test program of the drop-in."""
         found = []
         for library in ("libdoorbell-syscall.so", "libaio.so.1"):
             found += sorted(self.path.glob(f"build/{catcher.preset}/libaio/**/{library}"))
@@ -101,8 +101,8 @@ class Tree:
 
     def run(self, command, environment, limit):
         begin = time.monotonic()
-        # In a session of its own, so that a test's children end with it. Its output goes to a file, because a test that
-        # hangs may have left a child that keeps a pipe open.
+        # The test runs in a separate session, so that its children can be killed with it. Its output goes to a file,
+        # because a child of a test that hangs may keep a pipe open.
         with open(self.path / "build" / "output", "w+b") as output:
             running = subprocess.Popen(command, cwd=self.path, env={**os.environ, **environment},
                                        stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
