@@ -80,7 +80,7 @@ class Counts(unittest.TestCase):
         proof.COUNTS.write_text("lock_taken 2 0 7\nlock_gone 3 0 9\n")
         with self.assertRaises(SystemExit) as ended:
             proof.read_counts([ONE, WEAK])
-        for words in ("lock_gone is no scenario", "lock_taken has other bounds", "lock_taken_weak is missing"):
+        for words in ("lock_gone is not a scenario", "lock_taken has other bounds", "lock_taken_weak is missing"):
             self.assertIn(words, str(ended.exception))
 
     def test_run_that_fails_stores_nothing(self):
