@@ -4,10 +4,10 @@
 
 Reads the comments of all sources, the names of the tests, the headers of the mutants, the documents and the manual
 page. Counts sentences that begin with What, Who, Whoever or That, and the phrases "at once", "somebody", "nobody" and
-"but for". Prints how many there are in 1000 sentences, and how many each file has. Ends with 1 if there are more than
---limit in 1000, or if "at once" occurs more than --at-once times.
+"but for". Prints the number in 1000 sentences, and the number in each file. The exit status is 1 if there are more
+than --limit in 1000, or if "at once" occurs more than --at-once times.
 
-Code in documents is not counted, nor are parts that another script writes, since their source is counted.
+Code in documents is not counted. Parts that another script writes are not counted either, because their source is.
 """
 import argparse
 import dataclasses
@@ -34,7 +34,7 @@ FINDINGS = {
     "nobody": re.compile(r"\bnobody\b", re.IGNORECASE),
     "but for": re.compile(r"\bbut for\b", re.IGNORECASE),
 }
-FEWEST_WORDS = 3  # of a sentence; a number in a table is none
+FEWEST_WORDS = 3  # of a sentence; a number in a table is not one
 NO_SENTENCE = re.compile(r"SPDX-|NOLINT|shellcheck |clang-format |namespace [\w:]+$")
 
 LEFT_OUT_FOLDERS = {".git", "build", "corpus"}
@@ -54,10 +54,10 @@ class Sentence:
         return [name for name, pattern in FINDINGS.items() if pattern.search(begin)]
 
 
-# Each reader below yields blocks: lists of (number of the line, text), in which sentences may go on from line to line.
+# Each reader below yields blocks: lists of (line number, text). A sentence may continue on the next line of its block.
 
 def c_comments(text):
-    """Consecutive lines of // are one block; a comment behind code is one by itself."""
+    """Consecutive lines of // are one block; a comment after code is a block by itself."""
     token = re.compile(r'R"([^(\s]*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|(?<![0-9A-Fa-f])\'(?:\\.|[^\'\\\n])+\''
                        r'|//[^\n]*|/\*.*?\*/', re.DOTALL)
     block, last = [], None
@@ -81,7 +81,7 @@ SCENARIO_NAME = re.compile(r'^(?:SCENARIO|WEAK_SCENARIO|LITMUS)\((\w+),[^"]*(?:"
 
 
 def test_names(text):
-    """A test's name, and that of a scenario together with its oracle, are sentences."""
+    """The name of a test, and the name and the oracle of a scenario, are sentences."""
     for found in TEST_NAME.finditer(text):
         yield [(text.count("\n", 0, found.start()) + 1, found.group(2).replace("_", " "))]
     for found in SCENARIO_NAME.finditer(text):
@@ -91,7 +91,7 @@ def test_names(text):
 
 
 def python_text(text):
-    """Comments, and strings that stand alone."""
+    """Comments, and strings that are statements."""
     block, last, before = [], None, tokenize.NEWLINE
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         number = token.start[0]
@@ -109,7 +109,7 @@ def python_text(text):
 
 
 def hash_comments(text):
-    """Of CMake, shells and settings. A # inside a word or a string begins no comment."""
+    """Comments of CMake, shell scripts and settings. A # inside a word or a string does not begin a comment."""
     block, last = [], None
     for number, line in enumerate(text.split("\n"), 1):
         found = re.match(r"""((?:[^#"']|"(?:\\.|[^"\\])*"|'[^']*'|(?<!\s)#)*?)(?:^|(?<=\s))#(?!!)(.*)""", line)
@@ -156,7 +156,7 @@ def markdown(text):
 
 
 def roff(text):
-    block, tag = [], False  # the line behind .TP is a tag, and no part of the sentence behind it
+    block, tag = [], False  # the line after .TP is a tag, not a part of the next sentence
     for number, line in enumerate(text.split("\n"), 1):
         if re.match(r"\.(PP|TP|SH|IP|nf|fi|RS|RE)\b", line) or line.startswith(('.\\"', "'\\\"")):
             yield block
@@ -174,7 +174,7 @@ def roff(text):
 
 
 def mutant_header(text):
-    """The values of the fields, except those that name tests."""
+    """The values of the fields, except the fields that name tests."""
     block = []
     for number, line in enumerate(text.split("\n"), 1):
         if line.startswith("diff --git"):
@@ -209,7 +209,7 @@ def reader(path, text):
     return None
 
 
-# A sentence ends before a space and a capital, a quotation or code; not after "e.g.".
+# A sentence ends before a space and a capital letter, a quotation or code, but not after "e.g.".
 END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!etc\.)[)\"']?\s+(?=[A-Z`\"'(\d_@\\])")
 DOXYGEN = re.compile(r"(?:^|\s)[@\\](?:param(?:\[\w+\])?\s+\w+|tparam\s+\w+|throws\s+\w+"
                      r"|return|returns|brief|note|pre|post)\b")
