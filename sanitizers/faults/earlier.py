@@ -35,12 +35,12 @@ class Earlier:
     @classmethod
     def read(cls, path):
         try:
-            told = json.loads(Path(path).read_text())
+            results = json.loads(Path(path).read_text())
             faults = {each["number"]: Fault(each["file"], each["line"], each["column"], 0, 0, each["kind"], "", "",
-                                            each["original"], each["mutated"]) for each in told["faults"]}
+                                            each["original"], each["mutated"]) for each in results["faults"]}
             verdicts = {each["number"]: Verdict(each["number"], each["outcome"], each["test"], each["how"],
-                                                each["tests_run"], each["seconds"]) for each in told["faults"]}
-            return cls(tuple(told["files"]), frozenset(told["kinds"]), told["not_compiled"], faults, verdicts)
+                                                each["tests_run"], each["seconds"]) for each in results["faults"]}
+            return cls(tuple(results["files"]), frozenset(results["kinds"]), results["not_compiled"], faults, verdicts)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise Trouble(f"{path} is not a report.json of an earlier run: {error!r}") from None
 

@@ -9,7 +9,7 @@ NEUTRAL = {"&&": "true", "||": "false"}  # for the operand that is left out
 
 
 class Expressions(Collector):
-    """Visits expressions. The class derived from it has _visit() and _visit_children(), which visit whatever comes."""
+    """Visits expressions. The class derived from it has _visit() and _visit_children(), which visit any cursor."""
 
     def expression_visitors(self):
         K = self.K

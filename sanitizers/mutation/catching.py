@@ -21,7 +21,7 @@ REPORTS = {
 class Catch:
     """A line of the table: the catcher of a mutant, and its effort."""
 
-    who: str
+    found_by: str
     effort: str
     catcher: Catcher
     runs: int = 1
@@ -79,8 +79,8 @@ class GoogleTest:
         if run.green or (run.hangs and not mutant.may_hang):
             return None
         reported = [sanitizer for beginning, sanitizer in REPORTS.items() if beginning in run.output]
-        who = reported[0] if reported else tree.folder(catcher) + (", hangs" if run.hangs else "")
-        return Catch(who, f"{run.seconds:.1f} s", catcher)
+        found_by = reported[0] if reported else tree.folder(catcher) + (", hangs" if run.hangs else "")
+        return Catch(found_by, f"{run.seconds:.1f} s", catcher)
 
 
 class Model:
