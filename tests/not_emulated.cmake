@@ -7,20 +7,20 @@ cmake_policy(VERSION 3.25)
 set(not_emulated
   # qemu-user does not support io_uring.
   unit.engine_choice.is_io_uring_where_the_system_allows_it
-  unit.engine_choice.is_what_the_environment_says
-  unit.engine_choice.a_context_may_ask_for_its_own
+  unit.engine_choice.is_the_one_that_the_environment_names
+  unit.engine_choice.a_context_may_choose_its_own
   # qemu-user does not support seccomp(2), which these tests use to make system calls fail.
   unit.engine_choice.is_threads_where_io_uring_is_refused
   unit.engine_choice.is_threads_where_a_ring_is_too_expensive
-  unit.engine_choice.is_threads_where_rings_may_be_made_but_not_entered
+  unit.engine_choice.is_threads_where_rings_can_be_made_but_not_entered
   unit.engine_choice.is_threads_where_a_second_ring_is_refused
   unit.engine_choice.a_shortage_that_has_passed_does_not_matter
-  unit.engine_choice.io_uring_by_the_environment_is_io_uring_or_nothing
+  unit.engine_choice.is_io_uring_or_an_error_if_the_environment_names_io_uring
   unit.no_threads_to_be_had.says_how_many_it_could_start
-  unit.worker_pool.says_so_when_it_has_no_worker_and_gets_none
-  unit.worker_pool.one_worker_is_enough_when_there_are_no_more
-  unit.threads.strict.so_they_are_where_a_sandbox_forbids_to_look
-  unit.threads.strict.vectors_are_read_where_a_sandbox_forbids_to_look
+  unit.worker_pool.push_fails_if_there_is_no_worker_and_none_can_be_started
+  unit.worker_pool.push_succeeds_with_one_worker_if_no_more_can_be_started
+  unit.threads.strict.invalid_pointers_are_efault_where_process_vm_calls_are_refused
+  unit.threads.strict.vectors_are_read_where_process_vm_calls_are_refused
   # mremap(2) with an old size of 0 fails with ENOMEM, so the memory of a ring is a file's, and setup needs a descriptor
   # (aio/ring.cpp).
   unit.threads.aio_limits.setup_without_descriptors_fails_until_there_are_enough
@@ -31,8 +31,8 @@ set(not_emulated
   # The emulator has threads of its own, and waits for the program's first one.
   unit.background_thread.reports_when_only_background_threads_are_left
   # /proc tells the number of the host's system call.
-  unit.forward_helper.ends_when_it_is_idle_and_is_started_again
-  unit.forward_helper.waits_for_room_again_after_the_count_was_taken_here
+  unit.forward_helper.ends_after_its_idle_time_and_is_started_again
+  unit.forward_helper.waits_for_room_again_after_a_read_of_the_forwarding_eventfd
   unit.elf_file.a_file_that_cannot_be_mapped_is_not_opened
   # preadv2(2) fails with ENOSYS, so submit never reads inline.
   conformance.threads.both/aio_order.cached_read_needs_a_slot/doorbell
@@ -51,18 +51,18 @@ set(not_emulated
   unit.threads.aio_first_use.a_child_forked_during_its_parents_first_setup_can_use_contexts
   # fcntl(2) fails with EINVAL for F_SETSIG, with which the library marks its eventfds and epolls. Without the mark it
   # cannot tell them from those of the program.
-  unit.private_fd.does_not_close_a_file_of_the_program_under_its_number
-  unit.private_fd.tells_apart_a_duplicate_of_an_eventfd_and_another_eventfd
-  unit.private_fd.is_known_as_the_librarys_by_each_of_its_numbers
-  unit.private_fd.duplicate_refers_to_its_file_though_the_epoll_that_knew_it_is_lost
-  unit.private_fd.duplicate_that_a_younger_owner_has_replaced_does_not_refer_to_its_file
-  unit.forward.does_not_touch_an_eventfd_that_the_program_puts_at_its_number
+  unit.private_fd.does_not_close_a_file_of_the_program_at_its_number
+  unit.private_fd.duplicate_of_an_eventfd_is_distinguished_from_another_eventfd
+  unit.private_fd.is_recognized_as_the_librarys_by_each_of_its_numbers
+  unit.private_fd.duplicate_refers_to_its_file_although_the_epoll_that_identified_it_is_lost
+  unit.private_fd.duplicate_replaced_by_a_newer_one_does_not_refer_to_its_file
+  unit.forward.does_not_touch_an_eventfd_that_replaced_its_duplicate
   unit.threads.descriptors_closed.requests_signal_new_eventfds/dup2_of_eventfds
   # write(2) from an address without memory fails with EFAULT whatever its length is, so that eventfds are recognised by
   # /proc only.
-  unit.eventfd_recognition.knows_eventfds_in_each_state_by_either_way
+  unit.eventfd_recognition.finds_eventfds_in_each_state_by_both_methods
   unit.eventfd_recognition.needs_no_rights
-  unit.kernel_eventfd_add.adds_what_there_is_room_for/without_proc
+  unit.kernel_eventfd_add.adds_as_much_as_there_is_room_for/without_proc
   unit.kernel_eventfd_add.adds_to_an_empty_one/without_proc
   unit.kernel_eventfd_add.adds_a_large_count_in_a_few_calls/without_proc
   unit.threads.aio_resfd_restricted.eventfds_are_signalled_and_other_files_refused/without_proc

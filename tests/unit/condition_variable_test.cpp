@@ -21,8 +21,8 @@ using doorbell::test::sleeper;
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
-// Oracle: every item put in is taken out exactly once, so no notify_one was lost and none was believed twice.
-TEST(condition_variable, hands_each_item_to_exactly_one_taker) {
+// Oracle: each item is taken exactly once: no notify_one was lost, and no item was taken twice.
+TEST(condition_variable, each_item_goes_to_exactly_one_taker) {
   constexpr std::size_t takers = 2;
   constexpr std::size_t items = 2000;
   struct {
@@ -58,7 +58,7 @@ TEST(condition_variable, hands_each_item_to_exactly_one_taker) {
   EXPECT_EQ(taken[0] + taken[1], items);
 }
 
-// Oracle: one notify_all lets every sleeper go.
+// Oracle: one notify_all wakes every sleeper.
 TEST(condition_variable, notify_all_wakes_every_sleeper) {
   constexpr std::size_t sleepers = 4;
   struct {
@@ -81,7 +81,7 @@ TEST(condition_variable, notify_all_wakes_every_sleeper) {
   });
 }
 
-TEST(condition_variable, a_deadline_that_has_passed_ends_the_wait_with_the_lock_held) {
+TEST(condition_variable, wait_until_a_past_deadline_returns_false_with_the_lock_held) {
   mutex lock;
   condition_variable never;
   lock.lock();
@@ -96,7 +96,7 @@ TEST(condition_variable, a_deadline_that_has_passed_ends_the_wait_with_the_lock_
   lock.unlock();
 }
 
-TEST(condition_variable, a_wait_that_nobody_ends_lasts_until_its_deadline) {
+TEST(condition_variable, a_wait_without_notify_lasts_until_its_deadline) {
   mutex lock;
   condition_variable never;
   const auto deadline = steady_clock::now() + 5ms;
@@ -105,8 +105,8 @@ TEST(condition_variable, a_wait_that_nobody_ends_lasts_until_its_deadline) {
   EXPECT_GE(steady_clock::now(), deadline);
 }
 
-// Oracle: a notify that comes in time ends the wait, long before its deadline.
-TEST(condition_variable, a_notified_wait_does_not_last_until_its_deadline) {
+// Oracle: a notify ends the wait before its deadline.
+TEST(condition_variable, a_notified_wait_ends_before_its_deadline) {
   struct {
     mutex lock;
     condition_variable changed;

@@ -27,7 +27,7 @@ using namespace std::chrono_literals;
 using take_result = counter_lock::take_result;
 
 constexpr auto largest = std::numeric_limits<std::uint64_t>::max();
-constexpr auto widest = (1ULL << 49) - 1;  // in the word
+constexpr auto widest = (1ULL << 49) - 1;  // the largest count that fits into the lock's word
 
 void add_under_lock(counter_lock& lock, std::uint64_t n, bool watched) {
   lock.lock();
@@ -35,7 +35,7 @@ void add_under_lock(counter_lock& lock, std::uint64_t n, bool watched) {
   lock.unlock(watched);
 }
 
-TEST(counter_lock, a_free_count_is_added_to_and_taken_without_the_lock) {
+TEST(counter_lock, add_and_take_need_no_lock_while_the_lock_is_free) {
   counter_lock lock{40};
   EXPECT_TRUE(lock.try_add(2));
   EXPECT_EQ(lock.count(), 42U);
@@ -45,7 +45,7 @@ TEST(counter_lock, a_free_count_is_added_to_and_taken_without_the_lock) {
   EXPECT_EQ(lock.count(), 0U);
 }
 
-TEST(counter_lock, one_of_a_count_can_be_taken) {
+TEST(counter_lock, take_one_leaves_the_rest_of_the_count) {
   counter_lock lock{2};
   std::uint64_t taken = 0;
   EXPECT_EQ(lock.try_take(true, taken), take_result::taken);
@@ -53,7 +53,7 @@ TEST(counter_lock, one_of_a_count_can_be_taken) {
   EXPECT_EQ(lock.count(), 1U);
 }
 
-TEST(counter_lock, there_is_nothing_to_take_from_an_empty_one) {
+TEST(counter_lock, take_from_a_count_of_zero_returns_empty) {
   counter_lock lock{0};
   std::uint64_t taken = 0;
   EXPECT_EQ(lock.try_take(false, taken), take_result::empty);
@@ -61,7 +61,7 @@ TEST(counter_lock, there_is_nothing_to_take_from_an_empty_one) {
   EXPECT_EQ(lock.count(), 0U);
 }
 
-TEST(counter_lock, while_held_the_count_is_the_holders_to_change) {
+TEST(counter_lock, while_held_only_the_holder_changes_the_count) {
   counter_lock lock{7};
   lock.lock();
   std::uint64_t taken = 0;
@@ -86,7 +86,7 @@ TEST(counter_lock, while_watched_every_change_needs_the_lock) {
   EXPECT_EQ(lock.count(), 8U);
 }
 
-TEST(counter_lock, an_unlock_that_leaves_nobody_watching_frees_the_count_again) {
+TEST(counter_lock, after_an_unlock_without_watchers_add_needs_no_lock) {
   counter_lock lock{7};
   add_under_lock(lock, 1, true);
   add_under_lock(lock, 1, false);
@@ -94,7 +94,7 @@ TEST(counter_lock, an_unlock_that_leaves_nobody_watching_frees_the_count_again) 
   EXPECT_EQ(lock.count(), 10U);
 }
 
-TEST(counter_lock, a_count_too_large_for_the_word_is_kept_whole_behind_the_lock) {
+TEST(counter_lock, a_count_too_large_for_the_word_is_kept_under_the_lock) {
   counter_lock lock{largest};
   std::uint64_t taken = 0;
   EXPECT_FALSE(lock.try_add(1));
@@ -113,7 +113,7 @@ TEST(counter_lock, an_addition_too_large_for_the_word_adds_nothing) {
   EXPECT_EQ(lock.count(), 7U);
 }
 
-TEST(counter_lock, a_count_that_was_too_large_goes_back_into_the_word_when_it_fits) {
+TEST(counter_lock, a_count_returns_into_the_word_when_it_fits_again) {
   counter_lock lock{largest};
   lock.lock();
   lock.set_value(7);
@@ -133,7 +133,7 @@ TEST(counter_lock, the_word_holds_49_bits_and_no_more) {
   EXPECT_EQ(taken, widest);
 }
 
-TEST(counter_lock, a_count_one_too_large_needs_the_lock_until_it_has_shrunk_by_one) {
+TEST(counter_lock, a_count_one_larger_than_the_word_holds_needs_the_lock_until_it_shrinks) {
   counter_lock lock{widest};
   add_under_lock(lock, 1, false);
   EXPECT_FALSE(lock.try_add(0));
@@ -146,7 +146,7 @@ TEST(counter_lock, a_count_one_too_large_needs_the_lock_until_it_has_shrunk_by_o
   EXPECT_EQ(lock.count(), widest);
 }
 
-TEST(counter_lock, while_watched_the_count_shows_what_the_holder_does) {
+TEST(counter_lock, while_watched_count_returns_the_holders_new_value) {
   counter_lock lock{7};
   lock.lock();
   lock.unlock(true);
@@ -156,9 +156,9 @@ TEST(counter_lock, while_watched_the_count_shows_what_the_holder_does) {
   lock.unlock(true);
 }
 
-// Oracle: what is taken, with the lock and without, and what is left add up to what was added, while the queue is
-// watched now and then.
-TEST(counter_lock, what_many_threads_add_is_what_they_take) {
+// Oracle: the sum of all takes, with and without the lock, and the remaining count equal the sum of all additions,
+// while the queue is watched now and then.
+TEST(counter_lock, concurrent_adds_and_takes_add_up) {
   constexpr std::size_t adders = 2;
   constexpr std::size_t takers = 2;
   constexpr std::uint64_t each = 5000;
@@ -191,7 +191,7 @@ TEST(counter_lock, what_many_threads_add_is_what_they_take) {
 }
 
 // Oracle: no increment of a plain variable under the lock is lost.
-TEST(counter_lock, increments_under_it_add_up) {
+TEST(counter_lock, increments_under_the_lock_add_up) {
   constexpr std::size_t threads = 4;
   constexpr std::size_t each = 5000;
   struct {
@@ -210,9 +210,9 @@ TEST(counter_lock, increments_under_it_add_up) {
   shared.lock.unlock(false);
 }
 
-// Oracle: all that sleep on the lock have it in the end, one after the other, whether or not the queue is watched, and
-// though the count moves between them.
-TEST(counter_lock, several_sleepers_get_the_lock_one_after_the_other) {
+// Oracle: each thread that sleeps on the lock acquires it, one after the other, whether or not the queue is watched,
+// and although the count changes between them.
+TEST(counter_lock, several_sleepers_acquire_the_lock_one_after_the_other) {
   constexpr std::size_t sleepers = 3;
   for (const bool watched : {false, true}) {
     counter_lock lock{0};
@@ -231,8 +231,9 @@ TEST(counter_lock, several_sleepers_get_the_lock_one_after_the_other) {
   }
 }
 
-// Oracle: the next holder finds what was added between the unlock and its lock, though it has slept.
-TEST(counter_lock, a_sleeper_finds_what_is_added_before_it_has_the_lock) {
+// Oracle: a thread that has slept for the lock sees an addition that was made after the unlock and before it acquired
+// the lock.
+TEST(counter_lock, a_sleeper_sees_an_addition_made_before_it_acquires_the_lock) {
   for (budget rounds{50, 2s}; rounds.next();) {
     counter_lock lock{0};
     sleeper waiter;
@@ -249,8 +250,8 @@ TEST(counter_lock, a_sleeper_finds_what_is_added_before_it_has_the_lock) {
   }
 }
 
-// Oracle: never both and never neither: a signal is found by the waiter that comes after it, or finds the waiter that
-// came before.
+// Oracle, never both and never neither: a waiter that arrives after the signal finds the count, or the signal finds a
+// waiter that arrived before.
 TEST(counter_lock, a_waiter_that_arrives_and_a_signaller_find_each_other_exactly_once) {
   std::optional<counter_lock> bell;
   bool waiter_found_the_signal = false;
@@ -273,9 +274,9 @@ TEST(counter_lock, a_waiter_that_arrives_and_a_signaller_find_each_other_exactly
       [&] { EXPECT_NE(waiter_found_the_signal, signal_found_the_waiter); });
 }
 
-// Oracle: whoever holds the lock last may free it at once; an unlock that is not yet back touches nothing of it (which
-// AddressSanitizer and ThreadSanitizer watch).
-TEST(counter_lock, the_next_holder_may_free_it_while_the_former_is_still_in_unlock) {
+// Oracle: the last holder of the lock may free it immediately: an unlock that has not returned does not access the
+// memory again (AddressSanitizer and ThreadSanitizer check this).
+TEST(counter_lock, the_next_holder_may_free_it_while_the_previous_one_is_in_unlock) {
   struct object {
     counter_lock lock{0};
     int holders DOORBELL_GUARDED_BY(lock) = 2;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The descriptors of the crew, the threads that carry out requests for files: which files they have open, and what
-// happens when the program closes or replaces their numbers, or when threads and descriptors cannot be had.
+// The descriptors of the crew, the threads that carry out requests for files: which files they have open, and how the
+// crew goes on when the program closes or replaces its descriptors, or when the process gets no more threads or
+// descriptors.
 #include <doorbell/aio.hpp>
 #include <doorbell/base/private_fd.hpp>
 #include <doorbell/eventfd.hpp>
@@ -69,8 +70,8 @@ TEST(files_of_the_crew, requests_in_flight_for_one_file_share_one_descriptor) {
   EXPECT_TRUE(doorbell::test::eventually([] { return pins_of_process().size() == 0; }));
 }
 
-// Oracle: every request is answered, before and after the program has closed the crew's descriptors.
-TEST(files_of_the_crew, another_crew_serves_a_program_that_closes_all_descriptors) {
+// Oracle: every request completes, before and after the program has closed the crew's descriptors.
+TEST(files_of_the_crew, a_new_crew_serves_a_program_that_closes_all_descriptors) {
   in_child([] {
     aio::context ctx{64, aio::engine_kind::threads};
     std::array<char, 8> text{};
@@ -97,9 +98,9 @@ TEST(files_of_the_crew, another_crew_serves_a_program_that_closes_all_descriptor
   });
 }
 
-// Oracle: each request is answered, the process has replaced its crew once, and the file that has the number of the
-// first crew's wakeup stays empty.
-TEST(files_of_the_crew, another_crew_serves_a_program_that_takes_the_wakeups_number) {
+// Oracle: each request completes, the process has replaced its crew once, and the file that now has the descriptor
+// number of the first crew's wakeup stays empty.
+TEST(files_of_the_crew, a_new_crew_serves_a_program_that_replaces_the_wakeup_descriptor) {
   in_child([] {
     aio::context ctx{64, aio::engine_kind::threads};
     char text = 0;
@@ -122,8 +123,9 @@ TEST(files_of_the_crew, another_crew_serves_a_program_that_takes_the_wakeups_num
   });
 }
 
-// Oracle: the request completes, and rings, though its crew cannot announce it and no thread asks for the event.
-TEST(files_of_the_crew, a_request_of_a_lost_crew_rings_its_eventfd) {
+// Oracle: the request completes and signals its eventfd, although its crew can no longer announce the completion and no
+// thread calls io_getevents.
+TEST(files_of_the_crew, a_request_of_a_lost_crew_signals_its_eventfd) {
   in_child([] {
     const pipe_ends pipe;
     const auto file = temporary_file("hello");
@@ -146,9 +148,9 @@ TEST(files_of_the_crew, a_request_of_a_lost_crew_rings_its_eventfd) {
   });
 }
 
-// Oracle: however many crews are lost, the process does not grow by them.
+// Oracle: the memory of the process does not grow with the number of lost crews.
 TEST(files_of_the_crew, a_lost_crew_leaves_no_memory_behind) {
-  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer's allocator does not tell, and looks for leaks itself";
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has another allocator, and finds leaks itself";
   in_child([] {
     constexpr std::size_t crews = 50;
     const auto file = temporary_file("hello");
@@ -166,11 +168,11 @@ TEST(files_of_the_crew, a_lost_crew_leaves_no_memory_behind) {
       sync_file();
       EXPECT_EQ(aio::crew::process(ec)->serial, serial + 1);
     };
-    // Until the C library has made its arenas for threads, and the lost crews' threads have ended.
+    // The first round lets the C library make its arenas for threads, and lets the threads of the lost crews end.
     for (std::size_t n = 0; n < crews; ++n) lose_a_crew();
     const auto is_settled = [] {
       const std::filesystem::directory_iterator threads{"/proc/self/task"};
-      return std::distance(begin(threads), end(threads)) <= 3;  // and the poller and the worker of the last crew
+      return std::distance(begin(threads), end(threads)) <= 3;  // this one, the last crew's poller and worker
     };
     EXPECT_TRUE(doorbell::test::eventually(is_settled));
     const auto before = ::mallinfo2().uordblks;
@@ -182,8 +184,8 @@ TEST(files_of_the_crew, a_lost_crew_leaves_no_memory_behind) {
   });
 }
 
-// Oracle: the process has replaced its crew once, however many threads have found that it is lost.
-TEST(files_of_the_crew, threads_that_lose_it_concurrently_get_the_same_next_one) {
+// Oracle: the process has replaced its crew once, although several threads have found that it is lost.
+TEST(files_of_the_crew, threads_that_lose_the_crew_concurrently_get_the_same_new_one) {
   in_child([] {
     constexpr std::size_t submitters = 4;
     const auto file = temporary_file("hello");
@@ -204,8 +206,8 @@ TEST(files_of_the_crew, threads_that_lose_it_concurrently_get_the_same_next_one)
   });
 }
 
-// Oracle: once the program has closed its descriptors of a pipe, no thread has one. Descriptors next to the crew's own
-// numbers are the important ones.
+// Oracle: once the program has closed its descriptors of a pipe, no thread has one. Most likely to be kept by mistake
+// are descriptors next to the crew's own numbers.
 void expect_crew_has_no_other_file() {
   pipe_ends pipe;
   const auto first = doorbell::base::private_fd::lowest_number();
@@ -231,9 +233,9 @@ void expect_crew_has_no_other_file() {
   EXPECT_EQ(writer.revents, POLLERR);
 }
 
-TEST(files_of_the_crew, its_table_has_no_other_file_of_the_program) { in_child(expect_crew_has_no_other_file); }
+TEST(files_of_the_crew, the_crews_table_has_no_other_file_of_the_program) { in_child(expect_crew_has_no_other_file); }
 
-TEST(files_of_the_crew, its_table_has_no_other_file_where_a_container_refuses_close_range) {
+TEST(files_of_the_crew, the_crews_table_has_no_other_file_where_close_range_is_refused) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
   in_child([] {
     doorbell::test::refuse(SYS_close_range, EPERM);
@@ -241,8 +243,8 @@ TEST(files_of_the_crew, its_table_has_no_other_file_where_a_container_refuses_cl
   });
 }
 
-// Then requests for files are carried out in the thread that submits them; a request that waits cannot be served.
-TEST(files_of_the_crew, without_a_table_of_its_own_it_does_not_start) {
+// Requests for files are then carried out by the thread that submits them; a request that would wait is refused.
+TEST(files_of_the_crew, without_a_descriptor_table_of_its_own_the_crew_does_not_start) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
   in_child([] {
     doorbell::test::refuse(SYS_close_range, EPERM);
@@ -261,7 +263,8 @@ TEST(files_of_the_crew, without_a_table_of_its_own_it_does_not_start) {
   });
 }
 
-// The kernel's io_submit(2) carries them out or refuses them; it does not leave them unanswered.
+// As in the kernel, io_submit carries the requests out or refuses them: it never accepts a request that would not
+// complete.
 TEST(files_of_the_crew, without_threads_files_are_served_by_the_submitting_thread) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
   in_child([] {
@@ -279,7 +282,7 @@ TEST(files_of_the_crew, without_threads_files_are_served_by_the_submitting_threa
   });
 }
 
-// Oracle: a file is read though many more requests than usual workers are stuck.
+// Oracle: a request for a file completes although many more requests are stuck than the crew usually has workers.
 TEST(files_of_the_crew, stuck_requests_do_not_stop_the_others) {
   in_child([] {
     constexpr std::size_t stuck = 40;
@@ -288,7 +291,7 @@ TEST(files_of_the_crew, stuck_requests_do_not_stop_the_others) {
     std::vector<unique_fd> full;
     std::vector<aio::iocb> writes;
     std::vector<aio::iocb*> asked;
-    const std::uint64_t too_much = ~0ULL - 5;  // there is room, though not for so much: the write sleeps
+    const std::uint64_t too_much = ~0ULL - 5;  // larger than the room that is left in the counter: the write sleeps
     for (std::size_t n = 0; n < stuck; ++n) {
       full.push_back(doorbell::test::kernel_eventfd(10, 0));
       writes.push_back(aio::prep_pwrite(full.back().get(), &too_much, sizeof too_much, 0));

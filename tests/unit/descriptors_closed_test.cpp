@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A program that closes all descriptors that it does not know, as daemons do at their start, and then uses the numbers for
-// files of its own. A kernel context has no descriptors, so its program may do that.
+// A program that closes all descriptors that it does not know, as daemons do at their start, and then uses the numbers
+// for files of its own. A kernel AIO context has no descriptors, so a program of the kernel's AIO may do that.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 #include <doorbell/eventfd.hpp>
@@ -47,10 +47,10 @@ using doorbell::test::unique_fd;
 
 constexpr int highest = 1024;
 
-// By syscall(2), of which ThreadSanitizer does not know: it would report that the program closes descriptors while threads
-// of the library use them, which is what these tests are about.
+// close(2) and dup3(2) are called by syscall(2), which ThreadSanitizer does not intercept. It would otherwise report
+// that the program closes descriptors that threads of the library use, which is the subject of these tests.
 
-/// A way to take all descriptors from 3 on away from the library. The new files are open until the process ends.
+/// A way to take all descriptors from 3 on away from the library. The new files stay open until the process ends.
 struct way {
   const char* name;
   void (*take)(std::vector<int>& files);
@@ -70,7 +70,7 @@ void by_a_loop(std::vector<int>& files) {
   open_files(files);
 }
 
-// All numbers that were in use become files of the program, the library's among them.
+// Each number that was in use, also by the library, becomes a file of the program.
 void by_dup2(std::vector<int>& files) {
   const auto fresh = temporary_file();
   for (int fd = 3; fd < highest; ++fd)
@@ -80,7 +80,7 @@ void by_dup2(std::vector<int>& files) {
     }
 }
 
-// The worst files to write to or to close: such as the library itself has.
+// Files of the same kind as the library's own: a wrong write or close by the library would be most harmful here.
 void by_dup2_of_eventfds(std::vector<int>& files) {
   const auto fresh = doorbell::test::kernel_eventfd();
   for (int fd = 3; fd < highest; ++fd)
@@ -90,7 +90,7 @@ void by_dup2_of_eventfds(std::vector<int>& files) {
     }
 }
 
-/// Whether nothing was written to the program's files and all are open.
+/// Checks that the program's files are open and that the library has written nothing to them.
 void expect_untouched(const std::vector<int>& files) {
   for (const int each : files) {
     struct stat status{};
@@ -112,7 +112,7 @@ class descriptors_closed : public testing::TestWithParam<way> {
   static void expect_requests_signal_new_eventfds(bool is_used_before);
 };
 
-/// A file that is read by O_DIRECT where that is possible, so that the engine carries it out.
+/// A file that is read by O_DIRECT where that is possible, so that the engine carries out the read.
 unique_fd file_for_engine(std::string_view text) {
   auto file = temporary_file(text);
   ::fcntl(file.get(), F_SETFL, O_DIRECT);
@@ -130,7 +130,7 @@ std::int64_t read_result(aio::context& ctx, int fd) {
 }
 
 // Oracle: requests after the loss complete, and the program's files stay open and empty.
-TEST_P(descriptors_closed, a_context_goes_on_and_the_programs_files_are_untouched) {
+TEST_P(descriptors_closed, requests_complete_and_the_programs_files_are_untouched) {
   for (const bool by_ring : {false, true})
     in_child([&] {
       std::vector<int> files;
@@ -154,9 +154,9 @@ std::vector<int> open_numbers() {
   return open;
 }
 
-// A program expects the lowest free number from open(2), and none of its files to be closed. Oracle: while no call is
-// made, the same numbers are in use, and no thread keeps a processor busy; a request in flight signals its eventfd
-// meanwhile, and so does one of the next call.
+// A program expects the lowest free number from open(2), and that no other thread closes its files. Oracle: while the
+// program makes no call, the same numbers stay in use and no thread keeps a processor busy. A request in flight signals
+// its eventfd meanwhile, and so does a request submitted afterwards.
 TEST_P(descriptors_closed, no_thread_of_the_library_opens_a_descriptor_by_itself) {
   in_child([&] {
     aio::context ctx{8};
@@ -171,7 +171,7 @@ TEST_P(descriptors_closed, no_thread_of_the_library_opens_a_descriptor_by_itself
       static char byte = 0;
       return aio::prep_pread(fd, &byte, 1, 0);
     };
-    // The writing end is among what the program closes, so this read ends then.
+    // The program closes the writing end with all other descriptors, so this read then ends.
     doorbell::test::pipe_ends pipe;
     const auto in_flight = signal_bell(waits_for(pipe.read.get()));
     std::ignore = const_cast<unique_fd&>(pipe.read).release();
@@ -199,7 +199,7 @@ bool is_epoll(int fd) {
   return std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), none) == "anon_inode:[eventpoll]";
 }
 
-/// How often the thread of that name has gone to sleep (proc_pid_status(5), voluntary_ctxt_switches).
+/// How often the thread of this name has gone to sleep (proc_pid_status(5), voluntary_ctxt_switches).
 long times_of_sleep(std::string_view name) {
   for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
     std::string known;
@@ -212,9 +212,9 @@ long times_of_sleep(std::string_view name) {
   return 0;
 }
 
-// Oracle: the reaper's epoll is gone, and after some request it is there again. Then the reaper sleeps, and does not
-// look for completions every few milliseconds.
-TEST_P(descriptors_closed, the_next_request_gives_the_reaper_an_epoll_again) {
+// Oracle: the reaper's epoll is lost, and a later request makes a new one. From then on the reaper sleeps, instead of
+// polling for completions every few milliseconds.
+TEST_P(descriptors_closed, a_later_request_makes_a_new_epoll_for_the_reaper) {
   in_child([&] {
     aio::context ctx{8};
     doorbell::eventfd bell;
@@ -232,7 +232,7 @@ TEST_P(descriptors_closed, the_next_request_gives_the_reaper_an_epoll_again) {
     take_all(files);
     const auto has_epoll = [] { return std::ranges::any_of(open_numbers(), is_epoll); };
     EXPECT_FALSE(has_epoll());
-    // The reaper notices the loss within a second; the requests until then do not make an epoll.
+    // The reaper notices the loss within a second; requests before that do not make an epoll.
     EXPECT_TRUE(doorbell::test::eventually([&] {
       read_and_signal();
       return has_epoll();
@@ -244,8 +244,8 @@ TEST_P(descriptors_closed, the_next_request_gives_the_reaper_an_epoll_again) {
   });
 }
 
-// Oracle: the wait ends in time, and does not keep a processor busy.
-TEST_P(descriptors_closed, a_wait_ends_in_time_and_sleeps) {
+// Oracle: the wait ends at its timeout, and does not keep a processor busy.
+TEST_P(descriptors_closed, a_wait_sleeps_until_its_timeout) {
   in_child([] {
     std::vector<int> files;
     aio::context ctx{8};
@@ -262,8 +262,8 @@ TEST_P(descriptors_closed, a_wait_ends_in_time_and_sleeps) {
   });
 }
 
-// Oracle: a wait with a signal mask ends in time, and a completion that comes after the loss ends it earlier.
-TEST_P(descriptors_closed, a_wait_with_a_mask_goes_on) {
+// Oracle: a wait with a signal mask ends at its timeout, and a completion after the loss ends it earlier.
+TEST_P(descriptors_closed, a_wait_with_a_mask_ends_at_its_timeout_or_by_a_completion) {
   in_child([] {
     std::vector<int> files;
     aio::aio_context_t ctx = 0;
@@ -288,7 +288,7 @@ TEST_P(descriptors_closed, a_wait_with_a_mask_goes_on) {
   });
 }
 
-// Oracle: destroy returns although the engine cannot be asked to cancel the read, and the byte stays in the pipe.
+// Oracle: destroy returns although the engine cannot be asked to cancel the read, and the read transfers nothing.
 TEST_P(descriptors_closed, destroy_returns_though_a_read_waits_for_a_pipe) {
   in_child([] {
     std::vector<int> files;
@@ -371,14 +371,15 @@ void descriptors_closed::expect_requests_signal_new_eventfds(bool is_used_before
   });
 }
 
-// Oracle: requests submitted after the loss signal the eventfd that they name, an eventfd of the program that is new.
+// Oracle: a request submitted after the loss signals the eventfd that it names, one that the program made after the
+// loss.
 TEST_P(descriptors_closed, requests_signal_new_eventfds) { expect_requests_signal_new_eventfds(true); }
 
 TEST_P(descriptors_closed, first_requests_of_a_context_signal_new_eventfds) {
   expect_requests_signal_new_eventfds(false);
 }
 
-/// Closes what the program does not know, and nothing that has a number up to this one.
+/// Closes all descriptors that the program does not know: those with numbers above this one.
 void close_above(int highest_known) { ASSERT_EQ(::syscall(SYS_close_range, highest_known + 1, ~0U, 0), 0); }
 
 std::size_t wait_for(aio::context& ctx, std::size_t count, std::int64_t res) {
@@ -388,8 +389,8 @@ std::size_t wait_for(aio::context& ctx, std::size_t count, std::int64_t res) {
   return got.size();
 }
 
-// Oracle: each byte is in the file that its request named, though requests for the first crew's workers still wait when
-// another crew gets requests of the same context.
+// Oracle: each byte is in the file that its request named, although requests for the first crew's workers still wait
+// when another crew gets requests of the same context.
 TEST(descriptors_closed_in_flight, requests_of_two_crews_reach_their_own_files) {
   in_child([] {
     constexpr std::size_t size = 4096;
@@ -400,7 +401,7 @@ TEST(descriptors_closed_in_flight, requests_of_two_crews_reach_their_own_files) 
     second_block.fill('2');
     const auto first = temporary_file();
     const auto second = temporary_file();
-    // There is room, but not for so much: each of these has a worker until the program reads.
+    // Each of these writes keeps a worker until the program reads: the counter has room, but not enough.
     const auto full = doorbell::test::kernel_eventfd(1, 0);
     const std::uint64_t most = UINT64_MAX - 1;
     aio::context ctx{64, aio::engine_kind::threads};
@@ -429,8 +430,8 @@ TEST(descriptors_closed_in_flight, requests_of_two_crews_reach_their_own_files) 
   });
 }
 
-// Oracle: a context that knows the first crew only gets its answers after the second one is lost, too.
-TEST(descriptors_closed_in_flight, a_context_goes_on_after_two_crews_are_lost) {
+// Oracle: a context that has used only the first crew still gets its completions after the second crew is lost, too.
+TEST(descriptors_closed_in_flight, requests_complete_after_two_crews_are_lost) {
   in_child([] {
     const doorbell::test::pipe_ends pipe;
     const int highest_known = std::max(pipe.read.get(), pipe.write.get());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What tests of O_DIRECT transfers have in common: a file and aligned buffers.
+// For tests of O_DIRECT transfers: a file and aligned buffers.
 #pragma once
 
 #include <doorbell/aio_calls.hpp>
@@ -47,7 +47,7 @@ inline bool has_kernel_aio() {
   return true;
 }
 
-/// Aligned as O_DIRECT demands.
+/// Buffers of one block each, aligned as O_DIRECT requires.
 class buffers {
  public:
   explicit buffers(std::size_t count)
@@ -63,7 +63,7 @@ class buffers {
   std::unique_ptr<char[], freed> memory_;
 };
 
-/// The whole way, by handle: io_setup to io_destroy.
+/// For tests that use the whole interface, from io_setup to io_destroy, by handle.
 class direct : public testing::Test {
  protected:
   void SetUp() override {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What doorbell-run --check tells of the code of an ELF file: the instructions that it executes near others, and the
-// functions that it calls behind one.
+// How doorbell-run --check examines the code of an ELF file: the instructions that it executes near others, and the
+// functions that it calls after an instruction.
 #include <elf.h>
 #include <gtest/gtest.h>
 
@@ -61,7 +61,7 @@ TEST(elf_file, executes_nothing_outside_of_its_code) {
 
 constexpr auto instruction = "\xbf\xd1\0\0\0"sv;  // mov $209, %edi
 
-/// Four bytes: from the address behind them to another one.
+/// The four bytes of a relative address: from the address behind them to another one.
 std::string distance(std::uint64_t behind, std::uint64_t to) {
   const auto number = static_cast<std::uint32_t>(to - behind);
   std::string made(sizeof number, '\0');
@@ -69,12 +69,12 @@ std::string distance(std::uint64_t behind, std::uint64_t to) {
   return made;
 }
 
-/// Puts an instruction of two bytes at a place of the code, with the distance to a slot.
+/// Puts an instruction at a place of the code: an opcode of two bytes, then the distance to a slot.
 void put_through_slot(program& into, std::size_t at, std::string_view opcode, std::uint64_t slot) {
   into.put_code(at, std::string{opcode} + distance(code_address + at + opcode.size() + 4, slot));
 }
 
-/// The same for a call or jump to a place of the code.
+/// Puts a direct call or jump to a place of the code.
 void put_direct(program& into, std::size_t at, char opcode, std::size_t to) {
   into.put_code(at, opcode + distance(code_address + at + 5, code_address + to));
 }
@@ -83,7 +83,8 @@ bool calls_syscall(const program& each, std::size_t within = 64) {
   return each.open().calls_after(instruction, "syscall", within);
 }
 
-// The code of these tests: the instruction, a call that begins `call_at`, and a linkage table below.
+// The code of these tests: the instruction, a call that begins at `call_at`, and a linkage table at `linkage_at`, below
+// them.
 constexpr std::size_t instruction_at = 0x40;
 constexpr std::size_t call_at = 0x50;
 constexpr std::size_t from_instruction = call_at - (instruction_at + 5);
@@ -95,7 +96,7 @@ program with_instruction() {
   return made;
 }
 
-TEST(elf_file, calls_a_function_through_its_slot_behind_an_instruction) {
+TEST(elf_file, calls_a_function_through_its_slot_after_an_instruction) {
   struct row {
     std::string_view opcode;
     bool is_call;
@@ -110,7 +111,7 @@ TEST(elf_file, calls_a_function_through_its_slot_behind_an_instruction) {
   }
 }
 
-TEST(elf_file, calls_no_function_too_far_behind_an_instruction) {
+TEST(elf_file, calls_no_function_too_far_after_an_instruction) {
   auto far = with_instruction();
   put_through_slot(far, call_at, "\xff\x15", slot_address);
   EXPECT_TRUE(calls_syscall(far, from_instruction + 1));
@@ -141,7 +142,7 @@ TEST(elf_file, calls_a_function_through_the_linkage_table) {
       put_through_slot(each, linkage_at + prefix.size(), "\xff\x25", other_slot_address);
       EXPECT_FALSE(calls_syscall(each)) << prefix.size() << " bytes before the jump";
     }
-  for (const char opcode : {'\xe7', '\xea', '\x90'}) {  // no calls, though followed by such a distance
+  for (const char opcode : {'\xe7', '\xea', '\x90'}) {  // not calls, although such a distance follows
     auto each = with_instruction();
     put_through_slot(each, linkage_at, "\xff\x25", slot_address);
     put_direct(each, call_at, opcode, linkage_at);
@@ -149,7 +150,7 @@ TEST(elf_file, calls_a_function_through_the_linkage_table) {
   }
 }
 
-TEST(elf_file, calls_nothing_with_a_distance_that_is_cut_off) {
+TEST(elf_file, calls_nothing_if_the_distance_is_cut_off) {
   auto cut = with_instruction();
   cut.segments[2].p_filesz = call_at + 2;
   put_through_slot(cut, call_at, "\xff\x15", slot_address);
@@ -161,19 +162,19 @@ TEST(elf_file, has_slots_in_both_tables_of_relocations) {
   put_through_slot(each, call_at, "\xff\x15", slot_address);
   each.put(jumps_at, std::array{slot(other_slot_address, 1, R_X86_64_JUMP_SLOT), slot(slot_address, 2, R_X86_64_64)});
   each.set(DT_PLTRELSZ, 2 * sizeof(Elf64_Rela));
-  EXPECT_FALSE(calls_syscall(each));  // another function's, and a number of another kind
+  EXPECT_FALSE(calls_syscall(each));  // a slot of another function, and a relocation of another type
   each.put(jumps_at + sizeof(Elf64_Rela), slot(slot_address, 2, R_X86_64_JUMP_SLOT));
   EXPECT_TRUE(calls_syscall(each));
   each.set(DT_PLTRELSZ, sizeof(Elf64_Rela));  // the second one is behind the end
   EXPECT_FALSE(calls_syscall(each));
   each.put(relocations_at, slot(slot_address, 2, R_X86_64_GLOB_DAT));
   each.add(DT_RELA, address_of(relocations_at));
-  EXPECT_FALSE(calls_syscall(each));  // of no size
+  EXPECT_FALSE(calls_syscall(each));  // its size is missing
   each.add(DT_RELASZ, sizeof(Elf64_Rela));
   EXPECT_TRUE(calls_syscall(each));
 }
 
-TEST(elf_file, has_no_slots_beyond_its_end) {
+TEST(elf_file, has_no_slots_beyond_the_end_of_the_file) {
   auto cut = with_instruction();
   put_through_slot(cut, call_at, "\xff\x15", slot_address);
   cut.set(DT_PLTRELSZ, std::uint64_t{1} << 62);
@@ -181,9 +182,9 @@ TEST(elf_file, has_no_slots_beyond_its_end) {
   cut.put(data_end - 2 * sizeof(Elf64_Rela), slot(other_slot_address, 1, R_X86_64_JUMP_SLOT));
   cut.put(data_end - sizeof(Elf64_Rela), slot(other_slot_address, 1, R_X86_64_JUMP_SLOT));
   EXPECT_FALSE(calls_syscall(cut));
-  cut.put(data_end - sizeof(Elf64_Rela), slot(slot_address, 2, R_X86_64_JUMP_SLOT));  // the file's last bytes
+  cut.put(data_end - sizeof(Elf64_Rela), slot(slot_address, 2, R_X86_64_JUMP_SLOT));  // the last bytes of the file
   EXPECT_TRUE(calls_syscall(cut));
-  cut.put(data_end - sizeof(Elf64_Rela), slot(slot_address, 1U << 30, R_X86_64_JUMP_SLOT));  // of no symbol
+  cut.put(data_end - sizeof(Elf64_Rela), slot(slot_address, 1U << 30, R_X86_64_JUMP_SLOT));  // without a symbol
   EXPECT_FALSE(calls_syscall(cut));
 }
 

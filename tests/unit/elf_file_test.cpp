@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Files as compilers and linkers make them, in small, and files that are damaged: what doorbell-run --check tells of
-// them. elf_code_test.cpp is about their code.
+// How doorbell-run --check reads small files in the form that compilers and linkers make, and damaged files.
+// elf_code_test.cpp is about their code.
 #include <elf.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -50,7 +50,7 @@ TEST(elf_file, a_file_of_another_kind_is_not_opened) {
   }
 }
 
-TEST(elf_file, a_header_alone_is_one_that_asks_for_nothing) {
+TEST(elf_file, a_header_alone_needs_and_calls_nothing) {
   const auto file = opened(header_of());
   ASSERT_TRUE(file);
   EXPECT_EQ(file->interpreter(), "");
@@ -90,10 +90,10 @@ TEST(elf_file, is_unmapped_at_the_end_of_its_life) {
   EXPECT_EQ(mapped_files(), 0);
 }
 
-TEST(elf_file, has_the_dynamic_linker_that_it_asks_for) {
+TEST(elf_file, interpreter_is_the_dynamic_linker_that_it_names) {
   program asks;
   EXPECT_EQ(asks.open().interpreter(), "/lib/linker");
-  asks.segments[0].p_offset = data_end - 2;  // not ended by a null character
+  asks.segments[0].p_offset = data_end - 2;  // without a terminating null character
   asks.put(data_end - 2, "/l"sv);
   EXPECT_EQ(asks.open().interpreter(), "");
   asks.segments[0].p_offset = data_end;
@@ -102,7 +102,7 @@ TEST(elf_file, has_the_dynamic_linker_that_it_asks_for) {
   EXPECT_EQ(asks.open().interpreter(), "");
 }
 
-TEST(elf_file, has_no_more_segments_than_it_says) {
+TEST(elf_file, segments_beyond_the_count_in_the_header_are_ignored) {
   program asks;
   asks.segments.push_back(asks.segments.front());
   asks.segments.front().p_type = PT_NULL;
@@ -122,11 +122,11 @@ TEST(elf_file, needs_the_libraries_that_it_names) {
   EXPECT_TRUE(asks.open().needs("other"));
 }
 
-TEST(elf_file, needs_no_library_that_is_named_elsewhere) {
+TEST(elf_file, needs_no_library_named_outside_the_dynamic_section) {
   program asks;
   asks.dynamic.push_back(program::entry(DT_NEEDED, name_of("other")));  // behind the end of the section
   EXPECT_FALSE(asks.open().needs("other"));
-  asks.dynamic.insert(asks.dynamic.end() - 1, program::entry(DT_NULL, 0));  // which ends before
+  asks.dynamic.insert(asks.dynamic.end() - 1, program::entry(DT_NULL, 0));  // the section ends before
   asks.entries_counted += 2;
   EXPECT_FALSE(asks.open().needs("other"));
   program has_note;
@@ -138,7 +138,7 @@ TEST(elf_file, needs_no_library_that_has_no_name_in_the_file) {
   program without_names;
   without_names.remove(DT_STRTAB);
   EXPECT_FALSE(without_names.open().needs("libaio.so.1"));
-  without_names.set(DT_NEEDED, data_at + name_of("libaio.so.1"));  // from the start of the file
+  without_names.set(DT_NEEDED, data_at + name_of("libaio.so.1"));  // as an offset from the start of the file
   EXPECT_FALSE(without_names.open().needs("libaio.so.1"));
 
   program far_away;
@@ -150,18 +150,18 @@ TEST(elf_file, needs_no_library_that_has_no_name_in_the_file) {
     EXPECT_FALSE(far_away.open().needs("libaio.so.1"));
   }
 
-  program beyond;  // a dynamic section of which there is only the start
+  program beyond;  // only the start of its dynamic section is in the file
   beyond.segments[4].p_filesz = std::uint64_t{1} << 60;
   beyond.segments[4].p_offset = data_end - sizeof(Elf64_Dyn) - 1;
   EXPECT_FALSE(beyond.open().needs("libaio.so.1"));
 }
 
-TEST(elf_file, calls_the_functions_that_it_asks_other_libraries_for) {
+TEST(elf_file, calls_the_functions_that_it_imports) {
   program asks;
   EXPECT_TRUE(asks.open().calls("io_submit"));
   EXPECT_TRUE(asks.open().calls("syscall"));
   EXPECT_FALSE(asks.open().calls("other"));
-  asks.put(hash_at, std::array<std::uint32_t, 2>{1, 2});  // the last one is defined here
+  asks.put(hash_at, std::array<std::uint32_t, 2>{1, 2});  // the last symbol is defined in this file
   EXPECT_TRUE(asks.open().calls("io_submit"));
   EXPECT_FALSE(asks.open().calls("syscall"));
 }
@@ -179,7 +179,7 @@ TEST(elf_file, calls_no_function_that_it_defines) {
   EXPECT_TRUE(older.open().calls("syscall"));
 }
 
-TEST(elf_file, calls_nothing_if_there_are_fewer_symbols_than_it_says) {
+TEST(elf_file, calls_nothing_if_the_file_has_fewer_symbols_than_it_claims) {
   program fewer;
   fewer.put(hash_at, std::array<std::uint32_t, 2>{1, ~std::uint32_t{0}});
   fewer.set(DT_SYMTAB, address_of(data_end - sizeof(Elf64_Sym) - 8));
@@ -188,8 +188,8 @@ TEST(elf_file, calls_nothing_if_there_are_fewer_symbols_than_it_says) {
   EXPECT_FALSE(fewer.open().calls("io_submit"));
 }
 
-TEST(elf_file, has_the_names_of_the_segment_that_is_loaded_at_their_address) {
-  program other;  // the same address in a segment that is not loaded, and in one that is loaded but has no bytes there
+TEST(elf_file, names_are_read_from_the_segment_loaded_at_their_address) {
+  program other;  // the same address is also in a segment that is not loaded, and in a loaded one without bytes there
   other.put(note_at, "\0another\0"sv);
   EXPECT_TRUE(other.open().calls("io_submit"));
   std::swap(other.segments[2], other.segments[3]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ELF files that tests make, in small, of bytes that they name; so a table may end where the file ends.
+// Small ELF files that tests make from bytes that they name, so a table can end exactly where the file ends.
 #pragma once
 
 #include <elf.h>
@@ -22,13 +22,13 @@ namespace doorbell::test {
 using namespace std::string_view_literals;
 using run::elf_file;
 
-/// Opens a file with this content, which has no name any more.
+/// Opens a file with this content. The file has no name any more.
 inline std::optional<elf_file> opened(std::string_view content) {
   const auto file = temporary_file(content);
   return elf_file::open("/proc/self/fd/" + std::to_string(file.get()));
 }
 
-// Where the parts are in the files of these tests. The data follows the code in memory, but not in the file.
+// Offsets of the parts in the files of these tests. The data follows the code in memory, but not in the file.
 inline constexpr std::size_t headers_at = sizeof(Elf64_Ehdr);
 inline constexpr std::size_t linker_at = 0x300;
 inline constexpr std::size_t note_at = 0x380;
@@ -41,7 +41,7 @@ inline constexpr std::size_t relocations_at = 0xc00;
 inline constexpr std::size_t dynamic_at = 0xd00;
 inline constexpr std::size_t old_hash_at = 0xef0;
 inline constexpr std::size_t hash_at = 0xf00;
-inline constexpr std::size_t data_end = hash_at + 8;  // and the file's
+inline constexpr std::size_t data_end = hash_at + 8;  // the end of the data and of the file
 inline constexpr std::uint64_t code_address = 0x401000;
 inline constexpr std::uint64_t data_address = code_address + code_bytes;
 inline constexpr std::uint64_t slot_address = 0x500000;
@@ -49,7 +49,7 @@ inline constexpr std::uint64_t other_slot_address = 0x500008;
 
 inline std::uint64_t address_of(std::size_t at) { return data_address + (at - data_at); }
 
-// The names, and where they are among them.
+// The names, and their offsets among them.
 inline constexpr auto names = "\0syscall\0io_submit\0libaio.so.1\0other\0"sv;
 inline std::uint32_t name_of(std::string_view name) { return static_cast<std::uint32_t>(names.find(name)); }
 
@@ -73,7 +73,7 @@ inline Elf64_Rela slot(std::uint64_t address, std::uint64_t symbol_number, std::
   return {.r_offset = address, .r_info = ELF64_R_INFO(symbol_number, type), .r_addend = 0};
 }
 
-/// A program that is linked with libaio.so.1, and asks other libraries for io_submit and syscall. Tests change it.
+/// A program that is linked with libaio.so.1 and imports io_submit and syscall. Tests change it.
 class program {
  public:
   program() {
@@ -81,14 +81,14 @@ class program {
     put(data_at, names);
     put(symbols_at, std::array{symbol("\0"), symbol("io_submit"), symbol("syscall")});
     put(jumps_at, slot(slot_address, 2, R_X86_64_JUMP_SLOT));
-    put(hash_at, std::array<std::uint32_t, 2>{1, 3});  // buckets, the first symbol that is defined here
+    put(hash_at, std::array<std::uint32_t, 2>{1, 3});  // number of buckets, the first symbol that is defined here
   }
 
   std::vector<Elf64_Phdr> segments{segment(PT_INTERP, linker_at, 12),
                                    segment(PT_NOTE, note_at, 0x80, data_address, PF_R | PF_X),
                                    segment(PT_LOAD, code_at, code_bytes, code_address, PF_R | PF_X),
                                    segment(PT_LOAD, data_at, data_end - data_at, data_address),
-                                   segment(PT_DYNAMIC, dynamic_at, 0)};  // its size is that of `dynamic`
+                                   segment(PT_DYNAMIC, dynamic_at, 0)};  // open() sets its size: that of `dynamic`
   std::vector<Elf64_Dyn> dynamic{entry(DT_NEEDED, name_of("libaio.so.1")), entry(DT_STRTAB, address_of(data_at)),
                                  entry(DT_SYMTAB, address_of(symbols_at)), entry(DT_JMPREL, address_of(jumps_at)),
                                  entry(DT_PLTRELSZ, sizeof(Elf64_Rela)),   entry(DT_GNU_HASH, address_of(hash_at))};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which engine a process gets, by its environment and by what the system allows. A process decides once: so each case is
-// one of its own.
+// The engine that a process uses depends on its environment and on what the system allows. A process chooses once, so
+// each case has its own process.
 #include <doorbell/aio.hpp>
 #include <doorbell/eventfd.hpp>
 
@@ -29,7 +29,7 @@ void expect_engine(std::string_view name) {
   EXPECT_EQ(ctx.engine(), name);
 }
 
-// A read, its event and its bell; a poll that is cancelled.
+// Checks that a read completes and signals its eventfd, and that a poll can be cancelled.
 void expect_that_it_works() {
   const auto file = doorbell::test::temporary_file("hello, world");
   std::array<char, 16> text{};
@@ -72,7 +72,7 @@ TEST_F(engine_choice, is_threads_where_io_uring_is_refused) {
   }
 }
 
-// The kernel's io_setup(2) needs neither locked memory nor descriptors.
+// The kernel's io_setup(2) needs neither locked memory nor descriptors, so neither shortage may make it fail here.
 TEST_F(engine_choice, is_threads_where_a_ring_is_too_expensive) {
   for (const int shortage : {ENOMEM, EMFILE}) {
     SCOPED_TRACE(shortage);
@@ -95,7 +95,7 @@ TEST_F(engine_choice, a_shortage_that_has_passed_does_not_matter) {
   });
 }
 
-TEST_F(engine_choice, is_threads_where_rings_may_be_made_but_not_entered) {
+TEST_F(engine_choice, is_threads_where_rings_can_be_made_but_not_entered) {
   for (const int refusal : {ENOSYS, EPERM, EACCES}) {
     SCOPED_TRACE(refusal);
     doorbell::test::in_child([&] {
@@ -115,7 +115,7 @@ TEST_F(engine_choice, is_threads_where_a_second_ring_is_refused) {
   });
 }
 
-TEST_F(engine_choice, is_what_the_environment_says) {
+TEST_F(engine_choice, is_the_one_that_the_environment_names) {
   const std::pair<const char*, const char*> cases[] = {
       {"threads", "threads"}, {"uring", "io_uring"}, {"io_uring", "io_uring"}, {"", "io_uring"}};
   for (const auto& each : cases) {
@@ -128,7 +128,7 @@ TEST_F(engine_choice, is_what_the_environment_says) {
   }
 }
 
-TEST_F(engine_choice, io_uring_by_the_environment_is_io_uring_or_nothing) {
+TEST_F(engine_choice, is_io_uring_or_an_error_if_the_environment_names_io_uring) {
   doorbell::test::in_child([] {
     ::setenv("DOORBELL_ENGINE", "io_uring", 1);
     doorbell::test::refuse(SYS_io_uring_setup, EPERM);
@@ -152,16 +152,16 @@ void expect_error_for_a_name_that_is_none() {
   });
 }
 
-TEST_F(engine_choice, a_name_that_is_none_is_an_error_and_said_once) { expect_error_for_a_name_that_is_none(); }
+TEST_F(engine_choice, an_unknown_name_is_an_error_and_reported_once) { expect_error_for_a_name_that_is_none(); }
 
-TEST_F(engine_choice, a_name_that_is_none_is_an_error_where_io_uring_is_refused) {
+TEST_F(engine_choice, an_unknown_name_is_an_error_where_io_uring_is_refused) {
   doorbell::test::in_child([] {
     doorbell::test::refuse(SYS_io_uring_setup, EPERM);
     expect_error_for_a_name_that_is_none();
   });
 }
 
-TEST_F(engine_choice, is_made_once_a_process) {
+TEST_F(engine_choice, is_made_once_per_process) {
   doorbell::test::in_child([] {
     ::setenv("DOORBELL_ENGINE", "threads", 1);
     expect_engine("threads");
@@ -170,7 +170,7 @@ TEST_F(engine_choice, is_made_once_a_process) {
   });
 }
 
-TEST_F(engine_choice, a_context_may_ask_for_its_own) {
+TEST_F(engine_choice, a_context_may_choose_its_own) {
   doorbell::test::in_child([] {
     ::setenv("DOORBELL_ENGINE", "threads", 1);
     const aio::context own{8, aio::engine_kind::io_uring};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which requests go to the ring, and how a thread that sleeps hears of completions in the ring and of the crew.
+// Which requests go to the ring, and how a thread that sleeps learns of completions in the ring and of the crew.
 #include "../../aio/engine_failover.hpp"
 
 #include <doorbell/eventfd.hpp>
@@ -42,7 +42,7 @@ class ring_and_crew : public testing::Test {
     request* const one = &asked;
     ASSERT_EQ(both_.start({&one, 1}), 1U);
   }
-  /// @return null: there is no completion now.
+  /// @return null if there is no completion now.
   request* reap() {
     std::array<completion, 1> done{};
     return both_.reap(done) == 1 ? done[0].done : nullptr;
@@ -52,7 +52,7 @@ class ring_and_crew : public testing::Test {
     for (;;) {
       if (auto* const done = reap()) return done;
       EXPECT_TRUE(both_.begin_wait());
-      errno = EINTR;  // of some call before
+      errno = EINTR;  // left by an earlier call
       EXPECT_NE(both_.wait({}), engine::wait_result::interrupted);
       both_.end_wait();
     }
@@ -69,7 +69,7 @@ class ring_and_crew : public testing::Test {
     EXPECT_EQ(next(), &read);
     return read.answered;
   }
-  /// As a thread that has slept for events often enough.
+  /// Does as a thread that has slept for events often enough.
   void gain_habit() {
     for (unsigned n = 0; n < getter_habit::enough_sleeps; ++n) both_.note_sleep();
   }
@@ -81,7 +81,7 @@ class ring_and_crew : public testing::Test {
 
 TEST_F(ring_and_crew, first_requests_go_to_the_crew) { EXPECT_EQ(carrier_of_read(), answered_by::threads); }
 
-TEST_F(ring_and_crew, those_of_a_thread_that_sleeps_for_events_go_to_the_ring) {
+TEST_F(ring_and_crew, requests_of_a_thread_that_sleeps_for_events_go_to_the_ring) {
   for (unsigned n = 1; n < getter_habit::enough_sleeps; ++n) both_.note_sleep();
   EXPECT_EQ(carrier_of_read(), answered_by::threads);
   both_.note_sleep();
@@ -89,7 +89,7 @@ TEST_F(ring_and_crew, those_of_a_thread_that_sleeps_for_events_go_to_the_ring) {
   EXPECT_TRUE(both_.takes_many_by_one_call());
 }
 
-// Of writes through the page cache, the ring would give each to a thread of its own.
+// The ring would start a thread for each write through the page cache.
 TEST_F(ring_and_crew, only_direct_writes_go_to_the_ring) {
   gain_habit();
   const char byte = 'x';
@@ -101,7 +101,7 @@ TEST_F(ring_and_crew, only_direct_writes_go_to_the_ring) {
   }
 }
 
-TEST_F(ring_and_crew, those_of_other_threads_go_to_the_crew) {
+TEST_F(ring_and_crew, requests_of_other_threads_go_to_the_crew) {
   gain_habit();
   const std::jthread other{[&] {
     EXPECT_EQ(carrier_of_read(), answered_by::threads);
@@ -109,13 +109,13 @@ TEST_F(ring_and_crew, those_of_other_threads_go_to_the_crew) {
   }};
 }
 
-TEST_F(ring_and_crew, those_of_a_thread_that_comes_late_and_was_not_away_go_to_the_ring) {
+TEST_F(ring_and_crew, requests_of_a_thread_that_comes_late_but_was_not_away_go_to_the_ring) {
   gain_habit();
   for (int n = 0; n < 100; ++n) both_.note_late();
   EXPECT_EQ(carrier_of_read(), answered_by::io_uring);
 }
 
-TEST_F(ring_and_crew, those_of_a_thread_that_was_away_go_to_the_crew_until_it_sleeps_here_again) {
+TEST_F(ring_and_crew, requests_of_a_thread_that_was_away_go_to_the_crew_until_it_sleeps_for_events) {
   gain_habit();
   for (int n = 0; n < 100; ++n) both_.note_sleep();
   both_.note_late();
@@ -127,20 +127,20 @@ TEST_F(ring_and_crew, those_of_a_thread_that_was_away_go_to_the_crew_until_it_sl
   EXPECT_TRUE(both_.takes_many_by_one_call());
 }
 
-TEST_F(ring_and_crew, those_of_a_thread_go_to_the_crew_after_another_has_come_late) {
+TEST_F(ring_and_crew, requests_of_a_thread_go_to_the_crew_after_another_has_come_late) {
   gain_habit();
   std::thread{[&] { both_.note_late(); }}.join();
   EXPECT_EQ(carrier_of_read(), answered_by::threads);
 }
 
-TEST_F(ring_and_crew, those_of_a_thread_that_left_when_its_time_was_up_go_to_the_crew) {
+TEST_F(ring_and_crew, requests_of_a_thread_whose_wait_timed_out_go_to_the_crew) {
   gain_habit();
   both_.note_departure();
   both_.note_sleep();
   EXPECT_EQ(carrier_of_read(), answered_by::threads);
 }
 
-TEST_F(ring_and_crew, those_of_a_thread_that_sleeps_between_looks_go_to_the_crew) {
+TEST_F(ring_and_crew, requests_of_a_thread_that_sleeps_between_looks_go_to_the_crew) {
   gain_habit();
   both_.note_look();
   both_.note_look();
@@ -151,23 +151,23 @@ TEST_F(ring_and_crew, those_of_a_thread_that_sleeps_between_looks_go_to_the_crew
   EXPECT_EQ(carrier_of_read(), answered_by::threads);
 }
 
-TEST_F(ring_and_crew, those_of_a_thread_that_looks_before_it_sleeps_for_events_go_to_the_ring) {
+TEST_F(ring_and_crew, requests_of_a_thread_that_looks_before_it_sleeps_for_events_go_to_the_ring) {
   gain_habit();
   for (int n = 0; n < 10; ++n) {
     both_.note_look();
-    ::poll(nullptr, 0, 1);  // as if for events
+    ::poll(nullptr, 0, 1);  // stands for a sleep for events
     both_.note_sleep();
   }
   EXPECT_EQ(carrier_of_read(), answered_by::io_uring);
 }
 
-TEST_F(ring_and_crew, those_of_a_thread_go_to_the_crew_after_another_has_slept) {
+TEST_F(ring_and_crew, requests_of_a_thread_go_to_the_crew_after_another_has_slept) {
   gain_habit();
   std::thread{[&] { both_.note_sleep(); }}.join();
   EXPECT_EQ(carrier_of_read(), answered_by::threads);
 }
 
-TEST_F(ring_and_crew, those_that_signal_an_eventfd_go_to_the_crew) {
+TEST_F(ring_and_crew, requests_that_signal_an_eventfd_go_to_the_crew) {
   gain_habit();
   const doorbell::eventfd signalled;
   char byte = 0;
@@ -177,12 +177,12 @@ TEST_F(ring_and_crew, those_that_signal_an_eventfd_go_to_the_crew) {
   EXPECT_EQ(carrier_of(read), answered_by::threads);
 }
 
-TEST_F(ring_and_crew, all_may_go_to_the_ring_once_a_loop_has_the_descriptor) {
+TEST_F(ring_and_crew, requests_go_to_the_ring_once_a_loop_has_the_descriptor) {
   EXPECT_GE(both_.descriptor(), 0);
   EXPECT_EQ(carrier_of_read(), answered_by::io_uring);
 }
 
-// Oracle: the engine that has started the request at last is the one that cancels it.
+// Oracle: the engine that started the request is the one that cancels it, although another engine refused it before.
 TEST_F(ring_and_crew, a_request_that_the_crew_refused_is_cancelled_in_the_ring) {
   gain_habit();
   const doorbell::test::pipe_ends empty;
@@ -204,7 +204,7 @@ TEST_F(ring_and_crew, a_request_that_the_crew_refused_is_cancelled_in_the_ring) 
   EXPECT_EQ(read.answered, answered_by::io_uring);
 }
 
-/// A read of an empty pipe that waits in the ring, and a poll of another pipe that waits with the crew.
+/// A read of an empty pipe, which waits in the ring, and a poll of another pipe, which waits with the crew.
 class asleep_at_both : public ring_and_crew {
  protected:
   asleep_at_both() {
@@ -218,7 +218,7 @@ class asleep_at_both : public ring_and_crew {
   }
   static void complete(const doorbell::test::pipe_ends& pipe) { EXPECT_EQ(::write(pipe.write.get(), "x", 1), 1); }
 
-  /// Oracle: a thread that sleeps now, before `then`, gets `expected`.
+  /// Oracle: a thread that sleeps before `then` is called gets `expected`.
   void expect_next(request& expected, const std::function<void()>& then) {
     request* got = nullptr;
     {
@@ -237,7 +237,7 @@ class asleep_at_both : public ring_and_crew {
   request with_crew_{poll_, &poll_};
 };
 
-TEST_F(asleep_at_both, a_thread_hears_of_either) {
+TEST_F(asleep_at_both, a_thread_learns_of_completions_of_both) {
   start_in_ring();
   start(with_crew_);
   expect_next(with_crew_, [&] { complete(of_crew_); });
@@ -245,7 +245,7 @@ TEST_F(asleep_at_both, a_thread_hears_of_either) {
   EXPECT_EQ(in_ring_.answered, answered_by::io_uring);
 }
 
-TEST_F(asleep_at_both, a_thread_that_sleeps_in_the_ring_hears_of_a_request_with_the_crew) {
+TEST_F(asleep_at_both, a_thread_that_sleeps_in_the_ring_learns_of_a_completion_by_the_crew) {
   start_in_ring();
   expect_next(with_crew_, [&] {
     start(with_crew_);
@@ -254,7 +254,7 @@ TEST_F(asleep_at_both, a_thread_that_sleeps_in_the_ring_hears_of_a_request_with_
   expect_next(in_ring_, [&] { complete(of_ring_); });
 }
 
-TEST_F(asleep_at_both, a_thread_that_sleeps_with_the_crew_hears_of_a_request_in_the_ring) {
+TEST_F(asleep_at_both, a_thread_that_sleeps_with_the_crew_learns_of_a_completion_in_the_ring) {
   start(with_crew_);
   expect_next(in_ring_, [&] {
     start_in_ring();
@@ -263,7 +263,7 @@ TEST_F(asleep_at_both, a_thread_that_sleeps_with_the_crew_hears_of_a_request_in_
   expect_next(with_crew_, [&] { complete(of_crew_); });
 }
 
-TEST_F(asleep_at_both, a_thread_wakes_when_it_is_told_to) {
+TEST_F(asleep_at_both, wake_ends_the_wait_of_a_thread) {
   start_in_ring();
   start(with_crew_);
   {
@@ -294,7 +294,7 @@ TEST_F(asleep_at_both, a_thread_wakes_at_its_deadline) {
 }
 
 // Oracle: each completion, whether of the ring or of the crew, makes one of the descriptors readable.
-TEST_F(asleep_at_both, the_descriptors_tell_of_either) {
+TEST_F(asleep_at_both, the_descriptors_announce_completions_of_both) {
   start_in_ring();
   start(with_crew_);
   const auto descriptors = both_.descriptors();

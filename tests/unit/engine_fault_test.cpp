@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Contexts over an io_uring that refuses: nothing is lost, nothing comes twice, nobody is left asleep.
+// Contexts over an io_uring that refuses calls: no request is lost, none completes twice, no thread is left asleep.
 #include <doorbell/aio.hpp>
 
 #include <gtest/gtest.h>
@@ -97,12 +97,12 @@ void without_threads(Body body) {
 
 class refused_with : public refusing_uring, public testing::WithParamInterface<int> {};
 
-// Oracle: a request that was refused has no event, one that was taken has one; and no slot is lost.
+// Oracle: a refused request has no event, an accepted request has one, and no slot is lost.
 TEST_P(refused_with, submit_says_try_again_and_can_be_tried_again) {
   without_threads([] {
     piped_ring ring;
     auto read = ring.pipe_read();
-    // Often enough to fill the submission queue with what was refused.
+    // Often enough to fill the submission queue with refused requests.
     submitting.inject(GetParam(), 1000);
     for (int times = 0; times < 100; ++times) {
       std::error_code ec;
@@ -119,7 +119,7 @@ TEST_P(refused_with, submit_says_try_again_and_can_be_tried_again) {
   });
 }
 
-// Oracle: the refused cancel has no effect, not even later, on the request or on another one at its address.
+// Oracle: the refused cancel has no effect, neither on the request nor on a later one at the same address.
 TEST_P(refused_with, cancel_says_try_again_and_leaves_the_request) {
   without_threads([] {
     piped_ring ring;
@@ -141,8 +141,8 @@ TEST_P(refused_with, cancel_says_try_again_and_leaves_the_request) {
   });
 }
 
-// Oracle: destroy returns, and by then no request is left to take the byte.
-TEST_P(refused_with, destroy_cancels_all_the_same) {
+// Oracle: destroy returns, and after that no request takes the byte.
+TEST_P(refused_with, destroy_cancels_although_the_ring_refuses) {
   without_threads([] {
     piped_ring ring;
     auto read = ring.pipe_read();
@@ -155,8 +155,8 @@ TEST_P(refused_with, destroy_cancels_all_the_same) {
   });
 }
 
-// Oracle: the sleeper, whom only a wake can reach, is told that the context has gone.
-TEST_P(refused_with, a_sleeper_is_woken_all_the_same) {
+// Oracle: the sleeper, which only a wake can reach, learns that the context has gone.
+TEST_P(refused_with, destroy_wakes_a_sleeper_although_the_ring_refuses) {
   std::error_code ec;
   doorbell::test::asleep sleeper{[&] {
     std::array<aio::io_event, 1> events{};
@@ -168,7 +168,7 @@ TEST_P(refused_with, a_sleeper_is_woken_all_the_same) {
   EXPECT_EQ(ec, std::errc::invalid_argument);
 }
 
-// Oracle: the wait, in the ring as long as there are no requests with the crew, goes on until there is an event.
+// Oracle: the wait goes on until there is an event. The thread waits in the ring while the crew has no requests.
 TEST_P(refused_with, a_wait_is_tried_again) {
   auto read = pipe_read();
   waiting.inject(GetParam(), 20);
@@ -188,8 +188,8 @@ TEST_F(refusing_uring, a_submit_that_is_interrupted_goes_on) {
   EXPECT_EQ(ctx_.submit({&read, &read}), 2U);
 }
 
-// The thread waits in the ring as long as there are no requests with the crew.
-TEST_F(refusing_uring, an_interrupted_wait_says_so_and_loses_nothing) {
+// The thread waits in the ring while the crew has no requests.
+TEST_F(refusing_uring, an_interrupted_wait_returns_an_error_and_loses_nothing) {
   auto read = pipe_read();
   waiting.inject(EINTR, 1);
   std::array<aio::io_event, 1> events{};
@@ -201,9 +201,9 @@ TEST_F(refusing_uring, an_interrupted_wait_says_so_and_loses_nothing) {
   EXPECT_EQ(events_within(20s), 1U);
 }
 
-// Oracle: each request that was taken is announced at the descriptor, although the ring refused the entry that another
-// submitter wanted to have it announced by.
-TEST_F(refusing_uring, a_request_is_announced_although_the_ring_refuses_the_watch_of_another_submitter) {
+// Oracle: the descriptor announces each accepted request, although the ring refused the entry by which another
+// submitter wanted its request announced.
+TEST_F(refusing_uring, a_request_is_announced_although_the_ring_refuses_another_submitters_watch) {
   std::error_code ec;
   const int descriptor = ctx_.descriptor(ec);
   ASSERT_FALSE(ec);
@@ -240,8 +240,8 @@ TEST_F(refusing_uring, destroy_is_not_interrupted) {
   EXPECT_EQ(ctx_.handle(), 0U);
 }
 
-// Each cancel makes two completions, its own and the request's: more than fit.
-TEST_F(refusing_uring, destroy_makes_room_where_nothing_is_taken_while_completions_overflow) {
+// Each cancel makes two completions, its own and that of the request: more than fit into the completion queue.
+TEST_F(refusing_uring, destroy_reaps_to_make_room_while_completions_overflow) {
   auto read = pipe_read();
   EXPECT_EQ(fill(read), 126U);
   doorbell::test::busy_when_full = true;
@@ -250,8 +250,8 @@ TEST_F(refusing_uring, destroy_makes_room_where_nothing_is_taken_while_completio
   EXPECT_EQ(::read(pipe_.read.get(), text_.data(), 1), 1);
 }
 
-// Oracle: with every third call refused, whatever the threads do, each request taken rings once by the end of destroy.
-TEST(refusing_uring_stress, each_request_taken_rings_once) {
+// Oracle: although every third call is refused, each accepted request has signalled its eventfd once when destroy ends.
+TEST(refusing_uring_stress, each_accepted_request_signals_once) {
   const doorbell::test::injections injected;
   const doorbell::test::pipe_ends pipe;
   const doorbell::eventfd bell{0, EFD_NONBLOCK};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A ring of a kernel whose io_uring_enter(2) takes no timeout (before Linux 5.11): waits end as they do with one.
+// A ring of a kernel whose io_uring_enter(2) takes no timeout (before Linux 5.11): waits end as in a newer kernel.
 #include <doorbell/aio.hpp>
 
 #include <gtest/gtest.h>
@@ -49,8 +49,8 @@ class old_ring : public testing::Test {
     return ec;
   }
 
-  /// Has a read complete while another thread waits with this timeout.
-  /// @return whether that thread was asleep and has got the event. If it has not got it, this thread gets it.
+  /// Lets a read complete while another thread waits with this timeout.
+  /// @return whether that thread was asleep and got the event. If it did not get the event, this thread gets it.
   bool gets_completion_during(std::chrono::milliseconds time) {
     doorbell::test::sleeper place;
     std::jthread waiter{[&] {
@@ -79,10 +79,10 @@ class old_ring : public testing::Test {
   std::size_t got_ = 0;
 };
 
-// Oracle: a wait ends after its timeout, and earlier than the next periodic look at a ring without timeouts.
+// Oracle: a wait ends after its timeout, and earlier than the next periodic check of a ring without timeouts.
 TEST_F(old_ring, a_wait_ends_at_its_deadline) {
   for (const auto time : {30ms, 1100ms}) {
-    // The best of five tries counts: this thread may be without a CPU for long.
+    // The best of five tries counts, because this thread may be without a CPU for long.
     auto best = std::chrono::steady_clock::duration::max();
     for (int tries = 0; tries < 5 && best >= time + 700ms; ++tries) {
       const auto begun = std::chrono::steady_clock::now();
@@ -107,7 +107,7 @@ TEST_F(old_ring, a_wait_ends_with_a_completion) {
   EXPECT_EQ(ctx_.engine(), "io_uring");
 }
 
-TEST_F(old_ring, a_wait_ends_with_the_context) {
+TEST_F(old_ring, a_wait_ends_when_the_context_is_destroyed) {
   std::error_code ec;
   doorbell::test::asleep sleeper{[&] { ec = wait(20s); }};
   ctx_.destroy();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An engine's queues when they are too small for what is asked.
+// An engine whose queues are too small for the requests.
 #include "../../aio/engine_failover.hpp"
 #include "../../aio/engine_uring.hpp"
 
@@ -44,7 +44,7 @@ class engine_queues : public testing::Test {
     return made;
   }
 
-  /// Waits for `count` completions. @return of how many different requests they were.
+  /// Waits for `count` completions. @return the number of different requests that they are for.
   static std::size_t reap(engine& from, std::size_t count) {
     std::set<request*> seen;
     std::array<completion, 64> done;
@@ -67,15 +67,15 @@ class engine_queues : public testing::Test {
   const iocb read_ = prep_pread(file_.get(), &byte_, 1, 0);
 };
 
-// Oracle: as many are started as are asked for, and each completes once.
-TEST_F(engine_queues, more_requests_at_once_than_the_submission_queue_holds) {
+// Oracle: all requests are started, and each completes once.
+TEST_F(engine_queues, one_start_with_more_requests_than_the_submission_queue_holds) {
   const auto engine = make(4000);
   const auto reads = make_reads(3000);  // the queue has 1024
   ASSERT_EQ(engine->start(pointers(reads)), reads.size());
   EXPECT_EQ(reap(*engine, reads.size()), reads.size());
 }
 
-// Oracle: the kernel keeps those that do not fit; each completes once.
+// Oracle: the kernel keeps the completions that do not fit; each request completes once.
 TEST_F(engine_queues, more_completions_than_the_completion_queue_holds) {
   const auto engine = make(1);
   const auto reads = make_reads(500);  // the queue has 2
@@ -83,7 +83,7 @@ TEST_F(engine_queues, more_completions_than_the_completion_queue_holds) {
   EXPECT_EQ(reap(*engine, reads.size()), reads.size());
 }
 
-// Oracle: each is started, in whatever number of calls, and completes once.
+// Oracle: each request is started, by any number of calls, and completes once.
 TEST_F(engine_queues, entries_that_the_kernel_takes_one_by_one) {
   const doorbell::test::injections injected;
   const auto engine = make(200);
@@ -93,8 +93,8 @@ TEST_F(engine_queues, entries_that_the_kernel_takes_one_by_one) {
   EXPECT_EQ(reap(*engine, reads.size()), reads.size());
 }
 
-// Oracle: the ring has fewer completions than there are requests, and each request completes once.
-TEST_F(engine_queues, a_smaller_ring_where_there_is_no_memory_for_a_large_one) {
+// Oracle: the completion queue has fewer entries than there are requests, and each request completes once.
+TEST_F(engine_queues, a_smaller_ring_is_made_where_memory_for_a_large_one_is_refused) {
   const doorbell::test::injections injected;
   doorbell::test::most_completions = 128;
   const auto engine = make(4000);
@@ -107,8 +107,8 @@ TEST_F(engine_queues, a_smaller_ring_where_there_is_no_memory_for_a_large_one) {
   EXPECT_EQ(ec, std::errc::not_enough_memory);
 }
 
-// Oracle: whoever else reaps, the one whom the wake was for does not sleep.
-TEST_F(engine_queues, a_wake_is_left_to_the_one_who_waits) {
+// Oracle: a thread for which a wake was meant does not sleep, although reap() runs before its wait.
+TEST_F(engine_queues, a_reap_does_not_consume_a_wake_of_a_waiting_thread) {
   const auto engine = make(4);
   const auto reads = make_reads(1);
   ASSERT_TRUE(engine->begin_wait());
@@ -121,7 +121,7 @@ TEST_F(engine_queues, a_wake_is_left_to_the_one_who_waits) {
   EXPECT_EQ(reap(*engine, reads.size()), reads.size());
 }
 
-TEST_F(engine_queues, a_wake_comes_through_a_completion_queue_that_overflows) {
+TEST_F(engine_queues, a_wake_ends_a_wait_although_the_completion_queue_overflows) {
   const auto engine = make(1);
   const auto reads = make_reads(100);
   ASSERT_EQ(engine->start(pointers(reads)), reads.size());
@@ -138,7 +138,7 @@ TEST_F(engine_queues, a_wake_reaches_a_thread_that_waits_in_the_ring) {
   engine_failover both{std::move(made), 8};
   ASSERT_TRUE(both.begin_wait());
   both.wake();
-  EXPECT_TRUE(ring.has_requests());  // the wake, which ends a wait
+  EXPECT_TRUE(ring.has_requests());  // the wake itself, whose completion ends a wait
   both.end_wait();
   std::array<completion, 8> done;
   EXPECT_EQ(both.reap(done), 0U);

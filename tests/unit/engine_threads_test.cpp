@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// engine_threads by itself, on a crew of one worker: what it completes, what it can stop, and how it tells.
+// engine_threads alone, on a crew of one worker: which requests it completes, which it can cancel, and how it announces
+// completions.
 #include "../../aio/engine_threads.hpp"
 
 #include <doorbell/aio.hpp>
@@ -32,7 +33,7 @@ using doorbell::aio::engine;
 using doorbell::aio::request;
 namespace aio = doorbell::aio;
 
-// Its threads stay until the process ends, and so does it.
+// The crew is never destroyed, because its threads run until the process ends.
 aio::crew& one_worker() {
   static aio::crew& made = *new aio::crew{{.most_workers = 1, .idle_time = 1h, .least_workers = 1}, 1};
   EXPECT_FALSE(made.start());
@@ -102,7 +103,7 @@ class engine_threads : public testing::Test {
   std::vector<std::unique_ptr<request>> owned;
 };
 
-TEST_F(engine_threads, gives_completions_in_the_order_in_which_they_came) {
+TEST_F(engine_threads, reaps_completions_in_the_order_in_which_they_came) {
   const auto zero = doorbell::base::unique_fd{::open("/dev/zero", O_RDONLY | O_CLOEXEC)};
   std::vector<request*> order;
   order.reserve(10);
@@ -112,7 +113,7 @@ TEST_F(engine_threads, gives_completions_in_the_order_in_which_they_came) {
   for (std::size_t n = 0; n < order.size(); ++n) EXPECT_EQ(all[n].done, order[n]);
 }
 
-TEST_F(engine_threads, cancels_what_no_worker_has_begun) {
+TEST_F(engine_threads, cancels_a_request_that_no_worker_has_begun) {
   held_up worker;
   auto& waiting = started_read();
   EXPECT_TRUE(reaped().empty());
@@ -123,14 +124,14 @@ TEST_F(engine_threads, cancels_what_no_worker_has_begun) {
   EXPECT_EQ(all[0].res, -ECANCELED);
 }
 
-TEST_F(engine_threads, a_cancel_after_the_end_changes_nothing) {
+TEST_F(engine_threads, a_cancel_after_the_completion_has_no_effect) {
   auto& done = started_read();
   EXPECT_EQ(reaped(1)[0].res, 5);
   cancel(done);
   EXPECT_TRUE(reaped().empty());
 }
 
-// Oracle: each request has one completion, with its result or as cancelled, whoever is quicker.
+// Oracle: each request has one completion, with its result or as cancelled, whichever thread is faster.
 TEST_F(engine_threads, a_request_has_one_completion_whether_cancelled_or_not) {
   const doorbell::test::pipe_ends pipe;
   char taken = 0;
@@ -169,7 +170,7 @@ TEST_F(engine_threads, each_completion_is_an_edge_of_the_descriptor) {
   EXPECT_EQ(::poll(&readable, 1, 0), 0);
 }
 
-TEST_F(engine_threads, a_descriptor_asked_for_late_tells_of_what_there_is) {
+TEST_F(engine_threads, a_descriptor_made_after_a_completion_is_readable) {
   started_read();
   ASSERT_EQ(carrier.wait({}), engine::wait_result::ready);
   pollfd readable{.fd = carrier.descriptor(), .events = POLLIN, .revents = 0};
@@ -205,7 +206,8 @@ TEST_F(engine_threads, a_signal_handler_interrupts_a_wait_even_under_sa_restart)
   EXPECT_EQ(result, engine::wait_result::interrupted);
 }
 
-// What the parent's threads are at is the parent's; a context of the child's own has threads of its own.
+// Requests in flight in the parent stay with the threads of the parent; a context that the child makes has threads of
+// its own.
 TEST(forked, a_child_has_new_threads) {
 #if defined(DOORBELL_THREAD_SANITIZER)
   GTEST_SKIP() << "ThreadSanitizer allows no new threads in a child of a process with threads";
@@ -233,7 +235,8 @@ TEST(forked, a_child_has_new_threads) {
   EXPECT_EQ(events[0].res, 1);
 }
 
-// What the requests use is declared first, and so outlives the context: what is in flight needs its descriptors.
+// The pipe, the file and the buffers are declared before the context, so that they outlive it: requests in flight use
+// them.
 [[noreturn]] void exit_with_requests_in_flight() {
   static const doorbell::test::pipe_ends pipe;
   static const auto file = doorbell::test::temporary_file("hello");
@@ -246,10 +249,11 @@ TEST(forked, a_child_has_new_threads) {
   std::exit(0);
 }
 
-// The end of the process does not wait for what nobody will ever write.
-TEST(exiting, ends_what_is_in_flight) { EXPECT_EXIT(exit_with_requests_in_flight(), testing::ExitedWithCode(0), ""); }
+// The end of the process does not wait for a read of a pipe that no thread writes to.
+TEST(exiting, ends_requests_in_flight) { EXPECT_EXIT(exit_with_requests_in_flight(), testing::ExitedWithCode(0), ""); }
 
-// Oracle: a child that lived on with a pipe's end would keep its other end from hearing of the close.
+// Oracle: the write end reports that the pipe has no reader. A child that kept a copy of the read end would prevent
+// this.
 TEST(forked, a_child_keeps_no_descriptor_of_what_its_parent_waits_for) {
   doorbell::test::pipe_ends pipe;
   std::array<char, 8> text{};
@@ -261,14 +265,15 @@ TEST(forked, a_child_keeps_no_descriptor_of_what_its_parent_waits_for) {
   if (child == 0) {
     pipe.read.reset();
     ends_with_us.write.reset();
-    // The parent's own end is open still: it is by its closing that the parent hears of the child's.
+    // The parent's own write end is still open, and the read below ends when the parent closes it. So the child lives
+    // until then.
     char nothing = 0;
     ::_exit(::read(ends_with_us.read.get(), &nothing, 1) == 0 ? 0 : 1);
   }
   pipe.read.reset();
   ctx.destroy();
   pollfd broken{.fd = pipe.write.get(), .events = 0, .revents = 0};
-  EXPECT_TRUE(doorbell::test::eventually([&] { return ::poll(&broken, 1, 0) == 1; })) << "somebody has the read end";
+  EXPECT_TRUE(doorbell::test::eventually([&] { return ::poll(&broken, 1, 0) == 1; })) << "the read end is still open";
   ends_with_us.write.reset();
   int status = -1;
   ::waitpid(child, &status, 0);

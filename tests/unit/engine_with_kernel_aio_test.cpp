@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// engine_threads, and how a thread that sleeps in the kernel's own AIO, or at the descriptor, is woken.
+// engine_threads, and how a thread that sleeps in the kernel's AIO, or at the descriptor, is woken.
 //
-// A real disk answers too fast to sleep for. Where a test needs a request that stays in the kernel, it marks a poll of
-// a pipe as a direct transfer.
+// A real disk answers too fast for a thread to fall asleep. Where a test needs a request that stays in the kernel, it
+// marks a poll of a pipe as a direct transfer.
 #include "../../aio/engine_threads.hpp"
 
 #include <doorbell/aio_iocb.hpp>
@@ -71,7 +71,7 @@ class engine_with_kernel_aio : public testing::Test {
     EXPECT_EQ(carrier.start({&one, 1}), 1U);
     return *one;
   }
-  /// In the kernel until let_go().
+  /// A request that stays in the kernel until let_go().
   request& long_one() { return started(aio::prep_poll(pipe.read.get(), POLLIN), true); }
   void let_go() { ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1); }
   request& work() { return started(aio::prep_pread(file.get(), text.data(), 5, 0), false); }
@@ -86,7 +86,7 @@ class engine_with_kernel_aio : public testing::Test {
   }
   [[nodiscard]] bool is_readable() const { return doorbell::test::readable(carrier.descriptor()); }
 
-  /// Takes what is left of wakes that no sleep needed.
+  /// Consumes wakes that are left over because no thread slept. @return whether a wait sleeps until its deadline again.
   [[nodiscard]] bool sleeps_again() {
     return doorbell::test::eventually([&] {
       EXPECT_EQ(reaped(), 0U);
@@ -94,8 +94,8 @@ class engine_with_kernel_aio : public testing::Test {
     });
   }
 
-  /// Runs `body` while another thread sleeps in wait(). @return what ended the wait. The cancelled poll of an earlier
-  /// wake() may end a wait late, and is taken away by reap(); so what ends one before `body` does not count.
+  /// Runs `body` while another thread sleeps in wait(). @return the result of that wait. The cancelled poll of an
+  /// earlier wake() may end a wait late, and reap() removes it; so a wait that ends before `body` runs does not count.
   template <class Body>
   engine::wait_result waiting_during(Body body) {
     doorbell::test::sleeper asleep;
@@ -156,8 +156,8 @@ TEST_F(engine_with_kernel_aio, a_wake_ends_a_wait_in_the_kernel) {
   EXPECT_TRUE(reaped_eventually(1));
 }
 
-// Oracle: the wait does not last until its deadline.
-TEST_F(engine_with_kernel_aio, a_wake_ends_a_wait_though_io_cancel_is_refused) {
+// Oracle: the wait ends before its deadline.
+TEST_F(engine_with_kernel_aio, a_wake_ends_a_wait_although_io_cancel_is_refused) {
 #if defined(DOORBELL_THREAD_SANITIZER)
   GTEST_SKIP() << "ThreadSanitizer allows no new threads in a child of a process with threads";
 #endif
@@ -179,7 +179,7 @@ TEST_F(engine_with_kernel_aio, a_wake_ends_a_wait_though_io_cancel_is_refused) {
   });
 }
 
-// The sleeper is on the futex, which the kernel's AIO does not know.
+// The waiting thread sleeps on the futex, which the kernel's AIO does not wake.
 TEST_F(engine_with_kernel_aio, a_request_started_during_a_wait_for_others_ends_it) {
   EXPECT_EQ(waiting_during([&] {
               long_one();
@@ -227,7 +227,7 @@ TEST_F(engine_with_kernel_aio, the_descriptor_is_readable_while_there_are_comple
   }
 }
 
-// Oracle: as long as a completion has not been reaped, the descriptor is readable.
+// Oracle: the descriptor is readable until each completion has been reaped.
 TEST_F(engine_with_kernel_aio, the_descriptor_stays_readable_until_the_last_completion_is_reaped) {
   for (int n = 0; n < 3; ++n) long_one();
   let_go();
@@ -241,7 +241,7 @@ TEST_F(engine_with_kernel_aio, the_descriptor_stays_readable_until_the_last_comp
   EXPECT_FALSE(is_readable());
 }
 
-// Oracle: the sleeper wakes though another thread has fetched all that was in the ring of the kernel.
+// Oracle: the waiting thread wakes although another thread has fetched all completions from the ring of the kernel.
 TEST_F(engine_with_kernel_aio, a_wake_is_not_lost_when_another_thread_fetches_completions) {
   for (int round = 0; round < 50; ++round) {
     long_one();
@@ -266,7 +266,7 @@ TEST_F(engine_with_kernel_aio, a_wake_is_not_lost_when_another_thread_fetches_co
 sigjmp_buf landing;
 
 // The handler runs whether or not the sleep has just ended because of the completion.
-// Oracle: the completion is still there; later waits sleep, and are ended by all kinds of news.
+// Oracle: the completion is still there; later waits sleep, and are ended by a wake and by the completion of a worker.
 TEST_F(engine_with_kernel_aio, a_jump_out_of_a_wait_in_the_kernel_loses_nothing) {
   doorbell::test::alarm_clock clock;
   const doorbell::test::in_handler handler{[this] {
@@ -282,7 +282,7 @@ TEST_F(engine_with_kernel_aio, a_jump_out_of_a_wait_in_the_kernel_loses_nothing)
     EXPECT_TRUE(reaped_eventually(1));
     ASSERT_EQ(::read(pipe.read.get(), text.data(), 1), 1);
     long_one();
-    carrier.wake();  // the sleeper is not there any more
+    carrier.wake();  // the waiting thread is not there any more
     EXPECT_EQ(carrier.wait(std::chrono::steady_clock::now() + 20s), engine::wait_result::ready);
     ASSERT_TRUE(sleeps_again());
     EXPECT_EQ(waiting_during([&] { work(); }), engine::wait_result::ready);
@@ -294,7 +294,8 @@ TEST_F(engine_with_kernel_aio, a_jump_out_of_a_wait_in_the_kernel_loses_nothing)
   }
 }
 
-// Oracle: the handler waits and reaps as if there were no interrupted wait, which it interrupts.
+// Oracle: the wait in the handler gets the completion and returns, as if there were no wait that the handler
+// interrupts.
 TEST_F(engine_with_kernel_aio, a_handler_may_wait_in_a_wait) {
   doorbell::test::alarm_clock clock;
   std::size_t got = 0;
@@ -313,8 +314,8 @@ TEST_F(engine_with_kernel_aio, a_handler_may_wait_in_a_wait) {
   EXPECT_EQ(carrier.wait(std::chrono::steady_clock::now() + 1ms), engine::wait_result::timed_out);
 }
 
-// Oracle: a request counts as carried out once it is, and until it is reaped; a wake does not count.
-TEST_F(engine_with_kernel_aio, what_the_kernel_has_carried_out_is_counted_before_it_is_fetched) {
+// Oracle: a request counts as carried out from its completion until it is reaped; a wake does not count.
+TEST_F(engine_with_kernel_aio, a_completion_in_the_kernel_is_counted_before_it_is_fetched) {
   long_one().ends_by_itself = true;
   long_one().ends_by_itself = true;
   EXPECT_EQ(waiting_during([&] { carrier.wake(); }), engine::wait_result::ready);
@@ -328,9 +329,9 @@ TEST_F(engine_with_kernel_aio, what_the_kernel_has_carried_out_is_counted_before
   EXPECT_EQ(carrier.file_io_done().carried_out, 0U);
 }
 
-// As the ring of engine_failover does. Oracle: each completion is announced to the reader, also after it has taken
-// counts whose completions were not fetched; and to a thread that polls afterwards.
-TEST_F(engine_with_kernel_aio, a_reader_that_takes_the_counts_hears_of_each_completion) {
+// The ring of engine_failover reads the eventfd in the same way. Oracle: each completion is announced to the reader,
+// also after the reader has taken counts whose completions were not fetched; and to a thread that polls afterwards.
+TEST_F(engine_with_kernel_aio, each_completion_is_announced_to_a_reader_that_takes_the_counts) {
   const int news = carrier.descriptor_for_reader();
   const auto is_rung = [&] {
     eventfd_t count = 0;
@@ -356,7 +357,7 @@ TEST_F(engine_with_kernel_aio, a_reader_that_takes_the_counts_hears_of_each_comp
   EXPECT_TRUE(doorbell::test::eventually([&] { return reaped() == 0 && !is_readable(); }));
 }
 
-// Oracle: each request completes once, and its wait returns soon.
+// Oracle: each request completes once, and the waits for it return soon.
 TEST_F(engine_with_kernel_aio, no_completion_is_missed_when_all_kinds_race) {
   constexpr int rounds = 300;
   for (int round = 0; round < rounds; ++round) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// epoll_ctl(2) that fails in a process whose threads of the library run already: the requests that need it end with an
-// error or are refused, the others complete, and no file stays open.
+// epoll_ctl(2) fails in a process in which threads of the library already run: requests that need it end with an error
+// or are refused, the others complete, and no file stays open.
 #include <doorbell/aio.hpp>
 #include <doorbell/eventfd.hpp>
 
@@ -35,7 +35,7 @@ using doorbell::test::in_child;
 
 struct refusal {
   int error;
-  std::int64_t answer;  // of a request that waits for a pipe
+  std::int64_t answer;  // the result of a request that waits for a pipe
 
   friend std::ostream& operator<<(std::ostream& out, const refusal& each) { return out << "errno_" << each.error; }
 };
@@ -51,7 +51,7 @@ class with_crew {
     EXPECT_EQ(events[0].obj, &which);
     return events[0].res;
   }
-  /// It was added to the epoll before.
+  /// Its file was added to the epoll before the refusal.
   void expect_earlier_request_completes() {
     ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1);
     EXPECT_EQ(result_of(earlier_) & POLLIN, POLLIN);
@@ -64,7 +64,8 @@ class with_crew {
   aio::iocb earlier_ = aio::prep_poll(pipe_.read.get(), POLLIN);
 };
 
-// Waits until the poller's thread has added the request: a byte arrives for another one only then.
+// Waits until the poller thread has added the files of all earlier requests: it adds them in order, and the last one
+// completes.
 void wait_for_poller(with_crew& crew) {
   const doorbell::test::pipe_ends pipe;
   auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
@@ -90,7 +91,7 @@ class epoll_refuses : public testing::TestWithParam<refusal> {
   }
 };
 
-// Oracle: the new requests end with the error, the earlier one completes, and the crew holds no file any more.
+// Oracle: the new requests end with the error, the earlier one completes, and the crew keeps no file open.
 TEST_P(epoll_refuses, new_files_and_their_requests_end_with_the_error) {
   in_child([] {
     doorbell::test::pipe_ends pipe;
@@ -110,8 +111,8 @@ TEST_P(epoll_refuses, new_files_and_their_requests_end_with_the_error) {
   });
 }
 
-// Oracle: of two reads of one byte, one gets it; the other one, which would wait on, ends.
-TEST_P(epoll_refuses, to_wait_on_and_the_request_says_try_again) {
+// Oracle: of two reads of one byte, one gets the byte; the other, which would wait again, ends with EAGAIN.
+TEST_P(epoll_refuses, to_wait_again_and_the_request_ends_with_try_again) {
   in_child([] {
     doorbell::test::pipe_ends pipe;
     std::array<char, 2> bytes{};
@@ -142,8 +143,8 @@ void expect_rung(aio::context& ctx, const doorbell::test::pipe_ends& pipe, const
   EXPECT_EQ(bell.read(), 1U);
 }
 
-// Oracle: each submit is refused with the error, also the second one, which must not believe that the first one has
-// arranged for its eventfd to be signalled; and another context is not affected.
+// Oracle: each submit is refused with the error, also the second one, which must not assume that the first one has
+// arranged for its eventfd to be signalled; another context is not affected.
 TEST_P(epoll_refuses, the_descriptor_of_a_context_and_its_requests_with_an_eventfd_are_refused) {
   for (const bool asks_for_events : {false, true}) {
     in_child([&] {

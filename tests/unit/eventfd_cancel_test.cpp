@@ -26,7 +26,7 @@ using doorbell::test::kernel_eventfd;
 using doorbell::test::unique_fd;
 using namespace std::chrono_literals;
 
-/// Files that are opened before the thread is asked to end: open(2) and write(2) are cancellation points.
+/// Files that are opened before the thread is cancelled: open(2) and write(2) are cancellation points.
 struct program_files {
   program_files() {
     give(full.get(), eventfd::max - 2);
@@ -91,9 +91,9 @@ constexpr std::array interruptible_calls{
                }},
 };
 
-// Oracle: a thread that was asked to end before its call makes the whole call, and ends where it asks to. Most
-// functions of the library are noexcept, so a cancellation point inside of one would end the process.
-TEST(cancellation, that_is_pending_has_no_effect_inside_a_call) {
+// Oracle: a thread whose cancellation is pending before its call completes the call, and ends at pthread_testcancel(3).
+// Most functions of the library are noexcept, so a cancellation point inside one of them would end the process.
+TEST(cancellation, a_pending_cancellation_has_no_effect_inside_a_call) {
   for (const auto& [name, call] : interruptible_calls) {
     SCOPED_TRACE(name);
     const program_files files;

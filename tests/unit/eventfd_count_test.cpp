@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The count: what reads, writes and signals make of it when nobody has to sleep, up to its edge.
+// The count: the effect of reads, writes and signals that do not sleep, up to the largest values.
 #include <doorbell/eventfd.hpp>
 
 #include <gtest/gtest.h>
@@ -27,13 +27,14 @@ using doorbell::notifier;
 using doorbell::test::error_of;
 using doorbell::test::thrown_by;
 
-constexpr auto full = UINT64_MAX;  // what only signals reach
+constexpr auto full = UINT64_MAX;  // only signals reach this count
 constexpr auto again = std::errc::resource_unavailable_try_again;
 constexpr unsigned in = POLLIN;
 constexpr unsigned out = POLLOUT;
 constexpr unsigned err = POLLERR;
 
-/// The count is one word while nobody is on the queue, and behind the queue's lock otherwise: all holds either way.
+/// The count is one word while the wait queue is empty, and is guarded by the queue's lock otherwise. Each test runs in
+/// both states.
 class eventfd_count : public ::testing::TestWithParam<bool> {
  protected:
   eventfd make(unsigned initial = 0, int flags = EFD_NONBLOCK) {
@@ -52,7 +53,7 @@ class eventfd_count : public ::testing::TestWithParam<bool> {
 INSTANTIATE_TEST_SUITE_P(, eventfd_count, ::testing::Bool(),
                          [](const auto& watched) { return watched.param ? "watched" : "alone"; });
 
-TEST_P(eventfd_count, a_read_takes_everything) {
+TEST_P(eventfd_count, a_read_takes_the_whole_count) {
   const auto bell = make(2);
   bell.signal();
   bell.write(4);
@@ -69,7 +70,7 @@ TEST_P(eventfd_count, a_read_of_a_semaphore_takes_one) {
   EXPECT_EQ(bell.info().count, 0U);
 }
 
-TEST_P(eventfd_count, a_semaphore_at_0_is_drained_of_nothing) {
+TEST_P(eventfd_count, a_drain_of_a_semaphore_at_0_takes_nothing) {
   const auto bell = make(0, EFD_SEMAPHORE);
   EXPECT_EQ(bell.context()->drain(), 0U);
   EXPECT_EQ(bell.info().count, 0U);
@@ -115,7 +116,7 @@ TEST_P(eventfd_count, a_write_that_does_not_fit_takes_no_effect) {
   EXPECT_EQ(bell.read(), eventfd::max);
 }
 
-TEST_P(eventfd_count, poll_tells_its_edges) {
+TEST_P(eventfd_count, poll_reports_each_state_of_the_count) {
   const auto bell = make();
   EXPECT_EQ(bell.poll(), out);
   bell.signal();
@@ -147,7 +148,7 @@ TEST_P(eventfd_count, nothing_can_be_written_at_its_largest_value_not_even_0) {
   EXPECT_EQ(bell.info().count, full);
 }
 
-TEST_P(eventfd_count, a_semaphore_leaves_its_largest_value_by_one_read) {
+TEST_P(eventfd_count, one_read_of_a_semaphore_at_its_largest_value_makes_it_readable_without_error) {
   const auto bell = make(0, EFD_NONBLOCK | EFD_SEMAPHORE);
   bell.signal(full);
   EXPECT_EQ(bell.read(), 1U);
@@ -172,7 +173,7 @@ TEST_P(eventfd_count, is_exact_on_both_sides_of_49_bits) {
   }
 }
 
-TEST_P(eventfd_count, of_a_semaphore_comes_down_across_49_bits) {
+TEST_P(eventfd_count, reads_of_a_semaphore_decrease_it_across_49_bits) {
   constexpr std::uint64_t edge = 1ULL << 49;
   const auto bell = make(0, EFD_NONBLOCK | EFD_SEMAPHORE);
   bell.signal(edge + 1);
@@ -181,7 +182,7 @@ TEST_P(eventfd_count, of_a_semaphore_comes_down_across_49_bits) {
   EXPECT_EQ(bell.info().count, edge + 1);
 }
 
-TEST_P(eventfd_count, buffers_hold_it_in_the_machines_byte_order) {
+TEST_P(eventfd_count, buffers_hold_the_count_in_the_machines_byte_order) {
   const auto bell = make();
   const std::uint64_t number = 0x0102030405060708;
   std::array<std::byte, 8> bytes{};
@@ -210,7 +211,7 @@ TEST_P(eventfd_count, buffers_of_the_wrong_size_are_refused_and_take_nothing) {
   EXPECT_EQ(bell.info().count, 3U);
 }
 
-TEST_P(eventfd_count, buffers_tell_errors_too) {
+TEST_P(eventfd_count, reads_and_writes_of_buffers_report_errors) {
   const auto bell = make();
   std::array<std::byte, 8> bytes{};
   EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(bell.read(bytes, ec), 0U); }), again);
@@ -219,7 +220,7 @@ TEST_P(eventfd_count, buffers_tell_errors_too) {
             std::errc::invalid_argument);
 }
 
-TEST(eventfd, a_write_of_0_calls_those_who_wait) {
+TEST(eventfd, a_write_of_0_calls_the_notifiers) {
   const eventfd bell;
   int calls = 0;
   const notifier watcher{bell, [&](auto&) { ++calls; }};

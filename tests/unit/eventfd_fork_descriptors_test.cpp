@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Eventfds in a child of fork(2): the descriptors that poll them, and the descriptors that they forward to.
+// Eventfds in a child of fork(2): the descriptors by which they are polled, and the descriptors that they forward to.
 #include <doorbell/eventfd.hpp>
 
 #include <gtest/gtest.h>
@@ -43,7 +43,7 @@ TEST(poll_fd_in_child, is_another_file_under_the_same_number) {
   EXPECT_FALSE(is_readable(fd));
 }
 
-TEST(poll_fd_in_child, is_readable_by_the_childs_count) {
+TEST(poll_fd_in_child, is_readable_according_to_the_childs_count) {
   const eventfd bell{3, EFD_NONBLOCK};
   const eventfd empty{0, EFD_NONBLOCK};
   const int fd = bell.poll_fd();
@@ -59,7 +59,7 @@ TEST(poll_fd_in_child, is_readable_by_the_childs_count) {
   EXPECT_FALSE(is_readable(fd));
 }
 
-TEST(poll_fd_in_child, is_the_childs_before_the_child_has_used_the_eventfd) {
+TEST(poll_fd_in_child, is_the_childs_own_before_the_child_has_used_the_eventfd) {
   const eventfd bell{0, EFD_NONBLOCK};
   const int fd = bell.poll_fd();
   int news[2] = {};
@@ -99,7 +99,7 @@ TEST(poll_fd_in_child, is_another_file_where_no_descriptor_is_left) {
   EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
-TEST(poll_fd_in_child, of_which_the_program_has_closed_the_number_stays_closed) {
+TEST(poll_fd_in_child, stays_closed_if_the_program_has_closed_its_number) {
   const eventfd bell{0, EFD_NONBLOCK};
   const int fd = bell.poll_fd();
   ::close(fd);
@@ -107,13 +107,13 @@ TEST(poll_fd_in_child, of_which_the_program_has_closed_the_number_stays_closed) 
   ASSERT_EQ(::dup2(others, fd), fd);
   in_child([&] {
     char byte = 0;
-    EXPECT_EQ(::read(fd, &byte, 1), 0) << "it is the program's file still";
+    EXPECT_EQ(::read(fd, &byte, 1), 0) << "the number is still that of the program's file";
   });
   ::close(fd);
   if (others != fd) ::close(others);
 }
 
-TEST(forwarding_in_child, leaves_to_the_parent_what_waits) {
+TEST(forwarding_in_child, leaves_waiting_counts_to_the_parent) {
   const int target = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   const std::uint64_t all = eventfd::max;
   ASSERT_EQ(::write(target, &all, sizeof all), static_cast<ssize_t>(sizeof all));
@@ -132,7 +132,7 @@ TEST(forwarding_in_child, leaves_to_the_parent_what_waits) {
   ::close(target);
 }
 
-TEST(forwarding_in_child, moves_what_the_child_signals) {
+TEST(forwarding_in_child, moves_counts_that_the_child_signals) {
   const int target = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   const eventfd bell;
   bell.forward_to(target);

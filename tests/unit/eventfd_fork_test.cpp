@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Eventfds in a child of fork(2): copies of the parent's, which belong to the child.
+// Eventfds in a child of fork(2): they are copies of the parent's, and belong to the child.
 #include <doorbell/eventfd.hpp>
 #include <doorbell/notifier.hpp>
 
@@ -43,7 +43,7 @@ using doorbell::test::in_handler;
 using doorbell::test::run_together;
 using namespace std::chrono_literals;
 
-/// Threads asleep in a read; of this process only.
+/// Threads of this process that sleep in a read.
 class readers {
  public:
   readers(const eventfd& bell, std::size_t number) : bell_{bell} {
@@ -67,7 +67,7 @@ class readers {
   std::list<asleep> all_;
 };
 
-/// Has the stacks of new threads written to, which the C library makes of those of threads that are no more.
+/// Starts threads that write to their stacks. The C library makes these stacks from those of threads that have ended.
 void use_stacks(std::size_t threads) {
   run_together(threads, [](std::size_t) {
     volatile char bytes[4096];
@@ -123,7 +123,7 @@ TEST(eventfd_in_child, has_readers_of_its_own_next_to_those_of_the_parent) {
   });
 }
 
-TEST(eventfd_in_child, has_none_of_the_readers_of_its_ancestors) {
+TEST(eventfd_in_child, has_no_readers_of_its_ancestors) {
   if (doorbell::test::ends_children_that_use_stacks_again) GTEST_SKIP() << "this ThreadSanitizer ends such children";
   const eventfd bell;
   const readers sleeping{bell, 1};
@@ -152,8 +152,8 @@ TEST(eventfd_in_child, keeps_its_notifiers) {
   EXPECT_EQ(signals, 0);
 }
 
-TEST(eventfd_in_child, has_no_readers_of_a_parent_that_it_left_by_a_system_call) {
-  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has handlers for fork(3), too, which do not run";
+TEST(eventfd_in_child, has_no_readers_of_a_parent_that_forked_by_a_system_call) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs its own handlers of fork(3), which do not run";
   const eventfd bell;
   const readers sleeping{bell, 1};
   const auto child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
@@ -169,8 +169,8 @@ TEST(eventfd_in_child, has_no_readers_of_a_parent_that_it_left_by_a_system_call)
 
 /// Forks by `create` in a signal handler that interrupts a read of an eventfd, and calls `in_child_handler` with the
 /// eventfd in the child's handler. The handler runs in the reader, so the child's only thread is one that sleeps in a
-/// read. Oracle: the child's read goes on and gets the 5 that `in_child_handler` has signalled; the parent's sleeps on
-/// and gets the 3.
+/// read. Oracle: the child's read goes on and gets the 5 that `in_child_handler` has signalled; the parent's read
+/// sleeps on and gets the 3.
 template <class Fork, class InChild>
 void expect_read_goes_on(Fork create, InChild in_child_handler) {
   const eventfd bell;
@@ -207,16 +207,16 @@ TEST(eventfd_in_child, a_read_that_a_forking_handler_interrupted_goes_on_in_the_
                       });
 }
 
-// The system call has no handlers of the library, so the first call of the child finds the read that the handler has
-// interrupted.
+// The system call does not run the library's fork handlers, so the first call of the child finds the read that the
+// signal handler has interrupted.
 TEST(eventfd_in_child, a_read_goes_on_in_a_child_that_a_handler_has_created_by_a_system_call) {
-  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has handlers for fork(3), too, which do not run";
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs its own handlers of fork(3), which do not run";
   expect_read_goes_on(
       [] { return static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr)); },
       [](const eventfd& bell) { bell.signal(5); });
 }
 
-// Oracle: the child may use the stop token of a read that sleeps in the parent, though memory is used again.
+// Oracle: the child may use the stop token of a read that sleeps in the parent, although it has reused memory since.
 TEST(eventfd_in_child, may_request_the_stop_of_a_read_that_sleeps_in_the_parent) {
   const eventfd bell;
   std::stop_source stop;
@@ -236,7 +236,7 @@ TEST(eventfd_in_child, may_request_the_stop_of_a_read_that_sleeps_in_the_parent)
   EXPECT_EQ(ec, std::errc::operation_canceled);
 }
 
-TEST(eventfd_in_child, a_read_that_a_forking_handler_interrupted_says_so_in_the_child) {
+TEST(eventfd_in_child, a_read_that_a_forking_handler_interrupted_returns_interrupted_in_the_child) {
   const eventfd bell;
   pid_t child = -1;
   const in_handler forks{[&] {
@@ -258,7 +258,7 @@ TEST(eventfd_in_child, a_read_that_a_forking_handler_interrupted_says_so_in_the_
   expect_success(child);
 }
 
-TEST(eventfd_in_child, takes_over_the_lock_from_a_callback_that_runs_in_the_parent) {
+TEST(eventfd_in_child, acquires_the_lock_that_a_callback_in_the_parent_holds) {
   const eventfd bell;
   std::latch is_in_callback{1};
   std::latch may_go_on{1};
@@ -277,8 +277,8 @@ TEST(eventfd_in_child, takes_over_the_lock_from_a_callback_that_runs_in_the_pare
   signaller.join();
 }
 
-// The callback holds the lock, in both processes.
-TEST(eventfd_in_child, of_a_callback_is_locked_by_that_callback_and_has_no_readers_of_the_parent) {
+// The callback holds the lock, in the parent and in the child.
+TEST(eventfd_in_child, forked_by_a_callback_holds_its_lock_and_has_no_readers_of_the_parent) {
   const eventfd bell;
   pid_t child = -1;
   notifier watch{bell, [&](eventfd_ctx&) {
@@ -293,10 +293,10 @@ TEST(eventfd_in_child, of_a_callback_is_locked_by_that_callback_and_has_no_reade
   expect_success(child);
 }
 
-// Oracle: each child of a process whose other threads make, use and close eventfds finds its own count, whatever the
-// others were at.
-TEST(eventfd_in_child, counts_right_though_others_were_registering) {
-  if (doorbell::test::sanitized) GTEST_SKIP() << "a child of a busy process has a sanitizer's locks as they are";
+// Oracle: each child of a process whose other threads make, use and close eventfds has the right count, whatever those
+// threads were doing at the fork.
+TEST(eventfd_in_child, counts_right_although_other_threads_were_registering) {
+  if (doorbell::test::sanitized) GTEST_SKIP() << "locks of a sanitizer may be held at the fork of a busy process";
   const eventfd bell;
   std::atomic<bool> stop = false;
   std::vector<std::thread> others;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Handles: copies, closing, and how a call that fails says so, in both forms.
+// Handles: copies, closing, and how a call reports an error, in both forms.
 #include <doorbell/eventfd.hpp>
 
 #include <gtest/gtest.h>
@@ -61,7 +61,7 @@ TEST(eventfd_handle, a_copy_is_a_handle_on_the_same_count) {
   EXPECT_EQ(bell.read(), 3U);
 }
 
-TEST(eventfd_handle, a_copy_stays_open_when_the_original_is_closed) {
+TEST(eventfd_handle, a_copy_stays_open_after_the_original_is_closed) {
   eventfd bell{1};
   const eventfd copy = bell;
   bell.close();
@@ -69,21 +69,21 @@ TEST(eventfd_handle, a_copy_stays_open_when_the_original_is_closed) {
   EXPECT_EQ(copy.read(), 1U);
 }
 
-TEST(eventfd_handle, a_copy_of_a_closed_one_is_closed) {
+TEST(eventfd_handle, a_copy_of_a_closed_handle_is_closed) {
   eventfd bell;
   bell.close();
   const eventfd copy = bell;  // NOLINT(performance-unnecessary-copy-initialization): the copy is what is tested
   EXPECT_FALSE(copy.is_open());
 }
 
-TEST(eventfd_handle, moving_leaves_a_closed_one_behind) {
+TEST(eventfd_handle, a_move_leaves_a_closed_handle_behind) {
   eventfd bell{5};
   const eventfd moved = std::move(bell);
-  EXPECT_FALSE(bell.is_open());  // NOLINT(bugprone-use-after-move): that is the question
+  EXPECT_FALSE(bell.is_open());  // NOLINT(bugprone-use-after-move): the test checks this state
   EXPECT_EQ(moved.read(), 5U);
 }
 
-TEST(eventfd_handle, assignment_closes_what_was_held) {
+TEST(eventfd_handle, assignment_closes_the_previous_eventfd) {
   eventfd bell{1};
   const auto context = bell.context();
   eventfd other{2};
@@ -94,7 +94,7 @@ TEST(eventfd_handle, assignment_closes_what_was_held) {
   EXPECT_EQ(bell.read(), 2U);
 }
 
-TEST(eventfd_handle, assigned_to_itself_stays_what_it_is) {
+TEST(eventfd_handle, assignment_to_itself_changes_nothing) {
   eventfd bell{3};
   const auto id = bell.info().id;
   auto& itself = bell;
@@ -106,7 +106,7 @@ TEST(eventfd_handle, assigned_to_itself_stays_what_it_is) {
   EXPECT_EQ(bell.read(), 3U);
 }
 
-TEST(eventfd_handle, ids_are_not_used_again) {
+TEST(eventfd_handle, ids_are_not_reused) {
   std::uint64_t last = 0;
   for (int i = 0; i < 100; ++i) {
     const eventfd bell;
@@ -115,7 +115,7 @@ TEST(eventfd_handle, ids_are_not_used_again) {
   }
 }
 
-TEST(eventfd_handle, info_tells_count_and_kind) {
+TEST(eventfd_handle, info_returns_count_and_kind) {
   const eventfd plain{4};
   const eventfd semaphore(5, EFD_SEMAPHORE);
   EXPECT_EQ(plain.info().count, 4U);
@@ -124,7 +124,7 @@ TEST(eventfd_handle, info_tells_count_and_kind) {
   EXPECT_TRUE(semaphore.info().semaphore);
 }
 
-TEST(eventfd_handle, a_reference_to_the_context_does_not_keep_it_open_but_in_memory) {
+TEST(eventfd_handle, a_reference_to_the_context_keeps_it_in_memory_but_not_open) {
   eventfd bell{1};
   const auto context = bell.context();
   EXPECT_EQ(context.get(), bell.unreferenced_context());
@@ -134,14 +134,14 @@ TEST(eventfd_handle, a_reference_to_the_context_does_not_keep_it_open_but_in_mem
   EXPECT_EQ(context->drain(), 3U);
 }
 
-TEST(eventfd_handle, a_closed_one_has_no_context) {
+TEST(eventfd_handle, a_closed_handle_has_no_context) {
   eventfd bell;
   bell.close();
   EXPECT_EQ(bell.context(), nullptr);
   EXPECT_EQ(bell.unreferenced_context(), nullptr);
 }
 
-TEST(eventfd_handle, after_the_last_close_nothing_more_goes_on_the_queue) {
+TEST(eventfd_handle, after_the_last_close_no_entry_can_be_attached) {
   eventfd bell;
   eventfd copy = bell;
   const auto context = bell.context();
@@ -160,7 +160,7 @@ TEST(eventfd_handle, after_the_last_close_nothing_more_goes_on_the_queue) {
   EXPECT_FALSE(entry.linked());
 }
 
-/// Each call of a handle in both forms: as `call(bell, ec)`, and as `call(bell)`.
+/// Calls a handle in both forms: as `call(bell, ec)`, and as `call(bell)`.
 template <class WithCode, class Throwing>
 void expect_bad_file_descriptor(const char* what, WithCode with_code, Throwing throwing) {
   eventfd closed;
@@ -174,7 +174,7 @@ void expect_bad_file_descriptor(const char* what, WithCode with_code, Throwing t
   EXPECT_EQ(thrown_by([&] { throwing(another); }), std::error_code{}) << what;
 }
 
-TEST(eventfd_handle, every_call_on_a_closed_one_says_so) {
+TEST(eventfd_handle, every_call_on_a_closed_handle_reports_a_bad_descriptor) {
   const std::stop_token never;
   std::array<std::byte, 8> bytes{};
   const auto check = [](const char* what, auto with_code, auto throwing) {
@@ -196,7 +196,7 @@ TEST(eventfd_handle, every_call_on_a_closed_one_says_so) {
   check("info", [](auto& e, auto& ec) { (void)e.info(ec); }, [](auto& e) { (void)e.info(); });
 }
 
-TEST(eventfd_handle, forwarding_from_a_closed_one_says_so) {
+TEST(eventfd_handle, forwarding_from_a_closed_handle_reports_a_bad_descriptor) {
   eventfd closed;
   closed.close();
   EXPECT_EQ(error_of([&](auto& ec) { closed.forward_to(0, ec); }), std::errc::bad_file_descriptor);
@@ -205,13 +205,13 @@ TEST(eventfd_handle, forwarding_from_a_closed_one_says_so) {
   EXPECT_EQ(thrown_by([&] { closed.stop_forwarding(); }), std::errc::bad_file_descriptor);
 }
 
-TEST(eventfd_handle, a_closed_one_polls_as_invalid) {
+TEST(eventfd_handle, a_closed_handle_polls_as_invalid) {
   eventfd bell;
   bell.close();
   EXPECT_EQ(bell.poll(), static_cast<unsigned>(POLLNVAL));
 }
 
-TEST(eventfd_handle, signals_with_and_without_an_error_code_alike) {
+TEST(eventfd_handle, signals_alike_with_and_without_an_error_code) {
   const eventfd bell;
   std::error_code ec;
   bell.signal(3, ec);
@@ -220,7 +220,7 @@ TEST(eventfd_handle, signals_with_and_without_an_error_code_alike) {
   EXPECT_EQ(bell.read(), 7U);
 }
 
-TEST(eventfd_handle, that_is_closed_transfers_nothing) {
+TEST(eventfd_handle, a_closed_handle_transfers_nothing) {
   auto bell = eventfd::closed();
   EXPECT_FALSE(bell.is_open());
   const auto refused = std::make_error_code(std::errc::bad_file_descriptor);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Calls that find no memory: what they say, and that nothing is lost.
+// Calls that cannot allocate memory report an error and lose nothing.
 #include <doorbell/eventfd.hpp>
 
 #include <gtest/gtest.h>
@@ -29,8 +29,9 @@ std::ptrdiff_t descriptors() {
   return std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, std::filesystem::directory_iterator{});
 }
 
-/// Calls call(ec) with each of its allocations failing, until none is left to fail. More than `most` are a failure.
-/// @return how many there are. Oracle: each failure says so, and leaves no descriptor behind.
+/// Calls call(ec) and lets a later one of its allocations fail each time, until a call succeeds. More than `most`
+/// allocations are a failure. @return the number of allocations. Oracle: each failed call reports not_enough_memory,
+/// and leaves no descriptor behind.
 template <class Call>
 int fail_each_allocation(Call call) {
   constexpr int most = 50;
@@ -52,7 +53,7 @@ int fail_each_allocation(Call call) {
   return most;
 }
 
-TEST(no_memory, for_an_eventfd_closes_the_handle) {
+TEST(no_memory, for_an_eventfd_leaves_the_handle_closed) {
   EXPECT_EQ(fail_each_allocation([](auto& ec) {
               const eventfd bell{3, 0, ec};
               EXPECT_EQ(bell.is_open(), !ec);
@@ -71,7 +72,7 @@ TEST(no_memory, for_a_descriptor_makes_none) {
   EXPECT_TRUE(doorbell::test::readable(bell.poll_fd()));
 }
 
-TEST(no_memory, to_forward_leaves_the_count_here) {
+TEST(no_memory, to_forward_leaves_the_count_in_the_eventfd) {
   const auto there = kernel_eventfd();
   {
     const eventfd warm_up;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Counts that the kernel's AIO adds to an eventfd (aio/eventfd_signal.hpp).
+// Counts that the library adds to an eventfd by the kernel's AIO (aio/eventfd_signal.hpp).
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
@@ -42,14 +42,15 @@ class eventfd_signal : public testing::Test {
     if (signal_by_kernel::add(ours, 1) != 0) GTEST_SKIP() << "this system has no kernel AIO";
     ASSERT_EQ(take(bell.get()), 1U);
   }
-  // ThreadSanitizer would report the change of a descriptor that the library uses; it does not see this one.
+  // By syscall(2), which ThreadSanitizer does not intercept: it would report that a descriptor of the library is
+  // replaced.
   void put_at_our_number(int fd) const { ASSERT_EQ(::syscall(SYS_dup3, fd, ours.get(), O_CLOEXEC), ours.get()); }
 
   const unique_fd bell = kernel_eventfd();
   private_fd ours = private_fd::duplicate_of(bell.get());
 };
 
-TEST_F(eventfd_signal, adds_exactly_what_it_is_given) {
+TEST_F(eventfd_signal, adds_exactly_the_given_count) {
   std::uint64_t sum = 0;
   for (const std::uint64_t n : {1U, 2U, 63U, 64U, 65U, 1000U}) {
     EXPECT_EQ(signal_by_kernel::add(ours, n), 0U);
@@ -77,12 +78,12 @@ TEST_F(eventfd_signal, stops_at_the_highest_count_and_does_not_sleep) {
   EXPECT_EQ(take(bell.get()), most + 1);
 }
 
-// Oracle: the position of a file moves when it is written to, and its size grows.
-TEST_F(eventfd_signal, writes_nothing_to_a_file_that_has_the_number) {
+// Oracle: neither the position nor the size of the file has changed, as a write would change them.
+TEST_F(eventfd_signal, writes_nothing_to_a_file_that_replaced_the_descriptor) {
   const auto file = doorbell::test::temporary_file();
   put_at_our_number(file.get());
   {
-    // As if the number had become the file's after the look at it.
+    // As if the number had become that of the file after the library had verified it.
     const private_fd::verified_scope verified{&ours};
     for (const std::uint64_t n : {1U, 64U, 1000U}) EXPECT_EQ(signal_by_kernel::add(ours, n), 0U);
   }
@@ -92,7 +93,7 @@ TEST_F(eventfd_signal, writes_nothing_to_a_file_that_has_the_number) {
   EXPECT_EQ(take(bell.get()), 0U);
 }
 
-TEST_F(eventfd_signal, goes_on_for_others_when_one_descriptor_is_lost) {
+TEST_F(eventfd_signal, still_adds_to_other_eventfds_after_one_descriptor_is_lost) {
   {
     const auto other = kernel_eventfd();
     auto lost = private_fd::duplicate_of(other.get());
@@ -104,7 +105,7 @@ TEST_F(eventfd_signal, goes_on_for_others_when_one_descriptor_is_lost) {
   EXPECT_EQ(take(bell.get()), 1U);
 }
 
-TEST_F(eventfd_signal, adds_nothing_to_another_eventfd_that_has_the_number) {
+TEST_F(eventfd_signal, adds_nothing_to_another_eventfd_that_replaced_the_descriptor) {
   const auto other = kernel_eventfd();
   put_at_our_number(other.get());
   EXPECT_EQ(signal_by_kernel::add(ours, 1), 0U);
@@ -112,7 +113,7 @@ TEST_F(eventfd_signal, adds_nothing_to_another_eventfd_that_has_the_number) {
   EXPECT_EQ(take(bell.get()), 0U);
 }
 
-// Oracle: all counts are there, though the threads discard each other's events.
+// Oracle: no count is lost, although the threads discard each other's events.
 TEST_F(eventfd_signal, threads_signal_concurrently_and_lose_no_count) {
   constexpr std::size_t threads = 4;
   constexpr std::size_t rounds = 2000;
@@ -122,7 +123,7 @@ TEST_F(eventfd_signal, threads_signal_concurrently_and_lose_no_count) {
   EXPECT_EQ(take(bell.get()), threads * (rounds / 3 * 6 + 1 + 2));
 }
 
-TEST_F(eventfd_signal, signals_in_a_child_by_a_context_of_its_own) {
+TEST_F(eventfd_signal, a_child_signals_by_a_context_of_its_own) {
   in_child([&] {
     EXPECT_EQ(signal_by_kernel::add(ours, 2), 0U);
     EXPECT_EQ(take(bell.get()), 2U);
@@ -139,7 +140,7 @@ TEST_F(eventfd_signal, keeps_errno_and_opens_no_descriptor) {
   EXPECT_EQ(doorbell::test::inventory::now().descriptors, before.descriptors);
 }
 
-TEST_F(eventfd_signal, leaves_all_to_the_caller_where_the_system_refuses_the_kernels_aio) {
+TEST_F(eventfd_signal, leaves_the_count_to_the_caller_where_kernel_aio_is_refused) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "needs seccomp(2)";
   in_child([&] {
     doorbell::test::refuse_kernel_aio();

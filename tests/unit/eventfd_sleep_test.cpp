@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads and writes that sleep: what ends them, and what they have done by then.
+// Reads and writes that sleep: the events that end them, and the effect that they have had by then.
 #include <doorbell/eventfd.hpp>
 
 #include <gtest/gtest.h>
@@ -31,7 +31,7 @@ using doorbell::test::thrown_by;
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
-TEST(eventfd_sleep, a_reader_at_0_is_handed_what_is_signalled) {
+TEST(eventfd_sleep, a_sleeping_reader_gets_the_signalled_count) {
   const eventfd bell;
   std::uint64_t got = 0;
   asleep reader{[&] { got = bell.read(); }};
@@ -41,7 +41,7 @@ TEST(eventfd_sleep, a_reader_at_0_is_handed_what_is_signalled) {
   EXPECT_EQ(bell.info().count, 0U);
 }
 
-TEST(eventfd_sleep, a_reader_at_0_is_handed_what_is_written) {
+TEST(eventfd_sleep, a_sleeping_reader_gets_the_written_count) {
   const eventfd bell;
   std::uint64_t got = 0;
   asleep reader{[&] { got = bell.read(); }};
@@ -50,7 +50,7 @@ TEST(eventfd_sleep, a_reader_at_0_is_handed_what_is_written) {
   EXPECT_EQ(got, 42U);
 }
 
-TEST(eventfd_sleep, a_write_of_0_does_not_end_a_reader) {
+TEST(eventfd_sleep, a_write_of_0_does_not_end_a_read) {
   const eventfd bell;
   std::uint64_t got = 0;
   asleep reader{[&] { got = bell.read(); }};
@@ -60,8 +60,8 @@ TEST(eventfd_sleep, a_write_of_0_does_not_end_a_reader) {
   EXPECT_EQ(got, 1U);
 }
 
-// Oracle: the first has everything; the second sleeps on until there is more.
-TEST(eventfd_sleep, of_two_readers_one_is_handed_a_signal) {
+// Oracle: the first reader gets the whole count; the second sleeps until the next signal.
+TEST(eventfd_sleep, one_of_two_readers_gets_a_signal) {
   const eventfd bell;
   std::atomic<std::uint64_t> sum{0};
   asleep first{[&] { sum += bell.read(); }};
@@ -95,7 +95,7 @@ TEST(eventfd_sleep, a_writer_waits_for_room) {
   EXPECT_EQ(bell.read(), 5U);
 }
 
-TEST(eventfd_sleep, a_writer_of_much_does_not_hold_up_one_of_little) {
+TEST(eventfd_sleep, a_writer_of_a_large_number_does_not_delay_one_of_a_small_number) {
   const eventfd bell(0, EFD_SEMAPHORE);
   bell.write(eventfd::max);
   asleep much{[&] { bell.write(100); }};
@@ -109,7 +109,7 @@ TEST(eventfd_sleep, a_writer_of_much_does_not_hold_up_one_of_little) {
   EXPECT_EQ(bell.info().count, eventfd::max);
 }
 
-TEST(eventfd_sleep, a_writer_that_gets_its_room_ends_a_reader_in_turn) {
+TEST(eventfd_sleep, a_writer_that_gets_room_wakes_the_next_reader) {
   const eventfd bell;
   bell.write(eventfd::max);
   std::vector<std::jthread> readers;
@@ -122,7 +122,7 @@ TEST(eventfd_sleep, a_writer_that_gets_its_room_ends_a_reader_in_turn) {
   EXPECT_EQ(sum, 7U);
 }
 
-TEST(eventfd_sleep, a_timed_read_takes_what_is_there_or_comes) {
+TEST(eventfd_sleep, a_timed_read_takes_a_present_or_a_later_count) {
   const eventfd bell{3};
   EXPECT_EQ(bell.read_for(0s), 3U);
   std::uint64_t got = 0;
@@ -142,7 +142,7 @@ TEST(eventfd_sleep, a_timed_read_ends_at_its_deadline_and_not_before) {
   EXPECT_EQ(error_of([&](auto& ec) { bell.read_until(steady_clock::time_point::min(), ec); }), std::errc::timed_out);
 }
 
-TEST(eventfd_sleep, a_timed_read_sleeps_though_the_eventfd_does_not_block) {
+TEST(eventfd_sleep, a_timed_read_sleeps_although_the_eventfd_is_nonblocking) {
   const eventfd bell(0, EFD_NONBLOCK);
   EXPECT_EQ(error_of([&](auto& ec) { bell.read_for(1ms, ec); }), std::errc::timed_out);
   std::uint64_t got = 0;
@@ -152,7 +152,7 @@ TEST(eventfd_sleep, a_timed_read_sleeps_though_the_eventfd_does_not_block) {
   EXPECT_EQ(got, 4U);
 }
 
-TEST(eventfd_sleep, a_timeout_beyond_the_clock_is_for_ever) {
+TEST(eventfd_sleep, a_timeout_beyond_the_clock_never_ends) {
   const eventfd bell;
   std::uint64_t got = 0;
   asleep reader{[&] { got = bell.read_for(std::chrono::hours::max()); }};
@@ -161,7 +161,7 @@ TEST(eventfd_sleep, a_timeout_beyond_the_clock_is_for_ever) {
   EXPECT_EQ(got, 1U);
 }
 
-/// Calls call(duration) for timeouts that are over before they begin, of several types, down to the least of each.
+/// Calls call(duration) for timeouts that have passed before they begin, of several types, down to the least of each.
 template <class Call>
 void for_each_timeout_that_is_over(Call call) {
   using namespace std::chrono;
@@ -182,8 +182,8 @@ void for_each_timeout_that_is_over(Call call) {
   call(duration<double>{std::numeric_limits<double>::quiet_NaN()});
 }
 
-// Oracle: each call returns, and says that it has timed out; it is not woken.
-TEST(eventfd_sleep, a_timeout_that_is_over_does_not_sleep) {
+// Oracle: each call returns without a wakeup, and reports that it has timed out.
+TEST(eventfd_sleep, a_call_with_a_passed_timeout_does_not_sleep) {
   const eventfd bell;
   const eventfd filled;
   filled.write(eventfd::max);
@@ -194,7 +194,7 @@ TEST(eventfd_sleep, a_timeout_that_is_over_does_not_sleep) {
   EXPECT_EQ(error_of([&](auto& ec) { bell.read_until(steady_clock::time_point::min(), ec); }), std::errc::timed_out);
 }
 
-TEST(eventfd_sleep, a_timeout_that_is_over_takes_what_is_there) {
+TEST(eventfd_sleep, a_read_with_a_passed_timeout_takes_the_present_count) {
   for_each_timeout_that_is_over([](auto timeout) {
     const eventfd bell{3};
     EXPECT_EQ(bell.read_for(timeout), 3U);
@@ -203,7 +203,7 @@ TEST(eventfd_sleep, a_timeout_that_is_over_takes_what_is_there) {
   });
 }
 
-// Oracle: the sleeper gets what is signalled, so it was still asleep.
+// Oracle: the sleeping thread gets the signalled count, so its wait had not ended.
 TEST(eventfd_sleep, the_longest_timeout_of_each_type_sleeps) {
   const auto sleeps_for = [](auto timeout) {
     const eventfd bell;
@@ -223,7 +223,7 @@ TEST(eventfd_sleep, the_longest_timeout_of_each_type_sleeps) {
   sleeps_for(duration<std::int64_t, std::exa>{1});
 }
 
-TEST(eventfd_sleep, a_read_that_has_timed_out_takes_nothing_later) {
+TEST(eventfd_sleep, a_read_that_timed_out_takes_nothing_later) {
   const eventfd bell;
   EXPECT_EQ(error_of([&](auto& ec) { bell.read_for(1ms, ec); }), std::errc::timed_out);
   bell.signal(9);
@@ -239,7 +239,7 @@ TEST(eventfd_sleep, a_timed_write_ends_at_its_deadline_and_adds_nothing_later) {
   EXPECT_EQ(bell.info().count, 0U);
 }
 
-TEST(eventfd_sleep, a_timed_write_goes_through_when_there_is_room_in_time) {
+TEST(eventfd_sleep, a_timed_write_completes_if_there_is_room_before_its_deadline) {
   const eventfd bell;
   bell.write_for(eventfd::max, 0s);
   asleep writer{[&] { bell.write_for(5, 1h); }};
@@ -248,7 +248,7 @@ TEST(eventfd_sleep, a_timed_write_goes_through_when_there_is_room_in_time) {
   EXPECT_EQ(bell.read(), 5U);
 }
 
-TEST(eventfd_sleep, a_read_ends_when_asked_to_stop) {
+TEST(eventfd_sleep, a_stop_request_ends_a_read) {
   const eventfd bell;
   std::stop_source stop;
   std::error_code ec;
@@ -259,7 +259,7 @@ TEST(eventfd_sleep, a_read_ends_when_asked_to_stop) {
   EXPECT_EQ(thrown_by([&] { bell.read(stop.get_token()); }), std::errc::operation_canceled);
 }
 
-TEST(eventfd_sleep, a_read_that_may_be_stopped_is_handed_what_comes) {
+TEST(eventfd_sleep, a_read_with_a_stop_token_gets_the_signalled_count) {
   const eventfd bell;
   std::stop_source stop;
   std::uint64_t got = 0;
@@ -270,7 +270,7 @@ TEST(eventfd_sleep, a_read_that_may_be_stopped_is_handed_what_comes) {
   EXPECT_FALSE(stop.stop_requested());
 }
 
-TEST(eventfd_sleep, a_write_ends_when_asked_to_stop) {
+TEST(eventfd_sleep, a_stop_request_ends_a_write) {
   const eventfd bell;
   bell.write(eventfd::max);
   std::stop_source stop;
@@ -311,7 +311,7 @@ TEST(eventfd_sleep, any_handler_interrupts_a_timed_read) {
   EXPECT_EQ(ec, std::errc::interrupted);
 }
 
-// Oracle: the read ends with the count, though handlers ran before.
+// Oracle: the read returns the count, although handlers ran while it slept.
 TEST(eventfd_sleep, a_handler_with_restart_does_not_interrupt_a_read) {
   const signal_handler handler{SA_RESTART};
   const eventfd bell;

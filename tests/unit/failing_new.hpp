@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Replaces the operator new that does not throw by one that fails when a test asks for it. One source file of a program
-// includes it, because it defines the operator. The program has no other tests, because they would allocate by it, too.
+// Replaces the non-throwing operator new by one that fails when a test asks for it. Only one source file of a program
+// may include this header, because it defines the operator. The program has no other tests, because they would allocate
+// by this operator, too.
 #pragma once
 
 #include <cstddef>
@@ -9,11 +10,11 @@
 
 namespace doorbell::test::failing_new {
 
-/// How many allocations of the calling thread succeed until one fails; negative: all succeed.
+/// The number of allocations of the calling thread that succeed before one fails; negative: all succeed.
 inline thread_local constinit int left = -1;
-/// Whether all further ones fail, too, until `left` is set again. Otherwise they succeed.
+/// Whether all later allocations fail, too, until `left` is set again. Otherwise they succeed.
 inline thread_local constinit bool is_lasting = true;
-/// Whether one has failed since the test has reset this.
+/// Whether an allocation has failed since the test reset this flag.
 inline thread_local constinit bool has_failed = false;
 
 }  // namespace doorbell::test::failing_new

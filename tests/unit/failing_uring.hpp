@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// liburing's calls into the kernel, which fail when a test says so. The linker puts these in place of liburing's own
-// (--wrap), so that what is tested is the product as it is.
+// liburing's calls into the kernel, which fail when a test asks for it. The linker puts them in place of liburing's own
+// (--wrap), so the tests run the product's code unchanged.
 #pragma once
 
 #include <liburing.h>
@@ -12,15 +12,15 @@
 
 namespace doorbell::test {
 
-/// The next calls that fail, and how.
+/// Which of the next calls fail, and with which error.
 class failure {
  public:
-  /// The next `times` calls answer -`error`.
+  /// The next `times` calls return -`error`.
   void inject(int error, int times) noexcept {
     error_ = error;
     left_ = times;
   }
-  /// From now on each call that would be the `n`th since the last one to fail does fail.
+  /// From now on one of every `n` calls fails, until stop().
   void inject_every(int error, int n) noexcept {
     error_ = error;
     every_ = n;
@@ -28,7 +28,7 @@ class failure {
   void stop() noexcept { left_ = every_ = 0; }
   [[nodiscard]] bool over() const noexcept { return left_ <= 0; }
 
-  /// @return the answer of this call: 0 when it is to be made.
+  /// @return the result of this call; 0: make the real call.
   [[nodiscard]] int next() noexcept {
     const int every = every_;
     if (every > 0) return calls_++ % static_cast<unsigned>(every) == 0 ? -error_ : 0;
@@ -43,20 +43,20 @@ class failure {
   std::atomic<unsigned> calls_{0};
 };
 
-/// Called before a submit is refused; under the ring's lock. Empty: nothing.
+/// Called before a submit is refused, with the ring's lock held. Empty: no effect.
 inline std::function<void()> before_a_refusal;
 inline constinit failure submitting;
 inline constinit failure waiting;
-/// As Linux 5.10 has it: nothing is taken while the completion queue is full.
+/// As Linux 5.10: the kernel takes no entry while the completion queue is full.
 inline constinit std::atomic<bool> busy_when_full{false};
-/// As before Linux 5.11: new rings say that io_uring_enter(2) takes no timeout, and with one it fails.
+/// As before Linux 5.11: new rings report that io_uring_enter(2) takes no timeout, and a call with one fails.
 inline constinit std::atomic<bool> knows_no_timeouts{false};
 /// The kernel takes one entry in each call.
 inline constinit std::atomic<bool> takes_one_entry{false};
-/// For a new ring with more completions there is no memory. 0: there is.
+/// A new ring with more completions than this fails for lack of memory. 0: no limit.
 inline constinit std::atomic<unsigned> most_completions{0};
 
-/// Ends what has been injected.
+/// Stops all injected failures when it is destroyed.
 struct injections {
   injections() = default;
   injections(const injections&) = delete;

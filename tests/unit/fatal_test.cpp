@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rules that end the program when they are broken: what is written to standard error before that.
+// fatal() ends the program when a rule is broken: the message that it writes to standard error before.
 #include <doorbell/base/fatal.hpp>
 
 #include <gtest/gtest.h>

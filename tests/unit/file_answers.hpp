@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What tests of requests for files ask: the events of a context, and the size of a file.
+// For tests of requests for files: the events of a context, and the size of a file.
 #pragma once
 
 #include <doorbell/aio.hpp>
@@ -21,7 +21,7 @@ inline off_t size_of(int fd) {
   return status.st_size;
 }
 
-/// Waits for so many events.
+/// Waits for `count` events.
 inline std::vector<aio::io_event> events_of(aio::context& ctx, std::size_t count) {
   std::vector<aio::io_event> all;
   std::array<aio::io_event, 64> some{};

@@ -21,17 +21,17 @@ using doorbell::aio::file_hints;
 using doorbell::base::unique_fd;
 using kind = file_hints::kind;
 
-constexpr int few_dozen = 100;  // of requests, after which a change has been noticed
+constexpr int few_dozen = 100;  // a change is noticed within this number of requests
 
 unique_fd memory_file() { return unique_fd{::memfd_create("doorbell-test", MFD_CLOEXEC)}; }
 
 class file_hints_of : public testing::Test {
  protected:
-  // On a disk, or the test says nothing about the page cache.
+  // The file must be on a disk. Otherwise the tests do not test the page cache.
   void SetUp() override {
     if (hints_.of(disk_.get()) == kind::memory) GTEST_SKIP() << "temporary files are in memory";
   }
-  /// Which of so many requests for the file are worth a try, if each try is in vain.
+  /// Which of `requests` requests for the file are worth a try, if each try fails.
   std::vector<int> tries_in_vain(int requests) {
     std::vector<int> tries;
     for (int request = 0; request < requests; ++request) {
@@ -46,7 +46,7 @@ class file_hints_of : public testing::Test {
   file_hints hints_;
 };
 
-TEST_F(file_hints_of, files_of_all_kinds_tell_the_kind) {
+TEST_F(file_hints_of, each_file_has_its_kind) {
   const doorbell::test::pipe_ends pipe;
   const unique_fd folder{::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   const auto memory = memory_file();
@@ -62,7 +62,7 @@ TEST_F(file_hints_of, files_of_all_kinds_tell_the_kind) {
   EXPECT_EQ(anew.of(disk_.get()), kind::direct);
 }
 
-TEST_F(file_hints_of, the_first_number_is_asked_for_its_file) {
+TEST_F(file_hints_of, the_first_number_has_the_kind_of_its_file) {
   const unique_fd kept{::fcntl(0, F_DUPFD_CLOEXEC, 3)};
   const auto memory = memory_file();
   ASSERT_EQ(::dup2(memory.get(), 0), 0);
@@ -75,7 +75,7 @@ TEST_F(file_hints_of, the_first_number_is_asked_for_its_file) {
     ::close(0);
 }
 
-TEST_F(file_hints_of, a_number_that_is_another_file_now_tells_of_it_after_a_few_dozen_requests) {
+TEST_F(file_hints_of, a_number_that_became_another_file_has_its_kind_after_a_few_dozen_requests) {
   const auto memory = memory_file();
   const doorbell::test::pipe_ends pipe;
   ASSERT_EQ(hints_.of(disk_.get()), kind::cached);
@@ -87,8 +87,8 @@ TEST_F(file_hints_of, a_number_that_is_another_file_now_tells_of_it_after_a_few_
   disk_.reset();
 }
 
-// Numbers share places in the table of hints.
-TEST_F(file_hints_of, numbers_far_apart_tell_each_its_own) {
+// These numbers share places in the table of hints.
+TEST_F(file_hints_of, numbers_that_share_a_place_keep_their_own_kinds) {
   const auto memory = memory_file();
   std::vector<unique_fd> others;
   for (int number = 0; number < 70; ++number) others.emplace_back(::dup(memory.get()));
@@ -102,7 +102,7 @@ TEST_F(file_hints_of, numbers_far_apart_tell_each_its_own) {
   }
 }
 
-// Oracle: the gaps between tries grow up to a bound, so that tries in vain cost little and a file that comes into the
+// Oracle: the gaps between tries grow up to a bound, so that failed tries cost little, and a file that comes into the
 // cache is noticed.
 TEST_F(file_hints_of, a_file_that_is_not_in_the_cache_is_tried_ever_more_rarely_up_to_a_bound) {
   const auto tries = tries_in_vain(1000);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The gate that a thread keeps closed while it waits for file I/O: for other threads, and not for that thread itself,
-// of which a signal handler may submit.
+// The gate that a thread keeps closed while it waits for file I/O: closed for other threads, but not for that thread
+// itself, whose signal handlers may submit.
 #include <doorbell/aio.hpp>
 
 #include <gtest/gtest.h>
@@ -23,8 +23,8 @@ namespace {
 using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
 
-// Oracle: the thread's own writes are accepted, in a pause within the pause and after that one, too; another thread's
-// is accepted when the pause is over; and each has its event.
+// Oracle: submit accepts the thread's own writes during the pause, during an inner pause, and after the inner one. It
+// accepts another thread's write when the pause has ended. Each write has its event.
 TEST(file_io_pause, stops_the_submits_of_other_threads_only) {
   doorbell::test::in_child([] {
     const auto file = doorbell::test::temporary_file();

@@ -27,13 +27,14 @@ using doorbell::test::in_child;
 using doorbell::test::run_together;
 using doorbell::test::sleeper;
 
-/// Sleeps for a mutex that is held, and gives it back when it has it. Constructed when the thread is asleep.
+/// A thread that sleeps for a held mutex, and unlocks it after it has acquired it. When the constructor returns, the
+/// thread is asleep.
 class waiting_thread {
  public:
   explicit waiting_thread(fork_aware_mutex& mutex)
       : thread_{[this, &mutex] {
           sleeper_.here();
-          EXPECT_FALSE(mutex.lock()) << "it was not taken over";
+          EXPECT_FALSE(mutex.lock()) << "no thread of a parent process held it";
           mutex.unlock();
         }} {
     EXPECT_TRUE(sleeper_.wait_until_asleep());
@@ -66,7 +67,7 @@ TEST(process_generation, grows_from_parent_to_child_to_grandchild) {
   EXPECT_EQ(process_generation(), parents);
 }
 
-// Only async-signal-safe calls in the child: no handler of the C library ran for it.
+// The child makes only async-signal-safe calls: no fork handler of the C library ran in it.
 TEST(process_generation, grows_in_a_child_that_the_system_call_created) {
   const auto parents = process_generation();
   const auto child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
@@ -105,7 +106,7 @@ TEST(fork_aware_mutex, is_held_by_one_thread) {
 }
 
 // Oracle: no increment of a plain variable under the mutex is lost.
-TEST(fork_aware_mutex, increments_under_it_add_up) {
+TEST(fork_aware_mutex, increments_under_the_mutex_add_up) {
   constexpr std::size_t threads = 4;
   constexpr std::size_t each = 5000;
   struct {
@@ -129,7 +130,7 @@ TEST(fork_aware_mutex, an_unlock_wakes_a_thread_that_sleeps_for_it) {
   mutex.unlock();
 }
 
-TEST(fork_aware_mutex, locked_for_good_it_stays_locked_in_a_child_too) {
+TEST(fork_aware_mutex, locked_for_good_stays_locked_in_a_child) {
   fork_aware_mutex mutex;
   mutex.lock_for_good();
   const auto expect_locked = [&] {
@@ -142,8 +143,8 @@ TEST(fork_aware_mutex, locked_for_good_it_stays_locked_in_a_child_too) {
   in_child(expect_locked);
 }
 
-// Oracle: what a thread did under the mutex is seen by the one that locks it for good.
-TEST(fork_aware_mutex, who_locks_it_for_good_waits_for_the_holder) {
+// Oracle: a thread that locks the mutex for good sees the writes that the holder made under it.
+TEST(fork_aware_mutex, lock_for_good_waits_for_the_holder) {
   fork_aware_mutex mutex;
   sleeper last;
   int done = 0;
@@ -167,7 +168,7 @@ TEST(fork_aware_mutex, who_locks_it_for_good_waits_for_the_holder) {
   in_child(expect_locked);
 }
 
-TEST(fork_aware_mutex, a_child_takes_it_over_from_a_thread_of_the_parent_and_is_told) {
+TEST(fork_aware_mutex, lock_in_a_child_takes_it_over_from_a_thread_of_the_parent_and_reports_it) {
   fork_aware_mutex mutex;
   std::latch is_held{1};
   std::latch may_end{1};
@@ -195,7 +196,7 @@ TEST(fork_aware_mutex, a_child_takes_it_over_from_a_thread_of_the_parent_and_is_
   holder.join();
 }
 
-TEST(fork_aware_mutex, a_child_does_not_take_it_for_held_because_threads_of_the_parent_wait_for_it) {
+TEST(fork_aware_mutex, lock_in_a_child_succeeds_although_threads_of_the_parent_wait_for_it) {
   fork_aware_mutex mutex;
   mutex.lock();
   waiting_thread other{mutex};

@@ -36,15 +36,15 @@ using doorbell::test::polled;
 using doorbell::test::take;
 using doorbell::test::unique_fd;
 
-/// Changes O_NONBLOCK of the open file, as each of those that share it may.
+/// Changes O_NONBLOCK of the open file. Each process that shares the file may do this.
 void set_non_blocking(const unique_fd& fd, bool on) {
   const int flags = ::fcntl(fd.get(), F_GETFL);
   ASSERT_EQ(::fcntl(fd.get(), F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK), 0);
 }
 
-// Oracle: signals return, of one thread and of another, though the target is full and was non-blocking at the last
-// signal but blocks now; the counts arrive when it is read.
-TEST(forward, does_not_block_when_o_nonblock_is_cleared_in_between) {
+// Oracle: signals of this and of another thread return, although the target is full and blocks now; it was non-blocking
+// at the last signal. The counts arrive when it is read.
+TEST(forward, does_not_block_when_o_nonblock_is_cleared_between_signals) {
   const eventfd bell;
   const auto there = kernel_eventfd();
   bell.forward_to(there.get());
@@ -60,10 +60,10 @@ TEST(forward, does_not_block_when_o_nonblock_is_cleared_in_between) {
   EXPECT_EQ(bell.info().count, 0U);
 }
 
-// Oracle: signals go on, whatever another thread does that shares the blocking eventfd. It fills the eventfd whenever
-// it is empty, also between a look at its room and a write, and reads it only when it sees that a signal has returned
-// since.
-TEST(forward, is_not_stopped_by_one_that_fills_a_blocking_eventfd) {
+// Oracle: signals return, whatever a thread that shares the blocking eventfd does. The other thread fills the eventfd
+// whenever it is empty, also between a check for room and a write, and reads it only when it sees that a signal has
+// returned since.
+TEST(forward, returns_although_another_thread_fills_the_blocking_target) {
   const eventfd bell;
   const auto there = kernel_eventfd(0, 0);
   bell.forward_to(there.get());
@@ -74,7 +74,7 @@ TEST(forward, is_not_stopped_by_one_that_fills_a_blocking_eventfd) {
   std::thread other{[&] {
     for (int seen = 0; !is_over;) {
       if (!doorbell::test::readable(there.get())) {
-        set_non_blocking(there, true);  // or it would block itself
+        set_non_blocking(there, true);  // otherwise the write would block this thread
         give(there.get(), eventfd::max);
         set_non_blocking(there, false);
       }
@@ -95,8 +95,8 @@ TEST(forward, is_not_stopped_by_one_that_fills_a_blocking_eventfd) {
   take(there.get());
 }
 
-// Oracle: the helper, which waits for room, lets the descriptor go; the count stays here.
-TEST(forward, stopped_while_a_blocking_eventfd_is_full_leaves_the_count_here) {
+// Oracle: the helper, which waits for room, releases the descriptor; the count stays in the eventfd.
+TEST(forward, stopped_while_the_blocking_target_is_full_leaves_the_count_in_the_eventfd) {
   const eventfd bell;
   const auto there = kernel_eventfd(0, 0);
   EXPECT_TRUE(give(there.get(), eventfd::max));
@@ -107,7 +107,7 @@ TEST(forward, stopped_while_a_blocking_eventfd_is_full_leaves_the_count_here) {
   EXPECT_EQ(bell.read(), 5U);
 }
 
-TEST(forward, of_what_does_not_fit_serves_a_reader_that_sleeps_here) {
+TEST(forward, of_a_count_that_does_not_fit_wakes_a_reader_of_the_eventfd) {
   const eventfd bell;
   const auto there = kernel_eventfd();
   EXPECT_TRUE(give(there.get(), eventfd::max));
@@ -120,8 +120,8 @@ TEST(forward, of_what_does_not_fit_serves_a_reader_that_sleeps_here) {
   EXPECT_EQ(take(there.get()), eventfd::max);
 }
 
-// Oracle: a notifier is called once for each signal, also for those that come back because they do not fit.
-TEST(forward, tells_a_notifier_of_each_signal_once) {
+// Oracle: a notifier is called once for each signal, also for counts that return because they do not fit.
+TEST(forward, calls_a_notifier_once_for_each_signal) {
   const eventfd bell;
   const auto there = kernel_eventfd();
   EXPECT_TRUE(give(there.get(), eventfd::max));
@@ -133,14 +133,14 @@ TEST(forward, tells_a_notifier_of_each_signal_once) {
   EXPECT_EQ(bell.info().count, 3U);
 }
 
-// Oracle: in sum, what is read over there and what is left here is what was signalled, whatever others do with the
-// eventfd meanwhile: they fill and read it and change O_NONBLOCK, and forwarding begins and ends.
+// Oracle: the sum of the counts read from the target and left in the eventfd equals the sum of the signals, although
+// another thread fills and reads the target and changes its O_NONBLOCK, and forwarding starts and stops.
 TEST(forward, loses_and_doubles_nothing_while_others_fill_the_eventfd) {
   constexpr std::uint64_t rounds = 500;
   const eventfd bell;
   const auto there = kernel_eventfd();
   std::atomic<bool> is_over{false};
-  std::uint64_t sum = 0;  // of what is read there, less what is written there: may wrap
+  std::uint64_t sum = 0;  // read from the target, less written to it by the other thread: may wrap
   std::thread other{[&] {
     for (std::uint64_t n = 0; !is_over; ++n) {
       set_non_blocking(there, true);
@@ -165,14 +165,14 @@ TEST(forward, loses_and_doubles_nothing_while_others_fill_the_eventfd) {
   is_over = true;
   ender.join();
   other.join();
-  // A write that was blocked at the end arrives after it.
+  // A write that was blocked when the threads ended arrives later.
   EXPECT_TRUE(eventually([&] {
     sum += take(there.get());
     return sum + bell.info().count == 3 * rounds;
   }));
 }
 
-// Oracle: the thread ends where it asks to, and not inside a signal; the eventfd works after that.
+// Oracle: the thread ends at pthread_testcancel(3), and not inside a signal; the eventfd works after that.
 TEST(forward, and_poll_fd_have_no_cancellation_point) {
   const eventfd bell;
   const auto there = kernel_eventfd();

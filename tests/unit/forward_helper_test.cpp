@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// forward_to: the threads that write to kernel eventfds which may block, when there are too many, too few or none.
+// forward_to: the threads that write to kernel eventfds that may block, when there are too many, too few or none.
 #include <doorbell/eventfd.hpp>
 
 #include <gtest/gtest.h>
@@ -42,8 +42,8 @@ using std::chrono::steady_clock;
 
 constexpr int blocking = 0;
 
-/// The number of the system call that each helper thread of this process sleeps in, or another word if it does not
-/// sleep. A helper thread is not found before it has set its name.
+/// For each helper thread of this process, the number of the system call that it sleeps in, or another word if it does
+/// not sleep. A helper thread is not found before it has set its name.
 std::vector<std::string> calls_of_helpers() {
   std::vector<std::string> calls;
   for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
@@ -56,7 +56,7 @@ std::vector<std::string> calls_of_helpers() {
   return calls;
 }
 
-/// How many helper threads this process has.
+/// The number of helper threads of this process.
 std::size_t helpers() { return calls_of_helpers().size(); }
 
 std::ptrdiff_t descriptors() {
@@ -72,14 +72,14 @@ bool is_in_poll(const std::string& call) {
   return call == std::to_string(SYS_ppoll);
 }
 
-/// Whether no helper thread has anything to do: each sleeps on a futex, or has been idle for so long that it has ended.
-/// The caller knows that a helper thread has begun: before that, none is found.
+/// Whether no helper thread has work: each sleeps on a futex, or has ended after its idle time. The caller must know
+/// that a helper thread has started: before that, none is found.
 bool are_helpers_idle_or_ended() { return std::ranges::all_of(calls_of_helpers(), is_in_futex); }
 
 /// Whether a helper thread polls an eventfd for room.
 bool is_a_helper_waiting_for_room() { return std::ranges::any_of(calls_of_helpers(), is_in_poll); }
 
-/// Signals n, and n again when the helper thread is idle; expects that one helper thread has moved both.
+/// Signals n, and n again when the helper thread is idle; expects that one helper thread has moved both counts.
 /// @return false if this took so long that the helper thread may have ended meanwhile.
 bool moves_two_counts_by_one_helper(const eventfd& bell, const unique_fd& there, std::uint64_t n) {
   const auto begin = steady_clock::now();
@@ -92,12 +92,12 @@ bool moves_two_counts_by_one_helper(const eventfd& bell, const unique_fd& there,
   const auto second = helpers();
   if (steady_clock::now() - begin >= 4s) return false;
   EXPECT_EQ(first, 1U);
-  EXPECT_EQ(second, 1U) << "the idle one is taken";
+  EXPECT_EQ(second, 1U) << "the idle helper must be reused";
   return true;
 }
 
-/// A kernel eventfd without room, and an eventfd that forwards to it. A helper thread waits for room as soon as one
-/// count has been signalled.
+/// A kernel eventfd without room, and an eventfd that forwards to it. A helper thread waits for room as soon as a count
+/// has been signalled.
 struct full_target {
   full_target() {
     EXPECT_TRUE(give(there.get(), eventfd::max));
@@ -119,9 +119,9 @@ TEST(forward_helper, is_not_started_for_an_eventfd_that_does_not_block) {
   });
 }
 
-// Oracle: one helper thread moves two counts, of which the second one wakes it before its idle time of 5 s is over, and
-// then ends.
-TEST(forward_helper, ends_when_it_is_idle_and_is_started_again) {
+// Oracle: one helper thread moves two counts, the second of which wakes it before its idle time of 5 s has passed; then
+// it ends.
+TEST(forward_helper, ends_after_its_idle_time_and_is_started_again) {
   in_child([] {
     const auto there = kernel_eventfd(0, blocking);
     const eventfd bell;
@@ -132,17 +132,17 @@ TEST(forward_helper, ends_when_it_is_idle_and_is_started_again) {
         is_in_time = moves_two_counts_by_one_helper(bell, there, n);
         EXPECT_TRUE(eventually([] { return helpers() == 0; }));
       }
-      ASSERT_TRUE(is_in_time) << "it was not woken, but has looked before its end";
+      ASSERT_TRUE(is_in_time) << "the second signal did not wake the helper, which checked once before its end";
     }
   });
 }
 
-// Oracle: a count arrives though each helper thread that there was waits for room elsewhere, and the counts that wait
-// arrive when there is room.
-TEST(forward_helper, is_found_for_an_eventfd_while_many_others_are_full) {
+// Oracle: a count arrives although each existing helper thread waits for room elsewhere, and the waiting counts arrive
+// when there is room.
+TEST(forward_helper, is_started_for_an_eventfd_while_many_others_are_full) {
   in_child([] {
     std::array<full_target, 6> full;
-    // Some of the signallers wait for a helper thread concurrently.
+    // Some of the signalling threads wait for a helper thread concurrently.
     run_together(full.size(), [&](std::size_t index) { full.at(index).bell.signal(3); });
     const auto there = kernel_eventfd(0, blocking);
     const eventfd bell;
@@ -157,8 +157,8 @@ TEST(forward_helper, is_found_for_an_eventfd_while_many_others_are_full) {
   });
 }
 
-// Oracle: when the forwarding has ended, no descriptor of it is left, also if the helper waited for room.
-TEST(forward_helper, keeps_no_descriptor_when_the_forwarding_has_ended) {
+// Oracle: when forwarding has ended, none of its descriptors is open, also if the helper waited for room.
+TEST(forward_helper, keeps_no_descriptor_after_forwarding_has_ended) {
   in_child([] {
     const auto run = [] {
       full_target full;
@@ -171,15 +171,15 @@ TEST(forward_helper, keeps_no_descriptor_when_the_forwarding_has_ended) {
         EXPECT_TRUE(gets(there, n));
       }
     };
-    run();  // also makes what the library keeps for the whole process
+    run();  // also makes objects that the library keeps for the whole process
     const auto before = descriptors();
     run();
     EXPECT_TRUE(eventually([&] { return descriptors() <= before; }));
   });
 }
 
-// Oracle: what the child signals arrives, though it has none of the helper threads of its parent, of which at least one
-// waits for room.
+// Oracle: the child's counts arrive, although the child has none of the helper threads of its parent, at least one of
+// which waits for room.
 TEST(forward_helper, of_the_parent_is_replaced_in_a_child) {
   const auto there = kernel_eventfd(0, blocking);
   const eventfd bell;
@@ -191,20 +191,20 @@ TEST(forward_helper, of_the_parent_is_replaced_in_a_child) {
   in_child([&] {
     bell.signal(2);
     EXPECT_TRUE(gets(there, 2));
-    EXPECT_EQ(full.bell.info().count, 0U) << "what waits is the parent's";
+    EXPECT_EQ(full.bell.info().count, 0U) << "the waiting count is the parent's";
     full.bell.signal(2);
     EXPECT_EQ(full.bell.info().count, 2U);
     EXPECT_EQ(take(full.there.get()), eventfd::max);
-    EXPECT_TRUE(gets(full.there, 7)) << "of the child and of the parent";
+    EXPECT_TRUE(gets(full.there, 7)) << "2 of the child and 5 of the parent";
   });
   bell.signal(4);
   EXPECT_TRUE(gets(there, 4));
   EXPECT_EQ(full.bell.info().count, 0U);
 }
 
-// Oracle: when the blocking eventfd is read, a count that did not fit moves without a later signal, though the helper
-// thread waited for room for another count before, which was taken here.
-TEST(forward_helper, waits_for_room_again_after_the_count_was_taken_here) {
+// Oracle: when the blocking eventfd is read, a count that did not fit moves without a later signal. Before, the helper
+// thread waited for room for another count, which a read of the forwarding eventfd took.
+TEST(forward_helper, waits_for_room_again_after_a_read_of_the_forwarding_eventfd) {
   const full_target full;
   full.bell.signal(5);
   ASSERT_TRUE(eventually(is_a_helper_waiting_for_room));
@@ -217,8 +217,8 @@ TEST(forward_helper, waits_for_room_again_after_the_count_was_taken_here) {
   EXPECT_EQ(full.bell.info().count, 0U);
 }
 
-// Oracle: where no helper thread can be started, each signal moves what fits, of its own count and of those before it.
-TEST(forward_helper, signals_move_what_fits_where_no_helper_can_be_started) {
+// Oracle: where no helper thread can be started, each signal moves as much of its own and of earlier counts as fits.
+TEST(forward_helper, if_none_can_be_started_signals_move_counts_that_fit) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "there is no seccomp(2)";
   in_child([] {
     doorbell::test::refuse(SYS_clone3, ENOSYS);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// forward_to: counts move into a kernel eventfd that somebody else made, all of them, and a signal never blocks for it.
+// forward_to: all counts move into a kernel eventfd that the program made, and a signal never blocks because of it.
 #include <doorbell/eventfd.hpp>
 
 #include <gtest/gtest.h>
@@ -37,7 +37,7 @@ using doorbell::test::take;
 using doorbell::test::thrown_by;
 using doorbell::test::unique_fd;
 
-TEST(forward, moves_what_is_signalled_and_written) {
+TEST(forward, moves_signalled_and_written_counts) {
   const eventfd bell;
   const auto there = kernel_eventfd();
   bell.forward_to(there.get());
@@ -50,9 +50,9 @@ TEST(forward, moves_what_is_signalled_and_written) {
   EXPECT_EQ(bell.info().count, 0U);
 }
 
-// Oracle: an eventfd of the program that gets the number of the library's duplicate stays 0, and is open when the library
-// has ended the forwarding.
-TEST(forward, does_not_touch_an_eventfd_that_the_program_puts_at_its_number) {
+// Oracle: an eventfd of the program that takes the number of the library's duplicate stays 0, and is still open when
+// the library has ended forwarding.
+TEST(forward, does_not_touch_an_eventfd_that_replaced_its_duplicate) {
   constexpr int highest = 1024;
   const auto there = kernel_eventfd();
   const auto other = kernel_eventfd();
@@ -77,7 +77,7 @@ TEST(forward, does_not_touch_an_eventfd_that_the_program_puts_at_its_number) {
   for (const auto& each : programs) EXPECT_TRUE(doorbell::test::is_open(each.get()));
 }
 
-TEST(forward, can_be_begun_with) {
+TEST(forward, forwarding_to_makes_an_eventfd_that_forwards) {
   const auto there = kernel_eventfd();
   const auto bell = eventfd::forwarding_to(there.get());
   bell.signal(3);
@@ -88,7 +88,7 @@ TEST(forward, can_be_begun_with) {
   EXPECT_EQ(thrown_by([] { std::ignore = eventfd::forwarding_to(-1); }), std::errc::bad_file_descriptor);
 }
 
-TEST(forward, can_be_begun_with_in_a_callback) {
+TEST(forward, forwarding_to_works_in_a_callback) {
   const auto there = kernel_eventfd();
   const eventfd bell;
   eventfd made = bell;
@@ -98,7 +98,7 @@ TEST(forward, can_be_begun_with_in_a_callback) {
   EXPECT_EQ(take(there.get()), 2U);
 }
 
-TEST(forward, moves_at_once_what_was_there_before) {
+TEST(forward, moves_an_earlier_count_immediately) {
   const eventfd bell{7};
   const auto there = kernel_eventfd();
   bell.forward_to(there.get());
@@ -114,7 +114,7 @@ TEST(forward, moves_the_whole_count_of_a_semaphore) {
   EXPECT_EQ(take(there.get()), 5U);
 }
 
-TEST(forward, adds_to_what_others_write_there) {
+TEST(forward, adds_to_counts_that_others_write_to_the_target) {
   const eventfd bell;
   const auto there = kernel_eventfd(5);
   bell.forward_to(there.get());
@@ -133,7 +133,7 @@ TEST(forward, moves_a_count_wider_than_61_bits) {
   EXPECT_EQ(take(there.get()), 2 * wide);
 }
 
-TEST(forward, of_a_saturated_count_moves_what_can_be_written) {
+TEST(forward, of_a_saturated_count_moves_the_largest_writable_count) {
   const eventfd bell;
   bell.signal(UINT64_MAX);
   const auto there = kernel_eventfd();
@@ -143,7 +143,8 @@ TEST(forward, of_a_saturated_count_moves_what_can_be_written) {
   EXPECT_EQ(take(there.get()), 2U);
 }
 
-// Oracle: a signal returns though a write(2) would block; what did not fit waits here, and moves with a later signal.
+// Oracle: a signal returns although a write(2) would block; a count that does not fit waits in the eventfd, and moves
+// with a later signal.
 TEST(forward, into_a_full_eventfd_neither_blocks_nor_loses) {
   for (const int flags : {0, static_cast<int>(EFD_NONBLOCK)}) {
     const eventfd bell;
@@ -160,8 +161,8 @@ TEST(forward, into_a_full_eventfd_neither_blocks_nor_loses) {
   }
 }
 
-// The rest moves with the next signal; of a blocking eventfd it may move before, when there is room.
-TEST(forward, of_more_than_there_is_room_for_neither_blocks_nor_loses) {
+// The rest moves with the next signal; to a blocking eventfd it may move earlier, when there is room.
+TEST(forward, of_a_count_larger_than_the_room_neither_blocks_nor_loses) {
   for (const int flags : {0, static_cast<int>(EFD_NONBLOCK)}) {
     const eventfd bell;
     const auto there = kernel_eventfd(0, flags);
@@ -180,8 +181,8 @@ TEST(forward, of_more_than_there_is_room_for_neither_blocks_nor_loses) {
   }
 }
 
-// Oracle: after the program has cleared O_NONBLOCK of a full eventfd, the counts of both signals arrive when it is read.
-TEST(forward, of_a_full_eventfd_that_becomes_a_blocking_one_arrives_when_that_is_read) {
+// Oracle: the program clears O_NONBLOCK of a full eventfd; the counts of both signals arrive when the eventfd is read.
+TEST(forward, to_a_full_eventfd_that_becomes_blocking_arrives_when_it_is_read) {
   const eventfd bell;
   const auto there = kernel_eventfd(0, EFD_NONBLOCK);
   EXPECT_TRUE(give(there.get(), eventfd::max));
@@ -194,7 +195,7 @@ TEST(forward, of_a_full_eventfd_that_becomes_a_blocking_one_arrives_when_that_is
   EXPECT_EQ(bell.info().count, 0U);
 }
 
-TEST(forward, does_not_change_the_flags_of_what_it_writes_to) {
+TEST(forward, does_not_change_the_flags_of_its_target) {
   const auto there = kernel_eventfd(0, 0);
   const int before = ::fcntl(there.get(), F_GETFL);
   const eventfd bell;
@@ -203,8 +204,8 @@ TEST(forward, does_not_change_the_flags_of_what_it_writes_to) {
   EXPECT_EQ(::fcntl(there.get(), F_GETFL), before);
 }
 
-// Oracle: what takes the number of a closed descriptor gets nothing; the eventfd that was meant gets everything.
-TEST(forward, goes_to_the_same_eventfd_though_its_number_be_used_again) {
+// Oracle: the eventfd that takes the number of the closed descriptor gets nothing; the original target gets everything.
+TEST(forward, goes_to_the_same_eventfd_after_its_number_is_reused) {
   auto there = kernel_eventfd();
   const unique_fd kept{::dup(there.get())};
   const auto another = kernel_eventfd();
@@ -233,7 +234,7 @@ TEST(forward, makes_room_for_a_sleeping_writer) {
   EXPECT_EQ(sum, 5U);
 }
 
-TEST(forward, stopped_leaves_counts_here) {
+TEST(forward, stopped_leaves_counts_in_the_eventfd) {
   const eventfd bell;
   const auto there = kernel_eventfd();
   bell.forward_to(there.get());
@@ -256,8 +257,8 @@ TEST(forward, stopped_can_begin_again_elsewhere) {
   EXPECT_EQ(take(second.get()), 3U);
 }
 
-// Oracle: the count is there, and the lowest free descriptor is what it was before.
-TEST(forward, at_the_last_close_moves_what_still_fits_and_ends) {
+// Oracle: the count arrives, and the lowest free descriptor is the same as before.
+TEST(forward, at_the_last_close_moves_the_waiting_count_and_ends) {
   eventfd bell;
   const auto there = kernel_eventfd();
   EXPECT_TRUE(give(there.get(), eventfd::max));
@@ -286,7 +287,7 @@ TEST(forward, takes_an_eventfd_and_nothing_else) {
   EXPECT_EQ(bell.info().count, 1U);
 }
 
-// It is the library's: a count in there would make it readable although there is nothing to read.
+// A poll_fd belongs to the library: a count in it would make it readable although there is nothing to read.
 TEST(forward, does_not_take_a_poll_fd) {
   const eventfd bell{1};
   const eventfd other;
@@ -298,7 +299,7 @@ TEST(forward, does_not_take_a_poll_fd) {
   EXPECT_FALSE(doorbell::test::readable(other.poll_fd()));
 }
 
-TEST(forward, to_two_at_once_is_refused) {
+TEST(forward, to_a_second_target_is_refused) {
   const eventfd bell;
   const auto there = kernel_eventfd();
   const auto other = kernel_eventfd();
@@ -309,7 +310,7 @@ TEST(forward, to_two_at_once_is_refused) {
   EXPECT_EQ(take(other.get()), 0U);
 }
 
-TEST(forward, that_never_began_cannot_be_stopped) {
+TEST(forward, stop_without_forwarding_is_an_error) {
   const eventfd bell;
   EXPECT_EQ(error_of([&](auto& ec) { bell.stop_forwarding(ec); }), std::errc::no_such_file_or_directory);
   EXPECT_EQ(thrown_by([&] { bell.stop_forwarding(); }), std::errc::no_such_file_or_directory);
@@ -329,7 +330,7 @@ TEST(forward, without_a_descriptor_left_fails_and_loses_nothing) {
   EXPECT_EQ(take(there.get()), 3U);
 }
 
-// The first one of a process needs a second descriptor, for the epoll by which the duplicates are known.
+// The first forwarding of a process needs a second descriptor: the epoll by which the duplicates are identified.
 TEST(forward, needs_one_descriptor) {
   rlim_t spare = 2;
   for (const int flags : {0, static_cast<int>(EFD_NONBLOCK)}) {
@@ -360,7 +361,7 @@ TEST(forward, is_refused_in_a_callback) {
   EXPECT_EQ(end, std::errc::resource_deadlock_would_occur);
 }
 
-TEST(forward, and_poll_fd_go_together) {
+TEST(forward, and_poll_fd_work_together) {
   const eventfd bell;
   const int fd = bell.poll_fd();
   const auto there = kernel_eventfd();

@@ -30,17 +30,17 @@ using doorbell::test::sleeper;
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
-TEST(futex, a_word_that_has_changed_already_is_not_waited_for) {
+TEST(futex, a_wait_for_a_word_that_has_changed_returns_woken) {
   const atomic<std::uint32_t> word{1};
   EXPECT_EQ(futex_wait(word, 0), futex_result::woken);
 }
 
-TEST(futex, a_deadline_that_has_passed_is_answered_at_once) {
+TEST(futex, a_wait_with_a_passed_deadline_times_out_immediately) {
   const atomic<std::uint32_t> word{0};
   EXPECT_EQ(futex_wait(word, 0, steady_clock::now() - 1s), futex_result::timed_out);
 }
 
-TEST(futex, a_deadline_before_the_clock_began_has_passed_too) {
+TEST(futex, a_deadline_before_the_clock_began_has_passed) {
   const atomic<std::uint32_t> word{0};
   EXPECT_EQ(futex_wait(word, 0, steady_clock::time_point::min()), futex_result::timed_out);
 }
@@ -61,7 +61,7 @@ TEST(futex, leaves_errno_alone) {
   EXPECT_EQ(errno, EXFULL);
 }
 
-// Oracle: a turn that was handed over is always taken up: neither side sleeps on a word that has changed.
+// Oracle: each turn that one thread hands over is taken by the other: neither sleeps on a word that has changed.
 TEST(futex, no_wake_is_lost_between_two_threads_that_take_turns) {
   constexpr std::uint32_t turns = 2000;
   atomic<std::uint32_t> turn{0};
@@ -75,13 +75,13 @@ TEST(futex, no_wake_is_lost_between_two_threads_that_take_turns) {
   EXPECT_EQ(turn, turns);
 }
 
-TEST(futex_high, an_upper_half_that_has_changed_already_is_not_waited_for) {
+TEST(futex_high, a_wait_for_an_upper_half_that_has_changed_returns) {
   const atomic<std::uint64_t> word{1ULL << 32};
   doorbell::base::futex_wait_high(word, 0);
 }
 
-// Oracle: as above, with the turn in the upper half while the lower half moves all the time.
-TEST(futex_high, no_wake_is_lost_while_the_lower_half_moves) {
+// Oracle: as above, with the turn in the upper half, while the lower half changes continually.
+TEST(futex_high, no_wake_is_lost_while_the_lower_half_changes) {
   constexpr std::uint64_t turns = 2000;
   atomic<std::uint64_t> word{0};
   run_together(2, [&](std::size_t index) {
@@ -97,7 +97,8 @@ TEST(futex_high, no_wake_is_lost_while_the_lower_half_moves) {
   EXPECT_EQ(word.load() >> 32, turns);
 }
 
-// Oracle: of two threads asleep on a word one wake ends one wait, and says that it was woken, whatever errno was.
+// Oracle: one wake ends the wait of one of two threads that sleep on a word; that wait returns woken, whatever errno
+// was.
 TEST(futex, one_wake_ends_one_wait) {
   const atomic<std::uint32_t> word{0};
   const atomic<std::uint64_t> wide{0};
@@ -145,7 +146,7 @@ class counting_handler {
   struct sigaction before_{};
 };
 
-/// Waits in a thread of its own for a word that nobody changes, and signals that thread until its wait has ended.
+/// Waits in a new thread for a word that no thread changes, and signals the new thread until its wait has ended.
 futex_result wait_under_signals(deadline until) {
   const atomic<std::uint32_t> word{0};
   std::atomic<bool> ended{false};
@@ -172,8 +173,8 @@ TEST(futex, any_handler_interrupts_a_wait_with_a_deadline) {
   EXPECT_EQ(wait_under_signals(steady_clock::now() + 1h), futex_result::interrupted);
 }
 
-// Oracle: the handler has run, and the wait ended with the wake all the same. (Not: it ran during the wait.
-// ThreadSanitizer puts handlers off until the thread calls something that it intercepts.)
+// Oracle: the handler has run, and the wait still ended by the wake. The test does not require that the handler ran
+// during the wait, because ThreadSanitizer defers handlers until the thread calls a function that it intercepts.
 TEST(futex, a_handler_with_restart_does_not_interrupt_a_wait_without_a_deadline) {
   const counting_handler handler{SA_RESTART};
   atomic<std::uint32_t> word{0};

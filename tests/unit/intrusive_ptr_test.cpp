@@ -53,7 +53,7 @@ TEST(intrusive_ptr, takes_over_a_reference_without_adding_one) {
   EXPECT_EQ(object.references, 0);
 }
 
-TEST(intrusive_ptr, copied_holds_a_reference_each) {
+TEST(intrusive_ptr, copies_hold_one_reference_each) {
   counted object;
   const counted_ptr one{&object};
   const counted_ptr other{one};
@@ -70,7 +70,7 @@ TEST(intrusive_ptr, moved_from_is_null_and_the_count_stays) {
   EXPECT_EQ(object.references, 1);
 }
 
-TEST(intrusive_ptr, assigned_drops_the_reference_it_held) {
+TEST(intrusive_ptr, assigned_drops_its_previous_reference) {
   counted first;
   counted second;
   counted_ptr one{&first};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The end of a context, seen by those who may still look at it: a lookup that has found it and is not yet its user, another
-// who destroys it, the reaper.
+// The end of a context, as seen by threads that may still access it: a thread whose lookup has found it but has not yet
+// taken a reference, another thread that destroys it, and the reaper.
 #include "../../aio/ioctx_table.hpp"
 
 #include <doorbell/aio.hpp>
@@ -30,13 +30,13 @@ namespace aio = doorbell::aio;
 using doorbell::base::rcu_read_guard;
 using doorbell::test::sleeper;
 
-/// Runs `body` in another thread, and returns when it has ended. Oracle: it does not get to its end within the section
-/// that is open when it begins.
+/// Runs `body` in another thread inside a read section. When this returns, the section and the thread have ended.
+/// Oracle: `body` does not return within the section, which is open when it begins.
 template <class Body>
 void expect_to_wait_for_readers(Body body) {
   sleeper waiting;
   std::atomic<bool> ended{false};
-  std::jthread thread;  // joined when the section has ended
+  std::jthread thread;  // joined after the end of the section
   const rcu_read_guard reading;
   thread = std::jthread{[&] {
     waiting.here();
@@ -47,13 +47,13 @@ void expect_to_wait_for_readers(Body body) {
   EXPECT_FALSE(ended);
 }
 
-TEST(ioctx_table, a_context_is_in_memory_for_as_long_as_one_who_found_it_reads) {
+TEST(ioctx_table, a_context_stays_in_memory_while_a_reader_that_found_it_reads) {
   aio::aio_context_t ctx = 0;
   ASSERT_EQ(aio::io_setup(1, &ctx), 0);
   expect_to_wait_for_readers([&] { EXPECT_EQ(aio::io_destroy(ctx), 0); });
 }
 
-TEST(ioctx_table, an_array_is_in_memory_for_as_long_as_one_who_goes_through_it_reads) {
+TEST(ioctx_table, an_array_stays_in_memory_while_a_reader_walks_it) {
   std::array<aio::aio_context_t, 64> contexts{};
   ASSERT_EQ(aio::io_setup(1, contexts.data()), 0);  // the first array replaces none
   expect_to_wait_for_readers([&] {
@@ -62,21 +62,22 @@ TEST(ioctx_table, an_array_is_in_memory_for_as_long_as_one_who_goes_through_it_r
   for (const auto ctx : contexts) EXPECT_EQ(aio::io_destroy(ctx), 0);
 }
 
-/// Where the next mapping of so many bytes will be, unless this thread maps something else first.
+/// The address of the next mapping of this size, unless this thread maps something else first.
 aio::aio_context_t next_mapping(std::size_t bytes) {
   void* const there = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   ::munmap(there, bytes);
   return reinterpret_cast<aio::aio_context_t>(there);
 }
 
-/// How long the ring of a context is, by its header.
+/// The length of a context's ring, according to its header.
 std::size_t ring_bytes(aio::aio_context_t ctx) {
   return (reinterpret_cast<const unsigned*>(ctx)[1] + 1) * sizeof(aio::io_event);
 }
 
-// Oracle: while one is refused, because the process has as many requests as it may have, nobody finds it at its handle. It
-// is the one for which the table would grow, so that it would wait here until somebody has looked.
-TEST(ioctx_table, a_context_that_is_refused_cannot_be_found) {
+// Oracle: a lookup does not find a context that is refused because the process has reached its limit of requests. The
+// table would have to grow for this context. So an io_setup that put the context into the table would wait for the end
+// of the read section, and the loop would find the context.
+TEST(ioctx_table, a_refused_context_is_never_found) {
   constexpr unsigned each = 30;
   std::array<aio::aio_context_t, 7> others{};
   for (auto& ctx : others) ASSERT_EQ(aio::io_setup(each, &ctx), 0);
@@ -101,9 +102,9 @@ TEST(ioctx_table, a_context_that_is_refused_cannot_be_found) {
   for (const auto ctx : others) EXPECT_EQ(aio::io_destroy(ctx), 0);
 }
 
-// Oracle: while the one who destroys a context is held up on the way, in front of the table, another is told that it comes
-// too late, and does not follow.
-TEST(ioctx_table, the_second_who_destroys_a_context_does_not_get_to_the_table) {
+// Oracle: while the first thread that destroys a context waits for the table's lock, a second one gets EINVAL without
+// waiting for that lock.
+TEST(ioctx_table, a_second_destroy_does_not_reach_the_table) {
   aio::aio_context_t ctx = 0;
   ASSERT_EQ(aio::io_setup(1, &ctx), 0);
   sleeper second;
@@ -123,8 +124,9 @@ TEST(ioctx_table, the_second_who_destroys_a_context_does_not_get_to_the_table) {
   EXPECT_EQ(answer, -EINVAL);
 }
 
-// Oracle: a context is not gone before the reaper has let go of it: who destroys it waits for the reaper's lock.
-TEST(reaper, has_forgotten_a_context_by_the_time_that_it_is_gone) {
+// Oracle: a context does not end before the reaper has released it: the thread that destroys it waits for the reaper's
+// lock.
+TEST(reaper, has_released_a_context_before_destroy_returns) {
   const doorbell::test::pipe_ends pipe;
   const doorbell::eventfd bell;
   aio::context ctx{1};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// O_DIRECT transfers that a context passes to the kernel's own AIO: their answers, and what happens where the kernel's AIO
-// is refused or full.
+// O_DIRECT transfers that a context passes to the kernel's AIO: their results, and how requests complete where the
+// kernel's AIO is refused or full.
 #include <doorbell/aio_calls.hpp>
 
 #include <fcntl.h>
@@ -57,8 +57,8 @@ TEST_F(direct, reads_and_writes_need_no_thread) {
   });
 }
 
-// Oracle: each of the reads has one event, with its bytes in its buffer.
-TEST_F(direct, a_batch_has_one_answer_for_each_request) {
+// Oracle: each read has one event, with its bytes in its buffer.
+TEST_F(direct, a_batch_has_one_event_for_each_request) {
   const by_handle ctx{blocks};
   std::vector<aio::iocb_abi> asked;
   for (std::size_t block = 0; block < blocks; ++block) asked.push_back(read_of(block, memory[block]));
@@ -75,8 +75,8 @@ TEST_F(direct, a_batch_has_one_answer_for_each_request) {
   for (const int count : answers) EXPECT_EQ(count, 1);
 }
 
-// Oracle: the same, where only some of the requests are for the kernel's AIO.
-TEST_F(direct, a_batch_of_all_kinds_has_one_answer_for_each_request) {
+// Oracle: the same, where only some of the requests go to the kernel's AIO.
+TEST_F(direct, a_batch_of_all_kinds_has_one_event_for_each_request) {
   const by_handle ctx{64};
   const auto cached = doorbell::test::temporary_file(std::string(block_size, 'c'));
   const doorbell::test::pipe_ends pipe;
@@ -110,7 +110,7 @@ TEST_F(direct, more_requests_than_the_kernels_context_holds_all_complete) {
   for (const auto& each : all) EXPECT_EQ(each.res, block_size);
 }
 
-// The program closes the file, and another gets its number, while the reads are in flight.
+// While the reads are in flight, the program closes the file, and another file gets its number.
 TEST_F(direct, requests_belong_to_the_file_that_was_open_at_submit) {
   const by_handle ctx{blocks};
   const auto other = direct_file('A');
@@ -128,8 +128,8 @@ TEST_F(direct, requests_belong_to_the_file_that_was_open_at_submit) {
   }
 }
 
-// What the kernel's AIO and a worker say of a transfer that O_DIRECT does not allow.
-TEST_F(direct, a_misaligned_transfer_has_the_same_answer_from_the_kernel_and_from_a_worker) {
+// The results of the kernel's AIO and of a worker for a transfer that O_DIRECT does not allow.
+TEST_F(direct, a_misaligned_transfer_has_the_same_result_by_the_kernel_and_by_a_worker) {
   const auto answers = [&](const by_handle& ctx) {
     auto offset = read_of(0, memory[0]);
     offset.offset = 7;
@@ -153,10 +153,10 @@ TEST_F(direct, a_misaligned_transfer_has_the_same_answer_from_the_kernel_and_fro
   });
 }
 
-// aio-max-nr is exhausted (EAGAIN), or a sandbox or the kernel itself refuses the calls.
+// EAGAIN: aio-max-nr is exhausted. Other errors: a sandbox or the kernel itself refuses the calls.
 class refused : public direct, public testing::WithParamInterface<int> {};
 
-TEST_P(refused, io_setup_leaves_the_requests_to_workers) {
+TEST_P(refused, io_setup_leaves_requests_to_workers) {
   in_child([&] {
     doorbell::test::refuse(SYS_io_setup, GetParam());
     const by_handle ctx{8};
@@ -167,7 +167,7 @@ TEST_P(refused, io_setup_leaves_the_requests_to_workers) {
   });
 }
 
-TEST_P(refused, io_submit_leaves_the_requests_to_workers) {
+TEST_P(refused, io_submit_leaves_requests_to_workers) {
   in_child([&] {
     const by_handle ctx{8};
     EXPECT_EQ(ctx.result_of(read_of(0, memory[0])), block_size);
@@ -209,7 +209,7 @@ TEST_F(direct, a_child_has_a_context_of_its_own) {
   EXPECT_EQ(memory[0][0], letter_of(4));
 }
 
-// Oracle: each request has one event, with its result, whoever gets it.
+// Oracle: each request has one event, with its result, whichever thread gets it.
 TEST_F(direct, many_threads_submit_and_get_all_kinds) {
   constexpr std::size_t threads = 4;
   constexpr int rounds = 200;
@@ -222,7 +222,8 @@ TEST_F(direct, many_threads_submit_and_get_all_kinds) {
                        static_cast<aio::iocb_abi>(aio::prep_fdsync(file.get())),
                        static_cast<aio::iocb_abi>(aio::prep_pread(zero.get(), memory[4 * me + 2], 16, 0))};
       ASSERT_EQ(ctx.submit(asked), static_cast<int>(asked.size()));
-      // The iocbs of this thread must outlive their events only by address; another thread may get them.
+      // The iocbs of this thread need not outlive their events, which another thread may get: only their addresses are
+      // used.
       for (const auto& each : ctx.events(asked.size())) {
         EXPECT_TRUE(each.res == 0 || each.res == 16 || each.res == block_size) << each.res;
         ++got;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Kernel eventfds that a program has made: how they are told from other files, and how counts are added without
-// waiting.
+// Kernel eventfds that a program has made: how they are distinguished from other files, and how counts are added
+// without waiting.
 #include "../../eventfd/kernel_eventfd.hpp"
 
 #include <gtest/gtest.h>
@@ -47,21 +47,21 @@ std::error_code error_of_opening(int fd) {
   return ec;
 }
 
-/// Of `count`, which is read until nothing is left.
+/// Reads the count until nothing is left. @return the sum.
 std::uint64_t all_of(const unique_fd& fd) {
   std::uint64_t sum = 0;
   while (doorbell::test::readable(fd.get())) sum += take(fd.get());
   return sum;
 }
 
-TEST(eventfd_recognition, knows_eventfds_in_each_state_by_either_way) {
+TEST(eventfd_recognition, finds_eventfds_in_each_state_by_both_methods) {
   for (const auto& [name, fd] : doorbell::test::eventfds()) {
     EXPECT_TRUE(answers_as_eventfd(fd.get())) << name;
     EXPECT_TRUE(is_eventfd_by_fdinfo(fd.get())) << name;
   }
 }
 
-TEST(eventfd_recognition, takes_no_other_file_for_one) {
+TEST(eventfd_recognition, finds_no_other_file_to_be_an_eventfd) {
   const doorbell::test::other_files others;
   EXPECT_GE(others.all().size(), 15U);
   for (const auto& [name, fd] : others.all()) {
@@ -82,14 +82,14 @@ TEST(eventfd_recognition, needs_no_rights) {
     });
 }
 
-// As the kernel, which refuses it for whatever needs a file that is open.
-TEST(eventfd_recognition, refuses_a_path_as_if_it_were_closed) {
+// The kernel, too, refuses an O_PATH descriptor for each operation that needs an open file.
+TEST(eventfd_recognition, reports_a_path_as_a_bad_descriptor) {
   const unique_fd path{::open("/", O_PATH | O_CLOEXEC)};
   EXPECT_EQ(error_of_opening(path.get()), std::errc::bad_file_descriptor);
   EXPECT_EQ(error_of_opening(-1), std::errc::bad_file_descriptor);
 }
 
-// Oracle: no count, no byte and no event comes of it; files keep their size and their position.
+// Oracle: the check adds no count, no byte and no event; files keep their size and their position.
 TEST(eventfd_recognition, changes_nothing) {
   for (const auto& [name, fd] : doorbell::test::eventfds()) {
     const auto before = doorbell::test::polled(fd.get());
@@ -113,7 +113,7 @@ TEST(eventfd_recognition, changes_nothing) {
   EXPECT_EQ(status.st_size, 4);
 }
 
-// Oracle: the count is what the line says, in base 16; no other text has one.
+// Oracle: the count is the number in the line, in base 16; no other text has a count.
 TEST(eventfd_recognition, reads_the_count_from_the_text_of_an_eventfd_only) {
   const auto count_in = [](const std::string& text) {
     return doorbell::read_eventfd_count(doorbell::test::temporary_file(text).get());
@@ -127,14 +127,14 @@ TEST(eventfd_recognition, reads_the_count_from_the_text_of_an_eventfd_only) {
   EXPECT_EQ(doorbell::read_eventfd_count(-1), std::nullopt);
 }
 
-/// With /proc, and without.
+/// Runs each test with /proc, and without.
 class kernel_eventfd_add : public testing::TestWithParam<bool> {
  protected:
   void SetUp() override {
     if (!GetParam() && !doorbell::test::can_lose_proc()) GTEST_SKIP() << "chroot(2) is refused";
   }
 
-  /// Calls body(flags) for eventfds of each kind, in a child that has /proc or has not.
+  /// Calls body(flags) for eventfds of each kind, in a child that has /proc or does not have it.
   template <class Body>
   static void for_each_kind(Body body) {
     in_child([&] {
@@ -153,8 +153,8 @@ class kernel_eventfd_add : public testing::TestWithParam<bool> {
   };
 };
 
-// Oracle: of each amount exactly as much is added as there is room for, and the call returns.
-TEST_P(kernel_eventfd_add, adds_what_there_is_room_for) {
+// Oracle: of each amount, exactly as much is added as there is room for, and the call returns.
+TEST_P(kernel_eventfd_add, adds_as_much_as_there_is_room_for) {
   for_each_kind([](int flags) {
     for (const std::uint64_t room : {0U, 1U, 2U, 3U, 7U, 8U, 64U, 65U, 100U})
       for (const std::uint64_t n : {1U, 2U, 3U, 5U, 8U, 13U, 64U, 99U, 100U, 101U}) {
@@ -178,7 +178,8 @@ TEST_P(kernel_eventfd_add, adds_to_an_empty_one) {
   });
 }
 
-// Oracle: a count that may not be added by ones is added in parts, and the parts are its sum.
+// Oracle: a count that is too large to be added in steps of one is added in parts, and the sum of the parts is the
+// count.
 TEST_P(kernel_eventfd_add, adds_a_large_count_in_a_few_calls) {
   for_each_kind([](int flags) {
     const auto fd = kernel_eventfd(0, flags);
@@ -198,8 +199,8 @@ TEST_P(kernel_eventfd_add, adds_a_large_count_in_a_few_calls) {
 INSTANTIATE_TEST_SUITE_P(, kernel_eventfd_add, testing::Bool(),
                          [](const auto& tested) { return tested.param ? "with_proc" : "without_proc"; });
 
-// The text that tells the room belongs to the thread that opened it.
-TEST(kernel_eventfd, adds_when_the_thread_that_added_first_has_ended) {
+// The file in /proc that gives the room belongs to the thread that opened it.
+TEST(kernel_eventfd, adds_after_the_thread_that_added_first_has_ended) {
   const auto fd = kernel_eventfd(0, 0);
   ASSERT_TRUE(doorbell::test::give(fd.get(), most - 8));
   doorbell::kernel_eventfd opened;
@@ -210,7 +211,7 @@ TEST(kernel_eventfd, adds_when_the_thread_that_added_first_has_ended) {
   EXPECT_EQ(take(fd.get()), most);
 }
 
-/// Has the kernel's AIO signal an eventfd that is full: its count is one more than write(2) can make it.
+/// Lets the kernel's AIO signal a full eventfd: the count is then one more than write(2) can make it.
 bool saturate(const unique_fd& fd) {
   const auto file = doorbell::test::temporary_file("text");
   std::array<char, 4> buffer{};
@@ -231,7 +232,7 @@ bool saturate(const unique_fd& fd) {
   return is_done && (doorbell::test::polled(fd.get()) & POLLERR) != 0;
 }
 
-// Oracle: nothing is added, and the call returns: poll(2) says that there is an error, and not that there is room.
+// Oracle: nothing is added, and the call returns: poll(2) reports an error, and no room.
 TEST(kernel_eventfd, adds_nothing_to_a_count_that_the_kernel_has_saturated) {
   for (const int flags : {0, static_cast<int>(EFD_NONBLOCK)})
     for (const std::uint64_t n : {1U, 2U}) {
@@ -248,8 +249,8 @@ TEST(kernel_eventfd, adds_nothing_to_a_count_that_the_kernel_has_saturated) {
     }
 }
 
-// Oracle: a text of the program that has the number of the library's is not taken for it.
-TEST(kernel_eventfd, does_not_believe_a_text_that_the_program_puts_at_a_number_of_its_own) {
+// Oracle: the library does not read a file of the program that has replaced the library's file in /proc.
+TEST(kernel_eventfd, does_not_read_a_file_that_replaced_its_own) {
   const auto fd = kernel_eventfd(0, 0);
   const auto text = doorbell::test::temporary_file("eventfd-count: fffffffffffffffe\n");
   doorbell::kernel_eventfd opened;
@@ -268,8 +269,9 @@ TEST(kernel_eventfd, does_not_believe_a_text_that_the_program_puts_at_a_number_o
   EXPECT_EQ(take(fd.get()), 4U);
 }
 
-// Oracle: the program's file that has the number of the library's text is open and unread when the library has ended.
-TEST(kernel_eventfd, does_not_close_a_file_that_the_program_puts_at_a_number_of_its_own) {
+// Oracle: the program's file that has replaced the library's file in /proc is open and unread after the library has
+// closed its own.
+TEST(kernel_eventfd, does_not_close_a_file_that_replaced_its_own) {
   const auto fd = kernel_eventfd(0, 0);
   const auto other = kernel_eventfd(5, 0);
   std::vector<unique_fd> programs;
@@ -280,7 +282,7 @@ TEST(kernel_eventfd, does_not_close_a_file_that_the_program_puts_at_a_number_of_
     EXPECT_EQ(opened.add(2), 2U);
     for (int number = doorbell::base::private_fd::lowest_number(); number < 1024; ++number) {
       if (number == opened.descriptor().get() || !doorbell::test::is_open(number)) continue;
-      // Not what the library keeps for the whole process.
+      // Skips files that the library keeps for the whole process.
       struct stat status{};
       if (::fstat(number, &status) != 0 || !S_ISREG(status.st_mode)) continue;
       ASSERT_EQ(::dup3(other.get(), number, O_CLOEXEC), number);

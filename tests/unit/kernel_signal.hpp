@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What tests of requests that signal a kernel eventfd have in common: O_DIRECT reads, an eventfd, and the ring as the
-// program sees it.
+// For tests of requests that signal a kernel eventfd: O_DIRECT reads, an eventfd, and the ring as the program reads it.
 #pragma once
 
 #include <poll.h>
@@ -34,7 +33,7 @@ class kernel_signal : public direct {
     for (std::size_t block = 0; block < count; ++block) asked_.push_back(signalling_read(block, eventfd));
     ASSERT_EQ(ctx.submit(asked_), static_cast<int>(count));
   }
-  /// Many events by calls: what makes a context leave the eventfd to the kernel.
+  /// Gets many events by calls. A context then leaves it to the kernel to signal the eventfd.
   void get_many_by_calls(const by_handle& ctx) {
     submit_reads(ctx, blocks, bell);
     ASSERT_EQ(ctx.events(blocks).size(), blocks);
@@ -46,7 +45,7 @@ class kernel_signal : public direct {
   static unsigned magic_of(const by_handle& ctx) {
     return std::atomic_ref<unsigned>{header_at(ctx.handle()).magic}.load();
   }
-  /// The events that the program reads in the ring by itself.
+  /// Takes all events from the ring without a call, as a program may. @return their number.
   static std::size_t read_ring(const by_handle& ctx) {
     auto& ring = header_at(ctx.handle());
     const auto tail = std::atomic_ref<unsigned>{ring.tail}.load(std::memory_order_acquire);
@@ -55,7 +54,7 @@ class kernel_signal : public direct {
     head.store(tail, std::memory_order_release);
     return count;
   }
-  /// The result in the only event that is in the ring, which it takes; -ENODATA: there are more or less.
+  /// Takes the only event in the ring. @return its result; -ENODATA: the ring does not have exactly one event.
   static std::int64_t last_in_ring(const by_handle& ctx) {
     auto& ring = header_at(ctx.handle());
     const auto at = std::atomic_ref<unsigned>{ring.head}.load(std::memory_order_relaxed);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Programs that read the ring, as QEMU does: the event is there when the eventfd is signalled.
+// Programs that read the ring, as QEMU does: the event is in the ring when the eventfd is signalled.
 #include <doorbell/aio_calls.hpp>
 
 #include <fcntl.h>
@@ -33,8 +33,8 @@ using doorbell::test::kernel_signal;
 using doorbell::test::ring_magic;
 using doorbell::test::take_until;
 
-// Oracle: as QEMU does, which never makes a call for events: when the eventfd is signalled, the event is in the ring.
-TEST_F(kernel_signal, a_loop_that_reads_the_ring_finds_each_event_when_it_is_signalled) {
+// The program never calls io_getevents, as QEMU. Oracle: when the eventfd is signalled, the event is in the ring.
+TEST_F(kernel_signal, a_loop_that_reads_the_ring_finds_each_event_when_the_eventfd_is_signalled) {
   const by_handle ctx{blocks};
   for (int round = 0; round < 200; ++round) {
     submit_reads(ctx, 1, bell);
@@ -45,9 +45,9 @@ TEST_F(kernel_signal, a_loop_that_reads_the_ring_finds_each_event_when_it_is_sig
   }
 }
 
-// Oracle: as libaio's io_getevents without a timeout does: with the magic number, it returns without a call if the ring is
-// empty. When the eventfd is signalled, it gets the event.
-TEST_F(kernel_signal, a_loop_that_looks_into_the_ring_first_gets_each_event_when_it_is_signalled) {
+// The program does as libaio's io_getevents without a timeout: if the ring has the magic number and is empty, it makes
+// no call. Oracle: when the eventfd is signalled, the program gets the event.
+TEST_F(kernel_signal, a_loop_that_checks_the_ring_first_gets_each_event_when_the_eventfd_is_signalled) {
   const by_handle ctx{blocks};
   const auto& ring = doorbell::test::header_at(ctx.handle());
   for (int round = 0; round < 400; ++round) {
@@ -61,11 +61,11 @@ TEST_F(kernel_signal, a_loop_that_looks_into_the_ring_first_gets_each_event_when
   }
 }
 
-TEST_F(kernel_signal, a_program_that_begins_to_read_the_ring_is_found_out) {
+TEST_F(kernel_signal, a_program_that_begins_to_read_the_ring_is_detected) {
   const by_handle ctx{blocks};
   get_many_by_calls(ctx);
   ASSERT_NE(magic_of(ctx), ring_magic);
-  // It does not verify the magic number, and finds the event late the first time.
+  // The program does not check the magic number, and finds the first event late.
   submit_reads(ctx, 1, bell);
   ASSERT_TRUE(doorbell::test::eventually([&] { return read_ring(ctx) == 1; }));
   ASSERT_EQ(take_until(bell.get(), 1), 1U);
@@ -78,8 +78,9 @@ TEST_F(kernel_signal, a_program_that_begins_to_read_the_ring_is_found_out) {
   EXPECT_EQ(magic_of(ctx), ring_magic);
 }
 
-// Oracle: each event is found in the ring without a call, though the kernel announced no completion of the first ones.
-TEST_F(kernel_signal, a_program_that_has_stopped_calling_finds_events_without_an_eventfd_in_the_ring) {
+// Oracle: the program finds each event in the ring without a call, although the kernel announced no completion of the
+// first requests.
+TEST_F(kernel_signal, after_its_last_call_a_program_finds_events_without_an_eventfd_in_the_ring) {
   const by_handle ctx{blocks};
   const auto submit_one = [&](std::size_t block) {
     auto asked = read_of(block, memory[block]);
@@ -97,9 +98,9 @@ TEST_F(kernel_signal, a_program_that_has_stopped_calling_finds_events_without_an
   EXPECT_EQ(ctx.events(1).size(), 1U);
 }
 
-// Oracle: the same for a program that reads the ring, as QEMU does: io_submit(2)'s answers, and events in the ring when
-// the eventfd is signalled, though the last requests for the same numbers needed no check.
-TEST_F(kernel_signal, a_program_that_reads_the_ring_has_the_kernels_answers) {
+// Oracle: a program that reads the ring, as QEMU does, gets the same results from io_submit(2) as in the kernel, and
+// events are in the ring when the eventfd is signalled, although earlier requests for the same numbers needed no check.
+TEST_F(kernel_signal, a_program_that_reads_the_ring_gets_the_kernels_results) {
   const by_handle ctx{blocks};
   const std::array parts{iovec{.iov_base = memory[2], .iov_len = block_size},
                          iovec{.iov_base = memory[3], .iov_len = block_size}};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// O_DIRECT transfers for which the kernel signals the program's eventfd itself, because the program gets all its events by
-// calls.
+// O_DIRECT transfers for which the kernel itself signals the program's eventfd, because the program gets all its events
+// by calls.
 #include <doorbell/aio_calls.hpp>
 
 #include <fcntl.h>
@@ -45,8 +45,8 @@ using doorbell::test::letter_of;
 using doorbell::test::ring_magic;
 using doorbell::test::take_until;
 
-// Oracle: the eventfd counts each request once, and the events are there for the call that follows its signal.
-TEST_F(kernel_signal, a_loop_that_gets_events_by_calls_gets_each_when_it_is_signalled) {
+// Oracle: the eventfd counts each request once, and the call that follows the signal gets the events.
+TEST_F(kernel_signal, a_loop_that_gets_events_by_calls_gets_each_when_the_eventfd_is_signalled) {
   const by_handle ctx{blocks};
   std::uint64_t signalled = 0;
   std::size_t got = 0;
@@ -72,7 +72,7 @@ TEST_F(kernel_signal, a_loop_that_gets_events_by_calls_gets_each_when_it_is_sign
   for (std::size_t block = 0; block < blocks; ++block) EXPECT_EQ(memory[block][0], letter_of(block));
 }
 
-// Oracle: the sleeper has its event long before the reaper's look, which comes once a second.
+// Oracle: the waiting thread gets its event long before the periodic check of the reaper, which runs once a second.
 TEST_F(kernel_signal, a_sleeper_with_a_signal_mask_gets_events_of_another_threads_requests) {
   const by_handle ctx{blocks};
   get_many_by_calls(ctx);
@@ -122,7 +122,7 @@ TEST_F(kernel_signal, a_sleeper_gets_events_of_another_threads_requests) {
 }
 
 // Oracle: no handler has run, so io_getevents has no reason for EINTR. The end of a context's ring interrupts a later
-// sleep of the thread that has made it; the read takes longer than the ring takes to end.
+// sleep of the thread that made the ring; the read takes longer than the end of the ring.
 TEST_F(kernel_signal, the_end_of_another_context_does_not_interrupt_a_sleep) {
   constexpr std::size_t size = std::size_t{32} << 20;
   const auto large = doorbell::test::temporary_file(std::string(size, 'x'));
@@ -142,7 +142,7 @@ TEST_F(kernel_signal, the_end_of_another_context_does_not_interrupt_a_sleep) {
   }
 }
 
-// Oracle: an eventfd of any kind counts what the kernel's own contexts would count.
+// Oracle: an eventfd of any kind has the count that it would have with the kernel's own contexts.
 TEST_F(kernel_signal, eventfds_of_all_kinds_count_each_request) {
   const by_handle ctx{blocks};
   get_many_by_calls(ctx);
@@ -156,7 +156,7 @@ TEST_F(kernel_signal, eventfds_of_all_kinds_count_each_request) {
 }
 
 // Oracle: the count goes to the eventfd that had the number when the request was submitted.
-TEST_F(kernel_signal, a_number_that_is_used_again_does_not_get_the_count) {
+TEST_F(kernel_signal, an_eventfd_that_reuses_the_number_does_not_get_the_count) {
   const by_handle ctx{blocks};
   get_many_by_calls(ctx);
   const auto other = kernel_eventfd();
@@ -170,7 +170,7 @@ TEST_F(kernel_signal, a_number_that_is_used_again_does_not_get_the_count) {
   EXPECT_FALSE(doorbell::test::readable(other.get()));
 }
 
-// Oracle: io_destroy returns when each request has signalled.
+// Oracle: io_destroy returns after each request has signalled.
 TEST_F(kernel_signal, destroy_waits_for_the_kernels_signals) {
   for (int round = 0; round < 20; ++round) {
     {
@@ -182,8 +182,8 @@ TEST_F(kernel_signal, destroy_waits_for_the_kernels_signals) {
   }
 }
 
-// Oracle: each of the threads' requests has one event, and is counted once.
-TEST_F(kernel_signal, threads_that_submit_and_get_together_have_each_event_once) {
+// Oracle: each request has one event, and is counted once.
+TEST_F(kernel_signal, threads_that_submit_and_get_concurrently_get_each_event_once) {
   constexpr std::size_t threads = 4;
   constexpr std::size_t rounds = 300;
   const by_handle ctx{blocks};
@@ -200,7 +200,7 @@ TEST_F(kernel_signal, threads_that_submit_and_get_together_have_each_event_once)
   EXPECT_EQ(take_until(bell.get(), threads * rounds), threads * rounds);
 }
 
-// Oracle: the eventfd counts each of the requests once, and a list of buffers that cannot be read has the kernel's answer.
+// Oracle: the eventfd counts each request once, and an unreadable list of buffers has the same result as in the kernel.
 TEST_F(kernel_signal, vectored_requests_are_counted_once) {
   const by_handle ctx{blocks};
   get_many_by_calls(ctx);
@@ -210,7 +210,7 @@ TEST_F(kernel_signal, vectored_requests_are_counted_once) {
     aio::iocb_abi asked = aio::prep_preadv(file.get(), parts, 0);
     asked.flags = aio::iocb_abi::flag_resfd;
     asked.resfd = static_cast<std::uint32_t>(bell.get());
-    asked.rw_flags = round % 2 == 0 ? 0 : RWF_HIPRI;  // one with flags is checked before the kernel gets it
+    asked.rw_flags = round % 2 == 0 ? 0 : RWF_HIPRI;  // a request with flags is checked before the kernel gets it
     ASSERT_EQ(ctx.submit({&asked, 1}), 1);
     ASSERT_EQ(ctx.events(1).size(), 1U);
     ASSERT_EQ(take_until(bell.get(), 1), 1U);
@@ -221,8 +221,8 @@ TEST_F(kernel_signal, vectored_requests_are_counted_once) {
   EXPECT_EQ(memory[1][0], letter_of(1));
 }
 
-// Oracle: io_submit(2)'s answers, though the last requests for the same numbers needed no check.
-TEST_F(kernel_signal, a_number_that_has_changed_its_meaning_has_the_kernels_answer) {
+// Oracle: the results are those of io_submit(2), although the previous requests for the same numbers needed no check.
+TEST_F(kernel_signal, a_number_that_became_another_file_has_the_kernels_result) {
   const by_handle ctx{blocks};
   get_many_by_calls(ctx);
   const unique_fd number{::fcntl(file.get(), F_DUPFD_CLOEXEC, 0)};
@@ -253,8 +253,8 @@ TEST_F(kernel_signal, a_number_that_has_changed_its_meaning_has_the_kernels_answ
   EXPECT_FALSE(doorbell::test::readable(bell.get()));
 }
 
-// Oracle: io_submit answers with the number of requests before the one that is refused, and those have their events.
-TEST_F(kernel_signal, requests_before_one_that_is_refused_are_started) {
+// Oracle: io_submit returns the number of requests before the refused one, and those have their events.
+TEST_F(kernel_signal, requests_before_a_refused_one_are_started) {
   const by_handle ctx{blocks};
   get_many_by_calls(ctx);
   std::vector<aio::iocb_abi> asked;
@@ -266,7 +266,7 @@ TEST_F(kernel_signal, requests_before_one_that_is_refused_are_started) {
   EXPECT_EQ(ctx.submit(std::span{asked}.subspan(3)), -EBADF);
 }
 
-// Oracle: each request has its event, and is counted once, also those for which the kernel's context has no room.
+// Oracle: each request has its event, and is counted once, also requests for which the kernel's context has no room.
 TEST_F(kernel_signal, more_requests_than_the_kernels_context_holds_are_all_counted) {
   constexpr std::size_t many = 2000;
   const by_handle ctx{many};
@@ -280,7 +280,7 @@ TEST_F(kernel_signal, more_requests_than_the_kernels_context_holds_are_all_count
   EXPECT_EQ(take_until(bell.get(), many), many);
 }
 
-TEST_F(kernel_signal, requests_are_counted_when_the_kernel_begins_to_refuse_them) {
+TEST_F(kernel_signal, requests_are_counted_after_the_kernel_begins_to_refuse_them) {
   doorbell::test::in_child([&] {
     const by_handle ctx{blocks};
     get_many_by_calls(ctx);

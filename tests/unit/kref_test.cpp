@@ -14,7 +14,7 @@ namespace {
 using doorbell::base::kref;
 using doorbell::test::run_together;
 
-TEST(kref, the_creators_put_is_the_last_when_nobody_else_took_one) {
+TEST(kref, the_creators_put_is_the_last_without_other_references) {
   kref count;
   EXPECT_EQ(count.read(), 1U);
   EXPECT_TRUE(count.put());
@@ -35,22 +35,22 @@ TEST(kref, a_request_that_starts_at_two_dies_with_the_second_put) {
   EXPECT_TRUE(count.put());
 }
 
-TEST(kref, a_live_object_gives_one_more_reference) {
+TEST(kref, get_unless_zero_of_a_live_object_takes_a_reference) {
   kref count;
   EXPECT_TRUE(count.get_unless_zero());
   EXPECT_EQ(count.read(), 2U);
 }
 
-TEST(kref, a_dead_object_gives_no_reference_and_stays_dead) {
+TEST(kref, get_unless_zero_of_a_dead_object_takes_no_reference) {
   kref count;
   ASSERT_TRUE(count.put());
   EXPECT_FALSE(count.get_unless_zero());
   EXPECT_EQ(count.read(), 0U);
 }
 
-// Oracle: of all puts exactly one is the last, and it sees what every other holder wrote (the plain writes below, which
-// ThreadSanitizer watches).
-TEST(kref, the_last_put_of_many_threads_is_one_and_sees_all_their_writes) {
+// Oracle: exactly one of all puts is the last, and the thread that makes it sees the writes of all other holders. These
+// are plain writes, so that ThreadSanitizer checks them.
+TEST(kref, one_put_of_many_threads_is_the_last_and_sees_all_their_writes) {
   constexpr std::size_t threads = 4;
   for (int round = 0; round < 500; ++round) {
     kref count{threads};
@@ -68,8 +68,8 @@ TEST(kref, the_last_put_of_many_threads_is_one_and_sees_all_their_writes) {
   }
 }
 
-// Oracle: whoever was given a reference never finds the object dead, and the object dies exactly once.
-TEST(kref, a_try_that_races_with_the_last_put_gets_a_live_object_or_nothing) {
+// Oracle: a thread that has got a reference never finds the object dead, and the object dies exactly once.
+TEST(kref, get_unless_zero_racing_the_last_put_gets_a_live_object_or_nothing) {
   constexpr std::size_t threads = 3;
   for (int round = 0; round < 500; ++round) {
     kref count;

@@ -26,12 +26,12 @@ bool another_thread_can_lock(mutex& lock) {
   return taken;
 }
 
-TEST(mutex, a_free_one_can_be_taken_by_another_thread) {
+TEST(mutex, a_free_mutex_can_be_locked_by_another_thread) {
   mutex lock;
   EXPECT_TRUE(another_thread_can_lock(lock));
 }
 
-TEST(mutex, a_held_one_cannot) {
+TEST(mutex, a_held_mutex_cannot_be_locked_by_another_thread) {
   mutex lock;
   lock.lock();
   EXPECT_FALSE(another_thread_can_lock(lock));
@@ -48,8 +48,8 @@ TEST(mutex_lock, holds_for_its_scope_and_no_longer) {
   EXPECT_TRUE(another_thread_can_lock(lock));
 }
 
-// Oracle: no increment of a plain variable is lost, whichever way the lock was taken.
-TEST(mutex, increments_under_it_add_up) {
+// Oracle: no increment of a plain variable is lost, whether the mutex was locked by lock() or try_lock().
+TEST(mutex, increments_under_the_mutex_add_up) {
   constexpr std::size_t threads = 4;
   constexpr std::size_t each = 5000;
   struct {
@@ -72,8 +72,8 @@ TEST(mutex, increments_under_it_add_up) {
   EXPECT_EQ(shared.count, threads * each);
 }
 
-// Oracle: a thread asleep on the lock has it after the unlock, and sees what the former holder wrote.
-TEST(mutex, a_sleeper_gets_the_lock_that_is_given_back) {
+// Oracle: a thread that sleeps on the mutex acquires it after the unlock, and sees the writes of the previous holder.
+TEST(mutex, a_sleeper_acquires_the_mutex_after_the_unlock) {
   struct {
     mutex lock;
     int value DOORBELL_GUARDED_BY(lock) = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The contract of wait queue and notifier (docs/architecture.md, Contracts), points 5 to 8: what a callback may do, and
-// which entries a signal wakes.
+// The contract of wait queue and notifier (docs/architecture.md, Contracts), points 5 to 8: the calls that a callback
+// may make, and the entries that a signal wakes.
 #include <doorbell/notifier.hpp>
 
 #include <gtest/gtest.h>
@@ -24,8 +24,9 @@ using sharing = notifier::sharing;
 
 constexpr auto would_deadlock = std::errc::resource_deadlock_would_occur;
 
-// Oracle: none of them ends the program, or is told what is not so.
-TEST(notifier_contract, point_5_what_has_unregistered_itself_is_as_good_as_new) {
+// Oracle: a notifier that has unregistered itself can be registered again, unregistered and destroyed, without an
+// error.
+TEST(notifier_contract, point_5_a_notifier_that_unregistered_itself_can_be_used_again) {
   eventfd bell;
   const eventfd another;
   notifier* subject = nullptr;
@@ -129,7 +130,7 @@ TEST(notifier_contract, point_5_a_callback_may_signal_another_eventfd) {
   EXPECT_EQ(alone.read(), 4U);
 }
 
-// Oracle: each signal made inside counts, and calls, once.
+// Oracle: each signal made in the callback is counted once, and calls the callback once.
 TEST(notifier_contract, point_5_a_callback_may_signal_its_own_eventfd) {
   const eventfd bell;
   int calls = 0;
@@ -163,8 +164,9 @@ TEST(notifier_contract, point_5_signals_in_a_circle_are_exact_and_do_not_recurse
   EXPECT_EQ(b.read(), static_cast<std::uint64_t>(laps));
 }
 
-// Oracle: by the time the signal is delivered, nobody else keeps its eventfd in memory. It is wide, or it would not wait.
-TEST(notifier_contract, point_5_a_signal_made_inside_keeps_its_eventfd_in_memory) {
+// Oracle: when the signal is delivered, no other reference keeps its eventfd in memory. The count is larger than the
+// word holds, because the signal would otherwise not be deferred.
+TEST(notifier_contract, point_5_a_signal_made_in_a_callback_keeps_its_eventfd_in_memory) {
   const eventfd bell;
   eventfd wide;
   wide.signal(1ULL << 62);
@@ -178,8 +180,9 @@ TEST(notifier_contract, point_5_a_signal_made_inside_keeps_its_eventfd_in_memory
   EXPECT_EQ(context, nullptr);
 }
 
-// Oracle: the drain's wake-up for those who wait for room comes when the eventfd's last holders have gone.
-TEST(notifier_contract, point_5_a_drain_made_inside_keeps_its_eventfd_in_memory) {
+// The drain wakes waiting writers after the last holders of the eventfd have gone. Oracle: the callbacks of the eventfd
+// still run, and its memory is not freed before.
+TEST(notifier_contract, point_5_a_drain_made_in_a_callback_keeps_its_eventfd_in_memory) {
   const eventfd outer;
   eventfd inner;
   std::uint64_t drained = 0;
@@ -194,7 +197,7 @@ TEST(notifier_contract, point_5_a_drain_made_inside_keeps_its_eventfd_in_memory)
   EXPECT_EQ(on_inner, nullptr);
 }
 
-TEST(notifier_contract, point_5_a_callback_may_close_the_last_handle_of_any) {
+TEST(notifier_contract, point_5_a_callback_may_close_the_last_handle_of_any_eventfd) {
   eventfd bell;
   eventfd other;
   std::string events;
@@ -224,7 +227,7 @@ TEST(notifier_contract, point_6_a_blocking_read_in_a_callback_is_refused) {
                          }};
   bell.signal();
   EXPECT_EQ(own, would_deadlock);
-  EXPECT_EQ(others, would_deadlock) << "though there is a count";
+  EXPECT_EQ(others, would_deadlock) << "although there is a count";
   EXPECT_EQ(timed, would_deadlock);
   EXPECT_EQ(bell.read(), 1U);
   EXPECT_EQ(other.read(), 5U);
@@ -250,7 +253,7 @@ TEST(notifier_contract, point_6_unregistering_from_another_eventfd_in_a_callback
   EXPECT_EQ(on_other.unregister(), decoupled::by_us);
 }
 
-TEST(notifier_contract, point_7_register_tells_of_a_count_that_is_there_and_does_not_call_for_it) {
+TEST(notifier_contract, point_7_register_reports_a_present_count_and_does_not_call_for_it) {
   const eventfd bell;
   int calls = 0;
   notifier watcher{[&](auto&) { ++calls; }};
@@ -263,7 +266,7 @@ TEST(notifier_contract, point_7_register_tells_of_a_count_that_is_there_and_does
   EXPECT_EQ(calls, 1);
 }
 
-TEST(notifier_contract, point_7_register_tells_of_a_count_beyond_61_bits) {
+TEST(notifier_contract, point_7_register_reports_a_count_beyond_61_bits) {
   const eventfd bell;
   bell.signal(1ULL << 62);
   notifier watcher{[](auto&) {}};
@@ -282,7 +285,7 @@ TEST(notifier_contract, point_8_exclusive_notifiers_take_turns) {
   EXPECT_EQ(called, ".x.y.z.x.y.z");
 }
 
-TEST(notifier_contract, point_8_a_signal_is_for_one_of_the_exclusive_ones_that_are_left) {
+TEST(notifier_contract, point_8_a_signal_calls_one_of_the_remaining_exclusive_notifiers) {
   const eventfd bell;
   std::string called;
   notifier y{[&](auto&) { called += 'y'; }};

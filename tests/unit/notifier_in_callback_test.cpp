@@ -36,7 +36,7 @@ TEST(notifier, registering_on_another_eventfd_in_a_callback_is_refused) {
   EXPECT_EQ(second.unregister(), decoupled::not_registered);
 }
 
-TEST(notifier, registering_on_the_same_eventfd_in_a_callback_is_fine) {
+TEST(notifier, registering_on_the_same_eventfd_in_a_callback_succeeds) {
   const eventfd bell;
   int calls = 0;
   bool ready = false;
@@ -49,13 +49,13 @@ TEST(notifier, registering_on_the_same_eventfd_in_a_callback_is_fine) {
   self = &watcher;
   bell.signal();
   EXPECT_TRUE(ready);
-  EXPECT_EQ(calls, 0) << "that signal came before";
+  EXPECT_EQ(calls, 0) << "the signal came before the registration";
   bell.signal();
   EXPECT_EQ(calls, 1);
 }
 
-// Oracle: the answer of register_with() and the calls report each signal exactly once.
-TEST(notifier, registered_in_a_callback_is_not_told_of_the_signal_of_that_callback_again) {
+// Oracle: the result of register_with() and the calls together report each signal exactly once.
+TEST(notifier, registered_in_a_callback_is_not_called_for_the_signal_of_that_callback) {
   const eventfd bell;
   int calls = 0;
   bool ready = false;
@@ -73,7 +73,7 @@ TEST(notifier, registered_in_a_callback_is_not_told_of_the_signal_of_that_callba
   late.unregister();
 }
 
-TEST(notifier, registered_in_a_callback_is_told_of_the_write_that_a_later_callback_makes) {
+TEST(notifier, registered_in_a_callback_is_called_for_the_write_of_a_later_callback) {
   const eventfd bell;
   int calls = 0;
   int rounds = 0;
@@ -91,7 +91,7 @@ TEST(notifier, registered_in_a_callback_is_told_of_the_write_that_a_later_callba
   late.unregister();
 }
 
-TEST(notifier, two_that_register_themselves_again_are_called_once_for_each_signal) {
+TEST(notifier, two_that_register_themselves_again_are_called_once_per_signal) {
   const eventfd bell;
   int calls = 0;
   notifier* first = nullptr;
@@ -113,7 +113,7 @@ TEST(notifier, two_that_register_themselves_again_are_called_once_for_each_signa
   EXPECT_EQ(calls, 4);
 }
 
-TEST(notifier, that_release_has_ended_can_be_destroyed_in_a_callback_of_another_eventfd) {
+TEST(notifier, ended_by_release_can_be_destroyed_in_a_callback_of_another_eventfd) {
   eventfd gone;
   const eventfd here;
   const eventfd other;
@@ -135,7 +135,7 @@ TEST(notifier, that_release_has_ended_can_be_destroyed_in_a_callback_of_another_
   EXPECT_FALSE(moved);
 }
 
-TEST(notifier, a_callback_may_destroy_another_on_the_same_eventfd) {
+TEST(notifier, a_callback_may_destroy_another_notifier_of_the_same_eventfd) {
   const eventfd bell;
   int calls = 0;
   std::optional<notifier> other;
@@ -161,14 +161,14 @@ void destroy_in_callback_of_another() {
   other.signal();
 }
 
-TEST(notifier_death_test, destroyed_in_a_callback_says_which_rule_is_broken) {
+TEST(notifier_death_test, destroyed_in_a_callback_names_the_broken_rule) {
   EXPECT_DEATH(destroy_in_own_callback(),
                "doorbell: a notifier was destroyed in its own signal callback .*docs/eventfd.md");
   EXPECT_DEATH(destroy_in_callback_of_another(),
                "doorbell: a notifier was destroyed in a callback of another eventfd .*docs/eventfd.md");
 }
 
-TEST(notifier, a_callback_may_read_what_does_not_block) {
+TEST(notifier, a_callback_may_read_a_nonblocking_eventfd) {
   const eventfd bell(0, EFD_NONBLOCK);
   std::uint64_t first = 0;
   std::error_code second;
@@ -197,7 +197,7 @@ TEST(notifier, a_callback_may_drain_its_own_eventfd_and_no_other) {
   EXPECT_EQ(other.read(), 3U);
 }
 
-TEST(notifier, a_callback_sees_the_count_and_what_to_poll) {
+TEST(notifier, a_callback_sees_the_count_and_the_poll_events) {
   const eventfd bell{2};
   std::uint64_t count = 0;
   unsigned events = 0;
@@ -222,7 +222,7 @@ TEST(notifier, a_callback_that_drains_makes_room_for_a_sleeping_writer) {
   EXPECT_EQ(drained + bell.context()->drain(), 1U + 7U);
 }
 
-TEST(notifier, a_callback_may_write_where_that_does_not_sleep) {
+TEST(notifier, a_callback_may_write_if_the_write_does_not_sleep) {
   const eventfd bell;
   int calls = 0;
   std::error_code fits;
@@ -239,7 +239,7 @@ TEST(notifier, a_callback_may_write_where_that_does_not_sleep) {
   EXPECT_EQ(bell.read(), 3U);
 }
 
-TEST(notifier, a_callback_that_writes_to_an_eventfd_that_does_not_block_is_told_that_there_is_no_room) {
+TEST(notifier, a_write_without_room_to_a_nonblocking_eventfd_in_a_callback_is_refused) {
   const eventfd bell(0, EFD_NONBLOCK);
   std::error_code full;
   std::error_code timed;
@@ -262,7 +262,7 @@ TEST(notifier, a_callback_may_not_write_to_another_eventfd) {
   EXPECT_EQ(other.info().count, 0U);
 }
 
-TEST(notifier, in_a_callback_is_told_apart_by_eventfd) {
+TEST(notifier, in_own_callback_is_true_for_the_signalled_eventfd_only) {
   const eventfd bell;
   const eventfd other;
   bool own = false;
@@ -280,8 +280,8 @@ TEST(notifier, in_a_callback_is_told_apart_by_eventfd) {
   EXPECT_FALSE(eventfd_ctx::in_callback());
 }
 
-// Oracle: with an error the answer, which would say that there is a count, is no.
-TEST(notifier, that_is_not_registered_says_so_and_nothing_else) {
+// Oracle: a call that fails reports its error, and its result, which would otherwise report a count, is false or 0.
+TEST(notifier, calls_that_fail_report_the_error_and_no_count) {
   const eventfd bell{1};
   const eventfd other{1};
   const auto closed = eventfd::closed();
@@ -312,7 +312,7 @@ TEST(notifier, that_is_not_registered_says_so_and_nothing_else) {
   bell.signal();
 }
 
-TEST(notifier, whose_release_function_is_empty_is_ended_by_the_last_close) {
+TEST(notifier, with_an_empty_release_function_is_ended_by_the_last_close) {
   eventfd bell;
   const std::function<void()> nothing;
   notifier watch{bell, [](auto&) {}, nothing};

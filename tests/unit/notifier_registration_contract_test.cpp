@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The contract of wait queue and notifier (docs/architecture.md, Contracts), points 1 to 4: the end of a registration.
-// Each holds here in one interleaving, brought about on purpose; the stress tests look for the others.
+// Each test arranges one interleaving deterministically; the stress tests look for the others.
 #include <doorbell/notifier.hpp>
 
 #include <gtest/gtest.h>
@@ -23,7 +23,7 @@ using doorbell::eventfd;
 using doorbell::notifier;
 using doorbell::test::sleeper;
 
-/// Unregisters in a thread of its own.
+/// Unregisters in another thread.
 class unregistering {
  public:
   explicit unregistering(notifier& which)
@@ -57,8 +57,8 @@ TEST(notifier_contract, point_1_callbacks_run_in_the_signalling_thread) {
   EXPECT_EQ(caller, signaller);
 }
 
-// Oracle: unregister sleeps for as long as the callback runs, and none runs after it has returned.
-TEST(notifier_contract, point_1_unregister_waits_for_the_callback_that_runs) {
+// Oracle: unregister sleeps while the callback runs, and no callback runs after it has returned.
+TEST(notifier_contract, point_1_unregister_waits_for_a_running_callback) {
   const eventfd bell;
   std::optional<unregistering> other;
   notifier* subject = nullptr;
@@ -75,8 +75,8 @@ TEST(notifier_contract, point_1_unregister_waits_for_the_callback_that_runs) {
   EXPECT_EQ(calls, 1);
 }
 
-// Oracle: who is told that it is not registered has waited as long.
-TEST(notifier_contract, point_1_each_of_two_unregisters_waits_for_the_callback_that_runs) {
+// Oracle: an unregister that returns not_registered has also waited for the callback.
+TEST(notifier_contract, point_1_each_of_two_unregisters_waits_for_a_running_callback) {
   const eventfd bell;
   std::optional<unregistering> first;
   std::optional<unregistering> second;
@@ -93,7 +93,8 @@ TEST(notifier_contract, point_1_each_of_two_unregisters_waits_for_the_callback_t
   EXPECT_EQ(second->join(), decoupled::not_registered);
 }
 
-// Oracle: a callback cannot wait for an unregister that waits for it, so it takes the notifier off itself: it is the last.
+// Oracle: a callback cannot wait for an unregister that waits for it. So the callback removes its notifier itself, and
+// is not called again.
 TEST(notifier_contract, point_1_a_callback_takes_over_from_an_unregister_that_waits_for_it) {
   const eventfd bell;
   std::optional<unregistering> other;
@@ -115,7 +116,7 @@ TEST(notifier_contract, point_1_a_callback_takes_over_from_an_unregister_that_wa
   EXPECT_EQ(watcher.unregister(), decoupled::by_us);
 }
 
-TEST(notifier_contract, point_1_an_unregister_that_waits_for_a_callback_ends_what_the_callback_has_begun_again) {
+TEST(notifier_contract, point_1_an_unregister_that_waits_for_a_callback_ends_the_registration_that_it_made_anew) {
   const eventfd bell;
   std::optional<unregistering> other;
   notifier* subject = nullptr;
@@ -131,7 +132,7 @@ TEST(notifier_contract, point_1_an_unregister_that_waits_for_a_callback_ends_wha
   EXPECT_EQ(watcher.unregister(), decoupled::not_registered);
 }
 
-TEST(notifier_contract, point_1_the_destructor_waits_for_the_callback_that_runs) {
+TEST(notifier_contract, point_1_the_destructor_waits_for_a_running_callback) {
   const eventfd bell;
   sleeper destroyer;
   std::atomic<bool> destroyed{false};
@@ -152,7 +153,7 @@ TEST(notifier_contract, point_1_the_destructor_waits_for_the_callback_that_runs)
   EXPECT_TRUE(destroyed);
 }
 
-// Oracle: that it is not registered any more does not mean that nothing of it runs.
+// Oracle: unregister waits for the callback also if the notifier is no longer registered.
 TEST(notifier_contract, point_1_unregister_waits_for_a_callback_that_has_unregistered_itself) {
   const eventfd bell;
   std::optional<unregistering> other;
@@ -174,8 +175,8 @@ TEST(notifier_contract, point_1_unregister_waits_for_a_callback_that_has_unregis
   EXPECT_EQ(watcher.unregister(), decoupled::by_us);
 }
 
-// Oracle: a registration that is refused changes nothing of that.
-TEST(notifier_contract, point_1_unregister_waits_for_a_callback_that_could_not_register_its_notifier_elsewhere) {
+// Oracle: unregister waits also after the callback has tried registrations that were refused.
+TEST(notifier_contract, point_1_unregister_waits_for_a_callback_whose_registration_elsewhere_was_refused) {
   const eventfd bell;
   const eventfd elsewhere;
   eventfd closed;
@@ -259,7 +260,7 @@ TEST(notifier_contract, point_1_registering_elsewhere_waits_for_a_callback_that_
   EXPECT_EQ(watcher.unregister(), decoupled::by_us);
 }
 
-TEST(notifier_contract, point_2_unregister_first_and_hup_touches_nothing) {
+TEST(notifier_contract, point_2_after_unregister_hup_has_no_effect) {
   eventfd bell;
   int releases = 0;
   notifier watcher{bell, [](auto&) {}, [&] { ++releases; }};
@@ -268,7 +269,7 @@ TEST(notifier_contract, point_2_unregister_first_and_hup_touches_nothing) {
   EXPECT_EQ(releases, 0);
 }
 
-TEST(notifier_contract, point_2_hup_first_and_unregister_touches_nothing) {
+TEST(notifier_contract, point_2_after_hup_unregister_has_no_effect) {
   eventfd bell;
   int calls = 0;
   int releases = 0;
@@ -282,7 +283,7 @@ TEST(notifier_contract, point_2_hup_first_and_unregister_touches_nothing) {
   EXPECT_EQ(calls, 0);
 }
 
-TEST(notifier_contract, point_2_what_is_registered_is_active_before_any_walk) {
+TEST(notifier_contract, point_2_a_registration_is_active_before_any_walk) {
   const eventfd bell;
   int calls = 0;
   notifier second{[&](auto&) { ++calls; }};
@@ -295,14 +296,14 @@ TEST(notifier_contract, point_2_what_is_registered_is_active_before_any_walk) {
   EXPECT_GE(calls, 1);
 }
 
-TEST(notifier_contract, point_3_unregister_says_that_it_won) {
+TEST(notifier_contract, point_3_unregister_reports_that_it_ended_the_registration) {
   const eventfd bell;
   notifier watcher{bell, [](auto&) {}};
   EXPECT_EQ(watcher.unregister(), decoupled::by_us);
   EXPECT_EQ(watcher.unregister(), decoupled::not_registered);
 }
 
-TEST(notifier_contract, point_3_unregister_says_that_hup_won) {
+TEST(notifier_contract, point_3_unregister_reports_that_hup_ended_the_registration) {
   eventfd bell;
   notifier watcher{bell, [](auto&) {}};
   bell.close();
@@ -310,13 +311,13 @@ TEST(notifier_contract, point_3_unregister_says_that_hup_won) {
   EXPECT_EQ(watcher.unregister(), decoupled::not_registered);
 }
 
-TEST(notifier_contract, point_3_unregister_says_that_there_was_nothing) {
+TEST(notifier_contract, point_3_unregister_reports_that_there_was_no_registration) {
   notifier watcher{[](auto&) {}};
   EXPECT_EQ(watcher.unregister(), decoupled::not_registered);
 }
 
-// Oracle: an unregister that loses against a HUP returns when release() has run to its end, and not while it runs.
-TEST(notifier_contract, point_3_by_hup_means_that_release_has_run_to_its_end) {
+// Oracle: an unregister that loses against a HUP returns after release() has returned, and not while it runs.
+TEST(notifier_contract, point_3_by_hup_means_that_release_has_returned) {
   eventfd bell;
   std::optional<unregistering> loser;
   notifier* subject = nullptr;
@@ -330,26 +331,26 @@ TEST(notifier_contract, point_3_by_hup_means_that_release_has_run_to_its_end) {
   EXPECT_EQ(loser->join(), decoupled::by_hup);
 }
 
-// ASan sees the lock being unlocked in memory that is gone, when this is broken.
-TEST(notifier_contract, point_4_the_last_reference_is_dropped_when_the_lock_has_been_let_go) {
+// If this is broken, AddressSanitizer reports an unlock of a lock in freed memory.
+TEST(notifier_contract, point_4_the_last_reference_is_dropped_after_the_lock_is_released) {
   {
     eventfd bell;
     notifier watcher{bell, [](auto&) {}};
     bell.close();
-    EXPECT_EQ(watcher.unregister(), decoupled::by_hup) << "the notifier's is the last one";
+    EXPECT_EQ(watcher.unregister(), decoupled::by_hup) << "the notifier has the last reference";
   }
   {
     eventfd bell;
     notifier watcher{bell, [](auto&) {}};
     EXPECT_EQ(watcher.unregister(), decoupled::by_us);
-    bell.close();  // the closer's is
+    bell.close();  // the closing handle has the last reference
   }
   {
     eventfd bell;
     notifier* subject = nullptr;
     notifier watcher{bell, [](auto&) {}, [&] { EXPECT_EQ(subject->unregister(), decoupled::by_hup); }};
     subject = &watcher;
-    bell.close();  // the closer's again: the notifier's went during its walk
+    bell.close();  // the closing handle has it again: the notifier dropped its reference during the walk
   }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The calls of a notifier beyond the points of the contract: misuse and its errors, and registering again.
+// The calls of a notifier beyond the points of the contract: misuse and its errors, and repeated registration.
 #include <doorbell/notifier.hpp>
 
 #include <gtest/gtest.h>
@@ -40,11 +40,11 @@ TEST(notifier, is_called_with_the_eventfd_for_each_signal_and_write) {
   bell.write(1);
   EXPECT_EQ(calls, 3);
   EXPECT_EQ(bell.read(), 43U);
-  EXPECT_EQ(calls, 3) << "a read makes room, which calls nobody";
+  EXPECT_EQ(calls, 3) << "a read makes room, but does not call the notifier";
 }
 
-// Oracle: the count is there, no function is called, and the registration ends as any other.
-TEST(notifier, does_without_functions_however_none_is_written) {
+// Oracle: the eventfd has the count, no function is called, and the registration ends as any other.
+TEST(notifier, works_without_functions_in_each_form_of_an_empty_function) {
   const auto expect_quiet = [](auto signal, auto release) {
     eventfd bell;
     notifier watcher{bell, signal, release};
@@ -73,14 +73,14 @@ TEST(notifier, is_called_through_any_handle_and_through_the_context) {
   EXPECT_EQ(calls, 2);
 }
 
-TEST(notifier, does_without_a_release_function) {
+TEST(notifier, works_without_a_release_function) {
   eventfd bell;
   notifier watcher{bell, [](auto&) {}};
   bell.close();
   EXPECT_EQ(watcher.unregister(), decoupled::by_hup);
 }
 
-TEST(notifier, hears_of_the_close_of_the_last_handle_only) {
+TEST(notifier, is_released_by_the_close_of_the_last_handle_only) {
   eventfd bell;
   eventfd copy = bell;
   int releases = 0;
@@ -91,7 +91,7 @@ TEST(notifier, hears_of_the_close_of_the_last_handle_only) {
   EXPECT_EQ(releases, 1);
 }
 
-TEST(notifier, exclusive_ones_hear_of_the_last_close_all_the_same) {
+TEST(notifier, each_exclusive_one_is_released_by_the_last_close) {
   eventfd bell;
   int releases = 0;
   notifier x{[](auto&) {}, [&] { ++releases; }};
@@ -102,7 +102,7 @@ TEST(notifier, exclusive_ones_hear_of_the_last_close_all_the_same) {
   EXPECT_EQ(releases, 2);
 }
 
-TEST(notifier, is_not_called_any_more_when_destroyed) {
+TEST(notifier, is_not_called_after_its_destruction) {
   eventfd bell;
   int calls = 0;
   {
@@ -136,7 +136,7 @@ TEST(notifier, between_hup_and_unregister_cannot_be_registered) {
   EXPECT_EQ(error_of([&](auto& ec) { watcher.register_with(next, ec); }), std::error_code{});
 }
 
-TEST(notifier, on_a_closed_eventfd_is_refused) {
+TEST(notifier, registered_with_a_closed_eventfd_is_refused) {
   eventfd bell;
   bell.close();
   notifier watcher{[](auto&) {}};
@@ -183,8 +183,8 @@ TEST(notifier, registers_again_after_hup) {
   }
 }
 
-// Oracle: when drain() returns, the notifier has been called for the write that drain() let in.
-TEST(notifier, is_told_of_a_write_that_slept_by_the_thread_that_made_room) {
+// Oracle: when drain() returns, the notifier has been called for the write that drain() made room for.
+TEST(notifier, is_called_for_a_sleeping_write_by_the_thread_that_made_room) {
   const eventfd bell;
   bell.write(eventfd::max);
   asleep writer{[&] { bell.write(7); }};

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What must be one step under the queue's lock, with somebody who sleeps for that lock and is through with it before the
-// next step, were there one. No luck is needed: the lock is kept until both stand in line, and who comes first is slow.
+// Calls that must be one step under the queue's lock. If a call were two steps, a second thread that sleeps for the
+// lock would acquire it and return between them. The tests do not depend on chance: this thread holds the lock until
+// both threads sleep for it, and the first of them is slow, because it has the lowest priority on the CPU that both
+// share.
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -52,8 +54,8 @@ class overtaking : public testing::Test {
   std::optional<in_line> second_;
 };
 
-// Oracle: never both, never neither: the signal calls, or is in the answer.
-TEST_F(overtaking, a_signal_right_after_register_calls) {
+// Oracle, never both and never neither: the signal calls the notifier, or the result of register_with() reports it.
+TEST_F(overtaking, a_signal_right_after_register_calls_the_notifier) {
   with_lock_held([this] {
     register_slowly();
     signal_in_line();
@@ -62,7 +64,7 @@ TEST_F(overtaking, a_signal_right_after_register_calls) {
   EXPECT_EQ((ready_ ? 1 : 0) + calls_, 1);
 }
 
-TEST_F(overtaking, a_signal_right_before_register_is_in_its_answer) {
+TEST_F(overtaking, a_signal_right_before_register_is_in_its_result) {
   with_lock_held([this] {
     signal_in_line();
     register_slowly();
@@ -71,7 +73,7 @@ TEST_F(overtaking, a_signal_right_before_register_is_in_its_answer) {
   EXPECT_EQ((ready_ ? 1 : 0) + calls_, 1);
 }
 
-// Oracle: what is taken on the way out is what called before.
+// Oracle: unregister_and_read() takes exactly the count of the signals that called the notifier before.
 TEST_F(overtaking, a_signal_right_after_unregister_and_read_neither_calls_nor_is_read) {
   watcher_.register_with(bell_);
   std::uint64_t taken = 0;
@@ -87,8 +89,8 @@ TEST_F(overtaking, a_signal_right_after_unregister_and_read_neither_calls_nor_is
   EXPECT_EQ(taken + bell_.info().count, 1U);
 }
 
-// Oracle: the read has it; it does not sleep beside a count.
-TEST_F(overtaking, a_signal_on_the_way_to_sleep_ends_the_read) {
+// Oracle: the read gets the count; it does not sleep while there is a count.
+TEST_F(overtaking, a_signal_while_a_read_goes_to_sleep_ends_it) {
   std::uint64_t got = 0;
   with_lock_held([&] {
     first_.emplace([&] { got = bell_.read(); });
@@ -98,8 +100,9 @@ TEST_F(overtaking, a_signal_on_the_way_to_sleep_ends_the_read) {
   EXPECT_EQ(got, 1U);
 }
 
-// Oracle: a read that gives up while its signal is under way has the count, or leaves it; it is not lost.
-TEST_F(overtaking, a_read_that_gives_up_too_late_has_what_it_was_handed) {
+// Oracle: a read that is stopped while a signal is being delivered returns the count, or leaves it in the eventfd; the
+// count is not lost.
+TEST_F(overtaking, a_read_stopped_too_late_returns_the_count_or_leaves_it) {
   std::stop_source stop;
   std::uint64_t got = 0;
   std::error_code ec;
@@ -115,7 +118,7 @@ TEST_F(overtaking, a_read_that_gives_up_too_late_has_what_it_was_handed) {
   EXPECT_EQ(got + bell_.info().count, 1U);
 }
 
-// Oracle: a close sleeps until whoever is at the queue has ended.
+// Oracle: a close sleeps until the thread that holds the queue's lock has released it.
 TEST_F(overtaking, the_last_close_waits_for_the_lock) {
   with_lock_held([this] { first_.emplace([this] { bell_.close(); }); });
   first_->join();

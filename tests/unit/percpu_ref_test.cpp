@@ -25,20 +25,20 @@ struct watched_ref : percpu_ref {
   std::atomic<int> releases{0};
 };
 
-TEST(percpu_ref, a_new_one_lives_and_may_go_unkilled) {
+TEST(percpu_ref, a_new_ref_is_alive_and_can_be_destroyed_without_kill) {
   watched_ref ref;
   EXPECT_FALSE(ref.is_dying());
   EXPECT_EQ(ref.releases, 0);
 }
 
-TEST(percpu_ref, kill_gives_back_the_initial_reference_which_may_be_the_last) {
+TEST(percpu_ref, kill_drops_the_initial_reference_which_may_be_the_last) {
   watched_ref ref;
   EXPECT_TRUE(ref.kill());
   EXPECT_TRUE(ref.is_dying());
   EXPECT_EQ(ref.releases, 1);
 }
 
-TEST(percpu_ref, the_second_kill_does_nothing_and_says_so) {
+TEST(percpu_ref, a_second_kill_returns_false_and_has_no_effect) {
   watched_ref ref;
   ref.get();
   EXPECT_TRUE(ref.kill());
@@ -49,7 +49,7 @@ TEST(percpu_ref, the_second_kill_does_nothing_and_says_so) {
   EXPECT_EQ(ref.releases, 1);
 }
 
-TEST(percpu_ref, while_it_lives_every_way_of_taking_a_reference_succeeds_and_no_put_releases) {
+TEST(percpu_ref, while_alive_each_way_to_take_a_reference_succeeds_and_no_put_releases) {
   watched_ref ref;
   ref.get();
   EXPECT_TRUE(ref.tryget());
@@ -63,21 +63,21 @@ TEST(percpu_ref, while_it_lives_every_way_of_taking_a_reference_succeeds_and_no_
   EXPECT_EQ(ref.releases, 1);
 }
 
-TEST(this_cpu, is_the_cpu_that_the_thread_is_kept_on) {
+TEST(this_cpu, is_the_cpu_that_the_thread_is_bound_to) {
   for (const auto cpu : allowed_cpus()) {
     const on_cpu here{cpu};
     EXPECT_EQ(doorbell::base::this_cpu(), cpu);
   }
 }
 
-TEST(this_cpu, is_one_of_the_possible_ones) {
+TEST(this_cpu, is_one_of_the_possible_cpus) {
   for (const auto cpu : allowed_cpus()) {
     const on_cpu here{cpu};
     EXPECT_LT(doorbell::base::this_cpu(), doorbell::base::possible_cpus());
   }
 }
 
-TEST(percpu_ref, release_comes_with_the_last_put_of_what_was_taken_before_kill) {
+TEST(percpu_ref, after_kill_the_last_put_calls_release) {
   watched_ref ref;
   ref.get();
   ref.get();
@@ -88,7 +88,7 @@ TEST(percpu_ref, release_comes_with_the_last_put_of_what_was_taken_before_kill) 
   EXPECT_EQ(ref.releases, 1);
 }
 
-TEST(percpu_ref, while_it_dies_lookups_are_refused_and_holders_may_take_more) {
+TEST(percpu_ref, while_dying_lookups_are_refused_and_holders_may_take_more) {
   watched_ref ref;
   ref.get();
   EXPECT_TRUE(ref.kill());
@@ -102,7 +102,7 @@ TEST(percpu_ref, while_it_dies_lookups_are_refused_and_holders_may_take_more) {
   EXPECT_EQ(ref.releases, 1);
 }
 
-TEST(percpu_ref, once_released_nothing_is_given_and_release_does_not_come_again) {
+TEST(percpu_ref, after_release_no_reference_is_taken_and_release_is_not_called_again) {
   watched_ref ref;
   EXPECT_TRUE(ref.kill());
   for (int again = 0; again < 3; ++again) {
@@ -112,7 +112,7 @@ TEST(percpu_ref, once_released_nothing_is_given_and_release_does_not_come_again)
   EXPECT_EQ(ref.releases, 1);
 }
 
-TEST(percpu_ref, what_was_taken_on_one_cpu_may_be_given_back_on_another) {
+TEST(percpu_ref, a_reference_taken_on_one_cpu_may_be_dropped_on_another) {
   const auto cpus = allowed_cpus();
   if (cpus.size() < 2) GTEST_SKIP() << "there is one CPU";
   constexpr int taken = 1000;
@@ -129,7 +129,7 @@ TEST(percpu_ref, what_was_taken_on_one_cpu_may_be_given_back_on_another) {
   EXPECT_EQ(ref.releases, 1);
 }
 
-TEST(percpu_ref, taken_on_one_cpu_before_kill_and_given_back_on_another_after_it) {
+TEST(percpu_ref, references_taken_on_one_cpu_before_kill_may_be_dropped_on_another_after_it) {
   const auto cpus = allowed_cpus();
   if (cpus.size() < 2) GTEST_SKIP() << "there is one CPU";
   watched_ref ref;
@@ -146,12 +146,12 @@ TEST(percpu_ref, taken_on_one_cpu_before_kill_and_given_back_on_another_after_it
   EXPECT_EQ(ref.releases, 1);
 }
 
-// Oracle: of all kills exactly one says that it did it, and release comes once. What could go wrong between them takes a
-// few nanoseconds: the threads meet before each kill, on different CPUs where there are some, and then hold back by all
+// Oracle: exactly one of the kills returns true, and release is called once. The window between two kills is a few
+// nanoseconds: so the threads meet before each kill, on different CPUs where there are some, and then delay it by all
 // combinations of short times.
-TEST(percpu_ref, of_several_kills_at_once_one_does_it) {
+TEST(percpu_ref, exactly_one_of_concurrent_kills_returns_true) {
   constexpr int threads = 2;
-  constexpr std::size_t times = 48;  // to hold back, each a few nanoseconds longer than the last
+  constexpr std::size_t times = 48;  // different delays, each a few nanoseconds longer than the last
   constexpr std::size_t step = 2;
   struct killed_ref : watched_ref {
     std::atomic<int> arrived{0};
@@ -177,9 +177,9 @@ TEST(percpu_ref, of_several_kills_at_once_one_does_it) {
   }
 }
 
-// Oracle: release sees what every holder wrote before its put (plain writes, which ThreadSanitizer watches), whether the
-// put went to a shard or to the word that kill gathers them in.
-TEST(percpu_ref, release_sees_all_that_the_holders_wrote) {
+// Oracle: release sees the writes that each holder made before its put (plain writes, which ThreadSanitizer checks),
+// whether the put went to a shard or to the word in which kill gathers the shards.
+TEST(percpu_ref, release_sees_all_writes_of_the_holders) {
   constexpr std::size_t holders = 3;
   struct written_ref : percpu_ref {
     written_ref()

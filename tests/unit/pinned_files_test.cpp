@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A request belongs to the file that was open at its submission, whatever the program does with the number afterwards.
+// A request uses the file that was open at its submission, even if the program closes or reuses the number afterwards.
 #include <doorbell/aio.hpp>
 #include <doorbell/eventfd.hpp>
 
@@ -54,10 +54,11 @@ using doorbell::test::size_of;
 using doorbell::test::temporary_file;
 using doorbell::test::unique_fd;
 
-/// By a system call that ThreadSanitizer does not see: it would report the close of a number that the library uses.
+/// By syscall(2), which ThreadSanitizer does not intercept: it would report that a number that the library uses is
+/// closed.
 void close_number(int fd) { ASSERT_EQ(::syscall(SYS_close, fd), 0); }
 
-/// Makes `fd` a new, empty file of the program, as a close and an open do.
+/// Makes `fd` a new, empty file of the program, as a close and an open would.
 void reuse_number(int fd) {
   const auto other = temporary_file();
   ASSERT_EQ(::syscall(SYS_dup3, other.get(), fd, O_CLOEXEC), fd);
@@ -67,7 +68,7 @@ unique_fd reopened(int fd, int flags) {
   return unique_fd{::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), flags | O_CLOEXEC)};
 }
 
-/// What the tests of both engines have in common. With io_uring, requests go to the ring where they may.
+/// For the tests of both engines. With io_uring, requests go to the ring where they may.
 class pinned_files : public testing::TestWithParam<aio::engine_kind> {
  protected:
   pinned_files() {
@@ -84,7 +85,8 @@ struct way_of_writing {
 constexpr std::array ways{way_of_writing{"buffered", 0}, way_of_writing{"synchronous", O_SYNC},
                           way_of_writing{"direct", O_DIRECT}};
 
-// Oracle: all bytes are in the file that was open at the submission. The file that has its number afterwards has none.
+// Oracle: all bytes are in the file that was open at the submission. The file that gets its number afterwards stays
+// empty.
 TEST_P(pinned_files, writes_reach_the_file_that_was_open_at_submission) {
   constexpr std::size_t count = 64;
   for (const auto& way : ways) {
@@ -107,7 +109,7 @@ TEST_P(pinned_files, writes_reach_the_file_that_was_open_at_submission) {
 }
 
 // Oracle: of two requests for one number, each writes to the file that the number referred to at its own submission,
-// though the first is in flight when the second comes.
+// although the first is in flight when the second is submitted.
 TEST_P(pinned_files, a_reused_number_names_another_file_while_the_first_is_in_flight) {
   const auto first = temporary_file();
   const auto second = temporary_file();
@@ -131,7 +133,7 @@ TEST_P(pinned_files, a_reused_number_names_another_file_while_the_first_is_in_fl
   close_number(number);
 }
 
-// Oracle: the pipe gets the bytes when it has room again, and the file that has its number stays empty.
+// Oracle: the pipe gets the bytes when it has room again, and the file that reuses its number stays empty.
 TEST_P(pinned_files, a_write_that_waits_outlives_its_submitter_and_its_number) {
   pipe_ends pipe;
   ASSERT_GE(::fcntl(pipe.write.get(), F_SETPIPE_SZ, static_cast<int>(block)), static_cast<int>(block));
@@ -177,7 +179,7 @@ TEST_P(pinned_files, record_locks_stay_held) {
   }
 }
 
-// Oracle: the writing end of a pipe sees that there is no reader any more.
+// Oracle: the writing end of the pipe reports that there is no reader.
 TEST_P(pinned_files, no_file_stays_open_after_its_requests) {
   pipe_ends pipe;
   const int number = pipe.read.release();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Timeouts as points of time, and back.
+// Timeouts converted to points in time, and back.
 #include <doorbell/base/point_after.hpp>
 
 #include <gtest/gtest.h>
@@ -25,7 +25,7 @@ void expect_now(Timeout timeout) {
   EXPECT_LE(point, steady_clock::now());
 }
 
-TEST(point_after, of_a_timeout_that_is_over_is_now) {
+TEST(point_after, of_a_passed_timeout_is_now) {
   expect_now(0s);
   expect_now(-1ns);
   expect_now(std::chrono::nanoseconds::min());
@@ -46,7 +46,7 @@ TEST(point_after, of_other_timeouts_is_that_much_later_or_never) {
   EXPECT_EQ(point_after(std::chrono::nanoseconds::max()), steady_clock::time_point::max());
 }
 
-TEST(time_left, is_what_a_timeout_of_a_system_call_is_made_of) {
+TEST(time_left, is_a_valid_timeout_for_a_system_call) {
   const auto over = time_left(steady_clock::now() - 3s);
   EXPECT_EQ(over.tv_sec, 0);
   EXPECT_EQ(over.tv_nsec, 0);

@@ -44,12 +44,12 @@ TEST(poll_fd, is_readable_exactly_while_there_is_a_count) {
   EXPECT_FALSE(readable(fd));
 }
 
-TEST(poll_fd, made_late_tells_of_the_count_that_is_there) {
+TEST(poll_fd, made_after_a_signal_is_readable) {
   const eventfd bell{5};
   EXPECT_TRUE(readable(bell.poll_fd()));
 }
 
-TEST(poll_fd, of_a_semaphore_is_readable_until_the_last_one_is_taken) {
+TEST(poll_fd, of_a_semaphore_is_readable_until_the_count_is_0) {
   const eventfd bell(2, EFD_SEMAPHORE);
   const int fd = bell.poll_fd();
   bell.read();
@@ -65,7 +65,7 @@ TEST(poll_fd, a_write_of_0_does_not_make_it_readable) {
   EXPECT_FALSE(readable(fd));
 }
 
-TEST(poll_fd, of_a_count_that_a_sleeping_reader_is_handed_is_not_left_readable) {
+TEST(poll_fd, is_not_left_readable_by_a_count_that_a_sleeping_reader_gets) {
   const eventfd bell;
   asleep reader{[&] { bell.read(); }};
   const int fd = bell.poll_fd();
@@ -76,7 +76,7 @@ TEST(poll_fd, of_a_count_that_a_sleeping_reader_is_handed_is_not_left_readable) 
   EXPECT_TRUE(readable(fd));
 }
 
-TEST(poll_fd, is_the_same_one_at_each_call_of_each_handle) {
+TEST(poll_fd, is_the_same_for_each_call_and_each_handle) {
   const eventfd bell;
   const eventfd copy = bell;
   const int fd = bell.poll_fd();
@@ -84,7 +84,7 @@ TEST(poll_fd, is_the_same_one_at_each_call_of_each_handle) {
   EXPECT_EQ(copy.poll_fd(), fd);
 }
 
-TEST(poll_fd, is_closed_when_the_last_handle_is) {
+TEST(poll_fd, is_closed_with_the_last_handle) {
   eventfd bell;
   eventfd copy = bell;
   const int fd = bell.poll_fd();
@@ -99,7 +99,7 @@ TEST(poll_fd, is_not_inherited_by_programs) {
   EXPECT_EQ(::fcntl(bell.poll_fd(), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
 }
 
-/// An edge-triggered epoll tells each write(2) on a descriptor, one or more of them at once.
+/// Reports by an edge-triggered epoll whether there have been write(2) calls on a descriptor since the last report.
 class edges {
  public:
   explicit edges(int fd) {
@@ -131,7 +131,7 @@ TEST(poll_fd, is_written_once_for_many_signals) {
   }
 }
 
-TEST(poll_fd, a_callback_may_drain_what_it_tells_of) {
+TEST(poll_fd, is_not_readable_after_a_callback_has_drained_the_count) {
   const eventfd bell;
   const int fd = bell.poll_fd();
   std::uint64_t drained = 0;
@@ -169,7 +169,7 @@ TEST(poll_fd, is_refused_in_a_callback) {
   EXPECT_EQ(other_ec, std::errc::resource_deadlock_would_occur);
 }
 
-/// How long the thread computes in `calls` calls.
+/// The CPU time of the thread in `calls` calls.
 template <class Call>
 std::chrono::nanoseconds processor_time_of(int calls, Call call) {
   const auto now = [] {
@@ -183,7 +183,7 @@ std::chrono::nanoseconds processor_time_of(int calls, Call call) {
 }
 
 // Oracle: a call costs the same with and without 100000 notifiers on the queue. A search of the queue would make it
-// more than a thousand times as slow; the limit leaves room for everything else.
+// more than a thousand times slower; the limit leaves room for everything else.
 TEST(poll_fd, is_found_without_a_search_of_the_queue) {
   const eventfd bell;
   const eventfd crowded;

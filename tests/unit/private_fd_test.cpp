@@ -36,8 +36,9 @@ TEST(private_fd, has_a_number_that_programs_rarely_use) {
   EXPECT_TRUE(own.is_ours());
 }
 
-// Oracle: a duplicate whose number is another eventfd's is taken for ours in the scope of this thread only.
-TEST(private_fd, that_has_just_been_verified_is_not_verified_again_in_that_scope) {
+// Oracle: a duplicate whose number now refers to another eventfd is accepted as ours only in the scope, and only by the
+// thread of the scope.
+TEST(private_fd, is_not_verified_again_in_a_scope_of_its_verification) {
   const auto programs = kernel_eventfd();
   const auto other = kernel_eventfd();
   const auto own = private_fd::duplicate_of(programs.get());
@@ -56,9 +57,9 @@ TEST(private_fd, that_has_just_been_verified_is_not_verified_again_in_that_scope
   ::close(another.get());
 }
 
-// Oracle: another eventfd at the number of a duplicate is not taken for ours, though the epoll that knew of duplicates
-// is lost and another descriptor of the library has its number.
-TEST(private_fd, duplicate_is_told_from_another_file_after_all_descriptors_were_closed) {
+// Oracle: another eventfd at the number of a duplicate is not accepted as ours, although the epoll that identified
+// duplicates is lost and another descriptor of the library has its number.
+TEST(private_fd, duplicate_is_distinguished_from_another_file_after_all_descriptors_were_closed) {
   in_child([] {
     const auto programs = kernel_eventfd();
     const auto other = kernel_eventfd();
@@ -76,7 +77,7 @@ TEST(private_fd, duplicate_is_told_from_another_file_after_all_descriptors_were_
   });
 }
 
-TEST(private_fd, has_the_upper_quarter_of_few_numbers) {
+TEST(private_fd, is_in_the_upper_quarter_if_there_are_few_numbers) {
   in_child([] {
     const rlimit few{.rlim_cur = 64, .rlim_max = 64};
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
@@ -87,7 +88,7 @@ TEST(private_fd, has_the_upper_quarter_of_few_numbers) {
   });
 }
 
-TEST(private_fd, of_a_process_that_may_have_a_million_has_a_small_number) {
+TEST(private_fd, has_a_small_number_even_if_a_million_are_allowed) {
   in_child([] {
     rlimit limit{};
     ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -106,7 +107,7 @@ TEST(private_fd, never_has_the_number_of_a_standard_stream) {
   });
 }
 
-TEST(private_fd, that_needs_no_other_number_keeps_its_own) {
+TEST(private_fd, with_number_of_keeps_a_suitable_number) {
   auto file = kernel_eventfd();
   const int number = file.get();
   const auto own = private_fd::with_number_of(std::move(file));
@@ -123,14 +124,14 @@ TEST(private_fd, closes_its_file) {
   EXPECT_FALSE(is_open(number));
 }
 
-TEST(private_fd, that_the_program_has_closed_is_not_ours) {
+TEST(private_fd, is_not_ours_after_the_program_has_closed_it) {
   private_fd own{kernel_eventfd()};
   ::close(own.get());
   EXPECT_FALSE(own.is_ours());
 }
 
-// Oracle: files of each kind that the program opens under the number stay open.
-TEST(private_fd, does_not_close_a_file_of_the_program_under_its_number) {
+// Oracle: files of each kind that the program opens at the number stay open.
+TEST(private_fd, does_not_close_a_file_of_the_program_at_its_number) {
   for (const auto& programs : {temporary_file(), kernel_eventfd(), unique_fd{::epoll_create1(EPOLL_CLOEXEC)}}) {
     private_fd own{kernel_eventfd()};
     const int number = own.get();
@@ -142,7 +143,7 @@ TEST(private_fd, does_not_close_a_file_of_the_program_under_its_number) {
   }
 }
 
-TEST(private_fd, that_a_younger_one_has_replaced_is_not_ours_and_leaves_it_open) {
+TEST(private_fd, is_superseded_by_a_newer_one_and_leaves_it_open) {
   private_fd old{kernel_eventfd()};
   const int number = old.get();
   ::close(number);
@@ -153,7 +154,7 @@ TEST(private_fd, that_a_younger_one_has_replaced_is_not_ours_and_leaves_it_open)
   EXPECT_TRUE(young.is_ours());
 }
 
-TEST(private_fd, duplicates_a_file_of_the_program_and_changes_nothing_of_it) {
+TEST(private_fd, duplicate_of_does_not_change_the_programs_file) {
   const auto programs = temporary_file("text");
   const auto own = private_fd::duplicate_of(programs.get());
   EXPECT_GE(own.get(), private_fd::lowest_number());
@@ -165,8 +166,8 @@ TEST(private_fd, duplicates_a_file_of_the_program_and_changes_nothing_of_it) {
   ::close(own.get());
 }
 
-// Eventfds share one inode.
-TEST(private_fd, tells_apart_a_duplicate_of_an_eventfd_and_another_eventfd) {
+// All eventfds share one inode.
+TEST(private_fd, duplicate_of_an_eventfd_is_distinguished_from_another_eventfd) {
   const auto programs = kernel_eventfd();
   auto own = private_fd::duplicate_of(programs.get());
   EXPECT_TRUE(own.is_ours());
@@ -182,7 +183,7 @@ TEST(private_fd, tells_apart_a_duplicate_of_an_eventfd_and_another_eventfd) {
   EXPECT_TRUE(again.is_ours());
 }
 
-TEST(private_fd, of_nothing_is_empty_and_leaves_errno) {
+TEST(private_fd, without_a_file_is_empty_and_does_not_change_errno) {
   errno = EBADF;
   const private_fd none{unique_fd{}};
   EXPECT_FALSE(none);
@@ -191,8 +192,8 @@ TEST(private_fd, of_nothing_is_empty_and_leaves_errno) {
   EXPECT_FALSE(private_fd::duplicate_of(-1));
 }
 
-// Oracle: both the new owner and the one that is assigned to know their files, and none is closed twice or stays open.
-TEST(private_fd, keeps_its_file_when_it_is_moved) {
+// Oracle: after a move, the new owner recognizes its file; no file is closed twice, and none stays open.
+TEST(private_fd, keeps_its_file_in_a_move) {
   const auto programs = kernel_eventfd();
   for (const bool is_duplicate : {false, true}) {
     const auto make = [&] {
@@ -223,7 +224,7 @@ TEST(private_fd, keeps_its_file_when_it_is_moved) {
   }
 }
 
-TEST(private_fd, leaves_errno_alone) {
+TEST(private_fd, does_not_change_errno) {
   constexpr int untouched = EXFULL;
   const auto file = temporary_file();
   private_fd own{kernel_eventfd()};
@@ -245,7 +246,7 @@ TEST(private_fd, leaves_errno_alone) {
   EXPECT_EQ(errno, untouched);
 }
 
-TEST(private_fd, is_known_as_the_librarys_by_each_of_its_numbers) {
+TEST(private_fd, is_recognized_as_the_librarys_by_each_of_its_numbers) {
   const private_fd own{kernel_eventfd()};
   const unique_fd duplicate{::dup(own.get())};
   const auto programs = kernel_eventfd();
@@ -263,7 +264,7 @@ TEST(private_fd, is_inherited_by_no_program) {
   for (const int fd : {own.get(), duplicate.get()}) EXPECT_EQ(::fcntl(fd, F_GETFD), FD_CLOEXEC);
 }
 
-/// Closes all epolls of the process, as a program may that closes descriptors that it does not know.
+/// Closes all epolls of the process, as does a program that closes descriptors that it does not know.
 /// @return how many there were.
 int close_epolls() {
   int closed = 0;
@@ -278,9 +279,10 @@ int close_epolls() {
   return closed;
 }
 
-// Oracle: while the number of the duplicate refers to the file of the program's descriptor, counts may go there; when
-// the program has changed one or the other, they may not. It is closed in neither case, for it may be the program's.
-TEST(private_fd, duplicate_refers_to_its_file_though_the_epoll_that_knew_it_is_lost) {
+// Oracle: while the number of the duplicate refers to the same file as the program's descriptor, counts may go there;
+// after the program has replaced one of the two, they may not. The duplicate is never closed, because its number may be
+// the program's.
+TEST(private_fd, duplicate_refers_to_its_file_although_the_epoll_that_identified_it_is_lost) {
   in_child([] {
     const auto programs = kernel_eventfd();
     const auto other = kernel_eventfd();
@@ -313,7 +315,7 @@ TEST(private_fd, duplicate_refers_to_its_file_though_the_epoll_that_knew_it_is_l
   });
 }
 
-TEST(private_fd, duplicate_that_a_younger_owner_has_replaced_does_not_refer_to_its_file) {
+TEST(private_fd, duplicate_replaced_by_a_newer_one_does_not_refer_to_its_file) {
   in_child([] {
     const auto programs = kernel_eventfd();
     const auto old = private_fd::duplicate_of(programs.get());
@@ -327,8 +329,8 @@ TEST(private_fd, duplicate_that_a_younger_owner_has_replaced_does_not_refer_to_i
   });
 }
 
-// The root folders of /proc and /sys have the same inode number. No epoll takes a folder.
-TEST(private_fd, duplicate_is_told_from_a_file_of_another_device) {
+// The root folders of /proc and /sys have the same inode number. A folder cannot be added to an epoll.
+TEST(private_fd, duplicate_is_distinguished_from_a_file_of_another_device) {
   const unique_fd programs{::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   const unique_fd other{::open("/sys", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   struct stat one{};
@@ -342,8 +344,8 @@ TEST(private_fd, duplicate_is_told_from_a_file_of_another_device) {
   ::close(duplicate.get());
 }
 
-// Oracle: with no other number, 0 is a number as any other; without any, the error says that there are too few.
-TEST(private_fd, where_no_other_number_is_free_keeps_0) {
+// Oracle: if no other number is free, 0 is used like any other number; if none is free, the error is EMFILE.
+TEST(private_fd, keeps_number_0_if_no_other_is_free) {
   in_child([] {
     ::close(0);
     auto file = kernel_eventfd();
@@ -362,8 +364,8 @@ TEST(private_fd, where_no_other_number_is_free_keeps_0) {
   });
 }
 
-// All eventfds have one inode. Oracle: the program's eventfd at the number is not taken for the duplicate.
-TEST(private_fd, a_duplicate_of_an_eventfd_is_told_from_another_one_with_a_low_limit) {
+// All eventfds share one inode. Oracle: the program's eventfd at the number is not accepted as the duplicate.
+TEST(private_fd, duplicate_of_an_eventfd_is_distinguished_from_another_one_with_a_low_limit) {
   in_child([] {
     ASSERT_EQ(::syscall(SYS_close_range, 3, ~0U, 0), 0);
     const rlimit few{.rlim_cur = 40, .rlim_max = 40};
@@ -378,7 +380,7 @@ TEST(private_fd, a_duplicate_of_an_eventfd_is_told_from_another_one_with_a_low_l
   });
 }
 
-TEST(private_fd, no_duplicate_of_an_eventfd_is_made_that_could_not_be_told_from_another) {
+TEST(private_fd, duplicate_of_an_eventfd_fails_if_it_could_not_be_distinguished_from_another) {
   in_child([] {
     ASSERT_EQ(::syscall(SYS_close_range, 3, ~0U, 0), 0);
     const unique_fd bell{::eventfd(0, EFD_CLOEXEC)};

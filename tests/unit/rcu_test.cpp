@@ -30,8 +30,8 @@ using doorbell::test::in_child;
 using doorbell::test::run_together;
 using doorbell::test::sleeper;
 
-// Kills the child that has not ended after twenty seconds: it cannot do so itself, since signals are blocked in a grace
-// period.
+// Kills a child that has not ended after twenty seconds. An alarm in the child would not work, because signals are
+// blocked in a grace period.
 bool ended_by_itself(pid_t child) {
   const unique_fd watch{static_cast<int>(::syscall(SYS_pidfd_open, child, 0))};
   pollfd ending{.fd = watch.get(), .events = POLLIN, .revents = 0};
@@ -40,14 +40,14 @@ bool ended_by_itself(pid_t child) {
   return ::waitpid(child, &status, 0) == child && WIFEXITED(status);
 }
 
-TEST(rcu, a_pointer_that_was_given_nothing_is_null) {
+TEST(rcu, a_default_constructed_pointer_is_null) {
   const rcu_pointer<int> pointer;
   const rcu_read_guard reading;
   EXPECT_EQ(pointer.load(reading), nullptr);
   EXPECT_EQ(pointer.load_for_update(), nullptr);
 }
 
-TEST(rcu, a_reader_finds_what_was_published_last) {
+TEST(rcu, a_reader_finds_the_object_published_last) {
   int first = 1;
   int second = 2;
   rcu_pointer<int> pointer{&first};
@@ -57,14 +57,14 @@ TEST(rcu, a_reader_finds_what_was_published_last) {
   EXPECT_EQ(pointer.load(reading), &second);
 }
 
-TEST(rcu, an_updater_gets_the_old_object_back) {
+TEST(rcu, exchange_returns_the_old_object) {
   int object = 1;
   rcu_pointer<int> pointer{&object};
   EXPECT_EQ(pointer.exchange(nullptr), &object);
   EXPECT_EQ(pointer.exchange(nullptr), nullptr);
 }
 
-TEST(rcu, synchronize_returns_where_nobody_reads) {
+TEST(rcu, synchronize_returns_without_readers) {
   rcu_synchronize();
   {
     const rcu_read_guard reading;
@@ -72,8 +72,8 @@ TEST(rcu, synchronize_returns_where_nobody_reads) {
   rcu_synchronize();
 }
 
-// Oracle: synchronize has not returned while a section from before it is open, neither when it sleeps, nor when a section
-// nested in that one has ended.
+// Oracle: synchronize does not return while a section that began before it is open, although it sleeps and although a
+// section nested in that one has ended.
 TEST(rcu, synchronize_waits_for_the_end_of_the_outermost_section) {
   std::atomic<bool> synchronized{false};
   sleeper updater;
@@ -95,8 +95,8 @@ TEST(rcu, synchronize_waits_for_the_end_of_the_outermost_section) {
   EXPECT_TRUE(synchronized);
 }
 
-// Oracle: no reader finds an object that has been freed; the sanitizers watch, and the object's own mark.
-TEST(rcu, an_object_taken_away_is_whole_until_its_last_reader_has_left) {
+// Oracle: no reader finds a freed object; the sanitizers check this, and the mark in the object.
+TEST(rcu, a_removed_object_is_valid_until_its_last_reader_has_left) {
   constexpr int alive = 42;
   constexpr std::size_t readers = 2;
   constexpr int rounds = 200;
@@ -120,9 +120,9 @@ TEST(rcu, an_object_taken_away_is_whole_until_its_last_reader_has_left) {
   delete pointer.load_for_update();
 }
 
-// Oracle: a section that sees what an updater did after synchronize also sees all that it did before, though nothing
-// but the grace period orders the two.
-TEST(rcu, what_came_before_synchronize_is_seen_in_sections_that_begin_after_it) {
+// Oracle: a section that sees a write that an updater made after synchronize also sees all its writes before
+// synchronize, although only the grace period orders them.
+TEST(rcu, writes_before_synchronize_are_seen_in_sections_that_begin_after_it) {
   for (int round = 0; round < 50; ++round) {
     int written = 0;
     std::atomic<bool> told{false};
@@ -142,7 +142,7 @@ TEST(rcu, what_came_before_synchronize_is_seen_in_sections_that_begin_after_it) 
   }
 }
 
-// Oracle: the child ends by itself; it would wait for ever for the section of a thread that it does not have.
+// Oracle: the child ends by itself; otherwise it would wait forever for the section of a thread that it does not have.
 TEST(rcu, a_childs_synchronize_does_not_wait_for_the_parents_readers) {
   std::atomic<bool> reading_now{false};
   std::atomic<bool> forked{false};
@@ -172,8 +172,8 @@ std::vector<int> blocked_signals() {
   return blocked;
 }
 
-// Oracle: each process has the mask from before. liburcu blocks all signals while a thread forks.
-TEST(rcu, a_fork_leaves_the_signal_mask_alone_in_both_processes) {
+// Oracle: parent and child have the signal mask from before the fork. liburcu blocks all signals while a thread forks.
+TEST(rcu, a_fork_does_not_change_the_signal_mask_of_parent_and_child) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "ThreadSanitizer reports the mutex that liburcu holds during fork(2)";
   sigset_t some;
   ::sigemptyset(&some);

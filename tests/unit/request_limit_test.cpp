@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The limit of requests of a process: where it comes from, and contexts next to it. In children, because the library
-// looks for it once; the parent makes no call.
+// The limit of requests of a process: its source, and its effect on contexts. Each case runs in a child, because the
+// library reads the limit once; the parent makes no call.
 #include <doorbell/aio_calls.hpp>
 
 #include <gtest/gtest.h>
@@ -34,7 +34,7 @@ std::optional<std::size_t> kernels_limit() {
 
 void set_limit(const char* text) { ::setenv("DOORBELL_AIO_MAX_NR", text, 1); }
 
-/// A context by handle, or what io_setup has answered instead.
+/// A context by handle, or the error of io_setup.
 class setup {
  public:
   explicit setup(unsigned nr) : answer_{aio::io_setup(nr, &handle_)} {}
@@ -62,7 +62,7 @@ TEST(request_limit, is_the_number_in_the_environment) {
   }
 }
 
-// The number that stands for "not known yet" is not one that the limit can have.
+// The highest number means "not known yet", so it cannot be a limit.
 TEST(request_limit, is_at_most_one_less_than_the_highest_number) {
   in_child([] {
     set_limit(std::to_string(highest).c_str());
@@ -71,7 +71,7 @@ TEST(request_limit, is_at_most_one_less_than_the_highest_number) {
   });
 }
 
-TEST(request_limit, is_the_kernels_where_the_environment_has_no_number) {
+TEST(request_limit, is_the_kernels_if_the_environment_has_no_number) {
   const auto kernels = kernels_limit();
   if (!kernels) GTEST_SKIP() << "no /proc/sys/fs/aio-max-nr";
   for (const char* const text : {"", "12x", "x12", " 12", "12 ", "-1", "0x12", "18446744073709551616"}) {
@@ -83,7 +83,7 @@ TEST(request_limit, is_the_kernels_where_the_environment_has_no_number) {
   }
 }
 
-TEST(request_limit, is_the_kernels_default_where_nothing_tells_it) {
+TEST(request_limit, is_the_kernels_default_if_proc_cannot_be_read) {
   if (!doorbell::test::can_lose_proc()) GTEST_SKIP() << "chroot(2) is refused";
   in_child([] {
     ASSERT_TRUE(doorbell::test::lose_proc());
@@ -91,7 +91,7 @@ TEST(request_limit, is_the_kernels_default_where_nothing_tells_it) {
   });
 }
 
-// Oracle: as many requests as the limit allows are given away, by one context or by several, and not one more.
+// Oracle: contexts, one or several, get exactly as many requests as the limit allows.
 TEST(request_limit, is_reached_exactly) {
   in_child([] {
     set_limit("100");

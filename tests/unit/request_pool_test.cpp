@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The memory of a context's requests: as many pieces as it was made for, each for one owner at a time.
+// The memory of a context's requests: the pool has as many pieces as it was made for, each with one owner at a time.
 #include "../../aio/request_pool.hpp"
 
 #include <gtest/gtest.h>
@@ -43,8 +43,8 @@ class request_pool_of : public testing::Test {
   std::optional<request_pool> pool_;
 };
 
-// Oracle: what is written to one piece is not read in another.
-TEST_F(request_pool_of, so_many_requests_has_that_many_pieces) {
+// Oracle: the bytes written to one piece do not appear in another.
+TEST_F(request_pool_of, n_requests_has_n_pieces) {
   const auto memory = take(most + 10);
   ASSERT_EQ(memory.size(), most);
   EXPECT_TRUE(take(1).empty());
@@ -53,7 +53,7 @@ TEST_F(request_pool_of, so_many_requests_has_that_many_pieces) {
     for (std::size_t byte = 0; byte < bytes; ++byte) ASSERT_EQ(static_cast<const unsigned char*>(memory[at])[byte], at);
 }
 
-TEST_F(request_pool_of, pieces_given_back_are_given_out_again) {
+TEST_F(request_pool_of, returned_pieces_are_handed_out_again) {
   auto memory = take(most);
   std::set<void*> all{memory.begin(), memory.end()};
   for (int round = 0; round < 10; ++round) {

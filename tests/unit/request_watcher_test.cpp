@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A watcher hears of each request once when it is taken and once when it is answered, with its result and the carrier
-// that it was meant for.
+// A request_watcher is called for each request once when it is taken and once when it is answered, with its result and
+// the carrier that it was meant for.
 #include "../../aio/request_watcher.hpp"
 
 #include <doorbell/aio_calls.hpp>
@@ -33,7 +33,7 @@ using answered_by = aio::request_watcher::answered_by;
 using doorbell::test::block_size;
 using doorbell::test::by_handle;
 
-/// Keeps what it is told, by the request's data.
+/// Records the calls, by the data of the request.
 class record final : public aio::request_watcher {
  public:
   struct told {
@@ -90,7 +90,7 @@ class request_watcher : public doorbell::test::direct {
     aio::request_watcher::set(told_);
   }
 
-  /// Submits it, and expects what is told of it. @param whom more than one: any of them.
+  /// Submits the request, and expects the calls for it. @param whom the expected carrier; more than one: any of them.
   void expect_answered(aio::iocb_abi asked, std::int64_t res, const std::vector<answered_by>& whom) {
     names_.push_back(std::make_unique<char>());
     asked.data = names_.back().get();
@@ -118,7 +118,7 @@ class request_watcher : public doorbell::test::direct {
   by_handle ctx_{64};
 };
 
-TEST_F(request_watcher, is_told_of_requests_that_submit_or_the_crew_has_answered) {
+TEST_F(request_watcher, is_called_for_requests_that_submit_or_the_crew_has_answered) {
   const auto cached = doorbell::test::temporary_file("hello");
   const doorbell::test::pipe_ends pipe;
   std::array<char, 8> text{};
@@ -131,11 +131,11 @@ TEST_F(request_watcher, is_told_of_requests_that_submit_or_the_crew_has_answered
   expect_refused(aio::prep_fsync(-1));
 }
 
-// Oracle: the kernel's AIO is not only asked, but carries these out; so there is no thread for each.
-TEST_F(request_watcher, is_told_of_requests_that_the_kernels_aio_has_answered) {
+// Oracle: the kernel's AIO carries out these requests itself, and does not refuse them; so there is no thread for each.
+TEST_F(request_watcher, is_called_for_requests_that_the_kernels_aio_has_answered) {
   const auto bell = doorbell::test::kernel_eventfd();
   const std::vector by_kernel{answered_by::kernel_aio};
-  // Also when the program is known to make calls for its events, and when they signal an eventfd.
+  // Also when the library has found out that the program gets its events by calls, and when requests signal an eventfd.
   for (int round = 0; round < 100; ++round) {
     aio::iocb_abi read = read_of(3, memory[0]);
     if (round % 2 == 0) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A sandbox that the process enters after its contexts have been created, and errors of io_uring_enter(2) that last.
+// A sandbox that the process enters after its contexts have been created, and persistent errors of io_uring_enter(2).
 #include <doorbell/aio.hpp>
 
 #include <gtest/gtest.h>
@@ -75,7 +75,7 @@ TEST_P(ring_refused, destroy_returns_though_a_read_waits_for_a_pipe) {
   });
 }
 
-TEST_P(ring_refused, a_new_context_has_threads) {
+TEST_P(ring_refused, a_new_context_uses_threads) {
   in_child([] {
     const aio::context first{8};
     EXPECT_EQ(first.engine(), "io_uring");
@@ -106,7 +106,7 @@ TEST_P(enter_fails, a_wait_ends_at_its_deadline) {
     std::error_code ec;
     while (std::chrono::steady_clock::now() - begun < 300ms) {
       EXPECT_TRUE(ctx.get_events(1, events, 300ms, ec).empty());
-      if (GetParam() != EINTR) break;  // an interrupted wait returns early, as it should
+      if (GetParam() != EINTR) break;  // an interrupted wait correctly returns early
       EXPECT_EQ(ec, std::errc::interrupted);
       ::poll(nullptr, 0, 10);
     }

@@ -59,28 +59,28 @@ TEST_F(mapped_ring, fills_whole_pages_less_the_header) {
   EXPECT_EQ(header().nr, ring_.capacity());
 }
 
-TEST_F(mapped_ring, shows_the_header_that_programs_look_for) {
+TEST_F(mapped_ring, has_the_header_that_programs_check) {
   EXPECT_EQ(header().magic, 0xa10a10a1U);
   EXPECT_EQ(header().compat_features, 1U);
   EXPECT_EQ(header().incompat_features, 0U);
   EXPECT_EQ(header().header_length, 32U);
 }
 
-TEST_F(mapped_ring, gives_events_in_the_order_published) {
+TEST_F(mapped_ring, returns_events_in_the_order_of_publication) {
   publish(1);
   publish(2);
   EXPECT_EQ(get(8), (results{1, 2}));
   EXPECT_EQ(get(8), results{});
 }
 
-TEST_F(mapped_ring, an_event_not_committed_cannot_be_seen_by_the_program) {
+TEST_F(mapped_ring, an_event_is_not_visible_to_the_program_before_commit) {
   ring_.publish({nullptr, nullptr, 1, 0});
   EXPECT_EQ(header().tail, 0U);
   ring_.commit();
   EXPECT_EQ(header().tail, 1U);
 }
 
-TEST_F(mapped_ring, goes_round) {
+TEST_F(mapped_ring, wraps_around) {
   for (std::int64_t round = 0; round < std::int64_t{3} * ring_.capacity(); ++round) {
     ASSERT_TRUE(ring_.take_slot());
     publish(round);
@@ -88,9 +88,9 @@ TEST_F(mapped_ring, goes_round) {
   }
 }
 
-TEST_F(mapped_ring, has_a_slot_for_all_but_one_of_its_events) { EXPECT_EQ(take_all_slots(), ring_.capacity() - 1); }
+TEST_F(mapped_ring, has_one_slot_less_than_its_capacity) { EXPECT_EQ(take_all_slots(), ring_.capacity() - 1); }
 
-TEST_F(mapped_ring, a_slot_is_free_when_its_event_is_got_not_when_it_is_published) {
+TEST_F(mapped_ring, a_slot_is_free_after_its_event_was_got_and_not_before) {
   take_all_slots();
   publish(1);
   EXPECT_FALSE(ring_.take_slot());
@@ -99,7 +99,7 @@ TEST_F(mapped_ring, a_slot_is_free_when_its_event_is_got_not_when_it_is_publishe
   EXPECT_FALSE(ring_.take_slot());
 }
 
-TEST_F(mapped_ring, a_head_moved_by_hand_frees_exactly_as_many_slots) {
+TEST_F(mapped_ring, a_head_moved_by_the_program_frees_exactly_as_many_slots) {
   take_all_slots();
   publish(1);
   publish(2);
@@ -110,7 +110,7 @@ TEST_F(mapped_ring, a_head_moved_by_hand_frees_exactly_as_many_slots) {
   EXPECT_EQ(take_all_slots(), 1U);
 }
 
-TEST_F(mapped_ring, a_wild_head_never_makes_more_slots_than_there_are_events_published) {
+TEST_F(mapped_ring, an_invalid_head_never_frees_more_slots_than_there_are_published_events) {
   take_all_slots();
   publish(1);
   unsigned taken = 0;
@@ -132,14 +132,14 @@ std::vector<void*> anonymous_shared_mappings() {
   return found;
 }
 
-TEST_F(mapped_ring, has_not_moved_to_the_mapping_that_is_ours) {
+TEST_F(mapped_ring, has_not_moved_to_its_own_mapping) {
   const auto mappings = anonymous_shared_mappings();
   EXPECT_GE(mappings.size(), 2U);
   for (void* const each : mappings) EXPECT_FALSE(ring_.has_moved_to(each));
 }
 
-// Oracle: neither of two rings takes the other's memory for its own, though both ask at once.
-TEST_F(mapped_ring, is_not_where_another_one_is) {
+// Oracle: neither of two rings takes the other's memory for its own, although both check concurrently.
+TEST_F(mapped_ring, has_not_moved_to_the_mapping_of_another_ring) {
   ring other;
   std::error_code ec;
   other.map(16, ec);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// compare_files() with either system call, with both and without any.
+// compare_files() with each of its two system calls, with both and with neither.
 #include <doorbell/base/same_file.hpp>
 
 #include <fcntl.h>
@@ -24,7 +24,7 @@ using doorbell::test::unique_fd;
 
 constexpr int dupfd_query = 1024 + 3;
 
-/// Makes the kernel one from before Linux 6.10. Other commands of fcntl(2) may fail, too.
+/// Makes the kernel appear as one before Linux 6.10. Other commands of fcntl(2) may fail, too.
 void refuse_query() { doorbell::test::refuse(SYS_fcntl, EINVAL, 1, dupfd_query & ~1024); }
 
 void refuse_kcmp() { doorbell::test::refuse(SYS_kcmp, EPERM); }
@@ -39,7 +39,7 @@ bool has_kcmp() {
   return ::syscall(SYS_kcmp, ::getpid(), ::getpid(), 0, one.get(), one.get()) == 0;
 }
 
-/// @param known whether a system call tells it.
+/// @param known whether a system call can compare the files.
 void expect_answers(bool known) {
   const auto one = kernel_eventfd();
   const auto other = kernel_eventfd();
@@ -56,9 +56,9 @@ void expect_answers(bool known) {
   EXPECT_EQ(compare_files(-1, -1), false);
 }
 
-TEST(compare_files, tells_files_apart) { expect_answers(has_query() || has_kcmp()); }
+TEST(compare_files, distinguishes_files) { expect_answers(has_query() || has_kcmp()); }
 
-TEST(compare_files, needs_no_kcmp_where_fcntl_tells) {
+TEST(compare_files, needs_no_kcmp_if_fcntl_can_compare) {
   if (!doorbell::test::can_refuse() || !has_query()) GTEST_SKIP() << "there is no F_DUPFD_QUERY, or no seccomp(2)";
   in_child([] {
     refuse_kcmp();
@@ -66,7 +66,7 @@ TEST(compare_files, needs_no_kcmp_where_fcntl_tells) {
   });
 }
 
-TEST(compare_files, needs_no_fcntl_where_kcmp_tells) {
+TEST(compare_files, needs_no_fcntl_if_kcmp_can_compare) {
   if (!doorbell::test::can_refuse() || !has_kcmp()) GTEST_SKIP() << "there is no kcmp(2), or no seccomp(2)";
   in_child([] {
     refuse_query();
@@ -74,7 +74,7 @@ TEST(compare_files, needs_no_fcntl_where_kcmp_tells) {
   });
 }
 
-TEST(compare_files, says_that_it_cannot_tell_where_both_are_refused) {
+TEST(compare_files, returns_no_result_if_both_are_refused) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "there is no seccomp(2)";
   in_child([] {
     refuse_query();

@@ -9,13 +9,13 @@ namespace {
 
 namespace spin_wait = doorbell::base::spin_wait;
 
-// The record of waits is the thread's own, so each test has a thread of its own.
+// The record of waits is per thread, so each test uses a new thread.
 template <class Function>
 void in_new_thread(Function function) {
   std::thread{function}.join();
 }
 
-TEST(spin_wait, a_thread_that_slept_looks_less_often_the_next_time_and_at_least_one_time) {
+TEST(spin_wait, a_thread_that_slept_checks_less_often_the_next_time_but_at_least_once) {
   in_new_thread([] {
     int before = spin_wait::looks();
     EXPECT_GT(before, 100);
@@ -29,7 +29,7 @@ TEST(spin_wait, a_thread_that_slept_looks_less_often_the_next_time_and_at_least_
   });
 }
 
-TEST(spin_wait, a_thread_that_got_the_lock_in_time_has_all_its_looks_again) {
+TEST(spin_wait, a_thread_that_acquired_the_lock_by_spinning_has_the_full_number_of_checks_again) {
   in_new_thread([] {
     const int all = spin_wait::looks();
     for (int i = 0; i < 5; ++i) spin_wait::ended(false);
@@ -39,8 +39,8 @@ TEST(spin_wait, a_thread_that_got_the_lock_in_time_has_all_its_looks_again) {
   });
 }
 
-// Oracle: over many waits in vain, the looks are few in total, but never stay at one for ever.
-TEST(spin_wait, a_thread_that_always_sleeps_tries_with_all_its_looks_now_and_then) {
+// Oracle: over many failed waits, the thread makes few checks in total, but not one check per wait forever.
+TEST(spin_wait, a_thread_that_always_sleeps_makes_the_full_number_of_checks_now_and_then) {
   in_new_thread([] {
     constexpr int waits = 1000;
     const int all = spin_wait::looks();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The numbers that libaio.so.1 counts, and the reports that it makes of them, compared as a whole.
+// The counters of libaio.so.1, and its reports of them. The reports are compared as a whole.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -43,7 +43,7 @@ void carry_out(counters& all, opcode code, std::int64_t res, answered_by whom = 
   all.answered(request(code), res, whom, after);
 }
 
-TEST(statistics, contexts_are_those_that_were_made_and_the_most_at_a_time) {
+TEST(statistics, contexts_made_and_the_most_open_ones_are_counted) {
   counters all;
   for (int n = 0; n < 3; ++n) all.called(call::setup, 0, true);
   all.called(call::setup, -EAGAIN, true);
@@ -62,7 +62,7 @@ TEST(statistics, contexts_are_those_that_were_made_and_the_most_at_a_time) {
   EXPECT_EQ(all.kernel_calls, 9U);
 }
 
-TEST(statistics, a_context_that_is_destroyed_by_a_child_of_its_maker_leaves_none_open) {
+TEST(statistics, a_context_destroyed_by_a_child_of_its_maker_leaves_none_open) {
   counters all;
   all.called(call::destroy, 0, true);
   all.called(call::setup, 0, true);
@@ -81,7 +81,7 @@ TEST(statistics, refusals_are_counted_by_call_and_errno) {
     all.called(which[n], -EINVAL, true);
     all.called(which[n], -EINPROGRESS, true);
     EXPECT_EQ(all.refused[n][EINVAL], 2U);
-    EXPECT_EQ(all.refused[n][EINPROGRESS], which[n] == call::cancel ? 0U : 1U);  // of a cancel, it is no refusal
+    EXPECT_EQ(all.refused[n][EINPROGRESS], which[n] == call::cancel ? 0U : 1U);  // no refusal of a cancel
     EXPECT_EQ(all.refused[n][0], 0U);
   }
 }
@@ -123,7 +123,7 @@ TEST(statistics, results_are_bytes_or_cancellations_or_failures) {
   carry_out(all, opcode::preadv, 2);
   carry_out(all, opcode::pwrite, 4);
   carry_out(all, opcode::pwritev, 8);
-  carry_out(all, opcode::poll, 16);  // events, no bytes
+  carry_out(all, opcode::poll, 16);  // the result of a poll is events, not bytes
   carry_out(all, opcode::fsync, 0);
   carry_out(all, opcode::pread, 0);
   EXPECT_EQ(all.bytes_read, 3U);
@@ -143,7 +143,7 @@ TEST(statistics, results_are_bytes_or_cancellations_or_failures) {
   EXPECT_EQ(all.bytes_written, 12U);
 }
 
-TEST(statistics, latencies_are_those_of_the_slowest_of_a_part) {
+TEST(statistics, a_percentile_is_the_latency_of_the_slowest_request_in_it) {
   counters all;
   EXPECT_EQ(all.latency(0.5), 0ns);
   carry_out(all, opcode::fsync, 0, answered_by::submit, 10us);
@@ -158,16 +158,16 @@ TEST(statistics, latencies_are_those_of_the_slowest_of_a_part) {
   EXPECT_LE(all.latency(0.5), 30.7us);
 }
 
-TEST(statistics, a_latency_of_nothing_is_nothing) {
+TEST(statistics, a_latency_of_zero_or_less_counts_as_zero) {
   counters all;
   carry_out(all, opcode::fsync, 0, answered_by::submit, 0ns);
   EXPECT_EQ(all.longest_ns, 0U);
   EXPECT_EQ(all.latency(1.0), 0ns);
-  carry_out(all, opcode::fsync, 0, answered_by::submit, -1ns);  // a clock that goes backward
+  carry_out(all, opcode::fsync, 0, answered_by::submit, -1ns);  // a clock that went backward
   EXPECT_EQ(all.longest_ns, 0U);
 }
 
-/// Of each kind some, and each number another one.
+/// Counts some requests of each kind, so that each counter has another value.
 void fill(counters& all) {
   for (int n = 0; n < 3; ++n) all.called(call::setup, 0, true);
   all.called(call::destroy, 0, true);
@@ -189,7 +189,7 @@ void fill(counters& all) {
   system_calls::made = 12345;
 }
 
-/// With another name for the program, for the length of a scope.
+/// Changes the name of the program within a scope.
 class named {
  public:
   explicit named(std::string name) : name_{std::move(name)} { program_invocation_short_name = name_.data(); }
@@ -246,7 +246,7 @@ TEST(statistics, a_report_for_programs_has_all_numbers_exactly) {
                 "\n");
 }
 
-TEST(statistics, a_report_of_nothing_has_all_its_lines) {
+TEST(statistics, a_report_without_calls_has_all_its_lines) {
   const named program{"none"};
   system_calls::made = 0;
   const counters all;
@@ -325,7 +325,7 @@ TEST(statistics, a_report_that_is_too_long_is_cut) {
   EXPECT_EQ(out.view(), std::string(65536, 'x'));
 }
 
-TEST(statistics, a_reset_leaves_nothing) {
+TEST(statistics, a_reset_clears_all_counters) {
   const named program{"none"};
   const auto both = [](const counters& each) {
     return report([&](auto& out) {
@@ -348,7 +348,7 @@ TEST(statistics, a_reset_leaves_nothing) {
   EXPECT_EQ(both(all), both(fresh));
 }
 
-TEST(statistics, the_last_process_of_a_family_knows_that_none_has_called) {
+TEST(statistics, the_last_process_of_a_family_learns_that_none_has_called) {
   counters all;
   all.expect_child();
   all.expect_child();
@@ -359,7 +359,7 @@ TEST(statistics, the_last_process_of_a_family_knows_that_none_has_called) {
   EXPECT_TRUE(all.leave_family());
 }
 
-TEST(statistics, a_call_of_a_child_is_one_of_the_family) {
+TEST(statistics, a_call_of_a_child_counts_for_the_family) {
   counters all;
   all.expect_child();
   doorbell::test::in_child([&] {

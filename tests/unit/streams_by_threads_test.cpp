@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Pipes, sockets, terminals and eventfds on engine_threads: they wait without a worker, and whoever loses a race for what
-// there is waits on. All of it on this kernel, and again as on those before 6.4, which cannot try these files.
+// Pipes, sockets, terminals and eventfds on engine_threads: requests wait without a worker, and a request that loses a
+// race for data or room waits again. Each test runs on this kernel, and again as on kernels before 6.4, where these
+// files do not support RWF_NOWAIT.
 #include <doorbell/aio.hpp>
 
 #include <gtest/gtest.h>
@@ -35,7 +36,7 @@ namespace aio = doorbell::aio;
 struct stream {
   unique_fd read;
   unique_fd write;
-  std::string message;  // what is written and read at once
+  std::string message;  // one message, which one write sends and one read gets
 
   void send() const {
     ASSERT_EQ(::write(write.get(), message.data(), message.size()), static_cast<ssize_t>(message.size()));
@@ -86,7 +87,8 @@ class streams_by_threads : public testing::TestWithParam<kind_of_stream> {
  protected:
   static stream make() { return GetParam().make(); }
 
-  // A body, and the same in a child whose kernel is older. The child comes first, while there are no other threads.
+  // Runs `body`, and runs it in a child whose kernel appears older. The child comes first, while there are no other
+  // threads.
   static void then_and_now(const std::function<void()>& body) {
     if (doorbell::test::can_refuse()) {
       SCOPED_TRACE("before 6.4");
@@ -100,7 +102,7 @@ class streams_by_threads : public testing::TestWithParam<kind_of_stream> {
   }
 };
 
-/// A context and what comes of it.
+/// A context, and functions that get its events.
 class asked {
  public:
   aio::context ctx{64, aio::engine_kind::threads};
@@ -120,7 +122,7 @@ class asked {
   }
 };
 
-TEST_P(streams_by_threads, a_read_waits_for_what_is_written_later) {
+TEST_P(streams_by_threads, a_read_waits_for_a_later_write) {
   then_and_now([] {
     const auto ends = make();
     std::array<char, 64> text{};
@@ -134,7 +136,7 @@ TEST_P(streams_by_threads, a_read_waits_for_what_is_written_later) {
   });
 }
 
-TEST_P(streams_by_threads, a_read_of_what_is_there_is_complete_when_it_is_got) {
+TEST_P(streams_by_threads, a_read_of_present_data_completes) {
   then_and_now([] {
     const auto ends = make();
     ends.send();
@@ -146,8 +148,8 @@ TEST_P(streams_by_threads, a_read_of_what_is_there_is_complete_when_it_is_got) {
   });
 }
 
-// Oracle: each message has one reader; the others wait for the next, and can be cancelled.
-TEST_P(streams_by_threads, of_several_readers_each_message_has_one) {
+// Oracle: each message goes to one read; the other reads wait for the next message, and can be cancelled.
+TEST_P(streams_by_threads, each_message_goes_to_one_of_several_reads) {
   then_and_now([] {
     const auto ends = make();
     std::array<std::array<char, 8>, 4> texts{};
@@ -167,7 +169,7 @@ TEST_P(streams_by_threads, of_several_readers_each_message_has_one) {
   });
 }
 
-TEST_P(streams_by_threads, any_number_of_them_occupies_no_worker) {
+TEST_P(streams_by_threads, waiting_reads_occupy_no_worker) {
   then_and_now([] {
     const auto ends = make();
     const auto file = doorbell::test::temporary_file("hello");
@@ -184,7 +186,7 @@ TEST_P(streams_by_threads, any_number_of_them_occupies_no_worker) {
   });
 }
 
-TEST_P(streams_by_threads, closing_the_descriptor_does_not_disturb_a_read_that_waits) {
+TEST_P(streams_by_threads, closing_the_descriptor_does_not_affect_a_waiting_read) {
   then_and_now([] {
     auto ends = make();
     std::array<char, 64> text{};
@@ -197,7 +199,7 @@ TEST_P(streams_by_threads, closing_the_descriptor_does_not_disturb_a_read_that_w
   });
 }
 
-TEST_P(streams_by_threads, where_the_program_does_not_wait_neither_does_a_read) {
+TEST_P(streams_by_threads, a_read_of_a_nonblocking_descriptor_does_not_wait) {
   then_and_now([] {
     const auto ends = make();
     std::array<char, 64> text{};
@@ -209,9 +211,10 @@ TEST_P(streams_by_threads, where_the_program_does_not_wait_neither_does_a_read) 
   });
 }
 
-// Oracle: when the program has closed the descriptor, the other end hears that nobody reads: no thread holds the file.
+// Oracle: when the program has closed the descriptor, the other end reports that there is no reader: no thread holds
+// the file.
 TEST_P(streams_by_threads, the_file_is_closed_with_its_last_request) {
-  if (GetParam().name == "eventfd") GTEST_SKIP() << "an eventfd does not tell whether another descriptor is open";
+  if (GetParam().name == "eventfd") GTEST_SKIP() << "an eventfd does not report whether another descriptor is open";
   then_and_now([] {
     auto ends = make();
     std::array<char, 64> text{};
@@ -243,7 +246,7 @@ INSTANTIATE_TEST_SUITE_P(kinds, streams_by_threads,
 
 class writes_by_threads : public streams_by_threads {};
 
-// @return how many bytes it took to leave no room for one more.
+// Fills the stream until it has no room. @return the number of bytes.
 std::size_t fill(const stream& ends) {
   EXPECT_EQ(::fcntl(ends.write.get(), F_SETFL, O_NONBLOCK), 0);
   std::size_t filled = 0;
@@ -280,7 +283,7 @@ TEST_P(writes_by_threads, a_write_waits_for_room) {
   });
 }
 
-TEST_P(writes_by_threads, those_that_have_room_keep_their_order) {
+TEST_P(writes_by_threads, writes_with_room_keep_their_order) {
   const auto ends = make();
   asked all;
   auto first = aio::prep_pwrite(ends.write.get(), "one ", 4, 0);
@@ -307,7 +310,7 @@ TEST(sockets_by_threads, have_no_position) {
   EXPECT_EQ(one.get_one().res, -ESPIPE);
 }
 
-TEST(devices_by_threads, that_are_always_ready_are_read_at_once) {
+TEST(devices_by_threads, always_ready_are_read_without_waiting) {
   const unique_fd zero{::open("/dev/zero", O_RDONLY | O_CLOEXEC)};
   std::array<char, 8> text{};
   asked one;
@@ -316,7 +319,7 @@ TEST(devices_by_threads, that_are_always_ready_are_read_at_once) {
   EXPECT_EQ(one.get_one().res, 8);
 }
 
-TEST(polls_by_threads, of_files_that_are_always_ready_answer_with_what_was_asked) {
+TEST(polls_by_threads, of_files_that_are_always_ready_return_the_requested_events) {
   const auto file = doorbell::test::temporary_file("hello");
   asked one;
   for (const auto events : {POLLIN, POLLOUT, POLLIN | POLLOUT, POLLRDNORM | POLLWRNORM}) {
@@ -326,7 +329,7 @@ TEST(polls_by_threads, of_files_that_are_always_ready_answer_with_what_was_asked
   }
 }
 
-TEST(polls_by_threads, several_of_one_file_are_all_told) {
+TEST(polls_by_threads, several_of_one_file_all_complete) {
   const auto ends = pipe_stream();
   asked all;
   std::vector<aio::iocb> polls(5, aio::prep_poll(ends.read.get(), POLLIN));
@@ -337,7 +340,7 @@ TEST(polls_by_threads, several_of_one_file_are_all_told) {
 }
 
 // Oracle: a poll completes, whether its file becomes ready before, while or after it is submitted.
-TEST(polls_by_threads, of_a_file_that_becomes_ready_meanwhile_complete) {
+TEST(polls_by_threads, of_a_file_that_becomes_ready_concurrently_complete) {
   const auto ends = pipe_stream();
   asked one;
   auto poll = aio::prep_poll(ends.read.get(), POLLIN);
@@ -356,8 +359,8 @@ TEST(polls_by_threads, of_a_file_that_becomes_ready_meanwhile_complete) {
       });
 }
 
-// Oracle: a file that is ready already tells every poll of it, though nothing happens to it any more.
-TEST(polls_by_threads, what_is_ready_already_is_told_at_once) {
+// Oracle: each poll of a file that is already ready completes, although no further event occurs on the file.
+TEST(polls_by_threads, of_a_file_that_is_already_ready_complete_immediately) {
   const auto ends = pipe_stream();
   ends.send();
   asked one;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// DOORBELL_STRICT=1: pointers to nothing are refused, where otherwise they are the program's own fault. Each in a child, since
-// a process asks once.
+// DOORBELL_STRICT=1: calls with invalid pointers return EFAULT; otherwise the library uses such pointers unchecked.
+// Each case runs in a child, because a process reads the variable once.
 #include <doorbell/aio_calls.hpp>
 
 #include <fcntl.h>
@@ -24,7 +24,7 @@ namespace {
 
 namespace aio = doorbell::aio;
 
-/// A page that nobody may touch, or that may only be read.
+/// A page without access, or with read access only.
 template <class T>
 T* mapped_page(int protection) {
   void* const made = ::mmap(nullptr, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -90,10 +90,10 @@ void expect_refuses() {
   ASSERT_EQ(ctx.submit(&read), 1);
   EXPECT_EQ(ctx.get(nothing<aio::io_event>(), nullptr), -EFAULT);
   EXPECT_EQ(ctx.get(read_only<aio::io_event>(), nullptr), -EFAULT);
-  EXPECT_EQ(ctx.get(&event, nullptr), 1) << "what could not be given out is there still";
+  EXPECT_EQ(ctx.get(&event, nullptr), 1) << "the event that could not be stored must still be there";
 }
 
-TEST(strict, pointers_to_nothing_are_efault) {
+TEST(strict, invalid_pointers_are_efault) {
   doorbell::test::in_child([] {
     ::setenv("DOORBELL_STRICT", "1", 1);
     expect_works();
@@ -101,7 +101,7 @@ TEST(strict, pointers_to_nothing_are_efault) {
   });
 }
 
-TEST(strict, so_they_are_where_a_sandbox_forbids_to_look) {
+TEST(strict, invalid_pointers_are_efault_where_process_vm_calls_are_refused) {
   doorbell::test::in_child([] {
     ::setenv("DOORBELL_STRICT", "1", 1);
     doorbell::test::refuse(SYS_process_vm_readv, EPERM);
@@ -111,15 +111,15 @@ TEST(strict, so_they_are_where_a_sandbox_forbids_to_look) {
   });
 }
 
-TEST(strict, vectors_are_read_where_a_sandbox_forbids_to_look) {
+TEST(strict, vectors_are_read_where_process_vm_calls_are_refused) {
   doorbell::test::in_child([] {
     doorbell::test::refuse(SYS_process_vm_readv, EPERM);
     expect_works();
   });
 }
 
-// Oracle: as before the end of the first thread, after which the process's number is that of no memory.
-TEST(strict, so_they_are_after_the_first_thread_has_ended) {
+// Oracle: the results are as before the end of the first thread. After it, the process's number refers to no memory.
+TEST(strict, invalid_pointers_are_efault_after_the_first_thread_has_ended) {
   doorbell::test::in_child([] {
     ::setenv("DOORBELL_STRICT", "1", 1);
     std::thread{[] {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A sandbox that refuses preadv2(2) and pwritev2(2), and allows the calls of the kernel's AIO, which does not make
-// them. Oracle: each request has the result that the kernel's AIO gives, and moves the same bytes.
+// A sandbox that refuses preadv2(2) and pwritev2(2), but allows the calls of the kernel's AIO, which does not need
+// them. Oracle: each request has the result that the kernel's AIO returns, and transfers the same bytes.
 #include <doorbell/aio_calls.hpp>
 
 #include <gtest/gtest.h>
@@ -37,7 +37,7 @@ using doorbell::test::unique_fd;
 
 class transfer_refused : public testing::TestWithParam<int> {
  protected:
-  /// The body runs in a child, in which the calls are refused.
+  /// Runs `body` in a child in which the calls are refused.
   template <class Body>
   static void in_sandbox(Body body) {
     if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp(2)";
@@ -126,7 +126,7 @@ TEST_P(transfer_refused, reads_of_a_socket_wait_for_its_peer) {
   });
 }
 
-TEST_P(transfer_refused, a_read_of_an_eventfd_has_its_count_or_says_that_it_is_empty) {
+TEST_P(transfer_refused, a_read_of_an_eventfd_returns_its_count_or_try_again) {
   in_sandbox([] {
     const unique_fd event{::eventfd(7, EFD_CLOEXEC | EFD_NONBLOCK)};
     const by_handle ctx{8};
@@ -137,7 +137,7 @@ TEST_P(transfer_refused, a_read_of_an_eventfd_has_its_count_or_says_that_it_is_e
   });
 }
 
-// EPERM is also an answer of files.
+// EPERM is also an error of files.
 TEST_P(transfer_refused, a_write_that_the_file_refuses_has_the_error_of_the_file) {
   in_sandbox([] {
     const unique_fd sealed{::memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
@@ -148,8 +148,8 @@ TEST_P(transfer_refused, a_write_that_the_file_refuses_has_the_error_of_the_file
   });
 }
 
-// Without a sandbox. RWF_NOWAIT is the flag that doorbell sets, too, and for which a refusal of the call has another
-// meaning than an error of the file. Oracle: the answer of pwritev2(2).
+// Without a sandbox. RWF_NOWAIT is the flag that doorbell also sets itself; with it, the library must distinguish a
+// refused call from an error of the file. Oracle: the result is that of pwritev2(2).
 TEST(transfer_not_refused, a_write_to_an_immutable_file_has_the_error_of_the_file) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp(2)";
   const auto file = temporary_file("hello");

@@ -26,7 +26,7 @@ using doorbell::base::rcu_read_guard;
 using doorbell::base::rcu_synchronize;
 using doorbell::test::in_child;
 
-/// Loaded once, and not unloaded.
+/// The second copy is loaded once, and not unloaded.
 class two_copies : public testing::Test {
  protected:
   void SetUp() override {
@@ -50,7 +50,7 @@ TEST_F(two_copies, synchronize_in_the_child_and_in_the_parent) {
   }
 }
 
-TEST_F(two_copies, of_a_thread_that_has_forked_have_no_section_open) {
+TEST_F(two_copies, leave_no_section_open_in_a_thread_that_has_forked) {
   in_child([this] {
     std::thread{[this] { synchronize_by_both(); }}.join();
     in_child([this] { synchronize_by_both(); });
@@ -58,9 +58,9 @@ TEST_F(two_copies, of_a_thread_that_has_forked_have_no_section_open) {
   std::thread{[this] { synchronize_by_both(); }}.join();
 }
 
-// Oracle: each fork returns in both processes, though grace periods and sections of other threads are under way.
+// Oracle: each fork returns in parent and child, although other threads are in grace periods and sections.
 TEST_F(two_copies, fork_while_others_synchronize_and_read) {
-  if (doorbell::test::sanitized) GTEST_SKIP() << "a child of a busy process has a sanitizer's locks as they are";
+  if (doorbell::test::sanitized) GTEST_SKIP() << "locks of a sanitizer may be held at the fork of a busy process";
   std::atomic<bool> stop = false;
   std::vector<std::thread> others;
   others.emplace_back([&] {
@@ -77,8 +77,8 @@ TEST_F(two_copies, fork_while_others_synchronize_and_read) {
   for (auto& each : others) each.join();
 }
 
-// As in a signal handler that has interrupted a section. The other thread holds liburcu's mutexes, and waits for the
-// section. Oracle: a grace period of the child, which has no other threads, ends.
+// The fork happens inside a section, as in a signal handler that has interrupted the section. The other thread holds
+// liburcu's mutexes, and waits for the section. Oracle: a grace period of the child, which has no other threads, ends.
 TEST_F(two_copies, fork_in_a_section_that_another_thread_waits_for) {
   std::latch is_reading{1};
   std::latch may_end{1};

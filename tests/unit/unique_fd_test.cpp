@@ -19,7 +19,7 @@ static_assert(std::is_nothrow_move_constructible_v<unique_fd> && std::is_nothrow
 
 int open_one() { return ::eventfd(0, EFD_CLOEXEC); }
 
-TEST(unique_fd, holds_nothing_when_made_from_nothing) {
+TEST(unique_fd, default_constructed_is_empty) {
   const unique_fd none;
   EXPECT_FALSE(none);
   EXPECT_EQ(none.get(), -1);
@@ -36,7 +36,7 @@ TEST(unique_fd, closes_at_the_end_of_its_scope) {
   EXPECT_FALSE(is_open(fd));
 }
 
-TEST(unique_fd, zero_is_a_descriptor_like_any_other) {
+TEST(unique_fd, zero_is_a_valid_descriptor) {
   unique_fd zero{0};
   EXPECT_TRUE(zero);
   EXPECT_EQ(zero.release(), 0);
@@ -46,12 +46,12 @@ TEST(unique_fd, a_move_leaves_the_source_empty_and_closes_nothing) {
   const int fd = open_one();
   unique_fd from{fd};
   const unique_fd to{std::move(from)};
-  EXPECT_FALSE(from);  // NOLINT(bugprone-use-after-move): what a move leaves behind is the point
+  EXPECT_FALSE(from);  // NOLINT(bugprone-use-after-move): the test checks the moved-from state
   EXPECT_EQ(to.get(), fd);
   EXPECT_TRUE(is_open(fd));
 }
 
-TEST(unique_fd, a_move_onto_an_owner_closes_what_it_held) {
+TEST(unique_fd, a_move_onto_an_owner_closes_its_previous_descriptor) {
   const int old_fd = open_one();
   const int new_fd = open_one();
   unique_fd owner{old_fd};
@@ -70,7 +70,7 @@ TEST(unique_fd, a_move_onto_itself_keeps_the_descriptor) {
   EXPECT_TRUE(is_open(fd));
 }
 
-TEST(unique_fd, release_gives_the_descriptor_up_open) {
+TEST(unique_fd, release_leaves_the_descriptor_open) {
   int fd = -1;
   {
     unique_fd owner{open_one()};
@@ -81,7 +81,7 @@ TEST(unique_fd, release_gives_the_descriptor_up_open) {
   const unique_fd closes_it{fd};
 }
 
-TEST(unique_fd, reset_closes_what_it_held_and_takes_the_new_one) {
+TEST(unique_fd, reset_closes_the_previous_descriptor_and_owns_the_new_one) {
   const int old_fd = open_one();
   const int new_fd = open_one();
   unique_fd owner{old_fd};

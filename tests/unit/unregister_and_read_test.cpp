@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// unregister_and_read(): the count is drained in the step that takes the notifier off.
+// unregister_and_read() drains the count in the same step in which it removes the notifier.
 #include <doorbell/notifier.hpp>
 
 #include <gtest/gtest.h>
@@ -22,7 +22,7 @@ using doorbell::test::asleep;
 using doorbell::test::error_of;
 using doorbell::test::thrown_by;
 
-TEST(unregister_and_read, takes_the_count_and_the_notifier_off) {
+TEST(unregister_and_read, takes_the_count_and_removes_the_notifier) {
   const eventfd bell{5};
   int calls = 0;
   notifier watcher{bell, [&](auto&) { ++calls; }};
@@ -43,7 +43,7 @@ TEST(unregister_and_read, of_a_semaphore_takes_one) {
   EXPECT_EQ(bell.info().count, 4U);
 }
 
-TEST(unregister_and_read, at_0_says_so_and_takes_the_notifier_off_all_the_same) {
+TEST(unregister_and_read, at_0_reports_try_again_but_removes_the_notifier) {
   for (const int flags : {0, static_cast<int>(EFD_SEMAPHORE)}) {
     const eventfd bell(0, flags);
     int calls = 0;
@@ -76,7 +76,7 @@ TEST(unregister_and_read, throws_only_if_nothing_was_unregistered) {
   EXPECT_EQ(watcher.unregister(), decoupled::by_us);
 }
 
-TEST(unregister_and_read, after_hup_takes_what_was_left) {
+TEST(unregister_and_read, after_hup_takes_the_remaining_count) {
   eventfd bell{6};
   notifier watcher{bell, [](auto&) {}};
   bell.close();
@@ -85,7 +85,7 @@ TEST(unregister_and_read, after_hup_takes_what_was_left) {
   EXPECT_EQ(count, 6U);
 }
 
-TEST(unregister_and_read, in_its_own_callback_takes_the_signal_that_calls) {
+TEST(unregister_and_read, in_its_own_callback_takes_the_count_of_the_signal) {
   const eventfd bell;
   std::uint64_t count = 0;
   notifier* self = nullptr;

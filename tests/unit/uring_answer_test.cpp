@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the answer of a system call on a ring says about the ring.
+// How the results of system calls on a ring are classified, and which of them mean that the ring is lost.
 #include "../../aio/uring_answer.hpp"
 
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@ namespace {
 using doorbell::aio::classify;
 using doorbell::aio::uring_answer;
 
-constexpr int largest_errno = 4095;  // of the kernel's negative answers
+constexpr int largest_errno = 4095;  // the kernel returns errors from -1 to -4095
 
 constexpr std::array transient{EINTR, EAGAIN, EBUSY, ENOMEM};
 constexpr std::array refused{EPERM, EACCES, ENOSYS};
@@ -35,8 +35,8 @@ TEST(uring_answer, errors_of_a_sandbox_are_refusals) {
   for (const int error : refused) EXPECT_EQ(classify(-error), uring_answer::refused) << error;
 }
 
-// Oracle: no error that is not listed is waited for, since a ring that is lost stays so.
-TEST(uring_answer, all_other_errors_say_that_the_ring_is_gone) {
+// Oracle: only the listed errors are retried, because a lost ring stays lost.
+TEST(uring_answer, all_other_errors_mean_that_the_ring_is_gone) {
   for (int error = 1; error <= largest_errno; ++error) {
     if (error == ETIME || is_in(transient, error) || is_in(refused, error)) continue;
     EXPECT_EQ(classify(-error), uring_answer::gone) << error;

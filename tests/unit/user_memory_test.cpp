@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which addresses a program may use, for each processor. The tests use only the addresses' values, so they run on any
-// machine.
+// The addresses that a program may use, for each processor. The tests use only the values of addresses, so they run on
+// any machine.
 #include "../../aio/user_memory.hpp"
 
 #include <gtest/gtest.h>
@@ -24,9 +24,9 @@ const void* at(std::uintptr_t address) { return reinterpret_cast<const void*>(ad
 struct space_case {
   const char* name;
   doorbell::aio::address_space space;
-  std::vector<std::uintptr_t> users;  // addresses of a block that the program may use
+  std::vector<std::uintptr_t> users;  // a program may use a block at these addresses
   std::vector<std::uintptr_t> kernels;
-  std::vector<std::uintptr_t> straddling;  // the program may use the address, but not the whole block
+  std::vector<std::uintptr_t> straddling;  // a program may use the address, but not the whole block
 };
 
 const std::array cases{
@@ -79,7 +79,7 @@ TEST_P(address_space, refuses_the_kernels_half) {
   }
 }
 
-TEST_P(address_space, refuses_what_begins_in_the_users_half_and_does_not_end_there) {
+TEST_P(address_space, refuses_a_block_that_begins_but_does_not_end_in_the_users_half) {
   for (const auto each : GetParam().straddling) {
     EXPECT_TRUE(in_user_half(at(each), block - 1, GetParam().space)) << std::hex << each;
     EXPECT_FALSE(in_user_half(at(each), block, GetParam().space)) << std::hex << each;
@@ -87,14 +87,14 @@ TEST_P(address_space, refuses_what_begins_in_the_users_half_and_does_not_end_the
   }
 }
 
-TEST_P(address_space, refuses_null_whatever_its_tag_where_something_is_to_be_read) {
+TEST_P(address_space, refuses_null_with_any_tag_if_bytes_are_to_be_read) {
   for (const auto null : {std::uintptr_t{0}, GetParam().space.tag, GetParam().space.tag | 0xfff})
     EXPECT_FALSE(plausible(at(null), 1, GetParam().space)) << std::hex << null;
 }
 
 INSTANTIATE_TEST_SUITE_P(of, address_space, testing::ValuesIn(cases), [](const auto& each) { return each.param.name; });
 
-// Oracle: the largest TASK_SIZE_MAX of any kernel for the processor that this test is compiled for.
+// The highest block below the largest TASK_SIZE_MAX of any kernel for the processor that this test is compiled for.
 #if defined(__x86_64__)
 constexpr std::uintptr_t last_block_of_a_program = 0x00ff'ffff'ffff'e000;
 #elif defined(__aarch64__)
@@ -103,12 +103,12 @@ constexpr std::uintptr_t last_block_of_a_program = 0x000f'ffff'ffff'e000;
 constexpr std::uintptr_t last_block_of_a_program = 0x7fff'e000;
 #endif
 
-TEST(address_space_here, reaches_as_far_as_any_kernel_lets_a_program) {
+TEST(address_space_here, reaches_as_far_as_any_kernel_allows) {
   EXPECT_TRUE(in_user_half(at(last_block_of_a_program), block));
   EXPECT_TRUE(plausible(at(last_block_of_a_program), block));
 }
 
-TEST(address_space_here, has_the_stack_in_it) {
+TEST(address_space_here, contains_the_stack) {
   const std::array<char, 64> on_the_stack{};
   EXPECT_TRUE(plausible(on_the_stack.data(), on_the_stack.size()));
 }

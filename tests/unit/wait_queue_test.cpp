@@ -18,7 +18,7 @@ using doorbell::base::wait_entry;
 using doorbell::base::wait_queue;
 using doorbell::base::walk_scope;
 
-/// An entry whose function is whatever the test says, and which writes its name down when it is woken.
+/// An entry with a function that the test sets. It appends its name to the log when it is woken.
 struct named : wait_entry {
   named(std::string& into, char letter, bool exclusive = false)
       : wait_entry{&on_wake, exclusive}, log{into}, name{letter} {}
@@ -40,7 +40,7 @@ class wait_queue_walk : public ::testing::Test {
     const walk_scope scope;
     queue_.walk(events, limit);
   }
-  /// Who is woken by a walk, in order.
+  /// @return the names of the entries that a walk wakes, in order.
   std::string woken() {
     log_.clear();
     walk();
@@ -61,19 +61,19 @@ class wait_queue_walk : public ::testing::Test {
   named x_{log_, 'x', true}, y_{log_, 'y', true}, z_{log_, 'z', true};
 };
 
-TEST_F(wait_queue_walk, of_an_empty_queue_wakes_nobody) {
+TEST_F(wait_queue_walk, of_an_empty_queue_wakes_no_entry) {
   EXPECT_TRUE(queue_.empty());
   EXPECT_EQ(woken(), "");
 }
 
-TEST_F(wait_queue_walk, visits_in_the_order_they_came) {
+TEST_F(wait_queue_walk, visits_entries_in_the_order_of_addition) {
   add(b_, a_, c_);
   EXPECT_EQ(woken(), "bac");
   remove(a_, b_, c_);
   EXPECT_TRUE(queue_.empty());
 }
 
-TEST_F(wait_queue_walk, tells_what_happened) {
+TEST_F(wait_queue_walk, passes_its_events) {
   unsigned seen = 0;
   a_.then = [&](unsigned events) {
     seen = events;
@@ -85,7 +85,7 @@ TEST_F(wait_queue_walk, tells_what_happened) {
   remove(a_);
 }
 
-TEST_F(wait_queue_walk, visits_exclusive_entries_last_whenever_they_came) {
+TEST_F(wait_queue_walk, visits_exclusive_entries_last_whenever_they_were_added) {
   add(x_, a_, y_, b_);
   EXPECT_EQ(woken(), "abxy");
   remove(x_);
@@ -97,7 +97,7 @@ TEST_F(wait_queue_walk, visits_exclusive_entries_last_whenever_they_came) {
   remove(a_, y_);
 }
 
-TEST_F(wait_queue_walk, ends_with_the_first_exclusive_entry_that_uses_it_and_they_take_turns) {
+TEST_F(wait_queue_walk, ends_with_the_first_exclusive_entry_that_consumes_it_and_they_take_turns) {
   for (auto* entry : {&x_, &y_, &z_}) entry->then = [](unsigned) { return 1; };
   add(a_, x_, y_, z_);
   EXPECT_EQ(woken(), "ax");
@@ -110,7 +110,7 @@ TEST_F(wait_queue_walk, ends_with_the_first_exclusive_entry_that_uses_it_and_the
   remove(a_, x_, z_);
 }
 
-TEST_F(wait_queue_walk, goes_on_past_an_exclusive_entry_that_has_no_use_for_it) {
+TEST_F(wait_queue_walk, goes_on_after_an_exclusive_entry_that_does_not_consume_it) {
   y_.then = [](unsigned) { return 1; };
   add(x_, y_, z_);
   EXPECT_EQ(woken(), "xy");
@@ -118,7 +118,7 @@ TEST_F(wait_queue_walk, goes_on_past_an_exclusive_entry_that_has_no_use_for_it) 
   remove(x_, y_, z_);
 }
 
-TEST_F(wait_queue_walk, is_not_used_up_by_an_entry_that_is_not_exclusive) {
+TEST_F(wait_queue_walk, is_not_consumed_by_an_entry_that_is_not_exclusive) {
   a_.then = [](unsigned) { return 1; };
   add(a_, b_, x_);
   EXPECT_EQ(woken(), "abx");
@@ -134,7 +134,7 @@ TEST_F(wait_queue_walk, without_a_limit_visits_all_exclusive_entries_and_leaves_
   remove(x_, y_);
 }
 
-TEST_F(wait_queue_walk, is_ended_by_a_negative_answer) {
+TEST_F(wait_queue_walk, is_ended_by_a_negative_result) {
   b_.then = [](unsigned) { return -1; };
   add(a_, b_, c_, x_);
   EXPECT_EQ(woken(), "ab");
@@ -164,7 +164,7 @@ TEST_F(wait_queue_walk, does_not_visit_a_next_entry_that_was_removed) {
   remove(a_, c_);
 }
 
-TEST_F(wait_queue_walk, survives_the_removal_of_an_entry_that_it_has_passed) {
+TEST_F(wait_queue_walk, survives_the_removal_of_a_visited_entry) {
   c_.then = [&](unsigned) {
     if (a_.linked()) queue_.remove(a_);
     return 0;
@@ -175,7 +175,7 @@ TEST_F(wait_queue_walk, survives_the_removal_of_an_entry_that_it_has_passed) {
   remove(b_, c_, x_);
 }
 
-TEST_F(wait_queue_walk, survives_the_removal_of_all) {
+TEST_F(wait_queue_walk, survives_the_removal_of_all_entries) {
   a_.then = [&](unsigned) {
     remove(x_, a_, c_, b_);
     return 0;
@@ -185,12 +185,12 @@ TEST_F(wait_queue_walk, survives_the_removal_of_all) {
   EXPECT_TRUE(queue_.empty());
 }
 
-TEST_F(wait_queue_walk, does_not_touch_an_entry_that_its_own_function_has_freed) {
+TEST_F(wait_queue_walk, does_not_access_an_entry_that_its_own_function_has_freed) {
   for (const bool exclusive : {false, true}) {
     auto freed = std::make_unique<named>(log_, 'f', exclusive);
     freed->then = [&](unsigned) {
       queue_.remove(*freed);
-      // The function object goes with the entry; all that is needed after that is on the stack.
+      // The function object is freed with the entry; the code below uses only the stack.
       auto& owner = freed;
       owner.reset();
       return 1;
@@ -202,7 +202,7 @@ TEST_F(wait_queue_walk, does_not_touch_an_entry_that_its_own_function_has_freed)
   }
 }
 
-TEST_F(wait_queue_walk, does_not_visit_again_an_entry_that_came_back_during_it) {
+TEST_F(wait_queue_walk, does_not_visit_again_an_entry_that_was_added_again_during_it) {
   x_.then = [&](unsigned) {
     remove(x_);
     add(x_);
@@ -215,7 +215,7 @@ TEST_F(wait_queue_walk, does_not_visit_again_an_entry_that_came_back_during_it) 
   remove(x_, y_);
 }
 
-TEST_F(wait_queue_walk, has_fixed_its_end_before_the_last_entry_adds_another) {
+TEST_F(wait_queue_walk, does_not_visit_an_entry_that_the_last_entry_adds) {
   a_.then = [&](unsigned) {
     if (!b_.linked()) queue_.add(b_);
     return 0;
@@ -264,7 +264,7 @@ TEST_F(wait_queue_walk, an_entry_that_was_added_during_it_can_be_removed_during_
   remove(a_, c_);
 }
 
-TEST_F(wait_queue_walk, makes_a_pass_for_each_input_that_a_function_announces) {
+TEST_F(wait_queue_walk, makes_one_pass_for_each_input_that_a_function_announces) {
   int calls = 0;
   a_.then = [&](unsigned events) {
     EXPECT_EQ(events, static_cast<unsigned>(POLLIN));
@@ -280,7 +280,7 @@ TEST_F(wait_queue_walk, makes_a_pass_for_each_input_that_a_function_announces) {
   remove(a_, b_);
 }
 
-TEST_F(wait_queue_walk, makes_one_pass_for_all_the_room_that_functions_announce) {
+TEST_F(wait_queue_walk, makes_one_pass_for_all_room_that_functions_announce) {
   std::string events_seen;
   a_.then = [&](unsigned events) {
     events_seen += events == POLLOUT ? 'o' : 'i';
@@ -298,13 +298,13 @@ TEST_F(wait_queue_walk, makes_one_pass_for_all_the_room_that_functions_announce)
   remove(a_, b_);
 }
 
-// Oracle: an entry is told of each input that is announced after it was added, and of none before.
-TEST_F(wait_queue_walk, tells_an_entry_added_during_it_of_what_is_announced_after_that) {
+// Oracle: an entry is woken for each input that is announced after it was added, and for none before.
+TEST_F(wait_queue_walk, wakes_an_entry_added_during_it_for_later_announcements_only) {
   int calls = 0;
   a_.then = [&](unsigned) {
     if (++calls > 1) return 0;
     queue_.walk_again(POLLIN);
-    add(c_);  // which comes too late for the first pass and for the one that has been announced
+    add(c_);  // too late for the first pass and for the one that has been announced
     queue_.walk_again(POLLIN);
     return 0;
   };
@@ -313,7 +313,7 @@ TEST_F(wait_queue_walk, tells_an_entry_added_during_it_of_what_is_announced_afte
   remove(a_, b_, c_);
 }
 
-TEST_F(wait_queue_walk, tells_an_entry_added_during_it_of_room) {
+TEST_F(wait_queue_walk, wakes_an_entry_added_during_it_for_room) {
   unsigned told = 0;
   a_.then = [&](unsigned events) {
     if (events != POLLIN) return 0;
@@ -335,7 +335,7 @@ TEST_F(wait_queue_walk, tells_an_entry_added_during_it_of_room) {
   remove(a_, c_);
 }
 
-TEST_F(wait_queue_walk, knows_whose_function_runs_and_for_what) {
+TEST_F(wait_queue_walk, knows_which_entrys_function_runs_and_for_which_events) {
   unsigned own = 0;
   unsigned others = 1;
   a_.then = [&](unsigned) {
@@ -377,7 +377,7 @@ TEST_F(wait_queue_walk, is_known_to_its_thread_while_a_function_runs_and_no_long
   remove(a_);
 }
 
-TEST_F(wait_queue_walk, an_entry_can_become_exclusive_between_two_stays) {
+TEST_F(wait_queue_walk, an_entry_can_become_exclusive_before_it_is_added_again) {
   add(a_, b_);
   remove(a_);
   a_.set_exclusive(true);
@@ -388,7 +388,7 @@ TEST_F(wait_queue_walk, an_entry_can_become_exclusive_between_two_stays) {
   remove(a_, b_, c_);
 }
 
-/// An entry of a process that its child has no use for.
+/// An entry that exists only for the parent: a child removes it.
 struct parents_only final : doorbell::base::process_entry {
   explicit parents_only(std::string& into) : process_entry{&on_wake}, log{into} {}
   static int on_wake(wait_entry& entry, unsigned /*events*/) noexcept {
@@ -403,9 +403,9 @@ struct parents_only final : doorbell::base::process_entry {
   int begun = 0;
 };
 
-// As in a child of a fork(2) in a wake function. Oracle: the pass goes on with exactly the entries that are left,
-// wherever those that go were on the queue.
-TEST_F(wait_queue_walk, goes_on_in_a_child_without_the_entries_that_it_has_no_use_for) {
+// As in a child of a fork(2) in a wake function. Oracle: the pass goes on with exactly the remaining entries, wherever
+// the removed ones were on the queue.
+TEST_F(wait_queue_walk, goes_on_in_a_child_without_the_entries_that_the_child_removes) {
   parents_only first{log_};
   parents_only second{log_};
   parents_only third{log_};
@@ -414,7 +414,7 @@ TEST_F(wait_queue_walk, goes_on_in_a_child_without_the_entries_that_it_has_no_us
     return 0;
   };
   add(first, a_, second, b_, third, x_, y_);
-  EXPECT_EQ(woken(), "pabxy") << "the first one was told before the fork";
+  EXPECT_EQ(woken(), "pabxy") << "the first one was woken before the fork";
   a_.then = [](unsigned) { return 0; };
   EXPECT_EQ(woken(), "abxy");
   add(c_);
@@ -424,7 +424,7 @@ TEST_F(wait_queue_walk, goes_on_in_a_child_without_the_entries_that_it_has_no_us
   EXPECT_TRUE(queue_.empty());
 }
 
-TEST_F(wait_queue_walk, goes_on_in_a_child_after_a_next_entry_that_it_has_no_use_for) {
+TEST_F(wait_queue_walk, goes_on_in_a_child_that_removes_the_next_entry) {
   parents_only next{log_};
   a_.then = [&](unsigned) {
     if (next.begun == 0) queue_.begin_in_child();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What wake functions leave for later: when it runs, in which order, and how deep.
+// The work that wake functions defer: when it runs, in which order, and at which depth.
 #include <doorbell/base/walk_scope.hpp>
 
 #include <gtest/gtest.h>
@@ -23,7 +23,7 @@ using doorbell::base::wait_entry;
 using doorbell::base::wait_queue;
 using doorbell::base::walk_scope;
 
-/// A queue with one entry, a flag where a lock would be, and a walk that is deferred when it cannot be made now.
+/// A queue with one entry, a flag in the place of a lock, and a walk that is deferred inside a wake function.
 class bell {
  public:
   bell() { queue_.add(entry_); }
@@ -70,7 +70,7 @@ class deferred_work : public ::testing::Test {
   bell a_, b_, c_;
 };
 
-TEST_F(deferred_work, runs_when_the_lock_has_been_let_go) {
+TEST_F(deferred_work, runs_after_the_lock_is_released) {
   std::optional<bool> lock_held;
   b_.on_ring = [&] { lock_held = a_.locked; };
   a_.on_ring = [&] {
@@ -81,7 +81,7 @@ TEST_F(deferred_work, runs_when_the_lock_has_been_let_go) {
   EXPECT_EQ(lock_held, false);
 }
 
-TEST_F(deferred_work, runs_in_the_order_it_was_left) {
+TEST_F(deferred_work, runs_in_the_order_of_deferral) {
   std::vector<char> order;
   b_.on_ring = [&] { order.push_back('b'); };
   c_.on_ring = [&] { order.push_back('c'); };
@@ -94,7 +94,7 @@ TEST_F(deferred_work, runs_in_the_order_it_was_left) {
   EXPECT_EQ(order, (std::vector{'b', 'c', 'b'}));
 }
 
-TEST_F(deferred_work, of_a_queue_for_itself_runs_each_time_it_was_left) {
+TEST_F(deferred_work, of_a_queue_for_itself_runs_once_for_each_deferral) {
   int rings = 0;
   a_.on_ring = [&] {
     if (++rings < 3) a_.ring();
@@ -103,8 +103,8 @@ TEST_F(deferred_work, of_a_queue_for_itself_runs_each_time_it_was_left) {
   EXPECT_EQ(rings, 3);
 }
 
-// Oracle: a cycle of any length is a loop, and every ring of it arrives.
-TEST_F(deferred_work, of_queues_in_a_circle_neither_recurses_nor_is_lost) {
+// Oracle: a cycle of any length is handled by a loop, and each walk of it is made.
+TEST_F(deferred_work, of_queues_in_a_cycle_neither_recurses_nor_is_lost) {
   constexpr int laps = 10'000;
   int rings = 0;
   a_.on_ring = [&] { b_.ring(); };
@@ -117,7 +117,7 @@ TEST_F(deferred_work, of_queues_in_a_circle_neither_recurses_nor_is_lost) {
   EXPECT_EQ(bell::deepest, 1);
 }
 
-TEST_F(deferred_work, may_be_more_than_costs_no_allocation) {
+TEST_F(deferred_work, may_exceed_the_preallocated_memory) {
   constexpr int many = 100;
   int rings = 0;
   b_.on_ring = [&] { ++rings; };
@@ -140,7 +140,7 @@ TEST_F(deferred_work, waits_for_the_outermost_scope) {
   EXPECT_EQ(rings, 1);
 }
 
-TEST_F(deferred_work, leaves_nothing_behind_for_the_next_walk) {
+TEST_F(deferred_work, does_not_run_again_in_the_next_walk) {
   int rings = 0;
   b_.on_ring = [&] { ++rings; };
   a_.on_ring = [&] { b_.ring(); };

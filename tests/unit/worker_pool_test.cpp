@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Workers: how many there are, and whose turn it is.
+// The workers of the pool: their number, and the order in which they take requests.
 #include "../../aio/worker_pool.hpp"
 
 #include <gtest/gtest.h>
@@ -28,7 +28,7 @@ using doorbell::aio::worker_pool;
 
 constexpr worker_pool::limits two_that_stay{.most_workers = 2, .idle_time = 1h};
 
-/// Requests that belong to the test.
+/// Makes requests, and owns them.
 class requests {
  public:
   request& make() { return made_.emplace_back(doorbell::aio::iocb_abi{}, nullptr); }
@@ -37,7 +37,7 @@ class requests {
   std::deque<request> made_;
 };
 
-/// Its requests hold their workers up until the gate is opened.
+/// Its requests block their workers until the gate is opened.
 class gate final : public worker_pool::lane {
  public:
   void carry_out(request&) noexcept override {
@@ -55,7 +55,7 @@ class gate final : public worker_pool::lane {
   std::latch open_{1};
 };
 
-/// Writes its name down for each request.
+/// Appends its name to the text for each request.
 class scribe final : public worker_pool::lane {
  public:
   scribe(std::string& paper, char name) : paper_{paper}, name_{name} {}
@@ -94,7 +94,8 @@ TEST(worker_pool, grows_to_its_bound_and_shrinks_to_nothing) {
   EXPECT_TRUE(doorbell::test::eventually([&] { return pool.workers() == 0; }));
 }
 
-// Oracle: who has heard that a request is complete finds its worker idle, and so the next one needs no other.
+// Oracle: a thread that has seen the completion of a request finds its worker idle, so the next request needs no other
+// worker.
 TEST(worker_pool, does_not_grow_while_a_worker_is_idle) {
   requests all;
   std::string paper;
@@ -123,7 +124,7 @@ TEST(worker_pool, takes_from_one_lane_after_the_other) {
   EXPECT_EQ(paper, "mfmfmmm");
 }
 
-TEST(worker_pool, does_not_carry_out_what_has_been_taken_and_removed) {
+TEST(worker_pool, does_not_carry_out_a_request_that_was_taken_and_removed) {
   requests all;
   std::string paper;
   scribe lane{paper, 'x'};
@@ -141,7 +142,7 @@ TEST(worker_pool, does_not_carry_out_what_has_been_taken_and_removed) {
   EXPECT_EQ(paper, "");
 }
 
-TEST(worker_pool, gives_back_what_was_cancelled_before_it_came) {
+TEST(worker_pool, push_refuses_a_request_that_was_cancelled_before) {
   requests all;
   gate lane;
   worker_pool pool{two_that_stay};
@@ -152,8 +153,8 @@ TEST(worker_pool, gives_back_what_was_cancelled_before_it_came) {
   lane.open();
 }
 
-// Oracle: of a cancel and a worker, one has the request; never both, never neither.
-TEST(worker_pool, a_request_is_carried_out_or_taken_back) {
+// Oracle, never both and never neither: a cancel or a worker gets the request.
+TEST(worker_pool, a_request_is_either_carried_out_or_taken_back) {
   constexpr int rounds = 2000;
   std::atomic<int> carried_out{0};
   struct counter final : worker_pool::lane {
@@ -178,7 +179,7 @@ TEST(worker_pool, a_request_is_carried_out_or_taken_back) {
   EXPECT_EQ(carried_out + taken_back, rounds);
 }
 
-// Oracle: while the usual workers are stuck, the requests behind them reach other workers; not more than the bound.
+// Oracle: while the usual workers are stuck, the requests behind them get other workers, up to the bound.
 TEST(worker_pool, grows_beyond_the_usual_number_while_it_is_stalled) {
   requests all;
   gate closed;
@@ -186,7 +187,7 @@ TEST(worker_pool, grows_beyond_the_usual_number_while_it_is_stalled) {
   for (int n = 0; n < 20; ++n) ASSERT_EQ(pool.push(closed, all.make()), worker_pool::pushed::queued);
   ASSERT_TRUE(doorbell::test::eventually([&] { return closed.inside() == 2; }));
   EXPECT_EQ(pool.workers(), 2U);
-  EXPECT_TRUE(pool.grow_if_stalled());  // remembers what waits now
+  EXPECT_TRUE(pool.grow_if_stalled());  // records the requests that wait now
   EXPECT_EQ(pool.workers(), 2U);
   for (const unsigned expected : {4U, 8U, 8U}) {
     EXPECT_TRUE(pool.grow_if_stalled());
@@ -198,7 +199,7 @@ TEST(worker_pool, grows_beyond_the_usual_number_while_it_is_stalled) {
   EXPECT_FALSE(pool.grow_if_stalled());
 }
 
-TEST(worker_pool, does_not_grow_while_requests_are_taken_in_time) {
+TEST(worker_pool, does_not_grow_while_workers_take_requests_in_time) {
   requests all;
   std::string paper;
   scribe lane{paper, 'x'};
@@ -211,7 +212,7 @@ TEST(worker_pool, does_not_grow_while_requests_are_taken_in_time) {
   EXPECT_EQ(pool.workers(), 1U);
 }
 
-/// Counts the workers that it has started.
+/// Counts the workers that it starts.
 class counting_pool final : public worker_pool {
  public:
   using worker_pool::worker_pool;
@@ -226,9 +227,8 @@ class counting_pool final : public worker_pool {
   std::atomic<int> started_{0};
 };
 
-// Oracle: one worker carries out all requests, though each of them comes after the time in which a worker without work
-// ends.
-TEST(worker_pool, keeps_its_last_workers_if_asked_to) {
+// Oracle: one worker carries out all requests, although each is pushed after the time in which an idle worker ends.
+TEST(worker_pool, keeps_the_least_number_of_workers) {
   requests all;
   std::string paper;
   scribe lane{paper, 'x'};
@@ -240,7 +240,7 @@ TEST(worker_pool, keeps_its_last_workers_if_asked_to) {
   EXPECT_EQ(pool.started(), 1);
 }
 
-TEST(worker_pool, says_so_when_it_has_no_worker_and_gets_none) {
+TEST(worker_pool, push_fails_if_there_is_no_worker_and_none_can_be_started) {
   doorbell::test::in_child([] {
     doorbell::test::refuse(SYS_clone3, EAGAIN);
     requests all;
@@ -250,7 +250,7 @@ TEST(worker_pool, says_so_when_it_has_no_worker_and_gets_none) {
   });
 }
 
-TEST(worker_pool, one_worker_is_enough_when_there_are_no_more) {
+TEST(worker_pool, push_succeeds_with_one_worker_if_no_more_can_be_started) {
   doorbell::test::in_child([] {
     requests all;
     gate closed;
