@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The end of an execution context, seen from the destructors of handlers that it destroys: they may open files, and
-// start operations on objects of the same context.
+// The end of an execution context: the destructors of handlers that the context destroys may open files, and may start
+// operations on objects of the same context.
 #include <doorbell/asio.hpp>
 #include <doorbell/base/private_fd.hpp>
 
@@ -36,7 +36,7 @@ using doorbell::asio::stream_file;
 using doorbell::test::immediately;
 using doorbell::test::unique_fd;
 
-/// A handler that must not be called, and calls `at_end` when it is destroyed.
+/// A handler that must not be called, and that calls `at_end` when it is destroyed.
 class last_words {
  public:
   explicit last_words(std::function<void()> at_end)
@@ -54,7 +54,7 @@ class asio_context_end : public testing::Test {
  protected:
   ~asio_context_end() override { EXPECT_EQ(ends_, expected_ends_); }
 
-  /// @return a handler that is to be destroyed, once.
+  /// @return a handler that must be destroyed exactly once.
   last_words expect_destroyed(std::function<void()> at_end = [] {}) {
     ++expected_ends_;
     return last_words{[this, at_end = std::move(at_end)] {
@@ -72,7 +72,7 @@ class asio_context_end : public testing::Test {
   int expected_ends_ = 0;
 };
 
-// Oracle: the context closes each of its descriptors once: none that has its number by then.
+// Oracle: the context closes each of its descriptors once, and no descriptor that has taken the number of a closed one.
 TEST_F(asio_context_end, closes_no_descriptor_that_a_destructor_has_opened) {
   doorbell::test::use_files_once();
   const doorbell::test::nothing_left_behind checks;
@@ -120,9 +120,9 @@ TEST_F(asio_context_end, destroys_the_operations_on_eventfds_that_a_destructor_s
   io_.reset();
 }
 
-// Oracle: the context destroys the reads that stand behind another one, and those that have not been submitted yet,
-// which are more than one batch.
-TEST_F(asio_context_end, destroys_what_waits_for_its_turn) {
+// Oracle: the context destroys the reads that are queued behind another one, and the operations that have not been
+// submitted yet, which are more than one batch.
+TEST_F(asio_context_end, destroys_operations_that_are_queued_or_not_submitted) {
   stream_file reader{*io_, pipe_.read.release()};
   for (int i = 0; i < 3; ++i) reader.async_read_some(net::buffer(room_), expect_destroyed());
   io_->poll();
@@ -133,7 +133,7 @@ TEST_F(asio_context_end, destroys_what_waits_for_its_turn) {
   io_.reset();
 }
 
-TEST_F(asio_context_end, of_a_pool_destroys_what_waits) {
+TEST_F(asio_context_end, of_a_pool_destroys_waiting_operations) {
   std::optional<net::thread_pool> pool{std::in_place, 1};
   stream_file reader{*pool, pipe_.read.release()};
   doorbell::asio::eventfd bell{*pool};

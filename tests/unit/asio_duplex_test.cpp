@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Both directions of a socket, as a stream_file, each with several operations outstanding.
+// A socket as a stream_file, with several operations outstanding in each direction.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>
@@ -24,7 +24,7 @@ namespace net = boost::asio;
 using boost::system::error_code;
 using doorbell::asio::stream_file;
 
-/// The sockets of one connection, as streams of one loop.
+/// The two sockets of one connection, as streams of one loop.
 class asio_duplex : public testing::TestWithParam<bool> {
  protected:
   asio_duplex() {
@@ -38,7 +38,7 @@ class asio_duplex : public testing::TestWithParam<bool> {
   struct side {
     std::string sent;
     std::string received;
-    std::vector<std::size_t> order;  // in which the writes have ended
+    std::vector<std::size_t> order;  // in which the writes have completed
   };
   // Each read starts the next one, until it is cancelled.
   void keep_reading(stream_file& from, side& to) {
@@ -49,7 +49,7 @@ class asio_duplex : public testing::TestWithParam<bool> {
       if (!ec) keep_reading(from, to);
     });
   }
-  // Each is small enough to be written as a whole.
+  // Each write is small enough to be carried out as a whole.
   void write_several(stream_file& to, side& from) {
     for (std::size_t i = 0; i < several; ++i) {
       const auto text = std::make_shared<std::string>(size, static_cast<char>('a' + i % 26));
@@ -62,7 +62,7 @@ class asio_duplex : public testing::TestWithParam<bool> {
     }
   }
 
-  /// Until no write of any size goes without waiting.
+  /// Fills the socket until no write, of any size, completes without waiting.
   void fill() {
     const std::string much(4096, 'x');
     while (::send(first_->native_handle(), much.data(), much.size(), MSG_DONTWAIT) > 0) {
@@ -77,8 +77,8 @@ class asio_duplex : public testing::TestWithParam<bool> {
   std::optional<stream_file> second_;
 };
 
-// Oracle: what each side receives is what the other has sent, in its order, though reads wait all the while and there
-// is not room for all that is written.
+// Oracle: each side receives the bytes that the other has sent, in order, although reads wait all the time and there is
+// not room for all writes.
 TEST_P(asio_duplex, carries_both_directions_in_order_with_reads_and_writes_outstanding) {
   side here;
   side there;
@@ -98,8 +98,8 @@ TEST_P(asio_duplex, carries_both_directions_in_order_with_reads_and_writes_outst
   EXPECT_TRUE(std::ranges::is_sorted(there.order));
 }
 
-// Oracle: a read that waits keeps no write from ending, and a write that waits no read.
-TEST_P(asio_duplex, waits_in_one_direction_without_holding_the_other_up) {
+// Oracle: a waiting read does not delay the completion of a write, and a waiting write does not delay a read.
+TEST_P(asio_duplex, a_wait_in_one_direction_does_not_delay_the_other) {
   std::array<char, 1000> room{};
   int written = 0;
   first_->async_read_some(net::buffer(room), [](error_code ec, std::size_t) { EXPECT_TRUE(ec); });
@@ -126,8 +126,9 @@ TEST_P(asio_duplex, waits_in_one_direction_without_holding_the_other_up) {
   EXPECT_EQ(of_write, net::error::operation_aborted);
 }
 
-// Oracle: each operation is told of the cancel once, whichever direction it waits in, in flight or behind another one.
-TEST_P(asio_duplex, cancels_what_waits_in_both_directions) {
+// Oracle: each operation completes once as cancelled, in either direction, whether it is in flight or queued behind
+// another one.
+TEST_P(asio_duplex, cancel_ends_waiting_operations_of_both_directions) {
   std::array<char, 1000> room{};
   std::vector<error_code> told;
   const auto tell = [&](error_code ec, std::size_t) { told.push_back(ec); };

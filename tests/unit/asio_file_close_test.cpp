@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a file ends: each way to end it, with each state of its operations. The errors that handlers get, whether the
-// descriptor is closed by then, and the object's executor afterwards.
+// The end of a file: each way to end it, with each state of its operations. The tests check the errors that handlers
+// get, whether the descriptor is closed by then, and the object's executor afterwards.
 #include <doorbell/asio.hpp>
 
 #include <fcntl.h>
@@ -51,11 +51,11 @@ enum class way { close, destruction, move_assignment, move_assignment_of_another
 constexpr std::array way_names{"close",   "destruction", "move_assignment", "move_assignment_of_another_type",
                                "release", "cancel"};
 
-/// Where the operations are when the file ends.
+/// The state of the operations when the file ends.
 enum class state { none, started, in_flight, in_flight_and_behind };
 constexpr std::array state_names{"none", "started", "in_flight", "in_flight_and_behind"};
 
-// The same for both types of file.
+// The same call for both types of file.
 void start_read(stream_file& file, net::mutable_buffer room, auto handler) { file.async_read_some(room, handler); }
 void start_read(random_access_file& file, net::mutable_buffer room, auto handler) {
   file.async_read_some_at(0, room, handler);
@@ -64,7 +64,7 @@ using exact_executor = net::io_context::executor_type;
 template <class File>
 using exact = typename File::template rebind_executor<exact_executor>::other;
 
-/// A file of a pipe that nothing is written to, whose reads end by what ends the file.
+/// A file of a pipe that no writer writes to. Its reads end only when the file ends.
 template <class File>
 class ending_file {
  public:
@@ -87,7 +87,7 @@ class ending_file {
       case way::move_assignment: {
         File other{others_, ::dup(pipe_.write.get())};
         *file_ = std::move(other);
-        EXPECT_FALSE(other.is_open());  // NOLINT(bugprone-use-after-move): it is said to be closed
+        EXPECT_FALSE(other.is_open());  // NOLINT(bugprone-use-after-move): the documentation says that it is closed
         EXPECT_EQ(other.get_executor(), net::any_io_executor{others_.get_executor()});
         return;
       }
@@ -102,8 +102,9 @@ class ending_file {
     }
   }
 
-  // Oracle: no handler is called by what ends the file; then each is called once with operation_aborted, and the loop
-  // has nothing left to do. The descriptor is closed when no operation uses it any more, and neither before nor never.
+  // Oracle: the function that ends the file calls no handler; afterwards each handler is called once with
+  // operation_aborted, and the loop has no work left. The descriptor is closed after the last operation that uses it
+  // has ended, and not before.
   void expect_end(way how) {
     EXPECT_TRUE(told_.empty()) << "a handler was called by the function that ends the file";
     const bool stays = how == way::release || how == way::cancel;
@@ -126,7 +127,7 @@ class ending_file {
         EXPECT_EQ(file_->native_handle(), -1);
         EXPECT_EQ(released_.get(), how == way::release ? number_ : -1);
         file_->assign(::dup(pipe_.write.get()));
-        EXPECT_TRUE(file_->is_open()) << "it can be opened anew";
+        EXPECT_TRUE(file_->is_open()) << "it can be opened again";
         return;
       case way::cancel:
         EXPECT_EQ(file_->native_handle(), number_);
@@ -135,7 +136,8 @@ class ending_file {
         return;
     }
   }
-  /// The function that ends the file also ends operations that were not submitted: nothing uses the descriptor then.
+  /// The function that ends the file also ends operations that were not submitted: then no operation uses the
+  /// descriptor.
   void nothing_is_in_flight() { told_now_ = true; }
 
  private:
@@ -152,7 +154,7 @@ class ending_file {
     EXPECT_EQ(::write(pipe_.write.get(), "bell", 4), 4);
     io_.restart();
     io_.run();
-    EXPECT_EQ(read, 4U) << "a cancelled read has taken it";
+    EXPECT_EQ(read, 4U) << "a cancelled read has taken the bytes";
   }
 
   pipe_ends pipe_;
@@ -199,7 +201,7 @@ INSTANTIATE_TEST_SUITE_P(
                      testing::Values(state::none, state::started, state::in_flight, state::in_flight_and_behind)),
     name_of_end);
 
-TEST_F(asio_file_object, that_is_assigned_to_itself_stays_open_and_its_reads_go_on) {
+TEST_F(asio_file_object, assigned_to_itself_stays_open_and_its_reads_go_on) {
   stream_file file{io_, pipe_.read.release()};
   file.async_read_some(net::buffer(room_), tell());
   io_.poll();
@@ -211,9 +213,9 @@ TEST_F(asio_file_object, that_is_assigned_to_itself_stays_open_and_its_reads_go_
   EXPECT_EQ(told_, std::vector<error_code>{error_code{}});
 }
 
-// Oracle: whatever opens a file, the descriptor is closed by execve(2), and one that is given keeps the flag that it
-// has.
-TEST_F(asio_file_object, opens_with_close_on_exec_and_leaves_a_given_descriptor_as_it_is) {
+// Oracle: execve(2) closes the descriptor of each file that the object opens, in whatever way; an assigned descriptor
+// keeps the flag that it has.
+TEST_F(asio_file_object, opens_with_close_on_exec_and_does_not_change_an_assigned_descriptor) {
   const auto there = doorbell::test::temporary_file("text");
   const auto name = "/proc/self/fd/" + std::to_string(there.get());
   random_access_file file{io_, name, file_base::read_only};
@@ -228,7 +230,7 @@ TEST_F(asio_file_object, opens_with_close_on_exec_and_leaves_a_given_descriptor_
   EXPECT_EQ(::fcntl(given.native_handle(), F_GETFD), 0);
 }
 
-/// A folder that is removed, with its files, also when an exception ends the test.
+/// A folder that is removed with its files, also if an exception ends the test.
 class folder_of_test {
  public:
   folder_of_test() {
@@ -248,7 +250,7 @@ class folder_of_test {
   std::string name_ = std::string{doorbell::test::temporary_folder()} + "/doorbell-test-XXXXXX";
 };
 
-/// For a scope, new files have the mode that they are created with.
+/// Within a scope, new files get the mode that they are created with.
 class no_umask {
  public:
   no_umask() = default;
@@ -274,7 +276,7 @@ TEST_F(asio_file_object, creates_with_mode_0777_without_the_bits_of_the_umask) {
   EXPECT_EQ(::unlink(name.c_str()), 0);
 }
 
-TEST_F(asio_file_object, whose_descriptor_cannot_be_closed_says_so) {
+TEST_F(asio_file_object, close_reports_that_the_descriptor_cannot_be_closed) {
   const int number = pipe_.read.release();
   stream_file file{io_, number};
   ASSERT_EQ(::close(number), 0);
@@ -284,8 +286,8 @@ TEST_F(asio_file_object, whose_descriptor_cannot_be_closed_says_so) {
   EXPECT_FALSE(file.is_open());
 }
 
-// Oracle: a stream's position is where its reads and writes have left it, also in what it is moved to and released as.
-TEST_F(asio_file_object, carries_the_position_of_its_stream_along) {
+// Oracle: a stream's position is where its reads and writes have left it, also after a move and after release().
+TEST_F(asio_file_object, keeps_the_position_of_its_stream_in_a_move_and_a_release) {
   constexpr std::string_view letters = "abcdefghij";
   stream_file first{io_, doorbell::test::temporary_file(letters).release()};
   EXPECT_EQ(first.seek(2, file_base::seek_set), 2U);
@@ -302,8 +304,9 @@ TEST_F(asio_file_object, carries_the_position_of_its_stream_along) {
   EXPECT_EQ(std::string_view(room_.data(), 2), "fg");
 }
 
-// The second signal's function object may stand where the first one's stood. Oracle: a signal ends its own operation.
-TEST_F(asio_file_object, has_reads_that_no_signal_ends_except_the_one_that_they_are_bound_to) {
+// The second signal's function object may be at the address of the first one's. Oracle: a signal ends only the
+// operation that is bound to it.
+TEST_F(asio_file_object, has_reads_that_only_their_own_signal_ends) {
   random_access_file file{io_, pipe_.read.release()};
   std::array<std::array<char, 1>, 8> rooms{};
   std::vector<error_code> unbound;
@@ -343,9 +346,9 @@ TEST_F(asio_file_object, has_reads_that_share_a_slot_and_end_by_its_signal) {
 }
 
 // A read of a pipe that does not block waits by a poll. If the poll has completed, and another reader has taken the
-// bytes before the loop looks, there is nothing to read: the operation would wait again. Oracle: it ends as cancelled
+// bytes before the loop runs, there is nothing to read: the operation would wait again. Oracle: it ends as cancelled
 // instead.
-TEST_F(asio_file_object, is_cancelled_although_its_descriptor_has_just_become_ready_for_another_reader) {
+TEST_F(asio_file_object, is_cancelled_after_another_reader_took_the_bytes_that_ended_its_poll) {
   ASSERT_EQ(::fcntl(pipe_.read.get(), F_SETFL, O_NONBLOCK), 0);
   const unique_fd others{::dup(pipe_.read.get())};
   for (const bool closes : {false, true}) {
@@ -353,7 +356,7 @@ TEST_F(asio_file_object, is_cancelled_although_its_descriptor_has_just_become_re
     file.async_read_some(net::buffer(room_), tell());
     io_.poll();
     ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1);
-    std::this_thread::sleep_for(std::chrono::milliseconds{20});  // in which the poll completes, or the test shows less
+    std::this_thread::sleep_for(std::chrono::milliseconds{20});  // the poll completes now, or the test tests less
     ASSERT_EQ(::read(others.get(), room_.data(), 1), 1);
     closes ? file.close() : file.cancel();
     io_.restart();
@@ -362,8 +365,8 @@ TEST_F(asio_file_object, is_cancelled_although_its_descriptor_has_just_become_re
   }
 }
 
-// Oracle: an operation that is refused is told so, whatever else is in flight.
-TEST_F(asio_file_object, that_refuses_an_operation_says_so_while_others_are_in_flight) {
+// Oracle: a refused operation gets its error, although another operation is in flight.
+TEST_F(asio_file_object, a_refused_operation_gets_its_error_while_others_are_in_flight) {
   stream_file reader{io_, ::dup(pipe_.read.get())};
   const auto there = doorbell::test::temporary_file("text");
   random_access_file only{io_, "/proc/self/fd/" + std::to_string(there.get()), file_base::read_only};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Files around a fork, in one process: Asio's notify_fork() as the parent and the child call it.
+// Files at a fork. The test calls Asio's notify_fork() in one process, as the parent and the child would.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>
@@ -32,9 +32,9 @@ using doorbell::test::temporary_file;
 using doorbell::test::temporary_file_in;
 using net::error::operation_aborted;
 
-// Oracle: an operation that there was no room for, or that waits for its handler to be called, goes on in the child. An
-// operation in flight ends there.
-TEST_F(asio_file_object, in_a_forks_child_carries_out_what_had_no_room_in_the_parent) {
+// Oracle: an operation that had no room, or whose handler has not been called yet, goes on in the child. An operation
+// in flight ends in the child.
+TEST_F(asio_file_object, in_a_forks_child_carries_out_operations_that_had_no_room_in_the_parent) {
   constexpr std::size_t many = 3000;
   random_access_file reader{io_, pipe_.read.release()};
   std::array<char, many> rooms{};
@@ -72,7 +72,7 @@ TEST_F(asio_file_object, in_a_forks_child_calls_handlers_that_start_reads) {
   EXPECT_EQ(told_, std::vector<error_code>(4));
 }
 
-// Oracle: the loop of the parent sleeps after the fork, and is woken by what it waits for.
+// Oracle: the loop of the parent sleeps after the fork, and the completion of its read wakes it.
 TEST_F(asio_file_object, in_a_forks_parent_waits_as_before) {
   stream_file reader{io_, pipe_.read.release()};
   reader.async_read_some(net::buffer(room_), tell());
@@ -85,11 +85,11 @@ TEST_F(asio_file_object, in_a_forks_parent_waits_as_before) {
   EXPECT_EQ(told_, std::vector<error_code>(1));
 }
 
-TEST_F(asio_file_object, of_a_fork_s_child_that_forks_again_can_be_used) {
+TEST_F(asio_file_object, in_a_forks_child_that_forks_again_can_be_used) {
   random_access_file file{io_, temporary_file("text").release()};
   file.async_read_some_at(0, net::buffer(room_), tell());
   io_.run();
-  // What a child does after its fork, and then before and after a fork of its own.
+  // The calls of a child after its fork, and then before and after a fork of its own.
   io_.notify_fork(net::execution_context::fork_prepare);
   io_.notify_fork(net::execution_context::fork_child);
   io_.notify_fork(net::execution_context::fork_prepare);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A loop, a pipe and what handlers are told, for tests of one file or two.
+// For tests of one file or two: a loop, a pipe, and the error codes that handlers get.
 #pragma once
 
 #include <doorbell/asio.hpp>

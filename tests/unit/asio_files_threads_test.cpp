@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Files of one execution context, each used by a thread of its own, while other threads run the loop: operations that
-// are started, cancelled, and completed in the function that starts them; files that are opened, moved, released and
-// closed.
+// Files of one execution context, each used by its own thread, while other threads run the loop: operations are
+// started, cancelled, and completed in the function that starts them; files are opened, moved, released and closed.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>
@@ -51,14 +50,15 @@ std::string pattern() {
   return made;
 }
 
-/// What has been started and has ended; of one thread's files, whose handlers run in the threads of the loop.
+/// Counts the operations on one thread's files that have started and ended. Their handlers run in the threads of the
+/// loop.
 struct tally {
   std::atomic<int> started{0};
   std::atomic<int> ended{0};
   std::atomic<int> wrong{0};
 };
 
-/// The files of one thread, and random calls of them.
+/// The files of one thread, and random calls on them.
 template <class Context>
 class user {
  public:
@@ -86,7 +86,7 @@ class user {
         return read();
     }
   }
-  // Ends what waits for the pipe.
+  // Ends all operations, also those that wait for the pipe.
   void end() {
     reader_->close();
     file_->close();
@@ -142,7 +142,7 @@ class user {
       ++told_.ended;
     });
   }
-  // An eventfd that comes and goes.
+  // An eventfd that exists only during this call.
   void ring() {
     doorbell::asio::eventfd bell{context_};
     ++told_.started;
@@ -153,7 +153,7 @@ class user {
     bell.signal();
     if (random_.one_in(2)) bell.cancel();
   }
-  // Some wait one behind the other; a slot ends one of them, or a byte does.
+  // Some reads are queued behind another one. A cancellation slot or a byte ends one of them.
   void read_pipe() {
     const auto byte = std::make_shared<char>();
     ++told_.started;
@@ -181,8 +181,8 @@ class user {
   tally told_;
 };
 
-// Oracle: each operation ends once, with the bytes that are there or as cancelled; the loop has nothing left to do
-// then, and no descriptor stays open.
+// Oracle: each operation ends once, with the bytes of the file or as cancelled; then the loop has no work left, and no
+// descriptor stays open.
 template <class Context>
 void expect_all_end(Context& context) {
   constexpr int calls = 1500;
@@ -201,7 +201,7 @@ void expect_all_end(Context& context) {
   for (const auto& each : all) {
     const auto& told = each->told();
     if (!doorbell::test::eventually([&] { return told.ended == told.started; })) {
-      // Handlers that are called later still use the files.
+      // Handlers that are called later would still use the files.
       std::cerr << "only " << told.ended << " of " << told.started << " operations have ended\n";
       std::abort();
     }

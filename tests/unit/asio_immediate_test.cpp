@@ -48,7 +48,7 @@ using doorbell::asio::random_access_file;
 using doorbell::asio::stream_file;
 using doorbell::asio::detail::loop_executor;
 
-TEST(asio_loop_executor, runs_inline_and_its_never_blocking_form_in_the_loop) {
+TEST(asio_loop_executor, runs_functions_inline_and_its_never_blocking_form_runs_them_in_the_loop) {
   net::io_context io;
   const loop_executor inline_executor{io};
   int ran = 0;
@@ -63,7 +63,7 @@ TEST(asio_loop_executor, runs_inline_and_its_never_blocking_form_in_the_loop) {
   EXPECT_EQ(ran, 4);
 }
 
-TEST(asio_loop_executor, its_never_blocking_form_runs_in_a_thread_of_a_pool) {
+TEST(asio_loop_executor, its_never_blocking_form_runs_functions_in_a_thread_of_a_pool) {
   net::thread_pool pool{1};
   std::thread::id ran_in;
   net::require(loop_executor{pool}, net::execution::blocking_t::never).execute([&] {
@@ -91,7 +91,7 @@ struct told {
 
 class asio_immediate : public testing::Test {
  protected:
-  /// Starts every kind of operation that ends in its initiating function. `bind` makes the token from the handler.
+  /// Starts an operation of each kind that ends in its initiating function. `bind` makes the token from the handler.
   template <class Bind>
   void start_all(const Bind& bind) {
     bell.close();
@@ -143,7 +143,7 @@ TEST_F(asio_immediate, an_unbound_handler_is_called_from_the_loop) {
   expect_results();
 }
 
-TEST_F(asio_immediate, a_handler_bound_to_another_executor_is_called_by_that) {
+TEST_F(asio_immediate, a_handler_bound_to_another_executor_is_called_by_that_executor) {
   net::io_context others;
   start_all([&](auto handler) { return net::bind_executor(others.get_executor(), handler); });
   io.poll();
@@ -195,7 +195,7 @@ TEST_F(asio_immediate, an_immediate_executor_of_another_loop_calls_the_handler_t
   expect_results();
 }
 
-TEST_F(asio_immediate, a_handler_bound_to_a_strand_too_is_called_in_the_strand) {
+TEST_F(asio_immediate, a_handler_also_bound_to_a_strand_is_called_in_the_strand) {
   net::io_context others;
   const auto strand = net::make_strand(others);
   int in_strand = 0;
@@ -251,7 +251,7 @@ TEST_F(asio_immediate, an_operation_that_is_ready_completes_once) {
   EXPECT_EQ(std::string(room.data(), bytes.count), text);
 }
 
-// Of a file in memory (tmpfs), each read is one that does not wait.
+// A read of a file in memory (tmpfs) never waits.
 class asio_immediate_read : public asio_immediate {
  protected:
   void SetUp() override {
@@ -269,7 +269,7 @@ class asio_immediate_read : public asio_immediate {
   stream_file stream{io};
 };
 
-TEST_F(asio_immediate_read, of_what_is_in_memory_is_completed_inline_and_needs_no_memory) {
+TEST_F(asio_immediate_read, of_a_file_in_memory_is_completed_inline_and_needs_no_allocation) {
   doorbell::test::memory_count memory;
   told all, end;
   in_memory.async_read_some_at(
@@ -296,7 +296,7 @@ TEST_F(asio_immediate_read, of_a_stream_moves_its_position) {
   EXPECT_EQ(stream.seek(0, file_base::seek_cur), text.size());
 }
 
-TEST_F(asio_immediate_read, of_a_stream_does_not_overtake_one_that_is_outstanding) {
+TEST_F(asio_immediate_read, of_a_stream_does_not_overtake_an_outstanding_one) {
   told first, second;
   stream.async_read_some(net::buffer(room.data(), 1), first.handler());
   stream.async_read_some(net::buffer(room.data() + 1, 8), inline_token(second.handler()));
@@ -307,7 +307,7 @@ TEST_F(asio_immediate_read, of_a_stream_does_not_overtake_one_that_is_outstandin
   EXPECT_EQ(std::string(room.data(), text.size()), text);
 }
 
-TEST_F(asio_immediate_read, is_completed_by_an_executor_of_its_loop_inline_only_in_that_loop) {
+TEST_F(asio_immediate_read, bound_to_the_executor_of_its_loop_is_completed_inline_only_in_that_loop) {
   told outside, inside;
   const auto bound = [&](auto handler) { return net::bind_immediate_executor(io.get_executor(), handler); };
   in_memory.async_read_some_at(0, net::buffer(room), bound(outside.handler()));
@@ -321,7 +321,7 @@ TEST_F(asio_immediate_read, is_completed_by_an_executor_of_its_loop_inline_only_
   EXPECT_EQ(inside.count, text.size());
 }
 
-TEST_F(asio_immediate_read, that_waits_is_completed_from_the_loop) {
+TEST_F(asio_immediate_read, of_an_empty_pipe_is_completed_from_the_loop) {
   told bytes;
   doorbell::test::pipe_ends pipe;
   stream_file reader{io, pipe.read.release()};
@@ -333,7 +333,7 @@ TEST_F(asio_immediate_read, that_waits_is_completed_from_the_loop) {
   EXPECT_EQ(bytes.count, 1U);
 }
 
-TEST_F(asio_immediate_read, of_a_coroutine_takes_no_round_of_the_loop) {
+TEST_F(asio_immediate_read, of_a_coroutine_needs_no_iteration_of_the_loop) {
   std::size_t sum = 0;
   net::co_spawn(
       io,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The members of all I/O objects that report errors, each in the form that throws and in the one that takes an error
-// code: of closed objects, of open ones, and in a callback of a notifier.
+// The members of all I/O objects that report errors, each in the form that throws and in the form that takes an error
+// code: on closed objects, on open objects, and in a callback of a notifier.
 #include <doorbell/asio.hpp>
 
 #include <fcntl.h>
@@ -34,7 +34,7 @@ using net::error::already_open;
 using net::error::bad_descriptor;
 using net::error::would_block;
 
-/// An error that no member reports here: each has to replace or to clear it.
+/// An error that no member reports in these tests. Each member has to replace or to clear it.
 const error_code stale = net::error::broken_pipe;
 
 template <class Call>
@@ -47,10 +47,10 @@ std::uint64_t number_of(Call call) {
   }
 }
 
-/// A member in both forms, which return what it returns: 0 if that is no number.
+/// A member in both forms. A call returns the result of the member, or 0 if that is not a number.
 class member {
  public:
-  /// @param on_error what the member returns with an error.
+  /// @param on_error the result of the member if there is an error.
   template <class Telling, class Throwing>
   member(const char* name, Telling telling, Throwing throwing, std::uint64_t on_error = 0)
       : name_{name},
@@ -81,7 +81,7 @@ class member {
     expect(expected);
     expect_throws(expected);
   }
-  /// What both forms return without an error.
+  /// Expects this result of both forms, and no error.
   void expect_returns(std::uint64_t expected) const {
     SCOPED_TRACE(name_);
     auto ec = stale;
@@ -113,7 +113,7 @@ class asio_members : public testing::Test {
     permits.close();
   }
 
-  // What succeeds on open objects, however often.
+  // Members that succeed on open objects, any number of times.
   [[nodiscard]] members that_may_sleep() {
     return {
         {"eventfd::cancel", [&](auto& ec) { bell.cancel(ec); }, [&] { bell.cancel(); }},
@@ -136,7 +136,7 @@ class asio_members : public testing::Test {
         {"semaphore::release", [&](auto& ec) { permits.release(1, ec); }, [&] { permits.release(); }},
     };
   }
-  // Of which an open object allows one call, and a callback none.
+  // Members that succeed once on an open object, and never in a callback.
   [[nodiscard]] members that_close() {
     return {
         {"eventfd::close", [&](auto& ec) { bell.close(ec); }, [&] { bell.close(); }},
@@ -173,7 +173,7 @@ class asio_members : public testing::Test {
   doorbell::asio::semaphore permits{io, 9};
 };
 
-TEST_F(asio_members, of_closed_objects_say_bad_descriptor) {
+TEST_F(asio_members, of_closed_objects_report_bad_descriptor) {
   close_all();
   for (const auto& list : {that_may_sleep(), that_signal(), that_close(), members{read()}})
     for (const auto& each : list) each.expect_both(bad_descriptor);
@@ -199,7 +199,7 @@ TEST_F(asio_members, of_open_objects_clear_the_error_code) {
       .expect_returns(1);
 }
 
-TEST_F(asio_members, that_close_clear_the_error_code_and_close) {
+TEST_F(asio_members, of_closing_clear_the_error_code_and_close) {
   const auto closing = that_close();
   closing[0].expect({});
   bell.assign(shared, doorbell::asio::hold_handle);
@@ -213,11 +213,11 @@ TEST_F(asio_members, that_close_clear_the_error_code_and_close) {
     each.expect({});
     if (bell.is_open()) bell.close();
   }
-  EXPECT_EQ(watch.release(), source.get()) << "the descriptor stays the test's";
+  EXPECT_EQ(watch.release(), source.get()) << "the descriptor still belongs to the test";
 }
 
-// Oracle: in a callback each member that takes a lock is refused in both forms, and the objects stay as they are.
-TEST_F(asio_members, in_a_callback_say_resource_deadlock_would_occur_unless_they_signal) {
+// Oracle: in a callback each member that takes a lock is refused in both forms, and the objects are not changed.
+TEST_F(asio_members, in_a_callback_report_resource_deadlock_would_occur_unless_they_signal) {
   const auto deadlock = boost::system::errc::make_error_code(boost::system::errc::resource_deadlock_would_occur);
   const doorbell::eventfd other;
   doorbell::asio::watch closed{io};
@@ -238,7 +238,7 @@ TEST_F(asio_members, in_a_callback_say_resource_deadlock_would_occur_unless_they
   EXPECT_EQ(bell.read(), 3U);
 }
 
-// Files.
+// The members of files.
 
 class asio_file_members : public testing::Test {
  protected:
@@ -304,7 +304,7 @@ class asio_file_members : public testing::Test {
   std::array<char, 3> room_{};
 };
 
-TEST_F(asio_file_members, of_closed_files_say_bad_descriptor_except_close_and_release) {
+TEST_F(asio_file_members, of_closed_files_report_bad_descriptor_except_close_and_release) {
   for (const auto& list : {of_both(file_), of_both(stream_), that_transfer()})
     for (const auto& each : list) each.expect_both(bad_descriptor);
   member{"close", [&](auto& ec) { file_.close(ec); }, [&] { file_.close(); }}.expect_both({});
@@ -332,7 +332,7 @@ TEST_F(asio_file_members, of_open_files_clear_the_error_code_and_return_their_re
   EXPECT_TRUE(doorbell::test::is_open(released.get()));
 }
 
-TEST_F(asio_file_members, that_open_say_what_the_system_says) {
+TEST_F(asio_file_members, of_opening_report_the_error_of_the_system) {
   const error_code missing{ENOENT, boost::system::system_category()};
   member{"open", [&](auto& ec) { file_.open("/no/such/file", file_base::read_only, ec); },
          [&] { file_.open("/no/such/file", file_base::read_only); }}
@@ -343,7 +343,7 @@ TEST_F(asio_file_members, that_open_say_what_the_system_says) {
     each.expect({});
     EXPECT_TRUE(file_.is_open());
     EXPECT_EQ(file_.read_some_at(0, net::buffer(room_)), 3U);
-    // The assigned descriptor stays the test's.
+    // The assigned descriptor still belongs to the test.
     if (file_.native_handle() == there_.get()) {
       EXPECT_EQ(file_.release(), there_.get());
     } else {
@@ -352,8 +352,9 @@ TEST_F(asio_file_members, that_open_say_what_the_system_says) {
   }
 }
 
-// O_PATH opens a descriptor that cannot be read, and so cannot be taken over. Oracle: it is closed, and the error told.
-TEST_F(asio_file_members, that_open_what_cannot_be_taken_over_leave_no_descriptor_open) {
+// O_PATH opens a descriptor that cannot be read, and so the object cannot use it. Oracle: it is closed, and the error
+// is reported.
+TEST_F(asio_file_members, of_opening_leave_no_descriptor_open_if_it_cannot_be_used) {
   const doorbell::test::nothing_left_behind checks;
   for (const auto& each :
        {member{"open", [&](auto& ec) { file_.open(name(), O_PATH, ec); }, [&] { file_.open(name(), O_PATH); }},
@@ -362,7 +363,7 @@ TEST_F(asio_file_members, that_open_what_cannot_be_taken_over_leave_no_descripto
   EXPECT_FALSE(file_.is_open() || stream_.is_open());
 }
 
-TEST_F(asio_file_members, of_files_opened_by_their_constructors_read_them) {
+TEST_F(asio_file_members, of_files_opened_by_their_constructors_access_them) {
   const auto reads = [&](auto file) {
     EXPECT_EQ(file.get_executor(), net::any_io_executor{io_.get_executor()});
     return file.size();

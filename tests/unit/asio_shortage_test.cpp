@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The errors of operations when descriptors, threads or memory are short, or what the kernel has to wait with. The next
-// operation, after the shortage, is carried out.
+// The errors of operations when descriptors, threads, memory or resources for kernel waits are short. An operation
+// after the shortage is carried out.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>
@@ -56,7 +56,7 @@ constexpr std::string_view text = "hello, world";
 
 error_code of_system(int error) { return {error, boost::system::system_category()}; }
 
-/// A file and a stream in a loop of their own, with what their handlers were told.
+/// A file and a stream with their own loop, and the error codes that their handlers got.
 class two_files {
  public:
   void start() {
@@ -104,9 +104,9 @@ class two_files {
   std::size_t read_of_stream_ = 0;
 };
 
-// Oracle: with each number of descriptors that are left, each operation is carried out or is told of the shortage, and
-// has moved no position then. When there are descriptors again, all of them go; and none of the descriptors stays open.
-TEST(asio_shortage, of_descriptors_is_told_to_the_handlers_and_is_over_when_it_is_over) {
+// Oracle: with each number of remaining descriptors, each operation is carried out, or gets the error and has not moved
+// the position. When there are descriptors again, all operations are carried out; and no descriptor stays open.
+TEST(asio_shortage, of_descriptors_is_reported_to_the_handlers_and_has_no_effect_later) {
   doorbell::test::use_files_once();
   const nothing_left_behind checks;
   bool has_gone = false;
@@ -129,7 +129,7 @@ TEST(asio_shortage, of_descriptors_is_told_to_the_handlers_and_is_over_when_it_i
   }
 }
 
-TEST(asio_shortage, of_what_epoll_needs_is_told_to_the_handlers_and_leaves_no_descriptor_open) {
+TEST(asio_shortage, of_epoll_watches_is_reported_to_the_handlers_and_leaves_no_descriptor_open) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp(2)";
   in_child([] {
     two_files files;
@@ -144,9 +144,9 @@ TEST(asio_shortage, of_what_epoll_needs_is_told_to_the_handlers_and_leaves_no_de
   });
 }
 
-// Oracle: whichever single allocation fails as the files begin to be used, each operation is carried out or told of the
-// shortage, and all of them go afterwards.
-TEST(asio_shortage, of_memory_for_the_context_of_the_files_is_told_to_the_handlers) {
+// Oracle: whichever single allocation fails when the files are first used, each operation is carried out or gets the
+// error, and all operations are carried out afterwards.
+TEST(asio_shortage, of_memory_for_the_context_of_the_files_is_reported_to_the_handlers) {
   doorbell::test::use_files_once();
   const nothing_left_behind checks;
   failing_new::is_lasting = false;
@@ -168,8 +168,8 @@ TEST(asio_shortage, of_memory_for_the_context_of_the_files_is_told_to_the_handle
   }
 }
 
-// Oracle: without threads each operation is carried out, or told of the shortage; the loop is not kept by any.
-TEST(asio_shortage, of_threads_is_told_to_the_handlers) {
+// Oracle: without threads each operation is carried out or gets the error; no operation keeps the loop running.
+TEST(asio_shortage, of_threads_is_reported_to_the_handlers) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp(2)";
   in_child([] {
     doorbell::test::refuse(SYS_clone3, EAGAIN);
@@ -191,7 +191,7 @@ TEST(asio_shortage, of_threads_is_told_to_the_handlers) {
   });
 }
 
-/// Memory from the heap, as long as it lasts.
+/// An allocator that has no memory.
 template <class T>
 struct scarce_allocator : counting_allocator<T> {
   using value_type = T;
@@ -205,7 +205,7 @@ struct scarce_allocator : counting_allocator<T> {
   T* allocate(std::size_t) { throw std::bad_alloc{}; }
 };
 
-/// A handler of any operation, whose moves throw when `moves` have been made; and never if that is negative.
+/// A handler of any operation. Its move throws after `moves` moves; it never throws if that is negative.
 class fragile_handler {
  public:
   using allocator_type = counting_allocator<std::byte>;
@@ -243,7 +243,7 @@ class each_operation : public testing::Test {
         [=, this] { file_.async_write_some_at(0, net::buffer(room_), Handler{handler}); },
         [=, this] { file_.async_sync_data(Handler{handler}); },
         [=, this] { stream_.async_read_some(net::buffer(room_), Handler{handler}); },
-        // These have ended when the function that starts them returns.
+        // These operations end in the function that starts them.
         [=, this] { once_.async_wait(Handler{handler}); },
         [=, this] { permits_.async_acquire(Handler{handler}); },
         [=, this] { closed_.async_read_some_at(0, net::buffer(room_), Handler{handler}); },
@@ -261,8 +261,8 @@ class each_operation : public testing::Test {
   random_access_file closed_{io_};
 };
 
-// Oracle: what starts an operation throws; no handler is called, nothing is left for the loop to do, and all objects
-// can be used as before.
+// Oracle: the function that starts an operation throws; no handler is called, the loop has no work left, and all
+// objects can be used as before.
 TEST_F(each_operation, of_a_handler_without_memory_throws_and_leaves_the_object_as_it_was) {
   memory_count memory;
   int called = 0;
@@ -278,13 +278,13 @@ TEST_F(each_operation, of_a_handler_without_memory_throws_and_leaves_the_object_
   EXPECT_EQ(stream_.seek(0, doorbell::asio::file_base::seek_cur), room_.size());
 }
 
-// Oracle: as above, whichever move of the handler throws; and the memory of the operation has been given back.
-TEST_F(each_operation, of_a_handler_that_cannot_be_moved_throws_and_gives_its_memory_back) {
+// Oracle: as above, whichever move of the handler throws; and the memory of the operation is freed.
+TEST_F(each_operation, of_a_handler_whose_move_throws_throws_and_frees_its_memory) {
   memory_count memory;
   int moves = -1;
   int called = 0;
   auto starts = starts_with(fragile_handler{memory, moves, called});
-  starts.resize(starts.size() - that_end_immediately);  // a handler on its way to the loop must not throw
+  starts.resize(starts.size() - that_end_immediately);  // a handler that is moved into the loop must not throw
   for (const auto& start : starts) {
     int most = 0;
     for (bool has_thrown = true; has_thrown; ++most) {

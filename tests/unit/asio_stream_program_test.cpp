@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Random programs of calls on a stream_file, compared with the same calls of the system on a file of the same content.
-// The seeds are fixed.
+// Random sequences of calls on a stream_file, compared with the corresponding system calls on a file with the same
+// content. The seeds are fixed.
 #include <doorbell/asio.hpp>
 
 #include <fcntl.h>
@@ -40,11 +40,11 @@ using doorbell::base::unique_fd;
 using doorbell::test::memory_folder;
 using doorbell::test::random_numbers;
 
-/// What a call answers.
+/// The result of a call.
 struct answer {
   error_code ec;
   std::uint64_t number = 0;
-  std::string bytes{};  // that were read
+  std::string bytes{};  // the bytes that were read
 
   bool operator==(const answer&) const = default;
   friend std::ostream& operator<<(std::ostream& out, const answer& told) {
@@ -52,7 +52,7 @@ struct answer {
   }
 };
 
-/// Memory in up to five parts, some of them empty.
+/// Memory in up to five parts, some of which are empty.
 class parts {
  public:
   parts(random_numbers& random, char fill, bool may_be_empty) {
@@ -91,7 +91,7 @@ answer of_errno(std::int64_t result) {
   return {{}, static_cast<std::uint64_t>(result)};
 }
 
-/// The system's side: a file with a position of its own.
+/// The file that is used by system calls, with its own position.
 class system_side {
  public:
   explicit system_side(unique_fd file) : file_{std::move(file)} {}
@@ -118,12 +118,12 @@ class system_side {
 /// How a read or a write is called.
 enum class call { asynchronous, blocking, inline_completion };
 
-/// doorbell's side.
+/// The file that is used by a stream_file of doorbell.
 class doorbell_side {
  public:
   explicit doorbell_side(unique_fd file) { stream_.emplace(io_, file.release()); }
 
-  // Several may be outstanding; settle() fills their answers in.
+  // Several reads may be outstanding; settle() fills in their results.
   void start_read(parts memory, call how, answer& told) {
     const auto kept = std::make_shared<parts>(std::move(memory));
     const auto end = [kept, &told](error_code ec, std::size_t bytes) { told = {ec, bytes, kept->text(bytes)}; };
@@ -161,7 +161,7 @@ class doorbell_side {
     stream_->resize(size, told.ec);
     return told;
   }
-  // Gives the descriptor away and takes it again.
+  // Releases the descriptor and assigns it again.
   void pass_on() {
     settle();
     const int released = stream_->release();
@@ -185,7 +185,7 @@ std::string content(int fd) {
   return all;
 }
 
-/// How the file is opened, and where it lies.
+/// How the file is opened, and where it is.
 struct stream_kind {
   const char* name;
   int flags;
@@ -202,8 +202,8 @@ class asio_stream_program : public testing::TestWithParam<stream_kind> {
     return opened;
   }
 
-  // Oracle: each call has the same result, reads the same bytes and leaves the position and the content of the file as
-  // the call of the system does, though several operations may be outstanding.
+  // Oracle: each call has the same result, reads the same bytes, and leaves the same position and content of the file
+  // as the system call, although several operations may be outstanding.
   static void run_program(std::uint64_t seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     random_numbers random{seed};
@@ -213,7 +213,7 @@ class asio_stream_program : public testing::TestWithParam<stream_kind> {
     std::vector<std::unique_ptr<answer>> told;
     const auto next = [&]() -> answer& { return *told.emplace_back(std::make_unique<answer>()); };
     constexpr std::array calls{call::asynchronous, call::asynchronous, call::blocking, call::inline_completion};
-    // An operation that asks for nothing ends without an error, though the file may not be open for it.
+    // An operation on empty buffers ends without an error, even if the file is not open for it.
     const bool may_be_empty = (GetParam().flags & O_ACCMODE) == O_RDWR;
     for (int i = 0; i < 40; ++i) {
       const auto how = random.one_of(calls);
@@ -258,7 +258,7 @@ class asio_stream_program : public testing::TestWithParam<stream_kind> {
   }
 };
 
-TEST_P(asio_stream_program, has_the_results_and_the_position_of_the_system_s_calls) {
+TEST_P(asio_stream_program, has_the_results_and_the_position_of_the_system_calls) {
   if (std::string_view{GetParam().folder} == memory_folder && !doorbell::test::has_memory_folder())
     GTEST_SKIP() << "no /dev/shm";
   if (!open()) GTEST_SKIP() << "not in this file system";
@@ -273,7 +273,8 @@ INSTANTIATE_TEST_SUITE_P(each, asio_stream_program,
                                          stream_kind{"write_only", O_WRONLY, "/var/tmp"}),
                          [](const auto& kind) { return std::string{kind.param.name}; });
 
-// Only Asio's reactor tells a pool's loop. Oracle: as for an io_context.
+// The loop of a thread_pool learns of completions only by Asio's reactor. Oracle: the results are those in an
+// io_context.
 TEST(asio_stream_in_a_pool, reads_and_writes_in_order) {
   net::thread_pool pool{2};
   stream_file file{pool, doorbell::test::temporary_file("abcdef").release()};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An AIO context by handle, as a program that makes the calls of the kernel uses it.
+// An AIO context by handle, as a program that uses the kernel's calls has it.
 #pragma once
 
 #include <doorbell/aio_calls.hpp>
@@ -17,7 +17,6 @@
 
 namespace doorbell::test {
 
-/// A context by handle.
 class by_handle {
  public:
   explicit by_handle(unsigned nr) { EXPECT_EQ(aio::io_setup(nr, &handle_), 0); }
