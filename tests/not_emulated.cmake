@@ -14,7 +14,7 @@ set(not_emulated
   unit.engine_choice.is_threads_where_a_ring_is_too_expensive
   unit.engine_choice.is_threads_where_rings_can_be_made_but_not_entered
   unit.engine_choice.is_threads_where_a_second_ring_is_refused
-  unit.engine_choice.a_shortage_that_has_passed_does_not_matter
+  unit.engine_choice.is_io_uring_again_after_a_shortage_has_passed
   unit.engine_choice.is_io_uring_or_an_error_if_the_environment_names_io_uring
   unit.no_threads_to_be_had.says_how_many_it_could_start
   unit.worker_pool.push_fails_if_there_is_no_worker_and_none_can_be_started
@@ -60,10 +60,10 @@ set(not_emulated
   unit.threads.descriptors_closed.requests_signal_new_eventfds/dup2_of_eventfds
   # write(2) from an address without memory fails with EFAULT whatever its length is, so that eventfds are recognised by
   # /proc only.
-  unit.eventfd_recognition.finds_eventfds_in_each_state_by_both_methods
-  unit.eventfd_recognition.needs_no_rights
+  unit.eventfd_recognition.recognizes_eventfds_in_each_state_by_both_methods
+  unit.eventfd_recognition.needs_no_privileges
   unit.kernel_eventfd_add.adds_as_much_as_there_is_room_for/without_proc
-  unit.kernel_eventfd_add.adds_to_an_empty_one/without_proc
+  unit.kernel_eventfd_add.adds_to_a_count_of_0/without_proc
   unit.kernel_eventfd_add.adds_a_large_count_in_a_few_calls/without_proc
   unit.threads.aio_resfd_restricted.eventfds_are_signalled_and_other_files_refused/without_proc
   unit.threads.aio_resfd_restricted.without_kernel_aio_a_full_eventfd_gets_the_rest_when_it_is_read/without_proc

@@ -73,7 +73,7 @@ TEST_F(asio_file_object, in_a_forks_child_calls_handlers_that_start_reads) {
 }
 
 // Oracle: the loop of the parent sleeps after the fork, and the completion of its read wakes it.
-TEST_F(asio_file_object, in_a_forks_parent_waits_as_before) {
+TEST_F(asio_file_object, in_a_forks_parent_still_waits_for_its_operations) {
   stream_file reader{io_, pipe_.read.release()};
   reader.async_read_some(net::buffer(room_), tell());
   io_.poll();

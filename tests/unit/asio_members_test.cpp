@@ -199,7 +199,7 @@ TEST_F(asio_members, of_open_objects_clear_the_error_code) {
       .expect_returns(1);
 }
 
-TEST_F(asio_members, of_closing_clear_the_error_code_and_close) {
+TEST_F(asio_members, closing_clears_the_error_code_and_closes) {
   const auto closing = that_close();
   closing[0].expect({});
   bell.assign(shared, doorbell::asio::hold_handle);
@@ -332,7 +332,7 @@ TEST_F(asio_file_members, of_open_files_clear_the_error_code_and_return_their_re
   EXPECT_TRUE(doorbell::test::is_open(released.get()));
 }
 
-TEST_F(asio_file_members, of_opening_report_the_error_of_the_system) {
+TEST_F(asio_file_members, opening_reports_the_error_of_the_system) {
   const error_code missing{ENOENT, boost::system::system_category()};
   member{"open", [&](auto& ec) { file_.open("/no/such/file", file_base::read_only, ec); },
          [&] { file_.open("/no/such/file", file_base::read_only); }}
@@ -354,7 +354,7 @@ TEST_F(asio_file_members, of_opening_report_the_error_of_the_system) {
 
 // O_PATH opens a descriptor that cannot be read, and so the object cannot use it. Oracle: it is closed, and the error
 // is reported.
-TEST_F(asio_file_members, of_opening_leave_no_descriptor_open_if_it_cannot_be_used) {
+TEST_F(asio_file_members, opening_leaves_no_descriptor_open_if_it_cannot_be_used) {
   const doorbell::test::nothing_left_behind checks;
   for (const auto& each :
        {member{"open", [&](auto& ec) { file_.open(name(), O_PATH, ec); }, [&] { file_.open(name(), O_PATH); }},

@@ -289,7 +289,7 @@ TEST_P(descriptors_closed, a_wait_with_a_mask_ends_at_its_timeout_or_by_a_comple
 }
 
 // Oracle: destroy returns although the engine cannot be asked to cancel the read, and the read transfers nothing.
-TEST_P(descriptors_closed, destroy_returns_though_a_read_waits_for_a_pipe) {
+TEST_P(descriptors_closed, destroy_returns_although_a_read_waits_for_a_pipe) {
   in_child([] {
     std::vector<int> files;
     std::array<int, 2> ends{-1, -1};

@@ -84,7 +84,7 @@ TEST_F(engine_choice, is_threads_where_a_ring_is_too_expensive) {
   }
 }
 
-TEST_F(engine_choice, a_shortage_that_has_passed_does_not_matter) {
+TEST_F(engine_choice, is_io_uring_again_after_a_shortage_has_passed) {
   doorbell::test::in_child([] {
     {
       const doorbell::test::no_more_fds meanwhile;

@@ -98,7 +98,7 @@ void without_threads(Body body) {
 class refused_with : public refusing_uring, public testing::WithParamInterface<int> {};
 
 // Oracle: a refused request has no event, an accepted request has one, and no slot is lost.
-TEST_P(refused_with, submit_says_try_again_and_can_be_tried_again) {
+TEST_P(refused_with, submit_returns_try_again_and_can_be_repeated) {
   without_threads([] {
     piped_ring ring;
     auto read = ring.pipe_read();
@@ -120,7 +120,7 @@ TEST_P(refused_with, submit_says_try_again_and_can_be_tried_again) {
 }
 
 // Oracle: the refused cancel has no effect, neither on the request nor on a later one at the same address.
-TEST_P(refused_with, cancel_says_try_again_and_leaves_the_request) {
+TEST_P(refused_with, cancel_returns_try_again_and_does_not_affect_the_request) {
   without_threads([] {
     piped_ring ring;
     auto read = ring.pipe_read();
@@ -169,7 +169,7 @@ TEST_P(refused_with, destroy_wakes_a_sleeper_although_the_ring_refuses) {
 }
 
 // Oracle: the wait goes on until there is an event. The thread waits in the ring while the crew has no requests.
-TEST_P(refused_with, a_wait_is_tried_again) {
+TEST_P(refused_with, a_refused_wait_is_retried) {
   auto read = pipe_read();
   waiting.inject(GetParam(), 20);
   std::jthread writer{[&] {
@@ -182,7 +182,7 @@ TEST_P(refused_with, a_wait_is_tried_again) {
 
 INSTANTIATE_TEST_SUITE_P(, refused_with, testing::Values(EAGAIN, EBUSY, ENOMEM));
 
-TEST_F(refusing_uring, a_submit_that_is_interrupted_goes_on) {
+TEST_F(refusing_uring, an_interrupted_submit_is_retried) {
   submitting.inject(EINTR, 3);
   auto read = pipe_read();
   EXPECT_EQ(ctx_.submit({&read, &read}), 2U);

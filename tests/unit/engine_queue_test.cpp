@@ -68,7 +68,7 @@ class engine_queues : public testing::Test {
 };
 
 // Oracle: all requests are started, and each completes once.
-TEST_F(engine_queues, one_start_with_more_requests_than_the_submission_queue_holds) {
+TEST_F(engine_queues, more_requests_than_the_submission_queue_holds_are_all_started_by_one_call) {
   const auto engine = make(4000);
   const auto reads = make_reads(3000);  // the queue has 1024
   ASSERT_EQ(engine->start(pointers(reads)), reads.size());
@@ -76,7 +76,7 @@ TEST_F(engine_queues, one_start_with_more_requests_than_the_submission_queue_hol
 }
 
 // Oracle: the kernel keeps the completions that do not fit; each request completes once.
-TEST_F(engine_queues, more_completions_than_the_completion_queue_holds) {
+TEST_F(engine_queues, more_completions_than_the_completion_queue_holds_are_all_reaped) {
   const auto engine = make(1);
   const auto reads = make_reads(500);  // the queue has 2
   ASSERT_EQ(engine->start(pointers(reads)), reads.size());
@@ -84,7 +84,7 @@ TEST_F(engine_queues, more_completions_than_the_completion_queue_holds) {
 }
 
 // Oracle: each request is started, by any number of calls, and completes once.
-TEST_F(engine_queues, entries_that_the_kernel_takes_one_by_one) {
+TEST_F(engine_queues, entries_that_the_kernel_takes_one_by_one_are_all_started) {
   const doorbell::test::injections injected;
   const auto engine = make(200);
   const auto reads = make_reads(150);

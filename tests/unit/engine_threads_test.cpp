@@ -208,7 +208,7 @@ TEST_F(engine_threads, a_signal_handler_interrupts_a_wait_even_under_sa_restart)
 
 // Requests in flight in the parent stay with the threads of the parent; a context that the child makes has threads of
 // its own.
-TEST(forked, a_child_has_new_threads) {
+TEST(forked, a_context_of_a_child_has_new_threads) {
 #if defined(DOORBELL_THREAD_SANITIZER)
   GTEST_SKIP() << "ThreadSanitizer allows no new threads in a child of a process with threads";
 #endif
@@ -254,7 +254,7 @@ TEST(exiting, ends_requests_in_flight) { EXPECT_EXIT(exit_with_requests_in_fligh
 
 // Oracle: the write end reports that the pipe has no reader. A child that kept a copy of the read end would prevent
 // this.
-TEST(forked, a_child_keeps_no_descriptor_of_what_its_parent_waits_for) {
+TEST(forked, a_child_keeps_no_descriptor_of_its_parents_requests) {
   doorbell::test::pipe_ends pipe;
   std::array<char, 8> text{};
   aio::context ctx{8, aio::engine_kind::threads};

@@ -80,13 +80,13 @@ TEST_P(eventfd_count, a_drain_of_a_semaphore_at_0_takes_nothing) {
   EXPECT_EQ(bell.info().count, 0U);
 }
 
-TEST_P(eventfd_count, a_drain_takes_what_a_read_would_and_never_waits) {
+TEST_P(eventfd_count, a_drain_takes_as_much_as_a_read_and_never_waits) {
   const auto bell = make(5, 0);
   EXPECT_EQ(bell.context()->drain(), 5U);
   EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(bell.context()->drain(ec), 0U); }), std::error_code{});
 }
 
-TEST_P(eventfd_count, a_stop_request_does_not_hide_a_count_that_is_there) {
+TEST_P(eventfd_count, a_read_after_a_stop_request_takes_a_present_count) {
   const auto bell = make(5, 0);
   std::stop_source stop;
   stop.request_stop();
@@ -106,7 +106,7 @@ TEST_P(eventfd_count, a_write_of_0_succeeds_and_adds_nothing) {
   EXPECT_EQ(bell.info().count, 0U);
 }
 
-TEST_P(eventfd_count, a_write_that_does_not_fit_takes_no_effect) {
+TEST_P(eventfd_count, a_write_that_does_not_fit_has_no_effect) {
   const auto bell = make();
   bell.write(eventfd::max - 1);
   EXPECT_EQ(error_of([&](auto& ec) { bell.write(2, ec); }), again);
@@ -129,7 +129,7 @@ TEST_P(eventfd_count, poll_reports_each_state_of_the_count) {
   EXPECT_EQ(bell.poll(), in | err);
 }
 
-TEST_P(eventfd_count, signals_stop_at_its_largest_value) {
+TEST_P(eventfd_count, signals_saturate_at_the_largest_value) {
   const auto bell = make();
   bell.signal(eventfd::max);
   bell.signal(full);
@@ -140,7 +140,7 @@ TEST_P(eventfd_count, signals_stop_at_its_largest_value) {
   EXPECT_EQ(bell.info().count, 0U);
 }
 
-TEST_P(eventfd_count, nothing_can_be_written_at_its_largest_value_not_even_0) {
+TEST_P(eventfd_count, at_the_largest_value_each_write_is_refused_even_of_0) {
   const auto bell = make();
   bell.signal(full);
   EXPECT_EQ(error_of([&](auto& ec) { bell.write(0, ec); }), again);
@@ -148,7 +148,7 @@ TEST_P(eventfd_count, nothing_can_be_written_at_its_largest_value_not_even_0) {
   EXPECT_EQ(bell.info().count, full);
 }
 
-TEST_P(eventfd_count, one_read_of_a_semaphore_at_its_largest_value_makes_it_readable_without_error) {
+TEST_P(eventfd_count, one_read_of_a_saturated_semaphore_clears_its_poll_error) {
   const auto bell = make(0, EFD_NONBLOCK | EFD_SEMAPHORE);
   bell.signal(full);
   EXPECT_EQ(bell.read(), 1U);

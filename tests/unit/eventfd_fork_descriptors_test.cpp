@@ -32,7 +32,7 @@ std::uint64_t kernel_count(int fd) {
   return ::read(fd, &count, sizeof count) == sizeof count ? count : 0;
 }
 
-TEST(poll_fd_in_child, is_another_file_under_the_same_number) {
+TEST(poll_fd_in_child, is_another_file_at_the_same_number) {
   const eventfd bell{0, EFD_NONBLOCK};
   const int fd = bell.poll_fd();
   in_child([&] {

@@ -61,7 +61,7 @@ TEST(no_memory, for_an_eventfd_leaves_the_handle_closed) {
             1);
 }
 
-TEST(no_memory, for_a_descriptor_makes_none) {
+TEST(no_memory, for_a_poll_fd_makes_no_descriptor) {
   const eventfd bell{3};
   EXPECT_EQ(fail_each_allocation([&](auto& ec) {
               const int fd = bell.poll_fd(ec);

@@ -25,7 +25,7 @@ namespace aio = doorbell::aio;
 
 // Oracle: submit accepts the thread's own writes during the pause, during an inner pause, and after the inner one. It
 // accepts another thread's write when the pause has ended. Each write has its event.
-TEST(file_io_pause, stops_the_submits_of_other_threads_only) {
+TEST(file_io_pause, delays_the_submits_of_other_threads_only) {
   doorbell::test::in_child([] {
     const auto file = doorbell::test::temporary_file();
     const char text = 'x';

@@ -135,7 +135,7 @@ TEST(forward, calls_a_notifier_once_for_each_signal) {
 
 // Oracle: the sum of the counts read from the target and left in the eventfd equals the sum of the signals, although
 // another thread fills and reads the target and changes its O_NONBLOCK, and forwarding starts and stops.
-TEST(forward, loses_and_doubles_nothing_while_others_fill_the_eventfd) {
+TEST(forward, neither_loses_nor_duplicates_counts_while_others_fill_the_target) {
   constexpr std::uint64_t rounds = 500;
   const eventfd bell;
   const auto there = kernel_eventfd();

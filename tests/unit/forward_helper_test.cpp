@@ -107,7 +107,7 @@ struct full_target {
   const eventfd bell;
 };
 
-TEST(forward_helper, is_not_started_for_an_eventfd_that_does_not_block) {
+TEST(forward_helper, is_not_started_for_a_nonblocking_eventfd) {
   in_child([] {
     const auto there = kernel_eventfd();
     EXPECT_TRUE(give(there.get(), eventfd::max - 2));

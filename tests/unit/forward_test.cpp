@@ -245,7 +245,7 @@ TEST(forward, stopped_leaves_counts_in_the_eventfd) {
   EXPECT_EQ(bell.read(), 3U);
 }
 
-TEST(forward, stopped_can_begin_again_elsewhere) {
+TEST(forward, stopped_can_start_again_to_another_target) {
   const eventfd bell;
   const auto first = kernel_eventfd();
   const auto second = kernel_eventfd();
@@ -273,7 +273,7 @@ TEST(forward, at_the_last_close_moves_the_waiting_count_and_ends) {
   EXPECT_EQ(after.get(), next_free + 1) << "a descriptor was left open";
 }
 
-TEST(forward, takes_an_eventfd_and_nothing_else) {
+TEST(forward, accepts_only_eventfds) {
   const eventfd bell{1};
   std::array<int, 2> pipe{};
   ASSERT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
@@ -288,7 +288,7 @@ TEST(forward, takes_an_eventfd_and_nothing_else) {
 }
 
 // A poll_fd belongs to the library: a count in it would make it readable although there is nothing to read.
-TEST(forward, does_not_take_a_poll_fd) {
+TEST(forward, does_not_accept_a_poll_fd) {
   const eventfd bell{1};
   const eventfd other;
   const unique_fd duplicate{::dup(other.poll_fd())};

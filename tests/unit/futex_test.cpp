@@ -52,7 +52,7 @@ TEST(futex, times_out_at_its_deadline_and_not_before) {
   EXPECT_GE(steady_clock::now(), until);
 }
 
-TEST(futex, leaves_errno_alone) {
+TEST(futex, does_not_change_errno) {
   const atomic<std::uint32_t> word{0};
   errno = EXFULL;
   EXPECT_EQ(futex_wait(word, 0, steady_clock::now() - 1s), futex_result::timed_out);

@@ -179,7 +179,7 @@ TEST_P(refused, io_submit_leaves_requests_to_workers) {
   });
 }
 
-TEST_P(refused, io_getevents_does_not_keep_completions_back) {
+TEST_P(refused, io_getevents_does_not_withhold_completions) {
   in_child([&] {
     const by_handle ctx{8};
     doorbell::test::refuse(SYS_io_pgetevents, GetParam());
@@ -210,7 +210,7 @@ TEST_F(direct, a_child_has_a_context_of_its_own) {
 }
 
 // Oracle: each request has one event, with its result, whichever thread gets it.
-TEST_F(direct, many_threads_submit_and_get_all_kinds) {
+TEST_F(direct, each_request_of_many_threads_and_of_any_kind_has_one_event) {
   constexpr std::size_t threads = 4;
   constexpr int rounds = 200;
   const by_handle ctx{256};

@@ -54,14 +54,14 @@ std::uint64_t all_of(const unique_fd& fd) {
   return sum;
 }
 
-TEST(eventfd_recognition, finds_eventfds_in_each_state_by_both_methods) {
+TEST(eventfd_recognition, recognizes_eventfds_in_each_state_by_both_methods) {
   for (const auto& [name, fd] : doorbell::test::eventfds()) {
     EXPECT_TRUE(answers_as_eventfd(fd.get())) << name;
     EXPECT_TRUE(is_eventfd_by_fdinfo(fd.get())) << name;
   }
 }
 
-TEST(eventfd_recognition, finds_no_other_file_to_be_an_eventfd) {
+TEST(eventfd_recognition, rejects_every_other_file) {
   const doorbell::test::other_files others;
   EXPECT_GE(others.all().size(), 15U);
   for (const auto& [name, fd] : others.all()) {
@@ -71,7 +71,7 @@ TEST(eventfd_recognition, finds_no_other_file_to_be_an_eventfd) {
   }
 }
 
-TEST(eventfd_recognition, needs_no_rights) {
+TEST(eventfd_recognition, needs_no_privileges) {
   for (const auto& [name, apply] : doorbell::test::restrictions)
     in_child([&, apply = apply] {
       const doorbell::test::other_files others;
@@ -167,7 +167,7 @@ TEST_P(kernel_eventfd_add, adds_as_much_as_there_is_room_for) {
   });
 }
 
-TEST_P(kernel_eventfd_add, adds_to_an_empty_one) {
+TEST_P(kernel_eventfd_add, adds_to_a_count_of_0) {
   for_each_kind([](int flags) {
     const auto fd = kernel_eventfd(0, flags);
     opened there{fd};
@@ -187,7 +187,7 @@ TEST_P(kernel_eventfd_add, adds_a_large_count_in_a_few_calls) {
     const std::uint64_t large = 5000;
     std::uint64_t added = 0;
     if (GetParam()) {
-      EXPECT_EQ(there.add(large), large) << "the room is known";
+      EXPECT_EQ(there.add(large), large) << "with /proc, one call adds all that fits";
       EXPECT_EQ(take(fd.get()), large);
     }
     for (int calls = 0; added < large && calls < 10; ++calls) added += there.add(large - added);

@@ -20,7 +20,7 @@ TEST(kref, the_creators_put_is_the_last_without_other_references) {
   EXPECT_TRUE(count.put());
 }
 
-TEST(kref, every_get_needs_a_put_of_its_own) {
+TEST(kref, each_get_needs_its_own_put) {
   kref count;
   count.get();
   count.get();
@@ -29,7 +29,7 @@ TEST(kref, every_get_needs_a_put_of_its_own) {
   EXPECT_TRUE(count.put());
 }
 
-TEST(kref, a_request_that_starts_at_two_dies_with_the_second_put) {
+TEST(kref, a_count_that_starts_at_two_ends_with_the_second_put) {
   kref count{2};
   EXPECT_FALSE(count.put());
   EXPECT_TRUE(count.put());

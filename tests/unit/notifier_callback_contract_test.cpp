@@ -123,7 +123,7 @@ TEST(notifier_contract, point_5_a_callback_may_signal_another_eventfd) {
   const notifier on_a{a, [&](auto&) {
                         watched.signal(3);
                         alone.signal(4);
-                        EXPECT_EQ(seen, 0U) << "a callback within a callback";
+                        EXPECT_EQ(seen, 0U) << "the callback ran inside another callback";
                       }};
   a.signal();
   EXPECT_EQ(seen, 3U);
@@ -142,7 +142,7 @@ TEST(notifier_contract, point_5_a_callback_may_signal_its_own_eventfd) {
   EXPECT_EQ(bell.read(), 31U);
 }
 
-TEST(notifier_contract, point_5_signals_in_a_circle_are_exact_and_do_not_recurse) {
+TEST(notifier_contract, point_5_signals_in_a_cycle_are_exact_and_do_not_recurse) {
   constexpr int laps = 10'000;
   const eventfd a;
   const eventfd b;
@@ -249,7 +249,7 @@ TEST(notifier_contract, point_6_unregistering_from_another_eventfd_in_a_callback
   EXPECT_EQ(ec, would_deadlock);
   EXPECT_EQ(with_read, would_deadlock);
   other.signal();
-  EXPECT_EQ(calls, 1) << "it stays registered";
+  EXPECT_EQ(calls, 1) << "the notifier must still be registered";
   EXPECT_EQ(on_other.unregister(), decoupled::by_us);
 }
 

@@ -116,7 +116,7 @@ TEST(notifier_contract, point_1_a_callback_takes_over_from_an_unregister_that_wa
   EXPECT_EQ(watcher.unregister(), decoupled::by_us);
 }
 
-TEST(notifier_contract, point_1_an_unregister_that_waits_for_a_callback_ends_the_registration_that_it_made_anew) {
+TEST(notifier_contract, point_1_an_unregister_that_waits_for_a_callback_ends_the_new_registration_of_the_callback) {
   const eventfd bell;
   std::optional<unregistering> other;
   notifier* subject = nullptr;

@@ -134,7 +134,7 @@ TEST_P(pinned_files, a_reused_number_names_another_file_while_the_first_is_in_fl
 }
 
 // Oracle: the pipe gets the bytes when it has room again, and the file that reuses its number stays empty.
-TEST_P(pinned_files, a_write_that_waits_outlives_its_submitter_and_its_number) {
+TEST_P(pinned_files, a_waiting_write_completes_after_its_thread_ended_and_its_number_was_reused) {
   pipe_ends pipe;
   ASSERT_GE(::fcntl(pipe.write.get(), F_SETPIPE_SZ, static_cast<int>(block)), static_cast<int>(block));
   const auto junk = blocks_of('j');
@@ -151,7 +151,7 @@ TEST_P(pinned_files, a_write_that_waits_outlives_its_submitter_and_its_number) {
   close_number(number);
 }
 
-TEST_P(pinned_files, a_read_that_waits_belongs_to_its_pipe) {
+TEST_P(pinned_files, a_waiting_read_keeps_its_pipe_after_its_number_was_reused) {
   pipe_ends pipe;
   const int number = pipe.read.release();
   std::array<char, 8> text{};
@@ -165,7 +165,7 @@ TEST_P(pinned_files, a_read_that_waits_belongs_to_its_pipe) {
   close_number(number);
 }
 
-TEST_P(pinned_files, record_locks_stay_held) {
+TEST_P(pinned_files, requests_do_not_release_record_locks) {
   const doorbell::test::locked_file file;
   const auto bytes = blocks_of('x');
   for (int round = 0; round < 8; ++round) {

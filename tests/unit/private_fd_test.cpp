@@ -365,7 +365,7 @@ TEST(private_fd, keeps_number_0_if_no_other_is_free) {
 }
 
 // All eventfds share one inode. Oracle: the program's eventfd at the number is not accepted as the duplicate.
-TEST(private_fd, duplicate_of_an_eventfd_is_distinguished_from_another_one_with_a_low_limit) {
+TEST(private_fd, duplicate_of_an_eventfd_is_distinguished_from_another_one_with_a_low_descriptor_limit) {
   in_child([] {
     ASSERT_EQ(::syscall(SYS_close_range, 3, ~0U, 0), 0);
     const rlimit few{.rlim_cur = 40, .rlim_max = 40};

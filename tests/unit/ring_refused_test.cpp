@@ -63,7 +63,7 @@ TEST_P(ring_refused, requests_move_to_threads_and_those_in_the_ring_complete) {
   });
 }
 
-TEST_P(ring_refused, destroy_returns_though_a_read_waits_for_a_pipe) {
+TEST_P(ring_refused, destroy_returns_although_a_read_waits_for_a_pipe) {
   in_child([] {
     const doorbell::test::pipe_ends pipe;
     char byte = 0;

@@ -56,7 +56,7 @@ TEST(spin_wait, a_thread_that_always_sleeps_makes_the_full_number_of_checks_now_
   });
 }
 
-TEST(spin_wait, the_waits_of_a_thread_do_not_count_for_another) {
+TEST(spin_wait, the_waits_of_a_thread_do_not_affect_another) {
   in_new_thread([] {
     const int all = spin_wait::looks();
     spin_wait::ended(false);
