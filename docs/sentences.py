@@ -21,8 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # The target is 8 in 1000 and no "at once". Until the tree meets it, these are the numbers of the tree, and may only go
 # down; then the script becomes a test of the preset lint.
-LIMIT = 32.4
-AT_ONCE_LIMIT = 66
+LIMIT = 8
+AT_ONCE_LIMIT = 0
 
 FINDINGS = {
     "What": re.compile(r"^What\b"),

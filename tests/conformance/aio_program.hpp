@@ -12,7 +12,7 @@
 
 namespace doorbell::test {
 
-/// What a request is for. The first six change by being filled, emptied, stopped up and closed: sources.
+/// The kind of file that a request uses. The first six are sources: programs fill, empty, stop up and close them.
 enum class target : std::uint8_t {
   pipe,
   unblocking_pipe,

@@ -41,7 +41,7 @@ struct waiting_thread {
   void cancel() { EXPECT_EQ(::pthread_cancel(thread_), 0); }
   [[nodiscard]] bool is_asleep() { return sleeper_.wait_until_asleep(); }
 
-  /// Lets the poll complete. @return what the thread has returned.
+  /// Lets the poll complete. @return the thread's result.
   void* end() {
     EXPECT_EQ(::write(pipe.write.get(), "x", 1), 1);
     void* ended_by = nullptr;
@@ -75,7 +75,7 @@ struct waiting_thread {
 };
 
 // Oracle: the call has its event, and the thread ends before the next call.
-TEST(cancelled_threads, that_may_be_cancelled_at_any_time_end_after_the_call_in_which_they_wait) {
+TEST(cancelled_threads, with_asynchronous_cancellation_end_after_the_call_in_which_they_wait) {
   for (int n = 0; n < 3; ++n) {
     waiting_thread waiting{PTHREAD_CANCEL_ASYNCHRONOUS};
     waiting.cancel();
@@ -89,7 +89,7 @@ TEST(cancelled_threads, that_may_be_cancelled_at_any_time_end_after_the_call_in_
 }
 
 // Oracle: the call has its event, and is no cancellation point.
-TEST(cancelled_threads, that_are_cancelled_at_cancellation_points_go_on_after_the_call) {
+TEST(cancelled_threads, with_deferred_cancellation_continue_after_the_call) {
   waiting_thread waiting{PTHREAD_CANCEL_DEFERRED};
   waiting.cancel();
   EXPECT_TRUE(waiting.is_asleep());
