@@ -5,6 +5,7 @@ rows were measured, into docs/performance.md.
 The text between the markers <!-- results: begin --> and <!-- results: end --> is replaced; everything else stays.
 """
 import re
+import textwrap
 
 import picture
 import results
@@ -33,18 +34,23 @@ def targets_met(measured):
     return f"{sum(verdicts)} of {len(verdicts)} targets are met."
 
 
+def wrapped(paragraph):
+    return textwrap.fill(paragraph, 120, break_long_words=False, break_on_hyphens=False)
+
+
 def for_readme(measured, name):
     key_table = results.key_table_of(measured)
     return "\n\n".join([
         f"![Each benchmark on a logarithmic scale: doorbell, its peer, target and limit](docs/{name}.svg)",
-        f"{len(key_table) - 1} of the {len(measured['rows'])} rows ({machine_of(measured)}). {targets_met(measured)}",
+        wrapped(f"{len(key_table) - 1} of the {len(measured['rows'])} rows ({machine_of(measured)}). "
+                f"{targets_met(measured)}"),
         results.markdown(key_table)])
 
 
 def for_performance(measured, name):
     about = f"Measured on {machine_of(measured)} ([data]({name}.json), [picture]({name}.svg))."
     note = measured.get("note", "")
-    return "\n\n".join([f"{about} {targets_met(measured)} {note}".rstrip(),
+    return "\n\n".join([wrapped(f"{about} {targets_met(measured)} {note}"),
                         results.markdown(results.table_of(measured))])
 
 

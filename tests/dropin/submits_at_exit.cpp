@@ -33,8 +33,8 @@ void submit_when_the_process_ends(io_context_t context, int file) {
   is_accepted = ::io_submit(context, 1, &list) == 1;
 }
 
-// Returns when the other thread has slept in its call for some time. Ends the process with an error if it has not slept,
-// or if its call has returned.
+// Returns when the other thread has slept in its call for some time. Ends the process with an error if it has not
+// slept, or if its call has returned.
 void expect_no_submission() {
   is_ending = true;
   bool sleeps = submitter.wait_until_asleep();

@@ -7,7 +7,7 @@
 
 #include "checker/scheduler.hpp"
 
-// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
+// NOLINTBEGIN(readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
 extern "C" {
 
 // steady_clock::now(), whose result is a number of nanoseconds.
@@ -20,4 +20,4 @@ std::int64_t __wrap__ZNSt6chrono3_V212steady_clock3nowEv() {
 }
 
 }  // extern "C"
-// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
+// NOLINTEND(readability-identifier-naming,readability-inconsistent-declaration-parameter-name)

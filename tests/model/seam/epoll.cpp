@@ -136,7 +136,7 @@ void tell_epolls(scheduler& all, const kernel_eventfd& file, unsigned events) {
 
 using namespace doorbell::model;
 
-// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
+// NOLINTBEGIN(readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
 extern "C" {
 
 int __real_epoll_create1(int);
@@ -187,4 +187,4 @@ int __wrap_epoll_wait(int number, epoll_event* said, int most, int timeout) {
 }
 
 }  // extern "C"
-// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
+// NOLINTEND(readability-identifier-naming,readability-inconsistent-declaration-parameter-name)

@@ -229,7 +229,7 @@ long references_to(int number) noexcept {
 
 using namespace doorbell::model;
 
-// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
+// NOLINTBEGIN(readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
 extern "C" {
 
 int __real_close(int);
@@ -332,4 +332,4 @@ int __wrap_poll(pollfd* asked, nfds_t count, int timeout) {
 }
 
 }  // extern "C"
-// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
+// NOLINTEND(readability-identifier-naming,readability-inconsistent-declaration-parameter-name)

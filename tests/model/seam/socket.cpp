@@ -63,7 +63,7 @@ ssize_t receive_file(scheduler& all, kernel_socket& socket, msghdr& message, int
 
 using namespace doorbell::model;
 
-// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
+// NOLINTBEGIN(readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
 extern "C" {
 
 int __real_socketpair(int, int, int, int*);
@@ -94,4 +94,4 @@ ssize_t __wrap_recvmsg(int number, msghdr* message, int flags) {
 }
 
 }  // extern "C"
-// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
+// NOLINTEND(readability-identifier-naming,readability-inconsistent-declaration-parameter-name)
