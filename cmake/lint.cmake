@@ -32,8 +32,12 @@ add_test(NAME architecture COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR
 add_test(NAME proof COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/proof.py")
 # The tests, scenarios, mutants and files that documents cite exist, and so do the tests that mutants name.
 add_test(NAME cited_names COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/cited_names.py")
-# The tests of these scripts. docs/sentences.py itself is no test until the tree meets its target.
-foreach(script IN ITEMS cited_names proof sentences)
+# Comments, test names and documents have hardly any sentences of the kinds that are hard to read.
+add_test(NAME sentences COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/sentences.py")
+# No line has more than 120 columns. clang-format checks the columns of C++ only, and not those of each comment.
+add_test(NAME line_lengths COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/line_lengths.py")
+# The tests of these scripts.
+foreach(script IN ITEMS cited_names line_lengths proof sentences)
   add_test(NAME ${script}_test
     COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/tests/scripts/${script}_test.py" "${PROJECT_SOURCE_DIR}")
 endforeach()
@@ -54,5 +58,5 @@ doorbell_add_clang_tidy(clang-tidy.product "(base|eventfd|notifier|aio|asio|liba
 doorbell_add_clang_tidy(clang-tidy.tests "(tests|sanitizers)")
 set_tests_properties(clang-tidy.commands PROPERTIES FIXTURES_SETUP commands)
 set_tests_properties(clang-format clang-tidy.product clang-tidy.tests clang-tidy.commands race_tables architecture
-  proof cited_names cited_names_test proof_test sentences_test
+  proof cited_names sentences line_lengths cited_names_test line_lengths_test proof_test sentences_test
   PROPERTIES LABELS lint)

@@ -19,8 +19,7 @@ import tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# The target is 8 in 1000 and no "at once". Until the tree meets it, these are the numbers of the tree, and may only go
-# down; then the script becomes a test of the preset lint.
+# The test `sentences` of the preset lint compares the tree with these numbers, which may only go down.
 LIMIT = 8
 AT_ONCE_LIMIT = 0
 
