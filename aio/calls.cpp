@@ -81,8 +81,8 @@ int destroy(aio_context_t handle) noexcept {
 // Lets the handlers of signals that `mask` does not block run. The kernel does so whether or not the call has slept.
 // @return whether a handler has run.
 bool take_pending_signals(const sigset_t& mask) noexcept {
-  const timespec at_once{};
-  return ::ppoll(nullptr, 0, &at_once, &mask) < 0 && errno == EINTR;
+  const timespec no_wait{};
+  return ::ppoll(nullptr, 0, &no_wait, &mask) < 0 && errno == EINTR;
 }
 
 }  // namespace

@@ -76,25 +76,25 @@ std::error_code check_vectors(std::span<const iovec> buffers) noexcept {
 
 // Like the kernel, uses the low 32 bits of the number of buffers.
 std::error_code fetch_vectors(request& made) noexcept {
-  const auto count = static_cast<std::uint32_t>(made.what.nbytes);
+  const auto count = static_cast<std::uint32_t>(made.iocb.nbytes);
   if (count > max_vectors) return error(std::errc::invalid_argument);
-  made.what.nbytes = count;
+  made.iocb.nbytes = count;
   auto* const room = made.room_for_vectors(count);
   if (room == nullptr) return error(std::errc::not_enough_memory);
-  const auto* const there = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(made.what.buf));
+  const auto* const there = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(made.iocb.buf));
   if (count > 0 && !read_memory(there, room, count * sizeof(iovec))) return error(std::errc::bad_address);
   return check_vectors(made.buffers());
 }
 
 std::error_code check_buffer(request& made, bool vectored) noexcept {
   if (vectored) return fetch_vectors(made);
-  const auto bytes = std::min(made.what.nbytes, max_transfer);
-  const auto* const buffer = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(made.what.buf));
+  const auto bytes = std::min(made.iocb.nbytes, max_transfer);
+  const auto* const buffer = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(made.iocb.buf));
   return unless(in_user_half(buffer, bytes), std::errc::bad_address);
 }
 
 std::uint64_t bytes_to_transfer(const request& made, bool vectored) noexcept {
-  if (!vectored) return std::min(made.what.nbytes, max_transfer);
+  if (!vectored) return std::min(made.iocb.nbytes, max_transfer);
   std::uint64_t sum = 0;
   for (const auto& buffer : made.buffers()) sum += std::min(buffer.iov_len, max_transfer - sum);
   return sum;
@@ -187,7 +187,7 @@ struct transfer_kind {
 
 std::error_code check_transfer(request& made, const file_facts& file, const transfer_kind& kind) noexcept {
   const auto [opened_for, vectored, as_the_kernel] = kind;
-  const auto& asked = made.what;
+  const auto& asked = made.iocb;
   if (asked.flags & iocb_abi::flag_ioprio)
     if (const auto ec = check_priority(asked)) return ec;
   if (asked.rw_flags & ~known_rw_flags) return error(std::errc::operation_not_supported);
@@ -201,9 +201,9 @@ std::error_code check_transfer(request& made, const file_facts& file, const tran
     return error(std::errc::invalid_argument);
   if (const auto ec = check_buffer(made, vectored)) return ec;
   // The kernel's AIO ignores RWF_HIPRI; io_uring refuses it.
-  made.what.rw_flags &= ~RWF_HIPRI;
+  made.iocb.rw_flags &= ~RWF_HIPRI;
   // io_uring waits even for a file with O_NONBLOCK; the kernel's AIO fails with EAGAIN, which the program expects.
-  if (file.does_not_block && pipes_know_nowait()) made.what.rw_flags |= RWF_NOWAIT;
+  if (file.does_not_block && pipes_know_nowait()) made.iocb.rw_flags |= RWF_NOWAIT;
   return check_range(asked, bytes_to_transfer(made, vectored));
 }
 
@@ -259,7 +259,7 @@ file_facts file_facts::look_up(int fd, std::error_code& ec) noexcept {
 }
 
 std::error_code check_operation(request& made, const file_facts& file, bool as_the_kernel) noexcept {
-  switch (operation_of(made.what)) {
+  switch (operation_of(made.iocb)) {
     case opcode::pread:
       return check_transfer(made, file, {O_RDONLY, false, as_the_kernel});
     case opcode::preadv:
@@ -270,9 +270,9 @@ std::error_code check_operation(request& made, const file_facts& file, bool as_t
       return check_transfer(made, file, {O_WRONLY, true, as_the_kernel});
     case opcode::fsync:
     case opcode::fdsync:
-      return check_sync(made.what, file);
+      return check_sync(made.iocb, file);
     case opcode::poll:
-      return check_poll(made.what, file);
+      return check_poll(made.iocb, file);
   }
   return error(std::errc::invalid_argument);
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// engine_failover: a ring (engine_uring) for requests of files, and the crew (engine_threads) for all other requests.
+// engine_failover: a ring (engine_uring) for requests of files, and the I/O threads (engine_threads) for all other
+// requests.
 //
 // The ring carries out requests that end by themselves and that the kernel starts without a thread: reads of files and
-// disks, and transfers with O_DIRECT. The crew carries out requests that wait for something else (polls, pipes,
+// disks, and transfers with O_DIRECT. The I/O threads carry out requests that wait for something else (polls, pipes,
 // sockets, terminals), and those for which io_uring would use a thread of its own (fsync, writes through the page
 // cache). io_uring would cancel these when the thread that submitted them ends, or when the process may create no
 // further thread; and it adds an event to polls that the program did not ask for (RDHUP).
@@ -13,11 +14,11 @@
 // eventfd, and the submitting thread
 //   - is in the habit of sleeping for events of the context, or
 //   - waits for events at the descriptor, in the program's event loop: descriptor() has been called.
-// The crew takes all other requests; it passes those with O_DIRECT to the kernel's own AIO (kernel_aio.hpp).
+// The I/O threads take all other requests; it passes those with O_DIRECT to the kernel's own AIO (kernel_aio.hpp).
 //
-// When the ring has stopped working (see engine_uring), the crew carries out all further requests. No request is
+// When the ring has stopped working (see engine_uring), the I/O threads carry out all further requests. No request is
 // started twice: the kernel carries out the requests that it has taken, and their completions are in the memory of the
-// ring; the crew starts only requests that the kernel has never seen.
+// ring; the I/O threads starts only requests that the kernel has never seen.
 //
 //   submitter A                          submitter B                       sleeper in the ring
 //   ring's start(): EBADF                ring's start(): nothing started   sleeps for at most a second
@@ -27,23 +28,23 @@
 //   legal:     each request is started once, by the ring or by threads.
 //   forbidden: a request started by both. If the ring reports a request as not started, the kernel has not taken it.
 //
-// A thread sleeps where there are requests: in the ring, in the crew's engine, or at the descriptors of both. A request
-// that is started elsewhere meanwhile wakes the thread, which then chooses again where to sleep:
+// A thread sleeps where there are requests: in the ring, in the I/O threads' engine, or at the descriptors of both. A
+// request that is started elsewhere meanwhile wakes the thread, which then chooses again where to sleep:
 //
-//   sleeper                              thread that starts a request in the ring; likewise with the crew
-//   place_ = at_crew                     ++in_ring_
+//   sleeper                              thread that starts a request in the ring; likewise with the I/O threads
+//   place_ = at_io_threads                     ++in_ring_
 //   in_ring_ > 0 ? -> chooses again      starts the request
-//   sleeps in the crew's engine          place_ is not the ring ? -> wakes the sleeper
+//   sleeps in the I/O threads' engine          place_ is not the ring ? -> wakes the sleeper
 //
 //   legal:     the sleeper finds the request, or the starter finds where it sleeps.
 //   forbidden: a request whose completion does not wake the sleeper. All four accesses are seq_cst. place_ may still be
 //              set by a sleeper that has left by siglongjmp(3); then the next sleeper stores its own place later, and
 //              finds the request.
 //
-// After the program has called descriptor(), the ring also announces the crew's completions: it has a read of the
-// eventfd that the crew signals.
+// After the program has called descriptor(), the ring also announces the I/O threads' completions: it has a read of the
+// eventfd that the I/O threads signals.
 //
-//   thread of the crew                   a thread that reaps               sleeper in the ring
+//   thread of the I/O threads                   a thread that reaps               sleeper in the ring
 //   completion on the list
 //   signals the eventfd                  takes the ring's completions      sleeps while the ring has none
 //                                        watches again
@@ -61,12 +62,12 @@
 // They are started again, if their number still refers to the file that they were submitted for; otherwise they fail
 // with -ECANCELED.
 //
-// A request that the crew cannot take because the process may create no thread goes to the ring, whichever thread
-// submits it. Exception: a poll of a socket that asks for none of the events that come with RDHUP, because RDHUP would
-// complete it.
+// A request that the I/O threads cannot take because the process may create no thread goes to the ring, whichever
+// thread submits it. Exception: a poll of a socket that asks for none of the events that come with RDHUP, because RDHUP
+// would complete it.
 //
-// Thread safety: that of engine. Lock: lock_ is held while the crew's engine is created, which takes the lock of the
-// process's crew. No other lock is taken under lock_.
+// Thread safety: that of engine. Lock: lock_ is held while the I/O threads' engine is created, which takes the lock of
+// the process's I/O threads. No other lock is taken under lock_.
 #pragma once
 
 #include <array>
@@ -123,7 +124,7 @@ class engine_failover final : public engine {
   // Values of place_: where a sleeper waits for completions.
   static constexpr std::uint32_t nowhere = 0;
   static constexpr std::uint32_t at_ring = 1;
-  static constexpr std::uint32_t at_crew = 2;
+  static constexpr std::uint32_t at_io_threads = 2;
 
   // Acquire pairs with the release in stand_in().
   [[nodiscard]] engine_threads* threads() const noexcept { return threads_.load(base::memory_order_acquire); }
@@ -134,11 +135,11 @@ class engine_failover final : public engine {
     return ring_->works() && (is_polled() || habit_.is_of_this_thread());
   }
   [[nodiscard]] std::size_t start_by_ring(std::span<request* const> requests) noexcept;
-  [[nodiscard]] std::size_t start_by_crew(std::span<request* const> requests) noexcept;
+  [[nodiscard]] std::size_t start_by_io_threads(std::span<request* const> requests) noexcept;
   [[nodiscard]] bool start_by_ring_instead(request& refused) noexcept;
   [[nodiscard]] std::size_t restart_orphans(std::span<completion> from_ring) noexcept;
   [[nodiscard]] bool restart(request& orphan) noexcept;
-  [[nodiscard]] bool watch_crew() const noexcept;
+  [[nodiscard]] bool watch_io_threads() const noexcept;
   [[nodiscard]] std::uint32_t where_requests_are() const noexcept;
   void tell_sleeper(std::uint32_t where) noexcept;
   [[nodiscard]] wait_result sleep(std::uint32_t where, base::deadline until) noexcept;
@@ -152,11 +153,11 @@ class engine_failover final : public engine {
   base::atomic<engine_threads*> threads_{nullptr};
 
   getter_habit habit_;
-  mutable base::atomic<bool> is_polled_{false};       // by the program: descriptor() has been called
-  mutable base::atomic<bool> crew_is_silent_{false};  // no descriptor announces the crew's completions
-  base::atomic<std::uint32_t> in_ring_{0};            // requests that are started or about to be, and not reaped
-  // The same, of the crew.
-  base::atomic<std::uint32_t> with_crew_{0};
+  mutable base::atomic<bool> is_polled_{false};             // by the program: descriptor() has been called
+  mutable base::atomic<bool> io_threads_is_silent_{false};  // no descriptor announces the I/O threads' completions
+  base::atomic<std::uint32_t> in_ring_{0};                  // requests that are started or about to be, and not reaped
+  // The same, of the I/O threads.
+  base::atomic<std::uint32_t> with_io_threads_{0};
   base::atomic<std::uint32_t> place_{nowhere};  // where a thread sleeps
 };
 

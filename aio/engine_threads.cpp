@@ -21,13 +21,13 @@ namespace doorbell::aio {
 namespace {
 
 // A limit for programs that close descriptors continuously.
-constexpr int most_lost_crews = 100;
+constexpr int most_lost_io_threadss = 100;
 constexpr std::chrono::milliseconds between_looks{1};
 constexpr std::chrono::milliseconds longest_wait_for_room{10'000};
 
 unsigned events_of(const request& asked) noexcept {
-  if (is_poll(asked.what)) return static_cast<unsigned>(asked.what.buf);
-  return is_read(asked.what) ? POLLIN : POLLOUT;
+  if (is_poll(asked.iocb)) return static_cast<unsigned>(asked.iocb.buf);
+  return is_read(asked.iocb) ? POLLIN : POLLOUT;
 }
 
 // Files that cannot be polled are always readable and writable. If a poll asks for neither, the kernel refuses it.
@@ -36,10 +36,10 @@ std::int64_t poll_of_always_ready(const request& asked) noexcept {
   return events != 0 ? std::int64_t{events} : -EINVAL;
 }
 
-// The number of the request's file in the crew's table. Called in a thread of the crew.
+// The number of the request's file in the I/O threads' table. Called in a thread of the I/O threads.
 int number_of(const request& asked) noexcept { return asked.by_threads.with->pins.number(asked.by_threads.pinned); }
 
-// Pipes and sockets can always be polled. Called in a thread of the crew.
+// Pipes and sockets can always be polled. Called in a thread of the I/O threads.
 bool may_lack_readiness(const request& asked) noexcept {
   const auto kind = kind_of(number_of(asked));
   return kind != file_kind::pipe && kind != file_kind::socket;
@@ -47,7 +47,7 @@ bool may_lack_readiness(const request& asked) noexcept {
 
 // The events that a poll asks for and that are there now. The kernel also checks for them in io_submit(2).
 unsigned ready_events(const request& asked) noexcept {
-  pollfd one{.fd = asked.what.fildes, .events = static_cast<short>(events_of(asked)), .revents = 0};
+  pollfd one{.fd = asked.iocb.fildes, .events = static_cast<short>(events_of(asked)), .revents = 0};
   const bool is_ready = ::poll(&one, 1, 0) > 0 && (one.revents & POLLNVAL) == 0;
   return is_ready ? static_cast<unsigned short>(one.revents) : 0;
 }
@@ -65,7 +65,7 @@ void let_go_of_file(request& held) noexcept {
 }  // namespace
 
 std::unique_ptr<engine_threads> engine_threads::make(std::error_code& ec, unsigned in_flight) noexcept {
-  const auto process = crew::process(ec);
+  const auto process = io_threads::process(ec);
   if (process == nullptr) return nullptr;
   std::unique_ptr<engine_threads> made{new (std::nothrow) engine_threads{*process, in_flight}};
   if (made == nullptr) ec = std::make_error_code(std::errc::not_enough_memory);
@@ -74,13 +74,13 @@ std::unique_ptr<engine_threads> engine_threads::make(std::error_code& ec, unsign
 
 // When a context is destroyed, the files of its requests are closed: the other end of a pipe may wait for that.
 engine_threads::~engine_threads() {
-  crew_.load(base::memory_order_acquire)->pins.wait_until_swept();
+  io_threads_.load(base::memory_order_acquire)->pins.wait_until_swept();
   {
     const base::mutex_lock held{completion_lock_};
     if (pinned_descriptor_ != 0) rung_by_->pins.unpin(pinned_descriptor_);
   }
-  for (auto* lane = lanes_.load(base::memory_order_acquire); lane != &first_lane_;)
-    delete std::exchange(lane, lane->older());
+  for (auto* queue = queues_.load(base::memory_order_acquire); queue != &first_queue_;)
+    delete std::exchange(queue, queue->older());
 }
 
 // Starting.
@@ -103,9 +103,9 @@ std::size_t engine_threads::start(std::span<request* const> requests) noexcept {
 std::size_t engine_threads::start_direct(std::span<request* const> requests) noexcept {
   if (!kernel_aio::can_take(*requests.front())) return 0;
   // Programs that use the calls by handle do not wait for the descriptor. A library thread that begins to wait for it
-  // later checks has_unannounced().
-  const bool must_announce = std::ranges::any_of(requests, [watched = is_watched()](const auto* each) {
-    return !each->kernel_may_signal && (watched || !each->is_left_to_kernel || each->whom.bell != nullptr);
+  // later checks has_unnotified().
+  const bool must_notify = std::ranges::any_of(requests, [watched = is_watched()](const auto* each) {
+    return !each->kernel_may_signal && (watched || !each->is_left_to_kernel || each->target.efd != nullptr);
   });
   const auto make_descriptor = [this] {
     const base::mutex_lock held{completion_lock_};
@@ -113,9 +113,9 @@ std::size_t engine_threads::start_direct(std::span<request* const> requests) noe
     if (number >= 0) direct_.arm(number);
     return number;
   };
-  const int descriptor = must_announce || !direct_.is_armed() ? make_descriptor() : -1;
-  if (must_announce && descriptor < 0) return 0;
-  const auto started = direct_.start(requests, must_announce ? descriptor : -1);
+  const int descriptor = must_notify || !direct_.is_armed() ? make_descriptor() : -1;
+  if (must_notify && descriptor < 0) return 0;
+  const auto started = direct_.start(requests, must_notify ? descriptor : -1);
   if (started == 0) return 0;
   const auto word = word_.load(base::memory_order_seq_cst);
   if ((word & asleep_bit) != 0 && (word & in_kernel_bit) == 0) wake();
@@ -123,8 +123,8 @@ std::size_t engine_threads::start_direct(std::span<request* const> requests) noe
 }
 
 bool engine_threads::start_one(request& held) noexcept {
-  if (is_poll(held.what)) return start_poll(held);
-  if (is_transfer(held.what) && kind_of(held.what.fildes) != file_kind::store) return start_transfer(held);
+  if (is_poll(held.iocb)) return start_poll(held);
+  if (is_transfer(held.iocb) && kind_of(held.iocb.fildes) != file_kind::store) return start_transfer(held);
   return give_to_worker(held);
 }
 
@@ -137,7 +137,7 @@ bool engine_threads::start_poll(request& held) noexcept {
 }
 
 bool engine_threads::start_transfer(request& held) noexcept {
-  const auto tried = try_transfer(held, held.what.fildes);
+  const auto tried = try_transfer(held, held.iocb.fildes);
   if (tried.result == attempt::outcome::done) {
     finish(held, tried.res);
     return true;
@@ -147,26 +147,26 @@ bool engine_threads::start_transfer(request& held) noexcept {
     return true;
   }
   held.by_threads.needs_reopening =
-      tried.result == attempt::outcome::impossible && can_be_opened_again(held.what.fildes);
+      tried.result == attempt::outcome::impossible && can_be_opened_again(held.iocb.fildes);
   return wait_for(held);
 }
 
-// If the program has closed the crew's descriptors, this tries the process's next crew.
+// If the program has closed the I/O threads' descriptors, this tries the process's next set of I/O threads.
 //
 //   submitter A                          submitter B
-//   tried = crew 1; not connected        tried = crew 1; not connected
-//   replace(crew 1): crew 2
-//                                        replace(crew 1): crew 2 already
+//   tried = I/O threads 1; not connected        tried = I/O threads 1; not connected
+//   replace(I/O threads 1): I/O threads 2
+//                                        replace(I/O threads 1): I/O threads 2 already
 //
-//   forbidden: B replaces crew 2. B names the crew that it has tried, not the one that crew_ names by then.
+//   forbidden: B replaces I/O threads 2. B names the I/O threads that it has tried, not the one that io_threads_ names by then.
 //
 // Crew 2 may be lost, too, without any thread having noticed. So this is a loop.
 std::error_code engine_threads::pin(request& held, file_pins::sharing share) noexcept {
-  auto* tried = crew_.load(base::memory_order_acquire);
+  auto* tried = io_threads_.load(base::memory_order_acquire);
   auto ec = pin_with(*tried, held, share);
-  for (int lost = 1; ec == std::errc::not_connected && lost <= most_lost_crews; ++lost) {
+  for (int lost = 1; ec == std::errc::not_connected && lost <= most_lost_io_threadss; ++lost) {
     ec.clear();
-    const auto next = crew::replace(*tried, ec);
+    const auto next = io_threads::replace(*tried, ec);
     if (next == nullptr) return ec;
     change_to(*next, ec);
     if (ec) return ec;
@@ -176,39 +176,39 @@ std::error_code engine_threads::pin(request& held, file_pins::sharing share) noe
   return ec;
 }
 
-engine_threads::crew_lane* engine_threads::find_lane(const crew& with) const noexcept {
-  auto* lane = lanes_.load(base::memory_order_acquire);
-  while (lane != nullptr && !lane->is_of(with)) lane = lane->older();
-  return lane;
+engine_threads::crew_queue* engine_threads::find_queue(const io_threads& with) const noexcept {
+  auto* queue = queues_.load(base::memory_order_acquire);
+  while (queue != nullptr && !queue->is_of(with)) queue = queue->older();
+  return queue;
 }
 
-void engine_threads::change_to(crew& next, std::error_code& ec) noexcept {
-  has_lost_crew_.store(true, base::memory_order_relaxed);
+void engine_threads::change_to(io_threads& next, std::error_code& ec) noexcept {
+  has_lost_io_threads_.store(true, base::memory_order_relaxed);
   const base::mutex_lock locked{completion_lock_};
-  if (find_lane(next) == nullptr) {
-    auto* const made = new (std::nothrow) crew_lane{*this, next, lanes_.load(base::memory_order_relaxed)};
+  if (find_queue(next) == nullptr) {
+    auto* const made = new (std::nothrow) crew_queue{*this, next, queues_.load(base::memory_order_relaxed)};
     if (made == nullptr) {
       ec = std::make_error_code(std::errc::not_enough_memory);
       return;
     }
-    lanes_.store(made, base::memory_order_release);
+    queues_.store(made, base::memory_order_release);
   }
-  crew_.store(&next, base::memory_order_release);
+  io_threads_.store(&next, base::memory_order_release);
   if (is_watched()) pin_descriptor();
 }
 
-std::error_code engine_threads::pin_with(crew& which, request& held, file_pins::sharing share) noexcept {
+std::error_code engine_threads::pin_with(io_threads& which, request& held, file_pins::sharing share) noexcept {
   auto ec = which.start();
   if (ec) return ec;
-  if (is_unannounced_.load(base::memory_order_relaxed)) [[unlikely]] {
+  if (is_unnotified_.load(base::memory_order_relaxed)) [[unlikely]] {
     const base::mutex_lock locked{completion_lock_};
     pin_descriptor();
   }
-  const auto pinned = which.pins.pin(held.what.fildes, share, ec);
+  const auto pinned = which.pins.pin(held.iocb.fildes, share, ec);
   if (ec) return ec;
   held.by_threads.with = &which;
   held.by_threads.pinned = pinned;
-  with_crew_.fetch_add(1, base::memory_order_relaxed);
+  with_io_threads_.fetch_add(1, base::memory_order_relaxed);
   return {};
 }
 
@@ -226,7 +226,7 @@ bool engine_threads::wait_for(request& held) noexcept {
     return true;
   }
   let_go_of_file(held);
-  has_left_crew(held);
+  has_left_io_threads(held);
   return false;
 }
 
@@ -240,7 +240,7 @@ bool engine_threads::give_to_worker(request& held) noexcept {
     return true;
   }
   if (note.pinned == 0) {
-    const bool may_share = is_transfer(held.what);
+    const bool may_share = is_transfer(held.iocb);
     if (const auto error = pin(held, may_share ? file_pins::sharing::allowed : file_pins::sharing::own)) {
       if (error == std::errc::bad_file_descriptor)
         finish(held, -EBADF);
@@ -249,16 +249,16 @@ bool engine_threads::give_to_worker(request& held) noexcept {
       return true;
     }
   }
-  if (note.with->workers.push(lane_of(held), held) == worker_pool::pushed::was_cancelled) finish(held, -ECANCELED);
+  if (note.with->workers.push(queue_of(held), held) == worker_pool::pushed::was_cancelled) finish(held, -ECANCELED);
   return true;
 }
 
-void engine_threads::carry_out_inline(request& held) noexcept { finish(held, aio::carry_out(held, held.what.fildes)); }
+void engine_threads::carry_out_inline(request& held) noexcept { finish(held, aio::carry_out(held, held.iocb.fildes)); }
 
-// Continuing, in threads of the crew.
+// Continuing, in threads of the I/O threads.
 
 void engine_threads::ready(request& taken, unsigned events) noexcept {
-  if (is_poll(taken.what))
+  if (is_poll(taken.iocb))
     finish(taken, events);
   else
     try_again(taken);
@@ -269,7 +269,7 @@ void engine_threads::refused(request& taken, int error) noexcept {
   // not be stopped.
   if (error != EPERM || !may_lack_readiness(taken))
     finish(taken, is_shortage(error) ? -EAGAIN : -error);
-  else if (is_poll(taken.what))
+  else if (is_poll(taken.iocb))
     finish(taken, poll_of_always_ready(taken));
   else if (!give_to_worker(taken))
     finish(taken, -EAGAIN);
@@ -290,8 +290,8 @@ void engine_threads::try_again(request& taken) noexcept {
   }
 }
 
-// RLIMIT_NOFILE may be lower than it was when the file was sent. The crew's table has a free number again when other
-// requests complete, or when the program raises the limit.
+// RLIMIT_NOFILE may be lower than it was when the file was sent. The I/O threads' table has a free number again when
+// other requests complete, or when the program raises the limit.
 void engine_threads::carry_out(request& taken) noexcept {
   int fd = number_of(taken);
   for (auto left = longest_wait_for_room; fd == file_pins::no_room && left > left.zero(); left -= between_looks) {
@@ -307,10 +307,10 @@ void engine_threads::carry_out(request& taken) noexcept {
 }
 
 // For a file that cannot be tried without sleeping. The file was ready, but another reader may have taken the data. So
-// the worker polls it once more, and holds a lock so that no other request of the crew takes the data between the poll
-// and the transfer.
+// the worker polls it once more, and holds a lock so that no other request of the I/O threads take the data between the
+// poll and the transfer.
 void engine_threads::transfer_if_ready(request& taken, int fd) noexcept {
-  const base::mutex_lock held{taken.by_threads.with->one_at_a_time};
+  const base::mutex_lock held{taken.by_threads.with->transfer_mutex};
   if (is_ready(fd, static_cast<short>(events_of(taken)))) note_done(taken, aio::carry_out(taken, fd));
 }
 
@@ -333,7 +333,7 @@ void engine_threads::wait_again(request& held) noexcept {
 
 engine::cancel_result engine_threads::cancel(request& started) noexcept {
   if (started.by_threads.take()) {
-    started.by_threads.with->workers.remove(lane_of(started), started);
+    started.by_threads.with->workers.remove(queue_of(started), started);
     finish(started, -ECANCELED);
   }
   return cancel_result::asked;

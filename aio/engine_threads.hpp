@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// engine_threads: requests carried out by the crew (crew.hpp): all requests where io_uring is refused, and otherwise
-// those that engine_failover does not start in the ring. A request that may sleep in the kernel goes to a worker
-// (files, fsync). A request that waits for something else goes to the poller (polls; pipes, sockets and terminals that
-// are not ready); when its file is ready, the poller's thread tries it without sleeping. The crew is the process's, the
-// completions are the engine's.
+// engine_threads: requests carried out by the I/O threads (io_threads.hpp): all requests where io_uring is refused, and
+// otherwise those that engine_failover does not start in the ring. A request that may sleep in the kernel goes to a
+// worker (files, fsync). A request that waits for something else goes to the poller (polls; pipes, sockets and
+// terminals that are not ready); when its file is ready, the poller's thread tries it without sleeping. The I/O threads
+// are the process's, the completions are the engine's.
 //
-// The path of a request. One atomic decides which thread handles it next (threads_note.hpp):
+// The path of a request. One atomic decides which thread handles it next (threads_request_state.hpp):
 //
 //   start: O_DIRECT             -> the kernel's AIO -> done
-//                               -> lane (the kernel's context is full) -> worker
+//                               -> queue (the kernel's context is full) -> worker
 //          poll                 -> done, if it is ready
 //                               -> poller -> done
 //          transfer, not a file -> try -> done
 //                                      -> poller, until it is ready -> try -> done, or wait again
-//                                                                   -> lane (its file cannot be tried) -> worker
-//          all else             -> lane -> worker -> done
+//                                                                   -> queue (its file cannot be tried) -> worker
+//          all else             -> queue -> worker -> done
 //
-// The crew uses its own descriptor of the request's file (file_pins.hpp). If no thread can be created, the submitting
-// thread carries out a request for a file.
+// The I/O threads uses its own descriptor of the request's file (file_pins.hpp). If no thread can be created, the
+// submitting thread carries out a request for a file.
 //
 // The state of the sleeper and the reasons to wake it share one word, so that no order between two variables matters:
 //
@@ -52,9 +52,9 @@
 // waits for accepted requests in exit and execve (exit_aio), but finish_file_io() promises that their data is in the
 // files.
 //
-// Locks: kernel_aio's lock, the crew's start_lock_ and the lock of file_pins are taken under completion_lock_; the
-// locks of the workers and of the poller never are. A worker holds the crew's one_at_a_time during some transfers.
-// Memory ordering: by the locks, except for requests that pass through the kernel's AIO, which orders them
+// Locks: kernel_aio's lock, the I/O threads' start_lock_ and the lock of file_pins are taken under completion_lock_;
+// the locks of the workers and of the poller never are. A worker holds the I/O threads' transfer_mutex during some
+// transfers. Memory ordering: by the locks, except for requests that pass through the kernel's AIO, which orders them
 // (kernel_aio.hpp).
 #pragma once
 
@@ -66,20 +66,20 @@
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/private_fd.hpp>
 
-#include "crew.hpp"
 #include "engine.hpp"
+#include "io_threads.hpp"
 #include "kernel_aio.hpp"
 
 namespace doorbell::aio {
 
 class engine_threads final : public engine, private poller::client {
  public:
-  /// Creates an engine that uses the crew of the process. Null when `ec` is set: not_enough_memory.
+  /// Creates an engine that uses the I/O threads of the process. Null when `ec` is set: not_enough_memory.
   /// @param in_flight the maximum number of requests in flight; beyond it, the kernel's AIO has no free slot.
   static std::unique_ptr<engine_threads> make(std::error_code& ec,
                                               unsigned in_flight = kernel_aio::usual_size) noexcept;
-  explicit engine_threads(crew& with, unsigned in_flight = kernel_aio::usual_size) noexcept
-      : crew_{&with}, first_lane_{*this, with, nullptr}, direct_{in_flight} {}
+  explicit engine_threads(io_threads& with, unsigned in_flight = kernel_aio::usual_size) noexcept
+      : io_threads_{&with}, first_queue_{*this, with, nullptr}, direct_{in_flight} {}
   /// All started requests must have been reaped.
   ~engine_threads() override;
 
@@ -103,14 +103,14 @@ class engine_threads final : public engine, private poller::client {
   [[nodiscard]] int descriptor_for_reader() const noexcept;
   void ignore_descriptors() noexcept override;
   [[nodiscard]] bool has_completions() const noexcept { return has_finished_some() || direct_.carried_out() > 0; }
-  /// Whether there are requests whose completions the descriptor does not announce (kernel_aio.hpp).
-  [[nodiscard]] bool has_unannounced() const noexcept { return direct_.has_unannounced(); }
+  /// Whether there are requests whose completions the descriptor does not notify_waiters (kernel_aio.hpp).
+  [[nodiscard]] bool has_unnotified() const noexcept { return direct_.has_unnotified(); }
   /// Also if the kernel's AIO has completions: the program may have closed the descriptor that the kernel signals.
   [[nodiscard]] bool must_be_looked_at() const noexcept override {
     const bool is_silent =
-        has_lost_crew_.load(base::memory_order_relaxed) || is_unannounced_.load(base::memory_order_relaxed);
-    return (is_silent && with_crew_.load(base::memory_order_relaxed) > 0) || direct_.has_completions() ||
-           has_unannounced();
+        has_lost_io_threads_.load(base::memory_order_relaxed) || is_unnotified_.load(base::memory_order_relaxed);
+    return (is_silent && with_io_threads_.load(base::memory_order_relaxed) > 0) || direct_.has_completions() ||
+           has_unnotified();
   }
 
  private:
@@ -120,30 +120,31 @@ class engine_threads final : public engine, private poller::client {
   static constexpr std::uint32_t asleep_bit = 4;       // a thread sleeps on the word
   static constexpr std::uint32_t in_kernel_bit = 8;    // this thread sleeps in the kernel's AIO instead
 
-  /// The requests that wait for the workers of one crew. An engine has one lane for each crew that it has used, because
-  /// the lock of the crew's pool guards the lane, and a worker finds the file of a request only in its own table.
-  class crew_lane final : public worker_pool::lane {
+  /// The requests that wait for the workers of one set of I/O threads. An engine has one queue for each set of I/O
+  /// threads that it has used, because the lock of the I/O threads' pool guards the queue, and a worker finds the file
+  /// of a request only in its own table.
+  class crew_queue final : public worker_pool::per_context_queue {
    public:
-    crew_lane(engine_threads& whose, crew& with, crew_lane* older) noexcept
+    crew_queue(engine_threads& whose, io_threads& with, crew_queue* older) noexcept
         : whose_{whose}, with_{&with}, older_{older} {}
-    [[nodiscard]] bool is_of(const crew& one) const noexcept { return with_ == &one; }
-    [[nodiscard]] crew_lane* older() const noexcept { return older_; }
+    [[nodiscard]] bool is_of(const io_threads& one) const noexcept { return with_ == &one; }
+    [[nodiscard]] crew_queue* older() const noexcept { return older_; }
 
    private:
     void carry_out(request& taken) noexcept override { whose_.carry_out(taken); }
     void conclude(request& carried_out) noexcept override { whose_.conclude(carried_out); }
 
     engine_threads& whose_;
-    const base::intrusive_ptr<crew> with_;
-    crew_lane* const older_;
+    const base::intrusive_ptr<io_threads> with_;
+    crew_queue* const older_;
   };
 
-  /// @return null: there is no lane for this crew.
-  [[nodiscard]] crew_lane* find_lane(const crew& with) const noexcept;
-  /// The lane of the crew that has the request.
-  [[nodiscard]] crew_lane& lane_of(const request& held) const noexcept { return *find_lane(*held.by_threads.with); }
-  /// Makes `next` the crew of new requests. Errors: not_enough_memory.
-  void change_to(crew& next, std::error_code& ec) noexcept;
+  /// @return null: there is no queue for this set of I/O threads.
+  [[nodiscard]] crew_queue* find_queue(const io_threads& with) const noexcept;
+  /// The queue of the I/O threads that has the request.
+  [[nodiscard]] crew_queue& queue_of(const request& held) const noexcept { return *find_queue(*held.by_threads.with); }
+  /// Makes `next` the I/O threads of new requests. Errors: not_enough_memory.
+  void change_to(io_threads& next, std::error_code& ec) noexcept;
 
   // Each starts or continues a request that the caller holds. @return false: it cannot be started now.
   [[nodiscard]] bool start_one(request& held) noexcept;
@@ -155,8 +156,8 @@ class engine_threads final : public engine, private poller::client {
   void wait_again(request& held) noexcept;
 
   [[nodiscard]] std::error_code pin(request& held, file_pins::sharing share) noexcept;
-  [[nodiscard]] std::error_code pin_with(crew& which, request& held, file_pins::sharing share) noexcept;
-  void has_left_crew(request& done) noexcept;
+  [[nodiscard]] std::error_code pin_with(io_threads& which, request& held, file_pins::sharing share) noexcept;
+  void has_left_io_threads(request& done) noexcept;
 
   void carry_out(request& taken) noexcept;
   void conclude(request& carried_out) noexcept;
@@ -188,20 +189,20 @@ class engine_threads final : public engine, private poller::client {
   std::uint32_t tell(std::uint32_t news) noexcept;
   [[nodiscard]] wait_result wake_up(wait_result because) noexcept;
 
-  base::atomic<crew*> crew_;
-  crew_lane first_lane_;
-  // The newest lane; release: it is complete. Written under completion_lock_. Lanes live as long as the engine.
-  base::atomic<crew_lane*> lanes_{&first_lane_};
-  mutable base::atomic<bool> is_unannounced_{false};  // the crew does not have the descriptor
-  base::atomic<bool> has_lost_crew_{false};           // a lost crew cannot signal descriptor_
-  base::atomic<std::uint32_t> with_crew_{0};          // requests that have or had a pin, and are not reaped
+  base::atomic<io_threads*> io_threads_;
+  crew_queue first_queue_;
+  // The newest queue; release: it is complete. Written under completion_lock_. Lanes live as long as the engine.
+  base::atomic<crew_queue*> queues_{&first_queue_};
+  mutable base::atomic<bool> is_unnotified_{false};  // the I/O threads do not have the descriptor
+  base::atomic<bool> has_lost_io_threads_{false};    // a lost set of I/O threads cannot signal descriptor_
+  base::atomic<std::uint32_t> with_io_threads_{0};   // requests that have or had a pin, and are not reaped
   kernel_aio direct_;
 
   mutable base::mutex completion_lock_;
   request_queue completions_ DOORBELL_GUARDED_BY(completion_lock_);            // in the order in which they came
   mutable base::private_fd descriptor_ DOORBELL_GUARDED_BY(completion_lock_);  // an eventfd, created on demand
-  // The crew that signals the same eventfd, and the eventfd's pin in the table of that crew.
-  mutable crew* rung_by_ DOORBELL_GUARDED_BY(completion_lock_) = nullptr;
+  // The I/O threads that signals the same eventfd, and the eventfd's pin in the table of that set of I/O threads.
+  mutable io_threads* rung_by_ DOORBELL_GUARDED_BY(completion_lock_) = nullptr;
   mutable file_pins::ticket pinned_descriptor_ DOORBELL_GUARDED_BY(completion_lock_) = 0;
 
   mutable bool has_reader_ DOORBELL_GUARDED_BY(completion_lock_) = false;  // another reader takes the counts

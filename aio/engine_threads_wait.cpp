@@ -27,7 +27,7 @@ void engine_threads::complete(request& done) noexcept {
   bool was_asleep = false;
   {
     const base::mutex_lock held{completion_lock_};
-    done.answered = request_watcher::answered_by::threads;
+    done.answered = request_observer::answered_by::threads;
     completions_.push_back(done);
     was_asleep = wake_in_kernel(tell(completions_bit));
     // After the bit is set, which reap() reads without the lock: a thread that the descriptor wakes finds a completion.
@@ -36,9 +36,9 @@ void engine_threads::complete(request& done) noexcept {
   if (was_asleep) base::futex_wake_all(word);
 }
 
-// In a thread of the crew, the program's number of the eventfd refers to nothing, or to another file.
+// In a thread of the I/O threads, the program's number of the eventfd refers to nothing, or to another file.
 void engine_threads::ring_descriptor() const noexcept {
-  auto* const here = crew::of_this_thread();
+  auto* const here = io_threads::of_this_thread();
   bool has_rung = false;
   if (here == nullptr) {
     has_rung = descriptor_.is_ours() && ::eventfd_write(descriptor_.get(), 1) == 0;
@@ -46,7 +46,7 @@ void engine_threads::ring_descriptor() const noexcept {
     if (const int fd = here->pins.number(pinned_descriptor_); fd >= 0)
       has_rung = raw::add_to_eventfd(fd);
     else
-      is_unannounced_.store(true, base::memory_order_relaxed);
+      is_unnotified_.store(true, base::memory_order_relaxed);
   }
   if (has_rung) rings_due_.fetch_add(1, base::memory_order_relaxed);
 }
@@ -61,16 +61,16 @@ void engine_threads::unpin_descriptor() const noexcept {
 void engine_threads::pin_descriptor() const noexcept {
   unpin_descriptor();
   if (!descriptor_.is_ours()) return;
-  auto* const now = crew_.load(base::memory_order_acquire);
+  auto* const now = io_threads_.load(base::memory_order_acquire);
   auto ec = now->start();
   if (!ec) {
     pinned_descriptor_ = now->pins.pin(descriptor_.get(), file_pins::sharing::own, ec, file_pins::when_full::fail);
   }
   if (!ec) {
     rung_by_ = now;
-    now->wakeup.wake();  // no request follows that makes the crew receive it, and threads may wait for space
+    now->wakeup.wake();  // no request follows that makes the I/O threads receive it, and threads may wait for space
   }
-  is_unannounced_.store(static_cast<bool>(ec), base::memory_order_relaxed);
+  is_unnotified_.store(static_cast<bool>(ec), base::memory_order_relaxed);
 }
 
 // @return the word before. Release pairs with the acquires in wait() and reap().
@@ -89,10 +89,10 @@ void engine_threads::add_locked(std::span<const completion> fetched) noexcept {
   std::int64_t announced = 0;
   for (const auto& [done, res] : fetched) {
     done->by_threads.res = res;
-    done->answered = request_watcher::answered_by::kernel_aio;
+    done->answered = request_observer::answered_by::kernel_aio;
     completions_.push_back(*done);
     if (done->ends_by_itself) ++files;
-    if (!done->is_unannounced) ++announced;
+    if (!done->is_unnotified) ++announced;
   }
   files_done_.fetch_add(files, base::memory_order_seq_cst);
   rings_due_.fetch_add(announced, base::memory_order_relaxed);
@@ -118,7 +118,7 @@ std::size_t engine_threads::reap(std::span<completion> completions) noexcept {
     completions_.pop_front();
     completions[filled] = {&done, done.by_threads.res};
     if (done.ends_by_itself) files_done_.fetch_sub(1, base::memory_order_seq_cst);
-    has_left_crew(done);
+    has_left_io_threads(done);
   }
   if (completions_.empty())
     nothing_left();
@@ -127,8 +127,9 @@ std::size_t engine_threads::reap(std::span<completion> completions) noexcept {
   return filled;
 }
 
-void engine_threads::has_left_crew(request& done) noexcept {
-  if (std::exchange(done.by_threads.with, nullptr) != nullptr) with_crew_.fetch_sub(1, base::memory_order_relaxed);
+void engine_threads::has_left_io_threads(request& done) noexcept {
+  if (std::exchange(done.by_threads.with, nullptr) != nullptr)
+    with_io_threads_.fetch_sub(1, base::memory_order_relaxed);
 }
 
 void engine_threads::nothing_left() noexcept {

@@ -19,8 +19,8 @@
 
 #include <doorbell/base/unique_fd.hpp>
 
-#include "kernel_hop.hpp"
 #include "operation.hpp"
+#include "tsan_annotations.hpp"
 
 namespace doorbell::aio {
 namespace {
@@ -65,11 +65,11 @@ void prepare_plain(io_uring_sqe* entry, int operation, const iocb_abi& what) noe
 }
 
 void prepare_vectored(io_uring_sqe* entry, int operation, const request& asked) noexcept {
-  prepare_transfer(entry, operation, asked.what, asked.buffers().data(), asked.what.nbytes);
+  prepare_transfer(entry, operation, asked.iocb, asked.buffers().data(), asked.iocb.nbytes);
 }
 
 void prepare(io_uring_sqe* entry, request& asked) noexcept {
-  const auto& what = asked.what;
+  const auto& what = asked.iocb;
   switch (operation_of(what)) {
     case opcode::pread:
       prepare_plain(entry, IORING_OP_READ, what);
@@ -98,8 +98,8 @@ void prepare(io_uring_sqe* entry, request& asked) noexcept {
 
 // io_uring also reports RDHUP to polls that do not ask for it.
 std::int64_t result_of(const request& done, int res) noexcept {
-  if (!is_poll(done.what) || res <= 0) return res;
-  return res & static_cast<std::int64_t>(done.what.buf | POLLERR | POLLHUP);
+  if (!is_poll(done.iocb) || res <= 0) return res;
+  return res & static_cast<std::int64_t>(done.iocb.buf | POLLERR | POLLHUP);
 }
 
 void prepare_nothing(io_uring_sqe* entry, std::uint64_t owner) noexcept {
@@ -133,7 +133,7 @@ std::unique_ptr<engine_uring> engine_uring::make(unsigned in_flight, std::error_
     ec.assign(-error, std::system_category());
     return nullptr;
   }
-  kernel_hop::mapped();
+  tsan_annotations::mapped();
   made->descriptor_ = base::private_fd{base::unique_fd{made->ring_.ring_fd}};
   made->ring_.ring_fd = made->ring_.enter_ring_fd = made->descriptor_.get();
   // A sandbox may allow io_uring_setup(2) and refuse io_uring_enter(2).
@@ -150,7 +150,7 @@ engine_uring::~engine_uring() { tear_down(); }
 
 void engine_uring::tear_down() noexcept {
   if (ring_.ring_fd < 0) return;
-  kernel_hop::unmap();
+  tsan_annotations::unmap();
   // liburing must not close the descriptor: it would close whichever file the number refers to now, and by a system
   // call that ThreadSanitizer does not see.
   ring_.ring_fd = -1;
@@ -230,7 +230,7 @@ std::size_t engine_uring::start_some(std::span<request* const> requests) noexcep
     auto* const entry = queued == 0 ? next_entry() : io_uring_get_sqe(&ring_);
     if (entry == nullptr) break;
     prepare(entry, *requests[queued]);
-    kernel_hop::depart(requests[queued]);
+    tsan_annotations::happens_before(requests[queued]);
     entries[queued++] = entry;
   }
   const std::size_t left = std::min<std::size_t>(flush(), queued);
@@ -319,8 +319,8 @@ unsigned engine_uring::reap_some(std::span<completion> completions, std::size_t&
     if (owner == of_watch) is_watching_.store(false, base::memory_order_release);
     if (owner <= of_watch) continue;
     auto* const done = request_of(owner);
-    kernel_hop::arrive(done);
-    done->answered = request_watcher::answered_by::io_uring;
+    tsan_annotations::happens_after(done);
+    done->answered = request_observer::answered_by::io_uring;
     completions[filled++] = {done, result_of(*done, entries[consumed]->res)};
   }
   io_uring_cq_advance(&ring_, consumed);

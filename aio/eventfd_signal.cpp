@@ -10,7 +10,7 @@
 #include <span>
 
 #include "kernel_context.hpp"
-#include "kernel_hop.hpp"
+#include "tsan_annotations.hpp"
 
 namespace doorbell::aio::eventfd_signal {
 namespace {
@@ -81,7 +81,7 @@ std::uint64_t add(const base::private_fd& eventfd, std::uint64_t n) noexcept {
   for (int failures = 0; n > 0 && failures < most_failures;) {
     const auto context = eventfd_signal::context();
     if (context == 0) return n;
-    kernel_hop::depart_by(eventfd);
+    tsan_annotations::happens_before_by(eventfd);
     const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(n, batch));
     const auto answer = kernel_context::submit(context, std::span{same}.first(count));
     discard_events(context);

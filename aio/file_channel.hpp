@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// file_channel: sends open files from the program's table of descriptors to the crew's table (private_table.hpp), as
-// SCM_RIGHTS messages on a socket (unix(7)).
+// file_channel: sends open files from the program's table of descriptors to the I/O threads' table (private_table.hpp),
+// as SCM_RIGHTS messages on a socket (unix(7)).
 //
 // A file that was sent stays open until it is received and closed, whatever the program does with its number. The
 // program may even close the sending end: the files sent before can still be received.
 //
-// Thread safety: send() may be called concurrently, in threads of the program; receive() by one thread of the crew at a
-// time.
+// Thread safety: send() may be called concurrently, in threads of the program; receive() by one thread of the I/O
+// threads at a time.
 #pragma once
 
 #include <sys/socket.h>
@@ -30,19 +30,19 @@ class file_channel {
   /// Creates both ends, in the calling thread's table. Errors: those of socketpair(2).
   [[nodiscard]] std::error_code open() noexcept;
 
-  /// The number of the receiving end, which the crew's table keeps.
+  /// The number of the receiving end, which the I/O threads' table keeps.
   [[nodiscard]] int receiving_end() const noexcept { return receiving_end_; }
   /// Whether that number is the receiving end in the calling thread's table. The program may have closed it before that
   /// table was made.
   [[nodiscard]] bool has_receiving_end() const noexcept { return receiver_.is_ours(); }
   /// Closes the receiving end in the program's table.
-  void hand_over() noexcept;
+  void deferred_completion() noexcept;
   /// Closes both ends, in a child of fork(2).
   void abandon() noexcept;
 
   /// Sends the file that `fd` refers to.
   /// Errors: bad_file_descriptor (`fd`); not_connected if the sending end is lost (the message may have reached another
-  /// crew's channel); resource_unavailable_try_again if the socket is full; others of sendmsg(2), for example
+  /// I/O threads' channel); resource_unavailable_try_again if the socket is full; others of sendmsg(2), for example
   /// ETOOMANYREFS and EINVAL (files that cannot be sent).
   [[nodiscard]] std::error_code send(std::uint64_t word, int fd) noexcept;
   /// Sleeps until the socket is no longer full, for a second at most.

@@ -12,13 +12,13 @@
 namespace doorbell::aio {
 namespace {
 
-// Descriptors in the crew's table that are not files of requests: the receiving end, the wakeup eventfd, the epoll, the
-// engines' eventfds.
+// Descriptors in the I/O threads' table that are not files of requests: the receiving end, the wakeup eventfd, the
+// epoll, the engines' eventfds.
 constexpr rlim_t reserved_numbers = 8;
 
 constexpr int most_failures = 2;
 
-// RLIMIT_NOFILE of the process also limits the crew's table.
+// RLIMIT_NOFILE of the process also limits the I/O threads' table.
 bool is_full(std::size_t files) noexcept {
   rlimit limit{};
   return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 && files + reserved_numbers > limit.rlim_cur;
@@ -35,8 +35,8 @@ file_pins::ticket file_pins::pin(int fd, sharing share, std::error_code& ec, whe
   for (;;) {
     {
       const base::mutex_lock held{lock_};
-      // Under the lock: once a thread has detected the loss and has retired the crew, the crew's threads end when they
-      // find no pin.
+      // Under the lock: once a thread has detected the loss and has retired the I/O threads, the I/O threads end when
+      // they find no pin.
       if (wakeup_.is_lost()) {
         ec = std::make_error_code(std::errc::not_connected);
         return 0;
@@ -69,8 +69,8 @@ file_pins::ticket file_pins::find_locked(const file_key& key) const noexcept {
   return at == shared_.end() ? 0 : at->second;
 }
 
-// The lock is held from the insertion until the message is sent, so that a thread of the crew that receives the file
-// finds its entry.
+// The lock is held from the insertion until the message is sent, so that a thread of the I/O threads that receives the
+// file finds its entry.
 file_pins::ticket file_pins::add_locked(int fd, sharing share, const file_key& key, std::error_code& ec) noexcept {
   if (is_full(pins_.size())) {
     ec = std::make_error_code(std::errc::too_many_files_open);
@@ -148,7 +148,7 @@ void file_pins::note_epoll(ticket pinned, int epoll) noexcept {
 
 void file_pins::unpin(ticket pinned) noexcept {
   if (pinned == 0) return;
-  bool is_left_to_crew = false;
+  bool is_left_to_io_threads = false;
   {
     const base::mutex_lock held{lock_};
     const auto at = pins_.find(pinned);
@@ -158,10 +158,10 @@ void file_pins::unpin(ticket pinned) noexcept {
       end_locked(at);
     } else {
       at->second.is_shared = false;
-      is_left_to_crew = has_unused_ = true;
+      is_left_to_io_threads = has_unused_ = true;
     }
   }
-  if (is_left_to_crew) wakeup_.wake();
+  if (is_left_to_io_threads) wakeup_.wake();
 }
 
 void file_pins::end_locked(pin_map::iterator pinned) noexcept {

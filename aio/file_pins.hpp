@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// file_pins: the open files of the crew's requests. A request belongs to the file that its number referred to when it
-// was submitted; the crew uses its own descriptor of that file, in its own table.
+// file_pins: the open files of the I/O threads' requests. A request belongs to the file that its number referred to
+// when it was submitted; the I/O threads uses its own descriptor of that file, in its own table.
 //
 //   program                              submit                       worker
 //   5 is file A
@@ -18,7 +18,7 @@
 // shared, because either file may have been sent. This is not noticed if the number is the first file again by then.
 //
 // Thread safety: pin() and unpin() may be called concurrently, in any thread; number() and sweep() in threads of the
-// crew. lock_ is a leaf.
+// I/O threads. lock_ is a leaf.
 #pragma once
 
 #include <sys/types.h>
@@ -40,28 +40,29 @@ class file_pins {
   /// Names a pin. 0: none.
   using ticket = std::uint64_t;
   enum class sharing { allowed, own };
-  /// The behaviour of pin() while the channel is full. The crew's threads empty the channel, and they complete
+  /// The behaviour of pin() while the channel is full. The I/O threads empty the channel, and they complete
   /// requests. So a thread that waits must not hold a lock that is taken to complete a request.
   enum class when_full { wait, fail };
 
-  /// @param last all tickets are higher. The tickets of two crews differ, so that a message of another crew names no
-  /// pin.
+  /// @param last all tickets are higher. The tickets of two sets of I/O threads differ, so that a message of another
+  /// set of I/O threads names no pin.
   file_pins(file_channel& channel, wakeup_fd& wakeup, ticket last) noexcept
       : channel_{channel}, wakeup_{wakeup}, last_{last} {}
   file_pins(const file_pins&) = delete;
   file_pins& operator=(const file_pins&) = delete;
 
   /// Pins the file that `fd` refers to now. Called in a thread of the program.
-  /// @param share own: no other pin has the same number in the crew's table, as an epoll requires.
-  /// Errors: bad_file_descriptor (`fd`), not_connected (the program has closed the crew's descriptor),
+  /// @param share own: no other pin has the same number in the I/O threads' table, as an epoll requires.
+  /// Errors: bad_file_descriptor (`fd`), not_connected (the program has closed the I/O threads' descriptor),
   /// not_enough_memory, too_many_files_open, resource_unavailable_try_again (the channel is full), others of
   /// sendmsg(2).
   [[nodiscard]] ticket pin(int fd, sharing share, std::error_code& ec, when_full then = when_full::wait) noexcept;
 
-  /// The crew's table is full, because RLIMIT_NOFILE has been lowered. The file stays in the channel.
+  /// The I/O threads' table is full, because RLIMIT_NOFILE has been lowered. The file stays in the channel.
   static constexpr int no_room = -2;
 
-  /// The number of the file in the crew's table. no_room: not available now; other negative numbers: never available.
+  /// The number of the file in the I/O threads' table. no_room: not available now; other negative numbers: never
+  /// available.
   [[nodiscard]] int number(ticket pinned) noexcept;
 
   /// Closes the file's number and replaces it by `number`, which the caller has opened.
@@ -70,13 +71,13 @@ class file_pins {
   /// Records that the file is in an epoll, from which it must be removed before it is closed.
   void note_epoll(ticket pinned, int epoll) noexcept;
 
-  /// Ends one use of a pin. The last use closes the file: immediately in a thread of the crew; after a call in a thread
-  /// of the program, the crew closes the file soon.
+  /// Ends one use of a pin. The last use closes the file: immediately in a thread of the I/O threads; after a call in a
+  /// thread of the program, the I/O threads close the file soon.
   void unpin(ticket pinned) noexcept;
 
   /// Closes the files whose last use ended in a thread of the program.
   void sweep() noexcept;
-  /// Waits until the crew has closed these files. Called in a thread of the program.
+  /// Waits until the I/O threads have closed these files. Called in a thread of the program.
   void wait_until_swept() noexcept;
 
   /// The number of pins.
@@ -96,7 +97,7 @@ class file_pins {
     auto operator<=>(const file_key&) const = default;
   };
   struct pinned_file {
-    int number = -1;  // in the crew's table, once it has been received
+    int number = -1;  // in the I/O threads' table, once it has been received
     unsigned uses = 1;
     bool is_received = false;
     bool is_shared = false;

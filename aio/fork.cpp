@@ -12,8 +12,8 @@
 
 #include <thread>
 
-#include "crew.hpp"
 #include "eventfd_signal.hpp"
+#include "io_threads.hpp"
 #include "ioctx_table.hpp"
 #include "kernel_aio.hpp"
 #include "kernel_context.hpp"
@@ -37,24 +37,24 @@ void before_fork() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
   is_forking = true;
   reaper::process().lock_for_fork();
   ioctx_table::process().lock_for_fork();
-  crew::before_fork();
-  shared_bells::process().lock_for_fork();
+  io_threads::before_fork();
+  resfd_registry::process().lock_for_fork();
 }
 
 void unlock() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
-  shared_bells::process().unlock_after_fork();
+  resfd_registry::process().unlock_after_fork();
   ioctx_table::process().unlock_after_fork();
   reaper::process().unlock_after_fork();
 }
 
 void after_fork_in_parent() noexcept {
-  crew::after_fork_in_parent();
+  io_threads::after_fork_in_parent();
   unlock();
   is_forking = false;
 }
 
 void after_fork_in_child() noexcept {
-  crew::after_fork_in_child();
+  io_threads::after_fork_in_child();
   kernel_aio::forget_spares_in_child();
   eventfd_signal::forget_context_in_child();
   kernel_context::forget_all_in_child();
@@ -62,7 +62,7 @@ void after_fork_in_child() noexcept {
   reaper::process().forget_all();
   ioctx_table::process().forget_all();
   request_limit::process().forget_all();
-  shared_bells::process().forget_all();
+  resfd_registry::process().forget_all();
   sleep_record::forget_all();
   noticed_process::generation.store(base::process_generation(), base::memory_order_release);
   is_forking = false;
@@ -97,10 +97,10 @@ void become_child() noexcept {
     }
   }
   base::rcu_forget_other_threads();
-  crew::begin_anew();
+  io_threads::begin_anew();
   reaper::process().begin_anew();
   ioctx_table::process().begin_anew();
-  shared_bells::process().begin_anew();
+  resfd_registry::process().begin_anew();
   request_limit::process().forget_all();
   kernel_aio::forget_spares_in_child();
   eventfd_signal::forget_context_in_child();

@@ -14,8 +14,8 @@
 
 #include "kernel_call.hpp"
 #include "kernel_context.hpp"
-#include "kernel_hop.hpp"
 #include "operation.hpp"
+#include "tsan_annotations.hpp"
 
 namespace doorbell::aio {
 namespace {
@@ -86,25 +86,25 @@ timespec to_timespec(std::chrono::nanoseconds time) noexcept {
 
 // @return the eventfd that the kernel signals, or -1. If the request has been checked, the number in its iocb may refer
 // to another file by now.
-int eventfd_for(const request& asked, int announce) noexcept {
-  if (!asked.kernel_may_signal) return announce;
-  return asked.is_left_to_kernel ? static_cast<int>(asked.what.resfd) : asked.whom.foreign->descriptor();
+int eventfd_for(const request& asked, int notify_fd) noexcept {
+  if (!asked.kernel_may_signal) return notify_fd;
+  return asked.is_left_to_kernel ? static_cast<int>(asked.iocb.resfd) : asked.target.foreign->descriptor();
 }
 
 // Copies the iocb, with the address of the request as its data.
-void prepare(iocb_abi& made, request& asked, int announce) noexcept {
-  made = asked.what;
+void prepare(iocb_abi& made, request& asked, int notify_fd) noexcept {
+  made = asked.iocb;
   made.data = &asked;
   made.key = 0;
-  made.flags = asked.what.flags & iocb_abi::flag_ioprio;
+  made.flags = asked.iocb.flags & iocb_abi::flag_ioprio;
   asked.is_signalled_by_kernel = asked.kernel_may_signal;
-  asked.is_unannounced = asked.kernel_may_signal || announce < 0;
-  if (const int signalled = eventfd_for(asked, announce); signalled >= 0 || asked.kernel_may_signal) {
+  asked.is_unnotified = asked.kernel_may_signal || notify_fd < 0;
+  if (const int signalled = eventfd_for(asked, notify_fd); signalled >= 0 || asked.kernel_may_signal) {
     made.flags |= iocb_abi::flag_resfd;
     made.resfd = static_cast<std::uint32_t>(signalled);
   }
   // An unchecked request has the program's list of buffers, which the kernel copies.
-  if (is_vectored(asked.what) && !asked.is_left_to_kernel)
+  if (is_vectored(asked.iocb) && !asked.is_left_to_kernel)
     made.buf = reinterpret_cast<std::uintptr_t>(asked.buffers().data());
 }
 
@@ -155,7 +155,7 @@ kernel_aio::handle kernel_aio::context() noexcept {
 
 // Raises the count of requests first: a thread that is about to sleep sees the count, or the caller of start() sees
 // that thread.
-std::size_t kernel_aio::start(std::span<request* const> requests, int announce) noexcept {
+std::size_t kernel_aio::start(std::span<request* const> requests, int notify_fd) noexcept {
   const auto first_other = std::ranges::find_if_not(requests, [](const auto* each) { return can_take(*each); });
   const auto count = std::min(static_cast<std::size_t>(first_other - requests.begin()), batch);
   const auto context = count > 0 ? this->context() : 0;
@@ -163,20 +163,20 @@ std::size_t kernel_aio::start(std::span<request* const> requests, int announce) 
   std::array<iocb_abi, batch> iocbs;
   std::array<iocb_abi*, batch> pointers;
   for (std::size_t at = 0; at < count; ++at) {
-    prepare(iocbs[at], *requests[at], announce);
+    prepare(iocbs[at], *requests[at], notify_fd);
     pointers[at] = &iocbs[at];
-    kernel_hop::depart(requests[at]);
+    tsan_annotations::happens_before(requests[at]);
   }
   in_flight_.fetch_add(static_cast<std::uint32_t>(count), base::memory_order_seq_cst);
-  const auto silent = std::ranges::count(requests.first(count), true, &request::is_unannounced);
-  if (silent > 0) unannounced_.fetch_add(static_cast<std::uint32_t>(silent), base::memory_order_seq_cst);
+  const auto silent = std::ranges::count(requests.first(count), true, &request::is_unnotified);
+  if (silent > 0) unnotified_.fetch_add(static_cast<std::uint32_t>(silent), base::memory_order_seq_cst);
   const auto answer = kernel_context::submit(context, std::span{pointers}.first(count));
   if (answer < 0) kernel_context::note_refusal();
   const auto started = static_cast<std::size_t>(std::max(answer, 0L));
   in_flight_.fetch_sub(static_cast<std::uint32_t>(count - started), base::memory_order_relaxed);
   for (auto* each : requests.subspan(started, count - started)) {
     each->is_signalled_by_kernel = false;
-    if (std::exchange(each->is_unannounced, false)) unannounced_.fetch_sub(1, base::memory_order_relaxed);
+    if (std::exchange(each->is_unnotified, false)) unnotified_.fetch_sub(1, base::memory_order_relaxed);
   }
   return started;
 }
@@ -226,8 +226,8 @@ std::size_t kernel_aio::take(std::span<completion> completions) noexcept {
       continue;
     }
     auto* const done = static_cast<request*>(data);
-    kernel_hop::arrive(done);
-    if (done->is_unannounced) unannounced_.fetch_sub(1, base::memory_order_relaxed);
+    tsan_annotations::happens_after(done);
+    if (done->is_unnotified) unnotified_.fetch_sub(1, base::memory_order_relaxed);
     completions[filled++] = {done, events[at].res};
   }
   // The alarm takes the place of the last entry, which has been fetched.

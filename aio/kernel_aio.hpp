@@ -36,7 +36,7 @@
 // The kernel announces a completion by an eventfd: the engine's, or, for a request with kernel_may_signal, directly
 // that of the program. Then no thread of the library runs between the kernel and the program, whose next call fetches
 // the event. If no thread waits for the engine's eventfd, a completion need not be announced. If a completion does not
-// signal the engine's eventfd, no descriptor announces it to the library's own sleepers (has_unannounced()).
+// signal the engine's eventfd, no descriptor announces it to the library's own sleepers (has_unnotified()).
 //
 // take() reads the ring that the kernel maps, as the users of libaio do.
 //
@@ -73,16 +73,16 @@ class kernel_aio {
   [[nodiscard]] static bool can_take(const request& checked) noexcept { return checked.may_use_kernel_aio; }
 
   /// Starts the requests, up to the first that it cannot take, by one io_submit(2).
-  /// @param announce an eventfd, to which the kernel adds 1 for each completion of a request that does not signal the
+  /// @param notify_fd an eventfd, to which the kernel adds 1 for each completion of a request that does not signal the
   /// program's; -1: none.
   /// @return the number of started requests; the caller keeps the others.
-  [[nodiscard]] std::size_t start(std::span<request* const> requests, int announce) noexcept;
+  [[nodiscard]] std::size_t start(std::span<request* const> requests, int notify_fd) noexcept;
 
   /// Whether there are requests that have not been fetched.
   [[nodiscard]] bool has_requests() const noexcept { return in_flight_.load(base::memory_order_seq_cst) > 0; }
-  /// Whether some of these requests do not signal the eventfd `announce`. A thread that is about to sleep at that
+  /// Whether some of these requests do not signal the eventfd `notify_fd`. A thread that is about to sleep at that
   /// eventfd calls this after it has announced its sleep; the starter looks for such threads after start().
-  [[nodiscard]] bool has_unannounced() const noexcept { return unannounced_.load(base::memory_order_seq_cst) > 0; }
+  [[nodiscard]] bool has_unnotified() const noexcept { return unnotified_.load(base::memory_order_seq_cst) > 0; }
   /// Whether the ring has an entry for take().
   [[nodiscard]] bool has_completions() const noexcept;
   /// The number of requests that the kernel has completed and take() has not fetched; may be lower while take() runs.
@@ -127,7 +127,7 @@ class kernel_aio {
   bool is_spare_size_ DOORBELL_GUARDED_BY(creation_lock_) = false;                               // can be a spare
   std::chrono::steady_clock::time_point next_attempt_ DOORBELL_GUARDED_BY(creation_lock_) = {};  // to create it
   base::atomic<std::uint32_t> in_flight_{0};
-  base::atomic<std::uint32_t> unannounced_{0};  // of these, requests without an announcement
+  base::atomic<std::uint32_t> unnotified_{0};  // of these, requests without an announcement
 
   iocb_abi alarm_;  // the poll that wake() cancels
   base::atomic<bool> is_armed_{false};

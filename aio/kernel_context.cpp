@@ -8,7 +8,7 @@
 #include <cerrno>
 
 #include "kernel_call.hpp"
-#include "kernel_hop.hpp"
+#include "tsan_annotations.hpp"
 
 namespace doorbell::aio::kernel_context {
 namespace {
@@ -47,7 +47,7 @@ constinit base::atomic<bool> refused{false};
 handle create(unsigned nr) noexcept {
   handle made = 0;
   if (kernel_call(SYS_io_setup, nr, &made) != 0) return 0;
-  kernel_hop::mapped();
+  tsan_annotations::mapped();
   if (is_understood(ring_of(made))) {
     note_own(made);
     return made;
@@ -58,7 +58,7 @@ handle create(unsigned nr) noexcept {
 }
 
 void destroy(handle context) noexcept {
-  kernel_hop::unmap();
+  tsan_annotations::unmap();
   kernel_call(SYS_io_destroy, context);
   forget_own(context);
 }

@@ -100,7 +100,7 @@ void kioctx::cancel(const iocb_abi& asked, std::error_code& ec) noexcept {
     const base::mutex_lock held{active_lock_};
     // As in the kernel, a request that is being cancelled already is not found again.
     const auto at = std::find_if(active_.begin(), active_.end(), [&](const auto& each) {
-      return each.obj == &asked && !each.cancelled.load(base::memory_order_relaxed);
+      return each.user_iocb == &asked && !each.cancelled.load(base::memory_order_relaxed);
     });
     if (at != active_.end()) {
       found = &*at;
@@ -128,7 +128,7 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
   ioctx_table::process().remove(*this);
   me.leave();
   users_.kill();
-  announce();
+  notify_waiters();
   wait_for_users();
   // Not earlier: until the last user has left, a user may submit a request that needs the reaper.
   if (helper_.load(base::memory_order_relaxed) != helper::none) reaper::process().forget(*this);
@@ -154,7 +154,7 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
     ring_.unmap();
   }
   release_memory();
-  shared_bells::process().delete_ended();
+  resfd_registry::process().delete_ended();
 }
 
 void kioctx::release_memory() noexcept {

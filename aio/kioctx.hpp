@@ -47,8 +47,8 @@
 #include "request_pool.hpp"
 #include "resfd.hpp"
 #include "ring.hpp"
+#include "rundown_ref.hpp"
 #include "sleep_record.hpp"
-#include "user_count.hpp"
 
 namespace doorbell::aio {
 
@@ -122,7 +122,7 @@ class kioctx {
   void keep_memory() noexcept { memory_users_.fetch_add(1, base::memory_order_relaxed); }
   void release_memory() noexcept;
 
-  [[nodiscard]] user_count& users() noexcept { return users_; }
+  [[nodiscard]] rundown_ref& users() noexcept { return users_; }
   /// For the program, which may poll it from now on.
   [[nodiscard]] int descriptor() noexcept {
     is_polled_.store(true, base::memory_order_relaxed);
@@ -148,7 +148,7 @@ class kioctx {
     none,         ///< the reaper does not know the context
     in_rounds,    ///< the reaper checks once a second whether the program still calls io_getevents()
     until_asked,  ///< the reaper completes requests until the program calls io_getevents()
-    bells         ///< the reaper completes requests, some of which signal eventfds
+    efds          ///< the reaper completes requests, some of which signal eventfds
   };
   /// When io_getevents() was called. Calls and the reaper, once a second, change it.
   enum class last_call : std::uint8_t {
@@ -178,7 +178,7 @@ class kioctx {
   template <class Iocb>
   [[nodiscard]] std::error_code check(Iocb& asked, request& made, provisions& left) noexcept;
   [[nodiscard]] bool leave_to_kernel(iocb_abi& asked, request& made, provisions& left) noexcept;
-  [[nodiscard]] bool find_bell_for_reaper(const iocb_abi& asked, request& made, provisions& left) noexcept;
+  [[nodiscard]] bool find_eventfd_for_reaper(const iocb_abi& asked, request& made, provisions& left) noexcept;
   [[nodiscard]] std::size_t start_checked(std::span<iocb_abi* const> iocbs, std::span<request* const> refused,
                                           resfd_lookup& numbers, std::error_code& ec) noexcept;
   [[nodiscard]] bool has_calls_only(provisions& left) noexcept;
@@ -189,7 +189,7 @@ class kioctx {
   /// Whether the file I/O of an accepted request is complete only when the library has signalled an eventfd, because
   /// another process may wait for the signal.
   [[nodiscard]] static bool owes_signal(const request& made) noexcept {
-    return made.ends_by_itself && made.whom.foreign != nullptr && !made.kernel_may_signal;
+    return made.ends_by_itself && made.target.foreign != nullptr && !made.kernel_may_signal;
   }
   /// The amount by which these requests increase in_flight_.
   [[nodiscard]] static std::uint64_t weight(std::span<request* const> made) noexcept;
@@ -206,7 +206,7 @@ class kioctx {
   /// Whether the reaper completes requests as soon as it can.
   [[nodiscard]] bool has_filler() const noexcept {
     const auto what = helper_.load(base::memory_order_relaxed);
-    return what == helper::until_asked || what == helper::bells;
+    return what == helper::until_asked || what == helper::efds;
   }
   [[nodiscard]] bool calls_for_events() const noexcept {
     return last_call_.load(base::memory_order_relaxed) != last_call::never;
@@ -225,8 +225,8 @@ class kioctx {
   void publish(std::span<const completion> done) noexcept;
 
   // Waiting.
-  void announce() noexcept;
-  void announce_to_masked() noexcept;
+  void notify_waiters() noexcept;
+  void notify_masked_waiters() noexcept;
   [[nodiscard]] bool is_dead() const noexcept { return dead_.load(base::memory_order_acquire); }
   [[nodiscard]] engine::wait_result wait_for_news(std::uint32_t seen, const wait_limit& limit,
                                                   std::error_code& ec) noexcept;
@@ -255,7 +255,7 @@ class kioctx {
   base::atomic<std::uintptr_t> key_{0};
   base::atomic<kioctx*> next_ending_{nullptr};  // for the table
 
-  user_count users_;
+  rundown_ref users_;
   base::atomic<bool> dead_{false};
   base::atomic<std::uint32_t> memory_users_{1};  // destroy(), and sleepers whose records it has taken over
   base::atomic<std::uint64_t> in_flight_{0};     // requests, plus files_unit for each that ends by itself
@@ -274,13 +274,14 @@ class kioctx {
   bool has_endless_ = false;                              // for destroy() only
 
   file_hints hints_;
-  foreign_bells foreign_bells_;
+  resfd_cache resfd_cache_;
 
   base::mutex ring_lock_;
   ring ring_;  // guarded by ring_lock_, except its constants
 
-  base::atomic<std::uint32_t> news_{0};       // counts publications and all other events that sleepers must look at
-  base::atomic<std::uint32_t> followers_{0};  // asleep on news_
+  base::atomic<std::uint32_t> event_sequence_{
+      0};                                     // counts publications and all other events that sleepers must look at
+  base::atomic<std::uint32_t> followers_{0};  // asleep on event_sequence_
   base::atomic<std::uint32_t> masked_{0};     // asleep with a signal mask of their own; the length of masked_sleepers_
   base::mutex masked_lock_;
   boost::intrusive::list<masked_sleeper, boost::intrusive::constant_time_size<false>> masked_sleepers_

@@ -8,34 +8,34 @@
 #include <cerrno>
 #include <tuple>
 
-#include "kernel_hop.hpp"
 #include "kioctx.hpp"
 #include "operation.hpp"
+#include "tsan_annotations.hpp"
 
 namespace doorbell::aio {
 namespace {
 
 /// Merges the signals of a batch: n completions with the same eventfd signal it once, with the count n.
-class bells {
+class efds {
  public:
-  void add(const ringing& whom) noexcept {
-    if (whom.bell == nullptr) return;
+  void add(const completion_target& target) noexcept {
+    if (target.efd == nullptr) return;
     for (auto& known : std::span{rung_}.first(size_)) {
-      if (known.whom->bell != whom.bell) continue;
+      if (known.target->efd != target.efd) continue;
       ++known.times;
       return;
     }
-    rung_[size_++] = {&whom, 1};
+    rung_[size_++] = {&target, 1};
   }
   void ring() noexcept {
-    for (const auto& known : std::span{rung_}.first(size_)) known.whom->ring(known.times);
+    for (const auto& known : std::span{rung_}.first(size_)) known.target->ring(known.times);
   }
 
   static constexpr std::size_t capacity = 64;
 
  private:
   struct rung {
-    const ringing* whom;
+    const completion_target* target;
     std::uint64_t times;
   };
   std::array<rung, capacity> rung_;
@@ -45,11 +45,11 @@ class bells {
 // A cancelled poll reports 0, as the kernel's does; every other cancelled request reports -ECANCELED.
 std::int64_t reported(const completion& done) noexcept {
   if (done.res != -ECANCELED && done.res != -EINTR) return done.res;
-  return is_poll(done.done->what) ? 0 : -ECANCELED;
+  return is_poll(done.done->iocb) ? 0 : -ECANCELED;
 }
 
 // The caller that submitted the request knows whether it passed an iocb or an iocb_abi.
-iocb* obj_of(const request& done) noexcept { return static_cast<iocb*>(const_cast<iocb_abi*>(done.obj)); }
+iocb* obj_of(const request& done) noexcept { return static_cast<iocb*>(const_cast<iocb_abi*>(done.user_iocb)); }
 
 }  // namespace
 
@@ -66,7 +66,7 @@ void kioctx::reap_for_others() noexcept {
 }
 
 bool kioctx::reap() noexcept {
-  std::array<completion, bells::capacity> done;
+  std::array<completion, efds::capacity> done;
   const auto count = engine_->reap(done);
   if (count > 0) complete(std::span{done}.first(count));
   return count > 0;
@@ -81,15 +81,15 @@ void kioctx::complete(std::span<completion> done) noexcept {
   tell_answered(done);
   delist(done);
   publish(done);
-  bells rung;
+  efds rung;
   for (const auto& each : done)
-    if (!each.done->is_signalled_by_kernel) rung.add(each.done->whom);
+    if (!each.done->is_signalled_by_kernel) rung.add(each.done->target);
   rung.ring();
   const auto signalled = std::ranges::count_if(done, [](const auto& each) { return owes_signal(*each.done); });
   if (signalled > 0) signals_left_.fetch_sub(static_cast<std::uint64_t>(signalled), base::memory_order_seq_cst);
   let_go(done);
   in_flight_.fetch_sub(done.size(), base::memory_order_relaxed);
-  announce();
+  notify_waiters();
 }
 
 // Before the eventfds are signalled: a callback may wait for a thread that ends the process, and that thread waits for
@@ -114,7 +114,7 @@ kioctx::file_io kioctx::file_io_left() const noexcept {
 }
 
 void kioctx::let_go(std::span<const completion> done) noexcept {
-  std::array<void*, bells::capacity> memory;
+  std::array<void*, efds::capacity> memory;
   std::size_t count = 0;
   for (const auto& each : done) {
     if (!each.done->references.put()) continue;
@@ -124,11 +124,11 @@ void kioctx::let_go(std::span<const completion> done) noexcept {
 }
 
 void kioctx::tell_answered(std::span<const completion> done) const noexcept {
-  auto* const watcher = request_watcher::current();
+  auto* const watcher = request_observer::current();
   if (watcher == nullptr) return;
-  const auto now = request_watcher::clock::now();
+  const auto now = request_observer::clock::now();
   for (const auto& [one, res] : done)
-    watcher->answered(one->what, reported({one, res}), one->answered, now - one->taken_at);
+    watcher->answered(one->iocb, reported({one, res}), one->answered, now - one->taken_at);
 }
 
 void kioctx::delist(std::span<const completion> done) noexcept {
@@ -141,7 +141,7 @@ void kioctx::delist(std::span<const completion> done) noexcept {
 
 void kioctx::publish(std::span<const completion> done) noexcept {
   const base::mutex_lock held{ring_lock_};
-  for (const auto& each : done) ring_.publish({each.done->what.data, obj_of(*each.done), reported(each), 0});
+  for (const auto& each : done) ring_.publish({each.done->iocb.data, obj_of(*each.done), reported(each), 0});
   ring_.commit();
 }
 

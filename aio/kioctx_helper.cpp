@@ -8,7 +8,7 @@
 //                none        -> in_rounds      first submit of a program that has called
 //                until_asked -> in_rounds      io_getevents()
 //                in_rounds   -> until_asked    submit while last_call_ is never
-//                any         -> bells          submit with an eventfd, for good
+//                any         -> eventfds          submit with an eventfd, for good
 //   last_call_   any         -> since_round    io_getevents()
 //                since_round -> before_round   a round of the reaper
 //                before_round -> never         a round that finds requests, and no thread that sleeps for events
@@ -54,9 +54,9 @@ namespace doorbell::aio {
 
 // A request that signals an eventfd must be completed although no thread calls for its event.
 void kioctx::ensure_reaper(std::error_code& ec) noexcept {
-  if (helper_.load(base::memory_order_acquire) == helper::bells) return;
+  if (helper_.load(base::memory_order_acquire) == helper::efds) return;
   const base::mutex_lock held{helper_lock_};
-  watch_locked(helper::bells, ec);
+  watch_locked(helper::efds, ec);
 }
 
 // The engine has replaced descriptors that the reaper and masked sleepers wait for.
@@ -71,7 +71,7 @@ void kioctx::follow_engine() noexcept {
       reaper::process().watch(*this, refused);
     }
   }
-  announce();
+  notify_waiters();
 }
 
 // is_left_to_getters_ is cleared first, because the reaper may visit the context before watch() has returned.
@@ -95,7 +95,7 @@ void kioctx::visit_in_rounds_locked() noexcept {
 // it cannot, the program finds the events when it makes a call.
 void kioctx::fill_ring_until_asked() noexcept {
   const auto known = helper_.load(base::memory_order_acquire);
-  if (known == helper::until_asked || known == helper::bells) return;
+  if (known == helper::until_asked || known == helper::efds) return;
   const bool makes_calls = calls_for_events();
   if (known == helper::in_rounds && makes_calls) return;
   const base::mutex_lock held{helper_lock_};

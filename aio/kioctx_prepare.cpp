@@ -6,9 +6,9 @@
 #include <array>
 #include <type_traits>
 
-#include "at_once.hpp"
 #include "check.hpp"
-#include "iocb_bell.hpp"
+#include "inline_io.hpp"
+#include "iocb_eventfd.hpp"
 #include "kioctx.hpp"
 #include "operation.hpp"
 #include "user_memory.hpp"
@@ -30,7 +30,7 @@ const file_facts& find_file(const iocb& asked, file_facts& room, std::error_code
 // The kernel's io_submit(2) carries out writes that extend the file inline; only callers of io_submit expect that.
 bool may_use_kernel_aio(const request& checked, const file_facts& file, bool as_the_kernel) noexcept {
   const bool is_file = S_ISREG(file.type) || S_ISBLK(file.type);
-  return is_file && file.is_direct && (is_read(checked.what) || (as_the_kernel && is_write(checked.what)));
+  return is_file && file.is_direct && (is_read(checked.iocb) || (as_the_kernel && is_write(checked.iocb)));
 }
 
 // For an eventfd, io_submit(2) reports only EBADF or EINVAL. A shortage of descriptors, threads or memory is the
@@ -110,8 +110,8 @@ std::error_code kioctx::check(Iocb& asked, request& made, provisions& left) noex
   std::error_code ec;
   file_facts looked_up;
   const auto& file = find_file(asked, looked_up, ec);
-  if (!ec && has_bell(asked)) {
-    ec = find_bell(asked, made.whom, left.numbers);
+  if (!ec && has_eventfd(asked)) {
+    ec = find_eventfd(asked, made.target, left.numbers);
     if (!ec) ensure_reaper(ec);
     if (std::is_same_v<Iocb, iocb_abi> && is_shortage(ec))
       ec = std::make_error_code(std::errc::resource_unavailable_try_again);
@@ -120,13 +120,13 @@ std::error_code kioctx::check(Iocb& asked, request& made, provisions& left) noex
   asked.key = 0;
   ec = check_operation(made, file, std::is_same_v<Iocb, iocb_abi>);
   if (ec) return ec;
-  made.ends_by_itself = !is_poll(made.what) && (file.type == S_IFREG || file.type == S_IFBLK || file.type == S_IFDIR);
+  made.ends_by_itself = !is_poll(made.iocb) && (file.type == S_IFREG || file.type == S_IFBLK || file.type == S_IFDIR);
   made.is_direct = file.is_direct;
   made.may_use_kernel_aio = may_use_kernel_aio(made, file, std::is_same_v<Iocb, iocb_abi>);
   made.kernel_may_signal = kernel_may_signal(made, left);
   made.device = file.device;
   made.inode = file.inode;
-  made.at_once = when_to_try(made, file, std::is_same_v<Iocb, iocb_abi>, left.is_front, hints_);
+  made.inline_io = when_to_try(made, file, std::is_same_v<Iocb, iocb_abi>, left.is_front, hints_);
   return {};
 }
 
@@ -139,11 +139,11 @@ bool kioctx::leave_to_kernel(iocb_abi& asked, request& made, provisions& left) n
   const bool is_plain =
       (is_read(asked) || is_write(asked)) && asked.rw_flags == 0 && (asked.flags & ~iocb_abi::flag_resfd) == 0;
   if (!is_plain || hints_.of(asked.fildes) != file_hints::kind::direct) return false;
-  if (!has_bell(asked)) {
+  if (!has_eventfd(asked)) {
     if (!calls_for_events() || is_polled_.load(base::memory_order_relaxed)) return false;
   } else if (has_calls_only(left)) {
     made.kernel_may_signal = true;
-  } else if (!find_bell_for_reaper(asked, made, left)) {
+  } else if (!find_eventfd_for_reaper(asked, made, left)) {
     return false;
   }
   asked.key = 0;
@@ -155,8 +155,8 @@ bool kioctx::leave_to_kernel(iocb_abi& asked, request& made, provisions& left) n
 }
 
 // @return false on an error; check() then finds and reports it.
-bool kioctx::find_bell_for_reaper(const iocb_abi& asked, request& made, provisions& left) noexcept {
-  auto ec = find_bell(asked, made.whom, left.numbers);
+bool kioctx::find_eventfd_for_reaper(const iocb_abi& asked, request& made, provisions& left) noexcept {
+  auto ec = find_eventfd(asked, made.target, left.numbers);
   if (!ec) ensure_reaper(ec);
   return !ec;
 }
@@ -196,7 +196,7 @@ bool kioctx::has_calls_only(provisions& left) noexcept {
 }
 
 bool kioctx::kernel_may_signal(const request& checked, provisions& left) noexcept {
-  return checked.may_use_kernel_aio && checked.whom.foreign != nullptr && has_calls_only(left);
+  return checked.may_use_kernel_aio && checked.target.foreign != nullptr && has_calls_only(left);
 }
 
 }  // namespace doorbell::aio

@@ -7,8 +7,8 @@
 #include <tuple>
 #include <type_traits>
 
-#include "at_once.hpp"
-#include "iocb_bell.hpp"
+#include "inline_io.hpp"
+#include "iocb_eventfd.hpp"
 #include "kioctx.hpp"
 #include "operation.hpp"
 #include "process_end.hpp"
@@ -26,28 +26,29 @@ bool is_batch(std::span<iocb* const> iocbs) noexcept {
 }
 bool is_batch(std::span<iocb_abi* const> /*iocbs*/) noexcept { return false; }
 
-// Reports to the request_watcher. An iocb's memory must still be valid, so the report precedes the event.
+// Reports to the request_observer. An iocb's memory must still be valid, so the report precedes the event.
 
-void tell_answered_at_once(const iocb_abi& what, std::int64_t res, request_watcher::clock::time_point began) noexcept {
-  auto* const watcher = request_watcher::current();
+void notify_answered_inline(const iocb_abi& what, std::int64_t res,
+                            request_observer::clock::time_point began) noexcept {
+  auto* const watcher = request_observer::current();
   if (watcher == nullptr) return;
   watcher->taken(what);
-  watcher->answered(what, res, request_watcher::answered_by::submit, request_watcher::clock::now() - began);
+  watcher->answered(what, res, request_observer::answered_by::submit, request_observer::clock::now() - began);
 }
 
 void tell_taken(std::span<request* const> made) noexcept {
-  auto* const watcher = request_watcher::current();
+  auto* const watcher = request_observer::current();
   if (watcher == nullptr) return;
   for (auto* each : made) {
-    each->taken_at = request_watcher::clock::now();
-    watcher->taken(each->what);
+    each->taken_at = request_observer::clock::now();
+    watcher->taken(each->iocb);
   }
 }
 
 void tell_given_back(std::span<request* const> unstarted) noexcept {
-  auto* const watcher = request_watcher::current();
+  auto* const watcher = request_observer::current();
   if (watcher == nullptr) return;
-  for (const auto* each : unstarted) watcher->given_back(each->what);
+  for (const auto* each : unstarted) watcher->given_back(each->iocb);
 }
 
 }  // namespace
@@ -68,7 +69,7 @@ template std::size_t kioctx::submit(std::span<iocb_abi* const>, std::error_code&
 // @return how many iocbs were taken; `ec` is set if not all were.
 template <class Iocb>
 std::size_t kioctx::submit_some(std::span<Iocb* const> iocbs, std::error_code& ec) noexcept {
-  resfd_lookup numbers{foreign_bells_};
+  resfd_lookup numbers{resfd_cache_};
   std::size_t taken = 0;
   while (const auto answered = answer_hot_reads(iocbs.subspan(taken), numbers)) taken += answered;
   if (taken == iocbs.size()) return taken;
@@ -94,24 +95,24 @@ template <class Iocb>
 std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs, resfd_lookup& numbers) noexcept {
   auto hint = iocbs.empty() ? file_hints::kind::other : hint_for(iocbs.front());
   if (!file_hints::may_be_hot(hint)) return 0;
-  if (hint == file_hints::kind::cached && is_batch(iocbs) && !has_bell(*iocbs.front()) &&
+  if (hint == file_hints::kind::cached && is_batch(iocbs) && !has_eventfd(*iocbs.front()) &&
       engine_->takes_many_by_one_call())
     return 0;
-  ringing whom;
-  if (has_bell(*iocbs.front()) && find_bell(*iocbs.front(), whom, numbers)) return 0;
-  // find_bell() has checked that the descriptor to which ring_verified() writes below is still the program's eventfd,
-  // and the reads in between do not wait.
-  const base::private_fd::verified_scope verified{whom.foreign != nullptr ? &whom.foreign->file() : nullptr};
+  completion_target target;
+  if (has_eventfd(*iocbs.front()) && find_eventfd(*iocbs.front(), target, numbers)) return 0;
+  // find_eventfd() has checked that the descriptor to which signal_verified() writes below is still the program's
+  // eventfd, and the reads in between do not wait.
+  const base::private_fd::verified_scope verified{target.foreign != nullptr ? &target.foreign->file() : nullptr};
   const auto slots = take_slots(iocbs.size());
   std::array<io_event, submit_batch> events;
   std::size_t count = 0;
   while (count < slots) {
     auto& asked = *iocbs[count];
     const auto began = now_if_watched();
-    const auto res = read_at_once(asked, hint, hints_);
+    const auto res = try_read_inline(asked, hint, hints_);
     if (!res) break;
     asked.key = 0;
-    tell_answered_at_once(asked, *res, began);
+    notify_answered_inline(asked, *res, began);
     events[count++] = {asked.data, static_cast<iocb*>(static_cast<iocb_abi*>(&asked)), *res, 0};
     if (count == slots) break;
     hint = hint_for(iocbs[count]);
@@ -119,8 +120,8 @@ std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs, resfd_lookup&
   }
   publish_hot(std::span{events}.first(count), slots - count);
   if (count == 0) return 0;
-  if (whom.bell != nullptr) whom.ring_verified(count);
-  announce();
+  if (target.efd != nullptr) target.signal_verified(count);
+  notify_waiters();
   return count;
 }
 
@@ -128,8 +129,8 @@ std::optional<std::int64_t> kioctx::read_inline(iocb& asked) noexcept {
   const auto hint = hint_for(&asked);
   if (!file_hints::may_be_hot(hint)) return std::nullopt;
   const auto began = now_if_watched();
-  const auto res = read_at_once(asked, hint, hints_);
-  if (res) tell_answered_at_once(asked, *res, began);
+  const auto res = try_read_inline(asked, hint, hints_);
+  if (res) notify_answered_inline(asked, *res, began);
   return res;
 }
 
@@ -145,10 +146,10 @@ std::size_t kioctx::start(std::span<request* const> made) noexcept {
   std::size_t started = 0;  // by the engine, or completed inline
   std::size_t next = 0;
   for (; next < made.size(); ++next) {
-    using when = request::try_at_once;
-    const auto wish = made[next]->at_once;
+    using when = request::inline_policy;
+    const auto wish = made[next]->inline_io;
     if (wish == when::never) continue;
-    if (wish == when::first && started < next && !hints_.is_hit_in_a_row(made[next]->what.fildes)) continue;
+    if (wish == when::first && started < next && !hints_.is_hit_in_a_row(made[next]->iocb.fildes)) continue;
     started += start_by_engine(made.subspan(started, next - started));
     if (started < next) return started;
     if (answer(*made[next])) ++started;
@@ -195,9 +196,9 @@ std::size_t kioctx::start_by_engine(std::span<request* const> made) noexcept {
   tell_given_back(made.subspan(started));
   if (started < made.size()) count_out(made.subspan(started));
   enlist(made.first(started));
-  // Masked sleepers wait for the engine's descriptors, which do not announce all completions.
+  // Masked sleepers wait for the engine's descriptors, which do not notify_waiters all completions.
   if (masked_.load(base::memory_order_seq_cst) > 0 && engine_->must_be_looked_at()) [[unlikely]]
-    announce_to_masked();
+    notify_masked_waiters();
   // A poll of a file that is ready, and a nonblocking read of an empty file, have their events when submit returns.
   if (engine_->has_finished_some()) std::ignore = reap();
   return started;
@@ -206,10 +207,10 @@ std::size_t kioctx::start_by_engine(std::span<request* const> made) noexcept {
 // @return whether the request was carried out inline, and so is complete.
 bool kioctx::answer(request& made) noexcept {
   made.taken_at = now_if_watched();
-  const auto res = carry_out_at_once(made, hints_);
+  const auto res = transfer_inline(made, hints_);
   if (!res) return false;
-  if (auto* const watcher = request_watcher::current()) watcher->taken(made.what);
-  made.answered = request_watcher::answered_by::submit;
+  if (auto* const watcher = request_observer::current()) watcher->taken(made.iocb);
+  made.answered = request_observer::answered_by::submit;
   request* const alone = &made;
   count_signals_left({&alone, 1});
   in_flight_.fetch_add(weight({&alone, 1}), base::memory_order_relaxed);

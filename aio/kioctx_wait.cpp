@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Threads in get_events(). One thread, the leader, sleeps in the engine, where completions arrive. The others, the
-// followers, sleep on news_. It is incremented when events are published (by the thread that reaps them), when a leader
-// leaves, when the engine has replaced descriptors, and when the context is destroyed.
+// followers, sleep on event_sequence_. It is incremented when events are published (by the thread that reaps them),
+// when a leader leaves, when the engine has replaced descriptors, and when the context is destroyed.
 //
 //   follower                             leader, leaving
-//   seen = news_                         end_wait()
-//   begin_wait(): taken                  followers_ > 0 ?  -> ++news_, wake
+//   seen = event_sequence_                         end_wait()
+//   begin_wait(): taken                  followers_ > 0 ?  -> ++event_sequence_, wake
 //   ++followers_
 //   waiting() ? no -> looks again
-//   sleeps while news_ == seen
+//   sleeps while event_sequence_ == seen
 //
 //   legal:     the follower finds that there is no leader, or the leaving leader finds the follower.
 //   forbidden: neither: no thread leads. Both threads write, then read what the other thread writes, all seq_cst.
 //
 //   follower                             publisher
-//   seen = news_                         publishes
-//   looks: nothing                       ++news_
+//   seen = event_sequence_                         publishes
+//   looks: nothing                       ++event_sequence_
 //   ++followers_                         followers_ > 0 ?  -> wake
-//   sleeps while news_ == seen           waiting() ?       -> engine's wake()
+//   sleeps while event_sequence_ == seen           waiting() ?       -> engine's wake()
 //
 //   legal:     futex_wait finds another number, or the publisher finds the follower. The same holds for the leader,
-//              with begin_wait() and its later load of news_.
+//              with begin_wait() and its later load of event_sequence_.
 //
 // Threads with a signal mask of their own neither lead nor follow; see masked_sleeper.
 #include <algorithm>
@@ -51,7 +51,7 @@ std::size_t kioctx::get_events(std::size_t min, std::span<io_event> events, cons
   const bool had_requests = in_flight_.load(base::memory_order_relaxed) > 0;
   bool has_slept = false;
   for (bool must_reap = had_requests;; must_reap = true) {
-    const auto seen = news_.load(base::memory_order_seq_cst);
+    const auto seen = event_sequence_.load(base::memory_order_seq_cst);
     if (must_reap) reap_all();
     got += get_ready(events.subspan(got));
     if (got >= min || !limit.may_wait || result != engine::wait_result::ready || ec || is_dead()) break;
@@ -81,7 +81,7 @@ std::size_t kioctx::get_events(std::size_t min, std::span<io_event> events, cons
 bool kioctx::wait_for_any(const wait_limit& limit) noexcept {
   auto result = engine::wait_result::ready;
   for (;;) {
-    const auto seen = news_.load(base::memory_order_seq_cst);
+    const auto seen = event_sequence_.load(base::memory_order_seq_cst);
     reap_all();
     {
       const base::mutex_lock held{ring_lock_};
@@ -122,13 +122,15 @@ engine::wait_result kioctx::wait_for_news(std::uint32_t seen, const wait_limit& 
   if (engine_->begin_wait()) return lead(seen, limit, record);
   if (!sleep_record::is_led_by_this_thread(*this)) return follow(seen, limit, record);
   return sleep(record, sleep_record::place::nothing, limit, [&] {
-    return news_.load(base::memory_order_seq_cst) == seen ? engine_->wait(limit.until) : engine::wait_result::ready;
+    return event_sequence_.load(base::memory_order_seq_cst) == seen ? engine_->wait(limit.until)
+                                                                    : engine::wait_result::ready;
   });
 }
 
 engine::wait_result kioctx::lead(std::uint32_t seen, const wait_limit& limit, sleep_record* record) noexcept {
   const auto result = sleep(record, sleep_record::place::leader, limit, [&] {
-    return news_.load(base::memory_order_seq_cst) == seen ? engine_->wait(limit.until) : engine::wait_result::ready;
+    return event_sequence_.load(base::memory_order_seq_cst) == seen ? engine_->wait(limit.until)
+                                                                    : engine::wait_result::ready;
   });
   if (!has_left(limit)) end_lead();
   return result;
@@ -137,8 +139,8 @@ engine::wait_result kioctx::lead(std::uint32_t seen, const wait_limit& limit, sl
 void kioctx::end_lead() noexcept {
   engine_->end_wait();
   if (followers_.load(base::memory_order_seq_cst) == 0) return;
-  news_.fetch_add(1, base::memory_order_seq_cst);
-  base::futex_wake_all(&news_);
+  event_sequence_.fetch_add(1, base::memory_order_seq_cst);
+  base::futex_wake_all(&event_sequence_);
 }
 
 engine::wait_result kioctx::follow(std::uint32_t seen, const wait_limit& limit, sleep_record* record) noexcept {
@@ -159,7 +161,7 @@ engine::wait_result kioctx::follow_until(std::uint32_t seen, base::deadline unti
   const auto last = until.value_or(clock::time_point::max());
   for (;;) {
     const auto next = must_look ? std::min(last, clock::now() + follower_look) : last;
-    switch (base::futex_wait(news_, seen, next)) {
+    switch (base::futex_wait(event_sequence_, seen, next)) {
       case base::futex_result::timed_out:
         if (next == last) return engine::wait_result::timed_out;
         if (engine_->waiting()) return engine::wait_result::ready;
@@ -196,7 +198,7 @@ engine::wait_result kioctx::wait_masked(std::uint32_t seen, const wait_limit& li
     until = until ? std::min(*until, next_look) : next_look;
   }
   const auto result = sleep(record, sleep_record::place::nothing, limit, [&] {
-    if (news_.load(base::memory_order_seq_cst) != seen) return engine::wait_result::ready;
+    if (event_sequence_.load(base::memory_order_seq_cst) != seen) return engine::wait_result::ready;
     return me->sleep(descriptors, until, limit.mask);
   });
   if (has_left(limit)) return result;
@@ -229,16 +231,16 @@ void kioctx::leave_for_sleeper(sleep_record& sleeper) noexcept {
   users_.put();
 }
 
-void kioctx::announce_to_masked() noexcept {
+void kioctx::notify_masked_waiters() noexcept {
   const base::mutex_lock held{masked_lock_};
   for (const auto& each : masked_sleepers_) each.wake();
 }
 
-void kioctx::announce() noexcept {
-  news_.fetch_add(1, base::memory_order_seq_cst);
-  if (followers_.load(base::memory_order_seq_cst) > 0) base::futex_wake_all(&news_);
+void kioctx::notify_waiters() noexcept {
+  event_sequence_.fetch_add(1, base::memory_order_seq_cst);
+  if (followers_.load(base::memory_order_seq_cst) > 0) base::futex_wake_all(&event_sequence_);
   if (engine_->waiting()) engine_->wake();
-  if (masked_.load(base::memory_order_seq_cst) > 0) announce_to_masked();
+  if (masked_.load(base::memory_order_seq_cst) > 0) notify_masked_waiters();
 }
 
 }  // namespace doorbell::aio

@@ -130,7 +130,7 @@ void poller::reopen_without_sleeping(const request& asked) noexcept {
   if (number < 0) return;
   std::array<char, 40> path{};
   std::snprintf(path.data(), path.size(), "/proc/thread-self/fd/%d", number);
-  const int mode = is_read(asked.what) ? O_RDONLY : O_WRONLY;
+  const int mode = is_read(asked.iocb) ? O_RDONLY : O_WRONLY;
   const int again = raw::open(path.data(), mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
   if (again >= 0) pins_.replace(asked.by_threads.pinned, again);
 }

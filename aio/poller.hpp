@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// poller: waits, on behalf of the crew's requests, until their files are ready. Its epoll is in the crew's own table.
+// poller: waits, on behalf of the I/O threads' requests, until their files are ready. Its epoll is in the I/O threads'
+// own table.
 //
 // Each request has a descriptor of its own in that table (file_pins), so that several requests can wait for one file,
 // and the program may close its descriptor and reuse the number. A request waits for one event at a time
@@ -17,7 +18,7 @@
 //              the poller's thread can arm it, and a file that is ready when it is armed causes an event.
 //
 // Thread safety: add() and remove() may be called concurrently, in any thread; the other members in threads of the
-// crew.
+// I/O threads.
 // Lock: clients are called without it; the lock of file_pins is acquired under it.
 #pragma once
 
@@ -97,7 +98,7 @@ class poller {
 
   file_pins& pins_;
   wakeup_fd& wakeup_;
-  int epoll_ = -1;  // in the crew's table; set before the first request comes
+  int epoll_ = -1;  // in the I/O threads' table; set before the first request comes
 
   base::mutex lock_;
   std::uint64_t last_watch_ DOORBELL_GUARDED_BY(lock_) = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// private_table: a descriptor table for the crew's threads that the threads of the program do not share.
+// private_table: a descriptor table for the I/O threads that the threads of the program do not share.
 //
 // The descriptors in this table stay open when the program closes its own. Closing one of them does not drop the
 // program's record locks, which belong to the table through which they were set (fcntl(2)).

@@ -3,8 +3,8 @@
 // System calls on descriptors of a table that the program does not share (private_table.hpp).
 //
 // ThreadSanitizer intercepts the functions of the C library and keeps a state for each descriptor number. It knows only
-// one table, so it would confuse a number in the crew's table with the program's file of that number. It does not see
-// system calls made by number.
+// one table, so it would confuse a number in the I/O threads' table with the program's file of that number. It does not
+// see system calls made by number.
 //
 // Thread safety and errors: those of the system calls, -1 and errno.
 #pragma once

@@ -38,7 +38,7 @@ reaper& reaper::process() noexcept {
 }
 
 void reaper::watch(kioctx& ctx, std::error_code& ec) noexcept {
-  bells_by_key lost;  // destroyed after the lock is released
+  eventfds_by_key lost;  // destroyed after the lock is released
   const base::mutex_lock held{lock_};
   if (!has_thread_) start_locked(ec);
   if (ec) return;
@@ -142,28 +142,28 @@ void reaper::forget(kioctx& ctx) noexcept {
 
 // If there is no memory for the entry, or the epoll cannot take it, the remaining count waits for the next signal. If
 // there is no epoll, the reaper retries by looking at the eventfd.
-void reaper::add_when_there_is_room(const foreign_bell_ptr& bell) noexcept {
+void reaper::add_when_there_is_room(const resfd_target_ptr& efd) noexcept {
   const base::mutex_lock held{lock_};
   std::error_code ec;
   if (!has_thread_) start_locked(ec);
-  if (ec || find_full_locked(bell)) return;
+  if (ec || find_full_locked(efd)) return;
   const auto key = ++last_key_;
   try {
-    full_.emplace(key, bell);
+    full_.emplace(key, efd);
   } catch (const std::bad_alloc&) {
     return;
   }
   epoll_event room{};
   room.events = EPOLLOUT | EPOLLET;  // there may be room already; each read by the program is an edge
   room.data.u64 = key;
-  if (epoll_.is_ours() && ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, bell->descriptor(), &room) != 0) full_.erase(key);
+  if (epoll_.is_ours() && ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, efd->descriptor(), &room) != 0) full_.erase(key);
 }
 
-bool reaper::find_full_locked(const foreign_bell_ptr& bell) const noexcept {
-  return std::ranges::any_of(full_, [&](const auto& entry) { return entry.second == bell; });
+bool reaper::find_full_locked(const resfd_target_ptr& efd) const noexcept {
+  return std::ranges::any_of(full_, [&](const auto& entry) { return entry.second == efd; });
 }
 
-foreign_bell_ptr reaper::full(std::uint64_t key) noexcept {
+resfd_target_ptr reaper::full(std::uint64_t key) noexcept {
   const base::mutex_lock held{lock_};
   const auto at = full_.find(key);
   return at == full_.end() ? nullptr : at->second;
@@ -175,15 +175,15 @@ foreign_bell_ptr reaper::full(std::uint64_t key) noexcept {
 //   is_full(): yes -> adds it
 //
 //   forbidden: full, and not on the list. A thread that found it on the list had signalled before it was removed.
-void reaper::add_what_fits(std::uint64_t key, const foreign_bell_ptr& bell) noexcept {
-  bell->try_again();
-  if (bell->is_full()) return;
+void reaper::add_what_fits(std::uint64_t key, const resfd_target_ptr& efd) noexcept {
+  efd->try_again();
+  if (efd->is_full()) return;
   {
     const base::mutex_lock held{lock_};
     full_.erase(key);
-    if (epoll_.is_ours()) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, bell->descriptor(), nullptr);
+    if (epoll_.is_ours()) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, efd->descriptor(), nullptr);
   }
-  if (bell->is_full()) add_when_there_is_room(bell);
+  if (efd->is_full()) add_when_there_is_room(efd);
 }
 
 kioctx_user reaper::enter(std::uint64_t key) noexcept {
@@ -197,7 +197,7 @@ void reaper::forget_all() noexcept {
   const base::mutex_lock held{lock_};
   contexts_ = {};
   // The parent's threads may have been using these.
-  for (auto& [key, bell] : full_) std::ignore = bell.detach();
+  for (auto& [key, efd] : full_) std::ignore = efd.detach();
   full_ = {};
   epoll_.reset();
   has_thread_ = false;
@@ -231,7 +231,7 @@ int reaper::wait_for_epoll() noexcept {
 }
 
 void reaper::restore_epoll() noexcept {
-  bells_by_key lost;  // destroyed after the lock is released
+  eventfds_by_key lost;  // destroyed after the lock is released
   const base::mutex_lock held{lock_};
   if (!epoll_.is_ours()) restore_epoll_locked(lost);
 }
@@ -240,7 +240,7 @@ void reaper::restore_epoll() noexcept {
 // an edge.
 // @param[out] lost eventfds that the new epoll cannot take. The caller destroys them after it has released the lock,
 // because that acquires an eventfd's lock.
-void reaper::restore_epoll_locked(bells_by_key& lost) noexcept {
+void reaper::restore_epoll_locked(eventfds_by_key& lost) noexcept {
   epoll_ = base::private_fd{base::unique_fd{::epoll_create1(EPOLL_CLOEXEC)}};
   if (!epoll_) return;
   needs_epoll_.store(0, base::memory_order_seq_cst);
@@ -286,7 +286,7 @@ bool reaper::look_at(Which which) noexcept {
 }
 
 // Completes requests of contexts whose completions no descriptor announces.
-bool reaper::look_at_unannounced() noexcept {
+bool reaper::poll_unnotified() noexcept {
   return look_at([](const watched& each) {
     return each.is_in_rounds ? each.ctx->is_only_looked_into()
                              : each.descriptors[0] < 0 || each.ctx->must_be_looked_at();
@@ -319,15 +319,15 @@ bool reaper::look_at_full() noexcept {
     newest = last_key_;
   }
   for (std::uint64_t last = 0;;) {
-    foreign_bell_ptr bell;
+    resfd_target_ptr efd;
     {
       const base::mutex_lock held{lock_};
       const auto next = full_.upper_bound(last);
       if (next == full_.end() || next->first > newest) return !full_.empty();
       last = next->first;
-      bell = next->second;
+      efd = next->second;
     }
-    add_what_fits(last, bell);
+    add_what_fits(last, efd);
   }
 }
 
@@ -361,13 +361,13 @@ void reaper::run() noexcept {
         ::epoll_wait(epoll, ready.data(), static_cast<int>(ready.size()), static_cast<int>(timeout.count()));
     const bool has_made_round = make_round_if_due(count == 0 && !is_looking);
     if (count <= 0 || is_looking || has_made_round || ++wakeups > most_wakeups_without_look) {
-      is_looking = look_at_unannounced();
+      is_looking = poll_unnotified();
       wakeups = 0;
     }
     if (count == 0) end_process_without_threads();
     for (const auto& each : std::span{ready}.first(static_cast<std::size_t>(std::max(count, 0)))) {
       if (const auto ctx = enter(each.data.u64)) ctx->reap_for_others();
-      if (const auto bell = full(each.data.u64)) add_what_fits(each.data.u64, bell);
+      if (const auto efd = full(each.data.u64)) add_what_fits(each.data.u64, efd);
     }
   }
 }

@@ -75,7 +75,7 @@ class reaper {
   void forget(kioctx& ctx) noexcept;
 
   /// Adds the counts that a kernel eventfd had no room for, as soon as there is room.
-  void add_when_there_is_room(const foreign_bell_ptr& bell) noexcept;
+  void add_when_there_is_room(const resfd_target_ptr& efd) noexcept;
 
   /// Whether the program has closed the epoll. Checked in each call that has started a request.
   [[nodiscard]] bool needs_epoll() const noexcept { return needs_epoll_.load(base::memory_order_seq_cst) != 0; }
@@ -97,16 +97,16 @@ class reaper {
     bool is_in_rounds = false;
   };
   using contexts_by_key = std::map<std::uint64_t, watched>;
-  using bells_by_key = std::map<std::uint64_t, foreign_bell_ptr>;
+  using eventfds_by_key = std::map<std::uint64_t, resfd_target_ptr>;
 
   reaper() = default;
 
   void start_locked(std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   void start_if_due_locked(std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  [[nodiscard]] bool find_full_locked(const foreign_bell_ptr& bell) const noexcept
+  [[nodiscard]] bool find_full_locked(const resfd_target_ptr& efd) const noexcept
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  [[nodiscard]] foreign_bell_ptr full(std::uint64_t key) noexcept;
-  void add_what_fits(std::uint64_t key, const foreign_bell_ptr& bell) noexcept;
+  [[nodiscard]] resfd_target_ptr full(std::uint64_t key) noexcept;
+  void add_what_fits(std::uint64_t key, const resfd_target_ptr& efd) noexcept;
   [[nodiscard]] kioctx_user enter(std::uint64_t key) noexcept;
   [[nodiscard]] contexts_by_key::iterator find_locked(const kioctx& ctx) noexcept
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
@@ -117,13 +117,13 @@ class reaper {
   void take_off_epoll_locked(const watched& entry) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] int epoll() noexcept;
   [[nodiscard]] int wait_for_epoll() noexcept;
-  void restore_epoll_locked(bells_by_key& lost) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  void restore_epoll_locked(eventfds_by_key& lost) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   template <class Which, class What>
   bool visit(Which which, What what) noexcept;
   template <class Which>
   [[nodiscard]] bool look_at(Which which) noexcept;
   [[nodiscard]] bool make_round_if_due(bool has_slept_through) noexcept;
-  [[nodiscard]] bool look_at_unannounced() noexcept;
+  [[nodiscard]] bool poll_unnotified() noexcept;
   [[nodiscard]] bool look_at_full() noexcept;
   static void end_process_without_threads() noexcept;
   [[noreturn]] void run() noexcept;
@@ -134,7 +134,7 @@ class reaper {
   std::uint64_t last_key_ DOORBELL_GUARDED_BY(lock_) = 0;
   std::chrono::steady_clock::time_point next_start_ DOORBELL_GUARDED_BY(lock_) = {};  // earliest next thread start
   contexts_by_key contexts_ DOORBELL_GUARDED_BY(lock_);
-  bells_by_key full_ DOORBELL_GUARDED_BY(lock_);
+  eventfds_by_key full_ DOORBELL_GUARDED_BY(lock_);
   base::atomic<std::uint32_t> needs_epoll_{0};
   base::atomic<bool> has_rounds_{false};                // stored under lock_: some contexts may be visited in rounds
   std::chrono::steady_clock::time_point next_round_{};  // used by the reaper's thread only

@@ -21,15 +21,15 @@
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/kref.hpp>
 
+#include "request_observer.hpp"
 #include "request_pool.hpp"
-#include "request_watcher.hpp"
 #include "resfd.hpp"
-#include "threads_note.hpp"
+#include "threads_request_state.hpp"
 
 namespace doorbell::aio {
 
 struct request : boost::intrusive::list_base_hook<> {
-  request(const iocb_abi& asked, const iocb_abi* at) noexcept : what{asked}, obj{at} {}
+  request(const iocb_abi& asked, const iocb_abi* at) noexcept : iocb{asked}, user_iocb{at} {}
   /// Makes a request in `memory` from the pool, or on the heap if `memory` is null. @return null if the heap has none.
   static request* make(request_pool& pool, void* memory, const iocb_abi& asked, const iocb_abi* at) noexcept;
 
@@ -44,7 +44,7 @@ struct request : boost::intrusive::list_base_hook<> {
 
   /// The buffers of a preadv or pwritev; the program's own array need not outlive submit.
   [[nodiscard]] std::span<const iovec> buffers() const noexcept {
-    return {vectors != nullptr ? vectors.get() : few_vectors.data(), what.nbytes};
+    return {vectors != nullptr ? vectors.get() : few_vectors.data(), iocb.nbytes};
   }
   /// Memory for `count` buffers. @return null if there is none.
   [[nodiscard]] iovec* room_for_vectors(std::size_t count) noexcept {
@@ -53,18 +53,18 @@ struct request : boost::intrusive::list_base_hook<> {
     return vectors.get();
   }
 
-  iocb_abi what;  // as checked; constant once the request has started
-  const iocb_abi* const obj;
+  iocb_abi iocb;  // as checked; constant once the request has started
+  const iocb_abi* const user_iocb;
   request_pool* pool = nullptr;  // owner of its memory; null: the heap
   std::array<iovec, 4> few_vectors;
   std::unique_ptr<iovec[]> vectors;  // for more buffers than few_vectors holds
-  ringing whom;
+  completion_target target;
   /// When submit tries to carry it out inline.
-  enum class try_at_once : std::uint8_t { never, first, always } at_once = try_at_once::never;
-  // Set only if there is a request_watcher.
-  request_watcher::clock::time_point taken_at;
+  enum class inline_policy : std::uint8_t { never, first, always } inline_io = inline_policy::never;
+  // Set only if there is a request_observer.
+  request_observer::clock::time_point taken_at;
   /// Set by the thread that carries it out or reaps it.
-  request_watcher::answered_by answered = request_watcher::answered_by::threads;
+  request_observer::answered_by answered = request_observer::answered_by::threads;
   base::kref references{2};
   /// A cancellation was requested. Otherwise -ECANCELED has another cause in the engine, and the request is started
   /// again.
@@ -87,12 +87,12 @@ struct request : boost::intrusive::list_base_hook<> {
   /// The kernel's AIO signals it. Set before the start, and cleared if the kernel's AIO has not taken the request.
   bool is_signalled_by_kernel = false;
   /// Its completion in the kernel's AIO signals no descriptor of the engine.
-  bool is_unannounced = false;
+  bool is_unnotified = false;
   dev_t device = 0;  ///< of the file
   ino_t inode = 0;
   /// Set before its start if the threads of engine_failover carry it out.
   base::atomic<bool> is_with_threads{false};
-  threads_note by_threads;
+  threads_request_state by_threads;
   boost::intrusive::list_member_hook<> place;  // in a request_queue
 };
 

@@ -13,55 +13,55 @@
 namespace doorbell::aio {
 namespace {
 
-void add_the_rest(const foreign_bell_ptr& rung) noexcept {
+void add_the_rest(const resfd_target_ptr& rung) noexcept {
   if (rung->is_full()) reaper::process().add_when_there_is_room(rung);
 }
 
 }  // namespace
 
-foreign_bell_ptr foreign_bell::make(int resfd, std::error_code& ec) noexcept {
-  foreign_bell_ptr made{new (std::nothrow) foreign_bell{resfd}, false};
+resfd_target_ptr resfd_target::make(int resfd, std::error_code& ec) noexcept {
+  resfd_target_ptr made{new (std::nothrow) resfd_target{resfd}, false};
   if (made == nullptr) {
     ec = std::make_error_code(std::errc::not_enough_memory);
     return {};
   }
   made->forwarding_ = doorbell::eventfd::forwarding_to(resfd, ec);
   if (ec) return {};
-  made->bell_ = made->forwarding_.context();
-  made->file_ = made->bell_->forwarding_target();
+  made->efd_ = made->forwarding_.context();
+  made->file_ = made->efd_->forwarding_target();
   return made;
 }
 
 // The program may have put its eventfd at our descriptor's number; a comparison of the number with itself would always
 // be true. A true comparison also implies that our descriptor still refers to the held eventfd, unless the program has
 // put one other file at both numbers; then the descriptor is verified before a write (kernel_eventfd.hpp).
-bool foreign_bell::is_named_by(int fd) const noexcept {
+bool resfd_target::is_named_by(int fd) const noexcept {
   return fd != file_->get() && !file_->is_superseded() && !file_->is_doubtful() && is_same_file(file_->get(), fd);
 }
 
-void foreign_bell::end() noexcept { shared_bells::process().end(*this); }
+void resfd_target::end() noexcept { resfd_registry::process().end(*this); }
 
 // Tries the kernel's AIO first: between a check of the descriptor and a write(2), the program may put a file at its
 // number.
-void ringing::ring(std::uint64_t times) const noexcept {
+void completion_target::ring(std::uint64_t times) const noexcept {
   if (foreign != nullptr && !eventfd_ctx::in_callback()) {
     times = eventfd_signal::add(foreign->file(), times);
-    if (times > 0) times = bell->forward_directly(times);
+    if (times > 0) times = efd->forward_directly(times);
     if (times == 0) return;
   }
-  bell->signal(times);
-  see_to_the_rest();
+  efd->signal(times);
+  forward_the_rest();
 }
 
 // Tries write(2) first. ring() adds the rest if the write did not fit or might have blocked.
-void ringing::ring_verified(std::uint64_t times) const noexcept {
-  if (foreign != nullptr && !eventfd_ctx::in_callback()) times = bell->forward_directly(times);
+void completion_target::signal_verified(std::uint64_t times) const noexcept {
+  if (foreign != nullptr && !eventfd_ctx::in_callback()) times = efd->forward_directly(times);
   if (times > 0) ring(times);
 }
 
 // In a callback, signal() only defers the signal until the callback returns, and the write to the kernel eventfd is
 // deferred until after that signal. So the check for a remaining count is deferred twice.
-void ringing::see_to_the_rest() const noexcept {
+void completion_target::forward_the_rest() const noexcept {
   if (foreign == nullptr) return;
   if (!eventfd_ctx::in_callback()) {
     add_the_rest(foreign);
@@ -69,57 +69,57 @@ void ringing::see_to_the_rest() const noexcept {
   }
   constexpr auto look_after_signal = [](void* object, std::uint64_t) noexcept {
     constexpr auto look_after_write = [](void* rung, std::uint64_t) noexcept {
-      add_the_rest(foreign_bell_ptr{static_cast<foreign_bell*>(rung), false});
+      add_the_rest(resfd_target_ptr{static_cast<resfd_target*>(rung), false});
     };
     eventfd_ctx::after_callback(look_after_write, object);
   };
-  eventfd_ctx::after_callback(look_after_signal, foreign_bell_ptr{foreign}.detach());
+  eventfd_ctx::after_callback(look_after_signal, resfd_target_ptr{foreign}.detach());
 }
 
-shared_bells& shared_bells::process() noexcept {
+resfd_registry& resfd_registry::process() noexcept {
   // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): without memory for the lists the program ends
-  static shared_bells& one = *new shared_bells;
+  static resfd_registry& one = *new resfd_registry;
   return one;
 }
 
-// @return null if no foreign_bell is known for the number, or only one without references.
-foreign_bell_ptr shared_bells::get_locked(int number) noexcept {
+// @return null if no resfd_target is known for the number, or only one without references.
+resfd_target_ptr resfd_registry::get_locked(int number) noexcept {
   for (auto& each : place_of(number))
-    if (each.number_ == number && each.references_.get_unless_zero()) return foreign_bell_ptr{&each, false};
+    if (each.number_ == number && each.references_.get_unless_zero()) return resfd_target_ptr{&each, false};
   return {};
 }
 
-foreign_bell_ptr shared_bells::get(int number) noexcept {
+resfd_target_ptr resfd_registry::get(int number) noexcept {
   const base::mutex_lock held{lock_};
   return get_locked(number);
 }
 
 // Makes `made` the known one for its number if the known one is `known` now, or if none is known.
 // @return the known one afterwards.
-foreign_bell_ptr shared_bells::replace(const foreign_bell_ptr& known, const foreign_bell_ptr& made) noexcept {
+resfd_target_ptr resfd_registry::replace(const resfd_target_ptr& known, const resfd_target_ptr& made) noexcept {
   const base::mutex_lock held{lock_};
   // If another one is known, the reference goes to the caller: the last one must not be dropped under the lock.
   if (auto now = get_locked(made->number_); now != known) return now;
   auto& place = place_of(made->number_);
-  place.remove_if([&](const foreign_bell& each) { return each.number_ == made->number_; });
+  place.remove_if([&](const resfd_target& each) { return each.number_ == made->number_; });
   place.push_back(*made);
   return made;
 }
 
-// The lock is not held while the kernel compares the files, nor while a new foreign_bell is made.
-foreign_bell_ptr shared_bells::find(int resfd, std::error_code& ec) noexcept {
+// The lock is not held while the kernel compares the files, nor while a new resfd_target is made.
+resfd_target_ptr resfd_registry::find(int resfd, std::error_code& ec) noexcept {
   delete_ended();
   auto known = get(resfd);
-  foreign_bell_ptr made;
+  resfd_target_ptr made;
   for (;;) {
     if (known != nullptr && (known == made || known->is_named_by(resfd))) return known;
-    if (made == nullptr) made = foreign_bell::make(resfd, ec);
+    if (made == nullptr) made = resfd_target::make(resfd, ec);
     if (made == nullptr) return {};
     known = replace(known, made);
   }
 }
 
-void shared_bells::end(foreign_bell& ended) noexcept {
+void resfd_registry::end(resfd_target& ended) noexcept {
   {
     const base::mutex_lock held{lock_};
     if (ended.is_linked()) place_of(ended.number_).erase(list::s_iterator_to(ended));
@@ -131,32 +131,32 @@ void shared_bells::end(foreign_bell& ended) noexcept {
   delete &ended;
 }
 
-void shared_bells::delete_ended() noexcept {
+void resfd_registry::delete_ended() noexcept {
   list ended;
   {
     const base::mutex_lock held{lock_};
     ended.swap(ended_);
   }
-  ended.clear_and_dispose([](foreign_bell* each) { delete each; });
+  ended.clear_and_dispose([](resfd_target* each) { delete each; });
 }
 
-void shared_bells::forget_all() noexcept {
+void resfd_registry::forget_all() noexcept {
   const base::mutex_lock held{lock_};
   for (auto& each : known_) each.clear();
   ended_.clear();
 }
 
-void shared_bells::begin_anew() noexcept { new (this) shared_bells; }
+void resfd_registry::begin_anew() noexcept { new (this) resfd_registry; }
 
-foreign_bell_ptr foreign_bells::find(int resfd, std::error_code& ec) noexcept {
-  foreign_bell_ptr known;
+resfd_target_ptr resfd_cache::find(int resfd, std::error_code& ec) noexcept {
+  resfd_target_ptr known;
   {
     const base::mutex_lock held{lock_};
     known = place_of(resfd);
   }
   if (known != nullptr && known->is_named_by(resfd)) return known;
-  known = shared_bells::process().find(resfd, ec);
-  foreign_bell_ptr replaced;  // destroyed after the lock is released: it may acquire an eventfd's lock
+  known = resfd_registry::process().find(resfd, ec);
+  resfd_target_ptr replaced;  // destroyed after the lock is released: it may acquire an eventfd's lock
   const base::mutex_lock held{lock_};
   if (known != nullptr) replaced = std::exchange(place_of(resfd), known);
   return known;

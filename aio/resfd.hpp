@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// foreign_bell: a kernel eventfd that the program made, and named in an iocb by its descriptor's number (resfd).
+// resfd_target: a kernel eventfd that the program made, and named in an iocb by its descriptor's number (resfd).
 //
 // The library signals it through an eventfd of the library that forwards counts to it, and holds the file by a
 // descriptor of its own: the program may close its number, or use it again for something else, and neither changes
@@ -16,10 +16,10 @@
 //   forbidden: 8 bytes written to the file. The library never writes to the program's number, only to the file that it
 //              held at submit.
 //
-// All contexts of the process share the foreign_bells, so an eventfd costs one descriptor, however many contexts signal
-// it: shared_bells finds the foreign_bell of each number; foreign_bells is a context's cache of those that it used
-// last. Only caches and requests hold references. When the last reference is dropped, the foreign_bell leaves
-// shared_bells:
+// All contexts of the process share the resfd_cache, so an eventfd costs one descriptor, however many contexts signal
+// it: resfd_registry finds the resfd_target of each number; resfd_cache is a context's cache of those that it used
+// last. Only caches and requests hold references. When the last reference is dropped, the resfd_target leaves
+// resfd_registry:
 //
 //   last reference                       find
 //   put(): no reference is left
@@ -29,7 +29,7 @@
 //     the list; unlock
 //   is deleted
 //
-//   forbidden: find gets a reference to a foreign_bell that is being deleted. end() needs the lock, so the memory is
+//   forbidden: find gets a reference to a resfd_target that is being deleted. end() needs the lock, so the memory is
 //              valid while find holds the lock, and get_unless_zero() is sufficient.
 #pragma once
 
@@ -47,25 +47,25 @@
 
 namespace doorbell::aio {
 
-class foreign_bell;
-using foreign_bell_ptr = base::intrusive_ptr<foreign_bell>;
+class resfd_target;
+using resfd_target_ptr = base::intrusive_ptr<resfd_target>;
 
-class foreign_bell : public boost::intrusive::list_base_hook<> {  // of shared_bells
+class resfd_target : public boost::intrusive::list_base_hook<> {  // of resfd_registry
  public:
   /// Errors: bad_file_descriptor; invalid_argument for a file that is not an eventfd; too_many_files_open;
   /// not_enough_memory.
-  static foreign_bell_ptr make(int resfd, std::error_code& ec) noexcept;
+  static resfd_target_ptr make(int resfd, std::error_code& ec) noexcept;
 
   /// Whether `fd` refers to this eventfd now.
   [[nodiscard]] bool is_named_by(int fd) const noexcept;
 
   /// The library's eventfd that forwards its counts to the kernel eventfd.
-  [[nodiscard]] const eventfd_ctx_ptr& bell() const noexcept { return bell_; }
+  [[nodiscard]] const eventfd_ctx_ptr& eventfd() const noexcept { return efd_; }
 
   /// Whether a count remains that did not fit into the kernel eventfd, because the program does not read.
-  [[nodiscard]] bool is_full() const noexcept { return bell_->has_waiting_counts(); }
+  [[nodiscard]] bool is_full() const noexcept { return efd_->has_waiting_counts(); }
   /// Adds as much of the remaining count as fits now.
-  void try_again() noexcept { bell_->forward_waiting(); }
+  void try_again() noexcept { efd_->forward_waiting(); }
   /// The descriptor that becomes writable when there is room.
   [[nodiscard]] int descriptor() const noexcept { return file_->get(); }
   /// The library's descriptor that holds the eventfd.
@@ -77,49 +77,49 @@ class foreign_bell : public boost::intrusive::list_base_hook<> {  // of shared_b
   }
 
  private:
-  friend class shared_bells;
+  friend class resfd_registry;
 
-  explicit foreign_bell(int number) noexcept : number_{number} {}
+  explicit resfd_target(int number) noexcept : number_{number} {}
   void end() noexcept;
 
   const int number_;  // the number that the program named
   doorbell::eventfd forwarding_;
   const base::private_fd* file_ = nullptr;  // the descriptor by which forwarding_ holds the eventfd
-  eventfd_ctx_ptr bell_;
+  eventfd_ctx_ptr efd_;
   base::kref references_;
 };
 
 /// The eventfd that a request signals.
-struct ringing {
+struct completion_target {
   /// Signals it. A kernel eventfd stops at 2^64-1, as with the kernel's own AIO. If the system refuses the kernel's
   /// AIO, a count that does not fit is added as soon as the program has read.
   void ring(std::uint64_t times) const noexcept;
   /// The same in a verified_scope of the descriptor (private_fd.hpp), by fewer system calls.
-  void ring_verified(std::uint64_t times) const noexcept;
+  void signal_verified(std::uint64_t times) const noexcept;
 
-  eventfd_ctx_ptr bell;      ///< pins the eventfd_ctx, not its file; null: none
-  foreign_bell_ptr foreign;  ///< if `bell` forwards to a kernel eventfd, its owner; else null
+  eventfd_ctx_ptr efd;       ///< pins the eventfd_ctx, not its file; null: none
+  resfd_target_ptr foreign;  ///< if `eventfd` forwards to a kernel eventfd, its owner; else null
 
  private:
-  void see_to_the_rest() const noexcept;
+  void forward_the_rest() const noexcept;
 };
 
-/// The foreign_bells of the process, by the number that the program named. Holds no references.
+/// The resfd_cache of the process, by the number that the program named. Holds no references.
 /// Thread safety: all members may be called concurrently.
-class shared_bells {
+class resfd_registry {
  public:
   /// The list of this process. Never destroyed: threads may signal until the very end.
-  static shared_bells& process() noexcept;
+  static resfd_registry& process() noexcept;
 
-  /// Finds or makes the foreign_bell of the eventfd to which `resfd` refers now. Errors: as foreign_bell::make.
-  [[nodiscard]] foreign_bell_ptr find(int resfd, std::error_code& ec) noexcept;
-  /// Deletes a foreign_bell without references. The reaper does not close descriptors, because the program may put a
+  /// Finds or makes the resfd_target of the eventfd to which `resfd` refers now. Errors: as resfd_target::make.
+  [[nodiscard]] resfd_target_ptr find(int resfd, std::error_code& ec) noexcept;
+  /// Deletes a resfd_target without references. The reaper does not close descriptors, because the program may put a
   /// file at the number between the check and the close: the reaper leaves them to the next call of delete_ended().
-  void end(foreign_bell& ended) noexcept;
+  void end(resfd_target& ended) noexcept;
   /// Called in a thread of the program, without a lock: by find(), and when a context is destroyed.
   void delete_ended() noexcept;
 
-  /// For a fork's child: drops the parent's foreign_bells without deleting them.
+  /// For a fork's child: drops the parent's resfd_cache without deleting them.
   void forget_all() noexcept;
   /// For a child whose copy of the lists may be locked or half changed: the same, without access to the old lists.
   void begin_anew() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS;
@@ -128,36 +128,36 @@ class shared_bells {
   void unlock_after_fork() noexcept DOORBELL_UNLOCK_FUNCTION(lock_) { lock_.unlock(); }
 
  private:
-  using list = boost::intrusive::list<foreign_bell, boost::intrusive::constant_time_size<false>>;
+  using list = boost::intrusive::list<resfd_target, boost::intrusive::constant_time_size<false>>;
 
-  shared_bells() = default;
+  resfd_registry() = default;
 
   [[nodiscard]] list& place_of(int number) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     return known_[static_cast<unsigned>(number) % known_.size()];
   }
-  [[nodiscard]] foreign_bell_ptr get_locked(int number) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  [[nodiscard]] foreign_bell_ptr get(int number) noexcept;
-  [[nodiscard]] foreign_bell_ptr replace(const foreign_bell_ptr& known, const foreign_bell_ptr& made) noexcept;
+  [[nodiscard]] resfd_target_ptr get_locked(int number) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  [[nodiscard]] resfd_target_ptr get(int number) noexcept;
+  [[nodiscard]] resfd_target_ptr replace(const resfd_target_ptr& known, const resfd_target_ptr& made) noexcept;
 
   base::mutex lock_;  // no other lock is acquired under it
   std::array<list, 64> known_ DOORBELL_GUARDED_BY(lock_);
   list ended_ DOORBELL_GUARDED_BY(lock_);  // ended in the reaper's thread, and not deleted yet
 };
 
-/// The foreign_bells that a context used last, so that not every request searches those of the process.
+/// The resfd_cache that a context used last, so that not every request searches those of the process.
 /// Thread safety: all members may be called concurrently.
-class foreign_bells {
+class resfd_cache {
  public:
-  /// The foreign_bell of the eventfd to which `resfd` refers now. Errors: as foreign_bell::make.
-  [[nodiscard]] foreign_bell_ptr find(int resfd, std::error_code& ec) noexcept;
+  /// The resfd_target of the eventfd to which `resfd` refers now. Errors: as resfd_target::make.
+  [[nodiscard]] resfd_target_ptr find(int resfd, std::error_code& ec) noexcept;
 
  private:
-  [[nodiscard]] foreign_bell_ptr& place_of(int resfd) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+  [[nodiscard]] resfd_target_ptr& place_of(int resfd) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     return known_[static_cast<unsigned>(resfd) % known_.size()];
   }
 
   base::mutex lock_;  // no other lock is acquired under it
-  std::array<foreign_bell_ptr, 8> known_ DOORBELL_GUARDED_BY(lock_);
+  std::array<resfd_target_ptr, 8> known_ DOORBELL_GUARDED_BY(lock_);
 };
 
 /// Caches the lookup of one submit. Consecutive iocbs that name the same number are looked up once: a program that
@@ -165,10 +165,10 @@ class foreign_bells {
 /// Thread safety: none; for the thread that submits.
 class resfd_lookup {
  public:
-  explicit resfd_lookup(foreign_bells& known) noexcept : known_{known} {}
+  explicit resfd_lookup(resfd_cache& known) noexcept : known_{known} {}
 
-  /// Errors: as foreign_bell::make.
-  [[nodiscard]] foreign_bell_ptr find(int resfd, std::error_code& ec) noexcept {
+  /// Errors: as resfd_target::make.
+  [[nodiscard]] resfd_target_ptr find(int resfd, std::error_code& ec) noexcept {
     if (last_ == nullptr || number_ != resfd) {
       last_ = known_.find(resfd, ec);
       number_ = resfd;
@@ -177,9 +177,9 @@ class resfd_lookup {
   }
 
  private:
-  foreign_bells& known_;
+  resfd_cache& known_;
   int number_ = -1;
-  foreign_bell_ptr last_;
+  resfd_target_ptr last_;
 };
 
 }  // namespace doorbell::aio

@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <new>
 
-#include "kernel_hop.hpp"
+#include "tsan_annotations.hpp"
 #include "user_memory.hpp"
 
 namespace doorbell::aio {
@@ -75,7 +75,7 @@ void ring::map(unsigned nr_events, std::error_code& ec) noexcept {
     ::munmap(memory, bytes);
     return;
   }
-  kernel_hop::mapped();
+  tsan_annotations::mapped();
   ::madvise(ours, bytes, MADV_DONTFORK);
   address_ = memory;
   bytes_ = bytes;
@@ -94,7 +94,7 @@ void ring::map(unsigned nr_events, std::error_code& ec) noexcept {
 
 void ring::unmap() noexcept {
   if (header_ == nullptr) return;
-  kernel_hop::unmap();
+  tsan_annotations::unmap();
   if (is_at(address_)) ::munmap(address_, bytes_);
   ::munmap(header_, bytes_);
   header_ = nullptr;

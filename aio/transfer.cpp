@@ -30,8 +30,8 @@ constexpr off_t at_its_position = -1;
 class buffers {
  public:
   explicit buffers(const request& asked) noexcept
-      : one_{reinterpret_cast<void*>(static_cast<std::uintptr_t>(asked.what.buf)), asked.what.nbytes},
-        all_{is_vectored(asked.what) ? asked.buffers() : std::span{&one_, 1}} {}
+      : one_{reinterpret_cast<void*>(static_cast<std::uintptr_t>(asked.iocb.buf)), asked.iocb.nbytes},
+        all_{is_vectored(asked.iocb) ? asked.buffers() : std::span{&one_, 1}} {}
   buffers(const buffers&) = delete;
   buffers& operator=(const buffers&) = delete;
 
@@ -59,8 +59,8 @@ std::int64_t transfer_by_newest_call(const request& asked, int fd, off_t offset,
   const buffers memory{asked};
   const auto count = static_cast<int>(memory.size());
   return answer_of([&] {
-    if (is_in_private_table()) return raw::transfer(is_read(asked.what), fd, memory.data(), count, offset, flags);
-    return is_read(asked.what) ? ::preadv2(fd, memory.data(), count, offset, flags)
+    if (is_in_private_table()) return raw::transfer(is_read(asked.iocb), fd, memory.data(), count, offset, flags);
+    return is_read(asked.iocb) ? ::preadv2(fd, memory.data(), count, offset, flags)
                                : ::pwritev2(fd, memory.data(), count, offset, flags);
   });
 }
@@ -70,10 +70,10 @@ std::int64_t transfer_by_older_call(const request& asked, int fd, off_t offset) 
   const auto count = static_cast<int>(memory.size());
   return answer_of([&]() -> std::int64_t {
     if (is_in_private_table())
-      return raw::transfer_without_flags(is_read(asked.what), fd, memory.data(), count, offset);
+      return raw::transfer_without_flags(is_read(asked.iocb), fd, memory.data(), count, offset);
     if (offset == at_its_position)
-      return is_read(asked.what) ? ::readv(fd, memory.data(), count) : ::writev(fd, memory.data(), count);
-    return is_read(asked.what) ? ::preadv(fd, memory.data(), count, offset)
+      return is_read(asked.iocb) ? ::readv(fd, memory.data(), count) : ::writev(fd, memory.data(), count);
+    return is_read(asked.iocb) ? ::preadv(fd, memory.data(), count, offset)
                                : ::pwritev(fd, memory.data(), count, offset);
   });
 }
@@ -89,28 +89,28 @@ bool is_refused_by_sandbox(bool reads) noexcept {
 std::int64_t transfer_at(const request& asked, int fd, off_t offset, int flags) noexcept {
   const auto answer = transfer_by_newest_call(asked, fd, offset, flags);
   const bool may_be_refused = answer == -ENOSYS || answer == -EPERM || answer == -EACCES;
-  if (!may_be_refused || !is_refused_by_sandbox(is_read(asked.what))) return answer;
+  if (!may_be_refused || !is_refused_by_sandbox(is_read(asked.iocb))) return answer;
   if (flags == RWF_NOWAIT) return -EOPNOTSUPP;
   return flags == 0 ? transfer_by_older_call(asked, fd, offset) : answer;
 }
 
 // A file without positions ignores the offset; but a socket refuses any offset except 0, as in the kernel's AIO.
 std::int64_t transfer(const request& asked, int fd, int flags) noexcept {
-  const auto answer = transfer_at(asked, fd, asked.what.offset, flags);
-  if (answer != -ESPIPE || (asked.what.offset != 0 && kind_of(fd) == file_kind::socket)) return answer;
+  const auto answer = transfer_at(asked, fd, asked.iocb.offset, flags);
+  if (answer != -ESPIPE || (asked.iocb.offset != 0 && kind_of(fd) == file_kind::socket)) return answer;
   return transfer_at(asked, fd, at_its_position, flags);
 }
 
 // For sockets that do not support RWF_NOWAIT (before Linux 6.4).
 std::int64_t transfer_message(const request& asked, int fd) noexcept {
   const buffers memory{asked};
-  if (asked.what.offset != 0) return -ESPIPE;
-  if (memory.are_empty() && is_read(asked.what)) return 0;
+  if (asked.iocb.offset != 0) return -ESPIPE;
+  if (memory.are_empty() && is_read(asked.iocb)) return 0;
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(memory.data());  // NOLINT(*-const-cast): sendmsg(2) only reads them
   message.msg_iovlen = memory.size();
   return answer_of([&] {
-    return is_read(asked.what) ? raw::receive(fd, message, MSG_DONTWAIT) : raw::send(fd, message, MSG_DONTWAIT);
+    return is_read(asked.iocb) ? raw::receive(fd, message, MSG_DONTWAIT) : raw::send(fd, message, MSG_DONTWAIT);
   });
 }
 
@@ -118,7 +118,7 @@ std::int64_t transfer_message(const request& asked, int fd) noexcept {
 // a write of 0 bytes sends an empty datagram, and a read of 0 bytes from an eventfd is too short.
 std::int64_t transfer_nothing(const request& asked, int fd) noexcept {
   if (kind_of(fd) == file_kind::socket) return transfer_message(asked, fd);
-  return answer_of([&] { return is_read(asked.what) ? ::read(fd, nullptr, 0) : ::write(fd, nullptr, 0); });
+  return answer_of([&] { return is_read(asked.iocb) ? ::read(fd, nullptr, 0) : ::write(fd, nullptr, 0); });
 }
 
 attempt outcome_of(std::int64_t answer) noexcept {
@@ -179,20 +179,20 @@ bool can_be_opened_again(int fd) noexcept {
 
 attempt try_transfer(const request& asked, int fd) noexcept {
   if (buffers{asked}.are_empty()) return outcome_of(transfer_nothing(asked, fd));
-  const auto answer = transfer(asked, fd, asked.what.rw_flags | RWF_NOWAIT);
+  const auto answer = transfer(asked, fd, asked.iocb.rw_flags | RWF_NOWAIT);
   if (answer != -EOPNOTSUPP) return outcome_of(answer);
   if (kind_of(fd) == file_kind::socket) return outcome_of(transfer_message(asked, fd));
-  if (does_not_block(fd)) return outcome_of(transfer(asked, fd, asked.what.rw_flags & ~RWF_NOWAIT));
+  if (does_not_block(fd)) return outcome_of(transfer(asked, fd, asked.iocb.rw_flags & ~RWF_NOWAIT));
   return {attempt::outcome::impossible};
 }
 
 bool never_waits(const request& asked) noexcept {
-  return (asked.what.rw_flags & RWF_NOWAIT) != 0 || does_not_block(asked.what.fildes);
+  return (asked.iocb.rw_flags & RWF_NOWAIT) != 0 || does_not_block(asked.iocb.fildes);
 }
 
 std::int64_t carry_out(const request& asked, int fd) noexcept {
-  const priority meanwhile{asked.what};
-  switch (operation_of(asked.what)) {
+  const priority meanwhile{asked.iocb};
+  switch (operation_of(asked.iocb)) {
     case opcode::fsync:
       return answer_of([&] { return ::fsync(fd); });
     case opcode::fdsync:
@@ -201,7 +201,7 @@ std::int64_t carry_out(const request& asked, int fd) noexcept {
     case opcode::pwrite:
     case opcode::preadv:
     case opcode::pwritev:
-      return transfer(asked, fd, asked.what.rw_flags);
+      return transfer(asked, fd, asked.iocb.rw_flags);
     case opcode::poll:  // waits in the poller and moves no bytes
       break;
   }
@@ -211,14 +211,14 @@ std::int64_t carry_out(const request& asked, int fd) noexcept {
 // As in the kernel's generic_write_checks(): with O_APPEND, a write starts at the end of the file.
 bool starts_beyond_size_limit(const request& asked) noexcept {
   constexpr int no_append = 0x20;  // RWF_NOAPPEND (Linux 6.9)
-  if (!is_write(asked.what)) return false;
+  if (!is_write(asked.iocb)) return false;
   rlimit limit{};
   if (::getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return false;
   struct stat status{};
-  if (::fstat(asked.what.fildes, &status) != 0 || !S_ISREG(status.st_mode) || buffers{asked}.are_empty()) return false;
-  const bool may_append = (::fcntl(asked.what.fildes, F_GETFL) & O_APPEND) != 0 && !(asked.what.rw_flags & no_append);
-  const bool appends = may_append || (asked.what.rw_flags & RWF_APPEND) != 0;
-  return static_cast<rlim_t>(appends ? status.st_size : asked.what.offset) >= limit.rlim_cur;
+  if (::fstat(asked.iocb.fildes, &status) != 0 || !S_ISREG(status.st_mode) || buffers{asked}.are_empty()) return false;
+  const bool may_append = (::fcntl(asked.iocb.fildes, F_GETFL) & O_APPEND) != 0 && !(asked.iocb.rw_flags & no_append);
+  const bool appends = may_append || (asked.iocb.rw_flags & RWF_APPEND) != 0;
+  return static_cast<rlim_t>(appends ? status.st_size : asked.iocb.offset) >= limit.rlim_cur;
 }
 
 bool is_ready(int fd, short events) noexcept {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// wakeup_fd: an eventfd that wakes the crew's poller thread from epoll_wait(2).
+// wakeup_fd: an eventfd that wakes the I/O threads' poller thread from epoll_wait(2).
 //
 //   a thread that has work               the poller's thread
 //   adds the work (under its lock)       wakes; drains the eventfd
@@ -11,7 +11,7 @@
 //   forbidden: the thread finds true, and the poller's thread has looked already. The poller's thread stores false
 //              before it looks, and both accesses to is_rung_ are seq_cst.
 //
-// Thread safety: wake() may be called concurrently, in threads of the program and of the crew.
+// Thread safety: wake() may be called concurrently, in threads of the program and of the I/O threads.
 #pragma once
 
 #include <system_error>
@@ -25,7 +25,7 @@ class wakeup_fd {
  public:
   /// Creates the eventfd in the calling thread's table. Errors: those of eventfd(2).
   [[nodiscard]] std::error_code open() noexcept;
-  /// The eventfd's number, which is the same in the crew's table.
+  /// The eventfd's number, which is the same in the I/O threads' table.
   [[nodiscard]] int number() const noexcept { return number_; }
   /// Whether that number is still the eventfd in the calling thread's table; the program may have closed it.
   [[nodiscard]] bool is_here() const noexcept { return fd_.is_ours(); }

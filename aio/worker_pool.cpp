@@ -19,11 +19,11 @@ unsigned worker_pool::workers() noexcept {
   return workers_;
 }
 
-worker_pool::pushed worker_pool::push(lane& where, request& held) noexcept {
+worker_pool::pushed worker_pool::push(per_context_queue& where, request& held) noexcept {
   const base::mutex_lock locked{lock_};
   if (!grow_locked()) return pushed::no_worker;
   where.waiting_.push_back(held);
-  if (!where.turn_.is_linked()) lanes_.push_back(where);
+  if (!where.turn_.is_linked()) queues_.push_back(where);
   ++queued_;
   ++pushed_;
   held.by_threads.put_back();
@@ -89,15 +89,15 @@ void worker_pool::end() noexcept {
   work_.notify_all();
 }
 
-void worker_pool::remove(lane& where, request& held) noexcept {
+void worker_pool::remove(per_context_queue& where, request& held) noexcept {
   const base::mutex_lock locked{lock_};
   if (held.place.is_linked()) drop_locked(where, held);
 }
 
-void worker_pool::drop_locked(lane& where, request& queued) noexcept {
+void worker_pool::drop_locked(per_context_queue& where, request& queued) noexcept {
   where.waiting_.erase(where.waiting_.iterator_to(queued));
   --queued_;
-  if (where.waiting_.empty()) lanes_.erase(lanes_.iterator_to(where));
+  if (where.waiting_.empty()) queues_.erase(queues_.iterator_to(where));
 }
 
 void worker_pool::work() noexcept {
@@ -119,13 +119,13 @@ worker_pool::job worker_pool::next_job() noexcept {
   return {};
 }
 
-// Takes the first request of the front lane, and moves the lane to the end. Skips requests that a cancel has taken.
+// Takes the first request of the front queue, and moves the queue to the end. Skips requests that a cancel has taken.
 worker_pool::job worker_pool::take_locked() noexcept {
-  while (!lanes_.empty()) {
-    auto& from = lanes_.front();
+  while (!queues_.empty()) {
+    auto& from = queues_.front();
     auto& first = from.waiting_.front();
     drop_locked(from, first);
-    if (from.turn_.is_linked()) lanes_.splice(lanes_.end(), lanes_, lanes_.begin());
+    if (from.turn_.is_linked()) queues_.splice(queues_.end(), queues_, queues_.begin());
     if (!first.by_threads.take()) continue;
     busy_.fetch_add(1, base::memory_order_relaxed);
     return {&from, &first};
@@ -135,14 +135,14 @@ worker_pool::job worker_pool::take_locked() noexcept {
 
 // @return false if the worker has been idle for so long that it may end.
 bool worker_pool::sleep_locked() noexcept {
-  while (lanes_.empty() && !ending_) {
+  while (queues_.empty() && !ending_) {
     if (workers_ <= limits_.least_workers)
       work_.wait(lock_);
     else if (!work_.wait_until(lock_, std::chrono::steady_clock::now() + limits_.idle_time) &&
              workers_ > limits_.least_workers)
       break;
   }
-  return !lanes_.empty();
+  return !queues_.empty();
 }
 
 }  // namespace doorbell::aio

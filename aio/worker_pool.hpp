@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// worker_pool: the threads that sleep in file I/O so that the program's threads need not. Requests wait in lanes, one
-// lane for each context. Workers take one request from each lane in turn, so that no context waits for all the requests
-// of another.
+// worker_pool: the threads that sleep in file I/O so that the program's threads need not. Requests wait in queues, one
+// queue for each context. Workers take one request from each queue in turn, so that no context waits for all the
+// requests of another.
 //
 // A worker is added when more requests wait than workers are idle, up to the usual number of workers. Beyond that
 // number, workers are added when requests wait and all workers have been busy for a long time: with a file on a server
@@ -37,22 +37,22 @@ class worker_pool {
   };
 
   /// Requests of one context that no worker has taken yet. Must exist while it has any.
-  class lane {
+  class per_context_queue {
    public:
-    lane() = default;
-    lane(const lane&) = delete;
-    lane& operator=(const lane&) = delete;
+    per_context_queue() = default;
+    per_context_queue(const per_context_queue&) = delete;
+    per_context_queue& operator=(const per_context_queue&) = delete;
 
     /// Called by a worker that has taken the request: does all work that may sleep.
     virtual void carry_out(request& taken) noexcept = 0;
 
     /// Called after carry_out() by the same worker, which counts as idle already: a thread that learns of the
     /// completion here and pushes the next request does not start another worker for it. Once the request is complete,
-    /// the lane may be gone.
+    /// the queue may be gone.
     virtual void conclude(request& carried_out) noexcept = 0;
 
    protected:
-    ~lane() = default;
+    ~per_context_queue() = default;
 
    private:
     friend class worker_pool;
@@ -74,11 +74,11 @@ class worker_pool {
   /// No request is left. Waits for the workers to end.
   virtual ~worker_pool();
 
-  /// Puts a request that the caller holds at the end of a lane. On success the caller no longer holds it.
-  [[nodiscard]] pushed push(lane& where, request& held) noexcept;
+  /// Puts a request that the caller holds at the end of a queue. On success the caller no longer holds it.
+  [[nodiscard]] pushed push(per_context_queue& where, request& held) noexcept;
 
-  /// Removes a request that the caller holds from its lane, if it is there.
-  void remove(lane& where, request& held) noexcept;
+  /// Removes a request that the caller holds from its queue, if it is there.
+  void remove(per_context_queue& where, request& held) noexcept;
 
   /// Adds workers if a request that waited at the last call still waits. The owner calls it every few milliseconds
   /// while it returns true.
@@ -108,26 +108,26 @@ class worker_pool {
 
  private:
   struct job {
-    lane* from = nullptr;
+    per_context_queue* from = nullptr;
     request* taken = nullptr;
   };
-  using lane_list =
-      boost::intrusive::list<lane,
-                             boost::intrusive::member_hook<lane, boost::intrusive::list_member_hook<>, &lane::turn_>,
-                             boost::intrusive::constant_time_size<false>>;
+  using queue_list = boost::intrusive::list<
+      per_context_queue,
+      boost::intrusive::member_hook<per_context_queue, boost::intrusive::list_member_hook<>, &per_context_queue::turn_>,
+      boost::intrusive::constant_time_size<false>>;
 
   [[nodiscard]] job next_job() noexcept;
   [[nodiscard]] job take_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] bool sleep_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] bool grow_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  void drop_locked(lane& where, request& queued) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  void drop_locked(per_context_queue& where, request& queued) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
   const limits limits_;
 
   base::mutex lock_;
-  base::condition_variable work_;               // there are requests, or the pool ends
-  base::condition_variable nobody_;             // the last worker has ended
-  lane_list lanes_ DOORBELL_GUARDED_BY(lock_);  // the lanes with requests, in the order of their turns
+  base::condition_variable work_;                 // there are requests, or the pool ends
+  base::condition_variable nobody_;               // the last worker has ended
+  queue_list queues_ DOORBELL_GUARDED_BY(lock_);  // the queues with requests, in the order of their turns
   std::size_t queued_ DOORBELL_GUARDED_BY(lock_) = 0;
   std::uint64_t pushed_ DOORBELL_GUARDED_BY(lock_) = 0;         // requests since the pool was made
   std::uint64_t pushed_before_ DOORBELL_GUARDED_BY(lock_) = 0;  // at the last call of grow_if_stalled()

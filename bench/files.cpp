@@ -29,7 +29,7 @@
 #include <doorbell/asio.hpp>
 #include <doorbell/base/unique_fd.hpp>
 
-#include "by_turns.hpp"
+#include "interleaved.hpp"
 
 namespace doorbell::bench {
 namespace {
@@ -148,7 +148,7 @@ using doorbell_reading = reading<asio::random_access_file>;
 using boost_reading = reading<boost::asio::random_access_file>;
 
 template <class... Reading>
-void measure(benchmark::State& state, by_turns& turns, const Reading&... sides) {
+void measure(benchmark::State& state, interleaved& turns, const Reading&... sides) {
   turns.run(state, reads_a_round);
   if ((sides.failed() || ...)) state.SkipWithError("a read failed, or was short");
 }
@@ -157,7 +157,7 @@ void read_at_random(benchmark::State& state, int flags) {
   const auto depth = static_cast<std::size_t>(state.range(0));
   doorbell_reading ours{flags, depth, 1, waiting::asleep};
   boost_reading theirs{flags, depth, depth, waiting::asleep};
-  by_turns turns;
+  interleaved turns;
   turns.add("doorbell", [&] { ours.round(); });
   turns.add("boost", [&] { theirs.round(); });
   measure(state, turns, ours, theirs);
@@ -167,7 +167,7 @@ void read_at_random_awake(benchmark::State& state, int flags) {
   doorbell_reading ours{flags, 1, 1, waiting::busy_poll};
   boost_reading asleep{flags, 1, 1, waiting::asleep};
   boost_reading awake{flags, 1, 1, waiting::by_poll};
-  by_turns turns;
+  interleaved turns;
   turns.add("doorbell", [&] { ours.round(); });
   turns.add("boost", [&] { asleep.round(); });
   turns.add("boost_by_poll", [&] { awake.round(); });

@@ -9,9 +9,9 @@
 #include <cstdint>
 #include <thread>
 
-#include "ears.hpp"
 #include "loop_thread.hpp"
 #include "tally.hpp"
+#include "wakeup_channels.hpp"
 
 namespace doorbell::bench {
 namespace {

@@ -23,18 +23,18 @@ void expect_calls(benchmark::State& state, std::uint64_t calls) {
 
 void notify_doorbell(benchmark::State& state) {
   std::uint64_t calls = 0;
-  const eventfd bell;
-  const notifier watch{bell, [&calls](eventfd_ctx&) { ++calls; }};
-  for (auto _ : state) bell.signal();
+  const eventfd efd;
+  const notifier watch{efd, [&calls](eventfd_ctx&) { ++calls; }};
+  for (auto _ : state) efd.signal();
   expect_calls(state, calls);
 }
 
 // With the default mutex of signals2. Its dummy_mutex would be faster, but is not thread-safe.
 void notify_signals2(benchmark::State& state) {
   std::uint64_t calls = 0;
-  boost::signals2::signal<void()> bell;
-  const boost::signals2::scoped_connection watch{bell.connect([&calls] { ++calls; })};
-  for (auto _ : state) bell();
+  boost::signals2::signal<void()> efd;
+  const boost::signals2::scoped_connection watch{efd.connect([&calls] { ++calls; })};
+  for (auto _ : state) efd();
   expect_calls(state, calls);
 }
 
@@ -52,18 +52,18 @@ void notify_lock_call(benchmark::State& state) {
 
 void register_doorbell(benchmark::State& state) {
   std::uint64_t calls = 0;
-  const eventfd bell;
+  const eventfd efd;
   notifier watch{[&calls](eventfd_ctx&) { ++calls; }};
   for (auto _ : state) {
-    watch.register_with(bell);
+    watch.register_with(efd);
     watch.unregister();
   }
 }
 
 void construct_doorbell(benchmark::State& state) {
   std::uint64_t calls = 0;
-  const eventfd bell;
-  for (auto _ : state) notifier watch{bell, [&calls](eventfd_ctx&) { ++calls; }};
+  const eventfd efd;
+  for (auto _ : state) notifier watch{efd, [&calls](eventfd_ctx&) { ++calls; }};
 }
 
 void register_stop_callback(benchmark::State& state) {
@@ -75,8 +75,8 @@ void register_stop_callback(benchmark::State& state) {
 
 void register_signals2(benchmark::State& state) {
   std::uint64_t calls = 0;
-  boost::signals2::signal<void()> bell;
-  for (auto _ : state) bell.connect([&calls] { ++calls; }).disconnect();
+  boost::signals2::signal<void()> efd;
+  for (auto _ : state) efd.connect([&calls] { ++calls; }).disconnect();
 }
 
 struct link {

@@ -13,11 +13,11 @@
 #include <cstdint>
 #include <thread>
 
-#include "by_turns.hpp"
-#include "ears.hpp"
+#include "interleaved.hpp"
 #include "loop_thread.hpp"
 #include "pinned.hpp"
 #include "tally.hpp"
+#include "wakeup_channels.hpp"
 
 namespace doorbell::bench {
 namespace {
@@ -111,7 +111,7 @@ void ping_pong(benchmark::State& state) {
   asio_game<doorbell_ear> ours{far_cpu(state)};
   asio_game<descriptor_ear> theirs{far_cpu(state)};
   futex_game limit{far_cpu(state)};
-  by_turns turns;
+  interleaved turns;
   turns.add("doorbell", [&] { ours.round(); });
   turns.add("descriptor", [&] { theirs.round(); });
   turns.add("futex", [&] { limit.round(); });

@@ -21,9 +21,9 @@ void expect_count(benchmark::State& state, std::uint64_t count) {
 
 template <class Eventfd>
 void signal(benchmark::State& state) {
-  const Eventfd bell;
-  for (auto _ : state) bell.signal();
-  expect_count(state, bell.read());
+  const Eventfd efd;
+  for (auto _ : state) efd.signal();
+  expect_count(state, efd.read());
 }
 
 void signal_rmw(benchmark::State& state) {
@@ -34,11 +34,11 @@ void signal_rmw(benchmark::State& state) {
 
 template <class Eventfd>
 void signal_read(benchmark::State& state) {
-  const Eventfd bell;
+  const Eventfd efd;
   std::uint64_t sum = 0;
   for (auto _ : state) {
-    bell.signal();
-    sum += bell.read();
+    efd.signal();
+    sum += efd.read();
   }
   expect_count(state, sum);
 }
@@ -56,8 +56,8 @@ void signal_read_rmw(benchmark::State& state) {
 template <class Eventfd>
 void create_close(benchmark::State& state) {
   for (auto _ : state) {
-    Eventfd bell;
-    benchmark::DoNotOptimize(bell);
+    Eventfd efd;
+    benchmark::DoNotOptimize(efd);
   }
 }
 

@@ -57,7 +57,7 @@ class Layer:
 
     def _declared_uses(self):
         text = re.sub(r"#.*", "", (ROOT / self.name / "CMakeLists.txt").read_text())
-        room = re.search(rf"doorbell_add_room\({self.name}\b(.*?)\)", text, re.DOTALL)
+        room = re.search(rf"doorbell_add_layer\({self.name}\b(.*?)\)", text, re.DOTALL)
         if room is None:  # the drop-in, which links a layer
             linked = re.search(r"target_link_libraries\(doorbell_libaio (.*?)\)", text, re.DOTALL).group(1)
             return {layer for layer in LAYERS if f"doorbell_{layer}" in linked.split()}

@@ -61,7 +61,7 @@ void eventfd_ctx::signal_slow(std::uint64_t n) noexcept {
   }
   const eventfd_ctx_walk held{*this};
   lock_.set_value(lock_.value() + std::min(n, room_locked()));
-  announce_locked(POLLIN);
+  notify_waiters_locked(POLLIN);
 }
 
 // Leaves room for counts that are on their way to a kernel eventfd, since they may return.
@@ -70,7 +70,7 @@ std::uint64_t eventfd_ctx::room_locked() const noexcept {
   return UINT64_MAX - in_flight - lock_.value();
 }
 
-void eventfd_ctx::announce_locked(unsigned events) noexcept {
+void eventfd_ctx::notify_waiters_locked(unsigned events) noexcept {
   if (in_own_callback())
     queue_.walk_again(events);
   else
@@ -103,14 +103,14 @@ bool eventfd_ctx::take_locked(std::uint64_t& taken) noexcept {
   taken = semaphore_ && count > 0 ? 1 : count;
   if (taken == 0) return false;
   lock_.set_value(count - taken);
-  announce_locked(POLLOUT);
+  notify_waiters_locked(POLLOUT);
   return true;
 }
 
 bool eventfd_ctx::add_locked(std::uint64_t n) noexcept {
   if (n >= room_locked()) return false;
   lock_.set_value(lock_.value() + n);
-  announce_locked(POLLIN);
+  notify_waiters_locked(POLLIN);
   return true;
 }
 

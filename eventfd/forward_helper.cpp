@@ -19,7 +19,7 @@ constexpr std::chrono::seconds idle_time{5};
 // Up to this number, post() starts a thread whenever none is idle. Further threads are started only by relieve().
 constexpr unsigned usual_threads = 4;
 
-class crew {
+class forward_threads {
  public:
   [[nodiscard]] bool post(job& work) noexcept {
     {
@@ -47,7 +47,7 @@ class crew {
   /// Holds the lock. In a child it first forgets the threads and jobs of the parent.
   class DOORBELL_SCOPED_LOCKABLE hold {
    public:
-    explicit hold(crew& held) noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(held.lock_) : held_{held} {
+    explicit hold(forward_threads& held) noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(held.lock_) : held_{held} {
       held.lock_.lock();
       if (held.generation_ != base::process_generation()) held.begin_anew_locked();
     }
@@ -56,7 +56,7 @@ class crew {
     hold& operator=(const hold&) = delete;
 
    private:
-    crew& held_;
+    forward_threads& held_;
   };
 
   void begin_anew_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
@@ -67,7 +67,7 @@ class crew {
   }
 
   [[nodiscard]] bool start_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    const auto body = [](void* self) noexcept { static_cast<crew*>(self)->run(); };
+    const auto body = [](void* self) noexcept { static_cast<forward_threads*>(self)->run(); };
     if (base::start_background_thread("doorbell-fwd", body, this)) return false;
     ++threads_;
     ++idle_;
@@ -124,7 +124,7 @@ class crew {
 
 // Initialized at compile time: a run-time initialization would have a lock, which a child could inherit locked. Never
 // destroyed: threads may use it until the process ends.
-constinit crew process;
+constinit forward_threads process;
 
 }  // namespace
 

@@ -35,7 +35,7 @@ std::uint64_t eventfd_ctx::forwarder::claim() noexcept {
   ctx_.lock_.set_value(count - claimed);
   in_flight_ += claimed;
   ctx_.attached_->in_flight += claimed;
-  if (ctx_.attached_->bridge != nullptr) ctx_.announce_locked(POLLOUT);
+  if (ctx_.attached_->bridge != nullptr) ctx_.notify_waiters_locked(POLLOUT);
   return claimed;
 }
 
@@ -43,7 +43,7 @@ std::uint64_t eventfd_ctx::forwarder::claim() noexcept {
 // were in flight at the fork.
 bool eventfd_ctx::forwarder::begin_in_child() noexcept {
   in_flight_ = helpers_ = handed_over_ = 0;
-  settled_ = hand_overs_;
+  settled_ = deferred_completions_;
   is_helped_ = is_stuck_ = is_full_ = is_awaited_ = false;
   return true;
 }
@@ -81,7 +81,7 @@ void eventfd_ctx::forwarder::move(std::uint64_t claimed) noexcept {
     return;
   }
   if (added > 0) settle({.claimed = added, .moved = added});
-  hand_over(claimed - added);
+  deferred_completion(claimed - added);
 }
 
 void eventfd_ctx::forwarder::settle(settlement of) noexcept {
@@ -98,15 +98,15 @@ void eventfd_ctx::forwarder::settle_locked(settlement of) noexcept {
   if (const auto rest = of.claimed - of.moved; rest > 0) {
     is_full_ = true;
     ctx_.lock_.set_value(ctx_.count_locked() + rest);
-    ctx_.announce_locked(came_back);
+    ctx_.notify_waiters_locked(came_back);
   }
-  if (of.moved > 0) ctx_.announce_locked(POLLOUT);
+  if (of.moved > 0) ctx_.notify_waiters_locked(POLLOUT);
   settlements_.fetch_add(1, base::memory_order_relaxed);
   if (std::exchange(is_awaited_, false)) base::futex_wake_all(&settlements_);
 }
 
 // If no helper thread can be started, this thread writes itself, after a check of the room.
-void eventfd_ctx::forwarder::hand_over(std::uint64_t claimed) noexcept {
+void eventfd_ctx::forwarder::deferred_completion(std::uint64_t claimed) noexcept {
   std::uint32_t mine = 0;  // equivalent fault (constant): it is set under the lock
   bool is_first = false;   // equivalent fault (constant): it is set under the lock
   bool is_stuck = false;   // equivalent fault (constant): it is set under the lock
@@ -114,7 +114,7 @@ void eventfd_ctx::forwarder::hand_over(std::uint64_t claimed) noexcept {
     const eventfd_ctx_lock held{ctx_};
     handed_over_ += claimed;
     helpers_ += claimed;
-    mine = ++hand_overs_;
+    mine = ++deferred_completions_;
     is_first = !std::exchange(is_helped_, true);
     is_stuck = is_stuck_;
   }
@@ -152,7 +152,7 @@ void eventfd_ctx::forwarder::serve_as(helper who) noexcept {
 bool eventfd_ctx::forwarder::has_more(helper who, std::uint64_t& claimed, std::uint32_t& with) noexcept {
   const eventfd_ctx_lock held{ctx_};
   claimed = std::exchange(handed_over_, 0);
-  with = hand_overs_;
+  with = deferred_completions_;
   const bool waits = who == helper::may_wait && linked() && ctx_.count_locked() > 0;
   is_helped_ = claimed > 0 || waits;
   is_full_ = is_full_ && is_helped_;

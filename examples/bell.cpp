@@ -8,16 +8,16 @@
 #include <cstdio>
 
 int main() {
-  doorbell::eventfd bell;                                      // as eventfd(0, 0); flags are the kernel's EFD_*
+  doorbell::eventfd efd;                                      // as eventfd(0, 0); flags are the kernel's EFD_*
   doorbell::notifier watch{
-      bell,
+      efd,
       [](doorbell::eventfd_ctx&) { std::puts("signal"); },     // in the signaller's thread, under the queue's lock
       [] { std::puts("release"); }};                           // the last handle was closed; once
-  bell.signal();
-  bell.signal(41);
-  std::printf("%" PRIu64 "\n", bell.read());                   // 42
-  doorbell::eventfd second = bell;                             // as dup(2)
-  bell.close();                                                // not the last handle: no HUP
+  efd.signal();
+  efd.signal(41);
+  std::printf("%" PRIu64 "\n", efd.read());                   // 42
+  doorbell::eventfd second = efd;                             // as dup(2)
+  efd.close();                                                // not the last handle: no HUP
   second.close();                                              // prints "release"
   return watch.unregister() == doorbell::decoupled::by_hup ? 0 : 1;
 }

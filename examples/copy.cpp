@@ -10,8 +10,8 @@
 #include <exception>
 #include <vector>
 
-boost::asio::awaitable<void> count(doorbell::asio::eventfd& bell) {
-  for (;;) std::printf("%" PRIu64 " rings\n", co_await bell.async_read(boost::asio::use_awaitable));
+boost::asio::awaitable<void> count(doorbell::asio::eventfd& efd) {
+  for (;;) std::printf("%" PRIu64 " rings\n", co_await efd.async_read(boost::asio::use_awaitable));
 }
 
 boost::asio::awaitable<void> copy(boost::asio::io_context& io, const char* from, const char* to) {
@@ -35,14 +35,14 @@ int main(int argc, char** argv) try {
   }
   boost::asio::io_context io;
   doorbell::eventfd theirs;
-  doorbell::asio::eventfd bell{io, theirs};
+  doorbell::asio::eventfd efd{io, theirs};
   std::exception_ptr failure;
   const auto copied = [&](const std::exception_ptr& why) {
     failure = why;
     theirs.signal();
     theirs.close();
   };
-  boost::asio::co_spawn(io, count(bell), [](const std::exception_ptr&) {});
+  boost::asio::co_spawn(io, count(efd), [](const std::exception_ptr&) {});
   boost::asio::co_spawn(io, copy(io, argv[1], argv[2]), copied);
   io.run();
   if (failure) std::rethrow_exception(failure);

@@ -23,12 +23,12 @@ namespace {
 
 constexpr int rings_each = 100'000;
 
-boost::asio::awaitable<void> count(doorbell::asio::eventfd& bell) {
+boost::asio::awaitable<void> count(doorbell::asio::eventfd& efd) {
   std::uint64_t rings = 0;
   std::uint64_t wakeups = 0;
   boost::system::error_code ec;
   for (;;) {
-    rings += co_await bell.async_read(boost::asio::redirect_error(boost::asio::use_awaitable, ec));
+    rings += co_await efd.async_read(boost::asio::redirect_error(boost::asio::use_awaitable, ec));
     if (ec) break;
     ++wakeups;
   }
@@ -36,9 +36,9 @@ boost::asio::awaitable<void> count(doorbell::asio::eventfd& bell) {
   std::fprintf(stderr, "the loop was woken %" PRIu64 " times\n", wakeups);
 }
 
-std::jthread ring(doorbell::eventfd bell) {
-  return std::jthread{[bell = std::move(bell)] {
-    for (int i = 0; i < rings_each; ++i) bell.signal();
+std::jthread ring(doorbell::eventfd efd) {
+  return std::jthread{[efd = std::move(efd)] {
+    for (int i = 0; i < rings_each; ++i) efd.signal();
   }};
 }
 
@@ -46,11 +46,11 @@ std::jthread ring(doorbell::eventfd bell) {
 
 int main() {  // NOLINT(bugprone-exception-escape): what goes wrong here may end the program
   boost::asio::io_context io;
-  doorbell::eventfd bell;
-  doorbell::asio::eventfd ear{io, bell};  // listens, without holding a handle
+  doorbell::eventfd efd;
+  doorbell::asio::eventfd ear{io, efd};  // listens, without holding a handle
   boost::asio::co_spawn(io, count(ear), boost::asio::detached);
-  const auto first = ring(bell);
-  const auto second = ring(bell);
-  bell.close();
+  const auto first = ring(efd);
+  const auto second = ring(efd);
+  efd.close();
   io.run();
 }

@@ -71,12 +71,12 @@ auto tell(const Outcome& outcome, const char* what) {
 
 }  // namespace
 
-void notifier::start(const eventfd& bell) {
-  tell(enter_queue(bell.unreferenced_context(), sharing::every), "doorbell: notifier");
+void notifier::start(const eventfd& efd) {
+  tell(enter_queue(efd.unreferenced_context(), sharing::every), "doorbell: notifier");
 }
 
-void notifier::start(const eventfd& bell, std::error_code& ec) noexcept {
-  tell(enter_queue(bell.unreferenced_context(), sharing::every), ec);
+void notifier::start(const eventfd& efd, std::error_code& ec) noexcept {
+  tell(enter_queue(efd.unreferenced_context(), sharing::every), ec);
 }
 
 notifier::~notifier() {
@@ -121,16 +121,16 @@ void notifier::destroy_in_callback(bool is_locked) noexcept {
   std::ignore = ctx->release_share();
 }
 
-bool notifier::register_with(const eventfd& bell, sharing how, std::error_code& ec) noexcept {
-  return tell(try_register(bell, how), ec);
+bool notifier::register_with(const eventfd& efd, sharing how, std::error_code& ec) noexcept {
+  return tell(try_register(efd, how), ec);
 }
 
-bool notifier::register_with(const eventfd& bell, sharing how) {
-  return tell(try_register(bell, how), "doorbell: register_with");
+bool notifier::register_with(const eventfd& efd, sharing how) {
+  return tell(try_register(efd, how), "doorbell: register_with");
 }
 
-inline notifier::outcome<bool> notifier::try_register(const eventfd& bell, sharing how) noexcept {
-  auto* const to = bell.unreferenced_context();
+inline notifier::outcome<bool> notifier::try_register(const eventfd& efd, sharing how) noexcept {
+  auto* const to = efd.unreferenced_context();
   if (eventfd_ctx::in_callback()) [[unlikely]]
     return register_in_callback(to, how);
   const base::fork_aware_lock held{mutex_};

@@ -20,13 +20,13 @@ namespace aio_copy {
 namespace aio = doorbell::aio;
 namespace net = boost::asio;
 
-aio_queue::aio_queue(net::io_context& io, unsigned depth) : io_{io}, bell_{io}, context_{depth} {
+aio_queue::aio_queue(net::io_context& io, unsigned depth) : io_{io}, efd_{io}, context_{depth} {
   net::co_spawn(io, hand_out_when_rung(), net::detached);
 }
 
 // The request is in the coroutine's frame, so its address does not change before its event has been received.
 net::awaitable<std::int64_t> aio_queue::run(aio::iocb request) {
-  request.set_eventfd(bell_.bell());
+  request.set_eventfd(efd_.handle());
   auto initiate = [this](auto resume, aio::iocb* started) {
     start(*started, [resume = std::move(resume)](std::int64_t result) mutable {
       const auto executor = net::get_associated_executor(resume);
@@ -73,14 +73,14 @@ void aio_queue::refuse_first(std::int64_t why) {
 
 net::awaitable<void> aio_queue::hand_out_when_rung() {
   for (;;) {
-    co_await bell_.async_read(net::use_awaitable);
+    co_await efd_.async_read(net::use_awaitable);
     hand_out();
   }
 }
 
 void aio_queue::hand_out() {
-  constexpr std::size_t at_once = 64;
-  std::array<aio::io_event, at_once> room{};
+  constexpr std::size_t most_events = 64;
+  std::array<aio::io_event, most_events> room{};
   for (;;) {
     const auto events = context_.get_events(0, room);
     depth_.add(-static_cast<std::int64_t>(events.size()));

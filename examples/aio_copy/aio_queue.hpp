@@ -57,7 +57,7 @@ class aio_queue {
 
   // In this order: the context is destroyed before the coroutines, because it reads and writes their buffers.
   std::unordered_map<doorbell::aio::iocb*, handler> awaited_;
-  doorbell::asio::eventfd bell_;
+  doorbell::asio::eventfd efd_;
   doorbell::aio::context context_;
 };
 

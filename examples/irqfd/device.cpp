@@ -53,7 +53,7 @@ net::awaitable<void> device::serve_completions() {
 void device::start(const request& asked) {
   auto& read = requests_[asked.slot];
   read = aio::prep_pread(image_.fd(), queue_.buffer(asked.slot), static_cast<std::int64_t>(asked.block * block_size));
-  read.set_eventfd(done_.bell());
+  read.set_eventfd(done_.handle());
   std::error_code ec;
   context_.submit({&read}, ec);
   if (ec)

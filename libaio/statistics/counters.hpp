@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <span>
 
-#include "../../aio/request_watcher.hpp"
+#include "../../aio/request_observer.hpp"
 
 namespace doorbell::libaio {
 
@@ -23,7 +23,7 @@ namespace doorbell::libaio {
 enum class call : std::uint8_t { setup, destroy, submit, cancel, getevents };
 constexpr std::size_t calls = 5;
 
-class counters final : public aio::request_watcher {
+class counters final : public aio::request_observer {
  public:
   using number = std::atomic<std::uint64_t>;
   static constexpr std::size_t opcodes = 9;  // the number of opcodes in the kernel

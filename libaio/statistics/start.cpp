@@ -99,7 +99,7 @@ __attribute__((constructor)) void start() noexcept {
   const char* const started = ::secure_getenv("DOORBELL_STATS_PROCESS");
   wanted.reports_no_call = started != nullptr && std::atol(started) == process.load();
   system_calls::are_counted = true;
-  aio::request_watcher::set(*of_process);
+  aio::request_observer::set(*of_process);
   ::pthread_atfork([] { of_process->expect_child(); }, nullptr, [] { begin_anew_in_child(); });
   std::atexit([] { report(); });
   report_at_underscore_exit();

@@ -20,7 +20,7 @@
 // libaio.h declares it only in a comment.
 int io_queue_wait(io_context_t ctx, struct timespec* timeout);
 
-static struct timespec at_once = {0, 0};
+static struct timespec no_wait = {0, 0};
 static struct timespec soon = {0, 1000000};
 
 static io_context_t context(void) {
@@ -153,7 +153,7 @@ static void polls_and_cancels(void) {
 
   io_prep_poll(&poll, ends[0], POLLIN);
   EXPECT_AIO(io_submit(ctx, 1, list), 1);
-  EXPECT_AIO(io_getevents(ctx, 0, 1, &event, &at_once), 0);
+  EXPECT_AIO(io_getevents(ctx, 0, 1, &event, &no_wait), 0);
   EXPECT_AIO(io_getevents(ctx, 0, 1, &event, NULL), 0);
   EXPECT_AIO(io_getevents(ctx, 1, 1, &event, &soon), 0);
   EXPECT(write(ends[1], "x", 1), 1);
@@ -175,20 +175,20 @@ static void polls_and_cancels(void) {
 static void rings_an_eventfd(void) {
   io_context_t ctx = context();
   const int fd = empty_file();
-  const int bell = eventfd(0, 0);
+  const int efd = eventfd(0, 0);
   struct iocb requests[3];
   struct iocb* list[3];
   for (int n = 0; n < 3; ++n) {
     io_prep_pwrite(&requests[n], fd, &"abc"[n], 1, n);
-    io_set_eventfd(&requests[n], bell);
+    io_set_eventfd(&requests[n], efd);
     list[n] = &requests[n];
   }
   EXPECT_AIO(io_submit(ctx, 3, list), 3);
-  for (uint64_t rung = 0, count = 0; rung < 3; rung += count) EXPECT(read(bell, &count, sizeof count), sizeof count);
+  for (uint64_t rung = 0, count = 0; rung < 3; rung += count) EXPECT(read(efd, &count, sizeof count), sizeof count);
   struct io_event events[4];
-  EXPECT_AIO(io_getevents(ctx, 3, 4, events, &at_once), 3);
+  EXPECT_AIO(io_getevents(ctx, 3, 4, events, &no_wait), 3);
   for (int n = 0; n < 3; ++n) EXPECT(events[n].res, 1);
-  close(bell);
+  close(efd);
   close(fd);
   EXPECT_AIO(io_destroy(ctx), 0);
 }
@@ -233,17 +233,17 @@ static void queues(void) {
   EXPECT_AIO(io_queue_run(queue), 0);
 
   const int fd = empty_file();
-  const int bell = eventfd(0, EFD_SEMAPHORE);
+  const int efd = eventfd(0, EFD_SEMAPHORE);
   struct iocb requests[3];
   struct iocb* list[3];
   for (int n = 0; n < 3; ++n) {
     io_prep_pwrite(&requests[n], fd, "abcdef", (size_t)n + 1, 6L * n);
     io_set_callback(&requests[n], completed);
-    io_set_eventfd(&requests[n], bell);
+    io_set_eventfd(&requests[n], efd);
     list[n] = &requests[n];
   }
   EXPECT_AIO(io_submit(queue, 3, list), 3);
-  for (int n = 0; n < 3; ++n) EXPECT(read(bell, &(uint64_t){0}, 8), 8);
+  for (int n = 0; n < 3; ++n) EXPECT(read(efd, &(uint64_t){0}, 8), 8);
   EXPECT_AIO(io_queue_wait(queue, NULL), 0);  // leaves the events in the ring
   EXPECT_AIO(io_queue_run(queue), 0);
   EXPECT(calls, 3);
@@ -256,7 +256,7 @@ static void queues(void) {
   while (calls < 5) EXPECT(io_queue_run(queue), 0);
   EXPECT(results, 1 + 2 + 3 + POLLIN);
 
-  close(bell);
+  close(efd);
   close(fd);
   EXPECT_AIO(io_queue_release(queue), 0);
   EXPECT_AIO(io_queue_release(queue), -EINVAL);

@@ -20,7 +20,7 @@ __asm__(".symver old_getevents, io_getevents@LIBAIO_0.1");
 __asm__(".symver old_cancel, io_cancel@LIBAIO_0.1");
 __asm__(".symver old_queue_wait, io_queue_wait@LIBAIO_0.1");
 
-static const struct timespec at_once = {0, 0};
+static const struct timespec no_wait = {0, 0};
 static const struct timespec soon = {0, 1000000};
 
 int main(void) {
@@ -31,7 +31,7 @@ int main(void) {
   EXPECT(pipe(ends), 0);
   EXPECT(write(ends[1], "ab", 2), 2);
   struct io_event events[4];
-  EXPECT_AIO(old_getevents(ctx, 4, events, &at_once), 0);
+  EXPECT_AIO(old_getevents(ctx, 4, events, &no_wait), 0);
   EXPECT_AIO(old_getevents(ctx, 4, events, &soon), 0);
   EXPECT_AIO(old_queue_wait(ctx, NULL), 0);
   EXPECT_AIO(old_queue_wait(ctx, &soon), 0);

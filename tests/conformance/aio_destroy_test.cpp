@@ -75,11 +75,11 @@ TEST_P(aio_destroy, one_of_two_concurrent_calls_succeeds) {
 
 TEST_P(aio_destroy, cancels_polls_which_signal_their_eventfd) {
   const auto ctx = new_context();
-  const auto bell = kernel_eventfd();
-  iocb_abi poll = ringing(poll_of_pipe(), bell.get());
+  const auto efd = kernel_eventfd();
+  iocb_abi poll = completion_target(poll_of_pipe(), efd.get());
   ASSERT_EQ(submit(ctx, {&poll, &poll, &poll}), 3);
   EXPECT_EQ(destroy(ctx), 0);
-  EXPECT_EQ(take(bell.get()), 3U);
+  EXPECT_EQ(take(efd.get()), 3U);
 }
 
 TEST_P(aio_destroy, touches_no_buffer_after_it_has_returned) {

@@ -20,16 +20,16 @@ class aio_getevents : public aio_row {
   int get(long min, long nr, timespec timeout) { return get(min, nr, events_.data(), timeout); }
   /// Completes `count` requests. Their events are in the ring when this returns.
   void complete(int count) {
-    const auto bell = kernel_eventfd(0, EFD_SEMAPHORE);
-    iocb_abi read = ringing(file_read(), bell.get());
+    const auto efd = kernel_eventfd(0, EFD_SEMAPHORE);
+    iocb_abi read = completion_target(file_read(), efd.get());
     for (int done = 0; done < count; ++done) {
       std::uint64_t rung = 0;
       ASSERT_EQ(submit(ctx_, read), 1);
-      ASSERT_EQ(::read(bell.get(), &rung, sizeof rung), 8);
+      ASSERT_EQ(::read(efd.get(), &rung, sizeof rung), 8);
     }
   }
 
-  static constexpr timespec at_once{};
+  static constexpr timespec no_wait{};
   static constexpr timespec a_moment{.tv_sec = 0, .tv_nsec = 1'000'000};
 
   const aio_context_t ctx_ = new_context();
@@ -44,7 +44,7 @@ TEST_P(aio_getevents, unreadable_timeout_is_efault_before_any_other_check) {
 }
 
 TEST_P(aio_getevents, unreadable_mask_is_efault_and_wrong_mask_size_is_einval) {
-  timespec timeout = at_once;
+  timespec timeout = no_wait;
   sigset_t mask{};
   const auto get_with = [&](aio::aio_sigset set) { return side().pgetevents(nobody, 1, 0, nullptr, &timeout, &set); };
   EXPECT_EQ(side().pgetevents(nobody, 1, 0, nullptr, &timeout, kernels_address<aio::aio_sigset>()), -EFAULT);
@@ -54,14 +54,14 @@ TEST_P(aio_getevents, unreadable_mask_is_efault_and_wrong_mask_size_is_einval) {
 }
 
 TEST_P(aio_getevents, size_of_a_null_mask_is_ignored) {
-  timespec timeout = at_once;
+  timespec timeout = no_wait;
   const aio::aio_sigset none{nullptr, 4};
   EXPECT_EQ(side().pgetevents(ctx_, 0, 1, events_.data(), &timeout, &none), 0);
   EXPECT_EQ(side().pgetevents(ctx_, 0, 1, events_.data(), &timeout, nullptr), 0);
 }
 
 TEST_P(aio_getevents, unknown_context_is_einval) {
-  timespec timeout = at_once;
+  timespec timeout = no_wait;
   for (const auto handle : {aio_context_t{0}, nobody, ~aio_context_t{0}})
     EXPECT_EQ(getevents(handle, 0, 0, nullptr, &timeout), -EINVAL);
 }
@@ -74,25 +74,25 @@ TEST_P(aio_getevents, nr_may_exceed_the_capacity_of_the_ring_and_of_memory) {
 }
 
 TEST_P(aio_getevents, min_outside_0_to_nr_is_einval) {
-  EXPECT_EQ(get(-1, 1, at_once), -EINVAL);
-  EXPECT_EQ(get(2, 1, at_once), -EINVAL);
-  EXPECT_EQ(get(0, -1, at_once), -EINVAL);
-  EXPECT_EQ(get(LONG_MIN, LONG_MAX, at_once), -EINVAL);
-  EXPECT_EQ(get(0, 0, at_once), 0);
-  EXPECT_EQ(get(1, 1, at_once), 0);
+  EXPECT_EQ(get(-1, 1, no_wait), -EINVAL);
+  EXPECT_EQ(get(2, 1, no_wait), -EINVAL);
+  EXPECT_EQ(get(0, -1, no_wait), -EINVAL);
+  EXPECT_EQ(get(LONG_MIN, LONG_MAX, no_wait), -EINVAL);
+  EXPECT_EQ(get(0, 0, no_wait), 0);
+  EXPECT_EQ(get(1, 1, no_wait), 0);
 }
 
 TEST_P(aio_getevents, bad_events_pointer_is_efault_and_takes_no_event) {
   complete(2);
-  EXPECT_EQ(get(1, 2, nullptr, at_once), -EFAULT);
-  EXPECT_EQ(get(1, 2, kernels_address<io_event>(), at_once), -EFAULT);
-  EXPECT_EQ(get(0, 1, nullptr, at_once), -EFAULT);
+  EXPECT_EQ(get(1, 2, nullptr, no_wait), -EFAULT);
+  EXPECT_EQ(get(1, 2, kernels_address<io_event>(), no_wait), -EFAULT);
+  EXPECT_EQ(get(0, 1, nullptr, no_wait), -EFAULT);
   EXPECT_EQ(header_at(ctx_).head, 0U);
-  EXPECT_EQ(get(2, 2, at_once), 2);
+  EXPECT_EQ(get(2, 2, no_wait), 2);
 }
 
 TEST_P(aio_getevents, bad_events_pointer_is_ignored_if_there_are_no_events) {
-  EXPECT_EQ(get(1, 2, nullptr, at_once), 0);
+  EXPECT_EQ(get(1, 2, nullptr, no_wait), 0);
   EXPECT_EQ(get(1, 2, nullptr, a_moment), 0);
   EXPECT_EQ(getevents(ctx_, 0, 2, nullptr, nullptr), 0);
   EXPECT_EQ(getevents(ctx_, 0, 0, nullptr, nullptr), 0);
@@ -100,17 +100,17 @@ TEST_P(aio_getevents, bad_events_pointer_is_ignored_if_there_are_no_events) {
 
 TEST_P(aio_getevents, returns_at_most_nr_events_in_order_of_completion) {
   std::array<iocb_abi, 3> reads;
-  const auto bell = kernel_eventfd(0, 0);
+  const auto efd = kernel_eventfd(0, 0);
   for (auto& read : reads) {
-    read = ringing(file_read(), bell.get());
+    read = completion_target(file_read(), efd.get());
     std::uint64_t rung = 0;
     ASSERT_EQ(submit(ctx_, read), 1);
-    ASSERT_EQ(::read(bell.get(), &rung, sizeof rung), 8);
+    ASSERT_EQ(::read(efd.get(), &rung, sizeof rung), 8);
   }
-  EXPECT_EQ(get(1, 2, at_once), 2);
+  EXPECT_EQ(get(1, 2, no_wait), 2);
   EXPECT_EQ(static_cast<iocb_abi*>(events_[0].obj), &reads[0]);
   EXPECT_EQ(static_cast<iocb_abi*>(events_[1].obj), &reads[1]);
-  EXPECT_EQ(get(1, 2, at_once), 1);
+  EXPECT_EQ(get(1, 2, no_wait), 1);
   EXPECT_EQ(static_cast<iocb_abi*>(events_[0].obj), &reads[2]);
 }
 
@@ -123,8 +123,8 @@ TEST_P(aio_getevents, min_0_does_not_wait) { EXPECT_EQ(getevents(ctx_, 0, 8, eve
 
 TEST_P(aio_getevents, a_timeout_of_0_does_not_wait) {
   complete(1);
-  EXPECT_EQ(get(2, 8, at_once), 1);
-  EXPECT_EQ(get(2, 8, at_once), 0);
+  EXPECT_EQ(get(2, 8, no_wait), 1);
+  EXPECT_EQ(get(2, 8, no_wait), 0);
 }
 
 TEST_P(aio_getevents, expired_timeout_returns_the_events_that_are_there) {

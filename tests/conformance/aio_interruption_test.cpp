@@ -174,14 +174,14 @@ class aio_interruption : public aio_row {
     wait_elsewhere(ctx, [](iocb_abi read) { return read; });
   }
   void wait_elsewhere_ringing(aio_context_t ctx) {
-    wait_elsewhere(ctx, [&](iocb_abi read) { return ringing(read, bell_.get()); });
+    wait_elsewhere(ctx, [&](iocb_abi read) { return completion_target(read, efd_.get()); });
   }
 
   int wait_in_epoll() { return waits_.all().front().second() ? 1 : 0; }
 
   base::unique_fd stored_ = temporary_file();
   blocks room_ = blocks_of('-');
-  const base::unique_fd bell_ = kernel_eventfd();
+  const base::unique_fd efd_ = kernel_eventfd();
 
  private:
   waits waits_;
@@ -214,14 +214,14 @@ TEST_P(aio_interruption, no_wait_for_the_eventfd_of_a_direct_read_is_interrupted
     const auto ctx = new_context();
     const base::unique_fd loop{::epoll_create1(EPOLL_CLOEXEC)};
     epoll_event event{.events = EPOLLIN, .data = {}};
-    ASSERT_EQ(::epoll_ctl(loop.get(), EPOLL_CTL_ADD, bell_.get(), &event), 0);
+    ASSERT_EQ(::epoll_ctl(loop.get(), EPOLL_CTL_ADD, efd_.get(), &event), 0);
     unsigned interrupted = 0;
     for (int round = 0; round < 200; ++round) {
-      iocb_abi read = ringing(cold_read(), bell_.get());
+      iocb_abi read = completion_target(cold_read(), efd_.get());
       ASSERT_EQ(submit(ctx, read), 1);
       while (::epoll_wait(loop.get(), &event, 1, -1) < 0 && errno == EINTR) ++interrupted;
       std::uint64_t count = 0;
-      ASSERT_EQ(::read(bell_.get(), &count, sizeof count), 8);
+      ASSERT_EQ(::read(efd_.get(), &count, sizeof count), 8);
       EXPECT_EQ(count, 1U);
       ASSERT_EQ(events_there(ctx).size(), 1U);
     }

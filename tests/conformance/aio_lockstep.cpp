@@ -142,8 +142,8 @@ void aio_lockstep::destroy(const operation& one) {
   got_.at(one.context) = 0;
   // All requests of the context have completed and signalled, and their events are gone with the context.
   for (const auto& [number, request] : in_flight_) {
-    if (request.context != one.context || request.spec.bell == bell_choice::none) continue;
-    ++rings_.at(request.spec.bell == bell_choice::second);
+    if (request.context != one.context || request.spec.efd == eventfd_choice::none) continue;
+    ++rings_.at(request.spec.efd == eventfd_choice::second);
   }
   std::erase_if(in_flight_, [&](const auto& each) { return each.second.context == one.context; });
 }
@@ -217,25 +217,25 @@ void aio_lockstep::compare_events(unsigned context) {
   compare("events", kernel_.take_events(context), doorbell_.take_events(context));
   compare("ring", kernel_.ring(context), doorbell_.ring(context));
   for (const auto& [number, request] : in_flight_) {
-    if (request.context != context || !request.certain || request.spec.bell == bell_choice::none) continue;
-    ++rings_.at(request.spec.bell == bell_choice::second);
+    if (request.context != context || !request.certain || request.spec.efd == eventfd_choice::none) continue;
+    ++rings_.at(request.spec.efd == eventfd_choice::second);
   }
   std::erase_if(in_flight_, [&](const auto& each) { return each.second.context == context && each.second.certain; });
   got_.at(context) = 0;
 }
 
-void aio_lockstep::compare_bells() {
-  for (unsigned bell = 0; bell < bells; ++bell) {
-    const auto times = std::exchange(rings_.at(bell), 0);
-    compare("bells", kernel_.has_rung(bell, times), doorbell_.has_rung(bell, times));
-    compare("bells", true, doorbell_.take_bells(bell) == 0);
+void aio_lockstep::compare_eventfds() {
+  for (unsigned efd = 0; efd < efds; ++efd) {
+    const auto times = std::exchange(rings_.at(efd), 0);
+    compare("bells", kernel_.has_rung(efd, times), doorbell_.has_rung(efd, times));
+    compare("bells", true, doorbell_.take_eventfds(efd) == 0);
   }
 }
 
 void aio_lockstep::settle() {
   for (unsigned context = 0; context < contexts; ++context)
     if (certain(context) > 0) get(context, certain(context));
-  if (!difference_) compare_bells();
+  if (!difference_) compare_eventfds();
 }
 
 void aio_lockstep::change_source(const operation& one) {

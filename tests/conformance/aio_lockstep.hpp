@@ -55,7 +55,7 @@ class aio_lockstep {
   void settle();
   void look_for_certain_ones();
   void compare_events(unsigned context);
-  void compare_bells();
+  void compare_eventfds();
   [[nodiscard]] bool would_sleep_in_kernel(const request_spec& one) const;
   [[nodiscard]] unsigned certain(unsigned context) const;
   [[nodiscard]] std::size_t count(unsigned context) const;
@@ -73,7 +73,7 @@ class aio_lockstep {
   aio_world doorbell_;
   std::map<unsigned, in_flight> in_flight_;
   std::array<unsigned, contexts> got_{};  // events fetched of the certain requests
-  std::array<std::uint64_t, bells> rings_{};
+  std::array<std::uint64_t, efds> rings_{};
   bool writer_was_used_ = false;
   std::optional<std::string> difference_;
 };

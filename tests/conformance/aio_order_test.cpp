@@ -154,9 +154,9 @@ TEST_P(aio_order, unmapped_buffer_is_efault_in_the_event) {
 TEST_P(aio_order, each_eventfd_is_signalled_once_per_request_that_names_it) {
   const auto one = kernel_eventfd();
   const auto other = kernel_eventfd();
-  iocb_abi first = ringing(file_read(), one.get());
-  iocb_abi second = ringing(file_read(), other.get());
-  iocb_abi third = ringing(file_read(), one.get());
+  iocb_abi first = completion_target(file_read(), one.get());
+  iocb_abi second = completion_target(file_read(), other.get());
+  iocb_abi third = completion_target(file_read(), one.get());
   iocb_abi silent = file_read();
   ASSERT_EQ(submit(ctx_, {&first, &second, &third, &silent, &first}), 5);
   EXPECT_EQ(events(ctx_, 5).size(), 5U);
@@ -233,7 +233,7 @@ TEST_P(aio_order, write_beyond_the_size_limit_signals_the_submitting_thread) {
       const unique_fd file{
           ::open(("/proc/self/fd/" + std::to_string(original.get())).c_str(), O_RDWR | O_CLOEXEC | way.open_flags)};
       if (!file) continue;  // no O_DIRECT in this file system
-      const auto bell = kernel_eventfd();
+      const auto efd = kernel_eventfd();
       const auto write_at = [&](std::int64_t offset, std::size_t bytes) {
         iocb_abi made = aio::prep_pwrite(file.get(), memory.data(), bytes, way.appends ? 0 : offset);
         made.rw_flags = way.rw_flags;
@@ -241,7 +241,7 @@ TEST_P(aio_order, write_beyond_the_size_limit_signals_the_submitting_thread) {
           made.flags |= iocb_abi::flag_ioprio;
           made.reqprio = 2 << 13;
         }
-        return rings ? ringing(made, bell.get()) : made;
+        return rings ? completion_target(made, efd.get()) : made;
       };
       const size_limit limited;
       iocb_abi beyond = write_at(size_limit::limit, page);

@@ -148,7 +148,7 @@ class generator {
     made.number = ++submitted_;
     // The kernel's AIO refuses to write to an eventfd. Doorbell cannot detect that before Linux 6.9, and writes.
     if (is_eventfd(made.file) && is_write(made)) made.opcode = number(opcode::pread);
-    if (random_.one_in(3)) made.bell = random_.one_of(std::array{bell_choice::first, bell_choice::second});
+    if (random_.one_in(3)) made.efd = random_.one_of(std::array{eventfd_choice::first, eventfd_choice::second});
     if (random_.one_in(4)) spoil(made);
     // A write to a pipe that fails on its buffer wakes the reader, and the kernel's poll completes for that wakeup.
     if (changes_a_source(made) && made.buffer != where::own) {
@@ -255,7 +255,7 @@ class generator {
         made.bytes %= 200;
         break;
       case 3:
-        made.bell = random_.one_of(std::array{bell_choice::closed, bell_choice::no_eventfd});
+        made.efd = random_.one_of(std::array{eventfd_choice::closed, eventfd_choice::no_eventfd});
         break;
       case 4:
         made.opcode = random_.one_of(std::array<std::uint16_t, 4>{4, 6, 9, 0xffff});
@@ -296,7 +296,7 @@ void print(std::ostream& out, const request_spec& one) {
   if (one.shape != vectors::good) out << ", bad vectors " << static_cast<int>(one.shape);
   if (one.rw_flags != 0) out << ", rw_flags " << one.rw_flags;
   if (one.more_flags != 0) out << ", flags " << one.more_flags << " priority " << one.priority;
-  if (one.bell != bell_choice::none) out << ", bell " << static_cast<int>(one.bell);
+  if (one.efd != eventfd_choice::none) out << ", eventfd " << static_cast<int>(one.efd);
   if (one.reserved != 0) out << ", reserved2";
 }
 
@@ -330,9 +330,9 @@ std::vector<operation> simpler(const operation& one) {
     all.back().requests.erase(all.back().requests.begin() + static_cast<std::ptrdiff_t>(at));
   }
   for (std::size_t at = 0; at < one.requests.size(); ++at) {
-    if (one.requests[at].bell == bell_choice::none) continue;
+    if (one.requests[at].efd == eventfd_choice::none) continue;
     all.push_back(one);
-    all.back().requests[at].bell = bell_choice::none;
+    all.back().requests[at].efd = eventfd_choice::none;
   }
   return all;
 }

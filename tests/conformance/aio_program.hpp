@@ -48,10 +48,10 @@ constexpr unsigned sources = 6;
 }
 constexpr std::uint64_t direct_block = 4096;
 constexpr unsigned contexts = 3;  // the first of which outlives the programs
-constexpr unsigned bells = 2;
+constexpr unsigned efds = 2;
 
 enum class where : std::uint8_t { own, null, kernels_half, read_only, odd };
-enum class bell_choice : std::uint8_t { none, first, second, closed, no_eventfd };
+enum class eventfd_choice : std::uint8_t { none, first, second, closed, no_eventfd };
 enum class vectors : std::uint8_t { good, bad_address, bad_length, both_bad, second_read_only, small };
 
 struct request_spec {
@@ -65,7 +65,7 @@ struct request_spec {
   std::int32_t rw_flags = 0;
   std::uint32_t more_flags = 0;
   std::int16_t priority = 0;
-  bell_choice bell = bell_choice::none;
+  eventfd_choice efd = eventfd_choice::none;
   std::uint64_t events = 0;  // of a poll
   std::uint64_t reserved = 0;
 };

@@ -57,7 +57,7 @@ void for_context(operation& one) {
     one.what = kind::get_all;
   if (one.what == kind::cancel) one.how = 15;
   for (auto& each : one.requests)
-    if (each.bell == bell_choice::no_eventfd) each.bell = bell_choice::none;
+    if (each.efd == eventfd_choice::no_eventfd) each.efd = eventfd_choice::none;
 }
 
 aio_program program_of(std::uint64_t seed, way how) {

@@ -24,40 +24,40 @@ constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max() - 1;
 class aio_resfd : public aio_row {
  protected:
   /// @return a poll that stays in flight until the pipe is filled.
-  iocb_abi ringing_poll() { return ringing(poll_of_pipe(), bell_.get()); }
-  iocb_abi ringing_read() { return ringing(file_read(), bell_.get()); }
-  void use_number_for(const unique_fd& other) { ASSERT_EQ(::dup3(other.get(), bell_.get(), O_CLOEXEC), bell_.get()); }
+  iocb_abi ringing_poll() { return completion_target(poll_of_pipe(), efd_.get()); }
+  iocb_abi ringing_read() { return completion_target(file_read(), efd_.get()); }
+  void use_number_for(const unique_fd& other) { ASSERT_EQ(::dup3(other.get(), efd_.get(), O_CLOEXEC), efd_.get()); }
 
-  static bool add(const unique_fd& bell, std::uint64_t n) { return ::write(bell.get(), &n, sizeof n) == sizeof n; }
-  static bool becomes_readable(const unique_fd& bell) {
-    pollfd rung{.fd = bell.get(), .events = POLLIN, .revents = 0};
+  static bool add(const unique_fd& efd, std::uint64_t n) { return ::write(efd.get(), &n, sizeof n) == sizeof n; }
+  static bool becomes_readable(const unique_fd& efd) {
+    pollfd rung{.fd = efd.get(), .events = POLLIN, .revents = 0};
     return ::poll(&rung, 1, 20'000) == 1;
   }
   /// @return whether the eventfd reaches its highest count, for which poll(2) reports POLLERR.
-  static bool overflows(const unique_fd& bell) {
-    return eventually([&] { return (polled(bell.get()) & POLLERR) != 0; });
+  static bool overflows(const unique_fd& efd) {
+    return eventually([&] { return (polled(efd.get()) & POLLERR) != 0; });
   }
-  static std::uint64_t next_count(const unique_fd& bell) { return becomes_readable(bell) ? take(bell.get()) : 0; }
+  static std::uint64_t next_count(const unique_fd& efd) { return becomes_readable(efd) ? take(efd.get()) : 0; }
 
-  unique_fd bell_ = kernel_eventfd();
+  unique_fd efd_ = kernel_eventfd();
   const aio_context_t ctx_ = new_context();
 };
 ON_BOTH_SIDES(aio_resfd);
 
 TEST_P(aio_resfd, file_at_a_reused_number_gets_nothing_and_the_eventfd_its_signal) {
-  const unique_fd kept{::fcntl(bell_.get(), F_DUPFD_CLOEXEC, 0)};
+  const unique_fd kept{::fcntl(efd_.get(), F_DUPFD_CLOEXEC, 0)};
   const auto file = temporary_file("untouched");
   iocb_abi poll = ringing_poll();
   ASSERT_EQ(submit(ctx_, poll), 1);
   use_number_for(file);
   fill_pipe();
   EXPECT_EQ(next_count(kept), 1U);
-  EXPECT_EQ(::lseek(bell_.get(), 0, SEEK_CUR), 0);
+  EXPECT_EQ(::lseek(efd_.get(), 0, SEEK_CUR), 0);
   EXPECT_EQ(::pread(file.get(), text_.data(), text_.size(), 0), 9);
 }
 
 TEST_P(aio_resfd, another_eventfd_at_the_number_is_signalled_by_later_requests_only) {
-  const unique_fd kept{::fcntl(bell_.get(), F_DUPFD_CLOEXEC, 0)};
+  const unique_fd kept{::fcntl(efd_.get(), F_DUPFD_CLOEXEC, 0)};
   const auto other = kernel_eventfd();
   iocb_abi poll = ringing_poll();
   iocb_abi read = ringing_read();
@@ -76,24 +76,24 @@ TEST_P(aio_resfd, number_of_an_eventfd_reused_for_a_file_is_einval) {
   ASSERT_EQ(submit(ctx_, read), 1);
   use_number_for(file_);
   EXPECT_EQ(submit(ctx_, read), -EINVAL);
-  bell_.reset();
+  efd_.reset();
   EXPECT_EQ(submit(ctx_, read), -EBADF);
 }
 
 TEST_P(aio_resfd, each_other_kind_of_file_is_einval_and_o_path_is_ebadf) {
   const other_files others;
   for (const auto& [name, fd] : others.all()) {
-    iocb_abi read = ringing(file_read(), fd.get());
+    iocb_abi read = completion_target(file_read(), fd.get());
     EXPECT_EQ(submit(ctx_, read), -EINVAL) << name;
   }
   const unique_fd path{::open("/", O_PATH | O_CLOEXEC)};
-  iocb_abi read = ringing(file_read(), path.get());
+  iocb_abi read = completion_target(file_read(), path.get());
   EXPECT_EQ(submit(ctx_, read), -EBADF);
 }
 
 TEST_P(aio_resfd, eventfds_in_each_state_are_accepted) {
   for (const auto& [name, fd] : eventfds()) {
-    iocb_abi poll = ringing(poll_of_pipe(), fd.get());
+    iocb_abi poll = completion_target(poll_of_pipe(), fd.get());
     ASSERT_EQ(submit(ctx_, poll), 1) << name;
     fill_pipe();
     EXPECT_EQ(result(ctx_, POLLIN), POLLIN) << name;
@@ -106,7 +106,7 @@ TEST_P(aio_resfd, eventfds_in_each_state_are_accepted) {
 TEST_P(aio_resfd, request_completes_though_its_eventfd_was_closed) {
   iocb_abi poll = ringing_poll();
   ASSERT_EQ(submit(ctx_, poll), 1);
-  bell_.reset();
+  efd_.reset();
   fill_pipe();
   EXPECT_EQ(result(ctx_, POLLIN), POLLIN);
 }
@@ -114,33 +114,33 @@ TEST_P(aio_resfd, request_completes_though_its_eventfd_was_closed) {
 // Signals beyond the highest count are lost.
 TEST_P(aio_resfd, a_full_eventfd_stops_at_the_highest_count) {
   for (const int flags : {0, static_cast<int>(EFD_NONBLOCK)}) {
-    bell_ = kernel_eventfd(0, flags);
-    ASSERT_TRUE(add(bell_, most - 1));
+    efd_ = kernel_eventfd(0, flags);
+    ASSERT_TRUE(add(efd_, most - 1));
     iocb_abi read = ringing_read();
     ASSERT_EQ(submit(ctx_, {&read, &read, &read}), 3);
     EXPECT_EQ(events(ctx_, 3).size(), 3U);
-    EXPECT_TRUE(overflows(bell_));
-    EXPECT_EQ(take(bell_.get()), most + 1);
+    EXPECT_TRUE(overflows(efd_));
+    EXPECT_EQ(take(efd_.get()), most + 1);
   }
 }
 
 // Oracle: the file stays empty. A write to it, instead of to the eventfd that had its number, would move its end.
 TEST_P(aio_resfd, file_that_reuses_the_number_of_an_eventfd_is_not_written_to) {
   const auto file = temporary_file();
-  const int number = bell_.release();
+  const int number = efd_.release();
   std::uint64_t rung = 0;
   std::uint64_t submitted = 0;
   budget rounds{20'000, std::chrono::seconds{5}};
   while (rounds.next()) {
-    const auto bell = kernel_eventfd();
-    ASSERT_EQ(::dup3(bell.get(), number, O_CLOEXEC), number);
-    iocb_abi request = ringing(file_read(), number);
+    const auto efd = kernel_eventfd();
+    ASSERT_EQ(::dup3(efd.get(), number, O_CLOEXEC), number);
+    iocb_abi request = completion_target(file_read(), number);
     if (submitted % 2 == 1) request = by_engine(request);
     ASSERT_EQ(submit(ctx_, request), 1);
     ++submitted;
     ASSERT_EQ(::dup3(file.get(), number, O_CLOEXEC), number);
     result(ctx_);
-    rung += next_count(bell);
+    rung += next_count(efd);
     read_into_.clear();
   }
   EXPECT_EQ(rung, submitted);

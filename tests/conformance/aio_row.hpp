@@ -99,8 +99,8 @@ class aio_row : public testing::TestWithParam<std::reference_wrapper<const aio_s
   }
   /// @return the events that are available now.
   static std::vector<io_event> events_there(aio_context_t handle, long most = 64) {
-    timespec at_once{};
-    return got(handle, 0, most, &at_once);
+    timespec no_wait{};
+    return got(handle, 0, most, &no_wait);
   }
   /// @return `count` events. Waits for them: the test must have submitted that many requests that complete.
   static std::vector<io_event> events(aio_context_t handle, long count) {
@@ -142,9 +142,9 @@ class aio_row : public testing::TestWithParam<std::reference_wrapper<const aio_s
     return aio::prep_poll(pipe_.read.get(), static_cast<std::uint16_t>(mask));
   }
   void fill_pipe() { EXPECT_EQ(::write(pipe_.write.get(), "x", 1), 1); }
-  static iocb_abi ringing(iocb_abi request, int bell) {
+  static iocb_abi completion_target(iocb_abi request, int efd) {
     request.flags |= iocb_abi::flag_resfd;
-    request.resfd = static_cast<std::uint32_t>(bell);
+    request.resfd = static_cast<std::uint32_t>(efd);
     return request;
   }
 

@@ -48,11 +48,11 @@ class aio_signal : public aio_row {
     return side().pgetevents(ctx_, min, 2, events_.data(), timeout, &mask);
   }
   void complete_one() {
-    const auto bell = kernel_eventfd(0, 0);
-    iocb_abi read = ringing(file_read(), bell.get());
+    const auto efd = kernel_eventfd(0, 0);
+    iocb_abi read = completion_target(file_read(), efd.get());
     std::uint64_t rung = 0;
     ASSERT_EQ(submit(ctx_, read), 1);
-    ASSERT_EQ(::read(bell.get(), &rung, sizeof rung), 8);
+    ASSERT_EQ(::read(efd.get(), &rung, sizeof rung), 8);
   }
 
   const aio_context_t ctx_ = new_context();
@@ -128,9 +128,9 @@ TEST_P(aio_signal, io_pgetevents_takes_a_signal_that_is_pending_before_the_wait)
 TEST_P(aio_signal, io_pgetevents_takes_a_pending_signal_without_waiting) {
   const signal_handler handler{0};
   const blocked_signal here;
-  timespec at_once{};
+  timespec no_wait{};
   pthread_kill(pthread_self(), SIGUSR1);
-  EXPECT_EQ(get_unblocked(1, &at_once), -EINTR);
+  EXPECT_EQ(get_unblocked(1, &no_wait), -EINTR);
   EXPECT_FALSE(blocked_signal::is_pending());
   pthread_kill(pthread_self(), SIGUSR1);
   EXPECT_EQ(get_unblocked(0, nullptr), -EINTR);
@@ -149,8 +149,8 @@ TEST_P(aio_signal, io_pgetevents_takes_a_pending_signal_and_returns_events) {
 TEST_P(aio_signal, io_pgetevents_restores_the_mask) {
   const signal_handler handler{0};
   const blocked_signal here;
-  timespec at_once{};
-  EXPECT_EQ(get_unblocked(1, &at_once), 0);
+  timespec no_wait{};
+  EXPECT_EQ(get_unblocked(1, &no_wait), 0);
   pthread_kill(pthread_self(), SIGUSR1);
   EXPECT_TRUE(blocked_signal::is_pending());
 }

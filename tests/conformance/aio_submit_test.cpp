@@ -84,8 +84,8 @@ TEST_P(aio_submit, checks_fields_in_the_kernels_order) {
   request.resfd = static_cast<std::uint32_t>(file_.get());
   EXPECT_EQ(submit(ctx_, request), -EINVAL);
   EXPECT_EQ(request.key, untouched);
-  const auto bell = kernel_eventfd();
-  request.resfd = static_cast<std::uint32_t>(bell.get());
+  const auto efd = kernel_eventfd();
+  request.resfd = static_cast<std::uint32_t>(efd.get());
   EXPECT_EQ(submit(ctx_, request), -EINVAL);
   EXPECT_EQ(request.key, 0U);
   request.lio_opcode = 0;
@@ -168,15 +168,15 @@ TEST_P(aio_submit, request_may_be_overwritten_after_submit) {
 }
 
 TEST_P(aio_submit, descriptors_may_be_closed_after_submit) {
-  auto bell = kernel_eventfd(0, 0);
-  const base::unique_fd same_bell{::dup(bell.get())};
-  iocb_abi request = ringing(poll_of_pipe(), bell.get());
+  auto efd = kernel_eventfd(0, 0);
+  const base::unique_fd same_eventfd{::dup(efd.get())};
+  iocb_abi request = completion_target(poll_of_pipe(), efd.get());
   ASSERT_EQ(submit(ctx_, request), 1);
   pipe_.read = base::unique_fd{::dup(pipe_.read.get())};
-  bell.reset();
+  efd.reset();
   fill_pipe();
   std::uint64_t count = 0;
-  EXPECT_EQ(::read(same_bell.get(), &count, sizeof count), 8);
+  EXPECT_EQ(::read(same_eventfd.get(), &count, sizeof count), 8);
   EXPECT_EQ(count, 1U);
   EXPECT_EQ(result(ctx_, POLLIN), POLLIN);
 }

@@ -49,8 +49,8 @@ TEST_P(aio_sync, ignores_the_priority) {
 
 TEST_P(aio_sync, of_files_without_fsync_is_einval) {
   EXPECT_EQ(answer_to(ctx_, aio::prep_fsync(pipe_.read.get())), -EINVAL);
-  const auto bell = kernel_eventfd();
-  EXPECT_EQ(answer_to(ctx_, aio::prep_fsync(bell.get())), -EINVAL);
+  const auto efd = kernel_eventfd();
+  EXPECT_EQ(answer_to(ctx_, aio::prep_fsync(efd.get())), -EINVAL);
   const base::unique_fd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
   EXPECT_EQ(answer_to(ctx_, aio::prep_fdsync(null.get())), -EINVAL);
   const base::unique_fd socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};

@@ -326,20 +326,20 @@ TEST_P(aio_transfer, file_without_reads_is_einval) {
 TEST_P(aio_transfer, files_without_read_iter_or_write_iter_are_einval) {
   const base::unique_fd full{::open("/dev/full", O_WRONLY | O_CLOEXEC)};
   const iocb_abi to_full = as_write(read_of(full.get()));
-  const auto bell = kernel_eventfd();
+  const auto efd = kernel_eventfd();
   const std::uint64_t count = 3;
-  const iocb_abi to_bell = aio::prep_pwrite(bell.get(), &count, sizeof count, 0);
+  const iocb_abi to_eventfd = aio::prep_pwrite(efd.get(), &count, sizeof count, 0);
   const base::unique_fd inotify{::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)};
   const iocb_abi from_inotify = read_of(inotify.get());
   if (on_kernel() || excluding_flags_are_einval()) {
     EXPECT_EQ(answer_to(ctx_, to_full), -EINVAL);
-    EXPECT_EQ(answer_to(ctx_, to_bell), -EINVAL);
+    EXPECT_EQ(answer_to(ctx_, to_eventfd), -EINVAL);
     EXPECT_EQ(answer_to(ctx_, from_inotify), -EINVAL);
-    EXPECT_EQ(take(bell.get()), 0U);
+    EXPECT_EQ(take(efd.get()), 0U);
   } else {
     EXPECT_EQ(result_of(ctx_, to_full), -ENOSPC);
-    EXPECT_EQ(result_of(ctx_, to_bell), 8);
-    EXPECT_EQ(take(bell.get()), 3U);
+    EXPECT_EQ(result_of(ctx_, to_eventfd), 8);
+    EXPECT_EQ(take(efd.get()), 3U);
   }
 }
 
@@ -348,8 +348,8 @@ TEST_P(aio_transfer, files_with_read_iter_or_write_iter_are_read_and_written) {
   EXPECT_EQ(result_of(ctx_, as_write(read_of(null.get()))), 5);
   const base::unique_fd zero{::open("/dev/zero", O_RDONLY | O_CLOEXEC)};
   EXPECT_EQ(result_of(ctx_, read_of(zero.get())), 5);
-  const auto bell = kernel_eventfd(3);
-  EXPECT_EQ(result_of(ctx_, aio::prep_pread(bell.get(), text_.data(), 8, 0)), 8);
+  const auto efd = kernel_eventfd(3);
+  EXPECT_EQ(result_of(ctx_, aio::prep_pread(efd.get(), text_.data(), 8, 0)), 8);
 }
 
 // Oracle: the result of preadv2(2) on the same file.
@@ -418,15 +418,15 @@ TEST_P(aio_transfer, read_of_0_bytes_is_passed_to_the_file) {
   sigset_t some;
   sigemptyset(&some);
   sigaddset(&some, SIGUSR1);
-  const base::unique_fd bell{::eventfd(3, EFD_CLOEXEC)};
+  const base::unique_fd efd{::eventfd(3, EFD_CLOEXEC)};
   const base::unique_fd timer{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)};
   const base::unique_fd signals{::signalfd(-1, &some, SFD_CLOEXEC)};
-  for (const int fd : {bell.get(), timer.get(), signals.get()}) {
+  for (const int fd : {efd.get(), timer.get(), signals.get()}) {
     iocb_abi read = aio::prep_pread(fd, text_.data(), 0, 0);
     const int answer = submit(ctx_, read);
     EXPECT_EQ(answer == 1 ? result(ctx_) : answer, -EINVAL);
   }
-  EXPECT_EQ(take(bell.get()), 3U);
+  EXPECT_EQ(take(efd.get()), 3U);
   std::array<int, 2> sockets{};
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, sockets.data()), 0);
   const base::unique_fd socket{sockets[0]};
@@ -481,7 +481,7 @@ TEST_P(aio_transfer, read_of_an_empty_nonblocking_file_is_eagain_in_the_event) {
   ::fcntl(pipe_.read.get(), F_SETFL, O_NONBLOCK);
   const base::unique_fd socket{sockets[0]};
   const base::unique_fd other_end{sockets[1]};
-  const base::unique_fd bell{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  const base::unique_fd efd{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
   const base::unique_fd timer{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)};
   const base::unique_fd signals{::signalfd(-1, &some, SFD_CLOEXEC | SFD_NONBLOCK)};
   const base::unique_fd master{::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK)};
@@ -489,7 +489,7 @@ TEST_P(aio_transfer, read_of_an_empty_nonblocking_file_is_eagain_in_the_event) {
   const base::unique_fd terminal{::open(::ptsname(master.get()), O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK)};
   std::array<char, 128> into{};
   for (const int fd :
-       {pipe_.read.get(), socket.get(), bell.get(), timer.get(), signals.get(), master.get(), terminal.get()}) {
+       {pipe_.read.get(), socket.get(), efd.get(), timer.get(), signals.get(), master.get(), terminal.get()}) {
     SCOPED_TRACE(std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd)));
     iocb_abi read = aio::prep_pread(fd, into.data(), into.size(), 0);
     ASSERT_EQ(submit(ctx_, read), 1);

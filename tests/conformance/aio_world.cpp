@@ -130,7 +130,7 @@ void aio_world::begin_program() {
     writer(name).reset(ends[1]);
   }
   side_.forget_eventfds();
-  for (auto& bell : bells_) bell.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  for (auto& efd : efds_) efd.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   std::ignore = ::ftruncate(descriptor(target::append_file), 0);
 }
 
@@ -141,13 +141,13 @@ void aio_world::end_program() {
   for (auto& got : got_) got.clear();
 }
 
-int aio_world::bell_descriptor(bell_choice bell) const {
-  switch (bell) {
-    case bell_choice::first:
-      return bells_[0].get();
-    case bell_choice::second:
-      return bells_[1].get();
-    case bell_choice::no_eventfd:
+int aio_world::eventfd_descriptor(eventfd_choice efd) const {
+  switch (efd) {
+    case eventfd_choice::first:
+      return efds_[0].get();
+    case eventfd_choice::second:
+      return efds_[1].get();
+    case eventfd_choice::no_eventfd:
       return descriptor(target::memory_file);
     default:
       return -1;
@@ -170,9 +170,9 @@ submitted& aio_world::prepare(const request_spec& spec) {
   request.reserved2 = spec.reserved;
   request.flags = spec.more_flags;
   request.buf = reinterpret_cast<std::uintptr_t>(first_buffer(made));
-  if (spec.bell != bell_choice::none) {
+  if (spec.efd != eventfd_choice::none) {
     request.flags |= aio::iocb_abi::flag_resfd;
-    request.resfd = static_cast<std::uint32_t>(bell_descriptor(spec.bell));
+    request.resfd = static_cast<std::uint32_t>(eventfd_descriptor(spec.efd));
   }
   if (spec.buffer == where::null) request.buf = 0;
   if (spec.buffer == where::kernels_half) request.buf = kernels_half;
@@ -336,26 +336,26 @@ int aio_world::get(unsigned context, long count, manner how) {
 int aio_world::get_badly(const operation& one, bool events_are_there) {
   const auto handle = handles_.at(one.context);
   std::array<aio::io_event, 4> none{};
-  timespec at_once{};
+  timespec no_wait{};
   timespec a_moment{.tv_sec = 0, .tv_nsec = 1000};
   timespec long_enough = patience;
   switch (one.how % 8) {
     case 0:
-      return side_.getevents(handle, 3, 2, none.data(), &at_once);
+      return side_.getevents(handle, 3, 2, none.data(), &no_wait);
     case 1:
-      return side_.getevents(handle, -1, 2, none.data(), &at_once);
+      return side_.getevents(handle, -1, 2, none.data(), &no_wait);
     case 2:
-      return side_.getevents(0x1000, 0, 2, none.data(), &at_once);
+      return side_.getevents(0x1000, 0, 2, none.data(), &no_wait);
     case 3:
       return side_.getevents(handle, 1, 2, none.data(), address<timespec>(kernels_half));
     case 4:
-      return side_.getevents(handle, 0, 0, nullptr, &at_once);
+      return side_.getevents(handle, 0, 0, nullptr, &no_wait);
     case 5:
-      return side_.pgetevents(handle, 0, 1, none.data(), &at_once, address<aio::aio_sigset>(kernels_half));
+      return side_.pgetevents(handle, 0, 1, none.data(), &no_wait, address<aio::aio_sigset>(kernels_half));
     case 6:
       return events_are_there ? 0 : side_.getevents(handle, 1, 2, none.data(), &a_moment);
     default:
-      return side_.getevents(handle, events_are_there, 2, nullptr, events_are_there ? &long_enough : &at_once);
+      return side_.getevents(handle, events_are_there, 2, nullptr, events_are_there ? &long_enough : &no_wait);
   }
 }
 
@@ -436,17 +436,17 @@ unsigned aio_world::readiness(target file, unsigned events) const {
   return static_cast<unsigned short>(asked.revents);
 }
 
-std::uint64_t aio_world::take_bells(unsigned bell) {
+std::uint64_t aio_world::take_eventfds(unsigned efd) {
   std::uint64_t count = 0;
-  return ::read(bells_.at(bell).get(), &count, sizeof count) == sizeof count ? count : 0;
+  return ::read(efds_.at(efd).get(), &count, sizeof count) == sizeof count ? count : 0;
 }
 
-bool aio_world::has_rung(unsigned bell, std::uint64_t times) {
+bool aio_world::has_rung(unsigned efd, std::uint64_t times) {
   std::uint64_t rung = 0;
   while (rung < times) {
-    pollfd readable{.fd = bells_.at(bell).get(), .events = POLLIN, .revents = 0};
+    pollfd readable{.fd = efds_.at(efd).get(), .events = POLLIN, .revents = 0};
     if (::poll(&readable, 1, static_cast<int>(patience.tv_sec) * 1000) != 1) return false;
-    rung += take_bells(bell);
+    rung += take_eventfds(efd);
   }
   return rung == times;
 }

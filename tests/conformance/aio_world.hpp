@@ -85,9 +85,9 @@ class aio_world {
   /// @return {nr, head, tail} of a context that exists.
   [[nodiscard]] std::array<unsigned, 3> ring(unsigned context) const;
   [[nodiscard]] unsigned readiness(target file, unsigned events) const;
-  [[nodiscard]] std::uint64_t take_bells(unsigned bell);
+  [[nodiscard]] std::uint64_t take_eventfds(unsigned efd);
   /// Waits until the eventfd has been signalled `times` times. @return false if it was signalled less or more often.
-  [[nodiscard]] bool has_rung(unsigned bell, std::uint64_t times);
+  [[nodiscard]] bool has_rung(unsigned efd, std::uint64_t times);
   [[nodiscard]] bool files_are_intact() const;
   [[nodiscard]] std::string appended() const;
   /// @return the file position of each file, which read(2) and write(2) would use.
@@ -99,14 +99,14 @@ class aio_world {
   static void set_vectors(submitted& made);
   static char* first_buffer(submitted& made);
   [[nodiscard]] int descriptor(target file) const { return files_[static_cast<std::size_t>(file)].get(); }
-  [[nodiscard]] int bell_descriptor(bell_choice bell) const;
+  [[nodiscard]] int eventfd_descriptor(eventfd_choice efd) const;
   [[nodiscard]] told_event tell(const aio::io_event& event);
 
   const aio_side& side_;
   std::array<aio::aio_context_t, contexts> handles_{};
   std::array<base::unique_fd, targets> files_;
   std::array<base::unique_fd, sources> writers_;
-  std::array<base::unique_fd, bells> bells_;
+  std::array<base::unique_fd, efds> efds_;
   std::map<unsigned, std::unique_ptr<submitted>> requests_;
   std::array<std::vector<told_event>, contexts> got_;
 };

@@ -80,7 +80,7 @@ class context_side final : public aio_side {
     return getevents(handle, min, nr, events, timeout);
   }
 
-  void forget_eventfds() const override { bells_.clear(); }
+  void forget_eventfds() const override { efds_.clear(); }
 
  private:
   static bool is_program_address(const void* address) { return reinterpret_cast<std::intptr_t>(address) > 0; }
@@ -91,21 +91,21 @@ class context_side final : public aio_side {
   }
 
   void complete(aio::iocb& request) const {
-    if (request.flags & aio::iocb_abi::flag_resfd) request.set_eventfd(bell(static_cast<int>(request.resfd)));
+    if (request.flags & aio::iocb_abi::flag_resfd) request.set_eventfd(efd(static_cast<int>(request.resfd)));
     std::error_code ec;
     const auto facts = aio::file_facts::look_up(request.fildes, ec);
     if (!ec && ++completed_ % 2 == 0) request.set_file(facts);
   }
 
-  const doorbell::eventfd& bell(int number) const {
-    const auto [at, is_new] = bells_.try_emplace(number);
+  const doorbell::eventfd& efd(int number) const {
+    const auto [at, is_new] = efds_.try_emplace(number);
     std::error_code ec;
     if (is_new) at->second = doorbell::eventfd::forwarding_to(number, ec);
     return at->second;
   }
 
   mutable std::map<aio::aio_context_t, std::unique_ptr<aio::context>> contexts_;
-  mutable std::map<int, doorbell::eventfd> bells_;  // by the number of the kernel's eventfd
+  mutable std::map<int, doorbell::eventfd> efds_;  // by the number of the kernel's eventfd
   mutable unsigned completed_ = 0;
 };
 

@@ -148,7 +148,7 @@ answer eventfd_lockstep::ask_kernel(const eventfd_operation& one) {
 
 answer eventfd_lockstep::ask_doorbell(const eventfd_operation& one) {
   auto& handle = handles_.at(one.handle);
-  auto& bell = handle.doorbells;
+  auto& efd = handle.doorbells;
   std::array<std::byte, 64> bytes{};
   std::error_code ec;
   std::uint64_t value = 0;
@@ -157,34 +157,34 @@ answer eventfd_lockstep::ask_doorbell(const eventfd_operation& one) {
       return create_in_doorbell(one);
     case kind::duplicate:
       if (one.other != one.handle) {
-        handles_.at(one.other).doorbells = bell;
+        handles_.at(one.other).doorbells = efd;
         handles_.at(one.other).flags = handle.flags;
       }
       break;
     case kind::close:
-      bell.close(ec);
+      efd.close(ec);
       break;
     case kind::read:
-      value = bell.read(ec);
+      value = efd.read(ec);
       break;
     case kind::read_bytes:
-      value = bell.read(std::span{bytes}.first(one.value), ec);
+      value = efd.read(std::span{bytes}.first(one.value), ec);
       break;
     case kind::write:
-      bell.write(one.value, ec);
+      efd.write(one.value, ec);
       value = sizeof value;
       break;
     case kind::write_bytes:
-      value = bell.write(std::span{bytes}.first(one.value), ec);
+      value = efd.write(std::span{bytes}.first(one.value), ec);
       break;
     case kind::signal:
-      if (bell.is_open()) bell.signal();
+      if (efd.is_open()) efd.signal();
       break;
     case kind::poll:
-      value = bell.poll();
+      value = efd.poll();
       break;
     case kind::info:
-      value = bell.info(ec).count;
+      value = efd.info(ec).count;
   }
   return told(value, ec);
 }

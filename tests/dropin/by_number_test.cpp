@@ -62,13 +62,13 @@ std::string text_of(std::size_t bytes) {
 class nginx_aio {
  public:
   explicit nginx_aio(unsigned requests) : context_{requests} {
-    epoll_event wanted{.events = EPOLLIN | EPOLLET, .data = {.fd = bell_.get()}};
-    EXPECT_EQ(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, bell_.get(), &wanted), 0);
+    epoll_event wanted{.events = EPOLLIN | EPOLLET, .data = {.fd = efd_.get()}};
+    EXPECT_EQ(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, efd_.get(), &wanted), 0);
   }
 
   bool read(iocb& request) {
     request.aio_flags = IOCB_FLAG_RESFD;
-    request.aio_resfd = static_cast<std::uint32_t>(bell_.get());
+    request.aio_resfd = static_cast<std::uint32_t>(efd_.get());
     return by_number::submit(context_, request) == 1;
   }
 
@@ -78,7 +78,7 @@ class nginx_aio {
     epoll_event event{};
     if (::epoll_wait(epoll_.get(), &event, 1, 20'000) != 1) return -1;
     std::uint64_t ready = 0;
-    if (::read(bell_.get(), &ready, sizeof ready) != sizeof ready) return -1;
+    if (::read(efd_.get(), &ready, sizeof ready) != sizeof ready) return -1;
     signals_ += ready;
     int fetched = 0;
     while (ready > 0) {
@@ -99,7 +99,7 @@ class nginx_aio {
  private:
   std::uint64_t signals_ = 0;
   context context_;
-  unique_fd bell_{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+  unique_fd efd_{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
   unique_fd epoll_{::epoll_create1(EPOLL_CLOEXEC)};
 };
 

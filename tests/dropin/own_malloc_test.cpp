@@ -107,10 +107,10 @@ TEST_F(own_malloc, is_not_called_to_submit_a_write) {
 }
 
 TEST_F(own_malloc, is_not_called_to_submit_a_request_that_signals_an_eventfd) {
-  const doorbell::base::unique_fd bell{::eventfd(0, 0)};
+  const doorbell::base::unique_fd efd{::eventfd(0, 0)};
   iocb request;
   ::io_prep_pread(&request, file_.get(), text_.data(), text_.size(), 0);
-  ::io_set_eventfd(&request, bell.get());
+  ::io_set_eventfd(&request, efd.get());
   expect_no_calls_to_submit(request);
 }
 

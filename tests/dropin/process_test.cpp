@@ -356,7 +356,7 @@ TEST(process, works_with_sixteen_descriptors) {
     const rlimit few{.rlim_cur = 16, .rlim_max = 16};
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
     expect_reads_and_writes();
-    const doorbell::base::unique_fd bell{::eventfd(0, 0)};
+    const doorbell::base::unique_fd efd{::eventfd(0, 0)};
     const auto file = temporary_file("hello");
     queue first;
     queue second;
@@ -365,10 +365,10 @@ TEST(process, works_with_sixteen_descriptors) {
     std::array<char, 8> text{};
     iocb read;
     ::io_prep_pread(&read, file.get(), text.data(), text.size(), 0);
-    ::io_set_eventfd(&read, bell.get());
+    ::io_set_eventfd(&read, efd.get());
     EXPECT_EQ(first.result_of(read), 5);
     std::uint64_t rung = 0;
-    EXPECT_EQ(::read(bell.get(), &rung, sizeof rung), static_cast<ssize_t>(sizeof rung));
+    EXPECT_EQ(::read(efd.get(), &rung, sizeof rung), static_cast<ssize_t>(sizeof rung));
     EXPECT_EQ(rung, 1U);
     pipe_ends pipe;
     iocb poll;

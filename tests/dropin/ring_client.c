@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ring_client FILE magic|blindly bell|nothing: like some real programs, never calls io_getevents. It waits for its own
-// eventfd with epoll, or has none, and takes the events out of the ring at the context's handle, with or without a
+// ring_client FILE magic|blindly eventfd|nothing: like some real programs, never calls io_getevents. It waits for its
+// own eventfd with epoll, or has none, and takes the events out of the ring at the context's handle, with or without a
 // check of the ring's magic number. It reads random blocks of a file, and verifies their content, and that the eventfd
-// counts each event once.
-// NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's
+// counts each event once. NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +49,7 @@ static int written_file(const char* path) {
   return fd;
 }
 
-static void read_somewhere(io_context_t ctx, struct slot* slot, int fd, int bell) {
+static void read_somewhere(io_context_t ctx, struct slot* slot, int fd, int efd) {
   static uint64_t random = 88172645463325252u;
   random ^= random << 13;
   random ^= random >> 7;
@@ -58,8 +57,8 @@ static void read_somewhere(io_context_t ctx, struct slot* slot, int fd, int bell
   slot->at = random % blocks;
   memset(slot->text, 0xee, block);
   io_prep_pread(&slot->read, fd, slot->text, block, (long long)slot->at * block);
-  if (bell >= 0)
-    io_set_eventfd(&slot->read, bell);
+  if (efd >= 0)
+    io_set_eventfd(&slot->read, efd);
   else
     slot->read.u.c.flags |=
         iocb_flag_ioprio;  // priority 0 has no effect, but keeps io_submit from completing the read inline
@@ -74,22 +73,22 @@ static void verify(const struct slot* slot) {
 }
 
 // Returns the number of signals since the last call.
-static uint64_t wait_for_bell(int loop, int bell) {
+static uint64_t wait_for_eventfd(int loop, int efd) {
   struct epoll_event ready;
   require(epoll_wait(loop, &ready, 1, -1) == 1, "epoll_wait");
   uint64_t count = 0;
-  require(read(bell, &count, sizeof count) == sizeof count, "the eventfd is readable when epoll reports it");
+  require(read(efd, &count, sizeof count) == sizeof count, "the eventfd is readable when epoll reports it");
   return count;
 }
 
 int main(int argc, char** argv) {
-  require(argc == 4, "usage: ring_client FILE magic|blindly bell|nothing");
+  require(argc == 4, "usage: ring_client FILE magic|blindly eventfd|nothing");
   alarm(50);
   const int fd = written_file(argv[1]);
-  const int bell = strcmp(argv[3], "bell") == 0 ? eventfd(0, EFD_NONBLOCK) : -1;
+  const int efd = strcmp(argv[3], "bell") == 0 ? eventfd(0, EFD_NONBLOCK) : -1;
   const int loop = epoll_create1(0);
   struct epoll_event wanted = {.events = EPOLLIN};
-  require(bell < 0 || epoll_ctl(loop, EPOLL_CTL_ADD, bell, &wanted) == 0, "epoll_ctl");
+  require(efd < 0 || epoll_ctl(loop, EPOLL_CTL_ADD, efd, &wanted) == 0, "epoll_ctl");
   io_context_t ctx = NULL;
   require(io_setup(depth, &ctx) == 0, "io_setup");
   struct ring* const ring = (struct ring*)ctx;
@@ -99,11 +98,11 @@ int main(int argc, char** argv) {
 
   static struct slot slots[depth];
   unsigned submitted = 0;
-  for (; submitted < depth; ++submitted) read_somewhere(ctx, &slots[submitted], fd, bell);
+  for (; submitted < depth; ++submitted) read_somewhere(ctx, &slots[submitted], fd, efd);
   uint64_t rung = 0;
   for (unsigned reaped = 0; reaped < requests;) {
-    if (bell >= 0)
-      rung += wait_for_bell(loop, bell);
+    if (efd >= 0)
+      rung += wait_for_eventfd(loop, efd);
     else
       sched_yield();
     const unsigned tail = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
@@ -118,13 +117,13 @@ int main(int argc, char** argv) {
       require(event.obj == &slot->read, "the event belongs to the request");
       verify(slot);
       if (submitted == requests) continue;
-      read_somewhere(ctx, slot, fd, bell);
+      read_somewhere(ctx, slot, fd, efd);
       ++submitted;
     }
   }
   // An event may be in the ring before the eventfd has counted it.
-  while (bell >= 0 && rung < requests) rung += wait_for_bell(loop, bell);
-  require(bell < 0 || rung == requests, "each event is counted once");
+  while (efd >= 0 && rung < requests) rung += wait_for_eventfd(loop, efd);
+  require(efd < 0 || rung == requests, "each event is counted once");
   require(ring->head == ring->tail, "the ring is empty at the end");
   require(io_destroy(ctx) == 0, "io_destroy");
   unlink(argv[1]);

@@ -96,7 +96,7 @@ void run_on_a_small_stack(thread_body body, void* argument) {
 struct small_stack_answers {
   int file = -1;
   int pipe = -1;
-  int bell = -1;
+  int efd = -1;
   int setup = -1;
   long written = -1;
   long read = -1;
@@ -122,7 +122,7 @@ void* first_calls_of_all(void* argument) {
   };
   iocb request;
   ::io_prep_pwrite(&request, answers.file, const_cast<std::uint64_t*>(written.data()), block, 0);
-  ::io_set_eventfd(&request, answers.bell);
+  ::io_set_eventfd(&request, answers.efd);
   answers.written = carry_out(request);
   ::io_prep_pread(&request, answers.file, read.data(), block, 0);
   answers.read = carry_out(request);
@@ -137,9 +137,9 @@ void* first_calls_of_all(void* argument) {
 TEST(threads, with_the_smallest_stacks_make_the_first_calls_of_all) {
   const auto file = temporary_file();
   const doorbell::test::pipe_ends pipe;
-  const doorbell::base::unique_fd bell{::eventfd(0, EFD_NONBLOCK)};
+  const doorbell::base::unique_fd efd{::eventfd(0, EFD_NONBLOCK)};
   for (int n = 0; n < 8; ++n) {
-    small_stack_answers answers{.file = file.get(), .pipe = pipe.read.get(), .bell = bell.get()};
+    small_stack_answers answers{.file = file.get(), .pipe = pipe.read.get(), .efd = efd.get()};
     run_on_a_small_stack(first_calls_of_all, &answers);
     EXPECT_EQ(answers.setup, 0);
     EXPECT_EQ(answers.submitted, 1);

@@ -29,7 +29,7 @@ aio_play::aio_play() {
   ::signal(SIGPIPE, SIG_IGN);
   // Small enough that inputs reach the limit, and that rings are mapped fast.
   ::setenv("DOORBELL_AIO_MAX_NR", "1000", 1);
-  bells_.renew();
+  efds_.renew();
   warm_up();
   descriptors_ = open_descriptors();
 }
@@ -37,11 +37,11 @@ aio_play::aio_play() {
 // The bytes of the corpus index this list: add new operations at the end.
 void aio_play::step(input& bytes) {
   static constexpr std::array<operation, 18> operations{
-      &aio_play::setup,        &aio_play::submit,       &aio_play::get,           &aio_play::cancel,
-      &aio_play::destroy,      &aio_play::submit_again, &aio_play::change_stream, &aio_play::reap_by_hand,
-      &aio_play::scribble,     &aio_play::begin_aside,  &aio_play::move_ring,     &aio_play::replace_ring,
-      &aio_play::replace_bell, &aio_play::setup_badly,  &aio_play::submit_badly,  &aio_play::get_badly,
-      &aio_play::cancel_badly, &aio_play::destroy_badly};
+      &aio_play::setup,           &aio_play::submit,       &aio_play::get,           &aio_play::cancel,
+      &aio_play::destroy,         &aio_play::submit_again, &aio_play::change_stream, &aio_play::reap_by_hand,
+      &aio_play::scribble,        &aio_play::begin_aside,  &aio_play::move_ring,     &aio_play::replace_ring,
+      &aio_play::replace_eventfd, &aio_play::setup_badly,  &aio_play::submit_badly,  &aio_play::get_badly,
+      &aio_play::cancel_badly,    &aio_play::destroy_badly};
   (this->*bytes.one_of(operations))(bytes);
 }
 
@@ -63,11 +63,11 @@ void aio_play::end_input(bool collect) {
     if (each.handle != 0) see_to_its_end(each);
   }
   contexts_.check_charge();
-  bells_.check();
+  efds_.check();
   slots_.leave_alone();
   for (std::size_t stream = 0; stream < stream_count; ++stream) files_.fill(stream);
   files_.renew();
-  bells_.renew();
+  efds_.renew();
   slots_.renew();
   if (++inputs_ % inputs_between_counts != 0) return;
   const auto open = open_descriptors();
@@ -88,10 +88,10 @@ void aio_play::warm_up() {
     auto& waits = *slots_.next();
     waits.request = aio::prep_pread(files_.descriptor(file::pipe), waits.memory.data(), 1, 0);
     waits.request.flags = aio::iocb_abi::flag_resfd;
-    waits.request.resfd = static_cast<std::uint32_t>(bells_.descriptor(0));
+    waits.request.resfd = static_cast<std::uint32_t>(efds_.descriptor(0));
     auto* list = &waits.request;
     require(calls::submit(ctx.handle(), 1, &list) == 1, "a request is accepted");
-    bells_.expect(bells_.file(0));
+    efds_.expect(efds_.file(0));
   }
   end_input(false);
 }
@@ -164,10 +164,10 @@ void aio_play::collect_events(fuzzed_context& one) {
 
 // Requests.
 
-void aio_play::taken(slot& one, fuzzed_context& by, const std::optional<std::size_t>& bell) {
+void aio_play::taken(slot& one, fuzzed_context& by, const std::optional<std::size_t>& efd) {
   one.owner = by.serial;
   ++one.in_flight;
-  if (bell) bells_.expect(*bell);
+  if (efd) efds_.expect(*efd);
 }
 
 void aio_play::submit(input& bytes) {
@@ -179,7 +179,7 @@ void aio_play::submit(input& bytes) {
     auto* const next = slots_.next();
     if (next == nullptr) break;
     const auto index = slots_.used().size() - 1;
-    bell_of_.at(index) = decide_on(*next, bytes, files_, bells_, slots_.guard());
+    eventfd_of_.at(index) = decide_on(*next, bytes, files_, efds_, slots_.guard());
     made.at(count) = next;
     list.at(count++) = &next->request;
   }
@@ -187,7 +187,7 @@ void aio_play::submit(input& bytes) {
   require(answer <= static_cast<int>(count), "submit accepts at most the requests given", answer);
   for (int at = 0; at < answer; ++at) {
     auto& accepted = *made.at(static_cast<std::size_t>(at));
-    taken(accepted, one, bell_of_.at(slots_.used().size() - count + static_cast<std::size_t>(at)));
+    taken(accepted, one, eventfd_of_.at(slots_.used().size() - count + static_cast<std::size_t>(at)));
   }
 }
 
@@ -203,13 +203,13 @@ void aio_play::submit_again(input& bytes) {
   request->request.fildes = files_.descriptor(request->on);
   std::array<aio::iocb_abi*, 200> list;
   list.fill(&request->request);
-  auto bell = bell_of_.at(static_cast<std::size_t>(request - slots_.used().data()));
+  auto efd = eventfd_of_.at(static_cast<std::size_t>(request - slots_.used().data()));
   // The eventfd's number may refer to another file by now.
-  for (std::size_t at = 0; bell && at < aio_bells::count; ++at)
-    if (bells_.descriptor(at) == static_cast<int>(request->request.resfd)) bell = bells_.file(at);
+  for (std::size_t at = 0; efd && at < aio_eventfds::count; ++at)
+    if (efds_.descriptor(at) == static_cast<int>(request->request.resfd)) efd = efds_.file(at);
   const int answer = calls::submit(one.handle, static_cast<long>(times), list.data());
   require(answer <= static_cast<int>(times), "submit accepts at most the requests given", answer);
-  for (int at = 0; at < answer; ++at) taken(*request, one, bell);
+  for (int at = 0; at < answer; ++at) taken(*request, one, efd);
 }
 
 slot* aio_play::choose_slot(input& bytes) {
@@ -287,7 +287,7 @@ void aio_play::change_stream(input& bytes) {
   }
 }
 
-void aio_play::replace_bell(input& bytes) { bells_.replace(bytes.below(aio_bells::count)); }
+void aio_play::replace_eventfd(input& bytes) { efds_.replace(bytes.below(aio_eventfds::count)); }
 
 // Two concurrent calls.
 

@@ -19,8 +19,8 @@
 #include <ctime>
 #include <vector>
 
-#include "aio_bells.hpp"
 #include "aio_contexts.hpp"
+#include "aio_eventfds.hpp"
 #include "aio_files.hpp"
 #include "aio_requests.hpp"
 #include "aio_slots.hpp"
@@ -67,7 +67,7 @@ class aio_play {
   void get(input& bytes);
   void get_badly(input& bytes);
   void change_stream(input& bytes);
-  void replace_bell(input& bytes);
+  void replace_eventfd(input& bytes);
   void reap_by_hand(input& bytes);
   void scribble(input& bytes);
   void move_ring(input& bytes);
@@ -79,7 +79,7 @@ class aio_play {
   slot* choose_slot(input& bytes);
   [[nodiscard]] aio::aio_context_t no_handle(input& bytes);
   [[nodiscard]] timespec* choose_timeout(input& bytes, timespec& room, bool may_be_endless) const;
-  void taken(slot& one, fuzzed_context& by, const std::optional<std::size_t>& bell);
+  void taken(slot& one, fuzzed_context& by, const std::optional<std::size_t>& efd);
   void finish_aside();
   [[nodiscard]] bool contested(const fuzzed_context& one) const;
   void see_to_its_end(fuzzed_context& one);
@@ -91,12 +91,12 @@ class aio_play {
   [[nodiscard]] static std::size_t open_descriptors();
 
   aio_files files_;
-  aio_bells bells_;
+  aio_eventfds efds_;
   aio_slots& slots_ = *new aio_slots;
   aio_contexts contexts_;
   helper& helper_ = *new helper;
   call_aside aside_;
-  std::array<std::optional<std::size_t>, aio_slots::count> bell_of_{};  // by slot
+  std::array<std::optional<std::size_t>, aio_slots::count> eventfd_of_{};  // by slot
   aio::aio_context_t last_destroyed_ = 0;
   ring_header fake_ring_{};
   std::size_t inputs_ = 0;

@@ -103,14 +103,14 @@ void aio_play::cancel_badly(input& bytes) {
 void aio_play::get_badly(input& bytes) {
   auto& one = choose_context(bytes);
   std::array<io_event, 4> events;
-  timespec at_once{};
+  timespec no_wait{};
   switch (bytes.below(7)) {
     case 0:
-      require(calls::getevents(one.handle, 3, 2, events.data(), &at_once) == -EINVAL, "a min above nr is refused");
+      require(calls::getevents(one.handle, 3, 2, events.data(), &no_wait) == -EINVAL, "a min above nr is refused");
       break;
     case 1:
       require(
-          calls::getevents(one.handle, bytes.one_of(std::array{-1L, LONG_MIN}), 2, events.data(), &at_once) == -EINVAL,
+          calls::getevents(one.handle, bytes.one_of(std::array{-1L, LONG_MIN}), 2, events.data(), &no_wait) == -EINVAL,
           "a min below 0 is refused");
       break;
     case 2:
@@ -123,12 +123,12 @@ void aio_play::get_badly(input& bytes) {
     case 4: {
       // Takes no event, whether or not one is available.
       const int answer = calls::getevents(one.handle, 0, bytes.one_of(std::array{1L, LONG_MAX}),
-                                          no_address<io_event>(bytes), &at_once);
+                                          no_address<io_event>(bytes), &no_wait);
       require(answer <= 0, "no event is returned to an invalid address", answer);
       break;
     }
     case 5:
-      require(calls::pgetevents(one.handle, 0, 1, events.data(), &at_once, address<aio::aio_sigset>(kernels_half)) ==
+      require(calls::pgetevents(one.handle, 0, 1, events.data(), &no_wait, address<aio::aio_sigset>(kernels_half)) ==
                   -EFAULT,
               "an invalid address of a mask is refused");
       break;
@@ -138,7 +138,7 @@ void aio_play::get_badly(input& bytes) {
       const aio::aio_sigset blocked{.sigmask = bytes.below(2) == 0 ? &mask : address<sigset_t>(kernels_half),
                                     .sigsetsize = bytes.number<std::uint16_t>()};
       if (blocked.sigmask == &mask && blocked.sigsetsize == 8) return;
-      require_errno(calls::pgetevents(one.handle, 0, 1, events.data(), &at_once, &blocked));
+      require_errno(calls::pgetevents(one.handle, 0, 1, events.data(), &no_wait, &blocked));
     }
   }
 }

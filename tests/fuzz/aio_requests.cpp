@@ -83,14 +83,14 @@ void decide_on_buffer(slot& made, input& bytes, bool must_be_there) {
   if (must_be_there) made.request.nbytes %= room;
 }
 
-std::optional<std::size_t> decide_on_bell(iocb_abi& request, input& bytes, const aio_files& files,
-                                          const aio_bells& bells) {
+std::optional<std::size_t> decide_on_eventfd(iocb_abi& request, input& bytes, const aio_files& files,
+                                             const aio_eventfds& efds) {
   const auto choice = bytes.below(8);
   if (choice < 4) return std::nullopt;
   request.flags |= iocb_abi::flag_resfd;
-  if (choice < 4 + aio_bells::count) {
-    request.resfd = static_cast<std::uint32_t>(bells.descriptor(choice - 4));
-    return bells.file(choice - 4);
+  if (choice < 4 + aio_eventfds::count) {
+    request.resfd = static_cast<std::uint32_t>(efds.descriptor(choice - 4));
+    return efds.file(choice - 4);
   }
   request.resfd = static_cast<std::uint32_t>(files.descriptor(choice == 7 ? file::memory_file : file::closed));
   return std::nullopt;
@@ -131,7 +131,7 @@ bool reads(const iocb_abi& request) noexcept {
   return request.lio_opcode == number(opcode::pread) || request.lio_opcode == number(opcode::preadv);
 }
 
-std::optional<std::size_t> decide_on(slot& made, input& bytes, const aio_files& files, const aio_bells& bells,
+std::optional<std::size_t> decide_on(slot& made, input& bytes, const aio_files& files, const aio_eventfds& efds,
                                      std::uint64_t guard) {
   auto& request = made.request = {};
   request.data = &made;
@@ -148,10 +148,10 @@ std::optional<std::size_t> decide_on(slot& made, input& bytes, const aio_files& 
   else if (request.lio_opcode == number(opcode::pread) || request.lio_opcode == number(opcode::pwrite))
     decide_on_buffer(made, bytes, takes_anything(which));
   if (is_store(which) && request.nbytes > 0) request.offset = bytes.number<std::uint16_t>() % 9000;
-  const auto bell = decide_on_bell(request, bytes, files, bells);
+  const auto efd = decide_on_eventfd(request, bytes, files, efds);
   if (spoilt(bytes) && !takes_anything(which)) request.buf = nowhere(bytes, guard);
   if (spoilt(bytes)) spoil(request, bytes);
-  return bell;
+  return efd;
 }
 
 }  // namespace doorbell::fuzz

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <optional>
 
-#include "aio_bells.hpp"
+#include "aio_eventfds.hpp"
 #include "aio_files.hpp"
 #include "aio_slots.hpp"
 #include "input.hpp"
@@ -13,7 +13,7 @@ namespace doorbell::fuzz {
 
 /// Decides on a request: any opcode, file, memory, length, offset, flags. Valid values are the most likely.
 /// @return the eventfd that it signals if it is accepted; none if it signals none.
-std::optional<std::size_t> decide_on(slot& made, input& bytes, const aio_files& files, const aio_bells& bells,
+std::optional<std::size_t> decide_on(slot& made, input& bytes, const aio_files& files, const aio_eventfds& efds,
                                      std::uint64_t guard);
 
 /// Whether the request writes into memory: no two such requests in flight may have the same buffer.

@@ -51,7 +51,7 @@ bool readable(int fd) noexcept {
 
 void eventfd_play::run(input bytes) {
   threads_ = 2 + bytes.below(most_threads - 1);
-  decide_on_bells(bytes);
+  decide_on_eventfds(bytes);
   decide_on_notifiers(bytes);
   decide_on_calls(bytes);
   rest_room_.renew(threads_);
@@ -65,16 +65,15 @@ void eventfd_play::run(input bytes) {
 
 // Decisions, by one thread.
 
-void eventfd_play::decide_on_bells(input& bytes) {
+void eventfd_play::decide_on_eventfds(input& bytes) {
   const bool closes_first = bytes.below(2) == 1;
   for (auto& each : programs_) {
     each.calls.clear();
     each.copies.clear();
   }
-  for (std::size_t bell = 0; bell < bell_count; ++bell) {
-    bells_.at(bell).renew(
-        bytes.one_of(std::array<int, 4>{0, EFD_SEMAPHORE, EFD_NONBLOCK, EFD_NONBLOCK | EFD_SEMAPHORE}));
-    for (auto& each : std::span{programs_}.first(threads_)) each.handles.at(bell) = bells_.at(bell).first;
+  for (std::size_t efd = 0; efd < eventfd_count; ++efd) {
+    efds_.at(efd).renew(bytes.one_of(std::array<int, 4>{0, EFD_SEMAPHORE, EFD_NONBLOCK, EFD_NONBLOCK | EFD_SEMAPHORE}));
+    for (auto& each : std::span{programs_}.first(threads_)) each.handles.at(efd) = efds_.at(efd).first;
   }
   // If the first handles are closed, a thread closes the last handle.
   first_stay_open_ = !closes_first;
@@ -84,14 +83,14 @@ void eventfd_play::decide_on_notifiers(input& bytes) {
   for (std::size_t at = 0; at < notifiers_.size(); ++at) {
     const fuzzed_notifier::plan plan{
         .what = static_cast<fuzzed_notifier::action>(bytes.below(fuzzed_notifier::actions)),
-        .on = &bells_.at(bytes.below(bell_count)),
+        .on = &efds_.at(bytes.below(eventfd_count)),
         .other = &notifiers_.at(bytes.below(notifiers_.size())),
         .release_signals = bytes.below(2) == 1};
-    notifiers_.at(at).renew(plan, bells_);
+    notifiers_.at(at).renew(plan, efds_);
     notifiers_.at(at).set_owned(at < most_threads);
   }
   if (first_stay_open_) return;
-  for (auto& bell : bells_) bell.first.close();
+  for (auto& efd : efds_) efd.first.close();
 }
 
 // The bytes of the corpus index this list: add new calls at the end.
@@ -117,10 +116,10 @@ void eventfd_play::decide_on_calls(input& bytes) {
     one.what = bytes.one_of(calls);
     auto& by = programs_.at(bytes.below(threads_));
     const auto where = bytes.byte();
-    one.bell = where % bell_count;
-    one.which = where / bell_count;
+    one.efd = where % eventfd_count;
+    one.which = where / eventfd_count;
     one.n = bytes.one_of(amounts);
-    if (one.n >= huge) bells_.at(one.bell).saturates = true;
+    if (one.n >= huge) efds_.at(one.efd).saturates = true;
     by.calls.push_back(one);
   }
 }
@@ -137,77 +136,75 @@ void eventfd_play::play(std::size_t thread) {
 }
 
 void eventfd_play::signal(program& by, const call& one) {
-  const auto& bell = by.handles.at(one.bell);
-  if (!bell.is_open()) return;
-  bells_.at(one.bell).added += one.n;
-  bell.signal(one.n);
+  const auto& efd = by.handles.at(one.efd);
+  if (!efd.is_open()) return;
+  efds_.at(one.efd).added += one.n;
+  efd.signal(one.n);
 }
 
 void eventfd_play::write(program& by, const call& one) {
-  const auto& bell = by.handles.at(one.bell);
+  const auto& efd = by.handles.at(one.efd);
   std::error_code ec;
-  if (!bells_.at(one.bell).may_block)
-    bell.write(one.n, ec);
+  if (!efds_.at(one.efd).may_block)
+    efd.write(one.n, ec);
   else
-    bell.write_for(one.n, 20us, ec);
-  if (!ec) bells_.at(one.bell).added += one.n;
-  if (bell.is_open() && one.n > eventfd::max)
+    efd.write_for(one.n, 20us, ec);
+  if (!ec) efds_.at(one.efd).added += one.n;
+  if (efd.is_open() && one.n > eventfd::max)
     require(ec == std::errc::invalid_argument, "a count above the maximum cannot be written");
 }
 
 void eventfd_play::read(program& by, const call& one) {
-  const auto& bell = by.handles.at(one.bell);
+  const auto& efd = by.handles.at(one.efd);
   std::error_code ec;
-  const auto taken = bells_.at(one.bell).may_block ? bell.read_for(20us, ec) : bell.read(ec);
+  const auto taken = efds_.at(one.efd).may_block ? efd.read_for(20us, ec) : efd.read(ec);
   require((taken > 0) == !ec, "a read takes a count or returns an error", ec.value());
-  took(one.bell, taken);
+  took(one.efd, taken);
 }
 
 void eventfd_play::sleep_in_read(program& by, const call& one) {
-  const auto& bell = by.handles.at(one.bell);
-  if (!bells_.at(one.bell).may_block || !bell.is_open()) return;
-  const rest_room::sleep mine{.bell = bell.unreferenced_context(), .room = 0};
+  const auto& efd = by.handles.at(one.efd);
+  if (!efds_.at(one.efd).may_block || !efd.is_open()) return;
+  const rest_room::sleep mine{.efd = efd.unreferenced_context(), .room = 0};
   rest_room_.enter(mine);
   std::error_code ec;
-  took(one.bell, bell.read(rest_room_.token(), ec));
+  took(one.efd, efd.read(rest_room_.token(), ec));
   rest_room_.leave(mine);
 }
 
 void eventfd_play::sleep_in_write(program& by, const call& one) {
-  const auto& bell = by.handles.at(one.bell);
-  if (!bells_.at(one.bell).may_block || !bell.is_open() || one.n == 0 || one.n > eventfd::max) return;
-  const rest_room::sleep mine{.bell = bell.unreferenced_context(), .room = one.n};
+  const auto& efd = by.handles.at(one.efd);
+  if (!efds_.at(one.efd).may_block || !efd.is_open() || one.n == 0 || one.n > eventfd::max) return;
+  const rest_room::sleep mine{.efd = efd.unreferenced_context(), .room = one.n};
   rest_room_.enter(mine);
   std::error_code ec;
   // Added before another thread can take it.
-  bells_.at(one.bell).added += one.n;
-  bell.write(one.n, rest_room_.token(), ec);
-  if (ec) bells_.at(one.bell).added -= one.n;
+  efds_.at(one.efd).added += one.n;
+  efd.write(one.n, rest_room_.token(), ec);
+  if (ec) efds_.at(one.efd).added -= one.n;
   rest_room_.leave(mine);
 }
 
 void eventfd_play::drain(program& by, const call& one) {
-  if (one.which % 2 == 1) return bells_.at(one.bell).take_from_there();
-  if (const auto ctx = by.handles.at(one.bell).context()) took(one.bell, ctx->drain());
+  if (one.which % 2 == 1) return efds_.at(one.efd).take_from_there();
+  if (const auto ctx = by.handles.at(one.efd).context()) took(one.efd, ctx->drain());
 }
 
-void eventfd_play::copy(program& by, const call& one) { by.copies.push_back(by.handles.at(one.bell)); }
+void eventfd_play::copy(program& by, const call& one) { by.copies.push_back(by.handles.at(one.efd)); }
 
 // Closes the handle. If it is closed, opens it again from a copy.
 void eventfd_play::close(program& by, const call& one) {
-  auto& bell = by.handles.at(one.bell);
-  if (bell.is_open()) return bell.close();
-  const auto of_this_one = [&](const auto& each) {
-    return each.unreferenced_context() == bells_.at(one.bell).ctx.get();
-  };
+  auto& efd = by.handles.at(one.efd);
+  if (efd.is_open()) return efd.close();
+  const auto of_this_one = [&](const auto& each) { return each.unreferenced_context() == efds_.at(one.efd).ctx.get(); };
   const auto found = std::ranges::find_if(by.copies, of_this_one);
   if (found == by.copies.end()) return;
-  bell = std::move(*found);
+  efd = std::move(*found);
   by.copies.erase(found);
 }
 
 void eventfd_play::register_own(program& by, const call& one) {
-  own(by).register_with(by.handles.at(one.bell), bells_.at(one.bell),
+  own(by).register_with(by.handles.at(one.efd), efds_.at(one.efd),
                         one.which % 2 == 0 ? notifier::sharing::every : notifier::sharing::exclusive);
 }
 
@@ -219,55 +216,55 @@ void eventfd_play::unregister_own(program& by, const call& one) {
 }
 
 void eventfd_play::register_shared(program& by, const call& one) {
-  shared(one).register_with(by.handles.at(one.bell), bells_.at(one.bell),
+  shared(one).register_with(by.handles.at(one.efd), efds_.at(one.efd),
                             one.which % 4 < 2 ? notifier::sharing::every : notifier::sharing::exclusive);
 }
 
 void eventfd_play::unregister_shared(program& /*by*/, const call& one) { shared(one).unregister(); }
 
 void eventfd_play::ask_for_descriptor(program& by, const call& one) {
-  const auto& bell = by.handles.at(one.bell);
+  const auto& efd = by.handles.at(one.efd);
   std::error_code ec;
-  const int fd = bell.poll_fd(ec);
-  require(bell.is_open() ? fd > 2 : fd == -1, "an open eventfd has a descriptor", ec.value());
+  const int fd = efd.poll_fd(ec);
+  require(efd.is_open() ? fd > 2 : fd == -1, "an open eventfd has a descriptor", ec.value());
   if (fd >= 0) readable(fd);
 }
 
 void eventfd_play::forward(program& by, const call& one) {
-  const auto& bell = by.handles.at(one.bell);
+  const auto& efd = by.handles.at(one.efd);
   std::error_code ec;
   switch (one.which % 4) {
     case 0:
     case 1:
-      bell.forward_to(bells_.at(one.bell).there.get(), ec);
+      efd.forward_to(efds_.at(one.efd).there.get(), ec);
       require(!ec || ec == std::errc::device_or_resource_busy || ec == std::errc::bad_file_descriptor,
               "an eventfd can be forwarded, unless it already is", ec.value());
       break;
     case 2:
-      bell.forward_to(-1, ec);
+      efd.forward_to(-1, ec);
       require(ec == std::errc::bad_file_descriptor, "forwarding to an invalid descriptor is refused", ec.value());
       break;
     default:
-      bell.stop_forwarding(ec);
+      efd.stop_forwarding(ec);
   }
 }
 
 void eventfd_play::look(program& by, const call& one) {
-  const auto& bell = by.handles.at(one.bell);
+  const auto& efd = by.handles.at(one.efd);
   std::array<std::byte, 16> bytes{};
   std::error_code ec;
-  require(bell.read(std::span{bytes}.first(one.which % 8), ec) == 0 && ec, "a short read is refused");
-  require(bell.write(std::span{bytes}.first(one.which % 8), ec) == 0 && ec, "a short write is refused");
-  require(bell.is_open() ? (bell.poll() & POLLNVAL) == 0 : bell.poll() == POLLNVAL,
+  require(efd.read(std::span{bytes}.first(one.which % 8), ec) == 0 && ec, "a short read is refused");
+  require(efd.write(std::span{bytes}.first(one.which % 8), ec) == 0 && ec, "a short write is refused");
+  require(efd.is_open() ? (efd.poll() & POLLNVAL) == 0 : efd.poll() == POLLNVAL,
           "a closed eventfd polls POLLNVAL, an open one does not");
-  const auto info = bell.info(ec);
-  require(bell.is_open() == !ec && (ec || info.id > 0), "an open eventfd has an identity, a closed one has none");
+  const auto info = efd.info(ec);
+  require(efd.is_open() == !ec && (ec || info.id > 0), "an open eventfd has an identity, a closed one has none");
 }
 
 void eventfd_play::plant(program& by, const call& one) {
   auto seed = std::make_unique<planted>(planted_);
   std::error_code ec;
-  seed->watch.register_with(by.handles.at(one.bell), ec);
+  seed->watch.register_with(by.handles.at(one.efd), ec);
   // From now on it owns itself, and may already be destroyed.
   if (!ec) std::ignore = seed.release();
 }
@@ -275,20 +272,20 @@ void eventfd_play::plant(program& by, const call& one) {
 // The checks, by one thread again.
 
 void eventfd_play::end_input() {
-  for (auto& bell : bells_) {
-    if (!bell.first.is_open()) continue;
-    const int fd = bell.first.poll_fd();
-    require(readable(fd) == (bell.ctx->count() > 0), "a descriptor is readable exactly if there is a count");
+  for (auto& efd : efds_) {
+    if (!efd.first.is_open()) continue;
+    const int fd = efd.first.poll_fd();
+    require(readable(fd) == (efd.ctx->count() > 0), "a descriptor is readable exactly if there is a count");
   }
   for (auto& one : programs_) {
     one.copies.clear();
     for (auto& each : one.handles) close_if_open(each);
   }
   for (auto& each : notifiers_) each.close_handle();
-  for (auto& bell : bells_) close_if_open(bell.first);
+  for (auto& efd : efds_) close_if_open(efd.first);
   for (auto& each : notifiers_) each.check();
   require(planted_ == 0, "the last close releases each remaining notifier", planted_);
-  for (auto& bell : bells_) bell.check_sum();
+  for (auto& efd : efds_) efd.check_sum();
 }
 
 }  // namespace doorbell::fuzz

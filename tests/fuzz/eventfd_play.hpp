@@ -3,7 +3,7 @@
 // eventfd_play: runs an input as calls of two or three threads on three eventfds, and on notifiers with callbacks that
 // signal, drain, unregister, close, and make calls that must be refused.
 //
-// Its oracles, besides those of fuzzed_bell, fuzzed_notifier and rest_room:
+// Its oracles, besides those of fuzzed_eventfd, fuzzed_notifier and rest_room:
 //  - no crash, no hang, nothing for a sanitizer to report;
 //  - the poll descriptor is readable exactly if there is a count, when no thread changes the count any more;
 //  - a notifier that exists until its eventfd is closed is released, and release() may destroy it.
@@ -17,7 +17,7 @@
 
 #include <doorbell/eventfd.hpp>
 
-#include "fuzzed_bell.hpp"
+#include "fuzzed_eventfd.hpp"
 #include "fuzzed_notifier.hpp"
 #include "helper.hpp"
 #include "input.hpp"
@@ -37,24 +37,24 @@ class eventfd_play {
 
  private:
   static constexpr std::size_t most_threads = 3;
-  static constexpr std::size_t bell_count = 3;
+  static constexpr std::size_t eventfd_count = 3;
   static constexpr std::size_t shared_notifiers = 2;
 
   struct call;
   struct program {
     std::vector<call> calls;
-    std::array<eventfd, bell_count> handles;  // this thread's own
+    std::array<eventfd, eventfd_count> handles;  // this thread's own
     std::vector<eventfd> copies;
   };
   using operation = void (eventfd_play::*)(program&, const call&);
   struct call {
     operation what;
-    std::size_t bell;
+    std::size_t efd;
     std::size_t which;  // selects a variant of the call
     std::uint64_t n;
   };
 
-  void decide_on_bells(input& bytes);
+  void decide_on_eventfds(input& bytes);
   void decide_on_notifiers(input& bytes);
   void decide_on_calls(input& bytes);
   void play(std::size_t thread);
@@ -80,9 +80,9 @@ class eventfd_play {
 
   fuzzed_notifier& own(const program& by) { return notifiers_.at(static_cast<std::size_t>(&by - programs_.data())); }
   fuzzed_notifier& shared(const call& one) { return notifiers_.at(most_threads + one.which % shared_notifiers); }
-  void took(std::size_t bell, std::uint64_t n) { bells_.at(bell).taken += n; }
+  void took(std::size_t efd, std::uint64_t n) { efds_.at(efd).taken += n; }
 
-  std::array<fuzzed_bell, bell_count> bells_;
+  std::array<fuzzed_eventfd, eventfd_count> efds_;
   std::array<fuzzed_notifier, most_threads + shared_notifiers> notifiers_;  // each of the first belongs to one thread
   std::array<program, most_threads> programs_;
   std::size_t threads_ = 0;

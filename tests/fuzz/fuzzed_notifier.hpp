@@ -16,7 +16,7 @@
 #include <doorbell/eventfd.hpp>
 #include <doorbell/notifier.hpp>
 
-#include "fuzzed_bell.hpp"
+#include "fuzzed_eventfd.hpp"
 #include "require.hpp"
 
 namespace doorbell::fuzz {
@@ -37,7 +37,7 @@ class fuzzed_notifier {
 
   struct plan {
     action what = action::nothing;
-    fuzzed_bell* on = nullptr;         // of signal, close, ask_too_much
+    fuzzed_eventfd* on = nullptr;      // of signal, close, ask_too_much
     fuzzed_notifier* other = nullptr;  // of unregister_other
     bool release_signals = false;
   };
@@ -47,24 +47,24 @@ class fuzzed_notifier {
   fuzzed_notifier& operator=(const fuzzed_notifier&) = delete;
 
   /// Called before each input.
-  void renew(const plan& made, std::array<fuzzed_bell, 3>& bells) {
+  void renew(const plan& made, std::array<fuzzed_eventfd, 3>& efds) {
     plan_ = made;
-    bells_ = &bells;
+    efds_ = &efds;
     fuel_ = most_signals;
     registered_ = by_us_ = by_hup_ = releases_ = 0;
     close_handle();
     if (made.what == action::close || made.what == action::ask_too_much) handle_ = made.on->first;
   }
 
-  /// Called by the owner, or by any thread if there is no owner. @param handle a handle of `bell`.
-  void register_with(const eventfd& handle, fuzzed_bell& bell, notifier::sharing how) {
+  /// Called by the owner, or by any thread if there is no owner. @param handle a handle of `eventfd`.
+  void register_with(const eventfd& handle, fuzzed_eventfd& efd, notifier::sharing how) {
     // While the notifier is registered, callbacks read armed_.
     if (owned_ && !armed_) armed_ = true;
     std::error_code ec;
     notifier_.register_with(handle, how, ec);
     if (ec) return;
     ++registered_;
-    if (owned_) where_ = &bell;
+    if (owned_) where_ = &efd;
   }
   void unregister() {
     account_for(notifier_.unregister());
@@ -171,8 +171,8 @@ class fuzzed_notifier {
     std::error_code ec;
     const auto taken = ctx.drain(ec);
     require(!ec, "the eventfd that calls can be drained");
-    for (auto& bell : *bells_)
-      if (bell.ctx.get() == &ctx) bell.taken += taken;
+    for (auto& efd : *efds_)
+      if (efd.ctx.get() == &ctx) efd.taken += taken;
   }
 
   void ask_too_much(const eventfd_ctx& ctx) const {
@@ -196,7 +196,7 @@ class fuzzed_notifier {
   }
 
   plan plan_;
-  std::array<fuzzed_bell, 3>* bells_ = nullptr;
+  std::array<fuzzed_eventfd, 3>* efds_ = nullptr;
   eventfd handle_;
   std::atomic<int> fuel_{0};
   std::atomic<int> registered_{0};
@@ -207,7 +207,7 @@ class fuzzed_notifier {
   // Not atomic: only the contract orders the owner's writes and the callbacks' reads, and ThreadSanitizer checks it.
   bool owned_ = false;
   bool armed_ = false;
-  fuzzed_bell* where_ = nullptr;  // used by the owner only
+  fuzzed_eventfd* where_ = nullptr;  // used by the owner only
   // The last member, so that it is destroyed first.
   notifier notifier_{[this](eventfd_ctx& ctx) { on_signal(ctx); }, [this] { on_release(); }};
 };

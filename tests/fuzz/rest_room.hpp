@@ -26,11 +26,11 @@ class rest_room {
  public:
   /// The cause of a thread's sleep: it waits for a count, or for room for one.
   struct sleep {
-    eventfd_ctx* bell;
+    eventfd_ctx* efd;
     std::uint64_t room;  // 0: it waits for a count
 
     [[nodiscard]] bool has_no_reason() const noexcept {
-      const auto count = bell->count();
+      const auto count = efd->count();
       return room == 0 ? count > 0 : count <= eventfd::max && room <= eventfd::max - count;
     }
     bool operator==(const sleep&) const = default;

@@ -57,7 +57,7 @@ class loops : public testing::TestWithParam<kind> {
   }
 
   // Declared before the loop, so that the loop is destroyed first: the eventfds close their descriptors.
-  const doorbell::eventfd bell{0, EFD_NONBLOCK};
+  const doorbell::eventfd efd{0, EFD_NONBLOCK};
   const doorbell::eventfd gone{0, EFD_NONBLOCK};
   const std::unique_ptr<loop> events = GetParam().make();
 };
@@ -66,12 +66,12 @@ class loops : public testing::TestWithParam<kind> {
 TEST_P(loops, two_signalling_threads_are_counted_exactly_until_their_hang_up) {
   doorbell::eventfd writers;
   std::error_code ec;
-  const doorbell::notifier moves_on{writers, [&](doorbell::eventfd_ctx& from) { bell.signal(from.drain(ec)); },
+  const doorbell::notifier moves_on{writers, [&](doorbell::eventfd_ctx& from) { efd.signal(from.drain(ec)); },
                                     [&] { gone.signal(); }};
   std::uint64_t sum = 0;
-  events->watch(bell.poll_fd(), [&] { sum += read_all(bell); });
+  events->watch(efd.poll_fd(), [&] { sum += read_all(efd); });
   events->watch(gone.poll_fd(), [&] {
-    sum += read_all(bell);
+    sum += read_all(efd);
     events->stop();
   });
   const auto signal = [](const doorbell::eventfd& to) {
@@ -87,14 +87,14 @@ TEST_P(loops, two_signalling_threads_are_counted_exactly_until_their_hang_up) {
 TEST_P(loops, loop_sleeps_in_the_kernel_while_the_count_is_0) {
   int calls = 0;
   doorbell::eventfd done;
-  events->watch(bell.poll_fd(), [&] {
+  events->watch(efd.poll_fd(), [&] {
     ++calls;
-    EXPECT_EQ(read_all(bell), 7U);
+    EXPECT_EQ(read_all(efd), 7U);
     done.signal();
   });
   events->watch(gone.poll_fd(), [&] { events->stop(); });
   asleep sleeps{[&] { events->run(); }};
-  bell.signal(7);
+  efd.signal(7);
   EXPECT_EQ(done.read(), 1U);
   EXPECT_TRUE(sleeps.still_asleep());
   gone.signal();
@@ -108,14 +108,14 @@ TEST_P(loops, loop_sleeps_in_the_kernel_while_the_count_is_0) {
 TEST_P(loops, each_change_from_0_by_another_thread_causes_a_callback) {
   constexpr std::uint64_t changes = 5'000;
   std::uint64_t sum = 0;
-  events->watch(bell.poll_fd(), [&] {
+  events->watch(efd.poll_fd(), [&] {
     std::error_code ec;
-    sum += bell.read(ec);
+    sum += efd.read(ec);
     if (sum == changes) events->stop();
   });
   events->watch(gone.poll_fd(), [&] { events->stop(); });
   bool is_lost = false;
-  std::jthread signaller{[&, to = bell.context()] {
+  std::jthread signaller{[&, to = efd.context()] {
     for (std::uint64_t i = 0; i < changes; ++i) {
       const auto too_late = std::chrono::steady_clock::now() + std::chrono::seconds{10};
       while (to->count() != 0 && !is_lost) {
@@ -136,11 +136,11 @@ TEST_P(loops, each_change_from_0_by_another_thread_causes_a_callback) {
 TEST_P(loops, signals_before_the_loop_runs_cause_one_callback) {
   int calls = 0;
   std::uint64_t sum = 0;
-  events->watch(bell.poll_fd(), [&] {
+  events->watch(efd.poll_fd(), [&] {
     ++calls;
-    sum += read_all(bell);
+    sum += read_all(efd);
   });
-  for (int i = 0; i < 1000; ++i) bell.signal();
+  for (int i = 0; i < 1000; ++i) efd.signal();
   events->run_ready();
   events->run_ready();
   EXPECT_EQ(calls, 1);
@@ -150,19 +150,19 @@ TEST_P(loops, signals_before_the_loop_runs_cause_one_callback) {
 TEST_P(loops, unread_count_causes_further_callbacks_only_if_level_triggered) {
   const int again = GetParam().how == trigger::level ? 1 : 0;
   int calls = 0;
-  events->watch(bell.poll_fd(), [&] { ++calls; });
+  events->watch(efd.poll_fd(), [&] { ++calls; });
   events->run_ready();
   EXPECT_EQ(calls, 0);
-  bell.signal();
+  efd.signal();
   events->run_ready();
   EXPECT_EQ(calls, 1);
-  bell.signal();  // causes no edge: the count is above 0 already
+  efd.signal();  // causes no edge: the count is above 0 already
   events->run_ready();
   EXPECT_EQ(calls, 1 + again);
-  EXPECT_EQ(read_all(bell), 2U);
+  EXPECT_EQ(read_all(efd), 2U);
   events->run_ready();
   EXPECT_EQ(calls, 1 + again);
-  bell.signal();
+  efd.signal();
   events->run_ready();
   EXPECT_EQ(calls, 2 + again);
 }

@@ -37,7 +37,7 @@ const int regular_file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 // context was created and destroyed.
 [[maybe_unused]] const bool is_warm = [] {
   aio::reaper::process();
-  aio::shared_bells::process();
+  aio::resfd_registry::process();
   const aio::context once{1};
   return device::take_last() != nullptr;
 }();
@@ -346,16 +346,16 @@ SCENARIO(aio_setup_refused, 3, "a context that the limit refuses is never visibl
 }
 
 // Besides the device's thread, the process's reaper may reap the completion.
-SCENARIO(aio_bell, 3, "a thread that reads the eventfd's count finds the event in the ring") {
+SCENARIO(aio_eventfd, 3, "a thread that reads the eventfd's count finds the event in the ring") {
   one_context all;
-  const eventfd bell;
-  all.requests[0].set_eventfd(bell);
+  const eventfd efd;
+  all.requests[0].set_eventfd(efd);
   all.submit();
   all.requests[0] = {};
   const auto reap = [&] { REQUIRE(all.context.get_events(0, {}).empty()); };
   together({{"listener",
              [&] {
-               REQUIRE(bell.read() == 1);
+               REQUIRE(efd.read() == 1);
                REQUIRE(all.get_what_is_there() == 1);
              }},
             {"device", [&] {
@@ -364,17 +364,17 @@ SCENARIO(aio_bell, 3, "a thread that reads the eventfd's count finds the event i
              }}});
 }
 
-SCENARIO(aio_bell_that_is_closed, 3, "a request keeps its eventfd in memory until it has signalled it") {
+SCENARIO(aio_eventfd_that_is_closed, 3, "a request keeps its eventfd in memory until it has signalled it") {
   one_context all;
-  eventfd bell;
-  all.requests[0].set_eventfd(bell);
+  eventfd efd;
+  all.requests[0].set_eventfd(efd);
   all.submit();
   all.requests[0] = {};
   const auto reap = [&] { REQUIRE(all.context.get_events(0, {}).empty()); };
-  together({{"closer", [&] { bell.close(); }}, {"device", [&] {
-                                                  all.disk->complete_one();
-                                                  reap();
-                                                }}});
+  together({{"closer", [&] { efd.close(); }}, {"device", [&] {
+                                                 all.disk->complete_one();
+                                                 reap();
+                                               }}});
 }
 
 }  // namespace doorbell::model

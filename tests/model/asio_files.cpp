@@ -89,7 +89,7 @@ class file_loop final : public file_proactor {
     if (moved) looks_left_ = looks_;
     return looks_left_-- > 0;
   }
-  void post_hand_over(file_op& ended) noexcept override {
+  void post_deferred_completion(file_op& ended) noexcept override {
     const base::mutex_lock held{lock_};
     handed_over_.push_back(&ended);
     wake();
@@ -341,7 +341,7 @@ SCENARIO(asio_file_close_and_complete, 3,
   REQUIRE(all.loop.ended() == 2 && there.expired());
 }
 
-SCENARIO(asio_file_lane, 3,
+SCENARIO(asio_file_queue, 3,
          "after a stream's read was cancelled or has completed, the next read of the stream is started") {
   reading all{file_access::stream};
   cancel_one_of_two(all);

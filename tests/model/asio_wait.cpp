@@ -2,7 +2,7 @@
 //
 // Waits of doorbell::asio::eventfd as the loop sees them: the wake function, the polls and the cancel. A loop of the
 // scenario replaces Asio's.
-#include <doorbell/asio/detail/bell_watch.hpp>
+#include <doorbell/asio/detail/eventfd_waiter.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -19,11 +19,11 @@
 namespace doorbell::model {
 namespace {
 
-using asio::detail::bell_interest;
-using asio::detail::bell_op;
-using asio::detail::bell_service;
-using asio::detail::bell_use;
-using asio::detail::bell_watch;
+using asio::detail::eventfd_interest;
+using asio::detail::eventfd_op;
+using asio::detail::eventfd_service;
+using asio::detail::eventfd_use;
+using asio::detail::eventfd_waiter;
 
 class watch_under_test;
 
@@ -73,10 +73,10 @@ class event_loop {
   std::uint64_t read_ = 0;
 };
 
-class watch_under_test final : public bell_watch {
+class watch_under_test final : public eventfd_waiter {
  public:
-  watch_under_test(bell_service& service, eventfd_ctx& ctx, event_loop& loop) noexcept
-      : bell_watch{service, ctx}, loop_{loop} {}
+  watch_under_test(eventfd_service& service, eventfd_ctx& ctx, event_loop& loop) noexcept
+      : eventfd_waiter{service, ctx}, loop_{loop} {}
   void look_now() { look(); }
 
  private:
@@ -100,10 +100,10 @@ void event_loop::run_until_ended(int operations) {
 }
 
 /// An operation that reports its end to the loop.
-class recorded_op final : public bell_op {
+class recorded_op final : public eventfd_op {
  public:
-  recorded_op(event_loop& loop, bell_use use, const bell_interest& interest, std::uint64_t key) noexcept
-      : bell_op{use, interest, key}, loop_{loop} {}
+  recorded_op(event_loop& loop, eventfd_use use, const eventfd_interest& interest, std::uint64_t key) noexcept
+      : eventfd_op{use, interest, key}, loop_{loop} {}
 
   void post() override {
     loop_.finish(result(), count());
@@ -123,15 +123,15 @@ class recorded_op final : public bell_op {
 
 struct listening {
   explicit listening(int flags = 0)
-      : bell(0, flags), watch{std::make_shared<watch_under_test>(service, *bell.context(), loop)} {
+      : efd(0, flags), watch{std::make_shared<watch_under_test>(service, *efd.context(), loop)} {
     service.add(*watch);
   }
   void begin_read(std::uint64_t key = 0) {
-    watch->start(*new recorded_op{loop, bell_use::reads, {.events = POLLIN}, key});
+    watch->start(*new recorded_op{loop, eventfd_use::reads, {.events = POLLIN}, key});
   }
   /// Like a wait for an auto-reset event.
   void begin_event_wait(std::uint64_t key = 0) {
-    watch->start_or_finish(*new recorded_op{loop, bell_use::acquires, {.events = POLLIN}, key});
+    watch->start_or_finish(*new recorded_op{loop, eventfd_use::acquires, {.events = POLLIN}, key});
   }
   /// Like auto_reset_event::set().
   void set_event() {
@@ -143,7 +143,7 @@ struct listening {
   [[nodiscard]] int completed() const noexcept { return loop.ended() - loop.failed(); }
 
   void begin_write(std::uint64_t n, std::uint64_t key = 0) {
-    watch->start(*new recorded_op{loop, bell_use::writes, {.room = n}, key});
+    watch->start(*new recorded_op{loop, eventfd_use::writes, {.room = n}, key});
   }
   /// Like the destructor of the I/O object: posted polls still refer to the waiter.
   void destroy() {
@@ -153,13 +153,13 @@ struct listening {
   /// Like the destructor of the execution context.
   void shut_down() {
     service.remove(*watch);
-    static_cast<bell_service::client&>(*watch).shut_down();
+    static_cast<eventfd_service::client&>(*watch).shut_down();
     loop.close();
   }
 
-  eventfd bell;
+  eventfd efd;
   boost::asio::execution_context context;
-  bell_service service{context};
+  eventfd_service service{context};
   event_loop loop;
   std::shared_ptr<watch_under_test> watch;
 };
@@ -168,9 +168,9 @@ struct listening {
 
 SCENARIO(asio_read_and_signal, 3, "a read that waits or begins to wait ends once, with the count of the signal") {
   listening all;
-  together({{"loop", [&] { all.loop.run_until_ended(1); }},
-            {"reader", [&] { all.begin_read(); }},
-            {"signaller", [&] { all.bell.signal(2); }}});
+  together({{"loop", [&] { all.loop.run_until_ended(1); }}, {"reader", [&] { all.begin_read(); }}, {"signaller", [&] {
+                                                                                                      all.efd.signal(2);
+                                                                                                    }}});
   REQUIRE(all.loop.ended() == 1 && all.loop.failed() == 0 && all.loop.read() == 2);
   all.watch->close();
 }
@@ -181,10 +181,10 @@ SCENARIO(asio_cancel_and_signal, 3,
   all.begin_read();
   together({{"loop", [&] { all.loop.run_until_ended(1); }},
             {"canceller", [&] { all.watch->cancel(); }},
-            {"signaller", [&] { all.bell.signal(); }}});
+            {"signaller", [&] { all.efd.signal(); }}});
   REQUIRE(all.loop.ended() == 1);
   REQUIRE(all.loop.read() == (all.loop.failed() == 0 ? 1 : 0));
-  REQUIRE(all.loop.read() + all.bell.context()->count() == 1);
+  REQUIRE(all.loop.read() + all.efd.context()->count() == 1);
   all.watch->close();
   all.loop.close();
 }
@@ -197,8 +197,8 @@ SCENARIO(asio_close_and_signal, 3, "once close() has returned nothing is posted,
                all.watch->close();
                all.loop.close();
              }},
-            {"signaller", [&] { all.bell.signal(); }},
-            {"other signaller", [&] { all.bell.signal(); }}});
+            {"signaller", [&] { all.efd.signal(); }},
+            {"other signaller", [&] { all.efd.signal(); }}});
   REQUIRE(all.loop.ended() == 1 && all.loop.failed() == 1);
 }
 
@@ -208,10 +208,10 @@ SCENARIO(asio_two_reads_and_signals, 3,
   all.begin_read();
   all.begin_read();
   together({{"loop", [&] { all.loop.run_until_ended(2); }},
-            {"first signaller", [&] { all.bell.signal(); }},
+            {"first signaller", [&] { all.efd.signal(); }},
             {"canceller", [&] { all.watch->cancel(); }}});
   REQUIRE(all.loop.ended() == 2);
-  REQUIRE(all.loop.read() + all.bell.context()->count() == 1);
+  REQUIRE(all.loop.read() + all.efd.context()->count() == 1);
   all.watch->close();
   all.loop.close();
 }
@@ -224,9 +224,9 @@ SCENARIO(asio_cancel_one_of_two_reads, 3,
   all.begin_read();
   together({{"loop", [&] { all.loop.run_until_ended(2); }},
             {"canceller", [&] { all.watch->cancel(key); }},
-            {"signaller", [&] { all.bell.signal(2); }}});
+            {"signaller", [&] { all.efd.signal(2); }}});
   REQUIRE(all.loop.ended() == 2 && all.loop.failed() <= 1);
-  REQUIRE(all.loop.read() + all.bell.context()->count() == 2);
+  REQUIRE(all.loop.read() + all.efd.context()->count() == 2);
   all.watch->close();
   all.loop.close();
 }
@@ -234,7 +234,7 @@ SCENARIO(asio_cancel_one_of_two_reads, 3,
 SCENARIO(asio_read_and_hup, 3, "a read that waits when the last handle is closed ends once, with an error") {
   listening all;
   all.begin_read();
-  together({{"loop", [&] { all.loop.run_until_ended(1); }}, {"closer", [&] { all.bell.close(); }}});
+  together({{"loop", [&] { all.loop.run_until_ended(1); }}, {"closer", [&] { all.efd.close(); }}});
   REQUIRE(all.loop.ended() == 1 && all.loop.failed() == 1);
   all.watch->close();
   all.loop.close();
@@ -244,10 +244,10 @@ SCENARIO(asio_destroyed_and_signal, 3, "a read ends once if its object is destro
   listening all;
   all.begin_read();
   together({{"loop", [&] { all.loop.run_until_ended(1); }}, {"owner", [&] { all.destroy(); }}, {"signaller", [&] {
-                                                                                                  all.bell.signal();
+                                                                                                  all.efd.signal();
                                                                                                 }}});
   REQUIRE(all.loop.ended() == 1);
-  REQUIRE(all.loop.read() + all.bell.context()->count() == 1);
+  REQUIRE(all.loop.read() + all.efd.context()->count() == 1);
   all.loop.close();
 }
 AND_WEAK(asio_destroyed_and_signal, 2, 2);
@@ -255,11 +255,11 @@ AND_WEAK(asio_destroyed_and_signal, 2, 2);
 SCENARIO(asio_shut_down_and_signal, 3,
          "once the context is shut down nothing is posted, and each handler is destroyed without a call") {
   listening all;
-  const auto context = all.bell.context();
+  const auto context = all.efd.context();
   all.begin_read();
   all.begin_read();
   together({{"owner", [&] { all.shut_down(); }}, {"signaller", [&] { context->signal(); }}, {"closer", [&] {
-                                                                                               all.bell.close();
+                                                                                               all.efd.close();
                                                                                              }}});
   REQUIRE(all.loop.ended() == 0 && all.loop.forgotten() == 2);
 }
@@ -271,7 +271,7 @@ SCENARIO(asio_event_set_and_cancel, 3,
   all.begin_event_wait(key);
   all.begin_event_wait();
   together({{"setter", [&] { all.set_event(); }}, {"canceller", [&] { all.watch->cancel(key); }}});
-  REQUIRE(all.completed() == 1 && all.bell.context()->count() == 0);
+  REQUIRE(all.completed() == 1 && all.efd.context()->count() == 0);
   all.watch->close();
   REQUIRE(all.loop.ended() == 2);
   all.loop.close();
@@ -284,7 +284,7 @@ SCENARIO(asio_event_sets_and_waits, 3,
                                                                                                  all.begin_event_wait();
                                                                                                }}});
   REQUIRE(all.completed() == 1);
-  REQUIRE(all.bell.context()->count() <= 1);
+  REQUIRE(all.efd.context()->count() <= 1);
   all.watch->close();
   REQUIRE(all.loop.ended() == 1);
   all.loop.close();
@@ -292,12 +292,12 @@ SCENARIO(asio_event_sets_and_waits, 3,
 
 SCENARIO(asio_write_and_drain, 3, "a write that waits or begins to wait for room ends once, and its count is added") {
   listening all;
-  all.bell.signal(eventfd::max);
+  all.efd.signal(eventfd::max);
   together({{"loop", [&] { all.loop.run_until_ended(1); }},
             {"writer", [&] { all.begin_write(2); }},
-            {"reader", [&] { REQUIRE(all.bell.context()->drain() == eventfd::max); }}});
+            {"reader", [&] { REQUIRE(all.efd.context()->drain() == eventfd::max); }}});
   REQUIRE(all.loop.ended() == 1 && all.loop.failed() == 0);
-  REQUIRE(all.bell.context()->count() == 2);
+  REQUIRE(all.efd.context()->count() == 2);
   all.watch->close();
 }
 AND_WEAK(asio_write_and_drain, 2, 2);
@@ -305,13 +305,13 @@ AND_WEAK(asio_write_and_drain, 2, 2);
 SCENARIO(asio_write_and_cancel, 3,
          "a write that is cancelled as a read makes room ends once: its count is added, or it fails") {
   listening all;
-  all.bell.signal(eventfd::max);
+  all.efd.signal(eventfd::max);
   all.begin_write(2);
   together({{"loop", [&] { all.loop.run_until_ended(1); }},
             {"canceller", [&] { all.watch->cancel(); }},
-            {"reader", [&] { all.bell.context()->drain(); }}});
+            {"reader", [&] { all.efd.context()->drain(); }}});
   REQUIRE(all.loop.ended() == 1);
-  REQUIRE(all.bell.context()->count() == (all.loop.failed() == 0 ? 2 : 0));
+  REQUIRE(all.efd.context()->count() == (all.loop.failed() == 0 ? 2 : 0));
   all.watch->close();
   all.loop.close();
 }
@@ -321,57 +321,57 @@ SCENARIO(asio_write_behind_another, 3,
          "a write is added when the write before it is cancelled, although no thread reads") {
   listening all;
   constexpr std::uint64_t key = 1;
-  all.bell.signal(eventfd::max - 2);
+  all.efd.signal(eventfd::max - 2);
   all.begin_write(3, key);
   together({{"loop", [&] { all.loop.run_until_ended(2); }},
             {"canceller", [&] { all.watch->cancel(key); }},
             {"writer", [&] { all.begin_write(2); }}});
   REQUIRE(all.loop.ended() == 2 && all.loop.failed() == 1);
-  REQUIRE(all.bell.context()->count() == eventfd::max);
+  REQUIRE(all.efd.context()->count() == eventfd::max);
   all.watch->close();
   all.loop.close();
 }
 
 SCENARIO(asio_two_writes_and_drain, 3, "each of two waiting writes ends once, and both counts are added") {
   listening all;
-  all.bell.signal(eventfd::max);
+  all.efd.signal(eventfd::max);
   all.begin_write(eventfd::max);
   all.begin_write(2);
   std::uint64_t taken = 0;
   together({{"loop", [&] { all.loop.run_until_ended(2); }}, {"reader", [&] {
-                                                               taken = all.bell.read();
-                                                               taken += all.bell.read() - eventfd::max;
+                                                               taken = all.efd.read();
+                                                               taken += all.efd.read() - eventfd::max;
                                                              }}});
   REQUIRE(all.loop.ended() == 2 && all.loop.failed() == 0);
-  REQUIRE(taken + all.bell.context()->count() == eventfd::max + 2);
+  REQUIRE(taken + all.efd.context()->count() == eventfd::max + 2);
   all.watch->close();
 }
 
 SCENARIO(asio_write_and_close, 3,
          "once close() has returned nothing is posted, and the write has failed without adding its count") {
   listening all;
-  all.bell.signal(eventfd::max);
+  all.efd.signal(eventfd::max);
   all.begin_write(2);
   together({{"closer",
              [&] {
                all.watch->close();
                all.loop.close();
              }},
-            {"reader", [&] { all.bell.context()->drain(); }}});
+            {"reader", [&] { all.efd.context()->drain(); }}});
   REQUIRE(all.loop.ended() == 1 && all.loop.failed() == 1);
-  REQUIRE(all.bell.context()->count() == 0);
+  REQUIRE(all.efd.context()->count() == 0);
 }
 AND_WEAK(asio_write_and_close, 3, 2);
 
 SCENARIO(asio_write_and_hup, 3,
          "a write that waits when the last handle is closed ends once: its count is added, or it fails") {
   listening all;
-  const auto context = all.bell.context();
+  const auto context = all.efd.context();
   context->signal(eventfd::max);
   all.begin_write(2);
-  together({{"loop", [&] { all.loop.run_until_ended(1); }}, {"closer", [&] { all.bell.close(); }}, {"reader", [&] {
-                                                                                                      context->drain();
-                                                                                                    }}});
+  together({{"loop", [&] { all.loop.run_until_ended(1); }}, {"closer", [&] { all.efd.close(); }}, {"reader", [&] {
+                                                                                                     context->drain();
+                                                                                                   }}});
   REQUIRE(all.loop.ended() == 1);
   REQUIRE(context->count() == (all.loop.failed() == 0 ? 2 : 0));
   all.watch->close();

@@ -16,14 +16,14 @@ namespace {
 constexpr unsigned steps_of_a_call = 24;
 
 /// The child's calls: none of them depends on a thread of the parent.
-void use_in_child(const eventfd& bell, std::uint64_t most_inherited) {
-  const auto inherited = bell.context()->count();
+void use_in_child(const eventfd& efd, std::uint64_t most_inherited) {
+  const auto inherited = efd.context()->count();
   REQUIRE(inherited <= most_inherited);
-  bell.signal(5);
-  REQUIRE(bell.context()->count() == inherited + 5);
-  REQUIRE(bell.read() == inherited + 5);
+  efd.signal(5);
+  REQUIRE(efd.context()->count() == inherited + 5);
+  REQUIRE(efd.read() == inherited + 5);
   std::uint64_t got = 0;
-  together({{"reader of the child", [&] { got = bell.read(); }}, {"signaller of the child", [&] { bell.signal(3); }}});
+  together({{"reader of the child", [&] { got = efd.read(); }}, {"signaller of the child", [&] { efd.signal(3); }}});
   REQUIRE(got == 3);
 }
 
@@ -31,31 +31,30 @@ void use_in_child(const eventfd& bell, std::uint64_t most_inherited) {
 
 SCENARIO(eventfd_fork_and_reader, 1,
          "a child's counts are its own, wherever a reader and a signaller of the parent were") {
-  const eventfd bell;
-  together_until_fork({{"reader", [&] { bell.read(); }}, {"signaller", [mine = bell.context()] { mine->signal(1); }}},
+  const eventfd efd;
+  together_until_fork({{"reader", [&] { efd.read(); }}, {"signaller", [mine = efd.context()] { mine->signal(1); }}},
                       steps_of_a_call);
-  use_in_child(bell, 1);
+  use_in_child(efd, 1);
 }
 
 SCENARIO(eventfd_fork_and_readers, 1, "a child's counts are its own, wherever two readers of the parent were") {
-  const eventfd bell;
-  together_until_fork({{"first reader", [&] { bell.read(); }}, {"second reader", [&] { bell.read(); }}},
-                      steps_of_a_call);
-  use_in_child(bell, 0);
+  const eventfd efd;
+  together_until_fork({{"first reader", [&] { efd.read(); }}, {"second reader", [&] { efd.read(); }}}, steps_of_a_call);
+  use_in_child(efd, 0);
 }
 
 SCENARIO(eventfd_fork_and_notifier, 1,
          "a child's notifier is called for the child's signals, wherever the parent's threads were") {
-  const eventfd bell;
+  const eventfd efd;
   int signals = 0;
-  notifier watch{bell, [&](eventfd_ctx&) { ++signals; }};
-  together_until_fork({{"reader", [&] { bell.read(); }}, {"signaller", [mine = bell.context()] { mine->signal(1); }}},
+  notifier watch{efd, [&](eventfd_ctx&) { ++signals; }};
+  together_until_fork({{"reader", [&] { efd.read(); }}, {"signaller", [mine = efd.context()] { mine->signal(1); }}},
                       steps_of_a_call);
   const int before = signals;
-  bell.signal(5);
+  efd.signal(5);
   REQUIRE(signals == before + 1);
   REQUIRE(watch.unregister() == decoupled::by_us);
-  use_in_child(bell, 6);
+  use_in_child(efd, 6);
 }
 
 }  // namespace doorbell::model

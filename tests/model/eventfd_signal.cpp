@@ -24,13 +24,13 @@ namespace {
 using base::unique_fd;
 
 /// A kernel eventfd of the program, and the library's duplicate.
-class a_bell {
+class a_eventfd {
  public:
-  a_bell() {
+  a_eventfd() {
     std::error_code ec;
-    whom_.foreign = aio::foreign_bell::make(programs.get(), ec);
+    whom_.foreign = aio::resfd_target::make(programs.get(), ec);
     REQUIRE(!ec);
-    whom_.bell = whom_.foreign->bell();
+    whom_.efd = whom_.foreign->efd();
     allow_kernel_aio();
     let_program_close_ours();
   }
@@ -45,30 +45,30 @@ class a_bell {
   const unique_fd programs{::eventfd(0, EFD_NONBLOCK)};
 
  private:
-  aio::ringing whom_;
+  aio::completion_target whom_;
 };
 
 // Legal: the count arrives, or is dropped because the program has closed the library's descriptor.
 // Forbidden: the library writes to the file that now has the number.
 SCENARIO(resfd_number_of_ours_becomes_a_files, 3,
          "if the program puts a file at the number of the library's duplicate, nothing is written to that file") {
-  const a_bell bell;
+  const a_eventfd efd;
   const unique_fd file{::eventfd(0, EFD_NONBLOCK)};
   make_regular(file.get());
-  together({{"library", [&] { bell.ring(); }},
-            {"program", [&, ours = bell.ours()] { REQUIRE(::dup3(file.get(), ours, O_CLOEXEC) == ours); }}});
+  together({{"library", [&] { efd.ring(); }},
+            {"program", [&, ours = efd.ours()] { REQUIRE(::dup3(file.get(), ours, O_CLOEXEC) == ours); }}});
   let_background_rest();
   std::uint64_t written = 0;
   REQUIRE(::read(file.get(), &written, sizeof written) < 0);
-  REQUIRE(bell.count() <= 1);
-  REQUIRE(::close(bell.ours()) == 0);
+  REQUIRE(efd.count() <= 1);
+  REQUIRE(::close(efd.ours()) == 0);
 }
 
 SCENARIO(resfd_signalled_by_two, 2, "two threads that signal concurrently lose no count") {
-  const a_bell bell;
-  together({{"library", [&] { bell.ring(2); }}, {"other", [&] { bell.ring(); }}});
+  const a_eventfd efd;
+  together({{"library", [&] { efd.ring(2); }}, {"other", [&] { efd.ring(); }}});
   let_background_rest();
-  REQUIRE(bell.count() == 3);
+  REQUIRE(efd.count() == 3);
 }
 
 const int regular_file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
@@ -76,20 +76,20 @@ const int regular_file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 // Legal: the ending thread waits until the reaping thread has signalled, or reaps itself.
 // Forbidden: the process may end before the eventfd has its count. Another process may wait for it.
 SCENARIO(resfd_of_a_process_that_ends, 2, "a process that may end has signalled the eventfds of its file I/O") {
-  const unique_fd bell{::eventfd(0, EFD_NONBLOCK)};
+  const unique_fd efd{::eventfd(0, EFD_NONBLOCK)};
   aio::aio_context_t ctx = 0;
   REQUIRE(aio::io_setup(2, &ctx) == 0);
   const auto disk = device::take_last();
   char buffer = 0;
   auto read = static_cast<aio::iocb_abi>(aio::prep_pread(regular_file, &buffer, 1, 0));
   read.flags = aio::iocb_abi::flag_resfd;
-  read.resfd = static_cast<std::uint32_t>(bell.get());
+  read.resfd = static_cast<std::uint32_t>(efd.get());
   aio::iocb_abi* one = &read;
   REQUIRE(aio::io_submit(ctx, 1, &one) == 1);
   together({{"device", [&] { disk->complete_one(); }}, {"ending thread", [&] {
                                                           const aio::file_io_pause until_the_end;
                                                           std::uint64_t count = 0;
-                                                          REQUIRE(::read(bell.get(), &count, sizeof count) ==
+                                                          REQUIRE(::read(efd.get(), &count, sizeof count) ==
                                                                   sizeof count);
                                                           REQUIRE(count == 1);
                                                         }}});

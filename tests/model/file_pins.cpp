@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Pins of files for the crew's requests: which requests share a pin, which file a request uses, and when the crew
-// closes its descriptor. The oracle of each scenario: the bytes are in the file that the number referred to at
+// Pins of files for the I/O threads' requests: which requests share a pin, which file a request uses, and when the I/O
+// threads closes its descriptor. The oracle of each scenario: the bytes are in the file that the number referred to at
 // submission.
 #include "file_pins.hpp"
 
@@ -11,7 +11,7 @@
 #include <array>
 #include <system_error>
 
-#include "crew_parts.hpp"
+#include "io_threads_parts.hpp"
 #include "scenario.hpp"
 
 namespace doorbell::model {
@@ -21,16 +21,16 @@ namespace doorbell::model {
 // Forbidden: the second request has a pin that the end of the first request closes.
 SCENARIO(pins_shared_as_the_last_use_ends, 3,
          "a request for a file whose last request just ends shares that pin or gets a new one, and its file is open") {
-  crew_parts all;
+  io_threads_parts all;
   const auto file = make_file();
   const auto first = all.pin(file.get());
   ticket second = 0;
   together({{"submitter", [&] { second = all.pin(file.get()); }}, {"worker", [&] {
-                                                                     const crew_parts::scope here{all};
+                                                                     const io_threads_parts::scope here{all};
                                                                      all.carry_out(first);
                                                                    }}});
   {
-    const crew_parts::scope here{all};
+    const io_threads_parts::scope here{all};
     all.carry_out(second);
   }
   REQUIRE(bytes_in(file) == 2);
@@ -41,7 +41,7 @@ SCENARIO(pins_shared_as_the_last_use_ends, 3,
 // Forbidden: the file is sent twice, and a request of one pin ends the other pin.
 SCENARIO(pins_of_two_submitters, 3,
          "requests for one file that are submitted concurrently share a pin, which ends with the last one") {
-  crew_parts all;
+  io_threads_parts all;
   const auto file = make_file();
   std::array<ticket, 2> made{};
   together({{"submitter", [&] { made[0] = all.pin(file.get()); }},
@@ -49,7 +49,7 @@ SCENARIO(pins_of_two_submitters, 3,
   REQUIRE(made[0] == made[1]);
   const auto work = [&](ticket one) {
     return [&all, one] {
-      const crew_parts::scope here{all};
+      const io_threads_parts::scope here{all};
       all.carry_out(one);
     };
   };
@@ -62,7 +62,7 @@ SCENARIO(pins_of_two_submitters, 3,
 // Forbidden: the second request shares the pin of the first request, because the number is the same.
 SCENARIO(pins_number_used_again, 3,
          "a request keeps its file when its number becomes another file's, and the next request uses the other file") {
-  crew_parts all;
+  io_threads_parts all;
   mailbox submitted;
   auto file = make_file();
   const auto first = same_file(file);
@@ -76,7 +76,7 @@ SCENARIO(pins_number_used_again, 3,
                submitted.put(all.pin(number));
              }},
             {"worker", [&] {
-               const crew_parts::scope here{all};
+               const io_threads_parts::scope here{all};
                all.carry_out(submitted.take());
                all.carry_out(submitted.take());
              }}});
@@ -89,7 +89,7 @@ SCENARIO(pins_number_used_again, 3,
 // other file.
 SCENARIO(pins_number_used_again_at_submit, 3,
          "if a number becomes another file's as it is pinned, later requests still use the file of the number") {
-  crew_parts all;
+  io_threads_parts all;
   const auto file = make_file();
   const auto first = same_file(file);
   const auto other = make_file();
@@ -99,12 +99,12 @@ SCENARIO(pins_number_used_again_at_submit, 3,
   REQUIRE(::dup3(first.get(), file.get(), O_CLOEXEC) == file.get());
   const auto second = all.pin(file.get());
   {
-    const crew_parts::scope here{all};
+    const io_threads_parts::scope here{all};
     all.carry_out(second);
   }
   REQUIRE(bytes_in(first) == 1);
   {
-    const crew_parts::scope here{all};
+    const io_threads_parts::scope here{all};
     all.carry_out(racing);
   }
   REQUIRE(bytes_in(first) + bytes_in(other) == 1);
@@ -115,9 +115,9 @@ SCENARIO(pins_number_used_again_at_submit, 3,
 // file.
 // Forbidden: the submitter still sleeps when there is room, or no thread receives.
 SCENARIO(pins_channel_full, 3,
-         "a file for which the channel has no room is sent after the crew has received other files") {
+         "a file for which the channel has no room is sent after the I/O threads have received other files") {
   limit_messages(1);
-  crew_parts all;
+  io_threads_parts all;
   all.start_poller();
   const auto first = make_file();
   const auto second = make_file();
@@ -126,7 +126,7 @@ SCENARIO(pins_channel_full, 3,
             {"other submitter", [&] { made[1] = all.pin(second.get()); }}});
   let_background_rest();
   {
-    const crew_parts::scope here{all};
+    const io_threads_parts::scope here{all};
     all.carry_out(made[0]);
     all.carry_out(made[1]);
   }
@@ -139,7 +139,7 @@ SCENARIO(pins_channel_full, 3,
 // Forbidden: the wait ends while the file is open, or never ends; or the sweep closes a file that a request still uses.
 SCENARIO(pins_ended_by_the_program, 2,
          "if a thread of the program ends a file's last request, the file is closed when its wait for that returns") {
-  crew_parts all;
+  io_threads_parts all;
   all.start_poller();
   const auto file = make_file();
   const auto other = make_file();
@@ -154,7 +154,7 @@ SCENARIO(pins_ended_by_the_program, 2,
             {"submitter", [&] { REQUIRE(all.pin(other.get()) == kept); }}});
   let_background_rest();
   {
-    const crew_parts::scope here{all};
+    const io_threads_parts::scope here{all};
     all.carry_out(kept);
     all.carry_out(kept);
   }

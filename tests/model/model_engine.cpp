@@ -13,9 +13,9 @@
 #include <doorbell/base/background_thread.hpp>
 
 #include "../../eventfd/forward_helper.hpp"
-#include "at_once.hpp"
 #include "engine_choice.hpp"
 #include "fork.hpp"
+#include "inline_io.hpp"
 #include "operation.hpp"
 #include "reaper.hpp"
 #include "scenario.hpp"
@@ -63,7 +63,7 @@ void device::complete_first_locked() {
 void device::tell_of_news_locked() {
   const std::uint64_t one = 1;
   if (descriptor_) REQUIRE(::write(descriptor_.get(), &one, sizeof one) == sizeof one);
-  news_.notify_one();
+  event_sequence_.notify_one();
 }
 
 void device::start(std::span<aio::request* const> requests) {
@@ -101,9 +101,9 @@ bool device::wait(base::deadline until) {
   bool in_time = true;
   while (completed_.empty() && !woken_ && in_time) {
     if (until)
-      in_time = news_.wait_until(lock_, *until);
+      in_time = event_sequence_.wait_until(lock_, *until);
     else
-      news_.wait(lock_);
+      event_sequence_.wait(lock_);
   }
   woken_ = false;
   return in_time;
@@ -112,7 +112,7 @@ bool device::wait(base::deadline until) {
 void device::wake() noexcept {
   const base::mutex_lock held{lock_};
   woken_ = true;
-  news_.notify_one();
+  event_sequence_.notify_one();
 }
 
 bool device::is_idle() {
@@ -187,15 +187,15 @@ void become_child() noexcept {}
 
 // The engine gets every request: none is completed inline.
 bool is_plain_read(const iocb_abi& /*asked*/) noexcept { return false; }
-std::optional<std::int64_t> read_at_once(const iocb_abi& /*asked*/, file_hints::kind /*hint*/,
-                                         file_hints& /*hints*/) noexcept {
+std::optional<std::int64_t> try_read_inline(const iocb_abi& /*asked*/, file_hints::kind /*hint*/,
+                                            file_hints& /*hints*/) noexcept {
   return std::nullopt;
 }
-request::try_at_once when_to_try(const request& /*checked*/, const file_facts& /*file*/, bool /*as_the_kernel*/,
-                                 bool /*was_tried*/, file_hints& /*hints*/) noexcept {
-  return request::try_at_once::never;
+request::inline_policy when_to_try(const request& /*checked*/, const file_facts& /*file*/, bool /*as_the_kernel*/,
+                                   bool /*was_tried*/, file_hints& /*hints*/) noexcept {
+  return request::inline_policy::never;
 }
-std::optional<std::int64_t> carry_out_at_once(const request& /*checked*/, file_hints& /*hints*/) noexcept {
+std::optional<std::int64_t> transfer_inline(const request& /*checked*/, file_hints& /*hints*/) noexcept {
   return std::nullopt;
 }
 

@@ -60,7 +60,7 @@ class device {
 
   base::mutex lock_;
   base::condition_variable started_some_;
-  base::condition_variable news_;  // for wait()
+  base::condition_variable event_sequence_;  // for wait()
   std::vector<aio::request*> in_flight_;
   std::vector<aio::completion> completed_;
   base::atomic<std::uint64_t> files_done_{0};

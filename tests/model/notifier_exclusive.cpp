@@ -13,19 +13,19 @@ namespace {
 
 constexpr auto exclusive = notifier::sharing::exclusive;
 
-struct shared_bell {
-  shared_bell() {
+struct shared_eventfd {
+  shared_eventfd() {
     for (auto& each : watchers) {
       auto& calls = told[static_cast<std::size_t>(&each - watchers)];
       each = std::make_unique<notifier>([&calls](auto&) { ++calls; });
-      each->register_with(bell, exclusive);
+      each->register_with(efd, exclusive);
     }
   }
   [[nodiscard]] auto signaller() {
-    return [mine = bell.context()] { mine->signal(); };
+    return [mine = efd.context()] { mine->signal(); };
   }
 
-  eventfd bell;
+  eventfd efd;
   int told[2] = {};
   std::unique_ptr<notifier> watchers[2];
 };
@@ -33,14 +33,14 @@ struct shared_bell {
 }  // namespace
 
 SCENARIO(exclusive_turns, 3, "two concurrent signals call one of two notifiers each, and not the same one") {
-  shared_bell all;
+  shared_eventfd all;
   together({{"first signaller", all.signaller()}, {"second signaller", all.signaller()}});
   REQUIRE(all.told[0] == 1 && all.told[1] == 1);
 }
 
 SCENARIO(exclusive_cancelled, 3,
          "a notifier that is unregistered does not consume a signal meant for the next notifier") {
-  shared_bell all;
+  shared_eventfd all;
   together({{"canceller", [&] { all.watchers[0].reset(); }},
             {"first signaller", all.signaller()},
             {"second signaller", all.signaller()}});
@@ -48,7 +48,7 @@ SCENARIO(exclusive_cancelled, 3,
 }
 
 SCENARIO(exclusive_cancels_the_next, 3, "a notifier whose callback unregisters the next notifier consumes one signal") {
-  shared_bell all;
+  shared_eventfd all;
   all.watchers[0].reset();
   int calls = 0;
   bool cancelled = false;
@@ -57,7 +57,7 @@ SCENARIO(exclusive_cancels_the_next, 3, "a notifier whose callback unregisters t
     if (!cancelled) all.watchers[1]->unregister();
     cancelled = true;
   }};
-  other.register_with(all.bell, exclusive);
+  other.register_with(all.efd, exclusive);
   together({{"first signaller", all.signaller()}, {"second signaller", all.signaller()}});
   REQUIRE(calls + all.told[1] == 2);
 }

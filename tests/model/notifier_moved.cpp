@@ -15,10 +15,10 @@ namespace {
 
 /// A notifier whose callback unregisters it and then continues.
 struct self_removing {
-  self_removing() { watcher.register_with(bell); }
-  void signal() { bell.signal(); }
+  self_removing() { watcher.register_with(efd); }
+  void signal() { efd.signal(); }
 
-  const eventfd bell;
+  const eventfd efd;
   base::atomic<bool> removed{false};  // relaxed: a stronger order would hide a missing order in notifier
   bool begun = false;                 // set by the callback
   int done = 0;                       // the last write of the callback
@@ -80,17 +80,17 @@ AND_WEAK(notifier_moved_after_a_refusal, 3, 3);
 
 SCENARIO(notifier_moved_before_a_callback, 3,
          "a callback may not unregister a notifier of another eventfd, not even while the notifier moves to a third") {
-  const eventfd bell;
+  const eventfd efd;
   const eventfd here;
   const eventfd there;
   notifier watcher{here, [](auto&) {}};
   auto outcome = decoupled::not_registered;
   std::error_code ec;
-  const notifier meddler{bell, [&](auto&) { outcome = watcher.unregister(ec); }};
-  together({{"signaller", [&] { bell.signal(); }}, {"mover", [&] {
-                                                      watcher.unregister();
-                                                      watcher.register_with(there);
-                                                    }}});
+  const notifier meddler{efd, [&](auto&) { outcome = watcher.unregister(ec); }};
+  together({{"signaller", [&] { efd.signal(); }}, {"mover", [&] {
+                                                     watcher.unregister();
+                                                     watcher.register_with(there);
+                                                   }}});
   REQUIRE(outcome == decoupled::not_registered);
   REQUIRE(watcher.unregister() == decoupled::by_us);
 }

@@ -34,15 +34,15 @@ void try_one(unsigned way, const eventfd& elsewhere, notifier& watcher) {
 }  // namespace
 
 SCENARIO(nested_signal_of_itself, 3, "a signal that a callback makes on its own eventfd is delivered after it, once") {
-  const eventfd bell;
+  const eventfd efd;
   int calls = 0;
-  const notifier watcher{bell, [&](eventfd_ctx& own) {
+  const notifier watcher{efd, [&](eventfd_ctx& own) {
                            if (++calls == 1) own.signal(5);
                          }};
-  together({{"signaller", [mine = bell.context()] { mine->signal(); }},
-            {"other signaller", [mine = bell.context()] { mine->signal(); }}});
+  together({{"signaller", [mine = efd.context()] { mine->signal(); }},
+            {"other signaller", [mine = efd.context()] { mine->signal(); }}});
   REQUIRE(calls == 3);
-  REQUIRE(bell.context()->count() == 7);
+  REQUIRE(efd.context()->count() == 7);
 }
 
 SCENARIO(nested_signal_around_a_circle, 3,
@@ -64,67 +64,67 @@ SCENARIO(nested_signal_around_a_circle, 3,
 
 SCENARIO(nested_signal_of_one_that_goes, 3,
          "an eventfd that a callback signals stays in memory until the delivery, even if it is closed by then") {
-  const eventfd bell;
+  const eventfd efd;
   eventfd other;
   eventfd given = other;
   int calls = 0;
   int releases = 0;
   {
     notifier on_other{other, [&](auto&) { ++calls; }, [&] { ++releases; }};
-    const notifier on_bell{bell, [&](auto&) {
-                             const eventfd mine = std::move(given);
-                             mine.signal();
-                           }};
-    together({{"signaller", [&] { bell.signal(); }}, {"closer", [&] { other.close(); }}});
+    const notifier on_eventfd{efd, [&](auto&) {
+                                const eventfd mine = std::move(given);
+                                mine.signal();
+                              }};
+    together({{"signaller", [&] { efd.signal(); }}, {"closer", [&] { other.close(); }}});
     REQUIRE(calls <= 1 && releases == 1);
   }
 }
 
 SCENARIO(nested_signal_of_one_that_is_freed, 3,
          "an eventfd that a callback signals is freed after the delivery if there is no other reference") {
-  const eventfd bell;
+  const eventfd efd;
   eventfd other;
   other.poll_fd();  // adds a queue entry that holds no reference
   eventfd given = other;
-  const notifier on_bell{bell, [&](auto&) {
-                           const eventfd mine = std::move(given);
-                           mine.signal();
-                         }};
-  together({{"signaller", [&] { bell.signal(); }}, {"closer", [&] { other.close(); }}});
+  const notifier on_eventfd{efd, [&](auto&) {
+                              const eventfd mine = std::move(given);
+                              mine.signal();
+                            }};
+  together({{"signaller", [&] { efd.signal(); }}, {"closer", [&] { other.close(); }}});
 }
 
 SCENARIO(nested_last_close_and_drain, 3,
          "a callback that unregisters itself and closes the last handle may still drain: the memory exists") {
-  eventfd bell;
+  eventfd efd;
   notifier* itself = nullptr;
   int calls = 0;
   notifier watcher{[&](eventfd_ctx& own) {
     ++calls;
     itself->unregister();
-    bell.close();
+    efd.close();
     own.drain();
   }};
   itself = &watcher;
-  watcher.register_with(bell);
-  bell.signal();
+  watcher.register_with(efd);
+  efd.signal();
   REQUIRE(calls == 1);
 }
 
 SCENARIO(nested_unregister, 3,
          "a callback may unregister its own notifier and others of its eventfd, while another thread does the same") {
-  const eventfd bell;
+  const eventfd efd;
   int calls = 0;
   notifier* first = nullptr;
-  notifier second{bell, [&](auto&) { ++calls; }};
+  notifier second{efd, [&](auto&) { ++calls; }};
   notifier mine{[&](auto&) {
     ++calls;
     first->unregister();
     second.unregister();
   }};
   first = &mine;
-  mine.register_with(bell);
+  mine.register_with(efd);
   auto outcome = decoupled::not_registered;
-  together({{"signaller", [&] { bell.signal(); }}, {"unregisterer", [&] { outcome = second.unregister(); }}});
+  together({{"signaller", [&] { efd.signal(); }}, {"unregisterer", [&] { outcome = second.unregister(); }}});
   REQUIRE(outcome != decoupled::by_hup);
   REQUIRE(calls >= 1 && calls <= 2);
 }

@@ -2,18 +2,18 @@
 //
 // notifier: register, unregister, HUP and signal, three of them concurrently.
 #include "scenario.hpp"
-#include "watched_bell.hpp"
+#include "watched_eventfd.hpp"
 
 namespace doorbell::model {
 namespace {
 
-using at_first = watched_bell::at_first;
+using at_first = watched_eventfd::at_first;
 
 }  // namespace
 
 SCENARIO(notifier_unregister_hup_signal, 3,
          "either unregister or HUP ends the registration, and release() runs only in the case of HUP") {
-  watched_bell all;
+  watched_eventfd all;
   together(
       {{"unregisterer", [&] { all.unregister(); }}, {"closer", [&] { all.close(); }}, {"signaller", all.signaller()}});
   REQUIRE(all.releases() == (all.outcome() == decoupled::by_hup ? 1 : 0));
@@ -22,7 +22,7 @@ AND_WEAK(notifier_unregister_hup_signal, 2, 2);
 
 SCENARIO(notifier_two_unregisters_and_hup, 3,
          "one of two unregisters and a HUP ends the registration, and the last of them frees the memory") {
-  watched_bell all;
+  watched_eventfd all;
   auto first = decoupled::not_registered;
   auto second = decoupled::not_registered;
   together({{"first", [&] { first = all.try_unregister(); }},
@@ -32,16 +32,16 @@ SCENARIO(notifier_two_unregisters_and_hup, 3,
 }
 
 SCENARIO(notifier_unregister_and_two_signals, 3, "once unregister() has returned, no callback of either signal runs") {
-  watched_bell all;
+  watched_eventfd all;
   together({{"unregisterer", [&] { all.unregister(); }},
             {"first signaller", all.signaller()},
             {"second signaller", all.signaller()}});
   REQUIRE(all.calls() <= 2);
-  REQUIRE(all.bell().context()->count() == 2);
+  REQUIRE(all.efd().context()->count() == 2);
 }
 
 SCENARIO(notifier_hup_and_two_signals, 3, "release() runs once, after the last callback of either signal") {
-  watched_bell all;
+  watched_eventfd all;
   together(
       {{"closer", [&] { all.close(); }}, {"first signaller", all.signaller()}, {"second signaller", all.signaller()}});
   REQUIRE(all.releases() == 1);
@@ -50,7 +50,7 @@ SCENARIO(notifier_hup_and_two_signals, 3, "release() runs once, after the last c
 
 SCENARIO(notifier_register_hup_signal, 3,
          "the registrar gets the HUP; a signal is in its result or calls the callback, unless the HUP came first") {
-  watched_bell all{at_first::not_registered};
+  watched_eventfd all{at_first::not_registered};
   together({{"registrar", all.registrar()}, {"closer", [&] { all.close(); }}, {"signaller", all.signaller()}});
   REQUIRE(all.releases() == 1);
   REQUIRE((all.was_ready() ? 1 : 0) + all.calls() <= 1);
@@ -59,7 +59,7 @@ SCENARIO(notifier_register_hup_signal, 3,
 
 SCENARIO(notifier_register_unregister_signal, 3,
          "a signal is in the result, or calls the callback, or comes while nothing is registered; never two of these") {
-  watched_bell all{at_first::not_registered};
+  watched_eventfd all{at_first::not_registered};
   auto outcome = decoupled::not_registered;
   together({{"registrar", all.registrar()},
             {"unregisterer", [&] { outcome = all.try_unregister(); }},
@@ -70,7 +70,7 @@ SCENARIO(notifier_register_unregister_signal, 3,
 
 SCENARIO(notifier_register_unregister_hup, 3,
          "the call that ends a registration reports it, and an unregister that loses returns after release()") {
-  watched_bell all{at_first::not_registered};
+  watched_eventfd all{at_first::not_registered};
   auto outcome = decoupled::not_registered;
   together({{"registrar", all.registrar()}, {"unregisterer", [&] { outcome = all.try_unregister(); }}, {"closer", [&] {
                                                                                                           all.close();
@@ -80,9 +80,9 @@ SCENARIO(notifier_register_unregister_hup, 3,
 
 SCENARIO(notifier_unregister_reading_hup_signal, 3,
          "a signal that has called the callback is in the count read, and any other is still in the eventfd") {
-  watched_bell all;
+  watched_eventfd all;
   std::uint64_t taken = 0;
-  const auto context = all.bell().context();
+  const auto context = all.efd().context();
   together({{"unregisterer", [&] { taken = all.unregister_and_read(); }},
             {"closer", [&] { all.close(); }},
             {"signaller", all.signaller()}});

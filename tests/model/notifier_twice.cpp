@@ -39,10 +39,10 @@ void require_one(decoupled one, decoupled other) {
 }  // namespace
 
 SCENARIO(notifier_twice_and_signal, 3, "each of two unregisters returns when no callback runs any more") {
-  const eventfd bell;
+  const eventfd efd;
   used_by_callback used;
-  notifier watcher{bell, [&](auto&) { used.use(); }};
-  together({{"signaller", [&] { bell.signal(); }},
+  notifier watcher{efd, [&](auto&) { used.use(); }};
+  together({{"signaller", [&] { efd.signal(); }},
             {"first", used.unregister(watcher, 0)},
             {"second", used.unregister(watcher, 1)}});
 }
@@ -50,7 +50,7 @@ AND_WEAK(notifier_twice_and_signal, 2, 2);
 
 SCENARIO(notifier_twice_and_left, 3,
          "each of two unregisters waits for a callback that has unregistered its notifier and continues") {
-  const eventfd bell;
+  const eventfd efd;
   used_by_callback used;
   notifier* itself = nullptr;
   notifier watcher{[&](auto&) {
@@ -58,41 +58,41 @@ SCENARIO(notifier_twice_and_left, 3,
     used.use();
   }};
   itself = &watcher;
-  watcher.register_with(bell);
-  together({{"signaller", [&] { bell.signal(); }},
+  watcher.register_with(efd);
+  together({{"signaller", [&] { efd.signal(); }},
             {"first", used.unregister(watcher, 0)},
             {"second", used.unregister(watcher, 1)}});
 }
 
 SCENARIO(notifier_twice_and_registered_again, 3,
          "a callback that registers its notifier again during two unregisters succeeds, or gets busy") {
-  const eventfd bell;
+  const eventfd efd;
   notifier* itself = nullptr;
   std::error_code ec;
   notifier watcher{[&](auto&) {
     itself->unregister();
-    itself->register_with(bell, ec);
+    itself->register_with(efd, ec);
   }};
   itself = &watcher;
-  watcher.register_with(bell);
-  together({{"signaller", [&] { bell.signal(); }}, {"first", [&] { watcher.unregister(); }}, {"second", [&] {
-                                                                                                watcher.unregister();
-                                                                                              }}});
+  watcher.register_with(efd);
+  together({{"signaller", [&] { efd.signal(); }}, {"first", [&] { watcher.unregister(); }}, {"second", [&] {
+                                                                                               watcher.unregister();
+                                                                                             }}});
   REQUIRE(!ec || ec == std::errc::device_or_resource_busy);
 }
 
 SCENARIO(notifier_twice_and_elsewhere, 3,
          "an unregister in a callback of another eventfd fails, or returns not_registered; it does not wait") {
-  const eventfd bell;
+  const eventfd efd;
   const eventfd elsewhere;
   used_by_callback used;
-  notifier watcher{bell, [&](auto&) { used.use(); }};
+  notifier watcher{efd, [&](auto&) { used.use(); }};
   const notifier meddler{elsewhere, [&](auto&) {
                            std::error_code ec;
                            watcher.unregister(ec);
                            if (!ec) used.parts[0] = 0;
                          }};
-  together({{"signaller", [&] { bell.signal(); }},
+  together({{"signaller", [&] { efd.signal(); }},
             {"signaller elsewhere", [&] { elsewhere.signal(); }},
             {"unregisterer", used.unregister(watcher, 1)}});
 }
@@ -100,7 +100,7 @@ AND_WEAK(notifier_twice_and_elsewhere, 2, 2);
 
 SCENARIO(notifier_taken_over_by_itself, 3,
          "a callback that unregisters its notifier is the last one, also while another thread unregisters") {
-  const eventfd bell;
+  const eventfd efd;
   int calls = 0;
   auto inside = decoupled::not_registered;
   auto outside = decoupled::not_registered;
@@ -111,8 +111,8 @@ SCENARIO(notifier_taken_over_by_itself, 3,
     own.signal();
   }};
   itself = &watcher;
-  watcher.register_with(bell);
-  together({{"signaller", [&] { bell.signal(); }}, {"unregisterer", [&] { outside = watcher.unregister(); }}});
+  watcher.register_with(efd);
+  together({{"signaller", [&] { efd.signal(); }}, {"unregisterer", [&] { outside = watcher.unregister(); }}});
   REQUIRE(calls <= 1);
   require_one(inside, outside);
 }
@@ -120,44 +120,44 @@ AND_WEAK(notifier_taken_over_by_itself, 3, 3);
 
 SCENARIO(notifier_taken_over_by_another, 3,
          "a notifier is not called after another callback has unregistered it, and the loser does not drain") {
-  const eventfd bell;
+  const eventfd efd;
   bool gone = false;
   auto inside = decoupled::not_registered;
   notifier* second = nullptr;
-  const notifier first{bell, [&](auto&) {
+  const notifier first{efd, [&](auto&) {
                          inside = second->unregister();
                          gone = true;
                        }};
-  notifier watcher{bell, [&](auto&) { REQUIRE(!gone); }};
+  notifier watcher{efd, [&](auto&) { REQUIRE(!gone); }};
   second = &watcher;
   auto outside = decoupled::not_registered;
   std::uint64_t taken = 0;
   std::error_code ec;
-  together({{"signaller", [&] { bell.signal(); }},
+  together({{"signaller", [&] { efd.signal(); }},
             {"unregisterer", [&] { outside = watcher.unregister_and_read(taken, ec); }}});
   require_one(inside, outside);
-  REQUIRE(taken + bell.context()->count() == 1);
+  REQUIRE(taken + efd.context()->count() == 1);
   REQUIRE(outside == decoupled::by_us || (taken == 0 && !ec));
 }
 AND_WEAK(notifier_taken_over_by_another, 3, 3);
 
 SCENARIO(notifier_taken_over_and_hup, 3,
          "one of two unregisters and a HUP ends the registration, and the other calls return after release()") {
-  eventfd bell;
+  eventfd efd;
   int releases = 0;
   auto inside = decoupled::not_registered;
   auto outside = decoupled::not_registered;
   notifier* second = nullptr;
-  const notifier first{bell, [&](auto&) { inside = second->unregister(); }};
-  notifier watcher{bell, [](auto&) {}, [&] { ++releases; }};
+  const notifier first{efd, [&](auto&) { inside = second->unregister(); }};
+  notifier watcher{efd, [](auto&) {}, [&] { ++releases; }};
   second = &watcher;
-  together({{"signaller", [mine = bell.context()] { mine->signal(); }},
+  together({{"signaller", [mine = efd.context()] { mine->signal(); }},
             {"unregisterer",
              [&] {
                outside = watcher.unregister();
                if (outside != decoupled::not_registered) REQUIRE(releases == (outside == decoupled::by_hup ? 1 : 0));
              }},
-            {"closer", [&] { bell.close(); }}});
+            {"closer", [&] { efd.close(); }}});
   REQUIRE((inside == decoupled::by_us ? 1 : 0) + (outside == decoupled::by_us ? 1 : 0) + releases == 1);
 }
 

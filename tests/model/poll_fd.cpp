@@ -28,14 +28,14 @@ std::uint64_t take_kernel_count(int fd) {
   return ::read(fd, &count, sizeof count) == sizeof count ? count : 0;
 }
 
-void drain(const eventfd& bell) {
+void drain(const eventfd& efd) {
   std::error_code ec;
-  bell.context()->drain(ec);
+  efd.context()->drain(ec);
 }
 
-void require_in_line(const eventfd& bell) {
-  const int fd = bell.poll_fd();
-  const bool there = bell.context()->count() > 0;
+void require_in_line(const eventfd& efd) {
+  const int fd = efd.poll_fd();
+  const bool there = efd.context()->count() > 0;
   REQUIRE(is_readable(fd) == there);
   REQUIRE(take_kernel_count(fd) == (there ? 1 : 0));  // written once, whatever the number of signals
 }
@@ -43,59 +43,59 @@ void require_in_line(const eventfd& bell) {
 }  // namespace
 
 SCENARIO(poll_fd_made_while_signalled, 3, "in the end the descriptor is readable exactly if the count is above 0") {
-  const eventfd bell;
-  together({{"maker", [&] { bell.poll_fd(); }},
-            {"signaller", [mine = bell.context()] { mine->signal(); }},
-            {"drainer", [&] { drain(bell); }}});
-  require_in_line(bell);
+  const eventfd efd;
+  together({{"maker", [&] { efd.poll_fd(); }},
+            {"signaller", [mine = efd.context()] { mine->signal(); }},
+            {"drainer", [&] { drain(efd); }}});
+  require_in_line(efd);
 }
 
 SCENARIO(poll_fd_signals_and_drain, 3,
          "signals and a drain in any order leave the descriptor consistent with the count") {
-  const eventfd bell;
-  bell.poll_fd();
-  together({{"first signaller", [mine = bell.context()] { mine->signal(); }},
-            {"second signaller", [mine = bell.context()] { mine->signal(); }},
-            {"drainer", [&] { drain(bell); }}});
-  require_in_line(bell);
+  const eventfd efd;
+  efd.poll_fd();
+  together({{"first signaller", [mine = efd.context()] { mine->signal(); }},
+            {"second signaller", [mine = efd.context()] { mine->signal(); }},
+            {"drainer", [&] { drain(efd); }}});
+  require_in_line(efd);
 }
 
 SCENARIO(poll_fd_whenever_the_lock_is_free, 3,
          "a thread that holds the lock finds the descriptor consistent with the count") {
-  const eventfd bell{0, EFD_NONBLOCK};
-  const int fd = bell.poll_fd();
+  const eventfd efd{0, EFD_NONBLOCK};
+  const int fd = efd.poll_fd();
   const auto look = [&] {
-    const eventfd_ctx_lock held{*bell.unreferenced_context()};
-    REQUIRE(is_readable(fd) == (bell.unreferenced_context()->count_locked() > 0));
+    const eventfd_ctx_lock held{*efd.unreferenced_context()};
+    REQUIRE(is_readable(fd) == (efd.unreferenced_context()->count_locked() > 0));
   };
-  together({{"signaller", [mine = bell.context()] { mine->signal(); }},
+  together({{"signaller", [mine = efd.context()] { mine->signal(); }},
             {"reader",
              [&] {
                std::error_code ec;
-               bell.read(ec);
+               efd.read(ec);
                look();
              }},
             {"writer", [&] {
-               bell.write(1);
+               efd.write(1);
                look();
              }}});
   look();
 }
 
 SCENARIO(poll_fd_edges, 3, "a loop that reads once for each edge gets every count") {
-  const eventfd bell{0, EFD_NONBLOCK};
+  const eventfd efd{0, EFD_NONBLOCK};
   const base::unique_fd loop{::epoll_create1(EPOLL_CLOEXEC)};
   epoll_event asked{.events = EPOLLIN | EPOLLET, .data = {}};
-  REQUIRE(::epoll_ctl(loop.get(), EPOLL_CTL_ADD, bell.poll_fd(), &asked) == 0);
+  REQUIRE(::epoll_ctl(loop.get(), EPOLL_CTL_ADD, efd.poll_fd(), &asked) == 0);
   std::uint64_t got = 0;
-  together({{"signaller", [mine = bell.context()] { mine->signal(); }},
-            {"writer", [&] { bell.write(1); }},
+  together({{"signaller", [mine = efd.context()] { mine->signal(); }},
+            {"writer", [&] { efd.write(1); }},
             {"loop", [&] {
                while (got < 2) {
                  epoll_event told{};
                  REQUIRE(::epoll_wait(loop.get(), &told, 1, -1) == 1);
                  std::error_code ec;
-                 got += bell.read(ec);
+                 got += efd.read(ec);
                }
              }}});
   REQUIRE(got == 2);
@@ -103,20 +103,20 @@ SCENARIO(poll_fd_edges, 3, "a loop that reads once for each edge gets every coun
 
 SCENARIO(poll_fd_made_twice, 3,
          "two concurrent calls of poll_fd() return the same descriptor, and a second one that was created is closed") {
-  const eventfd bell;
+  const eventfd efd;
   int first = -1;
   int second = -1;
-  together({{"first", [&] { first = bell.poll_fd(); }}, {"second", [&] { second = bell.poll_fd(); }}});
+  together({{"first", [&] { first = efd.poll_fd(); }}, {"second", [&] { second = efd.poll_fd(); }}});
   REQUIRE(first == second);
 }
 
 SCENARIO(poll_fd_and_hup, 3, "the last close closes the descriptor while another thread signals") {
-  eventfd bell;
-  bell.poll_fd();
-  together({{"closer", [&] { bell.close(); }}, {"signaller", [mine = bell.context()]() mutable {
-                                                  mine->signal();
-                                                  mine.reset();
-                                                }}});
+  eventfd efd;
+  efd.poll_fd();
+  together({{"closer", [&] { efd.close(); }}, {"signaller", [mine = efd.context()]() mutable {
+                                                 mine->signal();
+                                                 mine.reset();
+                                               }}});
 }
 
 }  // namespace doorbell::model

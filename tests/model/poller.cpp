@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <system_error>
 
-#include "crew_parts.hpp"
+#include "io_threads_parts.hpp"
 #include "request.hpp"
 #include "scenario.hpp"
 
@@ -19,7 +19,7 @@ namespace {
 /// Counts how often each request was found ready.
 class listener final : public aio::poller::client {
  public:
-  explicit listener(crew_parts& of) : all_{of} {}
+  explicit listener(io_threads_parts& of) : all_{of} {}
 
   aio::request& operator[](std::size_t which) noexcept { return requests_[which]; }
   /// How often a request was found ready. Call it when the poller's thread rests.
@@ -51,7 +51,7 @@ class listener final : public aio::poller::client {
   void refused(aio::request& /*taken*/, int /*error*/) noexcept override { REQUIRE(false); }
 
  private:
-  crew_parts& all_;
+  io_threads_parts& all_;
   std::array<aio::request, 3> requests_{aio::request{aio::iocb_abi{}, nullptr}, aio::request{aio::iocb_abi{}, nullptr},
                                         aio::request{aio::iocb_abi{}, nullptr}};
   base::mutex lock_;
@@ -66,7 +66,7 @@ class listener final : public aio::poller::client {
 // this request, or the next one, until another event wakes it. Therefore the files become ready one after another.
 SCENARIO(poller_hears_of_two_requests, 2,
          "each request that is submitted as the poller's thread wakes and goes to sleep is noticed") {
-  crew_parts all;
+  io_threads_parts all;
   listener client{all};
   all.start_poller();
   const std::array files{make_file(), make_file(), make_file()};
@@ -91,7 +91,7 @@ SCENARIO(poller_hears_of_two_requests, 2,
 // Forbidden: two of them take it, or none does, and the request waits forever.
 SCENARIO(poller_cancel, 2,
          "a request that is cancelled as it is submitted and becomes ready is ended by one thread, once") {
-  crew_parts all;
+  io_threads_parts all;
   listener client{all};
   all.start_poller();
   const auto file = make_file();
@@ -113,7 +113,7 @@ SCENARIO(poller_cancel, 2,
 // Forbidden: a thread that does not get the request consumes the event, and the request waits forever.
 SCENARIO(poller_ready_and_cancel, 2,
          "a request whose file becomes ready as it is cancelled is ended by one thread, once") {
-  crew_parts all;
+  io_threads_parts all;
   listener client{all};
   all.start_poller();
   const auto file = make_file();

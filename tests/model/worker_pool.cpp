@@ -27,7 +27,7 @@ constexpr worker_pool::limits two_that_leave{.most_workers = 2, .idle_time = idl
 constexpr worker_pool::limits two_if_stalled{.most_workers = 2, .idle_time = idle_time, .usual_workers = 1};
 
 /// Counts executed requests in plain variables: two workers with the same request would be a data race.
-class plain_lane : public worker_pool::lane {
+class plain_queue : public worker_pool::per_context_queue {
  public:
   request& operator[](std::size_t which) noexcept { return requests_[which]; }
   [[nodiscard]] unsigned carried_out(std::size_t which) const noexcept { return carried_out_[which]; }
@@ -47,11 +47,11 @@ class plain_lane : public worker_pool::lane {
   std::array<unsigned, 2> concluded_{};
 };
 
-/// A lane whose first request ends only when its second request is carried out.
-class dependent_lane final : public plain_lane {
+/// A queue whose first request ends only when its second request is carried out.
+class dependent_queue final : public plain_queue {
  public:
   void carry_out(request& taken) noexcept override {
-    plain_lane::carry_out(taken);
+    plain_queue::carry_out(taken);
     const base::mutex_lock held{lock_};
     if (number_of(taken) == 1) {
       is_open_ = true;
@@ -107,74 +107,74 @@ class watched_pool final : public worker_pool {
   bool is_asked_ DOORBELL_GUARDED_BY(lock_) = false;
 };
 
-void push(worker_pool& pool, plain_lane& lane, std::size_t which) {
-  REQUIRE(pool.push(lane, lane[which]) == worker_pool::pushed::queued);
+void push(worker_pool& pool, plain_queue& queue, std::size_t which) {
+  REQUIRE(pool.push(queue, queue[which]) == worker_pool::pushed::queued);
 }
 
 }  // namespace
 
 // Legal: the worker takes the request although its idle timeout has expired, or it has left and the push starts another
 // worker.
-// Forbidden: the worker leaves while a request is in the lane, or the push relies on a worker that has left.
+// Forbidden: the worker leaves while a request is in the queue, or the push relies on a worker that has left.
 SCENARIO(pool_push_as_the_last_worker_leaves, 3,
          "a request that is pushed as the last worker's timeout expires is carried out, by that worker or by another") {
-  plain_lane lane;
+  plain_queue queue;
   worker_pool pool{one_that_leaves};
   together({{"submitter", [&] {
-               push(pool, lane, 0);
-               push(pool, lane, 1);
+               push(pool, queue, 0);
+               push(pool, queue, 1);
              }}});
   let_background_rest();
   REQUIRE(pool.is_idle());
-  REQUIRE(lane.concluded(0) == 1 && lane.concluded(1) == 1);
+  REQUIRE(queue.concluded(0) == 1 && queue.concluded(1) == 1);
 }
 
 // Legal: each push starts a worker, or relies on an idle worker if there are more idle workers than queued requests.
 // Forbidden: two pushes rely on the same worker.
 SCENARIO(pool_two_pushes, 3,
          "of two requests that are pushed concurrently, neither waits for the other while a worker may be started") {
-  dependent_lane lane;
+  dependent_queue queue;
   worker_pool pool{two_that_leave};
-  together({{"submitter", [&] { push(pool, lane, 0); }}, {"other submitter", [&] { push(pool, lane, 1); }}});
+  together({{"submitter", [&] { push(pool, queue, 0); }}, {"other submitter", [&] { push(pool, queue, 1); }}});
   let_background_rest();
   REQUIRE(pool.is_idle());
-  REQUIRE(lane.concluded(0) == 1 && lane.concluded(1) == 1);
+  REQUIRE(queue.concluded(0) == 1 && queue.concluded(1) == 1);
 }
 
 // Legal: the checking thread finds the second request waiting in two consecutive checks, and starts a worker for it.
 // Forbidden: the request waits forever, because no check was requested, or the checks end while the request waits.
 SCENARIO(pool_stalled, 2,
          "a request does not wait forever for a blocked worker: the pool grows beyond its usual size") {
-  dependent_lane lane;
+  dependent_queue queue;
   watched_pool pool{two_if_stalled};
   together({{"submitter",
              [&] {
-               push(pool, lane, 0);
-               push(pool, lane, 1);
+               push(pool, queue, 0);
+               push(pool, queue, 1);
              }},
             {"poller", [&] { pool.look_for_stalls(); }}});
   let_background_rest();
   REQUIRE(pool.is_idle());
-  REQUIRE(lane.concluded(0) == 1 && lane.concluded(1) == 1);
+  REQUIRE(queue.concluded(0) == 1 && queue.concluded(1) == 1);
 }
 
-// Legal: the canceller takes the request, before or after it is queued in the lane, or the worker takes it.
+// Legal: the canceller takes the request, before or after it is queued in the queue, or the worker takes it.
 // Forbidden: both take it, or neither does; a worker accesses a request that the canceller has taken and ended.
 SCENARIO(pool_cancel, 3, "a request that is cancelled as it is pushed and carried out is ended by one thread, once") {
-  plain_lane lane;
+  plain_queue queue;
   worker_pool pool{one_that_stays};
-  auto& asked = lane[0];
+  auto& asked = queue[0];
   bool by_submitter = false;
   bool by_canceller = false;
-  together({{"submitter", [&] { by_submitter = pool.push(lane, asked) == worker_pool::pushed::was_cancelled; }},
+  together({{"submitter", [&] { by_submitter = pool.push(queue, asked) == worker_pool::pushed::was_cancelled; }},
             {"canceller", [&] {
                asked.cancelled.store(true, base::memory_order_seq_cst);
                by_canceller = asked.by_threads.take();
-               if (by_canceller) pool.remove(lane, asked);
+               if (by_canceller) pool.remove(queue, asked);
              }}});
   let_background_rest();
   REQUIRE(pool.is_idle());
-  REQUIRE(lane.concluded(0) + (by_submitter ? 1U : 0U) + (by_canceller ? 1U : 0U) == 1);
+  REQUIRE(queue.concluded(0) + (by_submitter ? 1U : 0U) + (by_canceller ? 1U : 0U) == 1);
 }
 AND_WEAK(pool_cancel, 2, 2);
 
@@ -182,16 +182,16 @@ AND_WEAK(pool_cancel, 2, 2);
 // Forbidden: the request is queued, and no worker is left.
 SCENARIO(pool_without_more_threads, 3,
          "a request for which no worker can be started is carried out by the last worker, or refused after its end") {
-  plain_lane lane;
+  plain_queue queue;
   pool_without_threads pool{two_that_leave};
   bool is_refused = false;
   together({{"submitter", [&] {
-               push(pool, lane, 0);
-               is_refused = pool.push(lane, lane[1]) == worker_pool::pushed::no_worker;
+               push(pool, queue, 0);
+               is_refused = pool.push(queue, queue[1]) == worker_pool::pushed::no_worker;
              }}});
   let_background_rest();
   REQUIRE(pool.is_idle());
-  REQUIRE(lane.concluded(0) == 1 && lane.concluded(1) == (is_refused ? 0U : 1U));
+  REQUIRE(queue.concluded(0) == 1 && queue.concluded(1) == (is_refused ? 0U : 1U));
 }
 
 }  // namespace doorbell::model

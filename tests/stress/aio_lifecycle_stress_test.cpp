@@ -67,7 +67,7 @@ class playground {
     for (auto& place : handles_) destroy(place);
     EXPECT_EQ(destroyed_, made_);
     EXPECT_EQ(aio::aio_nr(), 0U);
-    EXPECT_EQ(doorbell::test::take(bell_.get()), rung_.exchange(0));
+    EXPECT_EQ(doorbell::test::take(efd_.get()), rung_.exchange(0));
   }
 
   [[nodiscard]] const doorbell::test::inventory& before() const { return before_; }
@@ -77,7 +77,7 @@ class playground {
   void warm_up() {
     set_up(handles_[0]);
     submit(handles_[0], 0);
-    while (!doorbell::test::readable(bell_.get())) std::this_thread::yield();
+    while (!doorbell::test::readable(efd_.get())) std::this_thread::yield();
     check();
   }
 
@@ -116,26 +116,26 @@ class playground {
     EXPECT_TRUE(answer == -EINPROGRESS || answer == -EINVAL) << answer;
   }
 
-  [[nodiscard]] aio::iocb_abi ringing(aio::iocb_abi request) const {
+  [[nodiscard]] aio::iocb_abi completion_target(aio::iocb_abi request) const {
     request.flags |= aio::iocb_abi::flag_resfd;
-    request.resfd = static_cast<std::uint32_t>(bell_.get());
+    request.resfd = static_cast<std::uint32_t>(efd_.get());
     return request;
   }
 
   [[nodiscard]] std::array<aio::iocb_abi, batch> make_requests() {
     // None of the requests that threads have in flight concurrently writes into a shared buffer, except reads of a pipe
     // that is empty.
-    return {ringing(aio::prep_pwrite(file_.get(), "world", 5, 0)),
+    return {completion_target(aio::prep_pwrite(file_.get(), "world", 5, 0)),
             aio::prep_pwrite(file_.get(), "hello", 5, 0),
-            ringing(aio::prep_pread(pipe_.read.get(), text_.data(), 1, 0)),
+            completion_target(aio::prep_pread(pipe_.read.get(), text_.data(), 1, 0)),
             aio::prep_poll(pipe_.read.get(), POLLIN),
-            ringing(aio::prep_poll(pipe_.read.get(), POLLIN)),
+            completion_target(aio::prep_poll(pipe_.read.get(), POLLIN)),
             aio::prep_fdsync(file_.get())};
   }
 
   const doorbell::base::unique_fd file_ = doorbell::test::temporary_file("hello");
   const doorbell::test::pipe_ends pipe_;
-  const doorbell::test::unique_fd bell_ = doorbell::test::kernel_eventfd();
+  const doorbell::test::unique_fd efd_ = doorbell::test::kernel_eventfd();
   std::array<char, 8> text_{};
   std::array<std::array<aio::iocb_abi, batch>, threads> requests_{make_requests(), make_requests(), make_requests(),
                                                                   make_requests()};

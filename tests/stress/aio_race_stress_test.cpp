@@ -142,11 +142,11 @@ TEST(aio_race, a_setup_that_fails_leaves_nothing_to_destroy) {
 TEST(aio_race, a_request_submitted_before_destroy_is_cancelled_by_it) {
   constexpr std::size_t many = 60;
   const doorbell::test::pipe_ends pipe;
-  const doorbell::eventfd bell{0, EFD_NONBLOCK};
+  const doorbell::eventfd efd{0, EFD_NONBLOCK};
   std::optional<aio::context> ctx;
   std::array<char, 8> text{};
   auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
-  read.set_eventfd(bell);
+  read.set_eventfd(efd);
   const std::vector<aio::iocb*> reads(many, &read);
   std::size_t taken = 0;
   race(
@@ -164,7 +164,7 @@ TEST(aio_race, a_request_submitted_before_destroy_is_cancelled_by_it) {
       },
       [&] {
         std::error_code none;
-        EXPECT_EQ(bell.read(none), taken);
+        EXPECT_EQ(efd.read(none), taken);
         ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
         EXPECT_EQ(::read(pipe.read.get(), text.data(), 1), 1);
       });
@@ -306,11 +306,11 @@ TEST(aio_race, no_thread_sleeps_for_an_event_that_another_has_reaped) {
   constexpr std::size_t waiters = 3;
   constexpr std::size_t each = 4;
   const doorbell::test::pipe_ends pipe;
-  const doorbell::eventfd bell{0, EFD_NONBLOCK};
+  const doorbell::eventfd efd{0, EFD_NONBLOCK};
   aio::context ctx{waiters * each};
   std::array<char, 8> text{};
   std::vector<aio::iocb> reads(waiters * each, aio::prep_pread(pipe.read.get(), text.data(), 1, 0));
-  for (std::size_t n = 0; n < reads.size(); n += 2) reads[n].set_eventfd(bell);
+  for (std::size_t n = 0; n < reads.size(); n += 2) reads[n].set_eventfd(efd);
   race_undisturbed(
       waiters + 1, budget{1000},
       [&] {

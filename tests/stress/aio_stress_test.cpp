@@ -60,10 +60,10 @@ TEST(aio_stress, no_buffer_is_touched_after_destroy) {
 TEST(aio_stress, the_ring_is_gone_when_destroy_returns) {
   constexpr int rounds = 100;
   const doorbell::test::pipe_ends pipe;
-  const doorbell::eventfd bell;
+  const doorbell::eventfd efd;
   std::array<char, 8> text{};
   auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
-  read.set_eventfd(bell);
+  read.set_eventfd(efd);
   const auto before = doorbell::test::inventory::now();
   for (int round = 0; round < rounds; ++round) {
     aio::context ctx{8};
@@ -80,14 +80,14 @@ TEST(aio_stress, requests_events_and_counts_agree_until_destroy) {
   constexpr std::uint64_t requests_each = 100;
   const auto file = doorbell::test::temporary_file();
   for (int round = 0; round < rounds; ++round) {
-    doorbell::eventfd bell;
+    doorbell::eventfd efd;
     aio::context ctx{32};
     std::atomic<std::uint64_t> submitted{0};
     std::atomic<std::uint64_t> got{0};
     std::barrier start{4};
     const auto submit = [&] {
       auto write = aio::prep_pwrite(file.get(), "hello", 5, 0);
-      write.set_eventfd(bell);
+      write.set_eventfd(efd);
       start.arrive_and_wait();
       for (std::uint64_t n = 0; n < requests_each;) {
         std::error_code ec;
@@ -110,7 +110,7 @@ TEST(aio_stress, requests_events_and_counts_agree_until_destroy) {
     for (auto& thread : threads) thread.join();
     ctx.destroy();
     EXPECT_EQ(got, submitted);
-    EXPECT_EQ(bell.read(), submitted);
+    EXPECT_EQ(efd.read(), submitted);
   }
 }
 
@@ -157,7 +157,7 @@ TEST(aio_stress, destroy_against_everything) {
   constexpr int rounds = 150;
   const doorbell::test::pipe_ends pipe;
   for (int round = 0; round < rounds; ++round) {
-    doorbell::eventfd bell;
+    doorbell::eventfd efd;
     aio::context ctx{16};
     std::array<char, 8> text{};
     std::atomic<int> destroyed{0};
@@ -175,8 +175,8 @@ TEST(aio_stress, destroy_against_everything) {
     const auto submit = [&] {
       auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
       auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
-      read.set_eventfd(bell);
-      poll.set_eventfd(bell);
+      read.set_eventfd(efd);
+      poll.set_eventfd(efd);
       start.arrive_and_wait();
       std::error_code ec;
       while (!ec) {
@@ -199,7 +199,7 @@ TEST(aio_stress, destroy_against_everything) {
     for (auto& thread : threads) thread.join();
     EXPECT_EQ(destroyed, 1);
     std::error_code nothing;
-    const auto rung = bell.poll() & POLLIN ? bell.read(nothing) : 0;
+    const auto rung = efd.poll() & POLLIN ? efd.read(nothing) : 0;
     EXPECT_EQ(rung, submitted);
   }
 }

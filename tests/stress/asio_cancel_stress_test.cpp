@@ -46,11 +46,11 @@ class waiting_operations {
   /// Starts all operations. Each has ended when run() returns.
   void start() {
     for (std::size_t at = 0; at < 2; ++at) {
-      bells_.at(at) = eventfd{};
-      contexts_.at(at) = bells_.at(at).context();
-      ears_.at(at).emplace(io_, bells_.at(at));
+      efds_.at(at) = eventfd{};
+      contexts_.at(at) = efds_.at(at).context();
+      ears_.at(at).emplace(io_, efds_.at(at));
     }
-    bells_[1].signal(eventfd::max);
+    efds_[1].signal(eventfd::max);
     rung_ = taken_ = 0;
     io_.restart();
     for (std::size_t at = 0; at < size; ++at) start(at);
@@ -83,7 +83,7 @@ class waiting_operations {
         for (auto& ear : ears_) ear->close();
         break;
       case ending::last_close:
-        for (auto& bell : bells_) bell.close();
+        for (auto& efd : efds_) efd.close();
     }
   }
 
@@ -135,7 +135,7 @@ class waiting_operations {
   }
 
   net::io_context io_;
-  std::array<eventfd, 2> bells_;
+  std::array<eventfd, 2> efds_;
   std::array<doorbell::eventfd_ctx_ptr, 2> contexts_;
   std::array<std::optional<doorbell::asio::eventfd>, 2> ears_;
   std::array<std::optional<operation>, size> operations_;

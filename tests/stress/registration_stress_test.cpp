@@ -32,14 +32,14 @@ using sharing = notifier::sharing;
 /// An eventfd with one handle, and a notifier on it that records its calls. Only the contract orders accesses to the
 /// plain members: ThreadSanitizer reports a race if the contract is broken.
 struct watched {
-  eventfd bell;
-  eventfd_ctx_ptr context = bell.context();
+  eventfd efd;
+  eventfd_ctx_ptr context = efd.context();
   int calls = 0;
   int releases = 0;
   bool release_ended = false;
   bool poisoned = false;  // unregister has returned: no callback may run any more
   int runs_when_poisoned = 0;
-  notifier watcher{bell,
+  notifier watcher{efd,
                    [this](auto&) {
                      ++calls;
                      runs_when_poisoned += poisoned ? 1 : 0;
@@ -66,7 +66,7 @@ TEST(registration_stress, unregister_against_the_last_close_and_signals) {
           ended_by_then = subject->release_ended;
           subject->poisoned = true;
         } else if (index == 1) {
-          subject->bell.close();
+          subject->efd.close();
         } else {
           subject->context->signal();
         }
@@ -93,7 +93,7 @@ TEST(registration_stress, unregister_against_the_last_close_with_no_other_refere
         if (index == 0)
           winner = subject->watcher.unregister();
         else
-          subject->bell.close();
+          subject->efd.close();
       },
       [&] {
         EXPECT_NE(winner, decoupled::not_registered);
@@ -114,7 +114,7 @@ TEST(registration_stress, many_unregisters_against_the_last_close) {
       },
       [&](std::size_t index) {
         if (index == 0)
-          subject->bell.close();
+          subject->efd.close();
         else
           answers.at(index) = subject->watcher.unregister();
       },
@@ -136,10 +136,10 @@ TEST(registration_stress, many_unregisters_against_a_callback_that_may_be_faster
             if (leaves) own_answer = watcher.unregister();
             late += std::ranges::count(got_back, true);
           }} {
-      watcher.register_with(bell);
+      watcher.register_with(efd);
     }
 
-    eventfd bell;
+    eventfd efd;
     decoupled own_answer = decoupled::not_registered;
     std::array<bool, threads> got_back{};  // each element belongs to one thread
     std::ptrdiff_t late = 0;
@@ -157,7 +157,7 @@ TEST(registration_stress, many_unregisters_against_a_callback_that_may_be_faster
       },
       [&](std::size_t index) {
         if (index == 0) {
-          subject->bell.signal();
+          subject->efd.signal();
           return;
         }
         answers.at(index) = subject->watcher.unregister();
@@ -172,25 +172,25 @@ TEST(registration_stress, many_unregisters_against_a_callback_that_may_be_faster
 // Oracle: the destructor unregisters: no callback runs in a destroyed notifier.
 TEST(registration_stress, destruction_against_the_last_close_and_signals) {
   struct alone {
-    explicit alone(const eventfd& bell) : watcher{bell, [this](auto&) { ++runs; }, [this] { ++runs; }} {}
+    explicit alone(const eventfd& efd) : watcher{efd, [this](auto&) { ++runs; }, [this] { ++runs; }} {}
     int runs = 0;
     notifier watcher;
   };
-  eventfd bell;
+  eventfd efd;
   eventfd_ctx_ptr context;
   std::unique_ptr<alone> subject;
   race(
       3, budget{20'000},
       [&] {
-        bell = eventfd{};
-        context = bell.context();
-        subject = std::make_unique<alone>(bell);
+        efd = eventfd{};
+        context = efd.context();
+        subject = std::make_unique<alone>(efd);
       },
       [&](std::size_t index) {
         if (index == 0)
           subject.reset();
         else if (index == 1)
-          bell.close();
+          efd.close();
         else
           context->signal();
       },
@@ -199,7 +199,7 @@ TEST(registration_stress, destruction_against_the_last_close_and_signals) {
 
 // Oracle: a signal is in the result of register_with(), or calls the callback: never both, never neither.
 TEST(registration_stress, register_against_a_signal) {
-  eventfd bell;
+  eventfd efd;
   int calls = 0;
   bool ready = false;
   notifier watcher{[&](auto&) { ++calls; }};
@@ -207,19 +207,19 @@ TEST(registration_stress, register_against_a_signal) {
   race(
       2, budget{50'000},
       [&] {
-        bell = eventfd{};
+        efd = eventfd{};
         calls = 0;
         ++round;
       },
       [&](std::size_t index) {
         if (index == 0)
-          ready = watcher.register_with(bell, round % 2 == 0 ? sharing::every : sharing::exclusive);
+          ready = watcher.register_with(efd, round % 2 == 0 ? sharing::every : sharing::exclusive);
         else
-          bell.signal();
+          efd.signal();
       },
       [&] {
         EXPECT_EQ((ready ? 1 : 0) + calls, 1);
-        EXPECT_EQ(bell.read(), 1U);
+        EXPECT_EQ(efd.read(), 1U);
         EXPECT_EQ(watcher.unregister(), decoupled::by_us);
       });
 }
@@ -228,35 +228,35 @@ TEST(registration_stress, register_against_a_signal) {
 // others: it takes no signal that did not call, and leaves none that did.
 TEST(registration_stress, unregister_and_read_against_signals) {
   constexpr std::uint64_t each = 3;
-  eventfd bell;
+  eventfd efd;
   std::uint64_t calls = 0;
   std::uint64_t taken = 0;
   notifier watcher{[&](auto&) { ++calls; }};
   race(
       3, budget{20'000},
       [&] {
-        bell = eventfd(0, EFD_NONBLOCK);
+        efd = eventfd(0, EFD_NONBLOCK);
         calls = taken = 0;
-        watcher.register_with(bell);
+        watcher.register_with(efd);
       },
       [&](std::size_t index) {
         std::error_code ec;
         if (index == 0)
           watcher.unregister_and_read(taken, ec);
         else
-          for (std::uint64_t i = 0; i < each; ++i) bell.signal();
+          for (std::uint64_t i = 0; i < each; ++i) efd.signal();
       },
       [&] {
         std::error_code ec;
         EXPECT_EQ(taken, calls);
-        EXPECT_EQ(taken + bell.read(ec), 2 * each);
+        EXPECT_EQ(taken + efd.read(ec), 2 * each);
       });
 }
 
 // Oracle: signals between the last unregister and the registration make register_with return `ready`. Each signal after
 // the registration calls the callback. There are no other signals.
 TEST(registration_stress, register_and_unregister_and_read_amid_signals) {
-  const eventfd bell;
+  const eventfd efd;
   std::uint64_t calls = 0;
   notifier watcher{[&](auto&) { ++calls; }};
   std::atomic<bool> ended{false};
@@ -265,7 +265,7 @@ TEST(registration_stress, register_and_unregister_and_read_amid_signals) {
     if (index == 0) {
       for (budget rounds{1'000'000}; rounds.next(); random()) {
         calls = 0;
-        const bool ready = watcher.register_with(bell, random.below(2) == 0 ? sharing::every : sharing::exclusive);
+        const bool ready = watcher.register_with(efd, random.below(2) == 0 ? sharing::every : sharing::exclusive);
         random();
         std::uint64_t taken = 0;
         std::error_code ec;
@@ -275,7 +275,7 @@ TEST(registration_stress, register_and_unregister_and_read_amid_signals) {
       }
       ended = true;
     } else {
-      for (; !ended; random()) bell.signal();
+      for (; !ended; random()) efd.signal();
     }
   });
 }

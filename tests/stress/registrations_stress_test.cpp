@@ -44,22 +44,22 @@ TEST(registration_stress, attach_against_the_last_close) {
     eventfd_ctx_ptr context;
     int hups = 0;
   };
-  eventfd bell;
+  eventfd efd;
   std::optional<entry> subject;
   bool attached = false;
   race(
       2, budget{50'000},
       [&] {
-        bell = eventfd{};
+        efd = eventfd{};
         subject.emplace();
-        subject->context = bell.context();
+        subject->context = efd.context();
       },
       [&](std::size_t index) {
         if (index == 0) {
           const eventfd_ctx_lock held{*subject->context};
           attached = subject->context->attach(*subject);
         } else {
-          bell.close();
+          efd.close();
         }
       },
       [&] {
@@ -91,10 +91,10 @@ TEST(registration_stress, handles_copied_and_closed_from_many_threads) {
   race(
       threads, budget{10'000},
       [&] {
-        const eventfd bell;
-        handles.fill(bell);
+        const eventfd efd;
+        handles.fill(efd);
         closing = releases = closing_by_then = 0;
-        watcher.register_with(bell);
+        watcher.register_with(efd);
       },
       [&](std::size_t index) {
         auto& own = handles.at(index);
@@ -116,61 +116,61 @@ TEST(registration_stress, handles_copied_and_closed_from_many_threads) {
 // although others are registered and unregistered.
 TEST(registration_stress, exclusive_notifiers_that_come_and_go_against_signals) {
   constexpr std::uint64_t each = 10;
-  const eventfd bell;
+  const eventfd efd;
   int calls = 0;
   const auto count = [&](auto&) { ++calls; };
   notifier steady{count};
   notifier first{count};
   notifier second{count};
-  steady.register_with(bell, sharing::exclusive);
+  steady.register_with(efd, sharing::exclusive);
   race(
       4, budget{5'000}, [&] { calls = 0; },
       [&](std::size_t index) {
         if (index < 2) {
-          for (std::uint64_t i = 0; i < each; ++i) bell.signal();
+          for (std::uint64_t i = 0; i < each; ++i) efd.signal();
         } else {
           auto& restless = index == 2 ? first : second;
           for (std::uint64_t i = 0; i < each; ++i) {
-            restless.register_with(bell, sharing::exclusive);
+            restless.register_with(efd, sharing::exclusive);
             restless.unregister();
           }
         }
       },
       [&] {
         EXPECT_EQ(calls, static_cast<int>(2 * each));
-        EXPECT_EQ(bell.read(), 2 * each);
+        EXPECT_EQ(efd.read(), 2 * each);
       });
 }
 
 // Oracle: a registration is ended by its owner or by a callback of its eventfd. If a callback of another eventfd ended
 // it, the counts would differ (and its thread would have acquired a second lock while holding the first).
 TEST(registration_stress, callbacks_end_registrations_on_their_own_eventfd_only) {
-  const std::array<eventfd, 2> bells;
+  const std::array<eventfd, 2> efds;
   std::array<std::uint64_t, 2> registered{};
   std::array<std::atomic<std::uint64_t>, 2> ended{};
   notifier subject{[](auto&) {}};
-  const auto end_from = [&](std::size_t bell) {
-    return [&, bell](auto&) {
+  const auto end_from = [&](std::size_t efd) {
+    return [&, efd](auto&) {
       std::error_code refused;
-      if (subject.unregister(refused) == decoupled::by_us) ++ended.at(bell);
+      if (subject.unregister(refused) == decoupled::by_us) ++ended.at(efd);
     };
   };
-  const notifier first{bells[0], end_from(0)};
-  const notifier second{bells[1], end_from(1)};
+  const notifier first{efds[0], end_from(0)};
+  const notifier second{efds[1], end_from(1)};
   std::atomic<bool> over{false};
   run_disturbed(3, [&](std::size_t index) {
     stagger random{index};
     if (index < 2) {
-      for (; !over; random()) bells.at(index).signal();
+      for (; !over; random()) efds.at(index).signal();
       return;
     }
     for (budget rounds{1'000'000}; rounds.next(); random()) {
-      const auto bell = random.below(2);
+      const auto efd = random.below(2);
       std::error_code in_a_callbacks_hands;
-      subject.register_with(bells.at(bell), in_a_callbacks_hands);
-      if (!in_a_callbacks_hands) ++registered.at(bell);
+      subject.register_with(efds.at(efd), in_a_callbacks_hands);
+      if (!in_a_callbacks_hands) ++registered.at(efd);
       random();
-      if (subject.unregister() == decoupled::by_us) ++ended.at(bell);
+      if (subject.unregister() == decoupled::by_us) ++ended.at(efd);
     }
     over = true;
   });
@@ -196,9 +196,9 @@ struct shared_notifier {
     if (running.fetch_add(1) != 0) ++overlaps;
     running.fetch_sub(1);
   }
-  void register_with(const eventfd& bell) {
+  void register_with(const eventfd& efd) {
     std::error_code ec;
-    watcher.register_with(bell, ec);
+    watcher.register_with(efd, ec);
     if (!ec) ++registered;
   }
   void unregister() {
@@ -219,22 +219,22 @@ TEST(registration_stress, notifiers_shared_by_threads_on_eventfds_that_come_and_
       threads, budget{200}, [] {},
       [&](std::size_t index) {
         stagger random{index};
-        eventfd bell;
+        eventfd efd;
         for (int i = 0; i < steps; ++i) {
           auto& one = notifiers.at(random.below(notifiers.size()));
           switch (random.below(5)) {
             case 0:
             case 1:
-              one.register_with(bell);
+              one.register_with(efd);
               break;
             case 2:
               one.unregister();
               break;
             case 3:
-              bell.signal();
+              efd.signal();
               break;
             default:
-              bell = eventfd{};
+              efd = eventfd{};
           }
         }
       },

@@ -66,51 +66,51 @@ class goal {
   unique_fd ended_ = kernel_eventfd();
 };
 
-void read_until_stopped(const eventfd& bell, goal& sum) {
+void read_until_stopped(const eventfd& efd, goal& sum) {
   while (!sum.reached()) {
     std::error_code ec;
-    sum.read(bell.read(sum.token(), ec));
+    sum.read(efd.read(sum.token(), ec));
   }
 }
 
-void read_with_tiny_timeouts(const eventfd& bell, goal& sum) {
+void read_with_tiny_timeouts(const eventfd& efd, goal& sum) {
   stagger random{1};
   while (!sum.reached()) {
     std::error_code ec;
-    sum.read(bell.read_for(std::chrono::microseconds{random.below(50)}, ec));
+    sum.read(efd.read_for(std::chrono::microseconds{random.below(50)}, ec));
   }
 }
 
-void drain_again_and_again(const eventfd& bell, goal& sum) {
+void drain_again_and_again(const eventfd& efd, goal& sum) {
   while (!sum.reached())
-    if (const auto n = bell.context()->drain(); n > 0) sum.read(n);
+    if (const auto n = efd.context()->drain(); n > 0) sum.read(n);
 }
 
-void drain_when_polled(const eventfd& bell, goal& sum) {
+void drain_when_polled(const eventfd& efd, goal& sum) {
   const unique_fd epoll{::epoll_create1(EPOLL_CLOEXEC)};
-  for (const int fd : {bell.poll_fd(), sum.fd()}) {
+  for (const int fd : {efd.poll_fd(), sum.fd()}) {
     epoll_event wanted{.events = EPOLLIN, .data = {}};
     ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &wanted);
   }
   while (!sum.reached()) {
     epoll_event event{};
     ::epoll_wait(epoll.get(), &event, 1, -1);
-    sum.read(bell.context()->drain());
+    sum.read(efd.context()->drain());
   }
 }
 
-void signal_and_write(const eventfd& bell, goal& sum, budget bursts, std::size_t seed) {
+void signal_and_write(const eventfd& efd, goal& sum, budget bursts, std::size_t seed) {
   stagger random{seed};
   while (bursts.next()) {
     const auto burst = 1 + random.below(4);
     sum.expect(2 * burst);
     for (std::size_t i = 0; i < burst; ++i) {
-      bell.signal();
-      bell.write(1);
+      efd.signal();
+      efd.write(1);
     }
     // Sometimes lets the readers take everything, so that they fall asleep.
     if (random.below(2) == 0)
-      while (bell.info().count > 0) std::this_thread::yield();
+      while (efd.info().count > 0) std::this_thread::yield();
   }
   sum.producer_ended();
 }
@@ -120,16 +120,16 @@ using reader = std::function<void(const eventfd&, goal&)>;
 /// Runs two producers, and each of the readers in a thread.
 void expect_exact_sum(int flags, const std::vector<reader>& readers) {
   constexpr std::size_t producers = 2;
-  const eventfd bell(0, flags);
+  const eventfd efd(0, flags);
   goal sum{producers};
   run_disturbed(producers + readers.size(), [&](std::size_t index) {
     if (index < producers)
-      signal_and_write(bell, sum, budget{20'000, 1s}, index);
+      signal_and_write(efd, sum, budget{20'000, 1s}, index);
     else
-      readers.at(index - producers)(bell, sum);
+      readers.at(index - producers)(efd, sum);
   });
   EXPECT_TRUE(sum.reached());
-  EXPECT_EQ(bell.info().count, 0U);
+  EXPECT_EQ(efd.info().count, 0U);
 }
 
 // Oracle of each test: the counts of the readers add up to the signals and writes, and nothing is left. (If a count is
@@ -141,16 +141,16 @@ TEST(sum_stress, timed_reads) { expect_exact_sum(0, {read_with_tiny_timeouts, re
 
 // Oracle: the counts taken add up to the counts added: no thread gets a count that another thread has taken.
 TEST(sum_stress, drains_that_compete_for_each_signal) {
-  const eventfd bell;
+  const eventfd efd;
   std::array<std::uint64_t, 2> signalled{};
   std::array<std::uint64_t, 2> taken{};
   run_disturbed(2, [&](std::size_t index) {
     for (budget rounds{1'000'000}; rounds.next(); ++signalled.at(index)) {
-      bell.signal();
-      taken.at(index) += bell.context()->drain();
+      efd.signal();
+      taken.at(index) += efd.context()->drain();
     }
   });
-  EXPECT_EQ(taken[0] + taken[1] + bell.context()->drain(), signalled[0] + signalled[1]);
+  EXPECT_EQ(taken[0] + taken[1] + efd.context()->drain(), signalled[0] + signalled[1]);
 }
 
 TEST(sum_stress, drains) { expect_exact_sum(0, {drain_again_and_again, drain_again_and_again}); }
@@ -170,9 +170,9 @@ TEST(sum_stress, all_ways_to_read_a_semaphore_concurrently) {
 }
 
 TEST(sum_stress, callbacks_that_drain_among_other_readers) {
-  const auto drain_in_callbacks = [](const eventfd& bell, goal& sum) {
-    const notifier watcher{bell, [&](auto& ctx) { sum.read(ctx.drain()); }};
-    read_until_stopped(bell, sum);
+  const auto drain_in_callbacks = [](const eventfd& efd, goal& sum) {
+    const notifier watcher{efd, [&](auto& ctx) { sum.read(ctx.drain()); }};
+    read_until_stopped(efd, sum);
   };
   expect_exact_sum(0, {drain_in_callbacks, read_with_tiny_timeouts});
 }
@@ -180,12 +180,12 @@ TEST(sum_stress, callbacks_that_drain_among_other_readers) {
 /// Forwards to a kernel eventfd with these flags, and reads it. If the target blocks, a helper thread moves the counts;
 /// otherwise each call on the source moves them, so the reader makes such calls, too.
 reader forward_and_read_there(int flags) {
-  return [flags](const eventfd& bell, goal& sum) {
+  return [flags](const eventfd& efd, goal& sum) {
     const auto there = kernel_eventfd(0, flags);
-    bell.forward_to(there.get());
+    efd.forward_to(there.get());
     while (!sum.reached()) {
       sum.read(take(there.get()));
-      if ((flags & EFD_NONBLOCK) != 0) bell.write(0);  // moves counts that had no room, or were added before
+      if ((flags & EFD_NONBLOCK) != 0) efd.write(0);  // moves counts that had no room, or were added before
     }
   };
 }
@@ -198,12 +198,12 @@ TEST(sum_stress, forwarded_by_a_helper_thread) { expect_exact_sum(0, {forward_an
 // Oracle: the counts read from source and target add up to the signals, although forwarding begins and ends all the
 // time.
 TEST(sum_stress, forwarded_now_and_then_among_other_readers) {
-  const auto read_there = [](const eventfd& bell, goal& sum) {
+  const auto read_there = [](const eventfd& efd, goal& sum) {
     const auto there = kernel_eventfd();
     while (!sum.reached()) {
-      bell.forward_to(there.get());
+      efd.forward_to(there.get());
       sum.read(take(there.get()));
-      bell.stop_forwarding();
+      efd.stop_forwarding();
       sum.read(take(there.get()));
     }
   };
@@ -213,29 +213,29 @@ TEST(sum_stress, forwarded_now_and_then_among_other_readers) {
 // Oracle: after signals, drains and the creation of the descriptor in any order, the descriptor is readable exactly if
 // there is a count, and there is only one descriptor.
 TEST(sum_stress, a_descriptor_made_amid_signals_and_drains_agrees_with_the_count) {
-  eventfd bell;
+  eventfd efd;
   std::array<int, 2> fds{};
   std::array<std::uint64_t, 2> taken{};
   race(
       4, budget{5'000},
       [&] {
-        bell = eventfd(0, EFD_NONBLOCK);
+        efd = eventfd(0, EFD_NONBLOCK);
         taken.fill(0);
       },
       [&](std::size_t index) {
         if (index < 2) {
-          fds.at(index) = bell.poll_fd();
+          fds.at(index) = efd.poll_fd();
           return;
         }
-        bell.signal();
-        taken.at(index - 2) = bell.context()->drain();
-        bell.signal();
+        efd.signal();
+        taken.at(index - 2) = efd.context()->drain();
+        efd.signal();
       },
       [&] {
         EXPECT_EQ(fds[0], fds[1]);
         EXPECT_TRUE(readable(fds[0]));
         std::error_code ec;
-        EXPECT_EQ(bell.read(ec) + taken[0] + taken[1], 4U);
+        EXPECT_EQ(efd.read(ec) + taken[0] + taken[1], 4U);
         EXPECT_FALSE(readable(fds[0]));
       });
 }

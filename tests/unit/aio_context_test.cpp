@@ -371,15 +371,15 @@ TEST_F(aio_context, a_moved_context_keeps_its_requests_and_the_source_is_empty) 
 }
 
 TEST_F(aio_context, wait_and_destroy_are_refused_inside_a_callback) {
-  doorbell::eventfd bell;
+  doorbell::eventfd efd;
   std::error_code waiting;
   std::error_code destroying;
   std::array<aio::io_event, 1> events{};
-  const doorbell::notifier watch{bell, [&](doorbell::eventfd_ctx&) {
+  const doorbell::notifier watch{efd, [&](doorbell::eventfd_ctx&) {
                                    (void)ctx_.get_events(1, events, waiting);
                                    ctx_.destroy(destroying);
                                  }};
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(waiting, std::errc::resource_deadlock_would_occur);
   EXPECT_EQ(destroying, std::errc::resource_deadlock_would_occur);
   auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
@@ -400,9 +400,9 @@ TEST_F(aio_context, a_negative_or_nan_timeout_does_not_wait) {
 TEST(aio_context_end, destruction_in_a_callback_aborts_the_program_with_a_message) {
   const auto destroy = [] {
     auto destroyed = std::make_unique<aio::context>(8);
-    const doorbell::eventfd bell;
-    const doorbell::notifier watcher{bell, [&](auto&) { destroyed.reset(); }};
-    bell.signal();
+    const doorbell::eventfd efd;
+    const doorbell::notifier watcher{efd, [&](auto&) { destroyed.reset(); }};
+    efd.signal();
   };
   EXPECT_EXIT(destroy(), testing::KilledBySignal(SIGABRT), "doorbell: .* \\(docs/eventfd.md, In a callback\\)\n");
 }

@@ -33,12 +33,12 @@ using doorbell::test::in_child;
 /// A context with reads in flight that never complete. One of them has an eventfd, so that the reaper runs.
 struct forlorn {
   explicit forlorn(unsigned nr_events) : ctx{nr_events} {
-    reads[0].set_eventfd(bell);
+    reads[0].set_eventfd(efd);
     for (auto& read : reads) EXPECT_EQ(ctx.submit({&read}), 1U);
   }
 
   doorbell::test::pipe_ends pipe;
-  doorbell::eventfd bell;
+  doorbell::eventfd efd;
   std::array<char, 8> text{};
   std::vector<aio::iocb> reads{4, aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0)};
   aio::context ctx;
@@ -212,13 +212,13 @@ TEST(aio_end, finish_file_io_returns_while_other_threads_submit) {
 TEST(aio_end, finish_file_io_in_a_callback_returns) {
   in_child([] {
     aio::context own{8};
-    doorbell::eventfd bell;
+    doorbell::eventfd efd;
     bool is_finished = false;
-    const doorbell::notifier watch{bell, [&](doorbell::eventfd_ctx&) {
+    const doorbell::notifier watch{efd, [&](doorbell::eventfd_ctx&) {
                                      aio::finish_file_io();
                                      is_finished = true;
                                    }};
-    bell.signal();
+    efd.signal();
     EXPECT_TRUE(is_finished);
   });
 }
@@ -258,11 +258,11 @@ TEST(aio_end, a_write_whose_eventfd_was_signalled_is_in_the_file) {
   const auto file = doorbell::test::temporary_file();
   in_child([&] {
     auto& there = never_destroyed();
-    const doorbell::eventfd bell;
+    const doorbell::eventfd efd;
     auto write = aio::prep_pwrite(file.get(), "written", 7, 0);
-    write.set_eventfd(bell);
+    write.set_eventfd(efd);
     ASSERT_EQ(there.ctx.submit({&write}), 1U);
-    EXPECT_EQ(bell.read_for(20s), 1U);
+    EXPECT_EQ(efd.read_for(20s), 1U);
   });
   std::array<char, 8> found{};
   EXPECT_EQ(::pread(file.get(), found.data(), found.size(), 0), 7);

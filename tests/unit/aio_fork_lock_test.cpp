@@ -20,7 +20,7 @@
 #include <ostream>
 #include <system_error>
 
-#include "../../aio/crew.hpp"
+#include "../../aio/io_threads.hpp"
 #include "../../aio/ioctx_table.hpp"
 #include "../../aio/reaper.hpp"
 #include "../../aio/resfd.hpp"
@@ -38,8 +38,8 @@ namespace {
 using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
 
-// Obtained before the tested lock is held, because crew::process() acquires another lock.
-doorbell::base::intrusive_ptr<aio::crew> crew;
+// Obtained before the tested lock is held, because io_threads::process() acquires another lock.
+doorbell::base::intrusive_ptr<aio::io_threads> io_threads;
 
 struct held_lock {
   const char* name;
@@ -56,26 +56,26 @@ constexpr std::array locks{
     held_lock{"of_the_table_of_contexts",
               []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::ioctx_table::process().lock_for_fork(); },
               []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::ioctx_table::process().unlock_after_fork(); }},
-    held_lock{"of_the_crew", []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::crew::before_fork(); },
-              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::crew::after_fork_in_parent(); }},
-    held_lock{"of_the_poller", []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { crew->waits.lock_for_fork(); },
-              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { crew->waits.unlock_after_fork(); }},
-    held_lock{"of_the_pinned_files", []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { crew->pins.lock_for_fork(); },
-              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { crew->pins.unlock_after_fork(); }},
+    held_lock{"of_the_io_threads", []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::io_threads::before_fork(); },
+              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::io_threads::after_fork_in_parent(); }},
+    held_lock{"of_the_poller", []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { io_threads->waits.lock_for_fork(); },
+              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { io_threads->waits.unlock_after_fork(); }},
+    held_lock{"of_the_pinned_files", []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { io_threads->pins.lock_for_fork(); },
+              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { io_threads->pins.unlock_after_fork(); }},
     held_lock{"of_the_eventfds",
-              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::shared_bells::process().lock_for_fork(); },
-              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::shared_bells::process().unlock_after_fork(); }},
+              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::resfd_registry::process().lock_for_fork(); },
+              []() DOORBELL_NO_THREAD_SAFETY_ANALYSIS { aio::resfd_registry::process().unlock_after_fork(); }},
 };
 
 // Completes requests that need each of the library's threads.
 void use_a_context() {
   const auto file = doorbell::test::temporary_file("hello");
-  const doorbell::eventfd bell;
+  const doorbell::eventfd efd;
   aio::context ctx{8, aio::engine_kind::threads};
   auto sync = aio::prep_fsync(file.get());
-  sync.set_eventfd(bell);
+  sync.set_eventfd(efd);
   ASSERT_EQ(ctx.submit({&sync}), 1U);
-  EXPECT_EQ(bell.read_for(20s), 1U);
+  EXPECT_EQ(efd.read_for(20s), 1U);
   std::array<aio::io_event, 1> events{};
   EXPECT_EQ(ctx.get_events(1, events, 20s).size(), 1U);
   // By handle: the library looks up the eventfd by its descriptor number.
@@ -98,7 +98,7 @@ TEST_P(fork_waits_for_the_lock, and_parent_and_child_can_use_contexts_afterwards
   if (doorbell::test::sanitized) GTEST_SKIP() << "under a sanitizer, start_child() waits until all other threads sleep";
   use_a_context();
   std::error_code ec;
-  crew = aio::crew::process(ec);
+  io_threads = aio::io_threads::process(ec);
   std::atomic<bool> has_forked{false};
   GetParam().lock();
   doorbell::test::asleep forker{[&] {
@@ -111,7 +111,7 @@ TEST_P(fork_waits_for_the_lock, and_parent_and_child_can_use_contexts_afterwards
   forker.join();
   EXPECT_TRUE(has_forked);
   use_a_context();
-  crew = nullptr;
+  io_threads = nullptr;
 }
 
 // Oracle: a child created by a direct clone(2), for which no handler runs, does not wait for the lock that a thread of
@@ -120,7 +120,7 @@ TEST_P(fork_waits_for_the_lock, and_a_child_created_without_fork_handlers_does_n
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer does not support a child created by a direct clone(2)";
   use_a_context();
   std::error_code ec;
-  crew = aio::crew::process(ec);
+  io_threads = aio::io_threads::process(ec);
   GetParam().lock();
   const auto child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, 0L));
   if (child == 0) {
@@ -131,7 +131,7 @@ TEST_P(fork_waits_for_the_lock, and_a_child_created_without_fork_handlers_does_n
   GetParam().unlock();
   ASSERT_GT(child, 0);
   doorbell::test::expect_success(child);
-  crew = nullptr;
+  io_threads = nullptr;
 }
 
 INSTANTIATE_TEST_SUITE_P(, fork_waits_for_the_lock, testing::ValuesIn(locks), testing::PrintToStringParamName());

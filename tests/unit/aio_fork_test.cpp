@@ -39,13 +39,13 @@ using doorbell::test::in_child;
 /// Expects that a new context works: it reads a file, signals an eventfd, returns the event, and can be destroyed.
 void expect_a_context_of_ones_own_works() {
   const auto file = doorbell::test::temporary_file("hello");
-  const doorbell::eventfd bell;
+  const doorbell::eventfd efd;
   aio::context ctx{8};
   std::array<char, 8> text{};
   auto read = doorbell::test::by_engine(aio::prep_pread(file.get(), text.data(), text.size(), 0));
-  read.set_eventfd(bell);
+  read.set_eventfd(efd);
   ASSERT_EQ(ctx.submit({&read}), 1U);
-  EXPECT_EQ(bell.read_for(20s), 1U);
+  EXPECT_EQ(efd.read_for(20s), 1U);
   std::array<aio::io_event, 2> events{};
   const auto got = ctx.get_events(1, events, 20s);
   ASSERT_EQ(got.size(), 1U);
@@ -56,14 +56,14 @@ void expect_a_context_of_ones_own_works() {
 class aio_fork : public testing::Test {
  protected:
   void SetUp() override {
-    read_.set_eventfd(bell_);
+    read_.set_eventfd(efd_);
     ASSERT_EQ(ctx_->submit({&read_}), 1U);
   }
 
   void TearDown() override {
     // The read still belongs to the parent, whatever the child did.
     ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1);
-    EXPECT_EQ(bell_.read_for(20s), 1U);
+    EXPECT_EQ(efd_.read_for(20s), 1U);
     std::array<aio::io_event, 2> events{};
     const auto got = ctx_->get_events(1, events, 20s);
     ASSERT_EQ(got.size(), 1U);
@@ -72,7 +72,7 @@ class aio_fork : public testing::Test {
   }
 
   doorbell::test::pipe_ends pipe_;
-  doorbell::eventfd bell_;
+  doorbell::eventfd efd_;
   std::array<char, 8> text_{};
   aio::iocb read_ = aio::prep_pread(pipe_.read.get(), text_.data(), text_.size(), 0);
   std::optional<aio::context> ctx_{8};
@@ -178,12 +178,12 @@ class hammering {
  private:
   void hammer() {
     const doorbell::test::pipe_ends pipe;
-    const doorbell::eventfd bell;
+    const doorbell::eventfd efd;
     std::array<char, 8> text{};
     while (!stop_) {
       aio::context ctx{8};
       auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
-      read.set_eventfd(bell);
+      read.set_eventfd(efd);
       EXPECT_EQ(ctx.submit({&read}), 1U);
       std::error_code none;
       ctx.cancel(read, none);

@@ -40,7 +40,7 @@ class context_by_handle {
 
   /// Completes requests inline, by the engine and by a cancel, with and without an eventfd.
   void use() {
-    const auto bell = doorbell::test::kernel_eventfd();
+    const auto efd = doorbell::test::kernel_eventfd();
     std::array<iovec, 20> pieces{};
     for (auto& each : pieces) each = {.iov_base = text_.data(), .iov_len = 1};
     std::array<aio::iocb_abi, 6> all{
@@ -53,7 +53,7 @@ class context_by_handle {
     };
     for (std::size_t at = 0; at < all.size(); at += 2) {
       all[at].flags |= aio::iocb_abi::flag_resfd;
-      all[at].resfd = static_cast<std::uint32_t>(bell.get());
+      all[at].resfd = static_cast<std::uint32_t>(efd.get());
     }
     std::vector<aio::iocb_abi*> list;
     for (auto& each : all) list.push_back(&each);

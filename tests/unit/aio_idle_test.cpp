@@ -77,12 +77,12 @@ TEST_F(aio_idle, after_requests_of_all_kinds_and_while_a_read_waits) {
 }
 
 TEST_F(aio_idle, while_events_that_signalled_an_eventfd_are_not_fetched) {
-  const doorbell::eventfd bell{0, 0};
-  read_.set_eventfd(bell);
+  const doorbell::eventfd efd{0, 0};
+  read_.set_eventfd(efd);
   for (int times = 0; times < 3; ++times) {
     ASSERT_EQ(ctx_.submit({&read_}), 1U);
     signal_by_pipe(pipe_);
-    ASSERT_EQ(bell.read(), 1U);
+    ASSERT_EQ(efd.read(), 1U);
     expect_idle("with an event");
   }
 }
@@ -97,14 +97,14 @@ TEST_F(aio_idle, while_the_descriptor_is_readable_and_no_event_is_fetched) {
 }
 
 TEST_F(aio_idle, while_an_eventfd_is_full) {
-  const auto bell = doorbell::test::kernel_eventfd();
+  const auto efd = doorbell::test::kernel_eventfd();
   const std::uint64_t most = ~std::uint64_t{0} - 1;
-  ASSERT_EQ(::write(bell.get(), &most, sizeof most), 8);
+  ASSERT_EQ(::write(efd.get(), &most, sizeof most), 8);
   aio::aio_context_t handle = 0;
   ASSERT_EQ(aio::io_setup(8, &handle), 0);
   aio::iocb_abi asked = read_;
   asked.flags = aio::iocb_abi::flag_resfd;
-  asked.resfd = static_cast<std::uint32_t>(bell.get());
+  asked.resfd = static_cast<std::uint32_t>(efd.get());
   aio::iocb_abi* list = &asked;
   ASSERT_EQ(aio::io_submit(handle, 1, &list), 1);
   signal_by_pipe(pipe_);

@@ -88,9 +88,9 @@ TEST(aio_limits, submit_with_an_eventfd_without_descriptors_is_refused) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
   in_child([] {
     piped_context ctx;
-    const auto bell = doorbell::test::kernel_eventfd();
+    const auto efd = doorbell::test::kernel_eventfd();
     ctx.read.flags = aio::iocb_abi::flag_resfd;
-    ctx.read.resfd = static_cast<std::uint32_t>(bell.get());
+    ctx.read.resfd = static_cast<std::uint32_t>(efd.get());
     int refused = 0;
     for (int answer = 0; answer != 1; ++refused) {
       ASSERT_LT(refused, static_cast<int>(most_steps));
@@ -100,9 +100,9 @@ TEST(aio_limits, submit_with_an_eventfd_without_descriptors_is_refused) {
     }
     EXPECT_GT(refused, 2);
     ctx.let_one_complete();
-    pollfd rung{.fd = bell.get(), .events = POLLIN, .revents = 0};
+    pollfd rung{.fd = efd.get(), .events = POLLIN, .revents = 0};
     ASSERT_EQ(::poll(&rung, 1, 20'000), 1);
-    EXPECT_EQ(doorbell::test::take(bell.get()), 1U);
+    EXPECT_EQ(doorbell::test::take(efd.get()), 1U);
     EXPECT_EQ(ctx.events_there(), 1);
     EXPECT_EQ(ctx.slots_left(), 126);
   });
@@ -151,8 +151,8 @@ TEST(aio_limits, accepted_requests_are_carried_out_after_the_limit_of_descriptor
   });
 }
 
-// Oracle: submit refuses a request for which the crew has no descriptor. Each accepted request completes with its
-// result, and then as many can be submitted again.
+// Oracle: submit refuses a request for which the I/O threads have no descriptor. Each accepted request completes with
+// its result, and then as many can be submitted again.
 TEST(aio_limits, requests_beyond_the_limit_of_descriptors_are_refused) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
   in_child([] {
@@ -190,8 +190,8 @@ bool start_no_more_threads(rlimit& before) {
 }
 
 // Oracle: the submitting thread carries out a request for a file, and submit refuses a request that would wait. Neither
-// request is queued for a crew without workers.
-TEST(aio_limits, a_crew_that_can_start_only_one_thread_is_not_used) {
+// request is queued for a set of I/O threads without workers.
+TEST(aio_limits, a_io_threads_that_can_start_only_one_thread_is_not_used) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has a thread of its own";
   if (::geteuid() != 0) GTEST_SKIP() << "needs a user who has no other processes";
   in_child([] {
@@ -218,10 +218,10 @@ TEST(aio_limits, submit_with_an_eventfd_without_threads_is_refused) {
   in_child([] {
     aio::context ctx{8};
     const doorbell::test::pipe_ends pipe;
-    const doorbell::eventfd bell;
+    const doorbell::eventfd efd;
     std::array<char, 8> text{};
     auto read = aio::prep_pread(pipe.read.get(), text.data(), 1, 0);
-    read.set_eventfd(bell);
+    read.set_eventfd(efd);
     rlimit before{};
     if (!start_no_more_threads(before)) {
       std::fputs("skipped: this process can start threads whatever the limit says\n", stderr);
@@ -233,7 +233,7 @@ TEST(aio_limits, submit_with_an_eventfd_without_threads_is_refused) {
     ::setrlimit(RLIMIT_NPROC, &before);
     ASSERT_EQ(ctx.submit({&read}), 1U);
     ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
-    EXPECT_EQ(bell.read_for(20s), 1U);
+    EXPECT_EQ(efd.read_for(20s), 1U);
   });
 }
 

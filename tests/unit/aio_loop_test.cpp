@@ -91,7 +91,7 @@ TEST(aio_loop, reads_of_a_known_file_all_complete) {
   std::ignore = read_known_file(ctx);
 }
 
-// submit() completes all of them inline, because the crew would need a worker for each read.
+// submit() completes all of them inline, because the I/O threads would need a worker for each read.
 TEST(aio_loop, reads_of_a_known_file_complete_inside_submit_with_threads) {
   aio::context ctx{16, aio::engine_kind::threads};
   EXPECT_EQ(read_known_file(ctx), 16U);

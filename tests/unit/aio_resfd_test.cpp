@@ -141,13 +141,13 @@ TEST_P(aio_resfd_restricted, without_kernel_aio_a_full_eventfd_gets_the_rest_whe
     doorbell::test::refuse_kernel_aio();
     const a_context ctx;
     for (const int flags : {0, static_cast<int>(EFD_NONBLOCK)}) {
-      const auto bell = kernel_eventfd(0, flags);
-      ASSERT_TRUE(doorbell::test::give(bell.get(), most - 1));
-      requests.complete(ctx, bell.get(), 6);
+      const auto efd = kernel_eventfd(0, flags);
+      ASSERT_TRUE(doorbell::test::give(efd.get(), most - 1));
+      requests.complete(ctx, efd.get(), 6);
       ASSERT_FALSE(HasFatalFailure());
-      EXPECT_TRUE(becomes_full(bell.get()));
-      EXPECT_EQ(take(bell.get()), most);
-      EXPECT_EQ(take_until(bell.get(), 5), 5U);
+      EXPECT_TRUE(becomes_full(efd.get()));
+      EXPECT_EQ(take(efd.get()), most);
+      EXPECT_EQ(take_until(efd.get(), 5), 5U);
     }
   });
 }
@@ -183,16 +183,16 @@ TEST_F(aio_resfd, a_hundred_contexts_share_the_descriptors_of_an_eventfd) {
   constexpr std::size_t shared = 8;
   const std::size_t of_each = aio::context{1}.engine() == "io_uring" ? 2 : 1;
   in_child([&] {
-    const auto bell = kernel_eventfd(0, 0);
+    const auto efd = kernel_eventfd(0, 0);
     const auto before = doorbell::test::inventory::now().descriptors;
     {
       std::vector<a_context> all(contexts);
-      for (const auto& each : all) requests_.complete(each, bell.get(), 4);
-      EXPECT_EQ(take_until(bell.get(), contexts * 4), contexts * 4);
-      EXPECT_EQ(descriptors_of(bell.get()), 2U);
+      for (const auto& each : all) requests_.complete(each, efd.get(), 4);
+      EXPECT_EQ(take_until(efd.get(), contexts * 4), contexts * 4);
+      EXPECT_EQ(descriptors_of(efd.get()), 2U);
       EXPECT_LE(doorbell::test::inventory::now().descriptors, before + contexts * of_each + shared);
     }
-    EXPECT_EQ(descriptors_of(bell.get()), 1U);
+    EXPECT_EQ(descriptors_of(efd.get()), 1U);
     EXPECT_LE(doorbell::test::inventory::now().descriptors, before + shared);
   });
 }
@@ -200,14 +200,14 @@ TEST_F(aio_resfd, a_hundred_contexts_share_the_descriptors_of_an_eventfd) {
 TEST_F(aio_resfd, each_context_notices_that_a_number_refers_to_another_eventfd) {
   const a_context first;
   const a_context second;
-  auto bell = kernel_eventfd();
+  auto efd = kernel_eventfd();
   const auto other = kernel_eventfd();
-  const unique_fd same{::fcntl(bell.get(), F_DUPFD_CLOEXEC, 0)};
-  requests_.complete(first, bell.get());
-  requests_.complete(second, bell.get());
-  ASSERT_EQ(::dup3(other.get(), bell.get(), O_CLOEXEC), bell.get());
-  requests_.complete(second, bell.get(), 3);
-  requests_.complete(first, bell.get(), 3);
+  const unique_fd same{::fcntl(efd.get(), F_DUPFD_CLOEXEC, 0)};
+  requests_.complete(first, efd.get());
+  requests_.complete(second, efd.get());
+  ASSERT_EQ(::dup3(other.get(), efd.get(), O_CLOEXEC), efd.get());
+  requests_.complete(second, efd.get(), 3);
+  requests_.complete(first, efd.get(), 3);
   EXPECT_EQ(take_until(same.get(), 4), 4U);
   EXPECT_EQ(take_until(other.get(), 6), 6U);
   EXPECT_EQ(descriptors_of(other.get()), 3U) << "two of them are the program's";
@@ -218,22 +218,22 @@ TEST_F(aio_resfd, a_program_that_closes_the_duplicate_loses_no_later_count) {
   in_child([&] {
     const a_context first;
     const a_context second;
-    const auto bell = kernel_eventfd();
-    requests_.complete(first, bell.get());
-    requests_.complete(second, bell.get());
-    EXPECT_EQ(take_until(bell.get(), 4), 4U);  // otherwise a count could be lost by the close
+    const auto efd = kernel_eventfd();
+    requests_.complete(first, efd.get());
+    requests_.complete(second, efd.get());
+    EXPECT_EQ(take_until(efd.get(), 4), 4U);  // otherwise a count could be lost by the close
     int closed = 0;
     for (int fd = 3; fd < 1024; ++fd)
-      if (fd != bell.get() && doorbell::test::is_open(fd) && aio::is_same_file(bell.get(), fd)) {
+      if (fd != efd.get() && doorbell::test::is_open(fd) && aio::is_same_file(efd.get(), fd)) {
         // ThreadSanitizer would report a close of a number that the library uses; it does not see direct system calls.
         ASSERT_EQ(::syscall(SYS_close, fd), 0);
         ++closed;
       }
     EXPECT_EQ(closed, 1);
-    requests_.complete(second, bell.get());
-    requests_.complete(first, bell.get());
-    EXPECT_EQ(take_until(bell.get(), 4), 4U);
-    EXPECT_EQ(descriptors_of(bell.get()), 2U);
+    requests_.complete(second, efd.get());
+    requests_.complete(first, efd.get());
+    EXPECT_EQ(take_until(efd.get(), 4), 4U);
+    EXPECT_EQ(descriptors_of(efd.get()), 2U);
   });
 }
 
@@ -242,22 +242,22 @@ TEST_F(aio_resfd, a_program_that_closes_the_duplicate_loses_no_later_count) {
 TEST_F(aio_resfd, a_file_in_the_places_of_the_eventfd_and_its_duplicate_is_not_written_to) {
   in_child([&] {
     const a_context ctx;
-    const auto bell = kernel_eventfd();
-    requests_.complete(ctx, bell.get());
-    EXPECT_EQ(take_until(bell.get(), 2), 2U);
+    const auto efd = kernel_eventfd();
+    requests_.complete(ctx, efd.get());
+    EXPECT_EQ(take_until(efd.get(), 2), 2U);
     const auto file = doorbell::test::temporary_file();
     ASSERT_EQ(::fcntl(file.get(), F_SETFL, O_NONBLOCK), 0);  // as a non-blocking eventfd has
     int replaced = 0;
     for (int fd = 3; fd < 1024; ++fd)
-      if (fd != bell.get() && doorbell::test::is_open(fd) && aio::is_same_file(bell.get(), fd)) {
+      if (fd != efd.get() && doorbell::test::is_open(fd) && aio::is_same_file(efd.get(), fd)) {
         // ThreadSanitizer would report a close of a number that the library uses; it does not see direct system calls.
         ASSERT_EQ(::syscall(SYS_dup3, file.get(), fd, O_CLOEXEC), fd);
         ++replaced;
       }
     EXPECT_EQ(replaced, 1);
-    ASSERT_EQ(::dup3(file.get(), bell.get(), O_CLOEXEC), bell.get());
+    ASSERT_EQ(::dup3(file.get(), efd.get(), O_CLOEXEC), efd.get());
     for (int n = 0; n < 2; ++n) {
-      auto request = requests_.signalling(bell.get());
+      auto request = requests_.signalling(efd.get());
       if (ctx.submit({&request}) == 1) ctx.get(1);
     }
     EXPECT_EQ(::lseek(file.get(), 0, SEEK_END), 0);
@@ -282,8 +282,8 @@ TEST_F(aio_resfd, a_program_that_closes_an_epoll_of_the_library_loses_no_later_c
   for (const std::size_t which : {0U, 1U, 2U})
     in_child([&] {
       const a_context ctx;
-      const std::array bells{kernel_eventfd(), kernel_eventfd(0, 0)};
-      for (const auto& each : bells) {
+      const std::array efds{kernel_eventfd(), kernel_eventfd(0, 0)};
+      for (const auto& each : efds) {
         requests_.complete(ctx, each.get());
         EXPECT_EQ(take_until(each.get(), 2), 2U);
       }
@@ -292,7 +292,7 @@ TEST_F(aio_resfd, a_program_that_closes_an_epoll_of_the_library_loses_no_later_c
       if (which >= all.size()) return;  // the number of epolls depends on the engine
       ASSERT_EQ(::syscall(SYS_close, all[which]), 0);
       for (int round = 0; round < 3; ++round)
-        for (const auto& each : bells) {
+        for (const auto& each : efds) {
           requests_.complete(ctx, each.get());
           EXPECT_EQ(take_until(each.get(), 2), 2U) << which;
         }
@@ -303,21 +303,21 @@ TEST_F(aio_resfd, a_program_that_closes_an_epoll_of_the_library_loses_no_later_c
 TEST_F(aio_resfd, a_program_may_put_its_own_duplicates_at_the_numbers_of_the_library) {
   in_child([&] {
     const a_context ctx;
-    const auto bell = kernel_eventfd();
-    requests_.complete(ctx, bell.get());
-    EXPECT_EQ(take_until(bell.get(), 2), 2U);
+    const auto efd = kernel_eventfd();
+    requests_.complete(ctx, efd.get());
+    EXPECT_EQ(take_until(efd.get(), 2), 2U);
     std::vector<int> own;
-    for (int fd = bell.get() + 1; fd < 1024; ++fd)
+    for (int fd = efd.get() + 1; fd < 1024; ++fd)
       if (doorbell::test::is_open(fd) && fd >= 600) {
-        ASSERT_EQ(::syscall(SYS_dup3, bell.get(), fd, O_CLOEXEC), fd);
+        ASSERT_EQ(::syscall(SYS_dup3, efd.get(), fd, O_CLOEXEC), fd);
         own.push_back(fd);
       }
     ASSERT_FALSE(own.empty());
     for (int round = 0; round < 3; ++round) {
-      requests_.complete(ctx, bell.get());
-      EXPECT_EQ(take_until(bell.get(), 2), 2U);
+      requests_.complete(ctx, efd.get());
+      EXPECT_EQ(take_until(efd.get(), 2), 2U);
     }
-    for (const int each : own) EXPECT_TRUE(aio::is_same_file(each, bell.get())) << each;
+    for (const int each : own) EXPECT_TRUE(aio::is_same_file(each, efd.get())) << each;
   });
 }
 
@@ -361,23 +361,23 @@ TEST_F(aio_resfd, the_reaper_leaves_the_close_of_a_duplicate_to_the_program) {
 // Oracle: parent and child share the eventfd, and each adds the counts of its own requests. Neither affects the counts
 // of the other process.
 TEST_F(aio_resfd, a_child_and_its_parent_both_signal_their_shared_eventfd) {
-  const auto bell = kernel_eventfd();
+  const auto efd = kernel_eventfd();
   const a_context ctx;
-  requests_.complete(ctx, bell.get(), 3);
-  EXPECT_EQ(take_until(bell.get(), 3), 3U);
+  requests_.complete(ctx, efd.get(), 3);
+  EXPECT_EQ(take_until(efd.get(), 3), 3U);
   in_child([&] {
     {
       const a_context own;
       const a_context another;
-      requests_.complete(own, bell.get(), 5);
-      requests_.complete(another, bell.get(), 5);
+      requests_.complete(own, efd.get(), 5);
+      requests_.complete(another, efd.get(), 5);
     }
     const a_context later;
-    requests_.complete(later, bell.get(), 1);
-    EXPECT_EQ(take_until(bell.get(), 11), 11U);
+    requests_.complete(later, efd.get(), 1);
+    EXPECT_EQ(take_until(efd.get(), 11), 11U);
   });
-  requests_.complete(ctx, bell.get(), 4);
-  EXPECT_EQ(take_until(bell.get(), 4), 4U);
+  requests_.complete(ctx, efd.get(), 4);
+  EXPECT_EQ(take_until(efd.get(), 4), 4U);
 }
 
 // Oracle: the counts that are read add up to the number of requests, although each context that ends may drop the last
@@ -385,17 +385,17 @@ TEST_F(aio_resfd, a_child_and_its_parent_both_signal_their_shared_eventfd) {
 TEST_F(aio_resfd, contexts_that_come_and_go_concurrently_lose_no_count) {
   constexpr std::size_t threads = 4;
   constexpr std::size_t rounds = 60;
-  const auto bell = kernel_eventfd();
+  const auto efd = kernel_eventfd();
   doorbell::test::run_together(threads, [&](std::size_t) {
     reads own;
     for (std::size_t round = 0; round < rounds; ++round) {
       const a_context ctx;
-      own.complete(ctx, bell.get(), 1 + round % 3);
+      own.complete(ctx, efd.get(), 1 + round % 3);
     }
   });
   const std::uint64_t all = threads * (rounds / 3) * 6;
-  EXPECT_EQ(take_until(bell.get(), all), all);
-  EXPECT_EQ(descriptors_of(bell.get()), 1U);
+  EXPECT_EQ(take_until(efd.get(), all), all);
+  EXPECT_EQ(descriptors_of(efd.get()), 1U);
 }
 
 }  // namespace

@@ -101,9 +101,9 @@ TEST_P(aio_under_signals, no_event_is_lost) {
 // Oracle: calls that do not wait are not interrupted, and each request signals its eventfd once.
 TEST_P(aio_under_signals, setup_submit_cancel_and_destroy_are_not_interrupted) {
   constexpr std::uint64_t rounds = 100;
-  const auto bell = doorbell::test::kernel_eventfd();
+  const auto efd = doorbell::test::kernel_eventfd();
   read_.flags = aio::iocb_abi::flag_resfd;
-  read_.resfd = static_cast<std::uint32_t>(bell.get());
+  read_.resfd = static_cast<std::uint32_t>(efd.get());
   call_under_signals([&] {
     for (std::uint64_t n = 0; n < rounds; ++n) {
       aio::aio_context_t own = 0;
@@ -114,7 +114,7 @@ TEST_P(aio_under_signals, setup_submit_cancel_and_destroy_are_not_interrupted) {
       ASSERT_EQ(aio::io_destroy(own), 0);
     }
   });
-  EXPECT_EQ(doorbell::test::take(bell.get()), 3 * rounds);
+  EXPECT_EQ(doorbell::test::take(efd.get()), 3 * rounds);
 }
 
 void wait_for_a_timer_of_whole_seconds() {

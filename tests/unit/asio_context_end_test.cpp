@@ -107,13 +107,13 @@ TEST_F(asio_context_end, destroys_the_operations_on_files_that_a_destructor_star
 }
 
 TEST_F(asio_context_end, destroys_the_operations_on_eventfds_that_a_destructor_starts) {
-  doorbell::asio::eventfd bell{*io_, 3};
+  doorbell::asio::eventfd efd{*io_, 3};
   doorbell::asio::auto_reset_event event{*io_, true};
   doorbell::asio::eventfd empty{*io_};
   empty.async_read(expect_destroyed([&] {
     empty.async_read(expect_destroyed());
     empty.async_wait(POLLIN, expect_destroyed());
-    bell.async_read(expect_destroyed());
+    efd.async_read(expect_destroyed());
     event.async_wait(expect_destroyed());
   }));
   io_->poll();
@@ -136,9 +136,9 @@ TEST_F(asio_context_end, destroys_operations_that_are_queued_or_not_submitted) {
 TEST_F(asio_context_end, of_a_pool_destroys_waiting_operations) {
   std::optional<net::thread_pool> pool{std::in_place, 1};
   stream_file reader{*pool, pipe_.read.release()};
-  doorbell::asio::eventfd bell{*pool};
+  doorbell::asio::eventfd efd{*pool};
   for (int i = 0; i < 3; ++i) reader.async_read_some(net::buffer(room_), expect_destroyed());
-  bell.async_read(expect_destroyed());
+  efd.async_read(expect_destroyed());
   pool->stop();
   pool->join();
   pool.reset();

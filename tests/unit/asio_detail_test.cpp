@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Parts of doorbell::asio in isolation, in states that whole operations seldom reach.
-#include <doorbell/asio/detail/hand_over.hpp>
+#include <doorbell/asio/detail/deferred_completion.hpp>
 #include <doorbell/asio/detail/pending_posts.hpp>
 
 #include <gtest/gtest.h>

@@ -77,7 +77,7 @@ TEST_F(asio_eventfd_owner, a_listener_creates_no_eventfd_and_returns_a_closed_ha
   EXPECT_EQ(created.count(), 0U);
   for (const auto* listener : {&untagged, &tagged, &by_executor}) {
     EXPECT_TRUE(listener->is_open());
-    EXPECT_FALSE(listener->bell().is_open());
+    EXPECT_FALSE(listener->handle().is_open());
     EXPECT_EQ(listener->context(), theirs.context());
   }
 }
@@ -124,7 +124,7 @@ TEST_F(asio_eventfd_owner, assign_opens_a_closed_object) {
   EXPECT_FALSE(object.is_open());
 
   object.assign(theirs, listen_only);
-  EXPECT_FALSE(object.bell().is_open());
+  EXPECT_FALSE(object.handle().is_open());
   object.async_read(append());
   theirs.signal();
   io.run();
@@ -132,7 +132,7 @@ TEST_F(asio_eventfd_owner, assign_opens_a_closed_object) {
 
   object.close();
   EXPECT_FALSE(object.assign(std::move(theirs), hold_handle, ec));
-  EXPECT_TRUE(object.bell().is_open());
+  EXPECT_TRUE(object.handle().is_open());
 }
 
 TEST_F(asio_eventfd_owner, release_ends_the_operations_and_returns_the_handle) {
@@ -141,7 +141,7 @@ TEST_F(asio_eventfd_owner, release_ends_the_operations_and_returns_the_handle) {
   holder.async_read(append());
   doorbell::eventfd released = holder.release();
   EXPECT_FALSE(holder.is_open());
-  EXPECT_FALSE(holder.bell().is_open());
+  EXPECT_FALSE(holder.handle().is_open());
   expect_aborted(1);
   released.signal(3);
   EXPECT_EQ(released.read(), 3U);
@@ -158,7 +158,7 @@ TEST_F(asio_eventfd_owner, release_is_refused_in_a_callback) {
   const doorbell::notifier inside{theirs, [&](auto&) { EXPECT_FALSE(object.release(ec).is_open()); }};
   theirs.signal();
   EXPECT_EQ(ec, boost::system::errc::resource_deadlock_would_occur);
-  EXPECT_TRUE(object.is_open() && object.bell().is_open());
+  EXPECT_TRUE(object.is_open() && object.handle().is_open());
 }
 
 TEST_F(asio_eventfd_owner, members_with_an_error_code_return_it) {
@@ -200,8 +200,8 @@ TEST_F(asio_eventfd_owner, move_assignment_takes_the_executor_and_the_handle) {
   const auto before = object.context();
   object = doorbell::asio::eventfd{others, theirs, hold_handle};
   EXPECT_EQ(object.get_executor(), net::any_io_executor{others.get_executor()});
-  EXPECT_TRUE(object.bell().is_open());
-  EXPECT_EQ(object.bell().context(), theirs.context());
+  EXPECT_TRUE(object.handle().is_open());
+  EXPECT_EQ(object.handle().context(), theirs.context());
   EXPECT_EQ(object.context(), theirs.context());
   EXPECT_FALSE(before->is_open()) << "the previous handle is closed";
 }
@@ -216,7 +216,7 @@ TEST_F(asio_eventfd_owner, a_default_token_is_bound_to_an_object) {
 
 TEST_F(asio_eventfd_owner, a_slot_ends_all_operations_of_an_object_that_are_bound_to_it) {
   doorbell::asio::eventfd object{io};
-  object.bell().write(doorbell::eventfd::max);
+  object.handle().write(doorbell::eventfd::max);
   EXPECT_EQ(object.read(), doorbell::eventfd::max);
   int unbound = 0;
   object.async_read(append_unless_stopped());
@@ -233,7 +233,7 @@ TEST_F(asio_eventfd_owner, a_slot_ends_all_operations_of_an_object_that_are_boun
 
 TEST_F(asio_eventfd_owner, a_slot_ends_a_wait_and_a_write_and_the_next_write_completes) {
   doorbell::asio::eventfd object{io};
-  object.bell().write(doorbell::eventfd::max - 1);
+  object.handle().write(doorbell::eventfd::max - 1);
   std::vector<error_code> behind;
   object.async_wait(0, append_unless_stopped());
   object.async_write(2, append_unless_stopped());

@@ -41,36 +41,36 @@ auto into(std::vector<error_code>& told) {
 class asio_eventfd : public testing::Test {
  protected:
   net::io_context io;
-  doorbell::asio::eventfd bell{io};
+  doorbell::asio::eventfd efd{io};
   outcomes reads;
   std::vector<error_code> waits;
 };
 
 TEST_F(asio_eventfd, read_takes_a_count_that_was_signalled_before) {
-  bell.signal(42);
-  bell.async_read(into(reads));
+  efd.signal(42);
+  efd.async_read(into(reads));
   EXPECT_TRUE(reads.empty()) << "the handler was called inside the initiating function";
   io.run();
   ASSERT_EQ(reads.size(), 1U);
   EXPECT_FALSE(reads[0].ec);
   EXPECT_EQ(reads[0].count, 42U);
-  EXPECT_EQ(bell.context()->count(), 0U);
+  EXPECT_EQ(efd.context()->count(), 0U);
 }
 
 TEST_F(asio_eventfd, read_in_a_callback_of_the_same_eventfd_takes_the_count) {
   std::uint64_t taken = 0;
   error_code ec = eof;
-  const doorbell::notifier reads_there{bell.bell(), [&](auto&) { taken = bell.read(ec); }};
-  bell.signal(5);
+  const doorbell::notifier reads_there{efd.handle(), [&](auto&) { taken = efd.read(ec); }};
+  efd.signal(5);
   EXPECT_EQ(ec, error_code{});
   EXPECT_EQ(taken, 5U);
-  EXPECT_EQ(bell.context()->count(), 0U);
+  EXPECT_EQ(efd.context()->count(), 0U);
 }
 
 TEST_F(asio_eventfd, read_waits_for_a_signal) {
-  bell.async_read(into(reads));
+  efd.async_read(into(reads));
   EXPECT_EQ(io.poll(), 0U);
-  bell.signal(7);
+  efd.signal(7);
   EXPECT_TRUE(reads.empty()) << "the handler was called in the signaller's stack";
   io.run();
   ASSERT_EQ(reads.size(), 1U);
@@ -78,8 +78,8 @@ TEST_F(asio_eventfd, read_waits_for_a_signal) {
 }
 
 TEST_F(asio_eventfd, many_signals_before_the_loop_runs_wake_it_once) {
-  bell.async_read(into(reads));
-  for (int i = 0; i < 1000; ++i) bell.signal();
+  efd.async_read(into(reads));
+  for (int i = 0; i < 1000; ++i) efd.signal();
   EXPECT_EQ(io.poll(), 1U);
   ASSERT_EQ(reads.size(), 1U);
   EXPECT_EQ(reads[0].count, 1000U);
@@ -87,11 +87,11 @@ TEST_F(asio_eventfd, many_signals_before_the_loop_runs_wake_it_once) {
 
 // Oracle: the loop is woken once: poll() calls only the six handlers.
 TEST_F(asio_eventfd, operations_that_start_after_a_signal_do_not_wake_the_loop_again) {
-  bell.async_wait(POLLIN, into(waits));
-  bell.signal();
+  efd.async_wait(POLLIN, into(waits));
+  efd.signal();
   for (int i = 0; i < 5; ++i) {
-    bell.async_wait(POLLIN, into(waits));
-    bell.signal();
+    efd.async_wait(POLLIN, into(waits));
+    efd.signal();
   }
   EXPECT_EQ(io.poll(), 6U);
   EXPECT_EQ(waits.size(), 6U);
@@ -99,13 +99,13 @@ TEST_F(asio_eventfd, operations_that_start_after_a_signal_do_not_wake_the_loop_a
 
 TEST_F(asio_eventfd, several_waiting_reads_complete_in_order) {
   outcomes second;
-  bell.async_read(into(reads));
-  bell.async_read(into(second));
-  bell.signal(1);
+  efd.async_read(into(reads));
+  efd.async_read(into(second));
+  efd.signal(1);
   io.poll();
   EXPECT_EQ(reads.size(), 1U);
   EXPECT_TRUE(second.empty());
-  bell.signal(2);
+  efd.signal(2);
   io.poll();
   ASSERT_EQ(second.size(), 1U);
   EXPECT_EQ(second[0].count, 2U);
@@ -124,69 +124,69 @@ TEST_F(asio_eventfd, a_semaphore_completes_as_many_reads_as_its_count) {
 }
 
 TEST_F(asio_eventfd, wait_does_not_change_the_count) {
-  bell.async_wait(POLLIN, into(waits));
+  efd.async_wait(POLLIN, into(waits));
   EXPECT_EQ(io.poll(), 0U);
-  bell.signal(3);
+  efd.signal(3);
   io.run();
   ASSERT_EQ(waits.size(), 1U);
   EXPECT_FALSE(waits[0]);
-  EXPECT_EQ(bell.read(), 3U);
+  EXPECT_EQ(efd.read(), 3U);
 }
 
 TEST_F(asio_eventfd, wait_is_level_triggered) {
-  bell.signal();
-  for (int i = 0; i < 2; ++i) bell.async_wait(POLLIN, into(waits));
+  efd.signal();
+  for (int i = 0; i < 2; ++i) efd.async_wait(POLLIN, into(waits));
   EXPECT_TRUE(waits.empty()) << "the handler was called inside the initiating function";
   io.run();
   EXPECT_EQ(waits.size(), 2U);
 }
 
 TEST_F(asio_eventfd, wait_for_pollout_ends_when_a_read_makes_room) {
-  bell.bell().write(doorbell::eventfd::max);
-  bell.async_wait(POLLOUT, into(waits));
+  efd.handle().write(doorbell::eventfd::max);
+  efd.async_wait(POLLOUT, into(waits));
   EXPECT_EQ(io.poll(), 0U);
-  EXPECT_EQ(bell.read(), doorbell::eventfd::max);
+  EXPECT_EQ(efd.read(), doorbell::eventfd::max);
   io.run();
   EXPECT_EQ(waits.size(), 1U);
 }
 
 TEST_F(asio_eventfd, wait_for_pollout_ends_immediately_although_a_read_waits) {
-  bell.async_read(into(reads));
-  bell.async_wait(POLLOUT, into(waits));
+  efd.async_read(into(reads));
+  efd.async_wait(POLLOUT, into(waits));
   io.poll();
   EXPECT_EQ(waits.size(), 1U);
   EXPECT_TRUE(reads.empty());
 }
 
 TEST_F(asio_eventfd, a_read_ends_an_earlier_wait_for_pollout) {
-  bell.bell().write(doorbell::eventfd::max);
-  bell.async_wait(POLLOUT, into(waits));
-  bell.async_read(into(reads));
+  efd.handle().write(doorbell::eventfd::max);
+  efd.async_wait(POLLOUT, into(waits));
+  efd.async_read(into(reads));
   io.run();
   EXPECT_EQ(waits.size(), 1U);
   EXPECT_EQ(reads.size(), 1U);
 }
 
 TEST_F(asio_eventfd, an_overflow_ends_a_wait_for_no_events) {
-  bell.async_wait(0, into(waits));
-  bell.signal(doorbell::eventfd::max);
+  efd.async_wait(0, into(waits));
+  efd.signal(doorbell::eventfd::max);
   EXPECT_EQ(io.poll(), 0U);
-  bell.signal();
+  efd.signal();
   io.run();
   EXPECT_EQ(waits.size(), 1U);
 }
 
 TEST_F(asio_eventfd, a_write_of_0_ends_no_wait) {
-  bell.async_wait(POLLIN, into(waits));
-  bell.bell().write(0);
+  efd.async_wait(POLLIN, into(waits));
+  efd.handle().write(0);
   EXPECT_EQ(io.poll(), 0U);
   EXPECT_TRUE(waits.empty());
 }
 
 TEST_F(asio_eventfd, cancel_ends_all_waiting_operations) {
-  bell.async_read(into(reads));
-  bell.async_wait(POLLIN, into(waits));
-  bell.cancel();
+  efd.async_read(into(reads));
+  efd.async_wait(POLLIN, into(waits));
+  efd.cancel();
   EXPECT_TRUE(reads.empty()) << "the handler was called inside cancel()";
   io.run();
   ASSERT_EQ(reads.size(), 1U);
@@ -196,44 +196,44 @@ TEST_F(asio_eventfd, cancel_ends_all_waiting_operations) {
 }
 
 TEST_F(asio_eventfd, cancel_after_the_signal_and_before_the_loop_loses_no_count) {
-  bell.async_read(into(reads));
-  bell.signal(5);
-  bell.cancel();
+  efd.async_read(into(reads));
+  efd.signal(5);
+  efd.cancel();
   io.run();
   ASSERT_EQ(reads.size(), 1U);
   EXPECT_EQ(reads[0].ec, operation_aborted);
-  EXPECT_EQ(bell.read(), 5U);
+  EXPECT_EQ(efd.read(), 5U);
 }
 
 TEST_F(asio_eventfd, a_read_after_a_cancel_completes) {
-  bell.async_read(into(reads));
-  bell.cancel();
-  bell.async_read(into(reads));
-  bell.signal(9);
+  efd.async_read(into(reads));
+  efd.cancel();
+  efd.async_read(into(reads));
+  efd.signal(9);
   io.run();
   ASSERT_EQ(reads.size(), 2U);
   EXPECT_EQ(reads[1].count, 9U);
 }
 
 TEST_F(asio_eventfd, close_cancels_and_later_operations_are_refused) {
-  bell.async_read(into(reads));
-  bell.close();
-  EXPECT_FALSE(bell.is_open());
-  bell.async_read(into(reads));
+  efd.async_read(into(reads));
+  efd.close();
+  EXPECT_FALSE(efd.is_open());
+  efd.async_read(into(reads));
   io.run();
   ASSERT_EQ(reads.size(), 2U);
   EXPECT_EQ(reads[0].ec, operation_aborted);
   EXPECT_EQ(reads[1].ec, net::error::bad_descriptor);
   error_code ec;
-  bell.signal(1, ec);
+  efd.signal(1, ec);
   EXPECT_EQ(ec, net::error::bad_descriptor);
-  EXPECT_THROW(bell.cancel(), boost::system::system_error);
+  EXPECT_THROW(efd.cancel(), boost::system::system_error);
 }
 
 TEST_F(asio_eventfd, close_closes_the_handle_and_a_notifier_sees_the_hangup) {
   bool released = false;
-  doorbell::notifier watch{bell.bell(), [](doorbell::eventfd_ctx&) {}, [&] { released = true; }};
-  bell.close();
+  doorbell::notifier watch{efd.handle(), [](doorbell::eventfd_ctx&) {}, [&] { released = true; }};
+  efd.close();
   EXPECT_TRUE(released);
 }
 
@@ -288,21 +288,21 @@ TEST_F(asio_eventfd, a_count_that_is_left_at_the_last_close_is_read_before_eof) 
 }
 
 TEST_F(asio_eventfd, move_construction_takes_the_operations) {
-  bell.async_read(into(reads));
-  doorbell::asio::eventfd moved{std::move(bell)};
-  EXPECT_FALSE(bell.is_open());
+  efd.async_read(into(reads));
+  doorbell::asio::eventfd moved{std::move(efd)};
+  EXPECT_FALSE(efd.is_open());
   moved.signal(6);
   io.run();
   ASSERT_EQ(reads.size(), 1U);
   EXPECT_EQ(reads[0].count, 6U);
-  EXPECT_EQ(bell.get_executor(), moved.get_executor());
+  EXPECT_EQ(efd.get_executor(), moved.get_executor());
 }
 
 TEST_F(asio_eventfd, move_assignment_closes_the_previous_eventfd) {
-  bell.async_read(into(reads));
-  bell = doorbell::asio::eventfd{io};
-  bell.async_read(into(reads));
-  bell.signal(8);
+  efd.async_read(into(reads));
+  efd = doorbell::asio::eventfd{io};
+  efd.async_read(into(reads));
+  efd.signal(8);
   io.run();
   ASSERT_EQ(reads.size(), 2U);
   EXPECT_EQ(reads[0].ec, operation_aborted);
@@ -320,10 +320,10 @@ TEST_F(asio_eventfd, destruction_ends_waiting_operations) {
 
 TEST_F(asio_eventfd, read_without_a_count_fails_with_would_block) {
   error_code ec;
-  EXPECT_EQ(bell.read(ec), 0U);
+  EXPECT_EQ(efd.read(ec), 0U);
   EXPECT_EQ(ec, net::error::would_block);
-  bell.signal(2);
-  EXPECT_EQ(bell.read(ec), 2U);
+  efd.signal(2);
+  EXPECT_EQ(efd.read(ec), 2U);
   EXPECT_FALSE(ec);
 }
 
@@ -331,31 +331,31 @@ TEST_F(asio_eventfd, in_a_callback_operations_are_refused_and_signals_are_not) {
   doorbell::eventfd other;
   error_code cancelled;
   doorbell::notifier watch{other, [&](doorbell::eventfd_ctx&) {
-                             bell.async_read(into(reads));
-                             bell.cancel(cancelled);
-                             bell.signal(3);
+                             efd.async_read(into(reads));
+                             efd.cancel(cancelled);
+                             efd.signal(3);
                            }};
   other.signal();
   io.run();
   ASSERT_EQ(reads.size(), 1U);
   EXPECT_EQ(reads[0].ec, boost::system::errc::resource_deadlock_would_occur);
   EXPECT_EQ(cancelled, boost::system::errc::resource_deadlock_would_occur);
-  EXPECT_EQ(bell.read(), 3U);
+  EXPECT_EQ(efd.read(), 3U);
 }
 
 class asio_eventfd_slot : public asio_eventfd, public testing::WithParamInterface<net::cancellation_type_t> {};
 
 TEST_P(asio_eventfd_slot, ends_its_operation_and_no_other) {
   net::cancellation_signal stop;
-  bell.async_read(net::bind_cancellation_slot(stop.slot(), into(reads)));
-  bell.async_wait(POLLIN, into(waits));
+  efd.async_read(net::bind_cancellation_slot(stop.slot(), into(reads)));
+  efd.async_wait(POLLIN, into(waits));
   stop.emit(GetParam());
   EXPECT_TRUE(reads.empty()) << "the handler was called inside emit()";
   io.poll();
   ASSERT_EQ(reads.size(), 1U);
   EXPECT_EQ(reads[0].ec, operation_aborted);
   EXPECT_TRUE(waits.empty());
-  bell.signal();
+  efd.signal();
   io.poll();
   EXPECT_EQ(waits.size(), 1U) << "the wakeup for the other operation was lost";
 }
@@ -366,10 +366,10 @@ INSTANTIATE_TEST_SUITE_P(every_type, asio_eventfd_slot,
 
 TEST_F(asio_eventfd, a_slot_that_is_emitted_late_ends_nothing) {
   net::cancellation_signal stop;
-  bell.async_read(net::bind_cancellation_slot(stop.slot(), into(reads)));
-  bell.signal(1);
+  efd.async_read(net::bind_cancellation_slot(stop.slot(), into(reads)));
+  efd.signal(1);
   io.poll();
-  bell.async_read(into(reads));
+  efd.async_read(into(reads));
   stop.emit(net::cancellation_type::terminal);
   EXPECT_EQ(io.poll(), 0U);
   EXPECT_EQ(reads.size(), 1U);

@@ -249,11 +249,11 @@ int decisions() {
 
 // Oracle: each read ends exactly once. It either has got its byte, or was cancelled and has left the byte in the pipe.
 TEST(asio_file_end, a_cancel_concurrent_with_a_completion_ends_the_read_exactly_once) {
-  constexpr int at_once = 32;
+  constexpr int concurrent_reads = 32;
   net::io_context io{1};
   std::vector<std::unique_ptr<contested_read>> reads;
-  for (int i = 0; i < at_once; ++i) reads.push_back(std::make_unique<contested_read>(io));
-  const int rounds = decisions() / at_once;
+  for (int i = 0; i < concurrent_reads; ++i) reads.push_back(std::make_unique<contested_read>(io));
+  const int rounds = decisions() / concurrent_reads;
   std::atomic<int> round{0};
   std::atomic<int> begun{0};
   std::atomic<int> written{0};
@@ -289,7 +289,7 @@ TEST(asio_file_end, a_cancel_concurrent_with_a_completion_ends_the_read_exactly_
   }
   int cancelled = 0;
   for (const auto& each : reads) cancelled += each->cancelled;
-  RecordProperty("decisions", rounds * at_once);
+  RecordProperty("decisions", rounds * concurrent_reads);
   RecordProperty("cancelled", cancelled);
 }
 

@@ -144,14 +144,14 @@ class user {
   }
   // An eventfd that exists only during this call.
   void ring() {
-    doorbell::asio::eventfd bell{context_};
+    doorbell::asio::eventfd efd{context_};
     ++told_.started;
-    bell.async_read([this](error_code ec, std::uint64_t count) {
+    efd.async_read([this](error_code ec, std::uint64_t count) {
       if (ec ? count != 0 || ec != net::error::operation_aborted : count != 1) ++told_.wrong;
       ++told_.ended;
     });
-    bell.signal();
-    if (random_.one_in(2)) bell.cancel();
+    efd.signal();
+    if (random_.one_in(2)) efd.cancel();
   }
   // Some reads are queued behind another one. A cancellation slot or a byte ends one of them.
   void read_pipe() {

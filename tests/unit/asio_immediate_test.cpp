@@ -3,7 +3,7 @@
 // Operations that end in their initiating function. A handler that is bound to an immediate executor (Boost 1.82 and
 // later) is called by that executor; every other handler is called from the loop.
 #include <doorbell/asio.hpp>
-#include <doorbell/asio/detail/loop_executor.hpp>
+#include <doorbell/asio/detail/inline_executor.hpp>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -46,11 +46,11 @@ using boost::system::error_code;
 using doorbell::asio::file_base;
 using doorbell::asio::random_access_file;
 using doorbell::asio::stream_file;
-using doorbell::asio::detail::loop_executor;
+using doorbell::asio::detail::inline_executor;
 
 TEST(asio_loop_executor, runs_functions_inline_and_its_never_blocking_form_runs_them_in_the_loop) {
   net::io_context io;
-  const loop_executor inline_executor{io};
+  const inline_executor inline_executor{io};
   int ran = 0;
   inline_executor.execute([&] { ++ran; });
   EXPECT_EQ(ran, 1);
@@ -66,7 +66,7 @@ TEST(asio_loop_executor, runs_functions_inline_and_its_never_blocking_form_runs_
 TEST(asio_loop_executor, its_never_blocking_form_runs_functions_in_a_thread_of_a_pool) {
   net::thread_pool pool{1};
   std::thread::id ran_in;
-  net::require(loop_executor{pool}, net::execution::blocking_t::never).execute([&] {
+  net::require(inline_executor{pool}, net::execution::blocking_t::never).execute([&] {
     ran_in = std::this_thread::get_id();
   });
   pool.join();
@@ -94,11 +94,11 @@ class asio_immediate : public testing::Test {
   /// Starts an operation of each kind that ends in its initiating function. `bind` makes the token from the handler.
   template <class Bind>
   void start_all(const Bind& bind) {
-    bell.close();
-    bell.async_wait(POLLIN, bind(waited.handler()));
-    bell.async_read(bind(read.handler()));
-    bell.async_write(1, bind(written.handler()));
-    open_bell.async_write(UINT64_MAX, bind(refused.handler()));
+    efd.close();
+    efd.async_wait(POLLIN, bind(waited.handler()));
+    efd.async_read(bind(read.handler()));
+    efd.async_write(1, bind(written.handler()));
+    open_eventfd.async_write(UINT64_MAX, bind(refused.handler()));
     no_watch.async_wait(bind(watched.handler()));
     no_file.async_read_some_at(0, net::buffer(room), bind(file_read.handler()));
     no_stream.async_write_some(net::buffer(text), bind(stream_written.handler()));
@@ -126,8 +126,8 @@ class asio_immediate : public testing::Test {
   net::io_context io;
   std::array<char, 16> room{};
   const std::string text = "text";
-  doorbell::asio::eventfd bell{io};
-  doorbell::asio::eventfd open_bell{io};
+  doorbell::asio::eventfd efd{io};
+  doorbell::asio::eventfd open_eventfd{io};
   doorbell::asio::watch no_watch{io};
   random_access_file no_file{io};
   stream_file no_stream{io};
@@ -199,8 +199,8 @@ TEST_F(asio_immediate, a_handler_also_bound_to_a_strand_is_called_in_the_strand)
   net::io_context others;
   const auto strand = net::make_strand(others);
   int in_strand = 0;
-  bell.close();
-  bell.async_read(net::bind_immediate_executor(
+  efd.close();
+  efd.async_read(net::bind_immediate_executor(
       net::system_executor{}, net::bind_executor(strand, [&](error_code ec, std::uint64_t) {
         in_strand += ec == net::error::bad_descriptor && strand.running_in_this_thread() ? 1 : 0;
       })));
@@ -216,21 +216,21 @@ TEST_F(asio_immediate, an_operation_that_is_completed_inline_needs_no_memory) {
     return net::bind_immediate_executor(
         net::system_executor{}, net::bind_allocator(doorbell::test::counting_allocator<std::byte>{memory}, handler));
   };
-  bell.close();
-  bell.async_read(bind(read.handler()));
+  efd.close();
+  efd.async_read(bind(read.handler()));
   no_file.async_read_some_at(0, net::buffer(room), bind(file_read.handler()));
   EXPECT_EQ(read.times + file_read.times, 2);
   EXPECT_EQ(memory.ever, 0U);
 }
 
 TEST_F(asio_immediate, a_handler_called_inline_may_destroy_the_object) {
-  auto own_bell = std::make_unique<doorbell::asio::eventfd>(io);
+  auto own_eventfd = std::make_unique<doorbell::asio::eventfd>(io);
   auto own_file = std::make_unique<random_access_file>(io);
-  own_bell->close();
-  own_bell->async_read(
-      net::bind_immediate_executor(net::system_executor{}, [&](error_code, std::uint64_t) { own_bell.reset(); }));
+  own_eventfd->close();
+  own_eventfd->async_read(
+      net::bind_immediate_executor(net::system_executor{}, [&](error_code, std::uint64_t) { own_eventfd.reset(); }));
   own_file->async_sync_all(net::bind_immediate_executor(net::system_executor{}, [&](error_code) { own_file.reset(); }));
-  EXPECT_EQ(own_bell, nullptr);
+  EXPECT_EQ(own_eventfd, nullptr);
   EXPECT_EQ(own_file, nullptr);
 }
 
@@ -239,14 +239,14 @@ TEST_F(asio_immediate, an_operation_that_is_ready_completes_once) {
   told count, bytes;
   const auto written_file = doorbell::test::temporary_file(text);
   random_access_file readable{io, ::dup(written_file.get())};
-  open_bell.signal(41);
-  open_bell.async_read(net::bind_immediate_executor(net::system_executor{}, count.handler()));
+  open_eventfd.signal(41);
+  open_eventfd.async_read(net::bind_immediate_executor(net::system_executor{}, count.handler()));
   readable.async_read_some_at(0, net::buffer(room),
                               net::bind_immediate_executor(net::system_executor{}, bytes.handler()));
-  open_bell.signal();
+  open_eventfd.signal();
   io.run();
   EXPECT_EQ(count.times, 1);
-  EXPECT_EQ(count.count + (open_bell.context()->count()), 42U);
+  EXPECT_EQ(count.count + (open_eventfd.context()->count()), 42U);
   EXPECT_EQ(bytes.times, 1);
   EXPECT_EQ(std::string(room.data(), bytes.count), text);
 }
@@ -349,14 +349,14 @@ TEST_F(asio_immediate_read, of_a_coroutine_needs_no_iteration_of_the_loop) {
 
 TEST_F(asio_immediate, a_coroutine_goes_on_after_an_operation_that_ends_in_its_initiation) {
   std::vector<error_code> results;
-  bell.close();
+  efd.close();
   net::co_spawn(
       io,
       [&]() -> net::awaitable<void> {
         const auto token = [] {
           return net::bind_immediate_executor(net::system_executor{}, net::as_tuple(net::use_awaitable));
         };
-        for (int i = 0; i < 100; ++i) results.push_back(std::get<0>(co_await bell.async_read(token())));
+        for (int i = 0; i < 100; ++i) results.push_back(std::get<0>(co_await efd.async_read(token())));
         results.push_back(std::get<0>(co_await no_watch.async_wait(token())));
       },
       net::detached);

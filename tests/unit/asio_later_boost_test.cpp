@@ -59,7 +59,7 @@ constexpr std::string_view text = "hello, world";
 class asio_later_boost : public testing::Test {
  protected:
   net::io_context io;
-  doorbell::asio::eventfd bell{io};
+  doorbell::asio::eventfd efd{io};
   doorbell::asio::watch watch{io};
   pipe_ends pipe;
   stream_file pipe_reader{io, pipe.read.release()};
@@ -71,11 +71,11 @@ TEST_F(asio_later_boost, as_tuple_outside_experimental_yields_the_result_of_each
   int ended = 0;
   auto all = [&]() -> net::awaitable<void> {
     constexpr auto tuple = net::as_tuple(net::use_awaitable);
-    const auto [not_written] = co_await bell.async_write(UINT64_MAX, tuple);
+    const auto [not_written] = co_await efd.async_write(UINT64_MAX, tuple);
     EXPECT_EQ(not_written, net::error::invalid_argument);
-    const auto [written] = co_await bell.async_write(7, tuple);
+    const auto [written] = co_await efd.async_write(7, tuple);
     EXPECT_EQ(written, error_code{});
-    const auto [counted, count] = co_await bell.async_read(tuple);
+    const auto [counted, count] = co_await efd.async_read(tuple);
     EXPECT_EQ(std::make_pair(counted, count), std::make_pair(error_code{}, std::uint64_t{7}));
     const auto [file_ec, bytes] = co_await file.async_read_some_at(7, net::buffer(room), tuple);
     EXPECT_EQ(file_ec, error_code{});
@@ -110,7 +110,7 @@ using net::experimental::co_composed;
 /// Reads counts until their sum is at least `goal`.
 /// @param token its signature is void(error_code, std::uint64_t sum).
 template <class Token>
-auto async_sum(doorbell::asio::eventfd& bell, std::uint64_t goal, Token&& token) {
+auto async_sum(doorbell::asio::eventfd& efd, std::uint64_t goal, Token&& token) {
   return net::async_initiate<Token, void(error_code, std::uint64_t)>(
       co_composed<void(error_code, std::uint64_t)>(
           [](auto state, doorbell::asio::eventfd& from, std::uint64_t wanted) -> void {
@@ -123,8 +123,8 @@ auto async_sum(doorbell::asio::eventfd& bell, std::uint64_t goal, Token&& token)
             }
             co_return {error_code{}, sum};
           },
-          bell),
-      token, std::ref(bell), goal);
+          efd),
+      token, std::ref(efd), goal);
 }
 
 /// Copies the first bytes of the file from `offset` on, 64 at most, into a pipe.
@@ -153,13 +153,13 @@ auto async_copy(random_access_file& from, std::uint64_t offset, stream_file& to,
 TEST_F(asio_later_boost, co_composed_reads_add_up_to_the_signalled_counts) {
   error_code ec = net::error::would_block;
   std::uint64_t sum = 0;
-  async_sum(bell, 10, [&](error_code why, std::uint64_t total) {
+  async_sum(efd, 10, [&](error_code why, std::uint64_t total) {
     ec = why;
     sum = total;
   });
   for (std::uint64_t i = 1; i <= 4; ++i) {
     EXPECT_EQ(sum, 0U);
-    bell.signal(i);
+    efd.signal(i);
     io.poll();
   }
   io.run();
@@ -171,17 +171,17 @@ TEST_F(asio_later_boost, co_composed_read_that_is_cancelled_returns_the_count_it
   net::cancellation_signal stop;
   error_code ec;
   std::uint64_t sum = 0;
-  async_sum(bell, 10, net::bind_cancellation_slot(stop.slot(), [&](error_code why, std::uint64_t total) {
+  async_sum(efd, 10, net::bind_cancellation_slot(stop.slot(), [&](error_code why, std::uint64_t total) {
               ec = why;
               sum = total;
             }));
-  bell.signal(4);
+  efd.signal(4);
   io.poll();
   stop.emit(net::cancellation_type::total);
-  bell.signal(8);
+  efd.signal(8);
   io.run();
   EXPECT_EQ(ec, operation_aborted);
-  EXPECT_EQ(sum + bell.read(), 12U);
+  EXPECT_EQ(sum + efd.read(), 12U);
 }
 
 TEST_F(asio_later_boost, co_composed_copies_between_files) {
@@ -225,8 +225,8 @@ class asio_timeout : public asio_later_boost {
     ended waited, read, watched, streamed, written;
     doorbell::asio::eventfd full{io};
     full.signal(doorbell::eventfd::max);
-    bell.async_wait(POLLIN, timed(waited.handler()));
-    bell.async_read(timed(read.handler()));
+    efd.async_wait(POLLIN, timed(waited.handler()));
+    efd.async_read(timed(read.handler()));
     full.async_write(1, timed(written.handler()));
     watch.assign(doorbell::eventfd{}, ::eventfd(0, EFD_CLOEXEC));  // an open watch keeps the loop running
     watch.async_wait(timed(watched.handler()));
@@ -245,10 +245,10 @@ class asio_timeout : public asio_later_boost {
   void expect_nothing_taken(const doorbell::asio::eventfd& full) {
     EXPECT_EQ(full.read(), doorbell::eventfd::max);
     EXPECT_TRUE(watch.is_open());
-    bell.signal(5);
+    efd.signal(5);
     EXPECT_EQ(::write(pipe.write.get(), "abc", 3), 3);
     ended read, streamed;
-    bell.async_read(read.handler());
+    efd.async_read(read.handler());
     pipe_reader.async_read_some(net::buffer(room), streamed.handler());
     watch.close();
     io.run();
@@ -269,14 +269,14 @@ TEST_F(asio_timeout, cancel_at_ends_waiting_operations_and_nothing_is_lost) {
 TEST_F(asio_timeout, an_operation_that_completes_before_its_timeout_does_not_keep_the_loop_running) {
   const auto begun = std::chrono::steady_clock::now();
   ended waited, read, file_read, streamed;
-  bell.signal(3);
+  efd.signal(3);
   EXPECT_EQ(::write(pipe.write.get(), "abc", 3), 3);
-  bell.async_wait(POLLIN, net::cancel_after(1h, waited.handler()));
+  efd.async_wait(POLLIN, net::cancel_after(1h, waited.handler()));
   file.async_read_some_at(0, net::buffer(room), net::cancel_at(begun + 1h, file_read.handler()));
   std::array<char, 8> other_room{};
   pipe_reader.async_read_some(net::buffer(other_room), net::cancel_after(1h, streamed.handler()));
   io.run();
-  bell.async_read(net::cancel_after(1h, read.handler()));
+  efd.async_read(net::cancel_after(1h, read.handler()));
   io.restart();
   io.run();
   EXPECT_LT(std::chrono::steady_clock::now() - begun, 1h);
@@ -293,9 +293,9 @@ TEST_F(asio_timeout, a_coroutine_gets_the_timeout_as_a_value) {
   error_code first;
   std::uint64_t second = 0;
   auto twice = [&]() -> net::awaitable<void> {
-    first = std::get<0>(co_await bell.async_read(net::cancel_after(1ms, net::as_tuple(net::use_awaitable))));
-    bell.signal(6);
-    second = co_await bell.async_read(net::cancel_after(1h));
+    first = std::get<0>(co_await efd.async_read(net::cancel_after(1ms, net::as_tuple(net::use_awaitable))));
+    efd.signal(6);
+    second = co_await efd.async_read(net::cancel_after(1h));
   };
   net::co_spawn(io, twice, [](const std::exception_ptr& thrown) { EXPECT_EQ(thrown, nullptr); });
   io.run();

@@ -105,7 +105,7 @@ class asio_members : public testing::Test {
   asio_members() { watch.assign(shared, doorbell::test::kernel_eventfd().release()); }
 
   void close_all() {
-    bell.close();
+    efd.close();
     watch.close();
     once.close();
     stays.close();
@@ -116,7 +116,7 @@ class asio_members : public testing::Test {
   // Members that succeed on open objects, any number of times.
   [[nodiscard]] members that_may_sleep() {
     return {
-        {"eventfd::cancel", [&](auto& ec) { bell.cancel(ec); }, [&] { bell.cancel(); }},
+        {"eventfd::cancel", [&](auto& ec) { efd.cancel(ec); }, [&] { efd.cancel(); }},
         {"watch::cancel", [&](auto& ec) { watch.cancel(ec); }, [&] { watch.cancel(); }},
         {"auto_reset_event::set", [&](auto& ec) { once.set(ec); }, [&] { once.set(); }},
         {"auto_reset_event::reset", [&](auto& ec) { once.reset(ec); }, [&] { once.reset(); }},
@@ -132,16 +132,16 @@ class asio_members : public testing::Test {
   }
   [[nodiscard]] members that_signal() {
     return {
-        {"eventfd::signal", [&](auto& ec) { bell.signal(1, ec); }, [&] { bell.signal(); }},
+        {"eventfd::signal", [&](auto& ec) { efd.signal(1, ec); }, [&] { efd.signal(); }},
         {"semaphore::release", [&](auto& ec) { permits.release(1, ec); }, [&] { permits.release(); }},
     };
   }
   // Members that succeed once on an open object, and never in a callback.
   [[nodiscard]] members that_close() {
     return {
-        {"eventfd::close", [&](auto& ec) { bell.close(ec); }, [&] { bell.close(); }},
-        {"eventfd::release", [&](auto& ec) { return bell.release(ec).is_open(); },
-         [&] { return bell.release().is_open(); }},
+        {"eventfd::close", [&](auto& ec) { efd.close(ec); }, [&] { efd.close(); }},
+        {"eventfd::release", [&](auto& ec) { return efd.release(ec).is_open(); },
+         [&] { return efd.release().is_open(); }},
         {"watch::close", [&](auto& ec) { watch.close(ec); }, [&] { watch.close(); }},
         {"watch::release", [&](auto& ec) { return watch.release(ec); }, [&] { return watch.release(); }, no_descriptor},
         {"auto_reset_event::close", [&](auto& ec) { once.close(ec); }, [&] { once.close(); }},
@@ -149,14 +149,14 @@ class asio_members : public testing::Test {
     };
   }
   [[nodiscard]] member read() {
-    return {"eventfd::read", [&](auto& ec) { return bell.read(ec); }, [&] { return bell.read(); }};
+    return {"eventfd::read", [&](auto& ec) { return efd.read(ec); }, [&] { return efd.read(); }};
   }
   [[nodiscard]] members that_assign() {
     return {
-        {"eventfd::assign, listen_only", [&](auto& ec) { bell.assign(shared, doorbell::asio::listen_only, ec); },
-         [&] { bell.assign(shared, doorbell::asio::listen_only); }},
-        {"eventfd::assign, hold_handle", [&](auto& ec) { bell.assign(shared, doorbell::asio::hold_handle, ec); },
-         [&] { bell.assign(shared, doorbell::asio::hold_handle); }},
+        {"eventfd::assign, listen_only", [&](auto& ec) { efd.assign(shared, doorbell::asio::listen_only, ec); },
+         [&] { efd.assign(shared, doorbell::asio::listen_only); }},
+        {"eventfd::assign, hold_handle", [&](auto& ec) { efd.assign(shared, doorbell::asio::hold_handle, ec); },
+         [&] { efd.assign(shared, doorbell::asio::hold_handle); }},
         {"watch::assign", [&](auto& ec) { watch.assign(shared, source.get(), ec); },
          [&] { watch.assign(shared, source.get()); }},
     };
@@ -165,7 +165,7 @@ class asio_members : public testing::Test {
   net::io_context io;
   const doorbell::eventfd shared;
   const doorbell::test::unique_fd source = doorbell::test::kernel_eventfd();
-  doorbell::asio::eventfd bell{io, 1};
+  doorbell::asio::eventfd efd{io, 1};
   doorbell::asio::watch watch{io};
   doorbell::asio::auto_reset_event once{io};
   doorbell::asio::manual_reset_event stays{io};
@@ -179,14 +179,14 @@ TEST_F(asio_members, of_closed_objects_report_bad_descriptor) {
     for (const auto& each : list) each.expect_both(bad_descriptor);
   EXPECT_FALSE(stays.is_set());
   EXPECT_EQ(watch.native_handle(), -1);
-  EXPECT_EQ(bell.context(), nullptr);
+  EXPECT_EQ(efd.context(), nullptr);
 }
 
 TEST_F(asio_members, of_open_objects_clear_the_error_code) {
   for (const auto& list : {that_may_sleep(), that_signal()})
     for (const auto& each : list) each.expect_both({});
   for (const auto& each : that_assign()) each.expect_both(already_open);
-  bell.read();
+  efd.read();
   read().expect_both(would_block);
   while (permits.try_acquire()) {
   }
@@ -202,16 +202,16 @@ TEST_F(asio_members, of_open_objects_clear_the_error_code) {
 TEST_F(asio_members, closing_clears_the_error_code_and_closes) {
   const auto closing = that_close();
   closing[0].expect({});
-  bell.assign(shared, doorbell::asio::hold_handle);
+  efd.assign(shared, doorbell::asio::hold_handle);
   closing[1].expect({});
   closing[2].expect({});
   closing[4].expect({});
   closing[5].expect({});
   // Not closing[3], watch::release: closing[2] has closed `watch`. It is released below.
-  EXPECT_FALSE(bell.is_open() || watch.is_open() || once.is_open() || permits.is_open());
+  EXPECT_FALSE(efd.is_open() || watch.is_open() || once.is_open() || permits.is_open());
   for (const auto& each : that_assign()) {
     each.expect({});
-    if (bell.is_open()) bell.close();
+    if (efd.is_open()) efd.close();
   }
   EXPECT_EQ(watch.release(), source.get()) << "the descriptor still belongs to the test";
 }
@@ -233,9 +233,9 @@ TEST_F(asio_members, in_a_callback_report_resource_deadlock_would_occur_unless_t
                                   }};
   other.signal();
   EXPECT_EQ(called, 1);
-  EXPECT_TRUE(bell.is_open() && watch.is_open() && once.is_open() && permits.is_open());
+  EXPECT_TRUE(efd.is_open() && watch.is_open() && once.is_open() && permits.is_open());
   EXPECT_FALSE(closed.is_open());
-  EXPECT_EQ(bell.read(), 3U);
+  EXPECT_EQ(efd.read(), 3U);
 }
 
 // The members of files.

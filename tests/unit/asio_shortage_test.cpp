@@ -236,9 +236,9 @@ class each_operation : public testing::Test {
   template <class Handler>
   std::vector<std::function<void()>> starts_with(Handler handler) {
     return {
-        [=, this] { bell_.async_wait(POLLIN, Handler{handler}); },
-        [=, this] { bell_.async_read(Handler{handler}); },
-        [=, this] { bell_.async_write(1, Handler{handler}); },
+        [=, this] { efd_.async_wait(POLLIN, Handler{handler}); },
+        [=, this] { efd_.async_read(Handler{handler}); },
+        [=, this] { efd_.async_write(1, Handler{handler}); },
         [=, this] { file_.async_read_some_at(0, net::buffer(room_), Handler{handler}); },
         [=, this] { file_.async_write_some_at(0, net::buffer(room_), Handler{handler}); },
         [=, this] { file_.async_sync_data(Handler{handler}); },
@@ -253,7 +253,7 @@ class each_operation : public testing::Test {
   static constexpr std::size_t that_end_immediately = 3;
   net::io_context io_;
   std::array<char, 4> room_{};
-  doorbell::asio::eventfd bell_{io_, 5};
+  doorbell::asio::eventfd efd_{io_, 5};
   doorbell::asio::auto_reset_event once_{io_, true};
   doorbell::asio::semaphore permits_{io_, 2};
   random_access_file file_{io_, doorbell::test::temporary_file(text).release()};

@@ -20,35 +20,35 @@ using boost::system::error_code;
 
 TEST(asio_spawn, waits_reads_and_writes_return_when_they_are_done) {
   net::io_context io;
-  doorbell::asio::eventfd bell{io};
+  doorbell::asio::eventfd efd{io};
   std::uint64_t read = 0;
   net::spawn(
       io,
       [&](const net::yield_context& yield) {
-        bell.async_wait(POLLIN, yield);
-        read = bell.async_read(yield);
-        bell.async_write(2, yield);
+        efd.async_wait(POLLIN, yield);
+        read = efd.async_read(yield);
+        efd.async_write(2, yield);
       },
       net::detached);
   EXPECT_EQ(io.poll(), 1U) << "the coroutine has begun, and waits";
-  bell.signal(5);
+  efd.signal(5);
   io.run();
   EXPECT_EQ(read, 5U);
-  EXPECT_EQ(bell.read(), 2U);
+  EXPECT_EQ(efd.read(), 2U);
 }
 
 TEST(asio_spawn, errors_are_thrown_or_stored_in_the_error_code) {
   net::io_context io;
-  doorbell::asio::eventfd bell{io};
-  bell.close();
+  doorbell::asio::eventfd efd{io};
+  efd.close();
   error_code thrown;
   error_code told;
   net::spawn(
       io,
       [&](const net::yield_context& yield) {
-        bell.async_read(yield[told]);
+        efd.async_read(yield[told]);
         try {
-          bell.async_read(yield);
+          efd.async_read(yield);
         } catch (const boost::system::system_error& error) {
           thrown = error.code();
         }
@@ -61,11 +61,11 @@ TEST(asio_spawn, errors_are_thrown_or_stored_in_the_error_code) {
 
 TEST(asio_spawn, a_signal_to_the_coroutine_cancels_its_operation) {
   net::io_context io;
-  doorbell::asio::eventfd bell{io};
+  doorbell::asio::eventfd efd{io};
   net::cancellation_signal stop;
   error_code told;
   net::spawn(
-      io, [&](const net::yield_context& yield) { bell.async_read(yield[told]); },
+      io, [&](const net::yield_context& yield) { efd.async_read(yield[told]); },
       net::bind_cancellation_slot(stop.slot(), net::detached));
   io.poll();
   stop.emit(net::cancellation_type::terminal);

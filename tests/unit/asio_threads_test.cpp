@@ -31,16 +31,16 @@ using boost::system::error_code;
 
 constexpr std::uint64_t flood = 20'000;
 
-/// Signals `bell` from a new thread, which closes its handle at the end.
-std::jthread signaller(doorbell::eventfd bell, std::uint64_t times) {
-  return std::jthread{[bell = std::move(bell), times] {
-    for (std::uint64_t i = 0; i < times; ++i) bell.signal();
+/// Signals `eventfd` from a new thread, which closes its handle at the end.
+std::jthread signaller(doorbell::eventfd efd, std::uint64_t times) {
+  return std::jthread{[efd = std::move(efd), times] {
+    for (std::uint64_t i = 0; i < times; ++i) efd.signal();
   }};
 }
 
-net::awaitable<void> sum_until_eof(doorbell::asio::eventfd& bell, std::uint64_t& sum) {
+net::awaitable<void> sum_until_eof(doorbell::asio::eventfd& efd, std::uint64_t& sum) {
   try {
-    for (;;) sum += co_await bell.async_read(net::use_awaitable);
+    for (;;) sum += co_await efd.async_read(net::use_awaitable);
   } catch (const boost::system::system_error& end) {
     EXPECT_EQ(end.code(), net::error::eof);
   }
@@ -50,14 +50,14 @@ net::awaitable<void> sum_until_eof(doorbell::asio::eventfd& bell, std::uint64_t&
 // count.
 TEST(asio_threads, a_flood_from_two_threads_is_counted_exactly_and_ends_with_eof) {
   net::io_context io;
-  doorbell::eventfd bell;
-  doorbell::asio::eventfd ear{io, bell};
+  doorbell::eventfd efd;
+  doorbell::asio::eventfd ear{io, efd};
   std::uint64_t sum = 0;
   net::co_spawn(io, sum_until_eof(ear, sum), net::detached);
   {
-    const auto first = signaller(bell, flood);
-    const auto second = signaller(bell, flood);
-    bell.close();
+    const auto first = signaller(efd, flood);
+    const auto second = signaller(efd, flood);
+    efd.close();
     io.run();
   }
   EXPECT_EQ(sum, 2 * flood);
@@ -65,22 +65,22 @@ TEST(asio_threads, a_flood_from_two_threads_is_counted_exactly_and_ends_with_eof
 
 // Oracle: as above, although two objects in the loops of two threads compete for the counts.
 TEST(asio_threads, two_loops_that_read_one_eventfd_lose_and_double_no_count) {
-  doorbell::eventfd bell;
+  doorbell::eventfd efd;
   struct listener {
-    explicit listener(const doorbell::eventfd& bell) : ear{io, bell} {
+    explicit listener(const doorbell::eventfd& efd) : ear{io, efd} {
       net::co_spawn(io, sum_until_eof(ear, sum), net::detached);
     }
     net::io_context io{1};
     doorbell::asio::eventfd ear;
     std::uint64_t sum = 0;
   };
-  listener one{bell};
-  listener two{bell};
+  listener one{efd};
+  listener two{efd};
   {
     const std::jthread other_loop{[&] { two.io.run(); }};
-    const auto first = signaller(bell, flood);
-    const auto second = signaller(bell, flood);
-    bell.close();
+    const auto first = signaller(efd, flood);
+    const auto second = signaller(efd, flood);
+    efd.close();
     one.io.run();
   }
   EXPECT_EQ(one.sum + two.sum, 2 * flood);
@@ -90,14 +90,14 @@ TEST(asio_threads, two_loops_that_read_one_eventfd_lose_and_double_no_count) {
 // one.
 TEST(asio_threads, one_loop_run_by_two_threads_counts_exactly) {
   net::io_context io;
-  doorbell::eventfd bell;
-  doorbell::asio::eventfd ear{io, bell};
+  doorbell::eventfd efd;
+  doorbell::asio::eventfd ear{io, efd};
   std::atomic<std::uint64_t> sum{0};
   std::array<std::uint64_t, 3> sums{};
   for (auto& part : sums) net::co_spawn(io, sum_until_eof(ear, part), net::detached);
   {
-    const auto first = signaller(bell, flood);
-    bell.close();
+    const auto first = signaller(efd, flood);
+    efd.close();
     const std::jthread other{[&] { io.run(); }};
     io.run();
   }
@@ -108,14 +108,14 @@ TEST(asio_threads, one_loop_run_by_two_threads_counts_exactly) {
 // Oracle: as above, with a pool of two threads. join() returns when the last read has ended.
 TEST(asio_threads, a_pool_of_threads_counts_exactly) {
   net::thread_pool pool{2};
-  doorbell::eventfd bell;
-  doorbell::asio::eventfd ear{pool, bell};
+  doorbell::eventfd efd;
+  doorbell::asio::eventfd ear{pool, efd};
   std::array<std::uint64_t, 3> sums{};
   for (auto& part : sums) net::co_spawn(pool, sum_until_eof(ear, part), net::detached);
   {
-    const auto first = signaller(bell, flood);
-    const auto second = signaller(bell, flood);
-    bell.close();
+    const auto first = signaller(efd, flood);
+    const auto second = signaller(efd, flood);
+    efd.close();
   }
   pool.join();
   EXPECT_EQ(std::accumulate(sums.begin(), sums.end(), std::uint64_t{0}), 2 * flood);
@@ -127,28 +127,28 @@ TEST(asio_threads, a_strand_of_a_pool_runs_one_handler_at_a_time) {
   constexpr int operations = 2000;
   net::thread_pool pool{2};
   const auto strand = net::make_strand(pool);
-  doorbell::asio::basic_eventfd<net::strand<net::thread_pool::executor_type>> bell{strand};
+  doorbell::asio::basic_eventfd<net::strand<net::thread_pool::executor_type>> efd{strand};
   int handled = 0;
   net::post(strand, [&] {
     for (int i = 0; i < operations; ++i) {
-      bell.async_wait(POLLIN, [&](error_code) { ++handled; });
-      bell.async_write(1, [&](error_code) { ++handled; });
+      efd.async_wait(POLLIN, [&](error_code) { ++handled; });
+      efd.async_write(1, [&](error_code) { ++handled; });
     }
   });
   pool.join();
   EXPECT_EQ(handled, 2 * operations);
-  EXPECT_EQ(bell.read(), static_cast<std::uint64_t>(operations));
+  EXPECT_EQ(efd.read(), static_cast<std::uint64_t>(operations));
 }
 
 // Oracle: each write succeeds once, and each read returns one written count. Writers and readers wait for each other,
 // because only one of the counts fits at a time.
 TEST(asio_threads, writes_and_reads_of_two_loops_wait_for_each_other) {
   constexpr int writes = 500;
-  doorbell::eventfd bell;
+  doorbell::eventfd efd;
   net::io_context writing{1};
   net::io_context reading{1};
-  doorbell::asio::eventfd voice{writing, bell};
-  doorbell::asio::eventfd ear{reading, bell};
+  doorbell::asio::eventfd voice{writing, efd};
+  doorbell::asio::eventfd ear{reading, efd};
   int written = 0;
   int read = 0;
   net::co_spawn(
@@ -175,12 +175,12 @@ TEST(asio_threads, writes_and_reads_of_two_loops_wait_for_each_other) {
 TEST(asio_threads, cancel_against_signal_loses_and_doubles_no_count) {
   constexpr int rounds = 2000;
   net::io_context io;
-  doorbell::eventfd bell;
-  doorbell::asio::eventfd ear{io, bell};
+  doorbell::eventfd efd;
+  doorbell::asio::eventfd ear{io, efd};
   std::uint64_t read = 0;
   int completed = 0;
   {
-    const auto rings = signaller(bell, rounds);
+    const auto rings = signaller(efd, rounds);
     for (int i = 0; i < rounds; ++i) {
       net::cancellation_signal stop;
       ear.async_read(net::bind_cancellation_slot(stop.slot(), [&](error_code ec, std::uint64_t count) {
@@ -195,22 +195,22 @@ TEST(asio_threads, cancel_against_signal_loses_and_doubles_no_count) {
     }
   }
   EXPECT_EQ(completed, rounds);
-  EXPECT_EQ(read + bell.context()->count(), static_cast<std::uint64_t>(rounds));
+  EXPECT_EQ(read + efd.context()->count(), static_cast<std::uint64_t>(rounds));
 }
 
 // Oracle: after an object and its loop are destroyed, no signaller accesses them, which the sanitizers check, and each
 // operation's handler has been destroyed.
 TEST(asio_threads, objects_and_loops_are_created_and_destroyed_under_a_signaller) {
   constexpr int rounds = 500;
-  doorbell::eventfd bell;
+  doorbell::eventfd efd;
   std::atomic<bool> enough{false};
   const std::jthread rings{[&] {
-    while (!enough.load()) bell.signal();
+    while (!enough.load()) efd.signal();
   }};
   const auto token = std::make_shared<int>();
   for (int i = 0; i < rounds; ++i) {
     net::io_context io{1};
-    doorbell::asio::eventfd ear{io, bell};
+    doorbell::asio::eventfd ear{io, efd};
     ear.async_read([token](error_code, std::uint64_t) {});
     ear.async_wait(POLLIN, [token](error_code) {});
     if (i % 2) io.poll();
@@ -225,9 +225,9 @@ TEST(asio_threads, the_last_close_against_the_start_of_a_read_ends_it_with_eof) 
   int ended = 0;
   for (int i = 0; i < rounds; ++i) {
     net::io_context io{1};
-    doorbell::eventfd bell;
-    doorbell::asio::eventfd ear{io, bell};
-    const std::jthread closer{[&] { bell.close(); }};
+    doorbell::eventfd efd;
+    doorbell::asio::eventfd ear{io, efd};
+    const std::jthread closer{[&] { efd.close(); }};
     ear.async_read([&](error_code ec, std::uint64_t) { ended += ec == net::error::eof; });
     io.run();
   }
@@ -237,10 +237,10 @@ TEST(asio_threads, the_last_close_against_the_start_of_a_read_ends_it_with_eof) 
 // Oracle: run() returns only after the handler was called for the signal of the other thread.
 TEST(asio_threads, run_waits_for_the_signal_of_another_thread) {
   net::io_context io;
-  doorbell::asio::eventfd bell{io};
+  doorbell::asio::eventfd efd{io};
   std::thread::id called_in;
-  bell.async_read([&](error_code, std::uint64_t) { called_in = std::this_thread::get_id(); });
-  const std::jthread other{[&] { bell.signal(); }};
+  efd.async_read([&](error_code, std::uint64_t) { called_in = std::this_thread::get_id(); });
+  const std::jthread other{[&] { efd.signal(); }};
   EXPECT_EQ(io.run(), 1U);
   EXPECT_EQ(called_in, std::this_thread::get_id());
 }

@@ -42,7 +42,7 @@ class asio_token : public testing::Test {
   }
 
   net::io_context io;
-  doorbell::asio::eventfd bell{io};
+  doorbell::asio::eventfd efd{io};
   doorbell::asio::eventfd other{io};
 };
 
@@ -50,16 +50,16 @@ TEST_F(asio_token, a_callback_passed_as_an_lvalue_is_copied) {
   const auto owned = std::make_shared<int>();
   int called = 0;
   auto callback = [owned, &called](error_code) { called += owned != nullptr ? 1 : 0; };
-  bell.async_wait(POLLOUT, callback);
-  bell.async_write(1, callback);
+  efd.async_wait(POLLOUT, callback);
+  efd.async_write(1, callback);
   io.run();
   EXPECT_EQ(called, 2) << "a call had a callback that was moved from";
 }
 
 TEST_F(asio_token, futures_have_the_count_or_the_error) {
-  auto wait = bell.async_wait(POLLIN, net::use_future);
-  auto read = bell.async_read(net::use_future);
-  auto write = bell.async_write(11, net::use_future);
+  auto wait = efd.async_wait(POLLIN, net::use_future);
+  auto read = efd.async_read(net::use_future);
+  auto write = efd.async_write(11, net::use_future);
   auto cancelled = other.async_read(net::use_future);
   other.cancel();
   io.run();
@@ -70,8 +70,8 @@ TEST_F(asio_token, futures_have_the_count_or_the_error) {
 }
 
 TEST_F(asio_token, deferred_starts_nothing_before_it_is_called) {
-  auto read = bell.async_read(net::deferred);
-  auto write = bell.async_write(5, net::deferred);
+  auto read = efd.async_read(net::deferred);
+  auto write = efd.async_write(5, net::deferred);
   EXPECT_EQ(io.poll(), 0U);
   io.restart();
   std::uint64_t told = 0;
@@ -82,11 +82,11 @@ TEST_F(asio_token, deferred_starts_nothing_before_it_is_called) {
 }
 
 TEST_F(asio_token, detached_operations_are_carried_out) {
-  bell.async_write(3, net::detached);
-  bell.async_read(net::detached);
+  efd.async_write(3, net::detached);
+  efd.async_read(net::detached);
   other.async_write(4, net::detached);
   io.run();
-  EXPECT_EQ(bell.context()->count(), 0U);
+  EXPECT_EQ(efd.context()->count(), 0U);
   EXPECT_EQ(other.read(), 4U);
 }
 
@@ -115,13 +115,13 @@ TEST_F(asio_token, a_coroutine_counts_until_the_last_handle_is_closed) {
 TEST_F(asio_token, a_coroutine_gets_the_error_as_a_value) {
   spawn([&]() -> net::awaitable<void> {
     constexpr auto told = net::as_tuple(use_awaitable);
-    const auto [written] = co_await bell.async_write(9, told);
+    const auto [written] = co_await efd.async_write(9, told);
     EXPECT_FALSE(written);
-    const auto [ec, count] = co_await bell.async_read(told);
+    const auto [ec, count] = co_await efd.async_read(told);
     EXPECT_FALSE(ec);
     EXPECT_EQ(count, 9U);
-    bell.close();
-    const auto [refused, none] = co_await bell.async_read(told);
+    efd.close();
+    const auto [refused, none] = co_await efd.async_read(told);
     EXPECT_EQ(refused, net::error::bad_descriptor);
     EXPECT_EQ(none, 0U);
   });
@@ -129,8 +129,8 @@ TEST_F(asio_token, a_coroutine_gets_the_error_as_a_value) {
 }
 
 TEST_F(asio_token, the_default_token_may_be_bound_to_the_type) {
-  using bell_type = net::use_awaitable_t<>::as_default_on_t<doorbell::asio::eventfd>;
-  bell_type awaited{io};
+  using eventfd_type = net::use_awaitable_t<>::as_default_on_t<doorbell::asio::eventfd>;
+  eventfd_type awaited{io};
   std::uint64_t told = 0;
   spawn([&]() -> net::awaitable<void> {
     co_await awaited.async_write(2);
@@ -146,13 +146,13 @@ TEST_F(asio_token, coroutines_that_read_one_eventfd_take_turns) {
   for (std::size_t who = 0; who < 3; ++who)
     spawn([&, who]() -> net::awaitable<void> {
       for (int i = 0; i < 2; ++i) {
-        co_await bell.async_read(use_awaitable);
+        co_await efd.async_read(use_awaitable);
         turns.push_back(who);
       }
     });
   for (int i = 0; i < 6; ++i) {
     io.poll();
-    bell.signal();
+    efd.signal();
   }
   io.run();
   EXPECT_EQ(turns, (std::vector<std::size_t>{0, 1, 2, 0, 1, 2}));
@@ -162,7 +162,7 @@ TEST_F(asio_token, operator_or_ends_with_the_first_read_and_the_other_takes_no_c
   using namespace net::experimental::awaitable_operators;
   std::size_t first = 2;
   spawn([&]() -> net::awaitable<void> {
-    const auto result = co_await (bell.async_read(use_awaitable) || other.async_read(use_awaitable));
+    const auto result = co_await (efd.async_read(use_awaitable) || other.async_read(use_awaitable));
     first = result.index();
     EXPECT_EQ(std::get<1>(result), 6U);
   });
@@ -170,21 +170,21 @@ TEST_F(asio_token, operator_or_ends_with_the_first_read_and_the_other_takes_no_c
   other.signal(6);
   io.run();
   EXPECT_EQ(first, 1U);
-  bell.signal(7);
-  EXPECT_EQ(bell.read(), 7U);
+  efd.signal(7);
+  EXPECT_EQ(efd.read(), 7U);
 }
 
 TEST_F(asio_token, operator_and_waits_for_both_reads) {
   using namespace net::experimental::awaitable_operators;
   bool both = false;
   spawn([&]() -> net::awaitable<void> {
-    const auto [one, two] = co_await (bell.async_read(use_awaitable) && other.async_read(use_awaitable));
+    const auto [one, two] = co_await (efd.async_read(use_awaitable) && other.async_read(use_awaitable));
     both = one == 1 && two == 2;
   });
   other.signal(2);
   io.poll();
   EXPECT_FALSE(both);
-  bell.signal(1);
+  efd.signal(1);
   io.run();
   EXPECT_TRUE(both);
 }
@@ -194,7 +194,7 @@ TEST_F(asio_token, a_parallel_group_that_waits_for_one_ends_all_with_the_first) 
   std::array<error_code, 3> told;
   std::uint64_t read = 0;
   other.signal(doorbell::eventfd::max);
-  net::experimental::make_parallel_group(bell.async_read(net::deferred), bell.async_wait(0, net::deferred),
+  net::experimental::make_parallel_group(efd.async_read(net::deferred), efd.async_wait(0, net::deferred),
                                          other.async_write(1, net::deferred))
       .async_wait(net::experimental::wait_for_one(), [&](std::array<std::size_t, 3> in, error_code ec0,
                                                          std::uint64_t count, error_code ec1, error_code ec2) {
@@ -203,7 +203,7 @@ TEST_F(asio_token, a_parallel_group_that_waits_for_one_ends_all_with_the_first) 
         read = count;
       });
   io.poll();
-  bell.signal(8);
+  efd.signal(8);
   io.run();
   EXPECT_EQ(order[0], 0U);
   EXPECT_EQ(read, 8U);
@@ -220,9 +220,9 @@ TEST_P(asio_token_cancelled, a_coroutine_that_allows_cancellation_gets_the_error
     constexpr auto as_value = net::as_tuple(use_awaitable);
     co_await net::this_coro::reset_cancellation_state(net::enable_total_cancellation());
     other.signal(doorbell::eventfd::max);
-    told.push_back(std::get<0>(co_await bell.async_read(as_value)));
+    told.push_back(std::get<0>(co_await efd.async_read(as_value)));
     co_await net::this_coro::reset_cancellation_state(net::enable_total_cancellation());
-    told.push_back(std::get<0>(co_await bell.async_wait(POLLIN, as_value)));
+    told.push_back(std::get<0>(co_await efd.async_wait(POLLIN, as_value)));
     co_await net::this_coro::reset_cancellation_state(net::enable_total_cancellation());
     told.push_back(std::get<0>(co_await other.async_write(1, as_value)));
   };

@@ -63,7 +63,7 @@ auto append_to(std::vector<error_code>& told) {
   return [&told](error_code ec) { told.push_back(ec); };
 }
 
-std::uint64_t count_of(const doorbell::eventfd& bell) { return bell.info().count; }
+std::uint64_t count_of(const doorbell::eventfd& efd) { return efd.info().count; }
 
 class asio_watch : public testing::Test {
  protected:
@@ -72,24 +72,24 @@ class asio_watch : public testing::Test {
 
   unique_fd others = kernel_eventfd(0, 0);
   net::io_context io{1};
-  doorbell::eventfd bell;
+  doorbell::eventfd efd;
   std::vector<error_code> ends;
 };
 
 TEST_F(asio_watch, adds_counts_that_were_written_before_and_after_its_creation) {
   ASSERT_TRUE(give(others.get(), 40));
-  const doorbell::asio::watch watch{io, bell, source()};
-  EXPECT_EQ(count_of(bell), 0U) << "the eventfd was signalled outside the loop";
+  const doorbell::asio::watch watch{io, efd, source()};
+  EXPECT_EQ(count_of(efd), 0U) << "the eventfd was signalled outside the loop";
   io.poll();
-  EXPECT_EQ(count_of(bell), 40U);
+  EXPECT_EQ(count_of(efd), 40U);
   ASSERT_TRUE(give(others.get(), 2));
   io.poll();
-  EXPECT_EQ(bell.read(), 42U);
+  EXPECT_EQ(efd.read(), 42U);
   EXPECT_EQ(take(others.get()), 0U);
 }
 
 TEST_F(asio_watch, does_not_change_the_flags_of_the_file) {
-  const doorbell::asio::watch watch{io, bell, source()};
+  const doorbell::asio::watch watch{io, efd, source()};
   io.poll();
   ASSERT_TRUE(give(others.get(), 1));
   io.poll();
@@ -99,19 +99,19 @@ TEST_F(asio_watch, does_not_change_the_flags_of_the_file) {
 TEST_F(asio_watch, reads_a_semaphore_until_its_count_is_0) {
   constexpr unsigned permits = 200;
   const auto semaphore = kernel_eventfd(permits, EFD_SEMAPHORE);
-  const doorbell::asio::watch watch{io, bell, ::dup(semaphore.get())};
+  const doorbell::asio::watch watch{io, efd, ::dup(semaphore.get())};
   io.poll();
-  EXPECT_EQ(count_of(bell), permits);
+  EXPECT_EQ(count_of(efd), permits);
 }
 
 // Oracle: one handler adds only some of the counts, so that other handlers can run in between.
 TEST_F(asio_watch, of_a_semaphore_with_many_counts_does_not_delay_other_handlers) {
   constexpr unsigned permits = 1000;
   const auto semaphore = kernel_eventfd(permits, EFD_SEMAPHORE);
-  const doorbell::asio::watch watch{io, bell, ::dup(semaphore.get())};
-  while (count_of(bell) == 0) io.run_one();
-  EXPECT_LT(count_of(bell), permits);
-  while (count_of(bell) < permits) io.run_one();
+  const doorbell::asio::watch watch{io, efd, ::dup(semaphore.get())};
+  while (count_of(efd) == 0) io.run_one();
+  EXPECT_LT(count_of(efd), permits);
+  while (count_of(efd) < permits) io.run_one();
   EXPECT_EQ(take(semaphore.get()), 0U);
 }
 
@@ -125,22 +125,22 @@ TEST_F(asio_watch, works_where_the_kernel_does_not_support_rwf_nowait) {
     pipe_ends pipe;
     ASSERT_TRUE(give(pipe.write.get(), 3));
     ASSERT_TRUE(give(others.get(), 40));
-    const doorbell::asio::watch of_eventfd{loop, bell, source()};
-    doorbell::asio::watch of_pipe{loop, bell, pipe.read.release()};
+    const doorbell::asio::watch of_eventfd{loop, efd, source()};
+    doorbell::asio::watch of_pipe{loop, efd, pipe.read.release()};
     of_pipe.async_wait(append_to(ends));
     loop.poll();
-    EXPECT_EQ(count_of(bell), 43U);
+    EXPECT_EQ(count_of(efd), 43U);
     ASSERT_TRUE(give(others.get(), 2));
     ASSERT_TRUE(give(pipe.write.get(), 4));
     loop.poll();
-    EXPECT_EQ(count_of(bell), 49U);
+    EXPECT_EQ(count_of(efd), 49U);
     EXPECT_TRUE(ends.empty());
     pipe.write.reset();
     loop.poll();
     EXPECT_EQ(ends, std::vector<error_code>{net::error::eof});
     ASSERT_TRUE(give(others.get(), 1));
     loop.poll();
-    EXPECT_EQ(count_of(bell), 50U) << "the other watch continues";
+    EXPECT_EQ(count_of(efd), 50U) << "the other watch continues";
   });
 }
 
@@ -148,53 +148,53 @@ TEST_F(asio_watch, counts_the_expirations_of_a_timer) {
   unique_fd timer{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)};
   const itimerspec each{.it_interval = {.tv_sec = 0, .tv_nsec = 100'000}, .it_value = {.tv_sec = 0, .tv_nsec = 1}};
   ASSERT_EQ(::timerfd_settime(timer.get(), 0, &each, nullptr), 0);
-  const doorbell::asio::watch watch{io, bell, timer.release()};
-  while (count_of(bell) < 5) io.run_one();
+  const doorbell::asio::watch watch{io, efd, timer.release()};
+  while (count_of(efd) < 5) io.run_one();
 }
 
 TEST_F(asio_watch, a_count_that_does_not_fit_waits_for_a_reader_and_so_do_the_writers) {
-  const doorbell::asio::watch watch{io, bell, source()};
-  bell.write(max - 1);
+  const doorbell::asio::watch watch{io, efd, source()};
+  efd.write(max - 1);
   ASSERT_TRUE(give(others.get(), 5));
   io.poll();
   ASSERT_TRUE(give(others.get(), 6));
   io.poll();
   EXPECT_EQ(take(others.get()), 6U) << "the source was read, although the earlier count does not fit";
-  EXPECT_EQ(bell.read(), max);
+  EXPECT_EQ(efd.read(), max);
   io.poll();
-  EXPECT_EQ(bell.read(), 4U);
+  EXPECT_EQ(efd.read(), 4U);
   ASSERT_TRUE(give(others.get(), 7));
   io.poll();
-  EXPECT_EQ(bell.read(), 7U);
+  EXPECT_EQ(efd.read(), 7U);
 }
 
 TEST_F(asio_watch, the_largest_count_is_added_in_parts) {
-  const doorbell::asio::watch watch{io, bell, source()};
-  bell.write(100);
+  const doorbell::asio::watch watch{io, efd, source()};
+  efd.write(100);
   ASSERT_TRUE(give(others.get(), max));
   io.poll();
-  EXPECT_EQ(bell.read(), max);
+  EXPECT_EQ(efd.read(), max);
   io.poll();
-  EXPECT_EQ(bell.read(), 100U);
+  EXPECT_EQ(efd.read(), 100U);
 }
 
 TEST_F(asio_watch, an_overflowed_eventfd_stays_overflowed_and_the_loop_sleeps) {
-  const doorbell::asio::watch watch{io, bell, source()};
-  bell.signal(max);
-  bell.signal();
+  const doorbell::asio::watch watch{io, efd, source()};
+  efd.signal(max);
+  efd.signal();
   ASSERT_TRUE(give(others.get(), 5));
   io.poll();
-  EXPECT_EQ(bell.poll() & POLLERR, static_cast<unsigned>(POLLERR));
+  EXPECT_EQ(efd.poll() & POLLERR, static_cast<unsigned>(POLLERR));
   EXPECT_EQ(io.poll(), 0U);
 }
 
 TEST_F(asio_watch, close_with_a_count_that_does_not_fit_overflows_the_eventfd) {
-  doorbell::asio::watch watch{io, bell, source()};
-  bell.write(max);
+  doorbell::asio::watch watch{io, efd, source()};
+  efd.write(max);
   ASSERT_TRUE(give(others.get(), 5));
   io.poll();
   watch.close();
-  EXPECT_EQ(bell.poll() & POLLERR, static_cast<unsigned>(POLLERR));
+  EXPECT_EQ(efd.poll() & POLLERR, static_cast<unsigned>(POLLERR));
 }
 
 TEST_F(asio_watch, ends_with_eof_after_the_last_writer_and_closes_its_handle_of_the_eventfd) {
@@ -202,8 +202,8 @@ TEST_F(asio_watch, ends_with_eof_after_the_last_writer_and_closes_its_handle_of_
   ASSERT_TRUE(give(pipe.write.get(), 3));
   ASSERT_TRUE(give(pipe.write.get(), 4));
   pipe.write.reset();
-  doorbell::asio::eventfd ear{io, bell};
-  doorbell::asio::watch watch{io, std::move(bell), pipe.read.release()};
+  doorbell::asio::eventfd ear{io, efd};
+  doorbell::asio::watch watch{io, std::move(efd), pipe.read.release()};
   watch.async_wait(append_to(ends));
   std::uint64_t heard = 0;
   ear.async_read([&](error_code, std::uint64_t count) { heard = count; });
@@ -221,11 +221,11 @@ TEST_F(asio_watch, ends_with_eof_after_the_last_writer_and_closes_its_handle_of_
 TEST_F(asio_watch, ends_with_bad_message_if_the_bytes_are_no_count) {
   const pipe_ends pipe;
   ASSERT_EQ(::write(pipe.write.get(), "short", 5), 5);
-  doorbell::asio::watch watch{io, bell, ::dup(pipe.read.get())};
+  doorbell::asio::watch watch{io, efd, ::dup(pipe.read.get())};
   watch.async_wait(append_to(ends));
   io.run();
   EXPECT_EQ(ends, std::vector<error_code>{boost::system::errc::make_error_code(boost::system::errc::bad_message)});
-  EXPECT_EQ(count_of(bell), 0U);
+  EXPECT_EQ(count_of(efd), 0U);
 }
 
 // A signalfd refuses a read of 8 bytes.
@@ -235,7 +235,7 @@ TEST_F(asio_watch, ends_with_the_error_of_a_failed_read) {
   ::sigaddset(&one, SIGUSR2);
   ASSERT_EQ(::pthread_sigmask(SIG_BLOCK, &one, nullptr), 0);
   unique_fd signals{::signalfd(-1, &one, SFD_CLOEXEC)};
-  doorbell::asio::watch watch{io, bell, signals.release()};
+  doorbell::asio::watch watch{io, efd, signals.release()};
   watch.async_wait(append_to(ends));
   io.poll();
   EXPECT_TRUE(ends.empty());
@@ -251,9 +251,9 @@ TEST_F(asio_watch, a_refused_descriptor_stays_open_and_the_callers) {
   doorbell::asio::watch watch{io};
   error_code ec;
   const unique_fd file{::open("/proc/self/exe", O_RDONLY | O_CLOEXEC)};
-  watch.assign(bell, file.get(), ec);
+  watch.assign(efd, file.get(), ec);
   EXPECT_EQ(ec, boost::system::errc::operation_not_permitted);
-  watch.assign(bell, -1, ec);
+  watch.assign(efd, -1, ec);
   EXPECT_EQ(ec, net::error::bad_descriptor);
   doorbell::eventfd closed;
   closed.close();
@@ -261,16 +261,16 @@ TEST_F(asio_watch, a_refused_descriptor_stays_open_and_the_callers) {
   EXPECT_EQ(ec, net::error::bad_descriptor);
   {
     const no_more_fds from_here;
-    watch.assign(bell, others.get(), ec);
+    watch.assign(efd, others.get(), ec);
   }
   EXPECT_EQ(ec, boost::system::errc::too_many_files_open);
-  EXPECT_THROW((doorbell::asio::watch{io, bell, file.get()}), boost::system::system_error);
+  EXPECT_THROW((doorbell::asio::watch{io, efd, file.get()}), boost::system::system_error);
   EXPECT_FALSE(watch.is_open());
   EXPECT_TRUE(is_open(file.get()) && is_open(others.get()));
 
-  watch.assign(bell, source(), ec);
+  watch.assign(efd, source(), ec);
   EXPECT_FALSE(ec);
-  watch.assign(bell, others.get(), ec);
+  watch.assign(efd, others.get(), ec);
   EXPECT_EQ(ec, net::error::already_open);
 }
 
@@ -288,9 +288,9 @@ TEST_F(asio_watch, returns_the_error_code_that_it_sets) {
   EXPECT_EQ(said_by([&](auto& ec) { return watch.close(ec); }), net::error::bad_descriptor);
   EXPECT_EQ(said_by([&](auto& ec) { return watch.cancel(ec); }), net::error::bad_descriptor);
   EXPECT_EQ(said_by([&](auto& ec) { return watch.assign(closed, others.get(), ec); }), net::error::bad_descriptor);
-  EXPECT_EQ(said_by([&](auto& ec) { return watch.assign(bell, -1, ec); }), net::error::bad_descriptor);
-  EXPECT_EQ(said_by([&](auto& ec) { return watch.assign(bell, source(), ec); }), error_code{});
-  EXPECT_EQ(said_by([&](auto& ec) { return watch.assign(bell, others.get(), ec); }), net::error::already_open);
+  EXPECT_EQ(said_by([&](auto& ec) { return watch.assign(efd, -1, ec); }), net::error::bad_descriptor);
+  EXPECT_EQ(said_by([&](auto& ec) { return watch.assign(efd, source(), ec); }), error_code{});
+  EXPECT_EQ(said_by([&](auto& ec) { return watch.assign(efd, others.get(), ec); }), net::error::already_open);
 }
 
 TEST_F(asio_watch, destruction_in_a_callback_aborts_the_program_with_a_message) {
@@ -307,7 +307,7 @@ TEST_F(asio_watch, destruction_in_a_callback_aborts_the_program_with_a_message) 
 
 TEST_F(asio_watch, close_ends_the_reading_the_waits_and_the_work) {
   const int fd = source();
-  doorbell::asio::watch watch{io, bell, fd};
+  doorbell::asio::watch watch{io, efd, fd};
   EXPECT_EQ(watch.native_handle(), fd);
   watch.async_wait(append_to(ends));
   io.poll();
@@ -316,7 +316,7 @@ TEST_F(asio_watch, close_ends_the_reading_the_waits_and_the_work) {
   EXPECT_FALSE(is_open(fd));
   EXPECT_FALSE(watch.is_open());
   io.run();
-  EXPECT_EQ(count_of(bell), 0U);
+  EXPECT_EQ(count_of(efd), 0U);
   EXPECT_EQ(ends, std::vector<error_code>{net::error::operation_aborted});
   io.restart();
   watch.async_wait(append_to(ends));
@@ -326,45 +326,45 @@ TEST_F(asio_watch, close_ends_the_reading_the_waits_and_the_work) {
 }
 
 TEST_F(asio_watch, cancel_ends_the_waits_but_not_the_watch) {
-  doorbell::asio::watch watch{io, bell, source()};
+  doorbell::asio::watch watch{io, efd, source()};
   watch.async_wait(append_to(ends));
   watch.cancel();
   io.poll();
   EXPECT_EQ(ends, std::vector<error_code>{net::error::operation_aborted});
   ASSERT_TRUE(give(others.get(), 9));
   io.poll();
-  EXPECT_EQ(count_of(bell), 9U);
+  EXPECT_EQ(count_of(efd), 9U);
 }
 
 TEST_F(asio_watch, a_released_descriptor_keeps_the_counts_that_were_not_added) {
-  doorbell::asio::watch watch{io, bell, source()};
+  doorbell::asio::watch watch{io, efd, source()};
   ASSERT_TRUE(give(others.get(), 1));
   io.poll();
   ASSERT_TRUE(give(others.get(), 2));
   const unique_fd released{watch.release()};
   io.run();
-  EXPECT_EQ(count_of(bell), 1U);
+  EXPECT_EQ(count_of(efd), 1U);
   EXPECT_EQ(take(released.get()), 2U);
 }
 
 TEST_F(asio_watch, a_moved_watch_continues) {
-  doorbell::asio::watch first{io, bell, source()};
+  doorbell::asio::watch first{io, efd, source()};
   auto second = std::move(first);
   first = doorbell::asio::watch{io};
   EXPECT_FALSE(first.is_open());
   ASSERT_TRUE(give(others.get(), 1));
   io.poll();
-  EXPECT_EQ(count_of(bell), 1U);
+  EXPECT_EQ(count_of(efd), 1U);
   second = doorbell::asio::watch{io};
   ASSERT_TRUE(give(others.get(), 1));
   io.run();
-  EXPECT_EQ(count_of(bell), 1U);
+  EXPECT_EQ(count_of(efd), 1U);
 }
 
 TEST_F(asio_watch, holds_a_handle_of_the_eventfd_until_it_is_closed) {
   bool released = false;
-  const doorbell::notifier end{bell, [](auto&) {}, [&] { released = true; }};
-  doorbell::asio::watch watch{io, std::move(bell), source()};
+  const doorbell::notifier end{efd, [](auto&) {}, [&] { released = true; }};
+  doorbell::asio::watch watch{io, std::move(efd), source()};
   io.poll();
   EXPECT_FALSE(released);
   watch.close();
@@ -373,7 +373,7 @@ TEST_F(asio_watch, holds_a_handle_of_the_eventfd_until_it_is_closed) {
 
 TEST_F(asio_watch, can_outlive_its_loop) {
   auto short_lived = std::make_unique<net::io_context>();
-  doorbell::asio::watch watch{*short_lived, bell, source()};
+  doorbell::asio::watch watch{*short_lived, efd, source()};
   const doorbell::eventfd full;
   full.write(max);
   const doorbell::asio::watch waits_for_room{*short_lived, full, kernel_eventfd(1).release()};
@@ -381,7 +381,7 @@ TEST_F(asio_watch, can_outlive_its_loop) {
   short_lived->poll();
   short_lived.reset();
   ASSERT_TRUE(give(others.get(), 1));
-  EXPECT_EQ(count_of(bell), 0U);
+  EXPECT_EQ(count_of(efd), 0U);
   EXPECT_THROW(told.get(), std::future_error) << "the handler was called instead of destroyed";
   watch.close();
 }
@@ -389,14 +389,14 @@ TEST_F(asio_watch, can_outlive_its_loop) {
 TEST_F(asio_watch, works_with_any_executor) {
   net::thread_pool pool{2};
   auto strand = net::make_strand(pool.get_executor());
-  doorbell::asio::basic_watch<decltype(strand)> watch{strand, bell, source()};
+  doorbell::asio::basic_watch<decltype(strand)> watch{strand, efd, source()};
   ASSERT_TRUE(give(others.get(), 3));
-  EXPECT_EQ(bell.read(), 3U);
+  EXPECT_EQ(efd.read(), 3U);
   watch.close();
   pool.join();
 
   using awaited_watch = net::use_awaitable_t<>::as_default_on_t<doorbell::asio::watch>;
-  awaited_watch awaited{io, bell, source()};
+  awaited_watch awaited{io, efd, source()};
   std::exception_ptr aborted;
   net::co_spawn(io, awaited.async_wait(), [&](std::exception_ptr thrown) { aborted = std::move(thrown); });
   io.poll();
@@ -407,13 +407,13 @@ TEST_F(asio_watch, works_with_any_executor) {
 
 TEST_F(asio_watch, moves_to_another_type_of_executor_with_its_waits) {
   const auto strand = net::make_strand(io);
-  doorbell::asio::basic_watch<std::remove_const_t<decltype(strand)>> first{strand, bell, source()};
+  doorbell::asio::basic_watch<std::remove_const_t<decltype(strand)>> first{strand, efd, source()};
   first.async_wait(append_to(ends));
   doorbell::asio::watch second{std::move(first)};
   EXPECT_FALSE(first.is_open());
   ASSERT_TRUE(give(others.get(), 1));
   io.poll();
-  EXPECT_EQ(count_of(bell), 1U);
+  EXPECT_EQ(count_of(efd), 1U);
   EXPECT_TRUE(ends.empty());
   second = doorbell::asio::basic_watch<std::remove_const_t<decltype(strand)>>{strand};
   io.run();
@@ -421,7 +421,7 @@ TEST_F(asio_watch, moves_to_another_type_of_executor_with_its_waits) {
 
   io.restart();
   pipe_ends pipe;
-  auto awaited = net::use_awaitable.as_default_on(doorbell::asio::watch{io, bell, pipe.read.release()});
+  auto awaited = net::use_awaitable.as_default_on(doorbell::asio::watch{io, efd, pipe.read.release()});
   pipe.write.reset();
   std::exception_ptr ended;
   net::co_spawn(io, awaited.async_wait(), [&](std::exception_ptr thrown) { ended = std::move(thrown); });
@@ -430,7 +430,7 @@ TEST_F(asio_watch, moves_to_another_type_of_executor_with_its_waits) {
 }
 
 TEST_F(asio_watch, a_slot_ends_all_waits_that_are_bound_to_it_but_not_the_watch) {
-  doorbell::asio::watch watch{io, bell, source()};
+  doorbell::asio::watch watch{io, efd, source()};
   std::vector<error_code> unbound;
   watch.async_wait(append_to(unbound));
   for (const auto type :
@@ -443,14 +443,14 @@ TEST_F(asio_watch, a_slot_ends_all_waits_that_are_bound_to_it_but_not_the_watch)
   }
   ASSERT_TRUE(give(others.get(), 1));
   io.poll();
-  EXPECT_EQ(count_of(bell), 1U);
+  EXPECT_EQ(count_of(efd), 1U);
   EXPECT_TRUE(unbound.empty());
 }
 
 TEST_F(asio_watch, a_wait_uses_the_executor_and_the_allocator_of_its_handler) {
   net::io_context others_loop;
   doorbell::test::memory_count memory;
-  doorbell::asio::watch watch{io, bell, source()};
+  doorbell::asio::watch watch{io, efd, source()};
   watch.async_wait(
       net::bind_executor(others_loop.get_executor(),
                          net::bind_allocator(doorbell::test::counting_allocator<std::byte>{memory}, append_to(ends))));
@@ -465,11 +465,11 @@ TEST_F(asio_watch, a_wait_uses_the_executor_and_the_allocator_of_its_handler) {
 }
 
 TEST_F(asio_watch, a_count_that_is_added_creates_no_eventfd) {
-  const doorbell::asio::watch watch{io, bell, source()};
+  const doorbell::asio::watch watch{io, efd, source()};
   io.poll();
   const auto before = doorbell::eventfd{}.info().id;
   ASSERT_TRUE(give(others.get(), 3));
-  while (count_of(bell) < 3) io.run_one();
+  while (count_of(efd) < 3) io.run_one();
   EXPECT_EQ(doorbell::eventfd{}.info().id, before + 1);
 }
 
@@ -477,21 +477,21 @@ TEST_F(asio_watch, a_destroyed_loop_destroys_a_watch_that_a_handler_owns) {
   const int fd = source();
   {
     net::io_context owner;
-    auto watch = std::make_shared<doorbell::asio::watch>(owner, bell, fd);
+    auto watch = std::make_shared<doorbell::asio::watch>(owner, efd, fd);
     watch->async_wait([watch](error_code) {});
   }
   EXPECT_FALSE(is_open(fd));
 }
 
 TEST_F(asio_watch, calls_in_a_callback_are_refused) {
-  doorbell::asio::watch watch{io, bell, source()};
+  doorbell::asio::watch watch{io, efd, source()};
   std::vector<error_code> refused(4);
   const doorbell::eventfd other;
   const doorbell::notifier inside{other, [&](auto&) {
                                     watch.close(refused[0]);
                                     watch.cancel(refused[1]);
                                     EXPECT_EQ(watch.release(refused[2]), -1);
-                                    doorbell::asio::watch{io}.assign(bell, others.get(), refused[3]);
+                                    doorbell::asio::watch{io}.assign(efd, others.get(), refused[3]);
                                   }};
   other.signal();
   const auto deadlock = boost::system::errc::make_error_code(boost::system::errc::resource_deadlock_would_occur);
@@ -503,8 +503,8 @@ TEST_F(asio_watch, calls_in_a_callback_are_refused) {
 TEST_F(asio_watch, a_flood_of_another_thread_is_counted_exactly) {
   constexpr std::uint64_t signals = 5000;
   std::uint64_t written = 0;  // not atomic: the kernel's counter orders the accesses
-  std::optional<doorbell::asio::watch> watch{std::in_place, io, bell, source()};
-  doorbell::asio::eventfd ear{io, bell};
+  std::optional<doorbell::asio::watch> watch{std::in_place, io, efd, source()};
+  doorbell::asio::eventfd ear{io, efd};
   std::uint64_t heard = 0;
   const auto hear = [&](const auto& again) -> void {
     ear.async_read([&, again](error_code ec, std::uint64_t count) {
@@ -532,13 +532,13 @@ TEST_F(asio_watch, the_reader_and_a_writer_in_another_process_wait_for_each_othe
   const pid_t child = doorbell::test::start_child([&] {
     for (int i = 0; i < times; ++i) EXPECT_TRUE(give(others.get(), max));
   });
-  const doorbell::asio::watch watch{io, bell, source()};
+  const doorbell::asio::watch watch{io, efd, source()};
   for (int i = 0; i < times; ++i) {
-    while (count_of(bell) < max) io.run_one();
-    EXPECT_EQ(bell.read(), max);
+    while (count_of(efd) < max) io.run_one();
+    EXPECT_EQ(efd.read(), max);
   }
   io.poll();
-  EXPECT_EQ(count_of(bell), 0U);
+  EXPECT_EQ(count_of(efd), 0U);
   doorbell::test::expect_success(child);
 }
 
@@ -554,13 +554,13 @@ TEST_F(asio_watch, close_against_reading_loses_and_doubles_no_count) {
       for (int i = 0; i < rounds; ++i) EXPECT_TRUE(give(others.get(), 1));
     }};
     for (int i = 0; i < rounds; ++i) {
-      doorbell::asio::watch watch{io, bell, source()};
+      doorbell::asio::watch watch{io, efd, source()};
       watch.async_wait([](error_code) {});
       if (i % 3 == 0) std::this_thread::yield();
       watch.close();
-      const auto at_close = count_of(bell);
+      const auto at_close = count_of(efd);
       std::this_thread::yield();
-      EXPECT_EQ(count_of(bell), at_close);
+      EXPECT_EQ(count_of(efd), at_close);
       rung = at_close;
     }
     work.reset();

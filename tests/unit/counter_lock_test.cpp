@@ -253,22 +253,22 @@ TEST(counter_lock, a_sleeper_sees_an_addition_made_before_it_acquires_the_lock) 
 // Oracle, never both and never neither: a waiter that arrives after the signal finds the count, or the signal finds a
 // waiter that arrived before.
 TEST(counter_lock, a_waiter_that_arrives_and_a_signaller_find_each_other_exactly_once) {
-  std::optional<counter_lock> bell;
+  std::optional<counter_lock> efd;
   bool waiter_found_the_signal = false;
   bool signal_found_the_waiter = false;
   race(
-      2, budget{20'000, 1s}, [&] { bell.emplace(0); },
+      2, budget{20'000, 1s}, [&] { efd.emplace(0); },
       [&](std::size_t index) {
         if (index == 0) {
-          bell->lock();
-          waiter_found_the_signal = bell->value() != 0;
-          bell->unlock(true);
-        } else if (bell->try_add(1)) {
+          efd->lock();
+          waiter_found_the_signal = efd->value() != 0;
+          efd->unlock(true);
+        } else if (efd->try_add(1)) {
           signal_found_the_waiter = false;
         } else {
-          bell->lock();
+          efd->lock();
           signal_found_the_waiter = true;
-          bell->unlock(true);
+          efd->unlock(true);
         }
       },
       [&] { EXPECT_NE(waiter_found_the_signal, signal_found_the_waiter); });

@@ -160,9 +160,9 @@ std::vector<int> open_numbers() {
 TEST_P(descriptors_closed, no_thread_of_the_library_opens_a_descriptor_by_itself) {
   in_child([&] {
     aio::context ctx{8};
-    doorbell::eventfd bell;
-    const auto signal_bell = [&](aio::iocb request) {
-      request.set_eventfd(bell);
+    doorbell::eventfd efd;
+    const auto signal_eventfd = [&](aio::iocb request) {
+      request.set_eventfd(efd);
       std::error_code ec;
       EXPECT_EQ(ctx.submit({&request}, ec), 1U) << ec;
       return request;
@@ -173,7 +173,7 @@ TEST_P(descriptors_closed, no_thread_of_the_library_opens_a_descriptor_by_itself
     };
     // The program closes the writing end with all other descriptors, so this read then ends.
     doorbell::test::pipe_ends pipe;
-    const auto in_flight = signal_bell(waits_for(pipe.read.get()));
+    const auto in_flight = signal_eventfd(waits_for(pipe.read.get()));
     std::ignore = const_cast<unique_fd&>(pipe.read).release();
     std::ignore = const_cast<unique_fd&>(pipe.write).release();
     std::vector<int> files;
@@ -186,10 +186,10 @@ TEST_P(descriptors_closed, no_thread_of_the_library_opens_a_descriptor_by_itself
     const auto used_before = processor_time();
     std::this_thread::sleep_for(500ms);
     EXPECT_LT(processor_time() - used_before, 200ms);
-    EXPECT_EQ(bell.read_for(20s), 1U);
+    EXPECT_EQ(efd.read_for(20s), 1U);
     const auto file = temporary_file("x");
-    const auto next = signal_bell(waits_for(file.get()));
-    EXPECT_EQ(bell.read_for(20s), 1U);
+    const auto next = signal_eventfd(waits_for(file.get()));
+    EXPECT_EQ(efd.read_for(20s), 1U);
     expect_untouched(files);
   });
 }
@@ -217,15 +217,15 @@ long times_of_sleep(std::string_view name) {
 TEST_P(descriptors_closed, a_later_request_makes_a_new_epoll_for_the_reaper) {
   in_child([&] {
     aio::context ctx{8};
-    doorbell::eventfd bell;
+    doorbell::eventfd efd;
     alignas(4096) static std::array<char, 4096> block;
     const auto read_and_signal = [&] {
       const auto file = file_for_engine(std::string(4096, 'x'));
       auto request = aio::prep_pread(file.get(), block.data(), block.size(), 0);
-      request.set_eventfd(bell);
+      request.set_eventfd(efd);
       std::error_code ec;
       EXPECT_EQ(ctx.submit({&request}, ec), 1U) << ec;
-      EXPECT_EQ(bell.read_for(20s), 1U);
+      EXPECT_EQ(efd.read_for(20s), 1U);
     };
     read_and_signal();
     std::vector<int> files;
@@ -351,14 +351,14 @@ void descriptors_closed::expect_requests_signal_new_eventfds(bool is_used_before
     alignas(4096) static std::array<char, 4096> block;
     const auto ring_once = [&] {
       const auto file = file_for_engine(std::string(4096, 'x'));
-      const auto bell = doorbell::test::kernel_eventfd(0, 0);
+      const auto efd = doorbell::test::kernel_eventfd(0, 0);
       aio::iocb_abi read = aio::prep_pread(file.get(), block.data(), block.size(), 0);
       read.flags = aio::iocb_abi::flag_resfd;
-      read.resfd = static_cast<std::uint32_t>(bell.get());
+      read.resfd = static_cast<std::uint32_t>(efd.get());
       aio::iocb_abi* asked = &read;
       ASSERT_EQ(aio::io_submit(ctx, 1, &asked), 1);
       std::uint64_t count = 0;
-      ASSERT_EQ(::read(bell.get(), &count, sizeof count), 8);
+      ASSERT_EQ(::read(efd.get(), &count, sizeof count), 8);
       EXPECT_EQ(count, 1U);
       aio::io_event event{};
       EXPECT_EQ(aio::io_getevents(ctx, 1, 1, &event, nullptr), 1);
@@ -389,9 +389,9 @@ std::size_t wait_for(aio::context& ctx, std::size_t count, std::int64_t res) {
   return got.size();
 }
 
-// Oracle: each byte is in the file that its request named, although requests for the first crew's workers still wait
-// when another crew gets requests of the same context.
-TEST(descriptors_closed_in_flight, requests_of_two_crews_reach_their_own_files) {
+// Oracle: each byte is in the file that its request named, although requests for the first set of I/O threads' workers
+// still wait when another set of I/O threads gets requests of the same context.
+TEST(descriptors_closed_in_flight, requests_of_two_io_threadss_reach_their_own_files) {
   in_child([] {
     constexpr std::size_t size = 4096;
     constexpr std::size_t writes = 8;
@@ -430,8 +430,9 @@ TEST(descriptors_closed_in_flight, requests_of_two_crews_reach_their_own_files) 
   });
 }
 
-// Oracle: a context that has used only the first crew still gets its completions after the second crew is lost, too.
-TEST(descriptors_closed_in_flight, requests_complete_after_two_crews_are_lost) {
+// Oracle: a context that has used only the first set of I/O threads still gets its completions after the second set of
+// I/O threads is lost, too.
+TEST(descriptors_closed_in_flight, requests_complete_after_two_io_threadss_are_lost) {
   in_child([] {
     const doorbell::test::pipe_ends pipe;
     const int highest_known = std::max(pipe.read.get(), pipe.write.get());

@@ -33,12 +33,12 @@ void expect_engine(std::string_view name) {
 void expect_that_it_works() {
   const auto file = doorbell::test::temporary_file("hello, world");
   std::array<char, 16> text{};
-  doorbell::eventfd bell;
+  doorbell::eventfd efd;
   aio::context ctx{8};
   auto read = aio::prep_pread(file.get(), text.data(), text.size(), 7);
-  read.set_eventfd(bell);
+  read.set_eventfd(efd);
   ctx.submit({&read});
-  EXPECT_EQ(bell.read_for(20s), 1U);
+  EXPECT_EQ(efd.read_for(20s), 1U);
   std::array<aio::io_event, 2> events{};
   ASSERT_EQ(ctx.get_events(1, events, 20s).size(), 1U);
   EXPECT_EQ(events[0].res, 5);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which requests go to the ring, and how a thread that sleeps learns of completions in the ring and of the crew.
+// Which requests go to the ring, and how a thread that sleeps learns of completions in the ring and of the I/O threads.
 #include "../../aio/engine_failover.hpp"
 
 #include <doorbell/eventfd.hpp>
@@ -27,9 +27,9 @@ namespace {
 
 using namespace std::chrono_literals;
 using namespace doorbell::aio;
-using answered_by = request_watcher::answered_by;
+using answered_by = request_observer::answered_by;
 
-class ring_and_crew : public testing::Test {
+class ring_and_io_threads : public testing::Test {
  protected:
   static std::unique_ptr<engine_uring> make_ring() {
     std::error_code ec;
@@ -79,9 +79,9 @@ class ring_and_crew : public testing::Test {
   engine_failover both_{make_ring(), 8};
 };
 
-TEST_F(ring_and_crew, first_requests_go_to_the_crew) { EXPECT_EQ(carrier_of_read(), answered_by::threads); }
+TEST_F(ring_and_io_threads, first_requests_go_to_the_io_threads) { EXPECT_EQ(carrier_of_read(), answered_by::threads); }
 
-TEST_F(ring_and_crew, requests_of_a_thread_that_sleeps_for_events_go_to_the_ring) {
+TEST_F(ring_and_io_threads, requests_of_a_thread_that_sleeps_for_events_go_to_the_ring) {
   for (unsigned n = 1; n < getter_habit::enough_sleeps; ++n) both_.note_sleep();
   EXPECT_EQ(carrier_of_read(), answered_by::threads);
   both_.note_sleep();
@@ -90,7 +90,7 @@ TEST_F(ring_and_crew, requests_of_a_thread_that_sleeps_for_events_go_to_the_ring
 }
 
 // The ring would start a thread for each write through the page cache.
-TEST_F(ring_and_crew, only_direct_writes_go_to_the_ring) {
+TEST_F(ring_and_io_threads, only_direct_writes_go_to_the_ring) {
   gain_habit();
   const char byte = 'x';
   const auto what = prep_pwrite(file_.get(), &byte, 1, 0);
@@ -101,7 +101,7 @@ TEST_F(ring_and_crew, only_direct_writes_go_to_the_ring) {
   }
 }
 
-TEST_F(ring_and_crew, requests_of_other_threads_go_to_the_crew) {
+TEST_F(ring_and_io_threads, requests_of_other_threads_go_to_the_io_threads) {
   gain_habit();
   const std::jthread other{[&] {
     EXPECT_EQ(carrier_of_read(), answered_by::threads);
@@ -109,13 +109,13 @@ TEST_F(ring_and_crew, requests_of_other_threads_go_to_the_crew) {
   }};
 }
 
-TEST_F(ring_and_crew, requests_of_a_thread_that_comes_late_but_was_not_away_go_to_the_ring) {
+TEST_F(ring_and_io_threads, requests_of_a_thread_that_comes_late_but_was_not_away_go_to_the_ring) {
   gain_habit();
   for (int n = 0; n < 100; ++n) both_.note_late();
   EXPECT_EQ(carrier_of_read(), answered_by::io_uring);
 }
 
-TEST_F(ring_and_crew, requests_of_a_thread_that_was_away_go_to_the_crew_until_it_sleeps_for_events) {
+TEST_F(ring_and_io_threads, requests_of_a_thread_that_was_away_go_to_the_io_threads_until_it_sleeps_for_events) {
   gain_habit();
   for (int n = 0; n < 100; ++n) both_.note_sleep();
   both_.note_late();
@@ -127,20 +127,20 @@ TEST_F(ring_and_crew, requests_of_a_thread_that_was_away_go_to_the_crew_until_it
   EXPECT_TRUE(both_.takes_many_by_one_call());
 }
 
-TEST_F(ring_and_crew, requests_of_a_thread_go_to_the_crew_after_another_has_come_late) {
+TEST_F(ring_and_io_threads, requests_of_a_thread_go_to_the_io_threads_after_another_has_come_late) {
   gain_habit();
   std::thread{[&] { both_.note_late(); }}.join();
   EXPECT_EQ(carrier_of_read(), answered_by::threads);
 }
 
-TEST_F(ring_and_crew, requests_of_a_thread_whose_wait_timed_out_go_to_the_crew) {
+TEST_F(ring_and_io_threads, requests_of_a_thread_whose_wait_timed_out_go_to_the_io_threads) {
   gain_habit();
   both_.note_departure();
   both_.note_sleep();
   EXPECT_EQ(carrier_of_read(), answered_by::threads);
 }
 
-TEST_F(ring_and_crew, requests_of_a_thread_that_sleeps_between_looks_go_to_the_crew) {
+TEST_F(ring_and_io_threads, requests_of_a_thread_that_sleeps_between_looks_go_to_the_io_threads) {
   gain_habit();
   both_.note_look();
   both_.note_look();
@@ -151,7 +151,7 @@ TEST_F(ring_and_crew, requests_of_a_thread_that_sleeps_between_looks_go_to_the_c
   EXPECT_EQ(carrier_of_read(), answered_by::threads);
 }
 
-TEST_F(ring_and_crew, requests_of_a_thread_that_looks_before_it_sleeps_for_events_go_to_the_ring) {
+TEST_F(ring_and_io_threads, requests_of_a_thread_that_looks_before_it_sleeps_for_events_go_to_the_ring) {
   gain_habit();
   for (int n = 0; n < 10; ++n) {
     both_.note_look();
@@ -161,29 +161,29 @@ TEST_F(ring_and_crew, requests_of_a_thread_that_looks_before_it_sleeps_for_event
   EXPECT_EQ(carrier_of_read(), answered_by::io_uring);
 }
 
-TEST_F(ring_and_crew, requests_of_a_thread_go_to_the_crew_after_another_has_slept) {
+TEST_F(ring_and_io_threads, requests_of_a_thread_go_to_the_io_threads_after_another_has_slept) {
   gain_habit();
   std::thread{[&] { both_.note_sleep(); }}.join();
   EXPECT_EQ(carrier_of_read(), answered_by::threads);
 }
 
-TEST_F(ring_and_crew, requests_that_signal_an_eventfd_go_to_the_crew) {
+TEST_F(ring_and_io_threads, requests_that_signal_an_eventfd_go_to_the_io_threads) {
   gain_habit();
   const doorbell::eventfd signalled;
   char byte = 0;
   const auto what = prep_pread(file_.get(), &byte, 1, 0);
   request read{what, &what};
-  read.whom.bell = signalled.context();
+  read.target.efd = signalled.context();
   EXPECT_EQ(carrier_of(read), answered_by::threads);
 }
 
-TEST_F(ring_and_crew, requests_go_to_the_ring_once_a_loop_has_the_descriptor) {
+TEST_F(ring_and_io_threads, requests_go_to_the_ring_once_a_loop_has_the_descriptor) {
   EXPECT_GE(both_.descriptor(), 0);
   EXPECT_EQ(carrier_of_read(), answered_by::io_uring);
 }
 
 // Oracle: the engine that started the request is the one that cancels it, although another engine refused it before.
-TEST_F(ring_and_crew, a_request_that_the_crew_refused_is_cancelled_in_the_ring) {
+TEST_F(ring_and_io_threads, a_request_that_the_io_threads_refused_is_cancelled_in_the_ring) {
   gain_habit();
   const doorbell::test::pipe_ends empty;
   char byte = 0;
@@ -193,10 +193,10 @@ TEST_F(ring_and_crew, a_request_that_the_crew_refused_is_cancelled_in_the_ring) 
   read.is_direct = true;
   read.may_use_kernel_aio = true;
   read.is_left_to_kernel = true;
-  read.what.fildes = -1;
+  read.iocb.fildes = -1;
   request* const one = &read;
   EXPECT_EQ(both_.start({&one, 1}), 0U);
-  read.what.fildes = empty.read.get();
+  read.iocb.fildes = empty.read.get();
   read.is_left_to_kernel = false;
   start(read);
   EXPECT_EQ(both_.cancel(read), engine::cancel_result::asked);
@@ -204,8 +204,8 @@ TEST_F(ring_and_crew, a_request_that_the_crew_refused_is_cancelled_in_the_ring) 
   EXPECT_EQ(read.answered, answered_by::io_uring);
 }
 
-/// A read of an empty pipe, which waits in the ring, and a poll of another pipe, which waits with the crew.
-class asleep_at_both : public ring_and_crew {
+/// A read of an empty pipe, which waits in the ring, and a poll of another pipe, which waits with the I/O threads.
+class asleep_at_both : public ring_and_io_threads {
  protected:
   asleep_at_both() {
     in_ring_.ends_by_itself = true;
@@ -229,43 +229,43 @@ class asleep_at_both : public ring_and_crew {
   }
 
   doorbell::test::pipe_ends of_ring_;
-  doorbell::test::pipe_ends of_crew_;
+  doorbell::test::pipe_ends of_io_threads_;
   char byte_ = 0;
   const iocb read_ = prep_pread(of_ring_.read.get(), &byte_, 1, 0);
-  const iocb poll_ = prep_poll(of_crew_.read.get(), POLLIN);
+  const iocb poll_ = prep_poll(of_io_threads_.read.get(), POLLIN);
   request in_ring_{read_, &read_};
-  request with_crew_{poll_, &poll_};
+  request with_io_threads_{poll_, &poll_};
 };
 
 TEST_F(asleep_at_both, a_thread_learns_of_completions_of_both) {
   start_in_ring();
-  start(with_crew_);
-  expect_next(with_crew_, [&] { complete(of_crew_); });
+  start(with_io_threads_);
+  expect_next(with_io_threads_, [&] { complete(of_io_threads_); });
   expect_next(in_ring_, [&] { complete(of_ring_); });
   EXPECT_EQ(in_ring_.answered, answered_by::io_uring);
 }
 
-TEST_F(asleep_at_both, a_thread_that_sleeps_in_the_ring_learns_of_a_completion_by_the_crew) {
+TEST_F(asleep_at_both, a_thread_that_sleeps_in_the_ring_learns_of_a_completion_by_the_io_threads) {
   start_in_ring();
-  expect_next(with_crew_, [&] {
-    start(with_crew_);
-    complete(of_crew_);
+  expect_next(with_io_threads_, [&] {
+    start(with_io_threads_);
+    complete(of_io_threads_);
   });
   expect_next(in_ring_, [&] { complete(of_ring_); });
 }
 
-TEST_F(asleep_at_both, a_thread_that_sleeps_with_the_crew_learns_of_a_completion_in_the_ring) {
-  start(with_crew_);
+TEST_F(asleep_at_both, a_thread_that_sleeps_with_the_io_threads_learns_of_a_completion_in_the_ring) {
+  start(with_io_threads_);
   expect_next(in_ring_, [&] {
     start_in_ring();
     complete(of_ring_);
   });
-  expect_next(with_crew_, [&] { complete(of_crew_); });
+  expect_next(with_io_threads_, [&] { complete(of_io_threads_); });
 }
 
 TEST_F(asleep_at_both, wake_ends_the_wait_of_a_thread) {
   start_in_ring();
-  start(with_crew_);
+  start(with_io_threads_);
   {
     const doorbell::test::asleep waiter{[&] {
       EXPECT_TRUE(both_.begin_wait());
@@ -275,35 +275,35 @@ TEST_F(asleep_at_both, wake_ends_the_wait_of_a_thread) {
     both_.wake();
   }
   EXPECT_EQ(reap(), nullptr);
-  complete(of_crew_);
-  EXPECT_EQ(next(), &with_crew_);
+  complete(of_io_threads_);
+  EXPECT_EQ(next(), &with_io_threads_);
   complete(of_ring_);
   EXPECT_EQ(next(), &in_ring_);
 }
 
 TEST_F(asleep_at_both, a_thread_wakes_at_its_deadline) {
   start_in_ring();
-  start(with_crew_);
+  start(with_io_threads_);
   const auto until = std::chrono::steady_clock::now() + 50ms;
   EXPECT_EQ(both_.wait(until), engine::wait_result::timed_out);
   EXPECT_GE(std::chrono::steady_clock::now(), until);
   complete(of_ring_);
   EXPECT_EQ(next(), &in_ring_);
-  complete(of_crew_);
-  EXPECT_EQ(next(), &with_crew_);
+  complete(of_io_threads_);
+  EXPECT_EQ(next(), &with_io_threads_);
 }
 
-// Oracle: each completion, whether of the ring or of the crew, makes one of the descriptors readable.
+// Oracle: each completion, whether of the ring or of the I/O threads, makes one of the descriptors readable.
 TEST_F(asleep_at_both, the_descriptors_announce_completions_of_both) {
   start_in_ring();
-  start(with_crew_);
+  start(with_io_threads_);
   const auto descriptors = both_.descriptors();
   std::array<pollfd, 2> readable{pollfd{.fd = descriptors[0], .events = POLLIN, .revents = 0},
                                  pollfd{.fd = descriptors[1], .events = POLLIN, .revents = 0}};
   EXPECT_EQ(::poll(readable.data(), readable.size(), 0), 0);
-  complete(of_crew_);
+  complete(of_io_threads_);
   EXPECT_EQ(::poll(readable.data(), readable.size(), 20'000), 1);
-  EXPECT_EQ(next(), &with_crew_);
+  EXPECT_EQ(next(), &with_io_threads_);
   EXPECT_EQ(::poll(readable.data(), readable.size(), 0), 0);
   complete(of_ring_);
   EXPECT_EQ(::poll(readable.data(), readable.size(), 20'000), 1);

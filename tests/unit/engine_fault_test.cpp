@@ -168,7 +168,8 @@ TEST_P(refused_with, destroy_wakes_a_sleeper_although_the_ring_refuses) {
   EXPECT_EQ(ec, std::errc::invalid_argument);
 }
 
-// Oracle: the wait goes on until there is an event. The thread waits in the ring while the crew has no requests.
+// Oracle: the wait goes on until there is an event. The thread waits in the ring while the I/O threads have no
+// requests.
 TEST_P(refused_with, a_refused_wait_is_retried) {
   auto read = pipe_read();
   waiting.inject(GetParam(), 20);
@@ -188,7 +189,7 @@ TEST_F(refusing_uring, an_interrupted_submit_is_retried) {
   EXPECT_EQ(ctx_.submit({&read, &read}), 2U);
 }
 
-// The thread waits in the ring while the crew has no requests.
+// The thread waits in the ring while the I/O threads have no requests.
 TEST_F(refusing_uring, an_interrupted_wait_returns_an_error_and_loses_nothing) {
   auto read = pipe_read();
   waiting.inject(EINTR, 1);
@@ -254,15 +255,15 @@ TEST_F(refusing_uring, destroy_reaps_to_make_room_while_completions_overflow) {
 TEST(refusing_uring_stress, each_accepted_request_signals_once) {
   const doorbell::test::injections injected;
   const doorbell::test::pipe_ends pipe;
-  const doorbell::eventfd bell{0, EFD_NONBLOCK};
+  const doorbell::eventfd efd{0, EFD_NONBLOCK};
   std::array<char, 8> text{};
   std::optional<aio::context> ctx;
   std::atomic<std::uint64_t> taken{0};
   const auto use = [&] {
     auto read = aio::prep_pread(pipe.read.get(), text.data(), 1, 0);
     auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
-    read.set_eventfd(bell);
-    poll.set_eventfd(bell);
+    read.set_eventfd(efd);
+    poll.set_eventfd(efd);
     for (std::error_code ec; ec != std::errc::invalid_argument;) {
       taken += ctx->submit({&read, &poll, &read}, ec);
       std::error_code any;
@@ -285,7 +286,7 @@ TEST(refusing_uring_stress, each_accepted_request_signals_once) {
       },
       [&] {
         std::error_code none;
-        EXPECT_EQ(bell.read(none), taken);
+        EXPECT_EQ(efd.read(none), taken);
       });
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// engine_threads alone, on a crew of one worker: which requests it completes, which it can cancel, and how it announces
-// completions.
+// engine_threads alone, on a set of I/O threads of one worker: which requests it completes, which it can cancel, and
+// how it announces completions.
 #include "../../aio/engine_threads.hpp"
 
 #include <doorbell/aio.hpp>
@@ -17,7 +17,7 @@
 #include <thread>
 #include <vector>
 
-#include "../../aio/kernel_hop.hpp"
+#include "../../aio/tsan_annotations.hpp"
 #include "support/child.hpp"
 #include "support/eventually.hpp"
 #include "support/files.hpp"
@@ -33,15 +33,15 @@ using doorbell::aio::engine;
 using doorbell::aio::request;
 namespace aio = doorbell::aio;
 
-// The crew is never destroyed, because its threads run until the process ends.
-aio::crew& one_worker() {
-  static aio::crew& made = *new aio::crew{{.most_workers = 1, .idle_time = 1h, .least_workers = 1}, 1};
+// The I/O threads are never destroyed, because its threads run until the process ends.
+aio::io_threads& one_worker() {
+  static aio::io_threads& made = *new aio::io_threads{{.most_workers = 1, .idle_time = 1h, .least_workers = 1}, 1};
   EXPECT_FALSE(made.start());
   return made;
 }
 
 /// Keeps the only worker busy.
-class held_up final : public aio::worker_pool::lane {
+class held_up final : public aio::worker_pool::per_context_queue {
  public:
   held_up() {
     EXPECT_EQ(one_worker().workers.push(*this, busy_), aio::worker_pool::pushed::queued);

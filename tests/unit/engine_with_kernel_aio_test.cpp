@@ -28,7 +28,7 @@
 #include <tuple>
 #include <vector>
 
-#include "../../aio/kernel_hop.hpp"
+#include "../../aio/tsan_annotations.hpp"
 #include "direct_transfers.hpp"
 #include "support/child.hpp"
 #include "support/eventually.hpp"
@@ -61,8 +61,8 @@ class engine_with_kernel_aio : public testing::Test {
     if (is_left_out) GTEST_SKIP() << "no kernel AIO in this system";
   }
 
-  static aio::crew& crew() {
-    static aio::crew& made = *new aio::crew{{.most_workers = 2, .idle_time = 1h}, 1};
+  static aio::io_threads& io_threads() {
+    static aio::io_threads& made = *new aio::io_threads{{.most_workers = 2, .idle_time = 1h}, 1};
     return made;
   }
   request& started(const aio::iocb& asked, bool by_kernel) {
@@ -123,7 +123,7 @@ class engine_with_kernel_aio : public testing::Test {
   unique_fd file = doorbell::test::temporary_file("hello, world");
   std::array<char, 64> text{};
   std::vector<std::unique_ptr<request>> owned;
-  aio::engine_threads carrier{crew()};
+  aio::engine_threads carrier{io_threads()};
 };
 
 TEST_F(engine_with_kernel_aio, a_completion_in_the_kernel_ends_a_wait) {
@@ -163,7 +163,7 @@ TEST_F(engine_with_kernel_aio, a_wake_ends_a_wait_although_io_cancel_is_refused)
 #endif
   in_child([&] {
     doorbell::test::refuse(SYS_io_cancel, EPERM);
-    aio::engine_threads own{*new aio::crew{{.most_workers = 1, .idle_time = 1h}, 2}};
+    aio::engine_threads own{*new aio::io_threads{{.most_workers = 1, .idle_time = 1h}, 2}};
     const auto poll = std::make_unique<request>(aio::prep_poll(pipe.read.get(), POLLIN), nullptr);
     poll->may_use_kernel_aio = true;
     auto* const one = poll.get();

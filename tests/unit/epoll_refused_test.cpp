@@ -40,10 +40,10 @@ struct refusal {
   friend std::ostream& operator<<(std::ostream& out, const refusal& each) { return out << "errno_" << each.error; }
 };
 
-/// A context whose crew has been started, by a poll that waits.
-class with_crew {
+/// A context whose I/O threads have been started, by a poll that waits.
+class with_io_threads {
  public:
-  with_crew() { EXPECT_EQ(ctx.submit({&earlier_}), 1U); }
+  with_io_threads() { EXPECT_EQ(ctx.submit({&earlier_}), 1U); }
 
   std::int64_t result_of(const aio::iocb& which) {
     std::array<aio::io_event, 1> events{};
@@ -66,12 +66,12 @@ class with_crew {
 
 // Waits until the poller thread has added the files of all earlier requests: it adds them in order, and the last one
 // completes.
-void wait_for_poller(with_crew& crew) {
+void wait_for_poller(with_io_threads& io_threads) {
   const doorbell::test::pipe_ends pipe;
   auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
-  ASSERT_EQ(crew.ctx.submit({&poll}), 1U);
+  ASSERT_EQ(io_threads.ctx.submit({&poll}), 1U);
   ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
-  EXPECT_EQ(crew.result_of(poll) & POLLIN, POLLIN);
+  EXPECT_EQ(io_threads.result_of(poll) & POLLIN, POLLIN);
 }
 
 void expect_nobody_reads(doorbell::test::pipe_ends& pipe) {
@@ -91,22 +91,22 @@ class epoll_refuses : public testing::TestWithParam<refusal> {
   }
 };
 
-// Oracle: the new requests end with the error, the earlier one completes, and the crew keeps no file open.
+// Oracle: the new requests end with the error, the earlier one completes, and the I/O threads keeps no file open.
 TEST_P(epoll_refuses, new_files_and_their_requests_end_with_the_error) {
   in_child([] {
     doorbell::test::pipe_ends pipe;
     char byte = 0;
-    with_crew crew;
-    wait_for_poller(crew);
+    with_io_threads io_threads;
+    wait_for_poller(io_threads);
     refuse(EPOLL_CTL_ADD);
     auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
-    ASSERT_EQ(crew.ctx.submit({&poll}), 1U);
-    EXPECT_EQ(crew.result_of(poll), GetParam().answer);
+    ASSERT_EQ(io_threads.ctx.submit({&poll}), 1U);
+    EXPECT_EQ(io_threads.result_of(poll), GetParam().answer);
     auto read = aio::prep_pread(pipe.read.get(), &byte, 1, 0);
-    ASSERT_EQ(crew.ctx.submit({&read}), 1U);
-    EXPECT_EQ(crew.result_of(read), GetParam().answer);
-    crew.expect_earlier_request_completes();
-    crew.ctx.destroy();
+    ASSERT_EQ(io_threads.ctx.submit({&read}), 1U);
+    EXPECT_EQ(io_threads.result_of(read), GetParam().answer);
+    io_threads.expect_earlier_request_completes();
+    io_threads.ctx.destroy();
     expect_nobody_reads(pipe);
   });
 }
@@ -116,31 +116,31 @@ TEST_P(epoll_refuses, to_wait_again_and_the_request_ends_with_try_again) {
   in_child([] {
     doorbell::test::pipe_ends pipe;
     std::array<char, 2> bytes{};
-    with_crew crew;
+    with_io_threads io_threads;
     auto one = aio::prep_pread(pipe.read.get(), &bytes[0], 1, 0);
     auto other = aio::prep_pread(pipe.read.get(), &bytes[1], 1, 0);
-    ASSERT_EQ(crew.ctx.submit({&one, &other}), 2U);
-    wait_for_poller(crew);
+    ASSERT_EQ(io_threads.ctx.submit({&one, &other}), 2U);
+    wait_for_poller(io_threads);
     refuse(EPOLL_CTL_MOD);
     ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
     std::array<aio::io_event, 2> events{};
-    ASSERT_EQ(crew.ctx.get_events(2, events, 20s).size(), 2U);
+    ASSERT_EQ(io_threads.ctx.get_events(2, events, 20s).size(), 2U);
     std::array results{events[0].res, events[1].res};
     std::ranges::sort(results);
     EXPECT_EQ(results[0], -EAGAIN);
     EXPECT_EQ(results[1], 1);
-    crew.expect_earlier_request_completes();
-    crew.ctx.destroy();
+    io_threads.expect_earlier_request_completes();
+    io_threads.ctx.destroy();
     expect_nobody_reads(pipe);
   });
 }
 
-void expect_rung(aio::context& ctx, const doorbell::test::pipe_ends& pipe, const doorbell::eventfd& bell) {
+void expect_rung(aio::context& ctx, const doorbell::test::pipe_ends& pipe, const doorbell::eventfd& efd) {
   auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
-  poll.set_eventfd(bell);
+  poll.set_eventfd(efd);
   ASSERT_EQ(ctx.submit({&poll}), 1U);
   ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
-  EXPECT_EQ(bell.read(), 1U);
+  EXPECT_EQ(efd.read(), 1U);
 }
 
 // Oracle: each submit is refused with the error, also the second one, which must not assume that the first one has
@@ -149,7 +149,7 @@ TEST_P(epoll_refuses, the_descriptor_of_a_context_and_its_requests_with_an_event
   for (const bool asks_for_events : {false, true}) {
     in_child([&] {
       const doorbell::test::pipe_ends pipe;
-      const doorbell::eventfd bell{0, 0};
+      const doorbell::eventfd efd{0, 0};
       aio::context refused{8};
       std::array<aio::io_event, 1> none{};
       if (asks_for_events) {
@@ -160,14 +160,14 @@ TEST_P(epoll_refuses, the_descriptor_of_a_context_and_its_requests_with_an_event
       ASSERT_GE(descriptor, 0);
       doorbell::test::refuse_value(SYS_epoll_ctl, GetParam().error, 2, static_cast<std::uint32_t>(descriptor));
       auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
-      poll.set_eventfd(bell);
+      poll.set_eventfd(efd);
       for (int times = 0; times < 2; ++times) {
         const auto told = error_of([&](auto& set) { EXPECT_EQ(refused.submit({&poll}, set), 0U); });
         EXPECT_EQ(told.value(), GetParam().error);
       }
       EXPECT_TRUE(refused.get_events(0, none).empty());
       aio::context other{8};
-      expect_rung(other, pipe, bell);
+      expect_rung(other, pipe, efd);
     });
   }
 }

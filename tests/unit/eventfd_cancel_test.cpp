@@ -46,48 +46,48 @@ struct named_call {
 constexpr std::array interruptible_calls{
     named_call{"poll_fd and its end",
                [](const program_files&) {
-                 const eventfd bell;
-                 bell.poll_fd();
-                 bell.signal();
-                 bell.read();
+                 const eventfd efd;
+                 efd.poll_fd();
+                 efd.signal();
+                 efd.read();
                }},
     named_call{"a forwarding that is begun, stopped and refused",
                [](const program_files& files) {
-                 const eventfd bell{3};
-                 bell.forward_to(files.there.get());
-                 bell.signal();
-                 bell.stop_forwarding();
+                 const eventfd efd{3};
+                 efd.forward_to(files.there.get());
+                 efd.signal();
+                 efd.stop_forwarding();
                  std::error_code ec;
-                 bell.forward_to(files.other_file.get(), ec);
+                 efd.forward_to(files.other_file.get(), ec);
                }},
     named_call{"signals into an eventfd that is full",
                [](const program_files& files) {
-                 const auto bell = eventfd::forwarding_to(files.full.get());
-                 bell.signal(1);
-                 bell.signal(4);
-                 bell.signal(1);
+                 const auto efd = eventfd::forwarding_to(files.full.get());
+                 efd.signal(1);
+                 efd.signal(4);
+                 efd.signal(1);
                }},
     named_call{"signals into a blocking eventfd that is full",
                [](const program_files& files) {
-                 const auto bell = eventfd::forwarding_to(files.full_and_blocking.get());
-                 bell.signal(1);
-                 bell.signal(4);
-                 bell.signal(1);
+                 const auto efd = eventfd::forwarding_to(files.full_and_blocking.get());
+                 efd.signal(1);
+                 efd.signal(4);
+                 efd.signal(1);
                }},
     named_call{"reads and writes that sleep",
                [](const program_files&) {
-                 const eventfd bell;
+                 const eventfd efd;
                  std::error_code ec;
-                 bell.read_for(1ms, ec);
-                 bell.write(eventfd::max);
-                 bell.write_for(1, 1ms, ec);
+                 efd.read_for(1ms, ec);
+                 efd.write(eventfd::max);
+                 efd.write_for(1, 1ms, ec);
                }},
     named_call{"a notifier that drains",
                [](const program_files&) {
-                 const eventfd bell;
-                 const notifier watch{bell, [](auto& ctx) { ctx.drain(); }};
-                 bell.poll_fd();
-                 bell.signal();
+                 const eventfd efd;
+                 const notifier watch{efd, [](auto& ctx) { ctx.drain(); }};
+                 efd.poll_fd();
+                 efd.signal();
                }},
 };
 

@@ -33,35 +33,35 @@ std::uint64_t kernel_count(int fd) {
 }
 
 TEST(poll_fd_in_child, is_another_file_at_the_same_number) {
-  const eventfd bell{0, EFD_NONBLOCK};
-  const int fd = bell.poll_fd();
+  const eventfd efd{0, EFD_NONBLOCK};
+  const int fd = efd.poll_fd();
   in_child([&] {
-    bell.signal();
-    EXPECT_EQ(bell.poll_fd(), fd);
+    efd.signal();
+    EXPECT_EQ(efd.poll_fd(), fd);
     EXPECT_TRUE(is_readable(fd));
   });
   EXPECT_FALSE(is_readable(fd));
 }
 
 TEST(poll_fd_in_child, is_readable_according_to_the_childs_count) {
-  const eventfd bell{3, EFD_NONBLOCK};
+  const eventfd efd{3, EFD_NONBLOCK};
   const eventfd empty{0, EFD_NONBLOCK};
-  const int fd = bell.poll_fd();
+  const int fd = efd.poll_fd();
   const int of_empty = empty.poll_fd();
   in_child([&] {
     EXPECT_TRUE(is_readable(fd));
     EXPECT_FALSE(is_readable(of_empty));
-    EXPECT_EQ(bell.read(), 3U);
+    EXPECT_EQ(efd.read(), 3U);
     EXPECT_FALSE(is_readable(fd));
   });
   EXPECT_TRUE(is_readable(fd));
-  EXPECT_EQ(bell.read(), 3U);
+  EXPECT_EQ(efd.read(), 3U);
   EXPECT_FALSE(is_readable(fd));
 }
 
 TEST(poll_fd_in_child, is_the_childs_own_before_the_child_has_used_the_eventfd) {
-  const eventfd bell{0, EFD_NONBLOCK};
-  const int fd = bell.poll_fd();
+  const eventfd efd{0, EFD_NONBLOCK};
+  const int fd = efd.poll_fd();
   int news[2] = {};
   ASSERT_EQ(::pipe(news), 0);
   const auto child = doorbell::test::start_child([&] {
@@ -69,7 +69,7 @@ TEST(poll_fd_in_child, is_the_childs_own_before_the_child_has_used_the_eventfd) 
     EXPECT_EQ(::read(news[0], &byte, 1), 1);
     EXPECT_FALSE(is_readable(fd));
   });
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(::write(news[1], "", 1), 1);
   expect_success(child);
   EXPECT_TRUE(is_readable(fd));
@@ -77,8 +77,8 @@ TEST(poll_fd_in_child, is_the_childs_own_before_the_child_has_used_the_eventfd) 
 }
 
 TEST(poll_fd_in_child, is_another_file_where_no_descriptor_is_left) {
-  const eventfd bell{0, EFD_NONBLOCK};
-  const int fd = bell.poll_fd();
+  const eventfd efd{0, EFD_NONBLOCK};
+  const int fd = efd.poll_fd();
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
   auto none_left = before;
@@ -90,7 +90,7 @@ TEST(poll_fd_in_child, is_another_file_where_no_descriptor_is_left) {
   const pid_t child = ::fork();
   if (child == 0) {
     ::alarm(doorbell::test::child_patience_in_seconds);
-    bell.signal();
+    efd.signal();
     ::_exit(is_readable(fd) ? 0 : 1);
   }
   expect_success(child);
@@ -100,8 +100,8 @@ TEST(poll_fd_in_child, is_another_file_where_no_descriptor_is_left) {
 }
 
 TEST(poll_fd_in_child, stays_closed_if_the_program_has_closed_its_number) {
-  const eventfd bell{0, EFD_NONBLOCK};
-  const int fd = bell.poll_fd();
+  const eventfd efd{0, EFD_NONBLOCK};
+  const int fd = efd.poll_fd();
   ::close(fd);
   const int others = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   ASSERT_EQ(::dup2(others, fd), fd);
@@ -117,28 +117,28 @@ TEST(forwarding_in_child, leaves_waiting_counts_to_the_parent) {
   const int target = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   const std::uint64_t all = eventfd::max;
   ASSERT_EQ(::write(target, &all, sizeof all), static_cast<ssize_t>(sizeof all));
-  eventfd bell;
-  bell.forward_to(target);
-  bell.signal(10);
-  ASSERT_EQ(bell.info().count, 10U);
+  eventfd efd;
+  efd.forward_to(target);
+  efd.signal(10);
+  ASSERT_EQ(efd.info().count, 10U);
   ASSERT_EQ(kernel_count(target), all);
   in_child([&] {
-    EXPECT_EQ(bell.info().count, 0U);
-    bell.close();
+    EXPECT_EQ(efd.info().count, 0U);
+    efd.close();
   });
-  EXPECT_EQ(bell.info().count, 10U);
-  bell.close();
+  EXPECT_EQ(efd.info().count, 10U);
+  efd.close();
   EXPECT_EQ(kernel_count(target), 10U);
   ::close(target);
 }
 
 TEST(forwarding_in_child, moves_counts_that_the_child_signals) {
   const int target = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  const eventfd bell;
-  bell.forward_to(target);
+  const eventfd efd;
+  efd.forward_to(target);
   in_child([&] {
-    bell.signal(3);
-    EXPECT_EQ(bell.info().count, 0U);
+    efd.signal(3);
+    EXPECT_EQ(efd.info().count, 0U);
   });
   EXPECT_EQ(kernel_count(target), 3U);
   ::close(target);

@@ -46,24 +46,24 @@ using namespace std::chrono_literals;
 /// Threads of this process that sleep in a read.
 class readers {
  public:
-  readers(const eventfd& bell, std::size_t number) : bell_{bell} {
+  readers(const eventfd& efd, std::size_t number) : efd_{efd} {
     for (std::size_t i = 0; i < number; ++i)
-      all_.emplace_back([mine = bell] {
+      all_.emplace_back([mine = efd] {
         std::error_code ec;
         mine.read(ec);
       });
   }
   ~readers() {
     for (std::size_t i = 0; i < all_.size(); ++i) {
-      bell_.signal();
-      while (bell_.info().count > 0 && i + 1 < all_.size()) std::this_thread::yield();
+      efd_.signal();
+      while (efd_.info().count > 0 && i + 1 < all_.size()) std::this_thread::yield();
     }
   }
   readers(const readers&) = delete;
   readers& operator=(const readers&) = delete;
 
  private:
-  eventfd bell_;
+  eventfd efd_;
   std::list<asleep> all_;
 };
 
@@ -76,76 +76,76 @@ void use_stacks(std::size_t threads) {
 }
 
 TEST(eventfd_in_child, has_no_readers_that_sleep_in_the_parent) {
-  const eventfd bell;
-  const readers sleeping{bell, 1};
+  const eventfd efd;
+  const readers sleeping{efd, 1};
   in_child([&] {
-    bell.signal(5);
-    EXPECT_EQ(bell.info().count, 5U);
-    EXPECT_EQ(bell.read(), 5U);
+    efd.signal(5);
+    EXPECT_EQ(efd.info().count, 5U);
+    EXPECT_EQ(efd.read(), 5U);
   });
 }
 
 TEST(eventfd_in_child, has_no_writers_that_sleep_in_the_parent) {
-  const eventfd bell;
-  bell.write(eventfd::max);
-  asleep writer{[mine = bell] { mine.write(7); }};
+  const eventfd efd;
+  efd.write(eventfd::max);
+  asleep writer{[mine = efd] { mine.write(7); }};
   in_child([&] {
-    EXPECT_EQ(bell.read(), eventfd::max);
-    EXPECT_EQ(bell.info().count, 0U);
+    EXPECT_EQ(efd.read(), eventfd::max);
+    EXPECT_EQ(efd.info().count, 0U);
   });
-  EXPECT_EQ(bell.read(), eventfd::max);
+  EXPECT_EQ(efd.read(), eventfd::max);
   writer.join();
-  EXPECT_EQ(bell.read(), 7U);
+  EXPECT_EQ(efd.read(), 7U);
 }
 
 TEST(eventfd_in_child, does_not_write_to_stacks_that_the_parents_readers_had) {
   if (doorbell::test::ends_children_that_use_stacks_again) GTEST_SKIP() << "this ThreadSanitizer ends such children";
   constexpr std::size_t threads = 8;
-  const eventfd bell;
-  const readers sleeping{bell, threads};
+  const eventfd efd;
+  const readers sleeping{efd, threads};
   in_child([&] {
     use_stacks(threads);
-    bell.signal(5);
+    efd.signal(5);
     use_stacks(threads);
-    EXPECT_EQ(bell.read(), 5U);
+    EXPECT_EQ(efd.read(), 5U);
   });
 }
 
 TEST(eventfd_in_child, has_readers_of_its_own_next_to_those_of_the_parent) {
   if (doorbell::test::ends_children_that_use_stacks_again) GTEST_SKIP() << "this ThreadSanitizer ends such children";
-  const eventfd bell;
-  const readers sleeping{bell, 2};
+  const eventfd efd;
+  const readers sleeping{efd, 2};
   in_child([&] {
-    asleep own{[&] { EXPECT_EQ(bell.read(), 5U); }};
-    bell.signal(5);
+    asleep own{[&] { EXPECT_EQ(efd.read(), 5U); }};
+    efd.signal(5);
     own.join();
-    EXPECT_EQ(bell.info().count, 0U);
+    EXPECT_EQ(efd.info().count, 0U);
   });
 }
 
 TEST(eventfd_in_child, has_no_readers_of_its_ancestors) {
   if (doorbell::test::ends_children_that_use_stacks_again) GTEST_SKIP() << "this ThreadSanitizer ends such children";
-  const eventfd bell;
-  const readers sleeping{bell, 1};
+  const eventfd efd;
+  const readers sleeping{efd, 1};
   in_child([&] {
-    const readers of_child{bell, 1};
+    const readers of_child{efd, 1};
     in_child([&] {
-      bell.signal(5);
-      EXPECT_EQ(bell.read(), 5U);
+      efd.signal(5);
+      EXPECT_EQ(efd.read(), 5U);
     });
   });
 }
 
 TEST(eventfd_in_child, keeps_its_notifiers) {
-  const eventfd bell;
+  const eventfd efd;
   int signals = 0;
   int releases = 0;
-  notifier watch{bell, [&](eventfd_ctx&) { ++signals; }, [&] { ++releases; }};
-  const readers sleeping{bell, 1};
+  notifier watch{efd, [&](eventfd_ctx&) { ++signals; }, [&] { ++releases; }};
+  const readers sleeping{efd, 1};
   in_child([&] {
-    bell.signal();
+    efd.signal();
     EXPECT_EQ(signals, 1);
-    EXPECT_EQ(bell.read(), 1U);
+    EXPECT_EQ(efd.read(), 1U);
     EXPECT_EQ(watch.unregister(), doorbell::decoupled::by_us);
     EXPECT_EQ(releases, 0);
   });
@@ -154,15 +154,15 @@ TEST(eventfd_in_child, keeps_its_notifiers) {
 
 TEST(eventfd_in_child, has_no_readers_of_a_parent_that_forked_by_a_system_call) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs its own handlers of fork(3), which do not run";
-  const eventfd bell;
-  const readers sleeping{bell, 1};
+  const eventfd efd;
+  const readers sleeping{efd, 1};
   const auto child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
   ASSERT_GE(child, 0);
   if (child == 0) {
     ::alarm(doorbell::test::child_patience_in_seconds);
-    bell.signal(5);
+    efd.signal(5);
     std::error_code ec;
-    ::_exit(bell.info().count == 5 && bell.read_for(0ns, ec) == 5 ? 0 : 1);
+    ::_exit(efd.info().count == 5 && efd.read_for(0ns, ec) == 5 ? 0 : 1);
   }
   expect_success(child);
 }
@@ -173,25 +173,25 @@ TEST(eventfd_in_child, has_no_readers_of_a_parent_that_forked_by_a_system_call) 
 /// sleeps on and gets the 3.
 template <class Fork, class InChild>
 void expect_read_goes_on(Fork create, InChild in_child_handler) {
-  const eventfd bell;
+  const eventfd efd;
   std::atomic<pid_t> child{-1};
   const in_handler forks{[&] {
                            child = create();
                            if (child != 0) return;
                            ::alarm(doorbell::test::child_patience_in_seconds);
-                           in_child_handler(bell);
+                           in_child_handler(efd);
                          },
                          SA_RESTART};
   std::uint64_t taken = 0;
   asleep reader{[&] {
-    taken = bell.read();
+    taken = efd.read();
     if (child == 0) ::_exit(taken == 5 ? 0 : 1);
   }};
   ::pthread_kill(reader.native_handle(), SIGUSR1);
   EXPECT_TRUE(eventually([&] { return child >= 0; }));
   expect_success(child);
   EXPECT_TRUE(reader.still_asleep());
-  bell.signal(3);
+  efd.signal(3);
   reader.join();
   EXPECT_EQ(taken, 3U);
 }
@@ -199,10 +199,10 @@ void expect_read_goes_on(Fork create, InChild in_child_handler) {
 TEST(eventfd_in_child, a_read_that_a_forking_handler_interrupted_goes_on_in_the_child) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "the sanitizers themselves do not survive this; see sanitizer.hpp";
   expect_read_goes_on([] { return ::fork(); },
-                      [](const eventfd& bell) {
-                        std::thread{[&bell] {
+                      [](const eventfd& efd) {
+                        std::thread{[&efd] {
                           use_stacks(2);
-                          bell.signal(5);
+                          efd.signal(5);
                         }}.detach();
                       });
 }
@@ -213,23 +213,23 @@ TEST(eventfd_in_child, a_read_goes_on_in_a_child_that_a_handler_has_created_by_a
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs its own handlers of fork(3), which do not run";
   expect_read_goes_on(
       [] { return static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr)); },
-      [](const eventfd& bell) { bell.signal(5); });
+      [](const eventfd& efd) { efd.signal(5); });
 }
 
 // Oracle: the child may use the stop token of a read that sleeps in the parent, although it has reused memory since.
 TEST(eventfd_in_child, may_request_the_stop_of_a_read_that_sleeps_in_the_parent) {
-  const eventfd bell;
+  const eventfd efd;
   std::stop_source stop;
   std::error_code ec;
-  asleep reader{[&] { bell.read(stop.get_token(), ec); }};
+  asleep reader{[&] { efd.read(stop.get_token(), ec); }};
   in_child([&] {
-    bell.signal(5);
-    EXPECT_EQ(bell.read(), 5U);
+    efd.signal(5);
+    EXPECT_EQ(efd.read(), 5U);
     std::vector<std::vector<char>> used_again;
     for (std::size_t size = 16; size < 1024; size += 8) used_again.emplace_back(size, 'A');
     EXPECT_TRUE(stop.request_stop());
-    bell.signal(2);
-    EXPECT_EQ(bell.read(), 2U);
+    efd.signal(2);
+    EXPECT_EQ(efd.read(), 2U);
   });
   stop.request_stop();
   reader.join();
@@ -237,20 +237,20 @@ TEST(eventfd_in_child, may_request_the_stop_of_a_read_that_sleeps_in_the_parent)
 }
 
 TEST(eventfd_in_child, a_read_that_a_forking_handler_interrupted_returns_interrupted_in_the_child) {
-  const eventfd bell;
+  const eventfd efd;
   pid_t child = -1;
   const in_handler forks{[&] {
     child = ::fork();
     if (child == 0) ::alarm(doorbell::test::child_patience_in_seconds);
-    if (child == 0) bell.signal(0);
+    if (child == 0) efd.signal(0);
   }};
   std::error_code ec;
   asleep reader{[&] {
-    bell.read(ec);
+    efd.read(ec);
     if (child != 0) return;
-    bell.signal(5);
+    efd.signal(5);
     std::error_code none;
-    ::_exit(ec == std::errc::interrupted && bell.read(none) == 5 ? 0 : 1);
+    ::_exit(ec == std::errc::interrupted && efd.read(none) == 5 ? 0 : 1);
   }};
   ::pthread_kill(reader.native_handle(), SIGUSR1);
   reader.join();
@@ -259,19 +259,19 @@ TEST(eventfd_in_child, a_read_that_a_forking_handler_interrupted_returns_interru
 }
 
 TEST(eventfd_in_child, acquires_the_lock_that_a_callback_in_the_parent_holds) {
-  const eventfd bell;
+  const eventfd efd;
   std::latch is_in_callback{1};
   std::latch may_go_on{1};
-  notifier watch{bell, [&](eventfd_ctx&) {
+  notifier watch{efd, [&](eventfd_ctx&) {
                    is_in_callback.count_down();
                    may_go_on.wait();
                  }};
-  std::thread signaller{[&] { bell.signal(2); }};
+  std::thread signaller{[&] { efd.signal(2); }};
   is_in_callback.wait();
   in_child([&] {
-    EXPECT_EQ(bell.info().count, 2U);
-    EXPECT_EQ(bell.read(), 2U);
-    EXPECT_EQ(bell.info().count, 0U);
+    EXPECT_EQ(efd.info().count, 2U);
+    EXPECT_EQ(efd.read(), 2U);
+    EXPECT_EQ(efd.info().count, 0U);
   });
   may_go_on.count_down();
   signaller.join();
@@ -279,17 +279,17 @@ TEST(eventfd_in_child, acquires_the_lock_that_a_callback_in_the_parent_holds) {
 
 // The callback holds the lock, in the parent and in the child.
 TEST(eventfd_in_child, forked_by_a_callback_holds_its_lock_and_has_no_readers_of_the_parent) {
-  const eventfd bell;
+  const eventfd efd;
   pid_t child = -1;
-  notifier watch{bell, [&](eventfd_ctx&) {
+  notifier watch{efd, [&](eventfd_ctx&) {
                    if (child >= 0) return;
                    child = ::fork();
                    if (child == 0) ::alarm(doorbell::test::child_patience_in_seconds);
                  }};
-  const readers sleeping{bell, 1};
-  bell.signal(5);
+  const readers sleeping{efd, 1};
+  efd.signal(5);
   if (child == 0)
-    ::_exit(bell.info().count == 5 && bell.read() == 5 && watch.unregister() == doorbell::decoupled::by_us ? 0 : 1);
+    ::_exit(efd.info().count == 5 && efd.read() == 5 && watch.unregister() == doorbell::decoupled::by_us ? 0 : 1);
   expect_success(child);
 }
 
@@ -297,15 +297,15 @@ TEST(eventfd_in_child, forked_by_a_callback_holds_its_lock_and_has_no_readers_of
 // threads were doing at the fork.
 TEST(eventfd_in_child, counts_right_although_other_threads_were_registering) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "locks of a sanitizer may be held at the fork of a busy process";
-  const eventfd bell;
+  const eventfd efd;
   std::atomic<bool> stop = false;
   std::vector<std::thread> others;
   for (int i = 0; i < 2; ++i)
     others.emplace_back([&] {
       while (!stop) {
-        notifier watch{bell, [](eventfd_ctx&) {}};
+        notifier watch{efd, [](eventfd_ctx&) {}};
         std::error_code ec;
-        bell.read_for(1us, ec);
+        efd.read_for(1us, ec);
         eventfd other;
         other.poll_fd();
       }
@@ -313,12 +313,12 @@ TEST(eventfd_in_child, counts_right_although_other_threads_were_registering) {
   for (int round = 0; round < 100; ++round)
     in_child([&] {
       std::error_code ec;
-      bell.read_for(0ns, ec);
-      bell.signal(5);
-      EXPECT_EQ(bell.read(), 5U);
-      notifier watch{bell, [](eventfd_ctx&) {}};
-      bell.signal(2);
-      EXPECT_EQ(bell.read(), 2U);
+      efd.read_for(0ns, ec);
+      efd.signal(5);
+      EXPECT_EQ(efd.read(), 5U);
+      notifier watch{efd, [](eventfd_ctx&) {}};
+      efd.signal(2);
+      EXPECT_EQ(efd.read(), 2U);
     });
   stop = true;
   for (auto& each : others) each.join();

@@ -28,10 +28,10 @@ using doorbell::test::thrown_by;
 using namespace std::chrono_literals;
 
 TEST(eventfd_handle, is_open_until_closed) {
-  eventfd bell;
-  EXPECT_TRUE(bell.is_open());
-  bell.close();
-  EXPECT_FALSE(bell.is_open());
+  eventfd efd;
+  EXPECT_TRUE(efd.is_open());
+  efd.close();
+  EXPECT_FALSE(efd.is_open());
 }
 
 TEST(eventfd_handle, starts_with_a_count_of_32_bits) {
@@ -54,64 +54,64 @@ TEST(eventfd_handle, takes_the_kernels_flags_and_no_others) {
 }
 
 TEST(eventfd_handle, a_copy_is_a_handle_on_the_same_count) {
-  const eventfd bell{1};
-  const eventfd copy = bell;
+  const eventfd efd{1};
+  const eventfd copy = efd;
   copy.signal(2);
-  EXPECT_EQ(bell.info().id, copy.info().id);
-  EXPECT_EQ(bell.read(), 3U);
+  EXPECT_EQ(efd.info().id, copy.info().id);
+  EXPECT_EQ(efd.read(), 3U);
 }
 
 TEST(eventfd_handle, a_copy_stays_open_after_the_original_is_closed) {
-  eventfd bell{1};
-  const eventfd copy = bell;
-  bell.close();
+  eventfd efd{1};
+  const eventfd copy = efd;
+  efd.close();
   EXPECT_TRUE(copy.is_open());
   EXPECT_EQ(copy.read(), 1U);
 }
 
 TEST(eventfd_handle, a_copy_of_a_closed_handle_is_closed) {
-  eventfd bell;
-  bell.close();
-  const eventfd copy = bell;  // NOLINT(performance-unnecessary-copy-initialization): the copy is what is tested
+  eventfd efd;
+  efd.close();
+  const eventfd copy = efd;  // NOLINT(performance-unnecessary-copy-initialization): the copy is what is tested
   EXPECT_FALSE(copy.is_open());
 }
 
 TEST(eventfd_handle, a_move_leaves_a_closed_handle_behind) {
-  eventfd bell{5};
-  const eventfd moved = std::move(bell);
-  EXPECT_FALSE(bell.is_open());  // NOLINT(bugprone-use-after-move): the test checks this state
+  eventfd efd{5};
+  const eventfd moved = std::move(efd);
+  EXPECT_FALSE(efd.is_open());  // NOLINT(bugprone-use-after-move): the test checks this state
   EXPECT_EQ(moved.read(), 5U);
 }
 
 TEST(eventfd_handle, assignment_closes_the_previous_eventfd) {
-  eventfd bell{1};
-  const auto context = bell.context();
+  eventfd efd{1};
+  const auto context = efd.context();
   eventfd other{2};
-  bell = other;
-  EXPECT_EQ(bell.info().id, other.info().id);
-  EXPECT_NE(bell.info().id, context->info().id);
-  bell = std::move(other);
-  EXPECT_EQ(bell.read(), 2U);
+  efd = other;
+  EXPECT_EQ(efd.info().id, other.info().id);
+  EXPECT_NE(efd.info().id, context->info().id);
+  efd = std::move(other);
+  EXPECT_EQ(efd.read(), 2U);
 }
 
 TEST(eventfd_handle, assignment_to_itself_changes_nothing) {
-  eventfd bell{3};
-  const auto id = bell.info().id;
-  auto& itself = bell;
-  bell = itself;
-  EXPECT_EQ(bell.info().id, id);
-  bell = std::move(itself);
-  ASSERT_TRUE(bell.is_open());
-  EXPECT_EQ(bell.info().id, id);
-  EXPECT_EQ(bell.read(), 3U);
+  eventfd efd{3};
+  const auto id = efd.info().id;
+  auto& itself = efd;
+  efd = itself;
+  EXPECT_EQ(efd.info().id, id);
+  efd = std::move(itself);
+  ASSERT_TRUE(efd.is_open());
+  EXPECT_EQ(efd.info().id, id);
+  EXPECT_EQ(efd.read(), 3U);
 }
 
 TEST(eventfd_handle, ids_are_not_reused) {
   std::uint64_t last = 0;
   for (int i = 0; i < 100; ++i) {
-    const eventfd bell;
-    EXPECT_GT(bell.info().id, last);
-    last = bell.info().id;
+    const eventfd efd;
+    EXPECT_GT(efd.info().id, last);
+    last = efd.info().id;
   }
 }
 
@@ -125,26 +125,26 @@ TEST(eventfd_handle, info_returns_count_and_kind) {
 }
 
 TEST(eventfd_handle, a_reference_to_the_context_keeps_it_in_memory_but_not_open) {
-  eventfd bell{1};
-  const auto context = bell.context();
-  EXPECT_EQ(context.get(), bell.unreferenced_context());
-  bell.close();
+  eventfd efd{1};
+  const auto context = efd.context();
+  EXPECT_EQ(context.get(), efd.unreferenced_context());
+  efd.close();
   context->signal(2);
   EXPECT_EQ(context->count(), 3U);
   EXPECT_EQ(context->drain(), 3U);
 }
 
 TEST(eventfd_handle, a_closed_handle_has_no_context) {
-  eventfd bell;
-  bell.close();
-  EXPECT_EQ(bell.context(), nullptr);
-  EXPECT_EQ(bell.unreferenced_context(), nullptr);
+  eventfd efd;
+  efd.close();
+  EXPECT_EQ(efd.context(), nullptr);
+  EXPECT_EQ(efd.unreferenced_context(), nullptr);
 }
 
 TEST(eventfd_handle, after_the_last_close_no_entry_can_be_attached) {
-  eventfd bell;
-  eventfd copy = bell;
-  const auto context = bell.context();
+  eventfd efd;
+  eventfd copy = efd;
+  const auto context = efd.context();
   const auto attached = [&](base::wait_entry& entry) {
     const doorbell::eventfd_ctx_lock held{*context};
     if (!context->attach(entry)) return false;
@@ -153,14 +153,14 @@ TEST(eventfd_handle, after_the_last_close_no_entry_can_be_attached) {
     return true;
   };
   base::wait_entry entry{[](base::wait_entry&, unsigned) noexcept { return 0; }};
-  bell.close();
+  efd.close();
   EXPECT_TRUE(attached(entry));
   copy.close();
   EXPECT_FALSE(attached(entry));
   EXPECT_FALSE(entry.linked());
 }
 
-/// Calls a handle in both forms: as `call(bell, ec)`, and as `call(bell)`.
+/// Calls a handle in both forms: as `call(eventfd, ec)`, and as `call(eventfd)`.
 template <class WithCode, class Throwing>
 void expect_bad_file_descriptor(const char* what, WithCode with_code, Throwing throwing) {
   eventfd closed;
@@ -206,29 +206,29 @@ TEST(eventfd_handle, forwarding_from_a_closed_handle_reports_a_bad_descriptor) {
 }
 
 TEST(eventfd_handle, a_closed_handle_polls_as_invalid) {
-  eventfd bell;
-  bell.close();
-  EXPECT_EQ(bell.poll(), static_cast<unsigned>(POLLNVAL));
+  eventfd efd;
+  efd.close();
+  EXPECT_EQ(efd.poll(), static_cast<unsigned>(POLLNVAL));
 }
 
 TEST(eventfd_handle, signals_alike_with_and_without_an_error_code) {
-  const eventfd bell;
+  const eventfd efd;
   std::error_code ec;
-  bell.signal(3, ec);
+  efd.signal(3, ec);
   EXPECT_FALSE(ec);
-  bell.signal(4);
-  EXPECT_EQ(bell.read(), 7U);
+  efd.signal(4);
+  EXPECT_EQ(efd.read(), 7U);
 }
 
 TEST(eventfd_handle, a_closed_handle_transfers_nothing) {
-  auto bell = eventfd::closed();
-  EXPECT_FALSE(bell.is_open());
+  auto efd = eventfd::closed();
+  EXPECT_FALSE(efd.is_open());
   const auto refused = std::make_error_code(std::errc::bad_file_descriptor);
   std::array<std::byte, 8> buffer{};
-  EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(bell.read(ec), 0U); }), refused);
-  EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(bell.read(buffer, ec), 0U); }), refused);
-  EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(bell.write(buffer, ec), 0U); }), refused);
-  EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(bell.poll_fd(ec), -1); }), refused);
+  EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(efd.read(ec), 0U); }), refused);
+  EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(efd.read(buffer, ec), 0U); }), refused);
+  EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(efd.write(buffer, ec), 0U); }), refused);
+  EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(efd.poll_fd(ec), -1); }), refused);
 }
 
 }  // namespace

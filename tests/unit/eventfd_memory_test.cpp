@@ -55,21 +55,21 @@ int fail_each_allocation(Call call) {
 
 TEST(no_memory, for_an_eventfd_leaves_the_handle_closed) {
   EXPECT_EQ(fail_each_allocation([](auto& ec) {
-              const eventfd bell{3, 0, ec};
-              EXPECT_EQ(bell.is_open(), !ec);
+              const eventfd efd{3, 0, ec};
+              EXPECT_EQ(efd.is_open(), !ec);
             }),
             1);
 }
 
 TEST(no_memory, for_a_poll_fd_makes_no_descriptor) {
-  const eventfd bell{3};
+  const eventfd efd{3};
   EXPECT_EQ(fail_each_allocation([&](auto& ec) {
-              const int fd = bell.poll_fd(ec);
+              const int fd = efd.poll_fd(ec);
               EXPECT_EQ(fd < 0, static_cast<bool>(ec));
             }),
             2);
-  EXPECT_EQ(bell.info().count, 3U);
-  EXPECT_TRUE(doorbell::test::readable(bell.poll_fd()));
+  EXPECT_EQ(efd.info().count, 3U);
+  EXPECT_TRUE(doorbell::test::readable(efd.poll_fd()));
 }
 
 TEST(no_memory, to_forward_leaves_the_count_in_the_eventfd) {
@@ -78,10 +78,10 @@ TEST(no_memory, to_forward_leaves_the_count_in_the_eventfd) {
     const eventfd warm_up;
     warm_up.forward_to(there.get());
   }
-  const eventfd bell{3};
+  const eventfd efd{3};
   EXPECT_EQ(fail_each_allocation([&](auto& ec) {
-              bell.forward_to(there.get(), ec);
-              EXPECT_EQ(bell.info().count, ec ? 3U : 0U);
+              efd.forward_to(there.get(), ec);
+              EXPECT_EQ(efd.info().count, ec ? 3U : 0U);
             }),
             2);
   EXPECT_EQ(take(there.get()), 3U);

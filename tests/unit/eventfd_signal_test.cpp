@@ -40,25 +40,25 @@ class eventfd_signal : public testing::Test {
   void SetUp() override {
     doorbell::aio::expect_forks();
     if (signal_by_kernel::add(ours, 1) != 0) GTEST_SKIP() << "this system has no kernel AIO";
-    ASSERT_EQ(take(bell.get()), 1U);
+    ASSERT_EQ(take(efd.get()), 1U);
   }
   // By syscall(2), which ThreadSanitizer does not intercept: it would report that a descriptor of the library is
   // replaced.
   void put_at_our_number(int fd) const { ASSERT_EQ(::syscall(SYS_dup3, fd, ours.get(), O_CLOEXEC), ours.get()); }
 
-  const unique_fd bell = kernel_eventfd();
-  private_fd ours = private_fd::duplicate_of(bell.get());
+  const unique_fd efd = kernel_eventfd();
+  private_fd ours = private_fd::duplicate_of(efd.get());
 };
 
 TEST_F(eventfd_signal, adds_exactly_the_given_count) {
   std::uint64_t sum = 0;
   for (const std::uint64_t n : {1U, 2U, 63U, 64U, 65U, 1000U}) {
     EXPECT_EQ(signal_by_kernel::add(ours, n), 0U);
-    EXPECT_EQ(take(bell.get()), n);
+    EXPECT_EQ(take(efd.get()), n);
     sum += n;
   }
   for (std::uint64_t each = 0; each < 2 * sum; ++each) ASSERT_EQ(signal_by_kernel::add(ours, 1), 0U);
-  EXPECT_EQ(take(bell.get()), 2 * sum);
+  EXPECT_EQ(take(efd.get()), 2 * sum);
 }
 
 TEST_F(eventfd_signal, adds_to_eventfds_that_block_and_to_semaphores) {
@@ -73,9 +73,9 @@ TEST_F(eventfd_signal, adds_to_eventfds_that_block_and_to_semaphores) {
 }
 
 TEST_F(eventfd_signal, stops_at_the_highest_count_and_does_not_sleep) {
-  ASSERT_TRUE(doorbell::test::give(bell.get(), most));
+  ASSERT_TRUE(doorbell::test::give(efd.get(), most));
   EXPECT_EQ(signal_by_kernel::add(ours, 3), 0U);
-  EXPECT_EQ(take(bell.get()), most + 1);
+  EXPECT_EQ(take(efd.get()), most + 1);
 }
 
 // Oracle: neither the position nor the size of the file has changed, as a write would change them.
@@ -90,7 +90,7 @@ TEST_F(eventfd_signal, writes_nothing_to_a_file_that_replaced_the_descriptor) {
   EXPECT_EQ(signal_by_kernel::add(ours, 1), 0U);
   EXPECT_EQ(::lseek(file.get(), 0, SEEK_END), 0);
   EXPECT_EQ(::lseek(file.get(), 0, SEEK_CUR), 0);
-  EXPECT_EQ(take(bell.get()), 0U);
+  EXPECT_EQ(take(efd.get()), 0U);
 }
 
 TEST_F(eventfd_signal, still_adds_to_other_eventfds_after_one_descriptor_is_lost) {
@@ -102,7 +102,7 @@ TEST_F(eventfd_signal, still_adds_to_other_eventfds_after_one_descriptor_is_lost
     EXPECT_EQ(signal_by_kernel::add(lost, 1), 0U);
   }
   EXPECT_EQ(signal_by_kernel::add(ours, 1), 0U);
-  EXPECT_EQ(take(bell.get()), 1U);
+  EXPECT_EQ(take(efd.get()), 1U);
 }
 
 TEST_F(eventfd_signal, adds_nothing_to_another_eventfd_that_replaced_the_descriptor) {
@@ -110,7 +110,7 @@ TEST_F(eventfd_signal, adds_nothing_to_another_eventfd_that_replaced_the_descrip
   put_at_our_number(other.get());
   EXPECT_EQ(signal_by_kernel::add(ours, 1), 0U);
   EXPECT_EQ(take(other.get()), 0U);
-  EXPECT_EQ(take(bell.get()), 0U);
+  EXPECT_EQ(take(efd.get()), 0U);
 }
 
 // Oracle: no count is lost, although the threads discard each other's events.
@@ -120,16 +120,16 @@ TEST_F(eventfd_signal, threads_signal_concurrently_and_lose_no_count) {
   doorbell::test::run_together(threads, [&](std::size_t) {
     for (std::size_t round = 0; round < rounds; ++round) ASSERT_EQ(signal_by_kernel::add(ours, 1 + round % 3), 0U);
   });
-  EXPECT_EQ(take(bell.get()), threads * (rounds / 3 * 6 + 1 + 2));
+  EXPECT_EQ(take(efd.get()), threads * (rounds / 3 * 6 + 1 + 2));
 }
 
 TEST_F(eventfd_signal, a_child_signals_by_a_context_of_its_own) {
   in_child([&] {
     EXPECT_EQ(signal_by_kernel::add(ours, 2), 0U);
-    EXPECT_EQ(take(bell.get()), 2U);
+    EXPECT_EQ(take(efd.get()), 2U);
   });
   EXPECT_EQ(signal_by_kernel::add(ours, 1), 0U);
-  EXPECT_EQ(take(bell.get()), 1U);
+  EXPECT_EQ(take(efd.get()), 1U);
 }
 
 TEST_F(eventfd_signal, keeps_errno_and_opens_no_descriptor) {
@@ -145,7 +145,7 @@ TEST_F(eventfd_signal, leaves_the_count_to_the_caller_where_kernel_aio_is_refuse
   in_child([&] {
     doorbell::test::refuse_kernel_aio();
     EXPECT_EQ(signal_by_kernel::add(ours, 3), 3U);
-    EXPECT_EQ(take(bell.get()), 0U);
+    EXPECT_EQ(take(efd.get()), 0U);
   });
 }
 

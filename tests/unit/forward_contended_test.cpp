@@ -45,29 +45,29 @@ void set_non_blocking(const unique_fd& fd, bool on) {
 // Oracle: signals of this and of another thread return, although the target is full and blocks now; it was non-blocking
 // at the last signal. The counts arrive when it is read.
 TEST(forward, does_not_block_when_o_nonblock_is_cleared_between_signals) {
-  const eventfd bell;
+  const eventfd efd;
   const auto there = kernel_eventfd();
-  bell.forward_to(there.get());
-  bell.signal();
+  efd.forward_to(there.get());
+  efd.signal();
   EXPECT_EQ(take(there.get()), 1U);
   set_non_blocking(there, false);
   EXPECT_TRUE(give(there.get(), eventfd::max));
-  bell.signal();
-  std::thread{[&] { bell.signal(2); }}.join();
-  EXPECT_EQ(bell.info().count, 3U);
+  efd.signal();
+  std::thread{[&] { efd.signal(2); }}.join();
+  EXPECT_EQ(efd.info().count, 3U);
   EXPECT_EQ(take(there.get()), eventfd::max);
   EXPECT_TRUE(gets(there, 3));
-  EXPECT_EQ(bell.info().count, 0U);
+  EXPECT_EQ(efd.info().count, 0U);
 }
 
 // Oracle: signals return, whatever a thread that shares the blocking eventfd does. The other thread fills the eventfd
 // whenever it is empty, also between a check for room and a write, and reads it only when it sees that a signal has
 // returned since.
 TEST(forward, returns_although_another_thread_fills_the_blocking_target) {
-  const eventfd bell;
+  const eventfd efd;
   const auto there = kernel_eventfd(0, 0);
-  bell.forward_to(there.get());
-  bell.signal();
+  efd.forward_to(there.get());
+  efd.signal();
   EXPECT_TRUE(gets(there, 1));
   std::atomic<int> signals{0};
   std::atomic<bool> is_over{false};
@@ -86,7 +86,7 @@ TEST(forward, returns_although_another_thread_fills_the_blocking_target) {
   }};
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{2};
   while (std::chrono::steady_clock::now() < end) {
-    bell.signal();
+    efd.signal();
     ++signals;
   }
   is_over = true;
@@ -97,24 +97,24 @@ TEST(forward, returns_although_another_thread_fills_the_blocking_target) {
 
 // Oracle: the helper, which waits for room, releases the descriptor; the count stays in the eventfd.
 TEST(forward, stopped_while_the_blocking_target_is_full_leaves_the_count_in_the_eventfd) {
-  const eventfd bell;
+  const eventfd efd;
   const auto there = kernel_eventfd(0, 0);
   EXPECT_TRUE(give(there.get(), eventfd::max));
-  bell.forward_to(there.get());
-  bell.signal(5);
-  bell.stop_forwarding();
+  efd.forward_to(there.get());
+  efd.signal(5);
+  efd.stop_forwarding();
   EXPECT_EQ(take(there.get()), eventfd::max);
-  EXPECT_EQ(bell.read(), 5U);
+  EXPECT_EQ(efd.read(), 5U);
 }
 
 TEST(forward, of_a_count_that_does_not_fit_wakes_a_reader_of_the_eventfd) {
-  const eventfd bell;
+  const eventfd efd;
   const auto there = kernel_eventfd();
   EXPECT_TRUE(give(there.get(), eventfd::max));
-  bell.forward_to(there.get());
+  efd.forward_to(there.get());
   std::uint64_t got = 0;
-  asleep reader{[&] { got = bell.read(); }};
-  bell.signal(4);
+  asleep reader{[&] { got = efd.read(); }};
+  efd.signal(4);
   reader.join();
   EXPECT_EQ(got, 4U);
   EXPECT_EQ(take(there.get()), eventfd::max);
@@ -122,22 +122,22 @@ TEST(forward, of_a_count_that_does_not_fit_wakes_a_reader_of_the_eventfd) {
 
 // Oracle: a notifier is called once for each signal, also for counts that return because they do not fit.
 TEST(forward, calls_a_notifier_once_for_each_signal) {
-  const eventfd bell;
+  const eventfd efd;
   const auto there = kernel_eventfd();
   EXPECT_TRUE(give(there.get(), eventfd::max));
-  bell.forward_to(there.get());
+  efd.forward_to(there.get());
   int calls = 0;
-  const notifier counts{bell, [&](auto&) { ++calls; }};
-  for (int i = 0; i < 3; ++i) bell.signal();
+  const notifier counts{efd, [&](auto&) { ++calls; }};
+  for (int i = 0; i < 3; ++i) efd.signal();
   EXPECT_EQ(calls, 3);
-  EXPECT_EQ(bell.info().count, 3U);
+  EXPECT_EQ(efd.info().count, 3U);
 }
 
 // Oracle: the sum of the counts read from the target and left in the eventfd equals the sum of the signals, although
 // another thread fills and reads the target and changes its O_NONBLOCK, and forwarding starts and stops.
 TEST(forward, neither_loses_nor_duplicates_counts_while_others_fill_the_target) {
   constexpr std::uint64_t rounds = 500;
-  const eventfd bell;
+  const eventfd efd;
   const auto there = kernel_eventfd();
   std::atomic<bool> is_over{false};
   std::uint64_t sum = 0;  // read from the target, less written to it by the other thread: may wrap
@@ -151,15 +151,15 @@ TEST(forward, neither_loses_nor_duplicates_counts_while_others_fill_the_target) 
   }};
   std::thread ender{[&] {
     while (!is_over) {
-      bell.forward_to(there.get());
+      efd.forward_to(there.get());
       std::this_thread::yield();
-      bell.stop_forwarding();
+      efd.stop_forwarding();
     }
   }};
   std::array<std::thread, 2> signallers;
   for (auto& each : signallers)
     each = std::thread{[&] {
-      for (std::uint64_t n = 0; n < rounds; ++n) bell.signal(1 + n % 2);
+      for (std::uint64_t n = 0; n < rounds; ++n) efd.signal(1 + n % 2);
     }};
   for (auto& each : signallers) each.join();
   is_over = true;
@@ -168,21 +168,21 @@ TEST(forward, neither_loses_nor_duplicates_counts_while_others_fill_the_target) 
   // A write that was blocked when the threads ended arrives later.
   EXPECT_TRUE(eventually([&] {
     sum += take(there.get());
-    return sum + bell.info().count == 3 * rounds;
+    return sum + efd.info().count == 3 * rounds;
   }));
 }
 
 // Oracle: the thread ends at pthread_testcancel(3), and not inside a signal; the eventfd works after that.
 TEST(forward, and_poll_fd_have_no_cancellation_point) {
-  const eventfd bell;
+  const eventfd efd;
   const auto there = kernel_eventfd();
-  bell.forward_to(there.get());
+  efd.forward_to(there.get());
   const eventfd polled;
   polled.poll_fd();
   std::atomic<bool> begun{false};
   std::thread rings{[&] {
     for (;;) {
-      bell.signal();
+      efd.signal();
       polled.signal();
       polled.context()->drain();
       begun = true;
@@ -193,7 +193,7 @@ TEST(forward, and_poll_fd_have_no_cancellation_point) {
   EXPECT_EQ(::pthread_cancel(rings.native_handle()), 0);
   rings.join();
   take(there.get());
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(take(there.get()), 1U);
 }
 

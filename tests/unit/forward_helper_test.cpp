@@ -81,13 +81,13 @@ bool is_a_helper_waiting_for_room() { return std::ranges::any_of(calls_of_helper
 
 /// Signals n, and n again when the helper thread is idle; expects that one helper thread has moved both counts.
 /// @return false if this took so long that the helper thread may have ended meanwhile.
-bool moves_two_counts_by_one_helper(const eventfd& bell, const unique_fd& there, std::uint64_t n) {
+bool moves_two_counts_by_one_helper(const eventfd& efd, const unique_fd& there, std::uint64_t n) {
   const auto begin = steady_clock::now();
-  bell.signal(n);
+  efd.signal(n);
   EXPECT_TRUE(gets(there, n));
   const auto first = helpers();
   EXPECT_TRUE(eventually(are_helpers_idle_or_ended));
-  bell.signal(n);
+  efd.signal(n);
   EXPECT_TRUE(gets(there, n));
   const auto second = helpers();
   if (steady_clock::now() - begin >= 4s) return false;
@@ -101,20 +101,20 @@ bool moves_two_counts_by_one_helper(const eventfd& bell, const unique_fd& there,
 struct full_target {
   full_target() {
     EXPECT_TRUE(give(there.get(), eventfd::max));
-    bell.forward_to(there.get());
+    efd.forward_to(there.get());
   }
   const unique_fd there = kernel_eventfd(0, blocking);
-  const eventfd bell;
+  const eventfd efd;
 };
 
 TEST(forward_helper, is_not_started_for_a_nonblocking_eventfd) {
   in_child([] {
     const auto there = kernel_eventfd();
     EXPECT_TRUE(give(there.get(), eventfd::max - 2));
-    const eventfd bell;
-    bell.forward_to(there.get());
-    for (int signals = 0; signals < 3; ++signals) bell.signal(3);
-    EXPECT_EQ(bell.info().count, 7U);
+    const eventfd efd;
+    efd.forward_to(there.get());
+    for (int signals = 0; signals < 3; ++signals) efd.signal(3);
+    EXPECT_EQ(efd.info().count, 7U);
     EXPECT_EQ(helpers(), 0U);
   });
 }
@@ -124,12 +124,12 @@ TEST(forward_helper, is_not_started_for_a_nonblocking_eventfd) {
 TEST(forward_helper, ends_after_its_idle_time_and_is_started_again) {
   in_child([] {
     const auto there = kernel_eventfd(0, blocking);
-    const eventfd bell;
-    bell.forward_to(there.get());
+    const eventfd efd;
+    efd.forward_to(there.get());
     for (std::uint64_t n = 1; n <= 2; ++n) {
       bool is_in_time = false;
       for (int tries = 0; tries < 3 && !is_in_time; ++tries) {
-        is_in_time = moves_two_counts_by_one_helper(bell, there, n);
+        is_in_time = moves_two_counts_by_one_helper(efd, there, n);
         EXPECT_TRUE(eventually([] { return helpers() == 0; }));
       }
       ASSERT_TRUE(is_in_time) << "the second signal did not wake the helper, which checked once before its end";
@@ -143,14 +143,14 @@ TEST(forward_helper, is_started_for_an_eventfd_while_many_others_are_full) {
   in_child([] {
     std::array<full_target, 6> full;
     // Some of the signalling threads wait for a helper thread concurrently.
-    run_together(full.size(), [&](std::size_t index) { full.at(index).bell.signal(3); });
+    run_together(full.size(), [&](std::size_t index) { full.at(index).efd.signal(3); });
     const auto there = kernel_eventfd(0, blocking);
-    const eventfd bell;
-    bell.forward_to(there.get());
-    bell.signal(5);
+    const eventfd efd;
+    efd.forward_to(there.get());
+    efd.signal(5);
     EXPECT_TRUE(gets(there, 5));
     for (const auto& each : full) {
-      EXPECT_TRUE(eventually([&] { return each.bell.info().count == 3; }));
+      EXPECT_TRUE(eventually([&] { return each.efd.info().count == 3; }));
       EXPECT_EQ(take(each.there.get()), eventfd::max);
     }
     for (const auto& each : full) EXPECT_TRUE(gets(each.there, 3));
@@ -163,11 +163,11 @@ TEST(forward_helper, keeps_no_descriptor_after_forwarding_has_ended) {
     const auto run = [] {
       full_target full;
       const auto there = kernel_eventfd(0, blocking);
-      const eventfd bell;
-      bell.forward_to(there.get());
+      const eventfd efd;
+      efd.forward_to(there.get());
       for (const std::uint64_t n : {1U, 2U}) {
-        full.bell.signal(n);
-        bell.signal(n);
+        full.efd.signal(n);
+        efd.signal(n);
         EXPECT_TRUE(gets(there, n));
       }
     };
@@ -182,39 +182,39 @@ TEST(forward_helper, keeps_no_descriptor_after_forwarding_has_ended) {
 // which waits for room.
 TEST(forward_helper, of_the_parent_is_replaced_in_a_child) {
   const auto there = kernel_eventfd(0, blocking);
-  const eventfd bell;
-  bell.forward_to(there.get());
-  bell.signal();
+  const eventfd efd;
+  efd.forward_to(there.get());
+  efd.signal();
   EXPECT_TRUE(gets(there, 1));
   const full_target full;
-  full.bell.signal(5);
+  full.efd.signal(5);
   in_child([&] {
-    bell.signal(2);
+    efd.signal(2);
     EXPECT_TRUE(gets(there, 2));
-    EXPECT_EQ(full.bell.info().count, 0U) << "the waiting count is the parent's";
-    full.bell.signal(2);
-    EXPECT_EQ(full.bell.info().count, 2U);
+    EXPECT_EQ(full.efd.info().count, 0U) << "the waiting count is the parent's";
+    full.efd.signal(2);
+    EXPECT_EQ(full.efd.info().count, 2U);
     EXPECT_EQ(take(full.there.get()), eventfd::max);
     EXPECT_TRUE(gets(full.there, 7)) << "2 of the child and 5 of the parent";
   });
-  bell.signal(4);
+  efd.signal(4);
   EXPECT_TRUE(gets(there, 4));
-  EXPECT_EQ(full.bell.info().count, 0U);
+  EXPECT_EQ(full.efd.info().count, 0U);
 }
 
 // Oracle: when the blocking eventfd is read, a count that did not fit moves without a later signal. Before, the helper
 // thread waited for room for another count, which a read of the forwarding eventfd took.
 TEST(forward_helper, waits_for_room_again_after_a_read_of_the_forwarding_eventfd) {
   const full_target full;
-  full.bell.signal(5);
+  full.efd.signal(5);
   ASSERT_TRUE(eventually(is_a_helper_waiting_for_room));
-  EXPECT_EQ(full.bell.read(), 5U);
+  EXPECT_EQ(full.efd.read(), 5U);
   ASSERT_TRUE(eventually(are_helpers_idle_or_ended));
-  full.bell.signal(3);
-  EXPECT_EQ(full.bell.info().count, 3U);
+  full.efd.signal(3);
+  EXPECT_EQ(full.efd.info().count, 3U);
   EXPECT_EQ(take(full.there.get()), eventfd::max);
   EXPECT_TRUE(gets(full.there, 3));
-  EXPECT_EQ(full.bell.info().count, 0U);
+  EXPECT_EQ(full.efd.info().count, 0U);
 }
 
 // Oracle: where no helper thread can be started, each signal moves as much of its own and of earlier counts as fits.
@@ -224,18 +224,18 @@ TEST(forward_helper, if_none_can_be_started_signals_move_counts_that_fit) {
     doorbell::test::refuse(SYS_clone3, ENOSYS);
     doorbell::test::refuse(SYS_clone, EAGAIN);
     const auto there = kernel_eventfd(0, blocking);
-    const eventfd bell;
-    bell.forward_to(there.get());
-    bell.signal(3);
-    bell.signal(1);
+    const eventfd efd;
+    efd.forward_to(there.get());
+    efd.signal(3);
+    efd.signal(1);
     EXPECT_EQ(take(there.get()), 4U);
     const full_target full;
-    full.bell.signal(2);
-    EXPECT_EQ(full.bell.info().count, 2U);
+    full.efd.signal(2);
+    EXPECT_EQ(full.efd.info().count, 2U);
     EXPECT_EQ(take(full.there.get()), eventfd::max);
-    full.bell.signal(1);
+    full.efd.signal(1);
     EXPECT_EQ(take(full.there.get()), 3U);
-    EXPECT_EQ(full.bell.info().count, 0U);
+    EXPECT_EQ(full.efd.info().count, 0U);
   });
 }
 

@@ -128,14 +128,14 @@ TEST(ioctx_table, a_second_destroy_does_not_reach_the_table) {
 // lock.
 TEST(reaper, has_released_a_context_before_destroy_returns) {
   const doorbell::test::pipe_ends pipe;
-  const doorbell::eventfd bell;
+  const doorbell::eventfd efd;
   aio::context ctx{1};
   char byte = 0;
   auto read = aio::prep_pread(pipe.read.get(), &byte, 1, 0);
-  read.set_eventfd(bell);
+  read.set_eventfd(efd);
   ASSERT_EQ(ctx.submit({&read}), 1U);
   ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
-  ASSERT_EQ(bell.read(), 1U);
+  ASSERT_EQ(efd.read(), 1U);
   auto& reaper = aio::reaper::process();
   reaper.lock_for_fork();
   doorbell::test::asleep destroyer{[&] { ctx.destroy(); }};

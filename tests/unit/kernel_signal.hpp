@@ -35,12 +35,12 @@ class kernel_signal : public direct {
   }
   /// Gets many events by calls. A context then leaves it to the kernel to signal the eventfd.
   void get_many_by_calls(const by_handle& ctx) {
-    submit_reads(ctx, blocks, bell);
+    submit_reads(ctx, blocks, efd);
     ASSERT_EQ(ctx.events(blocks).size(), blocks);
-    ASSERT_EQ(take_until(bell.get(), blocks), blocks);
-    submit_reads(ctx, 1, bell);
+    ASSERT_EQ(take_until(efd.get(), blocks), blocks);
+    submit_reads(ctx, 1, efd);
     ASSERT_EQ(ctx.events(1).size(), 1U);
-    ASSERT_EQ(take_until(bell.get(), 1), 1U);
+    ASSERT_EQ(take_until(efd.get(), 1), 1U);
   }
   static unsigned magic_of(const by_handle& ctx) {
     return std::atomic_ref<unsigned>{header_at(ctx.handle()).magic}.load();
@@ -70,7 +70,7 @@ class kernel_signal : public direct {
     return ::poll(&signalled, 1, 20'000) == 1;
   }
 
-  unique_fd bell = kernel_eventfd();
+  unique_fd efd = kernel_eventfd();
 
  private:
   std::vector<aio::iocb_abi> asked_;

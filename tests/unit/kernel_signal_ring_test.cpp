@@ -37,9 +37,9 @@ using doorbell::test::take_until;
 TEST_F(kernel_signal, a_loop_that_reads_the_ring_finds_each_event_when_the_eventfd_is_signalled) {
   const by_handle ctx{blocks};
   for (int round = 0; round < 200; ++round) {
-    submit_reads(ctx, 1, bell);
-    ASSERT_TRUE(is_signalled(bell));
-    ASSERT_EQ(doorbell::test::take(bell.get()), 1U);
+    submit_reads(ctx, 1, efd);
+    ASSERT_TRUE(is_signalled(efd));
+    ASSERT_EQ(doorbell::test::take(efd.get()), 1U);
     ASSERT_EQ(magic_of(ctx), ring_magic);
     ASSERT_EQ(read_ring(ctx), 1U);
   }
@@ -51,9 +51,9 @@ TEST_F(kernel_signal, a_loop_that_checks_the_ring_first_gets_each_event_when_the
   const by_handle ctx{blocks};
   const auto& ring = doorbell::test::header_at(ctx.handle());
   for (int round = 0; round < 400; ++round) {
-    submit_reads(ctx, 1, bell);
-    ASSERT_TRUE(is_signalled(bell));
-    ASSERT_EQ(doorbell::test::take(bell.get()), 1U);
+    submit_reads(ctx, 1, efd);
+    ASSERT_TRUE(is_signalled(efd));
+    ASSERT_EQ(doorbell::test::take(efd.get()), 1U);
     const bool is_empty = magic_of(ctx) == ring_magic &&
                           std::atomic_ref<const unsigned>{ring.tail}.load(std::memory_order_acquire) == ring.head;
     ASSERT_FALSE(is_empty) << "round " << round;
@@ -66,13 +66,13 @@ TEST_F(kernel_signal, a_program_that_begins_to_read_the_ring_is_detected) {
   get_many_by_calls(ctx);
   ASSERT_NE(magic_of(ctx), ring_magic);
   // The program does not check the magic number, and finds the first event late.
-  submit_reads(ctx, 1, bell);
+  submit_reads(ctx, 1, efd);
   ASSERT_TRUE(doorbell::test::eventually([&] { return read_ring(ctx) == 1; }));
-  ASSERT_EQ(take_until(bell.get(), 1), 1U);
+  ASSERT_EQ(take_until(efd.get(), 1), 1U);
   for (int round = 0; round < 200; ++round) {
-    submit_reads(ctx, 1, bell);
-    ASSERT_TRUE(is_signalled(bell));
-    ASSERT_EQ(doorbell::test::take(bell.get()), 1U);
+    submit_reads(ctx, 1, efd);
+    ASSERT_TRUE(is_signalled(efd));
+    ASSERT_EQ(doorbell::test::take(efd.get()), 1U);
     ASSERT_EQ(read_ring(ctx), 1U);
   }
   EXPECT_EQ(magic_of(ctx), ring_magic);
@@ -111,7 +111,7 @@ TEST_F(kernel_signal, a_program_that_reads_the_ring_gets_the_kernels_results) {
     asked.flags = aio::iocb_abi::flag_resfd;
     asked.resfd = static_cast<std::uint32_t>(resfd);
     if (const int answer = ctx.submit({&asked, 1}); answer != 1) return std::int64_t{answer};
-    if (!is_signalled(bell) || doorbell::test::take(bell.get()) != 1) return std::int64_t{-ETIME};
+    if (!is_signalled(efd) || doorbell::test::take(efd.get()) != 1) return std::int64_t{-ETIME};
     return last_in_ring(ctx);
   };
   const auto list = reinterpret_cast<std::uintptr_t>(parts.data());
@@ -120,15 +120,15 @@ TEST_F(kernel_signal, a_program_that_reads_the_ring_gets_the_kernels_results) {
   text.append("twelve bytes");
   const auto cached = doorbell::test::temporary_file(text);
   for (int round = 0; round < 20; ++round) {
-    ASSERT_EQ(ask(bell.get(), list), 2 * block_size);
-    EXPECT_EQ(ask(bell.get(), 8), -EFAULT);
+    ASSERT_EQ(ask(efd.get(), list), 2 * block_size);
+    EXPECT_EQ(ask(efd.get(), 8), -EFAULT);
     EXPECT_EQ(ask(-1, list), -EBADF);
     EXPECT_EQ(ask(file.get(), list), -EINVAL);
     use_number_for(cached.get());
-    EXPECT_EQ(ask(bell.get(), list), 12);
+    EXPECT_EQ(ask(efd.get(), list), 12);
     use_number_for(file.get());
   }
-  EXPECT_FALSE(doorbell::test::readable(bell.get()));
+  EXPECT_FALSE(doorbell::test::readable(efd.get()));
   EXPECT_EQ(magic_of(ctx), ring_magic);
 }
 

@@ -52,10 +52,10 @@ TEST_F(kernel_signal, a_loop_that_gets_events_by_calls_gets_each_when_the_eventf
   std::size_t got = 0;
   for (std::size_t round = 0; round < 200; ++round) {
     const auto count = round % blocks + 1;
-    submit_reads(ctx, count, bell);
+    submit_reads(ctx, count, efd);
     for (std::size_t left = count; left > 0;) {
-      ASSERT_TRUE(is_signalled(bell));
-      const auto added = doorbell::test::take(bell.get());
+      ASSERT_TRUE(is_signalled(efd));
+      const auto added = doorbell::test::take(efd.get());
       ASSERT_LE(added, left);
       std::array<aio::io_event, blocks> some{};
       timespec none{};
@@ -90,11 +90,11 @@ TEST_F(kernel_signal, a_sleeper_with_a_signal_mask_gets_events_of_another_thread
     }};
     EXPECT_TRUE(asleep.wait_until_asleep());
     const auto began = std::chrono::steady_clock::now();
-    submit_reads(ctx, 1, bell);
+    submit_reads(ctx, 1, efd);
     waiter.join();
     EXPECT_EQ(got, 1);
     EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::milliseconds{500});
-    EXPECT_EQ(take_until(bell.get(), 1), 1U);
+    EXPECT_EQ(take_until(efd.get(), 1), 1U);
   }
 }
 
@@ -113,11 +113,11 @@ TEST_F(kernel_signal, a_sleeper_gets_events_of_another_threads_requests) {
     }};
     EXPECT_TRUE(asleep.wait_until_asleep());
     const auto began = std::chrono::steady_clock::now();
-    submit_reads(ctx, 1, bell);
+    submit_reads(ctx, 1, efd);
     waiter.join();
     EXPECT_EQ(got, 1U);
     EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::milliseconds{500});
-    EXPECT_EQ(take_until(bell.get(), 1), 1U);
+    EXPECT_EQ(take_until(efd.get(), 1), 1U);
   }
 }
 
@@ -136,9 +136,9 @@ TEST_F(kernel_signal, the_end_of_another_context_does_not_interrupt_a_sleep) {
     }
     auto read = aio::prep_pread(large.get(), into[0], size, 0);
     read.flags = aio::iocb_abi::flag_resfd;
-    read.resfd = static_cast<std::uint32_t>(bell.get());
+    read.resfd = static_cast<std::uint32_t>(efd.get());
     ASSERT_EQ(ctx.result_of(read), static_cast<std::int64_t>(size)) << "round " << round;
-    ASSERT_EQ(take_until(bell.get(), 1), 1U);
+    ASSERT_EQ(take_until(efd.get(), 1), 1U);
   }
 }
 
@@ -161,11 +161,11 @@ TEST_F(kernel_signal, an_eventfd_that_reuses_the_number_does_not_get_the_count) 
   get_many_by_calls(ctx);
   const auto other = kernel_eventfd();
   for (int round = 0; round < 100; ++round) {
-    unique_fd number{::fcntl(bell.get(), F_DUPFD_CLOEXEC, 0)};
+    unique_fd number{::fcntl(efd.get(), F_DUPFD_CLOEXEC, 0)};
     submit_reads(ctx, blocks, number);
     ASSERT_EQ(::dup3(other.get(), number.get(), O_CLOEXEC), number.get());
     ASSERT_EQ(ctx.events(blocks).size(), blocks);
-    ASSERT_EQ(take_until(bell.get(), blocks), blocks);
+    ASSERT_EQ(take_until(efd.get(), blocks), blocks);
   }
   EXPECT_FALSE(doorbell::test::readable(other.get()));
 }
@@ -176,9 +176,9 @@ TEST_F(kernel_signal, destroy_waits_for_the_kernels_signals) {
     {
       const by_handle ctx{blocks};
       get_many_by_calls(ctx);
-      submit_reads(ctx, blocks, bell);
+      submit_reads(ctx, blocks, efd);
     }
-    ASSERT_EQ(doorbell::test::take(bell.get()), blocks);
+    ASSERT_EQ(doorbell::test::take(efd.get()), blocks);
   }
 }
 
@@ -191,13 +191,13 @@ TEST_F(kernel_signal, threads_that_submit_and_get_concurrently_get_each_event_on
   std::atomic<std::size_t> got{0};
   doorbell::test::run_together(threads, [&](std::size_t me) {
     for (std::size_t round = 0; round < rounds; ++round) {
-      auto asked = signalling_read(me, bell);
+      auto asked = signalling_read(me, efd);
       ASSERT_EQ(ctx.submit({&asked, 1}), 1);
       got += ctx.events(1).size();
     }
   });
   EXPECT_EQ(got.load(), threads * rounds);
-  EXPECT_EQ(take_until(bell.get(), threads * rounds), threads * rounds);
+  EXPECT_EQ(take_until(efd.get(), threads * rounds), threads * rounds);
 }
 
 // Oracle: the eventfd counts each request once, and an unreadable list of buffers has the same result as in the kernel.
@@ -209,11 +209,11 @@ TEST_F(kernel_signal, vectored_requests_are_counted_once) {
   for (int round = 0; round < 50; ++round) {
     aio::iocb_abi asked = aio::prep_preadv(file.get(), parts, 0);
     asked.flags = aio::iocb_abi::flag_resfd;
-    asked.resfd = static_cast<std::uint32_t>(bell.get());
+    asked.resfd = static_cast<std::uint32_t>(efd.get());
     asked.rw_flags = round % 2 == 0 ? 0 : RWF_HIPRI;  // a request with flags is checked before the kernel gets it
     ASSERT_EQ(ctx.submit({&asked, 1}), 1);
     ASSERT_EQ(ctx.events(1).size(), 1U);
-    ASSERT_EQ(take_until(bell.get(), 1), 1U);
+    ASSERT_EQ(take_until(efd.get(), 1), 1U);
     asked.buf = 8;
     ASSERT_EQ(ctx.submit({&asked, 1}), -EFAULT);
   }
@@ -227,7 +227,7 @@ TEST_F(kernel_signal, a_number_that_became_another_file_has_the_kernels_result) 
   get_many_by_calls(ctx);
   const unique_fd number{::fcntl(file.get(), F_DUPFD_CLOEXEC, 0)};
   const auto ask = [&](int resfd) {
-    auto asked = signalling_read(0, bell);
+    auto asked = signalling_read(0, efd);
     asked.fildes = number.get();
     asked.resfd = static_cast<std::uint32_t>(resfd);
     return ctx.result_of(asked);
@@ -238,19 +238,19 @@ TEST_F(kernel_signal, a_number_that_became_another_file_has_the_kernels_result) 
   const auto cached = doorbell::test::temporary_file("twelve bytes");
   const doorbell::test::pipe_ends pipe;
   ASSERT_EQ(::write(pipe.write.get(), "p", 1), 1);
-  ASSERT_EQ(ask(bell.get()), block_size);
+  ASSERT_EQ(ask(efd.get()), block_size);
   use_number_for(for_writing.get());
-  EXPECT_EQ(ask(bell.get()), -EBADF);
+  EXPECT_EQ(ask(efd.get()), -EBADF);
   use_number_for(cached.get());
-  EXPECT_EQ(ask(bell.get()), 12);
+  EXPECT_EQ(ask(efd.get()), 12);
   use_number_for(pipe.read.get());
-  EXPECT_EQ(ask(bell.get()), 1);
+  EXPECT_EQ(ask(efd.get()), 1);
   use_number_for(file.get());
   EXPECT_EQ(ask(null.get()), -EINVAL);
   EXPECT_EQ(ask(-1), -EBADF);
-  EXPECT_EQ(ask(bell.get()), block_size);
-  EXPECT_EQ(take_until(bell.get(), 4), 4U);
-  EXPECT_FALSE(doorbell::test::readable(bell.get()));
+  EXPECT_EQ(ask(efd.get()), block_size);
+  EXPECT_EQ(take_until(efd.get(), 4), 4U);
+  EXPECT_FALSE(doorbell::test::readable(efd.get()));
 }
 
 // Oracle: io_submit returns the number of requests before the refused one, and those have their events.
@@ -258,11 +258,11 @@ TEST_F(kernel_signal, requests_before_a_refused_one_are_started) {
   const by_handle ctx{blocks};
   get_many_by_calls(ctx);
   std::vector<aio::iocb_abi> asked;
-  for (std::size_t block = 0; block < 5; ++block) asked.push_back(signalling_read(block, bell));
+  for (std::size_t block = 0; block < 5; ++block) asked.push_back(signalling_read(block, efd));
   asked[3].fildes = -1;
   ASSERT_EQ(ctx.submit(asked), 3);
   ASSERT_EQ(ctx.events(3).size(), 3U);
-  EXPECT_EQ(take_until(bell.get(), 3), 3U);
+  EXPECT_EQ(take_until(efd.get(), 3), 3U);
   EXPECT_EQ(ctx.submit(std::span{asked}.subspan(3)), -EBADF);
 }
 
@@ -272,12 +272,12 @@ TEST_F(kernel_signal, more_requests_than_the_kernels_context_holds_are_all_count
   const by_handle ctx{many};
   get_many_by_calls(ctx);
   std::vector<aio::iocb_abi> asked;
-  for (std::size_t n = 0; n < many; ++n) asked.push_back(signalling_read(n % blocks, bell));
+  for (std::size_t n = 0; n < many; ++n) asked.push_back(signalling_read(n % blocks, efd));
   ASSERT_EQ(ctx.submit(asked), static_cast<int>(many));
   const auto all = ctx.events(many);
   ASSERT_EQ(all.size(), many);
   for (const auto& each : all) EXPECT_EQ(each.res, block_size);
-  EXPECT_EQ(take_until(bell.get(), many), many);
+  EXPECT_EQ(take_until(efd.get(), many), many);
 }
 
 TEST_F(kernel_signal, requests_are_counted_after_the_kernel_begins_to_refuse_them) {
@@ -285,9 +285,9 @@ TEST_F(kernel_signal, requests_are_counted_after_the_kernel_begins_to_refuse_the
     const by_handle ctx{blocks};
     get_many_by_calls(ctx);
     doorbell::test::refuse(SYS_io_submit, EPERM);
-    submit_reads(ctx, blocks, bell);
+    submit_reads(ctx, blocks, efd);
     EXPECT_EQ(ctx.events(blocks).size(), blocks);
-    EXPECT_EQ(take_until(bell.get(), blocks), blocks);
+    EXPECT_EQ(take_until(efd.get(), blocks), blocks);
   });
 }
 
@@ -297,12 +297,12 @@ TEST_F(kernel_signal, writes_are_left_to_the_kernel_too) {
   for (std::size_t block = 0; block < blocks; ++block) std::memset(memory[block], 'w', block_size);
   std::vector<aio::iocb_abi> asked;
   for (std::size_t block = 0; block < blocks; ++block) {
-    asked.push_back(signalling_read(block, bell));
+    asked.push_back(signalling_read(block, efd));
     asked.back().lio_opcode = static_cast<std::uint16_t>(aio::opcode::pwrite);
   }
   ASSERT_EQ(ctx.submit(asked), static_cast<int>(blocks));
   for (const auto& each : ctx.events(blocks)) EXPECT_EQ(each.res, block_size);
-  EXPECT_EQ(take_until(bell.get(), blocks), blocks);
+  EXPECT_EQ(take_until(efd.get(), blocks), blocks);
   std::memset(memory[0], 0, block_size);
   EXPECT_EQ(ctx.result_of(read_of(blocks - 1, memory[0])), block_size);
   EXPECT_EQ(memory[0][block_size - 1], 'w');

@@ -27,22 +27,22 @@ constexpr auto would_deadlock = std::errc::resource_deadlock_would_occur;
 // Oracle: a notifier that has unregistered itself can be registered again, unregistered and destroyed, without an
 // error.
 TEST(notifier_contract, point_5_a_notifier_that_unregistered_itself_can_be_used_again) {
-  eventfd bell;
+  eventfd efd;
   const eventfd another;
   notifier* subject = nullptr;
   bool again = true;
   int calls = 0;
-  auto watcher = std::make_unique<notifier>(bell, [&](auto&) {
+  auto watcher = std::make_unique<notifier>(efd, [&](auto&) {
     ++calls;
     subject->unregister();
-    if (again) subject->register_with(bell);
+    if (again) subject->register_with(efd);
   });
   subject = watcher.get();
-  bell.signal();
-  bell.signal();
+  efd.signal();
+  efd.signal();
   again = false;
-  bell.signal();
-  bell.signal();
+  efd.signal();
+  efd.signal();
   EXPECT_EQ(calls, 3);
   const notifier other{another, [&](auto&) {
                          std::error_code ec;
@@ -50,66 +50,66 @@ TEST(notifier_contract, point_5_a_notifier_that_unregistered_itself_can_be_used_
                          EXPECT_FALSE(ec);
                          watcher.reset();
                        }};
-  bell.close();
+  efd.close();
   another.signal();
   EXPECT_EQ(watcher, nullptr);
 }
 
 TEST(notifier_contract, point_5_a_callback_may_unregister_its_own_notifier) {
-  const eventfd bell;
+  const eventfd efd;
   int calls = 0;
   notifier* subject = nullptr;
-  notifier watcher{bell, [&](auto&) {
+  notifier watcher{efd, [&](auto&) {
                      ++calls;
                      EXPECT_EQ(subject->unregister(), decoupled::by_us);
                    }};
   subject = &watcher;
-  bell.signal();
-  bell.signal();
+  efd.signal();
+  efd.signal();
   EXPECT_EQ(calls, 1);
 }
 
 TEST(notifier_contract, point_5_a_callback_may_unregister_any_other_on_the_same_eventfd) {
-  const eventfd bell;
+  const eventfd efd;
   std::string called;
   std::vector<notifier*> others;
-  notifier before{bell, [&](auto&) { called += 'b'; }};
-  const notifier watcher{bell, [&](auto&) {
+  notifier before{efd, [&](auto&) { called += 'b'; }};
+  const notifier watcher{efd, [&](auto&) {
                            called += 'w';
                            for (auto* other : others) other->unregister();
                          }};
-  notifier next{bell, [&](auto&) { called += 'n'; }};
-  notifier last{bell, [&](auto&) { called += 'l'; }};
+  notifier next{efd, [&](auto&) { called += 'n'; }};
+  notifier last{efd, [&](auto&) { called += 'l'; }};
   others = {&before, &next, &last};
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(called, "bw");
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(called, "bww");
 }
 
 TEST(notifier_contract, point_5_release_may_unregister_the_others) {
-  eventfd bell;
+  eventfd efd;
   std::string released;
   notifier* other = nullptr;
-  notifier first{bell, [](auto&) {},
+  notifier first{efd, [](auto&) {},
                  [&] {
                    released += 'f';
                    EXPECT_EQ(other->unregister(), decoupled::by_us);
                  }};
-  notifier second{bell, [](auto&) {}, [&] { released += 's'; }};
+  notifier second{efd, [](auto&) {}, [&] { released += 's'; }};
   other = &second;
-  bell.close();
+  efd.close();
   EXPECT_EQ(released, "f");
   EXPECT_EQ(first.unregister(), decoupled::by_hup);
 }
 
 TEST(notifier_contract, point_5_release_may_destroy_its_notifier) {
-  eventfd bell;
+  eventfd efd;
   std::unique_ptr<notifier> watcher;
-  watcher = std::make_unique<notifier>(bell, [](auto&) {}, [&watcher] { watcher.reset(); });
+  watcher = std::make_unique<notifier>(efd, [](auto&) {}, [&watcher] { watcher.reset(); });
   int releases = 0;
-  const notifier next{bell, [](auto&) {}, [&] { ++releases; }};
-  bell.close();
+  const notifier next{efd, [](auto&) {}, [&] { ++releases; }};
+  efd.close();
   EXPECT_EQ(watcher, nullptr);
   EXPECT_EQ(releases, 1);
 }
@@ -132,14 +132,14 @@ TEST(notifier_contract, point_5_a_callback_may_signal_another_eventfd) {
 
 // Oracle: each signal made in the callback is counted once, and calls the callback once.
 TEST(notifier_contract, point_5_a_callback_may_signal_its_own_eventfd) {
-  const eventfd bell;
+  const eventfd efd;
   int calls = 0;
-  const notifier watcher{bell, [&](auto& ctx) {
+  const notifier watcher{efd, [&](auto& ctx) {
                            if (++calls <= 3) ctx.signal(10);
                          }};
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(calls, 4);
-  EXPECT_EQ(bell.read(), 31U);
+  EXPECT_EQ(efd.read(), 31U);
 }
 
 TEST(notifier_contract, point_5_signals_in_a_cycle_are_exact_and_do_not_recurse) {
@@ -167,16 +167,16 @@ TEST(notifier_contract, point_5_signals_in_a_cycle_are_exact_and_do_not_recurse)
 // Oracle: when the signal is delivered, no other reference keeps its eventfd in memory. The count is larger than the
 // word holds, because the signal would otherwise not be deferred.
 TEST(notifier_contract, point_5_a_signal_made_in_a_callback_keeps_its_eventfd_in_memory) {
-  const eventfd bell;
+  const eventfd efd;
   eventfd wide;
   wide.signal(1ULL << 62);
   auto context = wide.context();
   wide.close();
-  const notifier watcher{bell, [&](auto&) {
+  const notifier watcher{efd, [&](auto&) {
                            context->signal();
                            context.reset();
                          }};
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(context, nullptr);
 }
 
@@ -198,54 +198,54 @@ TEST(notifier_contract, point_5_a_drain_made_in_a_callback_keeps_its_eventfd_in_
 }
 
 TEST(notifier_contract, point_5_a_callback_may_close_the_last_handle_of_any_eventfd) {
-  eventfd bell;
+  eventfd efd;
   eventfd other;
   std::string events;
   notifier on_other{other, [](auto&) {}, [&] { events += "other "; }};
-  notifier watcher{bell,
+  notifier watcher{efd,
                    [&](auto&) {
                      other.close();
-                     bell.close();
+                     efd.close();
                      events += "closed ";
                    },
                    [&] { events += "own "; }};
-  const auto context = bell.context();
+  const auto context = efd.context();
   context->signal();
   EXPECT_EQ(events, "closed other own ");
 }
 
 TEST(notifier_contract, point_6_a_blocking_read_in_a_callback_is_refused) {
-  const eventfd bell;
+  const eventfd efd;
   const eventfd other{5};
   std::error_code own;
   std::error_code others;
   std::error_code timed;
-  const notifier watcher{bell, [&](auto&) {
-                           bell.read(own);
+  const notifier watcher{efd, [&](auto&) {
+                           efd.read(own);
                            other.read(others);
                            other.read_for(std::chrono::seconds{1}, timed);
                          }};
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(own, would_deadlock);
   EXPECT_EQ(others, would_deadlock) << "although there is a count";
   EXPECT_EQ(timed, would_deadlock);
-  EXPECT_EQ(bell.read(), 1U);
+  EXPECT_EQ(efd.read(), 1U);
   EXPECT_EQ(other.read(), 5U);
 }
 
 TEST(notifier_contract, point_6_unregistering_from_another_eventfd_in_a_callback_is_refused) {
-  const eventfd bell;
+  const eventfd efd;
   const eventfd other;
   int calls = 0;
   notifier on_other{other, [&](auto&) { ++calls; }};
   std::error_code ec;
   std::error_code with_read;
-  const notifier watcher{bell, [&](auto&) {
+  const notifier watcher{efd, [&](auto&) {
                            on_other.unregister(ec);
                            std::uint64_t count = 0;
                            on_other.unregister_and_read(count, with_read);
                          }};
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(ec, would_deadlock);
   EXPECT_EQ(with_read, would_deadlock);
   other.signal();
@@ -254,39 +254,39 @@ TEST(notifier_contract, point_6_unregistering_from_another_eventfd_in_a_callback
 }
 
 TEST(notifier_contract, point_7_register_reports_a_present_count_and_does_not_call_for_it) {
-  const eventfd bell;
+  const eventfd efd;
   int calls = 0;
   notifier watcher{[&](auto&) { ++calls; }};
-  EXPECT_FALSE(watcher.register_with(bell));
+  EXPECT_FALSE(watcher.register_with(efd));
   watcher.unregister();
-  bell.signal();
-  EXPECT_TRUE(watcher.register_with(bell));
+  efd.signal();
+  EXPECT_TRUE(watcher.register_with(efd));
   EXPECT_EQ(calls, 0);
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(calls, 1);
 }
 
 TEST(notifier_contract, point_7_register_reports_a_count_beyond_61_bits) {
-  const eventfd bell;
-  bell.signal(1ULL << 62);
+  const eventfd efd;
+  efd.signal(1ULL << 62);
   notifier watcher{[](auto&) {}};
-  EXPECT_TRUE(watcher.register_with(bell));
+  EXPECT_TRUE(watcher.register_with(efd));
 }
 
 TEST(notifier_contract, point_8_exclusive_notifiers_take_turns) {
-  const eventfd bell;
+  const eventfd efd;
   std::string called;
   notifier x{[&](auto&) { called += 'x'; }};
   notifier y{[&](auto&) { called += 'y'; }};
   notifier z{[&](auto&) { called += 'z'; }};
-  const notifier all{bell, [&](auto&) { called += '.'; }};
-  for (auto* one : {&x, &y, &z}) one->register_with(bell, sharing::exclusive);
-  for (int i = 0; i < 6; ++i) bell.signal();
+  const notifier all{efd, [&](auto&) { called += '.'; }};
+  for (auto* one : {&x, &y, &z}) one->register_with(efd, sharing::exclusive);
+  for (int i = 0; i < 6; ++i) efd.signal();
   EXPECT_EQ(called, ".x.y.z.x.y.z");
 }
 
 TEST(notifier_contract, point_8_a_signal_calls_one_of_the_remaining_exclusive_notifiers) {
-  const eventfd bell;
+  const eventfd efd;
   std::string called;
   notifier y{[&](auto&) { called += 'y'; }};
   notifier x{[&](auto&) {
@@ -294,8 +294,8 @@ TEST(notifier_contract, point_8_a_signal_calls_one_of_the_remaining_exclusive_no
     y.unregister();
   }};
   notifier z{[&](auto&) { called += 'z'; }};
-  for (auto* one : {&x, &y, &z}) one->register_with(bell, sharing::exclusive);
-  for (int i = 0; i < 3; ++i) bell.signal();
+  for (auto* one : {&x, &y, &z}) one->register_with(efd, sharing::exclusive);
+  for (int i = 0; i < 3; ++i) efd.signal();
   EXPECT_EQ(called, "xzx");
 }
 

@@ -26,73 +26,73 @@ using doorbell::notifier;
 using doorbell::test::asleep;
 
 TEST(notifier, registering_on_another_eventfd_in_a_callback_is_refused) {
-  const eventfd bell;
+  const eventfd efd;
   const eventfd other;
   notifier second{[](auto&) {}};
   std::error_code ec;
-  const notifier watcher{bell, [&](auto&) { second.register_with(other, ec); }};
-  bell.signal();
+  const notifier watcher{efd, [&](auto&) { second.register_with(other, ec); }};
+  efd.signal();
   EXPECT_EQ(ec, std::errc::resource_deadlock_would_occur);
   EXPECT_EQ(second.unregister(), decoupled::not_registered);
 }
 
 TEST(notifier, registering_on_the_same_eventfd_in_a_callback_succeeds) {
-  const eventfd bell;
+  const eventfd efd;
   int calls = 0;
   bool ready = false;
   notifier second{[&](auto&) { ++calls; }};
   notifier* self = nullptr;
-  notifier watcher{bell, [&](auto&) {
-                     ready = second.register_with(bell);
+  notifier watcher{efd, [&](auto&) {
+                     ready = second.register_with(efd);
                      self->unregister();
                    }};
   self = &watcher;
-  bell.signal();
+  efd.signal();
   EXPECT_TRUE(ready);
   EXPECT_EQ(calls, 0) << "the signal came before the registration";
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(calls, 1);
 }
 
 // Oracle: the result of register_with() and the calls together report each signal exactly once.
 TEST(notifier, registered_in_a_callback_is_not_called_for_the_signal_of_that_callback) {
-  const eventfd bell;
+  const eventfd efd;
   int calls = 0;
   bool ready = false;
   notifier late{[&](auto&) { ++calls; }};
-  const notifier first{bell, [&](auto&) {
+  const notifier first{efd, [&](auto&) {
                          std::error_code ec;
-                         if (late.register_with(bell, ec)) ready = true;
+                         if (late.register_with(efd, ec)) ready = true;
                        }};
-  const notifier last{bell, [](auto&) {}};
-  bell.signal();
+  const notifier last{efd, [](auto&) {}};
+  efd.signal();
   EXPECT_TRUE(ready);
   EXPECT_EQ(calls, 0);
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(calls, 1);
   late.unregister();
 }
 
 TEST(notifier, registered_in_a_callback_is_called_for_the_write_of_a_later_callback) {
-  const eventfd bell;
+  const eventfd efd;
   int calls = 0;
   int rounds = 0;
   notifier late{[&](auto&) { ++calls; }};
-  const notifier first{bell, [&](auto&) {
+  const notifier first{efd, [&](auto&) {
                          std::error_code ec;
-                         late.register_with(bell, ec);
+                         late.register_with(efd, ec);
                        }};
-  const notifier second{bell, [&](auto&) {
-                          if (++rounds == 1) bell.write(1);
+  const notifier second{efd, [&](auto&) {
+                          if (++rounds == 1) efd.write(1);
                         }};
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(rounds, 2);
   EXPECT_EQ(calls, 1);
   late.unregister();
 }
 
 TEST(notifier, two_that_register_themselves_again_are_called_once_per_signal) {
-  const eventfd bell;
+  const eventfd efd;
   int calls = 0;
   notifier* first = nullptr;
   notifier* second = nullptr;
@@ -100,16 +100,16 @@ TEST(notifier, two_that_register_themselves_again_are_called_once_per_signal) {
     return [&](auto&) {
       ++calls;
       self->unregister();
-      self->register_with(bell);
+      self->register_with(efd);
     };
   };
-  notifier one{bell, again_by(first)};
-  notifier other{bell, again_by(second)};
+  notifier one{efd, again_by(first)};
+  notifier other{efd, again_by(second)};
   first = &one;
   second = &other;
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(calls, 2);
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(calls, 4);
 }
 
@@ -136,27 +136,27 @@ TEST(notifier, ended_by_release_can_be_destroyed_in_a_callback_of_another_eventf
 }
 
 TEST(notifier, a_callback_may_destroy_another_notifier_of_the_same_eventfd) {
-  const eventfd bell;
+  const eventfd efd;
   int calls = 0;
   std::optional<notifier> other;
-  const notifier first{bell, [&](auto&) { other.reset(); }};
-  other.emplace(bell, [&](auto&) { ++calls; });
-  bell.signal();
+  const notifier first{efd, [&](auto&) { other.reset(); }};
+  other.emplace(efd, [&](auto&) { ++calls; });
+  efd.signal();
   EXPECT_EQ(calls, 0);
 }
 
 void destroy_in_own_callback() {
-  const eventfd bell;
+  const eventfd efd;
   std::optional<notifier> watcher;
-  watcher.emplace(bell, [&](auto&) { watcher.reset(); });
-  bell.signal();
+  watcher.emplace(efd, [&](auto&) { watcher.reset(); });
+  efd.signal();
 }
 
 void destroy_in_callback_of_another() {
-  const eventfd bell;
+  const eventfd efd;
   const eventfd other;
   std::optional<notifier> watcher;
-  watcher.emplace(bell, [](auto&) {});
+  watcher.emplace(efd, [](auto&) {});
   const notifier destroyer{other, [&](auto&) { watcher.reset(); }};
   other.signal();
 }
@@ -169,111 +169,111 @@ TEST(notifier_death_test, destroyed_in_a_callback_names_the_broken_rule) {
 }
 
 TEST(notifier, a_callback_may_read_a_nonblocking_eventfd) {
-  const eventfd bell(0, EFD_NONBLOCK);
+  const eventfd efd(0, EFD_NONBLOCK);
   std::uint64_t first = 0;
   std::error_code second;
-  const notifier watcher{bell, [&](auto&) {
-                           first = bell.read();
-                           bell.read(second);
+  const notifier watcher{efd, [&](auto&) {
+                           first = efd.read();
+                           efd.read(second);
                          }};
-  bell.signal(5);
+  efd.signal(5);
   EXPECT_EQ(first, 5U);
   EXPECT_EQ(second, std::errc::resource_unavailable_try_again);
 }
 
 TEST(notifier, a_callback_may_drain_its_own_eventfd_and_no_other) {
-  const eventfd bell;
+  const eventfd efd;
   const eventfd other{3};
   std::uint64_t own = 0;
   std::error_code ec;
-  const notifier watcher{bell, [&](auto& ctx) {
+  const notifier watcher{efd, [&](auto& ctx) {
                            own += ctx.drain();
                            other.context()->drain(ec);
                          }};
-  bell.signal(5);
+  efd.signal(5);
   EXPECT_EQ(own, 5U);
-  EXPECT_EQ(bell.info().count, 0U);
+  EXPECT_EQ(efd.info().count, 0U);
   EXPECT_EQ(ec, std::errc::resource_deadlock_would_occur);
   EXPECT_EQ(other.read(), 3U);
 }
 
 TEST(notifier, a_callback_sees_the_count_and_the_poll_events) {
-  const eventfd bell{2};
+  const eventfd efd{2};
   std::uint64_t count = 0;
   unsigned events = 0;
-  const notifier watcher{bell, [&](auto& ctx) {
+  const notifier watcher{efd, [&](auto& ctx) {
                            count = ctx.info().count;
                            events = ctx.poll();
                          }};
-  bell.signal(3);
+  efd.signal(3);
   EXPECT_EQ(count, 5U);
   EXPECT_EQ(events, static_cast<unsigned>(POLLIN | POLLOUT));
 }
 
 TEST(notifier, a_callback_that_drains_makes_room_for_a_sleeping_writer) {
-  const eventfd bell;
-  bell.write(eventfd::max);
-  asleep writer{[&] { bell.write(7); }};
+  const eventfd efd;
+  efd.write(eventfd::max);
+  asleep writer{[&] { efd.write(7); }};
   std::uint64_t drained = 0;
-  notifier watcher{bell, [&](auto& ctx) { drained += ctx.drain() % eventfd::max; }};
-  bell.signal();
+  notifier watcher{efd, [&](auto& ctx) { drained += ctx.drain() % eventfd::max; }};
+  efd.signal();
   writer.join();
   watcher.unregister();
-  EXPECT_EQ(drained + bell.context()->drain(), 1U + 7U);
+  EXPECT_EQ(drained + efd.context()->drain(), 1U + 7U);
 }
 
 TEST(notifier, a_callback_may_write_if_the_write_does_not_sleep) {
-  const eventfd bell;
+  const eventfd efd;
   int calls = 0;
   std::error_code fits;
   std::error_code full;
-  const notifier watcher{bell, [&](auto&) {
+  const notifier watcher{efd, [&](auto&) {
                            if (++calls > 1) return;
-                           bell.write(2, fits);
-                           bell.write(eventfd::max, full);
+                           efd.write(2, fits);
+                           efd.write(eventfd::max, full);
                          }};
-  bell.signal();
+  efd.signal();
   EXPECT_FALSE(fits);
   EXPECT_EQ(full, std::errc::resource_deadlock_would_occur);
   EXPECT_EQ(calls, 2);
-  EXPECT_EQ(bell.read(), 3U);
+  EXPECT_EQ(efd.read(), 3U);
 }
 
 TEST(notifier, a_write_without_room_to_a_nonblocking_eventfd_in_a_callback_is_refused) {
-  const eventfd bell(0, EFD_NONBLOCK);
+  const eventfd efd(0, EFD_NONBLOCK);
   std::error_code full;
   std::error_code timed;
-  const notifier watcher{bell, [&](auto&) {
-                           bell.write(eventfd::max, full);
-                           bell.write_for(eventfd::max, std::chrono::seconds{1}, timed);
+  const notifier watcher{efd, [&](auto&) {
+                           efd.write(eventfd::max, full);
+                           efd.write_for(eventfd::max, std::chrono::seconds{1}, timed);
                          }};
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(full, std::errc::resource_unavailable_try_again);
   EXPECT_EQ(timed, std::errc::resource_deadlock_would_occur);
 }
 
 TEST(notifier, a_callback_may_not_write_to_another_eventfd) {
-  const eventfd bell;
+  const eventfd efd;
   const eventfd other;
   std::error_code ec;
-  const notifier watcher{bell, [&](auto&) { other.write(1, ec); }};
-  bell.signal();
+  const notifier watcher{efd, [&](auto&) { other.write(1, ec); }};
+  efd.signal();
   EXPECT_EQ(ec, std::errc::resource_deadlock_would_occur);
   EXPECT_EQ(other.info().count, 0U);
 }
 
 TEST(notifier, in_own_callback_is_true_for_the_signalled_eventfd_only) {
-  const eventfd bell;
+  const eventfd efd;
   const eventfd other;
   bool own = false;
   bool others = true;
   bool any = false;
-  const notifier watcher{bell, [&](auto& ctx) {
+  const notifier watcher{efd, [&](auto& ctx) {
                            own = ctx.in_own_callback();
                            others = other.unreferenced_context()->in_own_callback();
                            any = eventfd_ctx::in_callback();
                          }};
-  bell.signal();
+  efd.signal();
   EXPECT_TRUE(own);
   EXPECT_FALSE(others);
   EXPECT_TRUE(any);
@@ -282,10 +282,10 @@ TEST(notifier, in_own_callback_is_true_for_the_signalled_eventfd_only) {
 
 // Oracle: a call that fails reports its error, and its result, which would otherwise report a count, is false or 0.
 TEST(notifier, calls_that_fail_report_the_error_and_no_count) {
-  const eventfd bell{1};
+  const eventfd efd{1};
   const eventfd other{1};
   const auto closed = eventfd::closed();
-  notifier watch{bell, [](auto&) {}};
+  notifier watch{efd, [](auto&) {}};
   std::error_code ec;
   EXPECT_FALSE(watch.register_with(other, notifier::sharing::every, ec));
   EXPECT_EQ(ec, std::errc::device_or_resource_busy);
@@ -305,19 +305,19 @@ TEST(notifier, calls_that_fail_report_the_error_and_no_count) {
                         }};
   source.signal();
   std::optional<notifier> own;
-  own.emplace(bell, [&](auto&) {
-    EXPECT_FALSE(own->register_with(bell, notifier::sharing::every, ec));
+  own.emplace(efd, [&](auto&) {
+    EXPECT_FALSE(own->register_with(efd, notifier::sharing::every, ec));
     EXPECT_EQ(ec, std::errc::device_or_resource_busy);
   });
-  bell.signal();
+  efd.signal();
 }
 
 TEST(notifier, with_an_empty_release_function_is_ended_by_the_last_close) {
-  eventfd bell;
+  eventfd efd;
   const std::function<void()> nothing;
-  notifier watch{bell, [](auto&) {}, nothing};
-  notifier other{bell, [](auto&) {}, notifier::release_function{}};
-  bell.close();
+  notifier watch{efd, [](auto&) {}, nothing};
+  notifier other{efd, [](auto&) {}, notifier::release_function{}};
+  efd.close();
   EXPECT_EQ(watch.unregister(), doorbell::decoupled::by_hup);
   EXPECT_EQ(other.unregister(), doorbell::decoupled::by_hup);
 }

@@ -46,49 +46,49 @@ class unregistering {
 };
 
 TEST(notifier_contract, point_1_callbacks_run_in_the_signalling_thread) {
-  const eventfd bell;
+  const eventfd efd;
   std::thread::id caller;
-  const notifier watcher{bell, [&](auto&) { caller = std::this_thread::get_id(); }};
+  const notifier watcher{efd, [&](auto&) { caller = std::this_thread::get_id(); }};
   std::thread::id signaller;
   std::jthread{[&] {
     signaller = std::this_thread::get_id();
-    bell.signal();
+    efd.signal();
   }}.join();
   EXPECT_EQ(caller, signaller);
 }
 
 // Oracle: unregister sleeps while the callback runs, and no callback runs after it has returned.
 TEST(notifier_contract, point_1_unregister_waits_for_a_running_callback) {
-  const eventfd bell;
+  const eventfd efd;
   std::optional<unregistering> other;
   notifier* subject = nullptr;
   int calls = 0;
-  notifier watcher{bell, [&](auto&) {
+  notifier watcher{efd, [&](auto&) {
                      ++calls;
                      other.emplace(*subject);
                      EXPECT_TRUE(other->waits());
                    }};
   subject = &watcher;
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(other->join(), decoupled::by_us);
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(calls, 1);
 }
 
 // Oracle: an unregister that returns not_registered has also waited for the callback.
 TEST(notifier_contract, point_1_each_of_two_unregisters_waits_for_a_running_callback) {
-  const eventfd bell;
+  const eventfd efd;
   std::optional<unregistering> first;
   std::optional<unregistering> second;
   notifier* subject = nullptr;
-  notifier watcher{bell, [&](auto&) {
+  notifier watcher{efd, [&](auto&) {
                      first.emplace(*subject);
                      EXPECT_TRUE(first->waits());
                      second.emplace(*subject);
                      EXPECT_TRUE(second->waits());
                    }};
   subject = &watcher;
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(first->join(), decoupled::by_us);
   EXPECT_EQ(second->join(), decoupled::not_registered);
 }
@@ -96,11 +96,11 @@ TEST(notifier_contract, point_1_each_of_two_unregisters_waits_for_a_running_call
 // Oracle: a callback cannot wait for an unregister that waits for it. So the callback removes its notifier itself, and
 // is not called again.
 TEST(notifier_contract, point_1_a_callback_takes_over_from_an_unregister_that_waits_for_it) {
-  const eventfd bell;
+  const eventfd efd;
   std::optional<unregistering> other;
   notifier* subject = nullptr;
   int calls = 0;
-  notifier watcher{bell, [&](auto& own) {
+  notifier watcher{efd, [&](auto& own) {
                      ++calls;
                      other.emplace(*subject);
                      EXPECT_TRUE(other->waits());
@@ -109,36 +109,36 @@ TEST(notifier_contract, point_1_a_callback_takes_over_from_an_unregister_that_wa
                      own.signal();
                    }};
   subject = &watcher;
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(other->join(), decoupled::not_registered);
   EXPECT_EQ(calls, 1);
-  watcher.register_with(bell);
+  watcher.register_with(efd);
   EXPECT_EQ(watcher.unregister(), decoupled::by_us);
 }
 
 TEST(notifier_contract, point_1_an_unregister_that_waits_for_a_callback_ends_the_new_registration_of_the_callback) {
-  const eventfd bell;
+  const eventfd efd;
   std::optional<unregistering> other;
   notifier* subject = nullptr;
-  notifier watcher{bell, [&](auto&) {
+  notifier watcher{efd, [&](auto&) {
                      other.emplace(*subject);
                      EXPECT_TRUE(other->waits());
                      EXPECT_EQ(subject->unregister(), decoupled::by_us);
-                     subject->register_with(bell);
+                     subject->register_with(efd);
                    }};
   subject = &watcher;
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(other->join(), decoupled::by_us);
   EXPECT_EQ(watcher.unregister(), decoupled::not_registered);
 }
 
 TEST(notifier_contract, point_1_the_destructor_waits_for_a_running_callback) {
-  const eventfd bell;
+  const eventfd efd;
   sleeper destroyer;
   std::atomic<bool> destroyed{false};
   std::jthread destroying;
   auto watcher = std::make_unique<notifier>([](auto&) {});
-  const notifier first{bell, [&](auto&) {
+  const notifier first{efd, [&](auto&) {
                          destroying = std::jthread{[&] {
                            destroyer.here();
                            watcher.reset();
@@ -147,19 +147,19 @@ TEST(notifier_contract, point_1_the_destructor_waits_for_a_running_callback) {
                          EXPECT_TRUE(destroyer.wait_until_asleep());
                          EXPECT_FALSE(destroyed);
                        }};
-  watcher->register_with(bell);
-  bell.signal();
+  watcher->register_with(efd);
+  efd.signal();
   destroying.join();
   EXPECT_TRUE(destroyed);
 }
 
 // Oracle: unregister waits for the callback also if the notifier is no longer registered.
 TEST(notifier_contract, point_1_unregister_waits_for_a_callback_that_has_unregistered_itself) {
-  const eventfd bell;
+  const eventfd efd;
   std::optional<unregistering> other;
   std::optional<unregistering> third;
   notifier* subject = nullptr;
-  notifier watcher{bell, [&](auto&) {
+  notifier watcher{efd, [&](auto&) {
                      EXPECT_EQ(subject->unregister(), decoupled::by_us);
                      EXPECT_EQ(subject->unregister(), decoupled::not_registered);
                      other.emplace(*subject);
@@ -168,22 +168,22 @@ TEST(notifier_contract, point_1_unregister_waits_for_a_callback_that_has_unregis
                      EXPECT_TRUE(third->waits());
                    }};
   subject = &watcher;
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(third->join(), decoupled::not_registered);
   EXPECT_EQ(other->join(), decoupled::not_registered);
-  watcher.register_with(bell);
+  watcher.register_with(efd);
   EXPECT_EQ(watcher.unregister(), decoupled::by_us);
 }
 
 // Oracle: unregister waits also after the callback has tried registrations that were refused.
 TEST(notifier_contract, point_1_unregister_waits_for_a_callback_whose_registration_elsewhere_was_refused) {
-  const eventfd bell;
+  const eventfd efd;
   const eventfd elsewhere;
   eventfd closed;
   closed.close();
   std::optional<unregistering> other;
   notifier* subject = nullptr;
-  notifier watcher{bell, [&](auto&) {
+  notifier watcher{efd, [&](auto&) {
                      EXPECT_EQ(subject->unregister(), decoupled::by_us);
                      std::error_code ec;
                      subject->register_with(elsewhere, ec);
@@ -194,22 +194,22 @@ TEST(notifier_contract, point_1_unregister_waits_for_a_callback_whose_registrati
                      EXPECT_TRUE(other->waits());
                    }};
   subject = &watcher;
-  bell.signal();
+  efd.signal();
   EXPECT_EQ(other->join(), decoupled::not_registered);
 }
 
 TEST(notifier_contract, point_1_unregister_waits_for_a_release_that_has_unregistered_its_notifier) {
-  eventfd bell;
+  eventfd efd;
   std::optional<unregistering> other;
   notifier* subject = nullptr;
-  notifier watcher{bell, [](auto&) {},
+  notifier watcher{efd, [](auto&) {},
                    [&] {
                      EXPECT_EQ(subject->unregister(), decoupled::by_hup);
                      other.emplace(*subject);
                      EXPECT_TRUE(other->waits());
                    }};
   subject = &watcher;
-  bell.close();
+  efd.close();
   EXPECT_EQ(other->join(), decoupled::not_registered);
   const eventfd another;
   watcher.register_with(another);
@@ -217,12 +217,12 @@ TEST(notifier_contract, point_1_unregister_waits_for_a_release_that_has_unregist
 }
 
 TEST(notifier_contract, point_1_the_destructor_waits_for_a_callback_that_has_unregistered_itself) {
-  const eventfd bell;
+  const eventfd efd;
   sleeper destroyer;
   std::atomic<bool> destroyed{false};
   std::jthread destroying;
   std::unique_ptr<notifier> watcher;
-  watcher = std::make_unique<notifier>(bell, [&](auto&) {
+  watcher = std::make_unique<notifier>(efd, [&](auto&) {
     watcher->unregister();
     destroying = std::jthread{[&] {
       destroyer.here();
@@ -232,19 +232,19 @@ TEST(notifier_contract, point_1_the_destructor_waits_for_a_callback_that_has_unr
     EXPECT_TRUE(destroyer.wait_until_asleep());
     EXPECT_FALSE(destroyed);
   });
-  bell.signal();
+  efd.signal();
   destroying.join();
   EXPECT_TRUE(destroyed);
 }
 
 TEST(notifier_contract, point_1_registering_elsewhere_waits_for_a_callback_that_has_unregistered_itself) {
-  const eventfd bell;
+  const eventfd efd;
   const eventfd another;
   sleeper registrar;
   std::atomic<bool> registered{false};
   std::jthread registering;
   notifier* subject = nullptr;
-  notifier watcher{bell, [&](auto&) {
+  notifier watcher{efd, [&](auto&) {
                      subject->unregister();
                      registering = std::jthread{[&] {
                        registrar.here();
@@ -255,27 +255,27 @@ TEST(notifier_contract, point_1_registering_elsewhere_waits_for_a_callback_that_
                      EXPECT_FALSE(registered);
                    }};
   subject = &watcher;
-  bell.signal();
+  efd.signal();
   registering.join();
   EXPECT_EQ(watcher.unregister(), decoupled::by_us);
 }
 
 TEST(notifier_contract, point_2_after_unregister_hup_has_no_effect) {
-  eventfd bell;
+  eventfd efd;
   int releases = 0;
-  notifier watcher{bell, [](auto&) {}, [&] { ++releases; }};
+  notifier watcher{efd, [](auto&) {}, [&] { ++releases; }};
   EXPECT_EQ(watcher.unregister(), decoupled::by_us);
-  bell.close();
+  efd.close();
   EXPECT_EQ(releases, 0);
 }
 
 TEST(notifier_contract, point_2_after_hup_unregister_has_no_effect) {
-  eventfd bell;
+  eventfd efd;
   int calls = 0;
   int releases = 0;
-  notifier watcher{bell, [&](auto&) { ++calls; }, [&] { ++releases; }};
-  const auto context = bell.context();
-  bell.close();
+  notifier watcher{efd, [&](auto&) { ++calls; }, [&] { ++releases; }};
+  const auto context = efd.context();
+  efd.close();
   EXPECT_EQ(releases, 1);
   context->signal();
   EXPECT_EQ(watcher.unregister(), decoupled::by_hup);
@@ -284,29 +284,29 @@ TEST(notifier_contract, point_2_after_hup_unregister_has_no_effect) {
 }
 
 TEST(notifier_contract, point_2_a_registration_is_active_before_any_walk) {
-  const eventfd bell;
+  const eventfd efd;
   int calls = 0;
   notifier second{[&](auto&) { ++calls; }};
-  const notifier first{bell, [&](auto&) {
+  const notifier first{efd, [&](auto&) {
                          std::error_code ec;
-                         second.register_with(bell, ec);
+                         second.register_with(efd, ec);
                        }};
-  bell.signal();
-  bell.signal();
+  efd.signal();
+  efd.signal();
   EXPECT_GE(calls, 1);
 }
 
 TEST(notifier_contract, point_3_unregister_reports_that_it_ended_the_registration) {
-  const eventfd bell;
-  notifier watcher{bell, [](auto&) {}};
+  const eventfd efd;
+  notifier watcher{efd, [](auto&) {}};
   EXPECT_EQ(watcher.unregister(), decoupled::by_us);
   EXPECT_EQ(watcher.unregister(), decoupled::not_registered);
 }
 
 TEST(notifier_contract, point_3_unregister_reports_that_hup_ended_the_registration) {
-  eventfd bell;
-  notifier watcher{bell, [](auto&) {}};
-  bell.close();
+  eventfd efd;
+  notifier watcher{efd, [](auto&) {}};
+  efd.close();
   EXPECT_EQ(watcher.unregister(), decoupled::by_hup);
   EXPECT_EQ(watcher.unregister(), decoupled::not_registered);
 }
@@ -318,39 +318,39 @@ TEST(notifier_contract, point_3_unregister_reports_that_there_was_no_registratio
 
 // Oracle: an unregister that loses against a HUP returns after release() has returned, and not while it runs.
 TEST(notifier_contract, point_3_by_hup_means_that_release_has_returned) {
-  eventfd bell;
+  eventfd efd;
   std::optional<unregistering> loser;
   notifier* subject = nullptr;
-  notifier watcher{bell, [](auto&) {},
+  notifier watcher{efd, [](auto&) {},
                    [&] {
                      loser.emplace(*subject);
                      EXPECT_TRUE(loser->waits());
                    }};
   subject = &watcher;
-  bell.close();
+  efd.close();
   EXPECT_EQ(loser->join(), decoupled::by_hup);
 }
 
 // If this is broken, AddressSanitizer reports an unlock of a lock in freed memory.
 TEST(notifier_contract, point_4_the_last_reference_is_dropped_after_the_lock_is_released) {
   {
-    eventfd bell;
-    notifier watcher{bell, [](auto&) {}};
-    bell.close();
+    eventfd efd;
+    notifier watcher{efd, [](auto&) {}};
+    efd.close();
     EXPECT_EQ(watcher.unregister(), decoupled::by_hup) << "the notifier has the last reference";
   }
   {
-    eventfd bell;
-    notifier watcher{bell, [](auto&) {}};
+    eventfd efd;
+    notifier watcher{efd, [](auto&) {}};
     EXPECT_EQ(watcher.unregister(), decoupled::by_us);
-    bell.close();  // the closing handle has the last reference
+    efd.close();  // the closing handle has the last reference
   }
   {
-    eventfd bell;
+    eventfd efd;
     notifier* subject = nullptr;
-    notifier watcher{bell, [](auto&) {}, [&] { EXPECT_EQ(subject->unregister(), decoupled::by_hup); }};
+    notifier watcher{efd, [](auto&) {}, [&] { EXPECT_EQ(subject->unregister(), decoupled::by_hup); }};
     subject = &watcher;
-    bell.close();  // the closing handle has it again: the notifier dropped its reference during the walk
+    efd.close();  // the closing handle has it again: the notifier dropped its reference during the walk
   }
 }
 

@@ -30,15 +30,15 @@ class overtaking : public testing::Test {
   /// Calls `body` while this thread holds the lock.
   template <class Body>
   void with_lock_held(Body body) {
-    const auto ctx = bell_.context();
+    const auto ctx = efd_.context();
     const eventfd_ctx_lock held{*ctx};
     body();
   }
   void register_slowly() {
-    first_.emplace([this] { ready_ = watcher_.register_with(bell_); });
+    first_.emplace([this] { ready_ = watcher_.register_with(efd_); });
   }
   void signal_in_line() {
-    second_.emplace([this] { bell_.signal(); });
+    second_.emplace([this] { efd_.signal(); });
   }
   void join() {
     first_->join();
@@ -46,7 +46,7 @@ class overtaking : public testing::Test {
   }
 
   const doorbell::test::watchdog dog_;
-  eventfd bell_;
+  eventfd efd_;
   int calls_ = 0;
   bool ready_ = false;
   notifier watcher_{[this](auto&) { ++calls_; }};
@@ -75,7 +75,7 @@ TEST_F(overtaking, a_signal_right_before_register_is_in_its_result) {
 
 // Oracle: unregister_and_read() takes exactly the count of the signals that called the notifier before.
 TEST_F(overtaking, a_signal_right_after_unregister_and_read_neither_calls_nor_is_read) {
-  watcher_.register_with(bell_);
+  watcher_.register_with(efd_);
   std::uint64_t taken = 0;
   with_lock_held([&] {
     first_.emplace([&] {
@@ -86,14 +86,14 @@ TEST_F(overtaking, a_signal_right_after_unregister_and_read_neither_calls_nor_is
   });
   join();
   EXPECT_EQ(taken, static_cast<std::uint64_t>(calls_));
-  EXPECT_EQ(taken + bell_.info().count, 1U);
+  EXPECT_EQ(taken + efd_.info().count, 1U);
 }
 
 // Oracle: the read gets the count; it does not sleep while there is a count.
 TEST_F(overtaking, a_signal_while_a_read_goes_to_sleep_ends_it) {
   std::uint64_t got = 0;
   with_lock_held([&] {
-    first_.emplace([&] { got = bell_.read(); });
+    first_.emplace([&] { got = efd_.read(); });
     signal_in_line();
   });
   join();
@@ -106,7 +106,7 @@ TEST_F(overtaking, a_read_stopped_too_late_returns_the_count_or_leaves_it) {
   std::stop_source stop;
   std::uint64_t got = 0;
   std::error_code ec;
-  in_line reader{[&] { got = bell_.read(stop.get_token(), ec); }};
+  in_line reader{[&] { got = efd_.read(stop.get_token(), ec); }};
   with_lock_held([&] {
     signal_in_line();
     stop.request_stop();
@@ -115,14 +115,14 @@ TEST_F(overtaking, a_read_stopped_too_late_returns_the_count_or_leaves_it) {
   second_->join();
   reader.join();
   EXPECT_EQ(got, ec ? 0U : 1U);
-  EXPECT_EQ(got + bell_.info().count, 1U);
+  EXPECT_EQ(got + efd_.info().count, 1U);
 }
 
 // Oracle: a close sleeps until the thread that holds the queue's lock has released it.
 TEST_F(overtaking, the_last_close_waits_for_the_lock) {
-  with_lock_held([this] { first_.emplace([this] { bell_.close(); }); });
+  with_lock_held([this] { first_.emplace([this] { efd_.close(); }); });
   first_->join();
-  EXPECT_FALSE(bell_.is_open());
+  EXPECT_FALSE(efd_.is_open());
 }
 
 }  // namespace

@@ -370,8 +370,8 @@ TEST(private_fd, duplicate_of_an_eventfd_is_distinguished_from_another_one_with_
     ASSERT_EQ(::syscall(SYS_close_range, 3, ~0U, 0), 0);
     const rlimit few{.rlim_cur = 40, .rlim_max = 40};
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
-    const unique_fd bell{::eventfd(0, EFD_CLOEXEC)};
-    const auto duplicate = private_fd::duplicate_of(bell.get());
+    const unique_fd efd{::eventfd(0, EFD_CLOEXEC)};
+    const auto duplicate = private_fd::duplicate_of(efd.get());
     ASSERT_TRUE(duplicate);
     EXPECT_TRUE(duplicate.is_ours());
     const unique_fd another{::eventfd(0, EFD_CLOEXEC)};
@@ -383,12 +383,12 @@ TEST(private_fd, duplicate_of_an_eventfd_is_distinguished_from_another_one_with_
 TEST(private_fd, duplicate_of_an_eventfd_fails_if_it_could_not_be_distinguished_from_another) {
   in_child([] {
     ASSERT_EQ(::syscall(SYS_close_range, 3, ~0U, 0), 0);
-    const unique_fd bell{::eventfd(0, EFD_CLOEXEC)};
+    const unique_fd efd{::eventfd(0, EFD_CLOEXEC)};
     int error = 0;
     bool was_made = true;
     {
       const doorbell::test::no_more_fds but_one{1};
-      was_made = static_cast<bool>(private_fd::duplicate_of(bell.get()));
+      was_made = static_cast<bool>(private_fd::duplicate_of(efd.get()));
       error = errno;
     }
     EXPECT_FALSE(was_made);

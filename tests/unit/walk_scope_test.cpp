@@ -24,16 +24,16 @@ using doorbell::base::wait_queue;
 using doorbell::base::walk_scope;
 
 /// A queue with one entry, a flag in the place of a lock, and a walk that is deferred inside a wake function.
-class bell {
+class efd {
  public:
-  bell() { queue_.add(entry_); }
-  ~bell() { queue_.remove(entry_); }
-  bell(const bell&) = delete;
-  bell& operator=(const bell&) = delete;
+  efd() { queue_.add(entry_); }
+  ~efd() { queue_.remove(entry_); }
+  efd(const efd&) = delete;
+  efd& operator=(const efd&) = delete;
 
   void ring() noexcept {
     if (walk_scope::in_wake_function()) {
-      walk_scope::defer({[](void* object, std::uint64_t) noexcept { static_cast<bell*>(object)->ring(); }, this, 0});
+      walk_scope::defer({[](void* object, std::uint64_t) noexcept { static_cast<efd*>(object)->ring(); }, this, 0});
       return;
     }
     const walk_scope scope;
@@ -52,12 +52,12 @@ class bell {
 
  private:
   struct entry : wait_entry {
-    explicit entry(bell& whose) : wait_entry{&on_wake}, owner{whose} {}
+    explicit entry(efd& whose) : wait_entry{&on_wake}, owner{whose} {}
     static int on_wake(wait_entry& woken, unsigned) noexcept {
       static_cast<entry&>(woken).owner.on_ring();
       return 0;
     }
-    bell& owner;
+    efd& owner;
   };
 
   wait_queue queue_;
@@ -66,8 +66,8 @@ class bell {
 
 class deferred_work : public ::testing::Test {
  protected:
-  void SetUp() override { bell::deepest = 0; }
-  bell a_, b_, c_;
+  void SetUp() override { efd::deepest = 0; }
+  efd a_, b_, c_;
 };
 
 TEST_F(deferred_work, runs_after_the_lock_is_released) {
@@ -114,7 +114,7 @@ TEST_F(deferred_work, of_queues_in_a_cycle_neither_recurses_nor_is_lost) {
   };
   a_.ring();
   EXPECT_EQ(rings, laps);
-  EXPECT_EQ(bell::deepest, 1);
+  EXPECT_EQ(efd::deepest, 1);
 }
 
 TEST_F(deferred_work, may_exceed_the_preallocated_memory) {

@@ -38,7 +38,7 @@ class requests {
 };
 
 /// Its requests block their workers until the gate is opened.
-class gate final : public worker_pool::lane {
+class gate final : public worker_pool::per_context_queue {
  public:
   void carry_out(request&) noexcept override {
     ++inside_;
@@ -56,7 +56,7 @@ class gate final : public worker_pool::lane {
 };
 
 /// Appends its name to the text for each request.
-class scribe final : public worker_pool::lane {
+class scribe final : public worker_pool::per_context_queue {
  public:
   scribe(std::string& paper, char name) : paper_{paper}, name_{name} {}
   void carry_out(request&) noexcept override {
@@ -99,16 +99,16 @@ TEST(worker_pool, grows_to_its_bound_and_shrinks_to_nothing) {
 TEST(worker_pool, does_not_grow_while_a_worker_is_idle) {
   requests all;
   std::string paper;
-  scribe lane{paper, 'x'};
+  scribe queue{paper, 'x'};
   worker_pool pool{two_that_stay};
   for (std::size_t n = 1; n <= 200; ++n) {
-    ASSERT_EQ(pool.push(lane, all.make()), worker_pool::pushed::queued);
-    ASSERT_TRUE(doorbell::test::eventually([&] { return lane.length() == n; }));
+    ASSERT_EQ(pool.push(queue, all.make()), worker_pool::pushed::queued);
+    ASSERT_TRUE(doorbell::test::eventually([&] { return queue.length() == n; }));
     ASSERT_EQ(pool.workers(), 1U);
   }
 }
 
-TEST(worker_pool, takes_from_one_lane_after_the_other) {
+TEST(worker_pool, takes_from_one_queue_after_the_other) {
   requests all;
   std::string paper;
   scribe many{paper, 'm'};
@@ -127,16 +127,16 @@ TEST(worker_pool, takes_from_one_lane_after_the_other) {
 TEST(worker_pool, does_not_carry_out_a_request_that_was_taken_and_removed) {
   requests all;
   std::string paper;
-  scribe lane{paper, 'x'};
+  scribe queue{paper, 'x'};
   gate closed;
   {
     worker_pool pool{{.most_workers = 1, .idle_time = 1h}};
     std::ignore = pool.push(closed, all.make());
     ASSERT_TRUE(doorbell::test::eventually([&] { return closed.inside() == 1; }));
     auto& waiting = all.make();
-    std::ignore = pool.push(lane, waiting);
+    std::ignore = pool.push(queue, waiting);
     ASSERT_TRUE(waiting.by_threads.take());
-    pool.remove(lane, waiting);
+    pool.remove(queue, waiting);
     closed.open();
   }
   EXPECT_EQ(paper, "");
@@ -144,34 +144,34 @@ TEST(worker_pool, does_not_carry_out_a_request_that_was_taken_and_removed) {
 
 TEST(worker_pool, push_refuses_a_request_that_was_cancelled_before) {
   requests all;
-  gate lane;
+  gate queue;
   worker_pool pool{two_that_stay};
   auto& cancelled = all.make();
   cancelled.cancelled = true;
-  EXPECT_EQ(pool.push(lane, cancelled), worker_pool::pushed::was_cancelled);
+  EXPECT_EQ(pool.push(queue, cancelled), worker_pool::pushed::was_cancelled);
   EXPECT_FALSE(cancelled.by_threads.take());
-  lane.open();
+  queue.open();
 }
 
 // Oracle, never both and never neither: a cancel or a worker gets the request.
 TEST(worker_pool, a_request_is_either_carried_out_or_taken_back) {
   constexpr int rounds = 2000;
   std::atomic<int> carried_out{0};
-  struct counter final : worker_pool::lane {
+  struct counter final : worker_pool::per_context_queue {
     explicit counter(std::atomic<int>& into) : total{into} {}
     void carry_out(request&) noexcept override {}
     void conclude(request&) noexcept override { ++total; }
     std::atomic<int>& total;
-  } lane{carried_out};
+  } queue{carried_out};
   int taken_back = 0;
   requests all;
   {
     worker_pool pool{two_that_stay};
     for (int round = 0; round < rounds; ++round) {
       auto& one = all.make();
-      ASSERT_EQ(pool.push(lane, one), worker_pool::pushed::queued);
+      ASSERT_EQ(pool.push(queue, one), worker_pool::pushed::queued);
       if (!one.by_threads.take()) continue;
-      pool.remove(lane, one);
+      pool.remove(queue, one);
       ++taken_back;
     }
     EXPECT_TRUE(doorbell::test::eventually([&] { return carried_out + taken_back == rounds; }));
@@ -202,11 +202,11 @@ TEST(worker_pool, grows_beyond_the_usual_number_while_it_is_stalled) {
 TEST(worker_pool, does_not_grow_while_workers_take_requests_in_time) {
   requests all;
   std::string paper;
-  scribe lane{paper, 'x'};
+  scribe queue{paper, 'x'};
   worker_pool pool{{.most_workers = 8, .idle_time = 1h, .usual_workers = 1}};
   for (std::size_t n = 1; n <= 100; ++n) {
-    ASSERT_EQ(pool.push(lane, all.make()), worker_pool::pushed::queued);
-    ASSERT_TRUE(doorbell::test::eventually([&] { return lane.length() == n; }));
+    ASSERT_EQ(pool.push(queue, all.make()), worker_pool::pushed::queued);
+    ASSERT_TRUE(doorbell::test::eventually([&] { return queue.length() == n; }));
     std::ignore = pool.grow_if_stalled();
   }
   EXPECT_EQ(pool.workers(), 1U);
@@ -231,11 +231,11 @@ class counting_pool final : public worker_pool {
 TEST(worker_pool, keeps_the_least_number_of_workers) {
   requests all;
   std::string paper;
-  scribe lane{paper, 'x'};
+  scribe queue{paper, 'x'};
   counting_pool pool{{.most_workers = 3, .idle_time = 0ms, .least_workers = 1}};
   for (std::size_t n = 1; n <= 200; ++n) {
-    ASSERT_EQ(pool.push(lane, all.make()), worker_pool::pushed::queued);
-    ASSERT_TRUE(doorbell::test::eventually([&] { return lane.length() == n; }));
+    ASSERT_EQ(pool.push(queue, all.make()), worker_pool::pushed::queued);
+    ASSERT_TRUE(doorbell::test::eventually([&] { return queue.length() == n; }));
   }
   EXPECT_EQ(pool.started(), 1);
 }
@@ -244,9 +244,9 @@ TEST(worker_pool, push_fails_if_there_is_no_worker_and_none_can_be_started) {
   doorbell::test::in_child([] {
     doorbell::test::refuse(SYS_clone3, EAGAIN);
     requests all;
-    gate lane;
+    gate queue;
     worker_pool pool{two_that_stay};
-    EXPECT_EQ(pool.push(lane, all.make()), worker_pool::pushed::no_worker);
+    EXPECT_EQ(pool.push(queue, all.make()), worker_pool::pushed::no_worker);
   });
 }
 

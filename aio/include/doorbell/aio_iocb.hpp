@@ -53,13 +53,13 @@ struct iocb : iocb_abi {
   /// Sets the eventfd that is signalled, by 1, when the request is complete. The iocb keeps a reference to the
   /// eventfd_ctx, not to a file: if the eventfd is closed before submit, submit fails with bad_file_descriptor; if it
   /// is closed later, the count is added, but no thread can read it.
-  void set_eventfd(const eventfd& bell) noexcept {
-    bell_ = bell.context();
+  void set_eventfd(const eventfd& efd) noexcept {
+    efd_ = efd.context();
     flags |= flag_resfd;
   }
 
   /// The eventfd that was set, or null.
-  [[nodiscard]] const eventfd_ctx_ptr& eventfd() const noexcept { return bell_; }
+  [[nodiscard]] const eventfd_ctx_ptr& eventfd() const noexcept { return efd_; }
 
   /// Sets the facts about the file of `fildes`, so that submit need not look them up. With io_uring, four or more
   /// cached reads of such files, without an eventfd, that are submitted together are left to the engine, which starts
@@ -68,7 +68,7 @@ struct iocb : iocb_abi {
   [[nodiscard]] const std::optional<file_facts>& file() const noexcept { return file_; }
 
  private:
-  eventfd_ctx_ptr bell_;
+  eventfd_ctx_ptr efd_;
   std::optional<file_facts> file_;
 };
 

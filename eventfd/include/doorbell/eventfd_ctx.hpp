@@ -243,7 +243,7 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
   void stop_forwarding(std::error_code& ec) noexcept;
 
   void signal_slow(std::uint64_t n) noexcept;
-  void announce_locked(unsigned events) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
+  void notify_waiters_locked(unsigned events) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
   /// The largest number that may be added. A signal may use all of it, a write must leave 1.
   [[nodiscard]] std::uint64_t room_locked() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
 

@@ -84,16 +84,16 @@ class DOORBELL_EXPORT notifier {
       if (!is_none(release)) release_.emplace(std::forward<Release>(release));
   }
 
-  /// Registered with `bell`. Errors: as register_with().
+  /// Registered with `eventfd`. Errors: as register_with().
   template <signal_callback Signal, release_callback Release = std::nullptr_t>
-  notifier(const eventfd& bell, Signal&& signal, Release&& release = {})
+  notifier(const eventfd& efd, Signal&& signal, Release&& release = {})
       : notifier{std::forward<Signal>(signal), std::forward<Release>(release)} {
-    start(bell);
+    start(efd);
   }
   template <signal_callback Signal, release_callback Release = std::nullptr_t>
-  notifier(const eventfd& bell, Signal&& signal, Release&& release, std::error_code& ec)
+  notifier(const eventfd& efd, Signal&& signal, Release&& release, std::error_code& ec)
       : notifier{std::forward<Signal>(signal), std::forward<Release>(release)} {
-    start(bell, ec);
+    start(efd, ec);
   }
 
   notifier(const notifier&) = delete;
@@ -104,17 +104,17 @@ class DOORBELL_EXPORT notifier {
   /// that is registered with another eventfd, where waiting for that eventfd could deadlock.
   ~notifier();
 
-  /// Puts the notifier on the queue of `bell`. May sleep until a running callback has returned. In a callback of `bell`
-  /// it does not sleep, and the notifier is not called for the signal that the callback runs for.
+  /// Puts the notifier on the queue of `eventfd`. May sleep until a running callback has returned. In a callback of
+  /// `eventfd` it does not sleep, and the notifier is not called for the signal that the callback runs for.
   /// @return whether the count is above 0 now: these signals came before, and the notifier is not called for them.
   /// Errors: device_or_resource_busy if the notifier is registered, or, in a callback only, while another thread is
-  /// inside register_with() or unregister() of this notifier; bad_file_descriptor if `bell` is closed;
+  /// inside register_with() or unregister() of this notifier; bad_file_descriptor if `eventfd` is closed;
   /// resource_deadlock_would_occur in a callback of another eventfd.
   /// Source: eventfd_notifier_register() of the eventfd notifier patch.
-  bool register_with(const eventfd& bell, sharing how = sharing::every);
-  bool register_with(const eventfd& bell, sharing how, std::error_code& ec) noexcept;
-  bool register_with(const eventfd& bell, std::error_code& ec) noexcept {
-    return register_with(bell, sharing::every, ec);
+  bool register_with(const eventfd& efd, sharing how = sharing::every);
+  bool register_with(const eventfd& efd, sharing how, std::error_code& ec) noexcept;
+  bool register_with(const eventfd& efd, std::error_code& ec) noexcept {
+    return register_with(efd, sharing::every, ec);
   }
 
   /// Removes the notifier from the queue; then it can be registered again. May sleep until a running callback has
@@ -172,9 +172,9 @@ class DOORBELL_EXPORT notifier {
 
   void call(eventfd_ctx& ctx) noexcept;
   void on_hup() noexcept;
-  void start(const eventfd& bell);
-  void start(const eventfd& bell, std::error_code& ec) noexcept;
-  outcome<bool> try_register(const eventfd& bell, sharing how) noexcept;
+  void start(const eventfd& efd);
+  void start(const eventfd& efd, std::error_code& ec) noexcept;
+  outcome<bool> try_register(const eventfd& efd, sharing how) noexcept;
   outcome<bool> register_in_callback(eventfd_ctx* to, sharing how) noexcept;
   outcome<bool> enter_queue(eventfd_ctx* to, sharing how) noexcept;
   outcome<bool> enter_again(eventfd_ctx& own, sharing how) noexcept;

@@ -8,7 +8,7 @@ namespace doorbell::aio {
 kernel_aio::kernel_aio(unsigned in_flight) noexcept : wanted_{in_flight} {}
 kernel_aio::~kernel_aio() = default;
 
-std::size_t kernel_aio::start(std::span<request* const> /*requests*/, int /*announce*/) noexcept { return 0; }
+std::size_t kernel_aio::start(std::span<request* const> /*requests*/, int /*notify_fd*/) noexcept { return 0; }
 bool kernel_aio::has_completions() const noexcept { return false; }
 std::size_t kernel_aio::carried_out() const noexcept { return 0; }
 std::size_t kernel_aio::take(std::span<completion> /*completions*/) noexcept { return 0; }

@@ -65,7 +65,7 @@ class contexts final : public load {
     pipe_.emplace();
     // A write into a full pipe fails, and no thread waits for room.
     ::fcntl(pipe_->write.get(), F_SETFL, O_NONBLOCK);
-    bell_ = eventfd{0, EFD_NONBLOCK};
+    efd_ = eventfd{0, EFD_NONBLOCK};
     ctx_.emplace(static_cast<unsigned>(places_.size()), engine_);
     rings_ = kernels_rings_ = 0;
     submitting_ = submitters;
@@ -88,12 +88,12 @@ class contexts final : public load {
     ctx_.reset();
     pipe_.reset();
     std::error_code none;
-    const auto rung = bell_.read(none);
+    const auto rung = efd_.read(none);
     require(rung == rings_, "each request signals its eventfd once", static_cast<long long>(rings_ - rung));
-    const auto kernels = test::take(kernels_bell_.get());
+    const auto kernels = test::take(kernels_eventfd_.get());
     require(kernels == kernels_rings_, "each request signals its kernel eventfd once",
             static_cast<long long>(kernels_rings_ - kernels));
-    bell_.close();
+    efd_.close();
   }
 
  private:
@@ -138,16 +138,16 @@ class contexts final : public load {
   }
 
   // The request signals an eventfd of doorbell, one of the kernel, or none.
-  void submit(place& one, std::size_t bell) {
+  void submit(place& one, std::size_t efd) {
     bool taken = false;
-    if (bell == 0) {
-      one.request.set_eventfd(bell_);
+    if (efd == 0) {
+      one.request.set_eventfd(efd_);
       taken = ctx_->submit({&one.request}) == 1;
       ++rings_;
     } else {
-      if (bell == 1) {
+      if (efd == 1) {
         one.request.flags |= aio::iocb_abi::flag_resfd;
-        one.request.resfd = static_cast<std::uint32_t>(kernels_bell_.get());
+        one.request.resfd = static_cast<std::uint32_t>(kernels_eventfd_.get());
         ++kernels_rings_;
       }
       aio::iocb_abi* list = &one.request;
@@ -191,9 +191,9 @@ class contexts final : public load {
   const aio::engine_kind engine_;
   const std::string_view name_;
   const base::unique_fd file_ = test::temporary_file(content());
-  const base::unique_fd kernels_bell_ = test::kernel_eventfd();
+  const base::unique_fd kernels_eventfd_ = test::kernel_eventfd();
   std::optional<test::pipe_ends> pipe_;
-  eventfd bell_;
+  eventfd efd_;
   std::optional<aio::context> ctx_;
   std::array<place, submitters * places_each> places_;
   std::array<std::minstd_rand, submitters + 1> random_;

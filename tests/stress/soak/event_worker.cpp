@@ -25,7 +25,7 @@ using test::block;
 
 constexpr char untouched = '.';
 constexpr auto longest_call = 40s;
-constexpr std::size_t most_at_once = 6;
+constexpr std::size_t most_concurrent = 6;
 
 /// An error that calls may return while a limit is lowered: too few descriptors, threads or locked memory.
 bool is_shortage(int error) noexcept { return error == EAGAIN || error == EMFILE || error == ENOMEM; }
@@ -167,7 +167,7 @@ void event_worker::check_counts() {
   std::uint64_t rung = 0;
   while (rung < rings_ && clock::now() < give_up) {
     std::error_code none;
-    rung += bell_.read(none);
+    rung += efd_.read(none);
     if (rung < rings_) std::this_thread::sleep_for(100us);
   }
   require(rung == rings_, "each request signals its eventfd once", static_cast<long long>(rings_ - rung));
@@ -192,7 +192,7 @@ void event_worker::check_counts() {
 void event_worker::submit_some() {
   doing_ = "submit";
   std::vector<place*> some;
-  const std::size_t wanted = 1 + random_() % most_at_once;
+  const std::size_t wanted = 1 + random_() % most_concurrent;
   for (auto& each : places_)
     if (!each.in_flight && some.size() < wanted) some.push_back(&each);
   if (some.empty()) return;
@@ -220,7 +220,7 @@ void event_worker::prepare(place& one) {
     one.request = aio::prep_pread(files_.pipe.read.get(), one.buffer.get(), 1, 0);
   }
   one.rings = static_cast<signals>(random_() % 3);
-  if (one.rings == signals::eventfd) one.request.set_eventfd(bell_);
+  if (one.rings == signals::eventfd) one.request.set_eventfd(efd_);
   if (one.rings == signals::kernel_eventfd) {
     one.request.flags |= aio::iocb_abi::flag_resfd;
     one.request.resfd = static_cast<std::uint32_t>(files_.kernel_eventfd.get());
@@ -358,8 +358,8 @@ void event_worker::account_for_result(place& one, std::int64_t res) {
     ++counts_.cancelled;
     return;
   }
-  // The request was in a ring because the crew could not take it. The ring cancelled it when its thread ended, and it
-  // could not be started again.
+  // The request was in a ring because the I/O threads could not take it. The ring cancelled it when its thread ended,
+  // and it could not be started again.
   if (waits && one.is_orphan && one.since_submit->is_short() && res == (one.is == kind::poll ? 0 : -ECANCELED)) {
     ++counts_.short_orphans;
     return;

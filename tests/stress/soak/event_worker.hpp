@@ -136,7 +136,7 @@ class event_worker {
   std::atomic<aio::aio_context_t> handle_{0};
   std::vector<place> places_;
   test::blocks scratch_ = test::blocks_of('?');
-  eventfd bell_{0, EFD_NONBLOCK};
+  eventfd efd_{0, EFD_NONBLOCK};
   std::size_t in_flight_ = 0;
   unsigned steps_of_context_ = 0;
   unsigned longest_life_ = 0;

@@ -57,13 +57,13 @@ class forks final : public load {
   }
 
   [[nodiscard]] bool works(aio::engine_kind engine) const {
-    const eventfd bell;
+    const eventfd efd;
     aio::context ctx{8, engine};
     std::array<char, 8> text{};
     auto read = test::by_engine(aio::prep_pread(file_.get(), text.data(), text.size(), 0));
-    read.set_eventfd(bell);
+    read.set_eventfd(efd);
     std::array<aio::io_event, 1> events{};
-    return ctx.submit({&read}) == 1 && bell.read_for(20s) == 1 && ctx.get_events(1, events, 20s).size() == 1 &&
+    return ctx.submit({&read}) == 1 && efd.read_for(20s) == 1 && ctx.get_events(1, events, 20s).size() == 1 &&
            events[0].res == 6;
   }
 

@@ -36,11 +36,11 @@ class loops final : public load {
 
   void prepare() override {
     io_.emplace(1);
-    const doorbell::eventfd bell;
-    listens_.emplace(*io_, bell);
+    const doorbell::eventfd efd;
+    listens_.emplace(*io_, efd);
     owns_.emplace(*io_);
-    for (auto& each : handles_) each = bell;
-    owned_ = owns_->bell();
+    for (auto& each : handles_) each = efd;
+    owned_ = owns_->handle();
     heard_ = heard_by_owner_ = 0;
     ended_ = 0;
     for (int readers = 0; readers < 2; ++readers) net::co_spawn(*io_, listen(), net::detached);
@@ -104,13 +104,13 @@ class loops final : public load {
     }
   }
 
-  void ring_by_requests(const doorbell::eventfd& bell) {
+  void ring_by_requests(const doorbell::eventfd& efd) {
     aio::context ctx{static_cast<unsigned>(batch)};
     std::array<aio::iocb, batch> writes;
     std::array<aio::iocb*, batch> list{};
     for (std::size_t at = 0; at < batch; ++at) {
       writes.at(at) = aio::prep_pwrite(file_.get(), "soaked", 6, static_cast<std::int64_t>(6 * at));
-      writes.at(at).set_eventfd(bell);
+      writes.at(at).set_eventfd(efd);
       list.at(at) = &writes.at(at);
     }
     std::array<aio::io_event, batch> events{};

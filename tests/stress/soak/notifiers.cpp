@@ -30,9 +30,9 @@ struct shared_notifier {
     require(running.fetch_add(1) == 0, "no two callbacks of a notifier run concurrently");
     running.fetch_sub(1);
   }
-  void register_with(const eventfd& bell, notifier::sharing how) {
+  void register_with(const eventfd& efd, notifier::sharing how) {
     std::error_code ec;
-    watcher.register_with(bell, how, ec);
+    watcher.register_with(efd, how, ec);
     if (!ec) ++registered;
   }
   void account_for(decoupled who) {
@@ -53,7 +53,7 @@ class notifiers final : public load {
 
   void work(std::size_t thread) override {
     auto& random = random_.at(thread);
-    eventfd bell{0, EFD_NONBLOCK};
+    eventfd efd{0, EFD_NONBLOCK};
     for (int step = 0; step < steps; ++step) {
       auto& one = all_.at(random() % all_.size());
       std::uint64_t taken = 0;
@@ -61,10 +61,10 @@ class notifiers final : public load {
       switch (random() % 8) {
         case 0:
         case 1:
-          one.register_with(bell, notifier::sharing::every);
+          one.register_with(efd, notifier::sharing::every);
           break;
         case 2:
-          one.register_with(bell, notifier::sharing::exclusive);
+          one.register_with(efd, notifier::sharing::exclusive);
           break;
         case 3:
           one.account_for(one.watcher.unregister());
@@ -73,10 +73,10 @@ class notifiers final : public load {
           one.account_for(one.watcher.unregister_and_read(taken, nothing));
           break;
         case 5:
-          bell = eventfd{0, EFD_NONBLOCK};
+          efd = eventfd{0, EFD_NONBLOCK};
           break;
         default:
-          bell.signal();
+          efd.signal();
       }
     }
   }

@@ -15,10 +15,10 @@
 
 #include <doorbell/aio.hpp>
 
-#include "crew.hpp"
 #include "events.hpp"
 #include "invariant.hpp"
 #include "load.hpp"
+#include "load_threads.hpp"
 #include "options.hpp"
 #include "samples.hpp"
 #include "support/sanitizer.hpp"
@@ -103,7 +103,8 @@ class progress {
 class soak {
  public:
   explicit soak(const options& asked) : options_{asked} {
-    for (auto& each : make_loads(asked.seed)) crews_.push_back(std::make_unique<crew>(std::move(each), gate_));
+    for (auto& each : make_loads(asked.seed))
+      load_threadss_.push_back(std::make_unique<load_threads>(std::move(each), gate_));
   }
 
   void run(const interrupts& early_end) {
@@ -117,8 +118,8 @@ class soak {
     }
     progress_.end();
     gate_.end();
-    for (auto& each : crews_) rounds_.emplace_back(each->work().name(), each->rounds());
-    crews_.clear();
+    for (auto& each : load_threadss_) rounds_.emplace_back(each->work().name(), each->rounds());
+    load_threadss_.clear();
   }
 
   [[nodiscard]] bool report() const {
@@ -135,16 +136,16 @@ class soak {
   [[nodiscard]] seconds elapsed() const { return clock_type::now() - begin_; }
 
   void sample_at_rest() {
-    if (!gate_.close(crews_.size(), patience)) end_by_hang();
+    if (!gate_.close(load_threadss_.size(), patience)) end_by_hang();
     auto now = sample::take();
     now.at = elapsed();
-    for (const auto& each : crews_) now.rounds += each->rounds();
+    for (const auto& each : load_threadss_) now.rounds += each->rounds();
     samples_.add(now);
     gate_.open();
   }
 
   [[noreturn]] void end_by_hang() const {
-    for (const auto& each : crews_)
+    for (const auto& each : load_threadss_)
       if (!each->at_rest())
         std::fprintf(stderr, "hangs: %.*s\n", static_cast<int>(each->work().name().size()), each->work().name().data());
     samples_.print_table(stderr);
@@ -154,7 +155,7 @@ class soak {
   const options options_;
   const clock_type::time_point begin_ = clock_type::now();
   gate gate_;
-  std::vector<std::unique_ptr<crew>> crews_;
+  std::vector<std::unique_ptr<load_threads>> load_threadss_;
   std::vector<std::pair<std::string_view, std::uint64_t>> rounds_;
   samples samples_;
   progress progress_;

@@ -30,7 +30,7 @@ class sums final : public load {
 
   void prepare() override {
     const int flags = ++rounds_ % 4 == 0 ? EFD_SEMAPHORE : 0;
-    for (const eventfd bell{0, flags}; auto& each : handles_) each = bell;
+    for (const eventfd efd{0, flags}; auto& each : handles_) each = efd;
     ctx_ = handles_[0].context();
     left_ = 2 * bursts * burst;
     reached_ = std::stop_source{};
@@ -38,16 +38,16 @@ class sums final : public load {
 
   // Each thread runs until the whole sum has been read. The sum must be exact: otherwise a thread would wait forever.
   void work(std::size_t thread) override {
-    const auto& bell = handles_.at(thread);
+    const auto& efd = handles_.at(thread);
     switch (thread) {
       case 0:
-        return ring(bell);
+        return ring(efd);
       case 1:
-        return sleep_and_read(bell);
+        return sleep_and_read(efd);
       case 2:
-        return poll_and_drain(bell);
+        return poll_and_drain(efd);
       default:
-        return forward_copy_and_close(bell, random_.at(thread));
+        return forward_copy_and_close(efd, random_.at(thread));
     }
   }
 
@@ -63,38 +63,38 @@ class sums final : public load {
   static constexpr std::uint64_t bursts = 200;
   static constexpr std::uint64_t burst = 4;
 
-  void ring(const eventfd& bell) {
+  void ring(const eventfd& efd) {
     for (std::uint64_t n = 0; n < bursts; ++n) {
       for (std::uint64_t each = 0; each < burst; ++each) {
-        bell.signal();
-        bell.write(1);
+        efd.signal();
+        efd.write(1);
       }
       // Sometimes lets the readers take everything, so that they fall asleep.
       if (random_[0]() % 2 == 0)
-        while (bell.info().count > 0) std::this_thread::yield();
+        while (efd.info().count > 0) std::this_thread::yield();
     }
   }
 
-  void sleep_and_read(const eventfd& bell) {
+  void sleep_and_read(const eventfd& efd) {
     while (left_ > 0) {
       std::error_code ec;
       if (random_[1]() % 4 == 0)
-        read(bell.read_for(std::chrono::microseconds{random_[1]() % 100}, ec));
+        read(efd.read_for(std::chrono::microseconds{random_[1]() % 100}, ec));
       else
-        read(bell.read(reached_.get_token(), ec));
+        read(efd.read(reached_.get_token(), ec));
     }
   }
 
-  void poll_and_drain(const eventfd& bell) {
+  void poll_and_drain(const eventfd& efd) {
     while (left_ > 0) {
-      pollfd asked{.fd = bell.poll_fd(), .events = POLLIN, .revents = 0};
+      pollfd asked{.fd = efd.poll_fd(), .events = POLLIN, .revents = 0};
       if (::poll(&asked, 1, 1) == 1) read(ctx_->drain());
     }
   }
 
-  void forward_copy_and_close(const eventfd& bell, std::minstd_rand& random) {
+  void forward_copy_and_close(const eventfd& efd, std::minstd_rand& random) {
     while (left_ > 0) {
-      eventfd copy = bell;
+      eventfd copy = efd;
       copy.forward_to(there_.get());
       read(test::take(there_.get()));
       if (random() % 4 == 0) std::this_thread::yield();

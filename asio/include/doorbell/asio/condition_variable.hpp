@@ -47,8 +47,8 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/bell_op.hpp>
 #include <doorbell/asio/detail/errors.hpp>
+#include <doorbell/asio/detail/eventfd_op.hpp>
 #include <doorbell/asio/detail/sync_object.hpp>
 #include <doorbell/asio/eventfd.hpp>
 #include <doorbell/eventfd_ctx.hpp>
@@ -97,7 +97,7 @@ class basic_condition_variable : public detail::sync_object<Executor> {
   template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
                 WaitToken = boost::asio::default_completion_token_t<Executor>>
   auto async_wait(WaitToken&& token = {}) {
-    return this->template initiate<detail::bell_use::waits, WaitToken>(token, never);
+    return this->template initiate<detail::eventfd_use::waits, WaitToken>(token, never);
   }
 
   /// Unlocks the mutex when the wait has been started, so that no notify comes in between. The mutex is not locked when
@@ -129,7 +129,7 @@ class basic_condition_variable : public detail::sync_object<Executor> {
       *lock = std::unique_lock<Mutex>{*held.mutex(), std::defer_lock};
       if (!self_->can_wait(refused)) held.unlock();
       try {
-        self_->template start<detail::bell_use::waits>(std::forward<Handler>(handler), never);
+        self_->template start<detail::eventfd_use::waits>(std::forward<Handler>(handler), never);
       } catch (...) {
         if (held) *lock = std::move(held);
         throw;

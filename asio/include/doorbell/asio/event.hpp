@@ -43,8 +43,8 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/bell_op.hpp>
 #include <doorbell/asio/detail/errors.hpp>
+#include <doorbell/asio/detail/eventfd_op.hpp>
 #include <doorbell/asio/detail/sync_object.hpp>
 #include <doorbell/asio/eventfd.hpp>
 #include <doorbell/eventfd_ctx.hpp>
@@ -98,7 +98,7 @@ class basic_auto_reset_event : public detail::sync_object<Executor> {
   template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
                 WaitToken = boost::asio::default_completion_token_t<Executor>>
   auto async_wait(WaitToken&& token = {}) {
-    return this->template initiate<detail::bell_use::acquires, WaitToken>(token, POLLIN);
+    return this->template initiate<detail::eventfd_use::acquires, WaitToken>(token, POLLIN);
   }
 };
 
@@ -155,7 +155,7 @@ class basic_manual_reset_event : public detail::sync_object<Executor> {
   template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
                 WaitToken = boost::asio::default_completion_token_t<Executor>>
   auto async_wait(WaitToken&& token = {}) {
-    return this->template initiate<detail::bell_use::waits, WaitToken>(token, POLLIN);
+    return this->template initiate<detail::eventfd_use::waits, WaitToken>(token, POLLIN);
   }
 };
 

@@ -2,7 +2,7 @@
 //
 // doorbell::asio::eventfd: an eventfd as an I/O object of Boost.Asio, with asynchronous waits, reads and writes.
 //
-//   doorbell::asio::eventfd created{io};                         // creates an eventfd; created.bell() is its handle
+//   doorbell::asio::eventfd created{io};                         // creates an eventfd; created.efd() is its handle
 //   doorbell::asio::eventfd permits{io, 2, EFD_SEMAPHORE};       // the same, with an initial count and flags
 //   doorbell::asio::eventfd listener{io, handle, listen_only};   // listens to the eventfd of `handle`
 //   doorbell::asio::eventfd holder{io, handle, hold_handle};     // the same, and holds a handle: here a copy
@@ -49,9 +49,9 @@
 #include <boost/asio/execution_context.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/bell_op.hpp>
-#include <doorbell/asio/detail/bell_watch.hpp>
 #include <doorbell/asio/detail/errors.hpp>
+#include <doorbell/asio/detail/eventfd_op.hpp>
+#include <doorbell/asio/detail/eventfd_waiter.hpp>
 #include <doorbell/asio/detail/immediate.hpp>
 #include <doorbell/asio/detail/slot_canceller.hpp>
 #include <doorbell/base/fatal.hpp>
@@ -106,7 +106,7 @@ class basic_eventfd {
 
   /// Holds `handle`; an lvalue is copied. If `handle` is closed, so is the object.
   basic_eventfd(const executor_type& executor, doorbell::eventfd handle, hold_handle_t /*tag*/)
-      : executor_{executor}, bell_{std::move(handle)}, watch_{make_watch(executor, bell_)} {}
+      : executor_{executor}, efd_{std::move(handle)}, watch_{make_watch(executor, efd_)} {}
 
   /// As with listen_only.
   basic_eventfd(const executor_type& executor, const doorbell::eventfd& shared)
@@ -142,18 +142,18 @@ class basic_eventfd {
 
   /// Waiting operations move to the new object. The moved-from object is closed and keeps its executor.
   basic_eventfd(basic_eventfd&& other) noexcept
-      : basic_eventfd{other.executor_, std::move(other.bell_), std::move(other.watch_)} {}
+      : basic_eventfd{other.executor_, std::move(other.efd_), std::move(other.watch_)} {}
   /// The same from an object with another type of executor, for example by `use_awaitable.as_default_on(object)`.
   template <class Other>
     requires std::is_convertible_v<Other, Executor>
   explicit(false) basic_eventfd(basic_eventfd<Other>&& other)
-      : basic_eventfd{executor_type(other.executor_), std::move(other.bell_), std::move(other.watch_)} {}
+      : basic_eventfd{executor_type(other.executor_), std::move(other.efd_), std::move(other.watch_)} {}
 
   /// Closes this object first, then moves.
   basic_eventfd& operator=(basic_eventfd&& other) noexcept {
     basic_eventfd taken{std::move(other)};
     std::swap(executor_, taken.executor_);
-    std::swap(bell_, taken.bell_);
+    std::swap(efd_, taken.efd_);
     std::swap(watch_, taken.watch_);
     return *this;
   }
@@ -176,7 +176,7 @@ class basic_eventfd {
   [[nodiscard]] bool is_open() const noexcept { return watch_ != nullptr; }
 
   /// The handle that this object holds, to be copied for signallers; a closed handle if the object only listens.
-  [[nodiscard]] const doorbell::eventfd& bell() const noexcept { return bell_; }
+  [[nodiscard]] const doorbell::eventfd& handle() const noexcept { return efd_; }
   /// The eventfd; null if the object is closed. The pointer keeps the memory, but does not keep the eventfd open.
   [[nodiscard]] eventfd_ctx_ptr context() const noexcept {
     return watch_ != nullptr ? eventfd_ctx_ptr{&watch_->ctx()} : nullptr;
@@ -222,7 +222,7 @@ class basic_eventfd {
   template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
                 WaitToken = boost::asio::default_completion_token_t<executor_type>>
   auto async_wait(unsigned events, WaitToken&& token = {}) {
-    return initiate<detail::bell_use::waits, WaitToken, void(error_code)>(token, {.events = events | wait_error});
+    return initiate<detail::eventfd_use::waits, WaitToken, void(error_code)>(token, {.events = events | wait_error});
   }
 
   /// Waits until the count is above 0 and takes it, or 1 from a semaphore.
@@ -231,7 +231,8 @@ class basic_eventfd {
   template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code, std::uint64_t))
                 ReadToken = boost::asio::default_completion_token_t<executor_type>>
   auto async_read(ReadToken&& token = {}) {
-    return initiate<detail::bell_use::reads, ReadToken, void(error_code, std::uint64_t)>(token, {.events = wait_read});
+    return initiate<detail::eventfd_use::reads, ReadToken, void(error_code, std::uint64_t)>(token,
+                                                                                            {.events = wait_read});
   }
 
   /// Waits until `n` can be added with the count below 2^64-1, and adds it, as a blocking write(2) does, regardless of
@@ -243,7 +244,7 @@ class basic_eventfd {
   template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
                 WriteToken = boost::asio::default_completion_token_t<executor_type>>
   auto async_write(std::uint64_t n, WriteToken&& token = {}) {
-    return initiate<detail::bell_use::writes, WriteToken, void(error_code)>(token, {.room = n});
+    return initiate<detail::eventfd_use::writes, WriteToken, void(error_code)>(token, {.room = n});
   }
 
   /// Ends the waiting operations, with operation_aborted. Has no effect on an operation that has completed but whose
@@ -269,7 +270,7 @@ class basic_eventfd {
     if (!check_open(ec) || !detail::check_no_callback(ec)) return ec;
     std::exchange(watch_, nullptr)->close();
     std::error_code never_had_one;
-    bell_.close(never_had_one);
+    efd_.close(never_had_one);
     return ec;
   }
 
@@ -294,7 +295,7 @@ class basic_eventfd {
   error_code assign(doorbell::eventfd handle, hold_handle_t /*tag*/, error_code& ec) {
     if (!check_assignable(handle, ec)) return ec;
     watch_ = make_watch(executor_, handle);
-    bell_ = std::move(handle);
+    efd_ = std::move(handle);
     return ec;
   }
 
@@ -310,7 +311,7 @@ class basic_eventfd {
   [[nodiscard]] doorbell::eventfd release(error_code& ec) {
     if (!check_open(ec) || !detail::check_no_callback(ec)) return doorbell::eventfd::closed();
     std::exchange(watch_, nullptr)->close();
-    return std::exchange(bell_, doorbell::eventfd::closed());
+    return std::exchange(efd_, doorbell::eventfd::closed());
   }
 
  private:
@@ -319,12 +320,12 @@ class basic_eventfd {
   template <class>
   friend class detail::sync_object;
 
-  using watch_pointer = std::shared_ptr<detail::bell_watch>;
+  using watch_pointer = std::shared_ptr<detail::eventfd_waiter>;
 
   basic_eventfd(executor_type executor, doorbell::eventfd&& handle, watch_pointer&& watch) noexcept
-      : executor_{std::move(executor)}, bell_{std::move(handle)}, watch_{std::move(watch)} {}
+      : executor_{std::move(executor)}, efd_{std::move(handle)}, watch_{std::move(watch)} {}
 
-  template <detail::bell_use Use>
+  template <detail::eventfd_use Use>
   class initiation {
    public:
     using executor_type = basic_eventfd::executor_type;
@@ -333,7 +334,7 @@ class basic_eventfd {
     [[nodiscard]] executor_type get_executor() const noexcept { return self_->get_executor(); }
 
     template <class Handler>
-    void operator()(Handler&& handler, const detail::bell_interest& interest) const {
+    void operator()(Handler&& handler, const detail::eventfd_interest& interest) const {
       self_->template start<Use>(std::forward<Handler>(handler), interest);
     }
 
@@ -341,22 +342,22 @@ class basic_eventfd {
     basic_eventfd* self_;
   };
 
-  template <detail::bell_use Use, class Token, class Signature>
-  auto initiate(std::remove_reference_t<Token>& token, const detail::bell_interest& interest) {
+  template <detail::eventfd_use Use, class Token, class Signature>
+  auto initiate(std::remove_reference_t<Token>& token, const detail::eventfd_interest& interest) {
     return boost::asio::async_initiate<Token, Signature>(initiation<Use>{*this}, token, interest);
   }
 
-  template <detail::bell_use Use, auto Start = &detail::bell_watch::start, class Handler>
-  void start(Handler&& handler, const detail::bell_interest& interest) {
+  template <detail::eventfd_use Use, auto Start = &detail::eventfd_waiter::start, class Handler>
+  void start(Handler&& handler, const detail::eventfd_interest& interest) {
     using handler_type = std::decay_t<Handler>;
     error_code ec;
     const bool is_possible = check_open(ec) && detail::check_no_callback(ec) && check_possible(interest, ec);
     if constexpr (detail::has_immediate_executor<handler_type>) {
-      using completion = detail::bell_completion<Use, handler_type>;
+      using completion = detail::eventfd_completion<Use, handler_type>;
       if (!is_possible)
         return detail::dispatch_immediately(executor_, completion{handler_type(std::forward<Handler>(handler)), ec, 0});
     }
-    using op_type = detail::bell_op_for<Use, handler_type, executor_type>;
+    using op_type = detail::eventfd_op_for<Use, handler_type, executor_type>;
     const auto key = is_possible ? connect(boost::asio::get_associated_cancellation_slot(handler)) : 0;
     auto& op = op_type::make(std::forward<Handler>(handler), executor_, interest, key);
     if (is_possible) return ((*watch_).*Start)(op);
@@ -377,7 +378,7 @@ class basic_eventfd {
   }
   [[nodiscard]] static watch_pointer make_watch(const executor_type& executor, const doorbell::eventfd& handle) {
     auto* const ctx = handle.unreferenced_context();
-    return ctx != nullptr ? detail::bell_watch_on<executor_type>::make(executor, *ctx) : nullptr;
+    return ctx != nullptr ? detail::eventfd_waiter_on<executor_type>::make(executor, *ctx) : nullptr;
   }
 
   [[nodiscard]] bool check_open(error_code& ec) const noexcept { return detail::check_open(is_open(), ec); }
@@ -387,13 +388,13 @@ class basic_eventfd {
     if (is_open()) ec = boost::asio::error::already_open;
     return !ec;
   }
-  [[nodiscard]] static bool check_possible(const detail::bell_interest& interest, error_code& ec) noexcept {
+  [[nodiscard]] static bool check_possible(const detail::eventfd_interest& interest, error_code& ec) noexcept {
     if (interest.is_none()) ec = boost::asio::error::invalid_argument;
     return !ec;
   }
 
   executor_type executor_;
-  doorbell::eventfd bell_ = doorbell::eventfd::closed();
+  doorbell::eventfd efd_ = doorbell::eventfd::closed();
   watch_pointer watch_;
 };
 

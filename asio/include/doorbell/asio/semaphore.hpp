@@ -34,8 +34,8 @@
 #include <boost/asio/error.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/bell_op.hpp>
 #include <doorbell/asio/detail/errors.hpp>
+#include <doorbell/asio/detail/eventfd_op.hpp>
 #include <doorbell/asio/detail/sync_object.hpp>
 #include <doorbell/asio/eventfd.hpp>
 #include <doorbell/eventfd.hpp>
@@ -70,7 +70,7 @@ class basic_semaphore : public detail::sync_object<Executor> {
 
   /// A handle on the permits, to be copied. Its read() acquires one permit and sleeps until there is one; its signal()
   /// releases permits.
-  [[nodiscard]] const doorbell::eventfd& handle() const noexcept { return this->eventfd_.bell(); }
+  [[nodiscard]] const doorbell::eventfd& handle() const noexcept { return this->eventfd_.handle(); }
 
   /// Adds permits. May be called from any thread and in callbacks. One atomic operation if no operation waits.
   /// Errors: bad_descriptor.
@@ -95,7 +95,7 @@ class basic_semaphore : public detail::sync_object<Executor> {
   template <BOOST_ASIO_COMPLETION_TOKEN_FOR(void(boost::system::error_code))
                 AcquireToken = boost::asio::default_completion_token_t<Executor>>
   auto async_acquire(AcquireToken&& token = {}) {
-    return this->template initiate<detail::bell_use::acquires, AcquireToken>(token, POLLIN);
+    return this->template initiate<detail::eventfd_use::acquires, AcquireToken>(token, POLLIN);
   }
 
  private:

@@ -4,7 +4,7 @@
 // descriptor may be a kernel eventfd that another process or a virtual machine monitor writes, a timerfd, or any other
 // descriptor from which counts of 8 bytes are read.
 //
-//   doorbell::asio::watch kicks{io, bell, fd};  // until it ends, the counts of fd are added to bell
+//   doorbell::asio::watch kicks{io, eventfd, fd};  // until it ends, the counts of fd are added to eventfd
 //
 // The sum of the values signalled equals the sum of the counts read: none is lost or delivered twice. If the eventfd is
 // full, the rest of a count waits until a reader makes room. Nothing is read meanwhile, so that writers of the
@@ -41,7 +41,7 @@
 #include <doorbell/asio/detail/count_source.hpp>
 #include <doorbell/asio/detail/errors.hpp>
 #include <doorbell/asio/detail/source_watch.hpp>
-#include <doorbell/asio/detail/told_why.hpp>
+#include <doorbell/asio/detail/with_reason.hpp>
 #include <doorbell/asio/eventfd.hpp>
 #include <doorbell/base/fatal.hpp>
 #include <doorbell/eventfd.hpp>
@@ -63,10 +63,9 @@ class basic_watch {
   /// A closed object.
   explicit basic_watch(const executor_type& executor) : over_{executor, doorbell::eventfd::closed(), hold_handle} {}
 
-  /// Watches `source` and signals `bell`. Takes ownership of `source`, unless it throws. Errors: as assign().
-  basic_watch(const executor_type& executor, doorbell::eventfd bell, native_handle_type source)
-      : basic_watch{executor} {
-    assign(std::move(bell), source);
+  /// Watches `source` and signals `eventfd`. Takes ownership of `source`, unless it throws. Errors: as assign().
+  basic_watch(const executor_type& executor, doorbell::eventfd efd, native_handle_type source) : basic_watch{executor} {
+    assign(std::move(efd), source);
   }
 
   /// As above, with the executor of an execution context.
@@ -75,8 +74,8 @@ class basic_watch {
   explicit basic_watch(Context& context) : basic_watch{executor_type{context.get_executor()}} {}
   template <class Context>
     requires std::is_convertible_v<Context&, boost::asio::execution_context&>
-  basic_watch(Context& context, doorbell::eventfd bell, native_handle_type source)
-      : basic_watch{executor_type{context.get_executor()}, std::move(bell), source} {}
+  basic_watch(Context& context, doorbell::eventfd efd, native_handle_type source)
+      : basic_watch{executor_type{context.get_executor()}, std::move(efd), source} {}
 
   /// The watching continues, and waits for its end move to the new object. The moved-from object is closed and keeps
   /// its executor.
@@ -116,20 +115,20 @@ class basic_watch {
   [[nodiscard]] native_handle_type native_handle() { return is_open() ? watch_->source() : -1; }
 
   /// Starts to watch. Takes ownership of `source`, unless it fails.
-  /// Errors: already_open; bad_descriptor for a closed `bell`, or if `source` is no descriptor; operation_not_permitted
-  /// for a descriptor that epoll(7) does not support, such as a regular file; too_many_files_open, not_enough_memory;
-  /// resource_deadlock_would_occur in a callback.
-  void assign(doorbell::eventfd bell, native_handle_type source) {
+  /// Errors: already_open; bad_descriptor for a closed `eventfd`, or if `source` is no descriptor;
+  /// operation_not_permitted for a descriptor that epoll(7) does not support, such as a regular file;
+  /// too_many_files_open, not_enough_memory; resource_deadlock_would_occur in a callback.
+  void assign(doorbell::eventfd efd, native_handle_type source) {
     error_code ec;
-    assign(std::move(bell), source, ec);
+    assign(std::move(efd), source, ec);
     detail::throw_if(ec, "doorbell: watch");
   }
-  error_code assign(doorbell::eventfd bell, native_handle_type source, error_code& ec) {
+  error_code assign(doorbell::eventfd efd, native_handle_type source, error_code& ec) {
     ec = {};
     if (is_open()) ec = boost::asio::error::already_open;
-    if (!bell.is_open()) ec = boost::asio::error::bad_descriptor;
+    if (!efd.is_open()) ec = boost::asio::error::bad_descriptor;
     if (ec || !detail::check_no_callback(ec)) return ec;
-    const auto made = std::make_shared<detail::source_watch<executor_type>>(get_executor(), std::move(bell));
+    const auto made = std::make_shared<detail::source_watch<executor_type>>(get_executor(), std::move(efd));
     basic_eventfd<executor_type> over{get_executor(), made->over(), listen_only};
     made->start(source, ec);
     if (ec) return ec;
@@ -194,8 +193,8 @@ class basic_watch {
 
     template <class Handler>
     void operator()(Handler&& handler) const {
-      self_->over_.async_wait(POLLIN,
-                              detail::told_why<std::decay_t<Handler>>{self_->watch_, std::forward<Handler>(handler)});
+      self_->over_.async_wait(
+          POLLIN, detail::with_reason<std::decay_t<Handler>>{self_->watch_, std::forward<Handler>(handler)});
     }
 
    private:

@@ -36,7 +36,7 @@ class file_flight {
   /// @return a descriptor that is readable while there are events to reap; -1 with `ec` set if the context cannot be
   /// created.
   [[nodiscard]] int open(std::error_code& ec) noexcept {
-    context_.reset(new (std::nothrow) aio::context{at_once, ec});
+    context_.reset(new (std::nothrow) aio::context{capacity, ec});
     if (context_ == nullptr) ec = std::make_error_code(std::errc::not_enough_memory);
     return ec ? -1 : context_->descriptor(ec);
   }
@@ -55,7 +55,7 @@ class file_flight {
   /// Errors: resource_unavailable_try_again if too many are in flight; the error of the first operation refused.
   void take(file_op_queue& ready, std::error_code& ec) noexcept {
     std::array<aio::iocb*, batch> requests;
-    const auto offered = offer(ready, std::span{requests}.first(most_at_once(ready)));
+    const auto offered = offer(ready, std::span{requests}.first(most_concurrent(ready)));
     take_off(ready, context_->submit(std::span<aio::iocb* const>{requests}.first(offered), ec), offered);
   }
 
@@ -80,12 +80,12 @@ class file_flight {
   }
 
  private:
-  static constexpr unsigned at_once = 512;
+  static constexpr unsigned capacity = 512;
   static constexpr std::size_t first_batch = 8;
 
   // With nothing in flight the disk is idle, and would stay idle until the submission of a whole batch returns. So the
   // first batch is a small one. Only for O_DIRECT.
-  [[nodiscard]] std::size_t most_at_once(const file_op_queue& ready) const noexcept {
+  [[nodiscard]] std::size_t most_concurrent(const file_op_queue& ready) const noexcept {
     return empty() && ready.front().file->facts().is_direct ? first_batch : batch;
   }
 

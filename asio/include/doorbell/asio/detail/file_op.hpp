@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// file_op: one asynchronous operation on a file, from its initiation to its handler. As with bell_op, it is allocated
-// by its handler's associated allocator (Asio's recycling allocator by default, as for Asio's own operations), its
-// memory is freed before the handler is called, and it is outstanding work of its handler's executor. The file_service
-// is outstanding work of the I/O object's executor. The operation contains the request and its iovecs, so its address
-// does not change while it is in flight.
+// file_op: one asynchronous operation on a file, from its initiation to its handler. As with eventfd_op, it is
+// allocated by its handler's associated allocator (Asio's recycling allocator by default, as for Asio's own
+// operations), its memory is freed before the handler is called, and it is outstanding work of its handler's executor.
+// The file_service is outstanding work of the I/O object's executor. The operation contains the request and its iovecs,
+// so its address does not change while it is in flight.
 //
 // Thread safety: not thread-safe. The operation is owned by the initiating function, then by the lists of the
 // file_proactor, under its mutex, then by the thread that has removed it from the list.
@@ -32,7 +32,7 @@
 #include <doorbell/aio_iocb.hpp>
 #include <doorbell/asio/detail/errors.hpp>
 #include <doorbell/asio/detail/file_buffers.hpp>
-#include <doorbell/asio/detail/handler_place.hpp>
+#include <doorbell/asio/detail/handler_work.hpp>
 #include <doorbell/asio/detail/op_allocator.hpp>
 
 namespace doorbell::asio::detail {
@@ -61,7 +61,7 @@ class file_op {
   file_op& operator=(const file_op&) = delete;
 
   /// The state: queued behind another operation of its stream, waiting to be submitted, or in flight.
-  enum class place { lane, ready, in_flight };
+  enum class place { stream_queue, ready, in_flight };
 
   [[nodiscard]] aio::iocb& request() noexcept { return request_; }
   [[nodiscard]] file_use use() const noexcept { return use_; }
@@ -105,7 +105,7 @@ class file_op {
   /// Frees the operation and destroys its handler without calling it.
   virtual void destroy() noexcept = 0;
 
-  /// Memory for the Asio operation that passes the ended operation through the loop (hand_over.hpp).
+  /// Memory for the Asio operation that passes the ended operation through the loop (deferred_completion.hpp).
   class carrier {
    public:
     static constexpr std::size_t size = 256;
@@ -119,7 +119,7 @@ class file_op {
   carrier carried_in;
   boost::intrusive::list_member_hook<> queue_hook;
   boost::intrusive::list_member_hook<> file_hook;
-  place where = place::lane;
+  place where = place::stream_queue;
   open_file* file = nullptr;        ///< null after the operation has ended
   std::shared_ptr<open_file> kept;  ///< set when the file's last operation ends; released with no lock held
   file_proactor* handed_over_by = nullptr;
@@ -246,11 +246,11 @@ class file_op_for final : public file_op {
 
   // The outstanding work ends after the handler has been posted, which counts as outstanding work itself.
   template <class HandOver>
-  void finish(HandOver hand_over) {
+  void finish(HandOver deferred_completion) {
     const auto where_to = std::move(place_);
     const auto why = result();
     const auto how_many = bytes();
-    hand_over(where_to, file_completion<Use, Handler>{free(), why, how_many});
+    deferred_completion(where_to, file_completion<Use, Handler>{free(), why, how_many});
   }
 
   /// Frees the memory of *this. @return the handler, which may own the memory that its allocator uses.
@@ -262,7 +262,7 @@ class file_op_for final : public file_op {
     return handler;
   }
 
-  handler_place<handler_executor> place_;
+  handler_work<handler_executor> place_;
   Handler handler_;
   std::array<iovec, Vectors> vectors_;  // the buffers that are not empty
 };

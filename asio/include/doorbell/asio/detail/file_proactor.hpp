@@ -14,10 +14,10 @@
 // runs one handler, stop() takes effect after the handler that called it, and handlers that were posted earlier run
 // earlier.
 //
-// The next pass submits all operations that handlers start, with one call. If only one handler runs (only_handler),
-// there is no other operation to submit its first operation with. The initiating function therefore submits this
-// operation, or executes it if it reads bytes in memory, and only its handler is posted. This saves one round of the
-// loop.
+// The next pass submits all operations that handlers start, with one call. If only one handler runs
+// (sole_handler_scope), there is no other operation to submit its first operation with. The initiating function
+// therefore submits this operation, or executes it if it reads bytes in memory, and only its handler is posted. This
+// saves one round of the loop.
 //
 // Operations that do not fit into the context stay ready. The pass of the next events submits them.
 //
@@ -65,8 +65,8 @@
 #include <doorbell/aio_iocb.hpp>
 #include <doorbell/asio/detail/file_flight.hpp>
 #include <doorbell/asio/detail/file_op.hpp>
-#include <doorbell/asio/detail/only_handler.hpp>
 #include <doorbell/asio/detail/open_file.hpp>
+#include <doorbell/asio/detail/sole_handler_scope.hpp>
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/mutex.hpp>
 
@@ -83,7 +83,7 @@ class file_proactor {
     {
       const base::mutex_lock held{mutex_};
       if (!is_shut_down_) {
-        const bool is_alone = ready_.empty() && only_handler::take_first_start(*this);
+        const bool is_alone = ready_.empty() && sole_handler_scope::take_first_start(*this);
         if (is_alone && answer_inline(op)) return;
         if (!op.file->enter(op)) return;
         make_ready(op);
@@ -103,11 +103,12 @@ class file_proactor {
     return read_inline_locked(file, read);
   }
 
-  /// Calls the handler of an operation that was passed to post_hand_over(). Called by a thread that runs the loop.
+  /// Calls the handler of an operation that was passed to post_deferred_completion(). Called by a thread that runs the
+  /// loop.
   static void run_handed_over(file_op& ended) {
     auto* const turns = ended.handed_over_by;
     const bool is_only = turns->handed_over_.fetch_sub(1, base::memory_order_relaxed) == 1;
-    const only_handler here{is_only ? turns : nullptr};
+    const sole_handler_scope here{is_only ? turns : nullptr};
     ended.dispatch();
   }
 
@@ -146,7 +147,7 @@ class file_proactor {
   /// @return whether to poll again before the loop sleeps (busy polling).
   virtual bool is_to_look_again(bool moved) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
   /// Posts a call of run_handed_over() with this operation to the loop.
-  virtual void post_hand_over(file_op& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+  virtual void post_deferred_completion(file_op& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
   /// Sets the descriptor that ask_when_readable() waits for.
   virtual void watch(int descriptor, std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
   /// Makes the loop call turn_when_readable() once, when the descriptor is readable. Counts as outstanding work until
@@ -213,7 +214,7 @@ class file_proactor {
     if (!res) return false;
     op.complete(*res);
     op.file = nullptr;
-    hand_over_later(op);
+    defer_completion(op);
     return true;
   }
   [[nodiscard]] std::optional<std::int64_t> read_inline_locked(open_file& file, aio::iocb& read) noexcept
@@ -235,10 +236,10 @@ class file_proactor {
 
   // Posts the operation's handler. handed_over_ counts the handlers that are posted and not called yet: if there is no
   // other, this handler is the only one.
-  void hand_over_later(file_op& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void defer_completion(file_op& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     ended.handed_over_by = this;
     handed_over_.fetch_add(1, base::memory_order_relaxed);
-    post_hand_over(ended);
+    post_deferred_completion(ended);
   }
 
   void turn(bool file_proactor::* asked_for) {
@@ -248,7 +249,7 @@ class file_proactor {
       this->*asked_for = false;
       advance(ended);
     }
-    hand_over_all(ended);
+    complete_deferred(ended);
   }
 
   // With busy polling, a pass that finds no events polls again, up to looks_in_a_row times: a poll costs less than a
@@ -337,13 +338,13 @@ class file_proactor {
   // The first handler may be called inline, unless handlers that were posted before have not been called yet: handlers
   // of a stream would then be called in another order than its operations ended. The handler may throw. Therefore the
   // other handlers are posted before it, each separately, so that other threads can run them.
-  void hand_over_all(file_op_queue& ops) {
+  void complete_deferred(file_op_queue& ops) {
     if (ops.empty()) return;
     if (handed_over_.load(base::memory_order_relaxed) != 0) return pass_on(ops);
     auto& first = take_first(ops);
     const bool is_only = ops.empty();
     pass_on(ops);
-    const only_handler here{is_only ? this : nullptr};
+    const sole_handler_scope here{is_only ? this : nullptr};
     first.dispatch();
   }
 
@@ -353,7 +354,7 @@ class file_proactor {
     pass_on_locked(ops);
   }
   void pass_on_locked(file_op_queue& ops) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    while (!ops.empty()) hand_over_later(take_first(ops));
+    while (!ops.empty()) defer_completion(take_first(ops));
   }
 
   static void post_all(file_op_queue& ops) {
@@ -376,7 +377,7 @@ class file_proactor {
     {
       const base::mutex_lock held{mutex_};
       // Queued operations first, so that none of them becomes ready because the operation before it has ended.
-      cancel_at(file_op::place::lane, file, is_meant, ended);
+      cancel_at(file_op::place::stream_queue, file, is_meant, ended);
       cancel_at(file_op::place::ready, file, is_meant, ended);
       cancel_at(file_op::place::in_flight, file, is_meant, ended);
       // For operations that have become ready, and for events that the context has fetched in order to submit the
@@ -397,8 +398,8 @@ class file_proactor {
 
   void cancel(file_op& op, file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     switch (op.where) {
-      case file_op::place::lane:
-        op.file->leave_lane(op);
+      case file_op::place::stream_queue:
+        op.file->leave_queue(op);
         op.complete(-ECANCELED);
         ended.push_back(op);
         break;

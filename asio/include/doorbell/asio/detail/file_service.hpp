@@ -21,11 +21,11 @@
 #include <boost/asio/post.hpp>
 
 #include <doorbell/asio/detail/busy_polling.hpp>
+#include <doorbell/asio/detail/deferred_completion.hpp>
 #include <doorbell/asio/detail/errors.hpp>
 #include <doorbell/asio/detail/file_op.hpp>
 #include <doorbell/asio/detail/file_proactor.hpp>
-#include <doorbell/asio/detail/hand_over.hpp>
-#include <doorbell/asio/detail/loop_executor.hpp>
+#include <doorbell/asio/detail/inline_executor.hpp>
 #include <doorbell/base/mutex.hpp>
 
 namespace doorbell::asio::detail {
@@ -36,7 +36,7 @@ class file_service final : public boost::asio::execution_context::service, publi
   static inline boost::asio::execution_context::id id;
 
   explicit file_service(boost::asio::execution_context& context)
-      : service{context}, poster_{loop_executor{context}}, reactor_{loop_executor{context}} {}
+      : service{context}, poster_{inline_executor{context}}, reactor_{inline_executor{context}} {}
 
   /// Called with the io_context of an executor of this execution context; null if the executor does not identify one.
   void set_loop(boost::asio::io_context* loop) {
@@ -54,7 +54,7 @@ class file_service final : public boost::asio::execution_context::service, publi
   }
 
  private:
-  using descriptor = boost::asio::posix::basic_stream_descriptor<loop_executor>;
+  using descriptor = boost::asio::posix::basic_stream_descriptor<inline_executor>;
 
   void post_turn() noexcept override DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     post([this](const auto&... /*result of the empty read*/) { turn_by_post(); });
@@ -62,8 +62,8 @@ class file_service final : public boost::asio::execution_context::service, publi
   bool is_to_look_again(bool moved) noexcept override DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return busy_poll_.goes_on(moved);
   }
-  void post_hand_over(file_op& ended) noexcept override DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    post(hand_over{ended});
+  void post_deferred_completion(file_op& ended) noexcept override DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    post(deferred_completion{ended});
   }
 
   template <class Function>

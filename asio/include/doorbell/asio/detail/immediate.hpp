@@ -21,7 +21,7 @@
 #define DOORBELL_ASIO_HAS_IMMEDIATE_EXECUTORS 0
 #endif
 
-#include <doorbell/asio/detail/loop_executor.hpp>
+#include <doorbell/asio/detail/inline_executor.hpp>
 
 namespace doorbell::asio::detail {
 
@@ -29,16 +29,16 @@ namespace doorbell::asio::detail {
 struct bound_to_nothing {};
 
 // Boost.Asio derives the immediate executor of an unbound handler from the I/O object's executor. Programs cannot bind
-// a handler to an executor derived from loop_executor. A handler is therefore bound to an immediate executor if the
+// a handler to an executor derived from inline_executor. A handler is therefore bound to an immediate executor if the
 // type of its immediate executor differs from the derived type.
 template <class Handler>
 inline constexpr bool has_immediate_executor =
-    !std::is_same_v<boost::asio::associated_immediate_executor_t<Handler, loop_executor>,
-                    boost::asio::associated_immediate_executor_t<bound_to_nothing, loop_executor>>;
+    !std::is_same_v<boost::asio::associated_immediate_executor_t<Handler, inline_executor>,
+                    boost::asio::associated_immediate_executor_t<bound_to_nothing, inline_executor>>;
 
 template <class Handler>
 inline constexpr bool has_executor =
-    !std::is_same_v<boost::asio::associated_executor_t<Handler, loop_executor>, loop_executor>;
+    !std::is_same_v<boost::asio::associated_executor_t<Handler, inline_executor>, inline_executor>;
 
 /// Submits the completion of an operation to the immediate executor that its handler is bound to. Creates no operation
 /// object: that would count as outstanding work, and the loop would stop when the work ends outside run().

@@ -111,7 +111,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
   /// stream has no position.
   [[nodiscard]] bool begin_inline(aio::iocb& read) const noexcept {
     if (!is_stream_) return true;
-    if (!has_position_ || lanes_.front().is_busy) return false;
+    if (!has_position_ || queues_.front().is_busy) return false;
     read.offset = static_cast<std::int64_t>(position());
     return true;
   }
@@ -123,8 +123,8 @@ class open_file : public std::enable_shared_from_this<open_file> {
   [[nodiscard]] bool enter(file_op& op) noexcept {
     if (outstanding.empty()) kept_ = shared_from_this();
     outstanding.push_back(op);
-    if (!is_in_lane(op)) return true;
-    auto& its = lane_for(op);
+    if (!is_queued(op)) return true;
+    auto& its = queue_for(op);
     if (its.is_busy) {
       its.behind.push_back(op);
       return false;
@@ -138,9 +138,9 @@ class open_file : public std::enable_shared_from_this<open_file> {
   /// which may be submitted now, or null.
   [[nodiscard]] file_op* leave(file_op& op) noexcept {
     forget(op);
-    if (!is_in_lane(op)) return nullptr;
+    if (!is_queued(op)) return nullptr;
     if (has_position_) move_on(op.offset(), op.bytes(), op.use() == file_use::writes);
-    auto& its = lane_for(op);
+    auto& its = queue_for(op);
     its.is_busy = !its.behind.empty();
     if (!its.is_busy) return nullptr;
     auto& next = its.behind.front();
@@ -150,16 +150,16 @@ class open_file : public std::enable_shared_from_this<open_file> {
   }
 
   /// Removes an operation from its stream queue.
-  void leave_lane(file_op& waiting) noexcept {
+  void leave_queue(file_op& waiting) noexcept {
     forget(waiting);
-    auto& its = lane_for(waiting);
+    auto& its = queue_for(waiting);
     its.behind.erase(its.behind.iterator_to(waiting));
   }
 
   file_ops_of_file outstanding;
 
  private:
-  struct lane {
+  struct stream_queue {
     bool is_busy = false;
     file_op_queue behind;
   };
@@ -171,9 +171,9 @@ class open_file : public std::enable_shared_from_this<open_file> {
     if (outstanding.empty()) ended.kept = std::move(kept_);
   }
 
-  [[nodiscard]] bool is_in_lane(const file_op& op) const noexcept { return is_stream_ && op.use() != file_use::syncs; }
-  [[nodiscard]] lane& lane_for(const file_op& op) noexcept {
-    return lanes_[!has_position_ && op.use() == file_use::writes ? 1 : 0];
+  [[nodiscard]] bool is_queued(const file_op& op) const noexcept { return is_stream_ && op.use() != file_use::syncs; }
+  [[nodiscard]] stream_queue& queue_for(const file_op& op) noexcept {
+    return queues_[!has_position_ && op.use() == file_use::writes ? 1 : 0];
   }
   void go(file_op& op) const noexcept { op.set_offset(has_position_ ? position() : 0); }
 
@@ -184,7 +184,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
   bool has_position_ = false;  // constant after construction
   base::atomic<std::uint64_t> position_{0};
   base::atomic<std::uint64_t> last_key_{0};
-  std::array<lane, 2> lanes_;
+  std::array<stream_queue, 2> queues_;
   std::shared_ptr<open_file> kept_;  // refers to *this while operations are outstanding
 };
 

@@ -9,8 +9,9 @@
 // A count may be delivered in parts, since only the sum matters. While a part waits for room, nothing is read, so that
 // the source fills up and its writers notice that the readers do not keep up.
 //
-// Locks, outermost first: mutex_, then the locks of signalling and waiting: the eventfd's queue lock, and bell_watch's
-// mutex. Callbacks of the eventfd run with mutex_ held. The I/O object refuses calls from them that would take mutex_.
+// Locks, outermost first: mutex_, then the locks of signalling and waiting: the eventfd's queue lock, and
+// eventfd_waiter's mutex. Callbacks of the eventfd run with mutex_ held. The I/O object refuses calls from them that
+// would take mutex_.
 //
 // Lifetime: shared by the I/O object, which closes it, and by the handler that waits. The memory may outlive the
 // execution context, whose shutdown makes it release its descriptors.
@@ -31,9 +32,9 @@
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/bell_service.hpp>
 #include <doorbell/asio/detail/context_of.hpp>
 #include <doorbell/asio/detail/count_source.hpp>
+#include <doorbell/asio/detail/eventfd_service.hpp>
 #include <doorbell/asio/eventfd.hpp>
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/thread_annotations.hpp>
@@ -68,14 +69,14 @@ class watched_source {
 
 template <class Executor>
 class source_watch final : public std::enable_shared_from_this<source_watch<Executor>>,
-                           public bell_service::client,
+                           public eventfd_service::client,
                            public watched_source {
  public:
   /// Watches nothing before start().
-  source_watch(const Executor& executor, doorbell::eventfd&& bell)
-      : service_{boost::asio::use_service<bell_service>(context_of(executor))},
+  source_watch(const Executor& executor, doorbell::eventfd&& efd)
+      : service_{boost::asio::use_service<eventfd_service>(context_of(executor))},
         executor_{executor},
-        bell_{std::move(bell)},
+        efd_{std::move(efd)},
         readiness_{std::in_place, executor} {}
 
   /// Takes ownership of `source`, unless it fails. Errors: as count_source::make_readiness(); those of the reactor.
@@ -120,7 +121,7 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
       readiness_->async_wait(boost::asio::posix::descriptor_base::wait_read, std::move(look));
       return;
     }
-    if (!room_) room_.emplace(executor_, bell_, listen_only);
+    if (!room_) room_.emplace(executor_, efd_, listen_only);
     room_->async_wait(basic_eventfd<Executor>::wait_write, std::move(look));
   }
 
@@ -147,11 +148,11 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
   void ring() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     while (rest_ > 0) {
       std::error_code ec;
-      const auto count = bell_.info(ec).count;
+      const auto count = efd_.info(ec).count;
       if (count > doorbell::eventfd::max) return signal_rest();
       const auto part = std::min(rest_, doorbell::eventfd::max - count);
       if (part == 0) return;
-      bell_.write_for(part, std::chrono::seconds{0}, ec);
+      efd_.write_for(part, std::chrono::seconds{0}, ec);
       if (!ec) rest_ -= part;
     }
   }
@@ -160,7 +161,7 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
   // overflow.
   void signal_rest() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     std::error_code ec;
-    bell_.signal(std::exchange(rest_, 0), ec);
+    efd_.signal(std::exchange(rest_, 0), ec);
   }
 
   /// @return the handle, to be closed after mutex_ has been released: the hang-up calls callbacks.
@@ -175,7 +176,7 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
     readiness_.reset();
     room_.reset();
     if (rest_ > 0) signal_rest();
-    return std::move(bell_);
+    return std::move(efd_);
   }
 
   void shut_down() override {
@@ -185,12 +186,12 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
     last = let_go();
   }
 
-  bell_service& service_;
+  eventfd_service& service_;
   const Executor executor_;
 
   base::mutex mutex_;
   count_source source_ DOORBELL_GUARDED_BY(mutex_);
-  doorbell::eventfd bell_ DOORBELL_GUARDED_BY(mutex_);
+  doorbell::eventfd efd_ DOORBELL_GUARDED_BY(mutex_);
   std::uint64_t rest_ DOORBELL_GUARDED_BY(mutex_) = 0;  // has been read and not been signalled yet
   error_code why_ DOORBELL_GUARDED_BY(mutex_);
 

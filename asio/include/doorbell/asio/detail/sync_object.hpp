@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // sync_object: the common base of the events, the condition variable and the semaphore: an asio::eventfd, and the
-// operations that wait for it. The lock of bell_watch serializes the completion of waits with set(), reset(), notify
-// and cancel.
+// operations that wait for it. The lock of eventfd_waiter serializes the completion of waits with set(), reset(),
+// notify and cancel.
 //
 // Thread safety: as of basic_auto_reset_event.
 #pragma once
@@ -16,9 +16,9 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/bell_op.hpp>
-#include <doorbell/asio/detail/bell_watch.hpp>
 #include <doorbell/asio/detail/errors.hpp>
+#include <doorbell/asio/detail/eventfd_op.hpp>
+#include <doorbell/asio/detail/eventfd_waiter.hpp>
 #include <doorbell/asio/eventfd.hpp>
 
 namespace doorbell::asio::detail {
@@ -47,11 +47,11 @@ class sync_object {
   sync_object& operator=(sync_object&&) noexcept = default;
   ~sync_object() = default;
 
-  template <bell_use Use, class Handler>
+  template <eventfd_use Use, class Handler>
   void start(Handler&& handler, unsigned events) {
-    eventfd_.template start<Use, &bell_watch::start_or_finish>(std::forward<Handler>(handler), {.events = events});
+    eventfd_.template start<Use, &eventfd_waiter::start_or_finish>(std::forward<Handler>(handler), {.events = events});
   }
-  template <bell_use Use, class Token>
+  template <eventfd_use Use, class Token>
   auto initiate(std::remove_reference_t<Token>& token, unsigned events) {
     return boost::asio::async_initiate<Token, void(error_code)>(initiation<Use>{*this}, token, events);
   }
@@ -72,7 +72,7 @@ class sync_object {
   template <class>
   friend class sync_object;
 
-  template <bell_use Use>
+  template <eventfd_use Use>
   class initiation {
    public:
     using executor_type = Executor;

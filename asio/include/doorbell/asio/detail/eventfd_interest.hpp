@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bell_interest: the conditions that operations wait for. They depend on the count only.
+// eventfd_interest: the conditions that operations wait for. They depend on the count only.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -13,7 +13,7 @@
 
 namespace doorbell::asio::detail {
 
-struct bell_interest {
+struct eventfd_interest {
   static constexpr std::uint64_t no_room = UINT64_MAX;  // no write can add this value
 
   unsigned events = 0;           ///< POLLIN, POLLOUT, POLLERR
@@ -21,7 +21,7 @@ struct bell_interest {
 
   /// Adds the conditions of an operation that was started later. Of all writes only the first counts, since the others
   /// are executed after it.
-  void add(const bell_interest& later) noexcept {
+  void add(const eventfd_interest& later) noexcept {
     events |= later.events;
     if (room == no_room) room = later.room;
   }

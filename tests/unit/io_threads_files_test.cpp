@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The descriptors of the crew, the threads that carry out requests for files: which files they have open, and how the
-// crew goes on when the program closes or replaces its descriptors, or when the process gets no more threads or
-// descriptors.
+// The descriptors of the I/O threads, the threads that carry out requests for files: which files they have open, and
+// how the I/O threads goes on when the program closes or replaces its descriptors, or when the process gets no more
+// threads or descriptors.
 #include <doorbell/aio.hpp>
 #include <doorbell/base/private_fd.hpp>
 #include <doorbell/eventfd.hpp>
@@ -26,7 +26,7 @@
 #include <tuple>
 #include <vector>
 
-#include "../../aio/crew.hpp"
+#include "../../aio/io_threads.hpp"
 #include "file_answers.hpp"
 #include "support/blocks.hpp"
 #include "support/child.hpp"
@@ -52,10 +52,10 @@ using doorbell::test::unique_fd;
 
 aio::file_pins& pins_of_process() {
   std::error_code ec;
-  return aio::crew::process(ec)->pins;
+  return aio::io_threads::process(ec)->pins;
 }
 
-TEST(files_of_the_crew, requests_in_flight_for_one_file_share_one_descriptor) {
+TEST(files_of_the_io_threads, requests_in_flight_for_one_file_share_one_descriptor) {
   aio::context ctx{256, aio::engine_kind::threads};
   const auto file = temporary_file();
   const auto bytes = blocks_of('x');
@@ -70,8 +70,8 @@ TEST(files_of_the_crew, requests_in_flight_for_one_file_share_one_descriptor) {
   EXPECT_TRUE(doorbell::test::eventually([] { return pins_of_process().size() == 0; }));
 }
 
-// Oracle: every request completes, before and after the program has closed the crew's descriptors.
-TEST(files_of_the_crew, a_new_crew_serves_a_program_that_closes_all_descriptors) {
+// Oracle: every request completes, before and after the program has closed the I/O threads' descriptors.
+TEST(files_of_the_io_threads, a_new_io_threads_serves_a_program_that_closes_all_descriptors) {
   in_child([] {
     aio::context ctx{64, aio::engine_kind::threads};
     std::array<char, 8> text{};
@@ -98,9 +98,9 @@ TEST(files_of_the_crew, a_new_crew_serves_a_program_that_closes_all_descriptors)
   });
 }
 
-// Oracle: each request completes, the process has replaced its crew once, and the file that now has the descriptor
-// number of the first crew's wakeup stays empty.
-TEST(files_of_the_crew, a_new_crew_serves_a_program_that_replaces_the_wakeup_descriptor) {
+// Oracle: each request completes, the process has replaced its I/O threads once, and the file that now has the
+// descriptor number of the first set of I/O threads' wakeup stays empty.
+TEST(files_of_the_io_threads, a_new_io_threads_serves_a_program_that_replaces_the_wakeup_descriptor) {
   in_child([] {
     aio::context ctx{64, aio::engine_kind::threads};
     char text = 0;
@@ -113,49 +113,49 @@ TEST(files_of_the_crew, a_new_crew_serves_a_program_that_replaces_the_wakeup_des
     };
     read_pipe();
     std::error_code ec;
-    const auto first = aio::crew::process(ec);
+    const auto first = aio::io_threads::process(ec);
     const int number = first->wakeup.number();
     const auto other = temporary_file();
     ASSERT_EQ(::syscall(SYS_dup3, other.get(), number, O_CLOEXEC), number);
     for (int n = 0; n < 3; ++n) read_pipe();
     EXPECT_EQ(size_of(other.get()), 0);
-    EXPECT_EQ(aio::crew::process(ec)->serial, first->serial + 1);
+    EXPECT_EQ(aio::io_threads::process(ec)->serial, first->serial + 1);
   });
 }
 
-// Oracle: the request completes and signals its eventfd, although its crew can no longer announce the completion and no
-// thread calls io_getevents.
-TEST(files_of_the_crew, a_request_of_a_lost_crew_signals_its_eventfd) {
+// Oracle: the request completes and signals its eventfd, although its I/O threads can no longer notify_waiters the
+// completion and no thread calls io_getevents.
+TEST(files_of_the_io_threads, a_request_of_a_lost_io_threads_signals_its_eventfd) {
   in_child([] {
     const pipe_ends pipe;
     const auto file = temporary_file("hello");
-    const doorbell::eventfd bell{0, 0};
+    const doorbell::eventfd efd{0, 0};
     char byte = 0;
     aio::context ctx{8, aio::engine_kind::threads};
     auto read = aio::prep_pread(pipe.read.get(), &byte, 1, 0);
-    read.set_eventfd(bell);
+    read.set_eventfd(efd);
     ASSERT_EQ(ctx.submit({&read}), 1U);
     std::error_code ec;
-    const auto first = aio::crew::process(ec);
+    const auto first = aio::io_threads::process(ec);
     ASSERT_EQ(::syscall(SYS_close_range, file.get() + 1, ~0U, 0), 0);
     auto sync = aio::prep_fsync(file.get());
-    sync.set_eventfd(bell);
+    sync.set_eventfd(efd);
     ASSERT_EQ(ctx.submit({&sync}), 1U);
-    EXPECT_EQ(bell.read_for(10s), 1U);
-    EXPECT_EQ(aio::crew::process(ec)->serial, first->serial + 1);
+    EXPECT_EQ(efd.read_for(10s), 1U);
+    EXPECT_EQ(aio::io_threads::process(ec)->serial, first->serial + 1);
     ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
-    EXPECT_EQ(bell.read_for(10s), 1U);
+    EXPECT_EQ(efd.read_for(10s), 1U);
   });
 }
 
-// Oracle: the memory of the process does not grow with the number of lost crews.
-TEST(files_of_the_crew, a_lost_crew_leaves_no_memory_behind) {
+// Oracle: the memory of the process does not grow with the number of lost sets of I/O threads.
+TEST(files_of_the_io_threads, a_lost_io_threads_leaves_no_memory_behind) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has another allocator, and finds leaks itself";
   in_child([] {
-    constexpr std::size_t crews = 50;
+    constexpr std::size_t io_threadss = 50;
     const auto file = temporary_file("hello");
     std::error_code ec;
-    const auto lose_a_crew = [&] {
+    const auto lose_a_io_threads = [&] {
       aio::context ctx{8, aio::engine_kind::threads};
       const auto sync_file = [&] {
         auto sync = aio::prep_fsync(file.get());
@@ -163,29 +163,30 @@ TEST(files_of_the_crew, a_lost_crew_leaves_no_memory_behind) {
         EXPECT_EQ(events_of(ctx, 1)[0].res, 0);
       };
       sync_file();
-      const auto serial = aio::crew::process(ec)->serial;
+      const auto serial = aio::io_threads::process(ec)->serial;
       ASSERT_EQ(::syscall(SYS_close_range, file.get() + 1, ~0U, 0), 0);
       sync_file();
-      EXPECT_EQ(aio::crew::process(ec)->serial, serial + 1);
+      EXPECT_EQ(aio::io_threads::process(ec)->serial, serial + 1);
     };
-    // The first round lets the C library make its arenas for threads, and lets the threads of the lost crews end.
-    for (std::size_t n = 0; n < crews; ++n) lose_a_crew();
+    // The first round lets the C library make its arenas for threads, and lets the threads of the lost sets of I/O
+    // threads end.
+    for (std::size_t n = 0; n < io_threadss; ++n) lose_a_io_threads();
     const auto is_settled = [] {
       const std::filesystem::directory_iterator threads{"/proc/self/task"};
-      return std::distance(begin(threads), end(threads)) <= 3;  // this one, the last crew's poller and worker
+      return std::distance(begin(threads), end(threads)) <= 3;  // this one, the last I/O threads' poller and worker
     };
     EXPECT_TRUE(doorbell::test::eventually(is_settled));
     const auto before = ::mallinfo2().uordblks;
-    for (std::size_t n = 0; n < crews; ++n) lose_a_crew();
+    for (std::size_t n = 0; n < io_threadss; ++n) lose_a_io_threads();
     EXPECT_TRUE(doorbell::test::eventually([&] {
-      return ::mallinfo2().uordblks < before + crews / 2 * sizeof(aio::crew);
+      return ::mallinfo2().uordblks < before + io_threadss / 2 * sizeof(aio::io_threads);
     })) << ::mallinfo2().uordblks - before
-        << " bytes more, of " << sizeof(aio::crew) << " for each";
+        << " bytes more, of " << sizeof(aio::io_threads) << " for each";
   });
 }
 
-// Oracle: the process has replaced its crew once, although several threads have found that it is lost.
-TEST(files_of_the_crew, threads_that_lose_the_crew_concurrently_get_the_same_new_one) {
+// Oracle: the process has replaced its I/O threads once, although several threads have found that it is lost.
+TEST(files_of_the_io_threads, threads_that_lose_the_io_threads_concurrently_get_the_same_new_one) {
   in_child([] {
     constexpr std::size_t submitters = 4;
     const auto file = temporary_file("hello");
@@ -199,16 +200,16 @@ TEST(files_of_the_crew, threads_that_lose_the_crew_concurrently_get_the_same_new
     };
     sync_file(0);
     std::error_code ec;
-    const auto first = aio::crew::process(ec);
+    const auto first = aio::io_threads::process(ec);
     ASSERT_EQ(::syscall(SYS_close_range, file.get() + 1, ~0U, 0), 0);
     doorbell::test::run_together(submitters, sync_file);
-    EXPECT_EQ(aio::crew::process(ec)->serial, first->serial + 1);
+    EXPECT_EQ(aio::io_threads::process(ec)->serial, first->serial + 1);
   });
 }
 
 // Oracle: once the program has closed its descriptors of a pipe, no thread has one. Most likely to be kept by mistake
-// are descriptors next to the crew's own numbers.
-void expect_crew_has_no_other_file() {
+// are descriptors next to the I/O threads' own numbers.
+void expect_io_threads_has_no_other_file() {
   pipe_ends pipe;
   const auto first = doorbell::base::private_fd::lowest_number();
   std::vector<unique_fd> copies;
@@ -224,7 +225,7 @@ void expect_crew_has_no_other_file() {
   EXPECT_EQ(events_of(ctx, 1)[0].res, 0);
   EXPECT_TRUE(doorbell::test::is_open(file.get()));
   std::error_code ec;
-  const int wakeup = aio::crew::process(ec)->wakeup.number();
+  const int wakeup = aio::io_threads::process(ec)->wakeup.number();
   EXPECT_TRUE(doorbell::test::is_open(wakeup - 1) && doorbell::test::is_open(wakeup + 1)) << wakeup;
   copies.clear();
   pipe.read.reset();
@@ -233,18 +234,20 @@ void expect_crew_has_no_other_file() {
   EXPECT_EQ(writer.revents, POLLERR);
 }
 
-TEST(files_of_the_crew, the_crews_table_has_no_other_file_of_the_program) { in_child(expect_crew_has_no_other_file); }
+TEST(files_of_the_io_threads, the_io_threadss_table_has_no_other_file_of_the_program) {
+  in_child(expect_io_threads_has_no_other_file);
+}
 
-TEST(files_of_the_crew, the_crews_table_has_no_other_file_where_close_range_is_refused) {
+TEST(files_of_the_io_threads, the_io_threadss_table_has_no_other_file_where_close_range_is_refused) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
   in_child([] {
     doorbell::test::refuse(SYS_close_range, EPERM);
-    expect_crew_has_no_other_file();
+    expect_io_threads_has_no_other_file();
   });
 }
 
 // Requests for files are then carried out by the thread that submits them; a request that would wait is refused.
-TEST(files_of_the_crew, without_a_descriptor_table_of_its_own_the_crew_does_not_start) {
+TEST(files_of_the_io_threads, without_a_descriptor_table_of_its_own_the_io_threads_does_not_start) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
   in_child([] {
     doorbell::test::refuse(SYS_close_range, EPERM);
@@ -265,7 +268,7 @@ TEST(files_of_the_crew, without_a_descriptor_table_of_its_own_the_crew_does_not_
 
 // As in the kernel, io_submit carries the requests out or refuses them: it never accepts a request that would not
 // complete.
-TEST(files_of_the_crew, without_threads_files_are_served_by_the_submitting_thread) {
+TEST(files_of_the_io_threads, without_threads_files_are_served_by_the_submitting_thread) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
   in_child([] {
     doorbell::test::refuse(SYS_clone3, EAGAIN);
@@ -282,8 +285,9 @@ TEST(files_of_the_crew, without_threads_files_are_served_by_the_submitting_threa
   });
 }
 
-// Oracle: a request for a file completes although many more requests are stuck than the crew usually has workers.
-TEST(files_of_the_crew, stuck_requests_do_not_stop_the_others) {
+// Oracle: a request for a file completes although many more requests are stuck than the I/O threads usually has
+// workers.
+TEST(files_of_the_io_threads, stuck_requests_do_not_stop_the_others) {
   in_child([] {
     constexpr std::size_t stuck = 40;
     aio::context stuck_ctx{64, aio::engine_kind::threads};

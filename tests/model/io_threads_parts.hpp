@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Shared by the scenarios of the crew's parts: files, the crew's descriptor table, and its threads. A file is an
-// eventfd of the model checker; its count is the number of bytes written.
+// Shared by the scenarios of the I/O threads' parts: files, the I/O threads' descriptor table, and its threads. A file
+// is an eventfd of the model checker; its count is the number of bytes written.
 #pragma once
 
 #include <fcntl.h>
@@ -44,29 +44,29 @@ inline void write_byte(const unique_fd& file) {
   return ::read(file.get(), &count, sizeof count) == sizeof count ? count : 0;
 }
 
-/// The pins and the poller of a crew whose threads the scenario plays.
-class crew_parts {
+/// The pins and the poller of a set of I/O threads whose threads the scenario plays.
+class io_threads_parts {
  public:
-  crew_parts() {
+  io_threads_parts() {
     REQUIRE(!channel.open() && !wakeup.open());
     const std::array kept{channel.receiving_end(), wakeup.number()};
     REQUIRE(!aio::enter_private_table(kept));
     table_ = this_table();
     REQUIRE(!waits.open());
     use_table(0);
-    channel.hand_over();
+    channel.deferred_completion();
   }
-  ~crew_parts() {
+  ~io_threads_parts() {
     channel.abandon();
     wakeup.abandon();
   }
-  crew_parts(const crew_parts&) = delete;
-  crew_parts& operator=(const crew_parts&) = delete;
+  io_threads_parts(const io_threads_parts&) = delete;
+  io_threads_parts& operator=(const io_threads_parts&) = delete;
 
-  /// While it exists, the calling thread uses the crew's descriptor table.
+  /// While it exists, the calling thread uses the I/O threads' descriptor table.
   class scope {
    public:
-    explicit scope(const crew_parts& of) { use_table(of.table_); }
+    explicit scope(const io_threads_parts& of) { use_table(of.table_); }
     ~scope() { use_table(0); }
     scope(const scope&) = delete;
     scope& operator=(const scope&) = delete;
@@ -79,9 +79,9 @@ class crew_parts {
     REQUIRE(!ec);
     return made;
   }
-  /// Called in a thread of the crew. Writes a byte to a request's file.
+  /// Called in a thread of the I/O threads. Writes a byte to a request's file.
   void write(ticket pinned) { REQUIRE(aio::raw::add_to_eventfd(pins.number(pinned))); }
-  /// Called in a thread of the crew. Carries out a request, and unpins its file.
+  /// Called in a thread of the I/O threads. Carries out a request, and unpins its file.
   void carry_out(ticket pinned) {
     write(pinned);
     pins.unpin(pinned);
@@ -90,7 +90,7 @@ class crew_parts {
   /// Starts the poller's thread.
   void start_poller() {
     const auto body = [](void* self) noexcept {
-      auto& all = *static_cast<crew_parts*>(self);
+      auto& all = *static_cast<io_threads_parts*>(self);
       use_table(all.table_);
       for (;;) {
         all.waits.poll_once(1000);

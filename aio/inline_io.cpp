@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "at_once.hpp"
+#include "inline_io.hpp"
 
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -145,32 +145,32 @@ bool reads_block() noexcept {
   return do_they;
 }
 
-std::optional<std::int64_t> read_at_once(const iocb_abi& asked, file_hints::kind hint, file_hints& hints) noexcept {
+std::optional<std::int64_t> try_read_inline(const iocb_abi& asked, file_hints::kind hint, file_hints& hints) noexcept {
   const auto buffer = buffer_of(asked);
   const auto answer = read_from(asked.fildes, hint, {&buffer, 1}, asked.offset, 0, hints);
   return answer == -EFAULT && !is_taken_by_submit(asked) ? std::nullopt : answer;
 }
 
-request::try_at_once when_to_try(const request& checked, const file_facts& file, bool as_the_kernel, bool was_tried,
-                                 file_hints& hints) noexcept {
-  using when = request::try_at_once;
+request::inline_policy when_to_try(const request& checked, const file_facts& file, bool as_the_kernel, bool was_tried,
+                                   file_hints& hints) noexcept {
+  using when = request::inline_policy;
   const bool is_file = S_ISREG(file.type) || S_ISBLK(file.type);
-  if (!is_file || !is_transfer(checked.what)) return when::never;
-  if (is_read(checked.what) && as_the_kernel && !file.is_direct && reads_block()) return when::always;
-  if ((checked.what.flags & iocb_abi::flag_ioprio) != 0) return when::never;
-  if (is_read(checked.what))
-    return file.is_direct || (was_tried && is_plain_read(checked.what)) ? when::never : when::first;
-  if (hints.of(checked.what.fildes) == file_hints::kind::memory) return when::always;
-  const bool waits = file.is_direct || file.is_synced || (checked.what.rw_flags & (RWF_DSYNC | RWF_SYNC)) != 0;
+  if (!is_file || !is_transfer(checked.iocb)) return when::never;
+  if (is_read(checked.iocb) && as_the_kernel && !file.is_direct && reads_block()) return when::always;
+  if ((checked.iocb.flags & iocb_abi::flag_ioprio) != 0) return when::never;
+  if (is_read(checked.iocb))
+    return file.is_direct || (was_tried && is_plain_read(checked.iocb)) ? when::never : when::first;
+  if (hints.of(checked.iocb.fildes) == file_hints::kind::memory) return when::always;
+  const bool waits = file.is_direct || file.is_synced || (checked.iocb.rw_flags & (RWF_DSYNC | RWF_SYNC)) != 0;
   return as_the_kernel && !waits ? when::always : when::never;
 }
 
-std::optional<std::int64_t> carry_out_at_once(const request& checked, file_hints& hints) noexcept {
-  const auto& asked = checked.what;
-  if (!is_read(checked.what) || checked.at_once == request::try_at_once::always)
+std::optional<std::int64_t> transfer_inline(const request& checked, file_hints& hints) noexcept {
+  const auto& asked = checked.iocb;
+  if (!is_read(checked.iocb) || checked.inline_io == request::inline_policy::always)
     return carry_out(checked, asked.fildes);
   // The kernel's AIO truncates the length to MAX_RW_COUNT before it checks the buffer; pread(2) does not.
-  // read_at_once() does not truncate, because submit may refuse the length of an unchecked request.
+  // try_read_inline() does not truncate, because submit may refuse the length of an unchecked request.
   auto buffer = buffer_of(asked);
   buffer.iov_len = static_cast<std::size_t>(std::min(asked.nbytes, max_transfer));
   const auto buffers = is_vectored(asked) ? checked.buffers() : std::span{&buffer, 1};

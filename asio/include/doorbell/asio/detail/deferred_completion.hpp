@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// hand_over: passes an operation that has ended through the loop to its handler's executor. If the loop is destroyed
-// first, the operation is destroyed, too. The Asio operation that carries it is allocated inside the file_op: many
-// operations may end together, and would otherwise need one allocation each. Asio frees that memory before it calls
-// this function object.
+// deferred_completion: passes an operation that has ended through the loop to its handler's executor. If the loop is
+// destroyed first, the operation is destroyed, too. The Asio operation that carries it is allocated inside the file_op:
+// many operations may end together, and would otherwise need one allocation each. Asio frees that memory before it
+// calls this function object.
 //
 // Thread safety: not thread-safe; owned by one thread at a time.
 #pragma once
@@ -50,11 +50,11 @@ class carrier_allocator {
   file_op::carrier* memory_;
 };
 
-class hand_over {
+class deferred_completion {
  public:
   using allocator_type = carrier_allocator<void>;
 
-  explicit hand_over(file_op& ended) noexcept : op_{&ended}, memory_{&ended.carried_in} {}
+  explicit deferred_completion(file_op& ended) noexcept : op_{&ended}, memory_{&ended.carried_in} {}
 
   [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type{*memory_}; }
   void operator()() { file_proactor::run_handed_over(*op_.release()); }

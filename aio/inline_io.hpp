@@ -26,7 +26,7 @@
 namespace doorbell::aio {
 
 /// Whether an iocb that has not been checked is a plain read: no flags, no priority, at least one byte, an offset. Then
-/// read_at_once() checks the rest.
+/// try_read_inline() checks the rest.
 [[nodiscard]] bool is_plain_read(const iocb_abi& asked) noexcept;
 
 /// Whether DOORBELL_READS=block is set: as in the kernel's io_submit(2), a read through the page cache completes before
@@ -36,19 +36,19 @@ namespace doorbell::aio {
 /// Tries to carry out a plain read inline. @param hint the kind of its file.
 /// @return the event's res. Nothing: the read would have to wait, is refused, or its result is unclear; it is not
 /// complete, but may have filled a part of the buffer.
-[[nodiscard]] std::optional<std::int64_t> read_at_once(const iocb_abi& asked, file_hints::kind hint,
-                                                       file_hints& hints) noexcept;
+[[nodiscard]] std::optional<std::int64_t> try_read_inline(const iocb_abi& asked, file_hints::kind hint,
+                                                          file_hints& hints) noexcept;
 
 /// When submit tries to complete a checked request inline. `always`: writes, and reads that may block, in their order.
 /// `first`: a read of data that may be in memory, if no earlier request of the same call still waits to be started, or
 /// if the data is likely to be in the page cache (kioctx::start()).
 /// @param as_the_kernel whether the request comes from a call by handle.
 /// @param was_tried whether submit has tried the request before the check, if it is a plain read.
-[[nodiscard]] request::try_at_once when_to_try(const request& checked, const file_facts& file, bool as_the_kernel,
-                                               bool was_tried, file_hints& hints) noexcept;
+[[nodiscard]] request::inline_policy when_to_try(const request& checked, const file_facts& file, bool as_the_kernel,
+                                                 bool was_tried, file_hints& hints) noexcept;
 
-/// Tries to complete a checked request inline. @return as read_at_once(). There always is a result for a write, and for
-/// a read that may block (try_at_once::always).
-[[nodiscard]] std::optional<std::int64_t> carry_out_at_once(const request& checked, file_hints& hints) noexcept;
+/// Tries to complete a checked request inline. @return as try_read_inline(). There always is a result for a write, and
+/// for a read that may block (inline_policy::always).
+[[nodiscard]] std::optional<std::int64_t> transfer_inline(const request& checked, file_hints& hints) noexcept;
 
 }  // namespace doorbell::aio

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// told_why: the handler of a wait for the end of an asio::watch. Calls the program's handler with the reason of the
+// with_reason: the handler of a wait for the end of an asio::watch. Calls the program's handler with the reason of the
 // end, and has its executor, allocator, cancellation slot and immediate executor.
 #pragma once
 
@@ -17,7 +17,7 @@
 namespace doorbell::asio::detail {
 
 template <class Handler>
-struct told_why {
+struct with_reason {
   std::shared_ptr<watched_source> watch;
   Handler handler;
 
@@ -30,13 +30,14 @@ struct told_why {
 }  // namespace doorbell::asio::detail
 
 template <template <class, class> class Associator, class Handler, class Default>
-struct boost::asio::associator<Associator, doorbell::asio::detail::told_why<Handler>, Default>
+struct boost::asio::associator<Associator, doorbell::asio::detail::with_reason<Handler>, Default>
     : Associator<Handler, Default> {
   // No decltype: the associator of immediate executors has no such member.
-  static typename Associator<Handler, Default>::type get(const doorbell::asio::detail::told_why<Handler>& of) noexcept {
+  static typename Associator<Handler, Default>::type get(
+      const doorbell::asio::detail::with_reason<Handler>& of) noexcept {
     return Associator<Handler, Default>::get(of.handler);
   }
-  static auto get(const doorbell::asio::detail::told_why<Handler>& of, const Default& otherwise) noexcept
+  static auto get(const doorbell::asio::detail::with_reason<Handler>& of, const Default& otherwise) noexcept
       -> decltype(Associator<Handler, Default>::get(of.handler, otherwise)) {
     return Associator<Handler, Default>::get(of.handler, otherwise);
   }

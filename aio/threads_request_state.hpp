@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// threads_note: the state that engine_threads keeps with a request. One atomic decides which thread handles the
-// request:
+// threads_request_state: the state that engine_threads keeps with a request. One atomic decides which thread handles
+// the request:
 //
-//   taken -> pending   by its holder: the request is queued in a lane, or waits in the poller; the holder lets go of it
+//   taken -> pending   by its holder: the request is queued in a queue, or waits in the poller; the holder lets go of it
 //   pending -> taken   by compare-exchange: by a worker, by the poller when the file is ready, or by a cancel
 //
 //   worker, poller                       cancel
@@ -36,9 +36,9 @@
 
 namespace doorbell::aio {
 
-struct crew;
+struct io_threads;
 
-struct threads_note {
+struct threads_request_state {
   /// @return whether the caller now holds the request.
   [[nodiscard]] bool take() noexcept {
     bool is_pending = true;
@@ -48,8 +48,8 @@ struct threads_note {
 
   base::atomic<bool> pending{false};
   // Written by the holder only. The poller also reads them, under its lock.
-  crew* with = nullptr;          // the crew whose threads carry it out
-  std::uint64_t pinned = 0;      // its file, in the crew's pins; 0: none
+  io_threads* with = nullptr;    // the I/O threads whose threads carry it out
+  std::uint64_t pinned = 0;      // its file, in the I/O threads' pins; 0: none
   std::uint64_t watch = 0;       // its key in the poller; 0: not in the poller
   bool needs_reopening = false;  // its file can be tried without sleeping only through a second file description
   bool is_done = false;          // a worker has completed it; if false, it was not ready

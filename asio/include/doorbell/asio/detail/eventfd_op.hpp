@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bell_op: one asynchronous wait, read or write, from its initiation to its handler.
+// eventfd_op: one asynchronous wait, read or write, from its initiation to its handler.
 //
 // An operation is allocated by its handler's associated allocator (Asio's recycling allocator by default, as for Asio's
 // own operations). The memory is freed before the handler is called, so that a handler that starts the next operation
@@ -8,7 +8,7 @@
 // on its handler's executor.
 //
 // Thread safety: not thread-safe. The operation is owned by the initiating function, then by the list of the
-// bell_watch, under its mutex, then by the thread that has removed it from the list.
+// eventfd_waiter, under its mutex, then by the thread that has removed it from the list.
 #pragma once
 
 #include <doorbell/asio/detail/requires_boost.hpp>
@@ -23,8 +23,8 @@
 #include <boost/intrusive/list.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/bell_interest.hpp>
-#include <doorbell/asio/detail/handler_place.hpp>
+#include <doorbell/asio/detail/eventfd_interest.hpp>
+#include <doorbell/asio/detail/handler_work.hpp>
 #include <doorbell/asio/detail/op_allocator.hpp>
 #include <doorbell/eventfd_ctx.hpp>
 
@@ -33,20 +33,20 @@ namespace doorbell::asio::detail {
 using boost::system::error_code;
 
 /// The effect of an operation on an eventfd that is ready.
-enum class bell_use {
+enum class eventfd_use {
   waits,     ///< does not change the count
   reads,     ///< takes the value that a read takes
   acquires,  ///< the same, without passing the value to the handler
   writes,    ///< adds to the count
 };
 
-class bell_op : public boost::intrusive::list_base_hook<> {
+class eventfd_op : public boost::intrusive::list_base_hook<> {
  public:
-  bell_op(const bell_op&) = delete;
-  bell_op& operator=(const bell_op&) = delete;
+  eventfd_op(const eventfd_op&) = delete;
+  eventfd_op& operator=(const eventfd_op&) = delete;
 
-  [[nodiscard]] const bell_interest& interest() const noexcept { return interest_; }
-  [[nodiscard]] bool is_write() const noexcept { return use_ == bell_use::writes; }
+  [[nodiscard]] const eventfd_interest& interest() const noexcept { return interest_; }
+  [[nodiscard]] bool is_write() const noexcept { return use_ == eventfd_use::writes; }
   /// Shared by the operations that are bound to one cancellation slot (slot_canceller.hpp); 0 if it is bound to none.
   [[nodiscard]] std::uint64_t cancellation_key() const noexcept { return cancellation_key_; }
 
@@ -69,9 +69,9 @@ class bell_op : public boost::intrusive::list_base_hook<> {
   virtual void destroy() noexcept = 0;
 
  protected:
-  bell_op(bell_use use, const bell_interest& interest, std::uint64_t cancellation_key) noexcept
+  eventfd_op(eventfd_use use, const eventfd_interest& interest, std::uint64_t cancellation_key) noexcept
       : use_{use}, interest_{interest}, cancellation_key_{cancellation_key} {}
-  ~bell_op() = default;
+  ~eventfd_op() = default;
 
   [[nodiscard]] error_code result() const noexcept { return result_; }
   /// The value that was read.
@@ -80,10 +80,10 @@ class bell_op : public boost::intrusive::list_base_hook<> {
  private:
   [[nodiscard]] bool carry_out(eventfd_ctx& ctx, bool hung_up) noexcept {
     switch (use_) {
-      case bell_use::reads:
-      case bell_use::acquires:
+      case eventfd_use::reads:
+      case eventfd_use::acquires:
         return read(ctx);
-      case bell_use::writes:
+      case eventfd_use::writes:
         return write(ctx);
       default:
         return is_ready(ctx, hung_up);
@@ -108,30 +108,30 @@ class bell_op : public boost::intrusive::list_base_hook<> {
     return (ctx.poll() & wanted) != 0;
   }
 
-  const bell_use use_;
-  const bell_interest interest_;
+  const eventfd_use use_;
+  const eventfd_interest interest_;
   const std::uint64_t cancellation_key_;
   error_code result_;
   std::uint64_t count_ = 0;
 };
 
-using bell_op_list = boost::intrusive::list<bell_op>;
+using eventfd_op_list = boost::intrusive::list<eventfd_op>;
 
-template <bell_use Use, class Handler>
+template <eventfd_use Use, class Handler>
 void call(Handler&& handler, const error_code& result, std::uint64_t count) {
-  if constexpr (Use == bell_use::reads)
+  if constexpr (Use == eventfd_use::reads)
     std::forward<Handler>(handler)(result, count);
   else
     std::forward<Handler>(handler)(result);
 }
 
 /// A handler bound to its arguments.
-template <bell_use Use, class Handler>
-class bell_completion {
+template <eventfd_use Use, class Handler>
+class eventfd_completion {
  public:
   using allocator_type = boost::asio::associated_allocator_t<Handler>;
 
-  bell_completion(Handler&& handler, error_code result, std::uint64_t count)
+  eventfd_completion(Handler&& handler, error_code result, std::uint64_t count)
       : handler_{std::move(handler)}, result_{result}, count_{count} {}
 
   [[nodiscard]] allocator_type get_allocator() const noexcept {
@@ -148,16 +148,16 @@ class bell_completion {
   std::uint64_t count_;
 };
 
-template <bell_use Use, class Handler, class Executor>
-class bell_op_for final : public bell_op {
+template <eventfd_use Use, class Handler, class Executor>
+class eventfd_op_for final : public eventfd_op {
  public:
   /// @param executor of the I/O object.
-  [[nodiscard]] static bell_op& make(Handler handler, const Executor& executor, const bell_interest& interest,
-                                     std::uint64_t key) {
+  [[nodiscard]] static eventfd_op& make(Handler handler, const Executor& executor, const eventfd_interest& interest,
+                                        std::uint64_t key) {
     allocator memory{allocator_for(handler)};
     auto* place = traits::allocate(memory, 1);
     try {
-      return *new (place) bell_op_for{std::move(handler), executor, interest, key};
+      return *new (place) eventfd_op_for{std::move(handler), executor, interest, key};
     } catch (...) {
       traits::deallocate(memory, place, 1);
       throw;
@@ -178,35 +178,35 @@ class bell_op_for final : public bell_op {
 
  private:
   using handler_executor = boost::asio::associated_executor_t<Handler, Executor>;
-  using allocator = typename std::allocator_traits<op_allocator<Handler>>::template rebind_alloc<bell_op_for>;
+  using allocator = typename std::allocator_traits<op_allocator<Handler>>::template rebind_alloc<eventfd_op_for>;
   using traits = std::allocator_traits<allocator>;
 
-  bell_op_for(Handler&& handler, const Executor& executor, const bell_interest& interest, std::uint64_t key)
-      : bell_op{Use, interest, key},
+  eventfd_op_for(Handler&& handler, const Executor& executor, const eventfd_interest& interest, std::uint64_t key)
+      : eventfd_op{Use, interest, key},
         place_{boost::asio::get_associated_executor(handler, executor), executor},
         work_{executor},
         handler_{std::move(handler)} {}
 
   // The outstanding work ends after the handler has been posted, which counts as outstanding work itself.
   template <class HandOver>
-  void finish(HandOver hand_over) {
+  void finish(HandOver deferred_completion) {
     const auto where_to = std::move(place_);
     const auto work = std::move(work_);
     const auto why = result();
     const auto how_many = count();
-    hand_over(where_to, bell_completion<Use, Handler>{free(), why, how_many});
+    deferred_completion(where_to, eventfd_completion<Use, Handler>{free(), why, how_many});
   }
 
   /// Frees the memory of *this. @return the handler, which may own the memory that its allocator uses.
   [[nodiscard]] Handler free() noexcept {
     Handler handler{std::move(handler_)};
     allocator memory{allocator_for(handler)};
-    this->~bell_op_for();
+    this->~eventfd_op_for();
     traits::deallocate(memory, this, 1);
     return handler;
   }
 
-  handler_place<handler_executor> place_;
+  handler_work<handler_executor> place_;
   executor_work<Executor> work_;
   Handler handler_;
 };

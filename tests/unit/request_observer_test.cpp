@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A request_watcher is called for each request once when it is taken and once when it is answered, with its result and
+// A request_observer is called for each request once when it is taken and once when it is answered, with its result and
 // the carrier that it was meant for.
-#include "../../aio/request_watcher.hpp"
+#include "../../aio/request_observer.hpp"
 
 #include <doorbell/aio_calls.hpp>
 
@@ -29,12 +29,12 @@ namespace {
 
 using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
-using answered_by = aio::request_watcher::answered_by;
+using answered_by = aio::request_observer::answered_by;
 using doorbell::test::block_size;
 using doorbell::test::by_handle;
 
 /// Records the calls, by the data of the request.
-class record final : public aio::request_watcher {
+class record final : public aio::request_observer {
  public:
   struct told {
     int taken = 0;
@@ -83,11 +83,11 @@ std::string line_of(const char* path) {
   return line;
 }
 
-class request_watcher : public doorbell::test::direct {
+class request_observer : public doorbell::test::direct {
  protected:
-  request_watcher() {
+  request_observer() {
     told_.forget();
-    aio::request_watcher::set(told_);
+    aio::request_observer::set(told_);
   }
 
   /// Submits the request, and expects the calls for it. @param whom the expected carrier; more than one: any of them.
@@ -118,7 +118,7 @@ class request_watcher : public doorbell::test::direct {
   by_handle ctx_{64};
 };
 
-TEST_F(request_watcher, is_called_for_requests_that_submit_or_the_crew_has_answered) {
+TEST_F(request_observer, is_called_for_requests_that_submit_or_the_io_threads_has_answered) {
   const auto cached = doorbell::test::temporary_file("hello");
   const doorbell::test::pipe_ends pipe;
   std::array<char, 8> text{};
@@ -132,15 +132,15 @@ TEST_F(request_watcher, is_called_for_requests_that_submit_or_the_crew_has_answe
 }
 
 // Oracle: the kernel's AIO carries out these requests itself, and does not refuse them; so there is no thread for each.
-TEST_F(request_watcher, is_called_for_requests_that_the_kernels_aio_has_answered) {
-  const auto bell = doorbell::test::kernel_eventfd();
+TEST_F(request_observer, is_called_for_requests_that_the_kernels_aio_has_answered) {
+  const auto efd = doorbell::test::kernel_eventfd();
   const std::vector by_kernel{answered_by::kernel_aio};
   // Also when the library has found out that the program gets its events by calls, and when requests signal an eventfd.
   for (int round = 0; round < 100; ++round) {
     aio::iocb_abi read = read_of(3, memory[0]);
     if (round % 2 == 0) {
       read.flags |= aio::iocb_abi::flag_resfd;
-      read.resfd = static_cast<std::uint32_t>(bell.get());
+      read.resfd = static_cast<std::uint32_t>(efd.get());
     }
     expect_answered(read, block_size, by_kernel);
     expect_answered(aio::prep_pwrite(file.get(), memory[0], block_size, 5 * block_size), block_size, by_kernel);

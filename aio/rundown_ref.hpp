@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// user_count: counts the threads inside a context that may be destroyed at any time. It is a percpu_ref whose last
+// rundown_ref: counts the threads inside a context that may be destroyed at any time. It is a percpu_ref whose last
 // put() wakes the thread that destroys the context.
 //
 // Memory ordering: put() releases, wait_for_none() acquires.
@@ -14,7 +14,7 @@
 
 namespace doorbell::aio {
 
-class user_count {
+class rundown_ref {
  public:
   /// @return whether the caller is now a user; false after kill().
   [[nodiscard]] bool tryget_live() noexcept { return inside_.tryget_live(); }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The crew: its start, its end, and its replacement after the program has closed the descriptors of the first crew.
-// Each request that the crew has accepted is carried out: one byte is written to its file.
-#include "crew.hpp"
+// The I/O threads: its start, its end, and its replacement after the program has closed the descriptors of the first
+// set of I/O threads. Each request that the I/O threads have accepted is carried out: one byte is written to its file.
+#include "io_threads.hpp"
 
 #include <poll.h>
 #include <unistd.h>
@@ -14,24 +14,24 @@
 
 #include <doorbell/aio.hpp>
 
-#include "crew_parts.hpp"
 #include "engine_threads.hpp"
+#include "io_threads_parts.hpp"
 #include "scenario.hpp"
 
 namespace doorbell::model {
 namespace {
 
-using aio::crew;
+using aio::io_threads;
 
 constexpr aio::worker_pool::limits one_worker{
     .most_workers = 1, .idle_time = std::chrono::seconds{5}, .usual_workers = 1, .least_workers = 1};
 
-/// Requests that a program submits to a crew.
-class program final : public aio::worker_pool::lane {
+/// Requests that a program submits to a set of I/O threads.
+class program final : public aio::worker_pool::per_context_queue {
  public:
-  explicit program(crew& with) : with_{with} {}
+  explicit program(io_threads& with) : with_{with} {}
 
-  /// @return whether the crew has accepted a request for the file.
+  /// @return whether the I/O threads have accepted a request for the file.
   bool submit(std::size_t which, const unique_fd& file) {
     auto& asked = requests_[which];
     std::error_code ec;
@@ -47,49 +47,49 @@ class program final : public aio::worker_pool::lane {
   void conclude(aio::request& done) noexcept override { with_.pins.unpin(done.by_threads.pinned); }
 
  private:
-  crew& with_;
+  io_threads& with_;
   std::array<aio::request, 2> requests_{aio::request{aio::iocb_abi{}, nullptr}, aio::request{aio::iocb_abi{}, nullptr}};
 };
 
-/// A crew that is not the process-wide one, and its requests.
-class own_crew {
+/// A set of I/O threads that is not the process-wide one, and its requests.
+class own_io_threads {
  public:
-  /// Ends the threads, like those of a crew that has been replaced. The wakeup may be lost, so the poller's thread only
-  /// notices when time passes.
-  ~own_crew() {
+  /// Ends the threads, like those of a set of I/O threads that has been replaced. The wakeup may be lost, so the
+  /// poller's thread only notices when time passes.
+  ~own_io_threads() {
     all.retire();
     let_background_rest();
     let_time_pass();
     join_background();
   }
-  own_crew() = default;
-  own_crew(const own_crew&) = delete;
-  own_crew& operator=(const own_crew&) = delete;
+  own_io_threads() = default;
+  own_io_threads(const own_io_threads&) = delete;
+  own_io_threads& operator=(const own_io_threads&) = delete;
 
-  crew all{one_worker};
+  io_threads all{one_worker};
   program requests{all};
 };
 
-/// Ends the threads of the process-wide crew.
-void end_process_crew(crew& of_process) {
+/// Ends the threads of the process-wide I/O threads.
+void end_process_io_threads(io_threads& of_process) {
   of_process.retire();
   let_time_pass();
   join_background();
-  crew::begin_anew();
-  of_process.put();  // the process's reference: begin_anew() has cleared its pointer to this crew
+  io_threads::begin_anew();
+  of_process.put();  // the process's reference: begin_anew() has cleared its pointer to this set of I/O threads
 }
 
 void close_in_program(int number) { REQUIRE(::close(number) == 0); }
 
 }  // namespace
 
-// Legal: the second thread waits for the start that the first thread has begun, or finds the crew running.
-// Forbidden: the second thread starts the crew's threads again, or sends its file before they have their table.
-SCENARIO(crew_started_by_two, 2,
-         "if two threads need the crew concurrently, one starts it, and the requests of both are carried out") {
+// Legal: the second thread waits for the start that the first thread has begun, or finds the I/O threads running.
+// Forbidden: the second thread starts the I/O threads again, or sends its file before they have their table.
+SCENARIO(io_threads_started_by_two, 2,
+         "if two threads need the I/O threads concurrently, one starts it, and the requests of both are carried out") {
   const auto file = make_file();
   const auto other = make_file();
-  own_crew mine;
+  own_io_threads mine;
   together({{"submitter",
              [&] {
                REQUIRE(!mine.all.start());
@@ -104,16 +104,16 @@ SCENARIO(crew_started_by_two, 2,
   REQUIRE(bytes_in(file) == 1 && bytes_in(other) == 1);
 }
 
-// Legal: the pin is refused, because the crew has lost its wakeup; or the pin comes first, and the poller's thread runs
-// until the request has been carried out.
-// Forbidden: the pin is accepted after the poller's thread has found no work left.
-SCENARIO(crew_retired_as_a_file_is_pinned, 2,
-         "a request that a crew accepts as it is retired is carried out before its threads end") {
+// Legal: the pin is refused, because the I/O threads have lost its wakeup; or the pin comes first, and the poller's
+// thread runs until the request has been carried out. Forbidden: the pin is accepted after the poller's thread has
+// found no work left.
+SCENARIO(io_threads_retired_as_a_file_is_pinned, 2,
+         "a request that a set of I/O threads accepts as it is retired is carried out before its threads end") {
   const auto file = make_file();
   let_program_close_ours();
   bool is_accepted = false;
   {
-    own_crew mine;
+    own_io_threads mine;
     REQUIRE(!mine.all.start());
     close_in_program(mine.all.wakeup.number());
     together({{"submitter", [&] { is_accepted = mine.requests.submit(0, file); }}, {"other submitter", [&] {
@@ -131,13 +131,13 @@ SCENARIO(crew_retired_as_a_file_is_pinned, 2,
 // descriptor in the program's table.
 // Forbidden: the thread that asks for the descriptor waits for room, with the engine's lock, while the poller's thread,
 // which makes room, waits for that lock to complete a request.
-SCENARIO(crew_descriptor_sent_into_a_full_channel, 1,
+SCENARIO(io_threads_descriptor_sent_into_a_full_channel, 1,
          "a thread that asks an engine for its descriptor while the channel is full does not hold up a completion") {
   limit_messages(1);
   const auto file = make_file();
   const auto other = make_file();
   std::error_code ec;
-  const auto all = crew::process(ec);
+  const auto all = io_threads::process(ec);
   REQUIRE(!all->start());
   {
     aio::engine_threads engine{*all};
@@ -159,20 +159,20 @@ SCENARIO(crew_descriptor_sent_into_a_full_channel, 1,
     all->pins.unpin(pinned);
     let_background_rest();
   }
-  end_process_crew(*all);
+  end_process_io_threads(*all);
 }
 
-// Legal: each thread names the crew that it has tried, and the second thread gets the crew that replaced it for the
-// first.
-// Forbidden: the second thread replaces the new crew, too; or a request stays queued at a crew whose threads have
-// ended.
-SCENARIO(crew_replaced_by_two, 1,
-         "two threads that concurrently find the crew lost get the same new crew, which carries out both requests") {
+// Legal: each thread names the I/O threads that it has tried, and the second thread gets the I/O threads that replaced
+// it for the first. Forbidden: the second thread replaces the new set of I/O threads, too; or a request stays queued at
+// a set of I/O threads whose threads have ended.
+SCENARIO(io_threads_replaced_by_two, 1,
+         "two threads that concurrently find the I/O threads lost get the same new set of I/O threads, which carries "
+         "out both requests") {
   const auto file = make_file();
   const auto other = make_file();
   let_program_close_ours();
   std::error_code ec;
-  const auto lost = crew::process(ec);
+  const auto lost = io_threads::process(ec);
   REQUIRE(!lost->start());
   close_in_program(lost->wakeup.number());
   lost->wakeup.wake();
@@ -192,9 +192,9 @@ SCENARIO(crew_replaced_by_two, 1,
     REQUIRE(engine.reap(done) == 2);
   }
   REQUIRE(bytes_in(file) == 1 && bytes_in(other) == 1);
-  const auto next = crew::process(ec);
+  const auto next = io_threads::process(ec);
   REQUIRE(next != lost);
-  end_process_crew(*next);
+  end_process_io_threads(*next);
 }
 
 }  // namespace doorbell::model

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// by_turns: runs several sides of a comparison in one benchmark, interleaved, each for a short time. The speed of a
+// interleaved: runs several sides of a comparison in one benchmark, interleaved, each for a short time. The speed of a
 // disk, or of a CPU that has to be woken, varies by a fifth from one second to the next. Interleaved rounds are
 // affected alike, so that each repetition yields a meaningful ratio of two sides.
 #pragma once
@@ -16,7 +16,7 @@
 
 namespace doorbell::bench {
 
-class by_turns {
+class interleaved {
  public:
   /// @param round the work of one round.
   void add(std::string name, std::function<void()> round) { sides_.push_back({std::move(name), std::move(round), {}}); }

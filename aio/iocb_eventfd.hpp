@@ -14,28 +14,28 @@
 
 namespace doorbell::aio {
 
-inline bool has_bell(const iocb_abi& asked) noexcept { return (asked.flags & iocb_abi::flag_resfd) != 0; }
+inline bool has_eventfd(const iocb_abi& asked) noexcept { return (asked.flags & iocb_abi::flag_resfd) != 0; }
 
 inline bool ring_the_same(const iocb& one, const iocb& other) noexcept {
-  return has_bell(one) == has_bell(other) && one.eventfd() == other.eventfd();
+  return has_eventfd(one) == has_eventfd(other) && one.eventfd() == other.eventfd();
 }
 inline bool ring_the_same(const iocb_abi& one, const iocb_abi& other) noexcept {
-  return has_bell(one) == has_bell(other) && one.resfd == other.resfd;
+  return has_eventfd(one) == has_eventfd(other) && one.resfd == other.resfd;
 }
 
 /// Finds the eventfd that the iocb names. Errors: bad_file_descriptor; invalid_argument for a descriptor that is not an
 /// eventfd.
-inline std::error_code find_bell(const iocb& asked, ringing& whom, resfd_lookup& /*numbers*/) noexcept {
+inline std::error_code find_eventfd(const iocb& asked, completion_target& target, resfd_lookup& /*numbers*/) noexcept {
   if (asked.eventfd() == nullptr || !asked.eventfd()->is_open())
     return std::make_error_code(std::errc::bad_file_descriptor);
-  whom.bell = asked.eventfd();
+  target.efd = asked.eventfd();
   return {};
 }
 
-inline std::error_code find_bell(const iocb_abi& asked, ringing& whom, resfd_lookup& numbers) noexcept {
+inline std::error_code find_eventfd(const iocb_abi& asked, completion_target& target, resfd_lookup& numbers) noexcept {
   std::error_code ec;
-  whom.foreign = numbers.find(static_cast<int>(asked.resfd), ec);
-  if (!ec) whom.bell = whom.foreign->bell();
+  target.foreign = numbers.find(static_cast<int>(asked.resfd), ec);
+  if (!ec) target.efd = target.foreign->eventfd();
   return ec;
 }
 

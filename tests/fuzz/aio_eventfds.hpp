@@ -22,30 +22,30 @@
 
 namespace doorbell::fuzz {
 
-class aio_bells {
+class aio_eventfds {
  public:
   static constexpr std::size_t count = 2;
 
   /// Creates new eventfds. Called before each input.
   void renew() {
     files_.clear();
-    for (std::size_t bell = 0; bell < count; ++bell) {
-      numbers_.at(bell).reset(made());
-      keep(bell);
+    for (std::size_t efd = 0; efd < count; ++efd) {
+      numbers_.at(efd).reset(made());
+      keep(efd);
     }
   }
 
-  [[nodiscard]] int descriptor(std::size_t bell) const { return numbers_.at(bell).get(); }
+  [[nodiscard]] int descriptor(std::size_t efd) const { return numbers_.at(efd).get(); }
 
   /// Puts another eventfd at the same number.
-  void replace(std::size_t bell) {
+  void replace(std::size_t efd) {
     const base::unique_fd other{made()};
-    require(::dup3(other.get(), descriptor(bell), O_CLOEXEC) >= 0, "a number can be reused");
-    keep(bell);
+    require(::dup3(other.get(), descriptor(efd), O_CLOEXEC) >= 0, "a number can be reused");
+    keep(efd);
   }
 
   /// The file that the number refers to now, for expect().
-  [[nodiscard]] std::size_t file(std::size_t bell) const { return current_.at(bell); }
+  [[nodiscard]] std::size_t file(std::size_t efd) const { return current_.at(efd); }
   void expect(std::size_t file) { ++files_.at(file).expected; }
 
   /// Checks all counts. Call it when no request is in flight any more.
@@ -70,9 +70,9 @@ class aio_bells {
     return fd;
   }
 
-  void keep(std::size_t bell) {
-    current_.at(bell) = files_.size();
-    files_.push_back({.kept = base::unique_fd{::fcntl(descriptor(bell), F_DUPFD_CLOEXEC, 3)}});
+  void keep(std::size_t efd) {
+    current_.at(efd) = files_.size();
+    files_.push_back({.kept = base::unique_fd{::fcntl(descriptor(efd), F_DUPFD_CLOEXEC, 3)}});
   }
 
   std::array<base::unique_fd, count> numbers_;

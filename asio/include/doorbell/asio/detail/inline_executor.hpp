@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// loop_executor: the executor of the I/O objects that doorbell uses internally in an execution context. It runs each
+// inline_executor: the executor of the I/O objects that doorbell uses internally in an execution context. It runs each
 // function inline. This is always in a thread that runs the context, because the reactor calls it. No strand of the
 // program is involved, so the operations of one file do not wait for handlers of others.
 //
@@ -23,11 +23,11 @@
 
 namespace doorbell::asio::detail {
 
-class loop_executor {
+class inline_executor {
  public:
   class never_blocking;
 
-  explicit loop_executor(boost::asio::execution_context& context) noexcept : context_{&context} {}
+  explicit inline_executor(boost::asio::execution_context& context) noexcept : context_{&context} {}
 
   [[nodiscard]] boost::asio::execution_context& query(boost::asio::execution::context_t /*what*/) const noexcept {
     return *context_;
@@ -42,15 +42,15 @@ class loop_executor {
   void execute(Function&& function) const {
     std::forward<Function>(function)();
   }
-  bool operator==(const loop_executor&) const noexcept = default;
+  bool operator==(const inline_executor&) const noexcept = default;
 
  private:
   boost::asio::execution_context* context_;
 };
 
-class loop_executor::never_blocking {
+class inline_executor::never_blocking {
  public:
-  explicit never_blocking(const loop_executor& runs) noexcept : runs_{runs} {}
+  explicit never_blocking(const inline_executor& runs) noexcept : runs_{runs} {}
 
   [[nodiscard]] boost::asio::execution_context& query(boost::asio::execution::context_t what) const noexcept {
     return runs_.query(what);
@@ -64,7 +64,7 @@ class loop_executor::never_blocking {
   /// the loop. This works with every execution context that has a reactor.
   template <class Function>
   void execute(Function&& function) const {
-    boost::asio::posix::basic_stream_descriptor<loop_executor> closed{runs_};
+    boost::asio::posix::basic_stream_descriptor<inline_executor> closed{runs_};
     closed.async_read_some(boost::asio::mutable_buffer{}, [run = std::forward<Function>(function)](
                                                               const boost::system::error_code& /*ec*/,
                                                               std::size_t /*bytes*/) mutable { std::move(run)(); });
@@ -72,10 +72,10 @@ class loop_executor::never_blocking {
   bool operator==(const never_blocking&) const noexcept = default;
 
  private:
-  loop_executor runs_;
+  inline_executor runs_;
 };
 
-inline loop_executor::never_blocking loop_executor::require(
+inline inline_executor::never_blocking inline_executor::require(
     boost::asio::execution::blocking_t::never_t /*what*/) const noexcept {
   return never_blocking{*this};
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bell_watch: an entry on an eventfd's wait queue that makes an event loop execute the operations that wait for the
+// eventfd_waiter: an entry on an eventfd's wait queue that makes an event loop execute the operations that wait for the
 // eventfd.
 //
 // While operations wait and the eventfd is not ready for any of them, the waiter is *armed*: its entry is on the queue.
@@ -39,10 +39,10 @@
 #include <memory>
 #include <utility>
 
-#include <doorbell/asio/detail/bell_op.hpp>
-#include <doorbell/asio/detail/bell_service.hpp>
 #include <doorbell/asio/detail/context_of.hpp>
-#include <doorbell/asio/detail/handler_place.hpp>
+#include <doorbell/asio/detail/eventfd_op.hpp>
+#include <doorbell/asio/detail/eventfd_service.hpp>
+#include <doorbell/asio/detail/handler_work.hpp>
 #include <doorbell/asio/detail/pending_posts.hpp>
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/mutex.hpp>
@@ -53,15 +53,15 @@
 
 namespace doorbell::asio::detail {
 
-class bell_watch : public std::enable_shared_from_this<bell_watch>,
-                   public bell_service::client,
-                   private base::wait_entry {
+class eventfd_waiter : public std::enable_shared_from_this<eventfd_waiter>,
+                       public eventfd_service::client,
+                       private base::wait_entry {
  public:
   [[nodiscard]] eventfd_ctx& ctx() const noexcept { return *ctx_; }
 
   /// Takes ownership of the operation until look(), cancel(), close() or shut_down() ends it. Its handler is called
   /// from the loop.
-  void start(bell_op& op) {
+  void start(eventfd_op& op) {
     {
       const base::mutex_lock held{mutex_};
       if (enqueue(op)) return;
@@ -73,7 +73,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   /// As start(), except that an operation is executed inline if no other operation waits and the eventfd is ready. Its
   /// effect then does not depend on the loop. If all operations on an eventfd are started this way, an operation waits
   /// only while the count is 0.
-  void start_or_finish(bell_op& op) {
+  void start_or_finish(eventfd_op& op) {
     {
       const base::walk_scope scope;
       const base::mutex_lock held{mutex_};
@@ -88,7 +88,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   /// them, and returns the number of operations completed. No other operation starts, ends or is cancelled meanwhile.
   template <class Step>
   void change(const Step& step) {
-    bell_op_list finished;
+    eventfd_op_list finished;
     {
       const base::walk_scope scope;
       const base::mutex_lock held{mutex_};
@@ -105,7 +105,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
 
   /// Ends all waiting operations, or those with that key, with operation_aborted.
   void cancel() {
-    bell_op_list ended;
+    eventfd_op_list ended;
     {
       const base::mutex_lock held{mutex_};
       ended.swap(waiting_);
@@ -114,7 +114,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     abort(ended);
   }
   void cancel(std::uint64_t key) {
-    bell_op_list ended;
+    eventfd_op_list ended;
     {
       const base::mutex_lock held{mutex_};
       take_keyed(key, ended);
@@ -128,7 +128,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
 
   /// Closes the waiter and cancels the waiting operations. No wake function runs after it has returned.
   void close() {
-    bell_op_list ended;
+    eventfd_op_list ended;
     if (!end(ended)) return;
     posts_.wait_for_none();
     service_.remove(*this);
@@ -136,16 +136,16 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   }
 
  protected:
-  bell_watch(bell_service& service, eventfd_ctx& ctx) noexcept
-      : wait_entry{&bell_watch::on_wake}, service_{service}, ctx_{&ctx} {}
-  ~bell_watch() = default;
+  eventfd_waiter(eventfd_service& service, eventfd_ctx& ctx) noexcept
+      : wait_entry{&eventfd_waiter::on_wake}, service_{service}, ctx_{&ctx} {}
+  ~eventfd_waiter() = default;
 
   /// Posts a call of look() to the executor.
   virtual void post_look() = 0;
 
   /// Called by the loop once for each post_look(). Executes the operations for which the eventfd is ready.
   void look() {
-    bell_op_list finished;
+    eventfd_op_list finished;
     {
       const base::walk_scope scope;  // functions that wake functions defer run after mutex_ is released
       const base::mutex_lock held{mutex_};
@@ -153,25 +153,25 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
       while (!waiting_.empty() && !arm_for_all());
       if (waiting_.empty()) posted_.store(false, base::memory_order_relaxed);
     }
-    hand_over(finished);
+    deferred_completion(finished);
   }
 
  private:
   class first_of_waiting {
    public:
-    first_of_waiting(bell_watch& watch, bell_op_list& finished) noexcept : watch_{watch}, finished_{finished} {}
+    first_of_waiting(eventfd_waiter& watch, eventfd_op_list& finished) noexcept : watch_{watch}, finished_{finished} {}
     // The analysis cannot see that change() holds the mutex.
     std::size_t operator()(std::size_t most) const noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
       return watch_.take_first_of_waiting(most, finished_);
     }
 
    private:
-    bell_watch& watch_;
-    bell_op_list& finished_;
+    eventfd_waiter& watch_;
+    eventfd_op_list& finished_;
   };
 
   /// @return false if the waiter is closed.
-  [[nodiscard]] bool enqueue(bell_op& op) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  [[nodiscard]] bool enqueue(eventfd_op& op) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (closed_) return false;
     waiting_.push_back(op);
     if (!posted_.load(base::memory_order_relaxed) && !arm(op.interest())) wake_loop();
@@ -179,19 +179,19 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   }
 
   static int on_wake(wait_entry& entry, unsigned events) noexcept {
-    auto& self = static_cast<bell_watch&>(entry);
+    auto& self = static_cast<eventfd_waiter&>(entry);
     self.ctx_->assert_held();  // equivalent fault: it tells the compiler's analysis, and has no code
     // equivalent fault (constant): only a negative answer counts for an entry that is not exclusive
     if (!(events & POLLHUP) && !self.is_ready()) return 0;
     self.unhook();
     self.posted_.store(true, base::memory_order_relaxed);
     self.posts_.begin();
-    eventfd_ctx::after_callback(&bell_watch::post_later, &self);
+    eventfd_ctx::after_callback(&eventfd_waiter::post_later, &self);
     return 0;  // equivalent fault (constant): as above
   }
 
   static void post_later(void* watch, std::uint64_t /*argument*/) noexcept {
-    auto& self = *static_cast<bell_watch*>(watch);
+    auto& self = *static_cast<eventfd_waiter*>(watch);
     self.wake_loop();
     self.posts_.end();
   }
@@ -214,7 +214,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   /// Arms for `wanted`, in addition to the conditions that the entry is armed for.
   /// @return false if operations can be executed now. posted_ is then set, and the caller must execute them or post
   /// look().
-  [[nodiscard]] bool arm(const bell_interest& wanted) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  [[nodiscard]] bool arm(const eventfd_interest& wanted) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const eventfd_ctx_lock queue{*ctx_};
     if (posted_.load(base::memory_order_relaxed)) return true;  // a wake function has run, and posts look()
     if (!linked()) interest_ = {};
@@ -228,7 +228,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
 
   /// Arms for all waiting operations. @return false if the caller must execute them first.
   [[nodiscard]] bool arm_for_all() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    bell_interest wanted;
+    eventfd_interest wanted;
     for (const auto& op : waiting_) wanted.add(op.interest());
     posted_.store(false, base::memory_order_relaxed);
     return arm(wanted);
@@ -253,7 +253,7 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
 
   // In the order in which they were started, so that reads and writes are served fairly. The wake functions of the
   // queue run here, with mutex_ held. None of them can take mutex_, since calls of this layer fail in a callback.
-  void attempt_all(bell_op_list& finished) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void attempt_all(eventfd_op_list& finished) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     bool a_write_waits = false;
     for (auto at = waiting_.begin(); at != waiting_.end();) {
       auto& op = *at;
@@ -268,14 +268,14 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     }
   }
 
-  void take_keyed(std::uint64_t key, bell_op_list& taken) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void take_keyed(std::uint64_t key, eventfd_op_list& taken) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     for (auto at = waiting_.begin(); at != waiting_.end();) {
       auto& op = *at++;
       if (op.cancellation_key() == key) move_to(taken, op);
     }
   }
 
-  std::size_t take_first_of_waiting(std::size_t most, bell_op_list& taken) noexcept
+  std::size_t take_first_of_waiting(std::size_t most, eventfd_op_list& taken) noexcept
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     std::size_t count = 0;
     for (; count < most && !waiting_.empty(); ++count) move_to(taken, waiting_.front());
@@ -283,41 +283,41 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
     return count;
   }
 
-  void move_to(bell_op_list& taken, bell_op& op) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void move_to(eventfd_op_list& taken, eventfd_op& op) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     waiting_.erase(waiting_.iterator_to(op));
     taken.push_back(op);
   }
 
-  [[nodiscard]] static bool has_write(const bell_op_list& ops) noexcept {
-    return std::any_of(ops.begin(), ops.end(), [](const bell_op& op) { return op.is_write(); });
+  [[nodiscard]] static bool has_write(const eventfd_op_list& ops) noexcept {
+    return std::any_of(ops.begin(), ops.end(), [](const eventfd_op& op) { return op.is_write(); });
   }
 
   /// @return false if the waiter was closed before.
-  bool end(bell_op_list& ended) {
+  bool end(eventfd_op_list& ended) {
     const base::mutex_lock held{mutex_};
     ended.swap(waiting_);
     disarm();
     return !std::exchange(closed_, true);
   }
 
-  static void abort(bell_op_list& ops) {
+  static void abort(eventfd_op_list& ops) {
     for (auto& op : ops) op.fail(boost::asio::error::operation_aborted);
     post_all(ops);
   }
 
-  static void post_all(bell_op_list& ops) {
+  static void post_all(eventfd_op_list& ops) {
     while (!ops.empty()) take_first(ops).post();
   }
 
   // The first handler may be called inline and may throw. Therefore the others are posted before it.
-  static void hand_over(bell_op_list& ops) {
+  static void deferred_completion(eventfd_op_list& ops) {
     if (ops.empty()) return;
     auto& first = take_first(ops);
     post_all(ops);
     first.dispatch();
   }
 
-  [[nodiscard]] static bell_op& take_first(bell_op_list& ops) noexcept {
+  [[nodiscard]] static eventfd_op& take_first(eventfd_op_list& ops) noexcept {
     auto& first = ops.front();
     ops.pop_front();
     return first;
@@ -326,17 +326,17 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   // The handlers' destructors may drop the last other reference to *this.
   void shut_down() override {
     const auto self = shared_from_this();
-    bell_op_list ended;
+    eventfd_op_list ended;
     end(ended);
     posts_.wait_for_none();
     while (!ended.empty()) take_first(ended).destroy();
   }
 
-  bell_service& service_;
+  eventfd_service& service_;
   const eventfd_ctx_ptr ctx_;
 
   base::mutex mutex_;
-  bell_op_list waiting_ DOORBELL_GUARDED_BY(mutex_);
+  eventfd_op_list waiting_ DOORBELL_GUARDED_BY(mutex_);
   bool closed_ DOORBELL_GUARDED_BY(mutex_) = false;
   bool hung_up_ DOORBELL_GUARDED_BY(mutex_) = false;  // set when the entry could not be attached
 
@@ -347,18 +347,18 @@ class bell_watch : public std::enable_shared_from_this<bell_watch>,
   pending_posts posts_;
   base::atomic<std::uint64_t> last_key_{0};
 
-  bell_interest interest_
+  eventfd_interest interest_
       DOORBELL_GUARDED_BY(ctx_);  // of all waiting operations; possibly also of cancelled waits and reads
 };
 
 /// A waiter that posts look() to an executor.
 template <class Executor>
-class bell_watch_on final : public bell_watch {
+class eventfd_waiter_on final : public eventfd_waiter {
  public:
   /// @param executor its execution context ends the waiter at shutdown.
-  [[nodiscard]] static std::shared_ptr<bell_watch_on> make(const Executor& executor, eventfd_ctx& ctx) {
-    auto& service = boost::asio::use_service<bell_service>(context_of(executor));
-    auto made = std::make_shared<bell_watch_on>(key{}, executor, service, ctx);
+  [[nodiscard]] static std::shared_ptr<eventfd_waiter_on> make(const Executor& executor, eventfd_ctx& ctx) {
+    auto& service = boost::asio::use_service<eventfd_service>(context_of(executor));
+    auto made = std::make_shared<eventfd_waiter_on>(key{}, executor, service, ctx);
     service.add(*made);
     return made;
   }
@@ -367,12 +367,12 @@ class bell_watch_on final : public bell_watch {
   struct key {};
 
  public:
-  bell_watch_on(key, Executor executor, bell_service& service, eventfd_ctx& ctx) noexcept
-      : bell_watch{service, ctx}, executor_{std::move(executor)} {}
+  eventfd_waiter_on(key, Executor executor, eventfd_service& service, eventfd_ctx& ctx) noexcept
+      : eventfd_waiter{service, ctx}, executor_{std::move(executor)} {}
 
  private:
   void post_look() override {
-    post_to(executor_, [self = std::static_pointer_cast<bell_watch_on>(shared_from_this())] { self->look(); });
+    post_to(executor_, [self = std::static_pointer_cast<eventfd_waiter_on>(shared_from_this())] { self->look(); });
   }
 
   const Executor executor_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// only_handler: during its lifetime the thread runs the handler of a file operation, and no other handler of that
+// sole_handler_scope: during its lifetime the thread runs the handler of a file operation, and no other handler of that
 // file_proactor is posted. The first operation that this handler starts therefore cannot be submitted together with
 // another one. Handlers may run loops, whose handlers have scopes of their own: the scopes nest.
 #pragma once
@@ -13,14 +13,14 @@ namespace doorbell::asio::detail {
 
 class file_proactor;
 
-class only_handler {
+class sole_handler_scope {
  public:
   /// @param turns the file_proactor of the handler; null if other handlers are posted.
-  explicit only_handler(const file_proactor* turns) noexcept
+  explicit sole_handler_scope(const file_proactor* turns) noexcept
       : turns_{turns}, before_{std::exchange(innermost_, this)} {}
-  only_handler(const only_handler&) = delete;
-  only_handler& operator=(const only_handler&) = delete;
-  ~only_handler() { innermost_ = before_; }
+  sole_handler_scope(const sole_handler_scope&) = delete;
+  sole_handler_scope& operator=(const sole_handler_scope&) = delete;
+  ~sole_handler_scope() { innermost_ = before_; }
 
   /// @return whether this thread runs the only handler of `turns`. Returns true once in each scope.
   [[nodiscard]] static bool take_first_start(const file_proactor& turns) noexcept {
@@ -30,10 +30,10 @@ class only_handler {
   }
 
  private:
-  static inline constinit thread_local only_handler* innermost_ = nullptr;
+  static inline constinit thread_local sole_handler_scope* innermost_ = nullptr;
 
   const file_proactor* turns_;  // null after take_first_start() has returned true
-  only_handler* const before_;
+  sole_handler_scope* const before_;
 };
 
 }  // namespace doorbell::asio::detail

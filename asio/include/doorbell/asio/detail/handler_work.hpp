@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// handler_place: where the handler of an operation is called. In most programs this is the io_context of the I/O
+// handler_work: where the handler of an operation is called. In most programs this is the io_context of the I/O
 // object, whatever type of executor refers to it. Then the thread that runs the io_context calls the handler directly,
 // without the executors that any_io_executor would create on the way. The owner of the operation keeps that io_context
-// busy, for example by executor_work; handler_place keeps any other executor busy.
+// busy, for example by executor_work; handler_work keeps any other executor busy.
 //
 // Thread safety: not thread-safe; owned by the operation.
 #pragma once
@@ -59,11 +59,11 @@ template <class One, class Other>
 }
 
 template <class HandlerExecutor>
-class handler_place {
+class handler_work {
  public:
   /// @param executor of the handler. @param own the executor of the I/O object.
   template <class Executor>
-  handler_place(const HandlerExecutor& executor, const Executor& own) : loop_{loop_of(own)} {
+  handler_work(const HandlerExecutor& executor, const Executor& own) : loop_{loop_of(own)} {
     if (loop_ == nullptr || (!is_the_same(executor, own) && loop_of(executor) != loop_)) elsewhere_.emplace(executor);
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// watched_bell: an eventfd with a notifier, and bodies of threads that use them, for scenarios.
+// watched_eventfd: an eventfd with a notifier, and bodies of threads that use them, for scenarios.
 #pragma once
 
 #include <cstdint>
@@ -15,25 +15,25 @@
 
 namespace doorbell::model {
 
-class watched_bell {
+class watched_eventfd {
  public:
   enum class at_first { registered, not_registered };
 
-  explicit watched_bell(at_first how = at_first::registered, notifier::sharing shared = notifier::sharing::every)
+  explicit watched_eventfd(at_first how = at_first::registered, notifier::sharing shared = notifier::sharing::every)
       : watcher_{std::make_unique<notifier>([this](eventfd_ctx&) { on_signal(); }, [this] { on_release(); })} {
-    if (how == at_first::registered) watcher_->register_with(bell_, shared);
+    if (how == at_first::registered) watcher_->register_with(efd_, shared);
   }
 
   // The bodies of threads.
 
   /// The body of a thread that signals. It has its own reference, and drops it after the signal.
   [[nodiscard]] auto signaller(std::uint64_t n = 1) {
-    return [n, mine = bell_.context()]() mutable {
+    return [n, mine = efd_.context()]() mutable {
       mine->signal(n);
       mine.reset();
     };
   }
-  void close() { bell_.close(); }
+  void close() { efd_.close(); }
   /// Unregisters, and frees the notifier. From now on a callback would be a use after free.
   void unregister() {
     finish(watcher_->unregister());
@@ -55,7 +55,7 @@ class watched_bell {
   }
   /// The body of a thread that registers. It has its own handle, and closes it after the registration.
   [[nodiscard]] auto registrar() {
-    return [this, mine = bell_]() mutable {
+    return [this, mine = efd_]() mutable {
       ready_ = watcher_->register_with(mine);
       mine.close();
     };
@@ -68,7 +68,7 @@ class watched_bell {
   /// The result of register_with().
   [[nodiscard]] bool was_ready() const noexcept { return ready_; }
   [[nodiscard]] decoupled outcome() const noexcept { return outcome_; }
-  [[nodiscard]] eventfd& bell() noexcept { return bell_; }
+  [[nodiscard]] eventfd& efd() noexcept { return efd_; }
   [[nodiscard]] notifier& watcher() noexcept { return *watcher_; }
 
  private:
@@ -88,7 +88,7 @@ class watched_bell {
     REQUIRE(releases_ == (outcome == decoupled::by_hup ? 1 : 0));
   }
 
-  eventfd bell_;
+  eventfd efd_;
   int calls_ = 0;
   int releases_ = 0;
   bool ready_ = false;

@@ -28,10 +28,10 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-namespace doorbell::aio::kernel_hop {
+namespace doorbell::aio::tsan_annotations {
 
 /// Call before the kernel can see the request. Pairs with arrive() on the same address.
-inline void depart([[maybe_unused]] void* request) noexcept {
+inline void happens_before([[maybe_unused]] void* request) noexcept {
 #if defined(DOORBELL_THREAD_SANITIZER)
   __tsan_release(request);
 #endif
@@ -39,7 +39,7 @@ inline void depart([[maybe_unused]] void* request) noexcept {
 
 /// Call before the kernel adds to an eventfd. For ThreadSanitizer, the write of 0 bytes is a release, which the
 /// program's read of the eventfd acquires.
-inline void depart_by([[maybe_unused]] const base::private_fd& eventfd) noexcept {
+inline void happens_before_by([[maybe_unused]] const base::private_fd& eventfd) noexcept {
 #if defined(DOORBELL_THREAD_SANITIZER)
   const std::uint64_t nothing = 0;
   std::ignore = ::write(eventfd.get(), &nothing, 0);
@@ -47,7 +47,7 @@ inline void depart_by([[maybe_unused]] const base::private_fd& eventfd) noexcept
 }
 
 /// Call after the completion of the request has been seen.
-inline void arrive([[maybe_unused]] void* request) noexcept {
+inline void happens_after([[maybe_unused]] void* request) noexcept {
 #if defined(DOORBELL_THREAD_SANITIZER)
   __tsan_acquire(request);
 #endif
@@ -59,8 +59,8 @@ inline void arrive([[maybe_unused]] void* request) noexcept {
 inline constinit char address_space = 0;
 
 /// Call before memory is unmapped. Pairs with mapped().
-inline void unmap() noexcept { depart(&address_space); }
+inline void unmap() noexcept { happens_before(&address_space); }
 /// Call after memory has been mapped.
-inline void mapped() noexcept { arrive(&address_space); }
+inline void mapped() noexcept { happens_after(&address_space); }
 
-}  // namespace doorbell::aio::kernel_hop
+}  // namespace doorbell::aio::tsan_annotations

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// crew: the threads of a load, which run its rounds; gate: brings all loads to rest at the same time.
+// io_threads: the threads of a load, which run its rounds; gate: brings all loads to rest at the same time.
 #pragma once
 
 #include <atomic>
@@ -57,15 +57,15 @@ class gate {
   bool ended_ = false;
 };
 
-class crew {
+class load_threads {
  public:
-  crew(std::unique_ptr<load> work, gate& between_rounds)
+  load_threads(std::unique_ptr<load> work, gate& between_rounds)
       : load_{std::move(work)}, gate_{between_rounds}, meet_{static_cast<std::ptrdiff_t>(load_->threads())} {
     for (std::size_t thread = 0; thread < load_->threads(); ++thread)
       threads_.emplace_back([this, thread] { run(thread); });
   }
-  crew(const crew&) = delete;
-  crew& operator=(const crew&) = delete;
+  load_threads(const load_threads&) = delete;
+  load_threads& operator=(const load_threads&) = delete;
 
   [[nodiscard]] const load& work() const noexcept { return *load_; }
   [[nodiscard]] std::uint64_t rounds() const noexcept { return rounds_.load(std::memory_order_relaxed); }

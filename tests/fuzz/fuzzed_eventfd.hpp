@@ -14,8 +14,8 @@
 namespace doorbell::fuzz {
 
 /// An eventfd of an input, and the sums of the counts that all threads have added and taken.
-struct fuzzed_bell {
-  fuzzed_bell() { require(there.get() > 2, "an eventfd can be created"); }
+struct fuzzed_eventfd {
+  fuzzed_eventfd() { require(there.get() > 2, "an eventfd can be created"); }
 
   /// Called before each input.
   void renew(int flags) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bell_service: the list of an execution context's waiters and watches, which its shutdown ends. Without the service, a
-// coroutine that owns its eventfd and is suspended in a wait for it would own itself when the context is destroyed, and
-// a signaller would post to a destroyed context.
+// eventfd_service: the list of an execution context's waiters and watches, which its shutdown ends. Without the
+// service, a coroutine that owns its eventfd and is suspended in a wait for it would own itself when the context is
+// destroyed, and a signaller would post to a destroyed context.
 //
 // Thread safety: add() and remove() may be called concurrently. shutdown() is called by the execution context when no
 // thread runs it any more; other threads may signal the eventfds until each waiter has left its wait queue.
@@ -17,7 +17,7 @@
 
 namespace doorbell::asio::detail {
 
-class bell_service final : public boost::asio::execution_context::service {
+class eventfd_service final : public boost::asio::execution_context::service {
  public:
   /// An object that must end with the context.
   class client : public boost::intrusive::list_base_hook<> {
@@ -32,10 +32,10 @@ class bell_service final : public boost::asio::execution_context::service {
     ~client() = default;
   };
 
-  using key_type = bell_service;
+  using key_type = eventfd_service;
   static inline boost::asio::execution_context::id id;
 
-  explicit bell_service(boost::asio::execution_context& context) : service{context} {}
+  explicit eventfd_service(boost::asio::execution_context& context) : service{context} {}
 
   void add(client& one) {
     const base::mutex_lock held{mutex_};

@@ -20,9 +20,9 @@ namespace doorbell::bench {
 
 class doorbell_ear {
  public:
-  explicit doorbell_ear(boost::asio::io_context& io) : ear_{io, bell_} {}
+  explicit doorbell_ear(boost::asio::io_context& io) : ear_{io, efd_} {}
 
-  void signal() const { bell_.signal(); }
+  void signal() const { efd_.signal(); }
   /// Calls `heard` with each count that is read. Must be called by the loop's thread.
   template <class Heard>
   void listen(Heard heard) {
@@ -34,18 +34,18 @@ class doorbell_ear {
   }
 
  private:
-  eventfd bell_;
+  eventfd efd_;
   asio::eventfd ear_;
 };
 
 class descriptor_ear {
  public:
-  explicit descriptor_ear(boost::asio::io_context& io) : ear_{io, bell_.fd()} { ear_.non_blocking(true); }
+  explicit descriptor_ear(boost::asio::io_context& io) : ear_{io, efd_.fd()} { ear_.non_blocking(true); }
   ~descriptor_ear() { ear_.release(); }
   descriptor_ear(const descriptor_ear&) = delete;
   descriptor_ear& operator=(const descriptor_ear&) = delete;
 
-  void signal() const { bell_.signal(); }
+  void signal() const { efd_.signal(); }
   template <class Heard>
   void listen(Heard heard) {
     ear_.async_read_some(boost::asio::buffer(&count_, sizeof count_),
@@ -57,7 +57,7 @@ class descriptor_ear {
   }
 
  private:
-  kernel_eventfd bell_;
+  kernel_eventfd efd_;
   std::uint64_t count_ = 0;
   boost::asio::posix::stream_descriptor ear_;
 };

@@ -29,35 +29,35 @@ namespace {
 using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
 
-class aio_bell : public testing::Test {
+class aio_eventfd : public testing::Test {
  protected:
   aio::iocb ringing_read() {
     auto read = doorbell::test::by_engine(aio::prep_pread(file_.get(), text_.data(), 5, 0));
-    read.set_eventfd(bell_);
+    read.set_eventfd(efd_);
     return read;
   }
 
-  doorbell::eventfd bell_;
+  doorbell::eventfd efd_;
   aio::context ctx_{64};
   doorbell::base::unique_fd file_ = doorbell::test::temporary_file("hello, world");
   std::array<char, 64> text_{};
 };
 
-TEST_F(aio_bell, completion_signals_its_eventfd_although_no_thread_gets_the_event) {
+TEST_F(aio_eventfd, completion_signals_its_eventfd_although_no_thread_gets_the_event) {
   auto read = ringing_read();
   ctx_.submit({&read});
-  EXPECT_EQ(bell_.read_for(20s), 1U);
+  EXPECT_EQ(efd_.read_for(20s), 1U);
 }
 
 // Oracle: ThreadSanitizer, which identifies descriptors by their numbers, reports no race. Only the kernel orders the
 // two threads.
-TEST_F(aio_bell, descriptor_number_of_a_destroyed_context_can_be_reused) {
+TEST_F(aio_eventfd, descriptor_number_of_a_destroyed_context_can_be_reused) {
   std::atomic<bool> gone{false};
   std::jthread user{[&] {
     aio::context ctx{8};
     auto read = ringing_read();
     ctx.submit({&read});
-    EXPECT_EQ(bell_.read_for(20s), 1U);
+    EXPECT_EQ(efd_.read_for(20s), 1U);
     ctx.destroy();
     gone.store(true, std::memory_order_relaxed);
   }};
@@ -66,23 +66,23 @@ TEST_F(aio_bell, descriptor_number_of_a_destroyed_context_can_be_reused) {
   EXPECT_TRUE(of_the_same_number);
 }
 
-TEST_F(aio_bell, eventfd_counts_every_completion) {
+TEST_F(aio_eventfd, eventfd_counts_every_completion) {
   auto write = aio::prep_pwrite(file_.get(), "HELLO", 5, 0);
-  write.set_eventfd(bell_);
+  write.set_eventfd(efd_);
   std::vector<aio::iocb> writes(40, write);
   std::vector<aio::iocb*> pointers;
   for (auto& each : writes) pointers.push_back(&each);
   ASSERT_EQ(ctx_.submit(pointers), writes.size());
   std::uint64_t rung = 0;
-  while (rung < writes.size()) rung += bell_.read_for(20s);
+  while (rung < writes.size()) rung += efd_.read_for(20s);
   EXPECT_EQ(rung, writes.size());
 }
 
-TEST_F(aio_bell, event_can_be_fetched_when_its_eventfd_is_signalled) {
+TEST_F(aio_eventfd, event_can_be_fetched_when_its_eventfd_is_signalled) {
   std::atomic<std::size_t> found{0};
   std::array<aio::io_event, 4> events{};
   std::latch rung{1};
-  const doorbell::notifier watch{bell_, [&](doorbell::eventfd_ctx&) {
+  const doorbell::notifier watch{efd_, [&](doorbell::eventfd_ctx&) {
                                    found = ctx_.get_events(0, events).size();
                                    rung.count_down();
                                  }};
@@ -92,13 +92,13 @@ TEST_F(aio_bell, event_can_be_fetched_when_its_eventfd_is_signalled) {
   EXPECT_EQ(found, 1U);
 }
 
-TEST_F(aio_bell, callback_of_a_completion_can_submit_the_next_request) {
+TEST_F(aio_eventfd, callback_of_a_completion_can_submit_the_next_request) {
   constexpr std::size_t rounds = 50;
   auto read = ringing_read();
   std::atomic<std::size_t> rung{0};
   std::latch done{1};
   std::array<aio::io_event, 4> events{};
-  doorbell::notifier watch{bell_, [&](doorbell::eventfd_ctx&) {
+  doorbell::notifier watch{efd_, [&](doorbell::eventfd_ctx&) {
                              (void)ctx_.get_events(0, events);
                              if (++rung < rounds)
                                ctx_.submit({&read});
@@ -110,35 +110,35 @@ TEST_F(aio_bell, callback_of_a_completion_can_submit_the_next_request) {
   EXPECT_EQ(rung, rounds);
 }
 
-TEST_F(aio_bell, cancelled_request_signals_its_eventfd) {
+TEST_F(aio_eventfd, cancelled_request_signals_its_eventfd) {
   doorbell::test::pipe_ends pipe;
   auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
-  read.set_eventfd(bell_);
+  read.set_eventfd(efd_);
   ctx_.submit({&read});
   ctx_.cancel(read);
-  EXPECT_EQ(bell_.read_for(20s), 1U);
+  EXPECT_EQ(efd_.read_for(20s), 1U);
 }
 
-TEST_F(aio_bell, requests_cancelled_by_destroy_signal_their_eventfd) {
+TEST_F(aio_eventfd, requests_cancelled_by_destroy_signal_their_eventfd) {
   doorbell::test::pipe_ends pipe;
   std::vector<aio::iocb> reads(8, aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0));
   for (auto& read : reads) {
-    read.set_eventfd(bell_);
+    read.set_eventfd(efd_);
     ctx_.submit({&read});
   }
   ctx_.destroy();
-  EXPECT_EQ(bell_.read(), reads.size());
+  EXPECT_EQ(efd_.read(), reads.size());
 }
 
-TEST_F(aio_bell, submit_with_a_closed_eventfd_is_refused) {
+TEST_F(aio_eventfd, submit_with_a_closed_eventfd_is_refused) {
   auto read = ringing_read();
-  bell_.close();
+  efd_.close();
   std::error_code ec;
   EXPECT_EQ(ctx_.submit({&read}, ec), 0U);
   EXPECT_EQ(ec, std::errc::bad_file_descriptor);
 }
 
-TEST_F(aio_bell, submit_with_a_resfd_but_without_set_eventfd_is_refused) {
+TEST_F(aio_eventfd, submit_with_a_resfd_but_without_set_eventfd_is_refused) {
   auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
   read.flags = aio::iocb_abi::flag_resfd;
   std::error_code ec;
@@ -146,7 +146,7 @@ TEST_F(aio_bell, submit_with_a_resfd_but_without_set_eventfd_is_refused) {
   EXPECT_EQ(ec, std::errc::bad_file_descriptor);
 }
 
-TEST_F(aio_bell, full_kernel_eventfd_gets_the_remaining_count_of_a_request_submitted_in_a_callback) {
+TEST_F(aio_eventfd, full_kernel_eventfd_gets_the_remaining_count_of_a_request_submitted_in_a_callback) {
   constexpr std::uint64_t most = doorbell::eventfd::max;
   const auto full = doorbell::test::kernel_eventfd();
   ASSERT_EQ(::write(full.get(), &most, sizeof most), 8);
@@ -156,8 +156,8 @@ TEST_F(aio_bell, full_kernel_eventfd_gets_the_remaining_count_of_a_request_submi
   read.flags = aio::iocb_abi::flag_resfd;
   read.resfd = static_cast<std::uint32_t>(full.get());
   aio::iocb_abi* asked = &read;
-  const doorbell::notifier submits{bell_, [&](auto&) { EXPECT_EQ(aio::io_submit(handle, 1, &asked), 1); }};
-  bell_.signal();
+  const doorbell::notifier submits{efd_, [&](auto&) { EXPECT_EQ(aio::io_submit(handle, 1, &asked), 1); }};
+  efd_.signal();
   EXPECT_EQ(doorbell::test::take(full.get()), most);
   pollfd rung{.fd = full.get(), .events = POLLIN, .revents = 0};
   EXPECT_EQ(::poll(&rung, 1, 20'000), 1);
@@ -165,15 +165,15 @@ TEST_F(aio_bell, full_kernel_eventfd_gets_the_remaining_count_of_a_request_submi
   EXPECT_EQ(aio::io_destroy(handle), 0);
 }
 
-TEST_F(aio_bell, request_in_flight_keeps_the_memory_of_its_eventfd_but_not_the_eventfd_open) {
+TEST_F(aio_eventfd, request_in_flight_keeps_the_memory_of_its_eventfd_but_not_the_eventfd_open) {
   doorbell::test::pipe_ends pipe;
   auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
-  read.set_eventfd(bell_);
+  read.set_eventfd(efd_);
   bool released = false;
-  doorbell::notifier watch{bell_, [](doorbell::eventfd_ctx&) {}, [&] { released = true; }};
+  doorbell::notifier watch{efd_, [](doorbell::eventfd_ctx&) {}, [&] { released = true; }};
   ctx_.submit({&read});
   read = {};
-  bell_.close();
+  efd_.close();
   EXPECT_TRUE(released);
   watch.unregister();
   ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
@@ -181,7 +181,7 @@ TEST_F(aio_bell, request_in_flight_keeps_the_memory_of_its_eventfd_but_not_the_e
   EXPECT_EQ(ctx_.get_events(1, events, 20s).size(), 1U);
 }
 
-TEST_F(aio_bell, destroy_wakes_a_thread_that_waits_for_events) {
+TEST_F(aio_eventfd, destroy_wakes_a_thread_that_waits_for_events) {
   std::latch started{1};
   std::error_code ec;
   std::thread waiter{[&] {
@@ -196,7 +196,7 @@ TEST_F(aio_bell, destroy_wakes_a_thread_that_waits_for_events) {
 }
 
 // Oracle: each event is returned to exactly one of the threads, and no thread stays asleep.
-TEST_F(aio_bell, several_threads_share_the_events_of_one_context) {
+TEST_F(aio_eventfd, several_threads_share_the_events_of_one_context) {
   constexpr std::size_t each = 25;
   constexpr std::size_t threads = 3;
   std::vector<std::thread> waiters;
@@ -218,10 +218,10 @@ TEST_F(aio_bell, several_threads_share_the_events_of_one_context) {
 
 // Oracle: a thread that sleeps for an event returns with it, although another thread reaps the completion before the
 // sleeper, which is slow, looks into the ring.
-TEST_F(aio_bell, sleeping_thread_gets_an_event_that_another_thread_has_reaped) {
+TEST_F(aio_eventfd, sleeping_thread_gets_an_event_that_another_thread_has_reaped) {
   doorbell::test::pipe_ends pipe;
   auto read = aio::prep_pread(pipe.read.get(), text_.data(), text_.size(), 0);
-  read.set_eventfd(bell_);
+  read.set_eventfd(efd_);
   std::size_t got = 0;
   doorbell::test::in_line_and_slow sleeper{[&] {
     std::array<aio::io_event, 1> event{};
@@ -231,13 +231,13 @@ TEST_F(aio_bell, sleeping_thread_gets_an_event_that_another_thread_has_reaped) {
     const doorbell::test::on_cpu in_its_way{doorbell::test::allowed_cpus().front()};
     ctx_.submit({&read});
     ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
-    while (!(bell_.poll() & POLLIN)) (void)ctx_.get_events(0, {});
+    while (!(efd_.poll() & POLLIN)) (void)ctx_.get_events(0, {});
   }
   sleeper.join();
   EXPECT_EQ(got, 1U);
 }
 
-TEST_F(aio_bell, signal_handler_interrupts_a_wait_without_events_even_with_sa_restart) {
+TEST_F(aio_eventfd, signal_handler_interrupts_a_wait_without_events_even_with_sa_restart) {
   const doorbell::test::signal_handler handled{SA_RESTART};
   std::error_code ec;
   doorbell::test::call_under_signals([&] {

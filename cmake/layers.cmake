@@ -27,7 +27,7 @@ function(doorbell_sanitize target)
 endfunction()
 doorbell_sanitize(doorbell)
 
-# doorbell_add_room(name
+# doorbell_add_layer(name
 #   SOURCES file...     if empty, the layer is header-only and a product of its own (doorbell::name), on top of
 #                       doorbell::doorbell
 #   HEADERS file...     under include/doorbell/; installed, and each compiled alone by the tests
@@ -37,10 +37,10 @@ doorbell_sanitize(doorbell)
 #                       programs that link the product do not need them
 #
 # Adds the target doorbell_<name>. Tests of code that is not exported link this target; all others link the products.
-function(doorbell_add_room name)
+function(doorbell_add_layer name)
   cmake_parse_arguments(PARSE_ARGV 1 room "" "" "SOURCES;HEADERS;USES;PUBLIC;PRIVATE")
   if(room_UNPARSED_ARGUMENTS)
-    message(FATAL_ERROR "doorbell_add_room(${name}): unknown arguments ${room_UNPARSED_ARGUMENTS}")
+    message(FATAL_ERROR "doorbell_add_layer(${name}): unknown arguments ${room_UNPARSED_ARGUMENTS}")
   endif()
   set(target doorbell_${name})
   set(headers FILE_SET HEADERS BASE_DIRS "${CMAKE_CURRENT_SOURCE_DIR}/include" FILES ${room_HEADERS})
