@@ -21,7 +21,7 @@ namespace doorbell::aio {
 namespace {
 
 // A limit for programs that close descriptors continuously.
-constexpr int most_lost_io_threadss = 100;
+constexpr int most_lost_io_threads = 100;
 constexpr std::chrono::milliseconds between_looks{1};
 constexpr std::chrono::milliseconds longest_wait_for_room{10'000};
 
@@ -164,7 +164,7 @@ bool engine_threads::start_transfer(request& held) noexcept {
 std::error_code engine_threads::pin(request& held, file_pins::sharing share) noexcept {
   auto* tried = io_threads_.load(base::memory_order_acquire);
   auto ec = pin_with(*tried, held, share);
-  for (int lost = 1; ec == std::errc::not_connected && lost <= most_lost_io_threadss; ++lost) {
+  for (int lost = 1; ec == std::errc::not_connected && lost <= most_lost_io_threads; ++lost) {
     ec.clear();
     const auto next = io_threads::replace(*tried, ec);
     if (next == nullptr) return ec;
@@ -176,7 +176,7 @@ std::error_code engine_threads::pin(request& held, file_pins::sharing share) noe
   return ec;
 }
 
-engine_threads::crew_queue* engine_threads::find_queue(const io_threads& with) const noexcept {
+engine_threads::io_threads_queue* engine_threads::find_queue(const io_threads& with) const noexcept {
   auto* queue = queues_.load(base::memory_order_acquire);
   while (queue != nullptr && !queue->is_of(with)) queue = queue->older();
   return queue;
@@ -186,7 +186,7 @@ void engine_threads::change_to(io_threads& next, std::error_code& ec) noexcept {
   has_lost_io_threads_.store(true, base::memory_order_relaxed);
   const base::mutex_lock locked{completion_lock_};
   if (find_queue(next) == nullptr) {
-    auto* const made = new (std::nothrow) crew_queue{*this, next, queues_.load(base::memory_order_relaxed)};
+    auto* const made = new (std::nothrow) io_threads_queue{*this, next, queues_.load(base::memory_order_relaxed)};
     if (made == nullptr) {
       ec = std::make_error_code(std::errc::not_enough_memory);
       return;

@@ -123,12 +123,12 @@ class engine_threads final : public engine, private poller::client {
   /// The requests that wait for the workers of one set of I/O threads. An engine has one queue for each set of I/O
   /// threads that it has used, because the lock of the I/O threads' pool guards the queue, and a worker finds the file
   /// of a request only in its own table.
-  class crew_queue final : public worker_pool::per_context_queue {
+  class io_threads_queue final : public worker_pool::per_context_queue {
    public:
-    crew_queue(engine_threads& whose, io_threads& with, crew_queue* older) noexcept
+    io_threads_queue(engine_threads& whose, io_threads& with, io_threads_queue* older) noexcept
         : whose_{whose}, with_{&with}, older_{older} {}
     [[nodiscard]] bool is_of(const io_threads& one) const noexcept { return with_ == &one; }
-    [[nodiscard]] crew_queue* older() const noexcept { return older_; }
+    [[nodiscard]] io_threads_queue* older() const noexcept { return older_; }
 
    private:
     void carry_out(request& taken) noexcept override { whose_.carry_out(taken); }
@@ -136,13 +136,15 @@ class engine_threads final : public engine, private poller::client {
 
     engine_threads& whose_;
     const base::intrusive_ptr<io_threads> with_;
-    crew_queue* const older_;
+    io_threads_queue* const older_;
   };
 
   /// @return null: there is no queue for this set of I/O threads.
-  [[nodiscard]] crew_queue* find_queue(const io_threads& with) const noexcept;
+  [[nodiscard]] io_threads_queue* find_queue(const io_threads& with) const noexcept;
   /// The queue of the I/O threads that has the request.
-  [[nodiscard]] crew_queue& queue_of(const request& held) const noexcept { return *find_queue(*held.by_threads.with); }
+  [[nodiscard]] io_threads_queue& queue_of(const request& held) const noexcept {
+    return *find_queue(*held.by_threads.with);
+  }
   /// Makes `next` the I/O threads of new requests. Errors: not_enough_memory.
   void change_to(io_threads& next, std::error_code& ec) noexcept;
 
@@ -190,9 +192,9 @@ class engine_threads final : public engine, private poller::client {
   [[nodiscard]] wait_result wake_up(wait_result because) noexcept;
 
   base::atomic<io_threads*> io_threads_;
-  crew_queue first_queue_;
+  io_threads_queue first_queue_;
   // The newest queue; release: it is complete. Written under completion_lock_. Lanes live as long as the engine.
-  base::atomic<crew_queue*> queues_{&first_queue_};
+  base::atomic<io_threads_queue*> queues_{&first_queue_};
   mutable base::atomic<bool> is_unnotified_{false};  // the I/O threads do not have the descriptor
   base::atomic<bool> has_lost_io_threads_{false};    // a lost set of I/O threads cannot signal descriptor_
   base::atomic<std::uint32_t> with_io_threads_{0};   // requests that have or had a pin, and are not reaped

@@ -149,9 +149,9 @@ void io_threads::retire() noexcept {
 
 // Workers.
 
-std::error_code io_threads_workers::create_counted() noexcept {
+std::error_code io_workers::create_counted() noexcept {
   const auto body = [](void* self) noexcept {
-    auto* const pool = static_cast<io_threads_workers*>(self);
+    auto* const pool = static_cast<io_workers*>(self);
     pool->of_.enlist_this_thread();
     pool->work();
   };
@@ -160,31 +160,31 @@ std::error_code io_threads_workers::create_counted() noexcept {
   return error;
 }
 
-std::error_code io_threads_workers::create_first() noexcept {
+std::error_code io_workers::create_first() noexcept {
   count_worker();
   return create_counted();
 }
 
 // The pool counts the worker as soon as this returns. create_counted() discounts it if no thread can be created, but
 // the first worker stays.
-std::error_code io_threads_workers::start_worker() noexcept {
+std::error_code io_workers::start_worker() noexcept {
   wanted_.fetch_add(1, base::memory_order_relaxed);
   of_.wakeup.wake();
   return {};
 }
 
-void io_threads_workers::expect_stall() noexcept {
+void io_workers::expect_stall() noexcept {
   if (!expects_stall_.exchange(true, base::memory_order_relaxed)) of_.wakeup.wake();
 }
 
-void io_threads_workers::create_wanted() noexcept {
+void io_workers::create_wanted() noexcept {
   for (auto wanted = wanted_.exchange(0, base::memory_order_relaxed); wanted > 0; --wanted)
     std::ignore = create_counted();
 }
 
 // A push may set expects_stall_ just before this clears it. Then grow_if_stalled(), which takes the pool's lock, finds
 // the request of that push, or a worker has taken it.
-void io_threads_workers::grow() noexcept {
+void io_workers::grow() noexcept {
   create_wanted();
   if (!expects_stall()) return;
   expects_stall_.store(false, base::memory_order_relaxed);

@@ -47,9 +47,9 @@
 namespace doorbell::aio {
 
 /// The workers of a set of I/O threads. The poller's thread creates them.
-class io_threads_workers final : public worker_pool {
+class io_workers final : public worker_pool {
  public:
-  io_threads_workers(limits within, io_threads& of) noexcept : worker_pool{within}, of_{of} {}
+  io_workers(limits within, io_threads& of) noexcept : worker_pool{within}, of_{of} {}
 
   /// Creates a worker that has been counted. Called in the poller's thread.
   [[nodiscard]] std::error_code create_counted() noexcept;
@@ -114,7 +114,7 @@ struct io_threads {
   wakeup_fd wakeup;
   file_pins pins;
   poller waits{pins, wakeup};
-  io_threads_workers workers;
+  io_workers workers;
   /// Held during a transfer that would sleep if another request of this process had taken the data first.
   base::mutex transfer_mutex;
   io_threads* inherited = nullptr;  // the parent process's: never used, but reachable for leak checkers

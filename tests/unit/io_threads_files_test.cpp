@@ -152,7 +152,7 @@ TEST(files_of_the_io_threads, a_request_of_a_lost_io_threads_signals_its_eventfd
 TEST(files_of_the_io_threads, a_lost_io_threads_leaves_no_memory_behind) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has another allocator, and finds leaks itself";
   in_child([] {
-    constexpr std::size_t io_threadss = 50;
+    constexpr std::size_t io_threads = 50;
     const auto file = temporary_file("hello");
     std::error_code ec;
     const auto lose_a_io_threads = [&] {
@@ -170,16 +170,16 @@ TEST(files_of_the_io_threads, a_lost_io_threads_leaves_no_memory_behind) {
     };
     // The first round lets the C library make its arenas for threads, and lets the threads of the lost sets of I/O
     // threads end.
-    for (std::size_t n = 0; n < io_threadss; ++n) lose_a_io_threads();
+    for (std::size_t n = 0; n < io_threads; ++n) lose_a_io_threads();
     const auto is_settled = [] {
       const std::filesystem::directory_iterator threads{"/proc/self/task"};
       return std::distance(begin(threads), end(threads)) <= 3;  // this one, the last I/O threads' poller and worker
     };
     EXPECT_TRUE(doorbell::test::eventually(is_settled));
     const auto before = ::mallinfo2().uordblks;
-    for (std::size_t n = 0; n < io_threadss; ++n) lose_a_io_threads();
+    for (std::size_t n = 0; n < io_threads; ++n) lose_a_io_threads();
     EXPECT_TRUE(doorbell::test::eventually([&] {
-      return ::mallinfo2().uordblks < before + io_threadss / 2 * sizeof(aio::io_threads);
+      return ::mallinfo2().uordblks < before + io_threads / 2 * sizeof(aio::io_threads);
     })) << ::mallinfo2().uordblks - before
         << " bytes more, of " << sizeof(aio::io_threads) << " for each";
   });
@@ -234,11 +234,11 @@ void expect_io_threads_has_no_other_file() {
   EXPECT_EQ(writer.revents, POLLERR);
 }
 
-TEST(files_of_the_io_threads, the_io_threadss_table_has_no_other_file_of_the_program) {
+TEST(files_of_the_io_threads, the_io_threads_table_has_no_other_file_of_the_program) {
   in_child(expect_io_threads_has_no_other_file);
 }
 
-TEST(files_of_the_io_threads, the_io_threadss_table_has_no_other_file_where_close_range_is_refused) {
+TEST(files_of_the_io_threads, the_io_threads_table_has_no_other_file_where_close_range_is_refused) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
   in_child([] {
     doorbell::test::refuse(SYS_close_range, EPERM);
