@@ -24,7 +24,7 @@ constexpr std::chrono::milliseconds longest_sleep{1013};
 
 bool is_for_ring(const request& asked) noexcept {
   const bool needs_no_thread = is_transfer(asked.iocb) && (asked.is_direct || is_read(asked.iocb));
-  return asked.ends_by_itself && needs_no_thread && asked.target.efd == nullptr && !asked.is_left_to_kernel;
+  return asked.ends_by_itself && needs_no_thread && asked.target.eventfd == nullptr && !asked.is_left_to_kernel;
 }
 
 // io_uring also completes polls for RDHUP if they do not ask for it. A socket that has RDHUP has IN and RDNORM, too, so

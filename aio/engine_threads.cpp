@@ -105,7 +105,7 @@ std::size_t engine_threads::start_direct(std::span<request* const> requests) noe
   // Programs that use the calls by handle do not wait for the descriptor. A library thread that begins to wait for it
   // later checks has_unnotified().
   const bool must_notify = std::ranges::any_of(requests, [watched = is_watched()](const auto* each) {
-    return !each->kernel_may_signal && (watched || !each->is_left_to_kernel || each->target.efd != nullptr);
+    return !each->kernel_may_signal && (watched || !each->is_left_to_kernel || each->target.eventfd != nullptr);
   });
   const auto make_descriptor = [this] {
     const base::mutex_lock held{completion_lock_};

@@ -10,7 +10,7 @@
 
 #include <doorbell/aio_iocb.hpp>
 
-#include "resfd.hpp"
+#include "completion_target.hpp"
 
 namespace doorbell::aio {
 
@@ -28,14 +28,14 @@ inline bool ring_the_same(const iocb_abi& one, const iocb_abi& other) noexcept {
 inline std::error_code find_eventfd(const iocb& asked, completion_target& target, resfd_lookup& /*numbers*/) noexcept {
   if (asked.eventfd() == nullptr || !asked.eventfd()->is_open())
     return std::make_error_code(std::errc::bad_file_descriptor);
-  target.efd = asked.eventfd();
+  target.eventfd = asked.eventfd();
   return {};
 }
 
 inline std::error_code find_eventfd(const iocb_abi& asked, completion_target& target, resfd_lookup& numbers) noexcept {
   std::error_code ec;
-  target.foreign = numbers.find(static_cast<int>(asked.resfd), ec);
-  if (!ec) target.efd = target.foreign->eventfd();
+  target.kernel_eventfd = numbers.find(static_cast<int>(asked.resfd), ec);
+  if (!ec) target.eventfd = target.kernel_eventfd->eventfd();
   return ec;
 }
 

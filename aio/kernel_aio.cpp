@@ -88,7 +88,7 @@ timespec to_timespec(std::chrono::nanoseconds time) noexcept {
 // to another file by now.
 int eventfd_for(const request& asked, int notify_fd) noexcept {
   if (!asked.kernel_may_signal) return notify_fd;
-  return asked.is_left_to_kernel ? static_cast<int>(asked.iocb.resfd) : asked.target.foreign->descriptor();
+  return asked.is_left_to_kernel ? static_cast<int>(asked.iocb.resfd) : asked.target.kernel_eventfd->descriptor();
 }
 
 // Copies the iocb, with the address of the request as its data.

@@ -43,6 +43,7 @@
 #include "file_hints.hpp"
 #include "ioctx_table.hpp"
 #include "masked_sleeper.hpp"
+#include "reaped_context.hpp"
 #include "request.hpp"
 #include "request_pool.hpp"
 #include "resfd.hpp"
@@ -52,7 +53,7 @@
 
 namespace doorbell::aio {
 
-class kioctx {
+class kioctx final : public reaped_context {
  public:
   /// How long get_events() may wait, and with which signals blocked meanwhile.
   struct wait_limit {
@@ -94,16 +95,22 @@ class kioctx {
     return std::min<std::size_t>(count, ring_.capacity());
   }
   void reap_all() noexcept;
-  /// The same, called by the reaper. Stops as soon as the program fetches its events by calls.
-  void reap_for_others() noexcept;
   /// io_getevents() was called: the reaper need not fill the ring until the program stops calling.
   void on_getevents() noexcept;
-  /// Called by the reaper about once a second, for contexts whose ring it does not fill.
-  void on_round() noexcept;
-  /// Whether there are requests, and the program reads their events from the ring without a call.
-  [[nodiscard]] bool is_only_looked_into() const noexcept {
+
+  // For the reaper (reaped_context).
+
+  [[nodiscard]] bool try_enter() noexcept override { return users_.tryget_live(); }
+  void leave() noexcept override { users_.put(); }
+  [[nodiscard]] std::array<int, 2> descriptors() const noexcept override { return engine_->descriptors(); }
+  [[nodiscard]] bool must_be_looked_at() const noexcept override { return engine_->must_be_looked_at(); }
+  [[nodiscard]] bool has_requests() const noexcept override { return in_flight_.load(base::memory_order_seq_cst) > 0; }
+  [[nodiscard]] bool is_only_looked_into() const noexcept override {
     return last_call_.load(base::memory_order_relaxed) == last_call::never && has_requests();
   }
+  /// Stops as soon as the program fetches its events by calls.
+  void reap_for_others() noexcept override;
+  void on_round() noexcept override;
 
   /// The requests that an ending process waits for. Like engine::file_io_done(), file_io_left() may be called in a
   /// signal handler that has interrupted any other member.
@@ -128,9 +135,6 @@ class kioctx {
     is_polled_.store(true, base::memory_order_relaxed);
     return engine_->descriptor();
   }
-  [[nodiscard]] std::array<int, 2> descriptors() const noexcept { return engine_->descriptors(); }
-  [[nodiscard]] bool has_requests() const noexcept { return in_flight_.load(base::memory_order_seq_cst) > 0; }
-  [[nodiscard]] bool must_be_looked_at() const noexcept { return engine_->must_be_looked_at(); }
   [[nodiscard]] std::string_view engine_name() const noexcept { return engine_->name(); }
   [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
   /// The handle, by which the table finds the context.
@@ -189,7 +193,7 @@ class kioctx {
   /// Whether the file I/O of an accepted request is complete only when the library has signalled an eventfd, because
   /// another process may wait for the signal.
   [[nodiscard]] static bool owes_signal(const request& made) noexcept {
-    return made.ends_by_itself && made.target.foreign != nullptr && !made.kernel_may_signal;
+    return made.ends_by_itself && made.target.kernel_eventfd != nullptr && !made.kernel_may_signal;
   }
   /// The amount by which these requests increase in_flight_.
   [[nodiscard]] static std::uint64_t weight(std::span<request* const> made) noexcept;

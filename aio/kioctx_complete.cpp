@@ -19,16 +19,16 @@ namespace {
 class efds {
  public:
   void add(const completion_target& target) noexcept {
-    if (target.efd == nullptr) return;
+    if (target.eventfd == nullptr) return;
     for (auto& known : std::span{rung_}.first(size_)) {
-      if (known.target->efd != target.efd) continue;
+      if (known.target->eventfd != target.eventfd) continue;
       ++known.times;
       return;
     }
     rung_[size_++] = {&target, 1};
   }
   void ring() noexcept {
-    for (const auto& known : std::span{rung_}.first(size_)) known.target->ring(known.times);
+    for (const auto& known : std::span{rung_}.first(size_)) known.target->signal(known.times);
   }
 
   static constexpr std::size_t capacity = 64;

@@ -196,7 +196,7 @@ bool kioctx::has_calls_only(provisions& left) noexcept {
 }
 
 bool kioctx::kernel_may_signal(const request& checked, provisions& left) noexcept {
-  return checked.may_use_kernel_aio && checked.target.foreign != nullptr && has_calls_only(left);
+  return checked.may_use_kernel_aio && checked.target.kernel_eventfd != nullptr && has_calls_only(left);
 }
 
 }  // namespace doorbell::aio

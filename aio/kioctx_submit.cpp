@@ -102,7 +102,8 @@ std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs, resfd_lookup&
   if (has_eventfd(*iocbs.front()) && find_eventfd(*iocbs.front(), target, numbers)) return 0;
   // find_eventfd() has checked that the descriptor to which signal_verified() writes below is still the program's
   // eventfd, and the reads in between do not wait.
-  const base::private_fd::verified_scope verified{target.foreign != nullptr ? &target.foreign->file() : nullptr};
+  const base::private_fd::verified_scope verified{target.kernel_eventfd != nullptr ? &target.kernel_eventfd->file()
+                                                                                   : nullptr};
   const auto slots = take_slots(iocbs.size());
   std::array<io_event, submit_batch> events;
   std::size_t count = 0;
@@ -120,7 +121,7 @@ std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs, resfd_lookup&
   }
   publish_hot(std::span{events}.first(count), slots - count);
   if (count == 0) return 0;
-  if (target.efd != nullptr) target.signal_verified(count);
+  if (target.eventfd != nullptr) target.signal_verified(count);
   notify_waiters();
   return count;
 }

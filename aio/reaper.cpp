@@ -16,7 +16,6 @@
 #include <doorbell/base/background_thread.hpp>
 #include <doorbell/base/futex.hpp>
 
-#include "kioctx.hpp"
 #include "reaper_thread.hpp"
 
 namespace doorbell::aio {
@@ -37,7 +36,7 @@ reaper& reaper::process() noexcept {
   return one;
 }
 
-void reaper::watch(kioctx& ctx, std::error_code& ec) noexcept {
+void reaper::watch(reaped_context& ctx, std::error_code& ec) noexcept {
   eventfds_by_key lost;  // destroyed after the lock is released
   const base::mutex_lock held{lock_};
   if (!has_thread_) start_locked(ec);
@@ -66,7 +65,7 @@ void reaper::watch(kioctx& ctx, std::error_code& ec) noexcept {
   if (is_new) contexts_.erase(at);
 }
 
-void reaper::visit_in_rounds(kioctx& ctx, std::error_code& ec) noexcept {
+void reaper::visit_in_rounds(reaped_context& ctx, std::error_code& ec) noexcept {
   const base::mutex_lock held{lock_};
   if (!has_thread_) start_if_due_locked(ec);
   if (ec) return;
@@ -79,12 +78,12 @@ void reaper::visit_in_rounds(kioctx& ctx, std::error_code& ec) noexcept {
   has_rounds_.store(true, base::memory_order_relaxed);
 }
 
-reaper::contexts_by_key::iterator reaper::find_locked(const kioctx& ctx) noexcept {
+reaper::contexts_by_key::iterator reaper::find_locked(const reaped_context& ctx) noexcept {
   return std::ranges::find_if(contexts_, [&](const auto& entry) { return entry.second.ctx == &ctx; });
 }
 
 // Adds the context without descriptors. Errors: not_enough_memory.
-reaper::contexts_by_key::iterator reaper::add_locked(kioctx& ctx, std::error_code& ec) noexcept {
+reaper::contexts_by_key::iterator reaper::add_locked(reaped_context& ctx, std::error_code& ec) noexcept {
   try {
     return contexts_.emplace(++last_key_, watched{.ctx = &ctx, .descriptors = no_descriptors}).first;
   } catch (const std::bad_alloc&) {
@@ -132,7 +131,7 @@ void reaper::start_if_due_locked(std::error_code& ec) noexcept {
   if (ec) next_start_ = now + notice_loss_within;
 }
 
-void reaper::forget(kioctx& ctx) noexcept {
+void reaper::forget(reaped_context& ctx) noexcept {
   const base::mutex_lock held{lock_};
   const auto at = find_locked(ctx);
   if (at == contexts_.end()) return;
@@ -186,11 +185,11 @@ void reaper::add_what_fits(std::uint64_t key, const resfd_target_ptr& efd) noexc
   if (efd->is_full()) add_when_there_is_room(efd);
 }
 
-kioctx_user reaper::enter(std::uint64_t key) noexcept {
+reaped_context_user reaper::enter(std::uint64_t key) noexcept {
   const base::mutex_lock held{lock_};
   const auto at = contexts_.find(key);
-  const bool live = at != contexts_.end() && at->second.ctx->users().tryget_live();
-  return kioctx_user{live ? at->second.ctx : nullptr};
+  const bool live = at != contexts_.end() && at->second.ctx->try_enter();
+  return reaped_context_user{live ? at->second.ctx : nullptr};
 }
 
 void reaper::forget_all() noexcept {
@@ -275,14 +274,14 @@ bool reaper::visit(Which which, What what) noexcept {
       last = next->first;
     }
     has_some = true;
-    if (const auto ctx = enter(last)) what(*ctx.operator->());
+    if (const auto ctx = enter(last)) what(*ctx);
   }
 }
 
 // Completes what is ready in the contexts that `which` chooses.
 template <class Which>
 bool reaper::look_at(Which which) noexcept {
-  return visit(which, [](kioctx& ctx) { ctx.reap_for_others(); });
+  return visit(which, [](reaped_context& ctx) { ctx.reap_for_others(); });
 }
 
 // Completes requests of contexts whose completions no descriptor announces.
@@ -306,7 +305,7 @@ bool reaper::make_round_if_due(bool has_slept_through) noexcept {
     has_rounds_.store(std::ranges::any_of(contexts_, [&](const auto& entry) { return is_in_rounds(entry.second); }),
                       base::memory_order_relaxed);
   }
-  visit(is_in_rounds, [](kioctx& ctx) { ctx.on_round(); });
+  visit(is_in_rounds, [](reaped_context& ctx) { ctx.on_round(); });
   return true;
 }
 

@@ -52,7 +52,7 @@
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/private_fd.hpp>
 
-#include "ioctx_table.hpp"
+#include "reaped_context.hpp"
 #include "resfd.hpp"
 
 namespace doorbell::aio {
@@ -64,15 +64,15 @@ class reaper {
 
   /// From now on completes the requests of `ctx`. Has no effect if the reaper does so already.
   /// Errors: those of epoll_create1(2), epoll_ctl(2) and pthread_create(3).
-  void watch(kioctx& ctx, std::error_code& ec) noexcept;
+  void watch(reaped_context& ctx, std::error_code& ec) noexcept;
 
   /// From now on visits `ctx` only in rounds, whether or not it was watched before.
   /// Errors: those of watch(), except those of descriptors of `ctx`. After pthread_create(3) has failed, there is no
   /// new attempt for a second.
-  void visit_in_rounds(kioctx& ctx, std::error_code& ec) noexcept;
+  void visit_in_rounds(reaped_context& ctx, std::error_code& ec) noexcept;
 
   /// Never accesses `ctx` again, except if the reaper is inside it now, as a user.
-  void forget(kioctx& ctx) noexcept;
+  void forget(reaped_context& ctx) noexcept;
 
   /// Adds the counts that a kernel eventfd had no room for, as soon as there is room.
   void add_when_there_is_room(const resfd_target_ptr& efd) noexcept;
@@ -92,7 +92,7 @@ class reaper {
 
  private:
   struct watched {
-    kioctx* ctx;
+    reaped_context* ctx;
     std::array<int, 2> descriptors;  // in the epoll; -1: none
     bool is_in_rounds = false;
   };
@@ -107,10 +107,10 @@ class reaper {
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] resfd_target_ptr full(std::uint64_t key) noexcept;
   void add_what_fits(std::uint64_t key, const resfd_target_ptr& efd) noexcept;
-  [[nodiscard]] kioctx_user enter(std::uint64_t key) noexcept;
-  [[nodiscard]] contexts_by_key::iterator find_locked(const kioctx& ctx) noexcept
+  [[nodiscard]] reaped_context_user enter(std::uint64_t key) noexcept;
+  [[nodiscard]] contexts_by_key::iterator find_locked(const reaped_context& ctx) noexcept
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  [[nodiscard]] contexts_by_key::iterator add_locked(kioctx& ctx, std::error_code& ec) noexcept
+  [[nodiscard]] contexts_by_key::iterator add_locked(reaped_context& ctx, std::error_code& ec) noexcept
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   [[nodiscard]] bool add_to_epoll_locked(std::uint64_t key, const watched& entry) noexcept
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);

@@ -21,9 +21,9 @@
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/kref.hpp>
 
+#include "completion_target.hpp"
 #include "request_observer.hpp"
 #include "request_pool.hpp"
-#include "resfd.hpp"
 #include "threads_request_state.hpp"
 
 namespace doorbell::aio {

@@ -5,19 +5,10 @@
 #include <new>
 #include <utility>
 
-#include "eventfd_signal.hpp"
-#include "reaper.hpp"
 #include "reaper_thread.hpp"
 #include "same_file.hpp"
 
 namespace doorbell::aio {
-namespace {
-
-void add_the_rest(const resfd_target_ptr& rung) noexcept {
-  if (rung->is_full()) reaper::process().add_when_there_is_room(rung);
-}
-
-}  // namespace
 
 resfd_target_ptr resfd_target::make(int resfd, std::error_code& ec) noexcept {
   resfd_target_ptr made{new (std::nothrow) resfd_target{resfd}, false};
@@ -40,41 +31,6 @@ bool resfd_target::is_named_by(int fd) const noexcept {
 }
 
 void resfd_target::end() noexcept { resfd_registry::process().end(*this); }
-
-// Tries the kernel's AIO first: between a check of the descriptor and a write(2), the program may put a file at its
-// number.
-void completion_target::ring(std::uint64_t times) const noexcept {
-  if (foreign != nullptr && !eventfd_ctx::in_callback()) {
-    times = eventfd_signal::add(foreign->file(), times);
-    if (times > 0) times = efd->forward_directly(times);
-    if (times == 0) return;
-  }
-  efd->signal(times);
-  forward_the_rest();
-}
-
-// Tries write(2) first. ring() adds the rest if the write did not fit or might have blocked.
-void completion_target::signal_verified(std::uint64_t times) const noexcept {
-  if (foreign != nullptr && !eventfd_ctx::in_callback()) times = efd->forward_directly(times);
-  if (times > 0) ring(times);
-}
-
-// In a callback, signal() only defers the signal until the callback returns, and the write to the kernel eventfd is
-// deferred until after that signal. So the check for a remaining count is deferred twice.
-void completion_target::forward_the_rest() const noexcept {
-  if (foreign == nullptr) return;
-  if (!eventfd_ctx::in_callback()) {
-    add_the_rest(foreign);
-    return;
-  }
-  constexpr auto look_after_signal = [](void* object, std::uint64_t) noexcept {
-    constexpr auto look_after_write = [](void* rung, std::uint64_t) noexcept {
-      add_the_rest(resfd_target_ptr{static_cast<resfd_target*>(rung), false});
-    };
-    eventfd_ctx::after_callback(look_after_write, object);
-  };
-  eventfd_ctx::after_callback(look_after_signal, resfd_target_ptr{foreign}.detach());
-}
 
 resfd_registry& resfd_registry::process() noexcept {
   // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): without memory for the lists the program ends

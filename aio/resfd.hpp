@@ -89,22 +89,7 @@ class resfd_target : public boost::intrusive::list_base_hook<> {  // of resfd_re
   base::kref references_;
 };
 
-/// The eventfd that a request signals.
-struct completion_target {
-  /// Signals it. A kernel eventfd stops at 2^64-1, as with the kernel's own AIO. If the system refuses the kernel's
-  /// AIO, a count that does not fit is added as soon as the program has read.
-  void ring(std::uint64_t times) const noexcept;
-  /// The same in a verified_scope of the descriptor (private_fd.hpp), by fewer system calls.
-  void signal_verified(std::uint64_t times) const noexcept;
-
-  eventfd_ctx_ptr efd;       ///< pins the eventfd_ctx, not its file; null: none
-  resfd_target_ptr foreign;  ///< if `eventfd` forwards to a kernel eventfd, its owner; else null
-
- private:
-  void forward_the_rest() const noexcept;
-};
-
-/// The resfd_cache of the process, by the number that the program named. Holds no references.
+/// The resfd_targets of the process, by the number that the program named. Holds no references.
 /// Thread safety: all members may be called concurrently.
 class resfd_registry {
  public:

@@ -12,9 +12,9 @@
 #include <cstdint>
 #include <system_error>
 
+#include "completion_target.hpp"
 #include "model_engine.hpp"
 #include "process_end.hpp"
-#include "resfd.hpp"
 #include "scenario.hpp"
 #include "seam/kernel.hpp"
 
@@ -28,15 +28,15 @@ class a_eventfd {
  public:
   a_eventfd() {
     std::error_code ec;
-    whom_.foreign = aio::resfd_target::make(programs.get(), ec);
+    whom_.kernel_eventfd = aio::resfd_target::make(programs.get(), ec);
     REQUIRE(!ec);
-    whom_.efd = whom_.foreign->efd();
+    whom_.eventfd = whom_.kernel_eventfd->efd();
     allow_kernel_aio();
     let_program_close_ours();
   }
 
-  void ring(std::uint64_t n = 1) const { whom_.ring(n); }
-  [[nodiscard]] int ours() const { return whom_.foreign->descriptor(); }
+  void ring(std::uint64_t n = 1) const { whom_.signal(n); }
+  [[nodiscard]] int ours() const { return whom_.kernel_eventfd->descriptor(); }
   [[nodiscard]] std::uint64_t count() const {
     std::uint64_t there = 0;
     return ::read(programs.get(), &there, sizeof there) == sizeof there ? there : 0;

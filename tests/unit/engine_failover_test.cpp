@@ -173,7 +173,7 @@ TEST_F(ring_and_io_threads, requests_that_signal_an_eventfd_go_to_the_io_threads
   char byte = 0;
   const auto what = prep_pread(file_.get(), &byte, 1, 0);
   request read{what, &what};
-  read.target.efd = signalled.context();
+  read.target.eventfd = signalled.context();
   EXPECT_EQ(carrier_of(read), answered_by::threads);
 }
 
