@@ -13,7 +13,7 @@
 #include <doorbell/base/percpu_ref.hpp>
 #include <doorbell/base/rcu.hpp>
 
-#include "../aio/kioctx.hpp"
+#include "../aio/context/kioctx.hpp"
 
 namespace doorbell::bench {
 namespace {

@@ -8,7 +8,7 @@
 //
 // Thread safety: all functions may be called concurrently, in signal handlers, and in a child of vfork(2), where they
 // change only their own stack.
-#include "../aio/process_end.hpp"
+#include "../aio/context/process_end.hpp"
 
 #include <dlfcn.h>
 #include <sys/syscall.h>

@@ -5,7 +5,7 @@
 
 #include <doorbell/base/errno_kept.hpp>
 
-#include "../aio/user_memory.hpp"
+#include "../aio/system/user_memory.hpp"
 #include "entry_points.hpp"
 #include "uncancelled_call.hpp"
 

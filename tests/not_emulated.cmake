@@ -22,7 +22,7 @@ set(not_emulated
   unit.threads.strict.invalid_pointers_are_efault_where_process_vm_calls_are_refused
   unit.threads.strict.vectors_are_read_where_process_vm_calls_are_refused
   # mremap(2) with an old size of 0 fails with ENOMEM, so the memory of a ring is a file's, and setup needs a descriptor
-  # (aio/ring.cpp).
+  # (aio/context/ring.cpp).
   unit.threads.aio_limits.setup_without_descriptors_fails_until_there_are_enough
   # The emulator has mappings of its own, and does not pass RLIMIT_AS on to the host.
   unit.threads.aio_limits.setup_without_mappings_fails_until_there_are_enough

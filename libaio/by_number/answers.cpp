@@ -12,8 +12,8 @@
 
 #include <doorbell/aio_calls.hpp>
 
-#include "../../aio/foreign_context.hpp"
-#include "../../aio/kernel_call.hpp"
+#include "../../aio/context/foreign_context.hpp"
+#include "../../aio/system/kernel_call.hpp"
 #include "../statistics/counters.hpp"
 #include "../uncancelled_call.hpp"
 

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <new>
 
-#include "../../aio/operation.hpp"
+#include "../../aio/request/operation.hpp"
 
 namespace doorbell::libaio {
 namespace {

@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <span>
 
-#include "../../aio/request_observer.hpp"
+#include "../../aio/request/request_observer.hpp"
 
 namespace doorbell::libaio {
 

@@ -19,12 +19,12 @@
 #include <doorbell_model/sleeps.hpp>
 
 #include "model_engine.hpp"
-#include "process_end.hpp"
-#include "reaper.hpp"
-#include "request_limit.hpp"
-#include "resfd.hpp"
+#include "context/process_end.hpp"
+#include "reaper/reaper.hpp"
+#include "context/request_limit.hpp"
+#include "resfd/resfd.hpp"
 #include "scenario.hpp"
-#include "sleep_record.hpp"
+#include "context/sleep_record.hpp"
 
 namespace doorbell::model {
 namespace {

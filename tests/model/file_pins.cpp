@@ -3,7 +3,7 @@
 // Pins of files for the I/O threads' requests: which requests share a pin, which file a request uses, and when the I/O
 // threads closes its descriptor. The oracle of each scenario: the bytes are in the file that the number referred to at
 // submission.
-#include "file_pins.hpp"
+#include "engine/threads/file_pins.hpp"
 
 #include <fcntl.h>
 #include <unistd.h>

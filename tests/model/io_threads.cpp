@@ -2,7 +2,7 @@
 //
 // The I/O threads: its start, its end, and its replacement after the program has closed the descriptors of the first
 // set of I/O threads. Each request that the I/O threads have accepted is carried out: one byte is written to its file.
-#include "io_threads.hpp"
+#include "engine/threads/io_threads.hpp"
 
 #include <poll.h>
 #include <unistd.h>
@@ -14,7 +14,7 @@
 
 #include <doorbell/aio.hpp>
 
-#include "engine_threads.hpp"
+#include "engine/threads/engine_threads.hpp"
 #include "io_threads_parts.hpp"
 #include "scenario.hpp"
 

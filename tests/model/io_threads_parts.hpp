@@ -15,14 +15,14 @@
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/unique_fd.hpp>
 
-#include "file_channel.hpp"
-#include "file_pins.hpp"
-#include "poller.hpp"
-#include "private_table.hpp"
-#include "raw_calls.hpp"
+#include "engine/threads/file_channel.hpp"
+#include "engine/threads/file_pins.hpp"
+#include "engine/threads/poller.hpp"
+#include "system/private_table.hpp"
+#include "system/raw_calls.hpp"
 #include "scenario.hpp"
 #include "seam/kernel.hpp"
-#include "wakeup_fd.hpp"
+#include "engine/threads/wakeup_fd.hpp"
 
 namespace doorbell::model {
 

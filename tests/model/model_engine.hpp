@@ -18,7 +18,7 @@
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/unique_fd.hpp>
 
-#include "engine.hpp"
+#include "engine/engine.hpp"
 
 namespace doorbell::model {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The poller: how new requests wake its thread, and which thread ends a request.
-#include "poller.hpp"
+#include "engine/threads/poller.hpp"
 
 #include <poll.h>
 
@@ -10,7 +10,7 @@
 #include <system_error>
 
 #include "io_threads_parts.hpp"
-#include "request.hpp"
+#include "request/request.hpp"
 #include "scenario.hpp"
 
 namespace doorbell::model {

@@ -21,7 +21,7 @@
 #include <utility>
 
 #include "model_engine.hpp"
-#include "resfd.hpp"
+#include "resfd/resfd.hpp"
 #include "scenario.hpp"
 #include "seam/kernel.hpp"
 

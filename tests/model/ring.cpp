@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // ring: a program reads events directly at a context's handle, without a call of doorbell.
-#include "ring.hpp"
+#include "context/ring.hpp"
 
 #include <cstdint>
 #include <system_error>

@@ -2,7 +2,7 @@
 //
 // The worker pool: it grows and shrinks, and exactly one thread ends each request. The timeout of an idle worker may
 // expire at any moment.
-#include "worker_pool.hpp"
+#include "engine/threads/worker_pool.hpp"
 
 #include <array>
 #include <chrono>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The header of a context's ring, which is at the context's handle, before the events. It is declared here as well as
-// in aio/ring.cpp, so that the tests compare doorbell's header with the one that programs expect.
+// in aio/context/ring.cpp, so that the tests compare doorbell's header with the one that programs expect.
 #pragma once
 
 #include <doorbell/aio_calls.hpp>

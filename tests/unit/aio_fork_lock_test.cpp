@@ -20,10 +20,10 @@
 #include <ostream>
 #include <system_error>
 
-#include "../../aio/io_threads.hpp"
-#include "../../aio/ioctx_table.hpp"
-#include "../../aio/reaper.hpp"
-#include "../../aio/resfd.hpp"
+#include "../../aio/engine/threads/io_threads.hpp"
+#include "../../aio/context/ioctx_table.hpp"
+#include "../../aio/reaper/reaper.hpp"
+#include "../../aio/resfd/resfd.hpp"
 #include "support/asleep.hpp"
 #include "support/child.hpp"
 #include "support/fds.hpp"

@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "../../aio/same_file.hpp"
+#include "../../aio/system/same_file.hpp"
 #include "support/by_engine.hpp"
 #include "support/child.hpp"
 #include "support/eventually.hpp"

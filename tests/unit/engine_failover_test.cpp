@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Which requests go to the ring, and how a thread that sleeps learns of completions in the ring and of the I/O threads.
-#include "../../aio/engine_failover.hpp"
+#include "../../aio/engine/choice/engine_failover.hpp"
 
 #include <doorbell/eventfd.hpp>
 

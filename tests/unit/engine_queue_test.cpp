@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // An engine whose queues are too small for the requests.
-#include "../../aio/engine_failover.hpp"
-#include "../../aio/engine_uring.hpp"
+#include "../../aio/engine/choice/engine_failover.hpp"
+#include "../../aio/engine/uring/engine_uring.hpp"
 
 #include <gtest/gtest.h>
 

@@ -2,7 +2,7 @@
 //
 // engine_threads alone, on a set of I/O threads of one worker: which requests it completes, which it can cancel, and
 // how it announces completions.
-#include "../../aio/engine_threads.hpp"
+#include "../../aio/engine/threads/engine_threads.hpp"
 
 #include <doorbell/aio.hpp>
 
@@ -17,7 +17,7 @@
 #include <thread>
 #include <vector>
 
-#include "../../aio/tsan_annotations.hpp"
+#include "../../aio/system/tsan_annotations.hpp"
 #include "support/child.hpp"
 #include "support/eventually.hpp"
 #include "support/files.hpp"

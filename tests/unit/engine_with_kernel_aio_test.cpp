@@ -4,7 +4,7 @@
 //
 // A real disk answers too fast for a thread to fall asleep. Where a test needs a request that stays in the kernel, it
 // marks a poll of a pipe as a direct transfer.
-#include "../../aio/engine_threads.hpp"
+#include "../../aio/engine/threads/engine_threads.hpp"
 
 #include <doorbell/aio_iocb.hpp>
 #include <doorbell/base/errno_kept.hpp>
@@ -28,7 +28,7 @@
 #include <tuple>
 #include <vector>
 
-#include "../../aio/tsan_annotations.hpp"
+#include "../../aio/system/tsan_annotations.hpp"
 #include "direct_transfers.hpp"
 #include "support/child.hpp"
 #include "support/eventually.hpp"

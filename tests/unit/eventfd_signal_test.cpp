@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Counts that the library adds to an eventfd by the kernel's AIO (aio/eventfd_signal.hpp).
+// Counts that the library adds to an eventfd by the kernel's AIO (aio/system/eventfd_signal.hpp).
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
@@ -13,8 +13,8 @@
 
 #include <doorbell/base/private_fd.hpp>
 
-#include "../../aio/eventfd_signal.hpp"
-#include "../../aio/fork.hpp"
+#include "../../aio/system/eventfd_signal.hpp"
+#include "../../aio/context/fork.hpp"
 #include "support/child.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"

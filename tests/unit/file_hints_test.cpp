@@ -2,7 +2,7 @@
 //
 // file_hints remembers the kind of a number's file, and whether a read is worth a try. It notices soon when the number
 // has become another file.
-#include "../../aio/file_hints.hpp"
+#include "../../aio/io/file_hints.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

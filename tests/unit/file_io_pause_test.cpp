@@ -12,7 +12,7 @@
 #include <optional>
 #include <utility>
 
-#include "../../aio/process_end.hpp"
+#include "../../aio/context/process_end.hpp"
 #include "support/asleep.hpp"
 #include "support/by_engine.hpp"
 #include "support/child.hpp"

@@ -26,7 +26,7 @@
 #include <tuple>
 #include <vector>
 
-#include "../../aio/io_threads.hpp"
+#include "../../aio/engine/threads/io_threads.hpp"
 #include "file_answers.hpp"
 #include "support/blocks.hpp"
 #include "support/child.hpp"

@@ -2,7 +2,7 @@
 //
 // The end of a context, as seen by threads that may still access it: a thread whose lookup has found it but has not yet
 // taken a reference, another thread that destroys it, and the reaper.
-#include "../../aio/ioctx_table.hpp"
+#include "../../aio/context/ioctx_table.hpp"
 
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
@@ -19,7 +19,7 @@
 #include <span>
 #include <thread>
 
-#include "../../aio/reaper.hpp"
+#include "../../aio/reaper/reaper.hpp"
 #include "support/asleep.hpp"
 #include "support/files.hpp"
 #include "support/threads.hpp"

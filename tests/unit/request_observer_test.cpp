@@ -2,7 +2,7 @@
 //
 // A request_observer is called for each request once when it is taken and once when it is answered, with its result and
 // the carrier that it was meant for.
-#include "../../aio/request_observer.hpp"
+#include "../../aio/request/request_observer.hpp"
 
 #include <doorbell/aio_calls.hpp>
 

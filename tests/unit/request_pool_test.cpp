@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The memory of a context's requests: the pool has as many pieces as it was made for, each with one owner at a time.
-#include "../../aio/request_pool.hpp"
+#include "../../aio/request/request_pool.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>

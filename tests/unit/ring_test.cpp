@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "../../aio/ring.hpp"
+#include "../../aio/context/ring.hpp"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

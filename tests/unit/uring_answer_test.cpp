@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How the results of system calls on a ring are classified, and which of them mean that the ring is lost.
-#include "../../aio/uring_answer.hpp"
+#include "../../aio/engine/uring/uring_answer.hpp"
 
 #include <gtest/gtest.h>
 

@@ -2,7 +2,7 @@
 //
 // The addresses that a program may use, for each processor. The tests use only the values of addresses, so they run on
 // any machine.
-#include "../../aio/user_memory.hpp"
+#include "../../aio/system/user_memory.hpp"
 
 #include <gtest/gtest.h>
 

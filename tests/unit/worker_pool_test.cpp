@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The workers of the pool: their number, and the order in which they take requests.
-#include "../../aio/worker_pool.hpp"
+#include "../../aio/engine/threads/worker_pool.hpp"
 
 #include <gtest/gtest.h>
 

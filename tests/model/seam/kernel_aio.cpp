@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The kernel's own AIO, as on a system where io_setup(2) fails: the workers execute the requests.
-#include "kernel_aio.hpp"
+#include "engine/kernel/kernel_aio.hpp"
 
 namespace doorbell::aio {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Replaces aio/private_table.cpp: a table of the model checker.
-#include "private_table.hpp"
+// Replaces aio/system/private_table.cpp: a table of the model checker.
+#include "system/private_table.hpp"
 
 #include "checker/scheduler.hpp"
 #include "checker/tracking.hpp"

@@ -2,7 +2,7 @@
 //
 // The calls about threads in the standard library's headers (std::stop_token makes them): pthread_self, sched_yield,
 // and a sleep on a futex. The linker redirects them to these functions, together with all system calls made by number
-// (aio/raw_calls.hpp).
+// (aio/system/raw_calls.hpp).
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Replaces aio/transfer.cpp: the workers execute the requests of each file, and each request writes one byte.
-#include "transfer.hpp"
+// Replaces aio/io/transfer.cpp: the workers execute the requests of each file, and each request writes one byte.
+#include "io/transfer.hpp"
 
 #include <unistd.h>
 

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a completion to an event in the ring, a count in an eventfd, and the wakeup of a waiter.
+#include <doorbell/base/intrusive_ptr.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <tuple>
+
+#include "../request/operation.hpp"
+#include "../system/tsan_annotations.hpp"
+#include "kioctx.hpp"
+
+namespace doorbell::aio {
+namespace {
+
+/// Merges the signals of a batch: n completions with the same eventfd signal it once, with the count n.
+class efds {
+ public:
+  void add(const completion_target& target) noexcept {
+    if (target.eventfd == nullptr) return;
+    for (auto& known : std::span{rung_}.first(size_)) {
+      if (known.target->eventfd != target.eventfd) continue;
+      ++known.times;
+      return;
+    }
+    rung_[size_++] = {&target, 1};
+  }
+  void ring() noexcept {
+    for (const auto& known : std::span{rung_}.first(size_)) known.target->signal(known.times);
+  }
+
+  static constexpr std::size_t capacity = 64;
+
+ private:
+  struct rung {
+    const completion_target* target;
+    std::uint64_t times;
+  };
+  std::array<rung, capacity> rung_;
+  std::size_t size_ = 0;
+};
+
+// A cancelled poll reports 0, as the kernel's does; every other cancelled request reports -ECANCELED.
+std::int64_t reported(const completion& done) noexcept {
+  if (done.res != -ECANCELED && done.res != -EINTR) return done.res;
+  return is_poll(done.done->iocb) ? 0 : -ECANCELED;
+}
+
+// The caller that submitted the request knows whether it passed an iocb or an iocb_abi.
+iocb* obj_of(const request& done) noexcept { return static_cast<iocb*>(const_cast<iocb_abi*>(done.user_iocb)); }
+
+}  // namespace
+
+void kioctx::reap_all() noexcept {
+  while (reap()) {
+  }
+}
+
+// Stops when a thread comes to fetch events: that thread reaps the next completions itself, and need not wait until
+// this one gets a processor.
+void kioctx::reap_for_others() noexcept {
+  while (!is_left_to_getters_.load(base::memory_order_relaxed) && reap()) {
+  }
+}
+
+bool kioctx::reap() noexcept {
+  std::array<completion, efds::capacity> done;
+  const auto count = engine_->reap(done);
+  if (count > 0) complete(std::span{done}.first(count));
+  return count > 0;
+}
+
+// Order: the request leaves the list, then the event goes into the ring, then the eventfd is signalled, then the
+// sleepers are woken. So a thread that is signalled finds the event, and no thread that has the event can cancel the
+// request. If the kernel has signalled the eventfd already, the program fetches its events by calls, and this function
+// runs in such a call.
+void kioctx::complete(std::span<completion> done) noexcept {
+  count_out_files(done);
+  tell_answered(done);
+  delist(done);
+  publish(done);
+  efds rung;
+  for (const auto& each : done)
+    if (!each.done->is_signalled_by_kernel) rung.add(each.done->target);
+  rung.ring();
+  const auto signalled = std::ranges::count_if(done, [](const auto& each) { return owes_signal(*each.done); });
+  if (signalled > 0) signals_left_.fetch_sub(static_cast<std::uint64_t>(signalled), base::memory_order_seq_cst);
+  let_go(done);
+  in_flight_.fetch_sub(done.size(), base::memory_order_relaxed);
+  notify_waiters();
+}
+
+// Before the eventfds are signalled: a callback may wait for a thread that ends the process, and that thread waits for
+// these requests.
+void kioctx::count_out_files(std::span<const completion> done) noexcept {
+  const auto files = std::ranges::count_if(done, [](const auto& each) { return each.done->ends_by_itself; });
+  if (files > 0) in_flight_.fetch_sub(static_cast<std::uint64_t>(files) * files_unit, base::memory_order_seq_cst);
+}
+
+// in_flight_ may include requests of threads that are about to find the gate closed; these count as left until the
+// threads subtract them. The engine's count of requests that are carried out is read after in_flight_: it does not
+// contain requests that have been subtracted from in_flight_ before, so no accepted request is missed.
+kioctx::file_io kioctx::file_io_left() const noexcept {
+  const auto files = in_flight_.load(base::memory_order_seq_cst) / files_unit;
+  if (files > 0) {
+    const auto done = engine_->file_io_done();
+    if (const auto left = files - std::min(files, done.carried_out); left > 0)
+      return {.left = left, .must_be_reaped = done.must_be_reaped};
+  }
+  const auto signals = signals_left_.load(base::memory_order_seq_cst);
+  return {.left = signals, .must_be_reaped = signals > 0};
+}
+
+void kioctx::let_go(std::span<const completion> done) noexcept {
+  std::array<void*, efds::capacity> memory;
+  std::size_t count = 0;
+  for (const auto& each : done) {
+    if (!each.done->references.put()) continue;
+    if (void* const pools = request::end(*each.done)) memory[count++] = pools;
+  }
+  requests_.give_back(std::span{memory}.first(count));
+}
+
+void kioctx::tell_answered(std::span<const completion> done) const noexcept {
+  auto* const watcher = request_observer::current();
+  if (watcher == nullptr) return;
+  const auto now = request_observer::clock::now();
+  for (const auto& [one, res] : done)
+    watcher->answered(one->iocb, reported({one, res}), one->answered, now - one->taken_at);
+}
+
+void kioctx::delist(std::span<const completion> done) noexcept {
+  const base::mutex_lock held{active_lock_};
+  for (const auto& each : done) {
+    each.done->completed = true;
+    if (each.done->is_linked()) active_.erase(active_.iterator_to(*each.done));
+  }
+}
+
+void kioctx::publish(std::span<const completion> done) noexcept {
+  const base::mutex_lock held{ring_lock_};
+  for (const auto& each : done) ring_.publish({each.done->iocb.data, obj_of(*each.done), reported(each), 0});
+  ring_.commit();
+}
+
+}  // namespace doorbell::aio

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// engine_threads: its completions, and the threads and descriptors that wait for them.
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "../../system/raw_calls.hpp"
+#include "../../system/reaper_thread.hpp"
+#include "engine_threads.hpp"
+
+namespace doorbell::aio {
+namespace {
+
+constexpr std::chrono::milliseconds look_every{1};
+
+}  // namespace
+
+// The thread that reaps the last completion may then destroy the engine. So after the lock is released, this function
+// uses only the address of the word.
+void engine_threads::complete(request& done) noexcept {
+  const auto* const word = &word_;
+  bool was_asleep = false;
+  {
+    const base::mutex_lock held{completion_lock_};
+    done.answered = request_observer::answered_by::threads;
+    completions_.push_back(done);
+    was_asleep = wake_in_kernel(tell(completions_bit));
+    // After the bit is set, which reap() reads without the lock: a thread that the descriptor wakes finds a completion.
+    if (is_watched()) ring_descriptor();
+  }
+  if (was_asleep) base::futex_wake_all(word);
+}
+
+// In a thread of the I/O threads, the program's number of the eventfd refers to nothing, or to another file.
+void engine_threads::ring_descriptor() const noexcept {
+  auto* const here = io_threads::of_this_thread();
+  bool has_rung = false;
+  if (here == nullptr) {
+    has_rung = descriptor_.is_ours() && ::eventfd_write(descriptor_.get(), 1) == 0;
+  } else if (here == rung_by_) {
+    if (const int fd = here->pins.number(pinned_descriptor_); fd >= 0)
+      has_rung = raw::add_to_eventfd(fd);
+    else
+      is_unnotified_.store(true, base::memory_order_relaxed);
+  }
+  if (has_rung) rings_due_.fetch_add(1, base::memory_order_relaxed);
+}
+
+void engine_threads::unpin_descriptor() const noexcept {
+  if (pinned_descriptor_ != 0) rung_by_->pins.unpin(std::exchange(pinned_descriptor_, 0));
+  rung_by_ = nullptr;
+}
+
+// Does not wait while the channel is full: the thread that empties it may wait for completion_lock_. If the channel is
+// full, the reaper polls for completions regularly, and the next request tries again.
+void engine_threads::pin_descriptor() const noexcept {
+  unpin_descriptor();
+  if (!descriptor_.is_ours()) return;
+  auto* const now = io_threads_.load(base::memory_order_acquire);
+  auto ec = now->start();
+  if (!ec) {
+    pinned_descriptor_ = now->pins.pin(descriptor_.get(), file_pins::sharing::own, ec, file_pins::when_full::fail);
+  }
+  if (!ec) {
+    rung_by_ = now;
+    now->wakeup.wake();  // no request follows that makes the I/O threads receive it, and threads may wait for space
+  }
+  is_unnotified_.store(static_cast<bool>(ec), base::memory_order_relaxed);
+}
+
+// @return the word before. Release pairs with the acquires in wait() and reap().
+std::uint32_t engine_threads::tell(std::uint32_t news) noexcept {
+  return word_.fetch_or(news, base::memory_order_seq_cst);
+}
+
+// Wakes a thread that sleeps in the kernel's AIO. @return whether a thread sleeps on the futex instead.
+bool engine_threads::wake_in_kernel(std::uint32_t word) noexcept {
+  if ((word & in_kernel_bit) != 0) direct_.wake();
+  return (word & asleep_bit) != 0 && (word & in_kernel_bit) == 0;
+}
+
+void engine_threads::add_locked(std::span<const completion> fetched) noexcept {
+  std::uint64_t files = 0;
+  std::int64_t announced = 0;
+  for (const auto& [done, res] : fetched) {
+    done->by_threads.res = res;
+    done->answered = request_observer::answered_by::kernel_aio;
+    completions_.push_back(*done);
+    if (done->ends_by_itself) ++files;
+    if (!done->is_unnotified) ++announced;
+  }
+  files_done_.fetch_add(files, base::memory_order_seq_cst);
+  rings_due_.fetch_add(announced, base::memory_order_relaxed);
+}
+
+// If the alarm has been used up, arms another one for the next sleeper in the kernel's AIO.
+void engine_threads::fetch_direct_locked() noexcept {
+  std::array<completion, kernel_aio::batch> fetched;
+  add_locked(std::span{fetched}.first(direct_.take(fetched)));
+  if (!direct_.is_armed() && direct_.has_requests() && descriptor_.is_ours()) direct_.arm(descriptor_.get());
+}
+
+std::size_t engine_threads::reap(std::span<completion> completions) noexcept {
+  const bool is_worth_it = (word_.load(base::memory_order_acquire) & completions_bit) != 0 ||
+                           direct_.has_completions() ||
+                           (is_watched() && rings_due_.load(base::memory_order_relaxed) > 0);
+  if (!is_worth_it) return 0;
+  const base::mutex_lock held{completion_lock_};
+  fetch_direct_locked();
+  std::size_t filled = 0;
+  for (; filled < completions.size() && !completions_.empty(); ++filled) {
+    auto& done = completions_.front();
+    completions_.pop_front();
+    completions[filled] = {&done, done.by_threads.res};
+    if (done.ends_by_itself) files_done_.fetch_sub(1, base::memory_order_seq_cst);
+    has_left_io_threads(done);
+  }
+  if (completions_.empty())
+    nothing_left();
+  else
+    tell(completions_bit);
+  return filled;
+}
+
+void engine_threads::has_left_io_threads(request& done) noexcept {
+  if (std::exchange(done.by_threads.with, nullptr) != nullptr)
+    with_io_threads_.fetch_sub(1, base::memory_order_relaxed);
+}
+
+void engine_threads::nothing_left() noexcept {
+  word_.fetch_and(~completions_bit, base::memory_order_acq_rel);
+  if (is_watched()) empty_descriptor();
+}
+
+// This may also take out counts of completions that have not been fetched. In that case it adds one again.
+void engine_threads::empty_descriptor() const noexcept {
+  const auto due = rings_due_.load(base::memory_order_relaxed);
+  if (due <= 0 || reaper_thread::is_this_thread()) return;
+  eventfd_t rung = 0;  // equivalent fault (constant): used only after a read has stored it
+  if (descriptor_.is_ours() && ::eventfd_read(descriptor_.get(), &rung) == 0)
+    rings_due_.store(due - static_cast<std::int64_t>(rung), base::memory_order_relaxed);
+  if (has_reader_) rings_due_.store(0, base::memory_order_relaxed);
+  if (direct_.carried_out() > 0) ring_descriptor();
+}
+
+// Waiting.
+
+engine::wait_result engine_threads::wait(base::deadline until) noexcept {
+  for (;;) {
+    auto word = word_.load(base::memory_order_acquire);
+    if (word & (completions_bit | woken_bit)) return wake_up(wait_result::ready);
+    const bool in_kernel = direct_.has_requests();
+    if (in_kernel) direct_.begin_sleep();
+    // The word may have the bits of a sleep that this thread has interrupted in a signal handler, or that never
+    // returned.
+    const auto asleep = in_kernel ? asleep_bit | in_kernel_bit : asleep_bit;
+    if (word != asleep && !word_.compare_exchange_strong(word, asleep, base::memory_order_seq_cst)) continue;
+    if (in_kernel) return sleep_in_kernel(until);
+    if (direct_.has_requests()) return wake_up(wait_result::ready);
+    // With a deadline, even an infinite one, every signal handler interrupts the sleep, as in io_getevents(2).
+    switch (base::futex_wait(word_, asleep_bit, until.value_or(std::chrono::steady_clock::time_point::max()))) {
+      case base::futex_result::timed_out:
+        return wake_up(wait_result::timed_out);
+      case base::futex_result::interrupted:
+        return wake_up(wait_result::interrupted);
+      case base::futex_result::woken:
+        break;
+    }
+  }
+}
+
+engine::wait_result engine_threads::sleep_in_kernel(base::deadline until) noexcept {
+  using clock = std::chrono::steady_clock;
+  // No limit without `until`: the kernel would program a timer for it, which costs several microseconds.
+  std::optional<std::chrono::nanoseconds> longest;
+  if (until) longest = std::max<clock::duration>(*until - clock::now(), clock::duration::zero());
+  if (!direct_.is_armed()) longest = std::min<std::chrono::nanoseconds>(longest.value_or(look_every), look_every);
+  if (has_news()) return wake_up(wait_result::ready);
+  switch (direct_.wait(longest)) {
+    case kernel_aio::woken_by::signal:
+      return wake_up(wait_result::interrupted);
+    case kernel_aio::woken_by::timeout:
+      return wake_up(until && *until <= clock::now() ? wait_result::timed_out : wait_result::ready);
+    case kernel_aio::woken_by::news:
+      break;
+  }
+  return wake_up(wait_result::ready);
+}
+
+engine::wait_result engine_threads::wake_up(wait_result because) noexcept {
+  word_.fetch_and(~(asleep_bit | in_kernel_bit | woken_bit), base::memory_order_acq_rel);
+  direct_.end_sleep();
+  return because;
+}
+
+void engine_threads::wake() noexcept {
+  if (wake_in_kernel(tell(woken_bit))) base::futex_wake_all(&word_);
+}
+
+// Without the lock: its holder may be a thread that does not exist in the child.
+void engine_threads::abandon_in_child() noexcept {
+  descriptor_.reset();
+  direct_.abandon_in_child();
+}
+
+int engine_threads::descriptor() const noexcept {
+  const base::mutex_lock held{completion_lock_};
+  has_reader_ = false;
+  return watch_locked();
+}
+
+int engine_threads::descriptor_for_reader() const noexcept {
+  const base::mutex_lock held{completion_lock_};
+  has_reader_ = true;
+  return watch_locked();
+}
+
+void engine_threads::ignore_descriptors() noexcept {
+  const base::mutex_lock held{completion_lock_};
+  is_watched_.store(false, base::memory_order_relaxed);
+}
+
+int engine_threads::watch_locked() const noexcept {
+  const bool was_watched = is_watched_.exchange(true, base::memory_order_relaxed);
+  const int number = descriptor_locked();
+  if (was_watched || number < 0) return number;
+  if (rung_by_ == nullptr) pin_descriptor();
+  empty_descriptor();
+  // A thread that completed a request while the descriptor was ignored has not signalled it.
+  if (!completions_.empty()) ring_descriptor();
+  return number;
+}
+
+// Creates the eventfd on first use, or after the program has closed it. A new eventfd announces the completions that
+// are there already.
+int engine_threads::descriptor_locked() const noexcept {
+  if (!descriptor_.is_ours()) {
+    const bool has_some = !completions_.empty() || direct_.carried_out() > 0;
+    const unsigned already = has_some ? 1 : 0;
+    descriptor_ = base::private_fd{base::unique_fd{::eventfd(already, EFD_CLOEXEC | EFD_NONBLOCK)}};
+    rings_due_.store(already, base::memory_order_relaxed);
+    unpin_descriptor();
+    if (is_watched()) pin_descriptor();
+  }
+  return descriptor_.get();
+}
+
+}  // namespace doorbell::aio

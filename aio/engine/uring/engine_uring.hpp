@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// engine_uring: requests carried out by io_uring. Linux 5.10 and later; newer features are probed.
+//
+// A ring may stop working: a sandbox forbids io_uring_enter(2), or the program closes the ring's descriptor, which it
+// does not know, and reuses its number. After the first such error, the engine no longer enters the kernel for this
+// ring (works() is false), and start() starts nothing. The requests that the kernel has already taken are carried out,
+// because the mapping of the queues keeps the ring alive, and reap() finds their completions in the memory of the
+// queue.
+//
+//   sleeper in the ring                  thread that must wake the sleeper
+//                                        wake(): enters the kernel, EBADF
+//   sleeps for at most longest_sleep
+//   wakes, checks for events
+//
+//   legal:     the sleeper checks after longest_sleep at the latest.
+//   forbidden: the sleeper sleeps until there is a completion, although its context has another event. Without the
+//              descriptor no other thread can wake the sleeper, so no sleep in a ring is longer.
+//
+// Locks: submission_lock_ and completion_lock_ are leaves, each for one of the two queues. Neither is held while the
+// other one is taken, nor while other doorbell functions are called.
+#pragma once
+
+#include <liburing.h>
+
+#include <memory>
+#include <system_error>
+
+#include <doorbell/base/atomic.hpp>
+#include <doorbell/base/mutex.hpp>
+#include <doorbell/base/private_fd.hpp>
+
+#include "../engine.hpp"
+#include "uring_answer.hpp"
+
+namespace doorbell::aio {
+
+class engine_uring final : public engine {
+ public:
+  /// Creates a ring, and checks that the process may enter the kernel for it.
+  /// @param in_flight the maximum number of requests in flight.
+  /// Errors: those of io_uring_setup(2) and io_uring_enter(2).
+  static std::unique_ptr<engine_uring> make(unsigned in_flight, std::error_code& ec) noexcept;
+  ~engine_uring() override;
+
+  [[nodiscard]] std::string_view name() const noexcept override { return "io_uring"; }
+  [[nodiscard]] std::size_t start(std::span<request* const> requests) noexcept override;
+  [[nodiscard]] bool takes_many_by_one_call() const noexcept override { return true; }
+  [[nodiscard]] cancel_result cancel(request& started) noexcept override;
+  [[nodiscard]] std::size_t reap(std::span<completion> completions) noexcept override;
+  [[nodiscard]] file_io file_io_done() const noexcept override;
+  wait_result wait(base::deadline until) noexcept override;
+  void wake() noexcept override;
+  void abandon_in_child() noexcept override;
+  [[nodiscard]] int descriptor() const noexcept override;
+  void give_up() noexcept override;
+  using engine::become_part_of;
+
+  /// @return false after the first system call that showed that the ring cannot be used any more.
+  [[nodiscard]] bool works() const noexcept {
+    return condition_.load(base::memory_order_relaxed) == uring_answer::done && !descriptor_.is_superseded();
+  }
+  /// @return whether the ring has requests that have not been reaped.
+  [[nodiscard]] bool has_requests() const noexcept;
+
+  /// Submits one read of an eventfd: the next count wakes a thread in wait(), and is an edge of descriptor().
+  /// @return whether such a read is in the ring, this one or an earlier one.
+  [[nodiscard]] bool watch(int eventfd) noexcept;
+  /// @return whether a read of watch() is in the ring.
+  [[nodiscard]] bool is_watching() const noexcept { return is_watching_.load(base::memory_order_acquire); }
+
+ private:
+  engine_uring() = default;
+
+  /// Records what the result of a system call says about the ring. @return its class.
+  uring_answer note(int answer) noexcept;
+  [[nodiscard]] io_uring_sqe* next_entry() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
+  [[nodiscard]] bool submit(io_uring_sqe* entry) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
+  [[nodiscard]] bool try_wake() noexcept;
+  [[nodiscard]] unsigned flush() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
+  [[nodiscard]] std::size_t start_some(std::span<request* const> requests) noexcept
+      DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
+  [[nodiscard]] unsigned reap_some(std::span<completion> completions, std::size_t& filled) noexcept
+      DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
+  [[nodiscard]] int sleep(base::deadline until, const sigset_t* mask) noexcept;
+  [[nodiscard]] int sleep_on(base::deadline until) noexcept;
+  void tear_down() noexcept;
+
+  base::private_fd descriptor_;  // the ring's; liburing has only the number
+  io_uring ring_{};              // the two queues are guarded by the two locks; the descriptor is constant
+  mutable base::atomic<uring_answer> condition_{uring_answer::done};  // done until the ring fails
+  base::atomic<bool> is_watching_{false};
+  std::uint64_t watched_count_ = 0;  // written by the kernel
+  base::mutex submission_lock_;
+  base::mutex completion_lock_;
+};
+
+}  // namespace doorbell::aio
