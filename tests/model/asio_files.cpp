@@ -2,8 +2,8 @@
 //
 // File operations as the loop sees them: started, cancelled, and shut down while they complete. The scenario plays the
 // engine's device. A loop of the scenario replaces Asio's, and watches the context's descriptor with epoll.
-#include <doorbell/asio/detail/file_proactor.hpp>
-#include <doorbell/asio/detail/open_file.hpp>
+#include <doorbell/asio/detail/file/file_proactor.hpp>
+#include <doorbell/asio/detail/file/open_file.hpp>
 
 #include <fcntl.h>
 #include <sys/epoll.h>

@@ -2,7 +2,7 @@
 //
 // Waits of doorbell::asio::eventfd as the loop sees them: the wake function, the polls and the cancel. A loop of the
 // scenario replaces Asio's.
-#include <doorbell/asio/detail/eventfd_waiter.hpp>
+#include <doorbell/asio/detail/eventfd/eventfd_waiter.hpp>
 
 #include <cstdint>
 #include <memory>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Parts of doorbell::asio in isolation, in states that whole operations seldom reach.
-#include <doorbell/asio/detail/deferred_completion.hpp>
-#include <doorbell/asio/detail/pending_posts.hpp>
+#include <doorbell/asio/detail/file/deferred_completion.hpp>
+#include <doorbell/asio/detail/support/pending_posts.hpp>
 
 #include <gtest/gtest.h>
 

@@ -3,7 +3,7 @@
 // Operations that end in their initiating function. A handler that is bound to an immediate executor (Boost 1.82 and
 // later) is called by that executor; every other handler is called from the loop.
 #include <doorbell/asio.hpp>
-#include <doorbell/asio/detail/inline_executor.hpp>
+#include <doorbell/asio/detail/support/inline_executor.hpp>
 
 #include <gtest/gtest.h>
 #include <unistd.h>

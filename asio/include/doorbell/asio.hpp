@@ -3,7 +3,7 @@
 // All of doorbell's I/O objects for Boost.Asio.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <doorbell/asio/busy_poll.hpp>
 #include <doorbell/asio/eventfd.hpp>

@@ -34,7 +34,7 @@
 // execution context must not be destroyed in a callback.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -57,13 +57,13 @@
 #include <boost/asio/execution_context.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/context_of.hpp>
-#include <doorbell/asio/detail/errors.hpp>
-#include <doorbell/asio/detail/file_op.hpp>
-#include <doorbell/asio/detail/file_service.hpp>
-#include <doorbell/asio/detail/immediate.hpp>
-#include <doorbell/asio/detail/open_file.hpp>
-#include <doorbell/asio/detail/slot_canceller.hpp>
+#include <doorbell/asio/detail/file/file_op.hpp>
+#include <doorbell/asio/detail/file/file_service.hpp>
+#include <doorbell/asio/detail/file/open_file.hpp>
+#include <doorbell/asio/detail/support/context_of.hpp>
+#include <doorbell/asio/detail/support/errors.hpp>
+#include <doorbell/asio/detail/support/immediate.hpp>
+#include <doorbell/asio/detail/support/slot_canceller.hpp>
 #include <doorbell/asio/file_base.hpp>
 
 namespace doorbell::asio {

@@ -16,14 +16,14 @@
 // that uses files of this execution context.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <chrono>
 
 #include <boost/asio/execution_context.hpp>
 
-#include <doorbell/asio/detail/context_of.hpp>
-#include <doorbell/asio/detail/file_service.hpp>
+#include <doorbell/asio/detail/file/file_service.hpp>
+#include <doorbell/asio/detail/support/context_of.hpp>
 
 namespace doorbell::asio {
 

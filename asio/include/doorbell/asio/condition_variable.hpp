@@ -34,7 +34,7 @@
 // Memory ordering: what a thread has done before notify is visible to the handler of the wait that it completes.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <poll.h>
 
@@ -47,9 +47,9 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/errors.hpp>
-#include <doorbell/asio/detail/eventfd_op.hpp>
-#include <doorbell/asio/detail/sync_object.hpp>
+#include <doorbell/asio/detail/eventfd/eventfd_op.hpp>
+#include <doorbell/asio/detail/support/errors.hpp>
+#include <doorbell/asio/detail/sync/sync_object.hpp>
 #include <doorbell/asio/eventfd.hpp>
 #include <doorbell/eventfd_ctx.hpp>
 

@@ -33,7 +33,7 @@
 // program. Post these calls to the loop instead.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -49,11 +49,11 @@
 #include <boost/asio/execution_context.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/errors.hpp>
-#include <doorbell/asio/detail/eventfd_op.hpp>
-#include <doorbell/asio/detail/eventfd_waiter.hpp>
-#include <doorbell/asio/detail/immediate.hpp>
-#include <doorbell/asio/detail/slot_canceller.hpp>
+#include <doorbell/asio/detail/eventfd/eventfd_op.hpp>
+#include <doorbell/asio/detail/eventfd/eventfd_waiter.hpp>
+#include <doorbell/asio/detail/support/errors.hpp>
+#include <doorbell/asio/detail/support/immediate.hpp>
+#include <doorbell/asio/detail/support/slot_canceller.hpp>
 #include <doorbell/base/fatal.hpp>
 #include <doorbell/eventfd.hpp>
 

@@ -4,7 +4,7 @@
 // boost::asio::file_base, whose enumerations are accepted wherever these are.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <fcntl.h>
 #include <unistd.h>

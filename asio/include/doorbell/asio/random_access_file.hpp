@@ -11,10 +11,10 @@
 // and complete in any order; their number is not limited.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <doorbell/asio/basic_file.hpp>
-#include <doorbell/asio/detail/file_blocking.hpp>
+#include <doorbell/asio/detail/file/file_blocking.hpp>
 
 namespace doorbell::asio {
 

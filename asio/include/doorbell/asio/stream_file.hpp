@@ -15,10 +15,10 @@
 // async_read_until, read and write accept it.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <doorbell/asio/basic_file.hpp>
-#include <doorbell/asio/detail/file_blocking.hpp>
+#include <doorbell/asio/detail/file/file_blocking.hpp>
 
 namespace doorbell::asio {
 

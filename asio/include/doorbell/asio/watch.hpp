@@ -26,7 +26,7 @@
 // transfer.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <memory>
 #include <type_traits>
@@ -38,10 +38,10 @@
 #include <boost/asio/execution_context.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/count_source.hpp>
-#include <doorbell/asio/detail/errors.hpp>
-#include <doorbell/asio/detail/source_watch.hpp>
-#include <doorbell/asio/detail/with_reason.hpp>
+#include <doorbell/asio/detail/support/errors.hpp>
+#include <doorbell/asio/detail/sync/count_source.hpp>
+#include <doorbell/asio/detail/sync/source_watch.hpp>
+#include <doorbell/asio/detail/sync/with_reason.hpp>
 #include <doorbell/asio/eventfd.hpp>
 #include <doorbell/base/fatal.hpp>
 #include <doorbell/eventfd.hpp>

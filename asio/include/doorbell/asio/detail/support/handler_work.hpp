@@ -8,7 +8,7 @@
 // Thread safety: not thread-safe; owned by the operation.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <memory>
 #include <optional>
@@ -20,7 +20,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 
-#include <doorbell/asio/detail/context_of.hpp>
+#include <doorbell/asio/detail/support/context_of.hpp>
 
 namespace doorbell::asio::detail {
 

@@ -4,7 +4,7 @@
 // end, and has its executor, allocator, cancellation slot and immediate executor.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <memory>
 #include <utility>
@@ -12,7 +12,7 @@
 #include <boost/asio/associator.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/source_watch.hpp>
+#include <doorbell/asio/detail/sync/source_watch.hpp>
 
 namespace doorbell::asio::detail {
 

@@ -17,7 +17,7 @@
 // execution context, whose shutdown makes it release its descriptors.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -32,9 +32,9 @@
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/context_of.hpp>
-#include <doorbell/asio/detail/count_source.hpp>
-#include <doorbell/asio/detail/eventfd_service.hpp>
+#include <doorbell/asio/detail/eventfd/eventfd_service.hpp>
+#include <doorbell/asio/detail/support/context_of.hpp>
+#include <doorbell/asio/detail/sync/count_source.hpp>
 #include <doorbell/asio/eventfd.hpp>
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/thread_annotations.hpp>

@@ -15,7 +15,7 @@
 // Memory ordering: end() releases, wait_for_none() acquires; begin() is ordered by the queue lock.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <cstdint>
 

@@ -11,7 +11,7 @@
 // Thread safety: as any value type.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <poll.h>
 #include <sys/epoll.h>
@@ -25,7 +25,7 @@
 #include <boost/asio/error.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/errors.hpp>
+#include <doorbell/asio/detail/support/errors.hpp>
 #include <doorbell/base/unique_fd.hpp>
 
 namespace doorbell::asio::detail {

@@ -8,7 +8,7 @@
 // If memory is exhausted, noexcept functions end the program, since an operation must not be lost silently.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -20,12 +20,12 @@
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 
-#include <doorbell/asio/detail/busy_polling.hpp>
-#include <doorbell/asio/detail/deferred_completion.hpp>
-#include <doorbell/asio/detail/errors.hpp>
-#include <doorbell/asio/detail/file_op.hpp>
-#include <doorbell/asio/detail/file_proactor.hpp>
-#include <doorbell/asio/detail/inline_executor.hpp>
+#include <doorbell/asio/detail/file/busy_polling.hpp>
+#include <doorbell/asio/detail/file/deferred_completion.hpp>
+#include <doorbell/asio/detail/file/file_op.hpp>
+#include <doorbell/asio/detail/file/file_proactor.hpp>
+#include <doorbell/asio/detail/support/errors.hpp>
+#include <doorbell/asio/detail/support/inline_executor.hpp>
 #include <doorbell/base/mutex.hpp>
 
 namespace doorbell::asio::detail {

@@ -31,7 +31,7 @@
 // cancellation slot may keep the memory after the end of the execution context; the waiter is closed then.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <algorithm>
 #include <cassert>
@@ -39,11 +39,11 @@
 #include <memory>
 #include <utility>
 
-#include <doorbell/asio/detail/context_of.hpp>
-#include <doorbell/asio/detail/eventfd_op.hpp>
-#include <doorbell/asio/detail/eventfd_service.hpp>
-#include <doorbell/asio/detail/handler_work.hpp>
-#include <doorbell/asio/detail/pending_posts.hpp>
+#include <doorbell/asio/detail/eventfd/eventfd_op.hpp>
+#include <doorbell/asio/detail/eventfd/eventfd_service.hpp>
+#include <doorbell/asio/detail/support/context_of.hpp>
+#include <doorbell/asio/detail/support/handler_work.hpp>
+#include <doorbell/asio/detail/support/pending_posts.hpp>
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/mutex.hpp>
 #include <doorbell/base/thread_annotations.hpp>

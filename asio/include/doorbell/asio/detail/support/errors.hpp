@@ -3,7 +3,7 @@
 // The checks and errors that the I/O objects have in common.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <cerrno>
 

@@ -9,7 +9,7 @@
 // execute().
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <cstddef>
 #include <utility>

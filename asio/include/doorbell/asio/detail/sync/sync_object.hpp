@@ -7,7 +7,7 @@
 // Thread safety: as of basic_auto_reset_event.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <concepts>
 #include <type_traits>
@@ -16,9 +16,9 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/errors.hpp>
-#include <doorbell/asio/detail/eventfd_op.hpp>
-#include <doorbell/asio/detail/eventfd_waiter.hpp>
+#include <doorbell/asio/detail/eventfd/eventfd_op.hpp>
+#include <doorbell/asio/detail/eventfd/eventfd_waiter.hpp>
+#include <doorbell/asio/detail/support/errors.hpp>
 #include <doorbell/asio/eventfd.hpp>
 
 namespace doorbell::asio::detail {

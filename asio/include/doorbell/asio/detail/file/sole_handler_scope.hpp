@@ -5,7 +5,7 @@
 // another one. Handlers may run loops, whose handlers have scopes of their own: the scopes nest.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <utility>
 

@@ -6,7 +6,7 @@
 // Thread safety: not thread-safe; the file_proactor's mutex protects it.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <algorithm>
 #include <array>
@@ -20,8 +20,8 @@
 #include <system_error>
 
 #include <doorbell/aio.hpp>
-#include <doorbell/asio/detail/file_op.hpp>
-#include <doorbell/asio/detail/open_file.hpp>
+#include <doorbell/asio/detail/file/file_op.hpp>
+#include <doorbell/asio/detail/file/open_file.hpp>
 
 namespace doorbell::asio::detail {
 

@@ -10,7 +10,7 @@
 // file_proactor, under its mutex, then by the thread that has removed it from the list.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <poll.h>
 #include <sys/uio.h>
@@ -30,10 +30,10 @@
 #include <boost/intrusive/list.hpp>
 
 #include <doorbell/aio_iocb.hpp>
-#include <doorbell/asio/detail/errors.hpp>
-#include <doorbell/asio/detail/file_buffers.hpp>
-#include <doorbell/asio/detail/handler_work.hpp>
-#include <doorbell/asio/detail/op_allocator.hpp>
+#include <doorbell/asio/detail/file/file_buffers.hpp>
+#include <doorbell/asio/detail/support/errors.hpp>
+#include <doorbell/asio/detail/support/handler_work.hpp>
+#include <doorbell/asio/detail/support/op_allocator.hpp>
 
 namespace doorbell::asio::detail {
 

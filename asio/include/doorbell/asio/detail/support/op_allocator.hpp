@@ -5,7 +5,7 @@
 // again.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <memory>
 #include <type_traits>

@@ -11,7 +11,7 @@
 // eventfd_waiter, under its mutex, then by the thread that has removed it from the list.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -23,9 +23,9 @@
 #include <boost/intrusive/list.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/eventfd_interest.hpp>
-#include <doorbell/asio/detail/handler_work.hpp>
-#include <doorbell/asio/detail/op_allocator.hpp>
+#include <doorbell/asio/detail/eventfd/eventfd_interest.hpp>
+#include <doorbell/asio/detail/support/handler_work.hpp>
+#include <doorbell/asio/detail/support/op_allocator.hpp>
 #include <doorbell/eventfd_ctx.hpp>
 
 namespace doorbell::asio::detail {

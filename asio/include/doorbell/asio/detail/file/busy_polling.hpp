@@ -6,7 +6,7 @@
 // Thread safety: not thread-safe; the owner synchronizes access.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <chrono>
 

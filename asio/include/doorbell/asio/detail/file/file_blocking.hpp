@@ -3,7 +3,7 @@
 // Blocking reads and writes.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <poll.h>
 #include <sys/uio.h>
@@ -17,9 +17,9 @@
 #include <boost/asio/error.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/errors.hpp>
-#include <doorbell/asio/detail/file_buffers.hpp>
-#include <doorbell/asio/detail/open_file.hpp>
+#include <doorbell/asio/detail/file/file_buffers.hpp>
+#include <doorbell/asio/detail/file/open_file.hpp>
+#include <doorbell/asio/detail/support/errors.hpp>
 
 namespace doorbell::asio::detail {
 

@@ -8,7 +8,7 @@
 // Thread safety: not thread-safe; owned by one thread at a time.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <cstddef>
 #include <memory>
@@ -16,8 +16,8 @@
 
 #include <boost/system/error_code.hpp>
 
-#include <doorbell/asio/detail/file_op.hpp>
-#include <doorbell/asio/detail/file_proactor.hpp>
+#include <doorbell/asio/detail/file/file_op.hpp>
+#include <doorbell/asio/detail/file/file_proactor.hpp>
 
 namespace doorbell::asio::detail {
 

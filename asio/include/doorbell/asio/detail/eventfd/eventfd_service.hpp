@@ -8,7 +8,7 @@
 // thread runs it any more; other threads may signal the eventfds until each waiter has left its wait queue.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <boost/asio/execution_context.hpp>
 #include <boost/intrusive/list.hpp>

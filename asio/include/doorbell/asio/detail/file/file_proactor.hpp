@@ -51,7 +51,7 @@
 // Memory ordering: mutex_. Writes of the kernel and of worker threads to the buffers are acquired with the event.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <array>
 #include <cerrno>
@@ -63,10 +63,10 @@
 #include <utility>
 
 #include <doorbell/aio_iocb.hpp>
-#include <doorbell/asio/detail/file_flight.hpp>
-#include <doorbell/asio/detail/file_op.hpp>
-#include <doorbell/asio/detail/open_file.hpp>
-#include <doorbell/asio/detail/sole_handler_scope.hpp>
+#include <doorbell/asio/detail/file/file_flight.hpp>
+#include <doorbell/asio/detail/file/file_op.hpp>
+#include <doorbell/asio/detail/file/open_file.hpp>
+#include <doorbell/asio/detail/file/sole_handler_scope.hpp>
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/mutex.hpp>
 

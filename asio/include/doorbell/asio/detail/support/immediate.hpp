@@ -5,7 +5,7 @@
 // executor may call the handler before the initiating function returns. Every other handler is posted.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <type_traits>
 #include <utility>
@@ -21,7 +21,7 @@
 #define DOORBELL_ASIO_HAS_IMMEDIATE_EXECUTORS 0
 #endif
 
-#include <doorbell/asio/detail/inline_executor.hpp>
+#include <doorbell/asio/detail/support/inline_executor.hpp>
 
 namespace doorbell::asio::detail {
 

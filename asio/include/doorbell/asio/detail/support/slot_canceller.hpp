@@ -18,7 +18,7 @@
 // Lifetime: may outlive the target and its execution context; it then has no effect.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <cstdint>
 #include <memory>

@@ -3,7 +3,7 @@
 // eventfd_interest: the conditions that operations wait for. They depend on the count only.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <poll.h>
 

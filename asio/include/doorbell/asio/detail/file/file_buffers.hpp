@@ -3,7 +3,7 @@
 // Converts Asio's buffer sequences to the kernel's iovecs.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <sys/uio.h>
 

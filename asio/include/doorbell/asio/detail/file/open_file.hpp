@@ -11,7 +11,7 @@
 // are outstanding, the order of such a call and the operations is unspecified, but there is no data race.
 #pragma once
 
-#include <doorbell/asio/detail/requires_boost.hpp>
+#include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -24,8 +24,8 @@
 #include <utility>
 
 #include <doorbell/aio_file.hpp>
-#include <doorbell/asio/detail/errors.hpp>
-#include <doorbell/asio/detail/file_op.hpp>
+#include <doorbell/asio/detail/file/file_op.hpp>
+#include <doorbell/asio/detail/support/errors.hpp>
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/unique_fd.hpp>
 
