@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keeps docs/architecture.md up to date with the tree.
 
-Draws docs/layers.svg from the layers' CMakeLists.txt (USES) and from the #include lines of their sources, and writes
-the items "Mutants" of the map in docs/architecture.md from the patches in sanitizers/mutants. Without --write it does
-not change the two files, and the exit status is 1 if one of them would be different.
+Draws docs/layers.svg from the layers' CMakeLists.txt (USES) and from the #include lines of their sources, draws the
+folders of aio/ in docs/aio.svg, and writes the items "Mutants" of the map in docs/architecture.md from the patches in
+sanitizers/mutants. Without --write it does not change these files, and the exit status is 1 if one of them would be
+different.
 
 The exit status is also 1 if a layer includes a header of a layer that it may not include, or a private header of
-another layer; if a source file of the layers or a scenario is in no entry of the map, or in more than one; or if the
-document names a file or a scenario that does not exist.
+another layer; if folders of a layer include each other in a cycle; if a source file of the layers or a
+scenario is in no entry of the map, or in more than one; or if the document names a file or a scenario that does not
+exist.
 """
 import argparse
 import difflib
@@ -19,11 +21,14 @@ import textwrap
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+import folder_graph
+from folder_graph import FolderGraph
 from names_in_tree import SCENARIO, expanded
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "architecture.md"
 PICTURE = ROOT / "docs" / "layers.svg"
+FOLDERS_OF = {"aio": ROOT / "docs" / "aio.svg"}  # layers whose folders are drawn
 MAP = "\n## 7."
 WIDTH = 120
 LAYERS = ("base", "eventfd", "notifier", "aio", "asio", "libaio")  # each may use only layers before it
@@ -288,10 +293,15 @@ def main():
     arguments = parser.parse_args()
     layers = {name: Layer(name) for name in LAYERS}
     check_includes(layers)
+    graphs = {name: FolderGraph(ROOT / name) for name in LAYERS}
+    for graph in graphs.values():
+        graph.check()
     before = DOCUMENT.read_text()
     check_document(before)
     wrong = False
-    for file, wanted in ((PICTURE, draw(layers)), (DOCUMENT, with_mutants(before))):
+    pictures = [(file, folder_graph.draw(graphs[name].without("include"), STYLE, ROUND_LINES_TO))
+                for name, file in FOLDERS_OF.items()]
+    for file, wanted in ((PICTURE, draw(layers)), *pictures, (DOCUMENT, with_mutants(before))):
         there = file.read_text() if file.exists() else ""
         if there == wanted:
             continue
