@@ -8,7 +8,7 @@
 //                none        -> in_rounds      first submit of a program that has called
 //                until_asked -> in_rounds      io_getevents()
 //                in_rounds   -> until_asked    submit while last_call_ is never
-//                any         -> eventfds          submit with an eventfd, for good
+//                any         -> efds           submit with an eventfd, for good
 //   last_call_   any         -> since_round    io_getevents()
 //                since_round -> before_round   a round of the reaper
 //                before_round -> never         a round that finds requests, and no thread that sleeps for events

@@ -197,7 +197,7 @@ std::size_t kioctx::start_by_engine(std::span<request* const> made) noexcept {
   tell_given_back(made.subspan(started));
   if (started < made.size()) count_out(made.subspan(started));
   enlist(made.first(started));
-  // Masked sleepers wait for the engine's descriptors, which do not notify_waiters all completions.
+  // Masked sleepers wait for the engine's descriptors, which do not announce all completions.
   if (masked_.load(base::memory_order_seq_cst) > 0 && engine_->must_be_looked_at()) [[unlikely]]
     notify_masked_waiters();
   // A poll of a file that is ready, and a nonblocking read of an empty file, have their events when submit returns.

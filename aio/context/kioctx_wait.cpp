@@ -5,7 +5,7 @@
 // when a leader leaves, when the engine has replaced descriptors, and when the context is destroyed.
 //
 //   follower                             leader, leaving
-//   seen = event_sequence_                         end_wait()
+//   seen = event_sequence_               end_wait()
 //   begin_wait(): taken                  followers_ > 0 ?  -> ++event_sequence_, wake
 //   ++followers_
 //   waiting() ? no -> looks again
@@ -14,11 +14,11 @@
 //   legal:     the follower finds that there is no leader, or the leaving leader finds the follower.
 //   forbidden: neither: no thread leads. Both threads write, then read what the other thread writes, all seq_cst.
 //
-//   follower                             publisher
-//   seen = event_sequence_                         publishes
-//   looks: nothing                       ++event_sequence_
-//   ++followers_                         followers_ > 0 ?  -> wake
-//   sleeps while event_sequence_ == seen           waiting() ?       -> engine's wake()
+//   follower                               publisher
+//   seen = event_sequence_                 publishes
+//   looks: nothing                         ++event_sequence_
+//   ++followers_                           followers_ > 0 ?  -> wake
+//   sleeps while event_sequence_ == seen   waiting() ?       -> engine's wake()
 //
 //   legal:     futex_wait finds another number, or the publisher finds the follower. The same holds for the leader,
 //              with begin_wait() and its later load of event_sequence_.

@@ -101,8 +101,8 @@ class engine {
   /// How many times descriptor() or descriptors() have changed.
   // equivalent fault (constant): only a change counts
   [[nodiscard]] virtual unsigned replacements() const noexcept { return 0; }
-  /// Whether neither the descriptors nor wait() notify_waiters some of the completions, so that a thread must call
-  /// reap() regularly.
+  /// Whether neither the descriptors nor wait() announce some of the completions, so that a thread must call reap()
+  /// regularly.
   [[nodiscard]] virtual bool must_be_looked_at() const noexcept { return false; }
 
   /// The calling thread is about to sleep for events of the context.

@@ -2,8 +2,8 @@
 //
 // The system calls that carry out a request, and whether they may sleep.
 //
-// In a thread of the program, a descriptor belongs to the program's table; in a thread of the I/O threads, to the I/O
-// threads' table (raw_calls.hpp).
+// In a thread of the program, a descriptor belongs to the program's table; in an I/O thread, to the I/O threads' table
+// (raw_calls.hpp).
 //
 // Thread safety: all functions may be called concurrently. Errors are returned as -errno, as in io_event::res. Calls
 // that a signal has interrupted are repeated.

@@ -3,7 +3,7 @@
 // threads_request_state: the state that engine_threads keeps with a request. One atomic decides which thread handles
 // the request:
 //
-//   taken -> pending   by its holder: the request is queued in a queue, or waits in the poller; the holder lets go of it
+//   taken -> pending   by its holder: the request waits in a queue or in the poller; the holder lets go of it
 //   pending -> taken   by compare-exchange: by a worker, by the poller when the file is ready, or by a cancel
 //
 //   worker, poller                       cancel
@@ -48,7 +48,7 @@ struct threads_request_state {
 
   base::atomic<bool> pending{false};
   // Written by the holder only. The poller also reads them, under its lock.
-  io_threads* with = nullptr;    // the I/O threads whose threads carry it out
+  io_threads* with = nullptr;    // the set of I/O threads that carries it out
   std::uint64_t pinned = 0;      // its file, in the I/O threads' pins; 0: none
   std::uint64_t watch = 0;       // its key in the poller; 0: not in the poller
   bool needs_reopening = false;  // its file can be tried without sleeping only through a second file description

@@ -16,7 +16,7 @@
 //   forbidden: 8 bytes written to the file. The library never writes to the program's number, only to the file that it
 //              held at submit.
 //
-// All contexts of the process share the resfd_cache, so an eventfd costs one descriptor, however many contexts signal
+// All contexts of the process share the resfd_targets, so an eventfd costs one descriptor, however many contexts signal
 // it: resfd_registry finds the resfd_target of each number; resfd_cache is a context's cache of those that it used
 // last. Only caches and requests hold references. When the last reference is dropped, the resfd_target leaves
 // resfd_registry:
@@ -104,7 +104,7 @@ class resfd_registry {
   /// Called in a thread of the program, without a lock: by find(), and when a context is destroyed.
   void delete_ended() noexcept;
 
-  /// For a fork's child: drops the parent's resfd_cache without deleting them.
+  /// For a fork's child: forgets the parent's resfd_targets without deleting them.
   void forget_all() noexcept;
   /// For a child whose copy of the lists may be locked or half changed: the same, without access to the old lists.
   void begin_anew() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS;
@@ -129,7 +129,7 @@ class resfd_registry {
   list ended_ DOORBELL_GUARDED_BY(lock_);  // ended in the reaper's thread, and not deleted yet
 };
 
-/// The resfd_cache that a context used last, so that not every request searches those of the process.
+/// The resfd_targets that a context used last, so that not every request searches those of the process.
 /// Thread safety: all members may be called concurrently.
 class resfd_cache {
  public:

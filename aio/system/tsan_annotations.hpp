@@ -30,7 +30,7 @@
 
 namespace doorbell::aio::tsan_annotations {
 
-/// Call before the kernel can see the request. Pairs with arrive() on the same address.
+/// Call before the kernel can see the request. Pairs with happens_after() on the same address.
 inline void happens_before([[maybe_unused]] void* request) noexcept {
 #if defined(DOORBELL_THREAD_SANITIZER)
   __tsan_release(request);

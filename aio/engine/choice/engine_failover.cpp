@@ -47,7 +47,7 @@ std::string_view engine_failover::name() const noexcept {
   return others != nullptr && !ring_->works() ? others->name() : ring_->name();
 }
 
-// @return the I/O threads' engine, which is created on first use. Null: there is no memory for it.
+// @return the engine_threads object, which is created on first use. Null: there is no memory for it.
 engine_threads* engine_failover::stand_in() noexcept {
   if (auto* const others = threads()) return others;
   const base::mutex_lock held{lock_};
@@ -87,8 +87,7 @@ std::size_t engine_failover::start_by_ring(std::span<request* const> requests) n
 }
 
 // For a request that waits for something other than a disk, and that the I/O threads cannot take: no thread or memory
-// is available, or the file cannot be sent to the I/O threads (a ring). The I/O threads always takes requests for
-// files.
+// is available, or the file cannot be sent to the I/O threads (a ring). The I/O threads always take requests for files.
 bool engine_failover::start_by_ring_instead(request& refused) noexcept {
   if (refused.ends_by_itself || !ring_->works() || would_complete_too_early(refused)) return false;
   request* const one = &refused;
@@ -121,12 +120,12 @@ void engine_failover::tell_sleeper(std::uint32_t where) noexcept {
 }
 
 // Fails if the ring takes no entry now, and then must_be_looked_at() is true, or if the ring stops working.
-// @return false: the ring's descriptor does not notify_waiters the I/O threads' completions.
+// @return false: the ring's descriptor does not announce the completions of the I/O threads.
 bool engine_failover::watch_io_threads() const noexcept {
   const auto* const others = threads();
   if (others == nullptr || !ring_->works()) return true;
-  const int news = others->descriptor_for_reader();
-  return news >= 0 && ring_->watch(news);
+  const int completions_fd = others->descriptor_for_reader();
+  return completions_fd >= 0 && ring_->watch(completions_fd);
 }
 
 engine::cancel_result engine_failover::cancel(request& started) noexcept {
@@ -261,15 +260,15 @@ std::array<int, 2> engine_failover::descriptors() const noexcept {
   const int of_ring = ring_->descriptor();  // may be the first call to detect that the ring is lost
   if (others == nullptr || (is_polled() && of_ring >= 0)) return {of_ring, -1};
   const int of_io_threads = others->descriptor();
-  io_threads_is_silent_.store(of_io_threads < 0, base::memory_order_relaxed);
+  io_threads_are_silent_.store(of_io_threads < 0, base::memory_order_relaxed);
   return of_ring < 0 ? std::array{of_io_threads, -1} : std::array{of_ring, of_io_threads};
 }
 
 //   a thread that sleeps at both         ignore_descriptors()
-//   place_ = at_ring, at_io_threads            the I/O threads' engine ignores its descriptor
-//   descriptor() of the I/O threads' engine    place_ is both ? -> descriptor() of the I/O threads' engine
+//   place_ = at_ring, at_io_threads      engine_threads ignores its descriptor
+//   engine_threads' descriptor()         place_ is both ? -> engine_threads' descriptor()
 //
-//   forbidden: a thread sleeps at a descriptor that is ignored. Both functions of the I/O threads' engine take its lock.
+//   forbidden: a thread sleeps at a descriptor that is ignored. Both functions of engine_threads take its lock.
 void engine_failover::ignore_descriptors() noexcept {
   auto* const others = threads();
   if (others == nullptr || is_polled()) return;
@@ -280,11 +279,11 @@ void engine_failover::ignore_descriptors() noexcept {
 bool engine_failover::must_be_looked_at() const noexcept {
   const bool has_lost_ring = !ring_->works();
   const auto* const others = threads();
-  // Without the I/O threads' engine, no descriptor announces the completions of further requests.
+  // Without an engine_threads object, no descriptor announces the completions of further requests.
   if (has_lost_ring && (others == nullptr || ring_->has_requests())) return true;
   if (others == nullptr) return false;
   const bool is_silent =
-      is_polled() ? !has_lost_ring && !ring_->is_watching() : io_threads_is_silent_.load(base::memory_order_relaxed);
+      is_polled() ? !has_lost_ring && !ring_->is_watching() : io_threads_are_silent_.load(base::memory_order_relaxed);
   return is_silent || others->must_be_looked_at();
 }
 

@@ -14,11 +14,11 @@
 // eventfd, and the submitting thread
 //   - is in the habit of sleeping for events of the context, or
 //   - waits for events at the descriptor, in the program's event loop: descriptor() has been called.
-// The I/O threads take all other requests; it passes those with O_DIRECT to the kernel's own AIO (kernel_aio.hpp).
+// engine_threads takes all other requests; it passes those with O_DIRECT to the kernel's own AIO (kernel_aio.hpp).
 //
 // When the ring has stopped working (see engine_uring), the I/O threads carry out all further requests. No request is
 // started twice: the kernel carries out the requests that it has taken, and their completions are in the memory of the
-// ring; the I/O threads starts only requests that the kernel has never seen.
+// ring; engine_threads starts only requests that the kernel has never seen.
 //
 //   submitter A                          submitter B                       sleeper in the ring
 //   ring's start(): EBADF                ring's start(): nothing started   sleeps for at most a second
@@ -28,23 +28,23 @@
 //   legal:     each request is started once, by the ring or by threads.
 //   forbidden: a request started by both. If the ring reports a request as not started, the kernel has not taken it.
 //
-// A thread sleeps where there are requests: in the ring, in the I/O threads' engine, or at the descriptors of both. A
-// request that is started elsewhere meanwhile wakes the thread, which then chooses again where to sleep:
+// A thread sleeps where there are requests: in the ring, in engine_threads, or at the descriptors of both. A request
+// that is started elsewhere meanwhile wakes the thread, which then chooses again where to sleep:
 //
 //   sleeper                              thread that starts a request in the ring; likewise with the I/O threads
-//   place_ = at_io_threads                     ++in_ring_
+//   place_ = at_io_threads               ++in_ring_
 //   in_ring_ > 0 ? -> chooses again      starts the request
-//   sleeps in the I/O threads' engine          place_ is not the ring ? -> wakes the sleeper
+//   sleeps in engine_threads             place_ is not the ring ? -> wakes the sleeper
 //
 //   legal:     the sleeper finds the request, or the starter finds where it sleeps.
 //   forbidden: a request whose completion does not wake the sleeper. All four accesses are seq_cst. place_ may still be
 //              set by a sleeper that has left by siglongjmp(3); then the next sleeper stores its own place later, and
 //              finds the request.
 //
-// After the program has called descriptor(), the ring also announces the I/O threads' completions: it has a read of the
-// eventfd that the I/O threads signals.
+// After the program has called descriptor(), the ring also announces the completions of the I/O threads: it has a read
+// of the eventfd that the I/O threads signal.
 //
-//   thread of the I/O threads                   a thread that reaps               sleeper in the ring
+//   an I/O thread                        a thread that reaps               sleeper in the ring
 //   completion on the list
 //   signals the eventfd                  takes the ring's completions      sleeps while the ring has none
 //                                        watches again
@@ -66,8 +66,8 @@
 // thread submits it. Exception: a poll of a socket that asks for none of the events that come with RDHUP, because RDHUP
 // would complete it.
 //
-// Thread safety: that of engine. Lock: lock_ is held while the I/O threads' engine is created, which takes the lock of
-// the process's I/O threads. No other lock is taken under lock_.
+// Thread safety: that of engine. Lock: lock_ is held while the engine_threads object is created, which takes the lock
+// that guards the process's I/O threads. No other lock is taken under lock_.
 #pragma once
 
 #include <array>
@@ -153,10 +153,10 @@ class engine_failover final : public engine {
   base::atomic<engine_threads*> threads_{nullptr};
 
   getter_habit habit_;
-  mutable base::atomic<bool> is_polled_{false};             // by the program: descriptor() has been called
-  mutable base::atomic<bool> io_threads_is_silent_{false};  // no descriptor announces the I/O threads' completions
-  base::atomic<std::uint32_t> in_ring_{0};                  // requests that are started or about to be, and not reaped
-  // The same, of the I/O threads.
+  mutable base::atomic<bool> is_polled_{false};              // by the program: descriptor() has been called
+  mutable base::atomic<bool> io_threads_are_silent_{false};  // no descriptor announces the I/O threads' completions
+  base::atomic<std::uint32_t> in_ring_{0};                   // requests that are started or about to be, and not reaped
+  // The same for requests of the I/O threads.
   base::atomic<std::uint32_t> with_io_threads_{0};
   base::atomic<std::uint32_t> place_{nowhere};  // where a thread sleeps
 };

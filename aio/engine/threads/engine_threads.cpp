@@ -36,10 +36,10 @@ std::int64_t poll_of_always_ready(const request& asked) noexcept {
   return events != 0 ? std::int64_t{events} : -EINVAL;
 }
 
-// The number of the request's file in the I/O threads' table. Called in a thread of the I/O threads.
+// The number of the request's file in the I/O threads' table. Called in an I/O thread.
 int number_of(const request& asked) noexcept { return asked.by_threads.with->pins.number(asked.by_threads.pinned); }
 
-// Pipes and sockets can always be polled. Called in a thread of the I/O threads.
+// Pipes and sockets can always be polled. Called in an I/O thread.
 bool may_lack_readiness(const request& asked) noexcept {
   const auto kind = kind_of(number_of(asked));
   return kind != file_kind::pipe && kind != file_kind::socket;
@@ -154,13 +154,13 @@ bool engine_threads::start_transfer(request& held) noexcept {
 // If the program has closed the I/O threads' descriptors, this tries the process's next set of I/O threads.
 //
 //   submitter A                          submitter B
-//   tried = I/O threads 1; not connected        tried = I/O threads 1; not connected
-//   replace(I/O threads 1): I/O threads 2
-//                                        replace(I/O threads 1): I/O threads 2 already
+//   tried = set 1; not connected         tried = set 1; not connected
+//   replace(set 1): set 2
+//                                        replace(set 1): set 2 already
 //
-//   forbidden: B replaces I/O threads 2. B names the I/O threads that it has tried, not the one that io_threads_ names by then.
+//   forbidden: B replaces set 2. B names the set that it has tried, not the set that io_threads_ names by then.
 //
-// Crew 2 may be lost, too, without any thread having noticed. So this is a loop.
+// Set 2 may be lost, too, without any thread having noticed. So this is a loop.
 std::error_code engine_threads::pin(request& held, file_pins::sharing share) noexcept {
   auto* tried = io_threads_.load(base::memory_order_acquire);
   auto ec = pin_with(*tried, held, share);
@@ -255,7 +255,7 @@ bool engine_threads::give_to_worker(request& held) noexcept {
 
 void engine_threads::carry_out_inline(request& held) noexcept { finish(held, aio::carry_out(held, held.iocb.fildes)); }
 
-// Continuing, in threads of the I/O threads.
+// Continuing, in the I/O threads.
 
 void engine_threads::ready(request& taken, unsigned events) noexcept {
   if (is_poll(taken.iocb))
@@ -307,8 +307,8 @@ void engine_threads::carry_out(request& taken) noexcept {
 }
 
 // For a file that cannot be tried without sleeping. The file was ready, but another reader may have taken the data. So
-// the worker polls it once more, and holds a lock so that no other request of the I/O threads take the data between the
-// poll and the transfer.
+// the worker polls it once more, and holds a lock so that no other request of the I/O threads takes the data between
+// the poll and the transfer.
 void engine_threads::transfer_if_ready(request& taken, int fd) noexcept {
   const base::mutex_lock held{taken.by_threads.with->transfer_mutex};
   if (is_ready(fd, static_cast<short>(events_of(taken)))) note_done(taken, aio::carry_out(taken, fd));

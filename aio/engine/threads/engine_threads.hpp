@@ -4,7 +4,7 @@
 // otherwise those that engine_failover does not start in the ring. A request that may sleep in the kernel goes to a
 // worker (files, fsync). A request that waits for something else goes to the poller (polls; pipes, sockets and
 // terminals that are not ready); when its file is ready, the poller's thread tries it without sleeping. The I/O threads
-// are the process's, the completions are the engine's.
+// belong to the process, the completions to the engine.
 //
 // The path of a request. One atomic decides which thread handles it next (threads_request_state.hpp):
 //
@@ -17,7 +17,7 @@
 //                                                                   -> queue (its file cannot be tried) -> worker
 //          all else             -> queue -> worker -> done
 //
-// The I/O threads uses its own descriptor of the request's file (file_pins.hpp). If no thread can be created, the
+// The I/O threads use their own descriptor of the request's file (file_pins.hpp). If no thread can be created, the
 // submitting thread carries out a request for a file.
 //
 // The state of the sleeper and the reasons to wake it share one word, so that no order between two variables matters:
@@ -74,7 +74,7 @@ namespace doorbell::aio {
 
 class engine_threads final : public engine, private poller::client {
  public:
-  /// Creates an engine that uses the I/O threads of the process. Null when `ec` is set: not_enough_memory.
+  /// Creates an engine that uses the process's I/O threads. Null when `ec` is set: not_enough_memory.
   /// @param in_flight the maximum number of requests in flight; beyond it, the kernel's AIO has no free slot.
   static std::unique_ptr<engine_threads> make(std::error_code& ec,
                                               unsigned in_flight = kernel_aio::usual_size) noexcept;
@@ -103,7 +103,7 @@ class engine_threads final : public engine, private poller::client {
   [[nodiscard]] int descriptor_for_reader() const noexcept;
   void ignore_descriptors() noexcept override;
   [[nodiscard]] bool has_completions() const noexcept { return has_finished_some() || direct_.carried_out() > 0; }
-  /// Whether there are requests whose completions the descriptor does not notify_waiters (kernel_aio.hpp).
+  /// Whether there are requests whose completions the descriptor does not announce (kernel_aio.hpp).
   [[nodiscard]] bool has_unnotified() const noexcept { return direct_.has_unnotified(); }
   /// Also if the kernel's AIO has completions: the program may have closed the descriptor that the kernel signals.
   [[nodiscard]] bool must_be_looked_at() const noexcept override {
@@ -120,9 +120,9 @@ class engine_threads final : public engine, private poller::client {
   static constexpr std::uint32_t asleep_bit = 4;       // a thread sleeps on the word
   static constexpr std::uint32_t in_kernel_bit = 8;    // this thread sleeps in the kernel's AIO instead
 
-  /// The requests that wait for the workers of one set of I/O threads. An engine has one queue for each set of I/O
-  /// threads that it has used, because the lock of the I/O threads' pool guards the queue, and a worker finds the file
-  /// of a request only in its own table.
+  /// The requests that wait for the workers of one set of I/O threads. An engine has one such queue for each set that
+  /// it has used, because the lock of the set's pool guards the queue, and a worker finds the file of a request only in
+  /// its own table.
   class io_threads_queue final : public worker_pool::per_context_queue {
    public:
     io_threads_queue(engine_threads& whose, io_threads& with, io_threads_queue* older) noexcept
@@ -139,13 +139,13 @@ class engine_threads final : public engine, private poller::client {
     io_threads_queue* const older_;
   };
 
-  /// @return null: there is no queue for this set of I/O threads.
+  /// @return null: the engine has not used this set of I/O threads.
   [[nodiscard]] io_threads_queue* find_queue(const io_threads& with) const noexcept;
-  /// The queue of the I/O threads that has the request.
+  /// The queue for the set of I/O threads that has the request.
   [[nodiscard]] io_threads_queue& queue_of(const request& held) const noexcept {
     return *find_queue(*held.by_threads.with);
   }
-  /// Makes `next` the I/O threads of new requests. Errors: not_enough_memory.
+  /// Passes new requests to the set `next`. Errors: not_enough_memory.
   void change_to(io_threads& next, std::error_code& ec) noexcept;
 
   // Each starts or continues a request that the caller holds. @return false: it cannot be started now.
@@ -188,12 +188,12 @@ class engine_threads final : public engine, private poller::client {
   void pin_descriptor() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
   void empty_descriptor() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
   void nothing_left() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
-  std::uint32_t tell(std::uint32_t news) noexcept;
+  std::uint32_t tell(std::uint32_t bits) noexcept;
   [[nodiscard]] wait_result wake_up(wait_result because) noexcept;
 
   base::atomic<io_threads*> io_threads_;
   io_threads_queue first_queue_;
-  // The newest queue; release: it is complete. Written under completion_lock_. Lanes live as long as the engine.
+  // The newest queue; release: it is complete. Written under completion_lock_. Queues live as long as the engine.
   base::atomic<io_threads_queue*> queues_{&first_queue_};
   mutable base::atomic<bool> is_unnotified_{false};  // the I/O threads do not have the descriptor
   base::atomic<bool> has_lost_io_threads_{false};    // a lost set of I/O threads cannot signal descriptor_
@@ -203,7 +203,7 @@ class engine_threads final : public engine, private poller::client {
   mutable base::mutex completion_lock_;
   request_queue completions_ DOORBELL_GUARDED_BY(completion_lock_);            // in the order in which they came
   mutable base::private_fd descriptor_ DOORBELL_GUARDED_BY(completion_lock_);  // an eventfd, created on demand
-  // The I/O threads that signals the same eventfd, and the eventfd's pin in the table of that set of I/O threads.
+  // The set of I/O threads that signals the same eventfd, and the eventfd's pin in the table of that set.
   mutable io_threads* rung_by_ DOORBELL_GUARDED_BY(completion_lock_) = nullptr;
   mutable file_pins::ticket pinned_descriptor_ DOORBELL_GUARDED_BY(completion_lock_) = 0;
 

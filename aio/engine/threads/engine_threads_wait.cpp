@@ -36,19 +36,19 @@ void engine_threads::complete(request& done) noexcept {
   if (was_asleep) base::futex_wake_all(word);
 }
 
-// In a thread of the I/O threads, the program's number of the eventfd refers to nothing, or to another file.
+// In the I/O threads' table, the program's number of the eventfd refers to nothing, or to another file.
 void engine_threads::ring_descriptor() const noexcept {
   auto* const here = io_threads::of_this_thread();
-  bool has_rung = false;
+  bool is_signalled = false;
   if (here == nullptr) {
-    has_rung = descriptor_.is_ours() && ::eventfd_write(descriptor_.get(), 1) == 0;
+    is_signalled = descriptor_.is_ours() && ::eventfd_write(descriptor_.get(), 1) == 0;
   } else if (here == rung_by_) {
     if (const int fd = here->pins.number(pinned_descriptor_); fd >= 0)
-      has_rung = raw::add_to_eventfd(fd);
+      is_signalled = raw::add_to_eventfd(fd);
     else
       is_unnotified_.store(true, base::memory_order_relaxed);
   }
-  if (has_rung) rings_due_.fetch_add(1, base::memory_order_relaxed);
+  if (is_signalled) rings_due_.fetch_add(1, base::memory_order_relaxed);
 }
 
 void engine_threads::unpin_descriptor() const noexcept {
@@ -74,8 +74,8 @@ void engine_threads::pin_descriptor() const noexcept {
 }
 
 // @return the word before. Release pairs with the acquires in wait() and reap().
-std::uint32_t engine_threads::tell(std::uint32_t news) noexcept {
-  return word_.fetch_or(news, base::memory_order_seq_cst);
+std::uint32_t engine_threads::tell(std::uint32_t bits) noexcept {
+  return word_.fetch_or(bits, base::memory_order_seq_cst);
 }
 
 // Wakes a thread that sleeps in the kernel's AIO. @return whether a thread sleeps on the futex instead.
@@ -141,9 +141,9 @@ void engine_threads::nothing_left() noexcept {
 void engine_threads::empty_descriptor() const noexcept {
   const auto due = rings_due_.load(base::memory_order_relaxed);
   if (due <= 0 || reaper_thread::is_this_thread()) return;
-  eventfd_t rung = 0;  // equivalent fault (constant): used only after a read has stored it
-  if (descriptor_.is_ours() && ::eventfd_read(descriptor_.get(), &rung) == 0)
-    rings_due_.store(due - static_cast<std::int64_t>(rung), base::memory_order_relaxed);
+  eventfd_t count = 0;  // equivalent fault (constant): used only after a read has stored it
+  if (descriptor_.is_ours() && ::eventfd_read(descriptor_.get(), &count) == 0)
+    rings_due_.store(due - static_cast<std::int64_t>(count), base::memory_order_relaxed);
   if (has_reader_) rings_due_.store(0, base::memory_order_relaxed);
   if (direct_.carried_out() > 0) ring_descriptor();
 }

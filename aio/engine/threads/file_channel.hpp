@@ -6,8 +6,7 @@
 // A file that was sent stays open until it is received and closed, whatever the program does with its number. The
 // program may even close the sending end: the files sent before can still be received.
 //
-// Thread safety: send() may be called concurrently, in threads of the program; receive() by one thread of the I/O
-// threads at a time.
+// Thread safety: send() may be called concurrently, in threads of the program; receive() by one I/O thread at a time.
 #pragma once
 
 #include <sys/socket.h>
@@ -41,9 +40,9 @@ class file_channel {
   void abandon() noexcept;
 
   /// Sends the file that `fd` refers to.
-  /// Errors: bad_file_descriptor (`fd`); not_connected if the sending end is lost (the message may have reached another
-  /// I/O threads' channel); resource_unavailable_try_again if the socket is full; others of sendmsg(2), for example
-  /// ETOOMANYREFS and EINVAL (files that cannot be sent).
+  /// Errors: bad_file_descriptor (`fd`); not_connected if the sending end is lost (the message may have reached the
+  /// channel of another set of I/O threads); resource_unavailable_try_again if the socket is full; others of
+  /// sendmsg(2), for example ETOOMANYREFS and EINVAL (files that cannot be sent).
   [[nodiscard]] std::error_code send(std::uint64_t word, int fd) noexcept;
   /// Sleeps until the socket is no longer full, for a second at most.
   void wait_for_room() const noexcept;

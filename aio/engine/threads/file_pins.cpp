@@ -69,8 +69,8 @@ file_pins::ticket file_pins::find_locked(const file_key& key) const noexcept {
   return at == shared_.end() ? 0 : at->second;
 }
 
-// The lock is held from the insertion until the message is sent, so that a thread of the I/O threads that receives the
-// file finds its entry.
+// The lock is held from the insertion until the message is sent, so that an I/O thread that receives the file finds its
+// entry.
 file_pins::ticket file_pins::add_locked(int fd, sharing share, const file_key& key, std::error_code& ec) noexcept {
   if (is_full(pins_.size())) {
     ec = std::make_error_code(std::errc::too_many_files_open);

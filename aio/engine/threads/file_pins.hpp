@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // file_pins: the open files of the I/O threads' requests. A request belongs to the file that its number referred to
-// when it was submitted; the I/O threads uses its own descriptor of that file, in its own table.
+// when it was submitted; the I/O threads use their own descriptor of that file, in their own table.
 //
 //   program                              submit                       worker
 //   5 is file A
@@ -17,8 +17,8 @@
 // and flags (fcntl(2) F_GETFL) are equal. If the number becomes another file while a pin is made, the pin is not
 // shared, because either file may have been sent. This is not noticed if the number is the first file again by then.
 //
-// Thread safety: pin() and unpin() may be called concurrently, in any thread; number() and sweep() in threads of the
-// I/O threads. lock_ is a leaf.
+// Thread safety: pin() and unpin() may be called concurrently, in any thread; number() and sweep() in I/O threads.
+// lock_ is a leaf.
 #pragma once
 
 #include <sys/types.h>
@@ -40,12 +40,12 @@ class file_pins {
   /// Names a pin. 0: none.
   using ticket = std::uint64_t;
   enum class sharing { allowed, own };
-  /// The behaviour of pin() while the channel is full. The I/O threads empty the channel, and they complete
-  /// requests. So a thread that waits must not hold a lock that is taken to complete a request.
+  /// The behaviour of pin() while the channel is full. The I/O threads empty the channel, and they complete requests.
+  /// So a thread that waits must not hold a lock that is taken to complete a request.
   enum class when_full { wait, fail };
 
-  /// @param last all tickets are higher. The tickets of two sets of I/O threads differ, so that a message of another
-  /// set of I/O threads names no pin.
+  /// @param last all tickets are higher. The tickets of two sets of I/O threads differ, so that a message for the other
+  /// set names no pin.
   file_pins(file_channel& channel, wakeup_fd& wakeup, ticket last) noexcept
       : channel_{channel}, wakeup_{wakeup}, last_{last} {}
   file_pins(const file_pins&) = delete;
@@ -71,8 +71,8 @@ class file_pins {
   /// Records that the file is in an epoll, from which it must be removed before it is closed.
   void note_epoll(ticket pinned, int epoll) noexcept;
 
-  /// Ends one use of a pin. The last use closes the file: immediately in a thread of the I/O threads; after a call in a
-  /// thread of the program, the I/O threads close the file soon.
+  /// Ends one use of a pin. The last use closes the file: immediately in an I/O thread; after a call in a thread of the
+  /// program, the I/O threads close the file soon.
   void unpin(ticket pinned) noexcept;
 
   /// Closes the files whose last use ended in a thread of the program.

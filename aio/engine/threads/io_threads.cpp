@@ -27,8 +27,8 @@ constexpr int longest_sleep_ms = 1000;
 
 constinit thread_local io_threads* own_io_threads = nullptr;
 
-/// The current I/O threads of the process. No constructor or destructor runs for it: it is valid as long as any thread
-/// runs.
+/// The process's current set of I/O threads. No constructor or destructor runs for it: it is valid as long as any
+/// thread runs.
 struct {
   base::mutex lock;
   io_threads* current DOORBELL_GUARDED_BY(lock) = nullptr;

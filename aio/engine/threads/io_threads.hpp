@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// io_threads: the threads of a process that carry out the requests that io_uring does not: the workers and the poller's
-// thread. All contexts share them. They have their own table of descriptors (private_table.hpp). The program's table
-// has two descriptors of the I/O threads: the sending end of the channel, and the wakeup eventfd.
+// io_threads: a set of I/O threads: the workers and the poller's thread, which carry out the requests of a process that
+// io_uring does not. All contexts share them. They have their own table of descriptors (private_table.hpp). The
+// program's table has two descriptors of the I/O threads: the sending end of the channel, and the wakeup eventfd.
 //
 //   a thread of the program              the poller's thread                a worker
 //   start(), once: creates it            enters its own table
 //                                        creates the first worker
 //   pins files, pushes, adds             polls; creates workers             carries requests out
 //
-// The poller's thread never sleeps in file I/O, so it can always create another worker. Only a thread of the I/O
-// threads can create one, because a new thread shares the table of its creator. The first worker stays until the
-// process ends, so a request that was pushed is carried out even if no further thread can be created.
+// The poller's thread never sleeps in file I/O, so it can always create another worker. Only an I/O thread can create
+// one, because a new thread shares the table of its creator. The first worker stays until the process ends, so a
+// request that was pushed is carried out even if no further thread can be created.
 //
 // The program may close the I/O threads' descriptors, and reuse their numbers, before the I/O threads' table exists. So
 // the poller's thread checks that the descriptors are in its table before it uses one of them. A number may also refer
@@ -19,16 +19,16 @@
 // the sender detects that it has lost its own end.
 //
 // If the program has closed the I/O threads' descriptors, no more files can be sent. Then the process gets another set
-// of I/O threads. The first set of I/O threads completes its requests, and its threads end.
+// of I/O threads. The first set completes its requests, and its threads end.
 //
 // A process has one set of I/O threads, which is created on first use. It lives until the process ends, because its
-// threads may run until then. Exception: a set of I/O threads that has lost its descriptors is destroyed when its
-// threads have ended and all engines that have used it are destroyed. In a child of fork(2) none of its threads exists,
-// and threads that do not exist may hold its locks. So the child abandons the parent's I/O threads, whatever its state,
-// and creates its own on first use.
+// threads may run until then. Exception: a set that has lost its descriptors is destroyed when its threads have ended
+// and all engines that have used it are destroyed. In a child of fork(2) none of its threads exists, and threads that
+// do not exist may hold its locks. So the child abandons the parent's set, whatever its state, and creates its own on
+// first use.
 //
-// Lock order: the lock that guards the process's current I/O threads, start_lock_, the poller's lock, the lock of
-// file_pins. An engine's completion_lock_ is taken before start_lock_.
+// Lock order: the lock that guards the process's current set, start_lock_, the poller's lock, the lock of file_pins. An
+// engine's completion_lock_ is taken before start_lock_.
 #pragma once
 
 #include <system_error>
@@ -71,15 +71,15 @@ class io_workers final : public worker_pool {
 };
 
 struct io_threads {
-  /// The I/O threads of this process, created on first use. Null if `ec` is set: not_enough_memory.
+  /// The set of this process, created on first use. Null if `ec` is set: not_enough_memory.
   [[nodiscard]] static base::intrusive_ptr<io_threads> process(std::error_code& ec) noexcept;
-  /// The I/O threads of this process after `lost` has lost its descriptors. The caller has a reference to `lost`. Null
-  /// as above.
+  /// The set of this process after `lost` has lost its descriptors. The caller has a reference to `lost`. Null as
+  /// above.
   [[nodiscard]] static base::intrusive_ptr<io_threads> replace(io_threads& lost, std::error_code& ec) noexcept;
-  /// The I/O threads that the calling thread belongs to; null: none.
+  /// The set that the calling thread belongs to; null: none.
   [[nodiscard]] static io_threads* of_this_thread() noexcept;
 
-  /// The limits of the process's I/O threads: how many workers it has, and how long one stays without work.
+  /// The limits of the process's set: how many workers it has, and how long one stays without work.
   [[nodiscard]] static worker_pool::limits process_limits() noexcept;
 
   /// Around fork(2), in the thread that forks.
@@ -94,7 +94,7 @@ struct io_threads {
       // equivalent fault (constant): the tickets of two sets of I/O threads differ, too, if they are farther apart
       : serial{number}, pins{channel, wakeup, file_pins::ticket{number} << 32U}, workers{within, *this} {}
 
-  /// The process, the poller's thread, and each engine that uses the I/O threads hold a reference. The last put() waits
+  /// The process, the poller's thread, and each engine that uses the set hold a reference. The last put() waits
   /// until the workers have ended.
   void get() noexcept { references_.get(); }
   void put() noexcept {
@@ -104,9 +104,9 @@ struct io_threads {
   /// Starts the threads, unless they are running. Called in a thread of the program.
   /// Errors: those of pthread_create(3), socketpair(2), eventfd(2), epoll_create1(2), close_range(2).
   [[nodiscard]] std::error_code start() noexcept;
-  /// The I/O threads are no longer the process's: its threads end when they have completed its requests.
+  /// This set is no longer the process's: its threads end when they have completed its requests.
   void retire() noexcept;
-  /// Called by each thread of the I/O threads when it starts.
+  /// Called by each I/O thread when it starts.
   void enlist_this_thread() noexcept;
 
   const unsigned serial;

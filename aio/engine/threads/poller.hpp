@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// poller: waits, on behalf of the I/O threads' requests, until their files are ready. Its epoll is in the I/O threads'
-// own table.
+// poller: waits until the files of the I/O threads' requests are ready. Its epoll is in the I/O threads' own table.
 //
 // Each request has a descriptor of its own in that table (file_pins), so that several requests can wait for one file,
 // and the program may close its descriptor and reuse the number. A request waits for one event at a time
@@ -17,8 +16,7 @@
 //   forbidden: the event comes while the request is not pending, and is lost. add() makes the request pending before
 //              the poller's thread can arm it, and a file that is ready when it is armed causes an event.
 //
-// Thread safety: add() and remove() may be called concurrently, in any thread; the other members in threads of the
-// I/O threads.
+// Thread safety: add() and remove() may be called concurrently, in any thread; the other members in I/O threads.
 // Lock: clients are called without it; the lock of file_pins is acquired under it.
 #pragma once
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// wakeup_fd: an eventfd that wakes the I/O threads' poller thread from epoll_wait(2).
+// wakeup_fd: an eventfd that wakes the poller's thread from epoll_wait(2).
 //
 //   a thread that has work               the poller's thread
 //   adds the work (under its lock)       wakes; drains the eventfd
@@ -11,7 +11,7 @@
 //   forbidden: the thread finds true, and the poller's thread has looked already. The poller's thread stores false
 //              before it looks, and both accesses to is_rung_ are seq_cst.
 //
-// Thread safety: wake() may be called concurrently, in threads of the program and of the I/O threads.
+// Thread safety: wake() may be called concurrently, in threads of the program and in I/O threads.
 #pragma once
 
 #include <system_error>

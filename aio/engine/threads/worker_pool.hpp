@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // worker_pool: the threads that sleep in file I/O so that the program's threads need not. Requests wait in queues, one
-// queue for each context. Workers take one request from each queue in turn, so that no context waits for all the
-// requests of another.
+// per_context_queue for each context. Workers take one request from each queue in turn, so that no context waits for
+// all the requests of another.
 //
 // A worker is added when more requests wait than workers are idle, up to the usual number of workers. Beyond that
 // number, workers are added when requests wait and all workers have been busy for a long time: with a file on a server

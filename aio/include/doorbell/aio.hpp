@@ -125,10 +125,9 @@ class DOORBELL_EXPORT context {
   void destroy(std::error_code& ec) noexcept;
 
   /// For event loops: a descriptor that is readable (POLLIN) while there are completions that get_events(0, ...) would
-  /// fetch from the engine; each completion is an edge for EPOLLET. It does not notify_waiters requests that submit()
-  /// has completed inline: call get_events(0, ...) after each submit(). The context owns the descriptor and closes it;
-  /// the program may only wait for it. With such a loop, requests without an eventfd need no thread except the loop's
-  /// own.
+  /// fetch from the engine; each completion is an edge for EPOLLET. It does not announce requests that submit() has
+  /// completed inline: call get_events(0, ...) after each submit(). The context owns the descriptor and closes it; the
+  /// program may only wait for it. With such a loop, requests without an eventfd need no thread except the loop's own.
   /// @return -1 with the error: invalid_argument if the context is destroyed, too_many_files_open.
   [[nodiscard]] int descriptor(std::error_code& ec) const noexcept;
 
