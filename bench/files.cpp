@@ -148,8 +148,8 @@ using doorbell_reading = reading<asio::random_access_file>;
 using boost_reading = reading<boost::asio::random_access_file>;
 
 template <class... Reading>
-void measure(benchmark::State& state, interleaved& turns, const Reading&... sides) {
-  turns.run(state, reads_a_round);
+void measure(benchmark::State& state, interleaved& comparison, const Reading&... sides) {
+  comparison.run(state, reads_a_round);
   if ((sides.failed() || ...)) state.SkipWithError("a read failed, or was short");
 }
 
@@ -157,21 +157,21 @@ void read_at_random(benchmark::State& state, int flags) {
   const auto depth = static_cast<std::size_t>(state.range(0));
   doorbell_reading ours{flags, depth, 1, waiting::asleep};
   boost_reading theirs{flags, depth, depth, waiting::asleep};
-  interleaved turns;
-  turns.add("doorbell", [&] { ours.round(); });
-  turns.add("boost", [&] { theirs.round(); });
-  measure(state, turns, ours, theirs);
+  interleaved comparison;
+  comparison.add("doorbell", [&] { ours.round(); });
+  comparison.add("boost", [&] { theirs.round(); });
+  measure(state, comparison, ours, theirs);
 }
 
 void read_at_random_awake(benchmark::State& state, int flags) {
   doorbell_reading ours{flags, 1, 1, waiting::busy_poll};
   boost_reading asleep{flags, 1, 1, waiting::asleep};
   boost_reading awake{flags, 1, 1, waiting::by_poll};
-  interleaved turns;
-  turns.add("doorbell", [&] { ours.round(); });
-  turns.add("boost", [&] { asleep.round(); });
-  turns.add("boost_by_poll", [&] { awake.round(); });
-  measure(state, turns, ours, asleep, awake);
+  interleaved comparison;
+  comparison.add("doorbell", [&] { ours.round(); });
+  comparison.add("boost", [&] { asleep.round(); });
+  comparison.add("boost_by_poll", [&] { awake.round(); });
+  measure(state, comparison, ours, asleep, awake);
 }
 
 [[maybe_unused]] const bool registered = [] {

@@ -27,13 +27,13 @@ void flood(benchmark::State& state, tally& counted, Signal signal) {
   }
 }
 
-template <class Ear>
-void flood_ear(benchmark::State& state) {
+template <class Channel>
+void flood_channel(benchmark::State& state) {
   tally counted;
   loop_thread loop;
-  Ear ear{loop.io()};
-  boost::asio::post(loop.io(), [&] { ear.listen([&counted](std::uint64_t n) { counted.add(n); }); });
-  flood(state, counted, [&ear] { ear.signal(); });
+  Channel channel{loop.io()};
+  boost::asio::post(loop.io(), [&] { channel.listen([&counted](std::uint64_t n) { counted.add(n); }); });
+  flood(state, counted, [&channel] { channel.signal(); });
   loop.stop();
 }
 
@@ -53,9 +53,9 @@ void flood_rmw(benchmark::State& state) {
   flood(state, counted, [&count] { count.fetch_add(1); });
 }
 
-BENCHMARK(flood_ear<doorbell_ear>)->Name("flood/doorbell")->UseRealTime();
+BENCHMARK(flood_channel<doorbell_channel>)->Name("flood/doorbell")->UseRealTime();
 BENCHMARK(flood_post)->Name("flood/asio_post")->UseRealTime();
-BENCHMARK(flood_ear<descriptor_ear>)->Name("flood/descriptor")->UseRealTime();
+BENCHMARK(flood_channel<descriptor_channel>)->Name("flood/descriptor")->UseRealTime();
 BENCHMARK(flood_rmw)->Name("flood/rmw_shared_line")->UseRealTime();
 
 }  // namespace

@@ -32,9 +32,9 @@ void notify_doorbell(benchmark::State& state) {
 // With the default mutex of signals2. Its dummy_mutex would be faster, but is not thread-safe.
 void notify_signals2(benchmark::State& state) {
   std::uint64_t calls = 0;
-  boost::signals2::signal<void()> efd;
-  const boost::signals2::scoped_connection watch{efd.connect([&calls] { ++calls; })};
-  for (auto _ : state) efd();
+  boost::signals2::signal<void()> signal;
+  const boost::signals2::scoped_connection watch{signal.connect([&calls] { ++calls; })};
+  for (auto _ : state) signal();
   expect_calls(state, calls);
 }
 
@@ -75,8 +75,8 @@ void register_stop_callback(benchmark::State& state) {
 
 void register_signals2(benchmark::State& state) {
   std::uint64_t calls = 0;
-  boost::signals2::signal<void()> efd;
-  for (auto _ : state) efd.connect([&calls] { ++calls; }).disconnect();
+  boost::signals2::signal<void()> signal;
+  for (auto _ : state) signal.connect([&calls] { ++calls; }).disconnect();
 }
 
 struct link {

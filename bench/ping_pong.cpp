@@ -28,7 +28,7 @@ constexpr std::size_t near_cpu = 0;
 std::size_t far_cpu(const benchmark::State& state) { return static_cast<std::size_t>(state.range(0)); }
 
 /// Two loops that signal each other.
-template <class Ear>
+template <class Channel>
 class asio_game {
  public:
   explicit asio_game(std::size_t far_cpu) : far_{far_cpu} {
@@ -58,8 +58,8 @@ class asio_game {
   tally counted_;
   loop_thread near_{near_cpu};
   loop_thread far_;
-  Ear ping_{far_.io()};
-  Ear pong_{near_.io()};
+  Channel ping_{far_.io()};
+  Channel pong_{near_.io()};
   bool failed_ = false;
 };
 
@@ -108,14 +108,14 @@ class futex_game {
 };
 
 void ping_pong(benchmark::State& state) {
-  asio_game<doorbell_ear> ours{far_cpu(state)};
-  asio_game<descriptor_ear> theirs{far_cpu(state)};
+  asio_game<doorbell_channel> ours{far_cpu(state)};
+  asio_game<descriptor_channel> theirs{far_cpu(state)};
   futex_game limit{far_cpu(state)};
-  interleaved turns;
-  turns.add("doorbell", [&] { ours.round(); });
-  turns.add("descriptor", [&] { theirs.round(); });
-  turns.add("futex", [&] { limit.round(); });
-  turns.run(state, rounds);
+  interleaved comparison;
+  comparison.add("doorbell", [&] { ours.round(); });
+  comparison.add("descriptor", [&] { theirs.round(); });
+  comparison.add("futex", [&] { limit.round(); });
+  comparison.run(state, rounds);
   if (ours.failed() || theirs.failed()) state.SkipWithError("an answer too many");
 }
 

@@ -14,15 +14,15 @@
 namespace doorbell::bench {
 namespace {
 
-template <class Eventfd, std::size_t Bells>
+template <class Eventfd, std::size_t Eventfds>
 void producers(benchmark::State& state) {
-  static const std::array<Eventfd, Bells> efds;  // the same for all threads of a run
+  static const std::array<Eventfd, Eventfds> efds;  // the same for all threads of a run
   const auto place = static_cast<std::size_t>(state.thread_index());
-  const Eventfd& efd = efds[place % Bells];
+  const Eventfd& efd = efds[place % Eventfds];
   for (auto _ : state) efd.signal();
   // At this point all threads have left the loop, and no thread starts the next run before this function returns.
-  if (place >= Bells) return;
-  const auto sharers = static_cast<std::size_t>(state.threads()) / Bells;
+  if (place >= Eventfds) return;
+  const auto sharers = static_cast<std::size_t>(state.threads()) / Eventfds;
   if (efd.read() != sharers * static_cast<std::uint64_t>(state.iterations()))
     state.SkipWithError("the count is not what was signalled");
 }

@@ -18,15 +18,15 @@
 
 namespace doorbell::bench {
 
-class doorbell_ear {
+class doorbell_channel {
  public:
-  explicit doorbell_ear(boost::asio::io_context& io) : ear_{io, efd_} {}
+  explicit doorbell_channel(boost::asio::io_context& io) : listener_{io, efd_} {}
 
   void signal() const { efd_.signal(); }
   /// Calls `heard` with each count that is read. Must be called by the loop's thread.
   template <class Heard>
   void listen(Heard heard) {
-    ear_.async_read([this, heard](boost::system::error_code ec, std::uint64_t count) {
+    listener_.async_read([this, heard](boost::system::error_code ec, std::uint64_t count) {
       if (ec) return;
       heard(count);
       listen(heard);
@@ -35,31 +35,31 @@ class doorbell_ear {
 
  private:
   eventfd efd_;
-  asio::eventfd ear_;
+  asio::eventfd listener_;
 };
 
-class descriptor_ear {
+class descriptor_channel {
  public:
-  explicit descriptor_ear(boost::asio::io_context& io) : ear_{io, efd_.fd()} { ear_.non_blocking(true); }
-  ~descriptor_ear() { ear_.release(); }
-  descriptor_ear(const descriptor_ear&) = delete;
-  descriptor_ear& operator=(const descriptor_ear&) = delete;
+  explicit descriptor_channel(boost::asio::io_context& io) : listener_{io, efd_.fd()} { listener_.non_blocking(true); }
+  ~descriptor_channel() { listener_.release(); }
+  descriptor_channel(const descriptor_channel&) = delete;
+  descriptor_channel& operator=(const descriptor_channel&) = delete;
 
   void signal() const { efd_.signal(); }
   template <class Heard>
   void listen(Heard heard) {
-    ear_.async_read_some(boost::asio::buffer(&count_, sizeof count_),
-                         [this, heard](boost::system::error_code ec, std::size_t) {
-                           if (ec) return;
-                           heard(std::exchange(count_, 0));
-                           listen(heard);
-                         });
+    listener_.async_read_some(boost::asio::buffer(&count_, sizeof count_),
+                              [this, heard](boost::system::error_code ec, std::size_t) {
+                                if (ec) return;
+                                heard(std::exchange(count_, 0));
+                                listen(heard);
+                              });
   }
 
  private:
   kernel_eventfd efd_;
   std::uint64_t count_ = 0;
-  boost::asio::posix::stream_descriptor ear_;
+  boost::asio::posix::stream_descriptor listener_;
 };
 
 }  // namespace doorbell::bench

@@ -43,7 +43,7 @@ std::uint64_t eventfd_ctx::forwarder::claim() noexcept {
 // were in flight at the fork.
 bool eventfd_ctx::forwarder::begin_in_child() noexcept {
   in_flight_ = helpers_ = handed_over_ = 0;
-  settled_ = deferred_completions_;
+  settled_ = handovers_;
   is_helped_ = is_stuck_ = is_full_ = is_awaited_ = false;
   return true;
 }
@@ -81,7 +81,7 @@ void eventfd_ctx::forwarder::move(std::uint64_t claimed) noexcept {
     return;
   }
   if (added > 0) settle({.claimed = added, .moved = added});
-  deferred_completion(claimed - added);
+  hand_to_helper(claimed - added);
 }
 
 void eventfd_ctx::forwarder::settle(settlement of) noexcept {
@@ -106,7 +106,7 @@ void eventfd_ctx::forwarder::settle_locked(settlement of) noexcept {
 }
 
 // If no helper thread can be started, this thread writes itself, after a check of the room.
-void eventfd_ctx::forwarder::deferred_completion(std::uint64_t claimed) noexcept {
+void eventfd_ctx::forwarder::hand_to_helper(std::uint64_t claimed) noexcept {
   std::uint32_t mine = 0;  // equivalent fault (constant): it is set under the lock
   bool is_first = false;   // equivalent fault (constant): it is set under the lock
   bool is_stuck = false;   // equivalent fault (constant): it is set under the lock
@@ -114,7 +114,7 @@ void eventfd_ctx::forwarder::deferred_completion(std::uint64_t claimed) noexcept
     const eventfd_ctx_lock held{ctx_};
     handed_over_ += claimed;
     helpers_ += claimed;
-    mine = ++deferred_completions_;
+    mine = ++handovers_;
     is_first = !std::exchange(is_helped_, true);
     is_stuck = is_stuck_;
   }
@@ -152,7 +152,7 @@ void eventfd_ctx::forwarder::serve_as(helper who) noexcept {
 bool eventfd_ctx::forwarder::has_more(helper who, std::uint64_t& claimed, std::uint32_t& with) noexcept {
   const eventfd_ctx_lock held{ctx_};
   claimed = std::exchange(handed_over_, 0);
-  with = deferred_completions_;
+  with = handovers_;
   const bool waits = who == helper::may_wait && linked() && ctx_.count_locked() > 0;
   is_helped_ = claimed > 0 || waits;
   is_full_ = is_full_ && is_helped_;

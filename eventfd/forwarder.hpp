@@ -87,7 +87,7 @@ class eventfd_ctx::forwarder final : public file_entry, private forward_helper::
   };
   void settle(settlement of) noexcept;
   void settle_locked(settlement of) noexcept;
-  void deferred_completion(std::uint64_t claimed) noexcept;
+  void hand_to_helper(std::uint64_t claimed) noexcept;
   enum class helper { may_wait, must_return };
   void serve() noexcept override;
   void serve_as(helper who) noexcept;
@@ -103,14 +103,14 @@ class eventfd_ctx::forwarder final : public file_entry, private forward_helper::
 
   // Guarded by the eventfd's lock:
   std::uint64_t in_flight_ = 0;
-  std::uint64_t helpers_ = 0;               // the part of in_flight_ that the helper has
-  std::uint64_t handed_over_ = 0;           // the part of helpers_ that the helper has not begun to write
-  std::uint32_t deferred_completions_ = 0;  // the number of calls of deferred_completion()
-  std::uint32_t settled_ = 0;               // how many of them are settled
-  bool is_helped_ = false;                  // posted to the helper, until the helper has found nothing more to do
-  bool is_stuck_ = false;                   // a signaller has waited for the helper without success
-  bool is_full_ = false;                    // the last write did not fit
-  bool is_awaited_ = false;                 // a thread sleeps on settlements_
+  std::uint64_t helpers_ = 0;      // the part of in_flight_ that the helper has
+  std::uint64_t handed_over_ = 0;  // the part of helpers_ that the helper has not begun to write
+  std::uint32_t handovers_ = 0;    // the number of calls of hand_to_helper()
+  std::uint32_t settled_ = 0;      // how many of them are settled
+  bool is_helped_ = false;         // posted to the helper, until the helper has found nothing more to do
+  bool is_stuck_ = false;          // a signaller has waited for the helper without success
+  bool is_full_ = false;           // the last write did not fit
+  bool is_awaited_ = false;        // a thread sleeps on settlements_
 
   base::atomic<std::uint32_t> settlements_{0};  // changes under the lock; threads sleep on it without the lock
 };

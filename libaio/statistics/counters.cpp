@@ -62,9 +62,9 @@ void counters::given_back(const aio::iocb_abi& what) noexcept {
 }
 
 // NOLINTNEXTLINE(bugprone-exception-escape): the histogram throws for columns of unequal lengths; this is one number
-void counters::answered(const aio::iocb_abi& what, std::int64_t res, answered_by whom, clock::duration after) noexcept {
+void counters::answered(const aio::iocb_abi& what, std::int64_t res, answered_by by, clock::duration after) noexcept {
   --in_flight;
-  ++answered_by_whom[static_cast<std::size_t>(whom)];
+  ++answers_by[static_cast<std::size_t>(by)];
   if (res == -ECANCELED || (res == 0 && aio::is_poll(what)))  // a cancelled poll has the result 0
     ++cancelled;
   else if (res < 0)
@@ -107,7 +107,7 @@ void counters::reset() noexcept {
   contexts.most = 0;
   for (auto& each : refused) clear(each);
   clear(requests);
-  clear(answered_by_whom);
+  clear(answers_by);
   clear(failed);
   for (auto* each : {&bytes_read, &bytes_written, &cancelled, &most_in_flight, &longest_ns, &kernel_calls}) *each = 0;
   in_flight = 0;

@@ -34,7 +34,7 @@ class counters final : public aio::request_observer {
 
   void taken(const aio::iocb_abi& what) noexcept override;
   void given_back(const aio::iocb_abi& what) noexcept override;
-  void answered(const aio::iocb_abi& what, std::int64_t res, answered_by whom, clock::duration after) noexcept override;
+  void answered(const aio::iocb_abi& what, std::int64_t res, answered_by by, clock::duration after) noexcept override;
 
   /// Sets everything to its initial value, in a child of fork(2): its parent's requests are not its own.
   void reset() noexcept;
@@ -61,7 +61,7 @@ class counters final : public aio::request_observer {
   std::array<number, opcodes> requests{};
   number bytes_read{0};
   number bytes_written{0};
-  std::array<number, 4> answered_by_whom{};  // in the order of answered_by
+  std::array<number, 4> answers_by{};  // in the order of answered_by
   number cancelled{0};
   std::array<number, errnos> failed{};  // failed requests by errno, except cancelled ones
   std::atomic<std::int64_t> in_flight{0};

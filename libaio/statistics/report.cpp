@@ -135,8 +135,8 @@ void print_requests(report_text& out, const counters& all) noexcept {
 
 void print_answers(report_text& out, const counters& all) noexcept {
   between comma{", "};
-  for (std::size_t whom = 0; whom < answerers.size(); ++whom)
-    out << comma << all.answered_by_whom[whom].load() << ' ' << answerers[whom];
+  for (std::size_t by = 0; by < answerers.size(); ++by)
+    out << comma << all.answers_by[by].load() << ' ' << answerers[by];
 }
 
 void print_failures(report_text& out, const counters& all) noexcept {
@@ -232,7 +232,7 @@ void write_json(report_text& out, const counters& all) noexcept {
       << R"(,"most_contexts":)" << all.contexts.most.load();
   write_numbers(out << R"(,"requests":)", opcode_names, all.requests, false);
   out << R"(,"bytes_read":)" << all.bytes_read.load() << R"(,"bytes_written":)" << all.bytes_written.load();
-  write_numbers(out << R"(,"answered":)", answerer_keys, all.answered_by_whom, true);
+  write_numbers(out << R"(,"answered":)", answerer_keys, all.answers_by, true);
   write_errors(out << R"(,"cancelled":)" << all.cancelled.load() << R"(,"failed":)", all.failed);
   write_refusals(out << R"(,"refused":)", all);
   write_latency(out << R"(,"most_in_flight":)" << all.most_in_flight.load() << R"(,"latency_ns":)", all);

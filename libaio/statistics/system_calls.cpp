@@ -81,8 +81,8 @@ DOORBELL_COUNTED(1, int, sched_yield, (), ())
 DOORBELL_COUNTED(1, int, getrlimit, (__rlimit_resource which, rlimit* into), (which, into))
 // One call, to sleep: locking the mutex again usually makes no system call.
 DOORBELL_COUNTED(1, int, pthread_cond_clockwait,
-                 (pthread_cond_t * news, pthread_mutex_t* held, clockid_t clock, const timespec* until),
-                 (news, held, clock, until))
+                 (pthread_cond_t * cond, pthread_mutex_t* held, clockid_t clock, const timespec* until),
+                 (cond, held, clock, until))
 
 // io_uring_setup and two mmaps; two madvises; two munmaps.
 DOORBELL_COUNTED(3, int, io_uring_queue_init_params, (unsigned entries, io_uring* ring, io_uring_params* parameters),

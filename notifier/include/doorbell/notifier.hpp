@@ -84,7 +84,7 @@ class DOORBELL_EXPORT notifier {
       if (!is_none(release)) release_.emplace(std::forward<Release>(release));
   }
 
-  /// Registered with `eventfd`. Errors: as register_with().
+  /// Registered with `efd`. Errors: as register_with().
   template <signal_callback Signal, release_callback Release = std::nullptr_t>
   notifier(const eventfd& efd, Signal&& signal, Release&& release = {})
       : notifier{std::forward<Signal>(signal), std::forward<Release>(release)} {
@@ -104,11 +104,11 @@ class DOORBELL_EXPORT notifier {
   /// that is registered with another eventfd, where waiting for that eventfd could deadlock.
   ~notifier();
 
-  /// Puts the notifier on the queue of `eventfd`. May sleep until a running callback has returned. In a callback of
-  /// `eventfd` it does not sleep, and the notifier is not called for the signal that the callback runs for.
+  /// Puts the notifier on the queue of `efd`. May sleep until a running callback has returned. In a callback of `efd`
+  /// it does not sleep, and the notifier is not called for the signal that the callback runs for.
   /// @return whether the count is above 0 now: these signals came before, and the notifier is not called for them.
   /// Errors: device_or_resource_busy if the notifier is registered, or, in a callback only, while another thread is
-  /// inside register_with() or unregister() of this notifier; bad_file_descriptor if `eventfd` is closed;
+  /// inside register_with() or unregister() of this notifier; bad_file_descriptor if `efd` is closed;
   /// resource_deadlock_would_occur in a callback of another eventfd.
   /// Source: eventfd_notifier_register() of the eventfd notifier patch.
   bool register_with(const eventfd& efd, sharing how = sharing::every);

@@ -2,7 +2,7 @@
 //
 // doorbell::asio::eventfd: an eventfd as an I/O object of Boost.Asio, with asynchronous waits, reads and writes.
 //
-//   doorbell::asio::eventfd created{io};                         // creates an eventfd; created.efd() is its handle
+//   doorbell::asio::eventfd created{io};                         // creates an eventfd; created.handle() is its handle
 //   doorbell::asio::eventfd permits{io, 2, EFD_SEMAPHORE};       // the same, with an initial count and flags
 //   doorbell::asio::eventfd listener{io, handle, listen_only};   // listens to the eventfd of `handle`
 //   doorbell::asio::eventfd holder{io, handle, hold_handle};     // the same, and holds a handle: here a copy

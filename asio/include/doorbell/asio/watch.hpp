@@ -4,7 +4,7 @@
 // descriptor may be a kernel eventfd that another process or a virtual machine monitor writes, a timerfd, or any other
 // descriptor from which counts of 8 bytes are read.
 //
-//   doorbell::asio::watch kicks{io, eventfd, fd};  // until it ends, the counts of fd are added to eventfd
+//   doorbell::asio::watch kicks{io, efd, fd};  // until it ends, the counts of fd are added to the eventfd efd
 //
 // The sum of the values signalled equals the sum of the counts read: none is lost or delivered twice. If the eventfd is
 // full, the rest of a count waits until a reader makes room. Nothing is read meanwhile, so that writers of the
@@ -63,7 +63,7 @@ class basic_watch {
   /// A closed object.
   explicit basic_watch(const executor_type& executor) : over_{executor, doorbell::eventfd::closed(), hold_handle} {}
 
-  /// Watches `source` and signals `eventfd`. Takes ownership of `source`, unless it throws. Errors: as assign().
+  /// Watches `source` and signals `efd`. Takes ownership of `source`, unless it throws. Errors: as assign().
   basic_watch(const executor_type& executor, doorbell::eventfd efd, native_handle_type source) : basic_watch{executor} {
     assign(std::move(efd), source);
   }
@@ -115,7 +115,7 @@ class basic_watch {
   [[nodiscard]] native_handle_type native_handle() { return is_open() ? watch_->source() : -1; }
 
   /// Starts to watch. Takes ownership of `source`, unless it fails.
-  /// Errors: already_open; bad_descriptor for a closed `eventfd`, or if `source` is no descriptor;
+  /// Errors: already_open; bad_descriptor for a closed `efd`, or if `source` is no descriptor;
   /// operation_not_permitted for a descriptor that epoll(7) does not support, such as a regular file;
   /// too_many_files_open, not_enough_memory; resource_deadlock_would_occur in a callback.
   void assign(doorbell::eventfd efd, native_handle_type source) {

@@ -153,7 +153,7 @@ class eventfd_waiter : public std::enable_shared_from_this<eventfd_waiter>,
       while (!waiting_.empty() && !arm_for_all());
       if (waiting_.empty()) posted_.store(false, base::memory_order_relaxed);
     }
-    deferred_completion(finished);
+    deliver(finished);
   }
 
  private:
@@ -310,7 +310,7 @@ class eventfd_waiter : public std::enable_shared_from_this<eventfd_waiter>,
   }
 
   // The first handler may be called inline and may throw. Therefore the others are posted before it.
-  static void deferred_completion(eventfd_op_list& ops) {
+  static void deliver(eventfd_op_list& ops) {
     if (ops.empty()) return;
     auto& first = take_first(ops);
     post_all(ops);

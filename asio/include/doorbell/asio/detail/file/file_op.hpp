@@ -245,12 +245,12 @@ class file_op_for final : public file_op {
         handler_{std::move(handler)} {}
 
   // The outstanding work ends after the handler has been posted, which counts as outstanding work itself.
-  template <class HandOver>
-  void finish(HandOver deferred_completion) {
+  template <class Deliver>
+  void finish(Deliver deliver) {
     const auto where_to = std::move(place_);
     const auto why = result();
     const auto how_many = bytes();
-    deferred_completion(where_to, file_completion<Use, Handler>{free(), why, how_many});
+    deliver(where_to, file_completion<Use, Handler>{free(), why, how_many});
   }
 
   /// Frees the memory of *this. @return the handler, which may own the memory that its allocator uses.
