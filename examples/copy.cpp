@@ -11,7 +11,7 @@
 #include <vector>
 
 boost::asio::awaitable<void> count(doorbell::asio::eventfd& efd) {
-  for (;;) std::printf("%" PRIu64 " rings\n", co_await efd.async_read(boost::asio::use_awaitable));
+  for (;;) std::printf("%" PRIu64 " signals\n", co_await efd.async_read(boost::asio::use_awaitable));
 }
 
 boost::asio::awaitable<void> copy(boost::asio::io_context& io, const char* from, const char* to) {

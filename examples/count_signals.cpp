@@ -21,24 +21,24 @@
 
 namespace {
 
-constexpr int rings_each = 100'000;
+constexpr int signals_each = 100'000;
 
 boost::asio::awaitable<void> count(doorbell::asio::eventfd& efd) {
-  std::uint64_t rings = 0;
+  std::uint64_t signals = 0;
   std::uint64_t wakeups = 0;
   boost::system::error_code ec;
   for (;;) {
-    rings += co_await efd.async_read(boost::asio::redirect_error(boost::asio::use_awaitable, ec));
+    signals += co_await efd.async_read(boost::asio::redirect_error(boost::asio::use_awaitable, ec));
     if (ec) break;
     ++wakeups;
   }
-  std::printf("%" PRIu64 " rings, then: %s\n", rings, ec.message().c_str());
+  std::printf("%" PRIu64 " signals, then: %s\n", signals, ec.message().c_str());
   std::fprintf(stderr, "the loop was woken %" PRIu64 " times\n", wakeups);
 }
 
-std::jthread ring(doorbell::eventfd efd) {
+std::jthread signal_from_thread(doorbell::eventfd efd) {
   return std::jthread{[efd = std::move(efd)] {
-    for (int i = 0; i < rings_each; ++i) efd.signal();
+    for (int i = 0; i < signals_each; ++i) efd.signal();
   }};
 }
 
@@ -47,10 +47,10 @@ std::jthread ring(doorbell::eventfd efd) {
 int main() {  // NOLINT(bugprone-exception-escape): what goes wrong here may end the program
   boost::asio::io_context io;
   doorbell::eventfd efd;
-  doorbell::asio::eventfd ear{io, efd};  // listens, without holding a handle
-  boost::asio::co_spawn(io, count(ear), boost::asio::detached);
-  const auto first = ring(efd);
-  const auto second = ring(efd);
+  doorbell::asio::eventfd listener{io, efd};  // listens, without holding a handle
+  boost::asio::co_spawn(io, count(listener), boost::asio::detached);
+  const auto first = signal_from_thread(efd);
+  const auto second = signal_from_thread(efd);
   efd.close();
   io.run();
 }
