@@ -31,34 +31,34 @@ doorbell_sanitize(doorbell)
 #   SOURCES file...     if empty, the layer is header-only and a product of its own (doorbell::name), on top of
 #                       doorbell::doorbell
 #   HEADERS file...     under include/doorbell/; installed, and each compiled alone by the tests
-#   USES room...        layers below this one, whose headers it may include
+#   USES layer...       layers below this one, whose headers it may include
 #   PUBLIC target...    third-party targets that the headers need
 #   PRIVATE target...)  third-party targets that only the sources need. Targets of Boost are header-only, so
 #                       programs that link the product do not need them
 #
 # Adds the target doorbell_<name>. Tests of code that is not exported link this target; all others link the products.
 function(doorbell_add_layer name)
-  cmake_parse_arguments(PARSE_ARGV 1 room "" "" "SOURCES;HEADERS;USES;PUBLIC;PRIVATE")
-  if(room_UNPARSED_ARGUMENTS)
-    message(FATAL_ERROR "doorbell_add_layer(${name}): unknown arguments ${room_UNPARSED_ARGUMENTS}")
+  cmake_parse_arguments(PARSE_ARGV 1 layer "" "" "SOURCES;HEADERS;USES;PUBLIC;PRIVATE")
+  if(layer_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "doorbell_add_layer(${name}): unknown arguments ${layer_UNPARSED_ARGUMENTS}")
   endif()
   set(target doorbell_${name})
-  set(headers FILE_SET HEADERS BASE_DIRS "${CMAKE_CURRENT_SOURCE_DIR}/include" FILES ${room_HEADERS})
+  set(headers FILE_SET HEADERS BASE_DIRS "${CMAKE_CURRENT_SOURCE_DIR}/include" FILES ${layer_HEADERS})
 
-  if(NOT room_SOURCES)
+  if(NOT layer_SOURCES)
     add_library(${target} INTERFACE)
     add_library(doorbell::${name} ALIAS ${target})
     set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL})
     target_sources(${target} INTERFACE ${headers})
-    target_link_libraries(${target} INTERFACE doorbell ${room_PUBLIC})
+    target_link_libraries(${target} INTERFACE doorbell ${layer_PUBLIC})
     return()
   endif()
 
   # Static even if the product is shared: tests link a layer with all that it uses, including hidden symbols.
-  list(TRANSFORM room_USES PREPEND doorbell_)
-  add_library(${target} STATIC ${room_SOURCES})
+  list(TRANSFORM layer_USES PREPEND doorbell_)
+  add_library(${target} STATIC ${layer_SOURCES})
   target_sources(${target} PUBLIC ${headers})
-  target_link_libraries(${target} PUBLIC ${room_USES} ${room_PUBLIC} PRIVATE ${room_PRIVATE})
+  target_link_libraries(${target} PUBLIC ${layer_USES} ${layer_PUBLIC} PRIVATE ${layer_PRIVATE})
   target_compile_features(${target} PUBLIC cxx_std_20)
   # Position-independent even if the product is static, for libaio.so.1, which is always shared. Other libraries must
   # not replace doorbell's functions, so the compiler may inline them.
@@ -71,12 +71,12 @@ function(doorbell_add_layer name)
   doorbell_enable_warnings(${target})
   doorbell_sanitize(${target})
 
-  list(TRANSFORM room_HEADERS PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/")
+  list(TRANSFORM layer_HEADERS PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/")
   target_sources(doorbell
     PRIVATE $<TARGET_OBJECTS:${target}>
-    PUBLIC FILE_SET HEADERS BASE_DIRS "${CMAKE_CURRENT_SOURCE_DIR}/include" FILES ${room_HEADERS})
-  list(FILTER room_PRIVATE EXCLUDE REGEX "^Boost::")
-  target_link_libraries(doorbell PUBLIC ${room_PUBLIC} PRIVATE ${room_PRIVATE})
-  set_property(GLOBAL APPEND PROPERTY doorbell_public_dependencies ${room_PUBLIC})
-  set_property(GLOBAL APPEND PROPERTY doorbell_private_dependencies ${room_PRIVATE})
+    PUBLIC FILE_SET HEADERS BASE_DIRS "${CMAKE_CURRENT_SOURCE_DIR}/include" FILES ${layer_HEADERS})
+  list(FILTER layer_PRIVATE EXCLUDE REGEX "^Boost::")
+  target_link_libraries(doorbell PUBLIC ${layer_PUBLIC} PRIVATE ${layer_PRIVATE})
+  set_property(GLOBAL APPEND PROPERTY doorbell_public_dependencies ${layer_PUBLIC})
+  set_property(GLOBAL APPEND PROPERTY doorbell_private_dependencies ${layer_PRIVATE})
 endfunction()

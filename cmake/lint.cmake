@@ -15,8 +15,8 @@ foreach(tool IN ITEMS clang-format clang-tidy run-clang-tidy)
 endforeach()
 
 set(patterns "")
-foreach(room IN ITEMS base eventfd notifier aio asio libaio examples bench tests sanitizers)
-  list(APPEND patterns "${PROJECT_SOURCE_DIR}/${room}/*.hpp" "${PROJECT_SOURCE_DIR}/${room}/*.cpp")
+foreach(folder IN ITEMS base eventfd notifier aio asio libaio examples bench tests sanitizers)
+  list(APPEND patterns "${PROJECT_SOURCE_DIR}/${folder}/*.hpp" "${PROJECT_SOURCE_DIR}/${folder}/*.cpp")
 endforeach()
 file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${patterns})
 

@@ -62,13 +62,13 @@ class Layer:
 
     def _declared_uses(self):
         text = re.sub(r"#.*", "", (ROOT / self.name / "CMakeLists.txt").read_text())
-        room = re.search(rf"doorbell_add_layer\({self.name}\b(.*?)\)", text, re.DOTALL)
-        if room is None:  # the drop-in, which links a layer
+        call = re.search(rf"doorbell_add_layer\({self.name}\b(.*?)\)", text, re.DOTALL)
+        if call is None:  # the drop-in, which links a layer
             linked = re.search(r"target_link_libraries\(doorbell_libaio (.*?)\)", text, re.DOTALL).group(1)
             return {layer for layer in LAYERS if f"doorbell_{layer}" in linked.split()}
-        if not re.search(r"\bSOURCES\b", room.group(1)):  # header-only; includes the other layers
+        if not re.search(r"\bSOURCES\b", call.group(1)):  # header-only; includes the other layers
             return set(LAYERS[:LAYERS.index(self.name)])
-        uses = re.search(r"\bUSES\s+([a-z\s]+)", room.group(1))
+        uses = re.search(r"\bUSES\s+([a-z\s]+)", call.group(1))
         return set(uses.group(1).split()) if uses else set()
 
     def _read_includes(self, path):
