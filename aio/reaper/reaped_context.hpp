@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// reaped_context: the interface by which the reaper uses contexts. The reaper is below the contexts and does not include
-// their headers.
+// reaped_context: the interface by which the reaper uses contexts. The reaper is below the contexts and does not
+// include their headers.
 #pragma once
 
 #include <array>
@@ -14,7 +14,8 @@ class reaped_context {
   reaped_context(const reaped_context&) = delete;
   reaped_context& operator=(const reaped_context&) = delete;
 
-  /// Enters the context, unless it is being destroyed. destroy() waits for leave(). The memory of the context must exist.
+  /// Enters the context, unless it is being destroyed. destroy() waits for leave(). The memory of the context must
+  /// exist.
   [[nodiscard]] virtual bool try_enter() noexcept = 0;
   virtual void leave() noexcept = 0;
 

@@ -3,9 +3,9 @@
 // The kernel objects that the seam replaces: eventfds, epolls and socket pairs, and the descriptor tables. Each change
 // of a file wakes the threads that wait for it in an epoll.
 //
-// A scenario's threads share the program's table. A thread that enters a private table (aio/system/private_table.hpp) has
-// another table, which the threads that it starts share. In scenarios that need files, eventfds represent the files:
-// each has an inode.
+// A scenario's threads share the program's table. A thread that enters a private table (aio/system/private_table.hpp)
+// has another table, which the threads that it starts share. In scenarios that need files, eventfds represent the
+// files: each has an inode.
 #pragma once
 
 #include <sys/epoll.h>
@@ -102,7 +102,8 @@ void let_program_close_ours() noexcept;
 
 /// Not a step. From now on the file of that number is not an eventfd.
 void make_regular(int number);
-/// For the rest of the execution, the system permits the kernel's AIO, which signals eventfds (aio/system/eventfd_signal.hpp).
+/// For the rest of the execution, the system permits the kernel's AIO, which signals eventfds
+/// (aio/system/eventfd_signal.hpp).
 void allow_kernel_aio() noexcept;
 [[nodiscard]] bool allows_kernel_aio() noexcept;
 /// A step. Signals the eventfd of that number, as the kernel does for a request. @return false: EBADF, or EINVAL.

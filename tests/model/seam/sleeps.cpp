@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Whether sleeps are recorded (aio/context/sleep_record.hpp), and how often a destroy may give up waiting for a sleeper.
+// Whether sleeps are recorded (aio/context/sleep_record.hpp), and how often a destroy may give up waiting for a
+// sleeper.
 #include <doorbell_model/sleeps.hpp>
 
 #include "checker/scheduler.hpp"

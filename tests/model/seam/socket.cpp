@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernel's socket pairs, as aio/engine/threads/file_channel.cpp uses them: a message is a word and a file (SCM_RIGHTS). A file in
-// a message is open, even if the sender closes its number. Neither end blocks.
+// The kernel's socket pairs, as aio/engine/threads/file_channel.cpp uses them: a message is a word and a file
+// (SCM_RIGHTS). A file in a message is open, even if the sender closes its number. Neither end blocks.
 #include <sys/socket.h>
 #include <sys/uio.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The functions of the model checker that aio/context/sleep_record.cpp calls. Sleeps are recorded only in scenarios that
-// request it, because a record adds steps to each sleep. The calls are no steps.
+// The functions of the model checker that aio/context/sleep_record.cpp calls. Sleeps are recorded only in scenarios
+// that request it, because a record adds steps to each sleep. The calls are no steps.
 #pragma once
 
 namespace doorbell::model {
