@@ -54,7 +54,7 @@ class io_threads_parts {
     table_ = this_table();
     REQUIRE(!waits.open());
     use_table(0);
-    channel.deferred_completion();
+    channel.close_receiving_end();
   }
   ~io_threads_parts() {
     channel.abandon();

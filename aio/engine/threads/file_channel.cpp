@@ -45,7 +45,7 @@ std::error_code file_channel::open() noexcept {
 
 // By number: this number may have been another file of doorbell's, which the program has closed without
 // ThreadSanitizer's knowledge. ThreadSanitizer would report this close as one of that file.
-void file_channel::deferred_completion() noexcept {
+void file_channel::close_receiving_end() noexcept {
   if (receiver_.is_ours()) raw::close(receiver_.release());
 }
 

@@ -35,7 +35,7 @@ class file_channel {
   /// table was made.
   [[nodiscard]] bool has_receiving_end() const noexcept { return receiver_.is_ours(); }
   /// Closes the receiving end in the program's table.
-  void deferred_completion() noexcept;
+  void close_receiving_end() noexcept;
   /// Closes both ends, in a child of fork(2).
   void abandon() noexcept;
 

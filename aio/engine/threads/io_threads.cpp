@@ -105,7 +105,7 @@ std::error_code io_threads::start() noexcept {
     wakeup.abandon();
     return error;
   }
-  channel.deferred_completion();
+  channel.close_receiving_end();
   is_running_.store(true, base::memory_order_release);
   return {};
 }
