@@ -24,19 +24,19 @@ namespace {
 using base::unique_fd;
 
 /// A kernel eventfd of the program, and the library's duplicate.
-class a_eventfd {
+class duplicated_eventfd {
  public:
-  a_eventfd() {
+  duplicated_eventfd() {
     std::error_code ec;
-    whom_.kernel_eventfd = aio::resfd_target::make(programs.get(), ec);
+    target_.kernel_eventfd = aio::resfd_target::make(programs.get(), ec);
     REQUIRE(!ec);
-    whom_.eventfd = whom_.kernel_eventfd->efd();
+    target_.eventfd = target_.kernel_eventfd->eventfd();
     allow_kernel_aio();
     let_program_close_ours();
   }
 
-  void ring(std::uint64_t n = 1) const { whom_.signal(n); }
-  [[nodiscard]] int ours() const { return whom_.kernel_eventfd->descriptor(); }
+  void signal(std::uint64_t n = 1) const { target_.signal(n); }
+  [[nodiscard]] int ours() const { return target_.kernel_eventfd->descriptor(); }
   [[nodiscard]] std::uint64_t count() const {
     std::uint64_t there = 0;
     return ::read(programs.get(), &there, sizeof there) == sizeof there ? there : 0;
@@ -45,17 +45,17 @@ class a_eventfd {
   const unique_fd programs{::eventfd(0, EFD_NONBLOCK)};
 
  private:
-  aio::completion_target whom_;
+  aio::completion_target target_;
 };
 
 // Legal: the count arrives, or is dropped because the program has closed the library's descriptor.
 // Forbidden: the library writes to the file that now has the number.
 SCENARIO(resfd_number_of_ours_becomes_a_files, 3,
          "if the program puts a file at the number of the library's duplicate, nothing is written to that file") {
-  const a_eventfd efd;
+  const duplicated_eventfd efd;
   const unique_fd file{::eventfd(0, EFD_NONBLOCK)};
   make_regular(file.get());
-  together({{"library", [&] { efd.ring(); }},
+  together({{"library", [&] { efd.signal(); }},
             {"program", [&, ours = efd.ours()] { REQUIRE(::dup3(file.get(), ours, O_CLOEXEC) == ours); }}});
   let_background_rest();
   std::uint64_t written = 0;
@@ -65,8 +65,8 @@ SCENARIO(resfd_number_of_ours_becomes_a_files, 3,
 }
 
 SCENARIO(resfd_signalled_by_two, 2, "two threads that signal concurrently lose no count") {
-  const a_eventfd efd;
-  together({{"library", [&] { efd.ring(2); }}, {"other", [&] { efd.ring(); }}});
+  const duplicated_eventfd efd;
+  together({{"library", [&] { efd.signal(2); }}, {"other", [&] { efd.signal(); }}});
   let_background_rest();
   REQUIRE(efd.count() == 3);
 }

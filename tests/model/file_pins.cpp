@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Pins of files for the I/O threads' requests: which requests share a pin, which file a request uses, and when the I/O
-// threads closes its descriptor. The oracle of each scenario: the bytes are in the file that the number referred to at
+// threads close its descriptor. The oracle of each scenario: the bytes are in the file that the number referred to at
 // submission.
 #include "engine/threads/file_pins.hpp"
 

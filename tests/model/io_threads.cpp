@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The I/O threads: its start, its end, and its replacement after the program has closed the descriptors of the first
-// set of I/O threads. Each request that the I/O threads have accepted is carried out: one byte is written to its file.
+// The I/O threads: their start, their end, and their replacement after the program has closed the descriptors of the
+// first set. Each request that a set of I/O threads has accepted is carried out: one byte is written to its file.
 #include "engine/threads/io_threads.hpp"
 
 #include <poll.h>
@@ -54,8 +54,8 @@ class program final : public aio::worker_pool::per_context_queue {
 /// A set of I/O threads that is not the process-wide one, and its requests.
 class own_io_threads {
  public:
-  /// Ends the threads, like those of a set of I/O threads that has been replaced. The wakeup may be lost, so the
-  /// poller's thread only notices when time passes.
+  /// Ends the threads, as if another set of I/O threads had replaced them. The wakeup may be lost, so the poller's
+  /// thread only notices when time passes.
   ~own_io_threads() {
     all.retire();
     let_background_rest();
@@ -70,7 +70,7 @@ class own_io_threads {
   program requests{all};
 };
 
-/// Ends the threads of the process-wide I/O threads.
+/// Ends the process-wide I/O threads.
 void end_process_io_threads(io_threads& of_process) {
   of_process.retire();
   let_time_pass();
@@ -86,7 +86,7 @@ void close_in_program(int number) { REQUIRE(::close(number) == 0); }
 // Legal: the second thread waits for the start that the first thread has begun, or finds the I/O threads running.
 // Forbidden: the second thread starts the I/O threads again, or sends its file before they have their table.
 SCENARIO(io_threads_started_by_two, 2,
-         "if two threads need the I/O threads concurrently, one starts it, and the requests of both are carried out") {
+         "if two threads need the I/O threads concurrently, one starts them, and both requests are carried out") {
   const auto file = make_file();
   const auto other = make_file();
   own_io_threads mine;
@@ -104,7 +104,7 @@ SCENARIO(io_threads_started_by_two, 2,
   REQUIRE(bytes_in(file) == 1 && bytes_in(other) == 1);
 }
 
-// Legal: the pin is refused, because the I/O threads have lost its wakeup; or the pin comes first, and the poller's
+// Legal: the pin is refused, because the I/O threads have lost their wakeup; or the pin comes first, and the poller's
 // thread runs until the request has been carried out. Forbidden: the pin is accepted after the poller's thread has
 // found no work left.
 SCENARIO(io_threads_retired_as_a_file_is_pinned, 2,
@@ -162,9 +162,9 @@ SCENARIO(io_threads_descriptor_sent_into_a_full_channel, 1,
   end_process_io_threads(*all);
 }
 
-// Legal: each thread names the I/O threads that it has tried, and the second thread gets the I/O threads that replaced
-// it for the first. Forbidden: the second thread replaces the new set of I/O threads, too; or a request stays queued at
-// a set of I/O threads whose threads have ended.
+// Legal: each thread names the set of I/O threads that it has tried, and the second thread gets the set that has
+// replaced it for the first thread. Forbidden: the second thread replaces the new set, too; or a request stays queued
+// at a set whose threads have ended.
 SCENARIO(io_threads_replaced_by_two, 1,
          "two threads that concurrently find the I/O threads lost get the same new set of I/O threads, which carries "
          "out both requests") {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Shared by the scenarios of the I/O threads' parts: files, the I/O threads' descriptor table, and its threads. A file
-// is an eventfd of the model checker; its count is the number of bytes written.
+// Shared by the scenarios of the parts of the I/O threads: files, and a set of I/O threads with its descriptor table. A
+// file is an eventfd of the model checker; its count is the number of bytes written.
 #pragma once
 
 #include <fcntl.h>
@@ -44,7 +44,7 @@ inline void write_byte(const unique_fd& file) {
   return ::read(file.get(), &count, sizeof count) == sizeof count ? count : 0;
 }
 
-/// The pins and the poller of a set of I/O threads whose threads the scenario plays.
+/// The pins and the poller of a set of I/O threads. The threads of the scenario do the work of the I/O threads.
 class io_threads_parts {
  public:
   io_threads_parts() {
@@ -79,9 +79,9 @@ class io_threads_parts {
     REQUIRE(!ec);
     return made;
   }
-  /// Called in a thread of the I/O threads. Writes a byte to a request's file.
+  /// Called in an I/O thread. Writes a byte to a request's file.
   void write(ticket pinned) { REQUIRE(aio::raw::add_to_eventfd(pins.number(pinned))); }
-  /// Called in a thread of the I/O threads. Carries out a request, and unpins its file.
+  /// Called in an I/O thread. Carries out a request, and unpins its file.
   void carry_out(ticket pinned) {
     write(pinned);
     pins.unpin(pinned);

@@ -50,20 +50,20 @@ bool device::complete_one_if_any() {
 
 // Like hardware, the device may write to the buffer until it reports the completion.
 void device::complete_first_locked() {
-  const auto& what = in_flight_.front()->what;
+  const auto& what = in_flight_.front()->iocb;
   if (aio::operation_of(what) == aio::opcode::pread)
     *reinterpret_cast<char*>(static_cast<std::uintptr_t>(what.buf)) = 1;
   if (in_flight_.front()->ends_by_itself) files_done_.fetch_add(1, base::memory_order_seq_cst);
   completed_.push_back({.done = in_flight_.front(), .res = 1});
   in_flight_.erase(in_flight_.begin());
-  tell_of_news_locked();
+  notify_locked();
 }
 
 // Each completion is an edge.
-void device::tell_of_news_locked() {
+void device::notify_locked() {
   const std::uint64_t one = 1;
   if (descriptor_) REQUIRE(::write(descriptor_.get(), &one, sizeof one) == sizeof one);
-  event_sequence_.notify_one();
+  changed_.notify_one();
 }
 
 void device::start(std::span<aio::request* const> requests) {
@@ -80,7 +80,7 @@ bool device::cancel(aio::request& started) {
   in_flight_.erase(found);
   if (started.ends_by_itself) files_done_.fetch_add(1, base::memory_order_seq_cst);
   completed_.push_back({.done = &started, .res = -ECANCELED});
-  tell_of_news_locked();
+  notify_locked();
   return true;
 }
 
@@ -101,9 +101,9 @@ bool device::wait(base::deadline until) {
   bool in_time = true;
   while (completed_.empty() && !woken_ && in_time) {
     if (until)
-      in_time = event_sequence_.wait_until(lock_, *until);
+      in_time = changed_.wait_until(lock_, *until);
     else
-      event_sequence_.wait(lock_);
+      changed_.wait(lock_);
   }
   woken_ = false;
   return in_time;
@@ -112,7 +112,7 @@ bool device::wait(base::deadline until) {
 void device::wake() noexcept {
   const base::mutex_lock held{lock_};
   woken_ = true;
-  event_sequence_.notify_one();
+  changed_.notify_one();
 }
 
 bool device::is_idle() {

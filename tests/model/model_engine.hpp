@@ -56,11 +56,11 @@ class device {
 
  private:
   void complete_first_locked();
-  void tell_of_news_locked();
+  void notify_locked();
 
   base::mutex lock_;
   base::condition_variable started_some_;
-  base::condition_variable event_sequence_;  // for wait()
+  base::condition_variable changed_;  // for wait()
   std::vector<aio::request*> in_flight_;
   std::vector<aio::completion> completed_;
   base::atomic<std::uint64_t> files_done_{0};

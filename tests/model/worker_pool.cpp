@@ -158,7 +158,7 @@ SCENARIO(pool_stalled, 2,
   REQUIRE(queue.concluded(0) == 1 && queue.concluded(1) == 1);
 }
 
-// Legal: the canceller takes the request, before or after it is queued in the queue, or the worker takes it.
+// Legal: the canceller takes the request, before or after it is queued, or the worker takes it.
 // Forbidden: both take it, or neither does; a worker accesses a request that the canceller has taken and ended.
 SCENARIO(pool_cancel, 3, "a request that is cancelled as it is pushed and carried out is ended by one thread, once") {
   plain_queue queue;
