@@ -100,8 +100,8 @@ TEST(aio_limits, submit_with_an_eventfd_without_descriptors_is_refused) {
     }
     EXPECT_GT(refused, 2);
     ctx.let_one_complete();
-    pollfd rung{.fd = efd.get(), .events = POLLIN, .revents = 0};
-    ASSERT_EQ(::poll(&rung, 1, 20'000), 1);
+    pollfd readable{.fd = efd.get(), .events = POLLIN, .revents = 0};
+    ASSERT_EQ(::poll(&readable, 1, 20'000), 1);
     EXPECT_EQ(doorbell::test::take(efd.get()), 1U);
     EXPECT_EQ(ctx.events_there(), 1);
     EXPECT_EQ(ctx.slots_left(), 126);
@@ -191,7 +191,7 @@ bool start_no_more_threads(rlimit& before) {
 
 // Oracle: the submitting thread carries out a request for a file, and submit refuses a request that would wait. Neither
 // request is queued for a set of I/O threads without workers.
-TEST(aio_limits, a_io_threads_that_can_start_only_one_thread_is_not_used) {
+TEST(aio_limits, io_threads_that_can_start_only_one_thread_are_not_used) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has a thread of its own";
   if (::geteuid() != 0) GTEST_SKIP() << "needs a user who has no other processes";
   in_child([] {

@@ -389,9 +389,9 @@ std::size_t wait_for(aio::context& ctx, std::size_t count, std::int64_t res) {
   return got.size();
 }
 
-// Oracle: each byte is in the file that its request named, although requests for the first set of I/O threads' workers
-// still wait when another set of I/O threads gets requests of the same context.
-TEST(descriptors_closed_in_flight, requests_of_two_io_threads_reach_their_own_files) {
+// Oracle: each byte is in the file that its request named, although requests still wait for a worker of the first set
+// of I/O threads when another set gets requests of the same context.
+TEST(descriptors_closed_in_flight, requests_of_two_sets_of_io_threads_reach_their_own_files) {
   in_child([] {
     constexpr std::size_t size = 4096;
     constexpr std::size_t writes = 8;
@@ -430,9 +430,9 @@ TEST(descriptors_closed_in_flight, requests_of_two_io_threads_reach_their_own_fi
   });
 }
 
-// Oracle: a context that has used only the first set of I/O threads still gets its completions after the second set of
-// I/O threads is lost, too.
-TEST(descriptors_closed_in_flight, requests_complete_after_two_io_threads_are_lost) {
+// Oracle: a context that has used only the first set of I/O threads still gets its completions after the second set is
+// lost, too.
+TEST(descriptors_closed_in_flight, requests_complete_after_two_sets_of_io_threads_are_lost) {
   in_child([] {
     const doorbell::test::pipe_ends pipe;
     const int highest_known = std::max(pipe.read.get(), pipe.write.get());

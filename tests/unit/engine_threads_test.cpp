@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// engine_threads alone, on a set of I/O threads of one worker: which requests it completes, which it can cancel, and
+// engine_threads alone, on a set of I/O threads with one worker: which requests it completes, which it can cancel, and
 // how it announces completions.
 #include "../../aio/engine/threads/engine_threads.hpp"
 
@@ -33,7 +33,7 @@ using doorbell::aio::engine;
 using doorbell::aio::request;
 namespace aio = doorbell::aio;
 
-// The I/O threads are never destroyed, because its threads run until the process ends.
+// The set of I/O threads is never destroyed, because its threads run until the process ends.
 aio::io_threads& one_worker() {
   static aio::io_threads& made = *new aio::io_threads{{.most_workers = 1, .idle_time = 1h, .least_workers = 1}, 1};
   EXPECT_FALSE(made.start());

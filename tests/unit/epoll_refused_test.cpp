@@ -91,7 +91,7 @@ class epoll_refuses : public testing::TestWithParam<refusal> {
   }
 };
 
-// Oracle: the new requests end with the error, the earlier one completes, and the I/O threads keeps no file open.
+// Oracle: the new requests end with the error, the earlier one completes, and the I/O threads keep no file open.
 TEST_P(epoll_refuses, new_files_and_their_requests_end_with_the_error) {
   in_child([] {
     doorbell::test::pipe_ends pipe;
@@ -135,7 +135,7 @@ TEST_P(epoll_refuses, to_wait_again_and_the_request_ends_with_try_again) {
   });
 }
 
-void expect_rung(aio::context& ctx, const doorbell::test::pipe_ends& pipe, const doorbell::eventfd& efd) {
+void expect_signalled(aio::context& ctx, const doorbell::test::pipe_ends& pipe, const doorbell::eventfd& efd) {
   auto poll = aio::prep_poll(pipe.read.get(), POLLIN);
   poll.set_eventfd(efd);
   ASSERT_EQ(ctx.submit({&poll}), 1U);
@@ -167,7 +167,7 @@ TEST_P(epoll_refuses, the_descriptor_of_a_context_and_its_requests_with_an_event
       }
       EXPECT_TRUE(refused.get_events(0, none).empty());
       aio::context other{8};
-      expect_rung(other, pipe, efd);
+      expect_signalled(other, pipe, efd);
     });
   }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The descriptors of the I/O threads, the threads that carry out requests for files: which files they have open, and
-// how the I/O threads goes on when the program closes or replaces its descriptors, or when the process gets no more
-// threads or descriptors.
+// The descriptors of the I/O threads, which carry out requests for files: which files the I/O threads have open, and
+// how they continue when the program closes or replaces their descriptors, or when the process gets no more threads or
+// descriptors.
 #include <doorbell/aio.hpp>
 #include <doorbell/base/private_fd.hpp>
 #include <doorbell/eventfd.hpp>
@@ -71,7 +71,7 @@ TEST(files_of_the_io_threads, requests_in_flight_for_one_file_share_one_descript
 }
 
 // Oracle: every request completes, before and after the program has closed the I/O threads' descriptors.
-TEST(files_of_the_io_threads, a_new_io_threads_serves_a_program_that_closes_all_descriptors) {
+TEST(files_of_the_io_threads, new_io_threads_serve_a_program_that_closes_all_descriptors) {
   in_child([] {
     aio::context ctx{64, aio::engine_kind::threads};
     std::array<char, 8> text{};
@@ -98,9 +98,9 @@ TEST(files_of_the_io_threads, a_new_io_threads_serves_a_program_that_closes_all_
   });
 }
 
-// Oracle: each request completes, the process has replaced its I/O threads once, and the file that now has the
-// descriptor number of the first set of I/O threads' wakeup stays empty.
-TEST(files_of_the_io_threads, a_new_io_threads_serves_a_program_that_replaces_the_wakeup_descriptor) {
+// Oracle: each request completes, the process has replaced its I/O threads once, and the file that now has the number
+// of the wakeup descriptor of the first set of I/O threads stays empty.
+TEST(files_of_the_io_threads, new_io_threads_serve_a_program_that_replaces_the_wakeup_descriptor) {
   in_child([] {
     aio::context ctx{64, aio::engine_kind::threads};
     char text = 0;
@@ -123,9 +123,9 @@ TEST(files_of_the_io_threads, a_new_io_threads_serves_a_program_that_replaces_th
   });
 }
 
-// Oracle: the request completes and signals its eventfd, although its I/O threads can no longer notify_waiters the
+// Oracle: the request completes and signals its eventfd, although its I/O threads can no longer announce the
 // completion and no thread calls io_getevents.
-TEST(files_of_the_io_threads, a_request_of_a_lost_io_threads_signals_its_eventfd) {
+TEST(files_of_the_io_threads, a_request_of_lost_io_threads_signals_its_eventfd) {
   in_child([] {
     const pipe_ends pipe;
     const auto file = temporary_file("hello");
@@ -149,13 +149,13 @@ TEST(files_of_the_io_threads, a_request_of_a_lost_io_threads_signals_its_eventfd
 }
 
 // Oracle: the memory of the process does not grow with the number of lost sets of I/O threads.
-TEST(files_of_the_io_threads, a_lost_io_threads_leaves_no_memory_behind) {
+TEST(files_of_the_io_threads, lost_io_threads_leave_no_memory_behind) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has another allocator, and finds leaks itself";
   in_child([] {
-    constexpr std::size_t io_threads = 50;
+    constexpr std::size_t sets = 50;
     const auto file = temporary_file("hello");
     std::error_code ec;
-    const auto lose_a_io_threads = [&] {
+    const auto lose_a_set = [&] {
       aio::context ctx{8, aio::engine_kind::threads};
       const auto sync_file = [&] {
         auto sync = aio::prep_fsync(file.get());
@@ -168,25 +168,24 @@ TEST(files_of_the_io_threads, a_lost_io_threads_leaves_no_memory_behind) {
       sync_file();
       EXPECT_EQ(aio::io_threads::process(ec)->serial, serial + 1);
     };
-    // The first round lets the C library make its arenas for threads, and lets the threads of the lost sets of I/O
-    // threads end.
-    for (std::size_t n = 0; n < io_threads; ++n) lose_a_io_threads();
+    // The first round lets the C library make its arenas for threads, and lets the lost I/O threads end.
+    for (std::size_t n = 0; n < sets; ++n) lose_a_set();
     const auto is_settled = [] {
       const std::filesystem::directory_iterator threads{"/proc/self/task"};
       return std::distance(begin(threads), end(threads)) <= 3;  // this one, the last I/O threads' poller and worker
     };
     EXPECT_TRUE(doorbell::test::eventually(is_settled));
     const auto before = ::mallinfo2().uordblks;
-    for (std::size_t n = 0; n < io_threads; ++n) lose_a_io_threads();
+    for (std::size_t n = 0; n < sets; ++n) lose_a_set();
     EXPECT_TRUE(doorbell::test::eventually([&] {
-      return ::mallinfo2().uordblks < before + io_threads / 2 * sizeof(aio::io_threads);
+      return ::mallinfo2().uordblks < before + sets / 2 * sizeof(aio::io_threads);
     })) << ::mallinfo2().uordblks - before
         << " bytes more, of " << sizeof(aio::io_threads) << " for each";
   });
 }
 
-// Oracle: the process has replaced its I/O threads once, although several threads have found that it is lost.
-TEST(files_of_the_io_threads, threads_that_lose_the_io_threads_concurrently_get_the_same_new_one) {
+// Oracle: the process has replaced its I/O threads once, although several submitters have found that they are lost.
+TEST(files_of_the_io_threads, submitters_that_lose_the_io_threads_concurrently_get_the_same_new_set) {
   in_child([] {
     constexpr std::size_t submitters = 4;
     const auto file = temporary_file("hello");
@@ -209,7 +208,7 @@ TEST(files_of_the_io_threads, threads_that_lose_the_io_threads_concurrently_get_
 
 // Oracle: once the program has closed its descriptors of a pipe, no thread has one. Most likely to be kept by mistake
 // are descriptors next to the I/O threads' own numbers.
-void expect_io_threads_has_no_other_file() {
+void expect_io_threads_have_no_other_file() {
   pipe_ends pipe;
   const auto first = doorbell::base::private_fd::lowest_number();
   std::vector<unique_fd> copies;
@@ -235,19 +234,19 @@ void expect_io_threads_has_no_other_file() {
 }
 
 TEST(files_of_the_io_threads, the_io_threads_table_has_no_other_file_of_the_program) {
-  in_child(expect_io_threads_has_no_other_file);
+  in_child(expect_io_threads_have_no_other_file);
 }
 
 TEST(files_of_the_io_threads, the_io_threads_table_has_no_other_file_where_close_range_is_refused) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
   in_child([] {
     doorbell::test::refuse(SYS_close_range, EPERM);
-    expect_io_threads_has_no_other_file();
+    expect_io_threads_have_no_other_file();
   });
 }
 
 // Requests for files are then carried out by the thread that submits them; a request that would wait is refused.
-TEST(files_of_the_io_threads, without_a_descriptor_table_of_its_own_the_io_threads_does_not_start) {
+TEST(files_of_the_io_threads, without_a_descriptor_table_of_their_own_the_io_threads_do_not_start) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
   in_child([] {
     doorbell::test::refuse(SYS_close_range, EPERM);
@@ -285,8 +284,8 @@ TEST(files_of_the_io_threads, without_threads_files_are_served_by_the_submitting
   });
 }
 
-// Oracle: a request for a file completes although many more requests are stuck than the I/O threads usually has
-// workers.
+// Oracle: a request for a file completes although many more requests are stuck than a set of I/O threads usually
+// has workers.
 TEST(files_of_the_io_threads, stuck_requests_do_not_stop_the_others) {
   in_child([] {
     constexpr std::size_t stuck = 40;

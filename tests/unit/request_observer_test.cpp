@@ -41,7 +41,7 @@ class record final : public aio::request_observer {
     int given_back = 0;
     int answered = 0;
     std::int64_t res = 0;
-    answered_by whom = answered_by::submit;
+    answered_by carrier = answered_by::submit;
     clock::duration after{-1};
   };
 
@@ -53,13 +53,13 @@ class record final : public aio::request_observer {
     const std::lock_guard held{lock_};
     ++of_[what.data].given_back;
   }
-  void answered(const aio::iocb_abi& what, std::int64_t res, answered_by whom,
+  void answered(const aio::iocb_abi& what, std::int64_t res, answered_by carrier,
                 clock::duration after) noexcept override {
     const std::lock_guard held{lock_};
     auto& mine = of_[what.data];
     ++mine.answered;
     mine.res = res;
-    mine.whom = whom;
+    mine.carrier = carrier;
     mine.after = after;
   }
   void forget() {
@@ -90,8 +90,9 @@ class request_observer : public doorbell::test::direct {
     aio::request_observer::set(told_);
   }
 
-  /// Submits the request, and expects the calls for it. @param whom the expected carrier; more than one: any of them.
-  void expect_answered(aio::iocb_abi asked, std::int64_t res, const std::vector<answered_by>& whom) {
+  /// Submits the request, and expects the calls for it.
+  /// @param carriers the expected carrier; more than one: any of them.
+  void expect_answered(aio::iocb_abi asked, std::int64_t res, const std::vector<answered_by>& carriers) {
     names_.push_back(std::make_unique<char>());
     asked.data = names_.back().get();
     EXPECT_EQ(ctx_.result_of(asked), res);
@@ -100,7 +101,7 @@ class request_observer : public doorbell::test::direct {
     EXPECT_EQ(told.given_back, 0);
     EXPECT_EQ(told.answered, 1);
     EXPECT_EQ(told.res, res);
-    EXPECT_NE(std::ranges::find(whom, told.whom), whom.end()) << static_cast<int>(told.whom);
+    EXPECT_NE(std::ranges::find(carriers, told.carrier), carriers.end()) << static_cast<int>(told.carrier);
     EXPECT_GE(told.after, 0s);
     EXPECT_LT(told.after, 20s);
   }
@@ -118,7 +119,7 @@ class request_observer : public doorbell::test::direct {
   by_handle ctx_{64};
 };
 
-TEST_F(request_observer, is_called_for_requests_that_submit_or_the_io_threads_has_answered) {
+TEST_F(request_observer, is_called_for_requests_that_submit_or_the_io_threads_have_answered) {
   const auto cached = doorbell::test::temporary_file("hello");
   const doorbell::test::pipe_ends pipe;
   std::array<char, 8> text{};
