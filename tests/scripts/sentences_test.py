@@ -64,7 +64,7 @@ class Sources(unittest.TestCase):
         self.assertEqual(found("a.cpp", text), [(1, "nobody"), (2, "Who")])
 
     def test_identifier_that_has_such_a_word_is_no_finding(self):
-        self.assertEqual(found("a.cpp", "// inline_policy() is what_is there says nobody_waits.\n"), [])
+        self.assertEqual(found("a.cpp", "// try_at_once() is what_is there says nobody_waits.\n"), [])
 
     def test_closing_namespace_and_licence_are_left_out(self):
         with tempfile.TemporaryDirectory() as folder:
