@@ -172,7 +172,7 @@ static void polls_and_cancels(void) {
   EXPECT_AIO(io_destroy(ctx), 0);
 }
 
-static void rings_an_eventfd(void) {
+static void signals_an_eventfd(void) {
   io_context_t ctx = context();
   const int fd = empty_file();
   const int efd = eventfd(0, 0);
@@ -184,7 +184,7 @@ static void rings_an_eventfd(void) {
     list[n] = &requests[n];
   }
   EXPECT_AIO(io_submit(ctx, 3, list), 3);
-  for (uint64_t rung = 0, count = 0; rung < 3; rung += count) EXPECT(read(efd, &count, sizeof count), sizeof count);
+  for (uint64_t sum = 0, count = 0; sum < 3; sum += count) EXPECT(read(efd, &count, sizeof count), sizeof count);
   struct io_event events[4];
   EXPECT_AIO(io_getevents(ctx, 3, 4, events, &no_wait), 3);
   for (int n = 0; n < 3; ++n) EXPECT(events[n].res, 1);
@@ -270,7 +270,7 @@ int main(void) {
   reads_and_writes();
   refusals();
   polls_and_cancels();
-  rings_an_eventfd();
+  signals_an_eventfd();
   waits_with_a_signal_mask();
   queues();
 }

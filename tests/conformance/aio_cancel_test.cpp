@@ -106,12 +106,12 @@ TEST_P(aio_cancel, other_requests_stay_in_flight) {
 
 TEST_P(aio_cancel, cancelled_request_signals_its_eventfd) {
   const auto efd = kernel_eventfd(0, 0);
-  iocb_abi poll = completion_target(poll_of_pipe(), efd.get());
+  iocb_abi poll = with_resfd(poll_of_pipe(), efd.get());
   ASSERT_EQ(submit(ctx_, poll), 1);
   EXPECT_EQ(cancel(poll), -EINPROGRESS);
-  std::uint64_t rung = 0;
-  EXPECT_EQ(::read(efd.get(), &rung, sizeof rung), 8);
-  EXPECT_EQ(rung, 1U);
+  std::uint64_t signals = 0;
+  EXPECT_EQ(::read(efd.get(), &signals, sizeof signals), 8);
+  EXPECT_EQ(signals, 1U);
 }
 
 TEST_P(aio_cancel, slot_is_free_once_the_event_of_the_cancelled_request_is_fetched) {

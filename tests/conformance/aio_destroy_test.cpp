@@ -76,7 +76,7 @@ TEST_P(aio_destroy, one_of_two_concurrent_calls_succeeds) {
 TEST_P(aio_destroy, cancels_polls_which_signal_their_eventfd) {
   const auto ctx = new_context();
   const auto efd = kernel_eventfd();
-  iocb_abi poll = completion_target(poll_of_pipe(), efd.get());
+  iocb_abi poll = with_resfd(poll_of_pipe(), efd.get());
   ASSERT_EQ(submit(ctx, {&poll, &poll, &poll}), 3);
   EXPECT_EQ(destroy(ctx), 0);
   EXPECT_EQ(take(efd.get()), 3U);

@@ -21,11 +21,11 @@ class aio_getevents : public aio_row {
   /// Completes `count` requests. Their events are in the ring when this returns.
   void complete(int count) {
     const auto efd = kernel_eventfd(0, EFD_SEMAPHORE);
-    iocb_abi read = completion_target(file_read(), efd.get());
+    iocb_abi read = with_resfd(file_read(), efd.get());
     for (int done = 0; done < count; ++done) {
-      std::uint64_t rung = 0;
+      std::uint64_t signals = 0;
       ASSERT_EQ(submit(ctx_, read), 1);
-      ASSERT_EQ(::read(efd.get(), &rung, sizeof rung), 8);
+      ASSERT_EQ(::read(efd.get(), &signals, sizeof signals), 8);
     }
   }
 
@@ -102,10 +102,10 @@ TEST_P(aio_getevents, returns_at_most_nr_events_in_order_of_completion) {
   std::array<iocb_abi, 3> reads;
   const auto efd = kernel_eventfd(0, 0);
   for (auto& read : reads) {
-    read = completion_target(file_read(), efd.get());
-    std::uint64_t rung = 0;
+    read = with_resfd(file_read(), efd.get());
+    std::uint64_t signals = 0;
     ASSERT_EQ(submit(ctx_, read), 1);
-    ASSERT_EQ(::read(efd.get(), &rung, sizeof rung), 8);
+    ASSERT_EQ(::read(efd.get(), &signals, sizeof signals), 8);
   }
   EXPECT_EQ(get(1, 2, no_wait), 2);
   EXPECT_EQ(static_cast<iocb_abi*>(events_[0].obj), &reads[0]);

@@ -173,8 +173,8 @@ class aio_interruption : public aio_row {
   void wait_elsewhere(aio_context_t ctx) {
     wait_elsewhere(ctx, [](iocb_abi read) { return read; });
   }
-  void wait_elsewhere_ringing(aio_context_t ctx) {
-    wait_elsewhere(ctx, [&](iocb_abi read) { return completion_target(read, efd_.get()); });
+  void wait_elsewhere_with_eventfd(aio_context_t ctx) {
+    wait_elsewhere(ctx, [&](iocb_abi read) { return with_resfd(read, efd_.get()); });
   }
 
   int wait_in_epoll() { return waits_.all().front().second() ? 1 : 0; }
@@ -196,7 +196,7 @@ TEST_P(aio_interruption, no_wait_is_interrupted_while_a_direct_read_is_in_flight
 
 TEST_P(aio_interruption, no_wait_is_interrupted_while_a_direct_read_with_an_eventfd_is_in_flight) {
   if (!make_direct()) GTEST_SKIP() << "no O_DIRECT in this file system";
-  in_own_thread([&] { wait_elsewhere_ringing(new_context()); });
+  in_own_thread([&] { wait_elsewhere_with_eventfd(new_context()); });
 }
 
 TEST_P(aio_interruption, no_wait_is_interrupted_while_a_cold_read_is_in_flight) {
@@ -204,7 +204,7 @@ TEST_P(aio_interruption, no_wait_is_interrupted_while_a_cold_read_is_in_flight) 
 }
 
 TEST_P(aio_interruption, no_wait_is_interrupted_while_a_cold_read_with_an_eventfd_is_in_flight) {
-  in_own_thread([&] { wait_elsewhere_ringing(new_context()); });
+  in_own_thread([&] { wait_elsewhere_with_eventfd(new_context()); });
 }
 
 // A program that sleeps in epoll_wait until its eventfd is signalled, and then fetches the event.
@@ -217,7 +217,7 @@ TEST_P(aio_interruption, no_wait_for_the_eventfd_of_a_direct_read_is_interrupted
     ASSERT_EQ(::epoll_ctl(loop.get(), EPOLL_CTL_ADD, efd_.get(), &event), 0);
     unsigned interrupted = 0;
     for (int round = 0; round < 200; ++round) {
-      iocb_abi read = completion_target(cold_read(), efd_.get());
+      iocb_abi read = with_resfd(cold_read(), efd_.get());
       ASSERT_EQ(submit(ctx, read), 1);
       while (::epoll_wait(loop.get(), &event, 1, -1) < 0 && errno == EINTR) ++interrupted;
       std::uint64_t count = 0;

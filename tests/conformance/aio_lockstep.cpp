@@ -53,7 +53,7 @@ void aio_lockstep::begin() {
   difference_.reset();
   in_flight_.clear();
   got_ = {};
-  rings_ = {};
+  signals_ = {};
   writer_was_used_ = false;
   for (auto* world : {&kernel_, &doorbell_}) world->begin_program();
 }
@@ -143,7 +143,7 @@ void aio_lockstep::destroy(const operation& one) {
   // All requests of the context have completed and signalled, and their events are gone with the context.
   for (const auto& [number, request] : in_flight_) {
     if (request.context != one.context || request.spec.efd == eventfd_choice::none) continue;
-    ++rings_.at(request.spec.efd == eventfd_choice::second);
+    ++signals_.at(request.spec.efd == eventfd_choice::second);
   }
   std::erase_if(in_flight_, [&](const auto& each) { return each.second.context == one.context; });
 }
@@ -218,7 +218,7 @@ void aio_lockstep::compare_events(unsigned context) {
   compare("ring", kernel_.ring(context), doorbell_.ring(context));
   for (const auto& [number, request] : in_flight_) {
     if (request.context != context || !request.certain || request.spec.efd == eventfd_choice::none) continue;
-    ++rings_.at(request.spec.efd == eventfd_choice::second);
+    ++signals_.at(request.spec.efd == eventfd_choice::second);
   }
   std::erase_if(in_flight_, [&](const auto& each) { return each.second.context == context && each.second.certain; });
   got_.at(context) = 0;
@@ -226,9 +226,9 @@ void aio_lockstep::compare_events(unsigned context) {
 
 void aio_lockstep::compare_eventfds() {
   for (unsigned efd = 0; efd < efds; ++efd) {
-    const auto times = std::exchange(rings_.at(efd), 0);
-    compare("bells", kernel_.has_rung(efd, times), doorbell_.has_rung(efd, times));
-    compare("bells", true, doorbell_.take_eventfds(efd) == 0);
+    const auto times = std::exchange(signals_.at(efd), 0);
+    compare("eventfds", kernel_.takes_signals(efd, times), doorbell_.takes_signals(efd, times));
+    compare("eventfds", true, doorbell_.take_eventfds(efd) == 0);
   }
 }
 

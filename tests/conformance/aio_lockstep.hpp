@@ -73,7 +73,7 @@ class aio_lockstep {
   aio_world doorbell_;
   std::map<unsigned, in_flight> in_flight_;
   std::array<unsigned, contexts> got_{};  // events fetched of the certain requests
-  std::array<std::uint64_t, efds> rings_{};
+  std::array<std::uint64_t, efds> signals_{};
   bool writer_was_used_ = false;
   std::optional<std::string> difference_;
 };

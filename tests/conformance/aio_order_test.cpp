@@ -154,9 +154,9 @@ TEST_P(aio_order, unmapped_buffer_is_efault_in_the_event) {
 TEST_P(aio_order, each_eventfd_is_signalled_once_per_request_that_names_it) {
   const auto one = kernel_eventfd();
   const auto other = kernel_eventfd();
-  iocb_abi first = completion_target(file_read(), one.get());
-  iocb_abi second = completion_target(file_read(), other.get());
-  iocb_abi third = completion_target(file_read(), one.get());
+  iocb_abi first = with_resfd(file_read(), one.get());
+  iocb_abi second = with_resfd(file_read(), other.get());
+  iocb_abi third = with_resfd(file_read(), one.get());
   iocb_abi silent = file_read();
   ASSERT_EQ(submit(ctx_, {&first, &second, &third, &silent, &first}), 5);
   EXPECT_EQ(events(ctx_, 5).size(), 5U);
@@ -227,8 +227,8 @@ TEST_P(aio_order, write_beyond_the_size_limit_signals_the_submitting_thread) {
   constexpr std::size_t page = size_limit::limit;
   alignas(page) static const std::array<char, 2 * page> memory{};
   for (const auto& way : ways_to_write) {
-    for (const bool rings : {false, true}) {
-      SCOPED_TRACE(testing::Message{} << way.name << (rings ? ", with an eventfd" : ""));
+    for (const bool with_eventfd : {false, true}) {
+      SCOPED_TRACE(testing::Message{} << way.name << (with_eventfd ? ", with an eventfd" : ""));
       const auto original = temporary_file(way.appends ? std::string(size_limit::limit, 'x') : "");
       const unique_fd file{
           ::open(("/proc/self/fd/" + std::to_string(original.get())).c_str(), O_RDWR | O_CLOEXEC | way.open_flags)};
@@ -241,7 +241,7 @@ TEST_P(aio_order, write_beyond_the_size_limit_signals_the_submitting_thread) {
           made.flags |= iocb_abi::flag_ioprio;
           made.reqprio = 2 << 13;
         }
-        return rings ? completion_target(made, efd.get()) : made;
+        return with_eventfd ? with_resfd(made, efd.get()) : made;
       };
       const size_limit limited;
       iocb_abi beyond = write_at(size_limit::limit, page);

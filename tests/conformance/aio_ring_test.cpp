@@ -47,22 +47,22 @@ class aio_ring : public aio_row {
 
   /// Completes one request. Its eventfd has been signalled, and its event is in the ring, when this returns.
   void complete_one(aio_context_t handle, iocb_abi& request) {
-    request = completion_target(file_read(), efd_.get());
+    request = with_resfd(file_read(), efd_.get());
     ASSERT_EQ(submit(handle, request), 1);
     wait_for_eventfds(1);
   }
   void wait_for_eventfds(int times) {
-    for (std::uint64_t rung = 0; rung < static_cast<std::uint64_t>(times);) {
+    for (std::uint64_t signals = 0; signals < static_cast<std::uint64_t>(times);) {
       std::uint64_t count = 0;
       ASSERT_EQ(::read(efd_.get(), &count, sizeof count), 8);
-      rung += count;
+      signals += count;
     }
   }
 
   /// Submits requests until there is no free slot, and waits until they have completed.
   /// @return the number of accepted requests.
   int fill(aio_context_t handle) {
-    iocb_abi write = completion_target(as_write(file_read()), efd_.get());
+    iocb_abi write = with_resfd(as_write(file_read()), efd_.get());
     int taken = 0;
     while (submit(handle, write) == 1) ++taken;
     EXPECT_EQ(submit(handle, write), -EAGAIN);
@@ -336,7 +336,7 @@ TEST_P(aio_ring, beyond_overwritten_tail_is_ignored) {
 
 TEST_P(aio_ring, requests_complete_and_signal_though_the_ring_is_overwritten) {
   const auto ctx = new_context();
-  iocb_abi poll = completion_target(poll_of_pipe(), efd_.get());
+  iocb_abi poll = with_resfd(poll_of_pipe(), efd_.get());
   ASSERT_EQ(submit(ctx, poll), 1);
   const auto before = header_at(ctx);
   std::memset(reinterpret_cast<void*>(ctx), 0xff, bytes_of(ctx));

@@ -142,7 +142,7 @@ class aio_row : public testing::TestWithParam<std::reference_wrapper<const aio_s
     return aio::prep_poll(pipe_.read.get(), static_cast<std::uint16_t>(mask));
   }
   void fill_pipe() { EXPECT_EQ(::write(pipe_.write.get(), "x", 1), 1); }
-  static iocb_abi completion_target(iocb_abi request, int efd) {
+  static iocb_abi with_resfd(iocb_abi request, int efd) {
     request.flags |= iocb_abi::flag_resfd;
     request.resfd = static_cast<std::uint32_t>(efd);
     return request;

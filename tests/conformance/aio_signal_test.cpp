@@ -49,10 +49,10 @@ class aio_signal : public aio_row {
   }
   void complete_one() {
     const auto efd = kernel_eventfd(0, 0);
-    iocb_abi read = completion_target(file_read(), efd.get());
-    std::uint64_t rung = 0;
+    iocb_abi read = with_resfd(file_read(), efd.get());
+    std::uint64_t signals = 0;
     ASSERT_EQ(submit(ctx_, read), 1);
-    ASSERT_EQ(::read(efd.get(), &rung, sizeof rung), 8);
+    ASSERT_EQ(::read(efd.get(), &signals, sizeof signals), 8);
   }
 
   const aio_context_t ctx_ = new_context();

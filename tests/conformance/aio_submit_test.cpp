@@ -170,7 +170,7 @@ TEST_P(aio_submit, request_may_be_overwritten_after_submit) {
 TEST_P(aio_submit, descriptors_may_be_closed_after_submit) {
   auto efd = kernel_eventfd(0, 0);
   const base::unique_fd same_eventfd{::dup(efd.get())};
-  iocb_abi request = completion_target(poll_of_pipe(), efd.get());
+  iocb_abi request = with_resfd(poll_of_pipe(), efd.get());
   ASSERT_EQ(submit(ctx_, request), 1);
   pipe_.read = base::unique_fd{::dup(pipe_.read.get())};
   efd.reset();

@@ -441,14 +441,14 @@ std::uint64_t aio_world::take_eventfds(unsigned efd) {
   return ::read(efds_.at(efd).get(), &count, sizeof count) == sizeof count ? count : 0;
 }
 
-bool aio_world::has_rung(unsigned efd, std::uint64_t times) {
-  std::uint64_t rung = 0;
-  while (rung < times) {
+bool aio_world::takes_signals(unsigned efd, std::uint64_t times) {
+  std::uint64_t signals = 0;
+  while (signals < times) {
     pollfd readable{.fd = efds_.at(efd).get(), .events = POLLIN, .revents = 0};
     if (::poll(&readable, 1, static_cast<int>(patience.tv_sec) * 1000) != 1) return false;
-    rung += take_eventfds(efd);
+    signals += take_eventfds(efd);
   }
-  return rung == times;
+  return signals == times;
 }
 
 // Those of the direct file that are not aligned are the file's own affair.

@@ -87,7 +87,7 @@ class aio_world {
   [[nodiscard]] unsigned readiness(target file, unsigned events) const;
   [[nodiscard]] std::uint64_t take_eventfds(unsigned efd);
   /// Waits until the eventfd has been signalled `times` times. @return false if it was signalled less or more often.
-  [[nodiscard]] bool has_rung(unsigned efd, std::uint64_t times);
+  [[nodiscard]] bool takes_signals(unsigned efd, std::uint64_t times);
   [[nodiscard]] bool files_are_intact() const;
   [[nodiscard]] std::string appended() const;
   /// @return the file position of each file, which read(2) and write(2) would use.

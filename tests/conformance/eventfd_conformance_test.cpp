@@ -328,7 +328,7 @@ TYPED_TEST(eventfd_row, signal_from_inside_a_wake_walk_arrives_at_another_eventf
   if (!TypeParam::can_signal()) GTEST_SKIP() << "the kernel's AIO is not available";
   const TypeParam first;
   const TypeParam second;
-  const typename TypeParam::chain rings{first, second};
+  const typename TypeParam::chain chained{first, second};
   EXPECT_EQ(first.write(1), succeeds(8));
   EXPECT_EQ(second.read(), succeeds(1));
 }
@@ -336,7 +336,7 @@ TYPED_TEST(eventfd_row, signal_from_inside_a_wake_walk_arrives_at_another_eventf
 TYPED_TEST(eventfd_row, signal_from_inside_a_wake_walk_arrives_at_the_same_eventfd) {
   if (!TypeParam::can_signal()) GTEST_SKIP() << "the kernel's AIO is not available";
   const TypeParam efd(0, EFD_SEMAPHORE);
-  const typename TypeParam::chain rings{efd, efd};
+  const typename TypeParam::chain chained{efd, efd};
   EXPECT_EQ(efd.write(1), succeeds(8));
   EXPECT_EQ(efd.read(), succeeds(1));
   EXPECT_EQ(efd.read(), succeeds(1));

@@ -367,9 +367,9 @@ TEST(process, works_with_sixteen_descriptors) {
     ::io_prep_pread(&read, file.get(), text.data(), text.size(), 0);
     ::io_set_eventfd(&read, efd.get());
     EXPECT_EQ(first.result_of(read), 5);
-    std::uint64_t rung = 0;
-    EXPECT_EQ(::read(efd.get(), &rung, sizeof rung), static_cast<ssize_t>(sizeof rung));
-    EXPECT_EQ(rung, 1U);
+    std::uint64_t signals = 0;
+    EXPECT_EQ(::read(efd.get(), &signals, sizeof signals), static_cast<ssize_t>(sizeof signals));
+    EXPECT_EQ(signals, 1U);
     pipe_ends pipe;
     iocb poll;
     ::io_prep_poll(&poll, pipe.read.get(), POLLIN);

@@ -85,7 +85,7 @@ int main(int argc, char** argv) {
   require(argc == 4, "usage: ring_client FILE magic|blindly eventfd|nothing");
   alarm(50);
   const int fd = written_file(argv[1]);
-  const int efd = strcmp(argv[3], "bell") == 0 ? eventfd(0, EFD_NONBLOCK) : -1;
+  const int efd = strcmp(argv[3], "eventfd") == 0 ? eventfd(0, EFD_NONBLOCK) : -1;
   const int loop = epoll_create1(0);
   struct epoll_event wanted = {.events = EPOLLIN};
   require(efd < 0 || epoll_ctl(loop, EPOLL_CTL_ADD, efd, &wanted) == 0, "epoll_ctl");
@@ -99,10 +99,10 @@ int main(int argc, char** argv) {
   static struct slot slots[depth];
   unsigned submitted = 0;
   for (; submitted < depth; ++submitted) read_somewhere(ctx, &slots[submitted], fd, efd);
-  uint64_t rung = 0;
+  uint64_t signals = 0;
   for (unsigned reaped = 0; reaped < requests;) {
     if (efd >= 0)
-      rung += wait_for_eventfd(loop, efd);
+      signals += wait_for_eventfd(loop, efd);
     else
       sched_yield();
     const unsigned tail = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
@@ -122,8 +122,8 @@ int main(int argc, char** argv) {
     }
   }
   // An event may be in the ring before the eventfd has counted it.
-  while (efd >= 0 && rung < requests) rung += wait_for_eventfd(loop, efd);
-  require(efd < 0 || rung == requests, "each event is counted once");
+  while (efd >= 0 && signals < requests) signals += wait_for_eventfd(loop, efd);
+  require(efd < 0 || signals == requests, "each event is counted once");
   require(ring->head == ring->tail, "the ring is empty at the end");
   require(io_destroy(ctx) == 0, "io_destroy");
   unlink(argv[1]);

@@ -70,16 +70,16 @@ void workload::run(manner how) {
   write_files(how);
   read_files(how);
   wait_and_cancel(how);
-  expect_rings();
+  expect_signals();
 }
 
 void workload::write_files(manner how) {
   written_.fill(fill_);
   direct_block_.fill(fill_);
   const std::array<iovec, 2> halves{iovec{written_.data(), size / 2}, iovec{written_.data() + size / 2, size / 2}};
-  auto& plain = make_ringing("write", aio::prep_pwrite(cached_.get(), written_.data(), size, 0), size);
+  auto& plain = make_signalling("write", aio::prep_pwrite(cached_.get(), written_.data(), size, 0), size);
   auto& vectored = make("vectored write", by_engine(aio::prep_pwritev(cached_.get(), halves, size)), size);
-  auto& direct = make_ringing("direct write", aio::prep_pwrite(direct_.get(), direct_block_.data(), size, 0), size);
+  auto& direct = make_signalling("direct write", aio::prep_pwrite(direct_.get(), direct_block_.data(), size, 0), size);
   auto& memory = make("write to memory", aio::prep_pwrite(memory_.get(), written_.data(), size, 0), size);
   auto& sync = make("fdatasync", aio::prep_fdsync(cached_.get()), 0);
   submit({&plain, &vectored, &direct, &memory, &sync}, how);
@@ -102,11 +102,11 @@ void workload::read_files(manner how) {
   ::posix_fadvise(cached_.get(), 2 * size, size, POSIX_FADV_DONTNEED);
   const std::array<iovec, 2> halves{iovec{read_[1].data(), size / 2}, iovec{read_[1].data() + size / 2, size / 2}};
   auto& hot = make("read", aio::prep_pread(cached_.get(), read_[0].data(), size, 0), size);
-  auto& vectored = make_ringing("vectored read", by_engine(aio::prep_preadv(cached_.get(), halves, size)), size);
+  auto& vectored = make_signalling("vectored read", by_engine(aio::prep_preadv(cached_.get(), halves, size)), size);
   auto& cold = make("cold read", aio::prep_pread(cached_.get(), read_[2].data(), size, 2 * size), size);
-  auto& direct = make_ringing("direct read", aio::prep_pread(direct_.get(), direct_read_.data(), size, size), size);
+  auto& direct = make_signalling("direct read", aio::prep_pread(direct_.get(), direct_read_.data(), size, size), size);
   auto& memory = make("read of memory", aio::prep_pread(memory_.get(), read_[3].data(), size, 0), size);
-  auto& sync = make_ringing("fsync", aio::prep_fsync(direct_.get()), 0);
+  auto& sync = make_signalling("fsync", aio::prep_fsync(direct_.get()), 0);
   submit({&hot, &vectored, &cold, &direct, &memory, &sync}, how);
   await({&hot, &vectored, &cold, &direct, &memory, &sync}, how);
   expect_content(hot, cached_.get(), 0, read_[0].data());
@@ -119,10 +119,10 @@ void workload::read_files(manner how) {
 }
 
 void workload::wait_and_cancel(manner how) {
-  auto& read = make_ringing("read of a pipe", aio::prep_pread(read_pipe_.read.get(), &byte_, 1, 0), 1);
-  auto& poll = make_ringing("poll", aio::prep_poll(poll_pipe_.read.get(), POLLIN), POLLIN);
+  auto& read = make_signalling("read of a pipe", aio::prep_pread(read_pipe_.read.get(), &byte_, 1, 0), 1);
+  auto& poll = make_signalling("poll", aio::prep_poll(poll_pipe_.read.get(), POLLIN), POLLIN);
   auto& cancelled = make("cancelled poll", aio::prep_poll(idle_pipe_.read.get(), POLLIN), 0);
-  auto& idle = make_ringing("endless read", aio::prep_pread(idle_pipe_.read.get(), &idle_byte_, 1, 0), -ECANCELED);
+  auto& idle = make_signalling("endless read", aio::prep_pread(idle_pipe_.read.get(), &idle_byte_, 1, 0), -ECANCELED);
   submit({&read, &poll, &cancelled, &idle}, how);
   take_events(0, 0);
   take_events(1, 1);
@@ -151,7 +151,7 @@ void workload::destroy() {
   handle_ = 0;
   for (auto& each : ops_)
     if (each.now == op::state::accepted) each.now = op::state::answered;
-  expect_rings();
+  expect_signals();
   ops_.clear();
 }
 
@@ -159,7 +159,7 @@ workload::op& workload::make(const char* name, const aio::iocb_abi& what, std::i
   return ops_.emplace_back(op{.name = name, .what = what, .expected = expected});
 }
 
-workload::op& workload::make_ringing(const char* name, const aio::iocb_abi& what, std::int64_t expected) {
+workload::op& workload::make_signalling(const char* name, const aio::iocb_abi& what, std::int64_t expected) {
   auto& made = make(name, what, expected);
   made.what.flags |= aio::iocb_abi::flag_resfd;
   made.what.resfd = static_cast<std::uint32_t>(resfd_.get());
@@ -240,27 +240,27 @@ void workload::expect_content(const op& done, int fd, off_t from, const char* me
   EXPECT_EQ(std::memcmp(there.data(), memory, size), 0) << done.name << ": other bytes";
 }
 
-void workload::note_rings() { rings_ += doorbell::test::take(resfd_.get()); }
+void workload::note_signals() { signals_ += doorbell::test::take(resfd_.get()); }
 
 // Each completed request that names the eventfd has added 1 to it. A request that should wait may have failed; its
 // event is available before the eventfd is signalled.
-void workload::expect_rings() {
+void workload::expect_signals() {
   const auto expected = [&] {
     return static_cast<std::uint64_t>(std::ranges::count_if(ops_, [](const auto& each) {
       return each.now == op::state::answered && (each.what.flags & aio::iocb_abi::flag_resfd) != 0;
     }));
   };
   const auto look = [&] {
-    note_rings();
+    note_signals();
     if (handle_ != 0) take_events(0, 0);
-    return rings_ >= expected();
+    return signals_ >= expected();
   };
   const auto until = clock::now() + patience;
   while (!look() && clock::now() < until) {
     pollfd readable{.fd = resfd_.get(), .events = POLLIN, .revents = 0};
     ::poll(&readable, 1, 100);
   }
-  EXPECT_EQ(rings_, expected()) << "the count of the eventfd";
+  EXPECT_EQ(signals_, expected()) << "the count of the eventfd";
 }
 
 void workload::give_up(const char* why, const std::vector<op*>& ops) const {

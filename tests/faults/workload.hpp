@@ -53,14 +53,14 @@ class workload {
   void wait_and_cancel(manner how);
 
   op& make(const char* name, const aio::iocb_abi& what, std::int64_t expected);
-  op& make_ringing(const char* name, const aio::iocb_abi& what, std::int64_t expected);
+  op& make_signalling(const char* name, const aio::iocb_abi& what, std::int64_t expected);
   void submit(std::vector<op*> ops, manner how);
   void await(const std::vector<op*>& ops, manner how);
   void take_events(long min, std::int64_t milliseconds);
   void take(const aio::io_event& event);
   void expect_result(const op& done, manner how) const;
-  void expect_rings();
-  void note_rings();
+  void expect_signals();
+  void note_signals();
   static void expect_content(const op& done, int fd, off_t from, const char* memory);
   [[noreturn]] void give_up(const char* why, const std::vector<op*>& ops) const;
 
@@ -82,7 +82,7 @@ class workload {
   char byte_ = 0;
   char idle_byte_ = 0;
   char fill_ = 'a';
-  std::uint64_t rings_ = 0;  // of the eventfd
+  std::uint64_t signals_ = 0;  // of the eventfd
 };
 
 }  // namespace doorbell::test

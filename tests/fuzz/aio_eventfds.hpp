@@ -51,9 +51,9 @@ class aio_eventfds {
   /// Checks all counts. Call it when no request is in flight any more.
   void check() const {
     for (const auto& each : files_) {
-      eventfd_t rung = 0;
-      if (::eventfd_read(each.kept.get(), &rung) != 0) rung = 0;
-      const auto missing = static_cast<long long>(each.expected) - static_cast<long long>(rung);
+      eventfd_t signals = 0;
+      if (::eventfd_read(each.kept.get(), &signals) != 0) signals = 0;
+      const auto missing = static_cast<long long>(each.expected) - static_cast<long long>(signals);
       require(missing == 0, "each accepted request signals the eventfd of its submission once", missing);
     }
   }

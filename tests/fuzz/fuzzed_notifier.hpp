@@ -56,7 +56,7 @@ class fuzzed_notifier {
     if (made.what == action::close || made.what == action::ask_too_much) handle_ = made.on->first;
   }
 
-  /// Called by the owner, or by any thread if there is no owner. @param handle a handle of `eventfd`.
+  /// Called by the owner, or by any thread if there is no owner. @param handle a handle of `efd`.
   void register_with(const eventfd& handle, fuzzed_eventfd& efd, notifier::sharing how) {
     // While the notifier is registered, callbacks read armed_.
     if (owned_ && !armed_) armed_ = true;

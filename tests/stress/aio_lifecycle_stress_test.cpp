@@ -67,7 +67,7 @@ class playground {
     for (auto& place : handles_) destroy(place);
     EXPECT_EQ(destroyed_, made_);
     EXPECT_EQ(aio::aio_nr(), 0U);
-    EXPECT_EQ(doorbell::test::take(efd_.get()), rung_.exchange(0));
+    EXPECT_EQ(doorbell::test::take(efd_.get()), signals_.exchange(0));
   }
 
   [[nodiscard]] const doorbell::test::inventory& before() const { return before_; }
@@ -101,7 +101,7 @@ class playground {
     const int taken = aio::io_submit(place, batch, pointers.data());
     EXPECT_TRUE(taken >= 0 || taken == -EINVAL || taken == -EAGAIN) << taken;
     for (int n = 0; n < taken; ++n)
-      rung_ += (requests_[me][static_cast<std::size_t>(n)].flags & aio::iocb_abi::flag_resfd) != 0;
+      signals_ += (requests_[me][static_cast<std::size_t>(n)].flags & aio::iocb_abi::flag_resfd) != 0;
   }
 
   static void get(const std::atomic<aio::aio_context_t>& place) {
@@ -116,7 +116,7 @@ class playground {
     EXPECT_TRUE(answer == -EINPROGRESS || answer == -EINVAL) << answer;
   }
 
-  [[nodiscard]] aio::iocb_abi completion_target(aio::iocb_abi request) const {
+  [[nodiscard]] aio::iocb_abi with_resfd(aio::iocb_abi request) const {
     request.flags |= aio::iocb_abi::flag_resfd;
     request.resfd = static_cast<std::uint32_t>(efd_.get());
     return request;
@@ -125,11 +125,11 @@ class playground {
   [[nodiscard]] std::array<aio::iocb_abi, batch> make_requests() {
     // None of the requests that threads have in flight concurrently writes into a shared buffer, except reads of a pipe
     // that is empty.
-    return {completion_target(aio::prep_pwrite(file_.get(), "world", 5, 0)),
+    return {with_resfd(aio::prep_pwrite(file_.get(), "world", 5, 0)),
             aio::prep_pwrite(file_.get(), "hello", 5, 0),
-            completion_target(aio::prep_pread(pipe_.read.get(), text_.data(), 1, 0)),
+            with_resfd(aio::prep_pread(pipe_.read.get(), text_.data(), 1, 0)),
             aio::prep_poll(pipe_.read.get(), POLLIN),
-            completion_target(aio::prep_poll(pipe_.read.get(), POLLIN)),
+            with_resfd(aio::prep_poll(pipe_.read.get(), POLLIN)),
             aio::prep_fdsync(file_.get())};
   }
 
@@ -143,7 +143,7 @@ class playground {
   std::atomic<std::size_t> runs_{0};
   std::atomic<std::size_t> made_{0};
   std::atomic<std::size_t> destroyed_{0};
-  std::atomic<std::uint64_t> rung_{0};  // the accepted requests since the last check that signal the eventfd
+  std::atomic<std::uint64_t> signals_{0};  // the accepted requests since the last check that signal the eventfd
   doorbell::test::inventory before_;
 };
 

@@ -199,8 +199,8 @@ TEST(aio_stress, destroy_against_everything) {
     for (auto& thread : threads) thread.join();
     EXPECT_EQ(destroyed, 1);
     std::error_code nothing;
-    const auto rung = efd.poll() & POLLIN ? efd.read(nothing) : 0;
-    EXPECT_EQ(rung, submitted);
+    const auto signals = efd.poll() & POLLIN ? efd.read(nothing) : 0;
+    EXPECT_EQ(signals, submitted);
   }
 }
 

@@ -48,10 +48,10 @@ class waiting_operations {
     for (std::size_t at = 0; at < 2; ++at) {
       efds_.at(at) = eventfd{};
       contexts_.at(at) = efds_.at(at).context();
-      ears_.at(at).emplace(io_, efds_.at(at));
+      objects_.at(at).emplace(io_, efds_.at(at));
     }
     efds_[1].signal(eventfd::max);
-    rung_ = taken_ = 0;
+    signals_ = taken_ = 0;
     io_.restart();
     for (std::size_t at = 0; at < size; ++at) start(at);
   }
@@ -59,10 +59,10 @@ class waiting_operations {
   void run() { io_.run(); }
 
   /// Completes some of the operations.
-  void ring_and_make_room(stagger& random) {
+  void signal_and_make_room(stagger& random) {
     for (std::size_t i = 0; i < size; ++i) {
       contexts_[0]->signal();
-      ++rung_;
+      ++signals_;
       taken_ += contexts_[1]->drain();
       if (i % 4 == 0) random();
     }
@@ -77,10 +77,10 @@ class waiting_operations {
         for (std::size_t at = 0; at < size; ++at) operations_.at(at)->stop.emit(types.at(random.below(types.size())));
         break;
       case ending::cancel:
-        for (auto& ear : ears_) ear->cancel();
+        for (auto& object : objects_) object->cancel();
         break;
       case ending::close:
-        for (auto& ear : ears_) ear->close();
+        for (auto& object : objects_) object->close();
         break;
       case ending::last_close:
         for (auto& efd : efds_) efd.close();
@@ -95,7 +95,7 @@ class waiting_operations {
       (at % 4 == 0 ? read : written) += operations_.at(at)->count;
     }
     EXPECT_TRUE(io_.stopped()) << "the loop has work left";
-    EXPECT_EQ(read + contexts_[0]->count(), rung_);
+    EXPECT_EQ(read + contexts_[0]->count(), signals_);
     EXPECT_EQ(eventfd::max + written, taken_ + contexts_[1]->count());
   }
 
@@ -115,31 +115,31 @@ class waiting_operations {
     };
     switch (at % 4) {
       case 0:
-        ears_[0]->async_read(net::bind_cancellation_slot(slot, [&mine, told](error_code ec, std::uint64_t count) {
+        objects_[0]->async_read(net::bind_cancellation_slot(slot, [&mine, told](error_code ec, std::uint64_t count) {
           told(ec);
           mine.count = count;
         }));
         break;
       case 1:
-        ears_[0]->async_wait(POLLIN, net::bind_cancellation_slot(slot, told));
+        objects_[0]->async_wait(POLLIN, net::bind_cancellation_slot(slot, told));
         break;
       case 2:
-        ears_[1]->async_wait(POLLOUT, net::bind_cancellation_slot(slot, told));
+        objects_[1]->async_wait(POLLOUT, net::bind_cancellation_slot(slot, told));
         break;
       default:
-        ears_[1]->async_write(at, net::bind_cancellation_slot(slot, [&mine, told, at](error_code ec) {
-                                told(ec);
-                                if (!ec) mine.count = at;
-                              }));
+        objects_[1]->async_write(at, net::bind_cancellation_slot(slot, [&mine, told, at](error_code ec) {
+                                   told(ec);
+                                   if (!ec) mine.count = at;
+                                 }));
     }
   }
 
   net::io_context io_;
   std::array<eventfd, 2> efds_;
   std::array<doorbell::eventfd_ctx_ptr, 2> contexts_;
-  std::array<std::optional<doorbell::asio::eventfd>, 2> ears_;
+  std::array<std::optional<doorbell::asio::eventfd>, 2> objects_;
   std::array<std::optional<operation>, size> operations_;
-  std::uint64_t rung_ = 0;
+  std::uint64_t signals_ = 0;
   std::uint64_t taken_ = 0;  // includes the initial count; modulo 2^64, like the whole sum
 };
 
@@ -150,7 +150,7 @@ class asio_cancel_stress : public testing::TestWithParam<ending> {};
 
 TEST_P(asio_cancel_stress, against_completion) {
   waiting_operations all;
-  stagger while_ringing{1};
+  stagger while_signalling{1};
   stagger while_ending{2};
   std::size_t decisions = 0;
   std::size_t completed = 0;
@@ -160,7 +160,7 @@ TEST_P(asio_cancel_stress, against_completion) {
         if (index == 0)
           all.end(GetParam(), while_ending);
         else if (index == 1)
-          all.ring_and_make_room(while_ringing);
+          all.signal_and_make_room(while_signalling);
         else
           all.run();
       },

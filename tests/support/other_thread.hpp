@@ -11,12 +11,12 @@ namespace doorbell::test {
 /// A thread that runs the functions that the caller passes to it, while the caller waits.
 class other_thread {
  public:
-  ~other_thread() { deferred_completion(nullptr, true); }
+  ~other_thread() { pass(nullptr, true); }
 
   template <class Body>
   void run(Body body) {
     const std::function<void()> task{std::ref(body)};
-    deferred_completion(&task, false);
+    pass(&task, false);
   }
 
   other_thread() = default;
@@ -24,7 +24,7 @@ class other_thread {
   other_thread& operator=(const other_thread&) = delete;
 
  private:
-  void deferred_completion(const std::function<void()>* task, bool last) {
+  void pass(const std::function<void()>* task, bool last) {
     std::unique_lock held{lock_};
     task_ = task;
     last_ = last;

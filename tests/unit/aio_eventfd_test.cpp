@@ -31,7 +31,7 @@ namespace aio = doorbell::aio;
 
 class aio_eventfd : public testing::Test {
  protected:
-  aio::iocb ringing_read() {
+  aio::iocb signalling_read() {
     auto read = doorbell::test::by_engine(aio::prep_pread(file_.get(), text_.data(), 5, 0));
     read.set_eventfd(efd_);
     return read;
@@ -44,7 +44,7 @@ class aio_eventfd : public testing::Test {
 };
 
 TEST_F(aio_eventfd, completion_signals_its_eventfd_although_no_thread_gets_the_event) {
-  auto read = ringing_read();
+  auto read = signalling_read();
   ctx_.submit({&read});
   EXPECT_EQ(efd_.read_for(20s), 1U);
 }
@@ -55,7 +55,7 @@ TEST_F(aio_eventfd, descriptor_number_of_a_destroyed_context_can_be_reused) {
   std::atomic<bool> gone{false};
   std::jthread user{[&] {
     aio::context ctx{8};
-    auto read = ringing_read();
+    auto read = signalling_read();
     ctx.submit({&read});
     EXPECT_EQ(efd_.read_for(20s), 1U);
     ctx.destroy();
@@ -73,41 +73,41 @@ TEST_F(aio_eventfd, eventfd_counts_every_completion) {
   std::vector<aio::iocb*> pointers;
   for (auto& each : writes) pointers.push_back(&each);
   ASSERT_EQ(ctx_.submit(pointers), writes.size());
-  std::uint64_t rung = 0;
-  while (rung < writes.size()) rung += efd_.read_for(20s);
-  EXPECT_EQ(rung, writes.size());
+  std::uint64_t signals = 0;
+  while (signals < writes.size()) signals += efd_.read_for(20s);
+  EXPECT_EQ(signals, writes.size());
 }
 
 TEST_F(aio_eventfd, event_can_be_fetched_when_its_eventfd_is_signalled) {
   std::atomic<std::size_t> found{0};
   std::array<aio::io_event, 4> events{};
-  std::latch rung{1};
+  std::latch signalled{1};
   const doorbell::notifier watch{efd_, [&](doorbell::eventfd_ctx&) {
                                    found = ctx_.get_events(0, events).size();
-                                   rung.count_down();
+                                   signalled.count_down();
                                  }};
-  auto read = ringing_read();
+  auto read = signalling_read();
   ctx_.submit({&read});
-  rung.wait();
+  signalled.wait();
   EXPECT_EQ(found, 1U);
 }
 
 TEST_F(aio_eventfd, callback_of_a_completion_can_submit_the_next_request) {
   constexpr std::size_t rounds = 50;
-  auto read = ringing_read();
-  std::atomic<std::size_t> rung{0};
+  auto read = signalling_read();
+  std::atomic<std::size_t> signals{0};
   std::latch done{1};
   std::array<aio::io_event, 4> events{};
   doorbell::notifier watch{efd_, [&](doorbell::eventfd_ctx&) {
                              (void)ctx_.get_events(0, events);
-                             if (++rung < rounds)
+                             if (++signals < rounds)
                                ctx_.submit({&read});
                              else
                                done.count_down();
                            }};
   ctx_.submit({&read});
   done.wait();
-  EXPECT_EQ(rung, rounds);
+  EXPECT_EQ(signals, rounds);
 }
 
 TEST_F(aio_eventfd, cancelled_request_signals_its_eventfd) {
@@ -131,7 +131,7 @@ TEST_F(aio_eventfd, requests_cancelled_by_destroy_signal_their_eventfd) {
 }
 
 TEST_F(aio_eventfd, submit_with_a_closed_eventfd_is_refused) {
-  auto read = ringing_read();
+  auto read = signalling_read();
   efd_.close();
   std::error_code ec;
   EXPECT_EQ(ctx_.submit({&read}, ec), 0U);
@@ -159,8 +159,8 @@ TEST_F(aio_eventfd, full_kernel_eventfd_gets_the_remaining_count_of_a_request_su
   const doorbell::notifier submits{efd_, [&](auto&) { EXPECT_EQ(aio::io_submit(handle, 1, &asked), 1); }};
   efd_.signal();
   EXPECT_EQ(doorbell::test::take(full.get()), most);
-  pollfd rung{.fd = full.get(), .events = POLLIN, .revents = 0};
-  EXPECT_EQ(::poll(&rung, 1, 20'000), 1);
+  pollfd readable{.fd = full.get(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&readable, 1, 20'000), 1);
   EXPECT_EQ(doorbell::test::take(full.get()), 1U);
   EXPECT_EQ(aio::io_destroy(handle), 0);
 }

@@ -240,9 +240,9 @@ TEST_F(asio_eventfd, close_closes_the_handle_and_a_notifier_sees_the_hangup) {
 TEST_F(asio_eventfd, an_object_created_from_a_closed_handle_is_closed) {
   doorbell::eventfd closed;
   closed.close();
-  doorbell::asio::eventfd ear{io, std::as_const(closed)};
-  EXPECT_FALSE(ear.is_open());
-  ear.async_wait(POLLIN, into(waits));
+  doorbell::asio::eventfd listener{io, std::as_const(closed)};
+  EXPECT_FALSE(listener.is_open());
+  listener.async_wait(POLLIN, into(waits));
   io.run();
   ASSERT_EQ(waits.size(), 1U);
   EXPECT_EQ(waits[0], net::error::bad_descriptor);
@@ -250,12 +250,12 @@ TEST_F(asio_eventfd, an_object_created_from_a_closed_handle_is_closed) {
 
 TEST_F(asio_eventfd, the_last_close_of_a_handle_ends_operations_of_a_listener_with_eof) {
   doorbell::eventfd theirs;
-  doorbell::asio::eventfd ear{io, theirs};
-  ear.async_read(into(reads));
-  ear.async_wait(POLLOUT | POLLIN, into(waits));
+  doorbell::asio::eventfd listener{io, theirs};
+  listener.async_read(into(reads));
+  listener.async_wait(POLLOUT | POLLIN, into(waits));
   io.poll();
   EXPECT_EQ(waits.size(), 1U) << "there is room";
-  ear.async_wait(POLLIN, into(waits));
+  listener.async_wait(POLLIN, into(waits));
   theirs.close();
   io.run();
   ASSERT_EQ(reads.size(), 1U);
@@ -266,9 +266,9 @@ TEST_F(asio_eventfd, the_last_close_of_a_handle_ends_operations_of_a_listener_wi
 
 TEST_F(asio_eventfd, an_operation_started_after_the_last_close_ends_with_eof) {
   doorbell::eventfd theirs;
-  doorbell::asio::eventfd ear{io, theirs};
+  doorbell::asio::eventfd listener{io, theirs};
   theirs.close();
-  ear.async_wait(POLLOUT, into(waits));
+  listener.async_wait(POLLOUT, into(waits));
   io.run();
   ASSERT_EQ(waits.size(), 1U);
   EXPECT_EQ(waits[0], eof);
@@ -276,8 +276,8 @@ TEST_F(asio_eventfd, an_operation_started_after_the_last_close_ends_with_eof) {
 
 TEST_F(asio_eventfd, a_count_that_is_left_at_the_last_close_is_read_before_eof) {
   doorbell::eventfd theirs;
-  doorbell::asio::eventfd ear{io, theirs};
-  for (int i = 0; i < 2; ++i) ear.async_read(into(reads));
+  doorbell::asio::eventfd listener{io, theirs};
+  for (int i = 0; i < 2; ++i) listener.async_read(into(reads));
   theirs.signal(4);
   theirs.close();
   io.run();

@@ -78,7 +78,7 @@ class user {
       case 3:
         return read_inline();
       case 4:
-        return random_.one_in(2) ? sync() : ring();
+        return random_.one_in(2) ? sync() : use_eventfd();
       case 5:
       case 6:
         return read_pipe();
@@ -143,7 +143,7 @@ class user {
     });
   }
   // An eventfd that exists only during this call.
-  void ring() {
+  void use_eventfd() {
     doorbell::asio::eventfd efd{context_};
     ++told_.started;
     efd.async_read([this](error_code ec, std::uint64_t count) {

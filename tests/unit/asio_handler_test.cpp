@@ -138,7 +138,7 @@ TEST(asio_handler, may_start_the_next_operation_and_destroy_the_object) {
   EXPECT_EQ(last, net::error::operation_aborted);
 }
 
-net::awaitable<void> wait_with_a_eventfd_of_its_own(doorbell::eventfd& theirs, witness) {
+net::awaitable<void> wait_with_an_object_of_its_own(doorbell::eventfd& theirs, witness) {
   doorbell::asio::eventfd efd{co_await net::this_coro::executor, theirs};
   co_await efd.async_read(net::use_awaitable);
 }
@@ -148,7 +148,7 @@ TEST(asio_handler, a_coroutine_that_owns_its_object_is_destroyed_with_the_contex
   bool gone = false;
   {
     net::io_context io;
-    net::co_spawn(io, wait_with_a_eventfd_of_its_own(theirs, witness{gone}), net::detached);
+    net::co_spawn(io, wait_with_an_object_of_its_own(theirs, witness{gone}), net::detached);
     io.poll();
     theirs.signal();
   }

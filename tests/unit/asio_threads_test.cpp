@@ -31,7 +31,7 @@ using boost::system::error_code;
 
 constexpr std::uint64_t flood = 20'000;
 
-/// Signals `eventfd` from a new thread, which closes its handle at the end.
+/// Signals `efd` from a new thread, which closes its handle at the end.
 std::jthread signaller(doorbell::eventfd efd, std::uint64_t times) {
   return std::jthread{[efd = std::move(efd), times] {
     for (std::uint64_t i = 0; i < times; ++i) efd.signal();
@@ -51,9 +51,9 @@ net::awaitable<void> sum_until_eof(doorbell::asio::eventfd& efd, std::uint64_t& 
 TEST(asio_threads, a_flood_from_two_threads_is_counted_exactly_and_ends_with_eof) {
   net::io_context io;
   doorbell::eventfd efd;
-  doorbell::asio::eventfd ear{io, efd};
+  doorbell::asio::eventfd reader{io, efd};
   std::uint64_t sum = 0;
-  net::co_spawn(io, sum_until_eof(ear, sum), net::detached);
+  net::co_spawn(io, sum_until_eof(reader, sum), net::detached);
   {
     const auto first = signaller(efd, flood);
     const auto second = signaller(efd, flood);
@@ -67,11 +67,11 @@ TEST(asio_threads, a_flood_from_two_threads_is_counted_exactly_and_ends_with_eof
 TEST(asio_threads, two_loops_that_read_one_eventfd_lose_and_double_no_count) {
   doorbell::eventfd efd;
   struct listener {
-    explicit listener(const doorbell::eventfd& efd) : ear{io, efd} {
-      net::co_spawn(io, sum_until_eof(ear, sum), net::detached);
+    explicit listener(const doorbell::eventfd& efd) : reader{io, efd} {
+      net::co_spawn(io, sum_until_eof(reader, sum), net::detached);
     }
     net::io_context io{1};
-    doorbell::asio::eventfd ear;
+    doorbell::asio::eventfd reader;
     std::uint64_t sum = 0;
   };
   listener one{efd};
@@ -91,10 +91,10 @@ TEST(asio_threads, two_loops_that_read_one_eventfd_lose_and_double_no_count) {
 TEST(asio_threads, one_loop_run_by_two_threads_counts_exactly) {
   net::io_context io;
   doorbell::eventfd efd;
-  doorbell::asio::eventfd ear{io, efd};
+  doorbell::asio::eventfd reader{io, efd};
   std::atomic<std::uint64_t> sum{0};
   std::array<std::uint64_t, 3> sums{};
-  for (auto& part : sums) net::co_spawn(io, sum_until_eof(ear, part), net::detached);
+  for (auto& part : sums) net::co_spawn(io, sum_until_eof(reader, part), net::detached);
   {
     const auto first = signaller(efd, flood);
     efd.close();
@@ -109,9 +109,9 @@ TEST(asio_threads, one_loop_run_by_two_threads_counts_exactly) {
 TEST(asio_threads, a_pool_of_threads_counts_exactly) {
   net::thread_pool pool{2};
   doorbell::eventfd efd;
-  doorbell::asio::eventfd ear{pool, efd};
+  doorbell::asio::eventfd reader{pool, efd};
   std::array<std::uint64_t, 3> sums{};
-  for (auto& part : sums) net::co_spawn(pool, sum_until_eof(ear, part), net::detached);
+  for (auto& part : sums) net::co_spawn(pool, sum_until_eof(reader, part), net::detached);
   {
     const auto first = signaller(efd, flood);
     const auto second = signaller(efd, flood);
@@ -147,20 +147,20 @@ TEST(asio_threads, writes_and_reads_of_two_loops_wait_for_each_other) {
   doorbell::eventfd efd;
   net::io_context writing{1};
   net::io_context reading{1};
-  doorbell::asio::eventfd voice{writing, efd};
-  doorbell::asio::eventfd ear{reading, efd};
+  doorbell::asio::eventfd writer{writing, efd};
+  doorbell::asio::eventfd reader{reading, efd};
   int written = 0;
   int read = 0;
   net::co_spawn(
       writing,
       [&]() -> net::awaitable<void> {
-        for (; written < writes; ++written) co_await voice.async_write(doorbell::eventfd::max, net::use_awaitable);
+        for (; written < writes; ++written) co_await writer.async_write(doorbell::eventfd::max, net::use_awaitable);
       },
       net::detached);
   net::co_spawn(
       reading,
       [&]() -> net::awaitable<void> {
-        for (; read < writes; ++read) EXPECT_EQ(co_await ear.async_read(net::use_awaitable), doorbell::eventfd::max);
+        for (; read < writes; ++read) EXPECT_EQ(co_await reader.async_read(net::use_awaitable), doorbell::eventfd::max);
       },
       net::detached);
   {
@@ -176,20 +176,20 @@ TEST(asio_threads, cancel_against_signal_loses_and_doubles_no_count) {
   constexpr int rounds = 2000;
   net::io_context io;
   doorbell::eventfd efd;
-  doorbell::asio::eventfd ear{io, efd};
+  doorbell::asio::eventfd reader{io, efd};
   std::uint64_t read = 0;
   int completed = 0;
   {
-    const auto rings = signaller(efd, rounds);
+    const auto signalling = signaller(efd, rounds);
     for (int i = 0; i < rounds; ++i) {
       net::cancellation_signal stop;
-      ear.async_read(net::bind_cancellation_slot(stop.slot(), [&](error_code ec, std::uint64_t count) {
+      reader.async_read(net::bind_cancellation_slot(stop.slot(), [&](error_code ec, std::uint64_t count) {
         ++completed;
         read += count;
         EXPECT_EQ(count > 0, !ec);
       }));
       io.poll();
-      i % 2 ? ear.cancel() : stop.emit(net::cancellation_type::total);
+      i % 2 ? reader.cancel() : stop.emit(net::cancellation_type::total);
       io.run();
       io.restart();
     }
@@ -204,15 +204,15 @@ TEST(asio_threads, objects_and_loops_are_created_and_destroyed_under_a_signaller
   constexpr int rounds = 500;
   doorbell::eventfd efd;
   std::atomic<bool> enough{false};
-  const std::jthread rings{[&] {
+  const std::jthread signalling{[&] {
     while (!enough.load()) efd.signal();
   }};
   const auto token = std::make_shared<int>();
   for (int i = 0; i < rounds; ++i) {
     net::io_context io{1};
-    doorbell::asio::eventfd ear{io, efd};
-    ear.async_read([token](error_code, std::uint64_t) {});
-    ear.async_wait(POLLIN, [token](error_code) {});
+    doorbell::asio::eventfd reader{io, efd};
+    reader.async_read([token](error_code, std::uint64_t) {});
+    reader.async_wait(POLLIN, [token](error_code) {});
     if (i % 2) io.poll();
   }
   enough = true;
@@ -226,9 +226,9 @@ TEST(asio_threads, the_last_close_against_the_start_of_a_read_ends_it_with_eof) 
   for (int i = 0; i < rounds; ++i) {
     net::io_context io{1};
     doorbell::eventfd efd;
-    doorbell::asio::eventfd ear{io, efd};
+    doorbell::asio::eventfd reader{io, efd};
     const std::jthread closer{[&] { efd.close(); }};
-    ear.async_read([&](error_code ec, std::uint64_t) { ended += ec == net::error::eof; });
+    reader.async_read([&](error_code ec, std::uint64_t) { ended += ec == net::error::eof; });
     io.run();
   }
   EXPECT_EQ(ended, rounds);

@@ -92,12 +92,12 @@ TEST_F(asio_token, detached_operations_are_carried_out) {
 
 TEST_F(asio_token, a_coroutine_counts_until_the_last_handle_is_closed) {
   doorbell::eventfd theirs;
-  doorbell::asio::eventfd ear{io, theirs};
+  doorbell::asio::eventfd listener{io, theirs};
   std::uint64_t sum = 0;
   error_code end;
   spawn([&]() -> net::awaitable<void> {
     try {
-      for (;;) sum += co_await ear.async_read(use_awaitable);
+      for (;;) sum += co_await listener.async_read(use_awaitable);
     } catch (const boost::system::system_error& thrown) {
       end = thrown.code();
     }

@@ -202,18 +202,18 @@ TEST_F(asio_watch, ends_with_eof_after_the_last_writer_and_closes_its_handle_of_
   ASSERT_TRUE(give(pipe.write.get(), 3));
   ASSERT_TRUE(give(pipe.write.get(), 4));
   pipe.write.reset();
-  doorbell::asio::eventfd ear{io, efd};
+  doorbell::asio::eventfd listener{io, efd};
   doorbell::asio::watch watch{io, std::move(efd), pipe.read.release()};
   watch.async_wait(append_to(ends));
-  std::uint64_t heard = 0;
-  ear.async_read([&](error_code, std::uint64_t count) { heard = count; });
+  std::uint64_t counted = 0;
+  listener.async_read([&](error_code, std::uint64_t count) { counted = count; });
   io.run();
-  EXPECT_EQ(heard, 7U);
+  EXPECT_EQ(counted, 7U);
   EXPECT_EQ(ends, std::vector<error_code>{net::error::eof});
   EXPECT_TRUE(watch.is_open());
   io.restart();
   watch.async_wait(append_to(ends));
-  ear.async_wait(POLLIN, append_to(ends));
+  listener.async_wait(POLLIN, append_to(ends));
   io.run();
   EXPECT_EQ(ends, std::vector<error_code>(3, net::error::eof));
 }
@@ -504,18 +504,18 @@ TEST_F(asio_watch, a_flood_of_another_thread_is_counted_exactly) {
   constexpr std::uint64_t signals = 5000;
   std::uint64_t written = 0;  // not atomic: the kernel's counter orders the accesses
   std::optional<doorbell::asio::watch> watch{std::in_place, io, efd, source()};
-  doorbell::asio::eventfd ear{io, efd};
-  std::uint64_t heard = 0;
-  const auto hear = [&](const auto& again) -> void {
-    ear.async_read([&, again](error_code ec, std::uint64_t count) {
+  doorbell::asio::eventfd listener{io, efd};
+  std::uint64_t counted = 0;
+  const auto read_next = [&](const auto& again) -> void {
+    listener.async_read([&, again](error_code ec, std::uint64_t count) {
       EXPECT_FALSE(ec);
-      heard += count;
-      if (heard < signals) return again(again);
+      counted += count;
+      if (counted < signals) return again(again);
       EXPECT_EQ(written, signals);
       watch.reset();
     });
   };
-  hear(hear);
+  read_next(read_next);
   const std::jthread writer{[&] {
     for (std::uint64_t i = 0; i < signals; ++i) {
       if (i + 1 == signals) written = signals;
@@ -523,7 +523,7 @@ TEST_F(asio_watch, a_flood_of_another_thread_is_counted_exactly) {
     }
   }};
   io.run();
-  EXPECT_EQ(heard, signals);
+  EXPECT_EQ(counted, signals);
 }
 
 // Oracle: as above; the writer is another process, which sleeps in write(2) whenever there is no room.
@@ -547,7 +547,7 @@ TEST_F(asio_watch, the_reader_and_a_writer_in_another_process_wait_for_each_othe
 TEST_F(asio_watch, close_against_reading_loses_and_doubles_no_count) {
   constexpr int rounds = 100;
   auto work = std::make_optional(net::make_work_guard(io));
-  std::uint64_t rung = 0;
+  std::uint64_t added = 0;
   {
     const std::jthread loop{[&] { io.run(); }};
     const std::jthread writer{[&] {
@@ -561,11 +561,11 @@ TEST_F(asio_watch, close_against_reading_loses_and_doubles_no_count) {
       const auto at_close = count_of(efd);
       std::this_thread::yield();
       EXPECT_EQ(count_of(efd), at_close);
-      rung = at_close;
+      added = at_close;
     }
     work.reset();
   }
-  EXPECT_EQ(rung + take(others.get()), static_cast<std::uint64_t>(rounds));
+  EXPECT_EQ(added + take(others.get()), static_cast<std::uint64_t>(rounds));
 }
 
 }  // namespace

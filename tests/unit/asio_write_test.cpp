@@ -105,17 +105,17 @@ TEST_F(asio_write, of_0_completes_when_full_and_waits_after_an_overflow) {
 }
 
 TEST_F(asio_write, each_write_notifies_waiters_once_as_a_signal_does) {
-  int rung = 0;
-  doorbell::notifier watch{efd.handle(), [&](doorbell::eventfd_ctx&) { ++rung; }};
+  int notified = 0;
+  doorbell::notifier watch{efd.handle(), [&](doorbell::eventfd_ctx&) { ++notified; }};
   fill();
-  rung = 0;
+  notified = 0;
   for (int i = 0; i < 3; ++i) efd.async_write(1, tell());
   io.poll();
-  EXPECT_EQ(rung, 0);
+  EXPECT_EQ(notified, 0);
   efd.read();
   io.run();
   EXPECT_EQ(told.size(), 3U);
-  EXPECT_EQ(rung, 3);
+  EXPECT_EQ(notified, 3);
 }
 
 TEST_F(asio_write, completes_a_read_that_waits) {

@@ -332,23 +332,23 @@ TEST_F(engine_with_kernel_aio, a_completion_in_the_kernel_is_counted_before_it_i
 // The ring of engine_failover reads the eventfd in the same way. Oracle: each completion is announced to the reader,
 // also after the reader has taken counts whose completions were not fetched; and to a thread that polls afterwards.
 TEST_F(engine_with_kernel_aio, each_completion_is_announced_to_a_reader_that_takes_the_counts) {
-  const int news = carrier.descriptor_for_reader();
-  const auto is_rung = [&] {
+  const int descriptor = carrier.descriptor_for_reader();
+  const auto takes_signal = [&] {
     eventfd_t count = 0;
-    return doorbell::test::eventually([&] { return ::eventfd_read(news, &count) == 0; });
+    return doorbell::test::eventually([&] { return ::eventfd_read(descriptor, &count) == 0; });
   };
   for (int round = 0; round < 20; ++round) {
     long_one();
     let_go();
-    EXPECT_TRUE(is_rung());
+    EXPECT_TRUE(takes_signal());
     EXPECT_TRUE(reaped_eventually(1));
     work();
-    EXPECT_TRUE(is_rung());
+    EXPECT_TRUE(takes_signal());
     EXPECT_TRUE(reaped_eventually(1));
     ASSERT_EQ(::read(pipe.read.get(), text.data(), 1), 1);
   }
   EXPECT_EQ(reaped(), 0U);
-  EXPECT_EQ(carrier.descriptor(), news);
+  EXPECT_EQ(carrier.descriptor(), descriptor);
   EXPECT_FALSE(is_readable());
   long_one();
   let_go();

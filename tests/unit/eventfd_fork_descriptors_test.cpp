@@ -62,18 +62,18 @@ TEST(poll_fd_in_child, is_readable_according_to_the_childs_count) {
 TEST(poll_fd_in_child, is_the_childs_own_before_the_child_has_used_the_eventfd) {
   const eventfd efd{0, EFD_NONBLOCK};
   const int fd = efd.poll_fd();
-  int news[2] = {};
-  ASSERT_EQ(::pipe(news), 0);
+  int ends[2] = {};
+  ASSERT_EQ(::pipe(ends), 0);
   const auto child = doorbell::test::start_child([&] {
     char byte = 0;
-    EXPECT_EQ(::read(news[0], &byte, 1), 1);
+    EXPECT_EQ(::read(ends[0], &byte, 1), 1);
     EXPECT_FALSE(is_readable(fd));
   });
   efd.signal();
-  EXPECT_EQ(::write(news[1], "", 1), 1);
+  EXPECT_EQ(::write(ends[1], "", 1), 1);
   expect_success(child);
   EXPECT_TRUE(is_readable(fd));
-  for (const int end : news) ::close(end);
+  for (const int end : ends) ::close(end);
 }
 
 TEST(poll_fd_in_child, is_another_file_where_no_descriptor_is_left) {

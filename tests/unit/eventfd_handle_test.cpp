@@ -160,7 +160,7 @@ TEST(eventfd_handle, after_the_last_close_no_entry_can_be_attached) {
   EXPECT_FALSE(entry.linked());
 }
 
-/// Calls a handle in both forms: as `call(eventfd, ec)`, and as `call(eventfd)`.
+/// Calls a handle in both forms: as `with_code(efd, ec)`, and as `throwing(efd)`.
 template <class WithCode, class Throwing>
 void expect_bad_file_descriptor(const char* what, WithCode with_code, Throwing throwing) {
   eventfd closed;

@@ -180,7 +180,7 @@ TEST(forward, and_poll_fd_have_no_cancellation_point) {
   const eventfd polled;
   polled.poll_fd();
   std::atomic<bool> begun{false};
-  std::thread rings{[&] {
+  std::thread signalling{[&] {
     for (;;) {
       efd.signal();
       polled.signal();
@@ -190,8 +190,8 @@ TEST(forward, and_poll_fd_have_no_cancellation_point) {
     }
   }};
   while (!begun) std::this_thread::yield();
-  EXPECT_EQ(::pthread_cancel(rings.native_handle()), 0);
-  rings.join();
+  EXPECT_EQ(::pthread_cancel(signalling.native_handle()), 0);
+  signalling.join();
   take(there.get());
   efd.signal();
   EXPECT_EQ(take(there.get()), 1U);

@@ -37,10 +37,10 @@ iocb_abi request(std::uint16_t code) {
 }
 iocb_abi request(opcode code) { return request(static_cast<std::uint16_t>(code)); }
 
-void carry_out(counters& all, opcode code, std::int64_t res, answered_by whom = answered_by::submit,
+void carry_out(counters& all, opcode code, std::int64_t res, answered_by carrier = answered_by::submit,
                counters::clock::duration after = 1us) {
   all.taken(request(code));
-  all.answered(request(code), res, whom, after);
+  all.answered(request(code), res, carrier, after);
 }
 
 TEST(statistics, contexts_made_and_the_most_open_ones_are_counted) {

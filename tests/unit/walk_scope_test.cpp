@@ -24,16 +24,17 @@ using doorbell::base::wait_queue;
 using doorbell::base::walk_scope;
 
 /// A queue with one entry, a flag in the place of a lock, and a walk that is deferred inside a wake function.
-class efd {
+class flagged_queue {
  public:
-  efd() { queue_.add(entry_); }
-  ~efd() { queue_.remove(entry_); }
-  efd(const efd&) = delete;
-  efd& operator=(const efd&) = delete;
+  flagged_queue() { queue_.add(entry_); }
+  ~flagged_queue() { queue_.remove(entry_); }
+  flagged_queue(const flagged_queue&) = delete;
+  flagged_queue& operator=(const flagged_queue&) = delete;
 
-  void ring() noexcept {
+  void signal() noexcept {
     if (walk_scope::in_wake_function()) {
-      walk_scope::defer({[](void* object, std::uint64_t) noexcept { static_cast<efd*>(object)->ring(); }, this, 0});
+      walk_scope::defer(
+          {[](void* object, std::uint64_t) noexcept { static_cast<flagged_queue*>(object)->signal(); }, this, 0});
       return;
     }
     const walk_scope scope;
@@ -45,19 +46,19 @@ class efd {
     --depth;
   }
 
-  std::function<void()> on_ring = [] {};
+  std::function<void()> on_signal = [] {};
   bool locked = false;
   static inline int depth = 0;
   static inline int deepest = 0;
 
  private:
   struct entry : wait_entry {
-    explicit entry(efd& whose) : wait_entry{&on_wake}, owner{whose} {}
+    explicit entry(flagged_queue& whose) : wait_entry{&on_wake}, owner{whose} {}
     static int on_wake(wait_entry& woken, unsigned) noexcept {
-      static_cast<entry&>(woken).owner.on_ring();
+      static_cast<entry&>(woken).owner.on_signal();
       return 0;
     }
-    efd& owner;
+    flagged_queue& owner;
   };
 
   wait_queue queue_;
@@ -66,88 +67,88 @@ class efd {
 
 class deferred_work : public ::testing::Test {
  protected:
-  void SetUp() override { efd::deepest = 0; }
-  efd a_, b_, c_;
+  void SetUp() override { flagged_queue::deepest = 0; }
+  flagged_queue a_, b_, c_;
 };
 
 TEST_F(deferred_work, runs_after_the_lock_is_released) {
   std::optional<bool> lock_held;
-  b_.on_ring = [&] { lock_held = a_.locked; };
-  a_.on_ring = [&] {
-    b_.ring();
-    EXPECT_FALSE(lock_held) << "the nested ring was not deferred";
+  b_.on_signal = [&] { lock_held = a_.locked; };
+  a_.on_signal = [&] {
+    b_.signal();
+    EXPECT_FALSE(lock_held) << "the nested signal was not deferred";
   };
-  a_.ring();
+  a_.signal();
   EXPECT_EQ(lock_held, false);
 }
 
 TEST_F(deferred_work, runs_in_the_order_of_deferral) {
   std::vector<char> order;
-  b_.on_ring = [&] { order.push_back('b'); };
-  c_.on_ring = [&] { order.push_back('c'); };
-  a_.on_ring = [&] {
-    b_.ring();
-    c_.ring();
-    b_.ring();
+  b_.on_signal = [&] { order.push_back('b'); };
+  c_.on_signal = [&] { order.push_back('c'); };
+  a_.on_signal = [&] {
+    b_.signal();
+    c_.signal();
+    b_.signal();
   };
-  a_.ring();
+  a_.signal();
   EXPECT_EQ(order, (std::vector{'b', 'c', 'b'}));
 }
 
 TEST_F(deferred_work, of_a_queue_for_itself_runs_once_for_each_deferral) {
-  int rings = 0;
-  a_.on_ring = [&] {
-    if (++rings < 3) a_.ring();
+  int signals = 0;
+  a_.on_signal = [&] {
+    if (++signals < 3) a_.signal();
   };
-  a_.ring();
-  EXPECT_EQ(rings, 3);
+  a_.signal();
+  EXPECT_EQ(signals, 3);
 }
 
 // Oracle: a cycle of any length is handled by a loop, and each walk of it is made.
 TEST_F(deferred_work, of_queues_in_a_cycle_neither_recurses_nor_is_lost) {
   constexpr int laps = 10'000;
-  int rings = 0;
-  a_.on_ring = [&] { b_.ring(); };
-  b_.on_ring = [&] { c_.ring(); };
-  c_.on_ring = [&] {
-    if (++rings < laps) a_.ring();
+  int signals = 0;
+  a_.on_signal = [&] { b_.signal(); };
+  b_.on_signal = [&] { c_.signal(); };
+  c_.on_signal = [&] {
+    if (++signals < laps) a_.signal();
   };
-  a_.ring();
-  EXPECT_EQ(rings, laps);
-  EXPECT_EQ(efd::deepest, 1);
+  a_.signal();
+  EXPECT_EQ(signals, laps);
+  EXPECT_EQ(flagged_queue::deepest, 1);
 }
 
 TEST_F(deferred_work, may_exceed_the_preallocated_memory) {
   constexpr int many = 100;
-  int rings = 0;
-  b_.on_ring = [&] { ++rings; };
-  a_.on_ring = [&] {
-    for (int i = 0; i < many; ++i) b_.ring();
+  int signals = 0;
+  b_.on_signal = [&] { ++signals; };
+  a_.on_signal = [&] {
+    for (int i = 0; i < many; ++i) b_.signal();
   };
-  a_.ring();
-  EXPECT_EQ(rings, many);
+  a_.signal();
+  EXPECT_EQ(signals, many);
 }
 
 TEST_F(deferred_work, waits_for_the_outermost_scope) {
-  int rings = 0;
-  b_.on_ring = [&] { ++rings; };
-  a_.on_ring = [&] { b_.ring(); };
+  int signals = 0;
+  b_.on_signal = [&] { ++signals; };
+  a_.on_signal = [&] { b_.signal(); };
   {
     const walk_scope outermost;
-    a_.ring();
-    EXPECT_EQ(rings, 0);
+    a_.signal();
+    EXPECT_EQ(signals, 0);
   }
-  EXPECT_EQ(rings, 1);
+  EXPECT_EQ(signals, 1);
 }
 
 TEST_F(deferred_work, does_not_run_again_in_the_next_walk) {
-  int rings = 0;
-  b_.on_ring = [&] { ++rings; };
-  a_.on_ring = [&] { b_.ring(); };
-  a_.ring();
-  a_.on_ring = [] {};
-  a_.ring();
-  EXPECT_EQ(rings, 1);
+  int signals = 0;
+  b_.on_signal = [&] { ++signals; };
+  a_.on_signal = [&] { b_.signal(); };
+  a_.signal();
+  a_.on_signal = [] {};
+  a_.signal();
+  EXPECT_EQ(signals, 1);
 }
 
 }  // namespace

@@ -67,7 +67,7 @@ class contexts final : public load {
     ::fcntl(pipe_->write.get(), F_SETFL, O_NONBLOCK);
     efd_ = eventfd{0, EFD_NONBLOCK};
     ctx_.emplace(static_cast<unsigned>(places_.size()), engine_);
-    rings_ = kernels_rings_ = 0;
+    signals_ = kernels_signals_ = 0;
     submitting_ = submitters;
   }
 
@@ -88,11 +88,11 @@ class contexts final : public load {
     ctx_.reset();
     pipe_.reset();
     std::error_code none;
-    const auto rung = efd_.read(none);
-    require(rung == rings_, "each request signals its eventfd once", static_cast<long long>(rings_ - rung));
+    const auto counted = efd_.read(none);
+    require(counted == signals_, "each request signals its eventfd once", static_cast<long long>(signals_ - counted));
     const auto kernels = test::take(kernels_eventfd_.get());
-    require(kernels == kernels_rings_, "each request signals its kernel eventfd once",
-            static_cast<long long>(kernels_rings_ - kernels));
+    require(kernels == kernels_signals_, "each request signals its kernel eventfd once",
+            static_cast<long long>(kernels_signals_ - kernels));
     efd_.close();
   }
 
@@ -143,12 +143,12 @@ class contexts final : public load {
     if (efd == 0) {
       one.request.set_eventfd(efd_);
       taken = ctx_->submit({&one.request}) == 1;
-      ++rings_;
+      ++signals_;
     } else {
       if (efd == 1) {
         one.request.flags |= aio::iocb_abi::flag_resfd;
         one.request.resfd = static_cast<std::uint32_t>(kernels_eventfd_.get());
-        ++kernels_rings_;
+        ++kernels_signals_;
       }
       aio::iocb_abi* list = &one.request;
       taken = aio::io_submit(ctx_->handle(), 1, &list) == 1;
@@ -197,8 +197,8 @@ class contexts final : public load {
   std::optional<aio::context> ctx_;
   std::array<place, submitters * places_each> places_;
   std::array<std::minstd_rand, submitters + 1> random_;
-  std::atomic<std::uint64_t> rings_{0};
-  std::atomic<std::uint64_t> kernels_rings_{0};
+  std::atomic<std::uint64_t> signals_{0};
+  std::atomic<std::uint64_t> kernels_signals_{0};
   std::atomic<std::size_t> submitting_{0};
 };
 

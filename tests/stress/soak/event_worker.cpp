@@ -152,8 +152,8 @@ void event_worker::drain() {
     if (clock::now() - begun < longest_call) continue;
     for (const auto& each : places_)
       if (each.in_flight)
-        std::fprintf(stderr, "not answered: kind %d direct %d cancelled %d rings %d, engine %.*s\n",
-                     static_cast<int>(each.is), each.is_direct, each.is_cancelled, static_cast<int>(each.rings),
+        std::fprintf(stderr, "not answered: kind %d direct %d cancelled %d eventfd %d, engine %.*s\n",
+                     static_cast<int>(each.is), each.is_direct, each.is_cancelled, static_cast<int>(each.target),
                      static_cast<int>(ctx_->engine().size()), ctx_->engine().data());
     return require(false, "each request is answered", static_cast<long long>(in_flight_));
   }
@@ -164,26 +164,26 @@ void event_worker::check_counts() {
   if (in_flight_ > 0) return;
   doing_ = "looks at counts";
   const auto give_up = clock::now() + longest_call;
-  std::uint64_t rung = 0;
-  while (rung < rings_ && clock::now() < give_up) {
+  std::uint64_t counted = 0;
+  while (counted < signals_ && clock::now() < give_up) {
     std::error_code none;
-    rung += efd_.read(none);
-    if (rung < rings_) std::this_thread::sleep_for(100us);
+    counted += efd_.read(none);
+    if (counted < signals_) std::this_thread::sleep_for(100us);
   }
-  require(rung == rings_, "each request signals its eventfd once", static_cast<long long>(rings_ - rung));
+  require(counted == signals_, "each request signals its eventfd once", static_cast<long long>(signals_ - counted));
   // Signals to a kernel eventfd whose duplicate the program has closed are dropped. If the number of closes is odd, the
   // program is closing descriptors now.
   const auto may_be_dropped = [this] { return closes_at_check_ % 2 != 0 || world_.closes != closes_at_check_; };
   std::uint64_t kernels = test::take(files_.kernel_eventfd.get());
-  while (kernels < kernel_rings_ && !may_be_dropped() && clock::now() < give_up) {
+  while (kernels < kernel_signals_ && !may_be_dropped() && clock::now() < give_up) {
     std::this_thread::sleep_for(100us);
     kernels += test::take(files_.kernel_eventfd.get());
   }
   // A count that was missing at the last check, where it could have been dropped, may have arrived later.
-  require(kernels <= kernel_rings_ + kernel_late_ && (may_be_dropped() || kernels >= kernel_rings_),
-          "each request signals its kernel eventfd once", static_cast<long long>(kernel_rings_ - kernels));
-  kernel_late_ = kernel_rings_ - std::min(kernel_rings_, kernels);
-  rings_ = kernel_rings_ = 0;
+  require(kernels <= kernel_signals_ + kernel_late_ && (may_be_dropped() || kernels >= kernel_signals_),
+          "each request signals its kernel eventfd once", static_cast<long long>(kernel_signals_ - kernels));
+  kernel_late_ = kernel_signals_ - std::min(kernel_signals_, kernels);
+  signals_ = kernel_signals_ = 0;
   closes_at_check_ = world_.closes;
 }
 
@@ -219,9 +219,9 @@ void event_worker::prepare(place& one) {
     one.is = kind::pipe;
     one.request = aio::prep_pread(files_.pipe.read.get(), one.buffer.get(), 1, 0);
   }
-  one.rings = static_cast<signals>(random_() % 3);
-  if (one.rings == signals::eventfd) one.request.set_eventfd(efd_);
-  if (one.rings == signals::kernel_eventfd) {
+  one.target = static_cast<signals>(random_() % 3);
+  if (one.target == signals::eventfd) one.request.set_eventfd(efd_);
+  if (one.target == signals::kernel_eventfd) {
     one.request.flags |= aio::iocb_abi::flag_resfd;
     one.request.resfd = static_cast<std::uint32_t>(files_.kernel_eventfd.get());
   }
@@ -271,7 +271,7 @@ std::size_t event_worker::submit(std::span<place*> some, int& error) {
 // Submits the first requests of one kind, in order: those that signal an eventfd of doorbell by context, the others by
 // handle.
 std::size_t event_worker::submit_once(std::span<place*> some, int& error) {
-  const auto is_ours = [](const place* each) { return each->rings == signals::eventfd; };
+  const auto is_ours = [](const place* each) { return each->target == signals::eventfd; };
   const bool by_context = is_ours(some.front());
   const auto end = std::ranges::find_if(some, [&](const place* each) { return is_ours(each) != by_context; });
   std::array<aio::iocb*, places> asked{};
@@ -297,8 +297,8 @@ void event_worker::accept(place& one) {
   one.in_flight = true;
   ++in_flight_;
   ++counts_.accepted;
-  rings_ += one.rings == signals::eventfd;
-  kernel_rings_ += one.rings == signals::kernel_eventfd;
+  signals_ += one.target == signals::eventfd;
+  kernel_signals_ += one.target == signals::kernel_eventfd;
 }
 
 // Getting events.

@@ -92,7 +92,7 @@ class event_worker {
     bool in_flight = false;
     bool is_cancelled = false;  // a cancel was requested
     bool is_orphan = false;     // the thread that submitted it has ended
-    signals rings = signals::none;
+    signals target = signals::none;
     std::size_t number = 0;
     test::blocks buffer;
     std::array<char, 2> letter{'a', 'a'};  // the content of its block of the file, by is_direct
@@ -141,8 +141,8 @@ class event_worker {
   unsigned steps_of_context_ = 0;
   unsigned longest_life_ = 0;
   // Signals that must arrive, since the last check of the counts.
-  std::uint64_t rings_ = 0;
-  std::uint64_t kernel_rings_ = 0;
+  std::uint64_t signals_ = 0;
+  std::uint64_t kernel_signals_ = 0;
   std::uint64_t kernel_late_ = 0;  // missing at the last check
   std::uint64_t closes_at_check_ = 0;
   request_counts counts_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// io_threads: the threads of a load, which run its rounds; gate: brings all loads to rest at the same time.
+// load_threads: the threads of a load, which run its rounds; gate: brings all loads to rest at the same time.
 #pragma once
 
 #include <atomic>

@@ -41,7 +41,7 @@ class sums final : public load {
     const auto& efd = handles_.at(thread);
     switch (thread) {
       case 0:
-        return ring(efd);
+        return signal_and_write(efd);
       case 1:
         return sleep_and_read(efd);
       case 2:
@@ -63,7 +63,7 @@ class sums final : public load {
   static constexpr std::uint64_t bursts = 200;
   static constexpr std::uint64_t burst = 4;
 
-  void ring(const eventfd& efd) {
+  void signal_and_write(const eventfd& efd) {
     for (std::uint64_t n = 0; n < bursts; ++n) {
       for (std::uint64_t each = 0; each < burst; ++each) {
         efd.signal();
