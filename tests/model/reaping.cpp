@@ -268,7 +268,7 @@ SCENARIO(resfd_shared_found_as_it_ends, 3,
                                                      const auto found =
                                                          aio::resfd_registry::process().find(efd.get(), refused);
                                                      REQUIRE(found != nullptr && found->is_named_by(efd.get()));
-                                                     found->efd()->signal();
+                                                     found->eventfd()->signal();
                                                    }}});
   REQUIRE(read_from(efd) == 1);
 }
