@@ -432,7 +432,7 @@ SCENARIO(ring_visited_until_destroyed, 3,
 }
 AND_WEAK(ring_visited_until_destroyed, 1, 2);
 
-SCENARIO(ring_visited_until_there_is_a_eventfd, 2,
+SCENARIO(ring_visited_until_there_is_an_eventfd, 2,
          "an eventfd is signalled even if the reaper visits the context as the submit begins to watch it") {
   a_context all;
   const auto efd = make_eventfd(EFD_NONBLOCK);
@@ -447,7 +447,7 @@ SCENARIO(ring_visited_until_there_is_a_eventfd, 2,
   REQUIRE(read_from(efd) == 1);
 }
 
-SCENARIO(ring_filled_until_there_is_a_eventfd, 3,
+SCENARIO(ring_filled_until_there_is_an_eventfd, 3,
          "a getter that makes the reaper stop watching as a request with an eventfd is submitted does not prevent its "
          "signal") {
   a_context all;
