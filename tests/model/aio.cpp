@@ -18,13 +18,13 @@
 #include <doorbell/notifier.hpp>
 #include <doorbell_model/sleeps.hpp>
 
-#include "model_engine.hpp"
 #include "context/process_end.hpp"
-#include "reaper/reaper.hpp"
 #include "context/request_limit.hpp"
+#include "context/sleep_record.hpp"
+#include "model_engine.hpp"
+#include "reaper/reaper.hpp"
 #include "resfd/resfd.hpp"
 #include "scenario.hpp"
-#include "context/sleep_record.hpp"
 
 namespace doorbell::model {
 namespace {

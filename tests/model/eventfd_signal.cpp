@@ -12,9 +12,9 @@
 #include <cstdint>
 #include <system_error>
 
-#include "request/completion_target.hpp"
-#include "model_engine.hpp"
 #include "context/process_end.hpp"
+#include "model_engine.hpp"
+#include "request/completion_target.hpp"
 #include "scenario.hpp"
 #include "seam/kernel.hpp"
 

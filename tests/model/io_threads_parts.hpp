@@ -18,11 +18,11 @@
 #include "engine/threads/file_channel.hpp"
 #include "engine/threads/file_pins.hpp"
 #include "engine/threads/poller.hpp"
-#include "system/private_table.hpp"
-#include "system/raw_calls.hpp"
+#include "engine/threads/wakeup_fd.hpp"
 #include "scenario.hpp"
 #include "seam/kernel.hpp"
-#include "engine/threads/wakeup_fd.hpp"
+#include "system/private_table.hpp"
+#include "system/raw_calls.hpp"
 
 namespace doorbell::model {
 

@@ -13,11 +13,11 @@
 #include <doorbell/base/background_thread.hpp>
 
 #include "../../eventfd/forward_helper.hpp"
-#include "engine/choice/engine_choice.hpp"
 #include "context/fork.hpp"
+#include "engine/choice/engine_choice.hpp"
 #include "io/inline_io.hpp"
-#include "request/operation.hpp"
 #include "reaper/reaper.hpp"
+#include "request/operation.hpp"
 #include "scenario.hpp"
 
 namespace doorbell::model {

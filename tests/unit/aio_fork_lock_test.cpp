@@ -20,8 +20,8 @@
 #include <ostream>
 #include <system_error>
 
-#include "../../aio/engine/threads/io_threads.hpp"
 #include "../../aio/context/ioctx_table.hpp"
+#include "../../aio/engine/threads/io_threads.hpp"
 #include "../../aio/reaper/reaper.hpp"
 #include "../../aio/resfd/resfd.hpp"
 #include "support/asleep.hpp"

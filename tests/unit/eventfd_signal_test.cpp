@@ -13,8 +13,8 @@
 
 #include <doorbell/base/private_fd.hpp>
 
-#include "../../aio/system/eventfd_signal.hpp"
 #include "../../aio/context/fork.hpp"
+#include "../../aio/system/eventfd_signal.hpp"
 #include "support/child.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
