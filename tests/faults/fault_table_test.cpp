@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "fault_plan.hpp"
+#include "support/eventually.hpp"
 #include "support/inventory.hpp"
 #include "support/refused_calls.hpp"
 #include "support/sanitizer.hpp"
@@ -176,7 +177,9 @@ class fault_table : public testing::TestWithParam<std::tuple<std::string_view, s
     EXPECT_EQ(inventory::settled(before), before);
     EXPECT_EQ(aio::aio_nr(), 0U);
     constexpr std::size_t noise = 64 * 1024;
-    EXPECT_LE(memory_in_use(), memory_before + noise);
+    // The last thread that uses a destroyed context frees its memory; this may be a thread of the library.
+    EXPECT_TRUE(eventually([&] { return memory_in_use() <= memory_before + noise; }))
+        << memory_in_use() << " bytes, before " << memory_before;
   }
 };
 
