@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // open_file: a descriptor that is shared by a file and its operations, and the list of outstanding operations. The
-// descriptor is closed when the last of them releases it. Otherwise a worker that still reads from a file that the
-// program has closed could read from another file that was opened with the same number.
+// descriptor is closed when the last of them releases it. io_uring may cancel an operation whose thread has ended, and
+// the engine then starts it again by the descriptor's number, which must not refer to another file by then.
 //
 // A stream has one position, so its operations run one after the other: one is under way, the others wait in the stream
 // queue. A stream without a position, such as a pipe, has one stream queue for each direction.
