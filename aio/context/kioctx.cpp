@@ -131,7 +131,7 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
   notify_waiters();
   wait_for_users();
   // Not earlier: until the last user has left, a user may submit a request that needs the reaper.
-  if (helper_.load(base::memory_order_relaxed) != helper::none) reaper::process().forget(*this);
+  if (reaper_work_.load(base::memory_order_relaxed) != reaper_work::none) reaper::process().forget(*this);
   // If the engine has no room for a cancellation now, it has room after its completions have been reaped.
   while (!cancel_all()) {
     reap_all();

@@ -20,8 +20,8 @@
 // they reap. Therefore destroy() is always the last to access a context; a completion never is.
 //
 // Locks: no other lock is acquired while ring_lock_ or masked_lock_ is held. The engine's locks are acquired under
-// active_lock_, the reaper's and the engine's under helper_lock_. None of these locks is held while an eventfd's lock
-// is acquired, because the eventfd's callbacks may call submit().
+// active_lock_, the reaper's and the engine's under reaper_work_lock_. None of these locks is held while an eventfd's
+// lock is acquired, because the eventfd's callbacks may call submit().
 #pragma once
 
 #include <boost/intrusive/list.hpp>
@@ -105,7 +105,7 @@ class kioctx final : public reaped_context {
   [[nodiscard]] std::array<int, 2> descriptors() const noexcept override { return engine_->descriptors(); }
   [[nodiscard]] bool must_be_looked_at() const noexcept override { return engine_->must_be_looked_at(); }
   [[nodiscard]] bool has_requests() const noexcept override { return in_flight_.load(base::memory_order_seq_cst) > 0; }
-  [[nodiscard]] bool is_only_looked_into() const noexcept override {
+  [[nodiscard]] bool has_requests_of_ring_reader() const noexcept override {
     return last_call_.load(base::memory_order_relaxed) == last_call::never && has_requests();
   }
   /// Stops as soon as the program fetches its events by calls.
@@ -123,7 +123,7 @@ class kioctx final : public reaped_context {
   /// Destroys the context; `me` is the caller's reference as a user. When `ec` is clear, *this is gone.
   void destroy(kioctx_user me, std::error_code& ec) noexcept;
 
-  /// Drops what a sleeper that never returns still holds: its reference as a user, and its role (sleep_record::place).
+  /// Drops what a sleeper that never returns still holds: its reference as a user, and its role (sleep_record::role).
   void leave_for_sleeper(sleep_record& sleeper) noexcept;
   /// Keeps the memory of the context beyond destroy(), for threads that may still be inside engine::wait().
   void keep_memory() noexcept { memory_users_.fetch_add(1, base::memory_order_relaxed); }
@@ -148,7 +148,7 @@ class kioctx final : public reaped_context {
   struct unpublished;
   struct provisions;
   /// The reaper's work for the context.
-  enum class helper : std::uint8_t {
+  enum class reaper_work : std::uint8_t {
     none,         ///< the reaper does not know the context
     in_rounds,    ///< the reaper checks once a second whether the program still calls io_getevents()
     until_asked,  ///< the reaper completes requests until the program calls io_getevents()
@@ -205,12 +205,13 @@ class kioctx final : public reaped_context {
   void ensure_reaper(std::error_code& ec) noexcept;
   void fill_ring_until_asked() noexcept;
   void follow_engine() noexcept;
-  void watch_locked(helper wanted, std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(helper_lock_);
-  void visit_in_rounds_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(helper_lock_);
+  void watch_locked(reaper_work wanted, std::error_code& ec) noexcept
+      DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(reaper_work_lock_);
+  void visit_in_rounds_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(reaper_work_lock_);
   /// Whether the reaper completes requests as soon as it can.
   [[nodiscard]] bool has_filler() const noexcept {
-    const auto what = helper_.load(base::memory_order_relaxed);
-    return what == helper::until_asked || what == helper::efds;
+    const auto what = reaper_work_.load(base::memory_order_relaxed);
+    return what == reaper_work::until_asked || what == reaper_work::efds;
   }
   [[nodiscard]] bool calls_for_events() const noexcept {
     return last_call_.load(base::memory_order_relaxed) != last_call::never;
@@ -242,7 +243,7 @@ class kioctx final : public reaped_context {
   void end_lead() noexcept;
   void forget_masked(std::optional<masked_sleeper>& sleeper) noexcept;
   template <class Sleep>
-  [[nodiscard]] engine::wait_result sleep(sleep_record* record, sleep_record::place what, const wait_limit& limit,
+  [[nodiscard]] engine::wait_result sleep(sleep_record* record, sleep_record::role what, const wait_limit& limit,
                                           Sleep sleep_now) noexcept;
   [[nodiscard]] static bool has_left(const wait_limit& limit) noexcept { return limit.me != nullptr && !*limit.me; }
   void wait_for_users() noexcept;
@@ -265,9 +266,9 @@ class kioctx final : public reaped_context {
   base::atomic<std::uint64_t> in_flight_{0};     // requests, plus files_unit for each that ends by itself
   base::atomic<std::uint64_t> signals_left_{0};  // requests for which owes_signal() holds; raised before in_flight_
 
-  // Changed under helper_lock_, which is acquired before the reaper's lock.
-  base::mutex helper_lock_;
-  base::atomic<helper> helper_{helper::none};
+  // Changed under reaper_work_lock_, which is acquired before the reaper's lock.
+  base::mutex reaper_work_lock_;
+  base::atomic<reaper_work> reaper_work_{reaper_work::none};
   base::atomic<bool> is_left_to_getters_{false};         // a reaper that completes requests here shall stop
   base::atomic<last_call> last_call_{last_call::never};  // also changed by calls, without the lock
   base::atomic<bool> is_polled_{false};                  // the program has the descriptor

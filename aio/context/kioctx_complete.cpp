@@ -16,29 +16,29 @@ namespace doorbell::aio {
 namespace {
 
 /// Merges the signals of a batch: n completions with the same eventfd signal it once, with the count n.
-class efds {
+class signals_of_batch {
  public:
   void add(const completion_target& target) noexcept {
     if (target.eventfd == nullptr) return;
-    for (auto& known : std::span{rung_}.first(size_)) {
+    for (auto& known : std::span{entries_}.first(size_)) {
       if (known.target->eventfd != target.eventfd) continue;
       ++known.times;
       return;
     }
-    rung_[size_++] = {&target, 1};
+    entries_[size_++] = {&target, 1};
   }
-  void ring() noexcept {
-    for (const auto& known : std::span{rung_}.first(size_)) known.target->signal(known.times);
+  void signal_all() noexcept {
+    for (const auto& known : std::span{entries_}.first(size_)) known.target->signal(known.times);
   }
 
   static constexpr std::size_t capacity = 64;
 
  private:
-  struct rung {
+  struct entry {
     const completion_target* target;
     std::uint64_t times;
   };
-  std::array<rung, capacity> rung_;
+  std::array<entry, capacity> entries_;
   std::size_t size_ = 0;
 };
 
@@ -66,7 +66,7 @@ void kioctx::reap_for_others() noexcept {
 }
 
 bool kioctx::reap() noexcept {
-  std::array<completion, efds::capacity> done;
+  std::array<completion, signals_of_batch::capacity> done;
   const auto count = engine_->reap(done);
   if (count > 0) complete(std::span{done}.first(count));
   return count > 0;
@@ -81,10 +81,10 @@ void kioctx::complete(std::span<completion> done) noexcept {
   tell_answered(done);
   delist(done);
   publish(done);
-  efds rung;
+  signals_of_batch signals;
   for (const auto& each : done)
-    if (!each.done->is_signalled_by_kernel) rung.add(each.done->target);
-  rung.ring();
+    if (!each.done->is_signalled_by_kernel) signals.add(each.done->target);
+  signals.signal_all();
   const auto signalled = std::ranges::count_if(done, [](const auto& each) { return owes_signal(*each.done); });
   if (signalled > 0) signals_left_.fetch_sub(static_cast<std::uint64_t>(signalled), base::memory_order_seq_cst);
   let_go(done);
@@ -114,7 +114,7 @@ kioctx::file_io kioctx::file_io_left() const noexcept {
 }
 
 void kioctx::let_go(std::span<const completion> done) noexcept {
-  std::array<void*, efds::capacity> memory;
+  std::array<void*, signals_of_batch::capacity> memory;
   std::size_t count = 0;
   for (const auto& each : done) {
     if (!each.done->references.put()) continue;

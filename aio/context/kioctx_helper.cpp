@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The reaper's work for a context (helper_), and when the program has called io_getevents() (last_call_). Calls of the
-// program complete requests themselves. The reaper completes them for programs that wait for an eventfd, and for those
-// that only read the ring. It visits the contexts of all other programs once a second, to see whether they still call.
+// The reaper's work for a context (reaper_work_), and when the program has called io_getevents() (last_call_). Calls of
+// the program complete requests themselves. The reaper completes them for programs that wait for an eventfd, and for
+// those that only read the ring. It visits the contexts of all other programs once a second, to see whether they still
+// call.
 //
-//   helper_      none        -> until_asked    first submit of a program that has never called
-//                none        -> in_rounds      first submit of a program that has called
-//                until_asked -> in_rounds      io_getevents()
-//                in_rounds   -> until_asked    submit while last_call_ is never
-//                any         -> efds           submit with an eventfd, for good
-//   last_call_   any         -> since_round    io_getevents()
-//                since_round -> before_round   a round of the reaper
-//                before_round -> never         a round that finds requests, and no thread that sleeps for events
+//   reaper_work_   none         -> until_asked    first submit of a program that has never called
+//                  none         -> in_rounds      first submit of a program that has called
+//                  until_asked  -> in_rounds      io_getevents()
+//                  in_rounds    -> until_asked    submit while last_call_ is never
+//                  any          -> efds           submit with an eventfd, for good
+//   last_call_     any          -> since_round    io_getevents()
+//                  since_round  -> before_round   a round of the reaper
+//                  before_round -> never          a round that finds requests, and no thread that sleeps for events
 //
 // A program that has stopped calling finds its first event in the ring within two rounds. While last_call_ is never,
 // the reaper looks at the context every few milliseconds as long as it has requests; the next submit adds the
@@ -19,7 +20,7 @@
 //
 //   reaper, in a round                   io_getevents()
 //   last_call_: before_round -> never    last_call_ = since_round
-//   completes requests                   helper_ == until_asked ? -> in_rounds
+//   completes requests                   reaper_work_ == until_asked ? -> in_rounds
 //                                        completes requests
 //
 //   legal:     the call comes second: the reaper completes requests once more, then leaves them to the calls. Or the
@@ -29,22 +30,23 @@
 //
 //   submit                               io_getevents()
 //   last_call_ is never                  last_call_ = since_round
-//   the reaper watches the context       helper_ == until_asked ? no
-//   helper_ = until_asked
+//   the reaper watches the context       reaper_work_ == until_asked ? no
+//   reaper_work_ = until_asked
 //
 //   legal:     the reaper fills the ring although the program calls. The next call ends that.
-//   forbidden: a request that neither thread completes. A call completes requests whatever the value of helper_ is.
+//   forbidden: a request that neither thread completes. A call completes requests whatever the value of reaper_work_
+//              is.
 //
 //   reaper, in a round                   destroy
 //   finds the context, tryget_live()     users.kill(); waits for users
-//   on_round(); put()                    helper_ is not none -> forget()
+//   on_round(); put()                    reaper_work_ is not none -> forget()
 //
-//   forbidden: a visit after the end of destroy. helper_ is none only if the reaper does not know the context, and only
-//              users of the context change it.
+//   forbidden: a visit after the end of destroy. reaper_work_ is none only if the reaper does not know the context, and
+//              only users of the context change it.
 //
-// Memory ordering: the release stores of helper_, all under helper_lock_, pair with the acquire loads before the lock
-// is taken. last_call_ is relaxed, because it publishes nothing: an older value costs time, or delays an event by a
-// round.
+// Memory ordering: the release stores of reaper_work_, all under reaper_work_lock_, pair with the acquire loads before
+// the lock is taken. last_call_ is relaxed, because it publishes nothing: an older value costs time, or delays an event
+// by a round.
 #include <tuple>
 
 #include "../reaper/reaper.hpp"
@@ -54,16 +56,16 @@ namespace doorbell::aio {
 
 // A request that signals an eventfd must be completed although no thread calls for its event.
 void kioctx::ensure_reaper(std::error_code& ec) noexcept {
-  if (helper_.load(base::memory_order_acquire) == helper::efds) return;
-  const base::mutex_lock held{helper_lock_};
-  watch_locked(helper::efds, ec);
+  if (reaper_work_.load(base::memory_order_acquire) == reaper_work::efds) return;
+  const base::mutex_lock held{reaper_work_lock_};
+  watch_locked(reaper_work::efds, ec);
 }
 
 // The engine has replaced descriptors that the reaper and masked sleepers wait for.
 //      std::error_code refused;  // then the reaper itself tries again
 void kioctx::follow_engine() noexcept {
   {
-    const base::mutex_lock held{helper_lock_};
+    const base::mutex_lock held{reaper_work_lock_};
     replacements_.store(engine_->replacements(), base::memory_order_relaxed);
     if (has_filler()) {
       std::error_code refused;  // then the reaper itself tries again
@@ -75,12 +77,12 @@ void kioctx::follow_engine() noexcept {
 }
 
 // is_left_to_getters_ is cleared first, because the reaper may visit the context before watch() has returned.
-void kioctx::watch_locked(helper wanted, std::error_code& ec) noexcept {
+void kioctx::watch_locked(reaper_work wanted, std::error_code& ec) noexcept {
   if (!has_filler()) {
     is_left_to_getters_.store(false, base::memory_order_relaxed);
     reaper::process().watch(*this, ec);
   }
-  if (!ec) helper_.store(wanted, base::memory_order_release);
+  if (!ec) reaper_work_.store(wanted, base::memory_order_release);
 }
 
 // If the reaper has no thread, or no memory, the program finds the events when it makes a call.
@@ -88,32 +90,32 @@ void kioctx::visit_in_rounds_locked() noexcept {
   std::error_code refused;
   is_left_to_getters_.store(true, base::memory_order_relaxed);
   reaper::process().visit_in_rounds(*this, refused);
-  helper_.store(refused ? helper::none : helper::in_rounds, base::memory_order_release);
+  reaper_work_.store(refused ? reaper_work::none : reaper_work::in_rounds, base::memory_order_release);
 }
 
 // A program may read its events from the ring itself and make no call for them. Then the reaper must fill the ring. If
 // it cannot, the program finds the events when it makes a call.
 void kioctx::fill_ring_until_asked() noexcept {
-  const auto known = helper_.load(base::memory_order_acquire);
-  if (known == helper::until_asked || known == helper::efds) return;
+  const auto known = reaper_work_.load(base::memory_order_acquire);
+  if (known == reaper_work::until_asked || known == reaper_work::efds) return;
   const bool makes_calls = calls_for_events();
-  if (known == helper::in_rounds && makes_calls) return;
-  const base::mutex_lock held{helper_lock_};
-  if (helper_.load(base::memory_order_relaxed) != known) return;
+  if (known == reaper_work::in_rounds && makes_calls) return;
+  const base::mutex_lock held{reaper_work_lock_};
+  if (reaper_work_.load(base::memory_order_relaxed) != known) return;
   std::error_code refused;
   if (makes_calls)
     visit_in_rounds_locked();
   else
-    watch_locked(helper::until_asked, refused);
+    watch_locked(reaper_work::until_asked, refused);
 }
 
 // If a concurrent submit has just begun to watch the context, the next call ends that.
 void kioctx::on_getevents() noexcept {
   if (last_call_.load(base::memory_order_relaxed) != last_call::since_round)
     last_call_.store(last_call::since_round, base::memory_order_relaxed);
-  if (helper_.load(base::memory_order_acquire) != helper::until_asked) return;
-  const base::mutex_lock held{helper_lock_};
-  if (helper_.load(base::memory_order_relaxed) != helper::until_asked) return;
+  if (reaper_work_.load(base::memory_order_acquire) != reaper_work::until_asked) return;
+  const base::mutex_lock held{reaper_work_lock_};
+  if (reaper_work_.load(base::memory_order_relaxed) != reaper_work::until_asked) return;
   visit_in_rounds_locked();
   engine_->ignore_descriptors();
   if (masked_.load(base::memory_order_seq_cst) > 0) std::ignore = engine_->descriptors();  // for masked sleepers
@@ -142,8 +144,8 @@ void kioctx::on_round() noexcept {
       break;
   }
   {
-    const base::mutex_lock held{helper_lock_};
-    if (helper_.load(base::memory_order_relaxed) == helper::in_rounds)
+    const base::mutex_lock held{reaper_work_lock_};
+    if (reaper_work_.load(base::memory_order_relaxed) == reaper_work::in_rounds)
       is_left_to_getters_.store(false, base::memory_order_relaxed);
   }
   reap_for_others();

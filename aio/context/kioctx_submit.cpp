@@ -117,7 +117,7 @@ std::size_t kioctx::answer_hot_reads(std::span<Iocb* const> iocbs, resfd_lookup&
     events[count++] = {asked.data, static_cast<iocb*>(static_cast<iocb_abi*>(&asked)), *res, 0};
     if (count == slots) break;
     hint = hint_for(iocbs[count]);
-    if (!file_hints::may_be_hot(hint) || !ring_the_same(*iocbs.front(), *iocbs[count])) break;
+    if (!file_hints::may_be_hot(hint) || !signal_the_same(*iocbs.front(), *iocbs[count])) break;
   }
   publish_hot(std::span{events}.first(count), slots - count);
   if (count == 0) return 0;
@@ -150,7 +150,7 @@ std::size_t kioctx::start(std::span<request* const> made) noexcept {
     using when = request::inline_policy;
     const auto wish = made[next]->inline_io;
     if (wish == when::never) continue;
-    if (wish == when::first && started < next && !hints_.is_hit_in_a_row(made[next]->iocb.fildes)) continue;
+    if (wish == when::first && started < next && !hints_.has_hits_in_a_row(made[next]->iocb.fildes)) continue;
     started += start_by_engine(made.subspan(started, next - started));
     if (started < next) return started;
     if (answer(*made[next])) ++started;

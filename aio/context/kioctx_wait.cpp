@@ -101,7 +101,7 @@ std::size_t kioctx::get_ready(std::span<io_event> events) noexcept {
 
 // Sleeps by sleep_now(). If has_left() afterwards, *this may be gone.
 template <class Sleep>
-engine::wait_result kioctx::sleep(sleep_record* record, sleep_record::place what, const wait_limit& limit,
+engine::wait_result kioctx::sleep(sleep_record* record, sleep_record::role what, const wait_limit& limit,
                                   Sleep sleep_now) noexcept {
   if (record != nullptr) record->begin(*this, what);
   engine_->note_sleep();
@@ -121,14 +121,14 @@ engine::wait_result kioctx::wait_for_news(std::uint32_t seen, const wait_limit& 
   if (limit.mask != nullptr) return wait_masked(seen, limit, record, ec);
   if (engine_->begin_wait()) return lead(seen, limit, record);
   if (!sleep_record::is_led_by_this_thread(*this)) return follow(seen, limit, record);
-  return sleep(record, sleep_record::place::nothing, limit, [&] {
+  return sleep(record, sleep_record::role::nothing, limit, [&] {
     return event_sequence_.load(base::memory_order_seq_cst) == seen ? engine_->wait(limit.until)
                                                                     : engine::wait_result::ready;
   });
 }
 
 engine::wait_result kioctx::lead(std::uint32_t seen, const wait_limit& limit, sleep_record* record) noexcept {
-  const auto result = sleep(record, sleep_record::place::leader, limit, [&] {
+  const auto result = sleep(record, sleep_record::role::leader, limit, [&] {
     return event_sequence_.load(base::memory_order_seq_cst) == seen ? engine_->wait(limit.until)
                                                                     : engine::wait_result::ready;
   });
@@ -145,7 +145,7 @@ void kioctx::end_lead() noexcept {
 
 engine::wait_result kioctx::follow(std::uint32_t seen, const wait_limit& limit, sleep_record* record) noexcept {
   followers_.fetch_add(1, base::memory_order_seq_cst);
-  const auto result = sleep(record, sleep_record::place::follower, limit,
+  const auto result = sleep(record, sleep_record::role::follower, limit,
                             [&] { return follow_until(seen, limit.until, record != nullptr); });
   if (has_left(limit)) return result;
   followers_.fetch_sub(1, base::memory_order_seq_cst);
@@ -197,7 +197,7 @@ engine::wait_result kioctx::wait_masked(std::uint32_t seen, const wait_limit& li
     const auto next_look = std::chrono::steady_clock::now() + std::chrono::milliseconds{1};
     until = until ? std::min(*until, next_look) : next_look;
   }
-  const auto result = sleep(record, sleep_record::place::nothing, limit, [&] {
+  const auto result = sleep(record, sleep_record::role::nothing, limit, [&] {
     if (event_sequence_.load(base::memory_order_seq_cst) != seen) return engine::wait_result::ready;
     return me->sleep(descriptors, until, limit.mask);
   });
@@ -219,12 +219,12 @@ void kioctx::forget_masked(std::optional<masked_sleeper>& sleeper) noexcept {
 void kioctx::leave_for_sleeper(sleep_record& sleeper) noexcept {
   if (sleeper.masked()) forget_masked(sleeper.masked());
   switch (sleeper.what()) {
-    case sleep_record::place::nothing:
+    case sleep_record::role::nothing:
       break;
-    case sleep_record::place::leader:
+    case sleep_record::role::leader:
       end_lead();
       break;
-    case sleep_record::place::follower:
+    case sleep_record::role::follower:
       followers_.fetch_sub(1, base::memory_order_seq_cst);
       break;
   }

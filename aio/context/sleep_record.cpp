@@ -101,7 +101,7 @@ sleep_record* sleep_record::of_ended_thread() noexcept {
   return nullptr;
 }
 
-void sleep_record::begin(kioctx& ctx, place what) noexcept {
+void sleep_record::begin(kioctx& ctx, role what) noexcept {
   what_ = what;
   frame_ = __builtin_frame_address(0);
   ++in_use_;
@@ -124,7 +124,7 @@ bool sleep_record::end() noexcept {
 bool sleep_record::is_led_by_this_thread(const kioctx& ctx) noexcept {
   for (const auto* each = mine_; each != nullptr; each = each->next_of_thread_)
     if (each->word_.load(base::memory_order_relaxed) == (reinterpret_cast<std::uintptr_t>(&ctx) | sleeping) &&
-        each->what_ == place::leader)
+        each->what_ == role::leader)
       return true;
   return false;
 }

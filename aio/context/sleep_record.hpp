@@ -39,7 +39,7 @@ class kioctx;
 class sleep_record {
  public:
   /// The role of the thread on the context, which it holds besides its reference as a user.
-  enum class place : std::uint8_t {
+  enum class role : std::uint8_t {
     nothing,
     leader,   ///< holds the engine's begin_wait()
     follower  ///< counted in followers_
@@ -76,13 +76,13 @@ class sleep_record {
   sleep_record& operator=(const sleep_record&) = delete;
 
   /// From now on the thread sleeps on `ctx`.
-  void begin(kioctx& ctx, place what) noexcept;
+  void begin(kioctx& ctx, role what) noexcept;
   /// @return false if the record was taken; then the thread must not access the context any more.
   [[nodiscard]] bool end() noexcept;
 
   /// For a thread that waits with a signal mask; in use from before begin() until after end().
   std::optional<masked_sleeper>& masked() noexcept { return masked_; }
-  [[nodiscard]] place what() const noexcept { return what_; }
+  [[nodiscard]] role what() const noexcept { return what_; }
 
  private:
   struct owner;
@@ -108,7 +108,7 @@ class sleep_record {
   sleep_record* next_ = nullptr;          // list of all records; constant once the record is on the list
   sleep_record* next_of_thread_ = nullptr;
   const void* frame_ = nullptr;
-  place what_ = place::nothing;
+  role what_ = role::nothing;
   std::optional<masked_sleeper> masked_;
 };
 

@@ -67,7 +67,7 @@ void file_hints::missed(int fd) noexcept {
   store(known);
 }
 
-bool file_hints::is_hit_in_a_row(int fd) noexcept {
+bool file_hints::has_hits_in_a_row(int fd) noexcept {
   const auto known = load(fd);
   return known.fd == fd && known.row == -enough_hits;
 }

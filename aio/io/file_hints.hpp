@@ -38,7 +38,7 @@ class file_hints {
   void hit(int fd) noexcept;
   void missed(int fd) noexcept;
   /// Whether at least the last `enough_hits` inline reads have all hit the cache.
-  [[nodiscard]] bool is_hit_in_a_row(int fd) noexcept;
+  [[nodiscard]] bool has_hits_in_a_row(int fd) noexcept;
 
   static constexpr std::int8_t enough_hits = 8;
 

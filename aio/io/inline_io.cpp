@@ -61,7 +61,7 @@ std::int64_t read_without_waiting(int fd, std::span<const iovec> buffers, std::i
   constexpr int most_retries = 2;
   for (;;) {
     const auto got = ::preadv2(fd, buffers.data(), static_cast<int>(buffers.size()), offset, flags | RWF_NOWAIT);
-    if (got >= 0 || errno != EAGAIN || retries == most_retries || !hints.is_hit_in_a_row(fd)) return got;
+    if (got >= 0 || errno != EAGAIN || retries == most_retries || !hints.has_hits_in_a_row(fd)) return got;
     ++retries;
   }
 }

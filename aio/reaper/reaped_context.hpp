@@ -27,7 +27,7 @@ class reaped_context {
   [[nodiscard]] virtual bool must_be_looked_at() const noexcept = 0;
   [[nodiscard]] virtual bool has_requests() const noexcept = 0;
   /// Whether there are requests, and the program reads their events from the ring without a call.
-  [[nodiscard]] virtual bool is_only_looked_into() const noexcept = 0;
+  [[nodiscard]] virtual bool has_requests_of_ring_reader() const noexcept = 0;
 
   // Called by a thread that has entered the context.
 

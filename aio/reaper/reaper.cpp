@@ -219,7 +219,7 @@ int reaper::wait_for_epoll() noexcept {
     needs_epoll_.store(1, base::memory_order_seq_cst);
     std::ignore = make_round_if_due(false);
     const bool has_requests = look_at([](const watched& each) {
-      return each.is_in_rounds ? each.ctx->is_only_looked_into() : each.ctx->has_requests();
+      return each.is_in_rounds ? each.ctx->has_requests_of_ring_reader() : each.ctx->has_requests();
     });
     const bool has_full = look_at_full();
     const auto next_look =
@@ -287,7 +287,7 @@ bool reaper::look_at(Which which) noexcept {
 // Completes requests of contexts whose completions no descriptor announces.
 bool reaper::poll_unnotified() noexcept {
   return look_at([](const watched& each) {
-    return each.is_in_rounds ? each.ctx->is_only_looked_into()
+    return each.is_in_rounds ? each.ctx->has_requests_of_ring_reader()
                              : each.descriptors[0] < 0 || each.ctx->must_be_looked_at();
   });
 }

@@ -128,7 +128,7 @@ class reaper {
   static void end_process_without_threads() noexcept;
   [[noreturn]] void run() noexcept;
 
-  base::mutex lock_;  // taken under a context's helper_lock_; under it: an engine's locks (docs/architecture.md)
+  base::mutex lock_;  // taken under a context's reaper_work_lock_; under it: an engine's locks (docs/architecture.md)
   base::private_fd epoll_ DOORBELL_GUARDED_BY(lock_);
   bool has_thread_ DOORBELL_GUARDED_BY(lock_) = false;  // true even while there is no epoll
   std::uint64_t last_key_ DOORBELL_GUARDED_BY(lock_) = 0;

@@ -16,10 +16,10 @@ namespace doorbell::aio {
 
 inline bool has_eventfd(const iocb_abi& asked) noexcept { return (asked.flags & iocb_abi::flag_resfd) != 0; }
 
-inline bool ring_the_same(const iocb& one, const iocb& other) noexcept {
+inline bool signal_the_same(const iocb& one, const iocb& other) noexcept {
   return has_eventfd(one) == has_eventfd(other) && one.eventfd() == other.eventfd();
 }
-inline bool ring_the_same(const iocb_abi& one, const iocb_abi& other) noexcept {
+inline bool signal_the_same(const iocb_abi& one, const iocb_abi& other) noexcept {
   return has_eventfd(one) == has_eventfd(other) && one.resfd == other.resfd;
 }
 

@@ -11,12 +11,12 @@ request* request::make(request_pool& pool, void* memory, const iocb_abi& asked, 
 }
 
 void* request::end(request& ended) noexcept {
-  const bool is_pools = ended.pool != nullptr;
-  if (is_pools)
+  const bool is_from_pool = ended.pool != nullptr;
+  if (is_from_pool)
     ended.~request();
   else
     delete &ended;
-  return is_pools ? &ended : nullptr;
+  return is_from_pool ? &ended : nullptr;
 }
 
 void request::free(request* ended) noexcept {

@@ -127,10 +127,10 @@ void print_errors(report_text& out, const errors& table, between& comma, std::st
 
 void print_requests(report_text& out, const counters& all) noexcept {
   out << sum_of(all.requests);
-  between colon{", "};
+  between comma{", "};
   for (std::size_t opcode = 0; opcode < all.requests.size(); ++opcode)
     if (all.requests[opcode] > 0)
-      out << (colon.nothing_said() ? ": " : "") << colon << opcode_names[opcode] << ' ' << all.requests[opcode].load();
+      out << (comma.nothing_said() ? ": " : "") << comma << opcode_names[opcode] << ' ' << all.requests[opcode].load();
 }
 
 void print_answers(report_text& out, const counters& all) noexcept {

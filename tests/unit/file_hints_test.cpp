@@ -68,7 +68,7 @@ TEST_F(file_hints_of, the_first_number_has_the_kind_of_its_file) {
   ASSERT_EQ(::dup2(memory.get(), 0), 0);
   file_hints anew;
   EXPECT_EQ(anew.of(0), kind::memory);
-  EXPECT_FALSE(anew.is_hit_in_a_row(0));
+  EXPECT_FALSE(anew.has_hits_in_a_row(0));
   if (kept)
     ::dup2(kept.get(), 0);
   else
@@ -98,7 +98,7 @@ TEST_F(file_hints_of, numbers_that_share_a_place_keep_their_own_kinds) {
     for (const auto& other : others) hints_.missed(other.get());
     for (const auto& other : others) hints_.hit(other.get());
     ASSERT_EQ(hints_.of(disk_.get()), kind::cached);
-    ASSERT_FALSE(hints_.is_hit_in_a_row(disk_.get()));
+    ASSERT_FALSE(hints_.has_hits_in_a_row(disk_.get()));
   }
 }
 
@@ -135,14 +135,14 @@ TEST_F(file_hints_of, only_hits_without_a_miss_between_them_are_hits_in_a_row) {
   ASSERT_EQ(hints_.of(disk_.get()), kind::cached);
   const auto hits_needed = [&] {
     int hits = 0;
-    for (; !hints_.is_hit_in_a_row(disk_.get()) && hits < few_dozen; ++hits) hints_.hit(disk_.get());
+    for (; !hints_.has_hits_in_a_row(disk_.get()) && hits < few_dozen; ++hits) hints_.hit(disk_.get());
     return hits;
   };
   EXPECT_EQ(hits_needed(), file_hints::enough_hits);
   for (int more = 0; more < 3 * few_dozen; ++more) hints_.hit(disk_.get());
-  EXPECT_TRUE(hints_.is_hit_in_a_row(disk_.get()));
+  EXPECT_TRUE(hints_.has_hits_in_a_row(disk_.get()));
   hints_.missed(disk_.get());
-  EXPECT_FALSE(hints_.is_hit_in_a_row(disk_.get()));
+  EXPECT_FALSE(hints_.has_hits_in_a_row(disk_.get()));
   EXPECT_EQ(hits_needed(), file_hints::enough_hits);
 }
 

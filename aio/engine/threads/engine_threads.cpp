@@ -77,7 +77,7 @@ engine_threads::~engine_threads() {
   io_threads_.load(base::memory_order_acquire)->pins.wait_until_swept();
   {
     const base::mutex_lock held{completion_lock_};
-    if (pinned_descriptor_ != 0) rung_by_->pins.unpin(pinned_descriptor_);
+    if (pinned_descriptor_ != 0) signalled_by_->pins.unpin(pinned_descriptor_);
   }
   for (auto* queue = queues_.load(base::memory_order_acquire); queue != &first_queue_;)
     delete std::exchange(queue, queue->older());
@@ -200,7 +200,7 @@ void engine_threads::change_to(io_threads& next, std::error_code& ec) noexcept {
 std::error_code engine_threads::pin_with(io_threads& which, request& held, file_pins::sharing share) noexcept {
   auto ec = which.start();
   if (ec) return ec;
-  if (is_unnotified_.load(base::memory_order_relaxed)) [[unlikely]] {
+  if (io_threads_lack_descriptor_.load(base::memory_order_relaxed)) [[unlikely]] {
     const base::mutex_lock locked{completion_lock_};
     pin_descriptor();
   }

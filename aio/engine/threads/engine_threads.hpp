@@ -43,7 +43,7 @@
 // by siglongjmp(3). A sleeper that never returns leaves its bits in the word; the next sleeper clears them.
 //
 // The kernel signals descriptor_ for a completion after it has published the completion, so the count may come after
-// the completion has been fetched. rings_due_ is the number of counts for fetched completions that are in the
+// the completion has been fetched. counts_due_ is the number of counts for fetched completions that are in the
 // descriptor, or will come; it is negative if counts were taken out before their completions were fetched. If another
 // reader (the ring of engine_failover) takes the counts, it is set to 0 whenever this engine empties the descriptor.
 // While no thread waits for the descriptor, the counts stay in it.
@@ -107,8 +107,8 @@ class engine_threads final : public engine, private poller::client {
   [[nodiscard]] bool has_unnotified() const noexcept { return direct_.has_unnotified(); }
   /// Also if the kernel's AIO has completions: the program may have closed the descriptor that the kernel signals.
   [[nodiscard]] bool must_be_looked_at() const noexcept override {
-    const bool is_silent =
-        has_lost_io_threads_.load(base::memory_order_relaxed) || is_unnotified_.load(base::memory_order_relaxed);
+    const bool is_silent = has_lost_io_threads_.load(base::memory_order_relaxed) ||
+                           io_threads_lack_descriptor_.load(base::memory_order_relaxed);
     return (is_silent && with_io_threads_.load(base::memory_order_relaxed) > 0) || direct_.has_completions() ||
            has_unnotified();
   }
@@ -183,7 +183,7 @@ class engine_threads final : public engine, private poller::client {
 
   void finish(request& held, std::int64_t res) noexcept;
   void complete(request& done) noexcept;
-  void ring_descriptor() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
+  void signal_descriptor() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
   void unpin_descriptor() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
   void pin_descriptor() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
   void empty_descriptor() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
@@ -195,23 +195,23 @@ class engine_threads final : public engine, private poller::client {
   io_threads_queue first_queue_;
   // The newest queue; release: it is complete. Written under completion_lock_. Queues live as long as the engine.
   base::atomic<io_threads_queue*> queues_{&first_queue_};
-  mutable base::atomic<bool> is_unnotified_{false};  // the I/O threads do not have the descriptor
-  base::atomic<bool> has_lost_io_threads_{false};    // a lost set of I/O threads cannot signal descriptor_
-  base::atomic<std::uint32_t> with_io_threads_{0};   // requests that have or had a pin, and are not reaped
+  mutable base::atomic<bool> io_threads_lack_descriptor_{false};  // the I/O threads do not have the descriptor
+  base::atomic<bool> has_lost_io_threads_{false};                 // a lost set of I/O threads cannot signal descriptor_
+  base::atomic<std::uint32_t> with_io_threads_{0};                // requests that have or had a pin, and are not reaped
   kernel_aio direct_;
 
   mutable base::mutex completion_lock_;
   request_queue completions_ DOORBELL_GUARDED_BY(completion_lock_);            // in the order in which they came
   mutable base::private_fd descriptor_ DOORBELL_GUARDED_BY(completion_lock_);  // an eventfd, created on demand
   // The set of I/O threads that signals the same eventfd, and the eventfd's pin in the table of that set.
-  mutable io_threads* rung_by_ DOORBELL_GUARDED_BY(completion_lock_) = nullptr;
+  mutable io_threads* signalled_by_ DOORBELL_GUARDED_BY(completion_lock_) = nullptr;
   mutable file_pins::ticket pinned_descriptor_ DOORBELL_GUARDED_BY(completion_lock_) = 0;
 
   mutable bool has_reader_ DOORBELL_GUARDED_BY(completion_lock_) = false;  // another reader takes the counts
 
   // Changed under completion_lock_.
-  mutable base::atomic<bool> is_watched_{false};     // a thread may wait for descriptor_
-  mutable base::atomic<std::int64_t> rings_due_{0};  // counts in descriptor_, or to come, of fetched completions
+  mutable base::atomic<bool> is_watched_{false};      // a thread may wait for descriptor_
+  mutable base::atomic<std::int64_t> counts_due_{0};  // counts in descriptor_, or to come, of fetched completions
 
   base::atomic<std::uint32_t> word_{0};
   base::atomic<std::uint64_t> files_done_{0};  // requests that end by themselves: carried out, not reaped

@@ -31,29 +31,29 @@ void engine_threads::complete(request& done) noexcept {
     completions_.push_back(done);
     was_asleep = wake_in_kernel(tell(completions_bit));
     // After the bit is set, which reap() reads without the lock: a thread that the descriptor wakes finds a completion.
-    if (is_watched()) ring_descriptor();
+    if (is_watched()) signal_descriptor();
   }
   if (was_asleep) base::futex_wake_all(word);
 }
 
 // In the I/O threads' table, the program's number of the eventfd refers to nothing, or to another file.
-void engine_threads::ring_descriptor() const noexcept {
+void engine_threads::signal_descriptor() const noexcept {
   auto* const here = io_threads::of_this_thread();
   bool is_signalled = false;
   if (here == nullptr) {
     is_signalled = descriptor_.is_ours() && ::eventfd_write(descriptor_.get(), 1) == 0;
-  } else if (here == rung_by_) {
+  } else if (here == signalled_by_) {
     if (const int fd = here->pins.number(pinned_descriptor_); fd >= 0)
       is_signalled = raw::add_to_eventfd(fd);
     else
-      is_unnotified_.store(true, base::memory_order_relaxed);
+      io_threads_lack_descriptor_.store(true, base::memory_order_relaxed);
   }
-  if (is_signalled) rings_due_.fetch_add(1, base::memory_order_relaxed);
+  if (is_signalled) counts_due_.fetch_add(1, base::memory_order_relaxed);
 }
 
 void engine_threads::unpin_descriptor() const noexcept {
-  if (pinned_descriptor_ != 0) rung_by_->pins.unpin(std::exchange(pinned_descriptor_, 0));
-  rung_by_ = nullptr;
+  if (pinned_descriptor_ != 0) signalled_by_->pins.unpin(std::exchange(pinned_descriptor_, 0));
+  signalled_by_ = nullptr;
 }
 
 // Does not wait while the channel is full: the thread that empties it may wait for completion_lock_. If the channel is
@@ -67,10 +67,10 @@ void engine_threads::pin_descriptor() const noexcept {
     pinned_descriptor_ = now->pins.pin(descriptor_.get(), file_pins::sharing::own, ec, file_pins::when_full::fail);
   }
   if (!ec) {
-    rung_by_ = now;
+    signalled_by_ = now;
     now->wakeup.wake();  // no request follows that makes the I/O threads receive it, and threads may wait for space
   }
-  is_unnotified_.store(static_cast<bool>(ec), base::memory_order_relaxed);
+  io_threads_lack_descriptor_.store(static_cast<bool>(ec), base::memory_order_relaxed);
 }
 
 // @return the word before. Release pairs with the acquires in wait() and reap().
@@ -95,7 +95,7 @@ void engine_threads::add_locked(std::span<const completion> fetched) noexcept {
     if (!done->is_unnotified) ++announced;
   }
   files_done_.fetch_add(files, base::memory_order_seq_cst);
-  rings_due_.fetch_add(announced, base::memory_order_relaxed);
+  counts_due_.fetch_add(announced, base::memory_order_relaxed);
 }
 
 // If the alarm has been used up, arms another one for the next sleeper in the kernel's AIO.
@@ -108,7 +108,7 @@ void engine_threads::fetch_direct_locked() noexcept {
 std::size_t engine_threads::reap(std::span<completion> completions) noexcept {
   const bool is_worth_it = (word_.load(base::memory_order_acquire) & completions_bit) != 0 ||
                            direct_.has_completions() ||
-                           (is_watched() && rings_due_.load(base::memory_order_relaxed) > 0);
+                           (is_watched() && counts_due_.load(base::memory_order_relaxed) > 0);
   if (!is_worth_it) return 0;
   const base::mutex_lock held{completion_lock_};
   fetch_direct_locked();
@@ -139,13 +139,13 @@ void engine_threads::nothing_left() noexcept {
 
 // This may also take out counts of completions that have not been fetched. In that case it adds one again.
 void engine_threads::empty_descriptor() const noexcept {
-  const auto due = rings_due_.load(base::memory_order_relaxed);
+  const auto due = counts_due_.load(base::memory_order_relaxed);
   if (due <= 0 || reaper_thread::is_this_thread()) return;
   eventfd_t count = 0;  // equivalent fault (constant): used only after a read has stored it
   if (descriptor_.is_ours() && ::eventfd_read(descriptor_.get(), &count) == 0)
-    rings_due_.store(due - static_cast<std::int64_t>(count), base::memory_order_relaxed);
-  if (has_reader_) rings_due_.store(0, base::memory_order_relaxed);
-  if (direct_.carried_out() > 0) ring_descriptor();
+    counts_due_.store(due - static_cast<std::int64_t>(count), base::memory_order_relaxed);
+  if (has_reader_) counts_due_.store(0, base::memory_order_relaxed);
+  if (direct_.carried_out() > 0) signal_descriptor();
 }
 
 // Waiting.
@@ -229,10 +229,10 @@ int engine_threads::watch_locked() const noexcept {
   const bool was_watched = is_watched_.exchange(true, base::memory_order_relaxed);
   const int number = descriptor_locked();
   if (was_watched || number < 0) return number;
-  if (rung_by_ == nullptr) pin_descriptor();
+  if (signalled_by_ == nullptr) pin_descriptor();
   empty_descriptor();
   // A thread that completed a request while the descriptor was ignored has not signalled it.
-  if (!completions_.empty()) ring_descriptor();
+  if (!completions_.empty()) signal_descriptor();
   return number;
 }
 
@@ -243,7 +243,7 @@ int engine_threads::descriptor_locked() const noexcept {
     const bool has_some = !completions_.empty() || direct_.carried_out() > 0;
     const unsigned already = has_some ? 1 : 0;
     descriptor_ = base::private_fd{base::unique_fd{::eventfd(already, EFD_CLOEXEC | EFD_NONBLOCK)}};
-    rings_due_.store(already, base::memory_order_relaxed);
+    counts_due_.store(already, base::memory_order_relaxed);
     unpin_descriptor();
     if (is_watched()) pin_descriptor();
   }

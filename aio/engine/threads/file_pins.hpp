@@ -113,7 +113,6 @@ class file_pins {
   enum class receipt { done, none, no_room };
   [[nodiscard]] receipt receive_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   void end_locked(pin_map::iterator pinned) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  void sweep_locked() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
   file_channel& channel_;
   wakeup_fd& wakeup_;

@@ -21,17 +21,17 @@ std::error_code wakeup_fd::open() noexcept {
 }
 
 void wakeup_fd::wake() noexcept {
-  if (is_rung_.exchange(true, base::memory_order_seq_cst)) return;
+  if (is_signalled_.exchange(true, base::memory_order_seq_cst)) return;
   if (reaper_thread::is_this_thread() && eventfd_signal::add(fd_, 1) == 0) return;
   const bool can_write = is_in_private_table() || fd_.is_ours();
   if (can_write && raw::add_to_eventfd(number_)) return;
   if (!can_write) is_lost_.store(true, base::memory_order_relaxed);
-  is_rung_.store(false, base::memory_order_seq_cst);
+  is_signalled_.store(false, base::memory_order_seq_cst);
 }
 
 void wakeup_fd::clear() noexcept {
   raw::drain_eventfd(number_);
-  is_rung_.store(false, base::memory_order_seq_cst);
+  is_signalled_.store(false, base::memory_order_seq_cst);
 }
 
 }  // namespace doorbell::aio

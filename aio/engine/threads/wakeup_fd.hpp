@@ -4,12 +4,12 @@
 //
 //   a thread that has work               the poller's thread
 //   adds the work (under its lock)       wakes; drains the eventfd
-//   is_rung_ = true; was it false?       is_rung_ = false
+//   is_signalled_ = true; was it false?  is_signalled_ = false
 //     -> writes to the eventfd           looks for work
 //
 //   legal:     the thread finds false and writes. Or it finds true: then the poller's thread has not looked yet.
 //   forbidden: the thread finds true, and the poller's thread has looked already. The poller's thread stores false
-//              before it looks, and both accesses to is_rung_ are seq_cst.
+//              before it looks, and both accesses to is_signalled_ are seq_cst.
 //
 // Thread safety: wake() may be called concurrently, in threads of the program and in I/O threads.
 #pragma once
@@ -42,7 +42,7 @@ class wakeup_fd {
  private:
   base::private_fd fd_;  // in the program's table
   int number_ = -1;
-  base::atomic<bool> is_rung_{false};
+  base::atomic<bool> is_signalled_{false};
   base::atomic<bool> is_lost_{false};
 };
 
