@@ -56,7 +56,8 @@ context::~context() {
   if (handle_ == 0) return;  // moved from, or no context was made, for example because a signal handler was refused one
   std::error_code ec;
   destroy(ec);
-  // Otherwise requests would still write into buffers that the program considers complete.
+  // If destroy() was refused, requests in flight would still write into buffers that the program may free, so the
+  // program ends.
   if (ec == std::errc::resource_deadlock_would_occur)
     base::fatal("a context was destroyed in a callback; its requests would write into memory that is freed",
                 "docs/eventfd.md, In a callback");

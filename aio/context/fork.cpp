@@ -25,7 +25,8 @@
 namespace doorbell::aio {
 namespace {
 
-/// Together with the generation of a process: one of its threads is noticing that the process is a child.
+/// A bit of noticed_process::generation, beside the generation of a child: a thread of the child is in become_child(),
+/// and has not completed it.
 constexpr std::uint64_t being_noticed = std::uint64_t{1} << 32;
 
 // The handlers of this process's fork(3) run, or will run: they handle the child, which is not marked as noticed yet.

@@ -14,8 +14,8 @@
 
 namespace doorbell::aio {
 
-/// Ensures that a child starts with an empty table, no reaper, and no lock held. The handlers are registered before
-/// main in any program that contains a call of this function.
+/// Ensures that a child starts with an empty table, no reaper, and no lock held. The function does nothing when it is
+/// called: a reference to it links fork.cpp, whose constructor registers the handlers of fork(2) before main.
 void expect_forks() noexcept;
 
 /// The generation of the process that the library's contexts and their state belong to.

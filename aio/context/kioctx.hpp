@@ -154,7 +154,8 @@ class kioctx final : public reaped_context {
     until_asked,  ///< the reaper completes requests until the program calls io_getevents()
     efds          ///< the reaper completes requests, some of which signal eventfds
   };
-  /// When io_getevents() was called. Calls and the reaper, once a second, change it.
+  /// When io_getevents() was last called. Each call of io_getevents() changes it, and so does the reaper in its rounds,
+  /// once a second.
   enum class last_call : std::uint8_t {
     never,         ///< never, or not for two rounds although there were requests
     before_round,  ///< before the last round

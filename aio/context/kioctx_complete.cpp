@@ -99,9 +99,10 @@ void kioctx::count_out_files(std::span<const completion> done) noexcept {
   if (files > 0) in_flight_.fetch_sub(static_cast<std::uint64_t>(files) * files_unit, base::memory_order_seq_cst);
 }
 
-// in_flight_ may include requests of threads that are about to find the gate closed; these count as left until the
-// threads subtract them. The engine's count of requests that are carried out is read after in_flight_: it does not
-// contain requests that have been subtracted from in_flight_ before, so no accepted request is missed.
+// in_flight_ may include requests of threads that are about to find submission_gate (process_end.hpp) closed; these
+// count as left until the threads subtract them. The engine's count of requests that are carried out is read after
+// in_flight_: it does not contain requests that have been subtracted from in_flight_ before, so no accepted request is
+// missed.
 kioctx::file_io kioctx::file_io_left() const noexcept {
   const auto files = in_flight_.load(base::memory_order_seq_cst) / files_unit;
   if (files > 0) {

@@ -54,7 +54,7 @@
 
 namespace doorbell::aio {
 
-// A request that signals an eventfd must be completed although no thread calls for its event.
+// A request that signals an eventfd must be completed even if no thread calls io_getevents().
 void kioctx::ensure_reaper(std::error_code& ec) noexcept {
   if (reaper_work_.load(base::memory_order_acquire) == reaper_work::efds) return;
   const base::mutex_lock held{reaper_work_lock_};
@@ -62,7 +62,6 @@ void kioctx::ensure_reaper(std::error_code& ec) noexcept {
 }
 
 // The engine has replaced descriptors that the reaper and masked sleepers wait for.
-//      std::error_code refused;  // then the reaper itself tries again
 void kioctx::follow_engine() noexcept {
   {
     const base::mutex_lock held{reaper_work_lock_};

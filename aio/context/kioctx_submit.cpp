@@ -200,7 +200,8 @@ std::size_t kioctx::start_by_engine(std::span<request* const> made) noexcept {
   // Masked sleepers wait for the engine's descriptors, which do not announce all completions.
   if (masked_.load(base::memory_order_seq_cst) > 0 && engine_->must_be_looked_at()) [[unlikely]]
     notify_masked_waiters();
-  // A poll of a file that is ready, and a nonblocking read of an empty file, have their events when submit returns.
+  // start() itself completes a poll of a file that is ready, and a read of an empty pipe or socket with O_NONBLOCK.
+  // Their events are in the ring when submit returns.
   if (engine_->has_finished_some()) std::ignore = reap();
   return started;
 }

@@ -188,7 +188,8 @@ engine::wait_result kioctx::wait_masked(std::uint32_t seen, const wait_limit& li
     masked_sleepers_.push_back(*me);
     masked_.fetch_add(1, base::memory_order_seq_cst);
   }
-  // After this thread is listed: before that, on_getevents() might let the engine stop announcing completions there.
+  // Called after this thread is in masked_sleepers_: before that, on_getevents() might let the engine stop announcing
+  // completions by these descriptors.
   const auto descriptors = engine_->descriptors();
   // If no descriptor announces completions, this thread looks for them every millisecond.
   auto until = limit.until;

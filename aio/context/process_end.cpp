@@ -67,7 +67,8 @@ void end_process() noexcept {
   until_the_end.keep();
 }
 
-// quick_exit(3) calls the handler that was registered first last, because the program's handlers may still do I/O.
+// Registered before the program's handlers, because quick_exit(3) calls the handlers in reverse order, and those of the
+// program may still do I/O.
 [[gnu::constructor(101)]] void register_handler() noexcept { ::at_quick_exit(end_process); }
 
 // Called after all functions that atexit(3) has registered and all destructors of static objects.

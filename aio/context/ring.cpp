@@ -100,8 +100,8 @@ void ring::unmap() noexcept {
   header_ = nullptr;
 }
 
-// Stores marks through our mapping and reads them at `address`, twice: another ring may lie at `address` while its own
-// is_at() stores marks. No two rings ever store the same mark.
+// Stores two marks through our mapping, one after the other, and reads each at `address`. Other memory may contain the
+// first mark by chance, but does not change to the second one. No two rings of a process store the same mark.
 bool ring::is_at(const void* address) noexcept {
   static base::atomic<unsigned> marks{0};
   base::atomic_ref<unsigned> id{header_->id};

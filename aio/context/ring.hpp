@@ -82,7 +82,7 @@ class ring {
   void refill_slots() noexcept;
   void find_own_reads(unsigned head) noexcept;
 
-  void* address_ = nullptr;   // the program's mapping: never read or written through
+  void* address_ = nullptr;   // the program's mapping; never dereferenced
   header* header_ = nullptr;  // the library's mapping
   io_event* events_ = nullptr;
   std::size_t bytes_ = 0;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// sleep_record: a record of a thread that sleeps in a call on a context. With it another thread can end the sleep of a
-// thread that never will: a signal handler may leave the call by siglongjmp(3), or may destroy the context that the
-// interrupted call waits for. The record holds everything that the sleeping thread has on the context: its reference as
-// a user, its role as leader or follower, its entry on the list of masked sleepers. None of this is on the thread's
-// stack.
+// sleep_record: a record of a thread that sleeps in a call on a context. With it, another thread can end a sleep that
+// the sleeping thread will never end itself: a signal handler may leave the call by siglongjmp(3), or may destroy the
+// context that the interrupted call waits for. The record holds everything that the sleeping thread has on the context:
+// its reference as a user, its role as leader or follower, its entry on the list of masked sleepers. None of this is on
+// the thread's stack.
 //
 //   sleeper                              destroy()
 //   word = context | sleeping            dead_; kills the users; wakes sleepers

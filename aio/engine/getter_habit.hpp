@@ -12,9 +12,9 @@
 //   - a thread returns at its timeout although there are requests,
 //   - it fetches events after all requests have completed, and has slept elsewhere meanwhile: the kernel counts how
 //     often a thread has slept (getrusage(2)). A thread that mostly sleeps here soon regains the habit,
-//   - it only polls for events, without waiting, and has slept between two polls, the first of which was not the first
-//     since it last slept here. The count is not read for a thread that polls once and then sleeps here.
-// So no thread has the habit when it submits the first requests of a context.
+//   - it only polls for events, without waiting, and has slept elsewhere between two polls. The first poll after a
+//     sleep here does not count: so the kernel's number is not read for a thread that polls once and then sleeps here.
+// A thread has the habit for one context, so no thread has it when it submits the first requests of a context.
 //
 // Thread safety: all members may be called concurrently.
 // Memory ordering: none is needed. A thread acts only on a word that names it, which it has stored itself. If two

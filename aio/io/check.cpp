@@ -107,7 +107,8 @@ std::error_code check_range(const iocb_abi& asked, std::uint64_t bytes) noexcept
 }
 
 // A descriptor that is no file, directory, device, pipe or socket (for example an epoll or a pidfd) may support neither
-// reads nor writes; io_uring would wait until it is ready before it reports that. A transfer of 0 buffers finds out.
+// reads nor writes; io_uring would report that only when the descriptor is ready. A transfer of 0 buffers reports it
+// immediately.
 bool can_transfer(int fd, const file_facts& file, int opened_for) noexcept {
   if (file.type == S_IFDIR) return false;
   if (file.type != 0) return true;

@@ -119,8 +119,8 @@ iovec buffer_of(const iocb_abi& asked) noexcept {
   return {.iov_base = reinterpret_cast<void*>(static_cast<std::uintptr_t>(asked.buf)), .iov_len = asked.nbytes};
 }
 
-// A read that is tried before it is checked may fault although submit would refuse it. @return whether submit would
-// accept its length and its buffer.
+// try_read_inline() reads before the request is checked. If the read faults, submit may have to refuse the request
+// instead of reporting -EFAULT in an event. @return whether submit would accept its length and its buffer.
 bool is_taken_by_submit(const iocb_abi& asked) noexcept {
   constexpr auto max_offset = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
   return asked.nbytes <= max_offset - static_cast<std::uint64_t>(asked.offset) &&

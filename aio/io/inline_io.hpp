@@ -2,9 +2,13 @@
 //
 // Requests that submit completes inline, on the submitting thread, because they do not wait for a disk:
 //
-//   reads of data in the page cache or in memory       always; also reads that stop at the end of the file, or fault
-//   writes to files in memory (tmpfs)                  always
-//   writes into the page cache                         for the calls by handle, whose programs know the kernel's AIO
+//   requests                                           by which calls
+//   reads of data in the page cache or in memory       all; also reads that stop at the end of the file, or fault
+//   writes to files in memory (tmpfs)                  all
+//   writes into the page cache                         the calls by handle, whose programs know the kernel's AIO
+//
+// Exceptions: submit does not try requests with a priority (IOCB_FLAG_IOPRIO), unless reads_block(), and some reads of
+// a file whose last reads have missed the page cache (file_hints.hpp).
 //
 // The kernel's AIO also writes into the page cache inside io_submit(2), and programs rely on that: the data is in the
 // page cache when the call returns, so that later writes and appends follow it, and the submitting thread gets the

@@ -168,8 +168,8 @@ file_kind kind_of(int fd) noexcept {
   }
 }
 
-// Not other devices, for which open and close may have side effects. Opening the master of a terminal again would make
-// the master of another terminal.
+// Only pipes and terminals can be opened again: for other devices, open and close may have side effects. The master of
+// a terminal cannot: a second open would make the master of another terminal.
 bool can_be_opened_again(int fd) noexcept {
   if (kind_of(fd) == file_kind::pipe) return true;
   termios settings{};

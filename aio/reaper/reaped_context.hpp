@@ -21,8 +21,8 @@ class reaped_context {
 
   // Called with the reaper's lock held.
 
-  /// The descriptors that become readable when there are completions; -1: none. must_be_looked_at() returns whether the
-  /// lack of one is an error.
+  /// The descriptors that become readable when there are completions; -1: none. Without a descriptor, the reaper looks
+  /// at the context regularly if must_be_looked_at() is true; otherwise reaper::watch() fails.
   [[nodiscard]] virtual std::array<int, 2> descriptors() const noexcept = 0;
   [[nodiscard]] virtual bool must_be_looked_at() const noexcept = 0;
   [[nodiscard]] virtual bool has_requests() const noexcept = 0;

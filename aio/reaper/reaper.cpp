@@ -94,7 +94,7 @@ reaper::contexts_by_key::iterator reaper::add_locked(reaped_context& ctx, std::e
 
 bool reaper::add_to_epoll_locked(std::uint64_t key, const watched& entry) noexcept {
   epoll_event edge{};
-  edge.events = EPOLLIN | EPOLLET;  // each completion is an edge, and reap_all() goes on until there is none
+  edge.events = EPOLLIN | EPOLLET;  // each completion is an edge, and reap_for_others() takes all that are there
   edge.data.u64 = key;
   for (const int each : entry.descriptors)
     if (each >= 0 && ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, each, &edge) != 0) return false;
@@ -238,7 +238,7 @@ void reaper::restore_epoll() noexcept {
 // The new epoll reports completions and room that the old one would have reported: adding a descriptor that is ready is
 // an edge.
 // @param[out] lost eventfds that the new epoll cannot take. The caller destroys them after it has released the lock,
-// because that acquires an eventfd's lock.
+// because their destruction acquires an eventfd's lock.
 void reaper::restore_epoll_locked(eventfds_by_key& lost) noexcept {
   epoll_ = base::private_fd{base::unique_fd{::epoll_create1(EPOLL_CLOEXEC)}};
   if (!epoll_) return;

@@ -14,8 +14,9 @@
 //   forbidden: both succeed (two completions) or neither (none). A compare-exchange succeeds in one thread only.
 //
 // A worker or the poller accesses a request that it has not taken only under the lock of the list where it found it. A
-// cancel that has taken the request acquires both locks before it completes it. So a thread whose take() fails never
-// accesses a request that has been freed.
+// cancel that has taken the request acquires the lock of the worker pool, and, if the request is in the poller, the
+// lock of the poller, before it completes the request. So a thread whose take() fails never accesses a request that has
+// been freed.
 //
 // A holder that puts a request back may miss a concurrent cancel, which finds the request taken and has no effect:
 //

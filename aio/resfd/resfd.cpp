@@ -50,11 +50,12 @@ resfd_target_ptr resfd_registry::get(int number) noexcept {
   return get_locked(number);
 }
 
-// Makes `made` the known one for its number if the known one is `known` now, or if none is known.
-// @return the known one afterwards.
+// Stores `made` for its number if the stored resfd_target is still `known` (null: none, or only one without
+// references).
+// @return the stored one afterwards. Null: the caller must try again.
 resfd_target_ptr resfd_registry::replace(const resfd_target_ptr& known, const resfd_target_ptr& made) noexcept {
   const base::mutex_lock held{lock_};
-  // If another one is known, the reference goes to the caller: the last one must not be dropped under the lock.
+  // If another one is stored, the reference goes to the caller: the last one must not be dropped under the lock.
   if (auto now = get_locked(made->number_); now != known) return now;
   auto& place = place_of(made->number_);
   place.remove_if([&](const resfd_target& each) { return each.number_ == made->number_; });

@@ -26,7 +26,7 @@
 //                                        lock; at the number; get_unless_zero() fails; unlock
 //                                        makes another one; lock; stores it instead; unlock
 //   end(): lock; removed from
-//     the list; unlock
+//     the registry; unlock
 //   is deleted
 //
 //   forbidden: find gets a reference to a resfd_target that is being deleted. end() needs the lock, so the memory is
@@ -93,7 +93,7 @@ class resfd_target : public boost::intrusive::list_base_hook<> {  // of resfd_re
 /// Thread safety: all members may be called concurrently.
 class resfd_registry {
  public:
-  /// The list of this process. Never destroyed: threads may signal until the very end.
+  /// The registry of this process. Never destroyed: threads may signal until the very end.
   static resfd_registry& process() noexcept;
 
   /// Finds or makes the resfd_target of the eventfd to which `resfd` refers now. Errors: as resfd_target::make.

@@ -24,7 +24,7 @@ constexpr clock::duration retry_after = std::chrono::seconds{1};
 
 constinit base::atomic<handle> made_context{0};
 constinit base::atomic<clock::rep> next_attempt{0};  // to create the context
-/// The kernel refuses such reads at submission, as older kernels do, or a sandbox refuses io_submit(2) for good.
+/// io_submit(2) refuses reads of an eventfd, as in older kernels, or a sandbox refuses io_submit(2) for good.
 constinit base::atomic<bool> is_unavailable{false};
 
 // Without a lock, because a signal handler may have interrupted the thread that creates the context.

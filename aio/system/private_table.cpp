@@ -45,8 +45,8 @@ void close_numbers(unsigned first, unsigned last) noexcept {
 
 }  // namespace
 
-// Tries close_range(2) first: it does not copy the descriptors above the range, and containers that refuse unshare(2)
-// allow it.
+// Tries close_range(2) first: it does not copy the descriptors of the range, which it would only close, and containers
+// that refuse unshare(2) allow it.
 std::error_code enter_private_table(std::span<const int> kept) noexcept {
   std::array<unsigned, most_kept> numbers{};
   const auto count = std::min(kept.size(), numbers.size());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// System calls on descriptors of a table that the program does not share (private_table.hpp).
+// System calls by number. The I/O threads make them on descriptors of their own table, which the program does not share
+// (private_table.hpp). Code that runs in either kind of thread also makes them in threads of the program.
 //
 // ThreadSanitizer intercepts the functions of the C library and keeps a state for each descriptor number. It knows only
 // one table, so it would confuse a number in the I/O threads' table with the program's file of that number. It does not
@@ -61,7 +62,7 @@ inline bool control_epoll(int epoll, int operation, int fd, epoll_event* event) 
   return ::syscall(SYS_epoll_ctl, epoll, operation, fd, event) == 0;
 }
 inline int wait_in_epoll(int epoll, epoll_event* events, int count, int milliseconds) noexcept {
-  // equivalent fault (constant): the size of a mask that there is not
+  // equivalent fault (constant): there is no mask, so the kernel ignores its size
   return static_cast<int>(::syscall(SYS_epoll_pwait, epoll, events, count, milliseconds, nullptr, std::size_t{8}));
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Chooses the engine of a context. A context may request one; all other contexts of a process have the same engine.
+// Chooses the engine of a context. A context may request one. All other contexts get the engine that DOORBELL_ENGINE
+// names. If it names none, they get io_uring, or, once the system has refused io_uring, threads. A context for whose
+// ring memory or descriptors are missing then gets threads, too.
 //
 // Thread safety: may be called concurrently. Two threads that decide for the process concurrently reach the same
 // decision, because the environment and the permissions of the process are the same for both.

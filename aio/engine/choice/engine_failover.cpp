@@ -27,8 +27,8 @@ bool is_for_ring(const request& asked) noexcept {
   return asked.ends_by_itself && needs_no_thread && asked.target.eventfd == nullptr && !asked.is_left_to_kernel;
 }
 
-// io_uring also completes polls for RDHUP if they do not ask for it. A socket that has RDHUP has IN and RDNORM, too, so
-// only polls that ask for none of these complete too early. Other files have no RDHUP.
+// io_uring also completes polls for RDHUP even if they do not ask for it. A socket that has RDHUP has IN and RDNORM,
+// too, so only polls that ask for none of these complete too early. Other files have no RDHUP.
 bool would_complete_too_early(const request& in_ring) noexcept {
   constexpr std::uint64_t comes_with_rdhup = POLLIN | POLLRDNORM | POLLRDHUP;
   return is_poll(in_ring.iocb) && (in_ring.iocb.buf & comes_with_rdhup) == 0 &&
@@ -119,8 +119,9 @@ void engine_failover::tell_sleeper(std::uint32_t where) noexcept {
     others->wake();
 }
 
-// Fails if the ring takes no entry now, and then must_be_looked_at() is true, or if the ring stops working.
-// @return false: the ring's descriptor does not announce the completions of the I/O threads.
+// @return false: the ring's descriptor does not announce the completions of the I/O threads, because the ring has just
+// stopped working, or because there is no eventfd to watch or the ring takes no entry now. In the latter two cases,
+// must_be_looked_at() is true.
 bool engine_failover::watch_io_threads() const noexcept {
   const auto* const others = threads();
   if (others == nullptr || !ring_->works()) return true;
@@ -167,7 +168,8 @@ std::size_t engine_failover::restart_orphans(std::span<completion> from_ring) no
 
 // The I/O threads are tried first, because the thread that reaps the request does not necessarily wait for events here.
 // A cancel() between the end of the first start and this one finds no request in the engine, but has set `cancelled`
-// before, so this cancels the request. If the engine refuses that now, destroy() cancels the request again.
+// before, so restart() cancels the request. If the engine refuses the cancellation now, destroy() cancels the request
+// again.
 bool engine_failover::restart(request& orphan) noexcept {
   if (!still_names_its_file(orphan)) return false;
   const base::intrusive_ptr<request> held{&orphan};

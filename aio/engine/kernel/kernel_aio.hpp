@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // kernel_aio: carries out O_DIRECT transfers of files and block devices by a context of the kernel's own AIO. The
-// kernel executes only these asynchronously; all other operations would block io_submit(2). Containers that refuse
+// kernel executes only these transfers asynchronously; all others would block io_submit(2). Containers that refuse
 // io_uring usually allow io_setup(2).
 //
 // The first such request creates the kernel's context. It counts against fs.aio-max-nr as a context of the program

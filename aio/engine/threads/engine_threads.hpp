@@ -17,8 +17,8 @@
 //                                                                   -> queue (its file cannot be tried) -> worker
 //          all else             -> queue -> worker -> done
 //
-// The I/O threads use their own descriptor of the request's file (file_pins.hpp). If no thread can be created, the
-// submitting thread carries out a request for a file.
+// The I/O threads use their own descriptor of the request's file (file_pins.hpp). If a request for a file cannot be
+// passed to the I/O threads, the submitting thread carries it out.
 //
 // The state of the sleeper and the reasons to wake it share one word, so that no order between two variables matters:
 //
@@ -43,10 +43,10 @@
 // by siglongjmp(3). A sleeper that never returns leaves its bits in the word; the next sleeper clears them.
 //
 // The kernel signals descriptor_ for a completion after it has published the completion, so the count may come after
-// the completion has been fetched. counts_due_ is the number of counts for fetched completions that are in the
-// descriptor, or will come; it is negative if counts were taken out before their completions were fetched. If another
-// reader (the ring of engine_failover) takes the counts, it is set to 0 whenever this engine empties the descriptor.
-// While no thread waits for the descriptor, the counts stay in it.
+// this engine has fetched the completion from the kernel's ring. counts_due_ is the number of counts for fetched
+// completions that are in the descriptor, or will come; it is negative if counts were taken out before their
+// completions were fetched. If another reader (the ring of engine_failover) takes the counts, counts_due_ is set to 0
+// whenever this engine empties the descriptor. While no thread waits for the descriptor, the counts stay in it.
 //
 // file_io_done() counts a request in the kernel's AIO when the kernel has published its completion. The kernel also
 // waits for accepted requests in exit and execve (exit_aio), but finish_file_io() promises that their data is in the
@@ -195,7 +195,7 @@ class engine_threads final : public engine, private poller::client {
   io_threads_queue first_queue_;
   // The newest queue; release: it is complete. Written under completion_lock_. Queues live as long as the engine.
   base::atomic<io_threads_queue*> queues_{&first_queue_};
-  mutable base::atomic<bool> io_threads_lack_descriptor_{false};  // the I/O threads do not have the descriptor
+  mutable base::atomic<bool> io_threads_lack_descriptor_{false};  // descriptor_ has no pin in their table
   base::atomic<bool> has_lost_io_threads_{false};                 // a lost set of I/O threads cannot signal descriptor_
   base::atomic<std::uint32_t> with_io_threads_{0};                // requests that have or had a pin, and are not reaped
   kernel_aio direct_;

@@ -30,7 +30,8 @@ void engine_threads::complete(request& done) noexcept {
     done.answered = request_observer::answered_by::threads;
     completions_.push_back(done);
     was_asleep = wake_in_kernel(tell(completions_bit));
-    // After the bit is set, which reap() reads without the lock: a thread that the descriptor wakes finds a completion.
+    // The bit, which reap() reads without the lock, is set before the descriptor is signalled: so a thread that the
+    // descriptor wakes finds a completion.
     if (is_watched()) signal_descriptor();
   }
   if (was_asleep) base::futex_wake_all(word);
@@ -68,7 +69,9 @@ void engine_threads::pin_descriptor() const noexcept {
   }
   if (!ec) {
     signalled_by_ = now;
-    now->wakeup.wake();  // no request follows that makes the I/O threads receive it, and threads may wait for space
+    // No request follows that makes the I/O threads receive the eventfd, and other threads may wait for room in the
+    // channel.
+    now->wakeup.wake();
   }
   io_threads_lack_descriptor_.store(static_cast<bool>(ec), base::memory_order_relaxed);
 }

@@ -77,8 +77,8 @@ void file_channel::wait_for_room() const noexcept {
   ::poll(&room, 1, longest_wait_for_room_ms);
 }
 
-// MSG_PEEK already gives the file a descriptor, and leaves the message in the socket, also if no descriptor is
-// available. drop() then receives the message without space for another descriptor.
+// recvmsg(2) with MSG_PEEK already gives the file a descriptor. It leaves the message in the socket, even if no
+// descriptor is available. drop() then receives the message without space for another descriptor.
 std::optional<file_channel::received> file_channel::receive() const noexcept {
   received got{.word = 0, .fd = -1};
   iovec data{.iov_base = &got.word, .iov_len = sizeof got.word};

@@ -36,7 +36,7 @@ file_pins::ticket file_pins::pin(int fd, sharing share, std::error_code& ec, whe
     {
       const base::mutex_lock held{lock_};
       // Under the lock: once a thread has detected the loss and has retired the I/O threads, the I/O threads end when
-      // they find no pin.
+      // they find no pin. So either they find the pin that is added here, or this thread detects the loss.
       if (wakeup_.is_lost()) {
         ec = std::make_error_code(std::errc::not_connected);
         return 0;

@@ -20,7 +20,8 @@ namespace {
 constexpr unsigned least_usual_workers = 4;
 constexpr unsigned most_workers = 256;
 constexpr std::chrono::seconds idle_time{5};
-// A request that waits this long for a worker makes the pool grow. It is longer than a busy processor delays a worker.
+// A request that waits this long for a worker makes the pool grow. The time is longer than the delay of a worker that
+// is ready to run on a busy processor.
 constexpr int stall_time_ms = 50;
 // Limited, because the program may close the wakeup eventfd.
 constexpr int longest_sleep_ms = 1000;

@@ -10,8 +10,8 @@
 //   pins files, pushes, adds             polls; creates workers             carries requests out
 //
 // The poller's thread never sleeps in file I/O, so it can always create another worker. Only an I/O thread can create
-// one, because a new thread shares the table of its creator. The first worker stays until the process ends, so a
-// request that was pushed is carried out even if no further thread can be created.
+// one, because a new thread shares the table of its creator. The first worker stays as long as the poller's thread, so
+// a request that was pushed is carried out even if no further thread can be created.
 //
 // The program may close the I/O threads' descriptors, and reuse their numbers, before the I/O threads' table exists. So
 // the poller's thread checks that the descriptors are in its table before it uses one of them. A number may also refer
@@ -22,7 +22,7 @@
 // of I/O threads. The first set completes its requests, and its threads end.
 //
 // A process has one set of I/O threads, which is created on first use. It lives until the process ends, because its
-// threads may run until then. Exception: a set that has lost its descriptors is destroyed when its threads have ended
+// threads may run until then, except if it loses its descriptors: such a set is destroyed when its threads have ended
 // and all engines that have used it are destroyed. In a child of fork(2) none of its threads exists, and threads that
 // do not exist may hold its locks. So the child abandons the parent's set, whatever its state, and creates its own on
 // first use.
@@ -58,7 +58,7 @@ class io_workers final : public worker_pool {
   /// Creates the workers that start_worker() has requested. Called in the poller's thread.
   void create_wanted() noexcept;
   [[nodiscard]] bool expects_stall() const noexcept { return expects_stall_.load(base::memory_order_relaxed); }
-  /// The same, and creates more workers if requests stall. Called in the poller's thread.
+  /// Creates the workers that start_worker() has requested, and more if requests stall. Called in the poller's thread.
   void grow() noexcept;
 
  private:

@@ -12,7 +12,8 @@
 //   wakeup                               arm_new(): receives the file, adds it to the epoll
 //                                        event; take(): holds the request; client::ready()
 //
-//   legal:     a cancel takes the request before it is armed: then waiting_ does not contain it any more.
+//   legal:     a cancel takes the request before it is armed. If waiting_ still contains it, it is armed nevertheless,
+//              and take() fails for its event.
 //   forbidden: the event comes while the request is not pending, and is lost. add() makes the request pending before
 //              the poller's thread can arm it, and a file that is ready when it is armed causes an event.
 //

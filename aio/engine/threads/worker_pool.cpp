@@ -49,8 +49,8 @@ bool worker_pool::grow_locked() noexcept {
   return true;
 }
 
-// Stalled: of the requests that had been pushed by the last call, at least one has not been taken. So the pool was too
-// small for the whole time between the two calls.
+// The pool has stalled if a request that had been pushed before the last call of this function has not been taken
+// since. Then the pool was too small for the whole time between the two calls.
 bool worker_pool::grow_if_stalled() noexcept {
   const base::mutex_lock held{lock_};
   if (queued_ == 0) return false;

@@ -7,7 +7,7 @@
 // A worker is added when more requests wait than workers are idle, up to the usual number of workers. Beyond that
 // number, workers are added when requests wait and all workers have been busy for a long time: with a file on a server
 // that does not answer, or with many requests for a slow disk. A worker ends when it has been idle for a while. Workers
-// are detached. The process's pool is never destroyed; the destructor of any other pool waits for its workers to end.
+// are detached; the destructor of a pool waits until they have ended.
 //
 // Thread safety: all members may be called concurrently. No other lock is acquired while the pool's lock is held;
 // requests are carried out without it.
@@ -80,8 +80,8 @@ class worker_pool {
   /// Removes a request that the caller holds from its queue, if it is there.
   void remove(per_context_queue& where, request& held) noexcept;
 
-  /// Adds workers if a request that waited at the last call still waits. The owner calls it every few milliseconds
-  /// while it returns true.
+  /// Adds workers if a request that waited at the last call still waits. While it returns true, the owner calls it
+  /// again after about 50 ms (stall_time_ms in io_threads.cpp).
   /// @return false if no request waits.
   [[nodiscard]] bool grow_if_stalled() noexcept;
 

@@ -2,11 +2,11 @@
 //
 // engine_uring: requests carried out by io_uring. Linux 5.10 and later; newer features are probed.
 //
-// A ring may stop working: a sandbox forbids io_uring_enter(2), or the program closes the ring's descriptor, which it
-// does not know, and reuses its number. After the first such error, the engine no longer enters the kernel for this
-// ring (works() is false), and start() starts nothing. The requests that the kernel has already taken are carried out,
-// because the mapping of the queues keeps the ring alive, and reap() finds their completions in the memory of the
-// queue.
+// A ring may stop working: a sandbox forbids io_uring_enter(2), or the program closes the ring's descriptor, of which
+// the program does not know, and reuses the number. After the first such error, the engine no longer enters the kernel
+// for this ring (works() is false), and start() starts nothing. The requests that the kernel has already taken are
+// carried out, because the mapping of the queues keeps the ring alive, and reap() finds their completions in the memory
+// of the queue.
 //
 //   sleeper in the ring                  thread that must wake the sleeper
 //                                        wake(): enters the kernel, EBADF
