@@ -23,9 +23,9 @@ template <auto Function, class... Arguments>
     ::sched_yield();
   const auto answer = Function(arguments...);
   ::pthread_setcancelstate(before, nullptr);
-  // If the thread was cancelled during the call, this ends it. The call above does not, while the type is
-  // PTHREAD_CANCEL_DEFERRED: pthread_setcancelstate(3) of glibc 2.36 would end it with a result other than
-  // PTHREAD_CANCELED.
+  // If the thread was cancelled during the call, pthread_setcanceltype(3) ends it here. pthread_setcancelstate(3) has
+  // not ended it, because the type was PTHREAD_CANCEL_DEFERRED: with the other type, glibc 2.36 would end the thread
+  // with a result other than PTHREAD_CANCELED.
   if (type == PTHREAD_CANCEL_ASYNCHRONOUS) ::pthread_setcanceltype(type, nullptr);
   return answer;
 }

@@ -112,8 +112,8 @@ bool elf_file::needs(std::string_view library) const {
   });
 }
 
-// The hash tables contain the number of symbols: the older table that of all, the newer table that of the symbols which
-// are not defined here, and which come first.
+// The symbols that are not defined in this file come first. The newer hash table (DT_GNU_HASH) contains their number,
+// the older one (DT_HASH) the number of all symbols.
 std::uint64_t elf_file::undefined_symbols_end() const {
   struct gnu_hash {
     std::uint32_t buckets, first_defined;

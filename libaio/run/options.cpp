@@ -65,7 +65,7 @@ const char* const usage =
     "\n"
     "The exit status is PROGRAM's. 125: doorbell-run itself failed. 126: PROGRAM exists but cannot be run,\n"
     "or not with another libaio. 127: there is no PROGRAM. Of --check, 0: PROGRAM is reached, or may be;\n"
-    "1: no AIO call was found in it and its libraries; 125 to 127 as above.\n";
+    "1: doorbell reaches no AIO call of PROGRAM and its libraries; 125 to 127 as above.\n";
 
 options parse(int argc, char** argv) {
   static constexpr std::array<option, 8> known{option{"engine", required_argument, nullptr, engine_option},

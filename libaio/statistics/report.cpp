@@ -223,7 +223,8 @@ void write_text(report_text& out, const counters& all) noexcept {
 void write_no_call(report_text& out) noexcept {
   print_program(out << "doorbell: ", "");
   out << ", process " << static_cast<std::uint64_t>(::getpid())
-      << ": no AIO call of this program has reached doorbell; doorbell-run --check tells how it would\n";
+      << ": no AIO call of this program has reached doorbell; doorbell-run --check reports how this program makes AIO "
+         "calls, and whether doorbell reaches them\n";
 }
 
 void write_json(report_text& out, const counters& all) noexcept {

@@ -52,7 +52,7 @@ struct {
 
 // Writes the report in one piece, so that reports of several processes do not mix. Async-signal-safe: see report.hpp.
 void report() noexcept {
-  // Only once, although threads and signal handlers may end the process concurrently.
+  // Only once, even if threads and signal handlers end the process concurrently.
   if (auto own = ::getpid(); !process.compare_exchange_strong(own, none)) return;
   const bool none_has_called = of_process->leave_family();
   if (of_process->is_empty() && !(none_has_called && wanted.reports_no_call)) return;

@@ -272,7 +272,8 @@ TEST(statistics, a_report_without_calls_has_all_its_lines) {
                 "\n");
   EXPECT_EQ(report([](auto& out) { write_no_call(out); }),
             "doorbell: none, process " + process +
-                ": no AIO call of this program has reached doorbell; doorbell-run --check tells how it would\n");
+                ": no AIO call of this program has reached doorbell; doorbell-run --check reports how this program "
+                "makes AIO calls, and whether doorbell reaches them\n");
 }
 
 TEST(statistics, an_error_without_a_name_is_a_number_in_a_report) {
