@@ -37,7 +37,6 @@ static_assert(alignof(request) > of_file);
 // save no system call.
 constexpr unsigned max_submission_entries = 64;
 constexpr unsigned max_completion_entries = 65536;
-constexpr std::uint64_t max_bytes = 0x7ffff000;  // MAX_RW_COUNT: the most that one transfer moves
 
 constexpr std::size_t reap_batch = 64;
 constexpr std::size_t start_batch = max_submission_entries;
@@ -61,7 +60,7 @@ void prepare_transfer(io_uring_sqe* entry, int operation, const iocb_abi& what, 
 }
 
 void prepare_plain(io_uring_sqe* entry, int operation, const iocb_abi& what) noexcept {
-  prepare_transfer(entry, operation, what, address(what), std::min(what.nbytes, max_bytes));
+  prepare_transfer(entry, operation, what, address(what), std::min(what.nbytes, max_transfer));
 }
 
 void prepare_vectored(io_uring_sqe* entry, int operation, const request& asked) noexcept {
