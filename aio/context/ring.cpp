@@ -10,28 +10,15 @@
 #include <cerrno>
 #include <new>
 
+#include "../system/ring_header.hpp"
 #include "../system/tsan_annotations.hpp"
 #include "../system/user_memory.hpp"
 
 namespace doorbell::aio {
 
-// The header that libaio, fio and QEMU read at a handle.
-struct alignas(io_event) ring::header {
-  unsigned id;
-  unsigned nr;
-  unsigned head;
-  unsigned tail;
-  unsigned magic;
-  unsigned compat_features;
-  unsigned incompat_features;
-  unsigned header_length;
-};
-
 namespace {
 
-constexpr unsigned ring_magic = 0xa10a10a1;
 constexpr unsigned calls_only_magic = 0xa10a10a2;
-constexpr std::size_t header_bytes = 32;
 constexpr int protection = PROT_READ | PROT_WRITE;
 
 // qemu-user does not support mremap(2) with an old size of 0. This fallback replaces the memory at `address` with that
@@ -60,10 +47,9 @@ void* map_once_more(void* address, std::size_t bytes, std::error_code& ec) noexc
 }  // namespace
 
 void ring::map(unsigned nr_events, std::error_code& ec) noexcept {
-  static_assert(sizeof(header) == header_bytes);
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   // Two more than asked for: one slot stays empty, so that full and empty differ; the kernel adds another one.
-  const auto wanted = header_bytes + (std::size_t{nr_events} + 2) * sizeof(io_event);
+  const auto wanted = sizeof(ring_header) + (std::size_t{nr_events} + 2) * sizeof(io_event);
   const auto bytes = (wanted + page - 1) / page * page;
   void* const memory = ::mmap(nullptr, bytes, protection, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
@@ -79,16 +65,16 @@ void ring::map(unsigned nr_events, std::error_code& ec) noexcept {
   ::madvise(ours, bytes, MADV_DONTFORK);
   address_ = memory;
   bytes_ = bytes;
-  capacity_ = static_cast<unsigned>((bytes - header_bytes) / sizeof(io_event));
+  capacity_ = static_cast<unsigned>((bytes - sizeof(ring_header)) / sizeof(io_event));
   slots_ = capacity_ - 1;
-  header_ = new (ours) header{.id = 0,
-                              .nr = capacity_,
-                              .head = 0,
-                              .tail = 0,
-                              .magic = ring_magic,
-                              .compat_features = 1,
-                              .incompat_features = 0,
-                              .header_length = header_bytes};
+  header_ = new (ours) ring_header{.id = 0,
+                                   .nr = capacity_,
+                                   .head = 0,
+                                   .tail = 0,
+                                   .magic = ring_magic,
+                                   .compatible_features = 1,
+                                   .incompatible_features = 0,
+                                   .header_length = sizeof(ring_header)};
   events_ = reinterpret_cast<io_event*>(header_ + 1);
 }
 
@@ -119,7 +105,7 @@ bool ring::is_at(const void* address) noexcept {
 }
 
 bool ring::looks_like_one(std::uintptr_t address) noexcept {
-  header there{};
+  ring_header there{};
   const auto* const at = reinterpret_cast<const void*>(address);
   return plausible(at, sizeof there) && read_memory(at, &there, sizeof there) &&
          (there.magic == ring_magic || there.magic == calls_only_magic);

@@ -28,6 +28,8 @@
 
 namespace doorbell::aio {
 
+struct ring_header;
+
 class ring {
  public:
   ring() noexcept = default;
@@ -73,8 +75,6 @@ class ring {
   [[nodiscard]] std::size_t get(std::span<io_event> events) noexcept;
 
  private:
-  struct header;
-
   [[nodiscard]] bool is_at(const void* address) noexcept;
 
   [[nodiscard]] unsigned head() const noexcept;
@@ -82,8 +82,8 @@ class ring {
   void refill_slots() noexcept;
   void find_own_reads(unsigned head) noexcept;
 
-  void* address_ = nullptr;   // the program's mapping; never dereferenced
-  header* header_ = nullptr;  // the library's mapping
+  void* address_ = nullptr;        // the program's mapping: never dereferenced
+  ring_header* header_ = nullptr;  // the library's mapping
   io_event* events_ = nullptr;
   std::size_t bytes_ = 0;
   unsigned capacity_ = 0;

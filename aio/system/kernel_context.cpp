@@ -13,9 +13,7 @@
 namespace doorbell::aio::kernel_context {
 namespace {
 
-constexpr unsigned ring_magic = 0xa10a10a1;
-
-bool is_understood(const mapped_ring& ring) noexcept {
+bool is_understood(const ring_header& ring) noexcept {
   return ring.magic == ring_magic && ring.incompatible_features == 0 && ring.header_length == sizeof ring;
 }
 

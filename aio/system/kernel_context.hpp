@@ -15,24 +15,14 @@
 #include <doorbell/aio_iocb.hpp>
 #include <doorbell/base/atomic.hpp>
 
+#include "ring_header.hpp"
+
 namespace doorbell::aio::kernel_context {
 
 /// aio_context_t: the address of the context's ring. 0: none.
 using handle = std::uintptr_t;
 
-/// The header of a ring. The events follow it.
-struct mapped_ring {
-  unsigned id;
-  unsigned nr;
-  unsigned head;
-  unsigned tail;
-  unsigned magic;
-  unsigned compatible_features;
-  unsigned incompatible_features;
-  unsigned header_length;
-};
-
-inline mapped_ring& ring_of(handle context) noexcept { return *reinterpret_cast<mapped_ring*>(context); }
+inline ring_header& ring_of(handle context) noexcept { return *reinterpret_cast<ring_header*>(context); }
 
 /// The slot after the newest event. Acquire: the events before it are visible.
 inline unsigned tail_of(handle context) noexcept {

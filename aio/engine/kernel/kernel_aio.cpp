@@ -22,7 +22,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using kernel_context::handle;
-using kernel_context::mapped_ring;
 using kernel_context::ring_of;
 
 // Sleeps until there is an event, which stays in the ring. @return -1 and EFAULT then; 0 after the timeout.
@@ -48,7 +47,7 @@ bool can_cancel(handle context) noexcept {
 
 // Other threads may read and write entries while one thread moves the head.
 base::atomic_ref<void*> data_of(handle context, unsigned at) noexcept {
-  auto* const events = reinterpret_cast<io_event*>(context + sizeof(mapped_ring));
+  auto* const events = reinterpret_cast<io_event*>(context + sizeof(ring_header));
   return base::atomic_ref<void*>{events[at].data};
 }
 
