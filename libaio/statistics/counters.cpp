@@ -25,6 +25,26 @@ counters::number& of_errno(std::array<counters::number, counters::errnos>& table
   return table[std::min<std::size_t>(static_cast<std::size_t>(-answer), counters::errnos - 1)];
 }
 
+void clear(auto&... numbers) noexcept { ((numbers = 0), ...); }
+void clear_all(auto& table) noexcept {
+  for (auto& each : table) each = 0;
+}
+
+// A member that the structured binding does not name is an error of the compiler.
+void clear(counted_numbers& all) noexcept {
+  auto& [contexts, requests, bytes_read, bytes_written, answers_by, cancelled, failed, in_flight, most_in_flight,
+         longest_ns, refused, kernel_calls] = all;
+  clear(contexts.made, contexts.open, contexts.most);
+  clear_all(requests);
+  clear(bytes_read, bytes_written);
+  clear_all(answers_by);
+  clear(cancelled);
+  clear_all(failed);
+  clear(in_flight, most_in_flight, longest_ns);
+  for (auto& each : refused) clear_all(each);
+  clear(kernel_calls);
+}
+
 }  // namespace
 
 counters::family& counters::make_family() noexcept {
@@ -99,18 +119,7 @@ std::uint64_t counters::refused_calls() const noexcept {
 
 // No other thread exists yet.
 void counters::reset() noexcept {
-  const auto clear = [](auto& table) {
-    for (auto& each : table) each = 0;
-  };
-  contexts.made = 0;
-  contexts.open = 0;
-  contexts.most = 0;
-  for (auto& each : refused) clear(each);
-  clear(requests);
-  clear(answers_by);
-  clear(failed);
-  for (auto* each : {&bytes_read, &bytes_written, &cancelled, &most_in_flight, &longest_ns, &kernel_calls}) *each = 0;
-  in_flight = 0;
+  clear(static_cast<counted_numbers&>(*this));
   latencies_.reset();
 }
 

@@ -23,12 +23,33 @@ namespace doorbell::libaio {
 enum class call : std::uint8_t { setup, destroy, submit, cancel, getevents };
 constexpr std::size_t calls = 5;
 
-class counters final : public aio::request_observer {
- public:
+/// The numbers that a report has. The assertion in report.cpp fails if one is added.
+struct counted_numbers {
   using number = std::atomic<std::uint64_t>;
   static constexpr std::size_t opcodes = 9;  // the number of opcodes in the kernel
   static constexpr std::size_t errnos = 134;
+  static constexpr std::size_t answerers = 4;
 
+  struct {
+    number made{0};
+    std::atomic<std::int64_t> open{0};
+    number most{0};
+  } contexts;
+  std::array<number, opcodes> requests{};
+  number bytes_read{0};
+  number bytes_written{0};
+  std::array<number, answerers> answers_by{};  // by answered_by
+  number cancelled{0};
+  std::array<number, errnos> failed{};  // failed requests by errno, except cancelled ones
+  std::atomic<std::int64_t> in_flight{0};
+  number most_in_flight{0};
+  number longest_ns{0};
+  std::array<std::array<number, errnos>, calls> refused{};  // by call and errno
+  number kernel_calls{0};                                   // system calls that the kernel's AIO would have needed
+};
+
+class counters final : public aio::request_observer, public counted_numbers {
+ public:
   /// Counts a call and its result. @param needs_the_kernel false if libaio makes no system call for it.
   void called(call which, int answer, bool needs_the_kernel) noexcept;
 
@@ -52,23 +73,6 @@ class counters final : public aio::request_observer {
   /// @param part from 0 to 1.
   /// @return the time within which this part of the requests was answered, rounded up by at most 2%.
   [[nodiscard]] std::chrono::nanoseconds latency(double part) const;
-
-  struct {
-    number made{0};
-    std::atomic<std::int64_t> open{0};
-    number most{0};
-  } contexts;
-  std::array<number, opcodes> requests{};
-  number bytes_read{0};
-  number bytes_written{0};
-  std::array<number, 4> answers_by{};  // in the order of answered_by
-  number cancelled{0};
-  std::array<number, errnos> failed{};  // failed requests by errno, except cancelled ones
-  std::atomic<std::int64_t> in_flight{0};
-  number most_in_flight{0};
-  number longest_ns{0};
-  std::array<std::array<number, errnos>, calls> refused{};  // by call and errno
-  number kernel_calls{0};                                   // system calls that the kernel's AIO would have needed
 
  private:
   using bin = boost::histogram::accumulators::count<std::uint64_t, true>;  // true: may be counted concurrently

@@ -33,12 +33,98 @@ namespace {
 
 using errors = std::array<counters::number, counters::errnos>;
 
-constexpr std::array<std::string_view, counters::opcodes> opcode_names{"pread", "pwrite", "fsync",  "fdsync", "4",
-                                                                       "poll",  "noop",   "preadv", "pwritev"};
-constexpr std::array<std::string_view, calls> call_names{"io_setup", "io_destroy", "io_submit", "io_cancel",
-                                                         "io_getevents"};
-constexpr std::array<std::string_view, 4> answerers{"in io_submit", "by io_uring", "by the kernel's AIO", "by threads"};
-constexpr std::array<std::string_view, 4> answerer_keys{"submit", "io_uring", "kernel_aio", "threads"};
+// A new number makes this assertion fail. Print the number in write_text() and in write_json(), and count it here.
+constexpr std::size_t single_numbers = 10;  // among them the three of `contexts`
+static_assert(sizeof(counted_numbers) ==
+              sizeof(counters::number) * (single_numbers + counters::opcodes + counters::answerers + counters::errnos +
+                                          calls * counters::errnos));
+
+// Names of enumerators, without default: the compiler reports an enumerator without a name. A number that is no
+// enumerator has an empty name.
+
+constexpr std::string_view name_of(aio::opcode which) noexcept {
+  switch (which) {
+    case aio::opcode::pread:
+      return "pread";
+    case aio::opcode::pwrite:
+      return "pwrite";
+    case aio::opcode::fsync:
+      return "fsync";
+    case aio::opcode::fdsync:
+      return "fdsync";
+    case aio::opcode::poll:
+      return "poll";
+    case aio::opcode::preadv:
+      return "preadv";
+    case aio::opcode::pwritev:
+      return "pwritev";
+  }
+  return {};
+}
+
+constexpr std::string_view name_of(call which) noexcept {
+  switch (which) {
+    case call::setup:
+      return "io_setup";
+    case call::destroy:
+      return "io_destroy";
+    case call::submit:
+      return "io_submit";
+    case call::cancel:
+      return "io_cancel";
+    case call::getevents:
+      return "io_getevents";
+  }
+  return {};
+}
+
+constexpr std::string_view name_of(counters::answered_by which) noexcept {
+  switch (which) {
+    case counters::answered_by::submit:
+      return "submit";
+    case counters::answered_by::io_uring:
+      return "io_uring";
+    case counters::answered_by::kernel_aio:
+      return "kernel_aio";
+    case counters::answered_by::threads:
+      return "threads";
+  }
+  return {};
+}
+
+constexpr std::string_view text_of(counters::answered_by which) noexcept {
+  switch (which) {
+    case counters::answered_by::submit:
+      return "in io_submit";
+    case counters::answered_by::io_uring:
+      return "by io_uring";
+    case counters::answered_by::kernel_aio:
+      return "by the kernel's AIO";
+    case counters::answered_by::threads:
+      return "by threads";
+  }
+  return {};
+}
+
+/// @return the names of the numbers below `Size`. It does not compile if an enumerator is not below `Size`.
+template <class Enumeration, std::size_t Size>
+consteval std::array<std::string_view, Size> table_of_names() {
+  constexpr std::size_t no_enumerator_from = 64;
+  static_assert(
+      [] {
+        for (auto number = Size; number < no_enumerator_from; ++number)
+          if (!name_of(static_cast<Enumeration>(number)).empty()) return false;
+        return true;
+      }(),
+      "counters.hpp has no room for the last enumerator");
+  std::array<std::string_view, Size> names;
+  for (std::size_t number = 0; number < Size; ++number) names[number] = name_of(static_cast<Enumeration>(number));
+  return names;
+}
+
+constexpr auto opcode_names = table_of_names<aio::opcode, counters::opcodes>();
+constexpr auto call_names = table_of_names<call, calls>();
+constexpr auto answerer_keys = table_of_names<counters::answered_by, counters::answerers>();
 
 struct percentile {
   std::string_view name;
@@ -135,8 +221,8 @@ void print_requests(report_text& out, const counters& all) noexcept {
 
 void print_answers(report_text& out, const counters& all) noexcept {
   between comma{", "};
-  for (std::size_t by = 0; by < answerers.size(); ++by)
-    out << comma << all.answers_by[by].load() << ' ' << answerers[by];
+  for (std::size_t by = 0; by < counters::answerers; ++by)
+    out << comma << all.answers_by[by].load() << ' ' << text_of(static_cast<counters::answered_by>(by));
 }
 
 void print_failures(report_text& out, const counters& all) noexcept {

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <fstream>
+#include <iterator>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -244,6 +246,33 @@ TEST(statistics, a_report_for_programs_has_all_numbers_exactly) {
                 R"("latency_ns":{"p50":3000000000,"p90":3000000000,"p99":3000000000,"p99.9":3000000000,)"
                 R"("max":3000000000},"system_calls":12345,"kernel_aio_system_calls":20})"
                 "\n");
+}
+
+// fill() sets each number, so that other tests see it in the reports and see that reset() clears it.
+TEST(statistics, no_number_of_a_full_report_is_zero) {
+  counters all;
+  fill(all);
+  const auto text = report([&](auto& out) { write_json(out, all); });
+  for (const auto* const zero : {":0,", ":0}", ":{}"}) EXPECT_EQ(text.find(zero), std::string::npos) << text;
+}
+
+TEST(statistics, the_manual_page_names_each_member_of_a_report_for_programs) {
+  std::ifstream file{DOCUMENTS "/doorbell-run.1"};
+  const std::string manual{std::istreambuf_iterator<char>{file}, {}};
+  const named program{"none"};
+  const counters all;
+  const auto text = report([&](auto& out) { write_json(out, all); });
+  int depth = 0;
+  int members = 0;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    depth += (text[at] == '{') - (text[at] == '}');
+    const bool begins_member = (text[at] == '{' || text[at] == ',') && text[at + 1] == '"';
+    if (depth != 1 || !begins_member) continue;
+    const auto name = text.substr(at + 2, text.find('"', at + 2) - at - 2);
+    EXPECT_NE(manual.find(' ' + name + ' '), std::string::npos) << name;
+    ++members;
+  }
+  EXPECT_GE(members, 15);
 }
 
 TEST(statistics, a_report_without_calls_has_all_its_lines) {
