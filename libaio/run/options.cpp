@@ -3,11 +3,11 @@
 
 #include <getopt.h>
 
-#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <string_view>
 
+#include "../../aio/engine/engine_names.hpp"
 #include "failure.hpp"
 
 namespace doorbell::run {
@@ -25,9 +25,9 @@ enum : int {
 };
 
 std::string engine_named(std::string_view name) {
-  constexpr std::array<std::string_view, 3> names{"io_uring", "uring", "threads"};
-  if (std::ranges::find(names, name) == names.end())
-    throw failure{failure::of_doorbell_run, "there is no engine '" + std::string{name} + "', only uring and threads"};
+  if (!aio::engine_named(name))
+    throw failure{failure::of_doorbell_run,
+                  "there is no engine '" + std::string{name} + "', only io_uring (or uring) and threads"};
   return std::string{name};
 }
 

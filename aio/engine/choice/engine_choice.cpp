@@ -4,25 +4,16 @@
 #include <cstdio>
 #include <cstdlib>
 #include <new>
-#include <optional>
-#include <string_view>
 
 #include <doorbell/base/atomic.hpp>
 
+#include "../engine_names.hpp"
 #include "engine_failover.hpp"
 
 namespace doorbell::aio {
 namespace {
 
 constexpr const char* variable = "DOORBELL_ENGINE";
-
-/// @return nothing: it is not the name of an engine.
-std::optional<engine_kind> named(std::string_view name) noexcept {
-  if (name.empty()) return engine_kind::automatic;
-  if (name == "io_uring" || name == "uring") return engine_kind::io_uring;
-  if (name == "threads") return engine_kind::threads;
-  return std::nullopt;
-}
 
 void complain_once(const char* name) noexcept {
   static base::atomic<bool> has_complained{false};
@@ -32,8 +23,8 @@ void complain_once(const char* name) noexcept {
 
 engine_kind asked_by_environment(std::error_code& ec) noexcept {
   const char* const name = ::secure_getenv(variable);
-  const auto kind = named(name != nullptr ? name : "");
-  if (kind) return *kind;
+  if (name == nullptr || *name == '\0') return engine_kind::automatic;
+  if (const auto kind = engine_named(name)) return *kind;
   complain_once(name);
   ec = std::make_error_code(std::errc::invalid_argument);
   return engine_kind::automatic;

@@ -67,6 +67,7 @@
 #include <doorbell/base/private_fd.hpp>
 
 #include "../engine.hpp"
+#include "../engine_names.hpp"
 #include "../kernel/kernel_aio.hpp"
 #include "io_threads.hpp"
 
@@ -83,7 +84,7 @@ class engine_threads final : public engine, private poller::client {
   /// All started requests must have been reaped.
   ~engine_threads() override;
 
-  [[nodiscard]] std::string_view name() const noexcept override { return "threads"; }
+  [[nodiscard]] std::string_view name() const noexcept override { return names_of(engine_kind::threads).name; }
   [[nodiscard]] std::size_t start(std::span<request* const> requests) noexcept override;
   [[nodiscard]] cancel_result cancel(request& started) noexcept override;
   [[nodiscard]] std::size_t reap(std::span<completion> completions) noexcept override;

@@ -31,6 +31,7 @@
 #include <doorbell/base/private_fd.hpp>
 
 #include "../engine.hpp"
+#include "../engine_names.hpp"
 #include "uring_answer.hpp"
 
 namespace doorbell::aio {
@@ -43,7 +44,7 @@ class engine_uring final : public engine {
   static std::unique_ptr<engine_uring> make(unsigned in_flight, std::error_code& ec) noexcept;
   ~engine_uring() override;
 
-  [[nodiscard]] std::string_view name() const noexcept override { return "io_uring"; }
+  [[nodiscard]] std::string_view name() const noexcept override { return names_of(engine_kind::io_uring).name; }
   [[nodiscard]] std::size_t start(std::span<request* const> requests) noexcept override;
   [[nodiscard]] bool takes_many_by_one_call() const noexcept override { return true; }
   [[nodiscard]] cancel_result cancel(request& started) noexcept override;
