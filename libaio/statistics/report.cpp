@@ -36,8 +36,9 @@ using errors = std::array<counters::number, counters::errnos>;
 // A new number makes this assertion fail. Print the number in write_text() and in write_json(), and count it here.
 constexpr std::size_t single_numbers = 10;  // among them the three of `contexts`
 static_assert(sizeof(counted_numbers) ==
-              sizeof(counters::number) * (single_numbers + counters::opcodes + counters::answerers + counters::errnos +
-                                          calls * counters::errnos));
+                  sizeof(counters::number) * (single_numbers + counters::opcodes + counters::answerers +
+                                              counters::errnos + calls * counters::errnos),
+              "a number is new: print it, then count it in single_numbers");
 
 // Names of enumerators, without default: the compiler reports an enumerator without a name. A number that is no
 // enumerator has an empty name.

@@ -9,6 +9,7 @@
 // Oracle: each accepted request completes exactly once, the bytes are right, no call hangs, and afterwards the process
 // has no more descriptors, threads and memory than before.
 #include <doorbell/aio_calls.hpp>
+#include <doorbell/aio_engine.hpp>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -25,6 +26,7 @@
 #include <tuple>
 #include <vector>
 
+#include "../../aio/engine/engine_names.hpp"
 #include "fault_plan.hpp"
 #include "support/eventually.hpp"
 #include "support/inventory.hpp"
@@ -151,10 +153,10 @@ class fault_table : public testing::TestWithParam<std::tuple<std::string_view, s
   // The first faults occur while the library is used for the first time. The later ones occur when it has threads,
   // descriptors, and an existing context. After the faults, everything must work.
   void run_in_child(const cell& which) {
-    if (engine() != "io_uring")
-      ::setenv("DOORBELL_ENGINE", "threads", 1);
-    else
+    if (engine() == names_of(aio::engine_kind::io_uring).name)
       ::unsetenv("DOORBELL_ENGINE");
+    else
+      ::setenv("DOORBELL_ENGINE", std::string{engine()}.c_str(), 1);
     const auto fresh = inventory::now();
     const int injected = which.error.number;
     // liburcu aborts if it has no memory when the first thread registers.
@@ -222,8 +224,15 @@ std::string name_of_table(const testing::TestParamInfo<std::tuple<std::string_vi
   return std::string{std::get<0>(info.param)} + "_" + call_kinds()[std::get<1>(info.param)].name;
 }
 
+std::vector<std::string_view> engines() {
+  std::vector<std::string_view> all;
+  for (int number = 1; number <= aio::engine_count; ++number)
+    all.push_back(names_of(static_cast<aio::engine_kind>(number)).name);
+  return all;
+}
+
 INSTANTIATE_TEST_SUITE_P(, fault_table,
-                         testing::Combine(testing::Values(std::string_view{"io_uring"}, std::string_view{"threads"}),
+                         testing::Combine(testing::ValuesIn(engines()),
                                           testing::Range(std::size_t{0}, call_kinds().size())),
                          name_of_table);
 

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <utility>
 
+#include "../../aio/engine/engine_names.hpp"
 #include "calls.hpp"
 #include "require.hpp"
 
@@ -81,9 +82,9 @@ std::size_t aio_play::open_descriptors() {
 
 // Opens the descriptors that doorbell keeps open after their first use: those of the reaper and the poller.
 void aio_play::warm_up() {
-  for (const auto engine : {engine_kind::io_uring, engine_kind::threads}) {
+  for (int number = 1; number <= aio::engine_count; ++number) {
     std::error_code refused;
-    aio::context ctx{8, engine, refused};
+    aio::context ctx{8, static_cast<engine_kind>(number), refused};
     if (refused) continue;
     auto& waits = *slots_.next();
     waits.request = aio::prep_pread(files_.descriptor(file::pipe), waits.memory.data(), 1, 0);
@@ -100,7 +101,8 @@ void aio_play::warm_up() {
 
 void aio_play::setup(input& bytes) {
   auto& one = choose_context(bytes);
-  const auto engine = bytes.one_of(std::array{engine_kind::io_uring, engine_kind::threads, engine_kind::automatic});
+  constexpr auto kinds = static_cast<std::size_t>(aio::engine_count) + 1;  // with `automatic`, which is 0
+  const auto engine = static_cast<engine_kind>((bytes.below(kinds) + 1) % kinds);
   const auto nr = 1 + static_cast<unsigned>(bytes.byte());
   if (one.handle != 0) {
     auto handle = one.handle;

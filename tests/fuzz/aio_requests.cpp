@@ -36,10 +36,6 @@ constexpr std::size_t most_iovecs = 4;
 /// detect it.
 bool takes_anything(file one) noexcept { return one == file::null_device || one == file::zeroes; }
 
-bool is_vectored(std::uint16_t asked) noexcept {
-  return asked == number(opcode::preadv) || asked == number(opcode::pwritev);
-}
-
 std::uint64_t address(const std::byte* at) noexcept { return reinterpret_cast<std::uintptr_t>(at); }
 
 /// An address without memory: null, the kernel's half, or a guard page.
@@ -140,13 +136,23 @@ std::optional<std::size_t> decide_on(slot& made, input& bytes, const aio_files& 
   made.on = which;
   request.fildes = files.descriptor(which);
   made.ends_by_itself = is_store(which);
-  if (is_vectored(request.lio_opcode))
-    decide_on_vectors(made, bytes, guard, takes_anything(which));
-  else if (request.lio_opcode == number(opcode::poll))
-    // If spoil() makes this the address of a buffer, no memory is mapped there.
-    request.buf = spoilt(bytes) ? bytes.number<std::uint32_t>() & 0x1ffff : bytes.byte();
-  else if (request.lio_opcode == number(opcode::pread) || request.lio_opcode == number(opcode::pwrite))
-    decide_on_buffer(made, bytes, takes_anything(which));
+  switch (static_cast<opcode>(request.lio_opcode)) {  // a new opcode is added to `opcodes`, too
+    case opcode::preadv:
+    case opcode::pwritev:
+      decide_on_vectors(made, bytes, guard, takes_anything(which));
+      break;
+    case opcode::poll:
+      // If spoil() makes this the address of a buffer, no memory is mapped there.
+      request.buf = spoilt(bytes) ? bytes.number<std::uint32_t>() & 0x1ffff : bytes.byte();
+      break;
+    case opcode::pread:
+    case opcode::pwrite:
+      decide_on_buffer(made, bytes, takes_anything(which));
+      break;
+    case opcode::fsync:
+    case opcode::fdsync:
+      break;
+  }
   if (is_store(which) && request.nbytes > 0) request.offset = bytes.number<std::uint16_t>() % 9000;
   const auto efd = decide_on_eventfd(request, bytes, files, efds);
   if (spoilt(bytes) && !takes_anything(which)) request.buf = nowhere(bytes, guard);
