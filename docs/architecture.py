@@ -8,9 +8,9 @@ sanitizers/mutants. Without --write it does not change these files, and the exit
 different.
 
 The exit status is also 1 if a layer includes a header of a layer that it may not include, or a private header of
-another layer; if folders of a layer include each other in a cycle; if a source file of the layers or a
-scenario is in no entry of the map, or in more than one; or if the document names a file or a scenario that does not
-exist.
+another layer; if folders of a layer include each other in a cycle; if the table of folders in aio/README.md is not that
+of the tree; if a source file of the layers or a scenario is in no entry of the map, or in more than one; or if the
+document names a file or a scenario that does not exist.
 """
 import argparse
 import difflib
@@ -285,6 +285,14 @@ def check_document(text):
                 sys.exit(f"docs/architecture.md:{number}: there is no {named}")
 
 
+def check_table_of_folders(graph):
+    """Compares the rows of the layer's README.md, which begin with "| `folder/` |", with the folders."""
+    readme = graph.layer / "README.md"
+    rows = set(re.findall(r"^\| `([\w/]+)/` \|", readme.read_text(), re.MULTILINE))
+    for folder in sorted(rows ^ set(graph.without("include").includes)):
+        sys.exit(f"{name_in_tree(readme)}: {folder}/ is " + ("no folder" if folder in rows else "in no row"))
+
+
 def main():
     about, _, details = __doc__.partition("\n\n")
     parser = argparse.ArgumentParser(prog="docs/architecture.py", description=about, epilog=details,
@@ -296,6 +304,8 @@ def main():
     graphs = {name: FolderGraph(ROOT / name) for name in LAYERS}
     for graph in graphs.values():
         graph.check()
+    for name in FOLDERS_OF:
+        check_table_of_folders(graphs[name])
     before = DOCUMENT.read_text()
     check_document(before)
     wrong = False
