@@ -5,8 +5,8 @@
 A document cites a test as `suite.name`, with or without the prefix of its instantiation, and with * for a part of a
 name; a mutant as "mutant 19" or "mutants 71a to 71c"; a file or folder by its path from the top of the tree, or a
 public header by its path below doorbell/. Links to files and to sections of documents are checked, and so are the lines
-Caught-by of the mutants. In docs/architecture.md and docs/proof.md each identifier with an underscore must occur in a
-source file. Prints each name that does not exist; the exit status is 1 if there is one.
+Caught-by of the mutants. In docs/architecture.md, docs/proof.md and docs/recipes.md each identifier with an underscore
+must occur in a source file. Prints each name that does not exist; the exit status is 1 if there is one.
 """
 import argparse
 import fnmatch
@@ -21,7 +21,8 @@ MUTANTS = ROOT / "sanitizers" / "mutants"
 NOT_IN_TREE = {"build"}  # folders at the top that a build creates
 DOCUMENTS = sorted({path for pattern in ("*.md", "*/*.md", "sanitizers/*/*.md") for path in ROOT.glob(pattern)
                     if path.relative_to(ROOT).parts[0] not in NOT_IN_TREE})
-OF_THE_SOURCES = {ROOT / "docs" / "architecture.md", ROOT / "docs" / "proof.md"}  # their identifiers are checked
+# Their identifiers are checked.
+OF_THE_SOURCES = {ROOT / "docs" / name for name in ("architecture.md", "proof.md", "recipes.md")}
 SOURCE_FOLDERS = ("aio", "asio", "base", "eventfd", "notifier", "libaio", "tests", "sanitizers", "bench", "cmake")
 
 TEST = re.compile(r"^ *(?:TEST|TEST_F|TEST_P|TYPED_TEST)\((\w+),\s*(\w+)\)", re.MULTILINE)
