@@ -20,7 +20,7 @@ namespace {
 
 #ifdef DOORBELL_MODEL
 bool are_kept() noexcept { return model::are_sleeps_recorded(); }
-bool has_patience_for_ever() noexcept { return !model::may_lose_patience(); }
+bool has_patience_for_ever() noexcept { return !model::may_give_up_waiting(); }
 #else
 constexpr bool are_kept() noexcept { return true; }
 constexpr bool has_patience_for_ever() noexcept { return false; }

@@ -203,7 +203,7 @@ AND_WEAK(aio_lookup_and_destroy, 2, 2);
 SCENARIO(aio_complete_and_destroy, 3, "destroy returns after the last completion, whichever thread reaps it") {
   one_context all;
   all.submit();
-  together({{"reaper",
+  together({{"getter",
              [&] {
                std::error_code ec;
                std::array<aio::io_event, 1> event{};
@@ -287,7 +287,7 @@ struct recorded_sleeps {
 // Forbidden: both threads do so, or neither; a sleeper whose record was taken accesses the context; the context is
 // freed while the sleeper is in the engine.
 SCENARIO(aio_sleeper_given_up, 3,
-         "the reference of a sleeper that wakes as destroy gives it up is dropped once, by the sleeper or by destroy") {
+         "if a sleeper wakes as destroy gives up waiting for it, exactly one of the two drops the user's reference") {
   const recorded_sleeps here;
   one_context all;
   together({{"getter",

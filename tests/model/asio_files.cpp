@@ -262,7 +262,8 @@ SCENARIO(asio_file_look_and_complete, 3, "a read that completes after the loop's
   REQUIRE(all.loop.ended() == 2 && all.loop.failed() == 0 && all.loop.bytes() == 2);
 }
 
-SCENARIO(asio_file_cancel_and_complete, 3, "a read that is cancelled as it completes ends once: read, or not") {
+SCENARIO(asio_file_cancel_and_complete, 3,
+         "a read that is cancelled as it completes ends once: with its byte, or as cancelled") {
   reading all;
   all.begin_read();
   together({{"loop", [&] { all.loop.run_until_ended(2); }},
@@ -349,8 +350,8 @@ SCENARIO(asio_file_queue, 3,
 }
 
 SCENARIO(asio_file_shut_down_and_complete, 3,
-         "the handler of an operation that completes as the context ends is destroyed, not called, when its buffer is "
-         "free") {
+         "if an operation completes while the context shuts down, its handler is not called, and is destroyed when the "
+         "buffer is no longer used") {
   reading all;
   all.begin_read();
   all.loop.run_what_is_posted();

@@ -137,7 +137,7 @@ WEAK_SCENARIO(counter_lock_count, 3, 3,
             {"second looker", look}});
 }
 
-WEAK_SCENARIO(counter_lock_forwards, 3, 3,
+WEAK_SCENARIO(counter_lock_values_in_order, 3, 3,
               "a thread that reads the count twice gets values in the order in which they were stored") {
   counter_lock count{7};
   count.lock();

@@ -50,7 +50,7 @@ class duplicated_eventfd {
 
 // Legal: the count arrives, or is dropped because the program has closed the library's descriptor.
 // Forbidden: the library writes to the file that now has the number.
-SCENARIO(resfd_number_of_ours_becomes_a_files, 3,
+SCENARIO(resfd_number_of_duplicate_reused_for_a_file, 3,
          "if the program puts a file at the number of the library's duplicate, nothing is written to that file") {
   const duplicated_eventfd efd;
   const unique_fd file{::eventfd(0, EFD_NONBLOCK)};
@@ -75,7 +75,8 @@ const int regular_file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 
 // Legal: the ending thread waits until the reaping thread has signalled, or reaps itself.
 // Forbidden: the process may end before the eventfd has its count. Another process may wait for it.
-SCENARIO(resfd_of_a_process_that_ends, 2, "a process that may end has signalled the eventfds of its file I/O") {
+SCENARIO(resfd_of_a_process_that_ends, 2,
+         "the eventfds of a process's file I/O have been signalled before the process may end") {
   const unique_fd efd{::eventfd(0, EFD_NONBLOCK)};
   aio::aio_context_t ctx = 0;
   REQUIRE(aio::io_setup(2, &ctx) == 0);

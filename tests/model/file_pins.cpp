@@ -88,7 +88,7 @@ SCENARIO(pins_number_used_again, 3,
 // Forbidden: the second request, which is submitted when the number refers to the first file again, shares a pin of the
 // other file.
 SCENARIO(pins_number_used_again_at_submit, 3,
-         "if a number becomes another file's as it is pinned, later requests still use the file of the number") {
+         "if a number starts to refer to another file during a pin, later requests use the file it refers to then") {
   io_threads_parts all;
   const auto file = make_file();
   const auto first = same_file(file);
@@ -138,7 +138,7 @@ SCENARIO(pins_channel_full, 3,
 // own pin or has kept the old one.
 // Forbidden: the wait ends while the file is open, or never ends; or the sweep closes a file that a request still uses.
 SCENARIO(pins_ended_by_the_program, 2,
-         "if a thread of the program ends a file's last request, the file is closed when its wait for that returns") {
+         "if the program ends a file's last request, the file is closed when the program's wait for that returns") {
   io_threads_parts all;
   all.start_poller();
   const auto file = make_file();

@@ -86,7 +86,7 @@ void close_in_program(int number) { REQUIRE(::close(number) == 0); }
 // Legal: the second thread waits for the start that the first thread has begun, or finds the I/O threads running.
 // Forbidden: the second thread starts the I/O threads again, or sends its file before they have their table.
 SCENARIO(io_threads_started_by_two, 2,
-         "if two threads need the I/O threads concurrently, one starts them, and both requests are carried out") {
+         "if two threads need the I/O threads concurrently, they start once, and both requests are carried out") {
   const auto file = make_file();
   const auto other = make_file();
   own_io_threads mine;
@@ -162,9 +162,9 @@ SCENARIO(io_threads_descriptor_sent_into_a_full_channel, 1,
   end_process_io_threads(*all);
 }
 
-// Legal: each thread names the set of I/O threads that it has tried, and the second thread gets the set that has
-// replaced it for the first thread. Forbidden: the second thread replaces the new set, too; or a request stays queued
-// at a set whose threads have ended.
+// Legal: each thread names the lost set of I/O threads when it asks for another set. The first thread replaces the lost
+// set, and the second thread gets the new set. Forbidden: the second thread replaces the new set, too; or a request
+// stays queued at a set whose threads have ended.
 SCENARIO(io_threads_replaced_by_two, 1,
          "two threads that concurrently find the I/O threads lost get the same new set of I/O threads, which carries "
          "out both requests") {

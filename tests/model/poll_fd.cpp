@@ -33,7 +33,7 @@ void drain(const eventfd& efd) {
   efd.context()->drain(ec);
 }
 
-void require_in_line(const eventfd& efd) {
+void require_consistent(const eventfd& efd) {
   const int fd = efd.poll_fd();
   const bool there = efd.context()->count() > 0;
   REQUIRE(is_readable(fd) == there);
@@ -47,7 +47,7 @@ SCENARIO(poll_fd_made_while_signalled, 3, "in the end the descriptor is readable
   together({{"maker", [&] { efd.poll_fd(); }},
             {"signaller", [mine = efd.context()] { mine->signal(); }},
             {"drainer", [&] { drain(efd); }}});
-  require_in_line(efd);
+  require_consistent(efd);
 }
 
 SCENARIO(poll_fd_signals_and_drain, 3,
@@ -57,7 +57,7 @@ SCENARIO(poll_fd_signals_and_drain, 3,
   together({{"first signaller", [mine = efd.context()] { mine->signal(); }},
             {"second signaller", [mine = efd.context()] { mine->signal(); }},
             {"drainer", [&] { drain(efd); }}});
-  require_in_line(efd);
+  require_consistent(efd);
 }
 
 SCENARIO(poll_fd_whenever_the_lock_is_free, 3,

@@ -123,7 +123,7 @@ void pass_a_round() {
 
 }  // namespace
 
-SCENARIO(reaper_rings, 3,
+SCENARIO(reaper_completes_and_signals, 3,
          "a request completes without a call of io_getevents: a thread that reads the kernel eventfd finds the event") {
   a_context all;
   const auto efd = make_eventfd();
@@ -136,7 +136,8 @@ SCENARIO(reaper_rings, 3,
   REQUIRE(!is_readable(efd));
 }
 
-SCENARIO(reaper_rings_for_each, 3, "the eventfd gets 1 for each request, also if they are reaped one at a time") {
+SCENARIO(reaper_signals_once_for_each, 3,
+         "the eventfd gets 1 for each request, also if they are reaped one at a time") {
   a_context all;
   const auto efd = make_eventfd(EFD_NONBLOCK);
   all.disk().give_singly();

@@ -17,7 +17,7 @@ class program {
   explicit program(const aio::ring& ring) : there_{*static_cast<layout*>(ring.address())} {}
 
   /// Reads the events that it finds, at most `most`, and checks that their numbers are consecutive.
-  void reap(unsigned most) {
+  void take_events(unsigned most) {
     const auto tail = atomic(there_.tail).load(base::memory_order_acquire);
     auto head = atomic(there_.head).load(base::memory_order_relaxed);
     for (unsigned i = 0; i < most && head != tail; ++i) {
@@ -87,8 +87,8 @@ WEAK_SCENARIO(ring_publication, 3, 3, "a program that sees a new tail reads each
                ring.publish();
              }},
             {"program", [&] {
-               reader.reap(2);
-               reader.reap(2);
+               reader.take_events(2);
+               reader.take_events(2);
              }}});
   REQUIRE(ring.get_rest(reader.next()) == 2);
 }
@@ -106,8 +106,8 @@ WEAK_SCENARIO(ring_slot_again, 3, 3, "a slot is written again only after the pro
                ring.publish();
              }},
             {"program", [&] {
-               reader.reap(1);
-               reader.reap(1);
+               reader.take_events(1);
+               reader.take_events(1);
              }}});
   REQUIRE(reader.next() == 2);
   REQUIRE(ring.published() >= full && ring.published() <= full + 2);

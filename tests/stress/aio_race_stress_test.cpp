@@ -332,7 +332,7 @@ TEST(aio_race, no_thread_sleeps_for_an_event_that_another_has_reaped) {
 
 // Oracle: when the thread that sleeps in the engine times out, another waiting thread takes its place: threads that
 // wait without a timeout get the later events.
-TEST(aio_race, a_leader_that_gives_up_is_succeeded) {
+TEST(aio_race, a_leader_that_times_out_has_a_successor) {
   const doorbell::test::pipe_ends pipe;
   aio::context ctx{4};
   std::array<char, 8> text{};

@@ -99,7 +99,7 @@ TEST_F(mapped_ring, a_slot_is_free_after_its_event_was_got_and_not_before) {
   EXPECT_FALSE(ring_.take_slot());
 }
 
-TEST_F(mapped_ring, a_head_moved_by_the_program_frees_exactly_as_many_slots) {
+TEST_F(mapped_ring, a_head_moved_by_the_program_frees_one_slot_for_each_event) {
   take_all_slots();
   publish(1);
   publish(2);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// failure: ends an execution that shows a bug, and the program. The threads are left where they are.
+// failure: fail() reports a bug that an execution shows, and ends the program. The threads of the execution do not
+// continue.
 #pragma once
 
 #include <cstdint>

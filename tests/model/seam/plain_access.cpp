@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The code under test is compiled with -fsanitize=thread, and linked with these functions instead of ThreadSanitizer's.
-// The model checker so sees each plain access to memory, and each atomic operation that does not use doorbell's seam:
-// those in headers of the standard library.
+// So the model checker sees each plain access to memory, and also the atomic operations that do not use doorbell's
+// seam, which are those in headers of the standard library.
 #include <doorbell_model/calls.hpp>
 
 #include <cstddef>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Replaces base/rcu.cpp and liburcu. A section is a number in its thread. A grace period ends when the sections that
-// were open at its beginning have ended, not earlier: so a missing grace period becomes visible.
+// Replaces base/rcu.cpp and liburcu. Each thread stores the number of its open section. A grace period ends only when
+// all sections that were open at its beginning have ended, so the model checker finds a bug if a grace period is
+// missing.
 //
 // For each section and each grace period, exactly one of these holds: the whole section happens before the end of the
 // grace period, or the beginning of the grace period happens before the whole section. The first holds if the section's

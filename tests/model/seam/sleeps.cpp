@@ -12,22 +12,22 @@ namespace {
 
 struct {
   bool are_recorded = false;
-  unsigned losses_left = 0;
+  unsigned given_up_left = 0;
 } sleeps;
 
 }  // namespace
 
-void record_sleeps(unsigned most_losses_of_patience) noexcept {
+void record_sleeps(unsigned most_given_up) noexcept {
   const not_tracked here;
-  sleeps = {.are_recorded = true, .losses_left = most_losses_of_patience};
+  sleeps = {.are_recorded = true, .given_up_left = most_given_up};
   scheduler::one().at_end([] { sleeps = {}; });
 }
 
 bool are_sleeps_recorded() noexcept { return sleeps.are_recorded; }
 
-bool may_lose_patience() noexcept {
-  if (sleeps.losses_left == 0) return false;
-  --sleeps.losses_left;
+bool may_give_up_waiting() noexcept {
+  if (sleeps.given_up_left == 0) return false;
+  --sleeps.given_up_left;
   return true;
 }
 

@@ -6,12 +6,13 @@
 
 namespace doorbell::model {
 
-/// For the rest of the execution, records sleeps in calls on contexts, and lets destroys give up waiting for a sleeper
-/// at most `most_losses_of_patience` times, at any moment.
-void record_sleeps(unsigned most_losses_of_patience) noexcept;
+/// For the rest of the execution, records sleeps in calls on contexts. io_destroy may give up waiting for a sleeper at
+/// any moment, at most `most_given_up` times in all.
+void record_sleeps(unsigned most_given_up) noexcept;
 
 [[nodiscard]] bool are_sleeps_recorded() noexcept;
-/// @return whether the calling destroy may give up waiting; each such result counts.
-[[nodiscard]] bool may_lose_patience() noexcept;
+/// @return whether the calling io_destroy may give up waiting. Each call that returns true uses one of
+/// `most_given_up`.
+[[nodiscard]] bool may_give_up_waiting() noexcept;
 
 }  // namespace doorbell::model
