@@ -27,7 +27,7 @@ using clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 constexpr auto patience = 5s;  // for the completion of a request
-// After the timeout of a call: the library notices a lost descriptor within a second.
+// A call returns at most this long after its timeout: the library notices a lost descriptor within a second.
 constexpr auto slowest_return = 1500ms;
 
 base::unique_fd memory_file(std::size_t size) {
@@ -242,8 +242,8 @@ void workload::expect_content(const op& done, int fd, off_t from, const char* me
 
 void workload::note_signals() { signals_ += doorbell::test::take(resfd_.get()); }
 
-// Each completed request that names the eventfd has added 1 to it. A request that should wait may have failed; its
-// event is available before the eventfd is signalled.
+// Each completed request that names the eventfd has added 1 to it. A request that is meant to wait may have failed and
+// signalled, too. Its event is available before its signal, so look() gets events after it has read the eventfd.
 void workload::expect_signals() {
   const auto expected = [&] {
     return static_cast<std::uint64_t>(std::ranges::count_if(ops_, [](const auto& each) {

@@ -197,7 +197,7 @@ TEST(registration_stress, destruction_against_the_last_close_and_signals) {
       [] {});
 }
 
-// Oracle: a signal is in the result of register_with(), or calls the callback: never both, never neither.
+// Oracle: exactly one of these holds for a signal: it is in the result of register_with(), or it calls the callback.
 TEST(registration_stress, register_against_a_signal) {
   eventfd efd;
   int calls = 0;

@@ -28,7 +28,7 @@ using doorbell::test::stagger;
 /// A timeout so short that it may expire before the waiting thread is asleep.
 std::chrono::nanoseconds moment(stagger& random) { return std::chrono::nanoseconds{random.below(20'000)}; }
 
-// Oracle: a read either has taken the count, or has timed out and left it: never both, never neither.
+// Oracle: exactly one of these holds for a read: it has taken the count, or it has timed out and left the count.
 TEST(sleeper_stress, a_timed_read_against_a_signal) {
   eventfd efd;
   std::uint64_t got = 0;

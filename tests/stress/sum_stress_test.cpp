@@ -185,7 +185,8 @@ reader forward_and_read_there(int flags) {
     efd.forward_to(there.get());
     while (!sum.reached()) {
       sum.read(take(there.get()));
-      if ((flags & EFD_NONBLOCK) != 0) efd.write(0);  // moves counts that had no room, or were added before
+      if ((flags & EFD_NONBLOCK) != 0)
+        efd.write(0);  // moves counts that did not fit, or were added before forward_to()
     }
   };
 }

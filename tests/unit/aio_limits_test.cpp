@@ -82,9 +82,9 @@ TEST(aio_limits, setup_without_descriptors_fails_until_there_are_enough) {
   EXPECT_EQ(aio::aio_nr(), 0U);
 }
 
-// In a child, where no reaper has been started yet: the reaper needs a descriptor, and so does a kernel eventfd. A
-// submit that gets no descriptor fails with EMFILE or EAGAIN.
-TEST(aio_limits, submit_with_an_eventfd_without_descriptors_is_refused) {
+// Runs in a child, where no reaper has been started yet. The reaper needs a descriptor, and so does the library's
+// duplicate of the eventfd. A submit that gets no descriptor fails with EMFILE or EAGAIN.
+TEST(aio_limits, without_descriptors_submit_with_an_eventfd_is_refused) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
   in_child([] {
     piped_context ctx;
@@ -108,7 +108,7 @@ TEST(aio_limits, submit_with_an_eventfd_without_descriptors_is_refused) {
   });
 }
 
-TEST(aio_limits, a_wait_with_a_signal_mask_without_descriptors_fails_with_emfile) {
+TEST(aio_limits, without_descriptors_a_wait_with_a_signal_mask_fails_with_emfile) {
   piped_context ctx;
   ASSERT_EQ(ctx.submit(), 1);
   sigset_t none;
@@ -214,7 +214,7 @@ TEST(aio_limits, io_threads_that_can_start_only_one_thread_are_not_used) {
   });
 }
 
-TEST(aio_limits, submit_with_an_eventfd_without_threads_is_refused) {
+TEST(aio_limits, without_threads_submit_with_an_eventfd_is_refused) {
   in_child([] {
     aio::context ctx{8};
     const doorbell::test::pipe_ends pipe;

@@ -246,7 +246,7 @@ TEST_F(aio_resfd, a_file_in_the_places_of_the_eventfd_and_its_duplicate_is_not_w
     requests_.complete(ctx, efd.get());
     EXPECT_EQ(take_until(efd.get(), 2), 2U);
     const auto file = doorbell::test::temporary_file();
-    ASSERT_EQ(::fcntl(file.get(), F_SETFL, O_NONBLOCK), 0);  // as a non-blocking eventfd has
+    ASSERT_EQ(::fcntl(file.get(), F_SETFL, O_NONBLOCK), 0);  // the flag of a non-blocking eventfd
     int replaced = 0;
     for (int fd = 3; fd < 1024; ++fd)
       if (fd != efd.get() && doorbell::test::is_open(fd) && aio::is_same_file(efd.get(), fd)) {

@@ -49,10 +49,10 @@ void limit(int what, rlim_t most) {
   ASSERT_EQ(::setrlimit(static_cast<__rlimit_resource>(what), &both), 0);
 }
 
-/// Becomes a user whom the kernel charges for rings (Linux 5.10 and 6.18). The kernel does not charge root.
+/// Makes the process an unprivileged user's. Linux 5.10 and 6.18 charge such a user for rings, and do not charge root.
 void become_unprivileged() {
-  constexpr uid_t user_of_nothing = 64'999;
-  ASSERT_TRUE(::geteuid() != 0 || ::setuid(user_of_nothing) == 0);
+  constexpr uid_t unused_user = 64'999;
+  ASSERT_TRUE(::geteuid() != 0 || ::setuid(unused_user) == 0);
 }
 
 /// Creates contexts, and has each of them read a file by its engine.

@@ -32,8 +32,8 @@ using doorbell::test::temporary_file;
 using doorbell::test::temporary_file_in;
 using net::error::operation_aborted;
 
-// Oracle: an operation that had no room, or whose handler has not been called yet, goes on in the child. An operation
-// in flight ends in the child.
+// Oracle: an operation that was in flight at the fork ends in the child as aborted. An operation for which the context
+// had no room is carried out in the child, and a handler that had not been called yet is called there.
 TEST_F(asio_file_object, in_a_forks_child_carries_out_operations_that_had_no_room_in_the_parent) {
   constexpr std::size_t many = 3000;
   random_access_file reader{io_, pipe_.read.release()};

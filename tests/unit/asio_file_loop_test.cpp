@@ -123,7 +123,7 @@ TEST_P(asio_file_loop, poll_one_calls_one_handler) {
   expect_one_at_a_time(length, [this] { EXPECT_LE(io_.poll_one(), 1U); });
 }
 
-// Operations at an offset of their own, so that several can be outstanding.
+// Each operation has its own offset, so several operations may be outstanding.
 class asio_file_loop_at_offsets : public asio_file_loop {};
 
 TEST_P(asio_file_loop_at_offsets, run_one_calls_one_handler_of_several_that_are_outstanding) {

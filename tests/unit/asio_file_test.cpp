@@ -327,7 +327,7 @@ TEST_F(asio_file, moves_with_its_outstanding_operations) {
   file_.async_read_some_at(0, net::buffer(block_), result.handler());
   doorbell::asio::basic_random_access_file<net::io_context::executor_type> exact{io_};
   random_access_file moved{std::move(file_)};
-  EXPECT_FALSE(file_.is_open());  // NOLINT(bugprone-use-after-move): it is said to be closed
+  EXPECT_FALSE(file_.is_open());  // NOLINT(bugprone-use-after-move): a moved-from file is closed
   file_ = std::move(exact);
   run();
   EXPECT_EQ(result.bytes, text.size());

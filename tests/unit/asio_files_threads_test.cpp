@@ -209,7 +209,7 @@ void expect_all_end(Context& context) {
   }
 }
 
-TEST(asio_files_threads, of_a_loop_of_two_threads_all_operations_end_once) {
+TEST(asio_files_threads, a_loop_that_two_threads_run_ends_each_operation_once) {
   if (!doorbell::test::has_memory_folder()) GTEST_SKIP() << "no /dev/shm";
   doorbell::test::use_files_once();
   const doorbell::test::nothing_left_behind checks;

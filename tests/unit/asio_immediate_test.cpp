@@ -104,7 +104,7 @@ class asio_immediate : public testing::Test {
     no_stream.async_write_some(net::buffer(text), bind(stream_written.handler()));
     file.async_read_some_at(0, net::mutable_buffer{}, bind(nothing_read.handler()));
   }
-  // A composed operation counts as work of either loop until its handler is called, so both loops are polled.
+  // A composed operation is outstanding work of both loops until its handler is called, so both loops are polled.
   void run_both(net::io_context& others) {
     while (io.poll() + others.poll() > 0) {
       io.restart();

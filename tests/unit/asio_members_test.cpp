@@ -114,7 +114,7 @@ class asio_members : public testing::Test {
   }
 
   // Members that succeed on open objects, any number of times.
-  [[nodiscard]] members that_may_sleep() {
+  [[nodiscard]] members that_take_a_lock() {
     return {
         {"eventfd::cancel", [&](auto& ec) { efd.cancel(ec); }, [&] { efd.cancel(); }},
         {"watch::cancel", [&](auto& ec) { watch.cancel(ec); }, [&] { watch.cancel(); }},
@@ -175,7 +175,7 @@ class asio_members : public testing::Test {
 
 TEST_F(asio_members, of_closed_objects_report_bad_descriptor) {
   close_all();
-  for (const auto& list : {that_may_sleep(), that_signal(), that_close(), members{read()}})
+  for (const auto& list : {that_take_a_lock(), that_signal(), that_close(), members{read()}})
     for (const auto& each : list) each.expect_both(bad_descriptor);
   EXPECT_FALSE(stays.is_set());
   EXPECT_EQ(watch.native_handle(), -1);
@@ -183,7 +183,7 @@ TEST_F(asio_members, of_closed_objects_report_bad_descriptor) {
 }
 
 TEST_F(asio_members, of_open_objects_clear_the_error_code) {
-  for (const auto& list : {that_may_sleep(), that_signal()})
+  for (const auto& list : {that_take_a_lock(), that_signal()})
     for (const auto& each : list) each.expect_both({});
   for (const auto& each : that_assign()) each.expect_both(already_open);
   efd.read();
@@ -224,7 +224,7 @@ TEST_F(asio_members, in_a_callback_report_resource_deadlock_would_occur_unless_t
   int called = 0;
   const doorbell::notifier inside{other, [&](auto&) {
                                     ++called;
-                                    for (const auto& list : {that_may_sleep(), that_close(), members{read()}})
+                                    for (const auto& list : {that_take_a_lock(), that_close(), members{read()}})
                                       for (const auto& each : list) each.expect_both(deadlock);
                                     for (const auto& each : that_signal()) each.expect_both({});
                                     member{"watch::assign", [&](auto& ec) { closed.assign(shared, source.get(), ec); },

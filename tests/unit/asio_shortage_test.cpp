@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The errors of operations when descriptors, threads, memory or resources for kernel waits are short. An operation
-// after the shortage is carried out.
+// Operations report an error while descriptors, threads, memory or the kernel's resources for waits are short. After
+// the shortage, operations are carried out.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>
@@ -73,7 +73,7 @@ class two_files {
   }
   [[nodiscard]] const std::vector<error_code>& told() const { return told_; }
   void expect_all_told(const error_code& expected) const { EXPECT_EQ(told_, std::vector<error_code>(4, expected)); }
-  void expect_everything_goes() {
+  void expect_all_operations_succeed() {
     stream_.seek(0, doorbell::asio::file_base::seek_set);
     start();
     run();
@@ -125,7 +125,7 @@ TEST(asio_shortage, of_descriptors_is_reported_to_the_handlers_and_has_no_effect
       EXPECT_TRUE(!each || each == of_system(EMFILE) || each == of_system(EAGAIN)) << each;
     if (spare == 0) files.expect_all_told(of_system(EMFILE));
     files.expect_position_behind_what_was_read();
-    files.expect_everything_goes();
+    files.expect_all_operations_succeed();
   }
 }
 
@@ -164,7 +164,7 @@ TEST(asio_shortage, of_memory_for_the_context_of_the_files_is_reported_to_the_ha
     if (allocations == 0) {
       EXPECT_EQ(files.told()[0], of_system(ENOMEM));
     }
-    files.expect_everything_goes();
+    files.expect_all_operations_succeed();
   }
 }
 

@@ -30,7 +30,7 @@ TEST(asio_spawn, waits_reads_and_writes_return_when_they_are_done) {
         efd.async_write(2, yield);
       },
       net::detached);
-  EXPECT_EQ(io.poll(), 1U) << "the coroutine has begun, and waits";
+  EXPECT_EQ(io.poll(), 1U) << "poll() starts the coroutine, which then waits";
   efd.signal(5);
   io.run();
   EXPECT_EQ(read, 5U);

@@ -54,7 +54,7 @@ class asio_sync_threads : public testing::Test {
 };
 
 // Oracle: one wait is cancelled concurrently with a set, and another wait is queued behind it. Exactly one of the two
-// waits gets the set: never both, never neither.
+// waits gets the set.
 TEST_F(asio_sync_threads, a_set_against_a_cancel_completes_exactly_one_wait) {
   constexpr int rounds = 100;
   net::io_context& io = loops[0];

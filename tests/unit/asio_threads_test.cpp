@@ -171,7 +171,7 @@ TEST(asio_threads, writes_and_reads_of_two_loops_wait_for_each_other) {
   EXPECT_EQ(read, writes);
 }
 
-// Oracle: a count is either read or still in the eventfd, never both, never neither, whenever the cancel happens.
+// Oracle: whenever the cancel happens, each count is in exactly one place: it has been read, or it is in the eventfd.
 TEST(asio_threads, cancel_against_signal_loses_and_doubles_no_count) {
   constexpr int rounds = 2000;
   net::io_context io;

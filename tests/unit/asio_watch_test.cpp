@@ -247,7 +247,7 @@ TEST_F(asio_watch, ends_with_the_error_of_a_failed_read) {
   ASSERT_EQ(::pthread_sigmask(SIG_UNBLOCK, &one, nullptr), 0);
 }
 
-TEST_F(asio_watch, a_refused_descriptor_stays_open_and_the_callers) {
+TEST_F(asio_watch, a_refused_descriptor_stays_open_and_belongs_to_the_caller) {
   doorbell::asio::watch watch{io};
   error_code ec;
   const unique_fd file{::open("/proc/self/exe", O_RDONLY | O_CLOEXEC)};
@@ -542,8 +542,8 @@ TEST_F(asio_watch, the_reader_and_a_writer_in_another_process_wait_for_each_othe
   doorbell::test::expect_success(child);
 }
 
-// Oracle: a count is either in the eventfd or still in the source, never both, never neither, whenever the close
-// happens. After a close, no count is added, although another thread runs the loop.
+// Oracle: whenever the close happens, each count is in exactly one place: in the eventfd, or still in the source. After
+// a close, no count is added, although another thread runs the loop.
 TEST_F(asio_watch, close_against_reading_loses_and_doubles_no_count) {
   constexpr int rounds = 100;
   auto work = std::make_optional(net::make_work_guard(io));

@@ -235,26 +235,26 @@ TEST_F(asio_write, ends_with_close_and_is_refused_after_it) {
 
 TEST_F(asio_write, waiting_for_room_ends_with_eof_at_the_last_close_and_adds_no_count) {
   doorbell::eventfd theirs;
-  doorbell::asio::eventfd voice{io, theirs};
+  doorbell::asio::eventfd writer{io, theirs};
   theirs.write(max);
-  voice.async_write(1, tell());
+  writer.async_write(1, tell());
   io.poll();
   theirs.close();
   io.run();
   ASSERT_EQ(told.size(), 1U);
   EXPECT_EQ(told[0], eof);
-  EXPECT_EQ(voice.read(), max);
+  EXPECT_EQ(writer.read(), max);
 }
 
 TEST_F(asio_write, after_the_last_close_fails_with_eof_although_there_is_room) {
   doorbell::eventfd theirs;
-  doorbell::asio::eventfd voice{io, theirs};
+  doorbell::asio::eventfd writer{io, theirs};
   theirs.close();
-  voice.async_write(1, tell());
+  writer.async_write(1, tell());
   io.run();
   ASSERT_EQ(told.size(), 1U);
   EXPECT_EQ(told[0], eof);
-  EXPECT_EQ(voice.context()->count(), 0U);
+  EXPECT_EQ(writer.context()->count(), 0U);
 }
 
 TEST_F(asio_write, in_a_callback_is_refused) {

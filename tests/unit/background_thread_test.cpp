@@ -191,9 +191,9 @@ void forbid(long number) {
   ASSERT_EQ(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
 }
 
-// Oracle: a background thread with nothing to change starts in a sandbox that kills a process which changes a policy,
-// processors or a priority.
-TEST(background_thread, makes_no_system_calls_that_would_change_nothing) {
+// The sandbox kills a process that sets a scheduling policy, processors or a priority. Oracle: a background thread
+// starts there if none of these settings has to change.
+TEST(background_thread, makes_no_system_calls_for_settings_that_need_no_change) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "there is no seccomp(2)";
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer makes calls of its own";
   in_child([] {

@@ -250,8 +250,8 @@ TEST(counter_lock, a_sleeper_sees_an_addition_made_before_it_acquires_the_lock) 
   }
 }
 
-// Oracle, never both and never neither: a waiter that arrives after the signal finds the count, or the signal finds a
-// waiter that arrived before.
+// Oracle: exactly one of the two holds: the waiter arrives after the signal and finds the count, or the waiter arrives
+// before the signal, and the signaller finds it.
 TEST(counter_lock, a_waiter_that_arrives_and_a_signaller_find_each_other_exactly_once) {
   std::optional<counter_lock> efd;
   bool waiter_found_the_signal = false;

@@ -349,7 +349,7 @@ void descriptors_closed::expect_requests_signal_new_eventfds(bool is_used_before
     aio::aio_context_t ctx = 0;
     ASSERT_EQ(aio::io_setup(8, &ctx), 0);
     alignas(4096) static std::array<char, 4096> block;
-    const auto ring_once = [&] {
+    const auto signal_once = [&] {
       const auto file = file_for_engine(std::string(4096, 'x'));
       const auto efd = doorbell::test::kernel_eventfd(0, 0);
       aio::iocb_abi read = aio::prep_pread(file.get(), block.data(), block.size(), 0);
@@ -363,9 +363,9 @@ void descriptors_closed::expect_requests_signal_new_eventfds(bool is_used_before
       aio::io_event event{};
       EXPECT_EQ(aio::io_getevents(ctx, 1, 1, &event, nullptr), 1);
     };
-    if (is_used_before) ring_once();
+    if (is_used_before) signal_once();
     take_all(files);
-    for (int times = 0; times < 3; ++times) ring_once();
+    for (int times = 0; times < 3; ++times) signal_once();
     EXPECT_EQ(aio::io_destroy(ctx), 0);
     expect_untouched(files);
   });

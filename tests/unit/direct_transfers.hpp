@@ -57,10 +57,10 @@ class buffers {
   [[nodiscard]] char* operator[](std::size_t index) const { return memory_.get() + index * block_size; }
 
  private:
-  struct freed {
+  struct free_deleter {
     void operator()(char* memory) const { std::free(memory); }  // NOLINT(*-no-malloc): of aligned_alloc
   };
-  std::unique_ptr<char[], freed> memory_;
+  std::unique_ptr<char[], free_deleter> memory_;
 };
 
 /// For tests that use the whole interface, from io_setup to io_destroy, by handle.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How doorbell-run --check examines the code of an ELF file: the instructions that it executes near others, and the
-// functions that it calls after an instruction.
+// doorbell-run --check examines the code of an ELF file: whether one instruction follows another one at a small
+// distance, and which functions are called after an instruction.
 #include <elf.h>
 #include <gtest/gtest.h>
 
@@ -34,7 +34,7 @@ TEST(elf_file, executes_an_instruction_near_another_one) {
   EXPECT_TRUE(near.open().executes("first", "second", 16));
 }
 
-TEST(elf_file, executes_an_instruction_that_begins_within_itself) {
+TEST(elf_file, executes_an_instruction_that_begins_inside_an_earlier_match) {
   program twice;
   twice.put_code(0x10, "xxx.");
   EXPECT_TRUE(twice.open().executes("xx", ".", 1));

@@ -138,7 +138,7 @@ TEST_F(engine_choice, is_io_uring_or_an_error_if_the_environment_names_io_uring)
   });
 }
 
-void expect_error_for_a_name_that_is_none() {
+void expect_error_for_an_unknown_name() {
   doorbell::test::in_child([] {
     ::setenv("DOORBELL_ENGINE", "thread", 1);
     testing::internal::CaptureStderr();
@@ -152,12 +152,12 @@ void expect_error_for_a_name_that_is_none() {
   });
 }
 
-TEST_F(engine_choice, an_unknown_name_is_an_error_and_reported_once) { expect_error_for_a_name_that_is_none(); }
+TEST_F(engine_choice, an_unknown_name_is_an_error_and_reported_once) { expect_error_for_an_unknown_name(); }
 
 TEST_F(engine_choice, an_unknown_name_is_an_error_where_io_uring_is_refused) {
   doorbell::test::in_child([] {
     doorbell::test::refuse(SYS_io_uring_setup, EPERM);
-    expect_error_for_a_name_that_is_none();
+    expect_error_for_an_unknown_name();
   });
 }
 

@@ -69,7 +69,7 @@ class ring_and_io_threads : public testing::Test {
     EXPECT_EQ(next(), &read);
     return read.answered;
   }
-  /// Does as a thread that has slept for events often enough.
+  /// Records as many sleeps for events as the calling thread needs to have the habit.
   void gain_habit() {
     for (unsigned n = 0; n < getter_habit::enough_sleeps; ++n) both_.note_sleep();
   }
@@ -109,7 +109,7 @@ TEST_F(ring_and_io_threads, requests_of_other_threads_go_to_the_io_threads) {
   }};
 }
 
-TEST_F(ring_and_io_threads, requests_of_a_thread_that_comes_late_but_was_not_away_go_to_the_ring) {
+TEST_F(ring_and_io_threads, requests_of_a_thread_that_fetches_late_but_did_not_sleep_elsewhere_go_to_the_ring) {
   gain_habit();
   for (int n = 0; n < 100; ++n) both_.note_late();
   EXPECT_EQ(carrier_of_read(), answered_by::io_uring);

@@ -202,8 +202,8 @@ TEST_F(refusing_uring, an_interrupted_wait_returns_an_error_and_loses_nothing) {
   EXPECT_EQ(events_within(20s), 1U);
 }
 
-// Oracle: the descriptor announces each accepted request, although the ring refused the entry by which another
-// submitter wanted its request announced.
+// Oracle: the descriptor becomes readable for each accepted request, although the ring refuses one submitter's read of
+// the I/O threads' eventfd (engine_uring::watch()) while the other submitter starts its request.
 TEST_F(refusing_uring, a_request_is_announced_although_the_ring_refuses_another_submitters_watch) {
   std::error_code ec;
   const int descriptor = ctx_.descriptor(ec);

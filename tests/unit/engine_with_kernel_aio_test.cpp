@@ -94,8 +94,9 @@ class engine_with_kernel_aio : public testing::Test {
     });
   }
 
-  /// Runs `body` while another thread sleeps in wait(). @return the result of that wait. The cancelled poll of an
-  /// earlier wake() may end a wait late, and reap() removes it; so a wait that ends before `body` runs does not count.
+  /// Runs `body` while another thread sleeps in wait(). @return the result of that wait. An earlier wake() may have
+  /// cancelled a poll whose completion ends a later wait. So if a wait ends before `body` runs, the thread removes the
+  /// completion by reap() and waits again.
   template <class Body>
   engine::wait_result waiting_during(Body body) {
     doorbell::test::sleeper asleep;

@@ -111,8 +111,9 @@ TEST_P(epoll_refuses, new_files_and_their_requests_end_with_the_error) {
   });
 }
 
-// Oracle: of two reads of one byte, one gets the byte; the other, which would wait again, ends with EAGAIN.
-TEST_P(epoll_refuses, to_wait_again_and_the_request_ends_with_try_again) {
+// Two reads wait for a pipe that gets one byte. Oracle: one read gets the byte; the other read would have to wait
+// again, and ends with EAGAIN.
+TEST_P(epoll_refuses, to_wait_again_so_the_request_ends_with_try_again) {
   in_child([] {
     doorbell::test::pipe_ends pipe;
     std::array<char, 2> bytes{};

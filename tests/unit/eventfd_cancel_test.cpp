@@ -43,8 +43,8 @@ struct named_call {
   void (*call)(const program_files& files);
 };
 
-constexpr std::array interruptible_calls{
-    named_call{"poll_fd and its end",
+constexpr std::array calls_with_cancellation_points{
+    named_call{"poll_fd, and the close of an eventfd that has one",
                [](const program_files&) {
                  const eventfd efd;
                  efd.poll_fd();
@@ -94,7 +94,7 @@ constexpr std::array interruptible_calls{
 // Oracle: a thread whose cancellation is pending before its call completes the call, and ends at pthread_testcancel(3).
 // Most functions of the library are noexcept, so a cancellation point inside one of them would end the process.
 TEST(cancellation, a_pending_cancellation_has_no_effect_inside_a_call) {
-  for (const auto& [name, call] : interruptible_calls) {
+  for (const auto& [name, call] : calls_with_cancellation_points) {
     SCOPED_TRACE(name);
     const program_files files;
     bool has_returned = false;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// fatal() ends the program when a rule is broken: the message that it writes to standard error before.
+// fatal() ends the program when a rule is broken. Before that, it writes a message to standard error.
 #include <doorbell/base/fatal.hpp>
 
 #include <gtest/gtest.h>

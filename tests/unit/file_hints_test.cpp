@@ -21,7 +21,7 @@ using doorbell::aio::file_hints;
 using doorbell::base::unique_fd;
 using kind = file_hints::kind;
 
-constexpr int few_dozen = 100;  // a change is noticed within this number of requests
+constexpr int enough_requests = 100;  // a change is noticed after fewer requests
 
 unique_fd memory_file() { return unique_fd{::memfd_create("doorbell-test", MFD_CLOEXEC)}; }
 
@@ -50,7 +50,7 @@ TEST_F(file_hints_of, each_file_has_its_kind) {
   const doorbell::test::pipe_ends pipe;
   const unique_fd folder{::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   const auto memory = memory_file();
-  for (int times = 0; times < 3 * few_dozen; ++times) {
+  for (int times = 0; times < 3 * enough_requests; ++times) {
     ASSERT_EQ(hints_.of(disk_.get()), kind::cached);
     ASSERT_EQ(hints_.of(memory.get()), kind::memory);
     ASSERT_EQ(hints_.of(pipe.read.get()), kind::other);
@@ -82,7 +82,7 @@ TEST_F(file_hints_of, a_number_that_became_another_file_has_its_kind_after_a_few
   for (const auto& [other, what] : {std::pair{memory.get(), kind::memory}, std::pair{pipe.read.get(), kind::other}}) {
     ASSERT_EQ(::dup3(other, disk_.get(), O_CLOEXEC), disk_.get());
     int requests = 0;
-    while (hints_.of(disk_.get()) != what) ASSERT_LT(++requests, few_dozen);
+    while (hints_.of(disk_.get()) != what) ASSERT_LT(++requests, enough_requests);
   }
   disk_.reset();
 }
@@ -135,11 +135,11 @@ TEST_F(file_hints_of, only_hits_without_a_miss_between_them_are_hits_in_a_row) {
   ASSERT_EQ(hints_.of(disk_.get()), kind::cached);
   const auto hits_needed = [&] {
     int hits = 0;
-    for (; !hints_.has_hits_in_a_row(disk_.get()) && hits < few_dozen; ++hits) hints_.hit(disk_.get());
+    for (; !hints_.has_hits_in_a_row(disk_.get()) && hits < enough_requests; ++hits) hints_.hit(disk_.get());
     return hits;
   };
   EXPECT_EQ(hits_needed(), file_hints::enough_hits);
-  for (int more = 0; more < 3 * few_dozen; ++more) hints_.hit(disk_.get());
+  for (int more = 0; more < 3 * enough_requests; ++more) hints_.hit(disk_.get());
   EXPECT_TRUE(hints_.has_hits_in_a_row(disk_.get()));
   hints_.missed(disk_.get());
   EXPECT_FALSE(hints_.has_hits_in_a_row(disk_.get()));

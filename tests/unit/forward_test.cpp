@@ -123,7 +123,7 @@ TEST(forward, adds_to_counts_that_others_write_to_the_target) {
   EXPECT_EQ(take(there.get()), 37U);
 }
 
-TEST(forward, moves_a_count_wider_than_61_bits) {
+TEST(forward, moves_a_count_wider_than_49_bits) {
   constexpr std::uint64_t wide = 1ULL << 62;
   const eventfd efd;
   efd.signal(wide);

@@ -75,14 +75,13 @@ TEST(files_of_the_io_threads, new_io_threads_serve_a_program_that_closes_all_des
   in_child([] {
     aio::context ctx{64, aio::engine_kind::threads};
     std::array<char, 8> text{};
-    const auto read_file = [&] {
+    const auto sync_file = [&] {
       const auto file = temporary_file("hello");
-      const auto sync = temporary_file("hello");
-      auto read = aio::prep_fsync(sync.get());
-      ASSERT_EQ(ctx.submit({&read}), 1U);
+      auto sync = aio::prep_fsync(file.get());
+      ASSERT_EQ(ctx.submit({&sync}), 1U);
       EXPECT_EQ(events_of(ctx, 1)[0].res, 0);
     };
-    read_file();
+    sync_file();
     pipe_ends pipe;
     auto waits = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
     ASSERT_EQ(ctx.submit({&waits}), 1U);
@@ -91,10 +90,10 @@ TEST(files_of_the_io_threads, new_io_threads_serve_a_program_that_closes_all_des
     std::ignore = pipe.read.release();
     std::ignore = pipe.write.release();
     ASSERT_EQ(::syscall(SYS_close_range, 4, ~0U, 0), 0);
-    read_file();
+    sync_file();
     ASSERT_EQ(::write(3, "x", 1), 1);
     EXPECT_EQ(events_of(ctx, 1)[0].res, 1);
-    read_file();
+    sync_file();
   });
 }
 

@@ -199,7 +199,7 @@ TEST_P(kernel_eventfd_add, adds_a_large_count_in_a_few_calls) {
 INSTANTIATE_TEST_SUITE_P(, kernel_eventfd_add, testing::Bool(),
                          [](const auto& tested) { return tested.param ? "with_proc" : "without_proc"; });
 
-// The file in /proc that gives the room belongs to the thread that opened it.
+// The library reads the room in an eventfd from fdinfo, a file in /proc that belongs to the thread that opened it.
 TEST(kernel_eventfd, adds_after_the_thread_that_added_first_has_ended) {
   const auto fd = kernel_eventfd(0, 0);
   ASSERT_TRUE(doorbell::test::give(fd.get(), most - 8));

@@ -33,7 +33,7 @@ using doorbell::test::kernel_signal;
 using doorbell::test::ring_magic;
 using doorbell::test::take_until;
 
-// The program never calls io_getevents, as QEMU. Oracle: when the eventfd is signalled, the event is in the ring.
+// Like QEMU, the program never calls io_getevents. Oracle: when the eventfd is signalled, the event is in the ring.
 TEST_F(kernel_signal, a_loop_that_reads_the_ring_finds_each_event_when_the_eventfd_is_signalled) {
   const by_handle ctx{blocks};
   for (int round = 0; round < 200; ++round) {
@@ -45,8 +45,8 @@ TEST_F(kernel_signal, a_loop_that_reads_the_ring_finds_each_event_when_the_event
   }
 }
 
-// The program does as libaio's io_getevents without a timeout: if the ring has the magic number and is empty, it makes
-// no call. Oracle: when the eventfd is signalled, the program gets the event.
+// Like libaio's io_getevents with a timeout of zero, the program makes no call if the ring has the magic number and is
+// empty. Oracle: when the eventfd is signalled, the program gets the event.
 TEST_F(kernel_signal, a_loop_that_checks_the_ring_first_gets_each_event_when_the_eventfd_is_signalled) {
   const by_handle ctx{blocks};
   const auto& ring = doorbell::test::header_at(ctx.handle());

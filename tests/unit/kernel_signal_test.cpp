@@ -121,8 +121,9 @@ TEST_F(kernel_signal, a_sleeper_gets_events_of_another_threads_requests) {
   }
 }
 
-// Oracle: no handler has run, so io_getevents has no reason for EINTR. The end of a context's ring interrupts a later
-// sleep of the thread that made the ring; the read takes longer than the end of the ring.
+// The kernel ends the ring of a destroyed context later, and then interrupts a sleep of the thread that made the ring.
+// The read is so long that the thread sleeps at that time. Oracle: io_getevents does not return EINTR, because no
+// signal handler has run.
 TEST_F(kernel_signal, the_end_of_another_context_does_not_interrupt_a_sleep) {
   constexpr std::size_t size = std::size_t{32} << 20;
   const auto large = doorbell::test::temporary_file(std::string(size, 'x'));

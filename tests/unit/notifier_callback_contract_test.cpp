@@ -266,7 +266,7 @@ TEST(notifier_contract, point_7_register_reports_a_present_count_and_does_not_ca
   EXPECT_EQ(calls, 1);
 }
 
-TEST(notifier_contract, point_7_register_reports_a_count_beyond_61_bits) {
+TEST(notifier_contract, point_7_register_reports_a_count_beyond_49_bits) {
   const eventfd efd;
   efd.signal(1ULL << 62);
   notifier watcher{[](auto&) {}};

@@ -54,7 +54,7 @@ class overtaking : public testing::Test {
   std::optional<in_line> second_;
 };
 
-// Oracle, never both and never neither: the signal calls the notifier, or the result of register_with() reports it.
+// Oracle: exactly one of the two reports the signal: the notifier's callback or the result of register_with().
 TEST_F(overtaking, a_signal_right_after_register_calls_the_notifier) {
   with_lock_held([this] {
     register_slowly();

@@ -202,7 +202,7 @@ TEST(private_fd, keeps_its_file_in_a_move) {
     auto first = make();
     const int number = first.get();
     private_fd second{std::move(first)};
-    EXPECT_EQ(first.get(), -1);  // NOLINT(bugprone-use-after-move): it is specified
+    EXPECT_EQ(first.get(), -1);  // NOLINT(bugprone-use-after-move): a moved-from object has -1
     EXPECT_EQ(second.get(), number);
     EXPECT_TRUE(second.is_ours());
     auto third = make();

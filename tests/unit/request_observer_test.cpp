@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A request_observer is called for each request once when it is taken and once when it is answered, with its result and
-// the carrier that it was meant for.
+// A request_observer is called twice for each request: when submit takes the request, and when the request has been
+// answered, with its result and the carrier that answered it.
 #include "../../aio/request/request_observer.hpp"
 
 #include <doorbell/aio_calls.hpp>
@@ -146,11 +146,12 @@ TEST_F(request_observer, is_called_for_requests_that_submit_or_the_io_threads_ha
   expect_refused(aio::prep_fsync(-1));
 }
 
-// Oracle: the kernel's AIO carries out these requests itself, and does not refuse them; so there is no thread for each.
+// Oracle: the kernel's AIO has answered each of these requests. It has refused none, so none went to a thread.
 TEST_F(request_observer, is_called_for_requests_that_the_kernels_aio_has_answered) {
   const auto efd = doorbell::test::kernel_eventfd();
   const std::vector by_kernel{answered_by::kernel_aio};
-  // Also when the library has found out that the program gets its events by calls, and when requests signal an eventfd.
+  // The later rounds also test a program of which the library knows that it gets its events by calls. Every second read
+  // signals an eventfd.
   for (int round = 0; round < 100; ++round) {
     aio::iocb_abi read = read_of(3, memory[0]);
     if (round % 2 == 0) {

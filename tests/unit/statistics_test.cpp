@@ -64,7 +64,7 @@ TEST(statistics, contexts_made_and_the_most_open_ones_are_counted) {
   EXPECT_EQ(all.kernel_calls, 9U);
 }
 
-TEST(statistics, a_context_destroyed_by_a_child_of_its_maker_leaves_none_open) {
+TEST(statistics, a_destroy_of_a_context_that_was_not_counted_offsets_a_later_setup) {
   counters all;
   all.called(call::destroy, 0, true);
   all.called(call::setup, 0, true);

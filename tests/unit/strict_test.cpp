@@ -118,7 +118,8 @@ TEST(strict, vectors_are_read_where_process_vm_calls_are_refused) {
   });
 }
 
-// Oracle: the results are as before the end of the first thread. After it, the process's number refers to no memory.
+// Oracle: the results are the same after the first thread has ended. From then on process_vm_readv(2) finds no memory
+// for the process's number, which is that of the first thread.
 TEST(strict, invalid_pointers_are_efault_after_the_first_thread_has_ended) {
   doorbell::test::in_child([] {
     ::setenv("DOORBELL_STRICT", "1", 1);

@@ -148,8 +148,8 @@ TEST_P(transfer_refused, a_write_that_the_file_refuses_has_the_error_of_the_file
   });
 }
 
-// Without a sandbox. RWF_NOWAIT is the flag that doorbell also sets itself; with it, the library must distinguish a
-// refused call from an error of the file. Oracle: the result is that of pwritev2(2).
+// No sandbox refuses calls here. The program's write has RWF_NOWAIT, which doorbell also sets in its own calls. The
+// library must distinguish a refusal of that flag from an error of the file. Oracle: the result is that of pwritev2(2).
 TEST(transfer_not_refused, a_write_to_an_immutable_file_has_the_error_of_the_file) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp(2)";
   const auto file = temporary_file("hello");

@@ -153,7 +153,7 @@ TEST(worker_pool, push_refuses_a_request_that_was_cancelled_before) {
   queue.open();
 }
 
-// Oracle, never both and never neither: a cancel or a worker gets the request.
+// Oracle: exactly one of the two gets each request: the cancel or a worker.
 TEST(worker_pool, a_request_is_either_carried_out_or_taken_back) {
   constexpr int rounds = 2000;
   std::atomic<int> carried_out{0};
