@@ -240,8 +240,9 @@ class aio_nowait_answers_eagain : public testing::Test {
     }
     EXPECT_EQ(aio::io_destroy(handle), 0);
   }
-  /// @param is_refused whether the call with the flag that has this number fails.
-  /// @return the number of calls with the flag.
+  /// Runs read(count, there) in a child, and counts the child's calls of preadv2(2) with RWF_NOWAIT.
+  /// @param is_refused gets the number of such a call, from 0 on, and returns whether the call fails with EAGAIN.
+  /// @return the number of such calls.
   template <class Refused>
   int calls_of(int count, int there, Refused is_refused) {
     int calls = 0;

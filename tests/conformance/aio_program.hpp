@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A random program of AIO: operations with names instead of addresses, so that it means the same on both sides, and may
-// lose any of its operations.
+// A random program of AIO calls. Its operations refer to files, contexts and requests by names and numbers instead of
+// addresses. So the program means the same on both sides, and stays valid if any of its operations is removed.
 #pragma once
 
 #include <cstdint>
@@ -60,7 +60,7 @@ struct request_spec {
   target file = target::memory_file;
   where buffer = where::own;
   vectors shape = vectors::good;
-  std::uint64_t bytes = 0;  // or buffers
+  std::uint64_t bytes = 0;  // of a vectored request: the number of buffers
   std::int64_t offset = 0;
   std::int32_t rw_flags = 0;
   std::uint32_t more_flags = 0;
@@ -73,12 +73,13 @@ struct request_spec {
 [[nodiscard]] bool is_transfer(const request_spec& one);
 [[nodiscard]] bool is_write(const request_spec& one);
 [[nodiscard]] bool changes_a_source(const request_spec& one);
-/// Alone in its submit: the order of others beside it would matter.
+/// @return whether the request must be the only one of its submit. Otherwise results would depend on the order in which
+/// the requests of the submit are carried out.
 [[nodiscard]] bool must_be_alone(const request_spec& one);
 
-/// The pointer behind the last request in the list of a submit, if there is one.
+/// The invalid pointer that follows the last request in the list of a submit, or nothing.
 enum class list_end : std::uint8_t { nothing, null, kernels_half };
-/// How events are asked for.
+/// The call that gets events, and its arguments.
 enum class manner : std::uint8_t { with_timeout, with_mask, for_more, without_mask };
 
 struct operation {
@@ -94,15 +95,15 @@ struct operation {
     get_badly,
     fill,
     empty,
-    stop_up,    // until nothing more can be written, by requests, too
-    make_room,  // by reading all of that
+    stop_up,    // fills the source until a write to it would block
+    make_room,  // reads all of that, so that a write does not block
     shut_down,
     hang_up,
-    exchange_numbers,  // of two files: what a number was before says nothing
+    exchange_numbers,  // of two files: the library must not rely on the file that a number referred to before
   };
   kind what = kind::get_all;
   unsigned context = 0;
-  unsigned how = 0;     // which of the ways to do it badly; how many to get
+  unsigned how = 0;     // submit_badly, get_badly: which invalid call; get_some: how many events
   unsigned number = 0;  // setup: how many; cancel: which request; fill to hang_up: which source; exchange: which two
   list_end end = list_end::nothing;
   manner get = manner::with_timeout;

@@ -19,7 +19,7 @@
 
 namespace {
 
-using namespace doorbell::test;  // NOLINT(google-build-using-namespace): it is a part of them
+using namespace doorbell::test;  // NOLINT(google-build-using-namespace): this program is a part of the tests
 
 void report(std::uint64_t seed, const std::string& first, const aio_program& program, const std::string& difference) {
   std::cout << "seed " << seed << ": " << first << "\nthe shortest program that shows a difference:\n";

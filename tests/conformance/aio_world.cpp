@@ -98,7 +98,8 @@ aio_world::~aio_world() {
   for (const auto handle : handles_) side_.destroy(handle);
 }
 
-// The kernel's limit is the whole machine's, and it counts a context that was destroyed for a while.
+// fs.aio-max-nr limits the contexts of the whole system, and the kernel still counts a context for a while after its
+// destruction. So io_setup is repeated while it fails with EAGAIN.
 void aio_world::forget_contexts() {
   for (auto& handle : handles_) side_.destroy(std::exchange(handle, 0));
   int answer = -EAGAIN;
@@ -207,7 +208,7 @@ void aio_world::set_buffers(submitted& made) {
 }
 
 void aio_world::set_vectors(submitted& made) {
-  // Two halves, and nothing more: what the third and fourth say is empty.
+  // The first two iovecs have 64 bytes each; all others are empty.
   made.buffers = {iovec{made.buffer.data(), 64}, iovec{made.second_buffer.data(), 64}, iovec{made.buffer.data(), 0},
                   iovec{made.buffer.data(), 0}};
   made.buffers.resize(std::max<std::size_t>(4, std::min<std::size_t>(made.spec.bytes, 1100)),
@@ -302,7 +303,7 @@ told_event aio_world::tell(const aio::io_event& event) {
                   .res2 = event.res2,
                   .data_comes_back = static_cast<const void*>(event.obj) == &from.request,
                   .read = 0};
-  // The kernel tells of all that a poll was woken for, doorbell of what was asked for.
+  // The kernel reports all events of the wakeup that completed a poll, doorbell only the requested ones.
   if (from.spec.opcode == static_cast<std::uint16_t>(aio::opcode::poll) && event.res > 0)
     told.res &= static_cast<std::int64_t>(from.spec.events | POLLERR | POLLHUP);
   // O_DIRECT may fill the rest of a block behind the end of the file.
@@ -325,7 +326,7 @@ int aio_world::get(unsigned context, long count, manner how) {
   sigaddset(&mask, SIGUSR1);
   const bool is_masked = how == manner::with_mask;
   const aio::aio_sigset blocked{.sigmask = is_masked ? &mask : nullptr, .sigsetsize = is_masked ? sizeof(long) : 0};
-  errno = EINTR;  // of some call before
+  errno = EINTR;  // as if an earlier call had set it
   const int answer = how == manner::with_timeout || how == manner::for_more
                          ? side_.getevents(handles_.at(context), count, room, events.data(), &timeout)
                          : side_.pgetevents(handles_.at(context), count, room, events.data(), &timeout, &blocked);
@@ -366,7 +367,7 @@ void aio_world::fill(unsigned source) {
   if (is_ready(writer, POLLOUT)) std::ignore = ::write(writer, &one, bytes);
 }
 
-// A socket's requests write to it, those of a pipe to the pipe's writer.
+// Fills the file that requests write to: the socket itself, or the writing end of a pipe.
 void aio_world::stop_up(unsigned source) {
   const auto file = static_cast<target>(source);
   const int writer = is_socket(file) ? descriptor(file) : writers_.at(source).get();
@@ -408,7 +409,7 @@ void aio_world::hang_up(unsigned source) {
   if (source == static_cast<unsigned>(target::pipe)) files_[static_cast<std::size_t>(target::pipe_writer)].reset();
 }
 
-// The kernel's file descriptions stay those of their names.
+// Each name keeps its file description; its number becomes the other's.
 void aio_world::exchange_numbers(target one, target other) {
   auto& first = files_[static_cast<std::size_t>(one)];
   auto& second = files_[static_cast<std::size_t>(other)];
@@ -451,7 +452,7 @@ bool aio_world::takes_signals(unsigned efd, std::uint64_t times) {
   return signals == times;
 }
 
-// Those of the direct file that are not aligned are the file's own affair.
+// The direct file is left out: the file system decides the result of a transfer that is not aligned.
 bool aio_world::files_are_intact() const {
   const std::array written{target::memory_file, target::disk_file, target::synced_file};
   return std::ranges::all_of(written,

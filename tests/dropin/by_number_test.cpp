@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Programs without libaio, which make the calls of the kernel's AIO by syscall(2), and other calls that they make by
-// it.
+// Programs that do not use libaio: they make the calls of the kernel's AIO, and other system calls, by syscall(2).
 #include "by_number.hpp"
 
 #include <doorbell/base/unique_fd.hpp>
@@ -56,9 +55,10 @@ std::string text_of(std::size_t bytes) {
   return made;
 }
 
-/// The AIO module of nginx. It submits reads one by one. Each signals an eventfd in an epoll. When the eventfd is
-/// readable, the module gets as many events as its count, up to 64 in a call, without waiting. It may get an event
-/// before the eventfd is signalled for that event; then the count is greater than the number of events.
+/// Makes the calls of nginx's AIO module. The module submits reads one by one. Each read signals an eventfd in an
+/// epoll. When the eventfd is readable, the module gets as many events as its count, up to 64 in a call, without
+/// waiting. It may get an event before the eventfd is signalled for that event; then the count is greater than the
+/// number of events.
 class nginx_aio {
  public:
   explicit nginx_aio(unsigned requests) : context_{requests} {

@@ -72,7 +72,7 @@ void read_directly(aio_context_t context, const doorbell::base::unique_fd& file)
   require(event.res == 4096 && page.front() == 'x' && page.back() == 'x', "a direct read reads");
 }
 
-void test_contexts_of_doorbells() {
+void test_kernel_context_that_doorbell_uses() {
   const auto file = doorbell::test::temporary_file(std::string(4096, 'x'));
   require(::fsync(file.get()) == 0, "fsync");
   const std::string name = "/proc/self/fd/" + std::to_string(file.get());
@@ -122,7 +122,7 @@ void test_contexts_of_both() {
 int main() {
   try {
     test_contexts_of_both();
-    test_contexts_of_doorbells();
+    test_kernel_context_that_doorbell_uses();
   } catch (const std::exception& failed) {
     std::fprintf(stderr, "FAILED: %s\n", failed.what());
     return EXIT_FAILURE;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A program with its own allocator. A submission to a context that has been used before does not call it: it may be
-// slow, hold locks, or be waiting for the program's I/O.
+// A program with its own allocator. io_submit on a context that has been used before must not call this allocator,
+// which may be slow, take locks, or wait for the program's I/O.
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/eventfd.h>

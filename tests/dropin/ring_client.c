@@ -3,7 +3,9 @@
 // ring_client FILE magic|blindly eventfd|nothing: like some real programs, never calls io_getevents. It waits for its
 // own eventfd with epoll, or has none, and takes the events out of the ring at the context's handle, with or without a
 // check of the ring's magic number. It reads random blocks of a file, and verifies their content, and that the eventfd
-// counts each event once. NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's
+// counts each event once.
+//
+// NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -100,7 +102,7 @@ int main(int argc, char** argv) {
   unsigned submitted = 0;
   for (; submitted < depth; ++submitted) read_somewhere(ctx, &slots[submitted], fd, efd);
   uint64_t signals = 0;
-  for (unsigned reaped = 0; reaped < requests;) {
+  for (unsigned got = 0; got < requests;) {
     if (efd >= 0)
       signals += wait_for_eventfd(loop, efd);
     else
@@ -111,7 +113,7 @@ int main(int argc, char** argv) {
       const struct io_event event = ring->events[head];
       head = (head + 1) % ring->nr;
       __atomic_store_n(&ring->head, head, __ATOMIC_RELEASE);  // the slot may be reused
-      ++reaped;
+      ++got;
       require(event.res == block && event.res2 == 0, "a whole block is read");
       struct slot* const slot = event.data;
       require(event.obj == &slot->read, "the event belongs to the request");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A thread that submits a write while another one ends the process. libdoorbell-exit.so is preloaded behind
-// libaio.so.1, so its hook runs after the process has waited for its file I/O. Oracle: from then on io_submit sleeps
-// until the process has ended, and accepts no write, because it would be lost.
+// A thread submits a write while another thread ends the process. libdoorbell-exit.so is preloaded behind libaio.so.1,
+// so the hook of libdoorbell-exit.so runs after the process has waited for its file I/O. Oracle: from then on io_submit
+// sleeps until the process has ended, and accepts no write, because the write would be lost.
 #include <dlfcn.h>
 #include <libaio.h>
 #include <linux/fs.h>

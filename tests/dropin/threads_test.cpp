@@ -55,8 +55,8 @@ TEST(threads, each_with_a_context_read_back_what_they_wrote) {
   EXPECT_EQ(right, threads * rounds);
 }
 
-// Oracle: all threads submit to one context and reap from it, and every request is reaped exactly once.
-TEST(threads, on_one_context_reap_each_request_once) {
+// Oracle: all threads submit to one context and get events from it, and each event is got exactly once.
+TEST(threads, on_one_context_get_each_event_once) {
   constexpr std::size_t threads = 4;
   constexpr std::size_t requests = 256;
   const auto file = temporary_file("x");
@@ -64,7 +64,7 @@ TEST(threads, on_one_context_reap_each_request_once) {
   struct asked {
     iocb request;
     char text = 0;
-    std::atomic<int> reaped{0};
+    std::atomic<int> got{0};
   };
   std::vector<asked> all(threads * requests);
   doorbell::test::run_together(threads, [&](std::size_t index) {
@@ -74,10 +74,10 @@ TEST(threads, on_one_context_reap_each_request_once) {
       mine.request.data = &mine;
       if (shared.submit(mine.request) != 1) continue;
       io_event event{};
-      if (shared.next(event) == 1 && event.res == 1) ++static_cast<asked*>(event.data)->reaped;
+      if (shared.next(event) == 1 && event.res == 1) ++static_cast<asked*>(event.data)->got;
     }
   });
-  EXPECT_TRUE(std::ranges::all_of(all, [](const asked& each) { return each.reaped == 1 && each.text == 'x'; }));
+  EXPECT_TRUE(std::ranges::all_of(all, [](const asked& each) { return each.got == 1 && each.text == 'x'; }));
 }
 
 using thread_body = void* (*)(void*);
@@ -101,7 +101,7 @@ struct small_stack_answers {
   long written = -1;
   long read = -1;
   int submitted = -1;
-  int reaped = -1;
+  int got = -1;
   int destroyed = -1;
   bool same = false;
 };
@@ -117,7 +117,7 @@ void* first_calls_of_all(void* argument) {
     iocb* list = &request;
     io_event event{};
     answers.submitted = ::io_submit(ctx, 1, &list);
-    answers.reaped = ::io_getevents(ctx, 1, 1, &event, nullptr);
+    answers.got = ::io_getevents(ctx, 1, 1, &event, nullptr);
     return static_cast<long>(event.res);
   };
   iocb request;
@@ -143,7 +143,7 @@ TEST(threads, with_the_smallest_stacks_make_the_first_calls_of_all) {
     run_on_a_small_stack(first_calls_of_all, &answers);
     EXPECT_EQ(answers.setup, 0);
     EXPECT_EQ(answers.submitted, 1);
-    EXPECT_EQ(answers.reaped, 1);
+    EXPECT_EQ(answers.got, 1);
     EXPECT_EQ(answers.written, block);
     EXPECT_EQ(answers.read, block);
     EXPECT_TRUE(answers.same);

@@ -39,7 +39,7 @@ aio_play::aio_play() {
 void aio_play::step(input& bytes) {
   static constexpr std::array<operation, 18> operations{
       &aio_play::setup,           &aio_play::submit,       &aio_play::get,           &aio_play::cancel,
-      &aio_play::destroy,         &aio_play::submit_again, &aio_play::change_stream, &aio_play::reap_by_hand,
+      &aio_play::destroy,         &aio_play::submit_again, &aio_play::change_stream, &aio_play::take_events_from_ring,
       &aio_play::scribble,        &aio_play::begin_aside,  &aio_play::move_ring,     &aio_play::replace_ring,
       &aio_play::replace_eventfd, &aio_play::setup_badly,  &aio_play::submit_badly,  &aio_play::get_badly,
       &aio_play::cancel_badly,    &aio_play::destroy_badly};

@@ -4,11 +4,12 @@
 //
 // Its oracles:
 //  - no crash, no hang, nothing for a sanitizer to report;
-//  - a request has exactly one event, with its own data, in the context that accepted it, also if it is cancelled, and
-//    if the program takes events out of the ring itself;
-//  - it signals the eventfd that it named exactly once, even if the ring was overwritten, moved or replaced by then;
-//  - exactly one of several destroys of a context succeeds; afterwards no buffer is accessed, and nothing is charged or
-//    left open. The second oracle applies only to contexts whose ring was not overwritten.
+//  - in a context whose ring the program does not overwrite, each accepted request has exactly one event, with its own
+//    data, also if the request is cancelled, or if the program takes events out of the ring itself;
+//  - a request signals the eventfd that it names exactly once, also if the program has overwritten, moved or replaced
+//    the ring meanwhile;
+//  - exactly one of several destroys of a context succeeds; afterwards no buffer is accessed, no descriptor is left
+//    open, and the limit of contexts does not count the context.
 //
 // It waits without a timeout only for requests that complete by themselves.
 #pragma once
@@ -68,7 +69,7 @@ class aio_play {
   void get_badly(input& bytes);
   void change_stream(input& bytes);
   void replace_eventfd(input& bytes);
-  void reap_by_hand(input& bytes);
+  void take_events_from_ring(input& bytes);
   void scribble(input& bytes);
   void move_ring(input& bytes);
   void replace_ring(input& bytes);

@@ -19,7 +19,7 @@
 namespace doorbell::fuzz {
 
 // Like fio: reads the events, then stores head.
-void aio_play::reap_by_hand(input& bytes) {
+void aio_play::take_events_from_ring(input& bytes) {
   auto& one = choose_context(bytes);
   auto wanted = bytes.byte();
   finish_aside();

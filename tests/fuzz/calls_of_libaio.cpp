@@ -25,7 +25,7 @@ int with_errno_kept(Call call) noexcept {
   return answer;
 }
 
-/// An arbitrary choice that is the same for each handle.
+/// Chooses one of two equivalent calls of libaio. All calls for one handle make the same choice.
 bool is_odd_page(aio::aio_context_t handle) noexcept {
   return (handle / static_cast<unsigned long>(::sysconf(_SC_PAGESIZE))) % 2 != 0;
 }

@@ -6,7 +6,7 @@
 // Its oracles, besides those of fuzzed_eventfd, fuzzed_notifier and rest_room:
 //  - no crash, no hang, nothing for a sanitizer to report;
 //  - the poll descriptor is readable exactly if there is a count, when no thread changes the count any more;
-//  - a notifier that exists until its eventfd is closed is released, and release() may destroy it.
+//  - if a notifier still exists when its eventfd is closed, its release() is called, which may destroy the notifier.
 #pragma once
 
 #include <array>
@@ -86,7 +86,7 @@ class eventfd_play {
   std::array<fuzzed_notifier, most_threads + shared_notifiers> notifiers_;  // each of the first belongs to one thread
   std::array<program, most_threads> programs_;
   std::size_t threads_ = 0;
-  bool first_stay_open_ = true;  // the handles whose copies the threads use
+  bool first_stay_open_ = true;  // whether the handles that the threads copied stay open
   std::atomic<std::size_t> arrived_{0};
   std::atomic<int> planted_{0};
   rest_room rest_room_;

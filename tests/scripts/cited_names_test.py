@@ -43,7 +43,7 @@ class CitedNames(unittest.TestCase):
     def test_block_of_code_is_skipped(self):
         self.assertEqual(wrong("```sh\n`docs/no_such_file.md`\n```\n"), [])
 
-    def test_numbers_of_lines_are_right_behind_a_block_of_code(self):
+    def test_line_numbers_are_right_after_a_block_of_code(self):
         text = "```\na\n```\n\n`docs/no_such_file.md`\n"
         [(at, _)] = cited_names.wrong_names(text, NAMES)
         self.assertEqual(text.count("\n", 0, at), 4)

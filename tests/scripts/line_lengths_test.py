@@ -38,7 +38,7 @@ class Lines(unittest.TestCase):
 
 
 class Files(unittest.TestCase):
-    def test_folder_of_a_build_and_files_of_programs_are_left_out(self):
+    def test_build_folder_and_files_that_a_program_writes_are_left_out(self):
         with tempfile.TemporaryDirectory() as folder:
             for name in ("a/b.cpp", "a/.hidden", "a/.git", "build/b.cpp", ".git/config",
                          "a/b.json", "a/b.svg", "a/b.patch"):

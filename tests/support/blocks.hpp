@@ -11,10 +11,10 @@ namespace doorbell::test {
 /// The size and alignment of buffers for O_DIRECT.
 inline constexpr std::size_t block = 4096;
 
-struct freed {
+struct free_deleter {
   void operator()(void* memory) const { std::free(memory); }
 };
-using blocks = std::unique_ptr<char, freed>;
+using blocks = std::unique_ptr<char, free_deleter>;
 
 /// `count` blocks of the letter `with`, aligned for O_DIRECT.
 [[nodiscard]] inline blocks blocks_of(char with, std::size_t count = 1) {

@@ -13,9 +13,10 @@
 #define sigev_notify_thread_id _sigev_un._tid  // NOLINT(readability-identifier-naming): the name in timer_create(2)
 #endif
 
-// ThreadSanitizer reports each call of malloc(3) in a signal handler. The handlers of these tests never interrupt
-// malloc(3): the program's own threads allocate nothing while a signal may arrive, and no signal interrupts calls of
-// doorbell that allocate. Put this macro into one of the sources of a program whose handlers make such calls.
+// A program whose signal handlers call malloc(3) has this macro in one of its sources. It turns off the reports of
+// ThreadSanitizer about such calls. They are safe in these tests, because the handlers never interrupt malloc(3): the
+// program's own threads allocate nothing while a signal may arrive, and no signal interrupts calls of doorbell that
+// allocate.
 #define DOORBELL_TEST_ALLOCATES_IN_HANDLERS \
   extern "C" [[gnu::visibility("default")]] const char* __tsan_default_options() { return "report_signal_unsafe=0"; }
 

@@ -15,7 +15,7 @@
 namespace doorbell::test {
 
 /// The context switch counts of all other threads of this process, as text; empty if one of them does not sleep.
-[[nodiscard]] inline std::string sleeping_of_the_others() {
+[[nodiscard]] inline std::string switch_counts_of_sleeping_others() {
   std::string all = "asleep";
   for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
     const auto tid = static_cast<pid_t>(std::stol(task.path().filename()));
@@ -33,7 +33,7 @@ namespace doorbell::test {
 inline void expect_others_fall_asleep() {
   const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds{10};
   for (std::string before, now; std::chrono::steady_clock::now() < give_up; before = now) {
-    now = sleeping_of_the_others();
+    now = switch_counts_of_sleeping_others();
     if (!now.empty() && now == before) return;
     std::this_thread::yield();
   }

@@ -13,8 +13,7 @@
 
 namespace doorbell::test {
 
-/// From now on, a thread that the calling thread wakes on its CPU runs before the calling thread continues. Cannot be
-/// undone.
+/// From now on, a thread that `slow` wakes on the CPU of `slow` runs before `slow` continues. Cannot be undone.
 inline void be_overtaken(pthread_t slow = ::pthread_self()) {
   const sched_param none{};
   EXPECT_EQ(::pthread_setschedparam(slow, SCHED_IDLE, &none), 0);
@@ -31,7 +30,7 @@ class in_line : public asleep {
         }} {}
 };
 
-/// The same, after be_overtaken().
+/// Such a thread that is overtaken by the threads that it wakes: be_overtaken() has been applied to it.
 class in_line_and_slow : public in_line {
  public:
   template <class Body>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Processes with fewer rights or resources: for children. Each returns whether the process has it so now; root may do
-// all of it, other users where the system lets them have user namespaces.
+// Functions that restrict the rights or resources of the calling process, which is a child. Each function returns
+// whether the restriction is in effect. Root may apply all of them; other users may if the system permits them user
+// namespaces.
 #pragma once
 
 #include <fcntl.h>
@@ -20,7 +21,7 @@
 
 namespace doorbell::test {
 
-/// Has no /proc: the root is a folder that is empty, and has no name any more.
+/// Changes the root of the process to an empty folder and removes the folder, so that the process has no /proc.
 [[nodiscard]] inline bool lose_proc() {
   std::array<char, 32> folder{"/var/tmp/doorbell-root-XXXXXX"};
   if (::mkdtemp(folder.data()) == nullptr) return false;
@@ -30,7 +31,7 @@ namespace doorbell::test {
   return changed && ::chdir("/") == 0 && ::access("/proc/self", F_OK) != 0;
 }
 
-/// Whether lose_proc() succeeds in a child: where chroot(2) is refused, it does not.
+/// Tries lose_proc() in a child. @return whether it succeeded; it fails if chroot(2) is refused.
 [[nodiscard]] inline bool can_lose_proc() {
   const pid_t child = fork_when_quiet();
   if (child == 0) ::_exit(lose_proc() ? EXIT_SUCCESS : EXIT_FAILURE);
@@ -38,7 +39,8 @@ namespace doorbell::test {
   return child > 0 && ::waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS;
 }
 
-/// Is another user's, and not dumpable: its folder in /proc is root's, whose files older kernels let only root read.
+/// As root, changes the process to an unprivileged user. Then makes the process not dumpable: its folder in /proc now
+/// belongs to root, and older kernels let only root read the files there.
 [[nodiscard]] inline bool become_undumpable() {
   constexpr uid_t nobody = 65534;
   if (::geteuid() == 0 && (::setgroups(0, nullptr) != 0 || ::setgid(nobody) != 0 || ::setuid(nobody) != 0))
@@ -46,10 +48,10 @@ namespace doorbell::test {
   return ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
 }
 
-/// Is in a user namespace of its own, which maps no user.
+/// Moves the process into a user namespace of its own, which maps no user.
 [[nodiscard]] inline bool enter_user_namespace() { return ::unshare(CLONE_NEWUSER) == 0; }
 
-/// A kind of such a process.
+/// One of these restrictions, with the name that tests print.
 struct restriction {
   const char* name;
   bool (*apply)();

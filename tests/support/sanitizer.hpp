@@ -5,6 +5,11 @@ namespace doorbell::test {
 
 /// Whether this process runs under AddressSanitizer or ThreadSanitizer. They map terabytes of memory, and do not work
 /// without these mappings.
+///
+/// g++ 12's sanitizers do not work in the child of a process with threads. ThreadSanitizer ends the child as soon as it
+/// starts threads ("dup thread with used id"). AddressSanitizer's locks may be held in the child by a thread that does
+/// not exist there, and then a new thread never reaches its first instruction. (clang 19's AddressSanitizer acquires
+/// the locks around the fork; with it, the tests that are skipped for this reason pass.)
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool sanitized = true;
 #elif defined(__has_feature)
@@ -16,11 +21,6 @@ inline constexpr bool sanitized = false;
 #else
 inline constexpr bool sanitized = false;
 #endif
-
-// g++ 12's sanitizers do not work in the child of a process with threads. ThreadSanitizer ends the child as soon as it
-// starts threads ("dup thread with used id"). AddressSanitizer may have inherited its locks held by a thread that does
-// not exist in the child, and then a new thread never reaches its first instruction. (clang 19's AddressSanitizer
-// acquires them around the fork; with it, the tests that are skipped for this reason pass.)
 
 /// Whether this process runs under ThreadSanitizer.
 #if defined(__SANITIZE_THREAD__)
