@@ -59,33 +59,33 @@ void choose_policy(pthread_attr_t& made_with) noexcept {
   ::pthread_attr_setschedparam(&made_with, &lowest);
 }
 
-// A thread inherits these from its creator, which may differ from the process's first thread. If the system refuses one
-// of these calls, the thread keeps its creator's value.
+// A thread inherits affinity, niceness and I/O priority from its creator, whose values may differ from those of the
+// process's first thread. If the system refuses one of the calls below, the thread keeps the inherited value.
 
 void adopt_affinity(pid_t process) noexcept {
   std::array<unsigned long, 128> mine{};
-  std::array<unsigned long, 128> processs{};
+  std::array<unsigned long, 128> of_process{};
   const auto get = [](pid_t thread, auto& mask) {
     return ::syscall(SYS_sched_getaffinity, thread, sizeof mask, mask.data()) != -1;
   };
-  if (get(0, mine) && get(process, processs) && mine != processs)
-    ::syscall(SYS_sched_setaffinity, 0, sizeof processs, processs.data());
+  if (get(0, mine) && get(process, of_process) && mine != of_process)
+    ::syscall(SYS_sched_setaffinity, 0, sizeof of_process, of_process.data());
 }
 
 void adopt_niceness(pid_t process) noexcept {
   const auto thread = static_cast<id_t>(::syscall(SYS_gettid));
   errno = 0;
   const int mine = ::getpriority(PRIO_PROCESS, thread);
-  const int processs = ::getpriority(PRIO_PROCESS, static_cast<id_t>(process));
-  if (errno == 0 && mine != processs) ::setpriority(PRIO_PROCESS, thread, processs);
+  const int of_process = ::getpriority(PRIO_PROCESS, static_cast<id_t>(process));
+  if (errno == 0 && mine != of_process) ::setpriority(PRIO_PROCESS, thread, of_process);
 }
 
 // The constant is of linux/ioprio.h, which since Linux 6.5 names a parameter `class`, and so does not compile as C++.
 void adopt_io_priority(pid_t process) noexcept {
   constexpr int who_process = 1;
   const long mine = ::syscall(SYS_ioprio_get, who_process, 0);
-  const long processs = ::syscall(SYS_ioprio_get, who_process, process);
-  if (mine >= 0 && processs >= 0 && mine != processs) ::syscall(SYS_ioprio_set, who_process, 0, processs);
+  const long of_process = ::syscall(SYS_ioprio_get, who_process, process);
+  if (mine >= 0 && of_process >= 0 && mine != of_process) ::syscall(SYS_ioprio_set, who_process, 0, of_process);
 }
 
 struct start {

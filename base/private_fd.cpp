@@ -45,11 +45,11 @@ unique_fd duplicate(int fd, int lowest, int at_least) noexcept {
 /// The descriptor of this thread's verified_scope.
 constinit thread_local const private_fd* verified = nullptr;
 
-/// Registers a new owner of a number that no other thread has. Called before the file gets the mark: until then, an
-/// older owner of the number sees that the file is not its own.
+/// Registers the new owner of a number. No other thread uses the new descriptor yet. Called before the file gets the
+/// mark: until then, an older owner of the number sees that the file is not its own.
 /// @return the token of the new owner.
 std::uint32_t note_owner(int fd) noexcept {
-  // equivalent fault (constant): each token is another one
+  // equivalent fault (constant): the tokens only need to differ
   const auto token = last_token.fetch_add(1, memory_order_relaxed) + 1;
   if (is_in_table(fd)) youngest[static_cast<std::size_t>(fd)].store(token, memory_order_relaxed);
   return token;
@@ -131,9 +131,9 @@ int private_fd::lowest_number() noexcept {
 
 // All eventfds have one inode. Without the epoll, the duplicate of an eventfd could not be distinguished from another
 // eventfd of the program that gets the number later. So the call fails if only a descriptor for the epoll is missing.
-private_fd private_fd::duplicate_of(int programs) noexcept {
-  private_fd made{duplicate(programs, lowest_number(), first_unreserved), false, first_unreserved};
-  made.identity_.programs = programs;
+private_fd private_fd::duplicate_of(int program_fd) noexcept {
+  private_fd made{duplicate(program_fd, lowest_number(), first_unreserved), false, first_unreserved};
+  made.identity_.program_fd = program_fd;
   if (!made && errno == EINVAL) errno = EMFILE;  // the limit is lower than the lowest number that was asked for
   if (!made || made.identity_.by == identity::kind::in_epoll || !lacks_descriptor_for_epoll()) return made;
   made.reset();
@@ -196,7 +196,7 @@ bool private_fd::refers_to_its_file() const noexcept {
   if (is_ours()) return true;
   if (fd_ < 0 || is_superseded() || !is_doubtful()) return false;
   const errno_kept around;
-  return compare_files(fd_, identity_.programs).value_or(false);
+  return compare_files(fd_, identity_.program_fd).value_or(false);
 }
 
 void private_fd::reset() noexcept {

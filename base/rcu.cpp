@@ -17,8 +17,8 @@ namespace {
 // liburcu is one shared library, but the process may contain several copies of this file (a program linked with
 // libdoorbell.a that runs under the drop-in, two plug-ins), each of which registers these handlers. The first handler
 // locks the mutexes and leaves a mark for the other copies, which would otherwise lock the same mutexes again. The mark
-// is a number of open sections of this thread that no code reaches: nothing else in liburcu is visible to all copies.
-// These sections delay no other thread, since no grace period can end while the mutexes are locked.
+// is a number of open sections of this thread, larger than any code opens: nothing else in liburcu is visible to all
+// copies. These sections delay no other thread, since no grace period can end while the mutexes are locked.
 //
 //   second copy (its handlers run first)  first copy
 //   before: not marked: locks, marks

@@ -139,7 +139,7 @@ void wait_queue::link_added(wait_links& added, std::uint32_t pass) noexcept {
   }
 }
 
-// Visits them in a separate circular list, so that the pass ends although wake functions add entries.
+// Visits the added entries in a separate circular list, so that the pass ends although wake functions add entries.
 void wait_queue::visit_added(wait_links& added, unsigned events) noexcept {
   if (added.next == &added) return;
   wait_links visited{added.next, added.previous};

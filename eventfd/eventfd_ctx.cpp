@@ -22,7 +22,7 @@ namespace {
 
 std::uint64_t next_id() noexcept {
   static base::atomic<std::uint64_t> last{0};
-  // equivalent fault (constant): each is another one
+  // equivalent fault (constant): the numbers only need to differ
   return last.fetch_add(1, base::memory_order_relaxed) + 1;
 }
 

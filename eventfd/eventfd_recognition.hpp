@@ -7,7 +7,8 @@
 
 namespace doorbell {
 
-/// Whether `fd` answers requests that transfer nothing as an eventfd does. Needs no /proc, io_uring or kernel AIO:
+/// Whether `fd` returns the same results as an eventfd for three system calls that transfer no data. Needs no /proc,
+/// io_uring or kernel AIO:
 ///   - fstat(2): it has the anonymous inode, whose mode has no type. No other file is written to;
 ///   - write(2) from an address at which there is no memory: of 7 bytes EINVAL, of 8 bytes EFAULT. An eventfd checks
 ///     the length first. Files that cannot be written to answer EINVAL or EBADF to both;

@@ -25,7 +25,7 @@ constexpr std::chrono::milliseconds longest_look{250};
 
 // While the kernel eventfd is full, each signal checks for room first, since a claim that does not fit costs two more
 // holds of the lock. If the kernel eventfd is a blocking one, a helper must wait for the room. While no helper does,
-// the signal claims its count although there is no room: its write posts a helper.
+// the signal claims its count although there is no room: move() then hands the count to a helper.
 std::uint64_t eventfd_ctx::forwarder::claim() noexcept {
   ctx_.assert_held();
   const auto count = ctx_.count_locked();
@@ -42,7 +42,7 @@ std::uint64_t eventfd_ctx::forwarder::claim() noexcept {
 // The child signals the same kernel eventfd, and moves its own counts. The parent's threads deliver the counts that
 // were in flight at the fork.
 bool eventfd_ctx::forwarder::begin_in_child() noexcept {
-  in_flight_ = helpers_ = handed_over_ = 0;
+  in_flight_ = with_helper_ = handed_over_ = 0;
   settled_ = handovers_;
   is_helped_ = is_stuck_ = is_full_ = is_awaited_ = false;
   return true;
@@ -113,7 +113,7 @@ void eventfd_ctx::forwarder::hand_to_helper(std::uint64_t claimed) noexcept {
   {
     const eventfd_ctx_lock held{ctx_};
     handed_over_ += claimed;
-    helpers_ += claimed;
+    with_helper_ += claimed;
     mine = ++handovers_;
     is_first = !std::exchange(is_helped_, true);
     is_stuck = is_stuck_;
@@ -136,23 +136,24 @@ void eventfd_ctx::forwarder::serve() noexcept { serve_as(helper::may_wait); }
 // is_helped_ admits one thread at a time.
 void eventfd_ctx::forwarder::serve_as(helper who) noexcept {
   const eventfd_ctx_ptr ctx{&ctx_, false};
-  std::uint64_t claimed = 0;  // equivalent fault (constant): has_more() sets it
-  std::uint32_t with = 0;     // equivalent fault (constant): has_more() sets it
-  while (has_more(who, claimed, with)) {
+  std::uint64_t claimed = 0;         // equivalent fault (constant): has_more() sets it
+  std::uint32_t up_to_handover = 0;  // equivalent fault (constant): has_more() sets it
+  while (has_more(who, claimed, up_to_handover)) {
     if (claimed > 0)
-      move_by_helper(claimed, with);
+      move_by_helper(claimed, up_to_handover);
     else
       wait_for_room();
   }
   put();
 }
 
-// If no helper waits for room, the next signal must claim its count, because only its write posts a helper.
+// If no helper waits for room, the next signal must claim its count: only a claimed count is handed to a helper.
 /// @param[out] claimed the count that was handed over; 0 if the count here waits for room.
-bool eventfd_ctx::forwarder::has_more(helper who, std::uint64_t& claimed, std::uint32_t& with) noexcept {
+/// @param[out] up_to_handover the number of the last handover that `claimed` includes.
+bool eventfd_ctx::forwarder::has_more(helper who, std::uint64_t& claimed, std::uint32_t& up_to_handover) noexcept {
   const eventfd_ctx_lock held{ctx_};
   claimed = std::exchange(handed_over_, 0);
-  with = handovers_;
+  up_to_handover = handovers_;
   const bool waits = who == helper::may_wait && linked() && ctx_.count_locked() > 0;
   is_helped_ = claimed > 0 || waits;
   is_full_ = is_full_ && is_helped_;
@@ -169,18 +170,18 @@ void eventfd_ctx::forwarder::wait_for_room() noexcept {
 void eventfd_ctx::forwarder::claim_for_helper() noexcept {
   ctx_.assert_held();
   const auto claimed = claim();
-  helpers_ += claimed;
+  with_helper_ += claimed;
   handed_over_ += claimed;
 }
 
-// Room may appear while the rest is on its way back to the count, and the signaller, which would wait for the room, may
-// have stopped waiting for the helper. So the helper claims once more when the rest is back. Any thread that makes or
-// finds room after that also finds the count.
-void eventfd_ctx::forwarder::move_by_helper(std::uint64_t claimed, std::uint32_t with) noexcept {
+// Room may appear after the write and before the rest is back in the count. No other thread would then move the rest:
+// the signaller may have stopped waiting for the helper. So the helper claims once more when the rest is back. A thread
+// that makes or finds room after that also finds the count.
+void eventfd_ctx::forwarder::move_by_helper(std::uint64_t claimed, std::uint32_t up_to_handover) noexcept {
   const auto moved = target_.add(claimed);
   const eventfd_ctx_walk held{ctx_};
-  helpers_ -= claimed;
-  settled_ = with;
+  with_helper_ -= claimed;
+  settled_ = up_to_handover;
   is_stuck_ = false;
   settle_locked({.claimed = claimed, .moved = moved});
   if (moved < claimed && linked()) claim_for_helper();

@@ -68,7 +68,7 @@ class eventfd_ctx::forwarder final : public file_entry, private forward_helper::
   /// Waits until nothing is in flight, for at most 250 ms. Lock not held.
   void wait_until_arrived() noexcept;
   /// Whether a helper thread has counts that may come back. Lock held.
-  [[nodiscard]] bool is_helper_moving() const noexcept { return helpers_ > 0; }
+  [[nodiscard]] bool is_helper_moving() const noexcept { return with_helper_ > 0; }
 
   void get() noexcept { references_.get(); }
   void put() noexcept {
@@ -91,10 +91,10 @@ class eventfd_ctx::forwarder final : public file_entry, private forward_helper::
   enum class helper { may_wait, must_return };
   void serve() noexcept override;
   void serve_as(helper who) noexcept;
-  [[nodiscard]] bool has_more(helper who, std::uint64_t& claimed, std::uint32_t& with) noexcept;
+  [[nodiscard]] bool has_more(helper who, std::uint64_t& claimed, std::uint32_t& up_to_handover) noexcept;
   void wait_for_room() noexcept;
   void claim_for_helper() noexcept;
-  void move_by_helper(std::uint64_t claimed, std::uint32_t with) noexcept;
+  void move_by_helper(std::uint64_t claimed, std::uint32_t up_to_handover) noexcept;
   template <class Condition>
   [[nodiscard]] bool wait_until(Condition is_true) noexcept;
 
@@ -103,8 +103,8 @@ class eventfd_ctx::forwarder final : public file_entry, private forward_helper::
 
   // Guarded by the eventfd's lock:
   std::uint64_t in_flight_ = 0;
-  std::uint64_t helpers_ = 0;      // the part of in_flight_ that the helper has
-  std::uint64_t handed_over_ = 0;  // the part of helpers_ that the helper has not begun to write
+  std::uint64_t with_helper_ = 0;  // the part of in_flight_ that the helper has
+  std::uint64_t handed_over_ = 0;  // the part of with_helper_ that the helper has not begun to write
   std::uint32_t handovers_ = 0;    // the number of calls of hand_to_helper()
   std::uint32_t settled_ = 0;      // how many of them are settled
   bool is_helped_ = false;         // posted to the helper, until the helper has found nothing more to do

@@ -15,9 +15,10 @@
 // If an eventfd was once found without the flag, it counts as blocking from then on: a process that toggles the flag
 // could clear it between check and write.
 //
-// The check of O_NONBLOCK also compares the flags that cannot change. A file that was opened by its path has an
-// additional one (O_LARGEFILE). So in a verified_scope no such file is written to, even if the program has put it in
-// the places of its own descriptor and of the library's, so that a comparison of these two finds the same file.
+// The check of O_NONBLOCK also compares the flags that cannot change. A file that was opened by its path has one flag
+// more (O_LARGEFILE) than an eventfd, so the library does not write to it. This matters if the program has put such a
+// file under both numbers, its own and that of the library's descriptor: a comparison of the two descriptors then finds
+// the same file, and a verified_scope makes no further check.
 //
 // Thread safety: add() must not be called concurrently with itself; all other members may be called concurrently.
 // descriptor() does not change after open().
@@ -46,7 +47,8 @@ class kernel_eventfd {
   /// Adds as much of `n` as fits now, as long as O_NONBLOCK is set.
   [[nodiscard]] outcome add_unless_blocking(std::uint64_t n) noexcept;
 
-  /// Adds as much of `n` as fits now. Does not wait for room, unless others fill the eventfd between check and write.
+  /// Adds as much of `n` as fits now; at most 1024 to a blocking eventfd if fdinfo cannot be read. Does not wait for
+  /// room, unless others fill the eventfd between check and write.
   /// @return the amount added.
   [[nodiscard]] std::uint64_t add(std::uint64_t n) noexcept;
 

@@ -7,9 +7,9 @@
 //            for. A callback never waits for it. Lock order: mutex_, then the eventfd's lock.
 //   ctx_     the eventfd of the queue. It is set and cleared under mutex_ and under the lock of that eventfd, so a
 //            thread that holds either lock and finds it set knows that it does not change.
-//   active_  whether the entry is on the queue: set under the eventfd's lock with the entry. HUP, unregister() and an
-//            unregister() in a callback test and clear it with one atomic operation under that lock. Exactly one of
-//            them finds it set, removes the entry and decides how the registration ended.
+//   active_  whether the entry is on the queue: set when the entry is added, under the same hold of the eventfd's lock.
+//            HUP, unregister() and an unregister() in a callback test and clear it with one atomic operation under that
+//            lock. Exactly one of them finds it set, removes the entry and decides how the registration ended.
 //   end_     the next result of unregister() for a registration that is not active. Under the eventfd's lock.
 //
 //   ctx_ null --register_with--> active --HUP--> not active, untold --+
@@ -80,7 +80,7 @@ void notifier::start(const eventfd& efd, std::error_code& ec) noexcept {
 }
 
 notifier::~notifier() {
-  // First, because the result of in_callback() would have to arrive before an atomic operation that follows it.
+  // First, because an atomic operation waits for earlier loads, such as that of in_callback().
   const bool is_locked = mutex_.try_lock_for_good();
   if (eventfd_ctx::in_callback()) [[unlikely]] {
     destroy_in_callback(is_locked);

@@ -107,8 +107,9 @@ class DOORBELL_EXPORT notifier {
   /// Puts the notifier on the queue of `efd`. May sleep until a running callback has returned. In a callback of `efd`
   /// it does not sleep, and the notifier is not called for the signal that the callback runs for.
   /// @return whether the count is above 0 now: these signals came before, and the notifier is not called for them.
-  /// Errors: device_or_resource_busy if the notifier is registered, or, in a callback only, while another thread is
-  /// inside register_with() or unregister() of this notifier; bad_file_descriptor if `efd` is closed;
+  /// Errors: device_or_resource_busy if the notifier is registered, or if a HUP has ended its registration and no
+  /// unregister() has returned by_hup yet, or, in a callback only, while another thread is inside register_with() or
+  /// unregister() of this notifier; bad_file_descriptor if `efd` is closed;
   /// resource_deadlock_would_occur in a callback of another eventfd.
   /// Source: eventfd_notifier_register() of the eventfd notifier patch.
   bool register_with(const eventfd& efd, sharing how = sharing::every);

@@ -13,8 +13,8 @@ namespace doorbell::base {
 
 int private_fd::lowest_number() noexcept { return 3; }
 
-private_fd private_fd::duplicate_of(int programs) noexcept {
-  return private_fd{unique_fd{::fcntl(programs, F_DUPFD_CLOEXEC, 0)}, false, 0};
+private_fd private_fd::duplicate_of(int program_fd) noexcept {
+  return private_fd{unique_fd{::fcntl(program_fd, F_DUPFD_CLOEXEC, 0)}, false, 0};
 }
 
 private_fd::private_fd(unique_fd fd, bool /*is_sole_owner*/, int /*lowest*/) noexcept : fd_{fd.release()} {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The seam: doorbell's concurrent code takes every atomic, lock, condition variable and sleep from this header and from
-// mutex.hpp. A build can therefore substitute a model checker's types without changing that code.
+// The seam: doorbell's concurrent code takes every atomic from this header, every lock and condition variable from
+// mutex.hpp, and every other sleep from futex.hpp. A build can therefore substitute a model checker for them without
+// changing that code.
 //
 // Rules for all code that includes this header: no standalone fences (ThreadSanitizer does not see them), no volatile,
 // and each release names its acquire in a comment.

@@ -21,8 +21,8 @@
 //     one in the word, and the holder's change of it is dropped; otherwise it is value_, changed or not;
 //   - a queue that it has inherited, which may hold entries of such threads: the lock() that changes the generation
 //     returns true, once, before any thread of the child walks the queue.
-// The generation is its lowest 12 bits: lock() returns false in a child that is exactly 4096 generations younger than
-// the process that locked last.
+// The word has only the lowest 12 bits of the process generation: lock() returns false in a child that is exactly 4096
+// generations younger than the process that locked last.
 //
 // Thread safety: all members may be called concurrently. Memory ordering: a thread that takes or reads a count acquires
 // what each adder did before its add. A thread that adds after a take has made room acquires what was done before the
@@ -101,8 +101,8 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE counter_lock {
   }
 
   /// Takes the lock; may sleep. Not recursive.
-  /// @return whether the last process that locked it is an ancestor of this one: the queue may hold entries of threads
-  /// that do not exist here. Only the first lock() in a process returns true.
+  /// @return true if the word was locked or slow, and an ancestor of this process locked it last: the queue may hold
+  /// entries of threads that do not exist here. Only the first lock() in a process may return true.
   bool lock() noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION() {
     const auto now = generation_now();
     auto word = word_.load(memory_order_relaxed);

@@ -60,7 +60,7 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE fork_aware_mutex {
   /// sleep. It also stays locked in a child that is forked afterwards: no thread there uses the state that was being
   /// destroyed.
   void lock_for_good() noexcept {
-    // equivalent fault (dropped): so does what follows, if the mutex is free
+    // equivalent fault (dropped): lock_contended() and the store also lock a free mutex for good
     if (try_lock_for_good()) [[likely]]
       return;
     std::ignore = lock_contended();

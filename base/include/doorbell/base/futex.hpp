@@ -44,8 +44,8 @@ DOORBELL_EXPORT futex_result futex_wait(const atomic<std::uint32_t>& word, std::
 void futex_wake_one(const atomic<std::uint32_t>* word) noexcept;
 DOORBELL_EXPORT void futex_wake_all(const atomic<std::uint32_t>* word) noexcept;
 
-/// The same for a 64-bit word of which only the upper half is compared: it has flags, and the count below may change
-/// during the sleep.
+/// The same for a 64-bit word with flags in its upper half. The kernel compares 32 bits, here the upper half, so the
+/// lower half may change during the sleep.
 void futex_wait_high(const atomic<std::uint64_t>& word, std::uint64_t expected) noexcept;
 void futex_wake_one_high(const atomic<std::uint64_t>* word) noexcept;
 

@@ -74,7 +74,7 @@ class alignas(64) percpu_ref {
   /// Starts with the initial reference, held by the owner, which kill() drops.
   /// @throws std::bad_alloc
   explicit percpu_ref(release_function release);
-  /// The count has been released, or it has neither been killed nor shared.
+  /// Only after release has run, or if the object has been neither killed nor shared.
   ~percpu_ref() = default;
   percpu_ref(const percpu_ref&) = delete;
   percpu_ref& operator=(const percpu_ref&) = delete;
@@ -135,8 +135,9 @@ class alignas(64) percpu_ref {
   const std::unique_ptr<shard[]> shards_;
   const release_function release_;
 
-  atomic<bool> dying_{false};             // never cleared
-  atomic<std::int64_t> count_{bias + 1};  // gets and puts that found their shard closed; the sum since kill()
+  atomic<bool> dying_{false};  // never cleared
+  // Changed by gets and puts that found their shard closed; kill() adds the sum of the shards, and subtracts the bias.
+  atomic<std::int64_t> count_{bias + 1};
 };
 
 }  // namespace doorbell::base

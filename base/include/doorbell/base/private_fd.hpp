@@ -40,7 +40,7 @@ class private_fd {
   }
   /// Duplicates a descriptor of the program.
   /// @return empty, with errno as set by fcntl(2) for F_DUPFD_CLOEXEC, if it fails.
-  [[nodiscard]] static private_fd duplicate_of(int programs) noexcept;
+  [[nodiscard]] static private_fd duplicate_of(int program_fd) noexcept;
 
   private_fd(private_fd&& other) noexcept
       : fd_{std::exchange(other.fd_, -1)}, token_{other.token_}, identity_{other.identity_} {}
@@ -64,9 +64,9 @@ class private_fd {
   /// As is_ours(), but makes its system calls also within a verified_scope.
   [[nodiscard]] bool verify() const noexcept;
 
-  /// As is_ours(), except for a duplicate while is_doubtful(): then whether the number refers to the same file as the
-  /// program's descriptor that was duplicated. In that case the number may be a descriptor of the program: it may be
-  /// written to, and must not be closed.
+  /// As is_ours(), except for a duplicate while is_doubtful(): this call then returns whether the number refers to the
+  /// same file as the program's descriptor that was duplicated. In that case the number may be a descriptor of the
+  /// program: the library may write to it, and must not close it.
   [[nodiscard]] bool refers_to_its_file() const noexcept;
   /// Whether this is a duplicate and the library has noticed that the program closed the epoll that identifies its
   /// duplicates. No system call.
@@ -106,7 +106,7 @@ class private_fd {
   struct identity {
     enum class kind : unsigned char { inode, mark, in_epoll } by = kind::inode;
     std::uint32_t epoll = 0;  // the token of the epoll
-    int programs = -1;        // the program's descriptor that was duplicated
+    int program_fd = -1;      // the program's descriptor that was duplicated
     dev_t device = 0;
     ino_t inode = 0;
   };

@@ -23,7 +23,7 @@
 // for the section. rcu.cpp makes an exception for a signal handler that forks.
 // Memory ordering: all operations in a section happen before the return of a synchronize that waited for it. All that
 // precedes synchronize happens before the operations of a section that begins after it. liburcu is not compiled with
-// ThreadSanitizer, so this header, and no other file, annotates these two edges for it.
+// ThreadSanitizer, so this header and rcu.cpp annotate these two edges.
 #pragma once
 
 #include <doorbell/base/requires_cxx20.hpp>
@@ -42,7 +42,7 @@
 #endif
 
 // Declared as in <urcu/urcu-bp.h>, so that this header does not include it. rcu.cpp includes both.
-// NOLINTBEGIN(readability-redundant-declaration): for that one file they are
+// NOLINTBEGIN(readability-redundant-declaration): only rcu.cpp sees both declarations of a function
 extern "C" {
 void urcu_bp_read_lock();
 void urcu_bp_read_unlock();

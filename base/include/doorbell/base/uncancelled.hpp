@@ -10,8 +10,8 @@ namespace doorbell::base {
 /// During its lifetime pthread_cancel(3) does not end the calling thread; the request stays pending until later.
 /// The functions of the C library that read, write, poll, open, close or sleep are cancellation points. A thread that
 /// ended inside one of them would leave locks held, and its unwinding through a noexcept function would end the
-/// process. System calls by number are not cancellation points, but ThreadSanitizer does not see them: a write(2) to an
-/// eventfd orders memory, and must be visible to it.
+/// process. System calls by number are not cancellation points, but ThreadSanitizer does not see them. It must see a
+/// write(2) to an eventfd, which orders memory. So the library calls the C library's functions, inside such a scope.
 class uncancelled {
  public:
   uncancelled() noexcept { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }

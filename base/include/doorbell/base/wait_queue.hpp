@@ -12,18 +12,18 @@
 //    until one returns a positive number. This entry moves to the back, so exclusive entries take turns. A negative
 //    result ends the pass.
 //  - A pass is bounded: it does not visit an entry that was added during it.
-//  - A wake function that changes the state that waiters wait for requests another pass (walk_again()), which follows
-//    under the same hold of the lock. The passes for POLLIN that are requested after a wake function has added an entry
-//    visit that entry; those that were requested before do not. So the entry sees each later signal exactly once.
-//    Later passes for POLLOUT visit it in any case, since they report only that there may be room.
-//  - A wake function defers work for another queue, and work that must not be done under the lock. Deferred work runs
-//    when the outermost walk of the thread has released its lock. There is no recursion, and no lock is acquired under
-//    another.
-//
-//  - A child of fork(2) may have a copy that another thread of the parent was changing. The forward links are complete
-//    at every instant: one store links an entry, after the stores to the entry itself; one store unlinks it, and it
-//    keeps its own forward link until then. begin_in_child() rebuilds the rest from the forward links. An entry that
-//    was moving to the back, or waiting for its first pass, may be missing.
+//  - If a wake function changes the state for which the waiters wait, it requests another pass (walk_again()), which
+//    follows under the same hold of the lock.
+//  - If a wake function adds an entry, the passes for POLLIN that are requested after the addition visit the entry, and
+//    those that were requested before do not. So the entry sees each later signal exactly once. All later passes for
+//    POLLOUT visit it, since they report only that there may be room.
+//  - If a wake function has work for another queue, or work that must not be done under the lock, it defers the work
+//    (walk_scope.hpp). The work runs when the outermost walk of the thread has released its lock. No call is recursive,
+//    and no lock is acquired under another.
+//  - A child of fork(2) may inherit a queue that another thread of the parent was changing. The forward links are
+//    complete at every instant: one store links an entry, after the stores to the entry itself; one store unlinks it,
+//    and it keeps its own forward link until then. begin_in_child() rebuilds the rest from the forward links. An entry
+//    that was moving to the back, or waiting for its first pass, may be missing.
 //
 // Thread safety: none; the owner's lock guards it all. Lifetime: must be empty when destroyed.
 #pragma once
@@ -108,8 +108,8 @@ class DOORBELL_EXPORT wait_queue {
     unlink(entry);
     publish<wait_links>(entry.next, nullptr);
   }
-  /// Calls the wake functions, and again for each walk_again() that they make. The thread has a walk_scope, and is in
-  /// no other walk.
+  /// Makes a pass for `events`, and then the passes that wake functions request with walk_again(). The calling thread
+  /// has a walk_scope, and is in no other walk.
   /// @param limit whether one exclusive entry may consume the event, or all of them are called.
   void walk(unsigned events, exclusive limit) noexcept;
 
