@@ -55,7 +55,7 @@ class file_loop final : public file_proactor {
   /// Call it when no thread runs the loop any more.
   void shut_down() {
     file_proactor::shut_down();
-    for (auto* each : handed_over_) each->destroy();
+    for (auto* each : deferred_) each->destroy();
   }
 
   void finish(const boost::system::error_code& result, std::size_t bytes) {
@@ -89,9 +89,9 @@ class file_loop final : public file_proactor {
     if (moved) looks_left_ = looks_;
     return looks_left_-- > 0;
   }
-  void post_deferred_completion(file_op& ended) noexcept override {
+  void post_deferred(file_op& ended) noexcept override {
     const base::mutex_lock held{lock_};
-    handed_over_.push_back(&ended);
+    deferred_.push_back(&ended);
     wake();
   }
   void watch(int descriptor, std::error_code& /*ec*/) noexcept override { descriptor_ = descriptor; }
@@ -126,11 +126,11 @@ class file_loop final : public file_proactor {
 
   bool run_one_posted() {
     lock_.lock();
-    if (!handed_over_.empty()) {
-      auto* const next = handed_over_.back();
-      handed_over_.pop_back();
+    if (!deferred_.empty()) {
+      auto* const next = deferred_.back();
+      deferred_.pop_back();
       lock_.unlock();
-      run_handed_over(*next);
+      run_deferred(*next);
       return true;
     }
     const bool turn = std::exchange(turn_is_posted_, false);
@@ -149,7 +149,7 @@ class file_loop final : public file_proactor {
   base::atomic<bool> is_asked_{false};
 
   base::mutex lock_;
-  std::vector<file_op*> handed_over_;
+  std::vector<file_op*> deferred_;
   bool turn_is_posted_ = false;
   bool turn_is_due_ = false;
   int ended_ = 0;

@@ -397,7 +397,7 @@ class basic_file : public file_base {
   [[nodiscard]] bool is_stream() const noexcept { return access_ == detail::file_access::stream; }
 
   executor_type executor_;
-  detail::file_access access_;
+  detail::file_access access_;  // of the class derived from this one: an assignment does not change it
   std::shared_ptr<detail::open_file> file_;
 };
 

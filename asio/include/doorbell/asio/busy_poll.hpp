@@ -7,9 +7,9 @@
 //   doorbell::asio::set_busy_poll(io, 100us);
 //
 // The loop polls while operations are in flight, for the given time after a file operation was last started or ended.
-// Between two polls it calls the other handlers that are ready. But io_context::poll() does not return before the time
-// has passed or nothing is in flight, and run_one() returns for a poll as for a handler. Busy polling is meant for
-// loops that one thread runs: with several threads, each poll wakes another thread.
+// Between two polls it calls the other handlers that are ready. But io_context::poll() returns only when the time has
+// passed or nothing is in flight, and run_one() also returns after a poll that has called no handler. Busy polling is
+// meant for loops that one thread runs: with several threads, each poll wakes another thread.
 //
 // Thread safety: may be called at any time, by any thread, before the end of the execution context; takes effect with
 // the next poll. Does not block, so callbacks of notifiers may call it. Errors: std::bad_alloc, if it is the first call

@@ -12,8 +12,9 @@
 //
 // An I/O object on an eventfd of its own, with the operations of basic_eventfd: completion tokens, executors,
 // allocators, cancellation slots, outstanding work and errors are as described there. A handler is called by its
-// associated executor, which may be another loop than the object's; it is called neither by the function that starts
-// the wait nor by the one that completes it.
+// associated executor, which may be another loop than the object's. Neither the function that starts the wait nor the
+// one that completes it calls the handler, except that a refused wait may call it through its immediate executor
+// (eventfd.hpp).
 //
 // Waits complete in the order in which they were started; notify_one() completes one at most.
 //
@@ -29,8 +30,8 @@
 //              unique_lock. async_wait() uses it only before the wait starts, and unlocks the mutex itself.
 //
 // Thread safety: all members may be called concurrently, except moving, closing and destroying an object.
-// Lifetime: as basic_eventfd. In callbacks of notifiers, all members are refused with
-// resource_deadlock_would_occur.
+// Lifetime: as basic_eventfd. In callbacks of notifiers, notify_one(), notify_all(), a wait, cancel() and close() are
+// refused with resource_deadlock_would_occur.
 // Memory ordering: what a thread has done before notify is visible to the handler of the wait that it completes.
 #pragma once
 

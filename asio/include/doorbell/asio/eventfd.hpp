@@ -100,13 +100,13 @@ class basic_eventfd {
 
   /// Listens to the eventfd of `shared`, and holds no handle on it. If `shared` is closed, so is the object.
   basic_eventfd(const executor_type& executor, const doorbell::eventfd& shared, listen_only_t /*tag*/)
-      : executor_{executor}, watch_{make_watch(executor, shared)} {}
+      : executor_{executor}, waiter_{make_waiter(executor, shared)} {}
   /// Deleted: the temporary handle would be closed at the end of the expression, possibly as the last handle.
   basic_eventfd(const executor_type& executor, doorbell::eventfd&& temporary, listen_only_t tag) = delete;
 
   /// Holds `handle`; an lvalue is copied. If `handle` is closed, so is the object.
   basic_eventfd(const executor_type& executor, doorbell::eventfd handle, hold_handle_t /*tag*/)
-      : executor_{executor}, efd_{std::move(handle)}, watch_{make_watch(executor, efd_)} {}
+      : executor_{executor}, efd_{std::move(handle)}, waiter_{make_waiter(executor, efd_)} {}
 
   /// As with listen_only.
   basic_eventfd(const executor_type& executor, const doorbell::eventfd& shared)
@@ -142,19 +142,19 @@ class basic_eventfd {
 
   /// Waiting operations move to the new object. The moved-from object is closed and keeps its executor.
   basic_eventfd(basic_eventfd&& other) noexcept
-      : basic_eventfd{other.executor_, std::move(other.efd_), std::move(other.watch_)} {}
+      : basic_eventfd{other.executor_, std::move(other.efd_), std::move(other.waiter_)} {}
   /// The same from an object with another type of executor, for example by `use_awaitable.as_default_on(object)`.
   template <class Other>
     requires std::is_convertible_v<Other, Executor>
   explicit(false) basic_eventfd(basic_eventfd<Other>&& other)
-      : basic_eventfd{executor_type(other.executor_), std::move(other.efd_), std::move(other.watch_)} {}
+      : basic_eventfd{executor_type(other.executor_), std::move(other.efd_), std::move(other.waiter_)} {}
 
   /// Closes this object first, then moves.
   basic_eventfd& operator=(basic_eventfd&& other) noexcept {
     basic_eventfd taken{std::move(other)};
     std::swap(executor_, taken.executor_);
     std::swap(efd_, taken.efd_);
-    std::swap(watch_, taken.watch_);
+    std::swap(waiter_, taken.waiter_);
     return *this;
   }
   template <class Other>
@@ -173,13 +173,13 @@ class basic_eventfd {
   }
 
   [[nodiscard]] executor_type get_executor() const noexcept { return executor_; }
-  [[nodiscard]] bool is_open() const noexcept { return watch_ != nullptr; }
+  [[nodiscard]] bool is_open() const noexcept { return waiter_ != nullptr; }
 
   /// The handle that this object holds, to be copied for signallers; a closed handle if the object only listens.
   [[nodiscard]] const doorbell::eventfd& handle() const noexcept { return efd_; }
   /// The eventfd; null if the object is closed. The pointer keeps the memory, but does not keep the eventfd open.
   [[nodiscard]] eventfd_ctx_ptr context() const noexcept {
-    return watch_ != nullptr ? eventfd_ctx_ptr{&watch_->ctx()} : nullptr;
+    return waiter_ != nullptr ? eventfd_ctx_ptr{&waiter_->ctx()} : nullptr;
   }
 
   /// Adds `n` to the count; see eventfd_ctx::signal. May be called from any thread and in callbacks.
@@ -190,7 +190,7 @@ class basic_eventfd {
     detail::throw_if(ec, "doorbell: signal");
   }
   void signal(std::uint64_t n, error_code& ec) const noexcept {
-    if (check_open(ec)) watch_->ctx().signal(n);
+    if (check_open(ec)) waiter_->ctx().signal(n);
   }
 
   /// Takes the count (1 from a semaphore), regardless of the flags of the eventfd. Never waits for a signal.
@@ -205,7 +205,7 @@ class basic_eventfd {
   std::uint64_t read(error_code& ec) const noexcept {
     if (!check_open(ec)) return 0;
     std::error_code refused;
-    const auto count = watch_->ctx().drain(refused);
+    const auto count = waiter_->ctx().drain(refused);
     if (refused)  // in a callback of another eventfd
       std::ignore = detail::check_no_callback(ec);
     else if (count == 0)
@@ -255,7 +255,7 @@ class basic_eventfd {
     detail::throw_if(ec, "doorbell: cancel");
   }
   error_code cancel(error_code& ec) {
-    if (check_open(ec) && detail::check_no_callback(ec)) watch_->cancel();
+    if (check_open(ec) && detail::check_no_callback(ec)) waiter_->cancel();
     return ec;
   }
 
@@ -268,7 +268,7 @@ class basic_eventfd {
   }
   error_code close(error_code& ec) {
     if (!check_open(ec) || !detail::check_no_callback(ec)) return ec;
-    std::exchange(watch_, nullptr)->close();
+    std::exchange(waiter_, nullptr)->close();
     std::error_code never_had_one;
     efd_.close(never_had_one);
     return ec;
@@ -282,7 +282,7 @@ class basic_eventfd {
     detail::throw_if(ec, "doorbell: assign");
   }
   error_code assign(const doorbell::eventfd& shared, listen_only_t /*tag*/, error_code& ec) {
-    if (check_assignable(shared, ec)) watch_ = make_watch(executor_, shared);
+    if (check_assignable(shared, ec)) waiter_ = make_waiter(executor_, shared);
     return ec;
   }
   void assign(doorbell::eventfd&& temporary, listen_only_t tag) = delete;
@@ -294,7 +294,7 @@ class basic_eventfd {
   }
   error_code assign(doorbell::eventfd handle, hold_handle_t /*tag*/, error_code& ec) {
     if (!check_assignable(handle, ec)) return ec;
-    watch_ = make_watch(executor_, handle);
+    waiter_ = make_waiter(executor_, handle);
     efd_ = std::move(handle);
     return ec;
   }
@@ -310,7 +310,7 @@ class basic_eventfd {
   }
   [[nodiscard]] doorbell::eventfd release(error_code& ec) {
     if (!check_open(ec) || !detail::check_no_callback(ec)) return doorbell::eventfd::closed();
-    std::exchange(watch_, nullptr)->close();
+    std::exchange(waiter_, nullptr)->close();
     return std::exchange(efd_, doorbell::eventfd::closed());
   }
 
@@ -320,10 +320,10 @@ class basic_eventfd {
   template <class>
   friend class detail::sync_object;
 
-  using watch_pointer = std::shared_ptr<detail::eventfd_waiter>;
+  using waiter_pointer = std::shared_ptr<detail::eventfd_waiter>;
 
-  basic_eventfd(executor_type executor, doorbell::eventfd&& handle, watch_pointer&& watch) noexcept
-      : executor_{std::move(executor)}, efd_{std::move(handle)}, watch_{std::move(watch)} {}
+  basic_eventfd(executor_type executor, doorbell::eventfd&& handle, waiter_pointer&& waiter) noexcept
+      : executor_{std::move(executor)}, efd_{std::move(handle)}, waiter_{std::move(waiter)} {}
 
   template <detail::eventfd_use Use>
   class initiation {
@@ -360,14 +360,14 @@ class basic_eventfd {
     using op_type = detail::eventfd_op_for<Use, handler_type, executor_type>;
     const auto key = is_possible ? connect(boost::asio::get_associated_cancellation_slot(handler)) : 0;
     auto& op = op_type::make(std::forward<Handler>(handler), executor_, interest, key);
-    if (is_possible) return ((*watch_).*Start)(op);
+    if (is_possible) return ((*waiter_).*Start)(op);
     op.fail(ec);
     op.post();
   }
 
   template <class Slot>
   [[nodiscard]] std::uint64_t connect(Slot slot) const {
-    return detail::connect_to_slot(slot, watch_);
+    return detail::connect_to_slot(slot, waiter_);
   }
 
   [[nodiscard]] static doorbell::eventfd make_handle(unsigned initial, int flags) {
@@ -376,7 +376,7 @@ class basic_eventfd {
     detail::throw_if(ec, "doorbell: eventfd");
     return made;
   }
-  [[nodiscard]] static watch_pointer make_watch(const executor_type& executor, const doorbell::eventfd& handle) {
+  [[nodiscard]] static waiter_pointer make_waiter(const executor_type& executor, const doorbell::eventfd& handle) {
     auto* const ctx = handle.unreferenced_context();
     return ctx != nullptr ? detail::eventfd_waiter_on<executor_type>::make(executor, *ctx) : nullptr;
   }
@@ -395,7 +395,7 @@ class basic_eventfd {
 
   executor_type executor_;
   doorbell::eventfd efd_ = doorbell::eventfd::closed();
-  watch_pointer watch_;
+  waiter_pointer waiter_;
 };
 
 /// With any_io_executor, the default executor type.

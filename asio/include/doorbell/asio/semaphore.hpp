@@ -8,15 +8,16 @@
 //
 // An I/O object on an eventfd of its own, with the operations of basic_eventfd: completion tokens, executors,
 // allocators, cancellation slots, outstanding work and errors are as described there. A handler is called by its
-// associated executor, which may be another loop than the object's; it is called neither by the function that starts
-// the wait nor by the one that completes it.
+// associated executor, which may be another loop than the object's. Neither the function that starts the wait nor the
+// one that completes it calls the handler, except that a refused wait may call it through its immediate executor
+// (eventfd.hpp).
 //
 // Waits complete in the order in which they were started. A waiting operation gets a released permit only while the
 // loop of the object runs.
 //
 // Thread safety: all members may be called concurrently, except moving, closing and destroying an object.
-// Lifetime: as basic_eventfd. In callbacks of notifiers, release() is legal; the other members are refused with
-// resource_deadlock_would_occur.
+// Lifetime: as basic_eventfd. In callbacks of notifiers, release() is legal; a wait, cancel() and close() are refused
+// with resource_deadlock_would_occur, and so is try_acquire(), except in a callback of the semaphore's own eventfd.
 // Memory ordering: what a thread has done before release() is visible to the handler of the wait that it completes.
 #pragma once
 
@@ -77,7 +78,8 @@ class basic_semaphore : public detail::sync_object<Executor> {
   void release(std::uint64_t permits = 1) { this->eventfd_.signal(permits); }
   void release(std::uint64_t permits, error_code& ec) noexcept { this->eventfd_.signal(permits, ec); }
 
-  /// Takes a permit if there is one. Errors: bad_descriptor; resource_deadlock_would_occur in a callback.
+  /// Takes a permit if there is one. Errors: bad_descriptor; resource_deadlock_would_occur in a callback of
+  /// another eventfd.
   [[nodiscard]] bool try_acquire() {
     error_code ec;
     const bool acquired = try_acquire(ec);

@@ -8,8 +8,8 @@
 // which they were started. With file_base::append, writes go to the end of the file, and the position moves behind
 // them.
 //
-// A file without a position, such as a pipe, is also read and written in order. Reads and writes do not wait for each
-// other.
+// Reads of a file without a position, such as a pipe, also run one after the other, and so do its writes. But no read
+// waits for a write, and no write for a read.
 //
 // The type meets the requirements of AsyncReadStream and AsyncWriteStream: boost::asio::async_read, async_write,
 // async_read_until, read and write accept it.

@@ -104,7 +104,7 @@ class basic_watch {
     if (!is_open()) return;
     error_code ec;
     close(ec);
-    if (ec)  // it would signal an eventfd that the program no longer watches
+    if (ec)  // the watching would continue, and signal the eventfd after the end of the object
       base::fatal("an asio::watch was destroyed in a callback", "docs/asio.md, Threads");
   }
 

@@ -147,7 +147,7 @@ class eventfd_waiter : public std::enable_shared_from_this<eventfd_waiter>,
   void look() {
     eventfd_op_list finished;
     {
-      const base::walk_scope scope;  // functions that wake functions defer run after mutex_ is released
+      const base::walk_scope scope;  // work that wake functions defer runs at its end, when mutex_ has been released
       const base::mutex_lock held{mutex_};
       do attempt_all(finished);
       while (!waiting_.empty() && !arm_for_all());
@@ -159,14 +159,15 @@ class eventfd_waiter : public std::enable_shared_from_this<eventfd_waiter>,
  private:
   class first_of_waiting {
    public:
-    first_of_waiting(eventfd_waiter& watch, eventfd_op_list& finished) noexcept : watch_{watch}, finished_{finished} {}
+    first_of_waiting(eventfd_waiter& waiter, eventfd_op_list& finished) noexcept
+        : waiter_{waiter}, finished_{finished} {}
     // The analysis cannot see that change() holds the mutex.
     std::size_t operator()(std::size_t most) const noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS {
-      return watch_.take_first_of_waiting(most, finished_);
+      return waiter_.take_first_of_waiting(most, finished_);
     }
 
    private:
-    eventfd_waiter& watch_;
+    eventfd_waiter& waiter_;
     eventfd_op_list& finished_;
   };
 
@@ -190,8 +191,8 @@ class eventfd_waiter : public std::enable_shared_from_this<eventfd_waiter>,
     return 0;  // equivalent fault (constant): as above
   }
 
-  static void post_later(void* watch, std::uint64_t /*argument*/) noexcept {
-    auto& self = *static_cast<eventfd_waiter*>(watch);
+  static void post_later(void* waiter, std::uint64_t /*argument*/) noexcept {
+    auto& self = *static_cast<eventfd_waiter*>(waiter);
     self.wake_loop();
     self.posts_.end();
   }

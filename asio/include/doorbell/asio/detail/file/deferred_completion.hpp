@@ -57,7 +57,7 @@ class deferred_completion {
   explicit deferred_completion(file_op& ended) noexcept : op_{&ended}, memory_{&ended.carried_in} {}
 
   [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type{*memory_}; }
-  void operator()() { file_proactor::run_handed_over(*op_.release()); }
+  void operator()() { file_proactor::run_deferred(*op_.release()); }
   /// The signature of a read handler, for the posts of file_service. The result is not used.
   void operator()(const boost::system::error_code& /*ec*/, std::size_t /*bytes*/) { (*this)(); }
 

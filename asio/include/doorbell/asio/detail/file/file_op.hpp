@@ -3,8 +3,8 @@
 // file_op: one asynchronous operation on a file, from its initiation to its handler. As with eventfd_op, it is
 // allocated by its handler's associated allocator (Asio's recycling allocator by default, as for Asio's own
 // operations), its memory is freed before the handler is called, and it is outstanding work of its handler's executor.
-// The file_service is outstanding work of the I/O object's executor. The operation contains the request and its iovecs,
-// so its address does not change while it is in flight.
+// Posts and waits of the file_service are outstanding work of the I/O object's loop. The operation contains the request
+// and its iovecs, so its address does not change while it is in flight.
 //
 // Thread safety: not thread-safe. The operation is owned by the initiating function, then by the lists of the
 // file_proactor, under its mutex, then by the thread that has removed it from the list.
@@ -122,7 +122,7 @@ class file_op {
   place where = place::stream_queue;
   open_file* file = nullptr;        ///< null after the operation has ended
   std::shared_ptr<open_file> kept;  ///< set when the file's last operation ends; released with no lock held
-  file_proactor* handed_over_by = nullptr;
+  file_proactor* deferred_by = nullptr;
 
  protected:
   file_op(file_use use, std::uint64_t cancellation_key) noexcept : use_{use}, cancellation_key_{cancellation_key} {

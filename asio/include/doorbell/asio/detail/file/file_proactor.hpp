@@ -3,42 +3,42 @@
 // file_proactor: submits file operations to an aio::context and completes them, in the threads that run the loop. No
 // other thread takes part, unless the engine has worker threads. The derived class connects it to the loop.
 //
-//   stream queue (streams only) --> ready --pass: submitted--> in flight --pass: event--> ended, posted or called
+//   stream queue (streams only) --> ready --turn: submitted--> in flight --turn: event--> ended, posted or called
 //
-// A completion *pass* (turn()) runs in two cases. First, the start of an operation posts a pass, unless one is posted,
-// so that one call submits all operations started before it. Second, a pass runs when the context's descriptor becomes
-// readable. The loop waits for the descriptor only while operations are in flight. So an operation that has completed
-// when submit returns needs only the pass that submits it.
+// A *turn* submits the ready operations and reaps events. It runs in two cases. First, the start of an operation posts
+// a turn, unless one is posted, so that one call submits all operations started before it. Second, a turn runs when the
+// context's descriptor becomes readable. The loop waits for the descriptor only while operations are in flight. So an
+// operation that has completed when submit returns needs only the turn that submits it.
 //
-// The loop counts a pass as one handler. So a pass calls one completion handler at most and posts the others: run_one()
+// The loop counts a turn as one handler. So a turn calls one completion handler at most and posts the others: run_one()
 // runs one handler, stop() takes effect after the handler that called it, and handlers that were posted earlier run
 // earlier.
 //
-// The next pass submits all operations that handlers start, with one call. If only one handler runs
+// The next turn submits all operations that handlers start, with one call. If only one handler runs
 // (sole_handler_scope), there is no other operation to submit its first operation with. The initiating function
 // therefore submits this operation, or executes it if it reads bytes in memory, and only its handler is posted. This
 // saves one round of the loop.
 //
-// Operations that do not fit into the context stay ready. The pass of the next events submits them.
+// Operations that do not fit into the context stay ready. The turn of the next events submits them.
 //
-//   pass                                 starter
-//   no pass is posted now; submits the ready operations
-//                                        one more is ready: posts a pass, unless one is posted
+//   turn                                 starter
+//   no turn is posted now; submits the ready operations
+//                                        one more is ready: posts a turn, unless one is posted
 //
-//   legal:     a posted pass has not begun, and finds the operation. A starter that is the only handler may submit the
+//   legal:     a posted turn has not begun, and finds the operation. A starter that is the only handler may submit the
 //              operation itself, while it holds mutex_, and checks whether it has completed.
-//   forbidden: an operation is ready, none is in flight, and no pass is due.
+//   forbidden: an operation is ready, none is in flight, and no turn is due.
 //
-//   pass                                 the engine
+//   turn                                 the engine
 //   reaps: no events
 //                                        completes a request: an edge, while the loop does not wait for one
 //   operations are in flight: waits for the descriptor
 //
-//   legal:     the wait reports that the descriptor is readable already, so the next pass runs. With busy polling, a
-//              pass posts the next pass instead of waiting, until the polling time has passed.
-//   forbidden: operations are in flight, the loop does not wait for the descriptor, and no pass is due.
+//   legal:     the wait reports that the descriptor is readable already, so the next turn runs. With busy polling, a
+//              turn posts the next turn instead of waiting, until the polling time has passed.
+//   forbidden: operations are in flight, the loop does not wait for the descriptor, and no turn is due.
 //
-//   canceller                            pass
+//   canceller                            turn
 //   the operation is in flight: asks the engine to cancel it
 //                                        reaps its event: removes it, completes it
 //
@@ -103,12 +103,11 @@ class file_proactor {
     return read_inline_locked(file, read);
   }
 
-  /// Calls the handler of an operation that was passed to post_deferred_completion(). Called by a thread that runs the
-  /// loop.
-  static void run_handed_over(file_op& ended) {
-    auto* const turns = ended.handed_over_by;
-    const bool is_only = turns->handed_over_.fetch_sub(1, base::memory_order_relaxed) == 1;
-    const sole_handler_scope here{is_only ? turns : nullptr};
+  /// Calls the handler of an operation that was passed to post_deferred(). Called by a thread that runs the loop.
+  static void run_deferred(file_op& ended) {
+    auto* const proactor = ended.deferred_by;
+    const bool is_only = proactor->deferred_.fetch_sub(1, base::memory_order_relaxed) == 1;
+    const sole_handler_scope here{is_only ? proactor : nullptr};
     ended.dispatch();
   }
 
@@ -146,8 +145,8 @@ class file_proactor {
   /// @param moved whether an operation has just been submitted or has ended.
   /// @return whether to poll again before the loop sleeps (busy polling).
   virtual bool is_to_look_again(bool moved) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
-  /// Posts a call of run_handed_over() with this operation to the loop.
-  virtual void post_deferred_completion(file_op& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
+  /// Posts a call of run_deferred() with this operation to the loop.
+  virtual void post_deferred(file_op& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
   /// Sets the descriptor that ask_when_readable() waits for.
   virtual void watch(int descriptor, std::error_code& ec) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
   /// Makes the loop call turn_when_readable() once, when the descriptor is readable. Counts as outstanding work until
@@ -214,7 +213,7 @@ class file_proactor {
     if (!res) return false;
     op.complete(*res);
     op.file = nullptr;
-    defer_completion(op);
+    defer(op);
     return true;
   }
   [[nodiscard]] std::optional<std::int64_t> read_inline_locked(open_file& file, aio::iocb& read) noexcept
@@ -226,20 +225,20 @@ class file_proactor {
   }
 
   // Submits, and posts the handler of an operation that has completed inside submit, since no edge announces it.
-  // @return whether no operation is left for a pass.
+  // @return whether no operation is left for a turn.
   [[nodiscard]] bool submit_alone() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     file_op_queue ended;
     advance(ended);
-    pass_on_locked(ended);
+    defer_all_locked(ended);
     return ready_.empty();
   }
 
-  // Posts the operation's handler. handed_over_ counts the handlers that are posted and not called yet: if there is no
+  // Posts the operation's handler. deferred_ counts the handlers that are posted and not called yet: if there is no
   // other, this handler is the only one.
-  void defer_completion(file_op& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    ended.handed_over_by = this;
-    handed_over_.fetch_add(1, base::memory_order_relaxed);
-    post_deferred_completion(ended);
+  void defer(file_op& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    ended.deferred_by = this;
+    deferred_.fetch_add(1, base::memory_order_relaxed);
+    post_deferred(ended);
   }
 
   void turn(bool file_proactor::* asked_for) {
@@ -249,10 +248,10 @@ class file_proactor {
       this->*asked_for = false;
       advance(ended);
     }
-    complete_deferred(ended);
+    call_first(ended);
   }
 
-  // With busy polling, a pass that finds no events polls again, up to looks_in_a_row times: a poll costs less than a
+  // With busy polling, a turn that finds no events polls again, up to looks_in_a_row times: a poll costs less than a
   // round of the loop.
   void advance(file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     bool moved = submit_and_reap(ended);
@@ -261,7 +260,7 @@ class file_proactor {
     ask_loop(moved);
   }
 
-  // Submits first, so that a disk does not wait for the rest of the pass. Events make room in the context and may make
+  // Submits first, so that a disk does not wait for the rest of the turn. Events make room in the context and may make
   // other operations ready.
   // @return whether an operation was submitted or completed.
   bool submit_and_reap(file_op_queue& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -335,26 +334,27 @@ class file_proactor {
       ask_when_readable();
   }
 
-  // The first handler may be called inline, unless handlers that were posted before have not been called yet: handlers
-  // of a stream would then be called in another order than its operations ended. The handler may throw. Therefore the
-  // other handlers are posted before it, each separately, so that other threads can run them.
-  void complete_deferred(file_op_queue& ops) {
+  // Calls the first handler and defers the others. If handlers that were posted before have not been called yet, it
+  // defers the first one, too: handlers of a stream would otherwise be called in another order than its operations
+  // ended. The handler may throw. Therefore the other handlers are posted before it, each separately, so that other
+  // threads can run them.
+  void call_first(file_op_queue& ops) {
     if (ops.empty()) return;
-    if (handed_over_.load(base::memory_order_relaxed) != 0) return pass_on(ops);
+    if (deferred_.load(base::memory_order_relaxed) != 0) return defer_all(ops);
     auto& first = take_first(ops);
     const bool is_only = ops.empty();
-    pass_on(ops);
+    defer_all(ops);
     const sole_handler_scope here{is_only ? this : nullptr};
     first.dispatch();
   }
 
-  void pass_on(file_op_queue& ops) noexcept {
+  void defer_all(file_op_queue& ops) noexcept {
     if (ops.empty()) return;
     const base::mutex_lock held{mutex_};
-    pass_on_locked(ops);
+    defer_all_locked(ops);
   }
-  void pass_on_locked(file_op_queue& ops) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    while (!ops.empty()) defer_completion(take_first(ops));
+  void defer_all_locked(file_op_queue& ops) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    while (!ops.empty()) defer(take_first(ops));
   }
 
   static void post_all(file_op_queue& ops) {
@@ -433,12 +433,12 @@ class file_proactor {
   bool is_shut_down_ DOORBELL_GUARDED_BY(mutex_) = false;
   // The number of handlers that have been posted and not called yet. Relaxed: with several threads the loop calls
   // handlers in any order, and a single thread sees its own changes.
-  base::atomic<int> handed_over_{0};
+  base::atomic<int> deferred_{0};
   const proactor_link link_ = std::make_shared<file_proactor*>(this);
 };
 
 inline void open_file::cancel(std::uint64_t key) {
-  if (auto* const turns = service()) turns->cancel(*this, key);
+  if (auto* const proactor = service()) proactor->cancel(*this, key);
 }
 
 }  // namespace doorbell::asio::detail

@@ -62,7 +62,7 @@ class file_service final : public boost::asio::execution_context::service, publi
   bool is_to_look_again(bool moved) noexcept override DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return busy_poll_.goes_on(moved);
   }
-  void post_deferred_completion(file_op& ended) noexcept override DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void post_deferred(file_op& ended) noexcept override DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     post(deferred_completion{ended});
   }
 

@@ -130,7 +130,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
       return false;
     }
     its.is_busy = true;
-    go(op);
+    take_position(op);
     return true;
   }
 
@@ -145,7 +145,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
     if (!its.is_busy) return nullptr;
     auto& next = its.behind.front();
     its.behind.pop_front();
-    go(next);
+    take_position(next);
     return &next;
   }
 
@@ -175,7 +175,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
   [[nodiscard]] stream_queue& queue_for(const file_op& op) noexcept {
     return queues_[!has_position_ && op.use() == file_use::writes ? 1 : 0];
   }
-  void go(file_op& op) const noexcept { op.set_offset(has_position_ ? position() : 0); }
+  void take_position(file_op& op) const noexcept { op.set_offset(has_position_ ? position() : 0); }
 
   const proactor_link service_;
   base::unique_fd descriptor_;

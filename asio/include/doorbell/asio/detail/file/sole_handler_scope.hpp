@@ -15,24 +15,24 @@ class file_proactor;
 
 class sole_handler_scope {
  public:
-  /// @param turns the file_proactor of the handler; null if other handlers are posted.
-  explicit sole_handler_scope(const file_proactor* turns) noexcept
-      : turns_{turns}, before_{std::exchange(innermost_, this)} {}
+  /// @param proactor of the handler; null if other handlers are posted.
+  explicit sole_handler_scope(const file_proactor* proactor) noexcept
+      : proactor_{proactor}, before_{std::exchange(innermost_, this)} {}
   sole_handler_scope(const sole_handler_scope&) = delete;
   sole_handler_scope& operator=(const sole_handler_scope&) = delete;
   ~sole_handler_scope() { innermost_ = before_; }
 
-  /// @return whether this thread runs the only handler of `turns`. Returns true once in each scope.
-  [[nodiscard]] static bool take_first_start(const file_proactor& turns) noexcept {
-    if (innermost_ == nullptr || innermost_->turns_ != &turns) return false;
-    innermost_->turns_ = nullptr;
+  /// @return whether this thread runs the only handler of `proactor`. Returns true once in each scope.
+  [[nodiscard]] static bool take_first_start(const file_proactor& proactor) noexcept {
+    if (innermost_ == nullptr || innermost_->proactor_ != &proactor) return false;
+    innermost_->proactor_ = nullptr;
     return true;
   }
 
  private:
   static inline constinit thread_local sole_handler_scope* innermost_ = nullptr;
 
-  const file_proactor* turns_;  // null after take_first_start() has returned true
+  const file_proactor* proactor_;  // null after take_first_start() has returned true
   sole_handler_scope* const before_;
 };
 

@@ -39,14 +39,14 @@ class executor_work {
  public:
   explicit executor_work(const Executor& executor) {
     if (auto* const loop = loop_of(executor))
-      loops_.emplace(loop->get_executor());
+      loop_work_.emplace(loop->get_executor());
     else
-      others_.emplace(executor);
+      other_work_.emplace(executor);
   }
 
  private:
-  std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> loops_;
-  std::optional<boost::asio::executor_work_guard<Executor>> others_;
+  std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> loop_work_;
+  std::optional<boost::asio::executor_work_guard<Executor>> other_work_;
 };
 
 /// Whether both are the same object. A handler without an associated executor has the I/O object's.

@@ -34,7 +34,7 @@ class pending_posts {
     if (word_.fetch_sub(one, base::memory_order_release) == (one | awaited)) base::futex_wake_all(word);
   }
 
-  /// Sleeps until no post is pending. The time is that of a post.
+  /// Sleeps until no post is pending, which takes about as long as one post.
   void wait_for_none() noexcept {
     for (auto word = word_.fetch_or(awaited, base::memory_order_acquire) | awaited; word != awaited;
          word = word_.load(base::memory_order_acquire))

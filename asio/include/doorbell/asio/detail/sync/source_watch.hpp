@@ -111,7 +111,7 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
 
  private:
   // A semaphore returns its counts one by one. The remaining counts are read in the next call of look().
-  static constexpr int counts_in_a_turn = 64;
+  static constexpr int counts_in_a_look = 64;
 
   [[nodiscard]] bool is_on() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return readiness_.has_value(); }
 
@@ -135,17 +135,18 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
   }
 
   void move_counts(error_code& ec) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    ring();
-    for (int i = 0; i < counts_in_a_turn && rest_ == 0; ++i) {
+    signal_what_fits();
+    for (int i = 0; i < counts_in_a_look && rest_ == 0; ++i) {
       rest_ = source_.read(ec);
       if (ec) break;
-      ring();
+      signal_what_fits();
     }
     if (ec == boost::asio::error::would_block) ec = {};
   }
 
-  // Other threads may signal the same eventfd concurrently, so there may be less room than `count` shows.
-  void ring() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  // Signals as much of rest_ as fits. Other threads may signal the same eventfd concurrently, so there may be less room
+  // than `count` shows.
+  void signal_what_fits() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     while (rest_ > 0) {
       std::error_code ec;
       const auto count = efd_.info(ec).count;

@@ -62,7 +62,7 @@ class sync_object {
   /// Calls `step(ctx, wake)` with the lock held. wake(n) completes the first n waits and returns the number completed.
   template <class Step>
   error_code change(error_code& ec, const Step& step) {
-    if (can_wait(ec)) eventfd_.watch_->change(step);
+    if (can_wait(ec)) eventfd_.waiter_->change(step);
     return ec;
   }
 
