@@ -118,12 +118,12 @@ def result_of(name, files, arguments):
         raise RuntimeError(f"{name} failed:\n{ended.stdout}{ended.stderr}")
     if job.client:
         return float(ended.stdout.split()[0])
-    told = json.loads(ended.stdout[ended.stdout.index("{"):])["jobs"][0]
-    if told["error"] != 0:
-        raise RuntimeError(f"{name} failed: fio's error {told['error']}")
+    output = json.loads(ended.stdout[ended.stdout.index("{"):])["jobs"][0]
+    if output["error"] != 0:
+        raise RuntimeError(f"{name} failed: fio's error {output['error']}")
     if job.submit_time:
-        return told["read"]["slat_ns"]["mean"]
-    return 1e9 / (told["read"]["iops"] + told["write"]["iops"])
+        return output["read"]["slat_ns"]["mean"]
+    return 1e9 / (output["read"]["iops"] + output["write"]["iops"])
 
 
 def warm(name, files):

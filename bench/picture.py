@@ -8,13 +8,13 @@ a miss.
 import math
 from xml.sax.saxutils import escape
 
-from results import main_peer, nanoseconds, said_ratio, said_target, short_ratio
+from results import main_peer, nanoseconds, format_ratio, format_target, short_ratio
 
 WIDTH = 800
 PLOT_LEFT, PLOT_RIGHT = 222, 512
 RATIO_RIGHT, OURS_RIGHT, PEER_LEFT = 562, 630, 640
 TOP, ROW, GROUP = 76, 19, 31
-SLOWEST = 0.5  # the axis begins here; slower results are triangles at its left edge
+SLOWEST = 0.5  # the ratio at the left end of the axis; a triangle there stands for a slower result
 
 LIGHT = {"paper": "#ffffff", "text": "#1f2328", "muted": "#59636e", "line": "#d1d9e0",
          "met": "#0969da", "missed": "#bc4c00"}
@@ -124,8 +124,8 @@ def bar(axis, speed, y, kind):
 def sentence(row):
     """The whole row in words, for tooltips and screen readers."""
     against = "; ".join(
-        f"{peer['name']} {nanoseconds(peer['time'])}, doorbell {said_ratio(peer)}"
-        + ("" if peer["met"] is None else f" (target {said_target(peer)}: {'met' if peer['met'] else 'missed'})")
+        f"{peer['name']} {nanoseconds(peer['time'])}, doorbell {format_ratio(peer)}"
+        + ("" if peer["met"] is None else f" (target {format_target(peer)}: {'met' if peer['met'] else 'missed'})")
         for peer in row["against"])
     return f"{row['label']}. {row['work']}: {nanoseconds(row['ours'])}; {against}"
 

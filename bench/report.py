@@ -88,23 +88,23 @@ def run(program, names, arguments):
     repetitions = repetitions_of(names, arguments)
     benchmarks = sorted({side_and_benchmark(name)[1] for name in names})
     print(f"{program}: {len(benchmarks)} benchmarks, {repetitions} repetitions ...", file=sys.stderr, flush=True)
-    output = arguments.output / f"{program}.json"
+    output_file = arguments.output / f"{program}.json"
     command = [
         arguments.programs / program,
         f"--benchmark_filter=^({'|'.join(map(re.escape, benchmarks))})$",
         f"--benchmark_repetitions={repetitions}",
         f"--benchmark_min_time={arguments.seconds:g}",
         "--benchmark_enable_random_interleaving=true",
-        f"--benchmark_out={output}",
+        f"--benchmark_out={output_file}",
         "--benchmark_out_format=json",
     ]
     ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if ended.returncode != 0:
         raise RuntimeError(f"{program} failed:\n{ended.stdout}")
-    told = json.loads(output.read_text())
+    output = json.loads(output_file.read_text())
     times = {name: [] for name in names}
     lost = {}
-    for result in told["benchmarks"]:
+    for result in output["benchmarks"]:
         if result["run_type"] != "iteration":
             continue
         benchmark = result["run_name"].removesuffix(f"/repeats:{repetitions}")
@@ -116,16 +116,16 @@ def run(program, names, arguments):
                 times[name].append(result[side] if side else result[clock] * NANOSECONDS[result["time_unit"]])
         if "lost" in result:
             lost.setdefault(benchmark, []).append(result["lost"])
-    return times, lost, told["context"]
+    return times, lost, output["context"]
 
 
 def measure(rows, arguments):
     """As run(), for all programs together."""
     together = {}, {}, {}
     for program, names in benchmarks_of(rows).items():
-        told_by = fio.run(names, arguments) if program == "fio" else run(program, names, arguments)
-        for all_told, told in zip(together, told_by):
-            all_told |= told
+        outputs = fio.run(names, arguments) if program == "fio" else run(program, names, arguments)
+        for of_all, of_program in zip(together, outputs):
+            of_all |= of_program
     return together
 
 
@@ -201,9 +201,10 @@ def write_report(arguments, rows, measured, times, lost, facts):
     sections = ["# Speed", "![Results](results.svg)", markdown(results.table_of(measured)), *losses,
                 "## Machine", "\n".join(f"- {name}: {value}" for name, value in facts.items()),
                 "## Peers and settings", SETTINGS,
-                f"- {arguments.repetitions} repetitions of at least {arguments.seconds:g} s, interleaved at random; "
-                f"{repetitions_of(['one@'], arguments)} of benchmarks that measure several sides alternately, with the "
-                "standard error of the ratio; at most 7 of fio's rows.",
+                f"- Each benchmark is repeated {arguments.repetitions} times, interleaved at random; one repetition "
+                f"takes at least {arguments.seconds:g} s. Benchmarks that measure several sides alternately are "
+                f"repeated {repetitions_of(['one@'], arguments)} times, and the table shows the standard error of "
+                "their ratios. The benchmarks of fio are repeated at most 7 times.",
                 "## Plots", *plots, "## Spread", markdown(spread(times))]
     (arguments.output / "report.md").write_text("\n\n".join(sections) + "\n")
 

@@ -78,7 +78,7 @@ def nanoseconds(value):
     return f"{value:.2f} ns" if value < 100 else f"{value:.0f} ns" if value < 10_000 else f"{value / 1000:.1f} us"
 
 
-def said_ratio(peer):
+def format_ratio(peer):
     if peer["at_most"] is not None:
         return f"{1 / peer['ratio']:.2f}x its time"
     if peer["error"] is not None:
@@ -88,13 +88,13 @@ def said_ratio(peer):
     return f"{peer['ratio']:.2f}x as fast"
 
 
-def said_target(peer):
+def format_target(peer):
     if peer["met"] is None:
         return ""
     return f"<= {peer['at_most']:g}x" if peer["at_most"] is not None else f">= {peer['at_least']:g}x"
 
 
-def said_verdict(peer):
+def format_verdict(peer):
     return {None: "", True: "met", False: "MISSED"}[peer["met"]]
 
 
@@ -105,7 +105,7 @@ def table_of(results):
         head = (row["label"], row["work"], nanoseconds(row["ours"]))
         for peer in row["against"]:
             lines.append((*head, peer["name"], nanoseconds(peer["time"]),
-                          said_ratio(peer), said_target(peer), said_verdict(peer)))
+                          format_ratio(peer), format_target(peer), format_verdict(peer)))
             head = ("", "", "")
     return lines
 
@@ -126,7 +126,7 @@ def key_table_of(results):
     for row in results["rows"]:
         if row["is_key"]:
             peer = main_peer(row)
-            missed = f" (target {said_target(peer)}: missed)" if peer["met"] is False else ""
+            missed = f" (target {format_target(peer)}: missed)" if peer["met"] is False else ""
             lines.append((row["work"], nanoseconds(row["ours"]), peer["name"], nanoseconds(peer["time"]),
                           f"{short_ratio(peer['ratio'])} as fast{missed}"))
     return lines

@@ -30,7 +30,7 @@ class Row:
     program: str
     ours: str
     against: tuple[Against, ...]
-    is_extra: bool = False  # the same work as another row, in another setting
+    is_extra: bool = False  # the work of the row with this number, in another setting
     brief: str = ""  # a shorter name, for the picture, below the title of its group
     is_key: bool = False  # README.md shows it
 
@@ -219,6 +219,6 @@ SETTINGS = """\
   there is one file object for each outstanding read; doorbell uses one object for all. busy_poll: 100 us, longer than
   the disk takes. Boost.Asio has no such setting; its loop does not sleep either when a program calls
   io_context::poll() repeatedly instead of run().
-- 18+ has targets as row 18 has, for the same files with BOOST_ASIO_DISABLE_EPOLL; row 18 has Asio's default loop.
+- 18+ repeats row 18 with BOOST_ASIO_DISABLE_EPOLL: Asio's loop then waits with io_uring, and not with epoll.
 - malloc is glibc's. Everything is compiled by g++ with the release preset (-O3); doorbell is linked statically.
-- Times are CPU time for work of one thread, and real time where several threads take part (rows 6 to 10)."""
+- Times are CPU time in rows 1 to 5 and for "tryget_live + put" in row 9, and real time in all other rows."""

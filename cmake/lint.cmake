@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# clang-format and clang-tidy as two tests, and a target `format` that rewrites the sources in place.
-# Neither test builds anything: clang-tidy reads the compile commands.
+# The tests of the preset lint: clang-format, clang-tidy, and checks of the documents. Also a target `format` that
+# rewrites the sources in place. No test builds anything: clang-tidy reads the compile commands.
 #
-# Their findings depend on their version, so version 19 is used if it is installed.
+# The findings of clang-format and clang-tidy depend on their version, so version 19 is used if it is installed.
 include("${CMAKE_CURRENT_LIST_DIR}/find_clang.cmake")
 foreach(tool IN ITEMS clang-format clang-tidy run-clang-tidy)
   string(MAKE_C_IDENTIFIER "${tool}" variable)
@@ -32,7 +32,7 @@ add_test(NAME architecture COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR
 add_test(NAME proof COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/proof.py")
 # The tests, scenarios, mutants and files that documents cite exist, and so do the tests that mutants name.
 add_test(NAME cited_names COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/cited_names.py")
-# Comments, test names and documents have hardly any sentences of the kinds that are hard to read.
+# Few sentences in comments, test names and documents are of the kinds that are hard to read.
 add_test(NAME sentences COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/sentences.py")
 # No line has more than 120 columns. clang-format checks the columns of C++ only, and not those of each comment.
 add_test(NAME line_lengths COMMAND Python3::Interpreter -B "${PROJECT_SOURCE_DIR}/docs/line_lengths.py")
@@ -47,7 +47,7 @@ set(commands "${PROJECT_BINARY_DIR}/lint")
 add_test(NAME clang-tidy.commands
   COMMAND Python3::Interpreter "${PROJECT_SOURCE_DIR}/cmake/first_commands.py"
           "${PROJECT_BINARY_DIR}/compile_commands.json" "${commands}")
-# In two tests, because the tests' sources take most of the time. .ci/run leaves both out.
+# One test checks the product and one checks the tests, which takes longer. .ci/run leaves both out.
 function(doorbell_add_clang_tidy name folders)
   add_test(NAME ${name}
     COMMAND ${RUN_CLANG_TIDY} -clang-tidy-binary ${CLANG_TIDY} -p ${commands} -quiet

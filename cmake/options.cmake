@@ -24,7 +24,7 @@ doorbell_option(DOORBELL_BUILD_BENCH "Build the benchmarks" ${PROJECT_IS_TOP_LEV
 doorbell_option(DOORBELL_BUILD_MODEL "Build the model checker, with doorbell's code in it" OFF)
 doorbell_option(DOORBELL_WERROR "Treat warnings in doorbell's own sources as errors" OFF)
 doorbell_option(DOORBELL_FUZZ "Build the fuzz targets with libFuzzer (clang), and no other tests" OFF)
-doorbell_option(DOORBELL_LINT "Add clang-format and clang-tidy to the tests" OFF)
+doorbell_option(DOORBELL_LINT "Add clang-format, clang-tidy and the checks of the documents to the tests" OFF)
 
 # AUTO, ON or OFF.
 if(PROJECT_IS_TOP_LEVEL)
@@ -60,7 +60,7 @@ macro(doorbell_decide_asio)
   if(asio_choice STREQUAL "AUTO")
     if(Boost_VERSION VERSION_LESS DOORBELL_ASIO_BOOST)
       set(DOORBELL_WITH_ASIO OFF)
-      message(STATUS "doorbell::asio and what uses it is not built: it requires Boost ${DOORBELL_ASIO_BOOST}, "
+      message(STATUS "doorbell::asio and its users are not built: it requires Boost ${DOORBELL_ASIO_BOOST}, "
                      "found ${Boost_VERSION}")
     endif()
   elseif(NOT DOORBELL_BUILD_ASIO)

@@ -86,9 +86,10 @@ set(CPACK_DEBIAN_RUNTIME_PACKAGE_CONTROL_EXTRA
 set(CPACK_DEBIAN_RUNTIME_DESCRIPTION
 "eventfd, notifiers and AIO contexts in user space (shared library)
 doorbell implements three kernel objects in user space, with the kernel's
-semantics and without its system calls: eventfd, notifiers on the wait queue
-of an eventfd, and AIO contexts whose completions signal eventfds. Requests
-are executed by io_uring, or by threads where the system refuses io_uring.
+semantics and, where possible, without its system calls: eventfd, notifiers on
+the wait queue of an eventfd, and AIO contexts whose completions signal
+eventfds. Requests are executed by io_uring, or by threads where the system
+refuses io_uring.
 
 This package contains the shared library.")
 
@@ -99,8 +100,9 @@ set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_RECOMMENDS "${boost}")
 set(CPACK_DEBIAN_DEVELOPMENT_DESCRIPTION
 "eventfd, notifiers and AIO contexts in user space (development files)
 doorbell implements three kernel objects in user space, with the kernel's
-semantics and without its system calls: eventfd, notifiers on the wait queue
-of an eventfd, and AIO contexts whose completions signal eventfds.
+semantics and, where possible, without its system calls: eventfd, notifiers on
+the wait queue of an eventfd, and AIO contexts whose completions signal
+eventfds.
 
 This package contains the C++20 headers, the CMake package and the pkg-config
 file. The headers below doorbell/asio need Boost 1.81 or later; the others

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Two coroutines of Asio: one counts the signals of an eventfd, and one copies a file. usage: copy FROM TO
+// Two coroutines of Asio: one counts the signals of an eventfd, and one copies a file.
+//
+// usage: copy FROM TO
 #include <boost/asio.hpp>
 #include <doorbell/asio.hpp>
 
@@ -34,13 +36,13 @@ int main(int argc, char** argv) try {
     return 2;
   }
   boost::asio::io_context io;
-  doorbell::eventfd theirs;
-  doorbell::asio::eventfd efd{io, theirs};
+  doorbell::eventfd handle;
+  doorbell::asio::eventfd efd{io, handle};
   std::exception_ptr failure;
   const auto copied = [&](const std::exception_ptr& why) {
     failure = why;
-    theirs.signal();
-    theirs.close();
+    handle.signal();
+    handle.close();
   };
   boost::asio::co_spawn(io, count(efd), [](const std::exception_ptr&) {});
   boost::asio::co_spawn(io, copy(io, argv[1], argv[2]), copied);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A file server over TCP. For each client, reads of the file run up to four blocks ahead of the data sent. A client
-// that does not accept a block within two seconds is dropped. usage: file_server FILE The program also contains three
-// clients: two read everything, and one reads nothing.
+// that does not accept a block within two seconds is dropped. The program also contains three clients: two read
+// everything, and one reads nothing.
+//
+// usage: file_server FILE
 #include <doorbell/asio.hpp>
 
 #include <array>

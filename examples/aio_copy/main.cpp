@@ -58,8 +58,8 @@ ending run_loop(net::io_context& io, net::signal_set& signals, copier& job) {
   return how;
 }
 
-// If the job ends early, the objects are destroyed in the opposite order: the queue waits for the requests in flight,
-// then the partial file is removed, and the loop destroys the coroutines.
+// If the job ends early, the destructors run in this order: that of the queue waits for the requests in flight, that of
+// the partial file removes it, and that of the loop destroys the coroutines.
 int copy(const options& how) {
   net::io_context io{1};
   net::signal_set signals{io, SIGINT, SIGTERM, SIGHUP};

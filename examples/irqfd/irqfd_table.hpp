@@ -21,8 +21,8 @@ namespace irqfd {
 
 class irqfd_table {
  public:
-  /// `guest` outlives the table.
-  irqfd_table(const doorbell::eventfd& line, interrupts& guest) : line_{line}, guest_{guest} {}
+  /// `controller` outlives the table.
+  irqfd_table(const doorbell::eventfd& line, interrupts& controller) : line_{line}, controller_{controller} {}
 
   /// @return false if the vector is assigned already.
   bool assign(unsigned vector);
@@ -33,7 +33,7 @@ class irqfd_table {
   void inject(doorbell::eventfd_ctx& line, unsigned vector) noexcept;
 
   const doorbell::eventfd line_;
-  interrupts& guest_;
+  interrupts& controller_;
   std::unordered_map<unsigned, std::unique_ptr<doorbell::notifier>> assigned_;
 };
 

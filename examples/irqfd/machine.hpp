@@ -33,9 +33,9 @@ class machine {
   /// Ends the threads: first control, then the guest, then the device, which ends after the guest.
   void stop();
 
-  [[nodiscard]] const interrupts& vectors() const noexcept { return interrupts_; }
+  [[nodiscard]] const interrupts& controller() const noexcept { return interrupts_; }
   /// Valid after stop() has returned.
-  [[nodiscard]] const guest& driver() const noexcept { return guest_; }
+  [[nodiscard]] const guest& guest_driver() const noexcept { return guest_; }
   [[nodiscard]] std::string engine() const { return std::string{device_.engine()}; }
 
  private:

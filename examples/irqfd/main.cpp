@@ -77,20 +77,20 @@ class ending_signals {
 };
 
 int report(const machine& ended, std::uint64_t late) {
-  const auto& driver = ended.driver();
-  absl::PrintF("interrupts: %d\nafter deassign: %d\nblocks read: %d, wrong: %d\nengine: %s\n", ended.vectors().total(),
-               late, driver.blocks_read(), driver.wrong_blocks(), ended.engine());
+  const auto& driver = ended.guest_driver();
+  absl::PrintF("interrupts: %d\nafter deassign: %d\nblocks read: %d, wrong: %d\nengine: %s\n",
+               ended.controller().total(), late, driver.blocks_read(), driver.wrong_blocks(), ended.engine());
   return late == 0 && driver.wrong_blocks() == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int run_cycles(const options& how, std::uint64_t cycles) {
   const socket_place socket{how};
   machine all{how.image, how.depth, socket.path()};
-  machine_operator somebody{socket.path()};
-  somebody.cycle(cycles);
+  machine_operator client{socket.path()};
+  client.cycle(cycles);
   all.stop();
   absl::PrintF("cycles: %d\n", cycles);
-  return report(all, all.vectors().late() + somebody.late());
+  return report(all, all.controller().late() + client.late());
 }
 
 int run_until_told(const options& how) {
@@ -99,7 +99,7 @@ int run_until_told(const options& how) {
   absl::FPrintF(stderr, "listening on %s; ends with SIGINT\n", how.socket.string());
   signals.wait();
   all.stop();
-  return report(all, all.vectors().late());
+  return report(all, all.controller().late());
 }
 
 int complain(const char* what) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// machine_operator: a client of the control socket that assigns and deassigns repeatedly, and counts the cycles.
+// machine_operator: a client of the control socket that assigns and deassigns repeatedly, and counts the interrupts
+// that come after a deassign.
 #pragma once
 
 #include <cstdint>
