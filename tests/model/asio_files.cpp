@@ -41,7 +41,7 @@ class file_loop final : public file_proactor {
     while (run_one_posted()) {
     }
   }
-  /// Runs posted functions and completion passes until `operations` operations have ended. If several threads run the
+  /// Runs posted functions and turns until `operations` operations have ended. If several threads run the
   /// loop, each wakes the next when it returns.
   void run_until_ended(int operations) {
     for (;;) {
@@ -111,7 +111,7 @@ class file_loop final : public file_proactor {
     epoll_event asked{.events = EPOLLIN | EPOLLET, .data = {.fd = descriptor}};
     REQUIRE(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, descriptor, &asked) == 0);
   }
-  // A descriptor that had an edge is added to the epoll again, so each completion pass follows one wait.
+  // A descriptor that had an edge is added to the epoll again, so each turn follows one wait.
   void wait() {
     epoll_event said{};
     REQUIRE(::epoll_wait(epoll_.get(), &said, 1, -1) == 1);

@@ -185,8 +185,8 @@ TEST_F(asio_pipe, a_read_waits_for_bytes_and_ends_with_eof) {
   EXPECT_EQ(ec, boost::system::errc::invalid_seek);
 }
 
-// A completion pass (file_proactor::turn()) is still posted when the reactor starts another pass. By then, a read has
-// ended whose handler is posted behind the first pass. Oracle: the handlers of a stream are called in the order of
+// A turn (file_proactor::turn()) is still posted when the reactor starts another turn. By then, a read has
+// ended whose handler is posted behind the first turn. Oracle: the handlers of a stream are called in the order of
 // their reads, if one thread runs the loop.
 TEST_F(asio_pipe, handlers_are_called_in_the_order_of_their_reads) {
   const auto bytes_in_pipe = [this] {
