@@ -5,8 +5,8 @@
 // A holder keeps an eventfd's lock for some microseconds at most (two system calls of poll_fd()); a sleep and the
 // wakeup that ends it take 10 to 50. So a short spin is cheaper if the holder runs on another CPU. If the holder waits
 // for the CPU of this thread, spinning only delays it. A thread cannot see which is the case, but learns it: each wait
-// that ends in a sleep halves the number of looks in the calling thread's next wait. After 64 such waits it starts
-// again with the full number.
+// that ends in a sleep halves the number of looks in the calling thread's next wait. After 65 such waits in a row it
+// starts again with the full number.
 #pragma once
 
 namespace doorbell::base::spin_wait {

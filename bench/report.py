@@ -82,8 +82,8 @@ def repetitions_of(names, arguments):
 def run(program, names, arguments):
     """Runs the benchmarks of one program.
 
-    Returns {name: [nanoseconds of each repetition]}, the same of the shares of counts that were lost, and the program's
-    facts about the machine and its libraries.
+    Returns {name: [nanoseconds in each repetition]}, {benchmark: [share of the counts lost in each repetition]} for the
+    benchmarks that can lose counts, and the program's facts about the machine and its libraries.
     """
     repetitions = repetitions_of(names, arguments)
     benchmarks = sorted({side_and_benchmark(name)[1] for name in names})

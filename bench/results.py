@@ -5,7 +5,7 @@
      "rows": [{"label", "group", "work", "brief", "is_key", "ours": ns,
                "against": [{"name", "brief", "kind", "time": ns, "ratio", "error", "at_least", "at_most", "met"}]}]}
 
-`ratio` is how many times as fast as the peer doorbell is, `error` its standard error or null, `met` is null without a
+`ratio` is doorbell's speed divided by the peer's, `error` its standard error or null, `met` is null without a
 target.
 """
 import json
@@ -26,7 +26,7 @@ def are_paired(one, other):
 
 
 def ratio(ours, peer, times):
-    """(how many times as fast as the peer doorbell is, its standard error or None)."""
+    """(doorbell's speed divided by the peer's, its standard error or None)."""
     if not are_paired(ours, peer):
         return statistics.median(times[peer]) / statistics.median(times[ours]), None
     ratios = [theirs / mine for mine, theirs in zip(times[ours], times[peer], strict=True)]

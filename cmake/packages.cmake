@@ -44,7 +44,7 @@ foreach(file IN ITEMS changelog.Debian shlibs triggers libaio-path.conf)
   configure_file(packaging/${file}.in packaging/${file} @ONLY)
 endforeach()
 
-# packaging/finish_tree.cmake strips and compresses them.
+# packaging/finish_tree.cmake compresses the changelogs later.
 foreach(component IN ITEMS runtime development run)
   set(package ${${component}})
   set(documents "${CMAKE_INSTALL_DATADIR}/doc/${package}")

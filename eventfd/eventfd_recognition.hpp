@@ -9,7 +9,7 @@ namespace doorbell {
 
 /// Whether `fd` returns the same results as an eventfd for three system calls that transfer no data. Needs no /proc,
 /// io_uring or kernel AIO:
-///   - fstat(2): it has the anonymous inode, whose mode has no type. No other file is written to;
+///   - fstat(2): it has the anonymous inode, whose mode has no type. Files without it do not get the writes below;
 ///   - write(2) from an address at which there is no memory: of 7 bytes EINVAL, of 8 bytes EFAULT. An eventfd checks
 ///     the length first. Files that cannot be written to answer EINVAL or EBADF to both;
 ///   - ioctl(2) FIONREAD: ENOTTY. A fanotify group answers the writes as an eventfd does, but has FIONREAD.

@@ -40,7 +40,7 @@ class eventfd_ctx::writer final : public sleeper {
 int eventfd_ctx::sleeper::on_wake(wait_entry& entry, unsigned events) noexcept {
   auto& self = static_cast<sleeper&>(entry);
   const bool hangs_up = (events & POLLHUP) != 0;
-  // equivalent fault (constant): only the answers of exclusive entries are compared with 0
+  // equivalent fault (constant): only a negative answer counts for an entry that is not exclusive
   if (!hangs_up && !((events & self.waits_for_) && self.attempt())) return 0;
   self.ctx_.assert_held();
   self.ctx_.queue_.remove(self);

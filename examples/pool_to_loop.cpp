@@ -33,8 +33,8 @@ class results {
   }
 
   /// For the loop: takes all results, at least one. If the event is set several times before the loop runs, the loop is
-  /// woken once and takes several results. If results were taken before their set() was waited for, the list is empty
-  /// after the wait, and take() waits again.
+  /// woken once and takes several results. A wait may complete because of a set() whose results an earlier take() has
+  /// taken already. The list is then empty, and take() waits again.
   boost::asio::awaitable<std::vector<std::int64_t>> take() {
     for (;;) {
       co_await added_.async_wait(boost::asio::use_awaitable);

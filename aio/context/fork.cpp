@@ -29,7 +29,8 @@ namespace {
 /// and has not completed it.
 constexpr std::uint64_t being_noticed = std::uint64_t{1} << 32;
 
-// The handlers of this process's fork(3) run, or will run: they handle the child, which is not marked as noticed yet.
+// This thread is inside fork(2), whose handlers run: in the child they do become_child()'s work, so become_child() must
+// do nothing until they have finished.
 constinit thread_local bool is_forking __attribute__((tls_model("initial-exec"))) = false;
 
 // Also creates the objects that do not exist yet: the child could not complete a construction that another thread had

@@ -26,8 +26,8 @@ namespace {
 constexpr std::chrono::milliseconds late_sleeper_look{100};
 constexpr unsigned max_ring_events = 0x10000000U / sizeof(io_event);
 
-// Every processor may concurrently hold a batch of events, so there is room for four per processor, and the result is
-// doubled, as in the kernel. It may wrap, as it does in the kernel.
+// As in the kernel, which gives slots to each processor in batches: room for at least four events per processor, and
+// twice that in total. The result may wrap, as it does in the kernel.
 unsigned ring_events(unsigned nr_events) noexcept {
   const auto processors = static_cast<unsigned>(std::max(1L, ::sysconf(_SC_NPROCESSORS_CONF)));
   return 2 * std::max(nr_events, 4 * processors);
@@ -147,7 +147,7 @@ void kioctx::destroy(kioctx_user me, std::error_code& ec) noexcept {
   }
   ioctx_table::process().forget(*this);
   if (has_endless_) end_the_endless();
-  // A thread that has found the context in the table may not have read dead_ yet.
+  // A thread that has found the context in the table may not have called tryget_live() yet.
   base::rcu_synchronize();
   if (memory_users_.load(base::memory_order_acquire) > 1) {
     engine_->give_up();

@@ -17,7 +17,8 @@
 //   forbidden: a request is started after the cancellation. Only a live user starts requests, and none is left by then.
 //
 // Threads inside a call, the reaper of the process and destroy() reap completions. All except destroy() are users while
-// they reap. Therefore destroy() is always the last to access a context; a completion never is.
+// they reap. Therefore a completion is never the last to access a context: destroy() is, or a sleeper whose record
+// destroy() has taken (sleep_record.hpp).
 //
 // Locks: no other lock is acquired while ring_lock_ or masked_lock_ is held. The engine's locks are acquired under
 // active_lock_, the reaper's and the engine's under reaper_work_lock_. None of these locks is held while an eventfd's

@@ -74,8 +74,8 @@ bool kioctx::reap() noexcept {
 
 // Order: the request leaves the list, then the event goes into the ring, then the eventfd is signalled, then the
 // sleepers are woken. So a thread that is signalled finds the event, and no thread that has the event can cancel the
-// request. If the kernel has signalled the eventfd already, the program fetches its events by calls, and this function
-// runs in such a call.
+// request. If the kernel has signalled the eventfd already, the program fetches its events by calls, so the event may
+// come later than the signal: this function runs in such a call, in destroy(), or in the reaper.
 void kioctx::complete(std::span<completion> done) noexcept {
   count_out_files(done);
   tell_answered(done);

@@ -18,8 +18,8 @@
 namespace doorbell::aio {
 namespace {
 
-// From the fourth read of a known file on, an engine that submits reads together is cheaper than one system call for
-// each.
+// If four or more iocbs are submitted together, and the first one has the facts about its file (iocb::set_file()), an
+// engine that submits reads together is cheaper than one system call for each.
 bool is_batch(std::span<iocb* const> iocbs) noexcept {
   constexpr std::size_t enough = 4;
   return iocbs.size() >= enough && iocbs.front() != nullptr && iocbs.front()->file();

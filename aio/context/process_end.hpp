@@ -46,7 +46,7 @@ namespace doorbell::aio {
 /// pid.
 pid_t expect_process_end() noexcept;
 
-/// Every submission of file I/O passes this gate.
+/// Every submission of file I/O to an engine passes this gate. Inline I/O does not: it is complete when submit returns.
 class submission_gate {
  public:
   /// @return whether another thread keeps the gate closed.
@@ -73,7 +73,7 @@ class submission_gate {
   static thread_local constinit bool is_closer_ __attribute__((tls_model("initial-exec")));
 };
 
-/// While one exists, contexts accept no file I/O from other threads. The constructor waits for the accepted file I/O.
+/// While one exists, engines accept no file I/O from other threads. The constructor waits for the accepted file I/O.
 class file_io_pause {
  public:
   /// Waits. In a callback, or in a signal handler that has interrupted a doorbell call, it stops waiting when no

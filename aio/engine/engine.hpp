@@ -101,8 +101,8 @@ class engine {
   /// How many times descriptor() or descriptors() have changed.
   // equivalent fault (constant): only a change counts
   [[nodiscard]] virtual unsigned replacements() const noexcept { return 0; }
-  /// Whether neither the descriptors nor wait() announce some of the completions, so that a thread must call reap()
-  /// regularly.
+  /// Whether there may be completions that the descriptors do not announce, so that a thread that waits at the
+  /// descriptors must also call reap() regularly.
   [[nodiscard]] virtual bool must_be_looked_at() const noexcept { return false; }
 
   /// The calling thread is about to sleep for events of the context.

@@ -7,8 +7,9 @@
 //   writes to files in memory (tmpfs)                  all
 //   writes into the page cache                         the calls by handle, whose programs know the kernel's AIO
 //
-// Exceptions: submit does not try requests with a priority (IOCB_FLAG_IOPRIO), unless reads_block(), and some reads of
-// a file whose last reads have missed the page cache (file_hints.hpp).
+// Exceptions, which submit does not try: requests with a priority (IOCB_FLAG_IOPRIO), except reads by handle through
+// the page cache if reads_block(); and some reads of a file whose last reads have missed the page cache
+// (file_hints.hpp).
 //
 // The kernel's AIO also writes into the page cache inside io_submit(2), and programs rely on that: the data is in the
 // page cache when the call returns, so that later writes and appends follow it, and the submitting thread gets the

@@ -47,7 +47,7 @@ long enter(long number, long first, long second, long third, long fourth, long f
 
 namespace {
 
-// There is no libaio/by_number for this processor, so syscall(3) is the C library's.
+// There is no libaio/by_number for this processor, so syscall(2) is the C library's.
 long enter(long number, long first, long second, long third, long fourth, long fifth, long sixth) noexcept {
   const long answer = ::syscall(number, first, second, third, fourth, fifth, sixth);
   return answer == -1 ? -errno : answer;

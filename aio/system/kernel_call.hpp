@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// kernel_call: makes a system call by the processor's instruction. A process may have a function syscall(3) that passes
+// kernel_call: makes a system call by the processor's instruction. A process may have a function syscall(2) that passes
 // the calls of the kernel's AIO to doorbell's contexts (libaio/by_number). The calls that these contexts make
 // themselves must reach neither doorbell's contexts nor another copy of doorbell in the process.
 #pragma once
@@ -13,7 +13,7 @@ extern "C" [[gnu::visibility("hidden")]] long doorbell_kernel_call(long number, 
 
 namespace doorbell::aio {
 
-/// Makes a system call with up to six arguments, as syscall(3). @return the kernel's result, or -1 and errno.
+/// Makes a system call with up to six arguments, as syscall(2). @return the kernel's result, or -1 and errno.
 /// Thread safety: that of the system call. Async-signal-safe, and no cancellation point.
 template <class... Arguments>
 long kernel_call(long number, Arguments... arguments) noexcept {

@@ -4,7 +4,7 @@
 // rings that the kernel maps for them.
 //
 // The system calls are made by the processor's instruction (kernel_call.hpp), because this library may replace libaio's
-// functions of these names, and syscall(3).
+// functions of these names, and syscall(2).
 //
 // Thread safety: all functions may be called concurrently. Async-signal-safe.
 #pragma once

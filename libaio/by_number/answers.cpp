@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernel's AIO by number: answers the calls of syscall(3) that libdoorbell-syscall.so passes on. libaio's functions
+// The kernel's AIO by number: answers the calls of syscall(2) that libdoorbell-syscall.so passes on. libaio's functions
 // and calls by number use the same contexts. A call for a context that is not doorbell's goes to the kernel.
 //
 // Thread safety, cancellation and stack: as libaio's functions (entry_points.hpp).
@@ -20,7 +20,7 @@
 namespace doorbell::libaio {
 namespace {
 
-/// The arguments of syscall(3) after the number.
+/// The arguments of syscall(2) after the number.
 struct arguments {
   long first, second, third, fourth, fifth, sixth;
 };
@@ -73,7 +73,7 @@ long ask_kernel(long number, const arguments& all) noexcept {
   return result;
 }
 
-// @return as syscall(3): -1 and errno.
+// @return as syscall(2): -1 and errno.
 [[gnu::noinline]] long answer_uncancelled(long number, const arguments* asked) noexcept {
   const auto& all = *asked;
   const int result = carry_out(number, all);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// libdoorbell-syscall.so: the function syscall(3), preloaded by doorbell-run. It passes the calls of the kernel's AIO
-// to libaio.so.1 (answers.cpp), and jumps to the next syscall(3), usually the C library's, for each other number.
+// libdoorbell-syscall.so: the function syscall(2), preloaded by doorbell-run. It passes the calls of the kernel's AIO
+// to libaio.so.1 (answers.cpp), and jumps to the next syscall(2), usually the C library's, for each other number.
 // Without libaio.so.1, it changes nothing.
 //
 // It is written in assembly because it must leave the stack and all arguments unchanged. A C function could not ensure
 // this:
 //   - A child of vfork(2) or clone(2) returns on its parent's stack, or on its own; no frame of ours may be on it.
-//   - syscall(3) does not know the number of its arguments; they must stay in their registers and on the stack.
+//   - syscall(2) does not know the number of its arguments; they must stay in their registers and on the stack.
 //   - The function that is jumped to sets errno.
 // Other calls cost two comparisons and the jump.
 //
@@ -21,12 +21,12 @@
 
 typedef long (*function)(long number, ...);
 
-/// A function that a system call is passed to, with the arguments of syscall(3).
+/// A function that a system call is passed to, with the arguments of syscall(2).
 typedef long (*answering)(long number, long, long, long, long, long, long);
 
 // The names are used in the assembly below.
 __attribute__((visibility("hidden"))) long doorbell_direct_syscall(long number, ...);
-// The initial values are for constructors of other libraries, which may call syscall(3) before this one is initialized.
+// The initial values are for constructors of other libraries, which may call syscall(2) before this one is initialized.
 __attribute__((visibility("hidden"))) function doorbell_next_syscall = doorbell_direct_syscall;
 __attribute__((visibility("hidden"))) answering doorbell_aio_calls = (answering)doorbell_direct_syscall;
 

@@ -89,7 +89,7 @@ std::string_view name_of(std::string_view path) { return path.substr(path.rfind(
 bool is_libaio(std::string_view path) { return name_of(path).starts_with("libaio.so."); }
 
 // Instructions as compilers emit them for a constant number: they load it into the register of the first argument of
-// syscall(3), or, if the program makes the system call itself, into the register of the number, shortly before the
+// syscall(2), or, if the program makes the system call itself, into the register of the number, shortly before the
 // system call instruction.
 constexpr std::size_t near = 64;  // bytes
 #if defined(__x86_64__)

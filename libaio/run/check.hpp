@@ -13,7 +13,7 @@ struct finding {
 };
 
 /// @param library the libaio.so.1 that will be preloaded.
-/// @param with_syscall whether doorbell's syscall(3) will be preloaded, too.
+/// @param with_syscall whether doorbell's syscall(2) will be preloaded, too.
 /// @throws failure if there is no such program
 [[nodiscard]] finding check(const std::string& name, const std::string& library, bool with_syscall);
 

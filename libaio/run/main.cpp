@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// doorbell-run: replaces itself by another program, with doorbell's libaio.so.1 and syscall(3) preloaded. No process
+// doorbell-run: replaces itself by another program, with doorbell's libaio.so.1 and syscall(2) preloaded. No process
 // stays between the program and its caller, so signals and the exit status are the program's own.
 #include <doorbell/version.hpp>
 

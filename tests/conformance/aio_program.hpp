@@ -79,7 +79,8 @@ struct request_spec {
 
 /// The invalid pointer that follows the last request in the list of a submit, or nothing.
 enum class list_end : std::uint8_t { nothing, null, kernels_half };
-/// The call that gets events, and its arguments.
+/// The call that gets events. for_more: io_getevents with room for more events than its minimum; with_mask,
+/// without_mask: io_pgetevents.
 enum class manner : std::uint8_t { with_timeout, with_mask, for_more, without_mask };
 
 struct operation {

@@ -2,7 +2,8 @@
 //
 // Random programs of AIO, on the kernel and on doorbell. The first argument may choose how doorbell is used:
 //
-//   --old-kernel   system calls that older kernels and sandboxes lack fail, and doorbell checks each pointer
+//   --old-kernel   system calls fail that older kernels do not have or sandboxes refuse, and doorbell checks
+//                  each pointer
 //   --by-context   through aio::context, without the operations that the class does not offer
 #include <fcntl.h>
 #include <sys/uio.h>

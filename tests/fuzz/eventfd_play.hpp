@@ -83,7 +83,8 @@ class eventfd_play {
   void took(std::size_t efd, std::uint64_t n) { efds_.at(efd).taken += n; }
 
   std::array<fuzzed_eventfd, eventfd_count> efds_;
-  std::array<fuzzed_notifier, most_threads + shared_notifiers> notifiers_;  // each of the first belongs to one thread
+  // The first most_threads belong to one thread each, the others are shared.
+  std::array<fuzzed_notifier, most_threads + shared_notifiers> notifiers_;
   std::array<program, most_threads> programs_;
   std::size_t threads_ = 0;
   bool first_stay_open_ = true;  // whether the handles that the threads copied stay open

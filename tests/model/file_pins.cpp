@@ -134,8 +134,8 @@ SCENARIO(pins_channel_full, 3,
   REQUIRE(all.pins.size() == 0);
 }
 
-// Legal: the poller's thread closes the file between the unpin and the end of the wait, and the other request has its
-// own pin or has kept the old one.
+// Legal: the poller's thread closes the cancelled request's file between the unpin and the end of the wait; the other
+// request, for another file, shares the pin that this file already has.
 // Forbidden: the wait ends while the file is open, or never ends; or the sweep closes a file that a request still uses.
 SCENARIO(pins_ended_by_the_program, 2,
          "if the program ends a file's last request, the file is closed when the program's wait for that returns") {

@@ -57,9 +57,9 @@ inline void together(std::initializer_list<part> parts) noexcept {
 }
 
 /// Runs the parts until the calling thread forks. When the function returns, the calling thread is the only thread of
-/// the child: memory is as the parts have left it, and the parts do not continue. Each part is stopped before any of
-/// its first `steps` operations, or where it waits. The child may read everything that they have written, as if they
-/// had ended. Their stacks no longer exist.
+/// the child: memory is as the parts have left it, and the parts do not continue. Each part is stopped after a
+/// number of operations below `steps` (the search tries each number), or where it waits. The child may read everything
+/// that they have written, as if they had ended. Their stacks no longer exist.
 void together_until_fork(std::initializer_list<part> parts, unsigned steps) noexcept;
 
 /// Starts a background thread, which need not end: doorbell's own threads do not. When the scenario has ended, the

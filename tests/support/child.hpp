@@ -27,7 +27,7 @@ namespace doorbell::test {
 /// run.
 inline constexpr unsigned child_patience_in_seconds = 40;
 
-/// Forks. Under a sanitizer, waits before until the other threads sleep: a starting thread holds one of the sanitizer's
+/// Forks. Under a sanitizer, first waits until the other threads sleep: a starting thread holds one of the sanitizer's
 /// locks, the child inherits that lock held (sanitizer.hpp), and needs it to start threads, or at its exit to check for
 /// leaks.
 [[nodiscard]] inline pid_t fork_when_quiet() {

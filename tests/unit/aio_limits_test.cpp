@@ -132,7 +132,7 @@ TEST(aio_limits, accepted_requests_are_carried_out_after_the_limit_of_descriptor
     constexpr int rounds = 20;
     const auto file = doorbell::test::temporary_file("text");
     aio::context ctx{count, aio::engine_kind::threads};
-    // Each sync request has its own descriptor, and submit sends the file to the workers.
+    // A sync request does not share a pin: submit sends the file to the I/O threads for each of them.
     std::vector<aio::iocb> syncs(count, aio::prep_fdsync(file.get()));
     std::vector<aio::iocb*> asked;
     for (auto& each : syncs) asked.push_back(&each);

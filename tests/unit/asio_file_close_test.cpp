@@ -136,8 +136,8 @@ class ending_file {
         return;
     }
   }
-  /// The function that ends the file also ends operations that were not submitted: then no operation uses the
-  /// descriptor.
+  /// Called if no operation was submitted: the function that ends the file then ends all of them itself, and none uses
+  /// the descriptor.
   void nothing_is_in_flight() { told_now_ = true; }
 
  private:

@@ -49,7 +49,7 @@ int fail_each_allocation(Call call) {
     EXPECT_EQ(ec, std::errc::not_enough_memory);
     EXPECT_EQ(descriptors(), before);
   }
-  ADD_FAILURE() << "a call with " << most << " allocations or more, or one without end";
+  ADD_FAILURE() << "the call still fails after " << most - 1 << " successful allocations";
   return most;
 }
 

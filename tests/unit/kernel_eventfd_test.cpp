@@ -249,7 +249,8 @@ TEST(kernel_eventfd, adds_nothing_to_a_count_that_the_kernel_has_saturated) {
     }
 }
 
-// Oracle: the library does not read a file of the program that has replaced the library's file in /proc.
+// Oracle: the library does not read a file that the program has put at the number of the library's descriptor of a
+// file in /proc.
 TEST(kernel_eventfd, does_not_read_a_file_that_replaced_its_own) {
   const auto fd = kernel_eventfd(0, 0);
   const auto text = doorbell::test::temporary_file("eventfd-count: fffffffffffffffe\n");
@@ -269,8 +270,8 @@ TEST(kernel_eventfd, does_not_read_a_file_that_replaced_its_own) {
   EXPECT_EQ(take(fd.get()), 4U);
 }
 
-// Oracle: the program's file that has replaced the library's file in /proc is open and unread after the library has
-// closed its own.
+// Oracle: the file that the program has put at the number of the library's descriptor of a file in /proc is open and
+// unread after the library has dropped that descriptor.
 TEST(kernel_eventfd, does_not_close_a_file_that_replaced_its_own) {
   const auto fd = kernel_eventfd(0, 0);
   const auto other = kernel_eventfd(5, 0);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Chooses the engine of a context. A context may request one. All other contexts get the engine that DOORBELL_ENGINE
-// names. If it names none, they get io_uring, or, once the system has refused io_uring, threads. A context for whose
-// ring memory or descriptors are missing then gets threads, too.
+// names. If the variable is not set, or is empty, they get io_uring; or threads, once the system has refused io_uring.
+// A single context also gets threads if there is no memory or descriptor for its ring.
 //
 // Thread safety: may be called concurrently. Two threads that decide for the process concurrently reach the same
 // decision, because the environment and the permissions of the process are the same for both.

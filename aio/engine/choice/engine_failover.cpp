@@ -87,7 +87,7 @@ std::size_t engine_failover::start_by_ring(std::span<request* const> requests) n
 }
 
 // For a request that waits for something other than a disk, and that the I/O threads cannot take: no thread or memory
-// is available, or the file cannot be sent to the I/O threads (a ring). The I/O threads always take requests for files.
+// is available, or its descriptor cannot be sent to them (that of an io_uring). They always take requests for files.
 bool engine_failover::start_by_ring_instead(request& refused) noexcept {
   if (refused.ends_by_itself || !ring_->works() || would_complete_too_early(refused)) return false;
   request* const one = &refused;
@@ -154,9 +154,8 @@ std::size_t engine_failover::reap(std::span<completion> completions) noexcept {
   return from_ring + from_io_threads;
 }
 
-// Restarts requests that have ended although no thread has cancelled them. They have transferred nothing; otherwise
-// their result would be the number of bytes.
-// @return the number of remaining completions.
+// Restarts requests that ended with -ECANCELED or -EINTR although no thread has cancelled them. They have transferred
+// nothing; otherwise their result would be the number of bytes. @return the number of remaining completions.
 std::size_t engine_failover::restart_orphans(std::span<completion> from_ring) noexcept {
   const auto restarted = [this](const completion& each) {
     const bool has_ended = each.res == -ECANCELED || each.res == -EINTR;

@@ -7,7 +7,7 @@
 // disks, and transfers with O_DIRECT. The I/O threads carry out requests that wait for something else (polls, pipes,
 // sockets, terminals), and those for which io_uring would use a thread of its own (fsync, writes through the page
 // cache). io_uring would cancel these when the thread that submitted them ends, or when the process may create no
-// further thread; and it adds an event to polls that the program did not ask for (RDHUP).
+// further thread; and it also completes polls for an event that they did not ask for (RDHUP).
 //
 // A completion in the ring interrupts the sleep of the thread that submitted the request (getter_habit.hpp). A thread
 // that waits for an eventfd does not sleep in this engine. Therefore a request goes to the ring only if it signals no

@@ -24,9 +24,9 @@ using namespace std::chrono_literals;
 using kernel_context::handle;
 using kernel_context::ring_of;
 
-// Sleeps until there is an event, which stays in the ring. @return -1 and EFAULT then; 0 after the timeout.
-// The kernel restarts io_pgetevents(2) after an interruption for which no handler has run: the end of an io_uring ring
-// interrupts the threads that have used the ring. A sandbox may allow only io_getevents(2).
+// Sleeps until there is an event, which stays in the ring. @return -1 and EFAULT then; 0 after the timeout. Prefers
+// io_pgetevents(2): the kernel restarts it after an interruption for which no handler has run, such as the end of an
+// io_uring ring that the thread has used. A sandbox may allow only io_getevents(2).
 long sleep_for_event(handle context, timespec* timeout) noexcept {
   constexpr auto nowhere = ~std::uintptr_t{0xfff};  // beyond the addresses of programs
   const auto answer = kernel_call(SYS_io_pgetevents, context, 1L, 1L, nowhere, timeout, 0L);

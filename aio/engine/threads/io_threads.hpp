@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// io_threads: a set of I/O threads: the workers and the poller's thread, which carry out the requests of a process that
-// io_uring does not. All contexts share them. They have their own table of descriptors (private_table.hpp). The
-// program's table has two descriptors of the I/O threads: the sending end of the channel, and the wakeup eventfd.
+// io_threads: a set of I/O threads: the workers and the poller's thread. They carry out the process's requests that
+// complete neither inline, nor in io_uring, nor in the kernel's AIO. All contexts share them. They have their own table
+// of descriptors (private_table.hpp). The program's table has two descriptors of the I/O threads: the sending end of
+// the channel, and the wakeup eventfd.
 //
 //   a thread of the program              the poller's thread                a worker
 //   start(), once: creates it            enters its own table

@@ -81,7 +81,8 @@ class DOORBELL_EXPORT context {
 
   /// Carries out a read inline if it does not wait: a read of one buffer of 1 byte or more, from a file whose bytes are
   /// in the page cache. The read needs no slot and has no event. Does not wait for a disk, so callbacks may call it.
-  /// @return the res that the event would have. No value if the call had no effect; then submit() gives the result.
+  /// @return the res that the event would have. No value if the read was not completed; a part of the buffer may have
+  /// been filled. Then submit() gives the result.
   [[nodiscard]] std::optional<std::int64_t> read_inline(iocb& request) noexcept;
 
   /// Waits until at least `min` events are there, and fetches as many as are there and fit.
@@ -116,8 +117,9 @@ class DOORBELL_EXPORT context {
   void cancel(iocb& request);
   void cancel(iocb& request, std::error_code& ec) noexcept;
 
-  /// Cancels the requests in flight, and waits for all of them: when it returns, no buffer is accessed any more. Wakes
-  /// threads in get_events(). Signal handlers do not interrupt it.
+  /// Cancels polls, and reads and writes that wait for a pipe, a socket or a terminal; carries out accepted file I/O.
+  /// Waits for all requests: when it returns, no buffer is accessed any more. Wakes threads in get_events(). Signal
+  /// handlers do not interrupt it.
   /// Errors: invalid_argument if the context is destroyed already (returned immediately, even while another thread is
   /// still destroying it); resource_deadlock_would_occur in a callback.
   /// Source: io_destroy(2).

@@ -125,8 +125,8 @@ class DOORBELL_EXPORT notifier {
   decoupled unregister();
   decoupled unregister(std::error_code& ec) noexcept;
 
-  /// Removes the notifier and drains the count as a read does, in one step: for each signal either the notifier has
-  /// been called and `count` includes it, or neither.
+  /// Removes the notifier and drains the count as a read does, in one step: for a signal that comes concurrently,
+  /// either the notifier is called and `count` includes it, or neither.
   /// @param[out] count the count that was taken.
   /// Errors: as unregister(). The form with an error_code also sets resource_unavailable_try_again if the count was 0;
   /// the notifier has been unregistered then, too, so the throwing form does not throw.

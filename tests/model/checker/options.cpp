@@ -34,7 +34,7 @@ const char* const usage =
     "usage: model [--list] [--bound N] [--weak N] [--full] [--seed N [--pct D] [--runs N]] [--replay SCHEDULE] "
     "[SCENARIO...]\n"
     "Explores the schedules of scenarios (all of them, if none is named) on doorbell's real code, and prints their\n"
-    "number. Ends with the first that fails: its interleaving, and the command that replays it.\n"
+    "number. Ends at the first schedule that fails, and prints it and the command to replay it.\n"
     "\n"
     "  --list             prints each scenario, its bound and its oracle\n"
     "  --bound N          explores all schedules with at most N preemptions, fewest first (default: the scenario's\n"

@@ -121,7 +121,8 @@ bool samples::print_verdict(std::FILE* out, periods compared) const {
     const auto had = least(before, what);
     const auto has = least(after, what);
     auto allowed = allowances.at(at);
-    // Descriptors of the library that the program has closed, and that the library has not needed again yet.
+    // In the first tenth, some of the library's descriptors may be missing: the program has closed them, and the
+    // library has not needed them again yet.
     if (!by_thirds && what == counted::descriptors) allowed.absolute += 6;
     if (all_.back().at < allowed.from || has <= had + allowed.absolute + had * allowed.per_cent / 100) continue;
     std::fprintf(out, "not flat: %s grew from %zu to %zu\n", names.at(at), had, has);

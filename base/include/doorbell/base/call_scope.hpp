@@ -110,7 +110,7 @@ class [[nodiscard]] refusals_remembered {
   refusals_remembered(const refusals_remembered&) = delete;
   refusals_remembered& operator=(const refusals_remembered&) = delete;
 
-  /// This call itself was refused; its destructor leaves the refusal for the interrupted call.
+  /// Reports that this call itself was refused: the destructor then leaves the refusal for the interrupted call.
   void was_refused() noexcept { is_refused_ = true; }
   /// Whether a call was refused since construction: this call should return instead of sleeping.
   [[nodiscard]] static bool must_return() noexcept {

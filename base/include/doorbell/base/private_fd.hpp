@@ -77,8 +77,9 @@ class private_fd {
   /// Scopes do not nest.
   class verified_scope {
    public:
-    /// @param just_verified null for no descriptor. It may also have been verified by refers_to_its_file(), if the
-    /// program has asked for all that is written to it during the scope.
+    /// @param just_verified null for no descriptor. refers_to_its_file() is enough as verification if the library
+    /// writes nothing else to the descriptor during the scope than the program requested, such as the signals of its
+    /// requests.
     explicit verified_scope(const private_fd* just_verified) noexcept;
     ~verified_scope();
     verified_scope(const verified_scope&) = delete;

@@ -78,12 +78,14 @@ class file_op {
   /// Sets the result. @param res of the request's event.
   void complete(std::int64_t res) noexcept { result_ = result_of(use_, res, asks_for_nothing()); }
 
-  /// Called by a cancel that finds the operation in flight. The operation does not wait for the file again; if the
-  /// engine cannot stop its current request, the operation ends with the result of that request.
+  /// Called by a cancel that finds the operation in flight. The operation then ends with -ECANCELED instead of
+  /// waiting for the file again, or transferring after a wait. If the engine cannot stop a transfer, the operation ends
+  /// with its result, unless this is -EAGAIN.
   void ask_for_end() noexcept { is_to_end_ = true; }
 
-  /// For files with facts().does_not_block. Whether the operation continues after this result. If so, its request is
-  /// now the next one: after -EAGAIN a poll for the file to become ready, and after that poll the transfer again.
+  /// For files with facts().does_not_block. Decides whether the operation continues after this result. If so, its
+  /// request has been replaced by the next one: after -EAGAIN a poll for the file to become ready, and after that poll
+  /// the transfer again.
   /// @param[in,out] res the result of the request; -ECANCELED if the operation ends because of a cancel.
   [[nodiscard]] bool goes_on(std::int64_t& res) noexcept {
     const bool is_over = polls_ ? res < 0 : res != -EAGAIN;

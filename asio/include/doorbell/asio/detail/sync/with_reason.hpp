@@ -32,7 +32,7 @@ struct with_reason {
 template <template <class, class> class Associator, class Handler, class Default>
 struct boost::asio::associator<Associator, doorbell::asio::detail::with_reason<Handler>, Default>
     : Associator<Handler, Default> {
-  // No decltype: the associator of immediate executors has no such member.
+  // The return type is not a decltype of the call: the associator of immediate executors has no get() of one argument.
   static typename Associator<Handler, Default>::type get(
       const doorbell::asio::detail::with_reason<Handler>& of) noexcept {
     return Associator<Handler, Default>::get(of.handler);
