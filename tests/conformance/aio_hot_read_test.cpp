@@ -266,7 +266,7 @@ TEST_F(aio_nowait_answers_eagain, twice_per_read_of_a_cached_file_completes_befo
 }
 
 // Oracle: the engine reads. Submit retries the first read twice, and no other read.
-TEST_F(aio_nowait_answers_eagain, from_then_on_for_a_cached_file_leaves_reads_to_the_engine) {
+TEST_F(aio_nowait_answers_eagain, after_some_hits_of_a_cached_file_leaves_reads_to_the_engine) {
   EXPECT_LE(calls_of(hot + 100, hot, [](int call) { return call >= hot; }), hot + tried + 2);
 }
 

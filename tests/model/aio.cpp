@@ -303,7 +303,7 @@ AND_WEAK(aio_sleeper_given_up, 2, 2);
 // Legal: as above. When the sleeper has woken, its thread may use the record for its next sleep.
 // Forbidden: the next sleep begins in a record that destroy() still uses.
 SCENARIO(aio_sleeper_given_up_and_next_sleep, 2,
-         "a thread whose sleep destroy gave up can sleep on another context and gets its event") {
+         "a thread for which destroy gave up waiting can sleep on another context, and gets its event") {
   const recorded_sleeps here;
   one_context all;
   one_context other;

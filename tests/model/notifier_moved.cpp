@@ -133,7 +133,7 @@ SCENARIO(notifier_left_and_moved, 3,
 }
 
 SCENARIO(notifier_left_and_two_others, 3,
-         "a registration after a callback's own unregister waits for the callback, also beside an unregister") {
+         "a registration after a callback's own unregister waits for the callback, also during another unregister") {
   const eventfd there;
   self_removing all;
   together({{"signaller", [&] { all.signal(); }},

@@ -119,7 +119,8 @@ SCENARIO(notifier_taken_over_by_itself, 3,
 AND_WEAK(notifier_taken_over_by_itself, 3, 3);
 
 SCENARIO(notifier_taken_over_by_another, 3,
-         "a notifier is not called after another callback has unregistered it, and the loser does not drain") {
+         "a notifier is not called after another callback has unregistered it, and a late unregister_and_read() does "
+         "not drain") {
   const eventfd efd;
   bool gone = false;
   auto inside = decoupled::not_registered;

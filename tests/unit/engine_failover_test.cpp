@@ -115,7 +115,7 @@ TEST_F(ring_and_io_threads, requests_of_a_thread_that_fetches_late_but_did_not_s
   EXPECT_EQ(carrier_of_read(), answered_by::io_uring);
 }
 
-TEST_F(ring_and_io_threads, requests_of_a_thread_that_was_away_go_to_the_io_threads_until_it_sleeps_for_events) {
+TEST_F(ring_and_io_threads, requests_of_a_thread_that_slept_elsewhere_go_to_the_io_threads_until_it_sleeps_for_events) {
   gain_habit();
   for (int n = 0; n < 100; ++n) both_.note_sleep();
   both_.note_late();
@@ -140,7 +140,7 @@ TEST_F(ring_and_io_threads, requests_of_a_thread_whose_wait_timed_out_go_to_the_
   EXPECT_EQ(carrier_of_read(), answered_by::threads);
 }
 
-TEST_F(ring_and_io_threads, requests_of_a_thread_that_sleeps_between_looks_go_to_the_io_threads) {
+TEST_F(ring_and_io_threads, requests_of_a_thread_that_sleeps_between_polls_go_to_the_io_threads) {
   gain_habit();
   both_.note_look();
   both_.note_look();
@@ -151,7 +151,7 @@ TEST_F(ring_and_io_threads, requests_of_a_thread_that_sleeps_between_looks_go_to
   EXPECT_EQ(carrier_of_read(), answered_by::threads);
 }
 
-TEST_F(ring_and_io_threads, requests_of_a_thread_that_looks_before_it_sleeps_for_events_go_to_the_ring) {
+TEST_F(ring_and_io_threads, requests_of_a_thread_that_polls_before_it_sleeps_for_events_go_to_the_ring) {
   gain_habit();
   for (int n = 0; n < 10; ++n) {
     both_.note_look();
