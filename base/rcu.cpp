@@ -88,7 +88,7 @@ void rcu_synchronize() noexcept {
   seam::rcu_tell_acquire(seam::rcu_sections_ended);  // pairs with the release in rcu_read_unlock()
 }
 
-// liburcu's handler for fork(3) also unlocks its two mutexes, which this thread has not locked, though a thread of the
+// liburcu's handler for fork(2) also unlocks its two mutexes, which this thread has not locked, though a thread of the
 // parent may have, and sets the signal mask to the one that its other handler saved. Both mutexes are of the kind that
 // does not check its owner.
 void rcu_forget_other_threads() noexcept {

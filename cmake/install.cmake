@@ -4,7 +4,7 @@
 # that consumers must find:
 #   absl::x       find_package(absl)       Requires: absl_x
 #   PkgConfig::x  pkg_check_modules(x)     Requires: x
-#   Boost::x      find_package(Boost)      none: header-only, and on the compiler's default path
+#   Boost::x      find_package(Boost)      none: header-only; only doorbell::asio needs it
 #   Threads::x    find_package(Threads)    -pthread
 #
 # Install components:

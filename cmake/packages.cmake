@@ -3,7 +3,8 @@
 # Configures the Debian packages that CPack builds from the components `runtime`, `development` and `run`.
 # scripts/package sets the compiler flags and checks the result. Off by default, because the files installed here belong
 # only in packages.
-doorbell_option(DOORBELL_DEB "Configure CPack for Debian packages; needs BUILD_SHARED_LIBS, DOORBELL_BUILD_LIBAIO" OFF)
+doorbell_option(DOORBELL_DEB
+  "Configure CPack for Debian packages; needs BUILD_SHARED_LIBS, DOORBELL_BUILD_LIBAIO and doorbell::asio" OFF)
 if(NOT DOORBELL_DEB)
   return()
 endif()

@@ -35,7 +35,7 @@ LITMUS_BOUND, LITMUS_WEAK = 9, 4  # as in tests/model/scenario.hpp
 
 COUNTS_HEAD = """\
 # Written by docs/proof.py --count. Columns: scenario; greatest number of preemptions, or "all" if no schedule has more;
-# greatest number of atomic operations that read an older value; schedules.
+# greatest number of atomic operations that use an older store; schedules.
 """
 
 

@@ -43,8 +43,8 @@ eventfd_ctx::file_entry::~file_entry() {
   if (next_ != nullptr) next_->previous_ = previous_;
 }
 
-// lock() does the work: it finds that the queue is inherited. An entry that is on no queue was about to be deleted by a
-// thread of the parent, and its eventfd may have been freed.
+// lock() does the work: it finds that the queue is inherited. An entry that is on no queue had not been added yet, or
+// was about to be deleted, by a thread of the parent; in the second case its eventfd may have been freed.
 void eventfd_ctx::file_entry::begin_all_in_child() noexcept {
   auto& all = list::process();
   const base::fork_aware_lock held{all.mutex};

@@ -54,7 +54,7 @@ class eventfd_ctx::sleeper : public base::process_entry {
     sleeper& own_;
   };
 
-  /// In a child of fork(3): the forking thread's sleepers stay valid.
+  /// In a child of fork(2): the forking thread's sleepers stay valid.
   static void keep_own_in_child() noexcept;
 
   virtual ~sleeper() = default;

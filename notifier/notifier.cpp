@@ -15,7 +15,7 @@
 //   ctx_ null --register_with--> active --HUP--> not active, untold --+
 //       ^                           |                                 | unregister(), told
 //       |                           +--unregister() in a callback--> not active, told
-//       +-------- let_go() by: an unregister(), also in another's callback; a register_with(); the notifier's own
+//       +-------- let_go() by: an unregister(), in another notifier's callback, too; a register_with(); its own
 //                 callback when it returns
 //
 // While ctx_ is set, the eventfd_ctx stays in memory (the entry's share), although it may be closed.

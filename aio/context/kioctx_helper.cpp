@@ -13,6 +13,7 @@
 //   last_call_     any          -> since_round    io_getevents()
 //                  since_round  -> before_round   a round of the reaper
 //                  before_round -> never          a round that finds requests, and no thread that sleeps for events
+//                  before_round -> since_round    a round that finds requests, and a thread that sleeps for events
 //
 // A program that has stopped calling finds its first event in the ring within two rounds. While last_call_ is never,
 // the reaper looks at the context every few milliseconds as long as it has requests; the next submit adds the

@@ -27,7 +27,9 @@ const file_facts& find_file(const iocb& asked, file_facts& room, std::error_code
   return known ? *known : find_file(static_cast<const iocb_abi&>(asked), room, ec);
 }
 
-// The kernel's io_submit(2) carries out writes that extend the file inline; only callers of io_submit expect that.
+// If a write extends its file, the kernel's io_submit(2) returns only when the write has been carried out. Programs
+// that use the calls by handle expect that; those that use aio::context do not, so the kernel's AIO gets only their
+// reads.
 bool may_use_kernel_aio(const request& checked, const file_facts& file, bool as_the_kernel) noexcept {
   const bool is_file = S_ISREG(file.type) || S_ISBLK(file.type);
   return is_file && file.is_direct && (is_read(checked.iocb) || (as_the_kernel && is_write(checked.iocb)));

@@ -49,7 +49,7 @@ pid_t expect_process_end() noexcept;
 /// Every submission of file I/O to an engine passes this gate. Inline I/O does not: it is complete when submit returns.
 class submission_gate {
  public:
-  /// @return whether another thread keeps the gate closed.
+  /// @return whether the gate is closed for the calling thread: threads that keep it closed themselves pass.
   [[nodiscard]] static bool is_closed() noexcept {
     return closers_.load(base::memory_order_seq_cst) != 0 && !is_closer_;
   }

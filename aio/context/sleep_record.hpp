@@ -17,7 +17,8 @@
 //
 // A sleeper whose record was taken may still be inside the engine's wait(). Therefore the memory of the context stays
 // until the record is free again: when the sleeper has woken, or is known never to wake, because its thread has ended
-// or has made a call from a frame that was on the same stack before the sleeper's (see is_abandoned).
+// or has made a call whose frame is not below the sleeper's on the same stack, so that the sleeper's frame has been
+// left (see is_abandoned).
 //
 // Thread safety: a record belongs to its thread, except for its word. Records are not freed; those of an ended thread
 // are reused. Without memory for a record, a thread sleeps without one.

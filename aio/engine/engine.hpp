@@ -70,8 +70,9 @@ class engine {
   /// The progress of the requests that end by themselves and have not been reaped.
   struct file_io {
     std::uint64_t carried_out = 0;  ///< how many have been carried out
-    bool must_be_reaped = false;    ///< reap() may find requests that were not carried out and must be started again,
-                                    ///< or makes space for completions that are not counted
+    bool must_be_reaped = false;    ///< reap() may find requests that were not carried out and must be started again;
+                                    ///< or the completion queue is full, and reap() makes space for completions
+                                    ///< that carried_out does not include
   };
   /// Takes no lock. May be called in a signal handler that has interrupted another member, and concurrently with all
   /// members except give_up() and the destructor.

@@ -30,8 +30,8 @@
 
 namespace doorbell::aio {
 
-/// Whether an iocb that has not been checked is a plain read: no flags, no priority, at least one byte, an offset. Then
-/// try_read_inline() checks the rest.
+/// Whether an iocb that has not been checked is a plain read: a pread of at least one byte, at an offset that is not
+/// negative, without RWF_ flags and without a priority. Then try_read_inline() checks the rest.
 [[nodiscard]] bool is_plain_read(const iocb_abi& asked) noexcept;
 
 /// Whether DOORBELL_READS=block is set: as in the kernel's io_submit(2), a read through the page cache completes before

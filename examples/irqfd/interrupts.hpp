@@ -27,7 +27,7 @@ class interrupts {
   void expect_no_more(unsigned vector) noexcept { expected_.at(vector) = false; }
 
   /// The guest's processor: sleeps until there is an interrupt, or a nudge.
-  /// @return the pending vectors, one bit each, which are no longer pending.
+  /// @return the vectors that were pending, one bit each; the call clears them.
   [[nodiscard]] std::uint32_t halt();
   /// Ends the current halt(), or the next one.
   void nudge() noexcept;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Wrappers that the linker substitutes for each function that makes a system call (--wrap, CMakeLists.txt): they count
-// the call and make it. liburing makes system calls itself; its functions count as the number of calls that they make.
+// Wrappers that the linker substitutes for the functions that CMakeLists.txt lists (--wrap), which make system calls
+// and are called often: they count the call and make it. liburing makes system calls itself; its functions count as the
+// number of calls that they make.
 #include "system_calls.hpp"
 
 #include <liburing.h>

@@ -55,7 +55,7 @@ class aio_world {
   // Called between programs.
   void begin_program();
   void end_program();
-  /// Destroys all contexts, and creates the one that outlives programs again.
+  /// Destroys all contexts. Then creates a new one that outlives programs.
   void forget_contexts();
 
   // Operations. Each returns the result of the side's call.

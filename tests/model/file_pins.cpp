@@ -134,11 +134,11 @@ SCENARIO(pins_channel_full, 3,
   REQUIRE(all.pins.size() == 0);
 }
 
-// Legal: the poller's thread closes the cancelled request's file between the unpin and the end of the wait; the other
-// request, for another file, shares the pin that this file already has.
-// Forbidden: the wait ends while the file is open, or never ends; or the sweep closes a file that a request still uses.
+// Legal: the poller's thread closes the cancelled request's file between the unpin and the end of the wait; the
+// submitter's request is for another file, and shares the pin that the other file already has. Forbidden: the wait ends
+// while the file is open, or never ends; or the sweep closes a file that a request still uses.
 SCENARIO(pins_ended_by_the_program, 2,
-         "if the program ends a file's last request, the file is closed when the program's wait for that returns") {
+         "if the program ends a file's last request, the file is closed when wait_until_swept() returns") {
   io_threads_parts all;
   all.start_poller();
   const auto file = make_file();

@@ -40,7 +40,7 @@ namespace doorbell::model {
 struct scenario {
   std::string_view name;
   unsigned bound;  ///< greatest number of preemptions; the command line may override it
-  unsigned weak;   ///< how many loads may return an older value in an execution; likewise
+  unsigned weak;   ///< how many operations of an execution may use an older store; likewise
   std::string_view oracle;
   void (*body)();
   std::string_view outcomes;  ///< of a litmus test: all allowed outcomes, separated by blanks

@@ -27,7 +27,8 @@ inline doorbell::base::unique_fd temporary_file_in(const char* folder, std::stri
   return file;
 }
 
-/// Not /tmp: on many systems that is memory, where writes without waiting fail and files have no size limit.
+/// Not /tmp: on many systems its files are in memory (tmpfs). There, reads with RWF_NOWAIT may be refused, and the file
+/// system sets no maximum size of a file.
 inline const char* temporary_folder() {
   const char* const folder = std::getenv("TMPDIR");
   return folder != nullptr ? folder : "/var/tmp";

@@ -127,7 +127,7 @@ TEST_F(ring_and_io_threads, requests_of_a_thread_that_slept_elsewhere_go_to_the_
   EXPECT_TRUE(both_.takes_many_by_one_call());
 }
 
-TEST_F(ring_and_io_threads, requests_of_a_thread_go_to_the_io_threads_after_another_has_come_late) {
+TEST_F(ring_and_io_threads, requests_of_a_thread_go_to_the_io_threads_after_another_has_fetched_late) {
   gain_habit();
   std::thread{[&] { both_.note_late(); }}.join();
   EXPECT_EQ(carrier_of_read(), answered_by::threads);

@@ -153,7 +153,7 @@ TEST(eventfd_in_child, keeps_its_notifiers) {
 }
 
 TEST(eventfd_in_child, has_no_readers_of_a_parent_that_forked_by_a_system_call) {
-  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs its own handlers of fork(3), which do not run";
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs its own handlers of fork(2), which do not run";
   const eventfd efd;
   const readers sleeping{efd, 1};
   const auto child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
@@ -210,7 +210,7 @@ TEST(eventfd_in_child, a_read_that_a_forking_handler_interrupted_goes_on_in_the_
 // The system call does not run the library's fork handlers, so the first call of the child finds the read that the
 // signal handler has interrupted.
 TEST(eventfd_in_child, a_read_goes_on_in_a_child_that_a_handler_has_created_by_a_system_call) {
-  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs its own handlers of fork(3), which do not run";
+  if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer needs its own handlers of fork(2), which do not run";
   expect_read_goes_on(
       [] { return static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr)); },
       [](const eventfd& efd) { efd.signal(5); });

@@ -94,7 +94,7 @@ TEST(statistics, a_process_that_has_made_a_context_is_not_empty) {
   EXPECT_FALSE(all.is_empty());
 }
 
-TEST(statistics, errors_without_a_name_are_counted_with_the_last_one) {
+TEST(statistics, errors_above_the_highest_errno_are_counted_with_it) {
   counters all;
   for (const std::int64_t error : {132, 133, 134, 4095}) carry_out(all, opcode::pread, -error);
   EXPECT_EQ(all.failed[132], 1U);

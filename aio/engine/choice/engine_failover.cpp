@@ -87,7 +87,8 @@ std::size_t engine_failover::start_by_ring(std::span<request* const> requests) n
 }
 
 // For a request that waits for something other than a disk, and that the I/O threads cannot take: no thread or memory
-// is available, or its descriptor cannot be sent to them (that of an io_uring). They always take requests for files.
+// is available, or its descriptor cannot be sent to them (that of an io_uring). Requests for files are not started
+// here: if there is no I/O thread for one, the submitting thread carries it out.
 bool engine_failover::start_by_ring_instead(request& refused) noexcept {
   if (refused.ends_by_itself || !ring_->works() || would_complete_too_early(refused)) return false;
   request* const one = &refused;

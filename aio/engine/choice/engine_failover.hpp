@@ -62,9 +62,9 @@
 // They are started again, if their number still refers to the file that they were submitted for; otherwise they fail
 // with -ECANCELED.
 //
-// A request that the I/O threads cannot take because the process may create no thread goes to the ring, whichever
-// thread submits it. Exception: a poll of a socket that asks for none of the events that come with RDHUP, because RDHUP
-// would complete it.
+// A request that waits for something other than a disk, and that the I/O threads cannot take, for example because the
+// process may create no thread, goes to the ring, whichever thread submits it. Exception: a poll of a socket that asks
+// for none of the events that come with RDHUP, because RDHUP would complete it.
 //
 // Thread safety: that of engine. Lock: lock_ is held while the engine_threads object is created, which takes the lock
 // that guards the process's I/O threads. No other lock is taken under lock_.

@@ -248,7 +248,7 @@ bool kernel_aio::is_used_up() noexcept {
   return false;
 }
 
-// An eventfd never has POLLPRI, for which this poll waits. A sandbox may refuse only io_cancel(2).
+// An eventfd never has POLLPRI, for which this poll waits. A sandbox may allow the other calls and refuse io_cancel(2).
 bool kernel_aio::arm(int pollable) noexcept {
   if (is_armed()) return true;
   const auto context = this->context();

@@ -152,8 +152,8 @@ class DOORBELL_EXPORT eventfd {
   /// Moves every count that is signalled here into the kernel eventfd `fd`, until stop_forwarding() or the last close.
   /// The sum that is read from `fd` equals the sum that was signalled here. One write(2) moves the whole count if it
   /// fits (docs/eventfd.md describes systems without /proc). Closing `fd`, or using its number again, does not change
-  /// the target. A count that does not fit into the kernel eventfd waits here, and moves with a later signal at the
-  /// latest.
+  /// the target. A count that does not fit into the kernel eventfd waits here. It moves when a later signal finds room,
+  /// or, if the kernel eventfd is a blocking one, when that is read.
   /// A signal does not block on the kernel eventfd, whatever other threads and processes do with it: if it is a
   /// blocking one, a helper thread writes, and the signal waits for the helper for at most 250 ms.
   /// Errors: bad_file_descriptor; invalid_argument if `fd` is not an eventfd, or is a poll_fd();

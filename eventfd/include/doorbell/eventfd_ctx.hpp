@@ -12,8 +12,9 @@
 // Thread safety: all members may be called concurrently by callers that hold a reference or an open file, except those
 // marked "lock held".
 // Locks: while a thread holds the queue's lock, this layer acquires no other lock and makes no system call that can
-// block. Callbacks that call io_submit acquire locks of AIO contexts; a thread that holds one of these never acquires a
-// queue's lock.
+// block. Exception: forwarding_to() in a callback acquires the lock of the new eventfd, which no other thread has, and
+// the mutex of the list in file_entry.cpp. Callbacks that call io_submit acquire locks of AIO contexts; a thread that
+// holds one of these never acquires a queue's lock.
 // While the queue has entries, every change of the count and the walk that reports it are one critical section, as in
 // the kernel. So the entries agree with the count whenever the lock is free, and each change is reported exactly once
 // to each entry:

@@ -15,7 +15,7 @@ struct options {
   bool list = false;
   bool full = false;                  ///< without partial-order reduction
   std::optional<unsigned> bound;      ///< of preemptions
-  std::optional<unsigned> weak;       ///< how many older values may be read
+  std::optional<unsigned> weak;       ///< how many operations may use an older store
   std::optional<std::string> replay;  ///< a schedule
   std::optional<std::uint64_t> seed;  ///< random priorities instead of all schedules
   unsigned depth = 3;                 ///< of the bugs that random priorities look for

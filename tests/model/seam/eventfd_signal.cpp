@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// aio/eventfd_signal, as on a system where io_setup(2) fails, unless the scenario has called allow_kernel_aio().
+// Replaces aio/system/eventfd_signal.cpp: behaves as on a system where io_setup(2) fails, unless the scenario has
+// called allow_kernel_aio().
 #include "system/eventfd_signal.hpp"
 
 #include <tuple>

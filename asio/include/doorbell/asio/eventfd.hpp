@@ -168,8 +168,8 @@ class basic_eventfd {
     if (!is_open()) return;
     error_code ec;
     close(ec);
-    if (ec)  // the wake function would outlive the object that it posts to
-      base::fatal("an asio::eventfd was destroyed in a callback of another eventfd", "docs/asio.md, Threads");
+    if (ec)  // its entry would stay in the wait queue after the end of the object
+      base::fatal("an asio::eventfd was destroyed in a callback", "docs/asio.md, Threads");
   }
 
   [[nodiscard]] executor_type get_executor() const noexcept { return executor_; }

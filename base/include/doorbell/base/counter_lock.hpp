@@ -120,8 +120,8 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE counter_lock {
   /// @param watched whether the queue has entries: every change of the count then needs the lock.
   void unlock(bool watched) noexcept DOORBELL_UNLOCK_FUNCTION() {
     const auto value = value_.load(memory_order_relaxed);
-    // The generation at the time of lock(): a thread that forks between lock() and unlock() has not yet visited the
-    // queue that the child has inherited.
+    // The generation in the word, not the current one: if this thread has forked since lock(), the child has not yet
+    // called begin_in_child() for its queue, and its next lock() must return true.
     const auto generation = word_.load(memory_order_relaxed) & generation_mask;
     const auto next = watched || value > count_mask ? slow_bit | generation : value;
     // By the time of the wake another thread may have locked, unlocked and freed *this.

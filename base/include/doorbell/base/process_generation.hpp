@@ -7,7 +7,7 @@
 // was created by the system call itself (clone(2), fork(2) by syscall(2)), for which no handlers of pthread_atfork(3)
 // run: the first reader in the child finds 0 and gives the process the next number. Children that share the parent's
 // memory (vfork(2), CLONE_VM) have the parent's number, as threads do. Where the kernel does not clear pages, a handler
-// of pthread_atfork(3) changes the number; then only children of fork(3) are recognized.
+// of pthread_atfork(3) changes the number; then only children of the C library's fork() are recognized.
 //
 // Thread safety: may be called concurrently, also in signal handlers. Two copies of the library in one process count
 // separately.

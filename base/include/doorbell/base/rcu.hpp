@@ -94,8 +94,8 @@ class [[nodiscard]] rcu_read_guard {
 /// section, nor with a lock held that a section may acquire.
 void rcu_synchronize() noexcept;
 
-/// For a child that was created by a system call, without fork(3)'s handlers: forgets the sections of the parent's
-/// other threads, which do not exist here. Only while this process has one thread.
+/// For a child that was created by a system call, without the handlers of pthread_atfork(3): forgets the sections of
+/// the parent's other threads, which do not exist here. Only while this process has one thread.
 void rcu_forget_other_threads() noexcept;
 
 /// A pointer that readers follow inside sections while updaters change it.

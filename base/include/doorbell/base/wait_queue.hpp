@@ -18,8 +18,8 @@
 //    those that were requested before do not. So the entry sees each later signal exactly once. All later passes for
 //    POLLOUT visit it, since they report only that there may be room.
 //  - If a wake function has work for another queue, or work that must not be done under the lock, it defers the work
-//    (walk_scope.hpp). The work runs when the outermost walk of the thread has released its lock. No call is recursive,
-//    and no lock is acquired under another.
+//    (walk_scope.hpp). The work runs when the outermost walk of the thread has released its lock. So no walk
+//    begins inside another walk, and this queue's lock is not held while that of another queue in use is acquired.
 //  - A child of fork(2) may inherit a queue that another thread of the parent was changing. The forward links are
 //    complete at every instant: one store links an entry, after the stores to the entry itself; one store unlinks it,
 //    and it keeps its own forward link until then. begin_in_child() rebuilds the rest from the forward links. An entry

@@ -4,8 +4,9 @@
 // Before each operation, the checker's scheduler may run other threads. Only doorbell/base/atomic.hpp includes this
 // header.
 //
-// Values are sequentially consistent. The memory orders determine happens-before, and so the data races that the
-// checker reports: an order that is too weak is detected where plain data depends on it.
+// Without weak memory (--weak 0), values are sequentially consistent, and the memory orders determine only
+// happens-before, and so the data races that the checker reports: an order that is too weak is detected where plain
+// data depends on it. With weak memory an operation may also use an older store (past_stores.hpp).
 #pragma once
 
 #include <atomic>
