@@ -106,7 +106,7 @@ class recorded_op final : public eventfd_op {
       : eventfd_op{use, interest, key}, loop_{loop} {}
 
   void post() override {
-    loop_.finish(result(), count());
+    loop_.finish(result(), value());
     delete this;
   }
   void dispatch() override { post(); }

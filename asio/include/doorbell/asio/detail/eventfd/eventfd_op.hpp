@@ -2,10 +2,8 @@
 //
 // eventfd_op: one asynchronous wait, read or write, from its initiation to its handler.
 //
-// An operation is allocated by its handler's associated allocator (Asio's recycling allocator by default, as for Asio's
-// own operations). The memory is freed before the handler is called, so that a handler that starts the next operation
-// gets the same memory again. During its lifetime the operation holds outstanding work on the I/O object's executor and
-// on its handler's executor.
+// handler_op.hpp describes its memory. During its lifetime the operation is outstanding work of the I/O object's
+// executor and of its handler's executor.
 //
 // Thread safety: not thread-safe. The operation is owned by the initiating function, then by the list of the
 // eventfd_waiter, under its mutex, then by the thread that has removed it from the list.
@@ -14,18 +12,15 @@
 #include <doorbell/asio/detail/support/requires_boost.hpp>
 
 #include <cstdint>
-#include <memory>
 #include <utility>
 
-#include <boost/asio/associated_allocator.hpp>
-#include <boost/asio/associated_executor.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/intrusive/list.hpp>
 #include <boost/system/error_code.hpp>
 
 #include <doorbell/asio/detail/eventfd/eventfd_interest.hpp>
+#include <doorbell/asio/detail/support/handler_op.hpp>
 #include <doorbell/asio/detail/support/handler_work.hpp>
-#include <doorbell/asio/detail/support/op_allocator.hpp>
 #include <doorbell/eventfd_ctx.hpp>
 
 namespace doorbell::asio::detail {
@@ -42,6 +37,8 @@ enum class eventfd_use {
 
 class eventfd_op : public boost::intrusive::list_base_hook<> {
  public:
+  using value_type = std::uint64_t;
+
   eventfd_op(const eventfd_op&) = delete;
   eventfd_op& operator=(const eventfd_op&) = delete;
 
@@ -74,8 +71,8 @@ class eventfd_op : public boost::intrusive::list_base_hook<> {
   ~eventfd_op() = default;
 
   [[nodiscard]] error_code result() const noexcept { return result_; }
-  /// The value that was read.
-  [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+  /// The count that was read.
+  [[nodiscard]] value_type value() const noexcept { return count_; }
 
  private:
   [[nodiscard]] bool carry_out(eventfd_ctx& ctx, bool hung_up) noexcept {
@@ -118,97 +115,17 @@ class eventfd_op : public boost::intrusive::list_base_hook<> {
 using eventfd_op_list = boost::intrusive::list<eventfd_op>;
 
 template <eventfd_use Use, class Handler>
-void call(Handler&& handler, const error_code& result, std::uint64_t count) {
-  if constexpr (Use == eventfd_use::reads)
-    std::forward<Handler>(handler)(result, count);
-  else
-    std::forward<Handler>(handler)(result);
-}
-
-/// A handler bound to its arguments.
-template <eventfd_use Use, class Handler>
-class eventfd_completion {
- public:
-  using allocator_type = boost::asio::associated_allocator_t<Handler>;
-
-  eventfd_completion(Handler&& handler, error_code result, std::uint64_t count)
-      : handler_{std::move(handler)}, result_{result}, count_{count} {}
-
-  [[nodiscard]] allocator_type get_allocator() const noexcept {
-    return boost::asio::get_associated_allocator(handler_);
-  }
-
-  [[nodiscard]] const Handler& handler() const noexcept { return handler_; }
-
-  void operator()() { call<Use>(std::move(handler_), result_, count_); }
-
- private:
-  Handler handler_;
-  error_code result_;
-  std::uint64_t count_;
-};
+using eventfd_completion = bound_handler<Use == eventfd_use::reads, Handler, std::uint64_t>;
 
 template <eventfd_use Use, class Handler, class Executor>
-class eventfd_op_for final : public eventfd_op {
- public:
-  /// @param executor of the I/O object.
-  [[nodiscard]] static eventfd_op& make(Handler handler, const Executor& executor, const eventfd_interest& interest,
-                                        std::uint64_t key) {
-    allocator memory{allocator_for(handler)};
-    auto* place = traits::allocate(memory, 1);
-    try {
-      return *new (place) eventfd_op_for{std::move(handler), executor, interest, key};
-    } catch (...) {
-      traits::deallocate(memory, place, 1);
-      throw;
-    }
-  }
-
-  void post() override {
-    finish([](const auto& where_to, auto completion) { where_to.post(std::move(completion)); });
-  }
-  void dispatch() override {
-    if (!place_.is_the_loop())
-      return finish([](const auto& where_to, auto completion) { where_to.dispatch(std::move(completion)); });
-    const auto why = result();
-    const auto how_many = count();
-    call<Use>(free(), why, how_many);
-  }
-  void destroy() noexcept override { [[maybe_unused]] const auto handler = free(); }
-
- private:
-  using handler_executor = boost::asio::associated_executor_t<Handler, Executor>;
-  using allocator = typename std::allocator_traits<op_allocator<Handler>>::template rebind_alloc<eventfd_op_for>;
-  using traits = std::allocator_traits<allocator>;
+class eventfd_op_for final : public handler_op<eventfd_op_for<Use, Handler, Executor>, eventfd_op,
+                                               Use == eventfd_use::reads, Handler, Executor, executor_work<Executor>> {
+  using base =
+      handler_op<eventfd_op_for, eventfd_op, Use == eventfd_use::reads, Handler, Executor, executor_work<Executor>>;
+  friend base;
 
   eventfd_op_for(Handler&& handler, const Executor& executor, const eventfd_interest& interest, std::uint64_t key)
-      : eventfd_op{Use, interest, key},
-        place_{boost::asio::get_associated_executor(handler, executor), executor},
-        work_{executor},
-        handler_{std::move(handler)} {}
-
-  // The outstanding work ends after the handler has been posted, which counts as outstanding work itself.
-  template <class Deliver>
-  void finish(Deliver deliver) {
-    const auto where_to = std::move(place_);
-    const auto work = std::move(work_);
-    const auto why = result();
-    const auto how_many = count();
-    deliver(where_to, eventfd_completion<Use, Handler>{free(), why, how_many});
-  }
-
-  /// Frees the memory of *this. @return the handler, which may own the memory that its allocator uses.
-  [[nodiscard]] Handler free() noexcept {
-    Handler handler{std::move(handler_)};
-    allocator memory{allocator_for(handler)};
-    this->~eventfd_op_for();
-    traits::deallocate(memory, this, 1);
-    return handler;
-  }
-
-  handler_work<handler_executor> place_;
-  executor_work<Executor> work_;
-  Handler handler_;
+      : base{std::move(handler), executor, Use, interest, key} {}
 };
 
 }  // namespace doorbell::asio::detail

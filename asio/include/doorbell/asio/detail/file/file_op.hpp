@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// file_op: one asynchronous operation on a file, from its initiation to its handler. As with eventfd_op, it is
-// allocated by its handler's associated allocator (Asio's recycling allocator by default, as for Asio's own
-// operations), its memory is freed before the handler is called, and it is outstanding work of its handler's executor.
-// Posts and waits of the file_service are outstanding work of the I/O object's loop. The operation contains the request
-// and its iovecs, so its address does not change while it is in flight.
+// file_op: one asynchronous operation on a file, from its initiation to its handler. handler_op.hpp describes its
+// memory. Posts and waits of the file_service are outstanding work of the I/O object's loop. The operation contains the
+// request and its iovecs, so its address does not change while it is in flight.
 //
 // Thread safety: not thread-safe. The operation is owned by the initiating function, then by the lists of the
 // file_proactor, under its mutex, then by the thread that has removed it from the list.
@@ -19,12 +17,8 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <type_traits>
 #include <utility>
 
-#include <boost/asio/associated_allocator.hpp>
-#include <boost/asio/associated_executor.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/intrusive/list.hpp>
@@ -32,8 +26,7 @@
 #include <doorbell/aio_iocb.hpp>
 #include <doorbell/asio/detail/file/file_buffers.hpp>
 #include <doorbell/asio/detail/support/errors.hpp>
-#include <doorbell/asio/detail/support/handler_work.hpp>
-#include <doorbell/asio/detail/support/op_allocator.hpp>
+#include <doorbell/asio/detail/support/handler_op.hpp>
 
 namespace doorbell::asio::detail {
 
@@ -57,6 +50,8 @@ struct file_result {
 
 class file_op {
  public:
+  using value_type = std::size_t;
+
   file_op(const file_op&) = delete;
   file_op& operator=(const file_op&) = delete;
 
@@ -133,6 +128,7 @@ class file_op {
   ~file_op() = default;
 
   [[nodiscard]] error_code result() const noexcept { return result_.ec; }
+  [[nodiscard]] value_type value() const noexcept { return result_.bytes; }
 
  private:
   void transfer_again() noexcept {
@@ -176,96 +172,22 @@ class inline_read {
 };
 
 template <file_use Use, class Handler>
-void call(Handler&& handler, const error_code& result, std::size_t bytes) {
-  if constexpr (Use == file_use::syncs)
-    std::forward<Handler>(handler)(result);
-  else
-    std::forward<Handler>(handler)(result, bytes);
-}
-
-/// A handler bound to its arguments.
-template <file_use Use, class Handler>
-class file_completion {
- public:
-  using allocator_type = boost::asio::associated_allocator_t<Handler>;
-
-  file_completion(Handler&& handler, error_code result, std::size_t bytes)
-      : handler_{std::move(handler)}, result_{result}, bytes_{bytes} {}
-
-  [[nodiscard]] allocator_type get_allocator() const noexcept {
-    return boost::asio::get_associated_allocator(handler_);
-  }
-
-  [[nodiscard]] const Handler& handler() const noexcept { return handler_; }
-
-  void operator()() { call<Use>(std::move(handler_), result_, bytes_); }
-
- private:
-  Handler handler_;
-  error_code result_;
-  std::size_t bytes_;
-};
+using file_completion = bound_handler<Use != file_use::syncs, Handler, std::size_t>;
 
 /// @tparam Vectors the greatest number of buffers.
 template <file_use Use, std::size_t Vectors, class Handler, class Executor>
-class file_op_for final : public file_op {
- public:
-  /// @param executor of the I/O object.
-  [[nodiscard]] static file_op_for& make(Handler handler, const Executor& executor, std::uint64_t key) {
-    allocator memory{allocator_for(handler)};
-    auto* place = traits::allocate(memory, 1);
-    try {
-      return *new (place) file_op_for{std::move(handler), executor, key};
-    } catch (...) {
-      traits::deallocate(memory, place, 1);
-      throw;
-    }
-  }
+class file_op_for final : public handler_op<file_op_for<Use, Vectors, Handler, Executor>, file_op,
+                                            Use != file_use::syncs, Handler, Executor, no_work> {
+  using base = handler_op<file_op_for, file_op, Use != file_use::syncs, Handler, Executor, no_work>;
+  friend base;
 
+ public:
   [[nodiscard]] std::array<iovec, Vectors>& vectors() noexcept { return vectors_; }
 
-  void post() override {
-    finish([](const auto& where_to, auto completion) { where_to.post(std::move(completion)); });
-  }
-  void dispatch() override {
-    if (!place_.is_the_loop())
-      return finish([](const auto& where_to, auto completion) { where_to.dispatch(std::move(completion)); });
-    const auto why = result();
-    const auto how_many = bytes();
-    call<Use>(free(), why, how_many);
-  }
-  void destroy() noexcept override { [[maybe_unused]] const auto handler = free(); }
-
  private:
-  using handler_executor = boost::asio::associated_executor_t<Handler, Executor>;
-  using allocator = typename std::allocator_traits<op_allocator<Handler>>::template rebind_alloc<file_op_for>;
-  using traits = std::allocator_traits<allocator>;
-
   file_op_for(Handler&& handler, const Executor& executor, std::uint64_t key)
-      : file_op{Use, key},
-        place_{boost::asio::get_associated_executor(handler, executor), executor},
-        handler_{std::move(handler)} {}
+      : base{std::move(handler), executor, Use, key} {}
 
-  // The outstanding work ends after the handler has been posted, which counts as outstanding work itself.
-  template <class Deliver>
-  void finish(Deliver deliver) {
-    const auto where_to = std::move(place_);
-    const auto why = result();
-    const auto how_many = bytes();
-    deliver(where_to, file_completion<Use, Handler>{free(), why, how_many});
-  }
-
-  /// Frees the memory of *this. @return the handler, which may own the memory that its allocator uses.
-  [[nodiscard]] Handler free() noexcept {
-    Handler handler{std::move(handler_)};
-    allocator memory{allocator_for(handler)};
-    this->~file_op_for();
-    traits::deallocate(memory, this, 1);
-    return handler;
-  }
-
-  handler_work<handler_executor> place_;
-  Handler handler_;
   std::array<iovec, Vectors> vectors_;  // the buffers that are not empty
 };
 
