@@ -47,9 +47,9 @@ def parse_arguments():
                         help="of each benchmark (default: 15); 15 times as many if it measures sides alternately")
     parser.add_argument("--quick", action="store_true", help="5 short repetitions: to see that it works")
     parser.add_argument("--picture", type=Path, metavar="FILE",
-                        help="measure nothing: draw the results in FILE (JSON), as the file with .svg for .json")
+                        help="measure nothing: draw the results that FILE (.json) contains, to the same name with .svg")
     parser.add_argument("--publish", type=Path, metavar="FILE",
-                        help="measure nothing: put the results in FILE (JSON) into README.md and docs/")
+                        help="measure nothing: put the results that FILE (JSON) contains into README.md and docs/")
     parser.add_argument("--check-arguments", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--programs", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, required=True, help=argparse.SUPPRESS)

@@ -41,7 +41,7 @@ FACTS = {"date": "2026-01-02", "processor": "Example CPU, 2 CPUs", "linux": "6.1
 
 
 def fixture():
-    """Writes and reads the data through a file, as separate programs do."""
+    """Converts the data to JSON and back, as separate programs do that pass it in a file."""
     return json.loads(json.dumps(results.results_of(ROWS, TIMES, FACTS)))
 
 

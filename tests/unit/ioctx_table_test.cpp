@@ -30,7 +30,7 @@ namespace aio = doorbell::aio;
 using doorbell::base::rcu_read_guard;
 using doorbell::test::sleeper;
 
-/// Runs `body` in another thread inside a read section. When this returns, the section and the thread have ended.
+/// Opens a read section, and runs `body` in another thread meanwhile. When this returns, both have ended.
 /// Oracle: `body` does not return within the section, which is open when it begins.
 template <class Body>
 void expect_to_wait_for_readers(Body body) {

@@ -129,8 +129,9 @@ class DOORBELL_EXPORT context {
   /// For event loops: a descriptor that is readable (POLLIN) while there are completions that get_events(0, ...) would
   /// fetch from the engine; each completion is an edge for EPOLLET. It does not announce requests that submit() has
   /// completed inline: call get_events(0, ...) after each submit(). The context owns the descriptor and closes it; the
-  /// program may only wait for it. With such a loop, requests without an eventfd need no thread except the loop's own.
-  /// @return -1 with the error: invalid_argument if the context is destroyed, too_many_files_open.
+  /// program may only wait for it. With such a loop, no other thread need wait for the completions of requests without
+  /// an eventfd; the engine may still use threads to carry them out. @return -1 with the error: invalid_argument if the
+  /// context is destroyed, too_many_files_open.
   [[nodiscard]] int descriptor(std::error_code& ec) const noexcept;
 
   /// The address of the ring, as io_setup(2) returns it, for functions that take a handle (aio_calls.hpp); 0 once

@@ -63,8 +63,8 @@ class scheduler {
   void yield() noexcept;
   /// A choice between alternatives that are not threads. @return the number of one, below `alternatives`.
   [[nodiscard]] unsigned pick(unsigned alternatives) noexcept;
-  /// The same for the stores of an atomic. 0 is the latest store, and the only alternative after `most_older` older
-  /// ones.
+  /// The same for the stores of an atomic. 0 is the latest store; it is the only alternative once this execution has
+  /// chosen `most_older` older ones.
   [[nodiscard]] unsigned pick_older(unsigned alternatives) noexcept;
   /// Starts threads, and waits until they have ended.
   void together(std::span<const part> parts) noexcept;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Atomic operations. Happens-before follows C++: a release synchronizes with a thread that acquires its value or that
-// of a later RMW in its release sequence. The values are sequentially consistent: an operation takes effect for all
-// threads when it is executed. With weak memory, a load may return an older
-// value, and a store may be inserted before later ones (past_stores.hpp).
+// of a later RMW in its release sequence. Without weak memory, the values are sequentially consistent: an operation
+// takes effect for all threads when it is executed. With weak memory, a load may return an older value, and a store may
+// be inserted before later ones (past_stores.hpp).
 #include <doorbell_model/calls.hpp>
 
 #include <cstring>

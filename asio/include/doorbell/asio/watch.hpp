@@ -77,8 +77,8 @@ class basic_watch {
   basic_watch(Context& context, doorbell::eventfd efd, native_handle_type source)
       : basic_watch{executor_type{context.get_executor()}, std::move(efd), source} {}
 
-  /// The watching continues, and waits for its end move to the new object. The moved-from object is closed and keeps
-  /// its executor.
+  /// The watching continues, and the operations that wait for its end move to the new object. The moved-from object is
+  /// closed and keeps its executor.
   basic_watch(basic_watch&& other) noexcept : over_{std::move(other.over_)}, watch_{std::move(other.watch_)} {}
   /// The same from an object with another type of executor, for example by `use_awaitable.as_default_on(object)`.
   template <class Other>

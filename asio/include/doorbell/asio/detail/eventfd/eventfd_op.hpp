@@ -48,7 +48,7 @@ class eventfd_op : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] std::uint64_t cancellation_key() const noexcept { return cancellation_key_; }
 
   /// Executes the operation if the eventfd is ready for it. After a hang-up every operation ends: a remaining count is
-  /// still read, so that it is not lost, and waits for it succeed; all other operations end with eof.
+  /// still read, so that it is not lost, and an operation that waits for it succeeds; all others end with eof.
   /// @return whether the operation has ended.
   [[nodiscard]] bool attempt(eventfd_ctx& ctx, bool hung_up) noexcept {
     if (carry_out(ctx, hung_up)) return true;

@@ -205,7 +205,7 @@ class file_proactor {
     if (!std::exchange(turn_is_posted_, true)) post_turn();
   }
 
-  // Executes a read that does not wait inline. Its handler is still called from the loop.
+  // Executes a read inline, if it does not wait. Its handler is still called from the loop.
   // @return false if the operation had no effect.
   [[nodiscard]] bool answer_inline(file_op& op) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (op.use() != file_use::reads || !flight_.is_open()) return false;
