@@ -107,7 +107,8 @@ bool is_known_to_epoll(int fd, int operation) noexcept {
   return ::epoll_ctl(epoll, operation, fd, &nothing) == 0 || (operation == EPOLL_CTL_ADD && errno == EEXIST);
 }
 
-// False if the file cannot be polled, or the system refuses epolls: then no descriptor would help.
+// False if the epoll exists (then the file cannot be polled), or the system refuses epolls: another descriptor would
+// not help.
 bool lacks_descriptor_for_epoll() noexcept {
   if (is_epoll_ours(std::bit_cast<owned_number>(epoll_of_duplicates.load(memory_order_acquire)))) return false;
   const unique_fd another{::epoll_create1(EPOLL_CLOEXEC)};

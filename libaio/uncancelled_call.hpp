@@ -8,10 +8,10 @@ namespace doorbell::libaio {
 
 /// Calls `Function`, which is noexcept and not inlined, for the program. pthread_cancel(3) does not end the thread
 /// during the call. A thread that can be cancelled at any time (PTHREAD_CANCEL_ASYNCHRONOUS) may be unwound at each
-/// instruction before and after the call, also in this function's caller. So neither function has an object with a
-/// destructor, and neither is noexcept: the compiler then makes no table of call sites (LSDA) for them. Such a table
-/// lists only the calls that can throw: if a thread was unwound at another instruction, the C++ runtime would find no
-/// entry, and end the process.
+/// instruction before and after the call, also in this function's caller. So neither this function nor its caller has
+/// an object with a destructor, and neither of the two is noexcept: the compiler then makes no table of call sites
+/// (LSDA) for them. Such a table lists only the calls that can throw: if a thread was unwound at another instruction,
+/// the C++ runtime would find no entry, and end the process.
 template <auto Function, class... Arguments>
 [[gnu::always_inline]] inline auto uncancelled_call(Arguments... arguments) {
   int before = PTHREAD_CANCEL_ENABLE;

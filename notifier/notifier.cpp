@@ -256,8 +256,8 @@ inline bool notifier::let_go(eventfd_ctx& ctx) noexcept {
   return ctx.release_share();
 }
 
-// Removes the entry unless it is off the queue already. Then it calls `under_lock`, if this call returns how the
-// registration ended.
+// Removes the entry unless it is off the queue already. Then calls `under_lock`, unless the result is
+// not_registered.
 template <class Lock, class UnderLock>
 inline notifier::outcome<decoupled> notifier::leave(UnderLock under_lock) noexcept {
   if (eventfd_ctx::in_callback()) [[unlikely]] {

@@ -16,7 +16,6 @@ set(not_emulated
   unit.engine_choice.is_threads_where_a_second_ring_is_refused
   unit.engine_choice.is_io_uring_again_after_a_shortage_has_passed
   unit.engine_choice.is_io_uring_or_an_error_if_the_environment_names_io_uring
-  unit.no_threads_to_be_had.says_how_many_it_could_start
   unit.worker_pool.push_fails_if_there_is_no_worker_and_none_can_be_started
   unit.worker_pool.push_succeeds_with_one_worker_if_no_more_can_be_started
   unit.threads.strict.invalid_pointers_are_efault_where_process_vm_calls_are_refused
@@ -28,12 +27,12 @@ set(not_emulated
   unit.threads.aio_limits.setup_without_mappings_fails_until_there_are_enough
   unit.threads.aio_limits.setup_without_memory_fails
   unit.background_thread.is_started_where_there_is_no_room_for_its_stack
+  unit.elf_file.a_file_that_cannot_be_mapped_is_not_opened
   # The emulator has threads of its own, and waits for the program's first one.
   unit.background_thread.reports_when_only_background_threads_are_left
   # /proc tells the number of the host's system call.
   unit.forward_helper.ends_after_its_idle_time_and_is_started_again
   unit.forward_helper.waits_for_room_again_after_a_read_of_the_forwarding_eventfd
-  unit.elf_file.a_file_that_cannot_be_mapped_is_not_opened
   # preadv2(2) fails with ENOSYS, so submit never reads inline.
   conformance.threads.both/aio_order.cached_read_needs_a_slot/doorbell
   conformance.threads.both/aio_order.cached_read_completes_before_submit_returns/doorbell

@@ -60,7 +60,8 @@ class engine {
   [[nodiscard]] virtual cancel_result cancel(request& started) noexcept = 0;
 
   /// Drops requests that cancel() cannot end. Only destroy() calls this, after it has waited for the requests that
-  /// complete by themselves, when no other thread uses the engine any more. Afterwards reap() returns no completions.
+  /// complete by themselves. By then no other thread uses the engine, except sleepers whose records were taken
+  /// (sleep_record.hpp), which may still be in wait(). Afterwards reap() returns no completions.
   virtual void give_up() noexcept {}
 
   /// Fetches completions without waiting. Each completion is returned once.

@@ -8,8 +8,7 @@
 // this:
 //   - A child of vfork(2) or clone(2) returns on its parent's stack, or on its own; no frame of ours may be on it.
 //   - syscall(2) does not know the number of its arguments; they must stay in their registers and on the stack.
-//   - The function that is jumped to sets errno.
-// Other calls cost two comparisons and the jump.
+// The function that is jumped to sets errno. Other calls cost two comparisons and the jump.
 //
 // Thread safety: all functions may be called concurrently, in signal handlers, and before this library is initialized.
 

@@ -259,7 +259,7 @@ class aio_nowait_answers_eagain : public testing::Test {
 };
 
 // Oracle: the events are in the ring when io_submit returns, after two more calls for each read.
-TEST_F(aio_nowait_answers_eagain, twice_per_read_of_a_cached_file_completes_before_submit_returns) {
+TEST_F(aio_nowait_answers_eagain, twice_per_read_of_a_cached_file_does_not_keep_submit_from_completing_it) {
   constexpr int disturbed = 20;
   const auto is_refused = [](int call) { return call >= hot && (call - hot) % 3 != 2; };
   EXPECT_EQ(calls_of(hot + disturbed, hot + disturbed, is_refused), hot + 3 * disturbed);

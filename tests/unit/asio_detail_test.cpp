@@ -41,7 +41,7 @@ TEST(asio_pending_posts, are_not_waited_for_after_all_have_ended) {
 
 // Oracle: an object that fits is placed in the carrier without an allocation. Any other object is allocated on the
 // heap, and freed.
-TEST(asio_carrier_allocator, allocates_objects_that_do_not_fit_on_the_heap) {
+TEST(asio_carrier_allocator, uses_the_heap_for_objects_that_do_not_fit) {
   constexpr auto size = file_op::carrier::size;
   struct largest {
     alignas(std::max_align_t) std::array<std::byte, size> bytes;

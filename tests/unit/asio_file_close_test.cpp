@@ -136,8 +136,8 @@ class ending_file {
         return;
     }
   }
-  /// Called if no operation was submitted: the function that ends the file then ends all of them itself, and none uses
-  /// the descriptor.
+  /// Called if none of the started operations was submitted to the engine: the function that ends the file then ends
+  /// all of them itself, and none uses the descriptor.
   void nothing_is_in_flight() { told_now_ = true; }
 
  private:

@@ -230,8 +230,8 @@ bool engine_threads::wait_for(request& held) noexcept {
   return false;
 }
 
-// If the request cannot be passed to the I/O threads, for any reason, carries it out inline: the kernel's AIO would
-// need no thread of the process for a file.
+// If the request cannot be passed to the I/O threads (except for EBADF), carries it out inline, so that it does not
+// fail for lack of a thread, memory or descriptors: the kernel's AIO would need none of the process's.
 bool engine_threads::give_to_worker(request& held) noexcept {
   auto& note = held.by_threads;
   // The write fails, and the submitting thread must get SIGXFSZ. A worker has all signals blocked.

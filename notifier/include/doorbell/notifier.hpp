@@ -167,8 +167,8 @@ class DOORBELL_EXPORT notifier {
 
   /// How a registration whose active bit is clear has ended.
   enum class end : std::uint8_t {
-    untold,  ///< by POLLHUP; the next unregister() returns this
-    told     ///< by POLLHUP or by an unregister() in a callback, and an unregister() has returned this
+    untold,  ///< by POLLHUP, and no unregister() has returned by_hup yet
+    told     ///< by POLLHUP, and an unregister() has returned by_hup; or by an unregister() in a callback
   };
 
   void call(eventfd_ctx& ctx) noexcept;

@@ -23,8 +23,8 @@
 // strand, except that blocking reads and writes at offsets may run concurrently. Any number of operations may be
 // outstanding. Each has its own buffers, which stay valid until its handler has been called or destroyed.
 //
-// Lifetime: the object is usually destroyed before its execution context, or by the shutdown of that context, but it may
-// outlive the context. It can then still be used by blocking calls, released, closed and destroyed. An asynchronous
+// Lifetime: the object is usually destroyed before its execution context, or by the shutdown of that context, but it
+// may outlive the context. It can then still be used by blocking calls, released, closed and destroyed. An asynchronous
 // operation on such a file is not started: its handler is destroyed without being called. The descriptor is closed when
 // no operation uses it any more: close() cancels, and if operations cannot be stopped, the last of them closes the
 // descriptor. The shutdown of the execution context waits for the requests that cannot be stopped, and then destroys

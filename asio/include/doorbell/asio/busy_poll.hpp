@@ -28,7 +28,7 @@
 namespace doorbell::asio {
 
 /// @param context the execution context of the loop, such as an io_context.
-/// @param at_most how long the loop polls before it sleeps. With 0, the default, or less it sleeps immediately.
+/// @param at_most how long the loop polls before it sleeps. With 0 (the default) or less, it sleeps immediately.
 inline void set_busy_poll(boost::asio::execution_context& context, std::chrono::nanoseconds at_most) {
   boost::asio::use_service<detail::file_service>(context).set_busy_poll(at_most);
 }

@@ -156,10 +156,10 @@ class basic_watch {
   }
   error_code cancel(error_code& ec) { return over_.cancel(ec); }
 
-  /// Ends the watching and closes the descriptor and the handle on the eventfd. After it returns the eventfd is not
-  /// signalled any more: it may sleep until a transfer that runs in another thread has ended. A count that has been
-  /// read and waits for room is signalled; if it still does not fit, the count of the eventfd stops at 2^64-1, which
-  /// readers see as POLLERR. Errors: as cancel().
+  /// Ends the watching and closes the descriptor and the handle on the eventfd. After close() has returned, the eventfd
+  /// is not signalled any more. So close() may sleep until a transfer that runs in another thread has ended. A count
+  /// that has been read and waits for room is signalled; if it still does not fit, the count of the eventfd stops at
+  /// 2^64-1, which readers see as POLLERR. Errors: as cancel().
   void close() {
     error_code ec;
     close(ec);

@@ -90,9 +90,9 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE counter_lock {
   //   forbidden: 0. The same thread could then read 5 in the word, although nothing is added any more.
   //
   // Two reads are enough. A holder that found the word not slow stores value_ with release after its lock, so a thread
-  // that acquires this value_ finds the word locked and not slow, or as that unlock or a later operation has left it.
-  // If the second word is slow, value_ was the count at a moment after the first read: while the word was slow, at the
-  // unlock that cleared the bit, or under a lock that has been released since.
+  // that acquires this value_ finds the word locked and not slow, or as the holder's unlock or a later operation has
+  // left it. If the second word is slow, value_ was the count at a moment after the first read: while the word was
+  // slow, at the unlock that cleared the bit, or under a lock that has been released since.
   [[nodiscard]] std::uint64_t count() const noexcept {
     if (const auto word = word_.load(memory_order_acquire); !(word & slow_bit)) return word & count_mask;
     const auto value = value_.load(memory_order_acquire);
