@@ -93,8 +93,11 @@ __attribute__((constructor)) void start() noexcept {
   // A path that is too long is cut to PATH_MAX bytes; open(2) refuses this length, too.
   if (const char* const path = ::secure_getenv("DOORBELL_STATS_FILE"))
     ::memccpy(wanted.path.data(), path, '\0', wanted.path.size() - 1);
-  of_process = new (std::nothrow) counters;
-  if (of_process == nullptr) return;
+  try {
+    of_process = new counters;
+  } catch (const std::bad_alloc&) {
+    return;
+  }
   process = ::getpid();
   const char* const started = ::secure_getenv("DOORBELL_STATS_PROCESS");
   wanted.reports_no_call = started != nullptr && std::atol(started) == process.load();

@@ -7,6 +7,7 @@
 #include <doorbell/eventfd.hpp>
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -21,6 +22,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -454,6 +456,46 @@ TEST(descriptors_closed_in_flight, requests_complete_after_two_sets_of_io_thread
     close_above(highest_known);
     read_byte(one);
     read_byte(other);
+  });
+}
+
+std::set<int> eventfds() {
+  std::set<int> found;
+  for (const auto& each : std::filesystem::directory_iterator{"/proc/self/fd"}) {
+    std::error_code ec;
+    if (std::filesystem::read_symlink(each.path(), ec) == "anon_inode:[eventfd]")
+      found.insert(std::stoi(each.path().filename()));
+  }
+  return found;
+}
+
+// Oracle: the descriptor of a context becomes readable for a request that the I/O threads complete, although the
+// program has closed the eventfd by which they notify the context's ring.
+TEST(descriptors_closed_in_flight, the_contexts_descriptor_announces_completions_after_its_eventfd_is_closed) {
+  in_child([] {
+    const doorbell::test::pipe_ends first;
+    const doorbell::test::pipe_ends second;
+    auto other_poll = aio::prep_poll(first.read.get(), POLLIN);
+    aio::context starts_io_threads{8, aio::engine_kind::threads};
+    ASSERT_EQ(starts_io_threads.submit({&other_poll}), 1U);
+    const auto before = eventfds();
+    aio::context ctx{8, aio::engine_kind::io_uring};
+    std::error_code ec;
+    pollfd announced{.fd = ctx.descriptor(ec), .events = POLLIN, .revents = 0};
+    ASSERT_GE(announced.fd, 0) << ec;
+    auto waits = aio::prep_poll(first.read.get(), POLLIN);
+    ASSERT_EQ(ctx.submit({&waits}), 1U);
+    auto ours = eventfds();
+    std::erase_if(ours, [&](int each) { return before.contains(each); });
+    ASSERT_FALSE(ours.empty());
+    for (const int each : ours) ASSERT_EQ(::syscall(SYS_close, each), 0);
+    auto poll = aio::prep_poll(second.read.get(), POLLIN);
+    ASSERT_EQ(ctx.submit({&poll}), 1U);
+    ASSERT_EQ(::write(second.write.get(), "x", 1), 1);
+    EXPECT_EQ(::poll(&announced, 1, 10000), 1);
+    EXPECT_EQ(wait_for(ctx, 1, POLLIN), 1U);
+    ASSERT_EQ(::write(first.write.get(), "x", 1), 1);
+    EXPECT_EQ(wait_for(ctx, 1, POLLIN), 1U);
   });
 }
 

@@ -125,7 +125,7 @@ void engine_failover::tell_sleeper(std::uint32_t where) noexcept {
 // must_be_looked_at() is true.
 bool engine_failover::watch_io_threads() const noexcept {
   const auto* const others = threads();
-  if (others == nullptr || !ring_->works()) return true;
+  if (others == nullptr || !ring_->works() || ring_->has_watch()) return true;
   const int completions_fd = others->descriptor_for_reader();
   return completions_fd >= 0 && ring_->watch(completions_fd);
 }
@@ -147,7 +147,7 @@ std::size_t engine_failover::reap(std::span<completion> completions) noexcept {
   if (others == nullptr) return from_ring;
   // If this fails while more requests are with the I/O threads, an event loop learns of their completions only after
   // the next start().
-  if (is_polled() && !ring_->is_watching()) std::ignore = watch_io_threads();
+  if (is_polled()) std::ignore = watch_io_threads();
   if (from_ring == completions.size()) return from_ring;
   const auto from_io_threads = others->reap(completions.subspan(from_ring));
   if (from_io_threads > 0)
@@ -213,7 +213,7 @@ engine::wait_result engine_failover::sleep(std::uint32_t where, base::deadline u
 engine::wait_result engine_failover::sleep_at_both(engine_threads& others, base::deadline until) noexcept {
   using clock = std::chrono::steady_clock;
   if (others.has_completions()) return wait_result::ready;
-  if (is_polled() && ring_->is_watching()) return ring_->wait(until);
+  if (is_polled() && ring_->has_watch()) return ring_->wait(until);
   const auto both = descriptors();
   const bool is_announced = both[0] >= 0 && both[1] >= 0 && !others.has_unnotified();
   const auto next_look = clock::now() + (is_announced ? longest_sleep : look_every);

@@ -183,6 +183,11 @@ bool engine_uring::has_requests() const noexcept {
   return taken - reaped > (is_watching() ? 1U : 0U);
 }
 
+bool engine_uring::has_watch() noexcept {
+  const base::mutex_lock held{submission_lock_};
+  return is_watching();
+}
+
 //   submitter                            another submitter
 //   lock; is_watching_ = true
 //   the ring takes no entry:

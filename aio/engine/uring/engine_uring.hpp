@@ -68,6 +68,8 @@ class engine_uring final : public engine {
   /// @return whether such a read is in the ring, this one or an earlier one.
   [[nodiscard]] bool watch(int eventfd) noexcept;
   /// @return whether a read of watch() is in the ring.
+  [[nodiscard]] bool has_watch() noexcept;
+  /// The same without a lock. May be true while watch() runs, although the ring then takes no entry.
   [[nodiscard]] bool is_watching() const noexcept { return is_watching_.load(base::memory_order_acquire); }
 
  private:
