@@ -123,9 +123,20 @@ void engine_failover::tell_sleeper(std::uint32_t where) noexcept {
 // @return false: the ring's descriptor does not announce the completions of the I/O threads, because the ring has just
 // stopped working, or because there is no eventfd to watch or the ring takes no entry now. In the latter two cases,
 // must_be_looked_at() is true.
+//
+//   submitter                            another submitter
+//   lock; has_watch()? no
+//   takes the eventfd of the I/O threads
+//   watch(): the ring reads it; unlock
+//                                        lock; has_watch()? yes: returns
+//
+//   forbidden: both find no watch, and the program closes the eventfd meanwhile. The other submitter would exchange it
+//              while the ring reads the old one, which the I/O threads signal no more.
 bool engine_failover::watch_io_threads() const noexcept {
   const auto* const others = threads();
   if (others == nullptr || !ring_->works() || ring_->has_watch()) return true;
+  const base::mutex_lock held{watch_lock_};
+  if (ring_->has_watch()) return true;
   const int completions_fd = others->descriptor_for_reader();
   return completions_fd >= 0 && ring_->watch(completions_fd);
 }

@@ -66,8 +66,9 @@
 // process may create no thread, goes to the ring, whichever thread submits it. Exception: a poll of a socket that asks
 // for none of the events that come with RDHUP, because RDHUP would complete it.
 //
-// Thread safety: that of engine. Lock: lock_ is held while the engine_threads object is created, which takes the lock
-// that guards the process's I/O threads. No other lock is taken under lock_.
+// Thread safety: that of engine. Locks: lock_ is held while the engine_threads object is created, which takes the lock
+// that guards the process's I/O threads. No other lock is taken under lock_. watch_lock_ is held while a thread takes
+// the eventfd of the I/O threads and lets the ring read it, by functions of both engines that take their locks.
 #pragma once
 
 #include <array>
@@ -148,6 +149,7 @@ class engine_failover final : public engine {
 
   const std::unique_ptr<engine_uring> ring_;
   const unsigned in_flight_;
+  mutable base::mutex watch_lock_;
   base::mutex lock_;
   std::unique_ptr<engine_threads> made_ DOORBELL_GUARDED_BY(lock_);
   base::atomic<engine_threads*> threads_{nullptr};
