@@ -15,7 +15,9 @@ class Against:
     benchmark: str  # its full name in the program; SIDE@NAME: one side of a benchmark that measures several alternately
     at_least: float | None = None  # ours must be this many times as fast
     at_most: float | None = None  # ours must take at most this many times as long; neither: no target
-    kind: str = "peer"  # or "limit": what the hardware, libc or one bare system call takes; "own": a part of doorbell
+    # "limit": what the hardware, libc or one bare system call takes. "own": doorbell itself, with fewer threads or by
+    # another function.
+    kind: str = "peer"
     brief: str = ""  # a shorter name, for the picture
 
     @property

@@ -18,7 +18,7 @@ NOT_IN_TREE = {".git", "build", "__pycache__"}  # .git is a file in a worktree
 LEFT_OUT_SUFFIXES = {
     ".json",  # a string cannot continue on the next line; bench/publish.py writes the results of benchmarks
     ".svg",  # pictures, which docs/architecture.py and bench/picture.py draw
-    ".patch",  # a line of a diff has one more column than its source, and a field of a mutant's header is one line
+    ".patch",  # a line of a diff has one more column than its source, and headers have Caught-by in one line
 }
 LEFT_OUT_PLACES = {
     ROOT / "tests" / "fuzz" / "corpus",  # inputs that the fuzz targets found; a byte more is another input

@@ -172,6 +172,13 @@ int context::descriptor(std::error_code& ec) const noexcept {
   return found;
 }
 
+int context::descriptor() const {
+  std::error_code ec;
+  const int found = descriptor(ec);
+  throw_if(ec, "doorbell: no descriptor for the context");
+  return found;
+}
+
 unsigned long context::handle() const noexcept {
   const call inside;
   if (!inside) [[unlikely]]

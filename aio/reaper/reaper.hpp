@@ -33,9 +33,9 @@
 //
 // Contexts whose requests signal no eventfd, and whose programs call io_getevents(), have no descriptor in the epoll:
 // the reaper only visits them in rounds, once a second. If a round finds that the program only reads the ring
-// (kioctx_helper.cpp), the reaper looks at the context every few milliseconds while it has requests, until the next
-// call of the program that starts a request adds the context to the epoll. The reaper does not add it itself, because
-// that would open descriptors.
+// (kioctx_helper.cpp), the reaper looks at the context every few milliseconds while it has requests. This ends when
+// the program next makes a call that starts a request: that call adds the context to the epoll. The reaper does not add
+// it itself, because that would open descriptors.
 //
 // A process ends when its last thread does, and then runs the functions of atexit(3). The library's threads, which
 // block all signals, would keep the process alive. So once a second the reaper checks whether only library threads are

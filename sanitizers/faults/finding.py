@@ -31,8 +31,8 @@ def find_in_file(root, path, options, kinds):
 
 
 def find(root, copy, database, paths, kinds, jobs, progress):
-    """@param copy: where the tree is that the database of compile commands is about. @return the faults of all files in
-    their order, and how many more are marked as equivalent."""
+    """@param copy: the tree to which the paths in the database of compile commands refer. @return the faults of all
+    files in their order, and how many more are marked as equivalent."""
     options = {str(Path(file).relative_to(copy)): [word.replace(str(copy), str(root)) for word in words]
                for file, words in compile_options(database).items() if Path(file).is_relative_to(copy)}
     faults, equivalent = [], 0

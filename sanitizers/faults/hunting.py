@@ -81,8 +81,8 @@ def record_all(pool, tests, limit, progress):
 
 def choose_tests(reaches, budget):
     """The tests to run for a fault, in their order: the short ones that reach little else, for half of the budget in
-    seconds; then those that reach most. If few tests reach it, all of them are long, and so some may exceed the
-    budget."""
+    seconds; then those that reach most. The first FEW tests may together take up to four times the budget, because
+    all tests that reach the place may be long."""
     specific = collections.deque(sorted(reaches, key=lambda each: (each.seconds * len(each.places), each.test.name)))
     chosen, spent = [], 0.0
     while specific and (not chosen or

@@ -47,8 +47,9 @@ class Rewritten:
 
 
 def rewrite(text, faults, header):
-    """@param faults: pairs of a number and a Fault of this file. @param header: the path of switch.h. The line
-    numbers of the text stay as they are, except that those of the new text are greater by HEADER_LINES."""
+    """@param faults: pairs of a number and a Fault of this file. @param header: the path of switch.h. The
+    compiler reports the line numbers of the original text, because of #line; in the new text, each line is HEADER_LINES
+    further down."""
     # From the outermost range to the innermost: by start, and of those that start together the longer one first.
     ordered = sorted(faults, key=lambda each: (each[1].start, -each[1].end, each[0]))
     new = bytearray(f'#include "{header}"\n#line 1\n'.encode())

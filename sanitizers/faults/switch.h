@@ -20,7 +20,8 @@
 #include <type_traits>
 #include <utility>
 
-// The compiler must not reject a fault in the bound of an array or in a braced list because it is not a constant.
+// A constant with a fault is not a constant any more. In a braced list the compiler must accept that. In the bound of
+// an array it must report an error, so that the fault is removed instead of making an array of variable length.
 #pragma GCC diagnostic error "-Wvla"
 #pragma GCC diagnostic ignored "-Wnarrowing"
 

@@ -211,9 +211,9 @@ void* cancelled_at_any_time(void* argument) {
   }
 }
 
-// Oracle: the thread ends, as with the kernel's AIO, and the process continues. Before its cancellation, each thread
-// makes more rounds of calls than the previous one. With the kernel's AIO, for which CMake sets no engine, it makes at
-// most 2: each takes two grace periods of RCU and delays other programs.
+// Oracle: the thread ends, as with the kernel's AIO, and the process continues. The test cancels the nth thread after
+// at least n rounds of calls. With the kernel's AIO, for which CMake sets no engine, it waits for 0, 1 or 2 rounds
+// only: each round takes two grace periods of RCU, and delays other programs.
 TEST(threads, with_asynchronous_cancellation_end_between_two_calls) {
   const auto file = temporary_file("x");
   repeated_calls calls{.file = file.get()};

@@ -38,9 +38,10 @@ TEST(aio_loop, descriptor_is_readable_from_a_completion_until_its_event_is_fetch
   const doorbell::test::pipe_ends pipe;
   std::array<char, 8> text{};
   aio::context ctx{8};
+  const int readable = ctx.descriptor();
   std::error_code ec;
-  const int readable = ctx.descriptor(ec);
-  ASSERT_FALSE(ec);
+  EXPECT_EQ(ctx.descriptor(ec), readable);
+  EXPECT_FALSE(ec);
   auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
   ctx.submit({&read});
   EXPECT_FALSE(is_readable(readable, 0));
@@ -59,6 +60,12 @@ TEST(aio_loop, descriptor_of_a_destroyed_context_is_refused) {
   std::error_code ec;
   EXPECT_EQ(ctx.descriptor(ec), -1);
   EXPECT_EQ(ec, std::errc::invalid_argument);
+  try {
+    FAIL() << ctx.descriptor();
+  } catch (const std::system_error& error) {
+    EXPECT_EQ(error.code(), std::errc::invalid_argument);
+    EXPECT_TRUE(std::string_view{error.what()}.starts_with("doorbell: no descriptor for the context")) << error.what();
+  }
 }
 
 /// Submits reads of a file in the cache, and expects that each completes.

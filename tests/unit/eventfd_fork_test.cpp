@@ -216,7 +216,8 @@ TEST(eventfd_in_child, a_read_goes_on_in_a_child_that_a_handler_has_created_by_a
       [](const eventfd& efd) { efd.signal(5); });
 }
 
-// Oracle: the child may use the stop token of a read that sleeps in the parent, although it has reused memory since.
+// Oracle: the child may request the stop of a read that sleeps in the parent. The child allocates memory first, so that
+// it overwrites what it may have freed of that read.
 TEST(eventfd_in_child, may_request_the_stop_of_a_read_that_sleeps_in_the_parent) {
   const eventfd efd;
   std::stop_source stop;

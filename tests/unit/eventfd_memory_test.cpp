@@ -29,9 +29,9 @@ std::ptrdiff_t descriptors() {
   return std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, std::filesystem::directory_iterator{});
 }
 
-/// Calls call(ec) and lets a later one of its allocations fail each time, until a call succeeds. `most` allocations or
-/// more are a failure. @return the number of allocations. Oracle: each failed call reports not_enough_memory, and
-/// leaves no descriptor behind.
+/// Calls call(ec) again and again: the first time its first allocation fails, then its second, until none fails. The
+/// test fails if that takes more than `most` calls. @return the number of allocations. Oracle: each failed call reports
+/// not_enough_memory, and leaves no descriptor behind.
 template <class Call>
 int fail_each_allocation(Call call) {
   constexpr int most = 50;

@@ -180,8 +180,8 @@ TEST(notifier_contract, point_5_a_signal_made_in_a_callback_keeps_its_eventfd_in
   EXPECT_EQ(context, nullptr);
 }
 
-// The drain wakes waiting writers after the last holders of the eventfd have gone. Oracle: the callbacks of the eventfd
-// still run, and its memory is not freed before.
+// The drain announces room (POLLOUT), by a walk after the last holders of the eventfd have gone. Oracle: the callbacks
+// of the eventfd still run, and its memory is freed only after that walk.
 TEST(notifier_contract, point_5_a_drain_made_in_a_callback_keeps_its_eventfd_in_memory) {
   const eventfd outer;
   eventfd inner;

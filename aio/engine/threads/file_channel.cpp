@@ -64,7 +64,7 @@ std::error_code file_channel::send(std::uint64_t word, int fd) noexcept {
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof fd);
   std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  // equivalent fault (comparison): a message with bytes is sent with them, or not
+  // equivalent fault (comparison): sendmsg(2) of some bytes does not return 0
   while (raw::send(sender_.get(), message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
     if (errno != EINTR) return last_error();
   // If the program has closed the sending end meanwhile, the message may have reached another socket with its number.

@@ -130,8 +130,10 @@ class DOORBELL_EXPORT context {
   /// fetch from the engine; each completion is an edge for EPOLLET. It does not announce requests that submit() has
   /// completed inline: call get_events(0, ...) after each submit(). The context owns the descriptor and closes it; the
   /// program may only wait for it. With such a loop, no other thread need wait for the completions of requests without
-  /// an eventfd; the engine may still use threads to carry them out. @return -1 with the error: invalid_argument if the
-  /// context is destroyed, too_many_files_open.
+  /// an eventfd; the engine may still use threads to carry them out.
+  /// @return -1 with the error.
+  /// Errors: invalid_argument if the context is destroyed; too_many_files_open.
+  [[nodiscard]] int descriptor() const;
   [[nodiscard]] int descriptor(std::error_code& ec) const noexcept;
 
   /// The address of the ring, as io_setup(2) returns it, for functions that take a handle (aio_calls.hpp); 0 once

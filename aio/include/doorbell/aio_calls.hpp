@@ -69,9 +69,9 @@ DOORBELL_EXPORT int io_pgetevents(aio_context_t handle, long min, long nr, io_ev
 ///
 /// May be called concurrently, in callbacks and in signal handlers. In a callback, or in a handler that has interrupted
 /// a doorbell call, it also returns when no request has been completed for a second, because the interrupted call may
-/// hold locks that the requests need; it then takes no lock and calls no callback. Otherwise it may complete requests,
-/// which does both. It does not change errno, and returns immediately in a child of vfork(2), clone(2) or fork(2) that
-/// has no contexts of its own.
+/// hold locks that the requests need. In these two cases it takes no lock and calls no callback. In all other cases it
+/// may complete requests, and so take locks and call callbacks. It does not change errno, and returns immediately in a
+/// child of vfork(2), clone(2) or fork(2) that has no contexts of its own.
 /// Source: exit_aio() in the kernel, which waits for accepted AIO at exit(2) and execve(2).
 DOORBELL_EXPORT void finish_file_io() noexcept;
 
