@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A copy of the tree with all faults in it, and its build. Faults that do not compile are removed."""
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,15 @@ from .rewriting import HEADER_LINES, rewrite
 ROUNDS = 12
 LOCATION = re.compile(r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+):(?P<column>\d+): +(?P<what>error|required from|.*)",
                       re.M)
+
+
+def environment_of(presets, name):
+    """@param presets: by name. @return the environment of the preset and of those from which it inherits."""
+    inherited = presets[name].get("inherits", [])
+    settings = {}
+    for other in [inherited] if isinstance(inherited, str) else inherited:
+        settings = environment_of(presets, other) | settings
+    return settings | presets[name].get("environment", {})
 
 
 class Build:
@@ -39,6 +49,14 @@ class Build:
         status, output = self._run(["cmake", "--preset", self.preset, *options])
         if status != 0:
             raise Trouble(f"the copy of the tree cannot be configured:\n{output[-3000:]}")
+
+    @property
+    def environment(self):
+        """The environment variables that the preset sets for its tests, as "NAME=value"."""
+        presets = json.loads((self.copy / "CMakePresets.json").read_text())["testPresets"]
+        by_name = {each["name"]: each for each in presets}
+        settings = environment_of(by_name, self.preset)
+        return tuple(f"{name}={value.replace('${sourceDir}', str(self.copy))}" for name, value in settings.items())
 
     @property
     def database(self):

@@ -53,19 +53,21 @@ def program_of(test):
     return (tuple(word for word in test.command if not word.startswith(GTEST_FILTER)), test.environment, test.folder)
 
 
-def list_tests(folder):
-    """The tests of a build folder."""
+def list_tests(folder, environment=()):
+    """The tests of a build folder. @param environment: of "NAME=value", for all tests."""
     ended = subprocess.run(["ctest", "--test-dir", str(folder), "--show-only=json-v1"], stdout=subprocess.PIPE,
                            stderr=subprocess.PIPE, text=True)
     if ended.returncode != 0:
         raise Trouble(f"ctest cannot list the tests:\n{ended.stderr[-3000:]}")
-    return [read_test(entry, str(folder)) for entry in json.loads(ended.stdout)["tests"] if "command" in entry]
+    return [read_test(entry, str(folder), environment)
+            for entry in json.loads(ended.stdout)["tests"] if "command" in entry]
 
 
-def read_test(entry, folder):
+def read_test(entry, folder, environment=()):
     """One entry of `ctest --show-only=json-v1`."""
     settings = {each["name"]: each["value"] for each in entry.get("properties", [])}
-    return Test(name=entry["name"], command=tuple(entry["command"]), environment=tuple(settings.get("ENVIRONMENT", [])),
+    return Test(name=entry["name"], command=tuple(entry["command"]),
+                environment=(*environment, *settings.get("ENVIRONMENT", [])),
                 folder=settings.get("WORKING_DIRECTORY", folder), timeout=float(settings.get("TIMEOUT", 60)),
                 labels=tuple(settings.get("LABELS", [])), skip_code=settings.get("SKIP_RETURN_CODE"),
                 will_fail=bool(settings.get("WILL_FAIL", False)))
