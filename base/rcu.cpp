@@ -20,11 +20,11 @@ namespace {
 // is a number of open sections of this thread, larger than any code opens: nothing else in liburcu is visible to all
 // copies. These sections delay no other thread, since no grace period can end while the mutexes are locked.
 //
-//   second copy (its handlers run first)  first copy
+//   second copy (its `before` runs first)  first copy
 //   before: not marked: locks, marks
-//                                         before: marked: returns
-//                    ---- fork ----
-//                                         after: has nothing to undo
+//                                          before: marked: returns
+//                     ---- fork ----
+//                                          after: has nothing to undo
 //   after: removes the mark, unlocks
 //
 // The copies may run in any order: the copy that locked unlocks, and none of them uses RCU in a handler in between.

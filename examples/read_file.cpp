@@ -15,7 +15,7 @@ int main(int, char** argv) {
   doorbell::eventfd done;
   doorbell::aio::context ctx{64};                              // io_setup(64): io_uring, else threads
   doorbell::aio::iocb read = doorbell::aio::prep_pread(fd, text, 0);
-  read.set_eventfd(done);                                      // IOCB_FLAG_RESFD, with one of ours
+  read.set_eventfd(done);                                      // IOCB_FLAG_RESFD, with a doorbell eventfd
   read.data = argv[1];
   ctx.submit({&read});
   done.read();                                                 // 1: one completion

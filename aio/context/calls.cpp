@@ -78,8 +78,8 @@ int destroy(aio_context_t handle) noexcept {
   return answer(ec);
 }
 
-// Lets the handlers of signals that `mask` does not block run. The kernel does so whether or not the call has slept.
-// @return whether a handler has run.
+// Runs the handlers of pending signals that `mask` does not block. The kernel does so whether or not the call has
+// slept. @return whether a handler has run.
 bool take_pending_signals(const sigset_t& mask) noexcept {
   const timespec no_wait{};
   return ::ppoll(nullptr, 0, &no_wait, &mask) < 0 && errno == EINTR;

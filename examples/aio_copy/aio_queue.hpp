@@ -29,7 +29,8 @@ class aio_queue {
   aio_queue(const aio_queue&) = delete;
   aio_queue& operator=(const aio_queue&) = delete;
   /// Cancels the requests in flight and waits until they have ended, so that no buffer is used after that. Then
-  /// gives the coroutines that await them back to the loop, whose destructor destroys them without resuming them.
+  /// returns the coroutines that await these requests to the loop, whose destructor destroys the coroutines without
+  /// resuming them.
   ~aio_queue() = default;
 
   /// Submits a request and waits for its completion.

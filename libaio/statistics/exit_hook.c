@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// libdoorbell-exit.so: its _exit(2) runs before the C library's, so that processes that end with _exit(2), such as
-// fio's jobs, report first. doorbell-run preloads it if statistics are requested, and libaio.so.1 registers the
+// libdoorbell-exit.so: its _exit(2) replaces the C library's, so that processes that end with _exit(2), such as fio's
+// jobs, report before they end. doorbell-run preloads it if statistics are requested, and libaio.so.1 registers the
 // function to call. Without libaio.so.1 it changes nothing.
 #include <stddef.h>
 #include <stdlib.h>

@@ -21,8 +21,9 @@ class Rewritten:
     ranges: tuple  # of Piece: each fault with the text that it encloses
 
     def faults_at(self, line, column):
-        """The numbers of the faults to which the compiler's error at that place can belong: of the one whose text it is
-        in, or else of those that are put around the innermost range; none if the place is not in a fault."""
+        """@return the number of the fault to which the compiler's error at that place belongs, as a set: the fault
+        whose inserted text contains the place, or else the innermost fault that encloses it. Empty if the place is in
+        no fault."""
         offset = self._offset(line, column)
         inside = [piece for piece in self.pieces if piece.start <= offset < piece.end]
         if inside:

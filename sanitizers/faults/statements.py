@@ -217,7 +217,6 @@ class Statements(Expressions):
                 self._visit_capture(child, place)
 
     def _visit_capture(self, cursor, place):
-        """An initializer of a capture. A capture by name is a reference, and no expression that can be put into
-        others."""
+        """An initializer of a capture. A capture by name is only a name, and the text of a fault cannot enclose it."""
         if self.bare(cursor).kind not in (self.K.DECL_REF_EXPR, self.K.VARIABLE_REF):
             self._visit(cursor, place)

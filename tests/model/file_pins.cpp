@@ -88,7 +88,7 @@ SCENARIO(pins_number_used_again, 3,
 // Forbidden: the second request, which is submitted when the number refers to the first file again, shares a pin of the
 // other file.
 SCENARIO(pins_number_used_again_at_submit, 3,
-         "if a number refers to another file while its pin is created, later requests use the file it refers to then") {
+         "if a number refers to another file while it is pinned, a later request uses the file of its submission") {
   io_threads_parts all;
   const auto file = make_file();
   const auto first = same_file(file);

@@ -173,7 +173,8 @@ class aio_charged_rings : public aio_resources {
   }
 };
 
-// Oracle: as many contexts report the engine io_uring as got a ring.
+// Oracle: of the contexts that are objects, those that have a ring report io_uring, and no others. The contexts by
+// handle are created last, and get the remaining rings.
 TEST_F(aio_charged_rings, setup_succeeds_with_any_limit_and_contexts_report_their_engine) {
   auto* const said = static_cast<std::int64_t*>(
       ::mmap(nullptr, sizeof(std::int64_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
@@ -183,7 +184,6 @@ TEST_F(aio_charged_rings, setup_succeeds_with_any_limit_and_contexts_report_thei
       *said = with_rings(create_and_use(few));
       expect_handles(few);
     });
-    // The contexts by handle are created last, and get the remaining rings.
     EXPECT_GE(rings, *said);
     EXPECT_EQ(*said, most == 0 ? 0 : std::min<std::int64_t>(rings, few));
   }

@@ -20,7 +20,8 @@ class memory {
   void release(const accessor& by, void* at) noexcept;
   [[nodiscard]] bool owns(const void* at) const noexcept { return heap_.owns(at); }
 
-  /// Fails if the memory is not allocated, or if the access races. Other memory is not checked.
+  /// Fails if the memory is not allocated, or if the access races. Memory outside the heap, the
+  /// stacks and the mappings is not checked.
   void access(const accessor& by, const void* at, std::size_t bytes, access_kind how) noexcept;
 
   /// Adds a mapping.

@@ -26,7 +26,8 @@ constexpr const char* usage =
     "that the program does not know are closed or replaced; children are created by fork(2) and clone(2) (not\n"
     "under a sanitizer); signals are sent; RLIMIT_NOFILE, RLIMIT_NPROC and RLIMIT_MEMLOCK are lowered and raised.\n"
     "Root becomes another user. Flat: the last tenth of the run used no more than the first.\n"
-    "--engine: the engine of all these contexts; io_uring is the automatic choice. Default: both, at random.\n";
+    "--engine: the engine of all these contexts. With io_uring, the library may choose threads while a limit is\n"
+    "lowered. Default: both, at random.\n";
 
 std::optional<double> number(const char* text) {
   if (text == nullptr) return std::nullopt;

@@ -18,7 +18,8 @@
 // outstanding work of the loop.
 //
 // Thread safety: distinct objects may be used concurrently. One object may be used only from one implicit or explicit
-// strand. The transfer may run concurrently with these calls, in one of the threads that run the executor at a time.
+// strand. The transfer may run concurrently with these calls, in the threads that run the executor, in one of them at a
+// time.
 // Lifetime: after close() or the destructor has returned, the eventfd is not signalled any more. The execution context
 // may be destroyed first; after that the eventfd is not signalled either.
 // In callbacks of notifiers: opening, waiting, cancelling and closing fail with resource_deadlock_would_occur, and the

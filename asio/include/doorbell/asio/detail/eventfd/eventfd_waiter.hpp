@@ -204,8 +204,8 @@ class eventfd_waiter : public std::enable_shared_from_this<eventfd_waiter>,
     return interest_.is_met(*ctx_);
   }
 
-  // Removes the entry and releases the entry's share of the memory; ctx_ holds a reference. The share cannot be the
-  // last one, because an entry is on the queue only while a handle is open.
+  // Removes the entry and releases the entry's share of the memory; ctx_ holds a reference. release_share() cannot
+  // report the last share: it does so only after the walk of the last close, and that walk has removed the entry.
   void unhook() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(ctx_) {
     ctx_->detach(*this);
     [[maybe_unused]] const bool last = ctx_->release_share();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// deferred_completion: passes an operation that has ended through the loop to its handler's executor. If the loop is
-// destroyed first, the operation is destroyed, too. The Asio operation that carries it is allocated inside the file_op:
+// deferred_completion: passes an ended operation through the loop to its handler's executor. If the loop is destroyed
+// first, the operation is destroyed, too. The Asio operation that carries it is allocated inside the file_op:
 // many operations may end together, and would otherwise need one allocation each. Asio frees that memory before it
 // calls this function object.
 //
