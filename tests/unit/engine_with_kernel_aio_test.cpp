@@ -333,7 +333,7 @@ TEST_F(engine_with_kernel_aio, a_completion_in_the_kernel_is_counted_before_it_i
 // The ring of engine_failover reads the eventfd in the same way. Oracle: each completion is announced to the reader,
 // also after the reader has taken counts whose completions were not fetched; and to a thread that polls afterwards.
 TEST_F(engine_with_kernel_aio, each_completion_is_announced_to_a_reader_that_takes_the_counts) {
-  const int descriptor = carrier.descriptor_for_reader();
+  const int descriptor = carrier.descriptor_for_reader().number;
   const auto takes_signal = [&] {
     eventfd_t count = 0;
     return doorbell::test::eventually([&] { return ::eventfd_read(descriptor, &count) == 0; });

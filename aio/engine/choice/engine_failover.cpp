@@ -97,13 +97,16 @@ bool engine_failover::start_by_ring_instead(request& refused) noexcept {
 
 std::size_t engine_failover::start_by_io_threads(std::span<request* const> requests) noexcept {
   auto* const others = stand_in();
-  if (others == nullptr || (is_polled() && !watch_io_threads())) return 0;
+  if (others == nullptr) return 0;
+  const auto serial = others->eventfd_serial();
+  if (is_polled() && !watch_io_threads()) return 0;
   for (auto* each : requests) each->is_with_threads.store(true, base::memory_order_relaxed);
   with_io_threads_.fetch_add(static_cast<std::uint32_t>(requests.size()), base::memory_order_seq_cst);
   const auto started = others->start(requests);
   if (started < requests.size())
     with_io_threads_.fetch_sub(static_cast<std::uint32_t>(requests.size() - started), base::memory_order_relaxed);
   for (auto* refused : requests.subspan(started)) refused->is_with_threads.store(false, base::memory_order_relaxed);
+  watch_new_eventfd(*others, serial);
   if (started == 0) return 0;
   tell_sleeper(at_io_threads);
   return started;
@@ -134,16 +137,26 @@ void engine_failover::tell_sleeper(std::uint32_t where) noexcept {
 //              while the ring reads the old one, which the I/O threads signal no more.
 bool engine_failover::watch_io_threads() const noexcept {
   const auto* const others = threads();
-  if (others == nullptr || !ring_->works() || ring_->has_watch()) return true;
+  if (others == nullptr || !ring_->works() || ring_->has_watch(others->eventfd_serial())) return true;
   const base::mutex_lock held{watch_lock_};
-  if (ring_->has_watch()) return true;
-  const int completions_fd = others->descriptor_for_reader();
-  return completions_fd >= 0 && ring_->watch(completions_fd);
+  if (ring_->has_watch(others->eventfd_serial())) return true;
+  const auto completions = others->descriptor_for_reader();
+  return completions.number >= 0 && ring_->watch(completions.number, completions.serial);
+}
+
+// If the ring takes no entry now, an event loop learns of the completions after the next start() or reap().
+void engine_failover::watch_new_eventfd(const engine_threads& others, std::uint32_t serial_before) const noexcept {
+  if (is_polled() && others.eventfd_serial() != serial_before) [[unlikely]]
+    std::ignore = watch_io_threads();
 }
 
 engine::cancel_result engine_failover::cancel(request& started) noexcept {
-  if (started.is_with_threads.load(base::memory_order_relaxed)) return threads()->cancel(started);
-  return ring_->cancel(started);
+  if (!started.is_with_threads.load(base::memory_order_relaxed)) return ring_->cancel(started);
+  auto* const others = threads();
+  const auto serial = others->eventfd_serial();
+  const auto result = others->cancel(started);
+  watch_new_eventfd(*others, serial);
+  return result;
 }
 
 std::size_t engine_failover::reap(std::span<completion> completions) noexcept {
@@ -160,7 +173,9 @@ std::size_t engine_failover::reap(std::span<completion> completions) noexcept {
   // the next start().
   if (is_polled()) std::ignore = watch_io_threads();
   if (from_ring == completions.size()) return from_ring;
+  const auto serial = others->eventfd_serial();
   const auto from_io_threads = others->reap(completions.subspan(from_ring));
+  watch_new_eventfd(*others, serial);
   if (from_io_threads > 0)
     with_io_threads_.fetch_sub(static_cast<std::uint32_t>(from_io_threads), base::memory_order_relaxed);
   return from_ring + from_io_threads;
@@ -224,7 +239,7 @@ engine::wait_result engine_failover::sleep(std::uint32_t where, base::deadline u
 engine::wait_result engine_failover::sleep_at_both(engine_threads& others, base::deadline until) noexcept {
   using clock = std::chrono::steady_clock;
   if (others.has_completions()) return wait_result::ready;
-  if (is_polled() && ring_->has_watch()) return ring_->wait(until);
+  if (is_polled() && ring_->has_watch(others.eventfd_serial())) return ring_->wait(until);
   const auto both = descriptors();
   const bool is_announced = both[0] >= 0 && both[1] >= 0 && !others.has_unnotified();
   const auto next_look = clock::now() + (is_announced ? longest_sleep : look_every);
@@ -295,8 +310,8 @@ bool engine_failover::must_be_looked_at() const noexcept {
   // Without an engine_threads object, no descriptor announces the completions of further requests.
   if (has_lost_ring && (others == nullptr || ring_->has_requests())) return true;
   if (others == nullptr) return false;
-  const bool is_silent =
-      is_polled() ? !has_lost_ring && !ring_->is_watching() : io_threads_are_silent_.load(base::memory_order_relaxed);
+  const bool is_silent = is_polled() ? !has_lost_ring && !ring_->is_watching(others->eventfd_serial())
+                                     : io_threads_are_silent_.load(base::memory_order_relaxed);
   return is_silent || others->must_be_looked_at();
 }
 

@@ -55,6 +55,22 @@
 //              one (watches again) before it takes the list. If it cannot, must_be_looked_at() is true, and no sleep is
 //              longer than a millisecond.
 //
+// If the program has closed that eventfd, engine_threads makes another one, which the ring must read, too. start(),
+// cancel() and reap() of engine_threads may find the loss. So the calling thread compares the eventfd's serial number
+// afterwards:
+//
+//   submitter                            an I/O thread                        event loop
+//   the ring reads the newest eventfd
+//   engine_threads' start(): the eventfd
+//     is lost; makes eventfd 2
+//                                        completion on the list
+//                                        signals eventfd 2
+//   serial changed: ring reads eventfd 2                                      the ring's descriptor is readable
+//
+//   legal:     the ring reads eventfd 2 before or after it is signalled.
+//   forbidden: submit returns, and the ring reads only the eventfd that is lost: it has a read in flight, but of a file
+//              that the set of I/O threads with the request never signals.
+//
 // If the ring has stopped working and still has requests, a sleeper polls the ring every millisecond, because nothing
 // announces the completions in it.
 //
@@ -141,6 +157,7 @@ class engine_failover final : public engine {
   [[nodiscard]] std::size_t restart_orphans(std::span<completion> from_ring) noexcept;
   [[nodiscard]] bool restart(request& orphan) noexcept;
   [[nodiscard]] bool watch_io_threads() const noexcept;
+  void watch_new_eventfd(const engine_threads& others, std::uint32_t serial_before) const noexcept;
   [[nodiscard]] std::uint32_t where_requests_are() const noexcept;
   void tell_sleeper(std::uint32_t where) noexcept;
   [[nodiscard]] wait_result sleep(std::uint32_t where, base::deadline until) noexcept;

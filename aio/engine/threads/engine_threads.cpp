@@ -11,6 +11,7 @@
 #include <chrono>
 #include <new>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "../../io/transfer.hpp"
@@ -77,7 +78,8 @@ engine_threads::~engine_threads() {
   io_threads_.load(base::memory_order_acquire)->pins.wait_until_swept();
   {
     const base::mutex_lock held{completion_lock_};
-    if (pinned_descriptor_ != 0) signalled_by_->pins.unpin(pinned_descriptor_);
+    for (auto* queue = queues_.load(base::memory_order_relaxed); queue != nullptr; queue = queue->older())
+      queue->unpin_eventfd();
   }
   for (auto* queue = queues_.load(base::memory_order_acquire); queue != &first_queue_;)
     delete std::exchange(queue, queue->older());
@@ -168,10 +170,9 @@ std::error_code engine_threads::pin(request& held, file_pins::sharing share) noe
     ec.clear();
     const auto next = io_threads::replace(*tried, ec);
     if (next == nullptr) return ec;
-    change_to(*next, ec);
+    tried = change_to(*next, ec);
     if (ec) return ec;
-    tried = next.get();
-    ec = pin_with(*next, held, share);
+    ec = pin_with(*tried, held, share);
   }
   return ec;
 }
@@ -182,19 +183,39 @@ engine_threads::io_threads_queue* engine_threads::find_queue(const io_threads& w
   return queue;
 }
 
-void engine_threads::change_to(io_threads& next, std::error_code& ec) noexcept {
+bool engine_threads::has_pinned_requests() const noexcept {
+  const auto* queue = queues_.load(base::memory_order_acquire);
+  while (queue != nullptr && queue->requests.load(base::memory_order_relaxed) == 0) queue = queue->older();
+  return queue != nullptr;
+}
+
+io_threads* engine_threads::change_to(io_threads& next, std::error_code& ec) noexcept {
   has_lost_io_threads_.store(true, base::memory_order_relaxed);
   const base::mutex_lock locked{completion_lock_};
+  auto* const newest = io_threads_.load(base::memory_order_relaxed);
+  if (next.serial < newest->serial) return newest;
   if (find_queue(next) == nullptr) {
     auto* const made = new (std::nothrow) io_threads_queue{*this, next, queues_.load(base::memory_order_relaxed)};
     if (made == nullptr) {
       ec = std::make_error_code(std::errc::not_enough_memory);
-      return;
+      return newest;
     }
     queues_.store(made, base::memory_order_release);
   }
-  io_threads_.store(&next, base::memory_order_release);
-  if (is_watched()) pin_descriptor();
+  if (is_watched()) {
+    if (has_reader_) renew_descriptor_if_lost();
+    pin_descriptor(next);
+  }
+  io_threads_.store(&next, base::memory_order_seq_cst);
+  unpin_from_unused_io_threads();
+  return &next;
+}
+
+// Called under completion_lock_ by a thread that has changed io_threads_, and when requests have been reaped.
+void engine_threads::unpin_from_unused_io_threads() const noexcept {
+  const auto* const now = io_threads_.load(base::memory_order_relaxed);
+  for (auto* queue = queues_.load(base::memory_order_relaxed); queue != nullptr; queue = queue->older())
+    if (!queue->is_of(*now) && queue->requests.load(base::memory_order_seq_cst) == 0) queue->unpin_eventfd();
 }
 
 std::error_code engine_threads::pin_with(io_threads& which, request& held, file_pins::sharing share) noexcept {
@@ -202,13 +223,19 @@ std::error_code engine_threads::pin_with(io_threads& which, request& held, file_
   if (ec) return ec;
   if (io_threads_lack_descriptor_.load(base::memory_order_relaxed)) [[unlikely]] {
     const base::mutex_lock locked{completion_lock_};
-    pin_descriptor();
+    pin_descriptor(which);
   }
-  const auto pinned = which.pins.pin(held.iocb.fildes, share, ec);
-  if (ec) return ec;
+  auto& requests = find_queue(which)->requests;
+  requests.fetch_add(1, base::memory_order_seq_cst);
+  const bool is_lost = io_threads_.load(base::memory_order_seq_cst) != &which;
+  if (is_lost) ec = std::make_error_code(std::errc::not_connected);
+  const auto pinned = is_lost ? 0 : which.pins.pin(held.iocb.fildes, share, ec);
+  if (ec) {
+    requests.fetch_sub(1, base::memory_order_relaxed);
+    return ec;
+  }
   held.by_threads.with = &which;
   held.by_threads.pinned = pinned;
-  with_io_threads_.fetch_add(1, base::memory_order_relaxed);
   return {};
 }
 

@@ -42,6 +42,40 @@
 // A sleep takes no lock and leaves nothing on the stack: a signal handler may make calls meanwhile, or leave the sleep
 // by siglongjmp(3). A sleeper that never returns leaves its bits in the word; the next sleeper clears them.
 //
+// The program may close the I/O threads' descriptors; the process then gets another set of I/O threads. It may close
+// descriptor_, too, or keep it, because descriptor() has returned its number. Each set that has requests of this engine
+// has a pin of its own, of the eventfd that was current when the engine used the set:
+//
+//   submitter A                          submitter B                          an I/O thread of set 1
+//   cannot send a file to set 1
+//   pins descriptor_ in set 2            counts its request in set 1
+//   io_threads_ = set 2                  io_threads_ is set 1 ? -> starts
+//   set 1 has requests ?                    the request there
+//     no -> ends the pin in set 1                                             completes B's request
+//                                                                             signals by the pin in set 1
+//
+//   legal:     A finds B's request in set 1 and keeps the pin, or B finds io_threads_ changed and goes to set 2.
+//   forbidden: set 1 has a request and no pin. All four accesses are seq_cst.
+//
+// Set 1 ends when it has no pins. So reap() ends its pin when the last of the requests there has been reaped. If an
+// eventfd cannot be pinned in place of an older one, the pin of the older one stays.
+//
+// A reader of the counts (the ring of engine_failover) must learn that descriptor_ has been replaced. eventfd_serial()
+// changes with each new eventfd:
+//
+//   submitter A: start()                 submitter B: start()                 reader
+//   finds that descriptor_ is lost                                            reads eventfd 1
+//   eventfd 2: pinned in set 2
+//   serial = 2
+//   io_threads_ = set 2
+//                                        io_threads_ is set 2: starts there
+//   serial has changed                   serial has changed                   also reads eventfd 2
+//
+//   legal:     A or B lets the reader read eventfd 2, and no submit returns before.
+//   forbidden: B starts a request in set 2, and does not see the new serial. A stores the serial before io_threads_
+//              (release), and B loads it after io_threads_ (acquire). A completion that comes before the reader reads
+//              eventfd 2 leaves its count there.
+//
 // The kernel signals descriptor_ for a completion after it has published the completion, so the count may come after
 // this engine has fetched the completion from the kernel's ring. counts_due_ is the number of counts for fetched
 // completions that are in the descriptor, or will come; it is negative if counts were taken out before their
@@ -61,6 +95,7 @@
 #include <cstdint>
 #include <memory>
 #include <system_error>
+#include <utility>
 
 #include <doorbell/base/atomic.hpp>
 #include <doorbell/base/mutex.hpp>
@@ -100,8 +135,18 @@ class engine_threads final : public engine, private poller::client {
   void wake() noexcept override;
   void abandon_in_child() noexcept override DOORBELL_NO_THREAD_SAFETY_ANALYSIS;
   [[nodiscard]] int descriptor() const noexcept override;
-  /// The same, for a caller that reads the counts from the eventfd.
-  [[nodiscard]] int descriptor_for_reader() const noexcept;
+  /// An eventfd of this engine. Two eventfds of one engine have different serial numbers.
+  struct numbered_eventfd {
+    int number;            ///< -1: none
+    std::uint32_t serial;  ///< as of eventfd_serial()
+  };
+  /// The same as descriptor(), for a caller that reads the counts from the eventfd.
+  [[nodiscard]] numbered_eventfd descriptor_for_reader() const noexcept;
+  /// The serial number of the newest eventfd; 0: there has been none. If a call of start(), reap() or cancel() has
+  /// changed it, the caller of descriptor_for_reader() must read another eventfd. No system call.
+  [[nodiscard]] std::uint32_t eventfd_serial() const noexcept {
+    return eventfd_serial_.load(base::memory_order_acquire);
+  }
   void ignore_descriptors() noexcept override;
   [[nodiscard]] bool has_completions() const noexcept { return has_finished_some() || direct_.carried_out() > 0; }
   /// Whether there are requests whose completions the descriptor does not announce (kernel_aio.hpp).
@@ -110,8 +155,7 @@ class engine_threads final : public engine, private poller::client {
   [[nodiscard]] bool must_be_looked_at() const noexcept override {
     const bool is_silent = has_lost_io_threads_.load(base::memory_order_relaxed) ||
                            io_threads_lack_descriptor_.load(base::memory_order_relaxed);
-    return (is_silent && with_io_threads_.load(base::memory_order_relaxed) > 0) || direct_.has_completions() ||
-           has_unnotified();
+    return (is_silent && has_pinned_requests()) || direct_.has_completions() || has_unnotified();
   }
 
  private:
@@ -131,6 +175,16 @@ class engine_threads final : public engine, private poller::client {
     [[nodiscard]] bool is_of(const io_threads& one) const noexcept { return with_ == &one; }
     [[nodiscard]] io_threads_queue* older() const noexcept { return older_; }
 
+    // The engine's eventfd in the table of this set. Both are guarded by the engine's completion_lock_.
+    file_pins::ticket pinned_eventfd = 0;  // 0: none
+    std::uint32_t pinned_serial = 0;       // which eventfd that is
+    /// Requests of the engine that have, had or are about to have a pin in this set, and are not reaped.
+    base::atomic<std::uint32_t> requests{0};
+
+    void unpin_eventfd() noexcept {
+      if (pinned_eventfd != 0) with_->pins.unpin(std::exchange(pinned_eventfd, 0));
+    }
+
    private:
     void carry_out(request& taken) noexcept override { whose_.carry_out(taken); }
     void conclude(request& carried_out) noexcept override { whose_.conclude(carried_out); }
@@ -142,12 +196,15 @@ class engine_threads final : public engine, private poller::client {
 
   /// @return null: the engine has not used this set of I/O threads.
   [[nodiscard]] io_threads_queue* find_queue(const io_threads& with) const noexcept;
+  /// Whether a set of I/O threads has requests of this engine.
+  [[nodiscard]] bool has_pinned_requests() const noexcept;
   /// The queue for the set of I/O threads that has the request.
   [[nodiscard]] io_threads_queue& queue_of(const request& held) const noexcept {
     return *find_queue(*held.by_threads.with);
   }
-  /// Passes new requests to the set `next`. Errors: not_enough_memory.
-  void change_to(io_threads& next, std::error_code& ec) noexcept;
+  /// Passes new requests to the set `next`, unless they are passed to a newer one already. Errors: not_enough_memory.
+  /// @return the set that new requests are passed to: `next`, or a newer one.
+  io_threads* change_to(io_threads& next, std::error_code& ec) noexcept;
 
   // Each starts or continues a request that the caller holds. @return false: it cannot be started now.
   [[nodiscard]] bool start_one(request& held) noexcept;
@@ -179,14 +236,17 @@ class engine_threads final : public engine, private poller::client {
   [[nodiscard]] wait_result sleep_in_kernel(base::deadline until) noexcept;
   [[nodiscard]] bool wake_in_kernel(std::uint32_t word) noexcept;
   [[nodiscard]] bool is_watched() const noexcept { return is_watched_.load(base::memory_order_relaxed); }
+  void renew_descriptor_if_lost() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
   [[nodiscard]] int descriptor_locked() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
   [[nodiscard]] int watch_locked() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
 
   void finish(request& held, std::int64_t res) noexcept;
   void complete(request& done) noexcept;
   void signal_descriptor() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
-  void unpin_descriptor() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
-  void pin_descriptor() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
+  void pin_descriptor(io_threads& with) const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
+  [[nodiscard]] bool has_current_pin(const io_threads_queue& queue) const noexcept
+      DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
+  void unpin_from_unused_io_threads() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
   void empty_descriptor() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
   void nothing_left() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
   std::uint32_t tell(std::uint32_t bits) noexcept;
@@ -197,18 +257,14 @@ class engine_threads final : public engine, private poller::client {
   // The newest queue; release: it is complete. Written under completion_lock_. Queues live as long as the engine.
   base::atomic<io_threads_queue*> queues_{&first_queue_};
   mutable base::atomic<bool> io_threads_lack_descriptor_{false};  // descriptor_ has no pin in their table
-  base::atomic<bool> has_lost_io_threads_{false};                 // a lost set of I/O threads cannot signal descriptor_
-  base::atomic<std::uint32_t> with_io_threads_{0};                // requests that have or had a pin, and are not reaped
+  base::atomic<bool> has_lost_io_threads_{false};  // a lost set of I/O threads may be unable to signal descriptor_
   kernel_aio direct_;
 
   mutable base::mutex completion_lock_;
   request_queue completions_ DOORBELL_GUARDED_BY(completion_lock_);            // in the order in which they came
   mutable base::private_fd descriptor_ DOORBELL_GUARDED_BY(completion_lock_);  // an eventfd, created on demand
-  // The set of I/O threads that signals the same eventfd, and the eventfd's pin in the table of that set.
-  mutable io_threads* signalled_by_ DOORBELL_GUARDED_BY(completion_lock_) = nullptr;
-  mutable file_pins::ticket pinned_descriptor_ DOORBELL_GUARDED_BY(completion_lock_) = 0;
-
-  mutable bool has_reader_ DOORBELL_GUARDED_BY(completion_lock_) = false;  // another reader takes the counts
+  mutable base::atomic<std::uint32_t> eventfd_serial_{0};                      // of descriptor_; release, see above
+  mutable bool has_reader_ DOORBELL_GUARDED_BY(completion_lock_) = false;      // another reader takes the counts
 
   // Changed under completion_lock_.
   mutable base::atomic<bool> is_watched_{false};      // a thread may wait for descriptor_

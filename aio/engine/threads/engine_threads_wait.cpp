@@ -7,6 +7,7 @@
 #include <array>
 #include <chrono>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include "../../system/raw_calls.hpp"
@@ -43,35 +44,38 @@ void engine_threads::signal_descriptor() const noexcept {
   bool is_signalled = false;
   if (here == nullptr) {
     is_signalled = descriptor_.is_ours() && ::eventfd_write(descriptor_.get(), 1) == 0;
-  } else if (here == signalled_by_) {
-    if (const int fd = here->pins.number(pinned_descriptor_); fd >= 0)
-      is_signalled = raw::add_to_eventfd(fd);
+    // A new eventfd has a count for the completions that are there.
+    if (!is_signalled && has_reader_ && !reaper_thread::is_this_thread()) std::ignore = descriptor_locked();
+  } else if (const auto* const queue = find_queue(*here); queue != nullptr && queue->pinned_eventfd != 0) {
+    if (const int fd = here->pins.number(queue->pinned_eventfd); fd >= 0)
+      is_signalled = raw::add_to_eventfd(fd) && has_current_pin(*queue);
     else
       io_threads_lack_descriptor_.store(true, base::memory_order_relaxed);
   }
   if (is_signalled) counts_due_.fetch_add(1, base::memory_order_relaxed);
 }
 
-void engine_threads::unpin_descriptor() const noexcept {
-  if (pinned_descriptor_ != 0) signalled_by_->pins.unpin(std::exchange(pinned_descriptor_, 0));
-  signalled_by_ = nullptr;
+bool engine_threads::has_current_pin(const io_threads_queue& queue) const noexcept {
+  return queue.pinned_eventfd != 0 && queue.pinned_serial == eventfd_serial_.load(base::memory_order_relaxed);
 }
 
 // Does not wait while the channel is full: the thread that empties it may wait for completion_lock_. If the channel is
 // full, the reaper polls for completions regularly, and the next request tries again.
-void engine_threads::pin_descriptor() const noexcept {
-  unpin_descriptor();
+void engine_threads::pin_descriptor(io_threads& with) const noexcept {
   if (!descriptor_.is_ours()) return;
-  auto* const now = io_threads_.load(base::memory_order_acquire);
-  auto ec = now->start();
+  auto& queue = *find_queue(with);
+  file_pins::ticket pinned = 0;
+  auto ec = with.start();
   if (!ec) {
-    pinned_descriptor_ = now->pins.pin(descriptor_.get(), file_pins::sharing::own, ec, file_pins::when_full::fail);
+    pinned = with.pins.pin(descriptor_.get(), file_pins::sharing::own, ec, file_pins::when_full::fail);
   }
   if (!ec) {
-    signalled_by_ = now;
+    queue.unpin_eventfd();
+    queue.pinned_eventfd = pinned;
+    queue.pinned_serial = eventfd_serial_.load(base::memory_order_relaxed);
     // No request follows that makes the I/O threads receive the eventfd, and other threads may wait for room in the
     // channel.
-    now->wakeup.wake();
+    with.wakeup.wake();
   }
   io_threads_lack_descriptor_.store(static_cast<bool>(ec), base::memory_order_relaxed);
 }
@@ -123,6 +127,7 @@ std::size_t engine_threads::reap(std::span<completion> completions) noexcept {
     if (done.ends_by_itself) files_done_.fetch_sub(1, base::memory_order_seq_cst);
     has_left_io_threads(done);
   }
+  if (queues_.load(base::memory_order_relaxed) != &first_queue_) unpin_from_unused_io_threads();
   if (completions_.empty())
     nothing_left();
   else
@@ -131,8 +136,8 @@ std::size_t engine_threads::reap(std::span<completion> completions) noexcept {
 }
 
 void engine_threads::has_left_io_threads(request& done) noexcept {
-  if (std::exchange(done.by_threads.with, nullptr) != nullptr)
-    with_io_threads_.fetch_sub(1, base::memory_order_relaxed);
+  if (const auto* const with = std::exchange(done.by_threads.with, nullptr); with != nullptr)
+    find_queue(*with)->requests.fetch_sub(1, base::memory_order_relaxed);
 }
 
 void engine_threads::nothing_left() noexcept {
@@ -217,10 +222,11 @@ int engine_threads::descriptor() const noexcept {
   return watch_locked();
 }
 
-int engine_threads::descriptor_for_reader() const noexcept {
+engine_threads::numbered_eventfd engine_threads::descriptor_for_reader() const noexcept {
   const base::mutex_lock held{completion_lock_};
   has_reader_ = true;
-  return watch_locked();
+  const int number = watch_locked();
+  return {.number = number, .serial = eventfd_serial_.load(base::memory_order_relaxed)};
 }
 
 void engine_threads::ignore_descriptors() noexcept {
@@ -232,25 +238,31 @@ int engine_threads::watch_locked() const noexcept {
   const bool was_watched = is_watched_.exchange(true, base::memory_order_relaxed);
   const int number = descriptor_locked();
   if (was_watched || number < 0) return number;
-  if (signalled_by_ == nullptr) pin_descriptor();
+  auto& now = *io_threads_.load(base::memory_order_acquire);
+  if (!has_current_pin(*find_queue(now))) pin_descriptor(now);
   empty_descriptor();
   // A thread that completed a request while the descriptor was ignored has not signalled it.
   if (!completions_.empty()) signal_descriptor();
   return number;
 }
 
-// Creates the eventfd on first use, or after the program has closed it. A new eventfd announces the completions that
-// are there already.
+// Creates the eventfd on first use, or after the program has closed it.
 int engine_threads::descriptor_locked() const noexcept {
-  if (!descriptor_.is_ours()) {
-    const bool has_some = !completions_.empty() || direct_.carried_out() > 0;
-    const unsigned already = has_some ? 1 : 0;
-    descriptor_ = base::private_fd{base::unique_fd{::eventfd(already, EFD_CLOEXEC | EFD_NONBLOCK)}};
-    counts_due_.store(already, base::memory_order_relaxed);
-    unpin_descriptor();
-    if (is_watched()) pin_descriptor();
-  }
+  const auto before = eventfd_serial_.load(base::memory_order_relaxed);
+  renew_descriptor_if_lost();
+  const bool is_new = eventfd_serial_.load(base::memory_order_relaxed) != before;
+  if (is_new && is_watched()) pin_descriptor(*io_threads_.load(base::memory_order_acquire));
   return descriptor_.get();
+}
+
+// A new eventfd announces the completions that are there already.
+void engine_threads::renew_descriptor_if_lost() const noexcept {
+  if (descriptor_.is_ours()) return;
+  const bool has_some = !completions_.empty() || direct_.carried_out() > 0;
+  const unsigned already = has_some ? 1 : 0;
+  descriptor_ = base::private_fd{base::unique_fd{::eventfd(already, EFD_CLOEXEC | EFD_NONBLOCK)}};
+  counts_due_.store(already, base::memory_order_relaxed);
+  eventfd_serial_.fetch_add(1, base::memory_order_release);
 }
 
 }  // namespace doorbell::aio

@@ -25,13 +25,28 @@
 namespace doorbell::aio {
 namespace {
 
-// The user_data of entries that belong to no request.
+// The user_data of entries that belong to no request: no address is so low. The value of a watch also
+// contains its slot.
 constexpr std::uint64_t of_nobody = 0;
 constexpr std::uint64_t of_wake = 1;
 constexpr std::uint64_t of_watch = 2;
 // Set in the user_data, a request's address, if the request ends by itself.
 constexpr std::uint64_t of_file = 4;
 static_assert(alignof(request) > of_file);
+constexpr unsigned slot_shift = 3;
+constexpr std::uint64_t lowest_request = 4096;
+
+constexpr bool is_of_request(std::uint64_t owner) noexcept { return owner >= lowest_request; }
+
+constexpr bool is_of_watch(std::uint64_t owner) noexcept { return !is_of_request(owner) && (owner & of_watch) != 0; }
+
+constexpr std::uint64_t owner_of_watch(std::uint32_t slot) noexcept {
+  return of_watch | std::uint64_t{slot} << slot_shift;
+}
+
+constexpr std::uint32_t slot_of_watch(std::uint64_t owner) noexcept {
+  return static_cast<std::uint32_t>(owner >> slot_shift);
+}
 
 // The size of one batch of start(): a larger queue would cost memory that the kernel may charge to RLIMIT_MEMLOCK, and
 // save no system call.
@@ -180,31 +195,34 @@ bool engine_uring::has_requests() const noexcept {
   if (ring_.ring_fd < 0) return false;
   const auto taken = base::atomic_ref<unsigned>{*ring_.sq.khead}.load(base::memory_order_acquire);
   const auto reaped = base::atomic_ref<unsigned>{*ring_.cq.khead}.load(base::memory_order_acquire);
-  return taken - reaped > (is_watching() ? 1U : 0U);
+  return taken - reaped > static_cast<unsigned>(std::popcount(reading_.load(base::memory_order_acquire)));
 }
 
-bool engine_uring::has_watch() noexcept {
+bool engine_uring::has_watch(std::uint32_t serial) noexcept {
   const base::mutex_lock held{submission_lock_};
-  return is_watching();
+  return is_watching(serial);
 }
 
 //   submitter                            another submitter
-//   lock; is_watching_ = true
+//   lock; sets the bit in reading_
 //   the ring takes no entry:
-//     is_watching_ = false; unlock
-//                                        lock; is_watching_ ? no: tries itself
+//     clears the bit; unlock
+//                                        lock; the bit ? no: tries itself
 //
-//   forbidden: the other submitter sees is_watching_ before the ring has refused the entry. It would start a request
-//              whose completion nothing announces.
-bool engine_uring::watch(int eventfd) noexcept {
+//   forbidden: the other submitter sees the bit before the ring has refused the entry. It would start a request whose
+//              completion nothing announces.
+bool engine_uring::watch(int eventfd, std::uint32_t serial) noexcept {
   const base::mutex_lock held{submission_lock_};
-  if (is_watching_.exchange(true, base::memory_order_acq_rel)) return true;
+  if (is_watching(serial)) return true;
+  // The slot may have a read of an eventfd that was replaced many times since.
+  if ((reading_.fetch_or(bit_of(serial), base::memory_order_acq_rel) & bit_of(serial)) != 0) return false;
+  watched_serial_.store(serial, base::memory_order_release);
   if (auto* const entry = next_entry()) {
     io_uring_prep_read(entry, eventfd, &watched_count_, sizeof watched_count_, 0);
-    io_uring_sqe_set_data64(entry, of_watch);
+    io_uring_sqe_set_data64(entry, owner_of_watch(serial % slots));
     if (submit(entry)) return true;
   }
-  is_watching_.store(false, base::memory_order_release);
+  reading_.fetch_and(~bit_of(serial), base::memory_order_release);
   return false;
 }
 
@@ -320,8 +338,8 @@ unsigned engine_uring::reap_some(std::span<completion> completions, std::size_t&
   for (; consumed < there; ++consumed) {
     const auto owner = entries[consumed]->user_data;
     if (owner == of_wake && waiting()) break;
-    if (owner == of_watch) is_watching_.store(false, base::memory_order_release);
-    if (owner <= of_watch) continue;
+    if (is_of_watch(owner)) reading_.fetch_and(~bit_of(slot_of_watch(owner)), base::memory_order_release);
+    if (!is_of_request(owner)) continue;
     auto* const done = request_of(owner);
     tsan_annotations::happens_after(done);
     done->answered = request_observer::answered_by::io_uring;

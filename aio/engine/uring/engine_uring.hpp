@@ -17,6 +17,18 @@
 //   forbidden: the sleeper sleeps until there is a completion, although its context has another event. Without the
 //              descriptor no other thread can wake the sleeper, so no sleep in a ring is longer.
 //
+// The ring may read several eventfds of watch(): the newest one, and older ones that the program has closed, because
+// nothing has added to them yet. Each read has a slot, which its eventfd's serial number determines:
+//
+//   a thread that reaps                  submitter
+//                                        eventfd 1 is lost; watches eventfd 2
+//   takes the completion of eventfd 1
+//   reading_ &= ~slot of eventfd 1
+//                                        is_watching(2)? yes
+//
+//   forbidden: the end of the older read is taken for that of the newer one, or the newer read is not submitted because
+//              the ring still has the older one. reading_ has a bit for each slot.
+//
 // Locks: submission_lock_ and completion_lock_ are leaves, each for one of the two queues. Neither is held while the
 // other one is taken, nor while other doorbell functions are called.
 #pragma once
@@ -65,15 +77,25 @@ class engine_uring final : public engine {
   [[nodiscard]] bool has_requests() const noexcept;
 
   /// Submits one read of an eventfd: the next count wakes a thread in wait(), and is an edge of descriptor().
-  /// @return whether such a read is in the ring, this one or an earlier one.
-  [[nodiscard]] bool watch(int eventfd) noexcept;
-  /// @return whether a read of watch() is in the ring.
-  [[nodiscard]] bool has_watch() noexcept;
+  /// @param serial differs from that of each other eventfd that this ring reads.
+  /// @return whether such a read is in the ring, this one or an earlier one. false: the ring takes no entry now, or has
+  /// too many reads of older eventfds.
+  [[nodiscard]] bool watch(int eventfd, std::uint32_t serial) noexcept;
+  /// @return whether a read of this eventfd is in the ring.
+  [[nodiscard]] bool has_watch(std::uint32_t serial) noexcept;
   /// The same without a lock. May be true while watch() runs, although the ring then takes no entry.
-  [[nodiscard]] bool is_watching() const noexcept { return is_watching_.load(base::memory_order_acquire); }
+  [[nodiscard]] bool is_watching(std::uint32_t serial) const noexcept {
+    return watched_serial_.load(base::memory_order_acquire) == serial &&
+           (reading_.load(base::memory_order_acquire) & bit_of(serial)) != 0;
+  }
 
  private:
+  static constexpr std::uint32_t slots = 8;
+
   engine_uring() = default;
+
+  /// The bit of an eventfd's slot in reading_.
+  [[nodiscard]] static constexpr std::uint32_t bit_of(std::uint32_t serial) noexcept { return 1U << serial % slots; }
 
   /// Records what the result of a system call says about the ring. @return its class.
   uring_answer note(int answer) noexcept;
@@ -92,8 +114,9 @@ class engine_uring final : public engine {
   base::private_fd descriptor_;  // the ring's; liburing has only the number
   io_uring ring_{};              // the two queues are guarded by the two locks; the descriptor is constant
   mutable base::atomic<uring_answer> condition_{uring_answer::done};  // done until the ring fails
-  base::atomic<bool> is_watching_{false};
-  std::uint64_t watched_count_ = 0;  // written by the kernel
+  base::atomic<std::uint32_t> reading_{0};         // the slots whose reads are in the ring, or about to be
+  base::atomic<std::uint32_t> watched_serial_{0};  // of the eventfd that was watched last
+  std::uint64_t watched_count_ = 0;                // written by the kernel
   base::mutex submission_lock_;
   base::mutex completion_lock_;
 };
