@@ -123,6 +123,10 @@ void engine_failover::tell_sleeper(std::uint32_t where) noexcept {
     others->wake();
 }
 
+bool engine_failover::has_watches(const engine_threads& others) const noexcept {
+  return ring_->has_watch(others.eventfd_serial()) && ring_->is_watching_kept();
+}
+
 // @return false: the ring's descriptor does not announce the completions of the I/O threads, because the ring has just
 // stopped working, or because there is no eventfd to watch or the ring takes no entry now. In the latter two cases,
 // must_be_looked_at() is true.
@@ -137,8 +141,9 @@ void engine_failover::tell_sleeper(std::uint32_t where) noexcept {
 //              while the ring reads the old one, which the I/O threads signal no more.
 bool engine_failover::watch_io_threads() const noexcept {
   const auto* const others = threads();
-  if (others == nullptr || !ring_->works() || ring_->has_watch(others->eventfd_serial())) return true;
+  if (others == nullptr || !ring_->works() || has_watches(*others)) return true;
   const base::mutex_lock held{watch_lock_};
+  ring_->watch_kept();
   if (ring_->has_watch(others->eventfd_serial())) return true;
   const auto completions = others->descriptor_for_reader();
   return completions.number >= 0 && ring_->watch(completions.number, completions.serial);

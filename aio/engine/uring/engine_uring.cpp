@@ -157,6 +157,14 @@ std::unique_ptr<engine_uring> engine_uring::make(unsigned in_flight, std::error_
     return nullptr;
   }
   std::ignore = io_uring_ring_dontfork(&made->ring_);
+  // Before the first request: Linux before 5.13 waits in this call until the ring has no requests. If the call fails,
+  // the ring keeps no files.
+  constexpr auto none = [] {
+    std::array<int, slots> empty{};
+    empty.fill(-1);
+    return empty;
+  }();
+  std::ignore = io_uring_register_files(&made->ring_, none.data(), none.size());
   return made;
 }
 
@@ -214,16 +222,61 @@ bool engine_uring::has_watch(std::uint32_t serial) noexcept {
 bool engine_uring::watch(int eventfd, std::uint32_t serial) noexcept {
   const base::mutex_lock held{submission_lock_};
   if (is_watching(serial)) return true;
-  // The slot may have a read of an eventfd that was replaced many times since.
-  if ((reading_.fetch_or(bit_of(serial), base::memory_order_acq_rel) & bit_of(serial)) != 0) return false;
-  watched_serial_.store(serial, base::memory_order_release);
-  if (auto* const entry = next_entry()) {
-    io_uring_prep_read(entry, eventfd, &watched_count_, sizeof watched_count_, 0);
-    io_uring_sqe_set_data64(entry, owner_of_watch(serial % slots));
-    if (submit(entry)) return true;
+  // The slot still has the read of an eventfd that was replaced `slots` times before.
+  if ((reading_.load(base::memory_order_acquire) & bit_of(serial)) != 0) {
+    cancel_read(serial);
+    return false;
   }
+  if (watched_serial_.exchange(serial, base::memory_order_acq_rel) != serial) keep(eventfd, serial);
+  auto* const entry = next_entry();
+  if (entry == nullptr) return false;
+  io_uring_prep_read(entry, eventfd, &watched_count_, sizeof watched_count_, 0);
+  return submit_read(entry, serial);
+}
+
+// Checks the number first: the program may have closed it, and use it for a ring of its own.
+void engine_uring::keep(int eventfd, std::uint32_t serial) noexcept {
+  kept_.fetch_and(~bit_of(serial), base::memory_order_release);
+  if (descriptor_.is_ours() && io_uring_register_files_update(&ring_, serial % slots, &eventfd, 1) == 1)
+    kept_.fetch_or(bit_of(serial), base::memory_order_release);
+}
+
+void engine_uring::watch_kept() noexcept {
+  const base::mutex_lock held{submission_lock_};
+  const auto newest = watched_serial_.load(base::memory_order_relaxed);
+  for (std::uint32_t slot = 0; slot < slots && !is_watching_kept(); ++slot) {
+    const auto others = kept_.load(base::memory_order_acquire) & ~reading_.load(base::memory_order_acquire);
+    if (slot == newest % slots || (others & bit_of(slot)) == 0) continue;
+    auto* const entry = next_entry();
+    if (entry == nullptr) return;
+    io_uring_prep_read(entry, static_cast<int>(slot), &watched_count_, sizeof watched_count_, 0);
+    entry->flags |= IOSQE_FIXED_FILE;
+    std::ignore = submit_read(entry, slot);
+  }
+}
+
+// The bit is set first: the read may end, and another thread may reap it, before submit() returns.
+bool engine_uring::submit_read(io_uring_sqe* entry, std::uint32_t serial) noexcept {
+  io_uring_sqe_set_data64(entry, owner_of_watch(serial % slots));
+  reading_.fetch_or(bit_of(serial), base::memory_order_acq_rel);
+  if (submit(entry)) return true;
   reading_.fetch_and(~bit_of(serial), base::memory_order_release);
   return false;
+}
+
+void engine_uring::cancel_read(std::uint32_t serial) noexcept {
+  kept_.fetch_and(~bit_of(serial), base::memory_order_release);
+  auto* const entry = next_entry();
+  if (entry == nullptr) return;
+  io_uring_prep_cancel64(entry, owner_of_watch(serial % slots), 0);
+  io_uring_sqe_set_data64(entry, of_nobody);
+  std::ignore = submit(entry);
+}
+
+// A kept file that cannot be read is not tried again, unless the submitting thread has ended.
+void engine_uring::end_read(std::uint32_t slot, int res) noexcept {
+  if (res < 0 && res != -ECANCELED && res != -EINTR) kept_.fetch_and(~bit_of(slot), base::memory_order_release);
+  reading_.fetch_and(~bit_of(slot), base::memory_order_release);
 }
 
 io_uring_sqe* engine_uring::next_entry() noexcept {
@@ -338,7 +391,7 @@ unsigned engine_uring::reap_some(std::span<completion> completions, std::size_t&
   for (; consumed < there; ++consumed) {
     const auto owner = entries[consumed]->user_data;
     if (owner == of_wake && waiting()) break;
-    if (is_of_watch(owner)) reading_.fetch_and(~bit_of(slot_of_watch(owner)), base::memory_order_release);
+    if (is_of_watch(owner)) end_read(slot_of_watch(owner), entries[consumed]->res);
     if (!is_of_request(owner)) continue;
     auto* const done = request_of(owner);
     tsan_annotations::happens_after(done);

@@ -18,13 +18,15 @@
 //              descriptor no other thread can wake the sleeper, so no sleep in a ring is longer.
 //
 // The ring may read several eventfds of watch(): the newest one, and older ones that the program has closed, because
-// nothing has added to them yet. Each read has a slot, which its eventfd's serial number determines:
+// requests in flight still add to them. The ring keeps the file of each (IORING_REGISTER_FILES), so that it can read an
+// older one again. Each has a slot, which its serial number determines:
 //
 //   a thread that reaps                  submitter
 //                                        eventfd 1 is lost; watches eventfd 2
 //   takes the completion of eventfd 1
 //   reading_ &= ~slot of eventfd 1
 //                                        is_watching(2)? yes
+//                                        is_watching_kept()? no: reads eventfd 1 again
 //
 //   forbidden: the end of the older read is taken for that of the newer one, or the newer read is not submitted because
 //              the ring still has the older one. reading_ has a bit for each slot.
@@ -78,9 +80,16 @@ class engine_uring final : public engine {
 
   /// Submits one read of an eventfd: the next count wakes a thread in wait(), and is an edge of descriptor().
   /// @param serial differs from that of each other eventfd that this ring reads.
-  /// @return whether such a read is in the ring, this one or an earlier one. false: the ring takes no entry now, or has
-  /// too many reads of older eventfds.
+  /// @return whether such a read is in the ring, this one or an earlier one. false: the ring takes no entry now, or
+  /// still reads an eventfd that is much older; then this cancels that read, which is an edge, too.
   [[nodiscard]] bool watch(int eventfd, std::uint32_t serial) noexcept;
+  /// Submits reads of the eventfds that the ring keeps and does not read, except the newest.
+  void watch_kept() noexcept;
+  /// Whether watch_kept() would submit no read.
+  [[nodiscard]] bool is_watching_kept() const noexcept {
+    return (kept_.load(base::memory_order_acquire) & ~reading_.load(base::memory_order_acquire) &
+            ~bit_of(watched_serial_.load(base::memory_order_acquire))) == 0;
+  }
   /// @return whether a read of this eventfd is in the ring.
   [[nodiscard]] bool has_watch(std::uint32_t serial) noexcept;
   /// The same without a lock. May be true while watch() runs, although the ring then takes no entry.
@@ -93,6 +102,12 @@ class engine_uring final : public engine {
   static constexpr std::uint32_t slots = 8;
 
   engine_uring() = default;
+
+  [[nodiscard]] bool submit_read(io_uring_sqe* entry, std::uint32_t serial) noexcept
+      DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
+  void keep(int eventfd, std::uint32_t serial) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
+  void cancel_read(std::uint32_t serial) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
+  void end_read(std::uint32_t slot, int res) noexcept;
 
   /// The bit of an eventfd's slot in reading_.
   [[nodiscard]] static constexpr std::uint32_t bit_of(std::uint32_t serial) noexcept { return 1U << serial % slots; }
@@ -115,6 +130,7 @@ class engine_uring final : public engine {
   io_uring ring_{};              // the two queues are guarded by the two locks; the descriptor is constant
   mutable base::atomic<uring_answer> condition_{uring_answer::done};  // done until the ring fails
   base::atomic<std::uint32_t> reading_{0};         // the slots whose reads are in the ring, or about to be
+  base::atomic<std::uint32_t> kept_{0};            // the slots whose eventfds the ring keeps
   base::atomic<std::uint32_t> watched_serial_{0};  // of the eventfd that was watched last
   std::uint64_t watched_count_ = 0;                // written by the kernel
   base::mutex submission_lock_;
