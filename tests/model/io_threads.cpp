@@ -10,6 +10,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <system_error>
 
 #include <doorbell/aio.hpp>
@@ -80,6 +81,9 @@ void end_process_io_threads(io_threads& of_process) {
 }
 
 void close_in_program(int number) { REQUIRE(::close(number) == 0); }
+
+// The sending end is the first of the pair; the model checker gives it the number below that of the other end.
+int sending_end(const io_threads& of) { return of.channel.receiving_end() - 1; }
 
 }  // namespace
 
@@ -160,6 +164,50 @@ SCENARIO(io_threads_descriptor_sent_into_a_full_channel, 1,
     let_background_rest();
   }
   end_process_io_threads(*all);
+}
+
+// Legal: the request for the file that another engine's request has pinned goes to the lost set, which keeps its pin
+// of the engine's descriptor until that request has been reaped; or it goes to the next set.
+// Forbidden: the request goes to the lost set after the other submitter has found no request there and has ended the
+// pin of the descriptor.
+SCENARIO(io_threads_lost_as_a_request_shares_a_pin, 1,
+         "an engine's descriptor announces the requests of two submitters, one of which finds that the I/O threads are "
+         "lost while the other one's file is pinned in their table already") {
+  const auto file = make_file();
+  const auto other = make_file();
+  let_program_close_ours();
+  std::error_code ec;
+  const auto lost = io_threads::process(ec);
+  REQUIRE(!lost->start());
+  const auto of_other_engine = lost->pins.pin(file.get(), aio::file_pins::sharing::allowed, ec);
+  REQUIRE(!ec);
+  {
+    aio::engine_threads engine{*lost};
+    const int descriptor = engine.descriptor();
+    close_in_program(sending_end(*lost));
+    const auto at_its_number = make_file();
+    // Another engine has found the loss before.
+    const auto next = io_threads::replace(*lost, ec);
+    REQUIRE(!next->start());
+    let_background_rest();
+    std::array requests{aio::request{aio::prep_pwrite(file.get(), nullptr, 1, 0), nullptr},
+                        aio::request{aio::prep_pwrite(other.get(), nullptr, 1, 0), nullptr}};
+    const auto submit = [&](std::size_t which) {
+      return [&, which] {
+        const std::array some{&requests[which]};
+        REQUIRE(engine.start(some) == 1);
+      };
+    };
+    together({{"submitter", submit(0)}, {"other submitter", submit(1)}});
+    let_background_rest();
+    std::uint64_t announced = 0;
+    REQUIRE(::read(descriptor, &announced, sizeof announced) == sizeof announced && announced == 2);
+    std::array<aio::completion, 3> done{};
+    REQUIRE(engine.reap(done) == 2);
+    lost->pins.unpin(of_other_engine);
+  }
+  REQUIRE(bytes_in(file) == 1 && bytes_in(other) == 1);
+  end_process_io_threads(*io_threads::process(ec));
 }
 
 // Legal: each thread names the lost set of I/O threads when it asks for another set. The first thread replaces the lost
