@@ -157,14 +157,6 @@ std::unique_ptr<engine_uring> engine_uring::make(unsigned in_flight, std::error_
     return nullptr;
   }
   std::ignore = io_uring_ring_dontfork(&made->ring_);
-  // Before the first request: Linux before 5.13 waits in this call until the ring has no requests. If the call fails,
-  // the ring keeps no files.
-  constexpr auto none = [] {
-    std::array<int, slots> empty{};
-    empty.fill(-1);
-    return empty;
-  }();
-  std::ignore = io_uring_register_files(&made->ring_, none.data(), none.size());
   return made;
 }
 
@@ -237,8 +229,21 @@ bool engine_uring::watch(int eventfd, std::uint32_t serial) noexcept {
 // Checks the number first: the program may have closed it, and use it for a ring of its own.
 void engine_uring::keep(int eventfd, std::uint32_t serial) noexcept {
   kept_.fetch_and(~bit_of(serial), base::memory_order_release);
-  if (descriptor_.is_ours() && io_uring_register_files_update(&ring_, serial % slots, &eventfd, 1) == 1)
+  if (!descriptor_.is_ours() || !make_file_table()) return;
+  if (io_uring_register_files_update(&ring_, serial % slots, &eventfd, 1) == 1)
     kept_.fetch_or(bit_of(serial), base::memory_order_release);
+}
+
+// Tries once. Linux before 5.13, which has no RSRC_TAGS, would wait in this call until the ring has no requests.
+// @return whether the ring has the table.
+bool engine_uring::make_file_table() noexcept {
+  if (has_tried_file_table_) return has_file_table_;
+  has_tried_file_table_ = true;
+  if ((ring_.features & IORING_FEAT_RSRC_TAGS) == 0) return false;
+  std::array<int, slots> none{};
+  none.fill(-1);
+  has_file_table_ = io_uring_register_files(&ring_, none.data(), none.size()) == 0;
+  return has_file_table_;
 }
 
 void engine_uring::watch_kept() noexcept {

@@ -18,8 +18,8 @@
 //              descriptor no other thread can wake the sleeper, so no sleep in a ring is longer.
 //
 // The ring may read several eventfds of watch(): the newest one, and older ones that the program has closed, because
-// requests in flight still add to them. The ring keeps the file of each (IORING_REGISTER_FILES), so that it can read an
-// older one again. Each has a slot, which its serial number determines:
+// requests in flight still add to them. The ring keeps the file of each (IORING_REGISTER_FILES, Linux 5.13 and later), so
+// that it can read an older one again. Each has a slot, which its serial number determines:
 //
 //   a thread that reaps                  submitter
 //                                        eventfd 1 is lost; watches eventfd 2
@@ -106,6 +106,7 @@ class engine_uring final : public engine {
   [[nodiscard]] bool submit_read(io_uring_sqe* entry, std::uint32_t serial) noexcept
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
   void keep(int eventfd, std::uint32_t serial) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
+  [[nodiscard]] bool make_file_table() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
   void cancel_read(std::uint32_t serial) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
   void end_read(std::uint32_t slot, int res) noexcept;
 
@@ -134,6 +135,8 @@ class engine_uring final : public engine {
   base::atomic<std::uint32_t> watched_serial_{0};  // of the eventfd that was watched last
   std::uint64_t watched_count_ = 0;                // written by the kernel
   base::mutex submission_lock_;
+  bool has_tried_file_table_ DOORBELL_GUARDED_BY(submission_lock_) = false;
+  bool has_file_table_ DOORBELL_GUARDED_BY(submission_lock_) = false;
   base::mutex completion_lock_;
 };
 
