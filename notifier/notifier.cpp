@@ -204,8 +204,9 @@ int notifier::on_wake(base::wait_entry& woken, unsigned events) noexcept {
 template DOORBELL_EXPORT int notifier::on_wake<notifier::signal_function>(base::wait_entry& woken,
                                                                           unsigned events) noexcept;
 
-// If the callback has ended its own registration, the registration is completely over when the callback has returned,
-// unless another thread holds mutex_: that thread acquires the eventfd's lock next, or leaves this to the next call.
+// If the callback has ended its own registration, let_go() completes that after the callback. If another thread holds
+// mutex_ then, that thread completes it under the eventfd's lock, or leaves it to a later register_with() or
+// unregister().
 // *this may have been freed when mutex_ is unlocked.
 void notifier::call(eventfd_ctx& ctx) noexcept {
   {

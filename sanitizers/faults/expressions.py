@@ -39,7 +39,7 @@ class Expressions(Collector):
                 self._drop_operands(sign, operands, (right, left))
             elif sign == "|":
                 self._drop_flags(cursor, operands)
-            if sign in NEXT_COMPARISON:  # a bound that is one more is the comparison next to it
+            if sign in NEXT_COMPARISON:  # a bound plus one is the neighbouring comparison
                 operands = [each for each in operands if self.bare(each).kind != self.K.INTEGER_LITERAL]
         for operand in operands:
             self._visit(operand, place)
@@ -105,7 +105,7 @@ class Expressions(Collector):
             self.replace("order", cursor, text[:-len(name)] + "memory_order_relaxed")
 
     def _visit_member(self, cursor, place):
-        """Of a member, the object; what follows its name are template arguments."""
+        """Visits the object of a member access. Only template arguments follow the member's name."""
         for child in cursor.get_children():
             if child.kind.is_expression() and child.extent.start.offset == cursor.extent.start.offset:
                 self._visit(child, place)

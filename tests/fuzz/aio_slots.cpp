@@ -14,7 +14,7 @@ namespace doorbell::fuzz {
 namespace {
 
 // Requests also write this value to eventfds. It is small, so that many writes fit: a write that does not fit blocks
-// its thread until another thread reads (docs/aio.md, "What a cancel can stop").
+// its thread until another thread reads (docs/aio.md, "Requests that a cancel can stop").
 constexpr std::uint64_t untouched = 0xa5a5a5a5;
 
 std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }

@@ -599,7 +599,8 @@ TEST_P(descriptors_closed_in_a_loop, requests_of_many_sets_of_io_threads_are_ann
   });
 }
 
-// Oracle: each of the requests that follow on many losses is announced: more than the ring can read eventfds.
+// Oracle: after each of many losses, the next request is announced. There are more losses than eventfds that the ring
+// can read.
 TEST_P(descriptors_closed_in_a_loop, a_request_after_each_of_many_losses_is_announced) {
   in_child([] {
     event_loop loop{GetParam()};
@@ -613,7 +614,7 @@ TEST_P(descriptors_closed_in_a_loop, a_request_after_each_of_many_losses_is_anno
   });
 }
 
-// Oracle: a request that is cancelled after the loss is announced: the thread that cancels it completes it.
+// Oracle: if a request is cancelled after the loss, it is announced: the thread that cancels it completes it.
 TEST_P(descriptors_closed_in_a_loop, a_cancelled_request_is_announced) {
   in_child([] {
     event_loop loop{GetParam()};
@@ -624,7 +625,7 @@ TEST_P(descriptors_closed_in_a_loop, a_cancelled_request_is_announced) {
   });
 }
 
-// Oracle: a read that the ring or the kernel's AIO carries out after the loss is announced.
+// Oracle: if the ring or the kernel's AIO carries out a read after the loss, the read is announced.
 TEST_P(descriptors_closed_in_a_loop, a_direct_read_is_announced) {
   in_child([] {
     event_loop loop{GetParam()};

@@ -214,7 +214,7 @@ bool engine_uring::has_watch(std::uint32_t serial) noexcept {
 bool engine_uring::watch(int eventfd, std::uint32_t serial) noexcept {
   const base::mutex_lock held{submission_lock_};
   if (is_watching(serial)) return true;
-  // The slot still has the read of an eventfd that was replaced `slots` times before.
+  // The slot still has the read of a much older eventfd, whose serial is lower by a multiple of `slots`.
   if ((reading_.load(base::memory_order_acquire) & bit_of(serial)) != 0) {
     cancel_read(serial);
     return false;

@@ -18,8 +18,8 @@
 //              descriptor no other thread can wake the sleeper, so no sleep in a ring is longer.
 //
 // The ring may read several eventfds of watch(): the newest one, and older ones that the program has closed, because
-// requests in flight still add to them. The ring keeps the file of each (IORING_REGISTER_FILES, Linux 5.13 and later), so
-// that it can read an older one again. Each has a slot, which its serial number determines:
+// requests in flight still add to them. The ring keeps the file of each (IORING_REGISTER_FILES, Linux 5.13 and later),
+// so that it can read an older one again. Each has a slot, which its serial number determines:
 //
 //   a thread that reaps                  submitter
 //                                        eventfd 1 is lost; watches eventfd 2

@@ -17,7 +17,7 @@
 // is submitted to that executor. Each call of run_one() or poll_one() calls one handler at most. Associated executors,
 // allocators and cancellation slots are honoured. A slot accepts every type of cancellation: a cancelled operation has
 // had no effect and ends with operation_aborted; an operation that can no longer be stopped ends with its result
-// (docs/aio.md, "What a cancel can stop").
+// (docs/aio.md, "Requests that a cancel can stop").
 //
 // Thread safety: distinct objects may be used concurrently. One object may be used only from one implicit or explicit
 // strand, except that blocking reads and writes at offsets may run concurrently. Any number of operations may be
