@@ -146,7 +146,10 @@ bool engine_failover::watch_io_threads() const noexcept {
   ring_->watch_kept();
   if (ring_->has_watch(others->eventfd_serial())) return true;
   const auto completions = others->descriptor_for_reader();
-  return completions.number >= 0 && ring_->watch(completions.number, completions.serial);
+  if (completions.number < 0 || !ring_->watch(completions.number, completions.serial)) return false;
+  // The eventfd that was the newest one before may be kept and not read.
+  ring_->watch_kept();
+  return true;
 }
 
 // If the ring takes no entry now, an event loop learns of the completions after the next start() or reap().
@@ -244,7 +247,7 @@ engine::wait_result engine_failover::sleep(std::uint32_t where, base::deadline u
 engine::wait_result engine_failover::sleep_at_both(engine_threads& others, base::deadline until) noexcept {
   using clock = std::chrono::steady_clock;
   if (others.has_completions()) return wait_result::ready;
-  if (is_polled() && ring_->has_watch(others.eventfd_serial())) return ring_->wait(until);
+  if (is_polled() && has_watches(others) && !others.must_be_looked_at()) return ring_->wait(until);
   const auto both = descriptors();
   const bool is_announced = both[0] >= 0 && both[1] >= 0 && !others.has_unnotified();
   const auto next_look = clock::now() + (is_announced ? longest_sleep : look_every);

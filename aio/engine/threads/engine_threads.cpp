@@ -183,9 +183,23 @@ engine_threads::io_threads_queue* engine_threads::find_queue(const io_threads& w
   return queue;
 }
 
+engine_threads::io_threads_queue& engine_threads::queue_in(const io_threads& with) const noexcept {
+  auto* queue = queues_.load(base::memory_order_acquire);
+  while (!queue->is_of(with)) queue = queue->older();
+  return *queue;
+}
+
 bool engine_threads::has_pinned_requests() const noexcept {
   const auto* queue = queues_.load(base::memory_order_acquire);
   while (queue != nullptr && queue->requests.load(base::memory_order_relaxed) == 0) queue = queue->older();
+  return queue != nullptr;
+}
+
+bool engine_threads::has_requests_in_lost_io_threads() const noexcept {
+  const auto* const now = io_threads_.load(base::memory_order_acquire);
+  const auto* queue = queues_.load(base::memory_order_acquire);
+  while (queue != nullptr && (queue->is_of(*now) || queue->requests.load(base::memory_order_relaxed) == 0))
+    queue = queue->older();
   return queue != nullptr;
 }
 
@@ -204,7 +218,7 @@ io_threads* engine_threads::change_to(io_threads& next, std::error_code& ec) noe
   }
   if (is_watched()) {
     if (has_reader_) renew_descriptor_if_lost();
-    pin_descriptor(next);
+    if (!has_current_pin(queue_in(next))) std::ignore = pin_descriptor(next);
   }
   io_threads_.store(&next, base::memory_order_seq_cst);
   unpin_from_unused_io_threads();
@@ -221,13 +235,14 @@ void engine_threads::unpin_from_unused_io_threads() const noexcept {
 std::error_code engine_threads::pin_with(io_threads& which, request& held, file_pins::sharing share) noexcept {
   auto ec = which.start();
   if (ec) return ec;
+  bool is_lost = false;
   if (io_threads_lack_descriptor_.load(base::memory_order_relaxed)) [[unlikely]] {
     const base::mutex_lock locked{completion_lock_};
-    pin_descriptor(which);
+    is_lost = pin_descriptor(which) == std::errc::not_connected;
   }
-  auto& requests = find_queue(which)->requests;
+  auto& requests = queue_in(which).requests;
   requests.fetch_add(1, base::memory_order_seq_cst);
-  const bool is_lost = io_threads_.load(base::memory_order_seq_cst) != &which;
+  is_lost = is_lost || io_threads_.load(base::memory_order_seq_cst) != &which;
   if (is_lost) ec = std::make_error_code(std::errc::not_connected);
   const auto pinned = is_lost ? 0 : which.pins.pin(held.iocb.fildes, share, ec);
   if (ec) {

@@ -55,7 +55,8 @@
 //                                                                             signals by the pin in set 1
 //
 //   legal:     A finds B's request in set 1 and keeps the pin, or B finds io_threads_ changed and goes to set 2.
-//   forbidden: set 1 has a request and no pin. All four accesses are seq_cst.
+//   forbidden: set 1 has a request and no pin. All four accesses are seq_cst. Exception: if no thread has waited for
+//              the eventfd before the loss, set 1 never gets a pin, because nothing can be sent to it.
 //
 // Set 1 ends when it has no pins. So reap() ends its pin when the last of the requests there has been reaped. If an
 // eventfd cannot be pinned in place of an older one, the pin of the older one stays.
@@ -153,9 +154,10 @@ class engine_threads final : public engine, private poller::client {
   [[nodiscard]] bool has_unnotified() const noexcept { return direct_.has_unnotified(); }
   /// Also if the kernel's AIO has completions: the program may have closed the descriptor that the kernel signals.
   [[nodiscard]] bool must_be_looked_at() const noexcept override {
-    const bool is_silent = has_lost_io_threads_.load(base::memory_order_relaxed) ||
-                           io_threads_lack_descriptor_.load(base::memory_order_relaxed);
-    return (is_silent && has_pinned_requests()) || direct_.has_completions() || has_unnotified();
+    const bool is_silent =
+        (has_lost_io_threads_.load(base::memory_order_relaxed) && has_requests_in_lost_io_threads()) ||
+        (io_threads_lack_descriptor_.load(base::memory_order_relaxed) && has_pinned_requests());
+    return is_silent || direct_.has_completions() || has_unnotified();
   }
 
  private:
@@ -196,11 +198,15 @@ class engine_threads final : public engine, private poller::client {
 
   /// @return null: the engine has not used this set of I/O threads.
   [[nodiscard]] io_threads_queue* find_queue(const io_threads& with) const noexcept;
+  /// The queue in a set that the engine has used.
+  [[nodiscard]] io_threads_queue& queue_in(const io_threads& with) const noexcept;
   /// Whether a set of I/O threads has requests of this engine.
   [[nodiscard]] bool has_pinned_requests() const noexcept;
+  /// The same for the sets to which no new requests are passed.
+  [[nodiscard]] bool has_requests_in_lost_io_threads() const noexcept;
   /// The queue for the set of I/O threads that has the request.
   [[nodiscard]] io_threads_queue& queue_of(const request& held) const noexcept {
-    return *find_queue(*held.by_threads.with);
+    return queue_in(*held.by_threads.with);
   }
   /// Passes new requests to the set `next`, unless they are passed to a newer one already. Errors: not_enough_memory.
   /// @return the set that new requests are passed to: `next`, or a newer one.
@@ -243,7 +249,7 @@ class engine_threads final : public engine, private poller::client {
   void finish(request& held, std::int64_t res) noexcept;
   void complete(request& done) noexcept;
   void signal_descriptor() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
-  void pin_descriptor(io_threads& with) const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
+  std::error_code pin_descriptor(io_threads& with) const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
   [[nodiscard]] bool has_current_pin(const io_threads_queue& queue) const noexcept
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
   void unpin_from_unused_io_threads() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);

@@ -61,9 +61,10 @@ bool engine_threads::has_current_pin(const io_threads_queue& queue) const noexce
 
 // Does not wait while the channel is full: the thread that empties it may wait for completion_lock_. If the channel is
 // full, the reaper polls for completions regularly, and the next request tries again.
-void engine_threads::pin_descriptor(io_threads& with) const noexcept {
-  if (!descriptor_.is_ours()) return;
-  auto& queue = *find_queue(with);
+// @return the error.
+std::error_code engine_threads::pin_descriptor(io_threads& with) const noexcept {
+  if (!descriptor_.is_ours()) return {};
+  auto& queue = queue_in(with);
   file_pins::ticket pinned = 0;
   auto ec = with.start();
   if (!ec) {
@@ -78,6 +79,7 @@ void engine_threads::pin_descriptor(io_threads& with) const noexcept {
     with.wakeup.wake();
   }
   io_threads_lack_descriptor_.store(static_cast<bool>(ec), base::memory_order_relaxed);
+  return ec;
 }
 
 // @return the word before. Release pairs with the acquires in wait() and reap().
@@ -137,7 +139,7 @@ std::size_t engine_threads::reap(std::span<completion> completions) noexcept {
 
 void engine_threads::has_left_io_threads(request& done) noexcept {
   if (const auto* const with = std::exchange(done.by_threads.with, nullptr); with != nullptr)
-    find_queue(*with)->requests.fetch_sub(1, base::memory_order_relaxed);
+    queue_in(*with).requests.fetch_sub(1, base::memory_order_relaxed);
 }
 
 void engine_threads::nothing_left() noexcept {
@@ -239,7 +241,7 @@ int engine_threads::watch_locked() const noexcept {
   const int number = descriptor_locked();
   if (was_watched || number < 0) return number;
   auto& now = *io_threads_.load(base::memory_order_acquire);
-  if (!has_current_pin(*find_queue(now))) pin_descriptor(now);
+  if (!has_current_pin(queue_in(now))) std::ignore = pin_descriptor(now);
   empty_descriptor();
   // A thread that completed a request while the descriptor was ignored has not signalled it.
   if (!completions_.empty()) signal_descriptor();
@@ -251,18 +253,20 @@ int engine_threads::descriptor_locked() const noexcept {
   const auto before = eventfd_serial_.load(base::memory_order_relaxed);
   renew_descriptor_if_lost();
   const bool is_new = eventfd_serial_.load(base::memory_order_relaxed) != before;
-  if (is_new && is_watched()) pin_descriptor(*io_threads_.load(base::memory_order_acquire));
+  if (is_new && is_watched()) std::ignore = pin_descriptor(*io_threads_.load(base::memory_order_acquire));
   return descriptor_.get();
 }
 
-// A new eventfd announces the completions that are there already.
+// A new eventfd announces the completions that are there already. The serial number counts changes only: it must not
+// grow while the process has no free descriptor, because a ring has few slots.
 void engine_threads::renew_descriptor_if_lost() const noexcept {
   if (descriptor_.is_ours()) return;
   const bool has_some = !completions_.empty() || direct_.carried_out() > 0;
   const unsigned already = has_some ? 1 : 0;
+  const bool had_one = static_cast<bool>(descriptor_);
   descriptor_ = base::private_fd{base::unique_fd{::eventfd(already, EFD_CLOEXEC | EFD_NONBLOCK)}};
   counts_due_.store(already, base::memory_order_relaxed);
-  eventfd_serial_.fetch_add(1, base::memory_order_release);
+  if (had_one || descriptor_) eventfd_serial_.fetch_add(1, base::memory_order_release);
 }
 
 }  // namespace doorbell::aio

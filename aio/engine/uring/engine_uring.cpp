@@ -136,8 +136,8 @@ std::unique_ptr<engine_uring> engine_uring::make(unsigned in_flight, std::error_
     ec = std::make_error_code(std::errc::not_enough_memory);
     return nullptr;
   }
-  // One completion more than requests, for a wakeup. The kernel keeps completions that do not fit, so a process that
-  // has little memory for rings gets a smaller queue.
+  // One completion more than requests, for a wakeup. The kernel keeps completions that do not fit (those of watches
+  // come, too), so a process that has little memory for rings gets a smaller queue.
   const auto completions = std::min(std::bit_ceil(in_flight + 1), max_completion_entries);
   const auto entries = std::min(std::bit_ceil(in_flight), max_submission_entries);
   int error = set_up(made->ring_, entries, completions);
@@ -235,6 +235,7 @@ void engine_uring::keep(int eventfd, std::uint32_t serial) noexcept {
 }
 
 // Tries once. Linux before 5.13, which has no RSRC_TAGS, would wait in this call until the ring has no requests.
+// Not io_uring_register_files(3), which raises RLIMIT_NOFILE if that is lower than the size of the table.
 // @return whether the ring has the table.
 bool engine_uring::make_file_table() noexcept {
   if (has_tried_file_table_) return has_file_table_;
@@ -242,7 +243,8 @@ bool engine_uring::make_file_table() noexcept {
   if ((ring_.features & IORING_FEAT_RSRC_TAGS) == 0) return false;
   std::array<int, slots> none{};
   none.fill(-1);
-  has_file_table_ = io_uring_register_files(&ring_, none.data(), none.size()) == 0;
+  const auto ring = static_cast<unsigned>(descriptor_.get());
+  has_file_table_ = io_uring_register(ring, IORING_REGISTER_FILES, none.data(), none.size()) == 0;
   return has_file_table_;
 }
 
