@@ -22,6 +22,7 @@
 
 #include "support/asleep.hpp"
 #include "support/child.hpp"
+#include "support/cloned_child.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
 #include "support/sanitizer.hpp"
@@ -30,18 +31,7 @@ namespace {
 
 using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
-
-/// Runs `body` in a child created by a direct clone(2).
-template <class Body>
-void in_cloned_child(Body body) {
-  const auto child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
-  if (child == 0) {
-    ::alarm(doorbell::test::child_patience_in_seconds);
-    body();
-    ::_exit(testing::Test::HasFailure() ? EXIT_FAILURE : EXIT_SUCCESS);
-  }
-  doorbell::test::expect_success(child);
-}
+using doorbell::test::in_cloned_child;
 
 /// Creates a context, and expects that a thread of this process signals the eventfd of its request.
 void expect_own_context_works() {

@@ -23,6 +23,7 @@
 #include "support/by_engine.hpp"
 #include "support/child.hpp"
 #include "support/files.hpp"
+#include "ways_to_end.hpp"
 
 namespace {
 
@@ -163,16 +164,8 @@ TEST_P(aio_end_with_writes, has_carried_out_writes_of_a_thread_that_has_ended) {
   EXPECT_EQ(writes_in_flight::found_in(file.get()), writes_in_flight::count);
 }
 
-void finish_and_exit(int status) {
-  aio::finish_file_io();
-  ::_exit(status);
-}
-
-std::string name_of_end(const testing::TestParamInfo<void (*)(int)>& way) {
-  return std::array{"exit", "quick_exit", "finish_and_exit"}.at(way.index);
-}
-
-INSTANTIATE_TEST_SUITE_P(, aio_end_with_writes, testing::Values(&::exit, &::quick_exit, &finish_and_exit), name_of_end);
+INSTANTIATE_TEST_SUITE_P(, aio_end_with_writes, testing::ValuesIn(doorbell::test::ways_to_end),
+                         doorbell::test::name_of_end);
 
 TEST(aio_end, finish_file_io_leaves_events_and_waiting_requests_in_place) {
   const auto file = doorbell::test::temporary_file();

@@ -3,6 +3,8 @@
 // The gate that a thread keeps closed while it waits for file I/O: closed for other threads, but not for that thread
 // itself, whose signal handlers may submit.
 #include <doorbell/aio.hpp>
+#include <doorbell/eventfd.hpp>
+#include <doorbell/notifier.hpp>
 
 #include <gtest/gtest.h>
 
@@ -10,6 +12,8 @@
 #include <atomic>
 #include <chrono>
 #include <optional>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 #include "../../aio/context/process_end.hpp"
@@ -53,6 +57,34 @@ TEST(file_io_pause, delays_the_submits_of_other_threads_only) {
     EXPECT_FALSE(aio::submission_gate::is_closed());
     std::array<aio::io_event, 4> events{};
     EXPECT_EQ(ctx.get_events(events.size(), events, 20s).size(), events.size());
+  });
+}
+
+// Oracle: submit returns in another thread while the pause exists.
+TEST(file_io_pause, does_not_delay_requests_that_are_no_file_io) {
+  doorbell::test::in_child([] {
+    const doorbell::test::pipe_ends pipe;
+    char text = 0;
+    auto read = aio::prep_pread(pipe.read.get(), &text, 1, 0);
+    aio::context ctx{8};
+    const aio::file_io_pause pause;
+    std::thread{[&] { EXPECT_EQ(ctx.submit({&read}), 1U); }}.join();
+  });
+}
+
+// Oracle: the callback returns in another thread while the pause exists, and its write was refused: other threads cannot
+// complete their requests during the callback.
+TEST(file_io_pause, refuses_the_file_io_of_a_callback) {
+  doorbell::test::in_child([] {
+    const auto file = doorbell::test::temporary_file();
+    auto write = doorbell::test::by_engine(aio::prep_pwrite(file.get(), "x", 1, 0));
+    aio::context ctx{8};
+    doorbell::eventfd efd;
+    std::error_code ec;
+    const doorbell::notifier watch{efd, [&](doorbell::eventfd_ctx&) { EXPECT_EQ(ctx.submit({&write}, ec), 0U); }};
+    const aio::file_io_pause pause;
+    std::thread{[&] { efd.signal(); }}.join();
+    EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
   });
 }
 
