@@ -124,6 +124,23 @@ TEST_F(engine_threads, cancels_a_request_that_no_worker_has_begun) {
   EXPECT_EQ(all[0].res, -ECANCELED);
 }
 
+// Oracle: the I/O threads have one descriptor for the transfers that wait for one file, and one for each other request.
+TEST_F(engine_threads, transfers_that_wait_for_one_file_share_a_descriptor) {
+  EXPECT_TRUE(doorbell::test::eventually([] { return one_worker().pins.size() == 0; }));
+  const auto other = doorbell::test::temporary_file("hello");
+  {
+    const held_up meanwhile;
+    for (int n = 0; n < 3; ++n) started_read();
+    EXPECT_EQ(one_worker().pins.size(), 1U);
+    started(aio::prep_pread(other.get(), text.data(), 5, 0));
+    EXPECT_EQ(one_worker().pins.size(), 2U);
+    started(aio::prep_fsync(file.get()));
+    EXPECT_EQ(one_worker().pins.size(), 3U);
+  }
+  EXPECT_EQ(reaped(5).size(), 5U);
+  EXPECT_TRUE(doorbell::test::eventually([] { return one_worker().pins.size() == 0; }));
+}
+
 TEST_F(engine_threads, a_cancel_after_the_completion_has_no_effect) {
   auto& done = started_read();
   EXPECT_EQ(reaped(1)[0].res, 5);
