@@ -26,6 +26,7 @@ extern "C" {
 // NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): the linker's names
 int __real_io_uring_queue_init_params(unsigned entries, io_uring* ring, io_uring_params* params);
 int __wrap_io_uring_queue_init_params(unsigned entries, io_uring* ring, io_uring_params* params) {
+  if (const int refusal = doorbell::test::creating.next(); refusal != 0) return refusal;
   const unsigned most = doorbell::test::most_completions;
   if (most != 0 && params->cq_entries > most) return -ENOMEM;
   const int answer = __real_io_uring_queue_init_params(entries, ring, params);

@@ -47,6 +47,8 @@ class failure {
 inline std::function<void()> before_a_refusal;
 inline constinit failure submitting;
 inline constinit failure waiting;
+/// The setup of a ring.
+inline constinit failure creating;
 /// As Linux 5.10: the kernel takes no entry while the completion queue is full.
 inline constinit std::atomic<bool> busy_when_full{false};
 /// As before Linux 5.11: new rings report that io_uring_enter(2) takes no timeout, and a call with one fails.
@@ -65,6 +67,7 @@ struct injections {
     before_a_refusal = nullptr;
     submitting.stop();
     waiting.stop();
+    creating.stop();
     busy_when_full = false;
     knows_no_timeouts = takes_one_entry = false;
     most_completions = 0;
