@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The contexts of the kernel's AIO that the library makes for its own use: how many the process has, and when it makes
+// no more.
+#include <doorbell/aio_calls.hpp>
+
+#include <gtest/gtest.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "direct_transfers.hpp"
+#include "support/child.hpp"
+#include "support/refused_calls.hpp"
+
+namespace {
+
+using doorbell::test::block_size;
+using doorbell::test::by_handle;
+using doorbell::test::in_child;
+
+/// The number of the process's contexts in the kernel. The kernel maps a ring for each.
+std::size_t contexts_in_kernel() {
+  std::ifstream maps{"/proc/self/maps"};
+  std::size_t count = 0;
+  for (std::string line; std::getline(maps, line);) count += line.find("[aio]") != std::string::npos;
+  return count;
+}
+
+class contexts_of_kernel : public doorbell::test::direct {
+ protected:
+  void use(const by_handle& ctx) const { EXPECT_EQ(ctx.result_of(read_of(0, memory[0])), block_size); }
+};
+
+constexpr unsigned small = 8;
+constexpr unsigned large = 500;  // too large to be kept for later
+
+// Oracle: the kernel has as many contexts after many rounds as after the first.
+TEST_F(contexts_of_kernel, are_used_again_or_destroyed) {
+  for (const unsigned size : {small, large}) {
+    SCOPED_TRACE(size);
+    const auto use_one = [&] { use(by_handle{size}); };
+    use_one();
+    const auto after_one = contexts_in_kernel();
+    for (int n = 0; n < 5; ++n) use_one();
+    EXPECT_EQ(contexts_in_kernel(), after_one);
+  }
+}
+
+// Oracle: of many contexts that are used together, four are kept, and all others are destroyed.
+TEST_F(contexts_of_kernel, are_kept_for_later_up_to_four) {
+  constexpr std::size_t many = 8;
+  constexpr std::size_t most_spares = 4;
+  std::vector<std::unique_ptr<by_handle>> together;
+  for (std::size_t n = 0; n < many; ++n) use(*together.emplace_back(std::make_unique<by_handle>(small)));
+  EXPECT_GE(contexts_in_kernel(), many);
+  together.clear();
+  EXPECT_LE(contexts_in_kernel(), most_spares);
+  for (std::size_t n = 0; n < many; ++n) use(*together.emplace_back(std::make_unique<by_handle>(small)));
+}
+
+// Oracle: after a refusal, a context that is new to the library needs none in the kernel. After a shortage it gets one.
+TEST_F(contexts_of_kernel, are_made_after_a_shortage_and_not_after_a_refusal) {
+  if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
+  for (const int error : {EPERM, ENOSYS, EACCES, EAGAIN, ENOMEM}) {
+    SCOPED_TRACE(error);
+    in_child([&] {
+      const bool is_refusal = error == EPERM || error == ENOSYS || error == EACCES;
+      const by_handle known{small};
+      use(known);
+      const auto before = contexts_in_kernel();
+      doorbell::test::refuse(SYS_io_submit, error);
+      use(known);
+      use(by_handle{small});
+      EXPECT_EQ(contexts_in_kernel(), before + (is_refusal ? 0 : 1));
+    });
+  }
+}
+
+}  // namespace
