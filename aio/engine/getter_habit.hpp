@@ -39,6 +39,7 @@ class getter_habit {
   void note_look() noexcept;
   /// The calling thread returns at its timeout although there are requests.
   void note_departure() noexcept {
+    // equivalent fault (constant): 1 is the word of no thread, as 0 is
     if (word_.load(base::memory_order_relaxed) != 0) word_.store(0, base::memory_order_relaxed);
   }
 

@@ -81,6 +81,7 @@ std::int64_t transfer_by_older_call(const request& asked, int fd, off_t offset) 
 // A file may cause the same errors as a sandbox. A call with an invalid descriptor fails with EBADF, unless a sandbox
 // refuses the call.
 bool is_refused_by_sandbox(bool reads) noexcept {
+  // equivalent fault (constant): the kernel checks the descriptor first, and each negative number is invalid
   return raw::transfer(reads, -1, nullptr, 0, 0, 0) < 0 && errno != EBADF;
 }
 

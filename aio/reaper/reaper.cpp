@@ -176,6 +176,7 @@ resfd_target_ptr reaper::full(std::uint64_t key) noexcept {
 //   forbidden: full, and not on the list. A thread that found it on the list had signalled before it was removed.
 void reaper::add_what_fits(std::uint64_t key, const resfd_target_ptr& efd) noexcept {
   efd->try_again();
+  // equivalent fault (dropped): the last line adds it to the list again
   if (efd->is_full()) return;
   {
     const base::mutex_lock held{lock_};
@@ -302,6 +303,7 @@ bool reaper::make_round_if_due(bool has_slept_through) noexcept {
   const auto is_in_rounds = [](const watched& each) { return each.is_in_rounds; };
   {
     const base::mutex_lock held{lock_};
+    // equivalent fault (call): a round visits only the contexts that are in rounds
     has_rounds_.store(std::ranges::any_of(contexts_, [&](const auto& entry) { return is_in_rounds(entry.second); }),
                       base::memory_order_relaxed);
   }

@@ -47,6 +47,7 @@ inline ssize_t transfer(bool reads, int fd, const iovec* buffers, int count, off
 /// preadv(2) or pwritev(2); with offset -1 readv(2) or writev(2), as preadv2(2) and pwritev2(2) do.
 inline ssize_t transfer_without_flags(bool reads, int fd, const iovec* buffers, int count, off_t offset) noexcept {
   if (offset == -1) return ::syscall(reads ? SYS_readv : SYS_writev, fd, buffers, count);
+  // equivalent fault (constant): the second half of the offset is unused
   return ::syscall(reads ? SYS_preadv : SYS_pwritev, fd, buffers, count, offset, 0L);
 }
 inline bool add_to_eventfd(int fd) noexcept {

@@ -112,6 +112,7 @@ void prepare(iocb_abi& made, request& asked, int notify_fd) noexcept {
 kernel_aio::kernel_aio(unsigned in_flight) noexcept : wanted_{in_flight} {
   alarm_.data = name_of_alarm();
   alarm_.lio_opcode = static_cast<std::uint16_t>(opcode::poll);
+  // equivalent fault (assignment): the kernel adds ERR and HUP, so a poll for no event waits for the same ones
   alarm_.buf = POLLPRI;
 }
 
@@ -158,6 +159,7 @@ std::size_t kernel_aio::start(std::span<request* const> requests, int notify_fd)
   const auto first_other = std::ranges::find_if_not(requests, [](const auto* each) { return can_take(*each); });
   const auto count = std::min(static_cast<std::size_t>(first_other - requests.begin()), batch);
   const auto context = count > 0 ? this->context() : 0;
+  // equivalent fault (dropped): io_submit(2) to context 0 starts nothing
   if (context == 0) return 0;
   std::array<iocb_abi, batch> iocbs;
   std::array<iocb_abi*, batch> pointers;

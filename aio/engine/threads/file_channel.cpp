@@ -96,6 +96,7 @@ void file_channel::drop() const noexcept {
   iovec data{.iov_base = &word, .iov_len = sizeof word};
   msghdr message{};
   message.msg_iov = &data;
+  // equivalent fault (assignment): recvmsg(2) also removes a message for which there is no space
   message.msg_iovlen = 1;
   std::ignore = receive(message, 0);
 }

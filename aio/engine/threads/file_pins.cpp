@@ -119,7 +119,7 @@ file_pins::receipt file_pins::receive_locked() noexcept {
   }
   at->second.is_received = true;
   at->second.number = got->fd;
-  return receipt::done;
+  return receipt::done;  // equivalent fault (returned): receipt::done is 0
 }
 
 int file_pins::number(ticket pinned) noexcept {
@@ -179,7 +179,7 @@ void file_pins::sweep() noexcept {
   const base::mutex_lock held{lock_};
   while (receive_locked() == receipt::done) {
   }
-  if (!has_unused_) return;
+  if (!has_unused_) return;  // equivalent fault (dropped): no pin is without uses then
   has_unused_ = false;
   for (auto at = pins_.begin(); at != pins_.end();) {
     const auto each = at++;

@@ -83,6 +83,7 @@ void io_threads::enlist_this_thread() noexcept {
 // Starting.
 
 std::error_code io_threads::start() noexcept {
+  // equivalent fault (dropped): state_, which the lock guards, has the same answer
   if (is_running_.load(base::memory_order_acquire)) return {};
   const base::mutex_lock held{start_lock_};
   while (state_ == state::starting) started_.wait(start_lock_);

@@ -54,6 +54,7 @@ std::error_code poller::add(client& whose, request& held, unsigned events) noexc
     new_.push_back(watch);
     held.by_threads.watch = watch;
     error = let_go_locked(held);
+    // equivalent fault (dropped, call): the caller completes the request, and calls remove() if it still has a key
     if (error) waiting_.erase(std::exchange(held.by_threads.watch, 0));
   }
   if (!error) wakeup_.wake();

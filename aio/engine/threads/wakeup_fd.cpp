@@ -21,6 +21,7 @@ std::error_code wakeup_fd::open() noexcept {
 }
 
 void wakeup_fd::wake() noexcept {
+  // equivalent fault (dropped, constant): the poller's thread wakes once more, and finds nothing
   if (is_signalled_.exchange(true, base::memory_order_seq_cst)) return;
   if (reaper_thread::is_this_thread() && eventfd_signal::add(fd_, 1) == 0) return;
   const bool can_write = is_in_private_table() || fd_.is_ours();
