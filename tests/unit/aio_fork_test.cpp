@@ -151,6 +151,22 @@ TEST_F(aio_fork, the_child_holds_no_descriptor_of_its_parents_contexts) {
   in_child([&] { EXPECT_LT(doorbell::test::inventory::now().descriptors, before.descriptors); });
 }
 
+// Oracle: the child has the descriptors of the program, and none of the contexts, on either engine and after use.
+TEST(aio_fork_of_used_contexts, leaves_no_descriptor_of_the_library_in_the_child) {
+  const doorbell::test::pipe_ends pipe;
+  const auto before = doorbell::test::inventory::now().descriptors;
+  std::array<char, 8> text{};
+  auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
+  std::vector<aio::context> used;
+  for (const auto engine : {aio::engine_kind::automatic, aio::engine_kind::threads}) {
+    auto& ctx = used.emplace_back(8U, engine);
+    std::error_code ec;
+    EXPECT_GE(ctx.descriptor(ec), 0);
+    ASSERT_EQ(ctx.submit({&read}), 1U);
+  }
+  in_child([&] { EXPECT_LE(doorbell::test::inventory::now().descriptors, before); });
+}
+
 TEST_F(aio_fork, a_cancelled_read_of_the_child_takes_no_byte_from_the_parent) {
   in_child([&] {
     aio::context own{8};

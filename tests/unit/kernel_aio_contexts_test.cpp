@@ -37,12 +37,12 @@ class contexts_of_kernel : public doorbell::test::direct {
   void use(const by_handle& ctx) const { EXPECT_EQ(ctx.result_of(read_of(0, memory[0])), block_size); }
 };
 
-constexpr unsigned small = 8;
-constexpr unsigned large = 500;  // too large to be kept for later
+constexpr unsigned size_of_spares = 8;
+constexpr unsigned larger_size = 500;  // such a context is not kept for later
 
 // Oracle: the kernel has as many contexts after many rounds as after the first.
 TEST_F(contexts_of_kernel, are_used_again_or_destroyed) {
-  for (const unsigned size : {small, large}) {
+  for (const unsigned size : {size_of_spares, larger_size}) {
     SCOPED_TRACE(size);
     const auto use_one = [&] { use(by_handle{size}); };
     use_one();
@@ -57,11 +57,11 @@ TEST_F(contexts_of_kernel, are_kept_for_later_up_to_four) {
   constexpr std::size_t many = 8;
   constexpr std::size_t most_spares = 4;
   std::vector<std::unique_ptr<by_handle>> together;
-  for (std::size_t n = 0; n < many; ++n) use(*together.emplace_back(std::make_unique<by_handle>(small)));
+  for (std::size_t n = 0; n < many; ++n) use(*together.emplace_back(std::make_unique<by_handle>(size_of_spares)));
   EXPECT_GE(contexts_in_kernel(), many);
   together.clear();
   EXPECT_LE(contexts_in_kernel(), most_spares);
-  for (std::size_t n = 0; n < many; ++n) use(*together.emplace_back(std::make_unique<by_handle>(small)));
+  for (std::size_t n = 0; n < many; ++n) use(*together.emplace_back(std::make_unique<by_handle>(size_of_spares)));
 }
 
 // Oracle: after a refusal, a context that is new to the library needs none in the kernel. After a shortage it gets one.
@@ -71,12 +71,12 @@ TEST_F(contexts_of_kernel, are_made_after_a_shortage_and_not_after_a_refusal) {
     SCOPED_TRACE(error);
     in_child([&] {
       const bool is_refusal = error == EPERM || error == ENOSYS || error == EACCES;
-      const by_handle known{small};
+      const by_handle known{size_of_spares};
       use(known);
       const auto before = contexts_in_kernel();
       doorbell::test::refuse(SYS_io_submit, error);
       use(known);
-      use(by_handle{small});
+      use(by_handle{size_of_spares});
       EXPECT_EQ(contexts_in_kernel(), before + (is_refusal ? 0 : 1));
     });
   }

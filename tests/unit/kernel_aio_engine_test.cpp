@@ -6,6 +6,7 @@
 
 #include <doorbell/aio_iocb.hpp>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/uio.h>
@@ -18,15 +19,19 @@
 
 #include "direct_transfers.hpp"
 #include "support/asleep.hpp"
+#include "support/child.hpp"
 #include "support/eventually.hpp"
+#include "support/fds.hpp"
 #include "support/files.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
+using doorbell::base::unique_fd;
 using doorbell::test::block_size;
 using doorbell::test::eventually;
+using doorbell::test::in_child;
 using wait_result = aio::engine::wait_result;
 
 class engine_of_direct_requests : public doorbell::test::direct {
@@ -103,6 +108,29 @@ TEST_F(engine_of_direct_requests, a_wait_after_the_last_request_ends_at_its_dead
   let_go();
   EXPECT_EQ(result_of(carrier, long_), there);
   EXPECT_EQ(carrier.wait(std::chrono::steady_clock::now() + 50ms), wait_result::timed_out);
+}
+
+// The kernel gives number 0 to the descriptor, because no other number is free. Oracle: the descriptor announces the
+// completion.
+TEST_F(engine_of_direct_requests, a_descriptor_with_number_0_announces_a_completion_in_the_kernel) {
+  in_child([&] {
+    aio::kernel_aio::forget_spares_in_child();  // no context of this program does that after fork(2)
+    auto& own = *new aio::io_threads{{.most_workers = 1, .idle_time = 1h}, 2};
+    ASSERT_FALSE(own.start());
+    aio::engine_threads carrier{own};
+    ::close(STDIN_FILENO);
+    int number = -1;
+    {
+      const doorbell::test::no_more_fds meanwhile{1};
+      const unique_fd last{::fcntl(pipe_.read.get(), F_DUPFD_CLOEXEC, 1)};
+      number = carrier.descriptor();
+    }
+    EXPECT_EQ(number, 0);
+    start(carrier, long_);
+    let_go();
+    EXPECT_TRUE(eventually([&] { return doorbell::test::readable(number); }));
+    EXPECT_EQ(result_of(carrier, long_), there);
+  });
 }
 
 TEST_F(engine_of_direct_requests, a_completion_in_the_kernel_must_be_looked_at_until_it_is_reaped) {

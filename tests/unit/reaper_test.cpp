@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The reaper alone, with contexts that only count its calls: which contexts it looks at, how often, and how it continues
-// when the program has closed its epoll. A process has one reaper, so each case has its own process.
+// The reaper alone, with contexts that only count its calls: which contexts it looks at, how often, and how it
+// continues when the program has closed its epoll. A process has one reaper, so each case has its own process.
 #include "../../aio/reaper/reaper.hpp"
 
 #include <fcntl.h>
@@ -106,7 +106,7 @@ void close_epoll_of_reaper() {
   ASSERT_EQ(::syscall(SYS_close, all[0]), 0);
 }
 
-// Many looks, by the period of 5 ms in which the reaper looks, last much less; at one look in a second, they last longer.
+// The reaper looks every 5 ms. So many looks last much less than this time; with one look in a second they last longer.
 constexpr unsigned many = 20;
 constexpr auto soon = 10s;
 
@@ -153,8 +153,8 @@ TEST(lone_reaper, looks_often_at_a_context_without_a_descriptor_that_must_be_loo
   });
 }
 
-// Oracle: without its epoll, the reaper looks often at contexts that have requests. A new epoll announces the completions
-// of all contexts that are watched, and then the reaper looks at no other context.
+// Oracle: without its epoll, the reaper looks often at contexts that have requests. A new epoll announces the
+// completions of all contexts that are watched, and then the reaper looks at no other context.
 TEST(lone_reaper, looks_often_at_contexts_with_requests_until_there_is_a_new_epoll) {
   in_child([] {
     counting_context one;

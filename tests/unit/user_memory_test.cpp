@@ -92,6 +92,11 @@ TEST_P(address_space, refuses_null_with_any_tag_if_bytes_are_to_be_read) {
     EXPECT_FALSE(plausible(at(null), 1, GetParam().space)) << std::hex << null;
 }
 
+TEST_P(address_space, begins_with_the_second_page_of_the_smallest_size) {
+  EXPECT_TRUE(plausible(at(block), block, GetParam().space));
+  EXPECT_FALSE(plausible(at(block - 1), block, GetParam().space));
+}
+
 INSTANTIATE_TEST_SUITE_P(of, address_space, testing::ValuesIn(cases), [](const auto& each) { return each.param.name; });
 
 // The highest block below the largest TASK_SIZE_MAX of any kernel for the processor that this test is compiled for.

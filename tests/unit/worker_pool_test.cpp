@@ -10,15 +10,18 @@
 #include <chrono>
 #include <deque>
 #include <latch>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <system_error>
 #include <tuple>
 #include <vector>
 
+#include "support/asleep.hpp"
 #include "support/child.hpp"
 #include "support/eventually.hpp"
 #include "support/refused_calls.hpp"
+#include "support/watchdog.hpp"
 
 namespace {
 
@@ -238,6 +241,25 @@ TEST(worker_pool, keeps_the_least_number_of_workers) {
     ASSERT_TRUE(doorbell::test::eventually([&] { return queue.length() == n; }));
   }
   EXPECT_EQ(pool.started(), 1);
+}
+
+/// Counts workers that another thread would start.
+class promising_pool final : public worker_pool {
+ public:
+  using worker_pool::count_worker;
+  using worker_pool::discount_worker;
+  using worker_pool::worker_pool;
+};
+
+// Oracle: the end of the pool waits for the worker, and no longer than until it is known that it cannot be started.
+TEST(worker_pool, ends_when_its_only_worker_cannot_be_started) {
+  const doorbell::test::watchdog dog;
+  auto pool = std::make_unique<promising_pool>(two_that_stay);
+  auto& counted = *pool;
+  counted.count_worker();
+  const doorbell::test::asleep ending{[&] { pool.reset(); }};
+  EXPECT_TRUE(ending.still_asleep());
+  counted.discount_worker();
 }
 
 TEST(worker_pool, push_fails_if_there_is_no_worker_and_none_can_be_started) {
