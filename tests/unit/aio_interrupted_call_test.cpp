@@ -14,6 +14,7 @@
 #include <csignal>
 #include <optional>
 #include <system_error>
+#include <utility>
 
 #include "support/errors.hpp"
 #include "support/files.hpp"
@@ -55,6 +56,17 @@ TEST_F(aio_interrupted_call, calls_of_a_context_are_refused) {
     EXPECT_EQ(ctx.handle(), handle);
     EXPECT_EQ(ctx.engine(), "");
     EXPECT_EQ(error_of([&](auto& ec) { ctx.destroy(ec); }), refused);
+  }
+  expect_untouched(ctx);
+}
+
+// The destructor of a context that has requests ends the program here.
+TEST_F(aio_interrupted_call, a_context_that_has_been_moved_may_be_destroyed) {
+  std::optional<aio::context> moved{8U};
+  aio::context ctx{std::move(*moved)};
+  {
+    const doorbell::base::call_scope interrupted;
+    moved.reset();
   }
   expect_untouched(ctx);
 }

@@ -20,8 +20,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <iterator>
 #include <memory>
+#include <string>
 #include <system_error>
 #include <tuple>
 #include <vector>
@@ -280,6 +282,37 @@ TEST(files_of_the_io_threads, without_threads_files_are_served_by_the_submitting
     EXPECT_EQ(events[0].res, static_cast<std::int64_t>(block));
     EXPECT_EQ(events[1].res, 0);
     EXPECT_EQ(size_of(file.get()), static_cast<off_t>(block));
+  });
+}
+
+bool has_worker_with_priority(int priority) {
+  constexpr int who_process = 1;
+  for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
+    std::ifstream file{task.path() / "comm"};
+    std::string name;
+    const int thread = std::stoi(task.path().filename().string());
+    if (std::getline(file, name) && name == "doorbell-worker" &&
+        ::syscall(SYS_ioprio_get, who_process, thread) == priority)
+      return true;
+  }
+  return false;
+}
+
+// The write sleeps in the worker, because its count is larger than the room in the counter.
+TEST(files_of_the_io_threads, a_worker_has_the_priority_of_its_request_until_it_has_carried_it_out) {
+  in_child([] {
+    constexpr int lowest = 2 << 13 | 7;  // IOPRIO_CLASS_BE
+    const std::uint64_t too_much = ~0ULL - 5;
+    const auto full = doorbell::test::kernel_eventfd(10, 0);
+    aio::context ctx{8, aio::engine_kind::threads};
+    auto write = aio::prep_pwrite(full.get(), &too_much, sizeof too_much, 0);
+    write.flags |= aio::iocb_abi::flag_ioprio;
+    write.reqprio = lowest;
+    ASSERT_EQ(ctx.submit({&write}), 1U);
+    EXPECT_TRUE(doorbell::test::eventually([] { return has_worker_with_priority(lowest); }));
+    doorbell::test::take(full.get());
+    EXPECT_EQ(events_of(ctx, 1)[0].res, 8);
+    EXPECT_TRUE(doorbell::test::eventually([] { return !has_worker_with_priority(lowest); }));
   });
 }
 
