@@ -72,8 +72,8 @@ TEST(file_io_pause, does_not_delay_requests_that_are_no_file_io) {
   });
 }
 
-// Oracle: the callback returns in another thread while the pause exists, and its write was refused: other threads cannot
-// complete their requests during the callback.
+// Oracle: the callback returns in another thread while the pause exists, and its write was refused: other threads
+// cannot complete their requests during the callback.
 TEST(file_io_pause, refuses_the_file_io_of_a_callback) {
   doorbell::test::in_child([] {
     const auto file = doorbell::test::temporary_file();

@@ -23,7 +23,9 @@ void (*last_of_all)() = nullptr;
 
 // Called after the library's destructor, which has the priority 101. Only the linker reserves these numbers.
 #pragma GCC diagnostic push
+#ifndef __clang__  // which has no such warning
 #pragma GCC diagnostic ignored "-Wprio-ctor-dtor"
+#endif
 [[gnu::destructor(100)]] void call_last_of_all() {
   if (last_of_all != nullptr) last_of_all();
 }
