@@ -91,6 +91,17 @@ TEST_P(aio_getevents, bad_events_pointer_is_efault_and_takes_no_event) {
   EXPECT_EQ(get(2, 2, no_wait), 2);
 }
 
+TEST_P(aio_getevents, bad_events_pointer_is_efault_when_the_event_comes) {
+  iocb_abi poll = poll_of_pipe();
+  ASSERT_EQ(submit(ctx_, poll), 1);
+  int answer = 0;
+  asleep waiter{[&] { answer = getevents(ctx_, 1, 2, kernels_address<io_event>(), nullptr); }};
+  fill_pipe();
+  waiter.join();
+  EXPECT_EQ(answer, -EFAULT);
+  EXPECT_EQ(get(1, 2, no_wait), 1);
+}
+
 TEST_P(aio_getevents, bad_events_pointer_is_ignored_if_there_are_no_events) {
   EXPECT_EQ(get(1, 2, nullptr, no_wait), 0);
   EXPECT_EQ(get(1, 2, nullptr, a_moment), 0);

@@ -35,6 +35,23 @@ class aio_order : public aio_row {
 };
 ON_BOTH_SIDES(aio_order);
 
+// Oracle: when io_submit returns, the data is in the page cache, although the request before the write waits.
+TEST_P(aio_order, a_write_behind_a_poll_that_waits_is_carried_out_before_submit_returns) {
+  const auto ctx = new_context();
+  const auto file = temporary_file();
+  iocb_abi waits = poll_of_pipe();
+  const std::string text(text_.size(), 'w');
+  for (std::int64_t n = 0; n < 20; ++n) {
+    iocb_abi write = aio::prep_pwrite(file.get(), text.data(), text.size(), n * static_cast<std::int64_t>(text.size()));
+    ASSERT_EQ(submit(ctx, {&waits, &write}), 2);
+    ASSERT_EQ(::pread(file.get(), text_.data(), text_.size(), write.offset), static_cast<ssize_t>(text_.size())) << n;
+    ASSERT_EQ(text_[0], 'w');
+    fill_pipe();
+    events(ctx, 2);
+    ASSERT_EQ(::read(pipe_.read.get(), text_.data(), 1), 1);
+  }
+}
+
 TEST_P(aio_order, cached_read_completes_before_submit_returns) {
   iocb_abi read = file_read();
   ASSERT_EQ(submit(ctx_, read), 1);

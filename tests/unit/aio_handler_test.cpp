@@ -5,7 +5,9 @@
 #include <doorbell/aio_calls.hpp>
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -18,6 +20,7 @@
 #include "support/files.hpp"
 #include "support/in_handler.hpp"
 #include "support/sanitizer.hpp"
+#include "support/threads.hpp"
 #include "support/watchdog.hpp"
 
 DOORBELL_TEST_ALLOCATES_IN_HANDLERS
@@ -236,6 +239,44 @@ TEST(aio_context_in_handler, submit_and_get_events_succeed_or_are_refused) {
   EXPECT_EQ(balance[0], 0);
   EXPECT_EQ(balance[1], 0);
   EXPECT_EQ(wrong, 0U);
+}
+
+// Oracle: in the quickest of a few rounds, the handler gets its event much earlier than after a second, which is the
+// time after which a thread that waits behind another one looks for events by itself.
+TEST_F(aio_in_handler, a_wait_of_a_handler_that_interrupts_a_wait_is_woken_by_its_event) {
+  const doorbell::test::pipe_ends pipe;
+  aio::iocb_abi read = aio::prep_pread(pipe.read.get(), &text_[1], 1, 0);
+  auto shortest = std::chrono::steady_clock::duration::max();
+  for (int round = 0; round < 3; ++round) {
+    doorbell::test::sleeper waiting;
+    std::atomic<bool> is_submitted{false};
+    std::chrono::steady_clock::time_point before;
+    std::jthread writer{[&] {
+      is_submitted.wait(false);
+      EXPECT_TRUE(waiting.wait_until_asleep());
+      before = std::chrono::steady_clock::now();
+      EXPECT_EQ(::write(pipe.write.get(), "x", 1), 1);
+    }};
+    int got = 0;
+    aio::io_event event{};
+    const in_handler handler{[&] {
+      aio::iocb_abi* asked = &read;
+      got = aio::io_submit(ctx_, 1, &asked);
+      waiting.here();
+      is_submitted = true;
+      is_submitted.notify_all();
+      if (got == 1) got = aio::io_getevents(ctx_, 1, 1, &event, nullptr);
+    }};
+    alarm_clock clock;
+    ASSERT_TRUE(clock.set(50'000'000));
+    aio::io_event none{};
+    EXPECT_EQ(aio::io_getevents(ctx_, 1, 1, &none, nullptr), -EINTR);
+    const auto after = std::chrono::steady_clock::now();
+    writer.join();
+    EXPECT_EQ(got, 1);
+    shortest = std::min(shortest, after - before);
+  }
+  EXPECT_LT(shortest, 500ms);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -121,6 +122,20 @@ TEST(aio_limits, without_descriptors_a_wait_with_a_signal_mask_fails_with_emfile
   }
   ctx.let_one_complete();
   EXPECT_EQ(aio::io_pgetevents(ctx.handle, 1, 1, &event, nullptr, &mask), 1);
+}
+
+TEST(aio_limits, without_descriptors_a_contexts_descriptor_is_refused_with_emfile) {
+  aio::context ctx{8, aio::engine_kind::threads};
+  std::error_code ec;
+  int descriptor = 0;
+  {
+    const no_more_fds limit;
+    descriptor = ctx.descriptor(ec);
+  }
+  EXPECT_EQ(descriptor, -1);
+  EXPECT_EQ(ec, std::errc::too_many_files_open);
+  EXPECT_GE(ctx.descriptor(ec), 0);
+  EXPECT_FALSE(ec);
 }
 
 // Oracle: all accepted requests complete without an error, although the workers cannot get another descriptor for a
@@ -290,9 +305,11 @@ rlim_t bytes_mapped() {
   return pages * static_cast<rlim_t>(::sysconf(_SC_PAGESIZE));
 }
 
+// As in the kernel, the shortage of memory is reported even if the limit of requests is reached, too.
 TEST(aio_limits, setup_without_memory_fails) {
   if (doorbell::test::sanitized) GTEST_SKIP() << "a sanitizer has mapped more than any limit";
   in_child([] {
+    aio::context most{static_cast<unsigned>(std::min<std::size_t>(aio::aio_max_nr(), 65'536))};
     rlimit before{};
     ::getrlimit(RLIMIT_AS, &before);
     const rlimit little{.rlim_cur = bytes_mapped() + (1U << 20), .rlim_max = before.rlim_max};
@@ -300,6 +317,7 @@ TEST(aio_limits, setup_without_memory_fails) {
     std::error_code ec;
     const aio::context large{50'000, ec};
     EXPECT_EQ(ec, std::errc::not_enough_memory);
+    most.destroy();
     EXPECT_EQ(aio::aio_nr(), 0U);
     ::setrlimit(RLIMIT_AS, &before);
     const aio::context small{8};

@@ -117,4 +117,13 @@ TEST(request_limit, of_0_allows_no_context) {
   });
 }
 
+// The size of such a ring wraps to 0, in the kernel, too.
+TEST(request_limit, of_any_size_allows_no_context_of_2_to_the_31) {
+  in_child([] {
+    set_limit(std::to_string(highest).c_str());
+    EXPECT_EQ(setup{0x80000000U}.answer(), -EAGAIN);
+    EXPECT_EQ(aio::aio_nr(), 0U);
+  });
+}
+
 }  // namespace

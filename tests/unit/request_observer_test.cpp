@@ -4,6 +4,7 @@
 // answered, with its result and the carrier that answered it.
 #include "../../aio/request/request_observer.hpp"
 
+#include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 
 #include <gtest/gtest.h>
@@ -165,6 +166,25 @@ TEST_F(request_observer, is_called_for_requests_that_the_kernels_aio_has_answere
     ASSERT_FALSE(HasFailure()) << "/proc/sys/fs/aio-nr: " << line_of("/proc/sys/fs/aio-nr")
                                << ", aio-max-nr: " << line_of("/proc/sys/fs/aio-max-nr");
   }
+}
+
+TEST_F(request_observer, is_called_for_a_read_that_read_inline_has_answered) {
+  const auto cached = doorbell::test::temporary_file("hello");
+  std::array<char, 8> text{};
+  char name = 0;
+  aio::iocb read = aio::prep_pread(cached.get(), text.data(), 5, 0);
+  read.data = &name;
+  aio::context ctx{8};
+  std::array<aio::io_event, 1> events{};
+  ASSERT_EQ(ctx.submit({&read}), 1U);  // the context learns that the file is cached
+  ASSERT_EQ(ctx.get_events(1, events).size(), 1U);
+  told_.forget();
+  ASSERT_EQ(ctx.read_inline(read), 5);
+  const auto told = told_.of(&name);
+  EXPECT_EQ(told.taken, 1);
+  EXPECT_EQ(told.answered, 1);
+  EXPECT_EQ(told.res, 5);
+  EXPECT_EQ(told.carrier, answered_by::submit);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstdint>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -151,6 +152,28 @@ TEST_F(mapped_ring, has_not_moved_to_the_mapping_of_another_ring) {
     for (int n = 0; n < 2000; ++n) mistakes += me == 0 ? ring_.has_moved_to(others) : other.has_moved_to(ours);
   });
   EXPECT_EQ(mistakes, 0);
+}
+
+// Oracle: a program that gets all events by calls finds another magic number from the 64th event on, until it moves head
+// itself.
+TEST_F(mapped_ring, changes_its_magic_number_while_it_is_left_to_calls) {
+  const auto magic = header().magic;
+  for (int n = 0; n < 64; ++n) {
+    EXPECT_FALSE(ring_.leave_to_calls());
+    EXPECT_EQ(header().magic, magic);
+    ASSERT_TRUE(ring_.take_slot());
+    publish(n);
+    ASSERT_EQ(get(1), results{n});
+  }
+  EXPECT_TRUE(ring_.leave_to_calls());
+  EXPECT_TRUE(ring_.leave_to_calls());
+  EXPECT_NE(header().magic, magic);
+  EXPECT_TRUE(ring::looks_like_one(reinterpret_cast<std::uintptr_t>(ring_.address())));
+  ASSERT_TRUE(ring_.take_slot());
+  publish(64);
+  header().head = (header().head + 1) % header().nr;
+  EXPECT_FALSE(ring_.leave_to_calls());
+  EXPECT_EQ(header().magic, magic);
 }
 
 }  // namespace
