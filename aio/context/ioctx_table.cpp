@@ -122,6 +122,7 @@ ioctx_table::file_io ioctx_table::file_io_left(pid_t process, bool may_reap) con
     if (ctx.process_ != process) return;
     const auto its = ctx.file_io_left();
     all.requests += its.left;
+    // equivalent fault (dropped): a context that is reaped without need costs time; the caller may reap any
     const bool is_stuck = its.left > 0 && its.must_be_reaped;
     if (is_stuck && may_reap && all.to_reap == nullptr && ctx.users().tryget_live()) all.to_reap = &ctx;
   };
@@ -184,6 +185,7 @@ void ioctx_table::begin_anew() noexcept {
   auto* const parents = slots_.load_for_update();
   auto* const grandparents = left_behind_;
   new (this) ioctx_table;
+  // equivalent fault (assignment): only leak checkers see whether the memory is reachable
   left_behind_ = parents != nullptr ? parents : grandparents;
   if (parents != nullptr) parents->left_before = grandparents;
 }

@@ -66,6 +66,7 @@ void kioctx::ensure_reaper(std::error_code& ec) noexcept {
 void kioctx::follow_engine() noexcept {
   {
     const base::mutex_lock held{reaper_work_lock_};
+    // equivalent fault (call): each later submit calls this function again, which costs time
     replacements_.store(engine_->replacements(), base::memory_order_relaxed);
     if (has_filler()) {
       std::error_code refused;  // then the reaper itself tries again
@@ -113,6 +114,7 @@ void kioctx::fill_ring_until_asked() noexcept {
 void kioctx::on_getevents() noexcept {
   if (last_call_.load(base::memory_order_relaxed) != last_call::since_round)
     last_call_.store(last_call::since_round, base::memory_order_relaxed);
+  // equivalent fault (negated): the reaper goes on filling the ring, which costs time
   if (reaper_work_.load(base::memory_order_acquire) != reaper_work::until_asked) return;
   const base::mutex_lock held{reaper_work_lock_};
   if (reaper_work_.load(base::memory_order_relaxed) != reaper_work::until_asked) return;
@@ -152,6 +154,7 @@ void kioctx::on_round() noexcept {
 }
 
 bool kioctx::has_sleepers() const noexcept {
+  // equivalent fault (dropped): if a sleeper is missed, the reaper completes its requests and wakes it
   return engine_->waiting() || followers_.load(base::memory_order_seq_cst) > 0 ||
          masked_.load(base::memory_order_seq_cst) > 0;
 }

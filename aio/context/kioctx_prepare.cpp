@@ -66,6 +66,7 @@ std::size_t kioctx::prepare(std::span<Iocb* const> iocbs, std::span<request*> ma
   std::size_t count = 0;
   for (; count < iocbs.size() && (made[count] = prepare(iocbs[count], left, ec)) != nullptr; ++count)
     left.is_front = false;
+  // equivalent fault (comparison): without slots, publish_hot() stores the tail that the ring has
   if (left.slots > 0) publish_hot({}, left.slots);
   requests_.give_back(std::span{left.memory}.first(left.memories));
   return count;
@@ -99,6 +100,7 @@ request* kioctx::prepare(Iocb* asked, provisions& left, std::error_code& ec) noe
     return nullptr;
   }
   if constexpr (std::is_same_v<Iocb, iocb_abi>)
+    // equivalent fault (dropped): check() prepares the same request, which takes longer
     if (leave_to_kernel(*asked, *made, left)) return made;
   ec = check(*asked, *made, left);
   if (!ec) return made;
@@ -189,6 +191,7 @@ std::size_t kioctx::start_checked(std::span<iocb_abi* const> iocbs, std::span<re
 // for the context's descriptor must get its events announced there. For these, the library signals the eventfd.
 bool kioctx::has_calls_only(provisions& left) noexcept {
   using answer = provisions::answer;
+  // equivalent fault (negated): without an answer, the library signals the eventfds, which costs time
   if (left.has_calls_only == answer::unknown) {
     const base::mutex_lock held{ring_lock_};
     const bool found = !is_polled_.load(base::memory_order_relaxed) && ring_.leave_to_calls();

@@ -22,6 +22,7 @@ namespace {
 // engine that submits reads together is cheaper than one system call for each.
 bool is_batch(std::span<iocb* const> iocbs) noexcept {
   constexpr std::size_t enough = 4;
+  // equivalent fault (negated): the file of a null iocb has no hint, and without batches reads only cost time
   return iocbs.size() >= enough && iocbs.front() != nullptr && iocbs.front()->file();
 }
 bool is_batch(std::span<iocb_abi* const> /*iocbs*/) noexcept { return false; }
@@ -195,9 +196,11 @@ std::size_t kioctx::start_by_engine(std::span<request* const> made) noexcept {
   if (engine_->replacements() != replacements_.load(base::memory_order_relaxed)) [[unlikely]]
     follow_engine();
   tell_given_back(made.subspan(started));
+  // equivalent fault (comparison): no request has the weight 0
   if (started < made.size()) count_out(made.subspan(started));
   enlist(made.first(started));
   // Masked sleepers wait for the engine's descriptors, which do not announce all completions.
+  // equivalent fault (dropped): masked sleepers that are woken without need look again, which costs time
   if (masked_.load(base::memory_order_seq_cst) > 0 && engine_->must_be_looked_at()) [[unlikely]]
     notify_masked_waiters();
   // start() itself completes a poll of a file that is ready, and a read of an empty pipe or socket with O_NONBLOCK.

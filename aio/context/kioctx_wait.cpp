@@ -139,6 +139,7 @@ engine::wait_result kioctx::lead(std::uint32_t seen, const wait_limit& limit, sl
 void kioctx::end_lead() noexcept {
   engine_->end_wait();
   if (followers_.load(base::memory_order_seq_cst) == 0) return;
+  // equivalent fault (constant): only a change counts
   event_sequence_.fetch_add(1, base::memory_order_seq_cst);
   base::futex_wake_all(&event_sequence_);
 }

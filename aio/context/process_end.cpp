@@ -58,7 +58,7 @@ void wait_for_file_io(pid_t self) noexcept {
     if (may_hold_locks && left.requests != before) give_up_at = clock::now() + patience;
     if (may_hold_locks && clock::now() >= give_up_at) return;
     before = left.requests;
-    if (!has_reaped || round > 0) rest(round);
+    if (!has_reaped || round > 0) rest(round);  // equivalent fault (dropped): without a rest it costs processor time
   }
 }
 

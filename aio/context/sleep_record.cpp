@@ -163,6 +163,7 @@ void sleep_record::take(kioctx& ctx) noexcept {
 }
 
 void sleep_record::take_own(kioctx& ctx) noexcept {
+  // equivalent fault (dropped): take_all() takes these records, too, after patience()
   for (auto* each = mine_; each != nullptr; each = each->next_of_thread_) each->take(ctx);
 }
 

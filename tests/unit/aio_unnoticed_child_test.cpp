@@ -5,8 +5,10 @@
 #include <doorbell/base/rcu.hpp>
 
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
 
 #include <atomic>
+#include <csignal>
 
 #include "../../aio/context/call.hpp"
 #include "../../aio/context/fork.hpp"
@@ -63,6 +65,7 @@ TEST_F(aio_unnoticed_child, does_not_wait_for_sections_of_its_parents_threads) {
     may_end.wait(false);
   }};
   in_cloned_child([] {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // liburcu waits with all signals blocked, so SIGALRM would not end it
     begin_call();
     doorbell::base::rcu_synchronize();
   });

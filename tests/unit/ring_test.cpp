@@ -154,8 +154,8 @@ TEST_F(mapped_ring, has_not_moved_to_the_mapping_of_another_ring) {
   EXPECT_EQ(mistakes, 0);
 }
 
-// Oracle: a program that gets all events by calls finds another magic number from the 64th event on, until it moves head
-// itself.
+// Oracle: a program that gets all events by calls finds another magic number from the 64th event on, until it moves
+// head itself.
 TEST_F(mapped_ring, changes_its_magic_number_while_it_is_left_to_calls) {
   const auto magic = header().magic;
   for (int n = 0; n < 64; ++n) {
