@@ -108,7 +108,6 @@ class kioctx final : public reaped_context {
   // equivalent fault (comparison): the reaper also looks at contexts without requests, which costs time
   [[nodiscard]] bool has_requests() const noexcept override { return in_flight_.load(base::memory_order_seq_cst) > 0; }
   [[nodiscard]] bool has_requests_of_ring_reader() const noexcept override {
-    // equivalent fault (negated): the reaper finds the completions in its next round
     return last_call_.load(base::memory_order_relaxed) == last_call::never && has_requests();
   }
   /// Stops as soon as the program fetches its events by calls.
@@ -218,7 +217,6 @@ class kioctx final : public reaped_context {
     return what == reaper_work::until_asked || what == reaper_work::efds;
   }
   [[nodiscard]] bool calls_for_events() const noexcept {
-    // equivalent fault (negated): events come into the ring late, or earlier than needed
     return last_call_.load(base::memory_order_relaxed) != last_call::never;
   }
   [[nodiscard]] bool has_sleepers() const noexcept;
