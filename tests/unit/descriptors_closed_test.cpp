@@ -30,12 +30,12 @@
 #include <tuple>
 #include <vector>
 
+#include "descriptors_closed.hpp"
 #include "support/by_ring.hpp"
 #include "support/child.hpp"
 #include "support/eventually.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
-#include "support/refused_calls.hpp"
 #include "support/sanitizer.hpp"
 
 DOORBELL_TEST_FORKS
@@ -44,14 +44,11 @@ namespace {
 
 using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
+using doorbell::test::file_for_engine;
+using doorbell::test::highest_closed;
 using doorbell::test::in_child;
 using doorbell::test::temporary_file;
 using doorbell::test::unique_fd;
-
-constexpr int highest = 1024;
-
-// close(2) and dup3(2) are called by syscall(2), which ThreadSanitizer does not intercept. It would otherwise report
-// that the program closes descriptors that threads of the library use, which is the subject of these tests.
 
 /// A way to take all descriptors from 3 on away from the library. The new files stay open until the process ends.
 struct way {
@@ -69,14 +66,14 @@ void by_close_range(std::vector<int>& files) {
 }
 
 void by_a_loop(std::vector<int>& files) {
-  for (int fd = 3; fd < highest; ++fd) ::syscall(SYS_close, fd);
+  for (int fd = 3; fd < highest_closed; ++fd) ::syscall(SYS_close, fd);
   open_files(files);
 }
 
 // Each number that was in use, also by the library, becomes a file of the program.
 void by_dup2(std::vector<int>& files) {
   const auto fresh = temporary_file();
-  for (int fd = 3; fd < highest; ++fd)
+  for (int fd = 3; fd < highest_closed; ++fd)
     if (fd != fresh.get() && doorbell::test::is_open(fd)) {
       ASSERT_EQ(::syscall(SYS_dup3, fresh.get(), fd, O_CLOEXEC), fd);
       files.push_back(fd);
@@ -86,7 +83,7 @@ void by_dup2(std::vector<int>& files) {
 // Files of the same kind as the library's own: a wrong write or close by the library would be most harmful here.
 void by_dup2_of_eventfds(std::vector<int>& files) {
   const auto fresh = doorbell::test::kernel_eventfd();
-  for (int fd = 3; fd < highest; ++fd)
+  for (int fd = 3; fd < highest_closed; ++fd)
     if (fd != fresh.get() && doorbell::test::is_open(fd)) {
       ASSERT_EQ(::syscall(SYS_dup3, fresh.get(), fd, O_CLOEXEC), fd);
       files.push_back(fd);
@@ -114,13 +111,6 @@ class descriptors_closed : public testing::TestWithParam<way> {
   static void take_all(std::vector<int>& files) { GetParam().take(files); }
   static void expect_requests_signal_new_eventfds(bool is_used_before);
 };
-
-/// A file that is read by O_DIRECT where that is possible, so that the engine carries out the read.
-unique_fd file_for_engine(std::string_view text) {
-  auto file = temporary_file(text);
-  ::fcntl(file.get(), F_SETFL, O_DIRECT);
-  return file;
-}
 
 std::int64_t read_result(aio::context& ctx, int fd) {
   alignas(4096) static std::array<char, 4096> block;
@@ -152,7 +142,7 @@ TEST_P(descriptors_closed, requests_complete_and_the_programs_files_are_untouche
 
 std::vector<int> open_numbers() {
   std::vector<int> open;
-  for (int fd = 0; fd < highest; ++fd)
+  for (int fd = 0; fd < highest_closed; ++fd)
     if (doorbell::test::is_open(fd)) open.push_back(fd);
   return open;
 }
@@ -499,197 +489,6 @@ TEST(descriptors_closed_in_flight, the_contexts_descriptor_announces_completions
     EXPECT_EQ(wait_for(ctx, 1, POLLIN), 1U);
   });
 }
-
-/// A program whose event loop waits for the descriptor of its context, and that closes all descriptors that it does not
-/// know: it knows this one, and its pipes.
-class event_loop {
- public:
-  explicit event_loop(aio::engine_kind engine) : ctx{8, engine} {
-    std::error_code ec;
-    descriptor_ = ctx.descriptor(ec);
-    EXPECT_GE(descriptor_, 0) << ec;
-  }
-
-  void close_unknown() const {
-    for (int fd = 3; fd < highest; ++fd)
-      if (fd != descriptor_ && std::ranges::none_of(pipes_, [&](const auto& each) {
-            return fd == each.read.get() || fd == each.write.get();
-          }))
-        ::syscall(SYS_close, fd);
-  }
-  /// Submits a poll of this pipe.
-  void submit(std::size_t pipe) {
-    polls_.at(pipe) = aio::prep_poll(pipes_.at(pipe).read.get(), POLLIN);
-    polls_.at(pipe).data = &polls_.at(pipe);
-    std::error_code ec;
-    ASSERT_EQ(ctx.submit({&polls_.at(pipe)}, ec), 1U) << ec;
-  }
-  void write(std::size_t pipe) { ASSERT_EQ(::write(pipes_.at(pipe).write.get(), "x", 1), 1); }
-  void take_byte(std::size_t pipe) {
-    if (testing::Test::HasFatalFailure()) return;
-    char byte = 0;
-    ASSERT_EQ(::read(pipes_.at(pipe).read.get(), &byte, 1), 1);
-  }
-  aio::iocb& poll_of(std::size_t pipe) { return polls_.at(pipe); }
-
-  /// Waits for the descriptor, and gets the events whenever it is readable, until there is one.
-  /// @return the request's data; null: the descriptor does not announce an event.
-  [[nodiscard]] void* next() {
-    for (;;) {
-      pollfd readable{.fd = descriptor_, .events = POLLIN, .revents = 0};
-      if (::poll(&readable, 1, 10'000) != 1) return nullptr;
-      std::array<aio::io_event, 1> events{};
-      if (!ctx.get_events(0, events).empty()) return events[0].data;
-    }
-  }
-  void complete(std::size_t pipe) {
-    if (testing::Test::HasFatalFailure()) return;  // each failure takes the time of a wait
-    write(pipe);
-    ASSERT_EQ(next(), &polls_.at(pipe));
-  }
-
-  aio::context ctx;
-
- private:
-  int descriptor_ = -1;
-  std::array<doorbell::test::pipe_ends, 6> pipes_;
-  std::array<aio::iocb, 6> polls_;
-};
-
-class descriptors_closed_in_a_loop : public testing::TestWithParam<aio::engine_kind> {};
-
-// Oracle: the context's descriptor becomes readable for the request that was submitted after the loss, and after that
-// for the request that was in flight.
-TEST_P(descriptors_closed_in_a_loop, a_request_of_the_second_set_of_io_threads_is_announced) {
-  in_child([] {
-    event_loop loop{GetParam()};
-    loop.submit(0);
-    loop.close_unknown();
-    loop.submit(1);
-    loop.complete(1);
-    loop.complete(0);
-    loop.submit(2);
-    loop.complete(2);
-  });
-}
-
-// Oracle: as above, for each of several requests, of which those in flight complete first.
-TEST_P(descriptors_closed_in_a_loop, requests_of_the_first_set_of_io_threads_are_announced) {
-  in_child([] {
-    event_loop loop{GetParam()};
-    for (const auto pipe : {0UL, 1UL, 2UL}) loop.submit(pipe);
-    loop.close_unknown();
-    for (const auto pipe : {3UL, 4UL}) loop.submit(pipe);
-    for (const auto pipe : {0UL, 3UL, 1UL, 4UL, 2UL}) loop.complete(pipe);
-    loop.submit(5);
-    loop.complete(5);
-  });
-}
-
-// Oracle: each request is announced, although a set of I/O threads is lost before each further submit.
-TEST_P(descriptors_closed_in_a_loop, requests_of_many_sets_of_io_threads_are_announced) {
-  in_child([] {
-    event_loop loop{GetParam()};
-    for (const auto pipe : {0UL, 1UL, 2UL, 3UL, 4UL}) {
-      loop.submit(pipe);
-      loop.close_unknown();
-    }
-    loop.submit(5);
-    for (const auto pipe : {2UL, 5UL, 0UL, 4UL, 1UL, 3UL}) loop.complete(pipe);
-  });
-}
-
-// Oracle: after each of many losses, the next request is announced. There are more losses than eventfds that the ring
-// can read.
-TEST_P(descriptors_closed_in_a_loop, a_request_after_each_of_many_losses_is_announced) {
-  in_child([] {
-    event_loop loop{GetParam()};
-    loop.submit(0);
-    for (int times = 0; times < 20; ++times) {
-      loop.close_unknown();
-      loop.submit(1);
-      loop.complete(1);
-      loop.take_byte(1);
-    }
-  });
-}
-
-// Oracle: if a request is cancelled after the loss, it is announced: the thread that cancels it completes it.
-TEST_P(descriptors_closed_in_a_loop, a_cancelled_request_is_announced) {
-  in_child([] {
-    event_loop loop{GetParam()};
-    loop.submit(0);
-    loop.close_unknown();
-    loop.ctx.cancel(loop.poll_of(0));
-    EXPECT_EQ(loop.next(), &loop.poll_of(0));
-  });
-}
-
-// Oracle: if the ring or the kernel's AIO carries out a read after the loss, the read is announced.
-TEST_P(descriptors_closed_in_a_loop, a_direct_read_is_announced) {
-  in_child([] {
-    event_loop loop{GetParam()};
-    loop.submit(0);
-    loop.close_unknown();
-    const auto file = file_for_engine(std::string(4096, 'x'));
-    alignas(4096) static std::array<char, 4096> block;
-    auto read = aio::prep_pread(file.get(), block.data(), block.size(), 0);
-    read.data = &read;
-    ASSERT_EQ(loop.ctx.submit({&read}), 1U);
-    EXPECT_EQ(loop.next(), &read);
-    loop.complete(0);
-  });
-}
-
-/// The number of threads of this process with this name.
-long threads_named(std::string_view name) {
-  return std::ranges::count_if(std::filesystem::directory_iterator{"/proc/self/task"}, [&](const auto& task) {
-    std::string known;
-    std::getline(std::ifstream{task.path() / "comm"}, known);
-    return known == name;
-  });
-}
-
-// Oracle: the first set of I/O threads ends after the context, which continues, has got the last event of that set.
-TEST_P(descriptors_closed_in_a_loop, the_first_set_of_io_threads_ends_when_its_requests_have_been_reaped) {
-  in_child([] {
-    event_loop loop{GetParam()};
-    loop.submit(0);
-    loop.close_unknown();
-    loop.submit(1);
-    // A worker has the name of its creator until it sets its own.
-    EXPECT_TRUE(doorbell::test::eventually([] { return threads_named("doorbell-poller") == 2; }));
-    loop.complete(0);
-    EXPECT_TRUE(doorbell::test::eventually([] { return threads_named("doorbell-poller") == 1; }));
-    loop.complete(1);
-  });
-}
-
-// Oracle: where the system refuses io_uring_register(2), the requests submitted after the loss and the first completion
-// of those that were in flight are announced.
-TEST(descriptors_closed_in_flight, a_ring_that_keeps_no_files_announces_requests_after_the_loss) {
-  if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
-  in_child([] {
-    doorbell::test::refuse(SYS_io_uring_register, EPERM);
-    event_loop loop{aio::engine_kind::io_uring};
-    loop.submit(0);
-    loop.close_unknown();
-    loop.submit(1);
-    for (const auto pipe : {1UL, 0UL}) loop.complete(pipe);
-    for (int times = 0; times < 20; ++times) {
-      loop.close_unknown();
-      loop.submit(2);
-      loop.complete(2);
-      loop.take_byte(2);
-    }
-  });
-}
-
-INSTANTIATE_TEST_SUITE_P(, descriptors_closed_in_a_loop,
-                         testing::Values(aio::engine_kind::io_uring, aio::engine_kind::threads),
-                         [](const auto& tested) {
-                           return std::string{tested.param == aio::engine_kind::threads ? "threads" : "io_uring"};
-                         });
 
 INSTANTIATE_TEST_SUITE_P(, descriptors_closed,
                          testing::Values(way{"close_range", by_close_range}, way{"a_loop", by_a_loop},
