@@ -7,7 +7,7 @@
 // The first such request creates the kernel's context. It counts against fs.aio-max-nr as a context of the program
 // itself would. io_destroy(2) takes tens of milliseconds, so a few small contexts are kept for the next kernel_aio
 // instead of being destroyed. If there is no context, or if it is full, start() starts nothing, and the caller carries
-// the requests out by other means. After the system has refused io_setup(2) or io_submit(2), neither is tried again.
+// the requests out by other means. After the system has refused io_setup(2) or io_submit(2), no context is made.
 //
 // io_submit(2) takes a reference to the file, so the program may close it. The kernel completes each request by itself,
 // also at the end of the process; none can be cancelled.

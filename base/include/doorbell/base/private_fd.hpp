@@ -3,8 +3,8 @@
 // private_fd: owns a descriptor of the library itself. The program may close descriptors that it does not know
 // (closefrom(3), close_range(2), a loop), and then use their numbers for files of its own.
 //
-// The number is one that programs rarely use, and never 0, 1 or 2. Before the library writes to it or closes it,
-// is_ours() checks whether the number still refers to the same file:
+// The number is one that programs rarely use (0, 1 or 2 only if no other is free). Before the library writes to it or
+// closes it, is_ours() checks whether the number still refers to the same file:
 //   - no younger private_fd has the number; a table of all numbers below 4096 shows this without a system call;
 //   - the file has a mark that programs do not set. The mark is the signal of F_SETSIG, which has an effect only
 //     together with O_ASYNC. Many kinds of files (eventfd, epoll) share one inode, so fstat(2) cannot distinguish them.
