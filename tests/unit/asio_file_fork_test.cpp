@@ -72,6 +72,21 @@ TEST_F(asio_file_object, in_a_forks_child_calls_handlers_that_start_reads) {
   EXPECT_EQ(told_, std::vector<error_code>(4));
 }
 
+TEST_F(asio_file_object, in_a_forks_child_a_handler_that_was_posted_before_starts_a_read) {
+  if (!has_memory_folder()) GTEST_SKIP() << "no /dev/shm";
+  random_access_file file{io_, temporary_file_in(memory_folder, "text").release()};
+  file.async_read_some_at(0, net::buffer(room_), tell());
+  file.async_read_some_at(0, net::buffer(room_), [&](error_code ec, std::size_t) {
+    told_.push_back(ec);
+    file.async_read_some_at(0, net::buffer(room_), tell());
+  });
+  while (told_.empty()) io_.run_one();
+  io_.notify_fork(net::execution_context::fork_prepare);
+  io_.notify_fork(net::execution_context::fork_child);
+  io_.run();
+  EXPECT_EQ(told_, std::vector<error_code>(3));
+}
+
 // Oracle: the loop of the parent sleeps after the fork, and the completion of its read wakes it.
 TEST_F(asio_file_object, in_a_forks_parent_still_waits_for_its_operations) {
   stream_file reader{io_, pipe_.read.release()};

@@ -306,4 +306,37 @@ TEST_F(asio_file_without_loop, is_not_accessed_by_a_slot_that_is_emitted) {
   EXPECT_EQ(called, 1);
 }
 
+// A turn that the loop has queued already runs while handlers of the stream are posted and not called yet. Oracle: the
+// handlers of a stream are called in the order in which its operations end.
+TEST(asio_file_order, of_a_streams_handlers_is_that_of_its_operations_beside_another_file) {
+  if (!doorbell::test::has_memory_folder()) GTEST_SKIP() << "no /dev/shm";
+  for (int round = 0; round < 20; ++round) {
+    net::io_context io;
+    stream_file stream{io, doorbell::test::temporary_file_in(doorbell::test::memory_folder, "abc").release()};
+    stream.seek(0, file_base::seek_set);
+    doorbell::test::pipe_ends pipe;
+    stream_file reader{io, pipe.read.release()};
+    std::array<char, 3> letters{};
+    std::string order;
+    char byte = 0;
+    const auto read = [&](std::size_t i) {
+      stream.async_read_some(net::buffer(&letters.at(i), 1), [&, i](error_code ec, std::size_t bytes) {
+        EXPECT_FALSE(ec);
+        EXPECT_EQ(bytes, 1U);
+        order += letters.at(i);
+      });
+    };
+    reader.async_read_some(net::buffer(&byte, 1), [](error_code, std::size_t) {});
+    io.poll();  // the loop waits for the read of the pipe
+    net::post(io, [&] {
+      read(0);
+      read(1);
+      net::post(io, [&] { read(2); });
+      EXPECT_EQ(::write(pipe.write.get(), "x", 1), 1);
+    });
+    io.run();
+    ASSERT_EQ(order, "abc");
+  }
+}
+
 }  // namespace
