@@ -217,6 +217,7 @@ class eventfd_waiter : public std::enable_shared_from_this<eventfd_waiter>,
   /// look().
   [[nodiscard]] bool arm(const eventfd_interest& wanted) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const eventfd_ctx_lock queue{*ctx_};
+    // equivalent fault (dropped): look() is called once more and finds nothing to do
     if (posted_.load(base::memory_order_relaxed)) return true;  // a wake function has run, and posts look()
     if (!linked()) interest_ = {};
     interest_.add(wanted);

@@ -48,6 +48,7 @@ template <class Buffer, class Buffers>
 /// request is filled in place: copying a request that has just been written costs as much as the rest of the start.
 inline void ask_for_transfer(aio::iocb& request, bool reads, int fd, std::span<const iovec> vectors) noexcept {
   using aio::opcode;
+  // equivalent fault (comparison): a list of one buffer transfers the same bytes
   const bool is_list = vectors.size() > 1;
   const auto one = vectors.empty() ? iovec{} : vectors.front();
   const auto plain = reads ? opcode::pread : opcode::pwrite;

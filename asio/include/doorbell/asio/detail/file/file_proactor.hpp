@@ -106,6 +106,7 @@ class file_proactor {
   /// Calls the handler of an operation that was passed to post_deferred(). Called by a thread that runs the loop.
   static void run_deferred(file_op& ended) {
     auto* const proactor = ended.deferred_by;
+    // equivalent fault (negated): decides only whether starts are submitted singly or together
     const bool is_only = proactor->deferred_.fetch_sub(1, base::memory_order_relaxed) == 1;
     const sole_handler_scope here{is_only ? proactor : nullptr};
     ended.dispatch();
@@ -184,6 +185,7 @@ class file_proactor {
       const base::mutex_lock held{mutex_};
       file_op_queue landed = flight_.close();
       while (!landed.empty()) end(take_first(landed), -ECANCELED, ended);
+      // equivalent fault (negated): the wait that fork_prepare has cancelled calls a turn, too
       if (!ready_.empty()) ask_for_turn();
     }
     post_all(ended);
@@ -237,6 +239,7 @@ class file_proactor {
   // other, this handler is the only one.
   void defer(file_op& ended) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     ended.deferred_by = this;
+    // equivalent fault (constant): above 0, handlers are deferred, which takes longer
     deferred_.fetch_add(1, base::memory_order_relaxed);
     post_deferred(ended);
   }
@@ -269,6 +272,7 @@ class file_proactor {
     do {
       while (!ready_.empty() && submit(ended)) moved = true;
       events = reap(ended);
+      // equivalent fault (assignment): affects only how long the loop polls before it sleeps
       moved = moved || events > 0;
     } while (events > 0 && !ready_.empty());
     return moved;

@@ -167,6 +167,7 @@ class open_file : public std::enable_shared_from_this<open_file> {
   // Moves the self-reference to the last operation, so that the file is released with no lock held.
   void forget(file_op& ended) noexcept {
     outstanding.erase(outstanding.iterator_to(ended));
+    // equivalent fault (assignment): no code reads it after the end
     ended.file = nullptr;
     if (outstanding.empty()) ended.kept = std::move(kept_);
   }

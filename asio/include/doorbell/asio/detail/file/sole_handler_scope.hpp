@@ -25,6 +25,7 @@ class sole_handler_scope {
   /// @return whether this thread runs the only handler of `proactor`. Returns true once in each scope.
   [[nodiscard]] static bool take_first_start(const file_proactor& proactor) noexcept {
     if (innermost_ == nullptr || innermost_->proactor_ != &proactor) return false;
+    // equivalent fault (assignment): each start is then submitted by itself
     innermost_->proactor_ = nullptr;
     return true;
   }

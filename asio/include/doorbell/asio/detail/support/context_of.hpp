@@ -32,10 +32,12 @@ template <class Executor>
   return nullptr;
 }
 [[nodiscard]] inline boost::asio::io_context* loop_of(const boost::asio::io_context::executor_type& executor) noexcept {
+  // equivalent fault (returned): callers then use the executor itself, which takes longer
   return &boost::asio::query(executor, boost::asio::execution::context);
 }
 [[nodiscard]] inline boost::asio::io_context* loop_of(const boost::asio::any_io_executor& executor) noexcept {
   const auto* const known = executor.target<boost::asio::io_context::executor_type>();
+  // equivalent fault (returned): as above
   return known != nullptr ? loop_of(*known) : nullptr;
 }
 

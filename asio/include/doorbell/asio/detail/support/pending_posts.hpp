@@ -36,6 +36,7 @@ class pending_posts {
 
   /// Sleeps until no post is pending, which takes about as long as one post.
   void wait_for_none() noexcept {
+    // equivalent fault (flag): the first futex_wait() returns immediately
     for (auto word = word_.fetch_or(awaited, base::memory_order_acquire) | awaited; word != awaited;
          word = word_.load(base::memory_order_acquire))
       base::futex_wait(word_, word);

@@ -72,6 +72,7 @@ class count_source {
   [[nodiscard]] ssize_t read_now(std::uint64_t& count) const noexcept {
     const iovec into{.iov_base = &count, .iov_len = sizeof count};
     const auto bytes = ::preadv2(fd(), &into, 1, -1, RWF_NOWAIT);
+    // equivalent fault (comparison): after a hang-up the second read returns 0, too
     if (bytes < 0 && errno == EOPNOTSUPP) return read_if_readable(count);
     if (bytes > 0) tell_sanitizer();
     return bytes;

@@ -105,6 +105,7 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
   [[nodiscard]] count_source close() override {
     auto last = doorbell::eventfd::closed();
     const base::mutex_lock held{mutex_};
+    // equivalent fault (errno): the waits have been closed before and do not read it
     if (is_on()) last = end(boost::asio::error::operation_aborted);
     return std::move(source_);
   }
@@ -128,6 +129,7 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
   void look(error_code ec) {
     auto last = doorbell::eventfd::closed();
     const base::mutex_lock held{mutex_};
+    // equivalent fault (dropped): a read of the closed source fails, and the end is repeated without effect
     if (!is_on()) return;
     if (!ec) move_counts(ec);
     if (!ec) return wait();
@@ -136,6 +138,7 @@ class source_watch final : public std::enable_shared_from_this<source_watch<Exec
 
   void move_counts(error_code& ec) DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     signal_what_fits();
+    // equivalent fault (comparison): one more count is read in a turn
     for (int i = 0; i < counts_in_a_look && rest_ == 0; ++i) {
       rest_ = source_.read(ec);
       if (ec) break;
