@@ -138,6 +138,16 @@ TEST(background_thread, has_the_io_priority_of_the_process) {
   EXPECT_EQ(now.io_priority, of_this_thread().io_priority);
 }
 
+// The process has a priority of its own, and the creator none, which is 0.
+TEST(background_thread, has_the_io_priority_of_the_process_although_its_creator_has_none) {
+  in_child([] {
+    constexpr int lowest_best_effort = 2 << 13 | 7;
+    if (::syscall(SYS_ioprio_set, 1, 0, lowest_best_effort) != 0) return;
+    const auto now = of_thread_started_after([] { ASSERT_EQ(::syscall(SYS_ioprio_set, 1, 0, 0), 0); });
+    EXPECT_EQ(now.io_priority, of_this_thread().io_priority);
+  });
+}
+
 TEST(background_thread, has_a_large_stack_although_the_programs_default_is_small) {
   pthread_attr_t before;
   ASSERT_EQ(::pthread_getattr_default_np(&before), 0);

@@ -208,4 +208,20 @@ TEST(fork_aware_mutex, lock_in_a_child_succeeds_although_threads_of_the_parent_w
   mutex.unlock();
 }
 
+TEST(fork_aware_mutex, locked_for_good_is_never_locked_again) {
+  fork_aware_mutex free;
+  EXPECT_TRUE(free.try_lock_for_good());
+  fork_aware_mutex held;
+  held.lock();
+  EXPECT_FALSE(held.try_lock_for_good());
+  held.unlock();
+  held.lock_for_good();
+  for (auto* const each : {&free, &held}) {
+    EXPECT_FALSE(each->try_lock_for_good());
+    const bool locked = each->try_lock();
+    EXPECT_FALSE(locked);
+    if (locked) each->unlock();
+  }
+}
+
 }  // namespace

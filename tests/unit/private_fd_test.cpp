@@ -217,6 +217,7 @@ TEST(private_fd, keeps_its_file_in_a_move) {
     EXPECT_EQ(third.get(), number);
     EXPECT_TRUE(third.is_ours());
     EXPECT_EQ(third.release(), number);
+    EXPECT_EQ(third.get(), -1);
     EXPECT_FALSE(third.is_ours());
     third.reset();
     EXPECT_TRUE(is_open(number));
