@@ -11,6 +11,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -97,6 +99,23 @@ TEST(poll_fd_in_child, is_another_file_where_no_descriptor_is_left) {
   EXPECT_FALSE(is_readable(fd));
   for (const int one : all) ::close(one);
   EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+// Oracle: a write to the grandchild's poll descriptor does not show in the child's, although the grandchild has not
+// used the eventfd, and the child has destroyed an eventfd between two others.
+TEST(poll_fd_in_child, is_another_file_in_a_grandchild_after_the_child_has_destroyed_other_eventfds) {
+  std::array<eventfd, 4> efds;
+  std::array<int, 4> fds{};
+  for (std::size_t n = 0; n < efds.size(); ++n) fds.at(n) = efds.at(n).poll_fd();
+  for (std::size_t destroyed = 0; destroyed < efds.size(); ++destroyed)
+    in_child([&] {
+      efds.at(destroyed).close();
+      in_child([&] {
+        for (std::size_t n = 0; n < fds.size(); ++n) EXPECT_EQ(::eventfd_write(fds.at(n), 1) == 0, n != destroyed);
+      });
+      for (std::size_t n = 0; n < fds.size(); ++n)
+        EXPECT_TRUE(n == destroyed || !is_readable(fds.at(n))) << n << " of a program that destroyed " << destroyed;
+    });
 }
 
 TEST(poll_fd_in_child, stays_closed_if_the_program_has_closed_its_number) {

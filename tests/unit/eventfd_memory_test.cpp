@@ -19,6 +19,7 @@ namespace {
 
 using doorbell::eventfd;
 using doorbell::test::failing_new::has_failed;
+using doorbell::test::failing_new::is_lasting;
 using doorbell::test::failing_new::left;
 
 using doorbell::test::kernel_eventfd;
@@ -29,26 +30,28 @@ std::ptrdiff_t descriptors() {
   return std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, std::filesystem::directory_iterator{});
 }
 
-/// Calls call(ec) again and again: the first time its first allocation fails, then its second, until none fails. The
-/// test fails if that takes more than `most` calls. @return the number of allocations. Oracle: each failed call reports
-/// not_enough_memory, and leaves no descriptor behind.
+/// Calls call(ec) again and again: the first time its first allocation fails, then its second, until none fails; each
+/// time with and without the later allocations. The test fails if that takes more than `most` rounds. @return the
+/// number of allocations. Oracle: each failed call reports not_enough_memory, and leaves no descriptor behind.
 template <class Call>
 int fail_each_allocation(Call call) {
   constexpr int most = 50;
-  for (int count = 0; count < most; ++count) {
-    const auto before = descriptors();
-    std::error_code ec;
-    left = count;
-    has_failed = false;
-    call(ec);
-    left = -1;
-    if (!has_failed) {
-      EXPECT_NE(ec, std::errc::not_enough_memory);
-      return count;
+  for (int count = 0; count < most; ++count)
+    for (const bool fails_later_ones : {false, true}) {
+      const auto before = descriptors();
+      std::error_code ec;
+      left = count;
+      is_lasting = fails_later_ones;
+      has_failed = false;
+      call(ec);
+      left = -1;
+      if (!has_failed) {
+        EXPECT_NE(ec, std::errc::not_enough_memory);
+        return count;
+      }
+      EXPECT_EQ(ec, std::errc::not_enough_memory);
+      EXPECT_EQ(descriptors(), before);
     }
-    EXPECT_EQ(ec, std::errc::not_enough_memory);
-    EXPECT_EQ(descriptors(), before);
-  }
   ADD_FAILURE() << "the call still fails after " << most - 1 << " successful allocations";
   return most;
 }

@@ -23,6 +23,7 @@
 #include "support/fds.hpp"
 #include "support/file_kinds.hpp"
 #include "support/files.hpp"
+#include "support/refused_calls.hpp"
 #include "support/restricted.hpp"
 
 DOORBELL_TEST_FORKS
@@ -80,6 +81,29 @@ TEST(eventfd_recognition, needs_no_privileges) {
       for (const auto& [kind, fd] : others.all()) EXPECT_FALSE(is_eventfd(fd.get())) << kind;
       for (const auto& [kind, fd] : eventfds) EXPECT_TRUE(is_eventfd(fd.get())) << kind;
     });
+}
+
+// Oracle: fdinfo recognizes an eventfd, and no other file, if a sandbox refuses one of the calls of the first check.
+TEST(eventfd_recognition, works_in_a_sandbox_that_refuses_ioctl) {
+  if (!doorbell::test::can_refuse()) GTEST_SKIP() << "needs seccomp(2)";
+  in_child([] {
+    const doorbell::test::other_files others;
+    const auto eventfds = doorbell::test::eventfds();
+    doorbell::test::refuse(SYS_ioctl, EPERM);
+    for (const auto& [name, fd] : eventfds) {
+      EXPECT_FALSE(answers_as_eventfd(fd.get())) << name;
+      EXPECT_TRUE(is_eventfd(fd.get())) << name;
+      EXPECT_FALSE(error_of_opening(fd.get())) << name;
+    }
+    for (const auto& [name, fd] : others.all()) EXPECT_FALSE(is_eventfd(fd.get())) << name;
+  });
+}
+
+TEST(eventfd_recognition, opens_no_descriptor_that_programs_inherit) {
+  const auto fd = kernel_eventfd();
+  const auto info = doorbell::open_fdinfo(fd.get());
+  if (!info) GTEST_SKIP() << "there is no fdinfo";
+  EXPECT_EQ(::fcntl(info.get(), F_GETFD), FD_CLOEXEC);
 }
 
 // The kernel, too, refuses an O_PATH descriptor for each operation that needs an open file.
