@@ -19,6 +19,7 @@ constinit bool has_begun = false;
 constinit bool is_cleared_by_kernel = false;
 
 std::uint32_t next_number() noexcept {
+  // equivalent fault (constant): the numbers only need to differ
   auto number = last.fetch_add(1, memory_order_relaxed) + 1;
   if (number == 0) number = last.fetch_add(1, memory_order_relaxed) + 1;
   return number;

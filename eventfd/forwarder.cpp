@@ -101,6 +101,7 @@ void eventfd_ctx::forwarder::settle_locked(settlement of) noexcept {
     ctx_.notify_waiters_locked(came_back);
   }
   if (of.moved > 0) ctx_.notify_waiters_locked(POLLOUT);
+  // equivalent fault (constant): that it changes is enough
   settlements_.fetch_add(1, base::memory_order_relaxed);
   if (std::exchange(is_awaited_, false)) base::futex_wake_all(&settlements_);
 }
