@@ -312,12 +312,19 @@ TEST(notifier, calls_that_fail_report_the_error_and_no_count) {
   efd.signal();
 }
 
+/// Cannot be compared with nullptr, so only the converted function shows that it is empty.
+struct converts_to_an_empty_release {
+  explicit operator notifier::release_function() const { return {}; }
+};
+
 TEST(notifier, with_an_empty_release_function_is_ended_by_the_last_close) {
   eventfd efd;
   const std::function<void()> nothing;
   notifier watch{efd, [](auto&) {}, nothing};
   notifier other{efd, [](auto&) {}, notifier::release_function{}};
+  notifier converted{efd, [](auto&) {}, converts_to_an_empty_release{}};
   efd.close();
+  EXPECT_EQ(converted.unregister(), doorbell::decoupled::by_hup);
   EXPECT_EQ(watch.unregister(), doorbell::decoupled::by_hup);
   EXPECT_EQ(other.unregister(), doorbell::decoupled::by_hup);
 }
