@@ -90,7 +90,7 @@ class eventfd_ctx::poll_bridge final : public file_entry {
       made = base::unique_fd{number};
     }
     [[maybe_unused]] const int same = fd_.release();
-    fd_ = base::private_fd::with_number_of(std::move(made));
+    fd_ = base::private_fd::at_number_of(std::move(made));
     readable_ = false;
   }
 

@@ -163,4 +163,28 @@ TEST(forwarding_in_child, moves_counts_that_the_child_signals) {
   ::close(target);
 }
 
+// Oracle: a program without another free number gets 0, and its child has a file of its own there.
+TEST(poll_fd_in_child, is_another_file_at_number_0) {
+  in_child([] {
+    const eventfd efd{0, EFD_NONBLOCK};
+    ::close(0);
+    rlimit limit{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+    auto one = limit;
+    one.rlim_cur = 1;
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &one), 0);
+    ASSERT_EQ(efd.poll_fd(), 0);
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+    in_child([&] {
+      efd.signal();
+      EXPECT_TRUE(is_readable(0));
+      EXPECT_EQ(efd.read(), 1U);
+      EXPECT_FALSE(is_readable(0));
+      efd.signal();
+      EXPECT_TRUE(is_readable(0));
+    });
+    EXPECT_FALSE(is_readable(0));
+  });
+}
+
 }  // namespace

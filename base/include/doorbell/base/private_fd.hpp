@@ -38,6 +38,8 @@ class private_fd {
   [[nodiscard]] static private_fd with_number_of(unique_fd fd) noexcept {
     return private_fd{std::move(fd), true, first_unreserved};
   }
+  /// The same, but keeps each number: for a file that replaces another one at a number that the program has.
+  [[nodiscard]] static private_fd at_number_of(unique_fd fd) noexcept { return private_fd{std::move(fd), true, 0}; }
   /// Duplicates a descriptor of the program.
   /// @return empty, with errno as set by fcntl(2) for F_DUPFD_CLOEXEC, if it fails.
   [[nodiscard]] static private_fd duplicate_of(int program_fd) noexcept;
