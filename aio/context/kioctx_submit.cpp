@@ -22,7 +22,7 @@ namespace {
 // engine that submits reads together is cheaper than one system call for each.
 bool is_batch(std::span<iocb* const> iocbs) noexcept {
   constexpr std::size_t enough = 4;
-  // equivalent fault (negated): the file of a null iocb has no hint, and without batches reads only cost time
+  // equivalent fault (negated): callers have returned already if the iocb is null; without batches, reads take longer
   return iocbs.size() >= enough && iocbs.front() != nullptr && iocbs.front()->file();
 }
 bool is_batch(std::span<iocb_abi* const> /*iocbs*/) noexcept { return false; }

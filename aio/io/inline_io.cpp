@@ -157,7 +157,8 @@ request::inline_policy when_to_try(const request& checked, const file_facts& fil
   const bool is_file = S_ISREG(file.type) || S_ISBLK(file.type);
   if (!is_file || !is_transfer(checked.iocb)) return when::never;
   if (is_read(checked.iocb) && as_the_kernel && !file.is_direct && reads_block()) return when::always;
-  if ((checked.iocb.flags & iocb_abi::flag_ioprio) != 0) return when::never;  // equivalent fault (returned): never is 0
+  // equivalent fault (returned): when::never is 0
+  if ((checked.iocb.flags & iocb_abi::flag_ioprio) != 0) return when::never;
   if (is_read(checked.iocb))
     return file.is_direct || (was_tried && is_plain_read(checked.iocb)) ? when::never : when::first;
   if (hints.of(checked.iocb.fildes) == file_hints::kind::memory) return when::always;

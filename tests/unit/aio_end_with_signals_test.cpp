@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A process that ends signals the kernel eventfds of its accepted file I/O, because another process may wait for them.
+// At its end, a process signals the kernel eventfds of its accepted file I/O, because another process may wait for
+// them.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
 #include <doorbell/eventfd.hpp>

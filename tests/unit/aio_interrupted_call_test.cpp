@@ -60,7 +60,7 @@ TEST_F(aio_interrupted_call, calls_of_a_context_are_refused) {
   expect_untouched(ctx);
 }
 
-// The destructor of a context that has requests ends the program here.
+// The destructor of a context that has not been moved would end the program here.
 TEST_F(aio_interrupted_call, a_context_that_has_been_moved_may_be_destroyed) {
   std::optional<aio::context> moved{8U};
   aio::context ctx{std::move(*moved)};

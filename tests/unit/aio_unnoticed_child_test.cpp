@@ -73,7 +73,7 @@ TEST_F(aio_unnoticed_child, does_not_wait_for_sections_of_its_parents_threads) {
   may_end.notify_all();
 }
 
-TEST_F(aio_unnoticed_child, does_not_take_contexts_of_the_kernel_for_its_parents) {
+TEST_F(aio_unnoticed_child, forgets_its_parents_contexts_of_the_kernel) {
   const auto made = aio::kernel_context::create(1);
   if (made == 0) GTEST_SKIP() << "no kernel AIO in this system";
   in_cloned_child([&] {

@@ -306,7 +306,7 @@ TEST_F(asio_file_without_loop, is_not_accessed_by_a_slot_that_is_emitted) {
   EXPECT_EQ(called, 1);
 }
 
-// A turn that the loop has queued already runs while handlers of the stream are posted and not called yet. Oracle: the
+// A turn that was queued earlier runs while handlers of the stream have been posted but not called. Oracle: the
 // handlers of a stream are called in the order in which its operations end.
 TEST(asio_file_order, of_a_streams_handlers_is_that_of_its_operations_beside_another_file) {
   if (!doorbell::test::has_memory_folder()) GTEST_SKIP() << "no /dev/shm";

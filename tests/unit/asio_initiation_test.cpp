@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Initiating functions: the executors that they tell completion tokens, operations that are started while the execution
-// context shuts down, and traces that ended operations must not leave.
+// context shuts down, and the traces that an operation must not leave after its end.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>

@@ -63,7 +63,7 @@ TEST(call_scope, a_part_outside_of_calls_changes_nothing) {
   EXPECT_FALSE(inside_of_call::is_now());
 }
 
-TEST(call_scope, a_call_must_return_after_a_refusal_since_its_begin_only) {
+TEST(call_scope, a_call_must_return_only_if_there_was_a_refusal_since_its_begin) {
   {
     const refusals_remembered refusals;
     const call_scope call;

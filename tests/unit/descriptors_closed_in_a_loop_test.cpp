@@ -193,7 +193,8 @@ TEST_P(descriptors_closed_in_a_loop, a_direct_read_is_announced) {
 // Oracle: the request in flight at the loss, and one submitted after a shortage of descriptors, are announced, however
 // often the library has tried to create an eventfd in the shortage.
 TEST_P(descriptors_closed_in_a_loop, requests_are_announced_after_a_shortage_of_descriptors) {
-  // More attempts than eventfds that the ring can read: one number of attempts would reuse the place of the old one.
+  // More attempts than the ring has slots: a fault would show only after the number of attempts that leads to the slot
+  // of the first eventfd.
   for (int attempts = 0; attempts < 9 && !HasFailure(); ++attempts)
     in_child([&] {
       event_loop loop{GetParam()};
@@ -256,8 +257,8 @@ TEST(descriptors_closed_in_flight, a_ring_that_keeps_no_files_announces_requests
   });
 }
 
-// Oracle: each request of a thread that has ended is announced, although the read of the eventfd that this thread has
-// started in the ring ends after the loop has got the event, and the loop reaps its result after the loss.
+// Oracle: each request of a thread that has ended is announced. That thread started the ring's read of the eventfd. The
+// read ends only after the loop has got the first event, and its result is reaped after the loss.
 TEST(descriptors_closed_in_flight, requests_of_a_thread_that_has_ended_are_announced) {
   in_child([] {
     event_loop loop{aio::engine_kind::io_uring};
@@ -310,8 +311,8 @@ void complete_while_asleep(event_loop& loop, std::size_t pipe) {
   ASSERT_EQ(events[0].data, &loop.poll_of(pipe));
 }
 
-// Oracle: get_events() returns the event of a request that was in flight long before its timeout, although there have
-// been more losses since than eventfds that the ring can read.
+// Oracle: long before its timeout, get_events() returns the event of a request that was in flight at the first loss,
+// although there were more losses than eventfds that the ring can read.
 TEST(descriptors_closed_in_flight, a_sleeper_gets_the_events_after_many_losses) {
   if (!new_io_uring()) GTEST_SKIP() << "no io_uring";
   in_child([] {

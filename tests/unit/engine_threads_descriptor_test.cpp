@@ -154,7 +154,7 @@ TEST(descriptor_of_engine_threads, one_that_the_io_threads_lack_announces_reques
 
 // Oracle: the engine must be looked at as long as there is a request that is not reaped. Afterwards the lost I/O
 // threads have no file any more.
-TEST(descriptor_of_engine_threads, one_that_lost_io_threads_should_signal_is_replaced_by_looks_at_the_engine) {
+TEST(descriptor_of_engine_threads, is_not_enough_while_lost_io_threads_have_requests) {
   in_child([] {
     used_engine one;
     ASSERT_GE(one.carrier.descriptor(), 0);

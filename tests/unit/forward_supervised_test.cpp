@@ -141,7 +141,8 @@ TEST(forward_waiting_counts, are_reported_until_they_have_arrived) {
   }
 }
 
-// Oracle: of a number that is not a count of the eventfd, what does not fit is returned, and the rest arrives.
+// Oracle: the function returns the part of its argument that does not fit, and the rest arrives. The argument is not
+// part of the eventfd's count.
 TEST(forward_directly, returns_the_amount_that_does_not_fit) {
   const eventfd efd;
   const auto there = kernel_eventfd();

@@ -21,7 +21,8 @@ namespace aio = doorbell::aio;
 
 void (*last_of_all)() = nullptr;
 
-// Called after the library's destructor, which has the priority 101. Only the linker reserves these numbers.
+// Called after the library's destructor, which has the priority 101. g++ warns about priorities up to 100,
+// which are reserved for the implementation.
 #pragma GCC diagnostic push
 #ifndef __clang__  // which has no such warning
 #pragma GCC diagnostic ignored "-Wprio-ctor-dtor"

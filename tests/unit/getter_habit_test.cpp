@@ -23,7 +23,8 @@ TEST(habit_of_getters, sleeps_elsewhere_before_the_first_sleep_here_do_not_count
   EXPECT_TRUE(habit.is_of_this_thread());
 }
 
-// Most rounds count, because the kernel may put the thread to sleep for another reason, for example to load a page.
+// It suffices that the thread keeps the habit in half of the rounds, because the kernel may put the thread to sleep for
+// another reason, for example to load a page.
 TEST(habit_of_getters, a_thread_that_sleeps_only_here_keeps_it) {
   constexpr int rounds = 20;
   getter_habit habit;

@@ -64,7 +64,7 @@ TEST_F(contexts_of_kernel, are_kept_for_later_up_to_four) {
   for (std::size_t n = 0; n < many; ++n) use(*together.emplace_back(std::make_unique<by_handle>(size_of_spares)));
 }
 
-// Oracle: after a refusal, a context that is new to the library needs none in the kernel. After a shortage it gets one.
+// Oracle: after a refusal, a new context of the library gets none in the kernel. After a shortage it gets one.
 TEST_F(contexts_of_kernel, are_made_after_a_shortage_and_not_after_a_refusal) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
   for (const int error : {EPERM, ENOSYS, EACCES, EAGAIN, ENOMEM}) {

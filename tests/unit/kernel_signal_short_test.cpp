@@ -103,8 +103,8 @@ TEST_F(kernel_signal, a_read_of_a_pipe_does_not_block_submit_after_many_calls) {
   EXPECT_EQ(text, 'x');
 }
 
-// While such a read is in flight, a wait with a mask looks for its end every millisecond. Oracle: the wait has no
-// timeout, so it returns only with the event.
+// While a read that the kernel signals is in flight, a wait with a mask looks for its end every millisecond. Oracle:
+// the wait has no timeout, so it returns only with the event.
 TEST_F(kernel_signal, a_wait_with_a_mask_and_no_timeout_ends_by_its_event) {
   constexpr std::size_t size = std::size_t{16} << 20;
   const auto large = doorbell::test::temporary_file(std::string(size, 'x'));

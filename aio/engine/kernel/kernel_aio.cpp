@@ -112,7 +112,7 @@ void prepare(iocb_abi& made, request& asked, int notify_fd) noexcept {
 kernel_aio::kernel_aio(unsigned in_flight) noexcept : wanted_{in_flight} {
   alarm_.data = name_of_alarm();
   alarm_.lio_opcode = static_cast<std::uint16_t>(opcode::poll);
-  // equivalent fault (assignment): the kernel adds ERR and HUP, so a poll for no event waits for the same ones
+  // equivalent fault (assignment): the kernel adds ERR and HUP, so a poll for no event can be cancelled as well
   alarm_.buf = POLLPRI;
 }
 

@@ -136,8 +136,8 @@ std::unique_ptr<engine_uring> engine_uring::make(unsigned in_flight, std::error_
     ec = std::make_error_code(std::errc::not_enough_memory);
     return nullptr;
   }
-  // One completion more than requests, for a wakeup. The kernel keeps completions that do not fit (those of watches
-  // come, too), so a process that has little memory for rings gets a smaller queue.
+  // One completion more than requests, for a wakeup; reads of watch() have completions, too. The kernel keeps
+  // completions that do not fit, so a process that has little memory for rings gets a smaller queue.
   const auto completions = std::min(std::bit_ceil(in_flight + 1), max_completion_entries);
   const auto entries = std::min(std::bit_ceil(in_flight), max_submission_entries);
   int error = set_up(made->ring_, entries, completions);

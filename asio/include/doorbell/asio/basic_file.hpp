@@ -318,7 +318,7 @@ class basic_file : public file_base {
     const auto facts = aio::file_facts::look_up(native_file, refused);
     if (refused) return {refused.value(), boost::system::system_category()};
     auto& service = boost::asio::use_service<detail::file_service>(detail::context_of(executor_));
-    // equivalent fault (call): posts by way of the closed descriptor take longer
+    // equivalent fault (call): without a loop, file_service posts through its poster_, which takes longer
     service.set_loop(detail::loop_of(executor_));
     file_ = std::make_shared<detail::open_file>(service.link(), native_file, facts, access_);
     return {};
