@@ -257,8 +257,8 @@ TEST(descriptors_closed_in_flight, a_ring_that_keeps_no_files_announces_requests
   });
 }
 
-// Oracle: each request of a thread that has ended is announced. That thread started the ring's read of the eventfd. The
-// read ends only after the loop has got the first event, and its result is reaped after the loss.
+// The thread that has ended started the ring's read of the eventfd. The read ends only after the loop has got the first
+// event, and its result is reaped after the loss. Oracle: each request of this thread is announced.
 TEST(descriptors_closed_in_flight, requests_of_a_thread_that_has_ended_are_announced) {
   in_child([] {
     event_loop loop{aio::engine_kind::io_uring};
