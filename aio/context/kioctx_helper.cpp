@@ -114,7 +114,6 @@ void kioctx::fill_ring_until_asked() noexcept {
 void kioctx::on_getevents() noexcept {
   if (last_call_.load(base::memory_order_relaxed) != last_call::since_round)
     last_call_.store(last_call::since_round, base::memory_order_relaxed);
-  // equivalent fault (negated): the reaper goes on filling the ring, which costs time
   if (reaper_work_.load(base::memory_order_acquire) != reaper_work::until_asked) return;
   const base::mutex_lock held{reaper_work_lock_};
   if (reaper_work_.load(base::memory_order_relaxed) != reaper_work::until_asked) return;

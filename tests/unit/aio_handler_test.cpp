@@ -5,6 +5,7 @@
 #include <doorbell/aio_calls.hpp>
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <thread>
 #include <vector>
@@ -267,8 +269,12 @@ TEST_F(aio_in_handler, a_wait_of_a_handler_that_interrupts_a_wait_is_woken_by_it
       is_submitted.notify_all();
       if (got == 1) got = aio::io_getevents(ctx_, 1, 1, &event, nullptr);
     }};
-    alarm_clock clock;
-    ASSERT_TRUE(clock.set(50'000'000));
+    doorbell::test::sleeper outer;
+    const std::jthread interrupter{[&, thread = ::pthread_self()] {
+      EXPECT_TRUE(outer.wait_until_asleep());
+      ::pthread_kill(thread, SIGUSR1);
+    }};
+    outer.here();
     aio::io_event none{};
     EXPECT_EQ(aio::io_getevents(ctx_, 1, 1, &none, nullptr), -EINTR);
     const auto after = std::chrono::steady_clock::now();

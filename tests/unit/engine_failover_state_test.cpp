@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -129,29 +130,37 @@ TEST_F(failover, a_program_that_waits_for_the_descriptor_needs_no_other) {
   EXPECT_EQ(result_of(waiting_), POLLIN);
 }
 
-// Oracle: the thread wakes long before its periodic check.
+// Oracle: in the quickest of a few rounds, the thread wakes long before its periodic check.
 TEST_F(failover, a_thread_that_sleeps_at_both_wakes_although_the_reaper_ignores_the_descriptors) {
-  in_ring_.ends_by_itself = in_ring_.is_direct = true;
-  gain_habit();
-  start(in_ring_);
-  start(waiting_);
-  auto woken = aio::engine::wait_result::timed_out;
-  std::chrono::steady_clock::time_point began;
-  {
-    const doorbell::test::asleep waiter{[&] {
-      EXPECT_TRUE(both_.begin_wait());
-      woken = both_.wait({});
-      both_.end_wait();
-    }};
-    both_.ignore_descriptors();
-    began = std::chrono::steady_clock::now();
-    complete(pipe_);
+  auto shortest = std::chrono::steady_clock::duration::max();
+  for (int round = 0; round < 3; ++round) {
+    const doorbell::test::pipe_ends pipe;
+    const doorbell::test::pipe_ends of_ring;
+    aio::request waiting{aio::prep_poll(pipe.read.get(), POLLIN), nullptr};
+    aio::request in_ring{aio::prep_pread(of_ring.read.get(), &byte_, 1, 0), nullptr};
+    in_ring.ends_by_itself = in_ring.is_direct = true;
+    gain_habit();
+    start(in_ring);
+    start(waiting);
+    auto woken = aio::engine::wait_result::timed_out;
+    std::chrono::steady_clock::time_point began;
+    {
+      const doorbell::test::asleep waiter{[&] {
+        EXPECT_TRUE(both_.begin_wait());
+        woken = both_.wait({});
+        both_.end_wait();
+      }};
+      both_.ignore_descriptors();
+      began = std::chrono::steady_clock::now();
+      complete(pipe);
+    }
+    shortest = std::min(shortest, std::chrono::steady_clock::now() - began);
+    EXPECT_EQ(woken, aio::engine::wait_result::ready);
+    EXPECT_EQ(result_of(waiting), POLLIN);
+    complete(of_ring);
+    EXPECT_EQ(result_of(in_ring), 1);
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - began, 700ms);
-  EXPECT_EQ(woken, aio::engine::wait_result::ready);
-  EXPECT_EQ(result_of(waiting_), POLLIN);
-  complete(of_ring_);
-  EXPECT_EQ(result_of(in_ring_), 1);
+  EXPECT_LT(shortest, 500ms);
 }
 
 // The ring ends a request that no thread has cancelled, as io_uring does when the submitting thread ends. Oracle: the

@@ -65,10 +65,12 @@ class used_engine {
   doorbell::test::pipe_ends pipe;
   doorbell::base::unique_fd file = temporary_file("hello");
   aio::io_threads& threads = new_io_threads();
-  aio::engine_threads carrier{threads};
 
  private:
-  std::vector<std::unique_ptr<aio::request>> owned_;
+  std::vector<std::unique_ptr<aio::request>> owned_;  // destroyed after the engine
+
+ public:
+  aio::engine_threads carrier{threads};
 };
 
 // By number, because ThreadSanitizer would report that the library uses a descriptor that the program has closed.

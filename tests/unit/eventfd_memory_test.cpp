@@ -32,8 +32,8 @@ std::ptrdiff_t descriptors() {
 
 /// Calls call(ec) again and again: the first time its first allocation fails, then its second, until none fails; each
 /// time once so that the later allocations succeed, and once so that they fail, too. The test fails if that takes more
-/// than `most` rounds. @return the
-/// number of allocations. Oracle: each failed call reports not_enough_memory, and leaves no descriptor behind.
+/// than `most` rounds. Oracle: each failed call reports not_enough_memory, and leaves no descriptor behind.
+/// @return the number of allocations.
 template <class Call>
 int fail_each_allocation(Call call) {
   constexpr int most = 50;

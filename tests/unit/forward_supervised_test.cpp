@@ -5,6 +5,7 @@
 #include <doorbell/eventfd.hpp>
 
 #include <gtest/gtest.h>
+#include <linux/futex.h>
 #include <sys/syscall.h>
 
 #include <fcntl.h>
@@ -111,8 +112,9 @@ TEST(forward_supervised, stopped_without_a_count_in_flight_does_not_wait) {
                            EXPECT_EQ(take(there.get()), 3U);
                          }};
   int waits = 0;
-  child.supervise(20s, [&](const supervised_call&) {
-    ++waits;
+  child.supervise(20s, [&](const supervised_call& asked) {
+    const auto operation = static_cast<int>(asked.arguments[1]) & FUTEX_CMD_MASK;
+    waits += asked.thread == child.pid() && (operation == FUTEX_WAIT || operation == FUTEX_WAIT_BITSET);
     return supervised_child::pass;
   });
   EXPECT_EQ(waits, 0);

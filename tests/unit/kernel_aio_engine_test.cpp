@@ -118,11 +118,10 @@ TEST_F(engine_of_direct_requests, a_descriptor_with_number_0_announces_a_complet
     auto& own = *new aio::io_threads{{.most_workers = 1, .idle_time = 1h}, 2};
     ASSERT_FALSE(own.start());
     aio::engine_threads carrier{own};
-    ::close(STDIN_FILENO);
+    ASSERT_EQ(::close(STDIN_FILENO), 0);
     int number = -1;
     {
       const doorbell::test::no_more_fds meanwhile{1};
-      const unique_fd last{::fcntl(pipe_.read.get(), F_DUPFD_CLOEXEC, 1)};
       number = carrier.descriptor();
     }
     EXPECT_EQ(number, 0);

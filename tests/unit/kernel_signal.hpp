@@ -65,10 +65,11 @@ class kernel_signal : public direct {
     std::atomic_ref<unsigned>{ring.head}.store(tail, std::memory_order_release);
     return res;
   }
-  static bool is_signalled(const unique_fd& eventfd) {
-    pollfd signalled{.fd = eventfd.get(), .events = POLLIN, .revents = 0};
+  static bool is_signalled(int descriptor) {
+    pollfd signalled{.fd = descriptor, .events = POLLIN, .revents = 0};
     return ::poll(&signalled, 1, 20'000) == 1;
   }
+  static bool is_signalled(const unique_fd& eventfd) { return is_signalled(eventfd.get()); }
 
   unique_fd efd = kernel_eventfd();
 

@@ -114,8 +114,8 @@ std::size_t engine_failover::start_by_io_threads(std::span<request* const> reque
 
 void engine_failover::tell_sleeper(std::uint32_t where) noexcept {
   const auto place = place_.load(base::memory_order_seq_cst);
-  // A sleeper at the descriptors of both must poll for completions that neither descriptor announces, so it is woken.
-  const bool must_look = where == at_io_threads && place == (at_ring | at_io_threads) && threads()->has_unnotified();
+  // A sleeper at both must poll for completions that nothing announces, so it is woken.
+  const bool must_look = where == at_io_threads && place == (at_ring | at_io_threads) && threads()->must_be_looked_at();
   if (place == nowhere || ((place & where) != 0 && !must_look) || !waiting()) return;
   if (where == at_io_threads)
     ring_->wake();
@@ -124,7 +124,8 @@ void engine_failover::tell_sleeper(std::uint32_t where) noexcept {
 }
 
 bool engine_failover::has_watches(const engine_threads& others) const noexcept {
-  return ring_->has_watch(others.eventfd_serial()) && ring_->is_watching_kept();
+  const auto newest = others.eventfd_serial();
+  return ring_->has_watch(newest) && ring_->is_watching_kept(newest);
 }
 
 // @return false: the ring's descriptor does not announce the completions of the I/O threads, because the ring has just
@@ -132,10 +133,10 @@ bool engine_failover::has_watches(const engine_threads& others) const noexcept {
 // must_be_looked_at() is true.
 //
 //   submitter                            another submitter
-//   lock; has_watch()? no
+//   lock; is_watching()? no
 //   takes the eventfd of the I/O threads
 //   watch(): the ring reads it; unlock
-//                                        lock; has_watch()? yes: returns
+//                                        lock; is_watching()? yes: returns
 //
 //   forbidden: both find no watch, and the program closes the eventfd meanwhile. The other submitter would exchange it
 //              while the ring reads the old one, which the I/O threads signal no more.
@@ -143,13 +144,15 @@ bool engine_failover::watch_io_threads() const noexcept {
   const auto* const others = threads();
   if (others == nullptr || !ring_->works() || has_watches(*others)) return true;
   const base::mutex_lock held{watch_lock_};
-  ring_->watch_kept();
-  if (ring_->has_watch(others->eventfd_serial())) return true;
-  const auto completions = others->descriptor_for_reader();
-  if (completions.number < 0 || !ring_->watch(completions.number, completions.serial)) return false;
-  // The eventfd that was the newest one before may be kept and not read.
-  ring_->watch_kept();
-  return true;
+  // Exact, because watch() runs only under this lock.
+  bool is_watched = ring_->is_watching(others->eventfd_serial());
+  if (!is_watched) {
+    const auto completions = others->descriptor_for_reader();
+    is_watched = completions.number >= 0 && ring_->watch(completions.number, completions.serial);
+  }
+  // The eventfd that was the newest one before may be kept and not read, also if no other one can be made now.
+  if (const auto newest = others->eventfd_serial(); !ring_->is_watching_kept(newest)) ring_->watch_kept(newest);
+  return is_watched;
 }
 
 // If the ring takes no entry now, an event loop learns of the completions after the next start() or reap().
@@ -247,9 +250,10 @@ engine::wait_result engine_failover::sleep(std::uint32_t where, base::deadline u
 engine::wait_result engine_failover::sleep_at_both(engine_threads& others, base::deadline until) noexcept {
   using clock = std::chrono::steady_clock;
   if (others.has_completions()) return wait_result::ready;
-  if (is_polled() && has_watches(others) && !others.must_be_looked_at()) return ring_->wait(until);
+  const bool must_look = others.must_be_looked_at();
+  if (is_polled() && has_watches(others) && !must_look) return ring_->wait(until);
   const auto both = descriptors();
-  const bool is_announced = both[0] >= 0 && both[1] >= 0 && !others.has_unnotified();
+  const bool is_announced = both[0] >= 0 && both[1] >= 0 && !must_look;
   const auto next_look = clock::now() + (is_announced ? longest_sleep : look_every);
   const bool is_last = until && *until <= next_look;
   const auto left = base::time_left(is_last ? *until : next_look);
@@ -296,6 +300,7 @@ std::array<int, 2> engine_failover::descriptors() const noexcept {
   const int of_ring = ring_->descriptor();  // may be the first call to detect that the ring is lost
   if (others == nullptr || (is_polled() && of_ring >= 0)) return {of_ring, -1};
   const int of_io_threads = others->descriptor();
+  restore_reader(*others);
   io_threads_are_silent_.store(of_io_threads < 0, base::memory_order_relaxed);
   return of_ring < 0 ? std::array{of_io_threads, -1} : std::array{of_ring, of_io_threads};
 }
@@ -309,7 +314,21 @@ void engine_failover::ignore_descriptors() noexcept {
   auto* const others = threads();
   if (others == nullptr || is_polled()) return;
   others->ignore_descriptors();
+  restore_reader(*others);
   if (place_.load(base::memory_order_seq_cst) == (at_ring | at_io_threads)) std::ignore = others->descriptor();
+}
+
+//   a thread of the library              the program's first descriptor()
+//   is_polled()? no
+//                                        is_polled_ = true; the ring becomes the reader of the eventfd
+//   engine_threads' descriptor(), or
+//   ignore_descriptors(): no reader
+//   is_polled()? the ring is the reader
+//
+//   forbidden: the ring reads the eventfd, and engine_threads does not know it: it would not replace a lost eventfd.
+//              engine_threads' lock orders the two, so the library's thread sees is_polled_.
+void engine_failover::restore_reader(const engine_threads& others) const noexcept {
+  if (is_polled() && ring_->works()) std::ignore = others.descriptor_for_reader();
 }
 
 bool engine_failover::must_be_looked_at() const noexcept {

@@ -158,6 +158,7 @@ class engine_failover final : public engine {
   [[nodiscard]] bool restart(request& orphan) noexcept;
   [[nodiscard]] bool watch_io_threads() const noexcept;
   [[nodiscard]] bool has_watches(const engine_threads& others) const noexcept;
+  void restore_reader(const engine_threads& others) const noexcept;
   void watch_new_eventfd(const engine_threads& others, std::uint32_t serial_before) const noexcept;
   [[nodiscard]] std::uint32_t where_requests_are() const noexcept;
   void tell_sleeper(std::uint32_t where) noexcept;

@@ -105,7 +105,7 @@ std::size_t engine_threads::start(std::span<request* const> requests) noexcept {
 std::size_t engine_threads::start_direct(std::span<request* const> requests) noexcept {
   if (!kernel_aio::can_take(*requests.front())) return 0;
   // Programs that use the calls by handle do not wait for the descriptor. A library thread that begins to wait for it
-  // later checks has_unnotified().
+  // later checks must_be_looked_at().
   const bool must_notify = std::ranges::any_of(requests, [watched = is_watched()](const auto* each) {
     return !each->kernel_may_signal && (watched || !each->is_left_to_kernel || each->target.eventfd != nullptr);
   });
@@ -191,20 +191,20 @@ engine_threads::io_threads_queue& engine_threads::queue_in(const io_threads& wit
 
 bool engine_threads::has_pinned_requests() const noexcept {
   const auto* queue = queues_.load(base::memory_order_acquire);
-  while (queue != nullptr && queue->requests.load(base::memory_order_relaxed) == 0) queue = queue->older();
+  while (queue != nullptr && queue->requests.load(base::memory_order_seq_cst) == 0) queue = queue->older();
   return queue != nullptr;
 }
 
 bool engine_threads::has_requests_in_lost_io_threads() const noexcept {
   const auto* const now = io_threads_.load(base::memory_order_acquire);
   const auto* queue = queues_.load(base::memory_order_acquire);
-  while (queue != nullptr && (queue->is_of(*now) || queue->requests.load(base::memory_order_relaxed) == 0))
+  while (queue != nullptr && (queue->is_of(*now) || queue->requests.load(base::memory_order_seq_cst) == 0))
     queue = queue->older();
   return queue != nullptr;
 }
 
 io_threads* engine_threads::change_to(io_threads& next, std::error_code& ec) noexcept {
-  has_lost_io_threads_.store(true, base::memory_order_relaxed);
+  has_lost_io_threads_.store(true, base::memory_order_seq_cst);
   const base::mutex_lock locked{completion_lock_};
   auto* const newest = io_threads_.load(base::memory_order_relaxed);
   if (next.serial < newest->serial) return newest;

@@ -150,14 +150,12 @@ class engine_threads final : public engine, private poller::client {
   }
   void ignore_descriptors() noexcept override;
   [[nodiscard]] bool has_completions() const noexcept { return has_finished_some() || direct_.carried_out() > 0; }
-  /// Whether there are requests whose completions the descriptor does not announce (kernel_aio.hpp).
-  [[nodiscard]] bool has_unnotified() const noexcept { return direct_.has_unnotified(); }
   /// Also if the kernel's AIO has completions: the program may have closed the descriptor that the kernel signals.
   [[nodiscard]] bool must_be_looked_at() const noexcept override {
     const bool is_silent =
-        (has_lost_io_threads_.load(base::memory_order_relaxed) && has_requests_in_lost_io_threads()) ||
-        (io_threads_lack_descriptor_.load(base::memory_order_relaxed) && has_pinned_requests());
-    return is_silent || direct_.has_completions() || has_unnotified();
+        (has_lost_io_threads_.load(base::memory_order_seq_cst) && has_requests_in_lost_io_threads()) ||
+        (io_threads_lack_descriptor_.load(base::memory_order_seq_cst) && has_pinned_requests());
+    return is_silent || direct_.has_completions() || direct_.has_unnotified();
   }
 
  private:

@@ -50,7 +50,7 @@ void engine_threads::signal_descriptor() const noexcept {
     if (const int fd = here->pins.number(queue->pinned_eventfd); fd >= 0)
       is_signalled = raw::add_to_eventfd(fd) && has_current_pin(*queue);
     else
-      io_threads_lack_descriptor_.store(true, base::memory_order_relaxed);
+      io_threads_lack_descriptor_.store(true, base::memory_order_seq_cst);
   }
   if (is_signalled) counts_due_.fetch_add(1, base::memory_order_relaxed);
 }
@@ -78,7 +78,7 @@ std::error_code engine_threads::pin_descriptor(io_threads& with) const noexcept 
     // channel.
     with.wakeup.wake();
   }
-  io_threads_lack_descriptor_.store(static_cast<bool>(ec), base::memory_order_relaxed);
+  io_threads_lack_descriptor_.store(static_cast<bool>(ec), base::memory_order_seq_cst);
   return ec;
 }
 

@@ -215,10 +215,7 @@ bool engine_uring::watch(int eventfd, std::uint32_t serial) noexcept {
   const base::mutex_lock held{submission_lock_};
   if (is_watching(serial)) return true;
   // The slot still has the read of a much older eventfd, whose serial is lower by a multiple of `slots`.
-  if ((reading_.load(base::memory_order_acquire) & bit_of(serial)) != 0) {
-    cancel_read(serial);
-    return false;
-  }
+  if ((reading_.load(base::memory_order_acquire) & bit_of(serial)) != 0) return cancel_read(serial);
   if (watched_serial_.exchange(serial, base::memory_order_acq_rel) != serial) keep(eventfd, serial);
   auto* const entry = next_entry();
   if (entry == nullptr) return false;
@@ -248,10 +245,9 @@ bool engine_uring::make_file_table() noexcept {
   return has_file_table_;
 }
 
-void engine_uring::watch_kept() noexcept {
+void engine_uring::watch_kept(std::uint32_t newest) noexcept {
   const base::mutex_lock held{submission_lock_};
-  const auto newest = watched_serial_.load(base::memory_order_relaxed);
-  for (std::uint32_t slot = 0; slot < slots && !is_watching_kept(); ++slot) {
+  for (std::uint32_t slot = 0; slot < slots && !is_watching_kept(newest); ++slot) {
     const auto others = kept_.load(base::memory_order_acquire) & ~reading_.load(base::memory_order_acquire);
     if (slot == newest % slots || (others & bit_of(slot)) == 0) continue;
     auto* const entry = next_entry();
@@ -271,13 +267,13 @@ bool engine_uring::submit_read(io_uring_sqe* entry, std::uint32_t serial) noexce
   return false;
 }
 
-void engine_uring::cancel_read(std::uint32_t serial) noexcept {
+bool engine_uring::cancel_read(std::uint32_t serial) noexcept {
   kept_.fetch_and(~bit_of(serial), base::memory_order_release);
   auto* const entry = next_entry();
-  if (entry == nullptr) return;
+  if (entry == nullptr) return false;
   io_uring_prep_cancel64(entry, owner_of_watch(serial % slots), 0);
   io_uring_sqe_set_data64(entry, of_nobody);
-  std::ignore = submit(entry);
+  return submit(entry);
 }
 
 // A kept file that cannot be read is not tried again, unless the submitting thread has ended.

@@ -80,15 +80,15 @@ class engine_uring final : public engine {
 
   /// Submits one read of an eventfd: the next count wakes a thread in wait(), and is an edge of descriptor().
   /// @param serial differs from that of each other eventfd that this ring reads.
-  /// @return whether such a read is in the ring, this one or an earlier one. false: the ring takes no entry now, or
-  /// still reads an eventfd that is much older; then this cancels that read, which is an edge, too.
+  /// @return whether such a read is in the ring, this one or an earlier one; or its slot still has the read of a much
+  /// older eventfd, which this has cancelled: the end of that read is an edge, after which watch() is called again.
+  /// false: the ring takes no entry now.
   [[nodiscard]] bool watch(int eventfd, std::uint32_t serial) noexcept;
-  /// Submits reads of the eventfds that the ring keeps and does not read, except the newest.
-  void watch_kept() noexcept;
+  /// Submits reads of the eventfds that the ring keeps and does not read, except the newest, which watch() reads.
+  void watch_kept(std::uint32_t newest) noexcept;
   /// Whether watch_kept() would submit no read.
-  [[nodiscard]] bool is_watching_kept() const noexcept {
-    return (kept_.load(base::memory_order_acquire) & ~reading_.load(base::memory_order_acquire) &
-            ~bit_of(watched_serial_.load(base::memory_order_acquire))) == 0;
+  [[nodiscard]] bool is_watching_kept(std::uint32_t newest) const noexcept {
+    return (kept_.load(base::memory_order_acquire) & ~reading_.load(base::memory_order_acquire) & ~bit_of(newest)) == 0;
   }
   /// @return whether a read of this eventfd is in the ring.
   [[nodiscard]] bool has_watch(std::uint32_t serial) noexcept;
@@ -107,7 +107,7 @@ class engine_uring final : public engine {
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
   void keep(int eventfd, std::uint32_t serial) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
   [[nodiscard]] bool make_file_table() noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
-  void cancel_read(std::uint32_t serial) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
+  [[nodiscard]] bool cancel_read(std::uint32_t serial) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
   void end_read(std::uint32_t slot, int res) noexcept;
 
   /// The bit of an eventfd's slot in reading_.
