@@ -161,6 +161,7 @@ void context::destroy() {
 }
 
 int context::descriptor(std::error_code& ec) const noexcept {
+  const base::uncancelled until_return;
   const call inside;
   if (!inside) [[unlikely]] {
     refuse(ec);

@@ -112,7 +112,7 @@ void kioctx::cancel(const iocb_abi& asked, std::error_code& ec) noexcept {
     return;
   }
   if (engine_->cancel(*found) == engine::cancel_result::asked) return;
-  reap_all();
+  reap_all_for_others();
   if (engine_->cancel(*found) == engine::cancel_result::asked) return;
   // A later call may cancel the request.
   found->cancelled.store(false, base::memory_order_seq_cst);
@@ -203,7 +203,7 @@ void kioctx::end_the_endless() noexcept {
       if (active_.empty()) return;
       last.done = &active_.front();
     }
-    complete({&last, 1});
+    complete({&last, 1}, fetched_by::this_thread);
   }
 }
 

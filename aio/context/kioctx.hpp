@@ -96,6 +96,8 @@ class kioctx final : public reaped_context {
     return std::min<std::size_t>(count, ring_.capacity());
   }
   void reap_all() noexcept;
+  /// The same for a thread that does not fetch the events: a loop that waits for the descriptor finds them.
+  void reap_all_for_others() noexcept;
   /// io_getevents() was called: the reaper need not fill the ring until the program stops calling.
   void on_getevents() noexcept;
 
@@ -133,10 +135,7 @@ class kioctx final : public reaped_context {
 
   [[nodiscard]] rundown_ref& users() noexcept { return users_; }
   /// For the program, which may poll it from now on.
-  [[nodiscard]] int descriptor() noexcept {
-    is_polled_.store(true, base::memory_order_relaxed);
-    return engine_->descriptor();
-  }
+  [[nodiscard]] int descriptor() noexcept;
   [[nodiscard]] std::string_view engine_name() const noexcept { return engine_->name(); }
   [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
   /// The handle, by which the table finds the context.
@@ -224,8 +223,13 @@ class kioctx final : public reaped_context {
   void enlist(std::span<request* const> started) noexcept;
 
   // Completing.
-  bool reap() noexcept;
-  void complete(std::span<completion> done) noexcept;
+  /// Whether the thread that reaps also fetches the events, or a loop that waits for the descriptor must learn of them.
+  enum class fetched_by : std::uint8_t { this_thread, others };
+  bool reap(fetched_by whom) noexcept;
+  void complete(std::span<completion> done, fetched_by whom) noexcept;
+  void reap_started(std::span<request* const> started) noexcept;
+  /// Makes the descriptor readable if the ring has more events than the `known` ones.
+  void announce(std::size_t known = 0) noexcept;
   void let_go(std::span<const completion> done) noexcept;
   void tell_answered(std::span<const completion> done) const noexcept;
   void count_out_files(std::span<const completion> done) noexcept;

@@ -54,33 +54,56 @@ iocb* obj_of(const request& done) noexcept { return static_cast<iocb*>(const_cas
 }  // namespace
 
 void kioctx::reap_all() noexcept {
-  while (reap()) {
+  while (reap(fetched_by::this_thread)) {
   }
+}
+
+// reap() may also have taken an announcement of earlier events.
+void kioctx::reap_all_for_others() noexcept {
+  reap_all();
+  announce();
 }
 
 // Stops when a thread comes to fetch events: that thread reaps the next completions itself, and need not wait until
 // this one gets a processor.
 void kioctx::reap_for_others() noexcept {
-  while (!is_left_to_getters_.load(base::memory_order_relaxed) && reap()) {
+  while (!is_left_to_getters_.load(base::memory_order_relaxed) && reap(fetched_by::others)) {
   }
 }
 
-bool kioctx::reap() noexcept {
+bool kioctx::reap(fetched_by whom) noexcept {
   std::array<completion, signals_of_batch::capacity> done;
   const auto count = engine_->reap(done);
-  if (count > 0) complete(std::span{done}.first(count));
+  if (count > 0) complete(std::span{done}.first(count), whom);
   return count > 0;
+}
+
+// The program calls get_events() after submit(), so no descriptor need announce the events of `started`. It must
+// announce all others that are in the ring: reap() may have fetched completions of other requests, or an announcement.
+// If reap() has filled the array, the engine may have more completions, whose edge it may have taken.
+void kioctx::reap_started(std::span<request* const> started) noexcept {
+  std::array<completion, signals_of_batch::capacity> done;
+  const auto fetched = std::span{done}.first(engine_->reap(done));
+  const auto is_own = [&](const completion& each) { return std::ranges::count(started, each.done) > 0; };
+  const bool is_polled = is_polled_.load(base::memory_order_relaxed);
+  const auto own = is_polled ? std::ranges::count_if(fetched, is_own) : 0;
+  if (!fetched.empty()) complete(fetched, fetched_by::this_thread);
+  if (is_polled && fetched.size() == done.size())
+    engine_->announce();
+  else
+    announce(static_cast<std::size_t>(own));
 }
 
 // Order: the request leaves the list, then the event goes into the ring, then the eventfd is signalled, then the
 // sleepers are woken. So a thread that is signalled finds the event, and no thread that has the event can cancel the
 // request. If the kernel has signalled the eventfd already, the program fetches its events by calls, so the event may
 // come later than the signal: this function runs in such a call, in destroy(), or in the reaper.
-void kioctx::complete(std::span<completion> done) noexcept {
+void kioctx::complete(std::span<completion> done, fetched_by whom) noexcept {
   count_out_files(done);
   tell_answered(done);
   delist(done);
   publish(done);
+  if (whom == fetched_by::others) announce();
   signals_of_batch signals;
   for (const auto& each : done)
     if (!each.done->is_signalled_by_kernel) signals.add(each.done->target);
@@ -90,6 +113,41 @@ void kioctx::complete(std::span<completion> done) noexcept {
   let_go(done);
   in_flight_.fetch_sub(done.size(), base::memory_order_relaxed);
   notify_waiters();
+}
+
+//   the reaper's thread                  event loop at the descriptor
+//   takes the completion from the engine
+//                                        the descriptor is readable; get_events(): the engine has nothing, the ring
+//                                        neither; the descriptor is not readable any more
+//   the event is in the ring
+//   announces
+//                                        the descriptor is readable; get_events() returns the event
+//
+//   forbidden: announces before the event is in the ring: get_events() takes the announcement, and not the event.
+//
+// is_polled_ is set before descriptor() looks into the ring, and this function looks after it has put events there: so
+// one of the two announces what was there when the program polled for the first time. Both use ring_lock_.
+void kioctx::announce(std::size_t known) noexcept {
+  if (!is_polled_.load(base::memory_order_relaxed)) return;
+  {
+    const base::mutex_lock held{ring_lock_};
+    if (ring_.size() <= known) return;
+  }
+  engine_->announce();
+}
+
+// The lock: on_getevents() sees is_polled_, or has ignored the engine's descriptors before this asks for them. The
+// first call also fetches completions that no descriptor announces, because the program had not polled before.
+int kioctx::descriptor() noexcept {
+  bool was_polled = false;
+  {
+    const base::mutex_lock held{reaper_work_lock_};
+    was_polled = is_polled_.exchange(true, base::memory_order_relaxed);
+  }
+  const int number = engine_->descriptor();
+  if (!was_polled) reap_all();
+  announce();
+  return number;
 }
 
 // Before the eventfds are signalled: a callback may wait for a thread that ends the process, and that thread waits for

@@ -118,7 +118,7 @@ void kioctx::on_getevents() noexcept {
   const base::mutex_lock held{reaper_work_lock_};
   if (reaper_work_.load(base::memory_order_relaxed) != reaper_work::until_asked) return;
   visit_in_rounds_locked();
-  engine_->ignore_descriptors();
+  if (!is_polled_.load(base::memory_order_relaxed)) engine_->ignore_descriptors();
   if (masked_.load(base::memory_order_seq_cst) > 0) std::ignore = engine_->descriptors();  // for masked sleepers
 }
 

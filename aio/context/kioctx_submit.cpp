@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <new>
-#include <tuple>
 #include <type_traits>
 
 #include "../io/inline_io.hpp"
@@ -205,7 +204,7 @@ std::size_t kioctx::start_by_engine(std::span<request* const> made) noexcept {
     notify_masked_waiters();
   // start() itself completes a poll of a file that is ready, and a read of an empty pipe or socket with O_NONBLOCK.
   // Their events are in the ring when submit returns.
-  if (engine_->has_finished_some()) std::ignore = reap();
+  if (engine_->has_finished_some()) reap_started(made.first(started));
   return started;
 }
 
@@ -220,7 +219,7 @@ bool kioctx::answer(request& made) noexcept {
   count_signals_left({&alone, 1});
   in_flight_.fetch_add(weight({&alone, 1}), base::memory_order_relaxed);
   completion done{&made, *res};
-  complete({&done, 1});
+  complete({&done, 1}, fetched_by::this_thread);
   made.put();
   return true;
 }

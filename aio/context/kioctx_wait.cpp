@@ -47,10 +47,10 @@ std::size_t kioctx::get_events(std::size_t min, std::span<io_event> events, cons
   auto result = engine::wait_result::ready;
   // Reads that were carried out inline never reached the engine, so without requests in flight the engine need not be
   // reaped. After a wait it must be: a wakeup may have ended the wait; it belongs to no request, and stays in the
-  // engine until it has been reaped.
+  // engine until it has been reaped. So does an announcement, which ends the wait of a loop at the descriptor.
   const bool had_requests = in_flight_.load(base::memory_order_relaxed) > 0;
   bool has_slept = false;
-  for (bool must_reap = had_requests;; must_reap = true) {
+  for (bool must_reap = had_requests || is_polled_.load(base::memory_order_relaxed);; must_reap = true) {
     const auto seen = event_sequence_.load(base::memory_order_seq_cst);
     if (must_reap) reap_all();
     got += get_ready(events.subspan(got));
@@ -59,6 +59,7 @@ std::size_t kioctx::get_events(std::size_t min, std::span<io_event> events, cons
     result = wait_for_news(seen, limit, ec);
     if (has_left(limit)) break;
   }
+  if (got == events.size() && !has_left(limit)) announce();
   if (had_requests && !limit.may_wait) engine_->note_look();
   if (had_requests && limit.may_wait && !has_left(limit)) {
     const bool has_requests = in_flight_.load(base::memory_order_relaxed) > 0;
@@ -83,9 +84,14 @@ bool kioctx::wait_for_any(const wait_limit& limit) noexcept {
   for (;;) {
     const auto seen = event_sequence_.load(base::memory_order_seq_cst);
     reap_all();
+    bool is_there = false;
     {
       const base::mutex_lock held{ring_lock_};
-      if (!ring_.empty()) return true;
+      is_there = !ring_.empty();
+    }
+    if (is_there) {
+      announce();  // the caller does not fetch the event
+      return true;
     }
     if (!limit.may_wait || result != engine::wait_result::ready || is_dead()) return false;
     std::error_code ec;

@@ -43,7 +43,7 @@ bool reap(kioctx* ctx) noexcept {
   if (ctx == nullptr) return false;
   const base::inside_of_call until_return;  // a file_io_pause in a signal handler that interrupts this must not reap
   const kioctx_user user{ctx};
-  user->reap_all();
+  user->reap_all_for_others();
   return true;
 }
 

@@ -65,7 +65,9 @@ class ring {
   }
   void commit() noexcept;
 
-  [[nodiscard]] bool empty() const noexcept { return used(head()) == 0; }
+  /// The number of events that have not been fetched.
+  [[nodiscard]] std::size_t size() const noexcept { return used(head()); }
+  [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 
   /// Whether the program gets all events by calls: many so far, and none by reading the ring. If so, changes the
   /// header's magic number until the program is found to read the ring itself.

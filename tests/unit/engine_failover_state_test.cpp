@@ -130,6 +130,36 @@ TEST_F(failover, a_program_that_waits_for_the_descriptor_needs_no_other) {
   EXPECT_EQ(result_of(waiting_), POLLIN);
 }
 
+// Oracle: the descriptor of the ring is not readable after a call that has found no completion. A wakeup was in the
+// ring, and the thread that sleeps does so at the I/O threads.
+TEST(failover_with_a_sleeper, a_wakeup_in_the_ring_does_not_stay_while_the_thread_sleeps_at_the_io_threads) {
+  const doorbell::test::watchdog dog;
+  const doorbell::test::pipe_ends pipe;
+  aio::request waiting{aio::prep_poll(pipe.read.get(), POLLIN), nullptr};
+  std::error_code ec;
+  auto made = aio::engine_uring::make(8, ec);
+  ASSERT_FALSE(ec) << ec.message();
+  auto& ring = *made;
+  aio::engine_failover both{std::move(made), 8};
+  const int descriptor = both.descriptor();
+  aio::request* const one = &waiting;
+  ASSERT_EQ(both.start({&one, 1}), 1U);
+  std::array<aio::completion, 1> done{};
+  {
+    const doorbell::test::asleep sleeper{[&] {
+      EXPECT_TRUE(both.begin_wait());
+      EXPECT_EQ(both.wait({}), aio::engine::wait_result::ready);
+      both.end_wait();
+    }};
+    ring.wake();
+    EXPECT_TRUE(eventually([&] { return doorbell::test::readable(descriptor); }));
+    EXPECT_EQ(both.reap(done), 0U);
+    EXPECT_FALSE(doorbell::test::readable(descriptor));
+    EXPECT_EQ(::write(pipe.write.get(), "x", 1), 1);
+  }
+  EXPECT_TRUE(eventually([&] { return both.reap(done) == 1; }));
+}
+
 // Oracle: in the quickest of a few rounds, the thread wakes long before its periodic check.
 TEST_F(failover, a_thread_that_sleeps_at_both_wakes_although_the_reaper_ignores_the_descriptors) {
   auto shortest = std::chrono::steady_clock::duration::max();

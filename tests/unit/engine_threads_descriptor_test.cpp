@@ -9,17 +9,26 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
+#include <future>
 #include <memory>
+#include <stop_token>
 #include <string_view>
+#include <thread>
+#include <tuple>
 #include <vector>
 
 #include "support/child.hpp"
+#include "support/cpus.hpp"
 #include "support/eventually.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
@@ -115,6 +124,36 @@ TEST(descriptor_of_engine_threads, one_made_instead_of_a_closed_one_is_readable_
   close_by_number(number);
   EXPECT_TRUE(readable(one.carrier.descriptor()));
   EXPECT_EQ(one.reaped(), 1U);
+}
+
+// A loop preempts the announcing thread when an announcement wakes it, because it has a real-time priority on the same
+// CPU. Oracle: its next call of reap() makes the descriptor unreadable.
+TEST(descriptor_of_engine_threads, an_announcement_is_taken_by_the_first_reap_after_it) {
+  constexpr int enough = 1000;
+  const doorbell::test::on_cpu only{doorbell::test::allowed_cpus().front()};
+  used_engine one;
+  const int number = one.carrier.descriptor();
+  std::promise<bool> allowed;
+  std::atomic<int> longest = 0;
+  std::jthread loop{[&](const std::stop_token& stop) {
+    const sched_param lowest{.sched_priority = 1};
+    allowed.set_value(::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &lowest) == 0);
+    for (int in_vain = 0; !stop.stop_requested() && in_vain < enough; longest = std::max(longest.load(), in_vain)) {
+      pollfd waits{.fd = number, .events = POLLIN, .revents = 0};
+      if (::poll(&waits, 1, 10) == 1) std::ignore = one.reaped();
+      in_vain = readable(number) ? in_vain + 1 : 0;
+    }
+  }};
+  if (!allowed.get_future().get()) GTEST_SKIP() << "SCHED_FIFO is not allowed here";
+  bool is_taken = true;
+  for (int n = 0; n < enough && is_taken && longest < enough; ++n) {
+    one.carrier.announce();
+    is_taken = eventually([&] { return !readable(number) || longest == enough; });
+  }
+  EXPECT_TRUE(is_taken);
+  loop.request_stop();
+  loop.join();
+  EXPECT_LT(longest, enough / 10);
 }
 
 TEST(descriptor_of_engine_threads, an_engine_has_completions_from_the_completion_until_the_reap) {

@@ -150,7 +150,7 @@ bool engine_failover::watch_io_threads() const noexcept {
     const auto completions = others->descriptor_for_reader();
     is_watched = completions.number >= 0 && ring_->watch(completions.number, completions.serial);
   }
-  // The eventfd that was the newest one before may be kept and not read, also if no other one can be made now.
+  // The ring may keep the previous eventfd without reading it. Then it reads it again, even if no other can be made.
   if (const auto newest = others->eventfd_serial(); !ring_->is_watching_kept(newest)) ring_->watch_kept(newest);
   return is_watched;
 }
@@ -243,7 +243,26 @@ engine::wait_result engine_failover::sleep(std::uint32_t where, base::deadline u
   if (!ring_->works()) return wait_without_ring(until);
   auto* const others = threads();
   if (where == at_ring || others == nullptr) return ring_->wait(until);
-  return where == at_io_threads ? others->wait(until) : sleep_at_both(*others, until);
+  return where == at_io_threads ? sleep_at_io_threads(*others, until) : sleep_at_both(*others, until);
+}
+
+//   a sleeper at the I/O threads         publisher                            event loop
+//                                        the event is in the context's ring
+//                                        wakes the I/O threads' sleeper
+//   wakes; has the event; sleeps there again
+//                                        puts a wakeup into the ring
+//                                                                             the descriptor is readable; reap():
+//                                                                             the sleeper is not in the ring: takes
+//                                                                             the wakeup
+//
+//   forbidden: the loop leaves the wakeup to the sleeper, which does not see it: the descriptor stays readable without
+//              an event. And: the loop takes a wakeup of which the sleeper has to learn. The sleeper is elsewhere only
+//              where wake() wakes it, and after that it looks for events before it can sleep in the ring.
+engine::wait_result engine_failover::sleep_at_io_threads(engine_threads& others, base::deadline until) noexcept {
+  ring_->note_sleeper_elsewhere(true);
+  const auto result = others.wait(until);
+  ring_->note_sleeper_elsewhere(false);
+  return result;
 }
 
 // EINTR means that a handler has run: the kernel restarts ppoll(2) after an interruption for which no handler has run.
@@ -329,6 +348,13 @@ void engine_failover::ignore_descriptors() noexcept {
 //              engine_threads' lock orders the two, so the library's thread sees is_polled_.
 void engine_failover::restore_reader(const engine_threads& others) const noexcept {
   if (is_polled() && ring_->works()) std::ignore = others.descriptor_for_reader();
+}
+
+// The call of the ring may be the first to detect that the ring is lost.
+void engine_failover::announce() noexcept {
+  if (ring_->works()) ring_->announce();
+  if (ring_->works()) return;
+  if (auto* const others = threads()) others->announce();
 }
 
 bool engine_failover::must_be_looked_at() const noexcept {

@@ -131,6 +131,7 @@ class engine_failover final : public engine {
     return (ring_->works() ? 0U : 2U) + (threads() != nullptr ? 1U : 0U);
   }
   [[nodiscard]] bool must_be_looked_at() const noexcept override;
+  void announce() noexcept override;
   void give_up() noexcept override { ring_->give_up(); }
   void note_sleep() noexcept override { habit_.note_sleep(); }
   void note_late() noexcept override { habit_.note_late(); }
@@ -156,6 +157,7 @@ class engine_failover final : public engine {
   [[nodiscard]] bool start_by_ring_instead(request& refused) noexcept;
   [[nodiscard]] std::size_t restart_orphans(std::span<completion> from_ring) noexcept;
   [[nodiscard]] bool restart(request& orphan) noexcept;
+  [[nodiscard]] wait_result sleep_at_io_threads(engine_threads& others, base::deadline until) noexcept;
   [[nodiscard]] bool watch_io_threads() const noexcept;
   [[nodiscard]] bool has_watches(const engine_threads& others) const noexcept;
   void restore_reader(const engine_threads& others) const noexcept;

@@ -148,6 +148,7 @@ class engine_threads final : public engine, private poller::client {
   [[nodiscard]] std::uint32_t eventfd_serial() const noexcept {
     return eventfd_serial_.load(base::memory_order_acquire);
   }
+  void announce() noexcept override;
   void ignore_descriptors() noexcept override;
   [[nodiscard]] bool has_completions() const noexcept { return has_finished_some() || direct_.carried_out() > 0; }
   /// Also if the kernel's AIO has completions: the program may have closed the descriptor that the kernel signals.

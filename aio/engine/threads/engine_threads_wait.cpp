@@ -10,6 +10,7 @@
 #include <tuple>
 #include <utility>
 
+#include "../../system/eventfd_signal.hpp"
 #include "../../system/raw_calls.hpp"
 #include "../../system/reaper_thread.hpp"
 #include "engine_threads.hpp"
@@ -156,6 +157,21 @@ void engine_threads::empty_descriptor() const noexcept {
     counts_due_.store(due - static_cast<std::int64_t>(count), base::memory_order_relaxed);
   if (has_reader_) counts_due_.store(0, base::memory_order_relaxed);
   if (direct_.carried_out() > 0) signal_descriptor();
+}
+
+// The reaper's thread must not check the number and then write (reaper_thread.hpp), unless there is no other way. The
+// count is due before it is there: a loop that the count wakes then waits for the lock in reap(), and empties the
+// descriptor. Otherwise the loop would find nothing to reap, and the descriptor readable, until this thread goes on.
+void engine_threads::announce() noexcept {
+  const base::mutex_lock held{completion_lock_};
+  if (!is_watched()) return;
+  counts_due_.fetch_add(1, base::memory_order_relaxed);
+  const bool is_signalled = reaper_thread::is_this_thread()
+                                ? descriptor_ && eventfd_signal::add(descriptor_, 1) == 0
+                                : descriptor_.is_ours() && ::eventfd_write(descriptor_.get(), 1) == 0;
+  if (is_signalled) return;
+  counts_due_.fetch_sub(1, base::memory_order_relaxed);
+  signal_descriptor();
 }
 
 // Waiting.

@@ -43,8 +43,8 @@ std::error_code file_channel::open() noexcept {
   return {};
 }
 
-// By number: this number may have been another file of doorbell's, which the program has closed without
-// ThreadSanitizer's knowledge. ThreadSanitizer would report this close as one of that file.
+// A system call that ThreadSanitizer does not see. The descriptor may have the number of an earlier file of doorbell's
+// that the program has closed without ThreadSanitizer's knowledge: it would take this close for a close of that file.
 void file_channel::close_receiving_end() noexcept {
   if (receiver_.is_ours()) raw::close(receiver_.release());
 }

@@ -20,6 +20,7 @@
 #include <doorbell/base/unique_fd.hpp>
 
 #include "../../request/operation.hpp"
+#include "../../system/reaper_thread.hpp"
 #include "../../system/tsan_annotations.hpp"
 
 namespace doorbell::aio {
@@ -32,6 +33,8 @@ constexpr std::uint64_t of_wake = 1;
 constexpr std::uint64_t of_watch = 2;
 // Set in the user_data, a request's address, if the request ends by itself.
 constexpr std::uint64_t of_file = 4;
+// Neither of_watch nor of_file.
+constexpr std::uint64_t of_announcement = 8;
 static_assert(alignof(request) > of_file);
 constexpr unsigned slot_shift = 3;
 constexpr std::uint64_t lowest_request = 4096;
@@ -39,6 +42,8 @@ constexpr std::uint64_t lowest_request = 4096;
 constexpr bool is_of_request(std::uint64_t owner) noexcept { return owner >= lowest_request; }
 
 constexpr bool is_of_watch(std::uint64_t owner) noexcept { return !is_of_request(owner) && (owner & of_watch) != 0; }
+
+static_assert(!is_of_watch(of_announcement) && (of_announcement & of_file) == 0);
 
 constexpr std::uint64_t owner_of_watch(std::uint32_t slot) noexcept {
   return of_watch | std::uint64_t{slot} << slot_shift;
@@ -195,7 +200,9 @@ bool engine_uring::has_requests() const noexcept {
   if (ring_.ring_fd < 0) return false;
   const auto taken = base::atomic_ref<unsigned>{*ring_.sq.khead}.load(base::memory_order_acquire);
   const auto reaped = base::atomic_ref<unsigned>{*ring_.cq.khead}.load(base::memory_order_acquire);
-  return taken - reaped > static_cast<unsigned>(std::popcount(reading_.load(base::memory_order_acquire)));
+  const unsigned announcements = announcement_.load(base::memory_order_acquire) == announcement::made ? 1 : 0;
+  const auto reads = static_cast<unsigned>(std::popcount(reading_.load(base::memory_order_acquire)));
+  return taken - reaped > reads + announcements;
 }
 
 bool engine_uring::has_watch(std::uint32_t serial) noexcept {
@@ -349,16 +356,65 @@ bool engine_uring::try_wake() noexcept {
   return submit(entry);
 }
 
-// A wakeup is for the thread that waits. As long as a thread waits, the wakeup and the completions behind it stay in
-// the queue, and the woken thread reaps them. If another thread took the wakeup, the queue could be empty before the
+// A wakeup is for the thread that waits. As long as a thread waits here, the wakeup and the completions behind it stay
+// in the queue, and the woken thread reaps them. If another thread took the wakeup, the queue could be empty before the
 // sleeper has seen it.
 std::size_t engine_uring::reap(std::span<completion> completions) noexcept {
-  const base::mutex_lock held{completion_lock_};
-  if (ring_.ring_fd < 0) return 0;
   std::size_t filled = 0;
-  while (filled == 0 && reap_some(completions, filled) > 0) {
+  {
+    const base::mutex_lock held{completion_lock_};
+    if (ring_.ring_fd < 0) return 0;
+    while (filled == 0 && reap_some(completions, filled) > 0) {
+    }
   }
+  if (owes_announcement()) [[unlikely]]
+    announce_again();
   return filled;
+}
+
+// Retries while the ring refuses the entry, as wake() does. If there are completions, the loop has been told of them.
+void engine_uring::announce() noexcept {
+  while (works() && !try_announce() && !has_completions()) std::this_thread::yield();
+}
+
+bool engine_uring::try_announce() noexcept {
+  if (is_announced()) return true;
+  const base::mutex_lock held{submission_lock_};
+  if (is_announced()) return true;
+  announcement_.store(announcement::making, base::memory_order_seq_cst);
+  auto* const entry = next_entry();
+  if (entry != nullptr) prepare_nothing(entry, of_announcement);
+  const bool is_submitted = entry != nullptr && submit(entry);
+  // Another thread may have reaped the announcement already, and has then changed the state.
+  auto making = announcement::making;
+  announcement_.compare_exchange_strong(making, is_submitted ? announcement::made : announcement::owed,
+                                        base::memory_order_seq_cst);
+  return is_submitted;
+}
+
+bool engine_uring::has_completions() const noexcept {
+  const auto reaped = base::atomic_ref<unsigned>{*ring_.cq.khead}.load(base::memory_order_acquire);
+  const auto posted = base::atomic_ref<unsigned>{*ring_.cq.ktail}.load(base::memory_order_acquire);
+  return posted != reaped || io_uring_cq_has_overflow(&ring_);
+}
+
+// A thread of the program looks into the context's ring after reap().
+void engine_uring::announce_again() noexcept {
+  auto owed = announcement::owed;
+  if (reaper_thread::is_this_thread())
+    announce();
+  else
+    announcement_.compare_exchange_strong(owed, announcement::none, base::memory_order_seq_cst);
+}
+
+// For an announcement that is the next entry of the queue. @param behind the number of entries behind it, without those
+// for which the queue had no room.
+// @return false: it stays in the queue.
+bool engine_uring::take_announcement(unsigned behind) noexcept {
+  const bool is_reaper = reaper_thread::is_this_thread();
+  if (is_reaper && behind == 0 && !io_uring_cq_has_overflow(&ring_)) return false;
+  announcement_.store(is_reaper ? announcement::owed : announcement::none, base::memory_order_seq_cst);
+  return true;
 }
 
 // Reads the completions that have not been reaped. If another thread reaps concurrently, the kernel may have replaced
@@ -393,7 +449,8 @@ unsigned engine_uring::reap_some(std::span<completion> completions, std::size_t&
   unsigned consumed = 0;
   for (; consumed < there; ++consumed) {
     const auto owner = entries[consumed]->user_data;
-    if (owner == of_wake && waiting()) break;
+    if (owner == of_wake && waiting() && !sleeper_is_elsewhere_.load(base::memory_order_seq_cst)) break;
+    if (owner == of_announcement && !take_announcement(io_uring_cq_ready(&ring_) - consumed - 1)) break;
     if (is_of_watch(owner)) end_read(slot_of_watch(owner), entries[consumed]->res);
     if (!is_of_request(owner)) continue;
     auto* const done = request_of(owner);

@@ -31,6 +31,39 @@
 //   forbidden: the end of the older read is taken for that of the newer one, or the newer read is not submitted because
 //              the ring still has the older one. reading_ has a bit for each slot.
 //
+// announce() makes the descriptor readable although its completions have been reaped: it submits an entry without an
+// operation, whose completion, the announcement, is an edge and stays in the queue until a thread of the program reaps
+// it. There is at most one that no thread of the program has reaped. It also wakes the reaper, whose epoll has the same
+// descriptor; reap() in the reaper's thread leaves the announcement where it is:
+//
+//   the reaper's thread                  event loop
+//   reap(): takes a completion
+//   the event is in the context's ring
+//   announce(): made; submits
+//   wakes once more; the announcement is
+//     the only entry: stays
+//                                        the descriptor is readable
+//                                        reap(): takes the announcement; none
+//                                        takes the event from the context's ring
+//
+//   forbidden: the reaper's thread takes the announcement, and the loop sleeps although the event is there. And: it
+//              takes and replaces the announcement each time that the replacement wakes it, forever.
+//
+// If other entries are behind the announcement, for example the end of a read of watch(), the reaper's thread takes all
+// of them, and submits the announcement again.
+//
+//   announce() in the reaper's thread    reap() in the event loop
+//   the event is in the context's ring   announcement_ = none
+//   announcement_ is made ? -> returns   takes the event from the context's ring
+//
+//   legal:     announce() finds made: the loop has yet to look into the context's ring. Or it finds none, and makes
+//              another announcement.
+//   forbidden: neither, and the loop misses the event. All four accesses are seq_cst, or under the ring's lock.
+//
+// If the ring refuses the entry, announce() tries again, unless the ring has completions: they are an edge of the
+// descriptor that the loop has yet to see, or the reaper's thread fetches them. Then announcement_ is owed, and the
+// next reap() of the reaper's thread announces.
+//
 // Locks: submission_lock_ and completion_lock_ are leaves, each for one of the two queues. Neither is held while the
 // other one is taken, nor while other doorbell functions are called.
 #pragma once
@@ -68,6 +101,7 @@ class engine_uring final : public engine {
   void wake() noexcept override;
   void abandon_in_child() noexcept override;
   [[nodiscard]] int descriptor() const noexcept override;
+  void announce() noexcept override;
   void give_up() noexcept override;
   using engine::become_part_of;
 
@@ -75,14 +109,19 @@ class engine_uring final : public engine {
   [[nodiscard]] bool works() const noexcept {
     return condition_.load(base::memory_order_relaxed) == uring_answer::done && !descriptor_.is_superseded();
   }
+  /// The thread that waits does so in another part of the whole engine, which wake() of the whole wakes: wakeups in the
+  /// ring are not for it. It calls this before and after that sleep.
+  void note_sleeper_elsewhere(bool is_elsewhere) noexcept {
+    sleeper_is_elsewhere_.store(is_elsewhere, base::memory_order_seq_cst);
+  }
   /// @return whether the ring has requests that have not been reaped.
   [[nodiscard]] bool has_requests() const noexcept;
 
   /// Submits one read of an eventfd: the next count wakes a thread in wait(), and is an edge of descriptor().
   /// @param serial differs from that of each other eventfd that this ring reads.
-  /// @return whether such a read is in the ring, this one or an earlier one; or its slot still has the read of a much
-  /// older eventfd, which this has cancelled: the end of that read is an edge, after which watch() is called again.
-  /// false: the ring takes no entry now.
+  /// @return true: such a read is in the ring, this one or an earlier one. Also true if the eventfd's slot still has
+  /// the read of a much older eventfd, and this call has cancelled that read: its end is an edge, after which watch()
+  /// is called again. false: the ring takes no entry now.
   [[nodiscard]] bool watch(int eventfd, std::uint32_t serial) noexcept;
   /// Submits reads of the eventfds that the ring keeps and does not read, except the newest, which watch() reads.
   void watch_kept(std::uint32_t newest) noexcept;
@@ -100,6 +139,12 @@ class engine_uring final : public engine {
 
  private:
   static constexpr std::uint32_t slots = 8;
+  enum class announcement : std::uint8_t {
+    none,
+    making,  ///< the lock's holder submits it
+    made,    ///< in the ring
+    owed     ///< the reaper's thread has taken it, or the ring has refused it
+  };
 
   engine_uring() = default;
 
@@ -123,6 +168,17 @@ class engine_uring final : public engine {
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(submission_lock_);
   [[nodiscard]] unsigned reap_some(std::span<completion> completions, std::size_t& filled) noexcept
       DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
+  [[nodiscard]] bool take_announcement(unsigned behind) noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(completion_lock_);
+  [[nodiscard]] bool try_announce() noexcept;
+  void announce_again() noexcept;
+  [[nodiscard]] bool has_completions() const noexcept;
+  [[nodiscard]] bool is_announced() const noexcept {
+    const auto now = announcement_.load(base::memory_order_seq_cst);
+    return now == announcement::making || now == announcement::made;
+  }
+  [[nodiscard]] bool owes_announcement() const noexcept {
+    return announcement_.load(base::memory_order_seq_cst) == announcement::owed;
+  }
   [[nodiscard]] int sleep(base::deadline until, const sigset_t* mask) noexcept;
   [[nodiscard]] int sleep_on(base::deadline until) noexcept;
   void tear_down() noexcept;
@@ -133,7 +189,9 @@ class engine_uring final : public engine {
   base::atomic<std::uint32_t> reading_{0};         // the slots whose reads are in the ring, or about to be
   base::atomic<std::uint32_t> kept_{0};            // the slots whose eventfds the ring keeps
   base::atomic<std::uint32_t> watched_serial_{0};  // of the eventfd that was watched last
-  std::uint64_t watched_count_ = 0;                // written by the kernel
+  base::atomic<announcement> announcement_{announcement::none};
+  base::atomic<bool> sleeper_is_elsewhere_{false};
+  std::uint64_t watched_count_ = 0;  // written by the kernel
   base::mutex submission_lock_;
   bool has_tried_file_table_ DOORBELL_GUARDED_BY(submission_lock_) = false;
   bool has_file_table_ DOORBELL_GUARDED_BY(submission_lock_) = false;

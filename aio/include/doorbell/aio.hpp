@@ -126,11 +126,13 @@ class DOORBELL_EXPORT context {
   void destroy();
   void destroy(std::error_code& ec) noexcept;
 
-  /// For event loops: a descriptor that is readable (POLLIN) while there are completions that get_events(0, ...) would
-  /// fetch from the engine; each completion is an edge for EPOLLET. It does not announce requests that submit() has
+  /// For event loops: a descriptor that is readable (POLLIN) while there are events that get_events(0, ...) would
+  /// fetch; each completion is an edge for EPOLLET. If requests of the context signal eventfds, or if several threads
+  /// use it, the descriptor may also become readable without an event. It does not announce requests that submit() has
   /// completed inline: call get_events(0, ...) after each submit(). The context owns the descriptor and closes it; the
   /// program may only wait for it. With such a loop, no other thread need wait for the completions of requests without
-  /// an eventfd; the engine may still use threads to carry them out.
+  /// an eventfd; the engine may still use threads to carry them out. If the program has called io_getevents(), requests
+  /// of io_submit() that are in flight at the first call may be announced up to two seconds late.
   /// @return -1 with the error.
   /// Errors: invalid_argument if the context is destroyed; too_many_files_open.
   [[nodiscard]] int descriptor() const;
