@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <tuple>
 
 #include <doorbell/base/process_generation.hpp>
 #include <doorbell/base/signals_blocked.hpp>
@@ -126,7 +127,7 @@ int create(pthread_attr_t* made_with, std::unique_ptr<start>& begun) noexcept {
   ::pthread_attr_setdetachstate(made_with, PTHREAD_CREATE_DETACHED);
   pthread_t thread{};
   const int error = ::pthread_create(&thread, made_with, run, begun.get());
-  if (error == 0) begun.release();
+  if (error == 0) std::ignore = begun.release();
   return error;
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include <doorbell/base/unique_fd.hpp>
@@ -197,9 +198,8 @@ bool elf_file::calls_by_slot(std::uint64_t code, std::span<const std::uint64_t> 
   if (goes_through_slot(code)) return true;
   if (byte_at(code) != 0xe8 && byte_at(code) != 0xe9) return false;
   const auto target = relative(code, 1);
-  for (const std::uint64_t prefix : {0U, 1U, 4U, 5U})
-    if (goes_through_slot(target + prefix)) return true;
-  return false;
+  constexpr std::array<std::uint64_t, 4> prefixes{0, 1, 4, 5};
+  return std::ranges::any_of(prefixes, [&](std::uint64_t prefix) { return goes_through_slot(target + prefix); });
 }
 
 bool elf_file::calls_after(std::string_view instruction, std::string_view function, std::size_t within) const {

@@ -25,7 +25,7 @@ report_text& report_text::operator<<(std::string_view text) noexcept {
 
 report_text& report_text::operator<<(std::uint64_t number) noexcept {
   std::array<char, 20> digits;
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
+  const auto* const end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
   return *this << std::string_view{digits.data(), static_cast<std::size_t>(end - digits.data())};
 }
 

@@ -24,7 +24,10 @@ constexpr std::size_t block = 4096;
 constexpr std::size_t file_blocks = 64;
 
 /// @return the bytes of block `at` of the file.
-std::string content(std::size_t at) { return std::string(block, static_cast<char>('0' + at)); }
+std::string content(std::size_t at) {
+  std::string bytes(block, static_cast<char>('0' + at));
+  return bytes;
+}
 
 class aio_blocking_read : public aio_row {
  protected:

@@ -182,7 +182,7 @@ class generator {
         return random_.below(0x10000);
       case 3:
       case 4:
-        return bit() | bit();
+        return bit() | bit();  // NOLINT(misc-redundant-expression): two random bits
       case 5:
         return POLLIN;
       default:

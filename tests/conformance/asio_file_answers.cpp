@@ -153,7 +153,7 @@ class asked {
     stops = false;
     io_.restart();
     int most = 0;
-    while (left > 0) {
+    while (left > 0) {  // NOLINT(bugprone-infinite-loop): handlers change it
       const int before = left;
       io_.run_one();
       most = std::max(most, before - left);

@@ -117,6 +117,7 @@ void begin_table(const char* of) { std::printf("\n%s\n\n| expression | type |\n|
                                 buffer, buffers, const_buffer, const_buffers, handler] = given;                 \
         return __VA_ARGS__;                                                                                     \
       })
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a type has no parentheses
 #define TYPE(name) print_row(#name, name_of<File, typename name>())
 #define TRAIT(...) print_row(#__VA_ARGS__, (__VA_ARGS__) ? "true" : "false")
 

@@ -131,9 +131,9 @@ TEST(process, exits_with_io_in_flight) {
     ASSERT_EQ(::waitpid(child, &status, 0), child);
     ASSERT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
     EXPECT_EQ(WEXITSTATUS(status), 42);
-    std::string content(32 * 4096 + 1, '\0');
+    std::string content(32UL * 4096 + 1, '\0');
     content.resize(static_cast<std::size_t>(::pread(file.get(), content.data(), content.size(), 0)));
-    EXPECT_EQ(content, std::string(32 * 4096, 'w'));
+    EXPECT_EQ(content, std::string(32UL * 4096, 'w'));
   }
 }
 

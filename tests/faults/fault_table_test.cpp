@@ -178,7 +178,7 @@ class fault_table : public testing::TestWithParam<std::tuple<std::string_view, s
     }
     EXPECT_EQ(inventory::settled(before), before);
     EXPECT_EQ(aio::aio_nr(), 0U);
-    constexpr std::size_t noise = 64 * 1024;
+    constexpr std::size_t noise = 64UL * 1024;
     // The last thread that uses a destroyed context frees its memory; this may be a thread of the library.
     EXPECT_TRUE(eventually([&] { return memory_in_use() <= memory_before + noise; }))
         << memory_in_use() << " bytes, before " << memory_before;

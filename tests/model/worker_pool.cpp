@@ -29,6 +29,7 @@ constexpr worker_pool::limits two_if_stalled{.most_workers = 2, .idle_time = idl
 /// Counts executed requests in plain variables: two workers with the same request would be a data race.
 class plain_queue : public worker_pool::per_context_queue {
  public:
+  virtual ~plain_queue() = default;
   request& operator[](std::size_t which) noexcept { return requests_[which]; }
   [[nodiscard]] unsigned carried_out(std::size_t which) const noexcept { return carried_out_[which]; }
   [[nodiscard]] unsigned concluded(std::size_t which) const noexcept { return concluded_[which]; }

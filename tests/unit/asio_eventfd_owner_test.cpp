@@ -207,7 +207,7 @@ TEST_F(asio_eventfd_owner, move_assignment_takes_the_executor_and_the_handle) {
 }
 
 TEST_F(asio_eventfd_owner, a_default_token_is_bound_to_an_object) {
-  auto awaited = net::use_awaitable.as_default_on(doorbell::asio::eventfd{io, 6});
+  auto awaited = net::use_awaitable_t<>::as_default_on(doorbell::asio::eventfd{io, 6});
   std::uint64_t read = 0;
   net::co_spawn(io, [&]() -> net::awaitable<void> { read = co_await awaited.async_read(); }, net::detached);
   io.run();

@@ -38,7 +38,6 @@ namespace {
 
 namespace net = boost::asio;
 using boost::system::error_code;
-using doorbell::asio::file_base;
 using doorbell::asio::random_access_file;
 using doorbell::asio::stream_file;
 using doorbell::base::unique_fd;

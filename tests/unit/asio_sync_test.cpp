@@ -27,7 +27,6 @@ namespace {
 
 namespace net = boost::asio;
 using boost::system::error_code;
-using net::use_awaitable;
 using net::error::operation_aborted;
 
 class asio_sync : public testing::Test {
@@ -178,7 +177,7 @@ TEST_F(asio_auto_reset_event, in_a_callback_set_is_refused) {
 
 TEST_F(asio_auto_reset_event, has_default_tokens_and_moves_with_its_waits) {
   event.async_wait(wait(0));
-  auto awaited = use_awaitable.as_default_on(std::move(event));
+  auto awaited = net::use_awaitable_t<>::as_default_on(std::move(event));
   EXPECT_FALSE(event.is_open());
   net::co_spawn(
       io,
@@ -390,7 +389,7 @@ TEST_F(asio_semaphore, shares_the_permits_of_a_handle) {
 }
 
 TEST_F(asio_semaphore, refuses_a_handle_that_is_no_semaphore) {
-  for (auto& handle : {doorbell::eventfd{}, doorbell::eventfd::closed()}) {
+  for (const auto& handle : {doorbell::eventfd{}, doorbell::eventfd::closed()}) {
     error_code thrown;
     try {
       const doorbell::asio::semaphore permits{io, handle};

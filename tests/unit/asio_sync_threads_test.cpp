@@ -31,7 +31,6 @@ namespace {
 namespace net = boost::asio;
 using boost::system::error_code;
 using net::use_awaitable;
-using net::error::operation_aborted;
 
 /// Two loops, each run by a thread until all coroutines have ended.
 class asio_sync_threads : public testing::Test {

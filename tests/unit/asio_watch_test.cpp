@@ -421,7 +421,7 @@ TEST_F(asio_watch, moves_to_another_type_of_executor_with_its_waits) {
 
   io.restart();
   pipe_ends pipe;
-  auto awaited = net::use_awaitable.as_default_on(doorbell::asio::watch{io, efd, pipe.read.release()});
+  auto awaited = net::use_awaitable_t<>::as_default_on(doorbell::asio::watch{io, efd, pipe.read.release()});
   pipe.write.reset();
   std::exception_ptr ended;
   net::co_spawn(io, awaited.async_wait(), [&](std::exception_ptr thrown) { ended = std::move(thrown); });

@@ -330,10 +330,10 @@ TEST_P(descriptors_closed, accepted_writes_are_in_the_file) {
   struct stat status{};
   ASSERT_EQ(::fstat(shared.get(), &status), 0);
   EXPECT_EQ(status.st_size, 64 * 4096);
-  std::string content(64 * 4096, ' ');
+  std::string content(64UL * 4096, ' ');
   ::fcntl(shared.get(), F_SETFL, 0);
   ASSERT_EQ(::pread(shared.get(), content.data(), content.size(), 0), static_cast<ssize_t>(content.size()));
-  EXPECT_EQ(content, std::string(64 * 4096, 'w'));
+  EXPECT_EQ(content, std::string(64UL * 4096, 'w'));
 }
 
 void descriptors_closed::expect_requests_signal_new_eventfds(bool is_used_before) {

@@ -61,26 +61,26 @@ using doorbell::test::waiting;
 /// A context, and a pipe to read from.
 class piped_ring {
  public:
-  aio::iocb pipe_read() { return aio::prep_pread(pipe_.read.get(), text_.data(), 1, 0); }
+  aio::iocb pipe_read() { return aio::prep_pread(pipe.read.get(), text.data(), 1, 0); }
 
   std::size_t events_within(std::chrono::milliseconds time) {
     std::array<aio::io_event, 256> events{};
-    return ctx_.get_events(1, events, time).size();
+    return ctx.get_events(1, events, time).size();
   }
 
   std::size_t fill(aio::iocb& request) {
     std::size_t taken = 0;
     std::error_code ec;
-    while (ctx_.submit({&request}, ec) == 1) ++taken;
+    while (ctx.submit({&request}, ec) == 1) ++taken;
     EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
     return taken;
   }
 
-  const doorbell::test::watchdog dog_;
-  doorbell::test::pipe_ends pipe_;
-  std::array<char, 8> text_{};
-  aio::context ctx_{8, aio::engine_kind::io_uring};
-  const doorbell::test::injections injected_;
+  const doorbell::test::watchdog dog;
+  doorbell::test::pipe_ends pipe;
+  std::array<char, 8> text{};
+  aio::context ctx{8, aio::engine_kind::io_uring};
+  const doorbell::test::injections injected;
 };
 
 class refusing_uring : public testing::Test, protected piped_ring {};
@@ -106,15 +106,15 @@ TEST_P(refused_with, submit_returns_try_again_and_can_be_repeated) {
     submitting.inject(GetParam(), 1000);
     for (int times = 0; times < 100; ++times) {
       std::error_code ec;
-      EXPECT_EQ(ring.ctx_.submit({&read, &read, &read}, ec), 0U);
+      EXPECT_EQ(ring.ctx.submit({&read, &read, &read}, ec), 0U);
       EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
     }
     submitting.stop();
-    EXPECT_EQ(ring.ctx_.submit({&read}), 1U);
-    ASSERT_EQ(::write(ring.pipe_.write.get(), "xyz", 3), 3);
+    EXPECT_EQ(ring.ctx.submit({&read}), 1U);
+    ASSERT_EQ(::write(ring.pipe.write.get(), "xyz", 3), 3);
     EXPECT_EQ(ring.events_within(20s), 1U);
     EXPECT_EQ(ring.events_within(0ms), 0U);
-    EXPECT_EQ(::read(ring.pipe_.read.get(), ring.text_.data(), 3), 2);
+    EXPECT_EQ(::read(ring.pipe.read.get(), ring.text.data(), 3), 2);
     EXPECT_EQ(ring.fill(read), 126U);
   });
 }
@@ -124,19 +124,19 @@ TEST_P(refused_with, cancel_returns_try_again_and_does_not_affect_the_request) {
   without_threads([] {
     piped_ring ring;
     auto read = ring.pipe_read();
-    ASSERT_EQ(ring.ctx_.submit({&read}), 1U);
+    ASSERT_EQ(ring.ctx.submit({&read}), 1U);
     submitting.inject(GetParam(), 1000);
     std::error_code ec;
-    ring.ctx_.cancel(read, ec);
+    ring.ctx.cancel(read, ec);
     EXPECT_EQ(ec, std::errc::resource_unavailable_try_again);
     submitting.stop();
-    ASSERT_EQ(::write(ring.pipe_.write.get(), "x", 1), 1);
+    ASSERT_EQ(::write(ring.pipe.write.get(), "x", 1), 1);
     std::array<aio::io_event, 1> events{};
-    ASSERT_EQ(ring.ctx_.get_events(1, events, 20s).size(), 1U);
+    ASSERT_EQ(ring.ctx.get_events(1, events, 20s).size(), 1U);
     EXPECT_EQ(events[0].res, 1);
-    ASSERT_EQ(ring.ctx_.submit({&read}), 1U);
+    ASSERT_EQ(ring.ctx.submit({&read}), 1U);
     EXPECT_EQ(ring.events_within(0ms), 0U);
-    ring.ctx_.cancel(read);
+    ring.ctx.cancel(read);
     EXPECT_EQ(ring.events_within(20s), 1U);
   });
 }
@@ -148,10 +148,10 @@ TEST_P(refused_with, destroy_cancels_although_the_ring_refuses) {
     auto read = ring.pipe_read();
     (void)ring.fill(read);
     submitting.inject(GetParam(), 200);
-    ring.ctx_.destroy();
+    ring.ctx.destroy();
     EXPECT_TRUE(submitting.over());
-    ASSERT_EQ(::write(ring.pipe_.write.get(), "x", 1), 1);
-    EXPECT_EQ(::read(ring.pipe_.read.get(), ring.text_.data(), 1), 1);
+    ASSERT_EQ(::write(ring.pipe.write.get(), "x", 1), 1);
+    EXPECT_EQ(::read(ring.pipe.read.get(), ring.text.data(), 1), 1);
   });
 }
 
@@ -160,10 +160,10 @@ TEST_P(refused_with, destroy_wakes_a_sleeper_although_the_ring_refuses) {
   std::error_code ec;
   doorbell::test::asleep sleeper{[&] {
     std::array<aio::io_event, 1> events{};
-    (void)ctx_.get_events(1, events, ec);
+    (void)ctx.get_events(1, events, ec);
   }};
   submitting.inject(GetParam(), 20);
-  ctx_.destroy();
+  ctx.destroy();
   sleeper.join();
   EXPECT_EQ(ec, std::errc::invalid_argument);
 }
@@ -175,8 +175,8 @@ TEST_P(refused_with, a_refused_wait_is_retried) {
   waiting.inject(GetParam(), 20);
   std::jthread writer{[&] {
     while (!waiting.over()) std::this_thread::yield();
-    EXPECT_EQ(ctx_.submit({&read}), 1U);
-    EXPECT_EQ(::write(pipe_.write.get(), "x", 1), 1);
+    EXPECT_EQ(ctx.submit({&read}), 1U);
+    EXPECT_EQ(::write(pipe.write.get(), "x", 1), 1);
   }};
   EXPECT_EQ(events_within(20s), 1U);
 }
@@ -186,7 +186,7 @@ INSTANTIATE_TEST_SUITE_P(, refused_with, testing::Values(EAGAIN, EBUSY, ENOMEM))
 TEST_F(refusing_uring, an_interrupted_submit_is_retried) {
   submitting.inject(EINTR, 3);
   auto read = pipe_read();
-  EXPECT_EQ(ctx_.submit({&read, &read}), 2U);
+  EXPECT_EQ(ctx.submit({&read, &read}), 2U);
 }
 
 // The thread waits in the ring while the I/O threads have no requests.
@@ -195,10 +195,10 @@ TEST_F(refusing_uring, an_interrupted_wait_returns_an_error_and_loses_nothing) {
   waiting.inject(EINTR, 1);
   std::array<aio::io_event, 1> events{};
   std::error_code ec;
-  EXPECT_TRUE(ctx_.get_events(1, events, ec).empty());
+  EXPECT_TRUE(ctx.get_events(1, events, ec).empty());
   EXPECT_EQ(ec, std::errc::interrupted);
-  ASSERT_EQ(ctx_.submit({&read}), 1U);
-  ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1);
+  ASSERT_EQ(ctx.submit({&read}), 1U);
+  ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
   EXPECT_EQ(events_within(20s), 1U);
 }
 
@@ -206,7 +206,7 @@ TEST_F(refusing_uring, an_interrupted_wait_returns_an_error_and_loses_nothing) {
 // the I/O threads' eventfd (engine_uring::watch()) while the other submitter starts its request.
 TEST_F(refusing_uring, a_request_is_announced_although_the_ring_refuses_another_submitters_watch) {
   std::error_code ec;
-  const int descriptor = ctx_.descriptor(ec);
+  const int descriptor = ctx.descriptor(ec);
   ASSERT_FALSE(ec);
   auto mine = pipe_read();
   auto others = pipe_read();
@@ -216,18 +216,18 @@ TEST_F(refusing_uring, a_request_is_announced_although_the_ring_refuses_another_
   doorbell::test::before_a_refusal = [&] {
     other.emplace([&] {
       std::error_code refused;
-      taken = ctx_.submit({&others}, refused);
+      taken = ctx.submit({&others}, refused);
     });
   };
-  const auto taken_of_mine = ctx_.submit({&mine}, ec);
+  const auto taken_of_mine = ctx.submit({&mine}, ec);
   ASSERT_TRUE(other);
   other->join();
-  ASSERT_EQ(::write(pipe_.write.get(), "xx", 2), 2);
+  ASSERT_EQ(::write(pipe.write.get(), "xx", 2), 2);
   for (std::size_t left = taken + taken_of_mine; left > 0;) {
     pollfd readable{.fd = descriptor, .events = POLLIN, .revents = 0};
     ASSERT_EQ(::poll(&readable, 1, 20'000), 1) << left << " requests are not announced";
     std::array<aio::io_event, 2> events{};
-    left -= ctx_.get_events(0, events).size();
+    left -= ctx.get_events(0, events).size();
   }
   EXPECT_EQ(taken, 1U);
 }
@@ -237,8 +237,8 @@ TEST_F(refusing_uring, destroy_is_not_interrupted) {
   (void)fill(read);
   waiting.inject(EINTR, 5);
   submitting.inject(EINTR, 5);
-  ctx_.destroy();
-  EXPECT_EQ(ctx_.handle(), 0U);
+  ctx.destroy();
+  EXPECT_EQ(ctx.handle(), 0U);
 }
 
 // Each cancel makes two completions, its own and that of the request: more than fit into the completion queue.
@@ -246,9 +246,9 @@ TEST_F(refusing_uring, destroy_reaps_to_make_room_while_completions_overflow) {
   auto read = pipe_read();
   EXPECT_EQ(fill(read), 126U);
   doorbell::test::busy_when_full = true;
-  ctx_.destroy();
-  ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1);
-  EXPECT_EQ(::read(pipe_.read.get(), text_.data(), 1), 1);
+  ctx.destroy();
+  ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);
+  EXPECT_EQ(::read(pipe.read.get(), text.data(), 1), 1);
 }
 
 // Oracle: although every third call is refused, each accepted request has signalled its eventfd once when destroy ends.

@@ -19,6 +19,8 @@ inline thread_local constinit bool has_failed = false;
 
 }  // namespace doorbell::test::failing_new
 
+// One file of a program includes this.
+// NOLINTNEXTLINE(misc-definitions-in-headers)
 void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
   namespace state = doorbell::test::failing_new;
   if (state::left == 0) {

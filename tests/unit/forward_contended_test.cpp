@@ -32,7 +32,6 @@ using doorbell::test::eventually;
 using doorbell::test::gets;
 using doorbell::test::give;
 using doorbell::test::kernel_eventfd;
-using doorbell::test::polled;
 using doorbell::test::take;
 using doorbell::test::unique_fd;
 

@@ -28,7 +28,6 @@ namespace {
 
 using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
-using doorbell::base::unique_fd;
 using doorbell::test::block_size;
 using doorbell::test::eventually;
 using doorbell::test::in_child;

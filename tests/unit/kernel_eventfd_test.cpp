@@ -74,10 +74,10 @@ TEST(eventfd_recognition, rejects_every_other_file) {
 
 TEST(eventfd_recognition, needs_no_privileges) {
   for (const auto& [name, apply] : doorbell::test::restrictions)
-    in_child([&, apply = apply] {
+    in_child([&, restrict_process = apply] {
       const doorbell::test::other_files others;
       const auto eventfds = doorbell::test::eventfds();
-      if (!apply()) return;
+      if (!restrict_process()) return;
       for (const auto& [kind, fd] : others.all()) EXPECT_FALSE(is_eventfd(fd.get())) << kind;
       for (const auto& [kind, fd] : eventfds) EXPECT_TRUE(is_eventfd(fd.get())) << kind;
     });

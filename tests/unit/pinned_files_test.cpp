@@ -48,7 +48,6 @@ namespace aio = doorbell::aio;
 using doorbell::test::block;
 using doorbell::test::blocks_of;
 using doorbell::test::events_of;
-using doorbell::test::in_child;
 using doorbell::test::pipe_ends;
 using doorbell::test::size_of;
 using doorbell::test::temporary_file;

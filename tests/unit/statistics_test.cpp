@@ -327,7 +327,7 @@ TEST(statistics, numbers_have_the_largest_unit_in_which_they_are_at_least_one) {
   constexpr auto most = std::numeric_limits<std::uint64_t>::max();
   for (const auto& [bytes, text] :
        {row{1023, "1023 B"}, row{1024, "1.0 KiB"}, row{1075, "1.0 KiB"}, row{1076, "1.1 KiB"},
-        row{1024 * 1024 - 1, "1024.0 KiB"}, row{1024 * 1024, "1.0 MiB"}, row{1UL << 40, "1.0 TiB"},
+        row{1024UL * 1024 - 1, "1024.0 KiB"}, row{1024UL * 1024, "1.0 MiB"}, row{1UL << 40, "1.0 TiB"},
         row{1UL << 60, "1024.0 PiB"}, row{most, "16384.0 PiB"}}) {
     counters all;
     all.bytes_read = bytes;

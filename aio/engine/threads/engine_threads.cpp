@@ -336,7 +336,8 @@ void engine_threads::try_again(request& taken) noexcept {
 // other requests complete, or when the program raises the limit.
 void engine_threads::carry_out(request& taken) noexcept {
   int fd = number_of(taken);
-  for (auto left = longest_wait_for_room; fd == file_pins::no_room && left > left.zero(); left -= between_looks) {
+  constexpr auto none = std::chrono::milliseconds::zero();
+  for (auto left = longest_wait_for_room; fd == file_pins::no_room && left > none; left -= between_looks) {
     std::this_thread::sleep_for(between_looks);
     fd = number_of(taken);
   }
