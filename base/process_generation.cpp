@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <tuple>
 
 namespace doorbell::base::seam {
 namespace {
@@ -16,7 +17,9 @@ constinit atomic<std::uint32_t> last{process_page::first};
 
 /// False until begin(): the page is 0 then, as it is in a child.
 constinit bool has_begun = false;
-constinit bool is_cleared_by_kernel = false;
+
+/// The page's number before the last fork(). Concurrent forks store the same number.
+constinit atomic<std::uint32_t> at_fork{0};
 
 std::uint32_t next_number() noexcept {
   // equivalent fault (constant): the numbers only need to differ
@@ -25,9 +28,17 @@ std::uint32_t next_number() noexcept {
   return number;
 }
 
-// Registered first, so it runs before the other handlers of the library, which read the number.
+void note_before_fork() noexcept {
+  at_fork.store(process_page::here.number.load(memory_order_relaxed), memory_order_relaxed);
+}
+
+// Registered first, so it runs before the other handlers of the library, which read the number. The child still has its
+// parent's number if the page was not cleared: the kernel does not know MADV_WIPEONFORK, or an emulator such as
+// qemu-user accepts it and does nothing. Otherwise the number is 0, or a handler of the program has read it, and it is
+// the child's.
 void change_in_child() noexcept {
-  if (!is_cleared_by_kernel) process_page::here.number.store(next_number(), memory_order_release);
+  if (process_page::here.number.load(memory_order_relaxed) == at_fork.load(memory_order_relaxed))
+    process_page::here.number.store(next_number(), memory_order_release);
 }
 
 // The kernel clears whole pages of anonymous memory, to which .bss belongs. The variable has pages of its own unless
@@ -42,8 +53,8 @@ bool has_own_page() noexcept {
   // equivalent fault (call): the first thread that asks would publish a number
   process_page::here.number.store(process_page::first, memory_order_relaxed);
   has_begun = true;
-  is_cleared_by_kernel = has_own_page() && ::madvise(&process_page::here, sizeof(process_page), MADV_WIPEONFORK) == 0;
-  ::pthread_atfork(nullptr, nullptr, change_in_child);
+  if (has_own_page()) std::ignore = ::madvise(&process_page::here, sizeof(process_page), MADV_WIPEONFORK);
+  ::pthread_atfork(note_before_fork, nullptr, change_in_child);
 }
 
 }  // namespace

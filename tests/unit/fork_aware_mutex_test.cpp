@@ -4,9 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
@@ -74,6 +76,21 @@ TEST(process_generation, grows_in_a_child_that_the_system_call_created) {
   ASSERT_GE(child, 0);
   if (child == 0) ::_exit(process_generation() > parents ? 0 : 1);
   expect_success(child);
+}
+
+// As in qemu-user, which accepts MADV_WIPEONFORK and does nothing.
+TEST(process_generation, grows_in_a_child_of_fork_where_the_page_is_not_cleared) {
+  in_child([] {
+    auto& page = doorbell::base::seam::process_page::here;
+    ASSERT_EQ(::madvise(&page, sizeof page, MADV_KEEPONFORK), 0) << errno;
+    const auto parents = process_generation();
+    in_child([&] {
+      const auto childs = process_generation();
+      EXPECT_GT(childs, parents);
+      in_child([&] { EXPECT_GT(process_generation(), childs); });
+    });
+    EXPECT_EQ(process_generation(), parents);
+  });
 }
 
 TEST(process_generation, stays_that_of_the_parent_in_a_child_that_shares_its_memory) {
