@@ -83,9 +83,9 @@ class engine {
   /// count, too.
   [[nodiscard]] virtual bool has_finished_some() const noexcept { return false; }
 
-  /// Makes descriptor() readable, which is an edge, until a thread of the program calls reap(): the calling thread has
-  /// reaped completions for which the program may wait at the descriptor. It calls this after their events are in the
-  /// ring of the context. May have no effect if no thread waits for the descriptor.
+  /// A thread that has reaped completions for which the program may wait at the descriptor calls this, after their
+  /// events are in the ring of the context. Makes descriptor() readable, which is an edge, until a thread of the
+  /// program calls reap(). May have no effect if no thread waits for the descriptor.
   virtual void announce() noexcept {}
 
   /// Sleeps until there may be something to reap, wake() is called, a signal handler has run, or `until`.

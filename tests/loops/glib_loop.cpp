@@ -26,7 +26,7 @@ class glib_loop final : public loop {
   glib_loop(const glib_loop&) = delete;
   glib_loop& operator=(const glib_loop&) = delete;
 
-  // As g_unix_fd_add(), which always uses the default context.
+  // Does what g_unix_fd_add() does, but in the loop's own context.
   void watch(int fd, std::function<void()> on_readable) override {
     auto& callback = on_readable_.emplace_back(std::move(on_readable));
     auto* const source = g_unix_fd_source_new(fd, G_IO_IN);

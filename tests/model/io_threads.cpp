@@ -166,8 +166,9 @@ SCENARIO(io_threads_descriptor_sent_into_a_full_channel, 1,
   end_process_io_threads(*all);
 }
 
-// Legal: the request for the file that another engine's request has pinned goes to the lost set, which keeps its pin
-// of the engine's descriptor until that request has been reaped; or it goes to the next set.
+// Legal: the submitter's request, whose file the lost set has pinned for another engine, goes to the lost set, and the
+// engine's descriptor stays pinned there until the submitter's request has been reaped; or this request goes to the
+// next set.
 // Forbidden: the request goes to the lost set after the other submitter has found no request there and has ended the
 // pin of the descriptor.
 SCENARIO(io_threads_lost_as_a_request_shares_a_pin, 1,

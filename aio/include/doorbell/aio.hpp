@@ -132,7 +132,7 @@ class DOORBELL_EXPORT context {
   /// completed inline: call get_events(0, ...) after each submit(). The context owns the descriptor and closes it; the
   /// program may only wait for it. With such a loop, no other thread need wait for the completions of requests without
   /// an eventfd; the engine may still use threads to carry them out. If the program has called io_getevents(), requests
-  /// of io_submit() that are in flight at the first call may be announced up to two seconds late.
+  /// of io_submit() that are in flight at the first call of descriptor() may be announced up to two seconds late.
   /// @return -1 with the error.
   /// Errors: invalid_argument if the context is destroyed; too_many_files_open.
   [[nodiscard]] int descriptor() const;

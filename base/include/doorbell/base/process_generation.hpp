@@ -6,8 +6,8 @@
 // The number is in a page that the kernel clears in each child (MADV_WIPEONFORK). So a child is also recognized if it
 // was created by the system call itself (clone(2), fork(2) by syscall(2)), for which no handlers of pthread_atfork(3)
 // run: the first reader in the child finds 0 and gives the process the next number. Children that share the parent's
-// memory (vfork(2), CLONE_VM) have the parent's number, as threads do. Where pages are not cleared, as in qemu-user, handlers
-// of pthread_atfork(3) change the number; then only children of the C library's fork() are recognized.
+// memory (vfork(2), CLONE_VM) have the parent's number, as threads do. Where pages are not cleared, as in qemu-user,
+// handlers of pthread_atfork(3) change the number; then only children of the C library's fork() are recognized.
 //
 // Thread safety: may be called concurrently, also in signal handlers. Two copies of the library in one process count
 // separately.
