@@ -170,7 +170,7 @@ class fuzzed_notifier {
   void drain(eventfd_ctx& ctx) {
     std::error_code ec;
     const auto taken = ctx.drain(ec);
-    require(!ec, "the eventfd that calls can be drained");
+    require(!ec, "a callback can drain its own eventfd");
     for (auto& efd : *efds_)
       if (efd.ctx.get() == &ctx) efd.taken += taken;
   }
