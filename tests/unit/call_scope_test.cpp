@@ -75,7 +75,7 @@ TEST(call_scope, a_call_must_return_only_if_there_was_a_refusal_since_its_begin)
   EXPECT_FALSE(refusals_remembered::must_return());
 }
 
-TEST(call_scope, a_refusal_of_a_call_that_a_handler_made_is_not_one_of_the_interrupted_call) {
+TEST(call_scope, a_refusal_inside_an_accepted_call_of_a_handler_is_not_one_of_the_interrupted_call) {
   const refusals_remembered refusals;
   const call_scope interrupted;
   {

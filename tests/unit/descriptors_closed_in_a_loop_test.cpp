@@ -193,8 +193,8 @@ TEST_P(descriptors_closed_in_a_loop, a_direct_read_is_announced) {
 // Oracle: the request in flight at the loss, and one submitted after a shortage of descriptors, are announced, however
 // often the library has tried to create an eventfd in the shortage.
 TEST_P(descriptors_closed_in_a_loop, requests_are_announced_after_a_shortage_of_descriptors) {
-  // More attempts than the ring has slots: a fault would show only after the number of attempts that leads to the slot
-  // of the first eventfd.
+  // Each attempt may advance to the next of the ring's 8 slots for eventfds (engine_uring.hpp). A fault would show only
+  // with the number of attempts that comes round to the slot of the first eventfd, so more than 8 are tried.
   for (int attempts = 0; attempts < 9 && !HasFailure(); ++attempts)
     in_child([&] {
       event_loop loop{GetParam()};

@@ -42,7 +42,7 @@ constexpr std::array<long, 1> polls{SYS_ppoll};
 #endif
 
 // Oracle: the sum of the counts that are read is the sum of the counts that were signalled, whichever check of the flag
-// is the first to find the target blocking; and the eventfd keeps no room for a count that has arrived.
+// is the first to find the target blocking. Afterwards, the eventfd reserves no room for a count that has arrived.
 TEST(forward_supervised, neither_loses_nor_duplicates_a_count_if_o_nonblock_is_cleared_between_two_writes) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "needs seccomp(2)";
   constexpr std::uint64_t room = 11;

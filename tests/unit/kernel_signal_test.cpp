@@ -121,7 +121,7 @@ TEST_F(kernel_signal, a_sleeper_gets_events_of_another_threads_requests) {
   }
 }
 
-// The kernel ends the ring of a destroyed context later, and then interrupts a sleep of the thread that made the ring.
+// The kernel ends the io_uring of a destroyed context later, and then interrupts a sleep of the thread that made it.
 // The read is so long that the thread sleeps at that time. Oracle: io_getevents does not return EINTR, because no
 // signal handler has run.
 TEST_F(kernel_signal, the_end_of_another_context_does_not_interrupt_a_sleep) {
