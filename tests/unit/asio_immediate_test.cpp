@@ -157,7 +157,7 @@ TEST_F(asio_immediate, a_handler_bound_to_another_executor_is_called_by_that_exe
 TEST_F(asio_immediate, a_handler_bound_to_an_inline_immediate_executor_is_called_by_the_initiating_function) {
   start_all([](auto handler) { return net::bind_immediate_executor(net::system_executor{}, handler); });
   expect_all_called(1);
-  EXPECT_FALSE(io.stopped()) << "an operation that began and ended outside of run() left no work, which stops the loop";
+  EXPECT_FALSE(io.stopped()) << "an operation that began and ended outside of run() has stopped the loop";
   io.run();
   expect_all_called(1);
   expect_results();

@@ -125,7 +125,7 @@ TEST(asio_initiation, of_an_operation_in_the_end_of_its_context_reports_bad_desc
 }
 
 // Oracle: the loop runs the handler and nothing else, although the event stays set.
-TEST(asio_initiation, wait_that_set_has_ended_does_not_wake_the_loop_any_more) {
+TEST(asio_initiation, wait_that_was_ended_by_set_does_not_wake_the_loop_any_more) {
   net::io_context io;
   doorbell::asio::manual_reset_event event{io};
   int ended = 0;

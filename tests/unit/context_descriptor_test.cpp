@@ -44,7 +44,7 @@ using doorbell::test::by_engine;
 using doorbell::test::eventually;
 using doorbell::test::readable;
 
-/// As long as the reaper needs to fetch a completion.
+/// Sleeps for about as long as the reaper takes to fetch a completion.
 void let_the_reaper_fetch() { std::this_thread::sleep_for(1ms); }
 
 /// Stops the reaper after it has fetched a completion, and before it puts the event into the context's ring.
@@ -113,8 +113,8 @@ class descriptor_loop {
     wanted.events = EPOLLIN | trigger;
     EXPECT_EQ(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, whose.ctx.descriptor(), &wanted), 0);
   }
-  /// Fetches `count` events, each time that the epoll reports the descriptor. @return the number of fetched events:
-  /// less if the epoll reports nothing for some seconds.
+  /// Fetches events whenever the epoll reports the descriptor, until there are `count` of them.
+  /// @return the number of fetched events: less if the epoll reports nothing for some seconds.
   [[nodiscard]] std::size_t fetch(std::size_t count) {
     std::size_t got = 0;
     while (got < count && wait(10s)) got += fetched();

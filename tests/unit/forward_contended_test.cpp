@@ -139,7 +139,7 @@ TEST(forward, neither_loses_nor_duplicates_counts_while_others_fill_the_target) 
   const eventfd efd;
   const auto there = kernel_eventfd();
   std::atomic<bool> is_over{false};
-  std::uint64_t sum = 0;  // read from the target, less written to it by the other thread: may wrap
+  std::uint64_t sum = 0;  // what was read from the target, minus what the other thread wrote to it; may wrap
   std::thread other{[&] {
     for (std::uint64_t n = 0; !is_over; ++n) {
       set_non_blocking(there, true);
