@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import fio
+import growth
 import picture
 import publish
 import results
@@ -50,12 +51,17 @@ def parse_arguments():
                         help="measure nothing: draw the results that FILE (.json) contains, to the same name with .svg")
     parser.add_argument("--publish", type=Path, metavar="FILE",
                         help="measure nothing: put the results that FILE (JSON) contains into README.md and docs/")
+    parser.add_argument("--curves", choices=("also", "only", "no"), default=None,
+                        help="how costs grow with the number of objects: measured after the table (the default if "
+                             "--rows is not given), instead of it, or not")
     parser.add_argument("--check-arguments", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--programs", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, required=True, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.repetitions < 1:
         parser.error("--repetitions must be at least 1")
+    if arguments.curves is None:
+        arguments.curves = "no" if arguments.rows else "also"
     arguments.seconds = 0.1
     if arguments.quick:
         arguments.repetitions, arguments.seconds = 5, 0.02
@@ -214,6 +220,17 @@ def write_picture(measured, path):
     print(f"Picture: {path}")
 
 
+def measure_curves(arguments):
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    found = growth.run(arguments.programs, arguments.output)
+    print(aligned(growth.table_of(found)))
+    plots = [f"![{curve.cost}, among {curve.among}]({name})"
+             for curve, name in growth.plot_all(arguments.output, found)]
+    path = arguments.output / "growth.md"
+    path.write_text("\n\n".join(["# How costs grow", markdown(growth.table_of(found)), *plots]) + "\n")
+    print(f"\nCurves: {path}")
+
+
 def measure_and_report(arguments):
     rows = [row for row in ROWS if arguments.rows is None or row.number in arguments.rows]
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -238,7 +255,10 @@ def main():
         elif arguments.picture:
             write_picture(results.read(arguments.picture), arguments.picture.with_suffix(".svg"))
         else:
-            measure_and_report(arguments)
+            if arguments.curves != "only":
+                measure_and_report(arguments)
+            if arguments.curves != "no":
+                measure_curves(arguments)
     except (RuntimeError, OSError, ValueError) as failure:
         sys.exit(f"scripts/bench: {failure}")
 

@@ -13,6 +13,7 @@ import unittest
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import growth
 import picture
 import publish
 import results
@@ -150,6 +151,42 @@ class DocumentsTest(unittest.TestCase):
     def test_document_without_a_place_is_refused(self):
         with self.assertRaises(ValueError):
             publish.replace_marked("no markers here", "table")
+
+
+
+def measured(name, of, **values):
+    return {"run_type": "iteration", "run_name": name, "cpu_time": of, "real_time": 10 * of, **values}
+
+
+class GrowthTest(unittest.TestCase):
+    def test_points_are_medians_by_curve_side_and_number(self):
+        found = growth.points([
+            measured("growth/eventfds/doorbell/10", 1), measured("growth/eventfds/doorbell/10", 9),
+            measured("growth/eventfds/doorbell/10", 2), measured("growth/files/kernel/100/real_time", 3),
+            measured("growth/threads/kernel/real_time/threads:4", 5),
+            measured("growth/hup/doorbell/1000/manual_time", 7, each=2e-9),
+            measured("growth/eventfds/doorbell/10000", 3, bytes=88)])
+        self.assertEqual(found["eventfds", "doorbell", "time"], {10: 2, 10000: 3})
+        self.assertEqual(found["files", "kernel", "time"], {100: 30})
+        self.assertEqual(found["threads", "kernel", "time"], {4: 50})
+        self.assertEqual(found["hup", "doorbell", "each"], {1000: 2})
+        self.assertEqual(found["eventfds", "doorbell", "bytes"], {10000: 88})
+
+    def test_a_cost_that_grows_by_a_large_factor_twice_in_a_row_grows_faster_than_linearly(self):
+        self.assertTrue(growth.grows_too_fast({1: 1, 10: 4, 100: 20}))
+        self.assertFalse(growth.grows_too_fast({1: 1, 10: 4, 100: 5, 1000: 20}))
+        self.assertFalse(growth.grows_too_fast({1: 0, 10: 4, 100: 40}))
+
+    def test_the_last_point_decides_whether_the_target_is_met(self):
+        curve = growth.Curve("hup", "HUP", "notifiers", "each", 19, 20)
+        self.assertIn("row 19, at most 20 ns: met", growth.verdict(curve, "doorbell", {1: 40, 10: 20}))
+        self.assertIn("missed", growth.verdict(curve, "doorbell", {1: 4, 10: 21}))
+        self.assertEqual(growth.verdict(curve, "kernel", {1: 4, 10: 21}), "")
+
+    def test_each_benchmark_of_the_program_belongs_to_a_curve(self):
+        source = (SOURCE / "bench" / "growth.cpp").read_text()
+        self.assertEqual({name for name in re.findall(r'"growth/(\w+)/', source)},
+                         {curve.name for curve in growth.CURVES})
 
 
 if __name__ == "__main__":
