@@ -12,6 +12,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include <doorbell/base/atomic.hpp>
@@ -41,6 +42,9 @@ class file_hints {
   [[nodiscard]] bool has_hits_in_a_row(int fd) noexcept;
 
   static constexpr std::int8_t enough_hits = 8;
+  /// The number of places. Descriptors whose numbers differ by a multiple of it share a place, and each request for one
+  /// of them in turn looks up the kind of its file.
+  static constexpr std::size_t size = 512;
 
  private:
   struct entry {
@@ -51,7 +55,6 @@ class file_hints {
     std::int8_t row = 0;
     std::uint8_t skip = 0;  // how many requests are still to be skipped
   };
-  static constexpr std::size_t size = 32;
   static constexpr std::uint8_t most_uses = 64;
   static constexpr std::int8_t most_misses = 15;
 
