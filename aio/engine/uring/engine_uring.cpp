@@ -2,17 +2,11 @@
 #include "engine_uring.hpp"
 
 #include <poll.h>
-#include <pthread.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cassert>
 #include <cerrno>
-#include <chrono>
-#include <csignal>
-#include <ctime>
 #include <new>
 #include <thread>
 #include <tuple>
@@ -20,38 +14,11 @@
 #include <doorbell/base/unique_fd.hpp>
 
 #include "../../request/operation.hpp"
-#include "../../system/reaper_thread.hpp"
 #include "../../system/tsan_annotations.hpp"
+#include "user_data.hpp"
 
 namespace doorbell::aio {
 namespace {
-
-// The user_data of entries that belong to no request: no address is so low. The value of a watch also
-// contains its slot.
-constexpr std::uint64_t of_nobody = 0;
-constexpr std::uint64_t of_wake = 1;
-constexpr std::uint64_t of_watch = 2;
-// Set in the user_data, a request's address, if the request ends by itself.
-constexpr std::uint64_t of_file = 4;
-// Neither of_watch nor of_file.
-constexpr std::uint64_t of_announcement = 8;
-static_assert(alignof(request) > of_file);
-constexpr unsigned slot_shift = 3;
-constexpr std::uint64_t lowest_request = 4096;
-
-constexpr bool is_of_request(std::uint64_t owner) noexcept { return owner >= lowest_request; }
-
-constexpr bool is_of_watch(std::uint64_t owner) noexcept { return !is_of_request(owner) && (owner & of_watch) != 0; }
-
-static_assert(!is_of_watch(of_announcement) && (of_announcement & of_file) == 0);
-
-constexpr std::uint64_t owner_of_watch(std::uint32_t slot) noexcept {
-  return of_watch | std::uint64_t{slot} << slot_shift;
-}
-
-constexpr std::uint32_t slot_of_watch(std::uint64_t owner) noexcept {
-  return static_cast<std::uint32_t>(owner >> slot_shift);
-}
 
 // The size of one batch of start(): a larger queue would cost memory that the kernel may charge to RLIMIT_MEMLOCK, and
 // save no system call.
@@ -60,14 +27,6 @@ constexpr unsigned max_completion_entries = 65536;
 
 constexpr std::size_t reap_batch = 64;
 constexpr std::size_t start_batch = max_submission_entries;
-
-std::uint64_t owner_of(const request& started) noexcept {
-  return reinterpret_cast<std::uintptr_t>(&started) | (started.ends_by_itself ? of_file : 0);
-}
-
-request* request_of(std::uint64_t owner) noexcept {
-  return reinterpret_cast<request*>(static_cast<std::uintptr_t>(owner & ~of_file));
-}
 
 void* address(const iocb_abi& what) noexcept { return reinterpret_cast<void*>(static_cast<std::uintptr_t>(what.buf)); }
 
@@ -119,11 +78,6 @@ void prepare(io_uring_sqe* entry, request& asked) noexcept {
 std::int64_t result_of(const request& done, int res) noexcept {
   if (!is_poll(done.iocb) || res <= 0) return res;
   return res & static_cast<std::int64_t>(done.iocb.buf | POLLERR | POLLHUP);
-}
-
-void prepare_nothing(io_uring_sqe* entry, std::uint64_t owner) noexcept {
-  io_uring_prep_nop(entry);
-  io_uring_sqe_set_data64(entry, owner);
 }
 
 int set_up(io_uring& ring, unsigned entries, unsigned completions) noexcept {
@@ -203,90 +157,6 @@ bool engine_uring::has_requests() const noexcept {
   const unsigned announcements = announcement_.load(base::memory_order_acquire) == announcement::made ? 1 : 0;
   const auto reads = static_cast<unsigned>(std::popcount(reading_.load(base::memory_order_acquire)));
   return taken - reaped > reads + announcements;
-}
-
-bool engine_uring::has_watch(std::uint32_t serial) noexcept {
-  const base::mutex_lock held{submission_lock_};
-  return is_watching(serial);
-}
-
-//   submitter                            another submitter
-//   lock; sets the bit in reading_
-//   the ring takes no entry:
-//     clears the bit; unlock
-//                                        lock; the bit ? no: tries itself
-//
-//   forbidden: the other submitter sees the bit before the ring has refused the entry. It would start a request whose
-//              completion nothing announces.
-bool engine_uring::watch(int eventfd, std::uint32_t serial) noexcept {
-  const base::mutex_lock held{submission_lock_};
-  if (is_watching(serial)) return true;
-  // The slot still has the read of a much older eventfd, whose serial is lower by a multiple of `slots`.
-  if ((reading_.load(base::memory_order_acquire) & bit_of(serial)) != 0) return cancel_read(serial);
-  if (watched_serial_.exchange(serial, base::memory_order_acq_rel) != serial) keep(eventfd, serial);
-  auto* const entry = next_entry();
-  if (entry == nullptr) return false;
-  io_uring_prep_read(entry, eventfd, &watched_count_, sizeof watched_count_, 0);
-  return submit_read(entry, serial);
-}
-
-// Checks the number first: the program may have closed it, and use it for a ring of its own.
-void engine_uring::keep(int eventfd, std::uint32_t serial) noexcept {
-  kept_.fetch_and(~bit_of(serial), base::memory_order_release);
-  if (!descriptor_.is_ours() || !make_file_table()) return;
-  if (io_uring_register_files_update(&ring_, serial % slots, &eventfd, 1) == 1)
-    kept_.fetch_or(bit_of(serial), base::memory_order_release);
-}
-
-// Tries once. Linux before 5.13, which has no RSRC_TAGS, would wait in this call until the ring has no requests.
-// Not io_uring_register_files(3), which raises RLIMIT_NOFILE if that is lower than the size of the table.
-// @return whether the ring has the table.
-bool engine_uring::make_file_table() noexcept {
-  if (has_tried_file_table_) return has_file_table_;
-  has_tried_file_table_ = true;
-  if ((ring_.features & IORING_FEAT_RSRC_TAGS) == 0) return false;
-  std::array<int, slots> none{};
-  none.fill(-1);
-  const auto ring = static_cast<unsigned>(descriptor_.get());
-  has_file_table_ = io_uring_register(ring, IORING_REGISTER_FILES, none.data(), none.size()) == 0;
-  return has_file_table_;
-}
-
-void engine_uring::watch_kept(std::uint32_t newest) noexcept {
-  const base::mutex_lock held{submission_lock_};
-  for (std::uint32_t slot = 0; slot < slots && !is_watching_kept(newest); ++slot) {
-    const auto others = kept_.load(base::memory_order_acquire) & ~reading_.load(base::memory_order_acquire);
-    if (slot == newest % slots || (others & bit_of(slot)) == 0) continue;
-    auto* const entry = next_entry();
-    if (entry == nullptr) return;
-    io_uring_prep_read(entry, static_cast<int>(slot), &watched_count_, sizeof watched_count_, 0);
-    entry->flags |= IOSQE_FIXED_FILE;
-    std::ignore = submit_read(entry, slot);
-  }
-}
-
-// The bit is set first: the read may end, and another thread may reap it, before submit() returns.
-bool engine_uring::submit_read(io_uring_sqe* entry, std::uint32_t serial) noexcept {
-  io_uring_sqe_set_data64(entry, owner_of_watch(serial % slots));
-  reading_.fetch_or(bit_of(serial), base::memory_order_acq_rel);
-  if (submit(entry)) return true;
-  reading_.fetch_and(~bit_of(serial), base::memory_order_release);
-  return false;
-}
-
-bool engine_uring::cancel_read(std::uint32_t serial) noexcept {
-  kept_.fetch_and(~bit_of(serial), base::memory_order_release);
-  auto* const entry = next_entry();
-  if (entry == nullptr) return false;
-  io_uring_prep_cancel64(entry, owner_of_watch(serial % slots), 0);
-  io_uring_sqe_set_data64(entry, of_nobody);
-  return submit(entry);
-}
-
-// A kept file that cannot be read is not tried again, unless the submitting thread has ended.
-void engine_uring::end_read(std::uint32_t slot, int res) noexcept {
-  if (res < 0 && res != -ECANCELED && res != -EINTR) kept_.fetch_and(~bit_of(slot), base::memory_order_release);
-  reading_.fetch_and(~bit_of(slot), base::memory_order_release);
 }
 
 io_uring_sqe* engine_uring::next_entry() noexcept {
@@ -370,51 +240,6 @@ std::size_t engine_uring::reap(std::span<completion> completions) noexcept {
   if (owes_announcement()) [[unlikely]]
     announce_again();
   return filled;
-}
-
-// Retries while the ring refuses the entry, as wake() does. If there are completions, the loop has been told of them.
-void engine_uring::announce() noexcept {
-  while (works() && !try_announce() && !has_completions()) std::this_thread::yield();
-}
-
-bool engine_uring::try_announce() noexcept {
-  if (is_announced()) return true;
-  const base::mutex_lock held{submission_lock_};
-  if (is_announced()) return true;
-  announcement_.store(announcement::making, base::memory_order_seq_cst);
-  auto* const entry = next_entry();
-  if (entry != nullptr) prepare_nothing(entry, of_announcement);
-  const bool is_submitted = entry != nullptr && submit(entry);
-  // Another thread may have reaped the announcement already, and has then changed the state.
-  auto making = announcement::making;
-  announcement_.compare_exchange_strong(making, is_submitted ? announcement::made : announcement::owed,
-                                        base::memory_order_seq_cst);
-  return is_submitted;
-}
-
-bool engine_uring::has_completions() const noexcept {
-  const auto reaped = base::atomic_ref<unsigned>{*ring_.cq.khead}.load(base::memory_order_acquire);
-  const auto posted = base::atomic_ref<unsigned>{*ring_.cq.ktail}.load(base::memory_order_acquire);
-  return posted != reaped || io_uring_cq_has_overflow(&ring_);
-}
-
-// A thread of the program looks into the context's ring after reap().
-void engine_uring::announce_again() noexcept {
-  auto owed = announcement::owed;
-  if (reaper_thread::is_this_thread())
-    announce();
-  else
-    announcement_.compare_exchange_strong(owed, announcement::none, base::memory_order_seq_cst);
-}
-
-// For an announcement that is the next entry of the queue. @param behind the number of entries behind it, without those
-// for which the queue had no room.
-// @return false: it stays in the queue.
-bool engine_uring::take_announcement(unsigned behind) noexcept {
-  const bool is_reaper = reaper_thread::is_this_thread();
-  if (is_reaper && behind == 0 && !io_uring_cq_has_overflow(&ring_)) return false;
-  announcement_.store(is_reaper ? announcement::owed : announcement::none, base::memory_order_seq_cst);
-  return true;
 }
 
 // Reads the completions that have not been reaped. If another thread reaps concurrently, the kernel may have replaced

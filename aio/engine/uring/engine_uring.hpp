@@ -17,52 +17,8 @@
 //   forbidden: the sleeper sleeps until there is a completion, although its context has another event. Without the
 //              descriptor no other thread can wake the sleeper, so no sleep in a ring is longer.
 //
-// The ring may read several eventfds of watch(): the newest one, and older ones that the program has closed, because
-// requests in flight still add to them. The ring keeps the file of each (IORING_REGISTER_FILES, Linux 5.13 and later),
-// so that it can read an older one again. Each has a slot, which its serial number determines:
-//
-//   a thread that reaps                  submitter
-//                                        eventfd 1 is lost; watches eventfd 2
-//   takes the completion of eventfd 1
-//   reading_ &= ~slot of eventfd 1
-//                                        is_watching(2)? yes
-//                                        is_watching_kept()? no: reads eventfd 1 again
-//
-//   forbidden: the end of the older read is taken for that of the newer one, or the newer read is not submitted because
-//              the ring still has the older one. reading_ has a bit for each slot.
-//
-// announce() makes the descriptor readable although its completions have been reaped: it submits an entry without an
-// operation, whose completion, the announcement, is an edge and stays in the queue until a thread of the program reaps
-// it. There is at most one that no thread of the program has reaped. It also wakes the reaper, whose epoll has the same
-// descriptor; reap() in the reaper's thread leaves the announcement where it is:
-//
-//   the reaper's thread                  event loop
-//   reap(): takes a completion
-//   the event is in the context's ring
-//   announce(): made; submits
-//   wakes once more; the announcement is
-//     the only entry: stays
-//                                        the descriptor is readable
-//                                        reap(): takes the announcement; none
-//                                        takes the event from the context's ring
-//
-//   forbidden: the reaper's thread takes the announcement, and the loop sleeps although the event is there. And: it
-//              takes and replaces the announcement each time that the replacement wakes it, forever.
-//
-// If other entries are behind the announcement, for example the end of a read of watch(), the reaper's thread takes all
-// of them, and submits the announcement again.
-//
-//   announce() in the reaper's thread    reap() in the event loop
-//   the event is in the context's ring   announcement_ = none
-//   announcement_ is made ? -> returns   takes the event from the context's ring
-//
-//   legal:     announce() finds made: the loop has yet to look into the context's ring. Or it finds none, and makes
-//              another announcement.
-//   forbidden: neither, and the loop misses the event. All four accesses are seq_cst, or under the ring's lock.
-//
-// If the ring refuses the entry, announce() tries again, unless the ring has completions: they are an edge of the
-// descriptor that the loop has yet to see, or the reaper's thread fetches them. Then announcement_ is owed, and the
-// next reap() of the reaper's thread announces.
+// The reads of eventfds (watch()) and the announcements (announce()) are described where they are implemented:
+// engine_uring_watch.cpp and engine_uring_announce.cpp.
 //
 // Locks: submission_lock_ and completion_lock_ are leaves, each for one of the two queues. Neither is held while the
 // other one is taken, nor while other doorbell functions are called.
