@@ -53,7 +53,7 @@ def parse_arguments():
                         help="measure nothing: put the results that FILE (JSON) contains into README.md and docs/")
     parser.add_argument("--curves", choices=("also", "only", "no"), default=None,
                         help="how costs grow with the number of objects: measured after the table (the default if "
-                             "--rows is not given), instead of it, or not")
+                             "neither --rows nor --quick is given), instead of it, or not")
     parser.add_argument("--check-arguments", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--programs", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, required=True, help=argparse.SUPPRESS)
@@ -61,7 +61,7 @@ def parse_arguments():
     if arguments.repetitions < 1:
         parser.error("--repetitions must be at least 1")
     if arguments.curves is None:
-        arguments.curves = "no" if arguments.rows else "also"
+        arguments.curves = "no" if arguments.rows or arguments.quick else "also"
     arguments.seconds = 0.1
     if arguments.quick:
         arguments.repetitions, arguments.seconds = 5, 0.02
