@@ -131,9 +131,10 @@ int create(pthread_attr_t* made_with, std::unique_ptr<start>& begun) noexcept {
   return error;
 }
 
-// A thread without memory has ended. The first thread of a process stays, without memory, until all threads have ended.
+// A thread that has ended has no address space, so process_vm_readv(2) fails with ESRCH. The first thread of a process
+// stays as a zombie until all threads have ended.
 bool has_first_thread_ended() noexcept {
-  char there = 0;  // equivalent fault (constant): only whether it can be read is asked
+  char there = 0;  // equivalent fault (constant): the call only tests whether it can be read
   char here = 0;   // equivalent fault (constant): nothing reads it
   const iovec to{.iov_base = &here, .iov_len = 1};
   const iovec from{.iov_base = &there, .iov_len = 1};
@@ -171,8 +172,8 @@ std::error_code start_background_thread(const char* name, void (*body)(void*) no
   // The system may refuse the policy, or have no memory for the stack: a thread like its creator is better than none.
   if (attributes plain; error != 0 && plain.error() == 0) error = create(plain.native(), begun);
   if (error == 0) return {};
-  // For every reason (a limit, a sandbox that forbids clone(2)): the caller may try again, and does not mistake the
-  // error for one of its own calls.
+  // The same error for every reason (a limit, a sandbox that forbids clone(2)), so that the caller may try again, and
+  // does not mistake the error for one of its own calls.
   return std::make_error_code(std::errc::resource_unavailable_try_again);
 }
 

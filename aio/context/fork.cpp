@@ -87,8 +87,8 @@ void become_child() noexcept {
   if (is_forking) return;
   auto& noticed = noticed_process::generation;
   const std::uint64_t own = base::process_generation();
-  // `known` may also have being_noticed with the parent's generation, if the parent is a child that one of its threads
-  // was just noticing.
+  // `known` may also be the parent's generation with being_noticed: the parent may itself be a child, and have forked
+  // while one of its threads was in become_child().
   for (auto known = noticed.load(base::memory_order_acquire);;) {
     if (known == own) return;
     if (known == (own | being_noticed)) {

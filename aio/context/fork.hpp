@@ -2,9 +2,9 @@
 //
 // fork(2): a child has none of its parent's contexts, and may create its own. The same holds for a child that was
 // created by the system call itself (clone(2), fork(2) by syscall(2)), for which no handlers of pthread_atfork(3) run:
-// its first doorbell call detects that the process has another generation (base/process_generation.hpp) than the one
-// that this state belongs to. Children that share the parent's memory (vfork(2), CLONE_VM) share its contexts, as
-// threads do.
+// its first doorbell call detects that the process has another generation (base/process_generation.hpp) than the one to
+// which the inherited contexts belong. Children that share the parent's memory (vfork(2), CLONE_VM) share its contexts,
+// as threads do.
 #pragma once
 
 #include <cstdint>

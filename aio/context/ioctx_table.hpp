@@ -5,7 +5,7 @@
 //
 //   lookup                               destroy
 //   RCU read lock
-//   finds the context in its slot        removes it from the table; kills its users (a bit set, once)
+//   finds the context in its slot        removes it from the table; users.kill() (sets a bit)
 //   users.tryget_live()                  waits for users; waits for readers (rcu_synchronize); frees
 //   RCU read unlock
 //

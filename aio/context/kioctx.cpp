@@ -26,8 +26,8 @@ namespace {
 constexpr std::chrono::milliseconds late_sleeper_look{100};
 constexpr unsigned max_ring_events = 0x10000000U / sizeof(io_event);
 
-// As in the kernel, which gives slots to each processor in batches: room for at least four events per processor, and
-// twice that in total. The result may wrap, as it does in the kernel.
+// As in the kernel, which gives slots to each processor in batches: twice the larger of `nr_events` and four events per
+// processor. The result may wrap, as it does in the kernel.
 unsigned ring_events(unsigned nr_events) noexcept {
   const auto processors = static_cast<unsigned>(std::max(1L, ::sysconf(_SC_NPROCESSORS_CONF)));
   return 2 * std::max(nr_events, 4 * processors);
@@ -35,7 +35,7 @@ unsigned ring_events(unsigned nr_events) noexcept {
 
 std::uint64_t next_serial() noexcept {
   static base::atomic<std::uint64_t> last{0};
-  // equivalent fault (constant): serials differ by whatever is added
+  // equivalent fault (constant): serials differ whatever number is added
   return last.fetch_add(1, base::memory_order_relaxed) + 1;
 }
 

@@ -91,7 +91,7 @@ class kioctx final : public reaped_context {
   /// Waits until there is an event, and leaves the event in the ring. @return whether there is one.
   [[nodiscard]] bool wait_for_any(const wait_limit& limit) noexcept;
   void cancel(const iocb_abi& asked, std::error_code& ec) noexcept;
-  /// How many of `count` iocbs one submit examines.
+  /// How many of `count` iocbs one submit examines, or of `count` events one call can fetch.
   [[nodiscard]] std::size_t at_most(std::size_t count) const noexcept {
     return std::min<std::size_t>(count, ring_.capacity());
   }

@@ -78,9 +78,10 @@ bool kioctx::reap(fetched_by whom) noexcept {
   return count > 0;
 }
 
-// The program calls get_events() after submit(), so no descriptor need announce the events of `started`. It must
-// announce all others that are in the ring: reap() may have fetched completions of other requests, or an announcement.
-// If reap() has filled the array, the engine may have more completions, whose edge it may have taken.
+// The program calls get_events() after submit(), so the descriptor need not announce the events of `started`. It must
+// announce all other events in the ring: the engine's reap() may have fetched completions of other requests, or an
+// announcement. If reap() has filled the array, the engine may have more completions, and reap() may have consumed the
+// edge that announced them.
 void kioctx::reap_started(std::span<request* const> started) noexcept {
   std::array<completion, signals_of_batch::capacity> done;
   const auto fetched = std::span{done}.first(engine_->reap(done));
@@ -125,8 +126,9 @@ void kioctx::complete(std::span<completion> done, fetched_by whom) noexcept {
 //
 //   forbidden: announces before the event is in the ring: get_events() takes the announcement, and not the event.
 //
-// is_polled_ is set before descriptor() looks into the ring, and this function looks after it has put events there: so
-// one of the two announces what was there when the program polled for the first time. Both use ring_lock_.
+// descriptor() sets is_polled_ before it looks into the ring. A thread that puts events into the ring does so before
+// this function reads is_polled_. Both use ring_lock_, so one of the two announces the events that were in the ring
+// when the program asked for the descriptor for the first time.
 void kioctx::announce(std::size_t known) noexcept {
   if (!is_polled_.load(base::memory_order_relaxed)) return;
   {

@@ -83,7 +83,7 @@ class engine {
   /// count, too.
   [[nodiscard]] virtual bool has_finished_some() const noexcept { return false; }
 
-  /// A thread that has reaped completions for which the program may wait at the descriptor calls this, after their
+  /// Called by a thread that has reaped completions for which the program may wait at the descriptor, after their
   /// events are in the ring of the context. Makes descriptor() readable, which is an edge, until a thread of the
   /// program calls reap(). May have no effect if no thread waits for the descriptor.
   virtual void announce() noexcept {}

@@ -42,8 +42,8 @@ class file_hints {
   [[nodiscard]] bool has_hits_in_a_row(int fd) noexcept;
 
   static constexpr std::int8_t enough_hits = 8;
-  /// The number of places. Descriptors whose numbers differ by a multiple of it share a place, and each request for one
-  /// of them in turn looks up the kind of its file.
+  /// The number of places. Descriptors whose numbers differ by a multiple of it share a place: if requests for them
+  /// alternate, each request looks up the kind of its file.
   static constexpr std::size_t size = 512;
 
  private:

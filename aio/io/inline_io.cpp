@@ -139,7 +139,7 @@ bool reads_block() noexcept {
     const char* const asked = ::secure_getenv("DOORBELL_READS");
     if (asked == nullptr || *asked == '\0') return false;
     if (std::string_view{asked} == "block") return true;
-    std::fprintf(stderr, "doorbell: DOORBELL_READS=%s is unknown; there is block\n", asked);
+    std::fprintf(stderr, "doorbell: DOORBELL_READS=%s is unknown; the only value is block\n", asked);
     return false;
   }();
   return do_they;

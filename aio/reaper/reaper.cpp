@@ -311,7 +311,7 @@ bool reaper::make_round_if_due(bool has_slept_through) noexcept {
   return true;
 }
 
-// An eventfd that is full again immediately has a new key, and waits for the next look.
+// If an eventfd is immediately full again, it gets a new key, and waits for the next look.
 // @return whether some eventfds have no room yet.
 bool reaper::look_at_full() noexcept {
   std::uint64_t newest = 0;

@@ -52,7 +52,7 @@ inline constexpr address_space here = unknown;
   return at < space.end && bytes <= space.end - at;
 }
 
-/// The same, and `address` is not null: the check of readability that needs no system call.
+/// The same, and `address` is not in the first page, as null is: the check of readability that needs no system call.
 [[nodiscard]] inline bool plausible(const void* address, std::size_t bytes,
                                     const address_space& space = address_spaces::here) noexcept {
   constexpr std::uintptr_t first = 4096;  // the smallest page size

@@ -64,7 +64,7 @@ const char* const usage =
     "  --version      prints the version\n"
     "\n"
     "The exit status is PROGRAM's. 125: doorbell-run itself failed. 126: PROGRAM exists but cannot be run,\n"
-    "or not with another libaio. 127: there is no PROGRAM. Of --check, 0: PROGRAM is reached, or may be;\n"
+    "or no libaio can be preloaded into it. 127: there is no PROGRAM. Of --check, 0: PROGRAM is reached, or may be;\n"
     "1: doorbell reaches no AIO call of PROGRAM and its libraries; 125 to 127 as above.\n";
 
 options parse(int argc, char** argv) {

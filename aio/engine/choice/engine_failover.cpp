@@ -27,8 +27,8 @@ bool is_for_ring(const request& asked) noexcept {
   return asked.ends_by_itself && needs_no_thread && asked.target.eventfd == nullptr && !asked.is_left_to_kernel;
 }
 
-// io_uring also completes polls for RDHUP even if they do not ask for it. A socket that has RDHUP has IN and RDNORM,
-// too, so only polls that ask for none of these complete too early. Other files have no RDHUP.
+// io_uring completes a poll when its file has RDHUP, even if the poll does not ask for RDHUP. A socket that has RDHUP
+// has IN and RDNORM, too, so only polls that ask for none of these complete too early. Other files have no RDHUP.
 bool would_complete_too_early(const request& in_ring) noexcept {
   constexpr std::uint64_t comes_with_rdhup = POLLIN | POLLRDNORM | POLLRDHUP;
   return is_poll(in_ring.iocb) && (in_ring.iocb.buf & comes_with_rdhup) == 0 &&
@@ -150,7 +150,7 @@ bool engine_failover::watch_io_threads() const noexcept {
     const auto completions = others->descriptor_for_reader();
     is_watched = completions.number >= 0 && ring_->watch(completions.number, completions.serial);
   }
-  // The ring may keep the previous eventfd without reading it. Then it reads it again, even if no other can be made.
+  // The ring may keep older eventfds without reading them. It must read them again, even if no new one can be made.
   if (const auto newest = others->eventfd_serial(); !ring_->is_watching_kept(newest)) ring_->watch_kept(newest);
   return is_watched;
 }
@@ -203,7 +203,8 @@ std::size_t engine_failover::restart_orphans(std::span<completion> from_ring) no
   return static_cast<std::size_t>(rest - from_ring.begin());
 }
 
-// The I/O threads are tried first, because the thread that reaps the request does not necessarily wait for events here.
+// The I/O threads are tried first: the thread that reaps the request may sleep elsewhere later, and a completion in the
+// ring would interrupt that sleep (getter_habit.hpp).
 // A cancel() between the end of the first start and this one finds no request in the engine, but has set `cancelled`
 // before, so restart() cancels the request. If the engine refuses the cancellation now, destroy() cancels the request
 // again.
@@ -256,8 +257,9 @@ engine::wait_result engine_failover::sleep(std::uint32_t where, base::deadline u
 //                                                                             the wakeup
 //
 //   forbidden: the loop leaves the wakeup to the sleeper, which does not see it: the descriptor stays readable without
-//              an event. And: the loop takes a wakeup of which the sleeper has to learn. The sleeper is elsewhere only
-//              where wake() wakes it, and after that it looks for events before it can sleep in the ring.
+//              an event. And: the loop takes a wakeup that the sleeper still needs. A sleeper that is marked as
+//              elsewhere sleeps at the I/O threads, where wake() wakes it, too; after that it looks for events before
+//              it can sleep in the ring.
 engine::wait_result engine_failover::sleep_at_io_threads(engine_threads& others, base::deadline until) noexcept {
   ring_->note_sleeper_elsewhere(true);
   const auto result = others.wait(until);

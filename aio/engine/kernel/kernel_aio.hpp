@@ -27,8 +27,9 @@
 //   checks for events once more
 //   wait(); end_sleep()
 //
-//   legal:     the alarm stays, or the sleeper finds that no alarm is armed. If one has been armed again meanwhile, a
-//              wake() without effect came before the sleeper's second check, which finds the event.
+//   legal:     the alarm stays, or the sleeper finds that no alarm is armed. If another has been armed meanwhile,
+//              any wake() that had no effect came before the sleeper's second check, which finds the event of that
+//              wake().
 //   forbidden: the sleeper sleeps for long, and the alarm is used up. All accesses are seq_cst.
 //
 // A sleeper that never returns leaves an alarm in the ring; other threads fetch the completions around it.

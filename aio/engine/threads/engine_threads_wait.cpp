@@ -159,9 +159,10 @@ void engine_threads::empty_descriptor() const noexcept {
   if (direct_.carried_out() > 0) signal_descriptor();
 }
 
-// The reaper's thread must not check the number and then write (reaper_thread.hpp), unless there is no other way. The
-// count is due before it is there: a loop that the count wakes then waits for the lock in reap(), and empties the
-// descriptor. Otherwise the loop would find nothing to reap, and the descriptor readable, until this thread goes on.
+// The reaper's thread must not check the number and then write (reaper_thread.hpp), unless there is no other way.
+// counts_due_ is raised before the write: an event loop that the write wakes finds a count due, so its reap() waits for
+// the lock, and then empties the descriptor. Otherwise the loop would find nothing to reap, and the descriptor
+// readable, until this thread goes on.
 void engine_threads::announce() noexcept {
   const base::mutex_lock held{completion_lock_};
   if (!is_watched()) return;

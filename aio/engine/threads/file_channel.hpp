@@ -50,7 +50,7 @@ class file_channel {
   /// @return nothing: all files that were sent have been received. With fd -1: the table has no descriptor for the
   /// file, and the message stays for a later call.
   [[nodiscard]] std::optional<received> receive() const noexcept;
-  /// Receives such a message without its file, which is lost.
+  /// Removes the next message without taking a descriptor for its file. If receive() had none for it, the file is lost.
   void drop() const noexcept;
 
  private:

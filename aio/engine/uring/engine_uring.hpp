@@ -65,8 +65,9 @@ class engine_uring final : public engine {
   [[nodiscard]] bool works() const noexcept {
     return condition_.load(base::memory_order_relaxed) == uring_answer::done && !descriptor_.is_superseded();
   }
-  /// The thread that waits does so in another part of the whole engine, which wake() of the whole wakes: wakeups in the
-  /// ring are not for it. It calls this before and after that sleep.
+  /// Records whether the waiting thread sleeps in another part of the engine that this ring belongs to
+  /// (engine_failover), whose wake() wakes it there, too: so wakeups in this ring are not for it. The thread calls this
+  /// before and after that sleep.
   void note_sleeper_elsewhere(bool is_elsewhere) noexcept {
     sleeper_is_elsewhere_.store(is_elsewhere, base::memory_order_seq_cst);
   }

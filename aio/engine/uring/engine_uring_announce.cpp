@@ -12,7 +12,7 @@
 //   wakes once more; the announcement is
 //     the only entry: stays
 //                                        the descriptor is readable
-//                                        reap(): takes the announcement; none
+//                                        reap(): takes it; announcement_ = none
 //                                        takes the event from the context's ring
 //
 //   forbidden: the reaper's thread takes the announcement, and the loop sleeps although the event is there. And: it

@@ -49,7 +49,7 @@ bool engine_uring::watch(int eventfd, std::uint32_t serial) noexcept {
   return submit_read(entry, serial);
 }
 
-// Checks the number first: the program may have closed it, and use it for a ring of its own.
+// Checks the ring's own number first: the program may have closed it, and use it for a ring of its own.
 void engine_uring::keep(int eventfd, std::uint32_t serial) noexcept {
   kept_.fetch_and(~bit_of(serial), base::memory_order_release);
   if (!descriptor_.is_ours() || !make_file_table()) return;

@@ -249,7 +249,7 @@ class DOORBELL_EXPORT DOORBELL_LOCKABLE eventfd_ctx {
   [[nodiscard]] std::uint64_t room_locked() const noexcept DOORBELL_EXCLUSIVE_LOCKS_REQUIRED(this);
 
   /// An event of the queue beside POLLIN: a count that forwarding had claimed has returned. A reader may take it.
-  /// Entries that count signals were called when it was signalled.
+  /// Notifiers and the forwarder ignore this event: they were called when the count was signalled.
   static constexpr unsigned came_back = POLLRDNORM;
 
   base::counter_lock lock_;

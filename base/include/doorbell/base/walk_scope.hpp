@@ -99,7 +99,7 @@ class DOORBELL_EXPORT walk_scope {
   /// Only inside a wake function. The first eight entries need no allocation. If memory runs out, the program ends,
   /// since no deferred work may be lost silently.
   static void defer(const deferred& work) noexcept {
-    const inside_of_call here;  // a signal handler in the callback that defers must not defer as well
+    const inside_of_call here;  // refuses calls of a signal handler that interrupts this: they would defer, too
     auto& later = current_->later_;
     if (!later) later.emplace();
     later->push_back(work);

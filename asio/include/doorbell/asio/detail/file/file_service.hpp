@@ -124,7 +124,7 @@ class file_service final : public boost::asio::execution_context::service, publi
   }
   void watch_again() {
     const base::mutex_lock held{mutex_};
-    // equivalent fault (comparison): 0 only if no other number is free
+    // equivalent fault (comparison): it is 0 only if no other number is free
     if (readable_ >= 0) reactor_.assign(readable_);
   }
 
