@@ -20,7 +20,7 @@ class Curve:
     cost: str  # what is measured
     among: str  # what N counts
     value: str = "time"  # "each": the time divided by N; "bytes": memory divided by N
-    number: int | None = None  # of the row of the table of speeds that the largest N is
+    number: int | None = None  # the row of the table of speeds that shows the largest N
     at_most: float | None = None  # the target of that row, in the unit of `value`
 
 

@@ -102,7 +102,7 @@ class PictureTest(unittest.TestCase):
         styles = [{part.get("class") for part in row.iter()} for row in self.rows]
         self.assertEqual(["limit" in style for style in styles], [True, False, False])
 
-    def test_everything_is_inside(self):
+    def test_no_part_of_a_row_is_outside_the_picture(self):
         for row in self.rows:
             for part in row.iter():
                 for name in ("x", "x1", "x2", "cx"):

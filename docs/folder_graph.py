@@ -11,8 +11,8 @@ SUFFIXES = (".hpp", ".cpp", ".c")
 class FolderGraph:
     """Which folders of a layer include headers of which.
 
-    `includes` maps each folder, named from the layer on, to the folders whose headers its files include. Each public
-    header counts as a folder of its own, because users find all public headers in one place.
+    `includes` maps each folder, by its path relative to the layer, to the folders whose headers its files include. Each
+    public header counts as a folder of its own, because users find all public headers in one place.
     """
 
     def __init__(self, layer):
@@ -74,7 +74,7 @@ class FolderGraph:
         return found
 
     def arrows(self):
-        """No arrow to a folder that another arrow's folder includes as well."""
+        """Leaves out an arrow if another path of arrows leads to its target."""
         for folder, others in sorted(self.includes.items()):
             implied = set().union(*(self.below(other) for other in others))
             yield from ((folder, other) for other in sorted(others - implied))

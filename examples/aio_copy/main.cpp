@@ -71,7 +71,7 @@ int copy(const options& how) {
   const auto ended = run_loop(io, signals, job);
   if (ended.signal != 0) return exit_signalled + ended.signal;
   if (ended.failure) std::rethrow_exception(ended.failure);
-  absl::PrintF("%sin flight: %d at most, %.1f on the mean\nengine: %s\n", job.report(), queue.depth().deepest(),
+  absl::PrintF("%sin flight: %d at most, %.1f on average\nengine: %s\n", job.report(), queue.depth().deepest(),
                queue.depth().mean(), queue.engine());
   return EXIT_SUCCESS;
 }

@@ -47,9 +47,9 @@ def choose_files(root, names, only_changed):
 
 
 def marked_lines(text, path):
-    """The lines whose faults change nothing that a program could notice, by a comment `// equivalent fault: reason`,
-    or `// equivalent fault (constant, negated): reason` for some kinds only; behind the line, or on a line of its own
-    before it. @return the kinds by line number."""
+    """The lines that a comment marks, because no program could notice their faults. The comment is
+    `// equivalent fault: reason`, or `// equivalent fault (constant, negated): reason` for some kinds only, at the end
+    of the line or on a line of its own before it. @return the kinds by line number."""
     marked = {}
     for number, line in enumerate(text.splitlines(), 1):
         found = MARK.search(line)

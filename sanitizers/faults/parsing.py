@@ -15,7 +15,7 @@ FOLDERS_OF_DISTRIBUTION = "/usr/lib/python3/dist-packages"
 
 @functools.cache
 def clang():
-    """The module clang.cindex, with the library of its version."""
+    """The module clang.cindex, with its default library, or else the last libclang by name."""
     try:
         module = importlib.import_module("clang.cindex")
     except ImportError:  # a Python that is not the distribution's does not search this folder

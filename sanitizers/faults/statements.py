@@ -52,7 +52,7 @@ class Statements(Expressions):
         self._visit(cursor, place)
 
     def _never_returns(self, call):
-        """@return whether execution would run into the next function without this call."""
+        """@return whether the call never returns. Without it, execution would run past the end of the function."""
         called = call.referenced
         if call.kind != self.K.CALL_EXPR or called is None:
             return False
@@ -153,7 +153,7 @@ class Statements(Expressions):
         T = clang().TypeKind
         kind = value.type.get_canonical().kind if place.is_lambda else place.function.result_type.get_canonical().kind
         if bare.kind in (self.K.INTEGER_LITERAL, self.K.CXX_BOOL_LITERAL_EXPR, self.K.CXX_NULL_PTR_LITERAL_EXPR):
-            return  # a constant, or the value that the fault would return
+            return  # a literal: the kind `constant` changes it, or the fault would return the same value
         if kind == T.BOOL:
             self.negate(value)
         elif kind == T.POINTER or T.BOOL.value < kind.value <= T.LONGDOUBLE.value or kind == T.ENUM:

@@ -283,11 +283,11 @@ struct recorded_sleeps {
 };
 
 // Legal: the sleeper ends its record, or destroy() takes the record. The thread that does so ends the leadership and
-// drops the user's reference.
+// drops the sleeper's reference to the context.
 // Forbidden: both threads do so, or neither; a sleeper whose record was taken accesses the context; the context is
 // freed while the sleeper is in the engine.
 SCENARIO(aio_sleeper_given_up, 3,
-         "if a sleeper wakes as destroy gives up waiting for it, exactly one of the two drops the user's reference") {
+         "if a sleeper wakes as destroy gives up waiting for it, exactly one of the two drops its reference") {
   const recorded_sleeps here;
   one_context all;
   together({{"getter",

@@ -309,7 +309,7 @@ LITMUS(litmus_r_seq_cst, "10 11 21", "with seq_cst the order of the stores to y 
 }
 
 LITMUS(litmus_lb_is_not_modelled, "00 01 10",
-       "C++ also allows 11, where both loads read stores that come later; the model checker has no such execution") {
+       "C++ also allows both loads to return 1, from later stores; the model checker has no such execution") {
   variable x{0};
   variable y{0};
   int first = 0;

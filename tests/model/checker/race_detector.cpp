@@ -25,8 +25,8 @@ const char* name_of(access_kind how) noexcept {
 
 [[noreturn]] void report(const accessor& me, access_kind now, thread_id other, access_kind before,
                          const std::string& where) noexcept {
-  fail(failure::data_race, std::string{"this "} + name_of(now) + " of " + thread_name(me.thread) + " and a " +
-                               name_of(before) + " of " + thread_name(other) + " before it are not ordered: " + where);
+  fail(failure::data_race, std::string{"this "} + name_of(now) + " by " + thread_name(me.thread) + " and a " +
+                               name_of(before) + " by " + thread_name(other) + " before it are not ordered: " + where);
 }
 
 }  // namespace
