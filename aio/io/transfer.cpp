@@ -108,7 +108,7 @@ std::int64_t transfer_message(const request& asked, int fd) noexcept {
   if (asked.iocb.offset != 0) return -ESPIPE;
   if (memory.are_empty() && is_read(asked.iocb)) return 0;
   msghdr message{};
-  message.msg_iov = const_cast<iovec*>(memory.data());  // NOLINT(*-const-cast): sendmsg(2) only reads them
+  message.msg_iov = const_cast<iovec*>(memory.data());  // sendmsg(2) only reads them
   message.msg_iovlen = memory.size();
   return answer_of([&] {
     return is_read(asked.iocb) ? raw::receive(fd, message, MSG_DONTWAIT) : raw::send(fd, message, MSG_DONTWAIT);

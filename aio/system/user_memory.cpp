@@ -60,13 +60,13 @@ bool in_each_page(std::uintptr_t begin, std::size_t bytes, Attempt attempt) noex
 }  // namespace
 
 bool read_memory(const void* from, void* to, std::size_t bytes) noexcept {
-  // NOLINTNEXTLINE(*-const-cast): process_vm_readv(2) does not write there
+  // The cast is safe: process_vm_readv(2) does not write there.
   const auto result = copy(&::process_vm_readv, to, const_cast<void*>(from), bytes);
   return result == outcome::done || (result == outcome::forbidden && copy_through_pipe(from, to, bytes));
 }
 
 bool write_memory(void* to, const void* from, std::size_t bytes) noexcept {
-  // NOLINTNEXTLINE(*-const-cast): process_vm_writev(2) only reads from there
+  // The cast is safe: process_vm_writev(2) only reads from there.
   const auto result = copy(&::process_vm_writev, const_cast<void*>(from), to, bytes);
   return result == outcome::done || (result == outcome::forbidden && copy_through_pipe(from, to, bytes));
 }

@@ -23,7 +23,7 @@
 
 using doorbell::libaio::system_calls;
 
-// NOLINTBEGIN(readability-identifier-naming,cppcoreguidelines-macro-usage): the names are the linker's
+// NOLINTBEGIN(readability-identifier-naming): the names are the linker's
 #define DOORBELL_COUNTED(made, result, name, parameters, arguments) \
   result __real_##name parameters;                                  \
   result __wrap_##name parameters {                                 \
@@ -141,4 +141,4 @@ void* __wrap_mremap(void* where, std::size_t size, std::size_t wanted, int flags
   return __real_mremap(where, size, wanted, flags, to);
 }
 }
-// NOLINTEND(readability-identifier-naming,cppcoreguidelines-macro-usage)
+// NOLINTEND(readability-identifier-naming)

@@ -20,7 +20,7 @@
 
 namespace {
 
-using namespace doorbell::test;  // NOLINT(google-build-using-namespace): this program is a part of the tests
+using namespace doorbell::test;
 
 void report(std::uint64_t seed, const std::string& first, const aio_program& program, const std::string& difference) {
   std::cout << "seed " << seed << ": " << first << "\nthe shortest program that shows a difference:\n";

@@ -170,7 +170,6 @@ class aio_row : public testing::TestWithParam<std::reference_wrapper<const aio_s
 }
 
 /// Runs the rows of a fixture against the kernel and against doorbell.
-// NOLINTNEXTLINE(cppcoreguidelines-macro-usage): it is GoogleTest's macro that needs one
 #define ON_BOTH_SIDES(fixture)                                                                                   \
   INSTANTIATE_TEST_SUITE_P(both, fixture, testing::Values(std::cref(kernels_aio()), std::cref(doorbells_aio())), \
                            name_of_side)

@@ -212,7 +212,7 @@ TEST_F(aio_sleep_leaks, destroy_frees_the_ring_while_a_thread_that_jumped_out_ma
   auto with_thread = before;
   ++with_thread.threads;
   EXPECT_EQ(doorbell::test::inventory::settled(with_thread), with_thread);
-  EXPECT_EQ(::msync(reinterpret_cast<void*>(handle), 1, MS_ASYNC), -1);  // NOLINT(performance-no-int-to-ptr)
+  EXPECT_EQ(::msync(reinterpret_cast<void*>(handle), 1, MS_ASYNC), -1);
   may_end = true;
   may_end.notify_all();
 }

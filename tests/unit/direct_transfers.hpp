@@ -58,7 +58,7 @@ class buffers {
 
  private:
   struct free_deleter {
-    void operator()(char* memory) const { std::free(memory); }  // NOLINT(*-no-malloc): of aligned_alloc
+    void operator()(char* memory) const { std::free(memory); }
   };
   std::unique_ptr<char[], free_deleter> memory_;
 };

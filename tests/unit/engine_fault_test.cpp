@@ -26,7 +26,7 @@
 
 extern "C" {
 
-// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): the linker's names
+// NOLINTBEGIN(readability-identifier-naming): the linker's names
 int __real_io_uring_submit(io_uring* ring);
 int __wrap_io_uring_submit(io_uring* ring) {
   using namespace doorbell::test;
@@ -48,7 +48,7 @@ int __wrap_io_uring_enter2(unsigned fd, unsigned to_submit, unsigned min_complet
   const int refusal = doorbell::test::waiting.next();
   return refusal != 0 ? refusal : __real_io_uring_enter2(fd, to_submit, min_complete, flags, argument, size);
 }
-// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
+// NOLINTEND(readability-identifier-naming)
 }
 
 namespace {

@@ -23,7 +23,7 @@
 
 extern "C" {
 
-// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): the linker's names
+// NOLINTBEGIN(readability-identifier-naming): the linker's names
 int __real_io_uring_queue_init_params(unsigned entries, io_uring* ring, io_uring_params* params);
 int __wrap_io_uring_queue_init_params(unsigned entries, io_uring* ring, io_uring_params* params) {
   if (const int refusal = doorbell::test::creating.next(); refusal != 0) return refusal;
@@ -33,7 +33,7 @@ int __wrap_io_uring_queue_init_params(unsigned entries, io_uring* ring, io_uring
   if (doorbell::test::knows_no_timeouts) ring->features &= ~static_cast<unsigned>(IORING_FEAT_EXT_ARG);
   return answer;
 }
-// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
+// NOLINTEND(readability-identifier-naming)
 }
 
 namespace {

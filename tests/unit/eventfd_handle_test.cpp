@@ -72,7 +72,7 @@ TEST(eventfd_handle, a_copy_stays_open_after_the_original_is_closed) {
 TEST(eventfd_handle, a_copy_of_a_closed_handle_is_closed) {
   eventfd efd;
   efd.close();
-  const eventfd copy = efd;  // NOLINT(performance-unnecessary-copy-initialization): the copy is what is tested
+  const eventfd copy = efd;
   EXPECT_FALSE(copy.is_open());
 }
 

@@ -66,7 +66,7 @@ std::string output_of(const std::string& command) {
   struct close {
     void operator()(std::FILE* file) const noexcept { ::pclose(file); }
   };
-  // NOLINTNEXTLINE(bugprone-command-processor,cert-env33-c): the command contains only numbers and no user input
+  // NOLINTNEXTLINE(bugprone-command-processor): the command contains only numbers and no user input
   const std::unique_ptr<std::FILE, close> pipe{::popen(command.c_str(), "r")};
   std::string text;
   std::array<char, 4096> some{};

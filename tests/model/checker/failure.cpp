@@ -76,7 +76,7 @@ void catch_crashes() noexcept {
 
 // assert() calls this function instead of the C library's, because the linker finds the program's first.
 //
-// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming): the name is the C library's
+// NOLINTNEXTLINE(readability-identifier-naming): the name is the C library's
 extern "C" void __assert_fail(const char* what, const char* file, unsigned line, const char* /*function*/) noexcept {
   const doorbell::model::not_tracked here;
   const std::string path{file};

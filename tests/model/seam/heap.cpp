@@ -37,7 +37,7 @@ constexpr std::size_t usual = alignof(std::max_align_t);
 
 }  // namespace
 
-// NOLINTBEGIN(misc-new-delete-overloads,readability-inconsistent-declaration-parameter-name): they are all here
+// NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): they are all here
 void* operator new(std::size_t bytes) { return allocate(bytes, usual); }
 void* operator new[](std::size_t bytes) { return allocate(bytes, usual); }
 void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept { return allocate(bytes, usual); }
@@ -55,4 +55,4 @@ void operator delete(void* at, std::size_t, std::align_val_t) noexcept { release
 void operator delete[](void* at, std::size_t, std::align_val_t) noexcept { release(at); }
 void operator delete(void* at, const std::nothrow_t&) noexcept { release(at); }
 void operator delete[](void* at, const std::nothrow_t&) noexcept { release(at); }
-// NOLINTEND(misc-new-delete-overloads,readability-inconsistent-declaration-parameter-name)
+// NOLINTEND(readability-inconsistent-declaration-parameter-name)

@@ -31,7 +31,7 @@ void* take_address() {
 
 }  // namespace
 
-// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming)
+// NOLINTBEGIN(readability-identifier-naming)
 extern "C" {
 
 void* __real_mmap(void*, size_t, int, int, int, off_t);
@@ -54,4 +54,4 @@ void* __wrap_mremap(void* at, size_t old_bytes, size_t new_bytes, int flags, ...
 }
 
 }  // extern "C"
-// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
+// NOLINTEND(readability-identifier-naming)

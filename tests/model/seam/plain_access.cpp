@@ -41,7 +41,7 @@ bool exchange_if(volatile Word* at, Word* expected, Word desired, int success, i
 }  // namespace
 
 // The compilers define these names and arguments.
-// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming,bugprone-macro-parentheses)
+// NOLINTBEGIN(readability-identifier-naming,bugprone-macro-parentheses)
 extern "C" {
 
 void __tsan_init() {}
@@ -119,4 +119,4 @@ DOORBELL_MODEL_ATOMIC(64)
 #undef DOORBELL_MODEL_ATOMIC
 
 }  // extern "C"
-// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming,bugprone-macro-parentheses)
+// NOLINTEND(readability-identifier-naming,bugprone-macro-parentheses)

@@ -72,7 +72,7 @@ std::optional<long> call_on_descriptor(long number, const std::array<long, 4>& w
 
 }  // namespace
 
-// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming)
+// NOLINTBEGIN(readability-identifier-naming)
 extern "C" {
 
 pthread_t __real_pthread_self();
@@ -110,4 +110,4 @@ long __wrap_syscall(long number, ...) {
 }
 
 }  // extern "C"
-// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
+// NOLINTEND(readability-identifier-naming)

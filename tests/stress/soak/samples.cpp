@@ -16,7 +16,7 @@
 #include "support/sanitizer.hpp"
 
 // A function of the sanitizers. g++ 12 has no header that declares it.
-// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming)
+// NOLINTNEXTLINE(readability-identifier-naming)
 extern "C" [[gnu::weak]] std::size_t __sanitizer_get_current_allocated_bytes();
 
 namespace doorbell::soak {

@@ -26,7 +26,7 @@
 namespace {
 
 using namespace std::chrono_literals;
-using namespace doorbell::soak;  // NOLINT(google-build-using-namespace): this is the main program of that namespace
+using namespace doorbell::soak;
 using clock_type = std::chrono::steady_clock;
 using seconds = std::chrono::duration<double>;
 using doorbell::aio::engine_kind;
