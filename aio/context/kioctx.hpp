@@ -59,7 +59,7 @@ class kioctx final : public reaped_context {
   /// How long get_events() may wait, and with which signals blocked meanwhile.
   struct wait_limit {
     bool may_wait = true;
-    base::deadline until = {};
+    base::deadline until = std::nullopt;
     const sigset_t* mask = nullptr;
     /// The caller's reference as a user. If it is empty after the wait, the context may be gone: it was destroyed while
     /// the caller slept, perhaps by a signal handler that interrupted the sleep.

@@ -219,6 +219,7 @@ void kioctx::forget_masked(std::optional<masked_sleeper>& sleeper) noexcept {
   {
     const base::mutex_lock held{masked_lock_};
     masked_.fetch_sub(1, base::memory_order_seq_cst);
+    // NOLINTNEXTLINE(bugprone-unchecked-optional-access): the callers pass a sleeper that is on the list
     masked_sleepers_.erase(masked_sleepers_.iterator_to(*sleeper));
   }
   sleeper.reset();

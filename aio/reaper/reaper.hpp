@@ -133,12 +133,12 @@ class reaper {
   base::private_fd epoll_ DOORBELL_GUARDED_BY(lock_);
   bool has_thread_ DOORBELL_GUARDED_BY(lock_) = false;  // true even while there is no epoll
   std::uint64_t last_key_ DOORBELL_GUARDED_BY(lock_) = 0;
-  std::chrono::steady_clock::time_point next_start_ DOORBELL_GUARDED_BY(lock_) = {};  // earliest next thread start
+  std::chrono::steady_clock::time_point next_start_ DOORBELL_GUARDED_BY(lock_);  // earliest next thread start
   contexts_by_key contexts_ DOORBELL_GUARDED_BY(lock_);
   eventfds_by_key full_ DOORBELL_GUARDED_BY(lock_);
   base::atomic<std::uint32_t> needs_epoll_{0};
-  base::atomic<bool> has_rounds_{false};                // stored under lock_: some contexts may be visited in rounds
-  std::chrono::steady_clock::time_point next_round_{};  // used by the reaper's thread only
+  base::atomic<bool> has_rounds_{false};              // stored under lock_: some contexts may be visited in rounds
+  std::chrono::steady_clock::time_point next_round_;  // used by the reaper's thread only
 };
 
 }  // namespace doorbell::aio

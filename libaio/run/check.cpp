@@ -42,6 +42,7 @@ std::string output_of(std::vector<std::string> command) {
   const base::unique_fd from{ends[0]};
   base::unique_fd into{ends[1]};
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (auto& each : command) arguments.push_back(each.data());
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t actions;

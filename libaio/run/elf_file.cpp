@@ -24,10 +24,10 @@ std::optional<elf_file> elf_file::open(const std::string& path) {
   void* const mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (mapped == MAP_FAILED) return std::nullopt;
   elf_file made{{static_cast<const std::byte*>(mapped), size}};
-  const auto header = made.read<Elf64_Ehdr>(0);
-  if (std::memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_ident[EI_CLASS] != ELFCLASS64)
-    return std::nullopt;
-  made.read_segments();
+  Elf64_Ehdr header;
+  std::memcpy(&header, mapped, sizeof header);
+  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64) return std::nullopt;
+  made.read_segments(header);
   made.read_dynamic_section();
   return made;
 }
@@ -45,10 +45,9 @@ std::optional<T> elf_file::read(std::uint64_t offset) const {
   return made;
 }
 
-void elf_file::read_segments() {
-  const auto header = read<Elf64_Ehdr>(0);
-  for (std::uint64_t n = 0; n < header->e_phnum; ++n)
-    if (const auto segment = read<Elf64_Phdr>(header->e_phoff + n * header->e_phentsize)) segments_.push_back(*segment);
+void elf_file::read_segments(const Elf64_Ehdr& header) {
+  for (std::uint64_t n = 0; n < header.e_phnum; ++n)
+    if (const auto segment = read<Elf64_Phdr>(header.e_phoff + n * header.e_phentsize)) segments_.push_back(*segment);
 }
 
 void elf_file::read_dynamic_section() {

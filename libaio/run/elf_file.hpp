@@ -69,7 +69,7 @@ class elf_file {
   /// @return whether it returned true.
   template <class Visit>
   bool any_behind(std::string_view instruction, Visit visit) const;
-  void read_segments();
+  void read_segments(const Elf64_Ehdr& header);
   void read_dynamic_section();
 
   std::span<const std::byte> bytes_;  // mapped

@@ -124,9 +124,9 @@ class kernel_aio {
 
   const unsigned wanted_;
   base::mutex creation_lock_;
-  base::atomic<handle> context_{0};                                                              // 0: none
-  bool is_spare_size_ DOORBELL_GUARDED_BY(creation_lock_) = false;                               // can be a spare
-  std::chrono::steady_clock::time_point next_attempt_ DOORBELL_GUARDED_BY(creation_lock_) = {};  // to create it
+  base::atomic<handle> context_{0};                                                         // 0: none
+  bool is_spare_size_ DOORBELL_GUARDED_BY(creation_lock_) = false;                          // can be a spare
+  std::chrono::steady_clock::time_point next_attempt_ DOORBELL_GUARDED_BY(creation_lock_);  // to create it
   base::atomic<std::uint32_t> in_flight_{0};
   base::atomic<std::uint32_t> unnotified_{0};  // of these, requests without an announcement
 

@@ -131,7 +131,10 @@ std::error_code io_threads::set_up() noexcept {
 void io_threads::run() noexcept {
   const auto error = set_up();
   report(error);
-  if (error) return put();
+  if (error) {
+    put();
+    return;
+  }
   bool is_needed = true;
   while (is_needed) {
     waits.poll_once(workers.expects_stall() ? stall_time_ms : longest_sleep_ms);

@@ -58,7 +58,7 @@ bool worker_pool::grow_if_stalled() noexcept {
   const bool is_stalled = taken < pushed_before_;
   pushed_before_ = pushed_;
   if (!is_stalled) return true;
-  const auto wanted = std::min<std::size_t>({queued_, workers_, limits_.most_workers - workers_});
+  const auto wanted = std::min({queued_, std::size_t{workers_}, std::size_t{limits_.most_workers - workers_}});
   for (std::size_t added = 0; added < wanted && !start_worker(); ++added) ++workers_;
   return true;
 }

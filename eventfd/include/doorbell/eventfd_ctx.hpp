@@ -283,7 +283,7 @@ class DOORBELL_SCOPED_LOCKABLE eventfd_ctx_lock {
 class DOORBELL_SCOPED_LOCKABLE eventfd_ctx_walk {
  public:
   explicit eventfd_ctx_walk(eventfd_ctx& held) noexcept DOORBELL_EXCLUSIVE_LOCK_FUNCTION(held) : held_{held} {}
-  ~eventfd_ctx_walk() DOORBELL_UNLOCK_FUNCTION() {}
+  ~eventfd_ctx_walk() DOORBELL_UNLOCK_FUNCTION() = default;
   eventfd_ctx_walk(const eventfd_ctx_walk&) = delete;
   eventfd_ctx_walk& operator=(const eventfd_ctx_walk&) = delete;
 

@@ -45,6 +45,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -111,7 +112,7 @@ class basic_file : public file_base {
   /// Closes the file of this object first.
   basic_file& operator=(basic_file&& other) noexcept {
     if (this == &other) return *this;
-    static_cast<void>(try_close());
+    std::ignore = try_close();
     executor_ = other.executor_;
     file_ = std::move(other.file_);
     return *this;
@@ -123,7 +124,8 @@ class basic_file : public file_base {
   template <class Other>
     requires std::is_convertible_v<Other, Executor>
   basic_file& operator=(basic_file<Other>&& other) noexcept {
-    return *this = basic_file{std::move(other)};
+    *this = basic_file{std::move(other)};
+    return *this;
   }
 
   [[nodiscard]] const executor_type& get_executor() noexcept { return executor_; }
@@ -236,7 +238,7 @@ class basic_file : public file_base {
   basic_file(const executor_type& executor, detail::file_access access) : basic_file{executor, access, nullptr} {}
 
   /// Closes the file and ignores errors.
-  ~basic_file() { static_cast<void>(try_close()); }
+  ~basic_file() { std::ignore = try_close(); }
 
   template <class Context>
   [[nodiscard]] static executor_type executor_of(Context& context) {

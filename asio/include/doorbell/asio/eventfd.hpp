@@ -160,7 +160,8 @@ class basic_eventfd {
   template <class Other>
     requires std::is_convertible_v<Other, Executor>
   basic_eventfd& operator=(basic_eventfd<Other>&& other) {
-    return *this = basic_eventfd{std::move(other)};
+    *this = basic_eventfd{std::move(other)};
+    return *this;
   }
 
   /// Closes the object. May sleep until a running wake function of this object has ended and has posted to the loop.

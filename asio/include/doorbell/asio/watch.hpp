@@ -97,7 +97,8 @@ class basic_watch {
   template <class Other>
     requires std::is_convertible_v<Other, Executor>
   basic_watch& operator=(basic_watch<Other>&& other) {
-    return *this = basic_watch{std::move(other)};
+    *this = basic_watch{std::move(other)};
+    return *this;
   }
 
   /// Closes the object. May sleep as close() does.

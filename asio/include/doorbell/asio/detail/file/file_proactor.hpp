@@ -344,7 +344,10 @@ class file_proactor {
   // threads can run them.
   void call_first(file_op_queue& ops) {
     if (ops.empty()) return;
-    if (deferred_.load(base::memory_order_relaxed) != 0) return defer_all(ops);
+    if (deferred_.load(base::memory_order_relaxed) != 0) {
+      defer_all(ops);
+      return;
+    }
     auto& first = take_first(ops);
     const bool is_only = ops.empty();
     defer_all(ops);
