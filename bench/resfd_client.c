@@ -134,6 +134,10 @@ static void submit(struct client* me, unsigned ready) {
   }
 }
 
+static unsigned get_ready(struct client* me, uint64_t counted) {
+  return gets_by_calls ? get_by_call(me, counted) : read_ring(me);
+}
+
 static void* run(void* argument) {
   struct client* const me = argument;
   unsigned ready = (unsigned)depth;
@@ -145,7 +149,7 @@ static void* run(void* argument) {
       submit(me, ready);
       const uint64_t counted = wait_for_signal(me);
       signalled += counted;
-      ready = gets_by_calls ? get_by_call(me, counted) : read_ring(me);
+      ready = get_ready(me, counted);
       reads += ready;
       check(signalled <= reads, "the eventfd has counted more than there are events");
     }
@@ -155,7 +159,7 @@ static void* run(void* argument) {
   for (unsigned left = (unsigned)depth - ready; left > 0 || signalled < reads; left -= ready, reads += ready) {
     const uint64_t counted = wait_for_signal(me);
     signalled += counted;
-    ready = left == 0 ? 0 : gets_by_calls ? get_by_call(me, counted) : read_ring(me);
+    ready = left == 0 ? 0 : get_ready(me, counted);
   }
   check(signalled == reads, "the eventfd has not counted each event once");
   return NULL;

@@ -159,6 +159,7 @@ int main(int argc, char** argv) try {
   std::array<bool, 2> complete{};
   {
     std::vector<std::jthread> readers;
+    readers.reserve(complete.size());
     for (auto& each : complete)
       readers.emplace_back([&each, &content, server = acceptor.local_endpoint()] { each = is_sent(server, content); });
     io.run();

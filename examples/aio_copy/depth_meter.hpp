@@ -31,7 +31,7 @@ class depth_meter {
  private:
   using clock = std::chrono::steady_clock;
 
-  clock::time_point changed_{};
+  clock::time_point changed_;
   std::int64_t in_flight_ = 0;
   std::int64_t deepest_ = 0;
   double busy_ = 0;      // seconds

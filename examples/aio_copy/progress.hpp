@@ -36,7 +36,7 @@ class progress {
   const std::int64_t total_;
   const bool on_terminal_;
   const clock::time_point start_ = clock::now();
-  clock::time_point drawn_{};
+  clock::time_point drawn_;
   int tenths_ = 0;
   std::int64_t done_ = 0;
 };

@@ -11,6 +11,7 @@
 
 #include <memory>
 #include <unordered_map>
+#include <utility>
 
 #include <doorbell/eventfd.hpp>
 #include <doorbell/notifier.hpp>
@@ -22,7 +23,7 @@ namespace irqfd {
 class irqfd_table {
  public:
   /// `controller` outlives the table.
-  irqfd_table(const doorbell::eventfd& line, interrupts& controller) : line_{line}, controller_{controller} {}
+  irqfd_table(doorbell::eventfd line, interrupts& controller) : line_{std::move(line)}, controller_{controller} {}
 
   /// @return false if the vector is assigned already.
   bool assign(unsigned vector);

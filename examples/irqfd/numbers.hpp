@@ -12,9 +12,8 @@ namespace irqfd {
 /// @return nothing unless the whole of `text` is a decimal number without a sign.
 [[nodiscard]] inline std::optional<std::uint64_t> parse_number(std::string_view text) {
   std::uint64_t number = 0;
-  const auto* const end = text.data() + text.size();
-  const auto parsed = std::from_chars(text.data(), end, number);
-  if (parsed.ec != std::errc{} || parsed.ptr != end) return std::nullopt;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (parsed.ec != std::errc{} || parsed.ptr != text.data() + text.size()) return std::nullopt;
   return number;
 }
 
