@@ -107,6 +107,7 @@ TEST(cancelled_threads, are_no_reason_for_others_to_give_way_in_each_call) {
   for (int n = 0; n < 10; ++n) EXPECT_EQ(::io_destroy(nullptr), -EINVAL);
   EXPECT_EQ(yields, 0U);
   // Control: a thread that may be cancelled at any time yields in each call, and sched_yield() above counts it.
+  // NOLINTNEXTLINE(concurrency-thread-canceltype-asynchronous): the test is about such threads
   ::pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, nullptr);
   const int answer = ::io_destroy(nullptr);
   ::pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, nullptr);

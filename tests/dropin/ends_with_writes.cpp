@@ -63,7 +63,8 @@ class writer {
   writer(int file, account& told, int rw_flags) : told_{told} {
     require(::io_setup(2 * most_blocks, &context_) == 0, "io_setup");
     for (std::size_t n = 0; n < most_blocks; ++n) {
-      ::io_prep_pwrite(&writes_[n], file, text_.data(), block, static_cast<long long>(n * block));
+      const auto offset = n * block;
+      ::io_prep_pwrite(&writes_[n], file, text_.data(), block, static_cast<long long>(offset));
       writes_[n].aio_rw_flags = static_cast<unsigned>(rw_flags);
     }
   }

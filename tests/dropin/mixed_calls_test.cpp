@@ -69,16 +69,18 @@ TEST(mixed_calls, a_database_submits_by_libaio_and_waits_by_number) {
   };
   for (std::size_t n = 0; n < blocks; ++n) {
     auto& each = pages[n];
+    const auto offset = n * block;
     std::memset(each.bytes.data(), static_cast<int>(n), block);
-    ::io_prep_pwrite(&each.request, file.get(), each.bytes.data(), block, static_cast<long long>(n * block));
+    ::io_prep_pwrite(&each.request, file.get(), each.bytes.data(), block, static_cast<long long>(offset));
     each.request.data = &each;
     EXPECT_EQ(shared.submit(each.request), 1);
   }
   all_completed(1);
   for (std::size_t n = 0; n < blocks; ++n) {
     auto& each = pages[n];
+    const auto offset = n * block;
     std::memset(each.bytes.data(), 0xff, block);
-    ::io_prep_pread(&each.request, file.get(), each.bytes.data(), block, static_cast<long long>(n * block));
+    ::io_prep_pread(&each.request, file.get(), each.bytes.data(), block, static_cast<long long>(offset));
     each.request.data = &each;
     EXPECT_EQ(shared.submit(each.request), 1);
   }

@@ -169,7 +169,8 @@ struct writes_in_flight {
 
   writes_in_flight() {
     for (std::size_t n = 0; n < count; ++n) {
-      ::io_prep_pwrite(&writes[n], file.get(), text.data(), block, static_cast<long long>(n * block));
+      const auto offset = n * block;
+      ::io_prep_pwrite(&writes[n], file.get(), text.data(), block, static_cast<long long>(offset));
       writes[n].aio_rw_flags = RWF_SYNC;
       EXPECT_EQ(ctx.submit(writes[n]), 1);
     }
@@ -260,7 +261,7 @@ TEST(process, ends_a_child_of_vfork_and_continues) {
     ASSERT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
     EXPECT_EQ(WEXITSTATUS(status), expected);
   };
-  // NOLINTBEGIN(clang-analyzer-security.insecureAPI.vfork,clang-analyzer-unix.Vfork): the test is about vfork(2)
+  // NOLINTBEGIN(bugprone-unsafe-functions): the test is about vfork(2)
   const pid_t becomes_another = ::vfork();
   if (becomes_another == 0) {
     ::execl("/bin/sh", "sh", "-c", "exit 42", nullptr);
@@ -272,7 +273,7 @@ TEST(process, ends_a_child_of_vfork_and_continues) {
     ::execl("/nonexistent/program", "nothing", nullptr);
     ::_exit(43);
   }
-  // NOLINTEND(clang-analyzer-security.insecureAPI.vfork,clang-analyzer-unix.Vfork)
+  // NOLINTEND(bugprone-unsafe-functions)
   expect_status(fails, 43);
   written.expect_events();
   std::thread{[] { expect_reads_and_writes(); }}.join();

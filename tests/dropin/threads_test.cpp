@@ -192,6 +192,7 @@ struct repeated_calls {
 void* cancelled_at_any_time(void* argument) {
   auto& calls = *static_cast<repeated_calls*>(argument);
   static thread_local std::array<char, block> text;
+  // NOLINTNEXTLINE(concurrency-thread-canceltype-asynchronous): the test cancels such a thread
   ::pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, nullptr);
   for (;;) {
     io_context_t context = nullptr;

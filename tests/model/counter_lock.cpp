@@ -142,7 +142,19 @@ WEAK_SCENARIO(counter_lock_values_in_order, 3, 3,
   counter_lock count{7};
   count.lock();
   count.unlock(true);
-  const auto position = [](std::uint64_t seen) { return seen == 7 ? 1 : seen == 12 ? 2 : seen == 0 ? 3 : 0; };
+  // The place of a value in the order of the stores, counted from 1; 0 for another value.
+  const auto position = [](std::uint64_t seen) {
+    switch (seen) {
+      case 7:
+        return 1;
+      case 12:
+        return 2;
+      case 0:
+        return 3;
+      default:
+        return 0;
+    }
+  };
   together({{"changer",
              [&] {
                count.lock();

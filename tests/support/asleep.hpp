@@ -13,7 +13,7 @@ namespace doorbell::test {
 class asleep {
  public:
   template <class Body>
-  explicit asleep(Body body)
+  explicit asleep(const Body& body)
       : thread_{[this, body] {
           sleeping_.here();
           body();

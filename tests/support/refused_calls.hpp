@@ -39,11 +39,16 @@ inline void refuse(const refused_call& which, bool of_all_threads) {
   const auto with_value = [](std::uint32_t value) {
     return sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1);
   };
+  auto argument_matches = all;
+  if (which.value != nullptr)
+    argument_matches = with_value(*which.value);
+  else if (which.flags != 0)
+    argument_matches = with_flag;
   std::array<sock_filter, 6> program{
       sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
       sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(which.number), 0, 3),
       sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset),
-      which.value != nullptr ? with_value(*which.value) : (which.flags != 0 ? with_flag : all),
+      argument_matches,
       sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(which.error)),
       sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
   const sock_fprog filter{.len = program.size(), .filter = program.data()};

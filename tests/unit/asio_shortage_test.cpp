@@ -234,7 +234,7 @@ class fragile_handler {
 class each_operation : public testing::Test {
  protected:
   template <class Handler>
-  std::vector<std::function<void()>> starts_with(Handler handler) {
+  std::vector<std::function<void()>> starts_with(const Handler& handler) {
     return {
         [=, this] { efd_.async_wait(POLLIN, Handler{handler}); },
         [=, this] { efd_.async_read(Handler{handler}); },

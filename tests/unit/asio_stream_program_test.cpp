@@ -44,7 +44,7 @@ using doorbell::test::random_numbers;
 struct answer {
   error_code ec;
   std::uint64_t number = 0;
-  std::string bytes{};  // the bytes that were read
+  std::string bytes;  // the bytes that were read
 
   bool operator==(const answer&) const = default;
   friend std::ostream& operator<<(std::ostream& out, const answer& told) {
@@ -87,8 +87,12 @@ class parts {
 };
 
 answer of_errno(std::int64_t result) {
-  if (result < 0) return {error_code{errno, boost::system::system_category()}};
-  return {{}, static_cast<std::uint64_t>(result)};
+  answer told;
+  if (result < 0)
+    told.ec.assign(errno, boost::system::system_category());
+  else
+    told.number = static_cast<std::uint64_t>(result);
+  return told;
 }
 
 /// The file that is used by system calls, with its own position.

@@ -95,7 +95,7 @@ TEST(process_generation, stays_that_of_the_parent_in_a_child_that_shares_its_mem
   if (doorbell::test::thread_sanitized) GTEST_SKIP() << "ThreadSanitizer makes a fork(2) of each vfork(2)";
   const auto parents = process_generation();
   std::uint32_t childs = 0;
-  const pid_t child = ::vfork();
+  const pid_t child = ::vfork();  // NOLINT(bugprone-unsafe-functions): the test is about vfork(2)
   if (child == 0) {
     childs = process_generation();
     ::_exit(0);

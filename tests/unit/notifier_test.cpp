@@ -45,7 +45,7 @@ TEST(notifier, is_called_with_the_eventfd_for_each_signal_and_write) {
 
 // Oracle: the eventfd has the count, no function is called, and the registration ends as any other.
 TEST(notifier, works_with_each_form_of_an_empty_function) {
-  const auto expect_quiet = [](auto signal, auto release) {
+  const auto expect_quiet = [](const auto& signal, const auto& release) {
     eventfd efd;
     notifier watcher{efd, signal, release};
     efd.signal(2);

@@ -215,7 +215,7 @@ bool signal_eventfd(int number, std::uint64_t n) {
 }
 
 std::shared_ptr<kernel_socket> make_socket() {
-  return std::make_shared<kernel_socket>(kernel_socket{.room = state.room});
+  return std::make_shared<kernel_socket>(kernel_socket{.room = state.room, .messages = {}});
 }
 
 void limit_messages(std::size_t most) noexcept { state.room = most; }
@@ -249,7 +249,8 @@ int __wrap_eventfd(unsigned initial, int flags) {
   const auto made = std::make_shared<kernel_eventfd>(kernel_eventfd{.count = initial,
                                                                     .semaphore = (flags & EFD_SEMAPHORE) != 0,
                                                                     .non_blocking = (flags & EFD_NONBLOCK) != 0,
-                                                                    .inode = ++state.last_inode});
+                                                                    .inode = ++state.last_inode,
+                                                                    .watchers = {}});
   return add_descriptor({.file = made});
 }
 

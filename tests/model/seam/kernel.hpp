@@ -33,7 +33,7 @@ struct watched_file {
 };
 
 struct kernel_epoll {
-  std::vector<std::shared_ptr<watched_file>> watched = {};
+  std::vector<std::shared_ptr<watched_file>> watched;
   bool is_late = false;  // the timeout of a waiting thread expires
 };
 
@@ -48,7 +48,7 @@ struct kernel_eventfd {
   const bool non_blocking;
   const std::uint64_t inode;
   bool is_regular = false;  // another kind of file: the count is the amount written to it
-  std::vector<watcher> watchers = {};
+  std::vector<watcher> watchers;
 
   static constexpr std::uint64_t most = UINT64_MAX - 1;
   /// The events that poll(2) and epoll report.
@@ -73,7 +73,7 @@ struct kernel_socket {
   };
 
   std::size_t room;
-  std::deque<message> messages = {};
+  std::deque<message> messages;
 };
 
 /// Whether the number belongs to the seam, not to the real kernel.
