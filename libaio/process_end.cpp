@@ -101,8 +101,8 @@ char** collect(char** into, const char* first, std::va_list& rest) noexcept {
 
 }  // namespace
 
-// An array on the stack, because execl(3) may be called where malloc(3) may not. It is a macro because the array must be
-// in the caller's stack frame.
+// An array on the stack, because execl(3) may be called where malloc(3) may not. It is a macro because the array must
+// be in the caller's stack frame.
 #define DOORBELL_ARGUMENTS(first, rest) \
   collect(static_cast<char**>(__builtin_alloca((1 + count(rest)) * sizeof(char*))), first, rest)
 

@@ -34,7 +34,7 @@ namespace doorbell::base {
 
 #ifdef DOORBELL_MODEL
 
-// NOLINTBEGIN(modernize-use-equals-default): with a constructor of its own, an object of the class is no unused variable
+// NOLINTBEGIN(modernize-use-equals-default): a user-provided constructor avoids warnings about unused variables
 class [[nodiscard]] call_scope {
  public:
   call_scope() noexcept {}
