@@ -331,7 +331,7 @@ TEST(aio_limits, more_completions_than_the_queue_holds_are_all_returned) {
   constexpr std::size_t many = 70'000;
   std::error_code ec;
   aio::context ctx{room, ec};
-  if (ec == std::errc::resource_unavailable_try_again) GTEST_SKIP() << "fewer requests than that are allowed here";
+  if (ec == std::errc::resource_unavailable_try_again) GTEST_SKIP() << "the limit of requests is lower than 40000";
   const auto file = doorbell::test::temporary_file("x");
   auto poll = aio::prep_poll(file.get(), POLLIN);
   std::vector<char> seen(many);

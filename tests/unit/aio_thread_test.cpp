@@ -95,7 +95,7 @@ TEST(aio_thread, waiting_for_events_is_woken_by_a_request_that_submit_completes_
   EXPECT_LT(time_to_waiting_thread(), 300ms);
 }
 
-// If the leaving thread did not wake the second one, this would look for events by itself, after about a second.
+// If the leaving thread did not wake the second one, the second thread would look for events only after about a second.
 // Oracle: in the quickest of a few rounds, the second thread gets its event much earlier.
 TEST(aio_thread, behind_another_is_woken_when_the_other_leaves) {
   auto shortest = std::chrono::steady_clock::duration::max();

@@ -121,7 +121,7 @@ class queued_op final : public file_op {
   void destroy() noexcept override {}
 };
 
-/// Opens a file whose execution context does not take part.
+/// Makes an open_file without an execution context, which these tests do not use.
 std::shared_ptr<open_file> opened(doorbell::test::unique_fd fd, file_access access) {
   std::error_code ec;
   const auto facts = doorbell::aio::file_facts::look_up(fd.get(), ec);

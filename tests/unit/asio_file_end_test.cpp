@@ -146,7 +146,7 @@ TEST(asio_file_end, a_loop_returns_when_the_last_handler_has_been_called) {
   std::array<char, 8> block{};
   int called = 0;
   // While the pipe's read is outstanding, the loop waits in the reactor for the context's descriptor. If both reads end
-  // in a turn that was posted, this turn must stop the wait, or run() would not return.
+  // in a posted turn (file_proactor::turn()), that turn must stop the wait, or run() would not return.
   reader.async_read_some(net::buffer(block), [&](error_code, std::size_t) { ++called; });
   io.poll();
   ASSERT_EQ(::write(pipe.write.get(), "x", 1), 1);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// File operations share a loop with other handlers: run_one(), poll_one() and stop() count each handler by itself, and
-// file operations do not delay posted handlers. Also: reads of directories, and files that outlive their loop.
+// File operations share a loop with other handlers: run_one() and poll_one() call at most one handler, stop() takes
+// effect after the current handler, and file operations do not delay posted handlers. Also: reads of directories, and
+// files that outlive their loop.
 #include <doorbell/asio/random_access_file.hpp>
 #include <doorbell/asio/stream_file.hpp>
 
@@ -306,9 +307,9 @@ TEST_F(asio_file_without_loop, is_not_accessed_by_a_slot_that_is_emitted) {
   EXPECT_EQ(called, 1);
 }
 
-// A turn that was queued earlier runs while handlers of the stream have been posted but not called. Oracle: the
-// handlers of a stream are called in the order in which its operations end.
-TEST(asio_file_order, of_a_streams_handlers_is_that_of_its_operations_beside_another_file) {
+// A turn (file_proactor::turn()) that was posted earlier runs while handlers of the stream have been posted but not
+// called. Oracle: the handlers of a stream are called in the order in which its operations end.
+TEST(asio_file_order, handlers_of_a_stream_keep_the_order_of_its_operations_although_another_file_completes) {
   if (!doorbell::test::has_memory_folder()) GTEST_SKIP() << "no /dev/shm";
   for (int round = 0; round < 20; ++round) {
     net::io_context io;

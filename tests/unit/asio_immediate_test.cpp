@@ -48,7 +48,7 @@ using doorbell::asio::random_access_file;
 using doorbell::asio::stream_file;
 using doorbell::asio::detail::inline_executor;
 
-TEST(asio_loop_executor, runs_functions_inline_and_its_never_blocking_form_runs_them_in_the_loop) {
+TEST(asio_inline_executor, runs_functions_inline_and_its_never_blocking_form_runs_them_in_the_loop) {
   net::io_context io;
   const inline_executor inline_executor{io};
   int ran = 0;
@@ -58,12 +58,12 @@ TEST(asio_loop_executor, runs_functions_inline_and_its_never_blocking_form_runs_
   never_inline.execute([&] { ++ran; });
   net::dispatch(never_inline, [&] { ++ran; });
   net::post(inline_executor, [&, owned = std::make_unique<int>(1)] { ran += *owned; });
-  EXPECT_EQ(ran, 1) << "inside execute(), dispatch() or post()";
+  EXPECT_EQ(ran, 1) << "a function ran inside execute(), dispatch() or post()";
   EXPECT_EQ(io.run(), 3U);
   EXPECT_EQ(ran, 4);
 }
 
-TEST(asio_loop_executor, its_never_blocking_form_runs_functions_in_a_thread_of_a_pool) {
+TEST(asio_inline_executor, its_never_blocking_form_runs_functions_in_a_thread_of_a_pool) {
   net::thread_pool pool{1};
   std::thread::id ran_in;
   net::require(inline_executor{pool}, net::execution::blocking_t::never).execute([&] {

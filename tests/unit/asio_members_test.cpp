@@ -217,7 +217,8 @@ TEST_F(asio_members, closing_clears_the_error_code_and_closes) {
   closing[2].expect({});
   closing[4].expect({});
   closing[5].expect({});
-  // Not closing[3], watch::release: closing[2] has closed `watch`. It is released below.
+  // closing[3], watch::release, is not called here, because closing[2] has closed `watch`. A release of the open watch
+  // is tested below.
   EXPECT_FALSE(efd.is_open() || watch.is_open() || once.is_open() || permits.is_open());
   for (const auto& each : that_assign()) {
     each.expect({});

@@ -28,7 +28,7 @@ TEST(call_scope, a_call_inside_another_is_refused_until_the_outer_one_ends) {
   EXPECT_FALSE(is_a_call_refused());
 }
 
-TEST(call_scope, a_call_inside_of_a_marked_part_is_refused) {
+TEST(call_scope, a_call_is_refused_while_an_inside_of_call_exists) {
   {
     const inside_of_call outer;
     EXPECT_TRUE(is_a_call_refused());
@@ -41,7 +41,7 @@ TEST(call_scope, a_call_inside_of_a_marked_part_is_refused) {
   EXPECT_FALSE(is_a_call_refused());
 }
 
-TEST(call_scope, a_call_is_accepted_while_the_outer_one_is_left) {
+TEST(call_scope, a_call_is_accepted_while_the_outer_call_runs_a_callback) {
   const call_scope outer;
   {
     const outside_of_call callback;
@@ -55,7 +55,7 @@ TEST(call_scope, a_call_is_accepted_while_the_outer_one_is_left) {
   EXPECT_TRUE(is_a_call_refused()) << "the outer call goes on";
 }
 
-TEST(call_scope, a_part_outside_of_calls_changes_nothing) {
+TEST(call_scope, outside_of_call_without_an_outer_call_has_no_effect) {
   {
     const outside_of_call callback;
     EXPECT_FALSE(is_a_call_refused());

@@ -363,7 +363,7 @@ TEST(context_descriptor_of_any_context, announces_requests_of_calls_with_the_han
 // The kernel's AIO carries out a direct read and signals nothing, because the program has fetched events by calls. Then
 // the program asks for the descriptor. Oracle: in the quickest of a few rounds, it is readable long before the reaper's
 // next round, if the read is complete. Each round waits longer for the read than the one before.
-TEST(context_descriptor_of_any_context, announces_a_request_that_was_complete_when_the_program_asks_for_it) {
+TEST(context_descriptor_of_any_context, announces_a_request_that_was_complete_before_the_first_call) {
   using doorbell::test::block;
   const auto file = doorbell::test::temporary_file(std::string(block, 'x'));
   const auto path = "/proc/self/fd/" + std::to_string(file.get());

@@ -146,7 +146,7 @@ TEST(counter_lock, a_count_one_larger_than_the_word_holds_needs_the_lock_until_i
   EXPECT_EQ(lock.count(), widest);
 }
 
-TEST(counter_lock, while_watched_count_returns_the_holders_new_value) {
+TEST(counter_lock, count_of_a_watched_lock_is_the_new_value_of_its_holder) {
   counter_lock lock{7};
   lock.lock();
   lock.unlock(true);

@@ -194,7 +194,7 @@ TEST_P(descriptors_closed_in_a_loop, a_direct_read_is_announced) {
 // often the library has tried to create an eventfd in the shortage.
 TEST_P(descriptors_closed_in_a_loop, requests_are_announced_after_a_shortage_of_descriptors) {
   // Each attempt may advance to the next of the ring's 8 slots for eventfds (engine_uring.hpp). A fault would show only
-  // with the number of attempts that comes round to the slot of the first eventfd, so more than 8 are tried.
+  // after the number of attempts that leads back to the slot of the first eventfd. So each number from 0 to 8 is tried.
   for (int attempts = 0; attempts < 9 && !HasFailure(); ++attempts)
     in_child([&] {
       event_loop loop{GetParam()};
@@ -311,7 +311,8 @@ unique_fd new_io_uring() {
   return unique_fd{static_cast<int>(::syscall(SYS_io_uring_setup, 4, &parameters))};
 }
 
-/// Makes the context sleep at both its ring and the I/O threads: only the ring takes a poll of this descriptor.
+/// Puts a poll into the context's ring, so that a thread in get_events() sleeps at both the ring and the I/O threads.
+/// It polls the descriptor of another io_uring, which the I/O threads do not take.
 class request_in_ring {
  public:
   explicit request_in_ring(aio::context& ctx) {
@@ -324,7 +325,7 @@ class request_in_ring {
   aio::iocb poll_ = aio::prep_poll(other_ring_.get(), POLLIN);
 };
 
-/// Completes the request while a get_events() sleeps that waits for it.
+/// Completes the request while another thread sleeps in get_events() for it.
 void complete_while_asleep(event_loop& loop, std::size_t pipe) {
   if (testing::Test::HasFatalFailure()) return;
   std::array<aio::io_event, 1> events{};
@@ -380,7 +381,7 @@ TEST(descriptor_limit, is_not_raised_by_a_request_of_an_event_loop) {
     std::error_code ec;
     pollfd announced{.fd = ctx.descriptor(ec), .events = POLLIN, .revents = 0};
     ASSERT_GE(announced.fd, 0) << ec;
-    // The numbers below 7 that the pipe does not have are for the library.
+    // The library can use those numbers below 7 that neither the pipe nor standard output and error have.
     ::syscall(SYS_close, STDIN_FILENO);
     rlimit limit{};
     ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);

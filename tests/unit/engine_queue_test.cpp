@@ -83,7 +83,7 @@ TEST_F(engine_queues, more_completions_than_the_completion_queue_holds_are_all_r
   EXPECT_EQ(reap(*engine, reads.size()), reads.size());
 }
 
-// Oracle: each request is started, by any number of calls, and completes once.
+// Oracle: one start() starts all requests, with any number of system calls, and each completes once.
 TEST_F(engine_queues, entries_that_the_kernel_takes_one_by_one_are_all_started) {
   const doorbell::test::injections injected;
   const auto engine = make(200);

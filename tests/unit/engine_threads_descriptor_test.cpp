@@ -193,8 +193,8 @@ TEST(descriptor_of_engine_threads, one_that_the_io_threads_lack_announces_reques
   });
 }
 
-// Oracle: the engine must be looked at as long as there is a request that is not reaped. Afterwards the lost I/O
-// threads have no file any more.
+// Oracle: after the loss, the engine must be looked at until all requests have been reaped. Then the lost I/O threads
+// have no file any more.
 TEST(descriptor_of_engine_threads, is_not_enough_while_lost_io_threads_have_requests) {
   in_child([] {
     used_engine one;

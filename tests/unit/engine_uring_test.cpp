@@ -57,7 +57,7 @@ class lone_ring : public testing::Test {
   }
   static std::int64_t result_of(aio::engine_uring& by, const aio::iocb& asked) {
     aio::request one{asked, nullptr};
-    // The request has its own list of buffers; the check copies it there.
+    // A request has its own copy of the list of buffers. In the library, io_submit's check makes it (aio/io/check.cpp).
     if (asked.lio_opcode == static_cast<int>(aio::opcode::preadv) ||
         asked.lio_opcode == static_cast<int>(aio::opcode::pwritev))
       for (std::uint64_t n = 0; n < asked.nbytes; ++n)

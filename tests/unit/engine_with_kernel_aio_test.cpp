@@ -181,7 +181,7 @@ TEST_F(engine_with_kernel_aio, a_wake_ends_a_wait_although_io_cancel_is_refused)
 }
 
 // The waiting thread sleeps on the futex, which the kernel's AIO does not wake.
-TEST_F(engine_with_kernel_aio, a_request_started_during_a_wait_for_others_ends_it) {
+TEST_F(engine_with_kernel_aio, a_wait_on_the_futex_ends_after_a_request_is_started_and_completes_in_the_kernel) {
   EXPECT_EQ(waiting_during([&] {
               long_one();
               let_go();
@@ -266,7 +266,7 @@ TEST_F(engine_with_kernel_aio, a_wake_is_not_lost_when_another_thread_fetches_co
 
 sigjmp_buf landing;
 
-// The handler runs whether or not the sleep has just ended because of the completion.
+// The handler completes the request, and then jumps out of the wait that it interrupted.
 // Oracle: the completion is still there; later waits sleep, and are ended by a wake and by the completion of a worker.
 TEST_F(engine_with_kernel_aio, a_jump_out_of_a_wait_in_the_kernel_loses_nothing) {
   doorbell::test::alarm_clock clock;

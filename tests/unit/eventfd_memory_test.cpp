@@ -30,9 +30,9 @@ std::ptrdiff_t descriptors() {
   return std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, std::filesystem::directory_iterator{});
 }
 
-/// Calls call(ec) again and again: the first time its first allocation fails, then its second, until none fails; each
-/// time once so that the later allocations succeed, and once so that they fail, too. The test fails if that takes more
-/// than `most` rounds. Oracle: each failed call reports not_enough_memory, and leaves no descriptor behind.
+/// Calls call(ec) repeatedly: the first allocation fails, then the second, and so on, until none fails. Each case runs
+/// twice: the later allocations succeed, or they fail, too. The test fails if there are more than `most` cases. Oracle:
+/// each failed call reports not_enough_memory, and leaves no descriptor behind.
 /// @return the number of allocations.
 template <class Call>
 int fail_each_allocation(Call call) {

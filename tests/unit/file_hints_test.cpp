@@ -62,7 +62,7 @@ TEST_F(file_hints_of, each_file_has_its_kind) {
   EXPECT_EQ(anew.of(disk_.get()), kind::direct);
 }
 
-TEST_F(file_hints_of, the_first_number_has_the_kind_of_its_file) {
+TEST_F(file_hints_of, descriptor_0_has_the_kind_of_its_file) {
   const unique_fd kept{::fcntl(0, F_DUPFD_CLOEXEC, 3)};
   const auto memory = memory_file();
   ASSERT_EQ(::dup2(memory.get(), 0), 0);

@@ -119,7 +119,8 @@ TEST(forward, of_a_count_that_does_not_fit_wakes_a_reader_of_the_eventfd) {
   EXPECT_EQ(take(there.get()), eventfd::max);
 }
 
-// Oracle: a notifier is called once for each signal, also for counts that return because they do not fit.
+// Oracle: a notifier is called once for each signal, also if the count goes back into the eventfd because it does
+// not fit.
 TEST(forward, calls_a_notifier_once_for_each_signal) {
   const eventfd efd;
   const auto there = kernel_eventfd();

@@ -132,7 +132,8 @@ TEST(forward_helper, ends_after_its_idle_time_and_is_started_again) {
         is_in_time = moves_two_counts_by_one_helper(efd, there, n);
         EXPECT_TRUE(eventually([] { return helpers() == 0; }));
       }
-      ASSERT_TRUE(is_in_time) << "the second signal did not wake the helper, which checked once before its end";
+      ASSERT_TRUE(is_in_time)
+          << "in each try, the second count was moved late, perhaps only when the helper ended after its idle time";
     }
   });
 }

@@ -108,7 +108,7 @@ TEST(intrusive_ptr, detached_leaves_the_reference_to_the_caller) {
   EXPECT_EQ(object.references, 1);
 }
 
-TEST(intrusive_ptr, swapped_exchanges_objects_and_no_references) {
+TEST(intrusive_ptr, swap_exchanges_the_objects_and_changes_no_count) {
   counted first;
   counted second;
   holder one{counted_ptr{&first}};

@@ -181,7 +181,7 @@ TEST(files_of_the_io_threads, lost_io_threads_leave_no_memory_behind) {
     EXPECT_TRUE(doorbell::test::eventually([&] {
       return ::mallinfo2().uordblks < before + sets / 2 * sizeof(aio::io_threads);
     })) << ::mallinfo2().uordblks - before
-        << " bytes more, of " << sizeof(aio::io_threads) << " for each";
+        << " bytes more after " << sets << " sets, each of which has an io_threads of " << sizeof(aio::io_threads);
   });
 }
 

@@ -62,7 +62,8 @@ class engine_of_direct_requests : public doorbell::test::direct {
   void let_go() const { ASSERT_EQ(::write(pipe_.write.get(), "x", 1), 1); }
 };
 
-// Oracle: the bytes go to the buffers of the check, although the program has changed its list since then.
+// Oracle: the bytes go to the buffers that were in the list when it was checked, although the program has changed its
+// list since then.
 TEST_F(engine_of_direct_requests, a_vectored_request_has_the_buffers_that_were_checked) {
   aio::engine_threads carrier{io_threads()};
   std::array parts{iovec{.iov_base = memory[0], .iov_len = block_size},

@@ -62,8 +62,8 @@ TEST_F(kernel_signal, a_contexts_descriptor_announces_events_after_many_calls) {
   }
 }
 
-// Fewer rounds than in kernel_signal_ring_test.cpp, so that run_faults tries it first. Oracle: the event is in the ring
-// when the eventfd is signalled, and a number that is no eventfd is refused.
+// Fewer rounds than in kernel_signal_ring_test.cpp, because sanitizers/run_faults begins with the shortest tests.
+// Oracle: the event is in the ring when the eventfd is signalled, and a number that is no eventfd is refused.
 TEST_F(kernel_signal, a_program_that_reads_the_ring_is_signalled_after_its_event) {
   const by_handle ctx{blocks};
   for (int round = 0; round < 10; ++round) {

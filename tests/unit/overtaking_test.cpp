@@ -55,7 +55,7 @@ class overtaking : public testing::Test {
 };
 
 // Oracle: exactly one of the two reports the signal: the notifier's callback or the result of register_with().
-TEST_F(overtaking, a_signal_right_after_register_calls_the_notifier) {
+TEST_F(overtaking, a_signal_queued_behind_register_is_reported_exactly_once) {
   with_lock_held([this] {
     register_slowly();
     signal_in_line();
@@ -64,7 +64,7 @@ TEST_F(overtaking, a_signal_right_after_register_calls_the_notifier) {
   EXPECT_EQ((ready_ ? 1 : 0) + calls_, 1);
 }
 
-TEST_F(overtaking, a_signal_right_before_register_is_in_its_result) {
+TEST_F(overtaking, a_signal_queued_before_register_is_reported_exactly_once) {
   with_lock_held([this] {
     signal_in_line();
     register_slowly();

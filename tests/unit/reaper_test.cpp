@@ -141,7 +141,7 @@ TEST(lone_reaper, watches_descriptor_0) {
   });
 }
 
-TEST(lone_reaper, looks_often_at_a_context_without_a_descriptor_that_must_be_looked_at) {
+TEST(lone_reaper, looks_often_at_a_context_that_must_be_looked_at_and_has_no_descriptor) {
   in_child([] {
     counting_context one{false};
     std::error_code ec;

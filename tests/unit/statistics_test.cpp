@@ -45,7 +45,7 @@ void carry_out(counters& all, opcode code, std::int64_t res, answered_by carrier
   all.answered(request(code), res, carrier, after);
 }
 
-TEST(statistics, contexts_made_and_the_most_open_ones_are_counted) {
+TEST(statistics, contexts_made_and_the_highest_number_of_open_contexts_are_counted) {
   counters all;
   for (int n = 0; n < 3; ++n) all.called(call::setup, 0, true);
   all.called(call::setup, -EAGAIN, true);

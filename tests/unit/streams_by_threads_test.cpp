@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Pipes, sockets, terminals and eventfds on engine_threads: requests wait without a worker, and a request that loses a
-// race for data or room waits again. Each test runs on this kernel, and again as on kernels before 6.4, where these
-// files do not support RWF_NOWAIT.
+// race for data or room waits again. The tests that use then_and_now() run on this kernel, and again as on kernels
+// before 6.4, where these files do not support RWF_NOWAIT.
 #include <doorbell/aio.hpp>
 
 #include <gtest/gtest.h>

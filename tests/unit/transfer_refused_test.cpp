@@ -148,8 +148,9 @@ TEST_P(transfer_refused, a_write_that_the_file_refuses_has_the_error_of_the_file
   });
 }
 
-// No sandbox refuses calls here. The program's write has RWF_NOWAIT, which doorbell also sets in its own calls. The
-// library must distinguish a refusal of that flag from an error of the file. Oracle: the result is that of pwritev2(2).
+// Only the kernel's AIO is refused here; preadv2(2) and pwritev2(2) are allowed. One of the two writes has RWF_NOWAIT,
+// which doorbell also sets in its own calls. The library must distinguish a refusal of that flag from an error of the
+// file. Oracle: the result is that of pwritev2(2).
 TEST(transfer_not_refused, a_write_to_an_immutable_file_has_the_error_of_the_file) {
   if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp(2)";
   const auto file = temporary_file("hello");

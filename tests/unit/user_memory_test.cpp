@@ -33,7 +33,7 @@ const std::array cases{
     space_case{.name = "x86_64",
                .space = spaces::x86_64,
                .users = {0x0000'0000'0040'0000,  // the program's text
-                         0x0000'7fff'ffff'e000,  // the last page of four levels is not used
+                         0x0000'7fff'ffff'e000,  // four levels: the last page that is used
                          0x0000'8000'0000'0000,  // LA57
                          0x00ff'ffff'ffff'e000,  // LA57: the last page that is used
                          0x7e00'7fff'0000'1000,  // a tag of LAM_U57
@@ -92,7 +92,7 @@ TEST_P(address_space, refuses_null_with_any_tag_if_bytes_are_to_be_read) {
     EXPECT_FALSE(plausible(at(null), 1, GetParam().space)) << std::hex << null;
 }
 
-TEST_P(address_space, begins_with_the_second_page_of_the_smallest_size) {
+TEST_P(address_space, begins_at_the_second_page_if_pages_have_4096_bytes) {
   EXPECT_TRUE(plausible(at(block), block, GetParam().space));
   EXPECT_FALSE(plausible(at(block - 1), block, GetParam().space));
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The ways in which a process ends and completes its accepted file I/O before.
+// The ways to end a process that first complete its accepted file I/O.
 #pragma once
 
 #include <doorbell/aio_calls.hpp>

@@ -111,7 +111,7 @@ TEST(worker_pool, does_not_grow_while_a_worker_is_idle) {
   }
 }
 
-TEST(worker_pool, takes_from_one_queue_after_the_other) {
+TEST(worker_pool, takes_one_request_from_each_queue_in_turn) {
   requests all;
   std::string paper;
   scribe many{paper, 'm'};
@@ -251,7 +251,8 @@ class promising_pool final : public worker_pool {
   using worker_pool::worker_pool;
 };
 
-// Oracle: the end of the pool waits for the worker, and no longer than until it is known that it cannot be started.
+// Oracle: the destructor of the pool waits for the counted worker, and returns when the worker is discounted because it
+// cannot be started.
 TEST(worker_pool, ends_when_its_only_worker_cannot_be_started) {
   const doorbell::test::watchdog dog;
   auto pool = std::make_unique<promising_pool>(two_that_stay);
