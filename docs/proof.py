@@ -34,8 +34,8 @@ WIDTH = 120
 LITMUS_BOUND, LITMUS_WEAK = 9, 4  # as in tests/model/scenario.hpp
 
 COUNTS_HEAD = """\
-# Written by docs/proof.py --count. Columns: scenario; greatest number of preemptions, or "all" if no schedule has more;
-# greatest number of atomic operations that use an older store; schedules.
+# Written by docs/proof.py --count. Columns: scenario; bound on preemptions, or "all" if the bound excluded no schedule;
+# bound on atomic operations that use an older store; number of schedules.
 """
 
 

@@ -86,7 +86,7 @@ set(not_emulated
   dropin.doorbell_run.environment_of_statistics
   dropin.doorbell_run.folder_that_is_gone
   dropin.doorbell_run.statistics_of_calls_by_number
-  dropin.doorbell_run.statistics_of_looks
+  dropin.doorbell_run.statistics_of_getevents_on_an_empty_ring
   dropin.doorbell_run.statistics_of_calls_without_a_system_call
   dropin.doorbell_run.statistics_of_failed_execs
   dropin.doorbell_run.statistics_that_are_interrupted

@@ -3,10 +3,10 @@
 // Runs a random program of AIO on the kernel and on doorbell, operation by operation, and compares every result.
 //
 // The two sides may complete requests in different orders and at different times. So aio_lockstep records which
-// requests are certain to complete. An operation fetches no more events than those of certain requests, and waits for
-// them. Events are compared as sets, once those of all certain requests have been fetched. An operation whose result
-// depends on the progress of a request runs after all certain events have been fetched (a change of the request's
-// file), or is left out (the cancel of a certain request).
+// requests are certain to complete. An operation fetches no more events than those of requests that are certain
+// to complete, and waits for them. Events are compared as sets, once those of all certain requests have been fetched.
+// An operation whose result depends on the progress of a request runs after all certain events have been fetched (a
+// change of the request's file), or is left out (the cancel of a certain request).
 #pragma once
 
 #include <array>

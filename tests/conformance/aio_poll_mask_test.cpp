@@ -216,8 +216,8 @@ class aio_poll_mask : public aio_row {
     }
     std::erase_if(polls_, [](const auto& each) { return each.is_refused; });
   }
-  /// Only if doorbell cannot start a thread that waits: io_uring adds RDHUP to each poll, so a poll for none of the
-  /// events that come with RDHUP cannot go to the ring.
+  /// @return whether submit may refuse the poll with EAGAIN: no thread can be started for it, and the ring cannot carry
+  /// it out. io_uring adds RDHUP to each poll, so a poll without IN, RDNORM and RDHUP cannot go to the ring.
   [[nodiscard]] bool may_be_refused(unsigned mask) const {
     const char* const engine = std::getenv("DOORBELL_ENGINE");
     const bool has_ring = engine == nullptr || std::string{engine} != "threads";

@@ -20,11 +20,11 @@ constexpr std::array names{
     "setup",     "destroy", "destroy twice", "submit",  "submit badly", "cancel",    "get all", "get some",
     "get badly", "fill",    "empty",         "stop up", "make room",    "shut down", "hang up", "exchange numbers"};
 constexpr std::array files{"pipe",
-                           "unblocking pipe",
+                           "nonblocking pipe",
                            "eventfd",
                            "socket",
-                           "unblocking eventfd",
-                           "unblocking socket",
+                           "nonblocking eventfd",
+                           "nonblocking socket",
                            "pipe writer",
                            "memory file",
                            "disk file",
@@ -210,8 +210,8 @@ class generator {
       made.shape = vectors::small;
       made.bytes = 5 + random_.below(40);
     }
-    // No write extends its file, so that the count of a read does not depend on whether it precedes a write. Only a
-    // write that appends extends its file, and it is alone in its submit.
+    // A write at an offset never extends its file, so that the count of a read does not depend on whether it precedes a
+    // write. A write that appends does, and is alone in its submit.
     made.offset = static_cast<std::int64_t>(random_.below(is_write(made) ? 7900 : 9000));
     if (made.file == target::append_file) {
       made.offset = static_cast<std::int64_t>(random_.below(300));

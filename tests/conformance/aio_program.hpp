@@ -15,11 +15,11 @@ namespace doorbell::test {
 /// The kind of file that a request uses. The first six are sources: programs fill, empty, stop up and close them.
 enum class target : std::uint8_t {
   pipe,
-  unblocking_pipe,
+  nonblocking_pipe,
   eventfd,
   socket,
-  unblocking_eventfd,
-  unblocking_socket,
+  nonblocking_eventfd,
+  nonblocking_socket,
   pipe_writer,
   memory_file,
   disk_file,
@@ -38,13 +38,13 @@ enum class target : std::uint8_t {
 constexpr unsigned targets = static_cast<unsigned>(target::closed) + 1;
 constexpr unsigned sources = 6;
 [[nodiscard]] constexpr bool is_eventfd(target file) {
-  return file == target::eventfd || file == target::unblocking_eventfd;
+  return file == target::eventfd || file == target::nonblocking_eventfd;
 }
 [[nodiscard]] constexpr bool is_socket(target file) {
-  return file == target::socket || file == target::unblocking_socket;
+  return file == target::socket || file == target::nonblocking_socket;
 }
 [[nodiscard]] constexpr bool does_not_block(target file) {
-  return file == target::unblocking_pipe || file == target::unblocking_eventfd || file == target::unblocking_socket;
+  return file == target::nonblocking_pipe || file == target::nonblocking_eventfd || file == target::nonblocking_socket;
 }
 constexpr std::uint64_t direct_block = 4096;
 constexpr unsigned contexts = 3;  // the first of which outlives the programs

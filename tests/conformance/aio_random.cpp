@@ -2,8 +2,8 @@
 //
 // Random programs of AIO, on the kernel and on doorbell. The first argument may choose how doorbell is used:
 //
-//   --old-kernel   system calls fail that older kernels do not have or sandboxes refuse, and doorbell checks
-//                  each pointer
+//   --old-kernel   makes the system calls fail that older kernels lack or sandboxes refuse; doorbell checks each
+//                  pointer
 //   --by-context   through aio::context, without the operations that the class does not offer
 #include <fcntl.h>
 #include <sys/uio.h>
@@ -81,7 +81,8 @@ auto agreement(bool verbose, way how) {
     if (!difference) return true;
     const auto differs = [&](const aio_program& candidate) { return both->run(candidate).has_value(); };
     const auto least = shortest(program, differs, simpler);
-    report(seed, *difference, least, both->run(least).value_or("but not every time"));
+    report(seed, *difference, least,
+           both->run(least).value_or("no difference in the last run: it does not occur every time"));
     return false;
   };
 }

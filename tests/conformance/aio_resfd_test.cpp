@@ -44,7 +44,7 @@ class aio_resfd : public aio_row {
 };
 ON_BOTH_SIDES(aio_resfd);
 
-TEST_P(aio_resfd, file_at_a_reused_number_gets_nothing_and_the_eventfd_its_signal) {
+TEST_P(aio_resfd, file_at_a_reused_number_gets_nothing_and_the_eventfd_gets_its_signal) {
   const unique_fd kept{::fcntl(efd_.get(), F_DUPFD_CLOEXEC, 0)};
   const auto file = temporary_file("untouched");
   iocb_abi poll = signalling_poll();

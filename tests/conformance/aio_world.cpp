@@ -115,15 +115,15 @@ void aio_world::begin_program() {
   file(target::pipe) = std::move(blocking.read);
   file(target::pipe_writer).reset(::dup(blocking.write.get()));
   writer(target::pipe) = std::move(blocking.write);
-  doorbell::test::pipe_ends unblocking;
-  ::fcntl(unblocking.read.get(), F_SETFL, O_NONBLOCK);
-  file(target::unblocking_pipe) = std::move(unblocking.read);
-  writer(target::unblocking_pipe) = std::move(unblocking.write);
-  for (const auto name : {target::eventfd, target::unblocking_eventfd}) {
+  doorbell::test::pipe_ends nonblocking;
+  ::fcntl(nonblocking.read.get(), F_SETFL, O_NONBLOCK);
+  file(target::nonblocking_pipe) = std::move(nonblocking.read);
+  writer(target::nonblocking_pipe) = std::move(nonblocking.write);
+  for (const auto name : {target::eventfd, target::nonblocking_eventfd}) {
     file(name).reset(::eventfd(0, EFD_CLOEXEC | (does_not_block(name) ? EFD_NONBLOCK : 0)));
     writer(name).reset(::dup(descriptor(name)));
   }
-  for (const auto name : {target::socket, target::unblocking_socket}) {
+  for (const auto name : {target::socket, target::nonblocking_socket}) {
     int ends[2];
     const int flags = SOCK_CLOEXEC | (does_not_block(name) ? SOCK_NONBLOCK : 0);
     std::ignore = ::socketpair(AF_UNIX, SOCK_STREAM | flags, 0, ends);

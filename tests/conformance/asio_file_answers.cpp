@@ -37,7 +37,7 @@ void say(const char* what, const error_code& ec, std::uint64_t number = 0, const
   std::printf("%s: %s:%d, %" PRIu64 ", \"%s\"\n", what, ec.category().name(), ec.value(), number, text.c_str());
 }
 
-// The program of the manual, without its last line.
+// copy() of examples/copy.cpp, but with sync_all(), because Boost.Asio has no async_sync_all().
 net::awaitable<void> copy(net::io_context& io, const char* from, const char* to) {
   using namespace files;
   random_access_file in{io, from, file_base::read_only};

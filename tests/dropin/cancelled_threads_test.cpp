@@ -98,7 +98,7 @@ TEST(cancelled_threads, with_deferred_cancellation_continue_after_the_call) {
 }
 
 // Oracle: after the end of a cancelled thread, other threads' calls do not yield.
-TEST(cancelled_threads, are_no_reason_for_others_to_give_way_in_each_call) {
+TEST(cancelled_threads, after_their_end_calls_of_other_threads_do_not_yield) {
   waiting_thread waiting{PTHREAD_CANCEL_ASYNCHRONOUS};
   waiting.cancel();
   EXPECT_TRUE(waiting.is_asleep());

@@ -50,7 +50,7 @@ static void make_refused_calls(io_context_t context, int file) {
   expect_call("io_getevents of too few", io_getevents(context, 2, 1, events, NULL), -EINVAL);
 }
 
-static void make_looks(io_context_t context) {
+static void get_events_from_an_empty_ring(io_context_t context) {
   struct io_event event;
   struct timespec none = {0, 0};
   struct timespec short_time = {0, 1000};
@@ -85,7 +85,7 @@ int main(int count, char** arguments) {
   struct iocb* waiting = &waiting_request;
   io_prep_poll(&waiting_request, ends[0], POLLIN);
   expect_call("io_submit of a poll", io_submit(first, 1, &waiting), 1);
-  make_looks(first);
+  get_events_from_an_empty_ring(first);
 
   struct iocb request;
   io_prep_pwrite(&request, file, bytes, to_write, 0);

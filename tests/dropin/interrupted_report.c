@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A program that signals interrupt while it writes its statistics. It prints a dot on stdout for each signal. When a
-// line arrives on stdin, another thread stops the signals and starts a program that prints its descriptors.
+// A program that is interrupted by signals while it writes its statistics. It prints a dot on stdout for each signal.
+// When a line arrives on stdin, another thread stops the signals and starts a program that prints its descriptors.
 // NOLINTNEXTLINE(readability-identifier-naming): the name is glibc's
 #define _GNU_SOURCE
 #include <libaio.h>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Calls by syscall(2) for contexts that are not doorbell's, in a sandbox that refuses the kernel's AIO. The program
-// gets the result for a context that does not exist, because the kernel has no context for it.
+// gets EINVAL, as for a context that does not exist: where the kernel refuses AIO, no context of the kernel can exist.
+// Other errors are passed on.
 #include "by_number.hpp"
 
 #include <gtest/gtest.h>

@@ -107,7 +107,7 @@ struct small_stack_answers {
   bool same = false;
 };
 
-void* first_calls_of_all(void* argument) {
+void* first_calls(void* argument) {
   auto& answers = *static_cast<small_stack_answers*>(argument);
   static const auto written = block_of(7);  // static, so that the library can use the whole stack
   static auto read = block_of(0);
@@ -135,13 +135,13 @@ void* first_calls_of_all(void* argument) {
   return nullptr;
 }
 
-TEST(threads, with_the_smallest_stacks_make_the_first_calls_of_all) {
+TEST(threads, with_the_smallest_stacks_can_make_their_first_calls) {
   const auto file = temporary_file();
   const doorbell::test::pipe_ends pipe;
   const doorbell::base::unique_fd efd{::eventfd(0, EFD_NONBLOCK)};
   for (int n = 0; n < 8; ++n) {
     small_stack_answers answers{.file = file.get(), .pipe = pipe.read.get(), .efd = efd.get()};
-    run_on_a_small_stack(first_calls_of_all, &answers);
+    run_on_a_small_stack(first_calls, &answers);
     EXPECT_EQ(answers.setup, 0);
     EXPECT_EQ(answers.submitted, 1);
     EXPECT_EQ(answers.got, 1);

@@ -34,7 +34,7 @@ inline constexpr error_kind injected_errors[] = {{"EINTR", EINTR}, {"EAGAIN", EA
 struct schedule {
   const char* name;
   unsigned first;
-  unsigned every;  ///< 0: only the first
+  unsigned every;  ///< 0: only call number `first`
 
   /// @param failed how many calls have failed. @param most the limit of failed calls; 0: no limit.
   [[nodiscard]] bool hits(unsigned call, unsigned failed, unsigned most) const noexcept {

@@ -68,10 +68,10 @@ void aio_files::renew() {
   at(file::pipe_writer).reset(::fcntl(blocking.write.get(), F_DUPFD_CLOEXEC, 0));
   at(file::pipe) = std::move(blocking.read);
   writer(file::pipe) = std::move(blocking.write);
-  test::pipe_ends unblocking;
-  set_nonblocking(unblocking.read.get());
-  at(file::unblocking_pipe) = std::move(unblocking.read);
-  writer(file::unblocking_pipe) = std::move(unblocking.write);
+  test::pipe_ends nonblocking;
+  set_nonblocking(nonblocking.read.get());
+  at(file::nonblocking_pipe) = std::move(nonblocking.read);
+  writer(file::nonblocking_pipe) = std::move(nonblocking.write);
   at(file::eventfd).reset(::eventfd(0, EFD_CLOEXEC));
   writer(file::eventfd).reset(::fcntl(descriptor(file::eventfd), F_DUPFD_CLOEXEC, 0));
   int ends[2];

@@ -15,7 +15,7 @@ namespace doorbell::fuzz {
 enum class file : std::uint8_t {
   // Streams: the data in them changes.
   pipe,
-  unblocking_pipe,
+  nonblocking_pipe,
   eventfd,
   socket,
   // Requests for these never complete, or complete immediately.

@@ -209,7 +209,7 @@ SCENARIO(counter_lock_room, 3,
 AND_WEAK(counter_lock_room, 3, 3);
 
 SCENARIO(counter_lock_in_child, 2,
-         "a child gets the lock and a count that the parent had, and lock() reports the inherited queue once") {
+         "a child gets the lock and a count that the parent had, and lock() reports the inherited queue at most once") {
   counter_lock count{1};
   const auto change = [&] {
     count.lock();

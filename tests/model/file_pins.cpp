@@ -20,7 +20,7 @@ namespace doorbell::model {
 // again.
 // Forbidden: the second request has a pin that the end of the first request closes.
 SCENARIO(pins_shared_as_the_last_use_ends, 3,
-         "a request for a file whose last request just ends shares that pin or gets a new one, and its file is open") {
+         "if the only other request for a file ends, a new one shares its pin or gets its own, and the file is open") {
   io_threads_parts all;
   const auto file = make_file();
   const auto first = all.pin(file.get());

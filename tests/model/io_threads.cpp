@@ -90,7 +90,7 @@ int sending_end(const io_threads& of) { return of.channel.receiving_end() - 1; }
 // Legal: the second thread waits for the start that the first thread has begun, or finds the I/O threads running.
 // Forbidden: the second thread starts the I/O threads again, or sends its file before they have their table.
 SCENARIO(io_threads_started_by_two, 2,
-         "if two threads need the I/O threads concurrently, they start once, and both requests are carried out") {
+         "if two threads need the I/O threads concurrently, these start once, and both requests are carried out") {
   const auto file = make_file();
   const auto other = make_file();
   own_io_threads mine;
@@ -134,7 +134,7 @@ SCENARIO(io_threads_retired_as_a_file_is_pinned, 2,
 // Legal: the channel has room for the engine's descriptor; or it has none, and the engine continues without a
 // descriptor in the program's table.
 // Forbidden: the thread that asks for the descriptor waits for room, with the engine's lock, while the poller's thread,
-// which makes room, waits for that lock to complete a request.
+// which makes room, needs that lock to complete a request.
 SCENARIO(io_threads_descriptor_sent_into_a_full_channel, 1,
          "a thread that asks an engine for its descriptor while the channel is full does not hold up a completion") {
   limit_messages(1);
@@ -172,8 +172,8 @@ SCENARIO(io_threads_descriptor_sent_into_a_full_channel, 1,
 // Forbidden: the request goes to the lost set after the other submitter has found no request there and has ended the
 // pin of the descriptor.
 SCENARIO(io_threads_lost_as_a_request_shares_a_pin, 1,
-         "an engine's descriptor announces the requests of two submitters, one of which finds that the I/O threads are "
-         "lost while the other one's file is pinned in their table already") {
+         "an engine's descriptor announces the requests of two submitters: one finds the I/O threads lost, and the "
+         "file of the other is already pinned in the table of the lost threads") {
   const auto file = make_file();
   const auto other = make_file();
   let_program_close_ours();

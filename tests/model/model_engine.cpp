@@ -175,7 +175,8 @@ void forward_helper::relieve() noexcept {}
 
 }  // namespace doorbell
 
-// Replaces the functions that choose an engine, handle forks, and start threads. Scenarios do not explore those.
+// Replaces the functions that choose an engine, handle forks, and complete requests inline. Scenarios do not explore
+// those.
 namespace doorbell::aio {
 
 std::unique_ptr<engine> make_engine(engine_kind /*wanted*/, unsigned /*in_flight*/, std::error_code& /*ec*/) noexcept {

@@ -28,7 +28,7 @@ SCENARIO(notifier_unregister_and_signal, 3, "once unregister() has returned, no 
 AND_WEAK(notifier_unregister_and_signal, 3, 3);
 
 SCENARIO(notifier_unregister_reading_and_signal, 3,
-         "a signal has called the callback and is in the count read, or has done neither and is still in the eventfd") {
+         "a signal has called the callback and is in the count read, or has done neither: then it is in the eventfd") {
   watched_eventfd all;
   std::uint64_t taken = 0;
   together({{"unregisterer", [&] { taken = all.unregister_and_read(); }}, {"signaller", all.signaller()}});
@@ -91,7 +91,7 @@ SCENARIO(notifier_register_and_write, 3,
 }
 
 SCENARIO(notifier_unregister_reading_and_a_write, 3,
-         "a write has called the callback and is in the count read, or has done neither and is still in the eventfd") {
+         "a write has called the callback and is in the count read, or has done neither: then it is in the eventfd") {
   watched_eventfd all;
   notifier other{[](auto&) {}};
   other.register_with(all.efd());

@@ -21,7 +21,7 @@ SCENARIO(notifier_unregister_hup_signal, 3,
 AND_WEAK(notifier_unregister_hup_signal, 2, 2);
 
 SCENARIO(notifier_two_unregisters_and_hup, 3,
-         "one of two unregisters and a HUP ends the registration, and the last of them frees the memory") {
+         "of two unregisters and a HUP, exactly one ends the registration; the last of the three frees the memory") {
   watched_eventfd all;
   auto first = decoupled::not_registered;
   auto second = decoupled::not_registered;

@@ -143,7 +143,8 @@ SCENARIO(notifier_taken_over_by_another, 3,
 AND_WEAK(notifier_taken_over_by_another, 3, 3);
 
 SCENARIO(notifier_taken_over_and_hup, 3,
-         "one of two unregisters or the HUP ends it, and an unregister that returns by_hup returns after release()") {
+         "one of two unregisters or the HUP ends the registration, and an unregister that returns by_hup does so after "
+         "release()") {
   eventfd efd;
   int releases = 0;
   auto inside = decoupled::not_registered;

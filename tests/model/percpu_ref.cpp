@@ -87,7 +87,7 @@ SCENARIO(percpu_ref_put_on_another_cpu, 3,
 AND_WEAK(percpu_ref_put_on_another_cpu, 3, 3);
 
 SCENARIO(percpu_ref_holders, 3,
-         "while it is dying, holders of a reference may get more, and release waits for all of them") {
+         "while a percpu_ref is dying, holders of a reference may get more, and release waits for all of them") {
   used object;
   object.get();
   together({{"owner", [&] { REQUIRE(object.kill()); }}, {"holder", [&] {
@@ -103,7 +103,7 @@ SCENARIO(percpu_ref_holders, 3,
 AND_WEAK(percpu_ref_holders, 3, 3);
 
 SCENARIO(percpu_ref_try_while_it_dies, 3,
-         "a tryget while it is dying gets a reference, for which release waits, or fails") {
+         "a tryget on a dying percpu_ref gets a reference, for which release waits, or fails") {
   used object;
   const auto try_it = [&](int which) {
     return [&object, which] {

@@ -242,7 +242,8 @@ SCENARIO(resfd_number_used_again, 3,
 }
 
 SCENARIO(resfd_number_used_again_at_submit, 3,
-         "a submit while the number becomes another eventfd's fails, or signals one of the two, once") {
+         "if the number becomes another eventfd's during a submit, the submit fails, or the request signals one of the "
+         "two eventfds, once") {
   a_context all;
   auto efd = make_eventfd(EFD_NONBLOCK);
   const unique_fd same{::fcntl(efd.get(), F_DUPFD_CLOEXEC, 0)};
@@ -434,7 +435,7 @@ SCENARIO(ring_visited_until_destroyed, 3,
 AND_WEAK(ring_visited_until_destroyed, 1, 2);
 
 SCENARIO(ring_visited_until_there_is_an_eventfd, 2,
-         "an eventfd is signalled even if the reaper visits the context as the submit begins to watch it") {
+         "an eventfd is signalled even if the reaper visits the context while a submit makes the reaper watch it") {
   a_context all;
   const auto efd = make_eventfd(EFD_NONBLOCK);
   all.submit_without_eventfd();
@@ -449,8 +450,8 @@ SCENARIO(ring_visited_until_there_is_an_eventfd, 2,
 }
 
 SCENARIO(ring_filled_until_there_is_an_eventfd, 3,
-         "a getter that makes the reaper stop watching as a request with an eventfd is submitted does not prevent its "
-         "signal") {
+         "if a getter makes the reaper stop watching while a request with an eventfd is submitted, the request still "
+         "signals its eventfd") {
   a_context all;
   const auto efd = make_eventfd(EFD_NONBLOCK);
   all.submit_without_eventfd();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The end of operations of doorbell::asio::eventfd, concurrently with their completion: a cancellation slot, cancel(),
-// close() or the last close, concurrently with signals and reads, with a loop run by two threads.
+// Operations of doorbell::asio::eventfd are ended by a cancellation slot, cancel(), close() or the last close, while
+// signals and reads complete some of them. Two threads run the loop.
 #include <doorbell/asio.hpp>
 
 #include <gtest/gtest.h>

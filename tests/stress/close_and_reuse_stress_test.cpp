@@ -117,8 +117,8 @@ class writer {
   std::size_t round_;
 };
 
-// Oracle: each byte is in the file that was open at its submission, and the file that gets the number stays empty. At
-// each check another process finds that the record lock is held on a file that always has requests in flight.
+// Oracle: each byte is in the file that was open at its submission, and the file that gets the number stays empty.
+// After each batch of requests for the locked file, another process finds that the record lock is still held.
 TEST(close_and_reuse, no_byte_reaches_another_file_and_locks_stay_held) {
   const doorbell::test::locked_file locked;
   std::atomic<bool> is_over{false};

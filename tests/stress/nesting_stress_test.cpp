@@ -55,7 +55,7 @@ TEST(nesting_stress, signals_in_a_circle_from_two_threads) {
 
 // Oracle: a signal made in a callback arrives, or its eventfd was closed before. In both cases the eventfd's memory
 // exists (checked by ASan).
-TEST(nesting_stress, a_signal_in_a_callback_against_the_end_of_what_it_signals) {
+TEST(nesting_stress, a_signal_in_a_callback_against_the_last_close_of_its_target) {
   const eventfd outer;
   std::optional<eventfd> inner;
   eventfd_ctx_ptr context;

@@ -66,7 +66,8 @@ class meeting {
   std::atomic<std::size_t> round_{0};
 };
 
-/// Passes a few nanoseconds to a microsecond, so that races do not always have the same timing. Sometimes yields.
+/// Delays the thread by a few nanoseconds up to a microsecond, so that races do not always have the same timing.
+/// Sometimes yields.
 class stagger {
  public:
   explicit stagger(std::size_t seed) : random_{static_cast<std::minstd_rand::result_type>(seed + 1)} {}

@@ -85,7 +85,7 @@ class showing final : public failure_sink {
  private:
   class nothing final : public failure_sink {
     [[noreturn]] void take(failure /*what*/, const std::string& text) override {
-      std::printf("while showing it: %s\n", text.c_str());
+      std::printf("second failure, while the trace was printed: %s\n", text.c_str());
       std::_Exit(1);
     }
   };
@@ -179,7 +179,7 @@ std::vector<const scenario*> asked_for(const options& asked) {
 
 int run(const options& asked) {
   if (asked.help || !asked.wrong.empty()) {
-    if (!asked.help) std::fprintf(stderr, "model: %s?\n", asked.wrong.c_str());
+    if (!asked.help) std::fprintf(stderr, "model: wrong argument: %s\n", asked.wrong.c_str());
     std::fputs(usage, asked.help ? stdout : stderr);
     return asked.help ? 0 : 2;
   }

@@ -91,7 +91,7 @@ class scheduler {
   [[nodiscard]] bool is_weak() const noexcept { return most_older_ > 0; }
   [[nodiscard]] object& object_at(const void* at) noexcept { return objects_.find(memory_.first_mapping_of(at)); }
   void new_object(const void* at) noexcept { objects_.forget(memory_.first_mapping_of(at)); }
-  /// Orders the current thread's operations so far before later operations of other threads on `what`.
+  /// The operations that the current thread has executed so far precede later operations of others on `what`.
   void leave(const void* what) noexcept { strategy_->leaves(current(), objects_.find(what)); }
   [[nodiscard]] accessor who() noexcept { return {current_, current().happened}; }
   [[nodiscard]] memory& all_memory() noexcept { return memory_; }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// vector_clock: for each thread, the number of its operations that precede.
+// vector_clock: for each thread, the number of its operations that precede a point of the execution.
 #pragma once
 
 #include <algorithm>

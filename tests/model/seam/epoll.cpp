@@ -68,7 +68,8 @@ auto find_watched(kernel_epoll& epoll, int number, const std::shared_ptr<kernel_
 void expect_known(const epoll_event& asked) {
   constexpr unsigned known = EPOLLIN | EPOLLOUT | EPOLLET | EPOLLONESHOT;
   if ((asked.events & ~known) != 0)
-    fail(failure::broken_scenario, "the model checker's epoll supports only EPOLLIN and EPOLLOUT");
+    fail(failure::broken_scenario,
+         "the model checker's epoll supports only EPOLLIN, EPOLLOUT, EPOLLET and EPOLLONESHOT");
 }
 
 int watch(scheduler& all, const std::shared_ptr<kernel_epoll>& epoll, const descriptor& of, int number,

@@ -96,8 +96,8 @@ void use_table(unsigned which) noexcept;
 /// For the rest of the execution, the program may close the library's descriptors, so the library checks whether they
 /// are still its own.
 void let_program_close_ours() noexcept;
-/// A step after let_program_close_ours(). @return whether the number refers to the file with that inode; without that
-/// call, true.
+/// A step if let_program_close_ours() was called. @return whether the number refers to the file with that inode; true
+/// without that call.
 [[nodiscard]] bool is_still(int number, std::uint64_t inode) noexcept;
 
 /// Not a step. From now on the file of that number is not an eventfd.

@@ -41,7 +41,8 @@ long futex(const void* at, int operation, std::uint32_t value) {
   return -1;
 }
 
-/// Calls the function of that name, which is wrapped, too. @return nothing if it is not a call on a descriptor.
+/// Calls the C library's function for that system call, which the linker wraps, too. @return nothing if it is not a
+/// call on a descriptor.
 std::optional<long> call_on_descriptor(long number, const std::array<long, 4>& with) {
   const auto fd = static_cast<int>(with[0]);
   switch (number) {

@@ -268,8 +268,8 @@ std::size_t event_worker::submit(std::span<place*> some, int& error) {
   return accepted;
 }
 
-// Submits the first requests of one kind, in order: those that signal an eventfd of doorbell by context, the others by
-// handle.
+// Submits the leading requests that use the same call: through aio::context if they signal an eventfd of doorbell,
+// otherwise by handle.
 std::size_t event_worker::submit_once(std::span<place*> some, int& error) {
   const auto is_ours = [](const place* each) { return each->target == signals::eventfd; };
   const bool by_context = is_ours(some.front());

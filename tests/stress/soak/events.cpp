@@ -375,7 +375,7 @@ bool event_soak::report() const {
   if (!can_be_limited_) std::puts("RLIMIT_NPROC is not lowered: it does not keep this user from creating threads");
   std::printf(
       "limits lowered: RLIMIT_NOFILE %llu, RLIMIT_NPROC %llu, RLIMIT_MEMLOCK %llu; then refused: %llu setups, "
-      "%llu submits, %llu waits, %llu requests by their event, %llu of ended threads\n",
+      "%llu submits, %llu waits, %llu requests with an error in their event, %llu requests of ended threads\n",
       number(lowered_.lowered().descriptors), number(lowered_.lowered().processes),
       number(lowered_.lowered().locked_memory), sum(&request_counts::short_setups), sum(&request_counts::short_submits),
       sum(&request_counts::short_waits), sum(&request_counts::short_answers), sum(&request_counts::short_orphans));
