@@ -96,18 +96,24 @@ constexpr std::size_t near = 64;  // bytes
 #if defined(__x86_64__)
 constexpr std::array<std::string_view, 2> as_argument{{{"\xbf\xd1\0\0\0", 5},    // mov $209, %edi: io_submit
                                                        {"\xbf\xd0\0\0\0", 5}}};  // mov $208, %edi: io_getevents
-constexpr std::string_view as_number{"\xb8\xd1\0\0\0", 5};                       // mov $209, %eax
+constexpr std::array<std::string_view, 1> as_number{{{"\xb8\xd1\0\0\0", 5}}};    // mov $209, %eax
 constexpr std::string_view system_call{"\x0f\x05", 2};
 #else
-constexpr std::array<std::string_view, 1> as_argument{{{"\x40\0\x80\xd2", 4}}};  // mov x0, #2: io_submit
-constexpr std::string_view as_number{"\x48\0\x80\xd2", 4};                       // mov x8, #2
+constexpr std::array<std::string_view, 4> as_argument{{{"\x40\0\x80\xd2", 4},    // mov x0, #2: io_submit
+                                                       {"\x40\0\x80\x52", 4},    // mov w0, #2
+                                                       {"\x80\0\x80\xd2", 4},    // mov x0, #4: io_getevents
+                                                       {"\x80\0\x80\x52", 4}}};  // mov w0, #4
+constexpr std::array<std::string_view, 2> as_number{{{"\x48\0\x80\xd2", 4},      // mov x8, #2
+                                                     {"\x48\0\x80\x52", 4}}};    // mov w8, #2
 constexpr std::string_view system_call{"\x01\0\0\xd4", 4};                       // svc #0
 #endif
 
 bool has_calls_by_number(const elf_file& file) {
   return std::ranges::any_of(as_argument, [&](auto each) { return file.calls_after(each, "syscall", near); });
 }
-bool has_submit_by_instruction(const elf_file& file) { return file.executes(as_number, system_call, near); }
+bool has_submit_by_instruction(const elf_file& file) {
+  return std::ranges::any_of(as_number, [&](auto each) { return file.executes(each, system_call, near); });
+}
 
 bool is_linked_with_libaio(const elf_file& file) {
   return std::ranges::any_of(sonames, [&](auto each) { return file.needs(each); }) ||

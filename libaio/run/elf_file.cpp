@@ -112,28 +112,27 @@ bool elf_file::needs(std::string_view library) const {
   });
 }
 
-// The symbols that are not defined in this file come first. The newer hash table (DT_GNU_HASH) contains their number,
-// the older one (DT_HASH) the number of all symbols.
-std::uint64_t elf_file::undefined_symbols_end() const {
-  struct gnu_hash {
-    std::uint32_t buckets, first_defined;
-  };
-  struct hash {
-    std::uint32_t buckets, symbols;
-  };
-  if (const auto start = read<gnu_hash>(table(DT_GNU_HASH))) return start->first_defined;
-  if (const auto start = read<hash>(table(DT_HASH))) return start->symbols;
-  return 0;  // equivalent fault (constant): symbol 0 has no name
+template <class Visit>
+void elf_file::each_relocation(Visit visit) const {
+  for (const auto& [entries, bytes] : {std::pair{DT_JMPREL, DT_PLTRELSZ}, std::pair{DT_RELA, DT_RELASZ}}) {
+    const auto start = table(entries);
+    for (std::uint64_t at = 0, end = dynamic_value(bytes); at < end; at += sizeof(Elf64_Rela)) {
+      const auto entry = read<Elf64_Rela>(start + at);
+      if (!entry) break;
+      const auto wanted = ELF64_R_SYM(entry->r_info) != 0 ? symbol(ELF64_R_SYM(entry->r_info)) : std::nullopt;
+      if (wanted) visit(*entry, *wanted);
+    }
+  }
 }
 
+// Each use of an imported function has a relocation. The hash table does not contain the number of imported symbols if
+// the file exports none: the linker then writes a DT_GNU_HASH whose first defined symbol is 1.
 bool elf_file::calls(std::string_view function) const {
-  // equivalent fault (constant): symbol 0 has no name
-  for (std::uint64_t n = 0, end = undefined_symbols_end(); n < end; ++n) {
-    const auto each = symbol(n);
-    if (!each) return false;
-    if (each->st_shndx == SHN_UNDEF && name_at(each->st_name) == function) return true;
-  }
-  return false;
+  bool found = false;
+  each_relocation([&](const Elf64_Rela& /*entry*/, const Elf64_Sym& wanted) {
+    found = found || (wanted.st_shndx == SHN_UNDEF && name_at(wanted.st_name) == function);
+  });
+  return found;
 }
 
 bool elf_file::contains(std::string_view text) const { return all().find(text) != std::string_view::npos; }
@@ -158,23 +157,25 @@ bool elf_file::executes(std::string_view first, std::string_view second, std::si
 }
 
 #if defined(__x86_64__)
+constexpr std::uint32_t jump_slot = R_X86_64_JUMP_SLOT;
+constexpr std::uint32_t global_data = R_X86_64_GLOB_DAT;
+#else
+constexpr std::uint32_t jump_slot = R_AARCH64_JUMP_SLOT;
+constexpr std::uint32_t global_data = R_AARCH64_GLOB_DAT;
+#endif
 
 // The addresses where the dynamic linker stores the address of a function.
 std::vector<std::uint64_t> elf_file::slots_of(std::string_view function) const {
   std::vector<std::uint64_t> found;
-  for (const auto& [entries, bytes] : {std::pair{DT_JMPREL, DT_PLTRELSZ}, std::pair{DT_RELA, DT_RELASZ}}) {
-    const auto start = table(entries);
-    for (std::uint64_t at = 0, end = dynamic_value(bytes); at < end; at += sizeof(Elf64_Rela)) {
-      const auto entry = read<Elf64_Rela>(start + at);
-      if (!entry) break;
-      const auto type = ELF64_R_TYPE(entry->r_info);
-      if (type != R_X86_64_JUMP_SLOT && type != R_X86_64_GLOB_DAT) continue;
-      const auto wanted = symbol(ELF64_R_SYM(entry->r_info));
-      if (name_at(wanted ? wanted->st_name : 0) == function) found.push_back(entry->r_offset);
-    }
-  }
+  each_relocation([&](const Elf64_Rela& entry, const Elf64_Sym& wanted) {
+    const auto type = ELF64_R_TYPE(entry.r_info);
+    if (type != jump_slot && type != global_data) return;
+    if (name_at(wanted.st_name) == function) found.push_back(entry.r_offset);
+  });
   return found;
 }
+
+#if defined(__x86_64__)
 
 /// The address that an instruction refers to: its last four bytes are the distance from the instruction's end.
 std::uint64_t elf_file::relative(std::uint64_t code, std::uint64_t operand) const {
@@ -212,8 +213,73 @@ bool elf_file::calls_after(std::string_view instruction, std::string_view functi
 
 #else
 
-bool elf_file::calls_after(std::string_view instruction, std::string_view function, std::size_t /*within*/) const {
-  return calls(function) && any_behind(instruction, [](std::string_view, std::uint64_t) { return true; });
+namespace {
+
+constexpr std::uint64_t word_bytes = 4;  // of each instruction
+
+constexpr std::uint64_t sign_extended(std::uint64_t number, unsigned bits) {
+  const auto sign = std::uint64_t{1} << (bits - 1);
+  return (number ^ sign) - sign;
+}
+
+constexpr unsigned base_register(std::uint32_t word) { return word >> 5 & 31; }  // also the target of br and blr
+constexpr unsigned result_register(std::uint32_t word) { return word & 31; }
+
+constexpr bool is_page(std::uint32_t word) { return (word & 0x9f000000) == 0x90000000; }      // adrp
+constexpr bool is_load(std::uint32_t word) { return (word & 0xffc00000) == 0xf9400000; }      // ldr x, [x, #n]
+constexpr bool is_direct(std::uint32_t word) { return (word & 0x7c000000) == 0x14000000; }    // b, bl
+constexpr bool is_indirect(std::uint32_t word) { return (word & 0xff9ffc1f) == 0xd61f0000; }  // br, blr, ret
+constexpr bool moves_to_x0(std::uint32_t word) {                                              // mov x0, #n or x
+  return (word & 0x7f80001f) == 0x52800000 || (word & 0x7fe0ffff) == 0x2a0003e0;
+}
+
+}  // namespace
+
+/// 0, which is not an instruction that is looked for, if the file has no word for this address.
+std::uint32_t elf_file::word_at(std::uint64_t address) const {
+  return read<std::uint32_t>(offset_of(address)).value_or(0);
+}
+
+/// The address that one of the nearest instructions before `code` loads the register from; 0 if none of them loads it.
+std::uint64_t elf_file::loaded_from(std::uint64_t code, unsigned into) const {
+  constexpr std::uint64_t near = 16 * word_bytes;
+  std::optional<std::uint32_t> load;
+  for (auto at = code - word_bytes; at != code - near; at -= word_bytes) {
+    const auto word = word_at(at);
+    if (!load && is_load(word) && result_register(word) == into) load = word;
+    if (!load || !is_page(word) || result_register(word) != base_register(*load)) continue;
+    const std::uint64_t pages = (word >> 5 & 0x7ffff) << 2 | (word >> 29 & 3);
+    const std::uint64_t in_page = (*load >> 10 & 0xfff) * sizeof(std::uint64_t);
+    return (at & ~std::uint64_t{0xfff}) + (sign_extended(pages, 21) << 12) + in_page;
+  }
+  return 0;
+}
+
+// Whether the instruction calls or jumps to one of the slots, directly or through an entry of the procedure linkage
+// table: [bti c] adrp, ldr, add, br.
+bool elf_file::calls_by_slot(std::uint64_t code, std::span<const std::uint64_t> slots) const {
+  const auto goes_through_slot = [&](std::uint64_t address) {
+    const auto word = word_at(address);
+    return is_indirect(word) && std::ranges::find(slots, loaded_from(address, base_register(word))) != slots.end();
+  };
+  const auto word = word_at(code);
+  if (!is_direct(word)) return goes_through_slot(code);
+  const auto target = code + sign_extended(word & 0x3ffffff, 26) * word_bytes;
+  return goes_through_slot(target + 3 * word_bytes) || goes_through_slot(target + 4 * word_bytes);
+}
+
+// Examines the instructions up to the next call or jump, since a function may change all registers of arguments.
+bool elf_file::calls_after(std::string_view instruction, std::string_view function, std::size_t within) const {
+  const auto slots = slots_of(function);
+  return any_behind(instruction, [&](std::string_view /*code*/, std::uint64_t address) {
+    if (address % word_bytes != 0) return false;
+    for (const auto end = address + within; address < end; address += word_bytes) {
+      const auto word = word_at(address);
+      if (is_direct(word) || is_indirect(word)) return calls_by_slot(address, slots);
+      if (moves_to_x0(word)) return false;
+    }
+    return false;
+  });
 }
 
 #endif

@@ -34,8 +34,8 @@ class elf_file {
   [[nodiscard]] bool needs(std::string_view library) const;
   /// Whether it imports a function of this name.
   [[nodiscard]] bool calls(std::string_view function) const;
-  /// Whether it calls this imported function at most `within` bytes after an `instruction`. On arm64, whether it
-  /// contains the instruction and imports the function.
+  /// Whether it calls this imported function at most `within` bytes after an `instruction`. On arm64, where the
+  /// instruction must load x0, no other call, jump or load of x0 may be between them.
   [[nodiscard]] bool calls_after(std::string_view instruction, std::string_view function, std::size_t within) const;
   /// Whether the file contains this text.
   [[nodiscard]] bool contains(std::string_view text) const;
@@ -57,12 +57,18 @@ class elf_file {
   [[nodiscard]] std::uint64_t table(std::int64_t tag) const;
   [[nodiscard]] std::string_view name_at(std::uint64_t name) const;
   [[nodiscard]] std::optional<Elf64_Sym> symbol(std::uint64_t number) const;
-  [[nodiscard]] std::uint64_t undefined_symbols_end() const;
-#if defined(__x86_64__)
   [[nodiscard]] std::vector<std::uint64_t> slots_of(std::string_view function) const;
   [[nodiscard]] bool calls_by_slot(std::uint64_t code, std::span<const std::uint64_t> slots) const;
+#if defined(__x86_64__)
   [[nodiscard]] std::uint64_t relative(std::uint64_t code, std::uint64_t operand) const;
+#else
+  [[nodiscard]] std::uint32_t word_at(std::uint64_t address) const;
+  [[nodiscard]] std::uint64_t loaded_from(std::uint64_t code, unsigned into) const;
 #endif
+
+  /// Calls `visit` with each relocation that refers to a symbol, and the symbol.
+  template <class Visit>
+  void each_relocation(Visit visit) const;
 
   /// Calls `visit` with the code after each occurrence of the instruction and that code's address, until it returns
   /// true.

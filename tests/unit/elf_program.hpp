@@ -39,13 +39,23 @@ inline constexpr std::size_t symbols_at = 0xa00;
 inline constexpr std::size_t jumps_at = 0xb00;
 inline constexpr std::size_t relocations_at = 0xc00;
 inline constexpr std::size_t dynamic_at = 0xd00;
-inline constexpr std::size_t old_hash_at = 0xef0;
 inline constexpr std::size_t hash_at = 0xf00;
 inline constexpr std::size_t data_end = hash_at + 8;  // the end of the data and of the file
 inline constexpr std::uint64_t code_address = 0x401000;
 inline constexpr std::uint64_t data_address = code_address + code_bytes;
 inline constexpr std::uint64_t slot_address = 0x500000;
 inline constexpr std::uint64_t other_slot_address = 0x500008;
+
+// The types of the relocations of slots.
+#if defined(__x86_64__)
+inline constexpr std::uint32_t jump_slot = R_X86_64_JUMP_SLOT;
+inline constexpr std::uint32_t global_data = R_X86_64_GLOB_DAT;
+inline constexpr std::uint32_t no_slot = R_X86_64_64;
+#else
+inline constexpr std::uint32_t jump_slot = R_AARCH64_JUMP_SLOT;
+inline constexpr std::uint32_t global_data = R_AARCH64_GLOB_DAT;
+inline constexpr std::uint32_t no_slot = R_AARCH64_ABS64;
+#endif
 
 inline std::uint64_t address_of(std::size_t at) { return data_address + (at - data_at); }
 
@@ -80,8 +90,8 @@ class program {
     put(linker_at, "/lib/linker\0"sv);
     put(data_at, names);
     put(symbols_at, std::array{symbol("\0"), symbol("io_submit"), symbol("syscall")});
-    put(jumps_at, slot(slot_address, 2, R_X86_64_JUMP_SLOT));
-    put(hash_at, std::array<std::uint32_t, 2>{1, 3});  // number of buckets, the first symbol that is defined here
+    put(jumps_at, std::array{slot(slot_address, 2, jump_slot), slot(other_slot_address, 1, jump_slot)});
+    put(hash_at, std::array<std::uint32_t, 2>{1, 1});  // as the linker writes it if the program exports nothing
   }
 
   std::vector<Elf64_Phdr> segments{segment(PT_INTERP, linker_at, 12),
@@ -89,9 +99,9 @@ class program {
                                    segment(PT_LOAD, code_at, code_bytes, code_address, PF_R | PF_X),
                                    segment(PT_LOAD, data_at, data_end - data_at, data_address),
                                    segment(PT_DYNAMIC, dynamic_at, 0)};  // open() sets its size: that of `dynamic`
-  std::vector<Elf64_Dyn> dynamic{entry(DT_NEEDED, name_of("libaio.so.1")), entry(DT_STRTAB, address_of(data_at)),
-                                 entry(DT_SYMTAB, address_of(symbols_at)), entry(DT_JMPREL, address_of(jumps_at)),
-                                 entry(DT_PLTRELSZ, sizeof(Elf64_Rela)),   entry(DT_GNU_HASH, address_of(hash_at))};
+  std::vector<Elf64_Dyn> dynamic{entry(DT_NEEDED, name_of("libaio.so.1")),   entry(DT_STRTAB, address_of(data_at)),
+                                 entry(DT_SYMTAB, address_of(symbols_at)),   entry(DT_JMPREL, address_of(jumps_at)),
+                                 entry(DT_PLTRELSZ, 2 * sizeof(Elf64_Rela)), entry(DT_GNU_HASH, address_of(hash_at))};
   std::size_t segments_counted = 5;
   std::size_t entries_counted = 6;
 
