@@ -172,21 +172,24 @@ bool ioctx_table::find_moved(std::uintptr_t handle) noexcept {
 }
 
 void ioctx_table::forget_all() noexcept {
-  const base::mutex_lock held{lock_};
-  first_ending_.store(nullptr, base::memory_order_relaxed);
+  const base::mutex_lock held{lock_};  // equivalent fault (scope): the child has no other thread yet
+  for (auto* each = first_ending_.exchange(nullptr, base::memory_order_acquire); each != nullptr;
+       each = each->next_ending_.load(base::memory_order_relaxed))
+    each->abandon_in_child();
   auto* const parents = slots_.exchange(nullptr);
   if (parents == nullptr) return;
   parents->for_each([](kioctx& ctx) { ctx.abandon_in_child(); });
-  parents->left_before = left_behind_;
-  left_behind_ = parents;
+  parents->left_before = left_behind_;  // equivalent fault (assignment): as in begin_anew()
+  left_behind_ = parents;               // equivalent fault (assignment): as in begin_anew()
 }
 
 void ioctx_table::begin_anew() noexcept {
   auto* const parents = slots_.load_for_update();
   auto* const grandparents = left_behind_;
   new (this) ioctx_table;
-  // equivalent fault (assignment): only leak checkers see whether the memory is reachable
+  // equivalent fault (assignment, negated): only leak checkers see whether the memory is reachable
   left_behind_ = parents != nullptr ? parents : grandparents;
+  // equivalent fault (assignment, dropped): as above
   if (parents != nullptr) parents->left_before = grandparents;
 }
 

@@ -78,7 +78,8 @@ class ioctx_table {
   /// The live context with this handle, entered; empty if there is none.
   [[nodiscard]] kioctx_user lookup(std::uintptr_t handle) noexcept;
 
-  /// In a child of fork(2): abandons the parent's contexts, and closes their descriptors.
+  /// In a child of fork(2): abandons the parent's contexts, also those that are being destroyed, and closes their
+  /// descriptors.
   void forget_all() noexcept;
   /// In a child that has inherited the table in any state, perhaps locked: the same, without closing descriptors.
   void begin_anew() noexcept DOORBELL_NO_THREAD_SAFETY_ANALYSIS;

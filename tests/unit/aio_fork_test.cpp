@@ -4,9 +4,11 @@
 // contexts are not affected.
 #include <doorbell/aio.hpp>
 #include <doorbell/aio_calls.hpp>
+#include <doorbell/notifier.hpp>
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <pthread.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/asleep.hpp"
 #include "support/by_engine.hpp"
 #include "support/child.hpp"
 #include "support/fds.hpp"
@@ -165,6 +168,58 @@ TEST(aio_fork_of_used_contexts, leaves_no_descriptor_of_the_library_in_the_child
     ASSERT_EQ(ctx.submit({&read}), 1U);
   }
   in_child([&] { EXPECT_LE(doorbell::test::inventory::now().descriptors, before); });
+}
+
+// Oracle: the child has the descriptors of the program, and none of a context that another thread is destroying: that
+// thread waits for a thread inside a submit, which waits in a callback.
+TEST(aio_fork_of_ending_contexts, leaves_no_descriptor_of_the_library_in_the_child) {
+  const auto file = doorbell::test::temporary_file("hello");
+  const auto before = doorbell::test::inventory::now().descriptors;
+  const doorbell::eventfd efd;
+  std::atomic<bool> may_end{false};
+  const doorbell::notifier watch{efd, [&](doorbell::eventfd_ctx&) { may_end.wait(false); }};
+  std::array<char, 8> text{};
+  auto read = aio::prep_pread(file.get(), text.data(), text.size(), 0);
+  read.set_eventfd(efd);
+  aio::context ctx{8};
+  std::error_code ec;
+  EXPECT_GE(ctx.descriptor(ec), 0);
+  doorbell::test::asleep submitter{[&] { EXPECT_EQ(ctx.submit({&read}), 1U); }};
+  doorbell::test::asleep destroyer{[&] { ctx.destroy(); }};
+  in_child([&] { EXPECT_LE(doorbell::test::inventory::now().descriptors, before); });
+  may_end = true;
+  may_end.notify_all();
+}
+
+void (*call_in_child)() = nullptr;
+
+// Called in a child before the library's own handlers: handlers are called in the order of their registration, and the
+// library registers its own later, in a constructor without a priority.
+[[gnu::constructor(101)]] void register_early_handler() {
+  ::pthread_atfork(nullptr, nullptr, [] {
+    if (call_in_child != nullptr) call_in_child();
+  });
+}
+
+// Oracle: the call is answered, and after the fork the child has neither contexts of its parent nor their descriptors,
+// and can use contexts of its own.
+TEST(aio_fork_with_early_handler, a_call_before_the_librarys_handlers_changes_nothing) {
+  const auto before = doorbell::test::inventory::now().descriptors;
+  const doorbell::test::pipe_ends pipe;
+  std::array<char, 8> text{};
+  auto read = aio::prep_pread(pipe.read.get(), text.data(), text.size(), 0);
+  aio::context ctx{8};
+  ASSERT_EQ(ctx.submit({&read}), 1U);
+  constexpr std::size_t of_pipe = 2;
+  static int answer = 0;
+  call_in_child = [] { answer = aio::io_destroy(1); };
+  in_child([&] {
+    EXPECT_EQ(answer, -EINVAL);
+    EXPECT_LE(doorbell::test::inventory::now().descriptors, before + of_pipe);
+    EXPECT_EQ(ctx.handle(), 0U);
+    expect_a_context_of_ones_own_works();
+  });
+  call_in_child = nullptr;
 }
 
 TEST_F(aio_fork, a_cancelled_read_of_the_child_takes_no_byte_from_the_parent) {
