@@ -21,8 +21,11 @@
 
 #include "../../aio/reaper/reaper.hpp"
 #include "support/asleep.hpp"
+#include "support/child.hpp"
 #include "support/files.hpp"
 #include "support/threads.hpp"
+
+DOORBELL_TEST_FORKS
 
 namespace {
 
@@ -62,16 +65,49 @@ TEST(ioctx_table, an_array_stays_in_memory_while_a_reader_walks_it) {
   for (const auto ctx : contexts) EXPECT_EQ(aio::io_destroy(ctx), 0);
 }
 
+/// The length of a context's ring, according to its header.
+std::size_t ring_bytes(aio::aio_context_t ctx) {
+  return (reinterpret_cast<const unsigned*>(ctx)[1] + 1) * sizeof(aio::io_event);
+}
+
+/// Moves the ring of a context, and makes a call by its new handle.
+void move_ring(aio::aio_context_t& ctx) {
+  const auto bytes = (ring_bytes(ctx) + 4095) / 4096 * 4096;
+  void* const place = ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ctx = reinterpret_cast<aio::aio_context_t>(
+      ::mremap(reinterpret_cast<void*>(ctx), bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place));
+  EXPECT_EQ(aio::io_getevents(ctx, 0, 0, nullptr, nullptr), 0);
+}
+
+/// Calls `body` in a child, whose table is empty before, with so many contexts.
+template <std::size_t Count, class Body>
+void with_contexts(Body body) {
+  doorbell::test::in_child([&] {
+    std::array<aio::aio_context_t, Count> contexts{};
+    for (auto& ctx : contexts) ASSERT_EQ(aio::io_setup(1, &ctx), 0);
+    body(contexts[0]);
+    for (const auto ctx : contexts) EXPECT_EQ(aio::io_destroy(ctx), 0);
+  });
+}
+
+// The first array has 16 places. It is replaced when a context whose ring has moved needs a new place, and half of the
+// places are used.
+TEST(ioctx_table, an_array_that_is_replaced_because_a_ring_moves_stays_in_memory_while_a_reader_walks_it) {
+  with_contexts<8>([](auto& ctx) { expect_to_wait_for_readers([&] { move_ring(ctx); }); });
+}
+
+TEST(ioctx_table, a_ring_that_moves_and_replaces_no_array_waits_for_no_reader) {
+  with_contexts<1>([](auto& ctx) {
+    const rcu_read_guard reading;
+    std::jthread{[&] { move_ring(ctx); }}.join();
+  });
+}
+
 /// The address of the next mapping of this size, unless this thread maps something else first.
 aio::aio_context_t next_mapping(std::size_t bytes) {
   void* const there = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   ::munmap(there, bytes);
   return reinterpret_cast<aio::aio_context_t>(there);
-}
-
-/// The length of a context's ring, according to its header.
-std::size_t ring_bytes(aio::aio_context_t ctx) {
-  return (reinterpret_cast<const unsigned*>(ctx)[1] + 1) * sizeof(aio::io_event);
 }
 
 // Oracle: a lookup does not find a context that is refused because the process has reached its limit of requests. The
