@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "../../aio/resfd/resfd.hpp"
 #include "../../aio/system/same_file.hpp"
 #include "support/by_engine.hpp"
 #include "support/child.hpp"
@@ -378,6 +379,21 @@ TEST_F(aio_resfd, a_child_and_its_parent_both_signal_their_shared_eventfd) {
   });
   requests_.complete(ctx, efd.get(), 4);
   EXPECT_EQ(take_until(efd.get(), 4), 4U);
+}
+
+// Oracle: the child does not use the object of its parent for the eventfd, which other threads of the parent may have
+// been changing at the fork.
+TEST_F(aio_resfd, a_child_has_an_object_of_its_own_for_its_parents_eventfd) {
+  const auto efd = kernel_eventfd();
+  std::error_code ec;
+  const auto parents = aio::resfd_registry::process().find(efd.get(), ec);
+  ASSERT_NE(parents, nullptr);
+  EXPECT_EQ(aio::resfd_registry::process().find(efd.get(), ec), parents);
+  in_child([&] {
+    const auto own = aio::resfd_registry::process().find(efd.get(), ec);
+    EXPECT_NE(own, nullptr);
+    EXPECT_NE(own, parents);
+  });
 }
 
 // Oracle: the counts that are read add up to the number of requests, although each context that ends may drop the last

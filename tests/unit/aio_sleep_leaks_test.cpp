@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -16,6 +17,7 @@
 #include <csignal>
 #include <cstddef>
 #include <thread>
+#include <vector>
 
 #include "support/asleep.hpp"
 #include "support/child.hpp"
@@ -186,6 +188,26 @@ TEST_F(aio_sleep_leaks, a_sleep_whose_context_a_handler_destroys_does_not_use_fr
       ctx.handle = 0;
     }
   });
+}
+
+// Oracle: the interrupted sleep does not change memory that the program has allocated after io_destroy returned in the
+// handler: the context's own memory is not free yet.
+TEST_F(aio_sleep_leaks, a_sleep_whose_context_a_handler_destroys_does_not_change_memory_of_the_program) {
+  context ctx;
+  constexpr std::size_t largest = 4096;
+  constexpr std::size_t of_each_size = 4;
+  constexpr unsigned char filling = 0xa5;
+  std::vector<std::vector<unsigned char>> blocks;
+  blocks.reserve(of_each_size * largest / 16);
+  const doorbell::test::in_handler handler{[&] {
+    EXPECT_EQ(aio::io_destroy(ctx.handle), 0);
+    for (std::size_t size = 16; size <= largest; size += 16)
+      for (std::size_t n = 0; n < of_each_size; ++n) blocks.emplace_back(size, filling);
+  }};
+  EXPECT_EQ(sleep_until_handler(ctx.handle), -EINTR);
+  ctx.handle = 0;
+  for (const auto& each : blocks)
+    EXPECT_TRUE(std::ranges::all_of(each, [](auto byte) { return byte == filling; })) << each.size();
 }
 
 // Oracle: when io_destroy returns, the context's memory and descriptors are gone, although the thread that has left its

@@ -16,7 +16,9 @@
 
 #include "direct_transfers.hpp"
 #include "support/child.hpp"
+#include "support/cloned_child.hpp"
 #include "support/refused_calls.hpp"
+#include "support/sanitizer.hpp"
 
 namespace {
 
@@ -80,6 +82,19 @@ TEST_F(contexts_of_kernel, are_made_after_a_shortage_and_not_after_a_refusal) {
       EXPECT_EQ(contexts_in_kernel(), before + (is_refusal ? 0 : 1));
     });
   }
+}
+
+// The parent keeps a context for later. Oracle: the child creates another one, instead of using the parent's.
+TEST_F(contexts_of_kernel, are_not_used_by_a_child) {
+  const auto use_one = [&] {
+    const auto before = contexts_in_kernel();
+    use(by_handle{size_of_spares});
+    EXPECT_EQ(contexts_in_kernel(), before + 1);
+  };
+  use(by_handle{size_of_spares});
+  in_child(use_one);
+  // The fork handlers of a sanitizer do not run for a direct clone(2).
+  if (!doorbell::test::sanitized) doorbell::test::in_cloned_child(use_one);
 }
 
 }  // namespace
