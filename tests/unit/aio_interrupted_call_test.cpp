@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
+#include <memory>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -50,7 +52,9 @@ TEST_F(aio_interrupted_call, calls_of_a_context_are_refused) {
     EXPECT_EQ(error_of([&](auto& ec) { const aio::context none{8, ec}; }), refused);
     EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(ctx.submit({&read_}, ec), 0U); }), refused);
     EXPECT_EQ(ctx.read_inline(read_), std::nullopt);
-    EXPECT_EQ(error_of([&](auto& ec) { EXPECT_TRUE(ctx.get_events(1, events, ec).empty()); }), std::errc::interrupted);
+    for (const std::size_t min : {0U, 1U})
+      EXPECT_EQ(error_of([&](auto& ec) { EXPECT_TRUE(ctx.get_events(min, events, ec).empty()); }),
+                std::errc::interrupted);
     EXPECT_EQ(error_of([&](auto& ec) { ctx.cancel(read_, ec); }), refused);
     EXPECT_EQ(error_of([&](auto& ec) { EXPECT_EQ(ctx.descriptor(ec), -1); }), refused);
     EXPECT_EQ(ctx.handle(), handle);
@@ -58,6 +62,46 @@ TEST_F(aio_interrupted_call, calls_of_a_context_are_refused) {
     EXPECT_EQ(error_of([&](auto& ec) { ctx.destroy(ec); }), refused);
   }
   expect_untouched(ctx);
+}
+
+// Oracle: handle() does not search for the context, because the interrupted call may be changing the table of contexts.
+TEST_F(aio_interrupted_call, the_handle_of_a_destroyed_context_is_still_returned) {
+  aio::context ctx{8};
+  const auto handle = ctx.handle();
+  ctx.destroy();
+  {
+    const doorbell::base::call_scope interrupted;
+    EXPECT_EQ(ctx.handle(), handle);
+  }
+  EXPECT_EQ(ctx.handle(), 0U);
+}
+
+// Oracle: each refused wait alone tells the interrupted call to return instead of sleeping.
+TEST_F(aio_interrupted_call, a_refused_wait_keeps_the_interrupted_call_from_sleeping) {
+  aio::context ctx{8};
+  const auto handle = ctx.handle();
+  std::array<aio::io_event, 2> events{};
+  const auto must_return_after = [](auto refused) {
+    const doorbell::base::refusals_remembered of_interrupted;
+    const doorbell::base::call_scope interrupted;
+    EXPECT_FALSE(doorbell::base::refusals_remembered::must_return());
+    refused();
+    return doorbell::base::refusals_remembered::must_return();
+  };
+  std::error_code ec;
+  EXPECT_TRUE(must_return_after([&] { (void)ctx.get_events(1, events, ec); }));
+  EXPECT_TRUE(must_return_after([&] { aio::io_getevents(handle, 1, 2, events.data(), nullptr); }));
+  EXPECT_TRUE(must_return_after([&] { aio::io_pgetevents(handle, 1, 2, events.data(), nullptr, nullptr); }));
+  expect_untouched(ctx);
+}
+
+TEST_F(aio_interrupted_call, a_context_that_is_destroyed_aborts_the_program_with_a_message) {
+  const auto destroy = [] {
+    auto destroyed = std::make_unique<aio::context>(8);
+    const doorbell::base::call_scope interrupted;
+    destroyed.reset();
+  };
+  EXPECT_EXIT(destroy(), testing::KilledBySignal(SIGABRT), "doorbell: .* \\(docs/aio.md, Signals\\)\n");
 }
 
 // The destructor of a context that has not been moved would end the program here.
@@ -83,11 +127,12 @@ TEST_F(aio_interrupted_call, calls_by_handle_are_refused) {
     EXPECT_EQ(aio::io_submit(handle, 1, &list), -EAGAIN);
     EXPECT_EQ(aio::io_cancel(handle, &read_, nullptr), -EAGAIN);
     std::array<aio::io_event, 2> events{};
-    EXPECT_EQ(aio::io_getevents(handle, 1, 2, events.data(), nullptr), -EINTR);
+    for (const long min : {0L, 1L}) EXPECT_EQ(aio::io_getevents(handle, min, 2, events.data(), nullptr), -EINTR);
     sigset_t mask;
     sigemptyset(&mask);
     const aio::aio_sigset blocked{.sigmask = &mask, .sigsetsize = 8};
-    EXPECT_EQ(aio::io_pgetevents(handle, 1, 2, events.data(), nullptr, &blocked), -EINTR);
+    for (const long min : {0L, 1L})
+      EXPECT_EQ(aio::io_pgetevents(handle, min, 2, events.data(), nullptr, &blocked), -EINTR);
     EXPECT_EQ(aio::io_destroy(handle), -EAGAIN);
   }
   expect_untouched(ctx);

@@ -139,10 +139,10 @@ class DOORBELL_EXPORT context {
   [[nodiscard]] int descriptor(std::error_code& ec) const noexcept;
 
   /// The address of the ring, as io_setup(2) returns it, for functions that take a handle (aio_calls.hpp); 0 once
-  /// destroyed.
+  /// destroyed. In a signal handler that has interrupted another call, a destroyed context still has its address.
   [[nodiscard]] unsigned long handle() const noexcept;
-  /// The engine that carries out new requests: "io_uring" or "threads"; empty once destroyed. A context whose ring
-  /// stops working changes to threads.
+  /// The engine that carries out new requests: "io_uring" or "threads"; empty once destroyed, and in a signal handler
+  /// that has interrupted another call. A context whose ring stops working changes to threads.
   [[nodiscard]] std::string_view engine() const noexcept;
 
  private:
