@@ -2,6 +2,7 @@
 //
 // Requests of one context: operations, refusals, waits for events, cancellation, and the destruction of the context.
 #include <doorbell/aio.hpp>
+#include <doorbell/aio_calls.hpp>
 #include <doorbell/eventfd.hpp>
 #include <doorbell/notifier.hpp>
 
@@ -9,7 +10,9 @@
 #include <poll.h>
 
 #include <array>
+#include <cerrno>
 #include <csignal>
+#include <ctime>
 #include <limits>
 #include <memory>
 #include <string>
@@ -19,12 +22,14 @@
 #include <vector>
 
 #include "support/by_engine.hpp"
+#include "support/errors.hpp"
 #include "support/files.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
 namespace aio = doorbell::aio;
+using doorbell::test::error_of;
 
 class aio_context : public testing::Test {
  protected:
@@ -227,7 +232,11 @@ TEST_F(aio_context, overloads_without_an_error_code_throw) {
   auto bad = aio::prep_pread(-1, text_.data(), 1, 0);
   EXPECT_THROW(ctx_.submit({&bad}), std::system_error);
   EXPECT_THROW(ctx_.cancel(bad), std::system_error);
+  std::array<aio::io_event, 1> events{};
+  EXPECT_THROW((void)ctx_.get_events(2, events), std::system_error);
+  EXPECT_THROW((void)ctx_.get_events(2, events, 0ms), std::system_error);
   ctx_.destroy();
+  EXPECT_THROW((void)ctx_.descriptor(), std::system_error);
   EXPECT_THROW(ctx_.destroy(), std::system_error);
 }
 
@@ -370,20 +379,49 @@ TEST_F(aio_context, a_moved_context_keeps_its_requests_and_the_source_is_empty) 
   EXPECT_EQ(result_of(read), 5);
 }
 
-TEST_F(aio_context, wait_and_destroy_are_refused_inside_a_callback) {
-  doorbell::eventfd efd;
-  std::error_code waiting;
-  std::error_code destroying;
-  std::array<aio::io_event, 1> events{};
-  const doorbell::notifier watch{efd, [&](doorbell::eventfd_ctx&) {
-                                   (void)ctx_.get_events(1, events, waiting);
-                                   ctx_.destroy(destroying);
+/// Calls `body` in a callback.
+template <class Body>
+void in_callback(Body body) {
+  const doorbell::eventfd efd;
+  bool has_run = false;
+  const doorbell::notifier watch{efd, [&](auto&) {
+                                   body();
+                                   has_run = true;
                                  }};
   efd.signal();
-  EXPECT_EQ(waiting, std::errc::resource_deadlock_would_occur);
-  EXPECT_EQ(destroying, std::errc::resource_deadlock_would_occur);
+  EXPECT_TRUE(has_run);
+}
+
+// Oracle: by the object and by its handle, each call has the error, and the context works afterwards.
+TEST_F(aio_context, wait_and_destroy_are_refused_inside_a_callback) {
+  in_callback([this] {
+    const auto refused = std::make_error_code(std::errc::resource_deadlock_would_occur);
+    std::array<aio::io_event, 1> events{};
+    timespec a_moment{.tv_sec = 0, .tv_nsec = 1'000'000};
+    const auto handle = ctx_.handle();
+    EXPECT_EQ(error_of([&](auto& ec) { (void)ctx_.get_events(1, events, ec); }), refused);
+    EXPECT_EQ(error_of([&](auto& ec) { (void)ctx_.get_events(1, events, 1s, ec); }), refused);
+    EXPECT_EQ(error_of([&](auto& ec) { ctx_.destroy(ec); }), refused);
+    EXPECT_EQ(aio::io_getevents(handle, 1, 1, events.data(), &a_moment), -EDEADLK);
+    EXPECT_EQ(aio::io_pgetevents(handle, 1, 1, events.data(), &a_moment, nullptr), -EDEADLK);
+    EXPECT_EQ(aio::io_destroy(handle), -EDEADLK);
+  });
   auto read = aio::prep_pread(file_.get(), text_.data(), 5, 0);
   EXPECT_EQ(result_of(read), 5);
+}
+
+TEST_F(aio_context, get_events_that_does_not_wait_succeeds_inside_a_callback) {
+  in_callback([this] {
+    std::array<aio::io_event, 1> events{};
+    timespec no_wait{};
+    const auto handle = ctx_.handle();
+    EXPECT_FALSE(error_of([&](auto& ec) { EXPECT_TRUE(ctx_.get_events(0, events, ec).empty()); }));
+    EXPECT_FALSE(error_of([&](auto& ec) { EXPECT_TRUE(ctx_.get_events(1, events, 0ms, ec).empty()); }));
+    EXPECT_FALSE(error_of([&](auto& ec) { EXPECT_TRUE(ctx_.get_events(1, events, -1s, ec).empty()); }));
+    EXPECT_EQ(aio::io_getevents(handle, 0, 1, events.data(), nullptr), 0);
+    EXPECT_EQ(aio::io_getevents(handle, 1, 1, events.data(), &no_wait), 0);
+    EXPECT_EQ(aio::io_pgetevents(handle, 1, 1, events.data(), &no_wait, nullptr), 0);
+  });
 }
 
 // Oracle: each call returns without an event, and does not wait.
