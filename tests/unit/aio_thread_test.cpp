@@ -2,6 +2,7 @@
 //
 // Threads that a program cancels by pthread_cancel(3), and threads that wait for events of other threads' requests.
 #include <doorbell/aio.hpp>
+#include <doorbell/aio_calls.hpp>
 
 #include <gtest/gtest.h>
 #include <pthread.h>
@@ -10,7 +11,12 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <functional>
+#include <system_error>
 
 #include "support/asleep.hpp"
 #include "support/eventually.hpp"
@@ -45,25 +51,49 @@ std::size_t call_all_with_a_cancel_pending(int file, int pipe) {
   return good;
 }
 
+/// Calls `body`, which may request to cancel its thread, in a new thread. Expects that the thread returns from it.
+void expect_to_return(std::function<void()> body) {
+  const auto call = [](void* argument) -> void* {
+    (*static_cast<const std::function<void()>*>(argument))();
+    return nullptr;
+  };
+  pthread_t thread{};
+  ASSERT_EQ(::pthread_create(&thread, nullptr, call, &body), 0);
+  void* ended_by = nullptr;
+  ASSERT_EQ(::pthread_join(thread, &ended_by), 0);
+  EXPECT_EQ(ended_by, nullptr) << "the thread was cancelled";
+}
+
 // Oracle: the thread returns from each call, with the same result as a thread without a pending cancellation.
 TEST(aio_thread, is_not_cancelled_inside_a_context) {
   const auto file = doorbell::test::temporary_file("hello, world");
   const doorbell::test::pipe_ends pipe;
-  struct {
-    int file, pipe;
-    std::size_t good;
-  } shared{.file = file.get(), .pipe = pipe.read.get(), .good = 0};
-  const auto body = [](void* argument) -> void* {
-    auto& mine = *static_cast<decltype(shared)*>(argument);
-    mine.good = call_all_with_a_cancel_pending(mine.file, mine.pipe);
-    return nullptr;
-  };
-  pthread_t thread{};
-  ASSERT_EQ(::pthread_create(&thread, nullptr, body, &shared), 0);
-  void* ended_by = nullptr;
-  ASSERT_EQ(::pthread_join(thread, &ended_by), 0);
-  EXPECT_EQ(ended_by, nullptr) << "the thread was cancelled";
-  EXPECT_EQ(shared.good, 6U);
+  std::size_t good = 0;
+  expect_to_return([&] { good = call_all_with_a_cancel_pending(file.get(), pipe.read.get()); });
+  EXPECT_EQ(good, 6U);
+}
+
+// To wake a thread that waits with a signal mask, destroy() writes to an eventfd, and write(2) is a cancellation point.
+// Oracle: destroy() returns, and the waiting thread learns that the context is gone.
+TEST(aio_thread, is_not_cancelled_while_it_destroys_a_context_with_a_waiting_thread) {
+  aio::context ctx{4};
+  int answer = 0;
+  doorbell::test::asleep waits{[&answer, handle = ctx.handle()] {
+    sigset_t none;
+    sigemptyset(&none);
+    const aio::aio_sigset mask{.sigmask = &none, .sigsetsize = 8};
+    aio::io_event event{};
+    answer = aio::io_pgetevents(handle, 1, 1, &event, nullptr, &mask);
+  }};
+  auto ended = std::make_error_code(std::errc::not_supported);
+  expect_to_return([&] {
+    ::pthread_cancel(::pthread_self());
+    ctx.destroy(ended);
+    ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);
+  });
+  waits.join();
+  EXPECT_FALSE(ended);
+  EXPECT_EQ(answer, -EINVAL);
 }
 
 /// The time from a submit that completes a read inline until a thread that waits for the event has it: the best of
