@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// DOORBELL_STRICT=1: calls with invalid pointers return EFAULT; otherwise the library uses such pointers unchecked.
-// Each case runs in a child, because a process reads the variable once.
+// DOORBELL_STRICT=1: calls with invalid pointers return EFAULT, and do not change errno; otherwise the library uses
+// such pointers unchecked. Each case runs in a child, because a process reads the variable once.
 #include <doorbell/aio_calls.hpp>
 
 #include <fcntl.h>
@@ -40,6 +40,15 @@ T* read_only() {
   return mapped_page<T>(PROT_READ);
 }
 
+/// @return the result of a call, which must not change errno.
+template <class Call>
+int answer_to(Call call) {
+  errno = EXDEV;
+  const int answer = call();
+  EXPECT_EQ(errno, EXDEV);
+  return answer;
+}
+
 class context {
  public:
   context() { EXPECT_EQ(aio::io_setup(8, &handle_), 0); }
@@ -47,14 +56,20 @@ class context {
   context(const context&) = delete;
   context& operator=(const context&) = delete;
 
-  int submit(aio::iocb_abi* one) const { return aio::io_submit(handle_, 1, &one); }
-  int submit_list(aio::iocb_abi** list) const { return aio::io_submit(handle_, 1, list); }
-  int get(aio::io_event* events, timespec* timeout) const { return aio::io_getevents(handle_, 1, 1, events, timeout); }
+  int submit(aio::iocb_abi* one) const { return submit_list(&one); }
+  int submit_list(aio::iocb_abi** list) const {
+    return answer_to([&] { return aio::io_submit(handle_, 1, list); });
+  }
+  int get(aio::io_event* events, timespec* timeout) const {
+    return answer_to([&] { return aio::io_getevents(handle_, 1, 1, events, timeout); });
+  }
   int get_masked(const aio::aio_sigset* mask) const {
     aio::io_event event{};
-    return aio::io_pgetevents(handle_, 1, 1, &event, nullptr, mask);
+    return answer_to([&] { return aio::io_pgetevents(handle_, 1, 1, &event, nullptr, mask); });
   }
-  int cancel(aio::iocb_abi* one) const { return aio::io_cancel(handle_, one, nullptr); }
+  int cancel(aio::iocb_abi* one) const {
+    return answer_to([&] { return aio::io_cancel(handle_, one, nullptr); });
+  }
 
  private:
   aio::aio_context_t handle_ = 0;
@@ -73,8 +88,8 @@ void expect_works() {
 }
 
 void expect_refuses() {
-  EXPECT_EQ(aio::io_setup(8, nothing<aio::aio_context_t>()), -EFAULT);
-  EXPECT_EQ(aio::io_setup(8, read_only<aio::aio_context_t>()), -EFAULT);
+  for (auto* const unwritable : {nothing<aio::aio_context_t>(), read_only<aio::aio_context_t>()})
+    EXPECT_EQ(answer_to([&] { return aio::io_setup(8, unwritable); }), -EFAULT);
   const context ctx;
   EXPECT_EQ(ctx.submit(nothing<aio::iocb_abi>()), -EFAULT);
   EXPECT_EQ(ctx.submit_list(nothing<aio::iocb_abi*>()), -EFAULT);
