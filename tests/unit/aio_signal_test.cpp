@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 
 #include <array>
 #include <atomic>
@@ -19,6 +20,7 @@
 #include "support/child.hpp"
 #include "support/fds.hpp"
 #include "support/files.hpp"
+#include "support/refused_calls.hpp"
 #include "support/signal_handler.hpp"
 #include "support/watchdog.hpp"
 
@@ -142,6 +144,26 @@ TEST(aio_timers, of_whole_seconds_interrupt_a_wait) {
   for (std::size_t n = 0; n < waits; ++n)
     children.push_back(doorbell::test::start_child([] { wait_for_a_timer_of_whole_seconds(); }));
   for (const auto child : children) doorbell::test::expect_success(child);
+}
+
+/// The result of an io_pgetevents that does not wait and finds no event, in a process in which ppoll(2) always fails.
+int answer_without_ppoll(int error, const aio::aio_sigset* mask) {
+  aio::aio_context_t ctx = 0;
+  EXPECT_EQ(aio::io_setup(8, &ctx), 0);
+  doorbell::test::refuse(SYS_ppoll, error);
+  aio::io_event event{};
+  return aio::io_pgetevents(ctx, 0, 1, &event, nullptr, mask);
+}
+
+// Oracle: only EINTR, for a call with a mask, means that a signal handler has run.
+TEST(aio_pending_signals, are_not_reported_for_other_errors_and_without_a_mask) {
+  if (!doorbell::test::can_refuse()) GTEST_SKIP() << "no seccomp";
+  sigset_t none;
+  sigemptyset(&none);
+  const aio::aio_sigset mask{.sigmask = &none, .sigsetsize = 8};
+  doorbell::test::in_child([&] { EXPECT_EQ(answer_without_ppoll(EINTR, &mask), -EINTR); });
+  doorbell::test::in_child([&] { EXPECT_EQ(answer_without_ppoll(ENOSYS, &mask), 0); });
+  doorbell::test::in_child([] { EXPECT_EQ(answer_without_ppoll(EINTR, nullptr), 0); });
 }
 
 INSTANTIATE_TEST_SUITE_P(, aio_under_signals, testing::Values(0, SA_RESTART));
