@@ -3,7 +3,7 @@
 // A child created by a direct clone(2): the first call of one of its threads notices that it is a child, and forgets
 // its parent's threads and contexts.
 #include <doorbell/aio_calls.hpp>
-
+#include <doorbell/base/call_scope.hpp>
 #include <doorbell/base/rcu.hpp>
 
 #include <gtest/gtest.h>
@@ -84,6 +84,21 @@ TEST_F(aio_unnoticed_child, is_noticed_by_its_first_call) {
   EXPECT_FALSE(aio::is_unnoticed_child());
   in_cloned_child([] { expect_to_be_noticed(); });
   EXPECT_FALSE(aio::is_unnoticed_child());
+}
+
+// The call that the handler has interrupted may hold locks, and may be changing what the child would forget.
+// Oracle: a call that is refused changes nothing; the next one notices the child.
+TEST_F(aio_unnoticed_child, is_not_noticed_by_a_call_of_a_handler_that_is_refused) {
+  begin_call();
+  in_cloned_child([] {
+    {
+      const doorbell::base::call_scope interrupted;
+      const aio::call refused;
+      EXPECT_FALSE(refused);
+      EXPECT_TRUE(aio::is_unnoticed_child());
+    }
+    expect_to_be_noticed();
+  });
 }
 
 TEST_F(aio_unnoticed_child, of_a_process_that_has_forked_is_noticed) {
