@@ -16,6 +16,8 @@
 #include <tuple>
 #include <vector>
 
+#include "support/child.hpp"
+#include "support/fds.hpp"
 #include "support/files.hpp"
 
 namespace {
@@ -66,6 +68,22 @@ TEST(aio_loop, descriptor_of_a_destroyed_context_is_refused) {
     EXPECT_EQ(error.code(), std::errc::invalid_argument);
     EXPECT_TRUE(std::string_view{error.what()}.starts_with("doorbell: no descriptor for the context")) << error.what();
   }
+}
+
+// The kernel gives number 0 to the descriptor if no other number is free.
+TEST(aio_loop, descriptor_may_have_the_number_0) {
+  doorbell::test::in_child([] {
+    const aio::context ctx{8};
+    auto ec = std::make_error_code(std::errc::not_supported);
+    int number = -1;
+    {
+      const doorbell::test::no_more_fds limit;
+      ::close(0);
+      number = ctx.descriptor(ec);
+    }
+    EXPECT_GE(number, 0);
+    EXPECT_FALSE(ec) << ec.message();
+  });
 }
 
 /// Submits reads of a file in the cache, and expects that each completes.
