@@ -163,8 +163,8 @@ TEST_F(aio_sleep_leaks, jumps_out_of_sleeps_on_a_live_context_leave_nothing) {
   const auto before = doorbell::test::inventory::now();
   round();
   const auto after = doorbell::test::inventory::now();
-  EXPECT_EQ(after.descriptors, before.descriptors);
-  EXPECT_EQ(after.mappings, before.mappings);
+  ASSERT_EQ(after.descriptors, before.descriptors);
+  ASSERT_EQ(after.mappings, before.mappings);
   expect_no_growth(round);
 }
 
