@@ -31,8 +31,8 @@ int answer(const std::error_code& ec, std::size_t otherwise = 0) noexcept {
 // of nanoseconds. Adds the two fields of the timeout, whatever their signs.
 std::optional<std::chrono::nanoseconds> length_of(const timespec* timeout) noexcept {
   if (timeout == nullptr) return std::nullopt;
-  std::int64_t seconds_as_ns = 0;
-  std::int64_t total = 0;
+  std::int64_t seconds_as_ns = 0;  // equivalent fault (constant): __builtin_mul_overflow stores it before it is used
+  std::int64_t total = 0;          // equivalent fault (constant): used only after __builtin_add_overflow has stored it
   if (__builtin_mul_overflow(std::int64_t{timeout->tv_sec}, std::int64_t{1'000'000'000}, &seconds_as_ns) ||
       __builtin_add_overflow(seconds_as_ns, std::int64_t{timeout->tv_nsec}, &total) || total < 0)
     return std::nullopt;
@@ -92,8 +92,10 @@ int io_setup(unsigned nr_events, aio_context_t* handle) noexcept {
   const call inside;
   if (!inside) [[unlikely]]
     return -EAGAIN;
-  aio_context_t before = 0;
-  if (!plausible(handle, sizeof *handle) || !read_memory(handle, &before, sizeof before)) return -EFAULT;
+  // equivalent fault (dropped): read_memory() fails there, too, except in the vsyscall page of some kernels
+  if (!plausible(handle, sizeof *handle)) return -EFAULT;
+  aio_context_t before = 0;  // equivalent fault (constant): used only after read_memory() has stored it
+  if (!read_memory(handle, &before, sizeof before)) return -EFAULT;
   if (before != 0) return -EINVAL;
   std::error_code ec;
   const auto made = kioctx::make(nr_events, engine_kind::automatic, ec);
